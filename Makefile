@@ -17,7 +17,7 @@ TOOLS := $(VENV)/.ready-dev
 RUN := $(VENV)/bin/python -m jobs
 
 # what `make help` lists: fifteen, whatever comes; `ALL=1` lists what else stands above "for developers", in this file's order
-EVERYDAY := demo import tag run preflight batch-submit batch-poll batch-ingest index search add-expert show export status doctor
+EVERYDAY := demo new-task import tag run preflight batch-submit batch-poll batch-ingest index search show export status doctor
 
 VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
   DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
@@ -106,7 +106,7 @@ import-passages: setup ## import passages from PASSAGES=file.jsonl; MAP="text=Bo
 	@$(RUN) import-passages
 
 .PHONY: tag
-tag: setup ## tag all untagged people, live or by batch: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 PILOT=20 WAIT=1 YES=1
+tag: setup ## tag all untagged people, or answer all rows of TASK=yours, live or by batch: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 PILOT=20 WAIT=1 YES=1
 	@$(RUN) tag
 
 .PHONY: run
@@ -114,15 +114,15 @@ run: setup ## do once whatever is due, for cron; ON_DONE= and ON_FAIL= are comma
 	@$(RUN) run
 
 .PHONY: preflight
-preflight: setup ## estimate cost and time of tagging, by batch and live; DEADLINE=2h, COUNT=1
+preflight: setup ## estimate cost and time of tagging, or of TASK=yours, by batch and live; DEADLINE=2h, COUNT=1
 	@$(RUN) preflight
 
 .PHONY: tag-live
-tag-live: setup ## tag all untagged people now, by live calls at full price; LIMIT=50 to try a few
+tag-live: setup ## tag all untagged people, or answer all rows of TASK=yours, now, by live calls at full price; LIMIT=50 to try a few
 	@$(RUN) tag-live
 
 .PHONY: batch-submit
-batch-submit: setup ## submit batches for all untagged people; LIMIT=50 to try a few, PILOT=20 first, DRY=1 only shows the plan
+batch-submit: setup ## submit batches for all untagged people, or all rows of TASK=yours; LIMIT=50 to try a few, PILOT=20 first, DRY=1 only shows the plan
 	@$(RUN) batch-submit
 
 .PHONY: batch-poll
@@ -162,7 +162,7 @@ add-expert: setup ## add one new person from EXPERT=file.json, tagged at once; M
 	@$(RUN) add-expert
 
 .PHONY: items
-items: setup ## list items, or passages with TASK=passages, by a part of what they are called: FIND=text STATE=parked LIMIT=20 AFTER=id
+items: setup ## list items, passages with TASK=passages, or rows with TASK=yours, by a part of what they are called: FIND=text STATE=parked LIMIT=20 AFTER=id
 	@$(RUN) items
 
 .PHONY: people
@@ -206,15 +206,15 @@ qc: setup ## measure and judge the answers of a task, and write the report: TASK
 	@$(RUN) qc
 
 .PHONY: parked
-parked: setup ## list people who are not asked again, and why
+parked: setup ## list people who are not asked again, and why; passages or rows with TASK=
 	@$(RUN) parked
 
 .PHONY: unpark
-unpark: setup ## let parked people be asked again: EXPERT=username or ALL=1; with TASK=passages PASSAGE=id
+unpark: setup ## let parked people be asked again: EXPERT=username or ALL=1; with TASK=passages, or your own task, PASSAGE=id
 	@$(RUN) unpark
 
 .PHONY: versions
-versions: setup ## list every version of answers: rows, items, dates, cost; only passages with TASK=passages
+versions: setup ## list every version of answers: rows, items, dates, cost; of passages or of your own task alone with TASK=
 	@$(RUN) versions
 
 .PHONY: rollback

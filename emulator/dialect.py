@@ -20,6 +20,8 @@ MOST_VALUES = 10_000
 KINDS = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 _WHOLE = 2**63 - 1
 _WORD = re.compile(r"[^\W\d_]+|\d+")
+_TOLD = {one: re.compile(rf"\b{one} (\d{{1,9}}) characters\b") for one in ("at least", "at most")}
+"""Lengths that a description tells, for `responseSchema` has none."""
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -168,12 +170,21 @@ def words_of(name: str) -> str:
 
 def _bounded(ask: Ask, schema: Mapping[str, Any], of: str, *, where: str) -> Ask:
     """Return an ask with the least and the most of its items or characters."""
-    at_least, at_most = int(schema.get(f"min{of}") or 0), schema.get(f"max{of}")
+    at_least, at_most = schema.get(f"min{of}"), schema.get(f"max{of}")
+    if of == "Length":
+        at_least, at_most = _told("at least", ask, at_least), _told("at most", ask, at_most)
+    at_least = int(at_least or 0)
     if at_least < 0 or (at_most is not None and at_least > int(at_most)):
         raise invalid(f"* GenerateContentRequest.{where}: min{of} {at_least} is above max{of} {at_most}.")
     if at_least > MOST_VALUES:
         raise invalid("The specified schema produces a constraint that has too many states for serving.")
     return replace(ask, at_least=at_least, at_most=None if at_most is None else int(at_most))
+
+
+def _told(bound: str, ask: Ask, value: Any) -> Any:
+    """Return a bound on the characters of a text, or the one that its description tells."""
+    found = None if value is not None else _TOLD[bound].search(ask.about)
+    return value if found is None else int(found[1])
 
 
 def _number(ask: Ask, schema: Mapping[str, Any], *, where: str) -> Ask:

@@ -104,8 +104,12 @@ class _Answer:
         return value
 
     def _option(self, ask: Ask, text: str, turn: int) -> Any:
-        """Return the first of the options that the text supports, the first of all where it supports none."""
-        for option in ask.options:
+        """Return the first of the options that the text supports, the first of all where it supports none.
+
+        Beside a number a text is that number in words of its own: so a decimal number is asked for.
+        """
+        is_decimal = any(option.kind == "NUMBER" for option in ask.options)
+        for option in (one for one in ask.options if not (is_decimal and one.kind == "STRING")):
             found = self.value(replace(option, nullable=True), text, turn)
             if found is not None:
                 return found

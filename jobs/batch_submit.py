@@ -29,7 +29,7 @@ from pipeline.workflows import pilot as pilot_run
 @yes_option
 @json_option
 def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, yes: bool, as_json: bool) -> None:
-    """Submit batches for all untagged people with a bio (with TASK=passages: for all passages without concepts).
+    """Submit batches for all untagged people with a bio; with TASK=passages, or your own task, for all open items.
 
     Writes request files, uploads them, and creates one batch for each. Safe to repeat and to interrupt: no item is
     asked twice, and a batch whose create call was lost is found again. Above FINDABLE_CONFIRM_ABOVE (USD) it asks

@@ -10,7 +10,7 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "demo": ("demo", "Run the whole chain on 150 invented people, locally."),
     "init": ("init", "Begin: settings, the first import, and what it will cost."),
     "new-task": ("new_task", "Write the file of a task of your own, for a table."),
-    "try": ("try_", "Ask about a few rows, and show all that goes out and comes back."),
+    "try": ("try_", "Ask about a few rows, and show what goes out and comes back."),
     "import": ("import_", "Import people from a CSV, JSON or JSON lines file."),
     "import-passages": ("import_:import_passages", "Import passages of text from a JSON lines file."),
     "passages-pilot": ("pilot", "Ask about a few passages, and judge the answers."),

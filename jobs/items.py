@@ -32,10 +32,10 @@ _limit = click.option(
 @_limit
 @json_option
 def main(find: tuple[str, ...], *, state: str | None, after: str | None, limit: int, as_json: bool) -> None:
-    """List items that hold all words of FIND, or all items, whatever their state; with TASK=passages: passages.
+    """List items that hold all words of FIND, or all items, whatever their state; those of TASK=.
 
-    People are looked for in username, name, title, company and tags, passages in id, source and text, in any case. A
-    page ends by saying how to get the next one.
+    People are looked for in username, name, title, company and tags, passages in id, source and text, rows of your own
+    task in all columns, in any case. A page ends by saying how to get the next one.
     """
     _list(None, find, state, after, limit, as_json=as_json)
 

@@ -16,7 +16,8 @@ def item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what `pipeline.ops.show` says of an item, as names with their values."""
     fields = [(document["task"], document["name"])]
     fields += [(name, shown_value(value)) for name, value in document["columns"].items()]
-    fields.append(("state", document["state"] or "not known"))
+    why = f": {document['parked']}" if document["parked"] else ""
+    fields.append(("state", f"{document['state'] or 'not known'}{why}"))
     if document["changed_at"] is not None:
         fields.append(("changed", _changed(document["changed_at"], is_stale=document["stale"])))
     for answer in document["answers"]:

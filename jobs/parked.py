@@ -31,8 +31,8 @@ def main(*, as_json: bool) -> None:
 def unpark(name: str | None, *, everyone: bool, yes: bool, as_json: bool) -> None:
     """Let NAME, or with --all all parked people, be asked again; earlier attempts do not count any more.
 
-    NAME is a username, with TASK=passages the id of a passage. Rows whose tags another program wrote as text stay as
-    they are.
+    NAME is a username, with TASK=passages the id of a passage, with your own task a key. Rows whose tags another
+    program wrote as text stay as they are.
     """
     with open_workspace() as ws:
         words = ws.task.words

@@ -47,10 +47,10 @@ _deadline_option = click.option(
 def main(deadline: float | None, *, yes: bool, as_json: bool, **options: Any) -> None:
     """Estimate the cost of tagging, then tag all untagged people live or by batch, whichever fits.
 
-    Nothing more is started if the budget would be exceeded. A killed run resumes, and until no item is left its budget
-    holds for `run` and for `tag` without one, too. Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses
-    without --yes off a terminal. If a quality gate fails, with a pilot or without, the exit code is 6, and the answers
-    are stored.
+    With TASK=passages, or your own task, its items. Nothing more is started if the budget would be exceeded. A killed
+    run resumes, and until no item is left its budget holds for `run` and for `tag` without one, too. Above
+    FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal. If a quality gate fails, with
+    a pilot or without, the exit code is 6, and the answers are stored.
     """
     with open_workspace() as ws:
         words = ws.task.words
@@ -72,7 +72,7 @@ def main(deadline: float | None, *, yes: bool, as_json: bool, **options: Any) ->
 @skip_pilot_option
 @json_option
 def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
-    """Tag all untagged people with a bio now, at full price.
+    """Tag all untagged people with a bio now, at full price; with TASK=passages, or your own task, its items.
 
     Keeps to the limits of the model and tier (FINDABLE_RPM, FINDABLE_TPM, FINDABLE_RPD). Safe to repeat and to
     interrupt: no answered item is asked again. Ctrl-C lets running calls finish; a second one does not. If a quality
@@ -95,7 +95,7 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
 def preflight(limit: int | None, deadline: float | None, *, count: bool, as_json: bool) -> None:
     """Estimate cost and time of tagging all untagged people, by batch and live, and recommend one.
 
-    Spends nothing, and needs a key only for --count.
+    With TASK=passages, or your own task, of asking about its items. Spends nothing, and needs a key only for --count.
     """
     with read_workspace(brings_items=True) as ws:
         estimated, words = estimates.run(ws, limit=limit, deadline_s=deadline, count=count), ws.task.words

@@ -19,7 +19,7 @@ HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost",
 def main(*, as_json: bool) -> None:
     """List every version of answers, of other programs too: rows, items, dates, cost.
 
-    Lists experts and passages; with TASK=passages only passages.
+    Lists experts and passages; with TASK=passages, or your own task, those alone.
     """
     with read_workspace() as ws:
         found = versions.run(ws)

@@ -2,7 +2,8 @@
 
 A room is a folder below `pipeline/` (or a module that stands loose there), `jobs`, `web` and `emulator`. An arrow leads
 from a room to another one that it imports when it runs: imports inside functions count, those under `TYPE_CHECKING` do
-not. Floors are the rooms on the longest way down.
+not. Floors are the rooms on the longest way down. `findable.py` stands above them all: it is no room and no floor, and
+its arrows count.
 """
 
 import ast
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
+ABOVE = "findable"  # the module that Python code imports
 TOPS = ("pipeline", "jobs", "web", "emulator")
 FLOORS = (  # from the top: a room imports rooms of lower floors alone, and those libraries that stand behind it
+    {ABOVE: ""},
     {"jobs": "click dotenv rich"},
     {"web": ""},
     {"workflows": ""},
@@ -23,13 +26,13 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {"batch": "", "experts": "orjson pydantic sqlalchemy", "passages": "orjson pydantic rapidfuzz sqlalchemy"},
     {"cost": "", "quality": "", "index": "faiss numpy orjson"},
     {"engine": "sqlalchemy"},
-    {"tables": "babel charset_normalizer orjson price_parser pyarrow pydantic sqlalchemy"},
+    {"tables": "babel charset_normalizer orjson pandas price_parser pyarrow pydantic sqlalchemy"},
     {
         "store": "alembic psutil psycopg sqlalchemy",
         "gemini": "genai_prices google httpcore2 httpx2 numpy orjson pydantic tenacity",
     },
     {
-        "core": "jsonlines orjson pydantic pydantic_core rapidfuzz",
+        "core": "jsonlines orjson pydantic pydantic_core rapidfuzz typing_extensions",
         "emulator": "numpy orjson snowballstemmer starlette tokenizers uvicorn",
     },
 )
@@ -104,6 +107,7 @@ def room_of(name: str) -> str:
 def modules(root: Path = ROOT) -> dict[str, Module]:
     """Return the product's modules by their names, migrations apart, which are run by their paths."""
     paths = [path for top in TOPS for path in sorted((root / top).rglob("*.py")) if "migrations" not in path.parts]
+    paths += [path for path in (root / f"{ABOVE}.py",) if path.is_file()]
     names = [".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for path in paths]
     return {name: Module(name, path.read_text(encoding="utf-8")) for name, path in zip(names, paths, strict=True)}
 
@@ -153,6 +157,7 @@ def circles(found: set[Arrow]) -> set[frozenset[str]]:
 
 def floors(found: set[Arrow]) -> int:
     """Return how many rooms the longest way down leads through; a circle counts as one."""
+    found = {arrow for arrow in found if arrow[0] != ABOVE}
     rounds = circles(found)
     group = {room: next((one for one in rounds if room in one), frozenset({room})) for arrow in found for room in arrow}
 
@@ -183,7 +188,8 @@ def report(root: Path = ROOT) -> Iterator[str]:
     found = arrows(known)
     inside = [module for module in known.values() if module.room]
     rooms = sorted({module.room for module in inside}, key=lambda room: (FLOOR.get(room, -1), room))
-    yield f"{len(rooms)} rooms, {floors(found)} floors, {len(found)} arrows, {len(loose(root))} loose modules"
+    count = len({*rooms} - {ABOVE})
+    yield f"{count} rooms, {floors(found)} floors, {len(found)} arrows, {len(loose(root))} loose modules"
     for room in rooms:
         yield f"  {room:<12} {' '.join(sorted(there for here, there in found if here == room)) or '-'}"
     yield _listed("arrows that do not lead down", (" -> ".join(arrow) for arrow in found if not is_down(arrow)))

@@ -7,13 +7,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
+
+from typing_extensions import TypeVar
 
 from pipeline.core.errors import InputError
 from pipeline.core.settings import BUILT_IN
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+A_co = TypeVar("A_co", bound="BaseModel", default="BaseModel", covariant=True)  # the model of an answer
 
 NAME = re.compile("[a-z][a-z0-9_]{0,40}")
 RESERVED = frozenset({*BUILT_IN, "concepts", "images", "findable"})  # names of what is built in
@@ -41,7 +45,7 @@ _OPTIONAL = frozenset({"model", "max_output_tokens", "temperature", "quotes_in",
 
 
 @dataclass(frozen=True, kw_only=True)
-class Declaration:
+class Declaration(Generic[A_co]):
     """What to ask about which rows, and what a valid answer is; `answer`, `items` and `prompt` are required.
 
     `items` is a query where it begins with SELECT or WITH, else the path of a file beside the task's. In `prompt`
@@ -50,7 +54,7 @@ class Declaration:
     `name` a task is called as its file is.
     """
 
-    answer: "type[BaseModel]"
+    answer: type[A_co]
     items: str
     prompt: str
     name: str = ""
@@ -96,6 +100,8 @@ class Declaration:
         for member in ("items", "prompt"):
             if not getattr(self, member).strip():
                 raise InputError(f"{member}= is empty")
+        if not self.is_query and ("\n" in self.items or ";" in self.items):
+            raise InputError("items= is no path of a file, and a query begins with SELECT or WITH")
         keys: Sequence[Any] = self.keys
         if not keys or not all(isinstance(one, str) and one for one in keys):
             raise InputError(f"key= must name a column or several, not {self.key!r}")

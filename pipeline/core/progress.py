@@ -1,6 +1,7 @@
 """Report lines, warnings and progress of a long command; `jobs.output` draws them on a terminal or in a log."""
 
 import contextlib
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -27,3 +28,28 @@ class Progress(Protocol):
 
         What was `done` before counts towards the total and not the rate. A `late` bar appears after two seconds.
         """
+
+
+class NoProgress:
+    """Progress that is not shown, as a bar and as where it goes."""
+
+    def say(self, line: str) -> None:
+        """Leave a line out."""
+
+    def warn(self, line: str) -> None:
+        """Leave a warning out."""
+
+    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
+        """Leave out how far it is."""
+
+    @contextlib.contextmanager
+    def bar(
+        self,
+        label: str,  # noqa: ARG002 - nothing is shown
+        total: int | None,  # noqa: ARG002
+        *,
+        done: int = 0,  # noqa: ARG002
+        late: bool = False,  # noqa: ARG002
+    ) -> Iterator[Bar]:
+        """Show nothing for the length of a block."""
+        yield self

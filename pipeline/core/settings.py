@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core.amounts import parse_count, parse_duration, parse_money, parse_size
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError, InputError
 
 PREFIX = "FINDABLE_"
 KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the order in which the SDK prefers them
@@ -272,6 +273,37 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
     if found is not None:
         values["base_url"], sources["base_url"] = found
     return Settings(**values, sources=sources)
+
+
+def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
+    """Return settings with values that Python code gave, by their names in lower case, in the place of others.
+
+    They are read as those of the environment are; None is the default.
+
+    Raises:
+        InputError: there is no such setting; the message names it.
+        ConfigurationError: a value is not one of that setting.
+    """
+    known = {one.name: one for one in fields(Settings) if one.name != "sources"}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]}?" if near else "`findable settings` lists them, in upper case"
+            raise InputError(f"there is no setting {name!r}; nothing was done", hint=meant)
+        one = known[name]
+        try:
+            values[name] = one.default if value is None else one.metadata.get("parse", str)(_words_of(value))
+        except ValueError as error:
+            raise ConfigurationError(f"{name} is {value!r}: {error}", hint=one.metadata.get("help", "")) from error
+    return replace(settings, **values, sources={**settings.sources, **dict.fromkeys(values, "given in Python")})
+
+
+def _words_of(value: object) -> str:
+    """Return a value of Python as it would stand in the environment."""
+    if isinstance(value, bool):
+        return str(int(value))
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _find(name: str, environ: Mapping[str, str], below: Mapping[str, str]) -> tuple[str, str] | None:

@@ -43,7 +43,7 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
     with store.read_unchanged() as tx:
         is_ours = tx is not None and schema.is_workspace(tx)
         others = [] if tx is None or is_ours else schema.other_tables(tx)
-        plan = [] if tx is None else _adoption_plan(tx, settings)
+        plan = [] if tx is None else _adoption_plan(tx, settings, others)
     if access is Access.WRITE and not is_ours and registry.is_declared(settings):
         access = Access.CREATE if registry.declared().is_declarable(settings) else access  # its items come with it
     is_there = is_ours or (access is Access.WRITE and tx is not None)
@@ -58,11 +58,11 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
     return "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
 
 
-def _adoption_plan(tx: "Connection", settings: Settings) -> list[str]:
-    """Return what the subjects would add to tables of another program."""
+def _adoption_plan(tx: "Connection", settings: Settings, others: list[str]) -> list[str]:
+    """Return what the subjects would add to tables of another program, or beside `others` of it."""
     rooms = [room for room in registry.rooms() if room.is_here(tx, settings)]
     planned = [line for room in rooms for line in room.adoption_plan(tx, settings)]
-    if registry.is_declared(settings) and not schema.is_workspace(tx):
+    if others and registry.is_declared(settings):
         planned += registry.declared().planned_tables(settings)
     return planned
 

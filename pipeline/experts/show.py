@@ -40,8 +40,7 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         given, failed = answers.of_item(tx, task, item_id)
         open_claim = claims.claimed_ids(task).where(tables.requests.c.item_id == item_id)
         claim = tx.execute(open_claim.with_only_columns(tables.requests.c.batch, tables.requests.c.at)).first()
-        of_item = answers.parked_ids(task).where(tables.parked.c.item_id == item_id)
-        parked = tx.execute(of_item.with_only_columns(tables.parked.c.reason)).scalar()
+        parked = answers.parked_reason(tx, task, item_id)
         index = _index(ws.data, row)
     return {
         "expert": expert_document(row),

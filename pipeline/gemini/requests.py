@@ -6,6 +6,7 @@ batch answers have come back as broken JSON (2026-08). `model`, `serviceTier` an
 stands in the URL, and current models ignore or refuse the rest (model pages, read 2026-11).
 """
 
+import hashlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from pipeline.core.task import Prompt
 from pipeline.gemini.schema import check_schema
 from pipeline.gemini.tokens import ANSWER_TOKENS, Usage, estimate_parts, estimate_usage
 
+MAX_KEY = 200  # bytes of the key of a request; ours, the API says nothing of a limit
 # Beside `contents`; `model`, `serviceTier`, `tools` and `cachedContent` are known to the API but never ours
 REQUEST_MEMBERS = frozenset({"contents", "systemInstruction", "generationConfig", "safetySettings"})
 # Inside `generationConfig`; what is left out on purpose is named in `_MISPLACED`
@@ -50,12 +52,18 @@ _MISPLACED = {
 def request_key(task_name: str, item_id: str) -> str:
     """Return the key of a request: `<task>/<item id>`, the same each time the item is asked.
 
+    A key of more than 200 bytes has the SHA-256 of the id in its place. Built-in tasks, whose names hold a dash as no
+    other's can, keep theirs, which older workspaces have sent.
+
     Raises:
         ValueError: the task's name is empty or holds a slash, or the item's id is empty.
     """
     if not task_name or "/" in task_name or not item_id:
         raise ValueError(f"no key can be made of task {task_name!r} and item {item_id!r}")
-    return f"{task_name}/{item_id}"
+    key = f"{task_name}/{item_id}"
+    if "-" in task_name or len(key.encode("utf-8", "surrogatepass")) <= MAX_KEY:
+        return key
+    return f"{task_name}/{hashlib.sha256(item_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def build_request(prompt: Prompt, *, schema: Mapping[str, Any], thinking: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
     """Return what is known about the item of that name, from one snapshot.
 
-    Its keys: `task`, `item` (id), `name`, `state`, `columns`, `changed_at` (the input, last), `stale` (it changed since
-    it was answered; None where not known), `answers` and `attempts` (oldest first, each with all that is kept of it,
-    an answer as a document, `forgotten` where it was), `requests` (newest first; see `request_document`), `cost` (USD).
-    With `raw` each request has `wire`.
+    Its keys: `task`, `item` (id), `name`, `state`, `parked` (the reason), `columns`, `changed_at` (the input, last),
+    `stale` (it changed since it was answered; None where not known), `answers` and `attempts` (oldest first, each with
+    all that is kept of it, an answer as a document, `forgotten` where it was), `requests` (newest first; see
+    `request_document`), `cost` (USD). With `raw` each request has `wire`.
 
     Raises:
         InputError: there is no such item.
@@ -32,6 +32,7 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         item_id = ws.task.id_of(tx, name)
         listed = _listed(tx, ws.task, item_id, now=ws.now())
         given, failed = answers.of_item(tx, ws.task.name, item_id)
+        parked = answers.parked_reason(tx, ws.task.name, item_id)
         called = ws.task.names(tx, [item_id]).get(item_id, item_id)
     requests = requests_of(ws, item_id, raw=raw)
     return {
@@ -39,6 +40,7 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         "item": item_id,
         "name": called,
         "state": listed.state if listed else None,
+        "parked": parked,
         "columns": dict(listed.values) if listed else {},
         "changed_at": listed.changed_at if listed else None,
         "stale": _is_stale(listed, given),

@@ -13,7 +13,7 @@ from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store.batches import Batch
 
-LIVE = "the text of a live call is not kept"
+LIVE = "the text of a live call is not kept; `make try` with ITEM= shows what is sent now"
 CLEANED = "the batch's files were removed by `make clean`"
 
 

@@ -3,9 +3,10 @@
 Pure: what came from data is escaped.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from pipeline.core.text import escape_markdown, markdown_code
+from pipeline.core.text import escape_invisible, escape_markdown, mark_spans, markdown_code
 from pipeline.quality.agreement import ComparedItem, FieldValues, field_agreements, field_values
 
 MOST = 300  # characters of a value
@@ -73,5 +74,15 @@ def _item(item: ComparedItem) -> Iterator[str]:
         return
     yield from ("| field | A | B | |", "| --- | --- | --- | --- |")
     for two in _fields(item):
-        a, b = (escape_markdown("; ".join(values) or "-", most=MOST) for values in (two.a, two.b))
-        yield f"| {escape_markdown(two.field)} | {a} | {b} | {DIFFERS if two.agreement < 1 else ''} |"
+        cells = (escape_markdown(two.field), _marked(two.a, two.b), _marked(two.b, two.a))
+        yield f"| {' | '.join(cells)} | {DIFFERS if two.agreement < 1 else ''} |"
+
+
+def _marked(values: Sequence[str], other: Sequence[str]) -> str:
+    """Return the values of one side in a cell, in bold those that the other has not."""
+    rest, told = Counter(values) - Counter(other), []
+    for value in values:
+        shown = escape_invisible(value.strip(), most=MOST)
+        told.append(mark_spans(shown, [(0, len(shown))] if rest[value] > 0 else []))
+        rest[value] -= 1
+    return "; ".join(told) or "-"

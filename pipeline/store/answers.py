@@ -115,6 +115,11 @@ def is_parked(tx: Connection, task: str, item_id: str) -> bool:
     return tx.execute(select(parked.c.task).filter_by(task=task, item_id=item_id)).first() is not None
 
 
+def parked_reason(tx: Connection, task: str, item_id: str) -> str | None:
+    """Return why an item is parked; None where it is not."""
+    return tx.execute(select(parked.c.reason).filter_by(task=task, item_id=item_id)).scalar()
+
+
 def parked_ids(task: str) -> Select[Any]:
     """Return the SELECT of the parked ids."""
     return select(parked.c.item_id).where(parked.c.task == task)
@@ -219,6 +224,27 @@ def last_applied(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, tup
     return found
 
 
+def newest_answers(tx: Connection, task: str, *, of: str, after: str = "") -> list[tuple[str, str, str, datetime]]:
+    """Return (item id, extractor, answer as JSON, when) of the next items behind an id, by id; empty after the last.
+
+    `of` is an extractor, or a label, which stands for those of all models; each item's is the one applied last. Those
+    of a version that is being rolled back count as gone.
+    """
+    told = answers.c
+    mine = and_(_stands(task), or_(told.extractor == of, told.extractor.startswith(f"{of}/", autoescape=True)))
+    mine = and_(mine, told.extractor.not_in(_leaving(task)), told.item_id > after)
+    ids = select(told.item_id).where(mine).distinct().order_by(told.item_id).limit(PAGE).subquery()
+    newest = select(func.max(told.id)).where(mine, told.item_id.in_(select(ids.c.item_id))).group_by(told.item_id)
+    query = select(told.item_id, told.extractor, told.answer, told.at).where(told.id.in_(newest))
+    return [tuple(row) for row in tx.execute(query.order_by(told.item_id))]
+
+
+def _leaving(task: str) -> Select[Any]:
+    """Return the SELECT of the extractors of a task that are being rolled back."""
+    query = select(versions.c.version + "/" + versions.c.model)
+    return query.where(versions.c.task == task, versions.c.withdrawn_at.is_not(None))
+
+
 def applied_answers(tx: Connection, task: str) -> Iterator[tuple[str, str, str, datetime]]:
     """Yield (item id, extractor, answer as JSON, when) of the last that was applied to each item by each extractor.
 
@@ -228,11 +254,9 @@ def applied_answers(tx: Connection, task: str) -> Iterator[tuple[str, str, str, 
     again = select(newer.c.id).where(newer.c.task == task, newer.c.item_id == answers.c.item_id)
     again = again.where(newer.c.extractor == answers.c.extractor, newer.c.id > answers.c.id)
     again = again.where(newer.c.applied, newer.c.answer != FORGOTTEN)
-    leaving = select(versions.c.version + "/" + versions.c.model)
-    leaving = leaving.where(versions.c.task == task, versions.c.withdrawn_at.is_not(None))
     names = (answers.c.item_id, answers.c.extractor)
     query = select(*names, answers.c.answer, answers.c.at).where(_stands(task), ~again.exists())
-    query = query.where(answers.c.extractor.not_in(leaving))
+    query = query.where(answers.c.extractor.not_in(_leaving(task)))
     by_bytes = names if tx.dialect.name == "sqlite" else (collate(one, "C") for one in names)
     for row in streamed(tx, query.order_by(*by_bytes), page=PAGE):
         yield tuple(row)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from pipeline.core.declaration import MADE_KEY, columns_in
+from pipeline.core.declaration import MADE_KEY, column_named, columns_in
 from pipeline.core.errors import InputError
 from pipeline.tables import likeness
 from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, SYSTEM
@@ -64,6 +64,8 @@ TITLES = (
     *("baslik", "ürün", "konu", "标题", "产品", "商品", "主题", "タイトル", "件名"),
 )
 _ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr|no|code|number|nummer)$|(?<=[a-z])I[dD]$")
+_WORDS = re.compile(r"(?:[^\W\d_](?<![A-Z]))+|[A-Z](?:[^\W\d_](?<![A-Z]))*")  # letters, anew where a capital begins
+_NO_WORD = re.compile(r"\W+")
 _TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
 _KEY_KINDS = frozenset({"text", "integer"})
 
@@ -71,12 +73,14 @@ _KEY_KINDS = frozenset({"text", "integer"})
 class TableGuess(NamedTuple):
     """The columns of a table: its key ("row" where none is one), its text, and what says what a row is, if any does.
 
-    `can_be_quoted` is whether the text is one, and no number or other value. `notes` say why, a line each.
+    `names` are what a prompt calls the columns to ask about, the text the last. `can_be_quoted` is whether the text is
+    one, and no number or other value. `notes` say why, a line each.
     """
 
     key: str
     text: str
     title: str | None
+    names: tuple[str, ...]
     can_be_quoted: bool
     notes: tuple[str, ...]
 
@@ -129,16 +133,19 @@ def guess_columns(
     cells = _read(columns, rows, found)
     key, why_key = found.guess()
     text, why = _text(columns, {name: cells[name] for name in columns if name != key or len(columns) == 1})
-    if not _can_be_named(text):
+    name = _name_in_prompt(text, columns)
+    if name is None:
         raise InputError(
-            f"{excerpt(text)!r} is the text, {why}, and a prompt cannot name it: a name there is letters, digits and "
-            "_ alone; nothing was written",
+            f"{excerpt(text)!r} is the text, {why}, and a prompt cannot name it, for there is no letter in it or "
+            "another column is called alike; nothing was written",
             hint="give the column another name in the source (in a query with AS), then run it again",
         )
-    title = _title({name: texts for name, texts in cells.items() if name not in {key, text}})
-    beside = () if title is None else (f"beside it: {excerpt(title)!r}, which by its name says what the text is about",)
+    title = _title({one: texts for one, texts in cells.items() if one not in {key, text}})
+    titled = None if title is None else _name_in_prompt(title, columns)
+    beside = () if titled is None else (f"beside it: {excerpt(title)!r}, which by its name says what it is about",)
     notes = (why_key, f"text: {excerpt(text)!r}, {why}", *beside)
-    return TableGuess(key, text, title, can_be_quoted=columns[text] == "text", notes=notes)
+    names = (name,) if titled is None else (titled, name)
+    return TableGuess(key, text, title if titled else None, names, can_be_quoted=columns[text] == "text", notes=notes)
 
 
 def _read(columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], keys: _Keys) -> dict[str, list[str]]:
@@ -173,17 +180,23 @@ def _text(columns: Mapping[str, str], cells: Mapping[str, Sequence[str]]) -> tup
         return known, "by its name"
     lengths = {name: fmean(map(len, texts)) if texts else 0.0 for name, texts in (wordy or cells).items()}
     longest = max(lengths, key=lambda name: lengths[name])
-    for name, _ in likeness.alike(TEXT, wordy):
-        if lengths[name] >= LIKE_LONGEST * lengths[longest]:
-            return name, "by its name, which is like one of a text"
+    alike = {name for name, _ in likeness.alike(TEXT, wordy)} | set(filter(_has_word_of_text, wordy))
+    liked = max((name for name in wordy if name in alike), key=lambda name: lengths[name], default=None)
+    if liked is not None and lengths[liked] >= LIKE_LONGEST * lengths[longest]:
+        return liked, "by its name, which is like one of a text"
     return longest, f"the longest with {lengths[longest]:,.0f} characters in the mean"
 
 
+def _has_word_of_text(name: str) -> bool:
+    """Return whether one of the words of a name, such as `customer_review` or `reviewBody`, is one of a text."""
+    known = set(map(fold, TEXT.names))
+    return any(fold(word) in known for word in _WORDS.findall(name)) and not _ENDS_LIKE_KEY.search(name)
+
+
 def _title(cells: Mapping[str, Sequence[str]]) -> str | None:
-    """Return the column that says what a row is about, which a prompt can name."""
+    """Return the column that says what a row is about, None where there is none."""
     by_name = {fold(name): name for name in reversed(list(cells)) if _has_letters(cells[name])}
-    names = (by_name[one] for one in map(fold, TITLES) if one in by_name)
-    return next((name for name in names if _can_be_named(name)), None)
+    return next((by_name[one] for one in map(fold, TITLES) if one in by_name), None)
 
 
 def _has_letters(texts: Sequence[str]) -> bool:
@@ -191,6 +204,9 @@ def _has_letters(texts: Sequence[str]) -> bool:
     return any(char.isalpha() for text in texts for char in text)
 
 
-def _can_be_named(column: str) -> bool:
-    """Return whether a prompt can name a column."""
-    return columns_in(f"{{{column}}}") == (column,)
+def _name_in_prompt(column: str, columns: Iterable[str]) -> str | None:
+    """Return what a prompt calls a column, None where it cannot: `Review Text` is `Review_Text` there."""
+    name = column if columns_in(f"{{{column}}}") else _NO_WORD.sub("_", column).strip("_")
+    name = f"_{name}" if name[:1].isdecimal() else name
+    is_one = columns_in(f"{{{name}}}") == (name,) and column_named(name, columns) == column
+    return name if is_one else None

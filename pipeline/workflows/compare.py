@@ -4,20 +4,19 @@ A side is a version whose answers are stored, or a model or a file that is asked
 is not asked again. A reply that is asked for the comparison is judged and not stored: its call is, with its cost.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
-from pipeline.engine import questions, registry
+from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import pilot
 from pipeline.quality.agreement import ComparedItem, SideAnswer, field_agreements
 from pipeline.quality.side_by_side import comparison_markdown, differing_fields
 from pipeline.store import answers
 from pipeline.store.database import PAGE, streamed
+from pipeline.workflows.compare_sides import Side, is_stored_version, side_of, stored_of
 from pipeline.workflows.try_out import TryReport, ask_trial, confirm_trials, plan_trial
 
 if TYPE_CHECKING:
@@ -34,18 +33,6 @@ class CompareWanted(NamedTuple):
     b: str
     size: int = SIZE
     seed: int = pilot.SEED
-
-
-@dataclass(frozen=True)
-class _Side:
-    """One side: what it is called, and where it is asked live the workspace to ask with; `label` is of stored answers.
-
-    A label alone stands for all models of that version.
-    """
-
-    name: str
-    label: str
-    ws: OpenWorkspace | None = None
 
 
 @dataclass
@@ -98,14 +85,14 @@ def run(
         raise InputError(
             f"A= and B= are both {wanted.a!r}; nothing was asked", hint="name two versions, models or files"
         )
-    if not (_is_stored(wanted.a) and _is_stored(wanted.b)):
+    if not (is_stored_version(wanted.a) and is_stored_version(wanted.b)):
         ws.bring_items()
         questions.free_dead_owners(ws.store, now=ws.now())
-    sides = (_side(ws, wanted.a), _side(ws, wanted.b))
+    sides = (side_of(ws, wanted.a), side_of(ws, wanted.b))
     with ws.store.read() as tx:
         ids = _draw(tx, ws, sides, wanted)
         names = ws.task.names(tx, ids)
-        found = [_stored(tx, ws, side, ids) for side in sides]
+        found = [stored_of(tx, ws, side, ids) for side in sides]
     missing = [[one for one in ids if one not in some] for some in found]
     reports = _ask(ws.settings.confirm_above, sides, missing, announce, confirm)
     for number, report in reports.items():
@@ -145,52 +132,7 @@ def document(report: CompareReport) -> dict[str, Any]:
     }
 
 
-def _is_stored(text: str) -> bool:
-    """Return whether a side is a version whose answers are stored: its number, or a label with or without a model."""
-    return text.isdecimal() or "@" in text
-
-
-def _side(ws: OpenWorkspace, text: str) -> _Side:
-    """Return the side that a text means.
-
-    Raises:
-        InputError, ConfigurationError: there is no such file or model, or no answer is kept of the task's.
-    """
-    if _is_stored(text):
-        if not ws.task.keeps_answers:
-            raise InputError(
-                f"the answers of {ws.task.name} stand in a table of their own, and cannot be compared yet",
-                hint="A= and B= may be two models, which are asked",
-            )
-        label = f"{ws.task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
-        return _Side(f"the answers of {label}", label)
-    if text.endswith(".py") or "/" in text:
-        asked = _with_task(ws, Path(text))
-        return _Side(f"{text} with {asked.model.name}", asked.extractor, asked)
-    sources = {**ws.settings.sources, "model": "A= or B="}
-    asked = _again(replace(ws, settings=replace(ws.settings, model=text, sources=sources)), ws)
-    return _Side(asked.extractor, asked.extractor, asked)
-
-
-def _with_task(ws: OpenWorkspace, path: Path) -> OpenWorkspace:
-    """Return the workspace with the task as another file declares it, about the same rows.
-
-    Raises:
-        InputError: the task is built in, or the file declares none about these rows.
-    """
-    if not registry.is_declared(ws.settings):
-        raise InputError(f"{ws.task.name} is no task of a file; nothing was asked", hint="A= and B= may be two models")
-    return _again(replace(ws, task=registry.declared().task_beside(ws.task, path, at=ws.now())), ws)
-
-
-def _again(other: OpenWorkspace, ws: OpenWorkspace) -> OpenWorkspace:
-    """Return another view of a workspace, with the client of the first one."""
-    other.model  # noqa: B018 - what is wrong with its name is said before anything is asked
-    other.client = ws.client
-    return other
-
-
-def _draw(tx: "Connection", ws: OpenWorkspace, sides: Sequence[_Side], wanted: CompareWanted) -> list[str]:
+def _draw(tx: "Connection", ws: OpenWorkspace, sides: Sequence[Side], wanted: CompareWanted) -> list[str]:
     """Return the items of the sample, in the order drawn: those that have the stored answers, else any.
 
     Raises:
@@ -218,29 +160,9 @@ def _every(tx: "Connection", ws: OpenWorkspace) -> Iterator[str]:
         yield from streamed(tx, query, page=PAGE).scalars()
 
 
-def _stored(tx: "Connection", ws: OpenWorkspace, side: _Side, ids: Sequence[str]) -> dict[str, SideAnswer]:
-    """Return what is stored of a side already: of one that is asked, answers to the same question alone."""
-    task = (side.ws or ws).task
-    if not task.keeps_answers:
-        return {}
-    rows = answers.newest_of_version(tx, task.name, side.label, ids)
-    if side.ws is not None:
-        now = {one.id: one.input_hash for one in task.items(tx, ids)}
-        rows = {
-            key: row
-            for key, row in rows.items()
-            if row["input_hash"] == now.get(key) and row["fingerprint"] == task.fingerprint
-        }
-    told = ("tokens_in", "tokens_out", "cost")
-    return {
-        key: SideAnswer(json.loads(row["answer"]), is_stored=True, **{name: row[name] for name in told})
-        for key, row in rows.items()
-    }
-
-
 def _ask(
     confirm_above: float,
-    sides: Sequence[_Side],
+    sides: Sequence[Side],
     missing: Sequence[Sequence[str]],
     announce: Callable[[int, float], None],
     confirm: Callable[[float], bool],

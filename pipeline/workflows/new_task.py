@@ -121,6 +121,7 @@ def _write_new(path: Path, text: str) -> None:
     part = files.part_of(path)
     try:
         path.parent.mkdir(exist_ok=True)
+        files.sweep_parts(path)
         part.write_text(text, encoding="utf-8", newline="\n")
         files.sync_part(part)
         os.link(part, path)  # which replaces nothing

@@ -1,6 +1,7 @@
 """The text of a new task's file: an answer of the usual parts, made for the columns of its items."""
 
 import json
+from collections.abc import Sequence
 
 from pipeline.tables.findings import excerpt
 from pipeline.tables.guessing import TableGuess
@@ -51,13 +52,12 @@ _QUOTE = "    quote: Quote  # must stand in {text!r}, or the answer is invalid; 
 
 def task_text(items: str, guess: TableGuess, *, what: str) -> str:
     """Return the text of a file that declares a task; `what` says of which table, for readers."""
-    asked = [guess.text] if guess.title is None else [guess.title, guess.text]
     summary, tone, points = (second if fold(first) == fold(guess.key) else first for first, second in _FIELDS)
     is_made = guess.key == "row"
     return _FILE.format(
         what=excerpt(what),
         imported="Quote, Task" if guess.can_be_quoted else "Task",
-        quote=_QUOTE.format(text=guess.text) if guess.can_be_quoted else "",
+        quote=_QUOTE.format(text=excerpt(guess.text)) if guess.can_be_quoted else "",
         summary=summary,
         tone=tone,
         points=points,
@@ -65,16 +65,16 @@ def task_text(items: str, guess: TableGuess, *, what: str) -> str:
         source="a file, relative to this one: CSV, JSON lines, JSON or Parquet; or a SELECT",
         key=_literal(guess.key),
         key_said="a hash of each row" if is_made else "tells rows apart",
-        prompt=_literal(_prompt(asked)),
+        prompt=_literal(_prompt(guess.names)),
         quotes_in=f"    quotes_in={_literal(guess.text)},\n" if guess.can_be_quoted else "",
-        label=_literal(f"{{{guess.title or guess.text}}}"),
-        example=json.dumps(dict.fromkeys(asked, "…"), ensure_ascii=False),
+        label=_literal(f"{{{guess.names[0]}}}"),
+        example=json.dumps(dict.fromkeys(guess.names, "…"), ensure_ascii=False),
     )
 
 
-def _prompt(asked: list[str]) -> str:
-    """Return a prompt that names the columns, the longest last."""
-    return "\n\n".join([*(f"{name}: {{{name}}}" for name in asked[:-1]), f"{{{asked[-1]}}}"])
+def _prompt(names: Sequence[str]) -> str:
+    """Return a prompt that names the columns, the text last."""
+    return "\n\n".join([*(f"{name}: {{{name}}}" for name in names[:-1]), f"{{{names[-1]}}}"])
 
 
 def _literal(text: str) -> str:

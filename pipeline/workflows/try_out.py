@@ -182,6 +182,9 @@ def ask_trial(trial: "Trial") -> TryReport:
             SelectedQuestions(trial.builder, list(ledger.tried)),
             on_progress=lambda report, _: bar.show(report.done),
         )
+    if asked.stopped is not None:  # as a file's own check does that fails: what was asked then may have cost something
+        with ws.store.write() as tx:
+            ledger.abandon(tx)
     sent = schema.response_schema(ws.task.answer)
     return TryReport(ws.extractor, sent, list(ledger.tried.values()), asked.stopped, asked.interrupted)
 

@@ -44,6 +44,11 @@ def placeholders() -> str:
     return fill(f"{listed}. In a first or last name {but} stay: people are called so.", 120, break_long_words=False)
 
 
+def example(name: str) -> str:
+    """Return the file of a task in examples/, as a block."""
+    return f"```python\n{(ROOT / 'examples' / name / 'tasks' / f'{name}.py').read_text(encoding='utf-8')}```"
+
+
 def commands() -> str:
     """Return of each command its first line, its arguments as make has them, and its options."""
     found = {name: main.get_command(click.Context(main), name) for name in COMMANDS}

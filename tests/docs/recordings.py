@@ -2,7 +2,7 @@
 
 `python -m tests.docs.recordings` (of `make docs`) runs them again and writes the blocks in which more than times and
 remote names differ. The commands are those in the blocks, run in the order of the pages, in one empty folder on the
-local engine; there are the sample people, the demo, and the sample under a German header.
+local engine; there are the sample people, the demo, the sample under a German header, and the reviews of examples/.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 DEMO = "make demo"
 _BLOCK = re.compile(r"(?<=```text\n)\$ .*?(?=```)", re.DOTALL)
 _SAMPLE = ROOT / "data" / "sample"
+_REVIEWS = ROOT / "examples" / "reviews" / "reviews.csv"
 _GERMAN = (
     *("Benutzername", "Vorname", "Nachname", "Berufsbezeichnung", "Firma", "Über mich", "Stundensatz", "Währung"),
     *("Profil-URL", "Profil-URL mit UTM", "Kategorie"),
@@ -84,9 +86,10 @@ def steady(text: str) -> str:
 
 
 def _put_sample() -> None:
-    """Put the sample people into this folder, as they stand in the repository and as `leute.csv`."""
+    """Put the sample people into this folder, as they stand in the repository and as `leute.csv`, and the reviews."""
     Path("data").mkdir()
     Path("data/sample").symlink_to(_SAMPLE)
+    shutil.copy(_REVIEWS, "reviews.csv")
     with (_SAMPLE / "experts.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[1:]
     with Path("leute.csv").open("w", encoding="utf-8", newline="") as file:

@@ -28,6 +28,8 @@ LONG_ECHO = "x" * 170 + ECHO  # where a cut may go through the middle of it
 COMMANDS: dict[str, tuple[str, ...]] = {
     "import": ("import", "{files}/people.csv", "--report", "{files}/report.csv"),
     "init": ("init", "--file", "{files}/people.csv", "--backend", "gemini", "--budget", "5", "--yes"),
+    "new-task": ("new-task", "canary", "--from", "{files}/people.csv"),
+    "try": ("try", "--n", "1"),
     "preflight": ("preflight", "--count", "--json"),
     "tag-live": ("tag-live", "--limit", "1"),
     "tag": ("tag", "--mode", "live", "--limit", "1"),
@@ -43,7 +45,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "index": ("index",),
     "search": ("search", "water law"),
     "add-expert": ("add-expert", "{files}/new.json"),
-    "show": ("show", "p0"),
+    "show": ("show", "p0", "--raw"),
+    "log": ("log", "--all", "--json"),
+    "compare": ("compare", "gemini-2.5-flash", "gemini-2.5-pro", "--n", "1", "--json"),
     "export": ("export", "{files}/experts.csv"),
     "status": ("status", "--json"),
     "parked": ("parked",),
@@ -196,7 +200,7 @@ def test_nothing_is_written_whatever_the_server_says(
     (files / "people.csv").write_text("Username,Bio\nlate,I keep goats.\n")
     said += _run(workspace, files, "import")
     callers = ["batch-submit", "batch-poll", "index", "search", "add-expert", "doctor", "batch-cancel"]
-    callers += ["passages-pilot", "passages-backfill"]
+    callers += ["try", "passages-pilot", "passages-backfill"]
     for number, (failure, (word, args)) in enumerate(failures.items()):
         api.fault(word, times=10_000, args=args)
         told = _run(workspace, files, *callers)

@@ -29,6 +29,8 @@ CONTROLS = (
 READING = (
     ("show", "ada"),
     ("show", "ada", "--json"),
+    ("show", "--item", "ada", "--raw"),
+    ("log",),
     ("export", "-"),
     ("export", "-", "--format", "jsonl"),
     ("parked",),

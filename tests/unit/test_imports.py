@@ -21,6 +21,7 @@ KNOW_SUBJECTS = (
     "pipeline.passages.",
     "pipeline.workflows.add_expert",
     "pipeline.workflows.init",
+    "pipeline.workflows.library",
 )
 UNNAMED = {"core", "store", "gemini", "engine", "tables", "cost", "quality", "index", "batch", "live"}
 MAY_NAME = {"pipeline.core.settings"}  # it has the task's name and the name of a subject's table
@@ -39,7 +40,18 @@ DOORS = {
 }
 HEAVY = (
     *("alembic", "asyncio", "charset_normalizer", "faiss", "fcntl", "genai_prices", "google", "jsonlines", "numpy"),
-    *("orjson", "psutil", "psycopg", "pyarrow", "pydantic", "pydantic_core", "rapidfuzz", "rich", "snowballstemmer"),
+    *(
+        "orjson",
+        "pandas",
+        "psutil",
+        "psycopg",
+        "pyarrow",
+        "pydantic",
+        "pydantic_core",
+        "rapidfuzz",
+        "rich",
+        "snowballstemmer",
+    ),
     *("sqlalchemy", "starlette", "tokenizers", "uvicorn"),
 )
 MAX_JOB_LINES = 80

@@ -14,6 +14,7 @@ from pipeline.core.declaration import MADE_KEY, Declaration, column_named, colum
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import has_quotes
 from pipeline.engine.declared.fingerprint import differences, digest, fingerprint_of
+from pipeline.engine.declared.given import ROWS
 from pipeline.engine.declared.task import DeclaredTask, words_of
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
@@ -76,8 +77,12 @@ def meant(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
 
 
 def items_place(declaration: Declaration, path: Path) -> str:
-    """Return the query of a task's items, or the absolute path of their file, which is relative to the task's."""
-    return declaration.items if declaration.is_query else str((path.parent / declaration.items).resolve())
+    """Return the query of a task's items, or the absolute path of their file, which is relative to the task's.
+
+    A task without a file has its items beside the current directory.
+    """
+    is_place = declaration.is_query or declaration.items == ROWS
+    return declaration.items if is_place else str((path.parent / declaration.items).resolve())
 
 
 def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> None:

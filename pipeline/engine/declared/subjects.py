@@ -14,6 +14,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject
+from pipeline.engine.declared import given
 from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.record import items_place, meant, put_record, record_of
 from pipeline.engine.declared.task import DeclaredTask
@@ -47,7 +48,7 @@ def recorded_name(tx: "Connection", settings: Settings) -> str | None:
     if named in known:
         return named
     path = Path(named).resolve()
-    return next((name for name, place in known.items() if Path(place) == path), None)
+    return next((name for name, place in known.items() if place == named or Path(place) == path), None)
 
 
 def check_known(tx: "Connection", settings: Settings) -> None:
@@ -58,7 +59,7 @@ def check_known(tx: "Connection", settings: Settings) -> None:
     """
     if settings.task in BUILT_IN or recorded_name(tx, settings) or find_task_file(settings.task, settings.data):
         return
-    known = [*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]
+    known = list(dict.fromkeys([*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]))
     near = get_close_matches(settings.task, known, n=1)
     raise ConfigurationError(
         f"there is no task {settings.task!r}: neither tasks/{settings.task}.py here nor in {settings.data}",
@@ -86,7 +87,7 @@ def is_declarable(settings: Settings) -> bool:
         return False
     declaration = load_declaration(path)
     if not declaration.is_query:
-        columns = open_file(Path(items_place(declaration, path))).columns
+        columns = _rows_source(declaration, path).columns
         record_of(declaration, path, columns, at=datetime.now(UTC))
     return True
 
@@ -102,7 +103,8 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
         name = recorded_name(tx, settings)
         if name is None:
             check_known(tx, settings)
-    if name is not None:
+        is_saved = name is not None and may_write and _is_saved_now(tx, name, settings)
+    if name is not None and not is_saved:
         if may_write and name == settings.task:
             _follow_file(store, name, settings.data)
         return name
@@ -119,14 +121,24 @@ def _follow_file(store: "Store", name: str, data: Path) -> None:
     """Record where the file of a task is now, where it is gone from its place and found in another; with its items."""
     with store.read() as tx:
         record = tasks.get_task(tx, name)
+    if record is None or given.name_in_python(Path(record.path)) or Path(record.path).is_file():
+        return
     found = find_task_file(name, data)
-    if record is None or found is None or Path(record.path).is_file():
+    if found is None:
         return
     old, place = Path(record.path).parent, Path(record.items)
     moved = not record.is_query and place.is_relative_to(old)
     its_items = str(found.parent / place.relative_to(old)) if moved else record.items
     with store.write() as tx:
         tasks.move_task(tx, name, path=str(found), items=its_items)
+
+
+def _is_saved_now(tx: "Connection", name: str, settings: Settings) -> bool:
+    """Return whether a task that was declared in Python, and is not in this process, stands in a file now."""
+    record = tasks.get_task(tx, name)
+    place = Path(record.path if record else "")
+    is_elsewhere = bool(given.name_in_python(place)) and given.given_task(place) is None
+    return is_elsewhere and find_task_file(settings.task, settings.data) is not None
 
 
 def bring_items(
@@ -265,6 +277,13 @@ def _source(store: "Store", declaration: Declaration, path: Path, settings: Sett
     """
     if declaration.is_query:
         return open_query(store, declaration.items, timeout_s=settings.select_timeout)
+    return _rows_source(declaration, path)
+
+
+def _rows_source(declaration: Declaration, path: Path) -> Any:
+    """Return the opened file of a task's items, or the rows that were handed over in its place."""
+    if declaration.items == given.ROWS:
+        return given.given_rows(path)
     return open_file(Path(items_place(declaration, path)))
 
 

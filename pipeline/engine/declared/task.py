@@ -27,6 +27,7 @@ from pipeline.core.task import (
     WriteResult,
 )
 from pipeline.engine.declared.fingerprint import digest, fingerprint_of
+from pipeline.engine.declared.listing import list_rows
 from pipeline.engine.declared.task_file import line_in, load_declaration
 from pipeline.store import answers, versions
 from pipeline.store.database import among, pages
@@ -37,7 +38,7 @@ from pipeline.tables.answers_rows import ProjectedRow
 from pipeline.tables.answers_spec import AnswersSpec
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import ItemsSpec
-from pipeline.tables.rows import ItemStates, count_item_states, mentions, rows_among
+from pipeline.tables.rows import ItemStates, count_item_states, rows_among
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -243,7 +244,7 @@ class DeclaredTask(Task):
         try:
             why = check(answer, told)
         except Exception as error:
-            line = line_in(error, path)
+            line = line_in(error, path) or "?"
             raise ConfigurationError(
                 f"{path}, line {line}: check() failed on {row['findable_key']!r}: {type(error).__name__}: {error}; "
                 "nothing was charged, and the reply is kept",
@@ -290,38 +291,8 @@ class DeclaredTask(Task):
         return StaleItems(*tx.execute(select(*told).where(mine.findable_gone_at.is_(None), old)).one())
 
     def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return rows, looked for in all their columns.
-
-        Raises:
-            InputError: the state that is wanted is none of them.
-        """
-        mine, states = self.table.c, self._states()
-        if wanted.state and wanted.state not in states.names:
-            raise InputError(f"no item is ever {wanted.state!r} here", hint=f"the states are {', '.join(states.names)}")
-        state = states.of_row(tx, mine.findable_key, self.name, now=wanted.now)
-        names = self._shown if wanted.only is None else list(self.record.columns)
-        told = (mine.findable_key, state, mine.findable_hash, mine.findable_changed_at)
-        searched = [mine.findable_key, *(mine[name] for name in self.record.columns)]
-        query = select(*told, *(mine[name] for name in names)).order_by(mine.findable_row).limit(wanted.limit)
-        query = query.where(*(mentions(tx, searched, word) for word in wanted.words))
-        if wanted.only is not None:
-            query = query.where(mine.findable_key == wanted.only)
-        if wanted.state:
-            query = query.where(state == wanted.state)
-        if wanted.after is not None:
-            other = self.table.alias().c
-            row = select(other.findable_row).where(other.findable_key == wanted.after).scalar_subquery()
-            query = query.where(mine.findable_row > row)
-        return [
-            ListedItem(key, of_row, dict(zip(names, cells, strict=True)), *changed)
-            for key, of_row, *changed, cells in ((*row[:4], row[4:]) for row in tx.execute(query))
-        ]
-
-    @property
-    def _shown(self) -> list[str]:
-        """Return the columns that a list shows: those of the key, and those that are asked about."""
-        keys = [name for name, _ in self.record.key if name in self.record.columns]
-        return list(dict.fromkeys([*keys, *self.record.words.get("asked", ())]))
+        """Return rows, looked for in all their columns."""
+        return list_rows(tx, self.record, self.table, self._states(), wanted)
 
     def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
         """Take the answers about these rows out of their table."""

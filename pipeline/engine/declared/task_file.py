@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
@@ -19,6 +19,7 @@ from typing import Any
 from pipeline.core.declaration import MEMBERS, NAME, RESERVED, Declaration
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes
+from pipeline.engine.declared import given
 from pipeline.gemini.schema import check_schema, response_schema
 
 FOLDER = "tasks"
@@ -32,6 +33,8 @@ def find_task_file(named: str, data: Path) -> Path | None:
     Raises:
         InputError: a path leads to no file.
     """
+    if given.given_task(Path(named)) is not None:
+        return Path(named)
     if "/" in named or "\\" in named or named.endswith(ENDING):
         path = Path(named)
         if not path.is_file():
@@ -46,16 +49,80 @@ def tasks_nearby(data: Path) -> list[str]:
     return sorted({path.stem for place in (Path(FOLDER), data / FOLDER) for path in place.glob(f"*{ENDING}")})
 
 
-@cache
 def load_declaration(path: Path) -> Declaration:
-    """Return what a file declares, under its own name where it gives none; loaded once a process.
+    """Return what a file declares, under its own name where it gives none, or what Python code gave in its place.
+
+    A file is loaded once a process; see `look_again`.
 
     Raises:
-        InputError: it cannot be read or run, or declares no task or a wrong one; the message names file and line.
+        InputError: it cannot be read or run, or declares no task or a wrong one; the message names file and line. Or it
+            was declared in another process, and in no file.
     """
+    found = given.given_task(path)
+    if found is not None:
+        return found
+    if name := given.name_in_python(path):
+        raise InputError(
+            f"the task {name} was declared in Python and stands in no file, so it can be asked and judged only there; "
+            f"{NOTHING_ASKED}",
+            hint=f"hand its Task to findable in Python again, or save it as {FOLDER}/{name}{ENDING}",
+        )
+    return _load(path, _stamps.setdefault(path, _stamp_of(path)))
+
+
+def hand_over(task: Declaration, rows: Sequence[Mapping[str, Any]] | None = None) -> Path:
+    """Take a task from Python code, and maybe rows for its items; return what names it, as the path of a file does.
+
+    Raises:
+        InputError: it has no name that a table can have, or a wrong model of answers, or the rows fit no table.
+    """
+    file = given.file_of(task)
+    name = task.name or (file.stem if file else "")
+    if not name:
+        raise InputError(
+            f"a task that is declared in Python, and not in a file, needs a name; {NOTHING_ASKED}",
+            hint="give it name='…': a letter, then at most 40 of a-z, 0-9 and _",
+        )
+    place = file or given.place_in_python(name)
+    declaration = _checked(task, name, place)
+    if rows is not None:
+        given.give_rows(place, rows)
+        declaration = replace(declaration, items=given.ROWS)
+    given.give_task(place, declaration)
+    return place
+
+
+_stamps: dict[Path, tuple[int, int] | None] = {}  # of each file that was loaded: when it was changed, and its size
+
+
+def look_again() -> None:
+    """Let files that changed since they were loaded be loaded anew: a notebook's process outlives many calls."""
+    _stamps.clear()
+    given.forget_files()
+
+
+def _stamp_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+@cache
+def _load(path: Path, stamp: tuple[int, int] | None) -> Declaration:  # noqa: ARG001 - another stamp is another file
+    """Return what a file declares, under its own name where it gives none."""
     with _naming_lines(path):
         found = _declared(_run(path), path)
-    name = found.name or path.stem
+    return _checked(found, found.name or path.stem, path)
+
+
+def _checked(found: Declaration, name: str, path: Path) -> Declaration:
+    """Return a declaration under its name.
+
+    Raises:
+        InputError: it cannot be called so, or the model of its answers is wrong.
+    """
     if not NAME.fullmatch(name) or name in RESERVED:
         raise InputError(
             f"{path}: a task cannot be called {name!r}; {NOTHING_ASKED}",
@@ -155,7 +222,7 @@ def _check_answer(declaration: Declaration, path: Path) -> None:
         said = f"{type(error).__name__}: {_first_line(error)}"
     else:
         return
-    where = f"{path}, line {_line_of(declaration.answer, path)}"
+    where = f"{path}, line {_line_of(declaration.answer, path)}" if path.is_file() else str(path)
     raise InputError(f"{where}: {said}; {NOTHING_ASKED}", hint="answers are made of what Gemini's responseSchema knows")
 
 

@@ -26,6 +26,7 @@ READING = (
     ("costs",),
     ("search", "law"),
     ("show", "ada"),
+    ("log",),
     ("export", "out.csv"),
     ("preflight",),
     ("batches",),

@@ -50,7 +50,13 @@ TABLES = (
         text="Kommentar",
         beside="Produkt",
     ),
-    Table("notes.csv", [{"id": 7, "remark": LONG.format(one)} for one in range(3)], "row", "remark", None),
+    Table(
+        "notes.csv",
+        [{"id": 7, "2. Review Text": LONG.format(one), "rating": one} for one in range(3)],
+        key="row",
+        text="2. Review Text",
+        beside=None,
+    ),
     Table(
         "tickets.jsonl",
         [{"ticket_id": one, "open": True, "subject": "Kettle", "body": LONG.format(one)} for one in range(3)],
@@ -124,8 +130,14 @@ def test_a_query_has_its_first_column_as_key(workspace: Workspace) -> None:
         ),
         ("experts", "t.csv", 2, "error: a task cannot be called 'experts'"),
         ("mine", "none.csv", 2, "error: none.csv is not there"),
-        ("mine", "spaced.csv", 2, "error: 'Review Text' is the text, by its name, and a prompt cannot name it"),
+        (
+            "mine",
+            "signs.csv",
+            2,
+            "error: '??' is the text, the longest with 6 characters in the mean, and a prompt cannot",
+        ),
         ("there", "t.csv", 2, "tasks/there.py is there already, and nothing is overwritten\nnext: NAME= takes"),
+        ("kept", "t.csv", 2, "data/tasks/kept.py is there already"),
         ("mine", "SELECT x FROM nowhere", 2, "nowhere"),
         ("mine", "", 2, "error: . is a directory"),
     ],
@@ -133,9 +145,11 @@ def test_a_query_has_its_first_column_as_key(workspace: Workspace) -> None:
 def test_what_cannot_be_is_refused(workspace: Workspace, name: str, source: str, code: int, said: str) -> None:
     """With what is wrong; no file is written, and none is changed."""
     Path("t.csv").write_text("id,text\n1,kettle\n")
-    Path("spaced.csv").write_text("id,Review Text\n1,kettle\n")
+    Path("signs.csv").write_text("id,??\n1,kettle\n")
     Path("tasks").mkdir()
     Path("tasks/there.py").write_text("mine\n")
+    (workspace.data / "tasks").mkdir(parents=True)
+    (workspace.data / "tasks/kept.py").touch()
     assert said in workspace.ran("new-task", name, "--from", source, code=code).stderr
     assert [one.read_text() for one in Path("tasks").iterdir()] == ["mine\n"]
 

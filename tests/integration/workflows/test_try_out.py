@@ -38,9 +38,9 @@ def tried(workspace: Workspace, *options: str, code: int = 0, **values: str) -> 
     return document
 
 
-def ids(workspace: Workspace, *options: str, **values: str) -> list[str]:
+def ids(workspace: Workspace, *options: str) -> list[str]:
     """Return the ids of what is tried."""
-    return [one["id"] for one in tried(workspace, *options, **values)["items"]]
+    return [one["id"] for one in tried(workspace, *options)["items"]]
 
 
 def put_task(check: str = "return None") -> None:
@@ -66,7 +66,7 @@ def test_nothing_is_kept_but_what_it_cost(workspace: Workspace, people: People, 
     ledger.check(workspace)
 
 
-def test_an_item_is_tried_whatever_its_state(workspace: Workspace, people: People, api: Api) -> None:
+def test_an_item_is_tried_whatever_its_state(workspace: Workspace, people: People) -> None:
     """Answered or parked; and where all are answered, some of those; a seed draws the same ones each time."""
     people(5)
     workspace.ran("tag-live", "--limit", "4")
@@ -88,7 +88,7 @@ def test_money_is_asked_for_and_a_budget_holds(workspace: Workspace, people: Peo
     stopped = tried(workspace, BUDGET_PER_DAY="0.0000001", code=3)
     assert "BUDGET_PER_DAY" in stopped["stopped"]
     assert ({one["outcome"] for one in stopped["items"]}, api.seen("POST", LIVE)) == ({"not asked"}, [])
-    assert len(ids(workspace, CONFIRM_ABOVE="0", YES="1")) == 3
+    assert len(tried(workspace, CONFIRM_ABOVE="0", YES="1")["items"]) == 3
 
 
 def test_what_is_no_answer_is_shown_with_its_reason(workspace: Workspace, people: People, api: Api) -> None:
@@ -134,4 +134,6 @@ def test_a_broken_file_is_told_by_its_line(workspace: Workspace) -> None:
     )
     put_task("return answer.nothing")
     assert "tasks/mine.py, line 10: check() failed on" in workspace.ran("try", TASK="mine", code=3).stderr
-    assert not workspace.scalar("SELECT count(*) FROM findable_answers")
+    spent = json.loads(workspace.ran("costs", "--json").stdout)["total"]
+    assert spent["lost_calls"] == spent["calls"] > 0
+    assert spent["under_way"] == workspace.scalar("SELECT count(*) FROM findable_answers") == 0

@@ -22,14 +22,14 @@ def test_the_file_says_what_was_guessed(
     key: str, text: str, title: str | None, items: str, what: str, *, can_be_quoted: bool
 ) -> None:
     """Its literals are the names; a prompt names the columns, the text last."""
-    guess = TableGuess(key, text, title, can_be_quoted, ())
+    guess = TableGuess(key, text, title, (text,) if title is None else (title, text), can_be_quoted, ())
     written = task_text(items, guess, what=what)
     module = ast.parse(written.encode())  # what a file holds, encoded as Python reads it
     call = next(one.value for one in reversed(module.body) if isinstance(one, ast.Assign))
     assert isinstance(call, ast.Call)
     said = {one.arg: one.value.value for one in call.keywords if isinstance(one.value, ast.Constant)}
     assert (said["items"], said["key"], said.get("quotes_in")) == (items, key, text if can_be_quoted else None)
-    assert columns_in(said["prompt"]) == tuple(dict.fromkeys(filter(None, (title, text))))
+    assert columns_in(str(said["prompt"])) == tuple(dict.fromkeys(filter(None, (title, text))))
     fields = next(one for one in module.body if isinstance(one, ast.ClassDef) and one.name == "Answer").body
     assert key not in {
         one.target.id for one in fields if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)

@@ -1,0 +1,123 @@
+"""Stored answers of a task for Python code: each as the model that the task declares, with where it came from."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Generic
+
+from pipeline.core.declaration import A_co
+from pipeline.core.errors import InputError
+from pipeline.core.quotes import Quote
+from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.store import answers
+from pipeline.tables.frames import arrow_table, data_frame
+from pipeline.tables.rows import rows_among
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
+Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
+Telling = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class AnsweredRow(Generic[A_co]):
+    """One answer: the item's key as commands take it, the model, its extractor, when, and the row that was asked about.
+
+    Quotations in it are located: `row["text"][quote.start:quote.end] == quote`. `row` is as the source is now, empty
+    where the item was removed or is of a built-in task.
+    """
+
+    key: str
+    answer: A_co
+    extractor: str
+    answered_at: datetime
+    row: Mapping[str, Any]
+
+
+class Answers(Generic[A_co]):
+    """The answers of a task, by key; each iteration reads them anew."""
+
+    def __init__(self, opened: Opened, extractor: str | None, telling: Telling) -> None:
+        """Take what opens the workspace, and which answers are wanted; nothing is read yet."""
+        self._opened, self._extractor, self._telling = opened, extractor, telling
+
+    def __iter__(self) -> Iterator[AnsweredRow[A_co]]:
+        """Yield each answer.
+
+        Raises:
+            InputError: one is of another model than the task has now; the message names it.
+            ConfigurationError: there is no such task or workspace.
+        """
+        for page, _ in self._pages():
+            yield from page
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return a flat row for each answer: the columns of the key, its fields, the extractor, and when.
+
+        Texts, numbers and dates are themselves; all else is as JSON has it, quotations as {quote, start, end}.
+        """
+        return [_flat(one, keys) for page, keys in self._pages() for one in page]
+
+    def to_arrow(self) -> Any:
+        """Return the same as a `pyarrow.Table`, which the extra `parquet` installs."""
+        with self._telling():
+            return arrow_table(self.to_dicts())
+
+    def to_pandas(self) -> Any:
+        """Return the same as a `pandas.DataFrame`, which the extra `pandas` installs."""
+        with self._telling():
+            return data_frame(self.to_dicts())
+
+    def _pages(self) -> Iterator[tuple[list[AnsweredRow[A_co]], Sequence[str]]]:
+        """Yield some answers at a time, with the columns of the key; no transaction is open meanwhile."""
+        with self._telling(), self._opened() as ws:
+            after = ""
+            while page := self._page(ws, after):
+                yield page, [name for name, _ in getattr(getattr(ws.task, "record", None), "key", ())]
+                after = page[-1].key
+
+    def _page(self, ws: OpenWorkspace, after: str) -> list[AnsweredRow[A_co]]:
+        with ws.store.read() as tx:
+            found = answers.newest_answers(tx, ws.task.name, of=self._extractor or ws.task.label, after=after)
+            rows = _source_rows(tx, ws, [one[0] for one in found])
+        return [
+            AnsweredRow(key, self._read(ws, key, extractor, text), extractor, at, rows.get(key, {}))
+            for key, extractor, text, at in found
+        ]
+
+    def _read(self, ws: OpenWorkspace, key: str, extractor: str, text: str) -> Any:
+        """Return a stored answer as the model that the task has now."""
+        try:
+            return ws.task.answer.model_validate_json(text)
+        except ValueError as error:
+            said = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"the answer to {key} of {extractor} is none of what {ws.task.name} declares now: {said}",
+                hint=f"{ws.task.words.make('export')} TO=answers.jsonl writes answers as they are",
+            ) from error
+
+
+def _source_rows(tx: "Connection", ws: OpenWorkspace, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the rows of a declared task's source, by the ids of the items."""
+    if not isinstance(ws.task, DeclaredTask):
+        return {}
+    table, names = ws.task.table, list(ws.task.record.columns)
+    key = table.c.findable_key
+    found = rows_among(tx, key, ids, [key, *(table.c[name] for name in names)])
+    return {row[0]: dict(zip(names, row[1:], strict=True)) for row in found}
+
+
+def _flat(one: AnsweredRow[Any], keys: Sequence[str]) -> dict[str, Any]:
+    as_json = one.answer.model_dump(mode="json")
+    told = {name: getattr(one.answer, name) for name in as_json}
+    fields = {name: value if _is_plain(value) else as_json[name] for name, value in told.items()}
+    named = {name: one.row[name] for name in keys if name in one.row} or {"key": one.key}
+    return {**named, **fields, "extractor": one.extractor, "answered_at": one.answered_at}
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in {str, int, float, bool, date, datetime, Decimal} and not isinstance(value, Quote)

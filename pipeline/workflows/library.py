@@ -1,0 +1,296 @@
+"""A workspace for Python code: each call opens it, works as the command of that name does, and closes it.
+
+So calls and commands, in this process and in others, hold to one another: the database says what is asked already.
+"""
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, TypeVar, overload
+
+from pipeline.batch import listing
+from pipeline.batch.listing import BatchSummary
+from pipeline.core.declaration import A_co, Declaration
+from pipeline.core.errors import FindableError, InputError, RemoteError
+from pipeline.core.import_options import ImportOptions
+from pipeline.core.progress import Progress
+from pipeline.core.settings import BUILT_IN, Settings, with_given
+from pipeline.engine.access import Access
+from pipeline.engine.declared.task_file import hand_over, look_again
+from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.experts import import_ as import_people
+from pipeline.experts.import_ import PeopleImportReport
+from pipeline.index import search
+from pipeline.index.reader import Hit
+from pipeline.live.in_thread import Stop, await_in_thread, run_in_thread
+from pipeline.ops import log
+from pipeline.tables.frames import rows_of
+from pipeline.tables.item_values import plain_value
+from pipeline.workflows import preflight, tag
+from pipeline.workflows.answered import Answers
+from pipeline.workflows.batch_steps import missing_errors
+from pipeline.workflows.preflight import Preflight
+from pipeline.workflows.tag import TagOptions, TagReport
+
+T = TypeVar("T")
+TaskLike = Declaration[Any] | str | PathLike[str]
+_asking = threading.Lock()  # what a process holds in the database is signed with its name, whichever thread holds it
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A workspace: its settings, where messages and progress go, and whether it may add to another program's database.
+
+    A `task` is a `Task`, the name of one, or the path of its file. Any setting may be given for one call, by its name
+    in lower case. Every error is a `FindableError`.
+    """
+
+    settings: Settings
+    display: Progress
+    agrees: bool = False
+    typed: Callable[[str], str] = str  # how a hint names commands
+
+    @property
+    def data(self) -> Path:
+        """Return the workspace's folder."""
+        return self.settings.data
+
+    def add(
+        self, people: Any, *, mapping: str = "", strict: bool = False, report: Path | None = None
+    ) -> PeopleImportReport:
+        """Import people: the path of a file, a list of dicts, a data frame or an Arrow table, as `findable import`.
+
+        Raises:
+            InputError: they cannot be read as people, or no row went in.
+        """
+        return self._run(partial(self._add, people, ImportOptions(mapping, None, strict, report)))
+
+    def _add(self, people: Any, options: ImportOptions, stop: Stop) -> PeopleImportReport:
+        with TemporaryDirectory() as folder:
+            path = Path(people) if isinstance(people, str | PathLike) else _written(people, Path(folder))
+            with self._opened(self._settings_of("experts"), Access.CREATE, stop) as ws:
+                done = import_people.run(ws, path, options)
+        done.check()
+        return done
+
+    def preflight(
+        self, task: TaskLike, *, items: Any = None, limit: int | None = None, count: bool = False, **settings: object
+    ) -> Preflight:
+        """Estimate what asking about all open items would cost and take, as `findable preflight`; spends nothing.
+
+        `items` are rows in the place of those that a `Task` names; with `count` the API counts a sample's tokens.
+        """
+
+        def work(stop: Stop) -> Preflight:
+            found = self._settings_of(task, items, settings)
+            access = Access.READ if found.task in BUILT_IN else Access.WRITE  # whose items come with it
+            with self._opened(found, access, stop) as ws:
+                return preflight.run(ws, limit=limit, deadline_s=None, count=count)
+
+        return self._run(work)
+
+    def tag(
+        self,
+        task: TaskLike,
+        mode: Literal["auto", "batch", "live"] = "auto",
+        *,
+        wait: bool = True,
+        budget: float | None = None,
+        limit: int | None = None,
+        items: Any = None,
+        **settings: object,
+    ) -> TagReport:
+        """Ask about every open item, as `findable tag`; with `wait`, until all answers of batches are in.
+
+        `budget` is the most USD that it may spend, and agrees to estimates above CONFIRM_ABOVE; `items` are rows in the
+        place of those that a `Task` names.
+
+        Raises:
+            InputError: there are no items, or the estimate is high and there is no budget.
+            ConfigurationError: the declaration changed under the same version, or a key is missing.
+            RemoteError: Gemini cannot be reached; what was done is kept.
+            GateError: a quality gate failed; the answers are stored.
+        """
+        options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
+        return self._run(partial(self._tag, task, options, items, settings))
+
+    async def tag_async(
+        self,
+        task: TaskLike,
+        mode: Literal["auto", "batch", "live"] = "auto",
+        *,
+        wait: bool = True,
+        budget: float | None = None,
+        limit: int | None = None,
+        items: Any = None,
+        **settings: object,
+    ) -> TagReport:
+        """Do as `tag` while the event loop goes on; to cancel it ends it in order, and it can be called again."""
+        options = TagOptions(mode=mode, limit=limit, budget=budget, wait=wait)
+        return await self._awaited(partial(self._tag, task, options, items, settings))
+
+    def _tag(
+        self, task: TaskLike, options: TagOptions, items: Any, settings: Mapping[str, object], stop: Stop
+    ) -> TagReport:
+        with _asking:
+            found = self._settings_of(task, items, settings)
+            with self._opened(found, Access.WRITE, stop) as ws:
+                report = tag.run(
+                    ws,
+                    options,
+                    announce=partial(_announce, ws),
+                    confirm=partial(_confirm, options.budget, found.confirm_above),
+                )
+        _check(report)
+        return report
+
+    @overload
+    def answers(self, task: Declaration[A_co], *, extractor: str | None = None) -> Answers[A_co]: ...
+
+    @overload
+    def answers(self, task: str | PathLike[str], *, extractor: str | None = None) -> Answers[Any]: ...
+
+    def answers(self, task: TaskLike, *, extractor: str | None = None) -> Answers[Any]:
+        """Return the answers of the version that a task declares now, or of an extractor, each as its model.
+
+        They are read when they are iterated over, anew each time, some hundred at a time.
+        """
+
+        def opened() -> contextlib.AbstractContextManager[OpenWorkspace]:
+            return self._opened(self._settings_of(task), Access.READ, Stop())
+
+        return Answers(opened, extractor, self._telling)
+
+    def search(self, question: str, k: int = 10) -> list[Hit]:
+        """Return the `k` nearest people in the index in service, best first, as `findable search`."""
+        return self._run(partial(self._search, question, k))
+
+    async def search_async(self, question: str, k: int = 10) -> list[Hit]:
+        """Do as `search` while the event loop goes on."""
+        return await self._awaited(partial(self._search, question, k))
+
+    def _search(self, question: str, k: int, stop: Stop) -> list[Hit]:
+        with self._opened(self._settings_of("experts"), Access.READ, stop) as ws:
+            return search.run(ws, question, k=k).hits
+
+    def batches(self) -> list[BatchSummary]:
+        """Return every batch of every task, oldest first."""
+
+        def work(stop: Stop) -> list[BatchSummary]:
+            with self._opened(self._settings_of("experts"), Access.READ, stop) as ws:
+                return listing.run(ws)
+
+        return self._run(work)
+
+    def log(self, n: int = 10, task: TaskLike | None = None) -> list[dict[str, Any]]:
+        """Return the newest `n` requests of a task, or of all, newest first, as `findable log --json` has them."""
+
+        def work(stop: Stop) -> list[dict[str, Any]]:
+            with self._opened(self._settings_of(task or "experts"), Access.READ, stop) as ws:
+                return log.run(ws, limit=n, every=task is None)
+
+        return self._run(work)
+
+    def _settings_of(self, task: TaskLike, items: Any = None, given: Mapping[str, object] | None = None) -> Settings:
+        """Return the settings of one call, with a task that Python declared handed over to the engine."""
+        found = with_given(self.settings, given or {})
+        look_again()
+        if isinstance(task, Declaration):
+            return replace(found, task=str(hand_over(task, None if items is None else rows_of(items))))
+        if items is not None:
+            raise InputError("items= goes with a Task, and not with its name", hint="tag(task, items=rows)")
+        return with_given(found, {"task": str(Path(task).resolve() if isinstance(task, PathLike) else task)})
+
+    @contextlib.contextmanager
+    def _opened(self, settings: Settings, access: Access, stop: Stop) -> Iterator[OpenWorkspace]:
+        with open_workspace(settings, self.display, access=access, agrees=lambda _question: self.agrees) as ws:
+            ws.sleep = stop.sleep
+            yield ws
+
+    def _run(self, work: Callable[[Stop], T]) -> T:
+        """Do a piece of work, where this thread has an event loop that runs in another thread."""
+        with self._telling():
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError:
+                return work(Stop())
+            return run_in_thread(work)
+
+    async def _awaited(self, work: Callable[[Stop], T]) -> T:
+        with self._telling():
+            return await await_in_thread(work)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Let a traceback end with the hint of an error."""
+        try:
+            yield
+        except FindableError as error:
+            if error.hint and not getattr(error, "__notes__", ()):
+                error.add_note(f"next: {self.typed(error.hint)}")
+            raise
+
+
+def _written(people: Any, folder: Path) -> Path:
+    """Return a file of JSON lines with rows."""
+    path = folder / "rows.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows_of(people):
+            file.write(json.dumps(plain_value(row), ensure_ascii=False) + "\n")
+    return path
+
+
+def _announce(ws: OpenWorkspace, estimated: Preflight, mode: str, reason: str) -> None:
+    """Say what will be done and what it will cost."""
+    cost = estimated.live.cost if mode == "live" else estimated.batch.cost
+    count, words = estimated.plan.requests, ws.task.words
+    what = f"{count:,} {words.one if count == 1 else words.many}"
+    ws.display.say(f"{ws.model.name}: {what} {mode}, estimated ${cost:.4f}; {reason}")
+
+
+def _confirm(budget: float | None, most: float, cost: float) -> bool:
+    """Agree to an estimate within a budget that was given.
+
+    Raises:
+        InputError: none was given.
+    """
+    if budget is None:
+        raise InputError(
+            f"it is estimated at ${cost:,.2f}, which is above CONFIRM_ABOVE (${most:g}); nothing was started",
+            hint="tag(…, budget=…) says how many USD it may spend",
+        )
+    return True
+
+
+def _check(report: TagReport) -> None:
+    """Raise what ended the work early, or a failed gate, as the command would end with its exit code.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted, and ended in order.
+        FindableError: see `Workspace.tag`.
+    """
+    live = report.live
+    if live is not None and live.asked.interrupted:
+        raise KeyboardInterrupt
+    stopped = [live.asked.stopped] if live is not None else []
+    for polled in report.polled:
+        stopped += [*missing_errors(polled), polled.stopped]
+        if polled.unclear:
+            hint = "`make batch-submit` finds out"
+            stopped.append(RemoteError(f"it is unclear whether batch {polled.unclear[0]} was created", hint=hint))
+    if report.is_down:
+        number, why = next(iter(report.failed.items()), (0, "the API is down"))
+        said = f"batch {number} failed at the API ({why}); nothing more was sent"
+        stopped.append(RemoteError(said, hint="run it again later"))
+    if error := next(filter(None, stopped), None):
+        raise error
+    for quality in [live.quality if live else None, *report.reports[-1:]]:
+        if quality is not None:
+            quality.check()

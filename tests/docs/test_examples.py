@@ -1,0 +1,80 @@
+"""Each folder of examples/ does what its README says, on the local engine."""
+
+import csv
+import json
+import re
+import shlex
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tests.lab import ROOT, Workspace
+
+
+def run_readme(name: str) -> Workspace:
+    """Run the commands in an example's README, in a folder that holds a copy of it; return the workspace they made."""
+    shutil.copytree(ROOT / "examples" / name, Path("examples", name), ignore=shutil.ignore_patterns("__pycache__"))
+    workspace = Workspace(Path("data", name).resolve())
+    (block,) = re.findall(r"```sh\n(.*?)```", Path("examples", name, "README.md").read_text("utf-8"), re.DOTALL)
+    for line in block.splitlines():
+        program, *words = shlex.split(line)
+        if program == "sqlite3":
+            set_up(workspace, Path(words[0]), Path(words[2]).read_text("utf-8"))
+            continue
+        target, *given = words
+        values = dict(word.split("=", 1) for word in given)
+        if workspace.on_postgresql:
+            values.pop("DATABASE_URL", None)
+        workspace.ran(target, **values)
+    return workspace
+
+
+def set_up(workspace: Workspace, file: Path, script: str) -> None:
+    """Run a script of SQL on the workspace's server, or on a file."""
+    if workspace.on_postgresql:
+        for statement in script.split(";\n"):
+            workspace.change(statement)
+        return
+    with closing(sqlite3.connect(file)) as database:
+        database.executescript(script)
+
+
+def cells() -> list[dict[str, str]]:
+    """Return the rows of the file that an example exports."""
+    with Path("answers.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_reviews() -> None:
+    """Every review is answered, and each quotation is a slice of its text."""
+    run_readme("reviews")
+    rows = cells()
+    assert sorted(int(row["id"]) for row in rows) == list(range(1, 21))
+    aspects: list[tuple[dict[str, str], Any]] = [(row, one) for row in rows for one in json.loads(row["aspects"])]
+    quotes = [(row["text"], one["quote"]) for row, one in aspects]
+    assert len(quotes) > len(rows)
+    assert all(text[quote["start"] : quote["end"]] == quote["quote"] for text, quote in quotes)
+    assert {one["verdict"] for _, one in aspects} >= {"praise", "blame"}
+    assert {row["stars"] for row in rows} > {"", "5"}
+
+
+def test_orders() -> None:
+    """Messages are answered, empty ones not, and the shop's own column is filled where it was empty."""
+    workspace = run_readme("orders")
+    answered = {int(row["id"]): row for row in cells()}
+    assert sorted(answered) == [1001, 1002, 1003, 1004, 1006, 1007, 1008, 1009]
+    assert (answered[1006]["wish"], answered[1006]["customer"]) == ("refund", "Teodora Klimt-Ashby")
+    query = "SELECT id, urgency FROM orders ORDER BY id"
+    if workspace.on_postgresql:
+        filled = dict(workspace.query(query))
+    else:
+        with closing(sqlite3.connect("shop.db")) as database:
+            filled = dict(database.execute(query))
+    assert filled.pop(1007) == "low"
+    assert answered[1007]["urgency"] == "normal"
+    assert filled == {
+        **dict.fromkeys((1005, 1010)),
+        **{key: answered[key]["urgency"] for key in filled if key in answered},
+    }

@@ -1,0 +1,110 @@
+"""`show ITEM=` and `log` tell of every request: how it was asked, as it went over the wire, and what came of it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline.store import erase
+from tests.integration import reviews
+from tests.lab import ON_POSTGRESQL, Workspace
+
+
+def document(workspace: Workspace, *words: str, **values: str) -> Any:
+    """Run a command with --json, and return its document."""
+    return json.loads(workspace.ran(*words, "--json", **values).stdout)
+
+
+@pytest.fixture(name="asked")
+def _asked(workspace: Workspace) -> Workspace:
+    """A workspace whose task of reviews was asked by batch."""
+    reviews.put(workspace).ran_each(*reviews.BY_BATCH)
+    return workspace
+
+
+def test_an_item_is_shown_with_its_requests_as_they_went_over_the_wire(asked: Workspace) -> None:
+    """Row, state, answer with the quotation's place, batch and line, tokens; request and reply are the sealed bytes."""
+    found = document(asked, "show", "--item", "2", "--raw")
+    (answer,), (request,) = found["answers"], found["requests"]
+    text = found["columns"]["text"]
+    assert (found["state"], found["stale"], text) == ("answered", False, reviews.TEXTS["2"])
+    quote = answer["answer"]["quote"]
+    assert text[quote["start"] : quote["end"]] == quote["quote"]
+    assert (request["batch"], request["line"], request["outcome"]) == (1, 2, "answered")
+    assert request["tokens_in"] == answer["tokens_in"] > 0
+    assert found["cost"] == request["cost"] == answer["cost"]
+    sent = asked.data / asked.scalar("SELECT request_file FROM findable_batches")
+    wire = request["wire"]
+    assert wire["request"] in sent.read_text(encoding="utf-8").splitlines()
+    (reply,) = map(json.loads, wire["replies"])
+    assert (json.loads(wire["request"])["key"], reply["key"]) == ("reviews/2", "reviews/2")
+    told = asked.ran("show", "--item", "2", "--raw").stdout
+    place = f'"{quote["quote"]}" (characters {quote["start"]} to {quote["end"]})'
+    assert all(part in told for part in (place, "batch 1 line 2", wire["request"], wire["replies"][0]))
+
+
+def test_what_is_not_there_any_more_is_said(asked: Workspace) -> None:
+    """An answer of an older text is stale, a live call keeps no text, and what was cleaned or forgotten is gone."""
+    reviews.put(asked, **{"2": "It hums all night. One star."}, **{"5": "Nice."}).ran("tag-live")
+    found = document(asked, "show", "--item", "2")
+    assert (found["stale"], found["changed_at"] is None) == (True, False)
+    assert "of what it was before" in asked.ran("show", "--item", "2").stdout
+    (live,) = document(asked, "show", "--item", "5", "--raw")["requests"]
+    assert (live["batch"], live["wire"]["no_request"].partition(";")[0]) == (
+        None,
+        "the text of a live call is not kept",
+    )
+    asked.ran("clean", KEEP_DAYS="0")
+    (request,) = document(asked, "show", "--item", "1", "--raw")["requests"]
+    assert request["wire"]["no_reply"] == "the batch's files were removed by `make clean`"
+    with asked.open() as ws, ws.store.write() as tx:
+        erase.erase_item(tx, reviews.NAME, "3", words=[])
+        ws.subject.hooks.remove(tx, "3")
+    assert "there is no row '3'" in asked.ran("show", "--item", "3", code=2).output
+    forgotten = [one for one in document(asked, "log", "-n", "9") if one["forgotten"]]
+    assert [(one["batch"], one["answer"]) for one in forgotten] == [(1, None)]
+
+
+def test_the_log_is_newest_first_whichever_way_was_asked(asked: Workspace) -> None:
+    """Batches, live runs beside each other and calls of no run, of one task or of all; a failure with its reason."""
+    asked.change("DELETE FROM findable_answers WHERE item_id = '4'")
+    asked.change(
+        "INSERT INTO findable_attempts (task, item_id, batch, at, charged, outcome, reason)"
+        " SELECT 'reviews', '4', 1, at, true, 'invalid', 'max-tokens' FROM findable_requests WHERE line = 4"
+    )
+    newest = document(asked, "log", "-n", "2")
+    assert [(one["item"], one["reason"]) for one in newest] == [("4", "max-tokens"), ("3", "ok")]
+    assert newest[1]["answer"]["stars"] == 3
+    calls: list[tuple[int, int | None, str]] = [(number, 1 + number % 3, "reviews") for number in range(1, 31)]
+    calls += [(40, None, "reviews"), (41, None, "others"), (42, None, "reviews")]
+    for number in (1, 2, 3):
+        asked.change(
+            "INSERT INTO findable_runs (number, task, extractor, model, mode, started_at, ended_at, items,"
+            " estimated_in, estimated_out, estimated_cost, priced_on)"
+            " VALUES (:run, 'reviews', 'r', 'm', 'live', :at, :at, 1, 1, 1, 0, '')",
+            run=number,
+            at=moment(27 + number),
+        )
+    for number, run, task in calls:
+        asked.change(
+            "INSERT INTO findable_calls (id, task, item_id, extractor, model, run, purpose, owner, asked_at, day,"
+            " counted_in, estimated_in, estimated_out, estimated_cost, outcome)"
+            " VALUES (:number, :task, :item, 'r', 'm', :run, 'live', 'o', :at, '', 1, 1, 1, 0, 'throttled')",
+            number=number,
+            task=task,
+            item=f"c{number}",
+            run=run,
+            at=moment(number),
+        )
+    mine = [number for number, _, task in reversed(calls) if task == "reviews"]
+    for size in (1, 4, 20, 40):
+        found = [one["call"] for one in document(asked, "log", "-n", str(size))]
+        assert [one for one in found if one] == mine[:size]
+        assert len(found) == min(size, len(mine) + len(reviews.TEXTS))
+    every = document(asked, "log", "--all", "-n", "3")
+    assert [one["call"] for one in every] == [42, 41, 40]
+
+
+def moment(minute: int) -> str:
+    """Return a moment after all that was asked, as the database keeps it."""
+    return f"2999-01-01 00:{minute:02}:00{'+00:00' if ON_POSTGRESQL else '.000000'}"
