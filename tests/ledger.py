@@ -61,7 +61,7 @@ def _check_batches(workspace: Workspace) -> None:
 
 def _check_people(workspace: Workspace) -> None:
     """Everybody is in exactly one of five states, and whoever is tagged has one applied answer of ours."""
-    people = status(workspace)["experts"]
+    people = status(workspace)[_subject(workspace)]
     total = people.pop("total")
     assert sum(people.values()) == total, people
     twice = "SELECT item_id FROM findable_answers WHERE applied GROUP BY task, item_id HAVING count(*) > 1"
@@ -95,7 +95,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
 def next_by_batch(document: dict[str, Any]) -> str:
     """Return what `status` says is next; where it says `tag`, which may call live, the way by batch."""
     step = str(document["next"])
-    return "make batch-submit" if step == "make tag" else step
+    return "make batch-submit" if step.partition(" TASK=")[0] == "make tag" else step
 
 
 def findings(workspace: Workspace) -> list[dict[str, Any]]:
@@ -107,7 +107,12 @@ def findings(workspace: Workspace) -> list[dict[str, Any]]:
 
 def people(workspace: Workspace) -> dict[str, int]:
     """Return how many people are in each state; states without anybody are left out."""
-    return {name: count for name, count in status(workspace)["experts"].items() if count}
+    return {name: count for name, count in status(workspace)[_subject(workspace)].items() if count}
+
+
+def _subject(workspace: Workspace) -> str:
+    """Return the task that the workspace's commands are about."""
+    return workspace.environ.get("FINDABLE_TASK", "experts")
 
 
 def batches(workspace: Workspace) -> list[str]:

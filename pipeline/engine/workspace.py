@@ -179,6 +179,10 @@ class OpenWorkspace:
             mine = (one for one in registry.declared_subjects(tx, self.settings) if one.task.name == self.task.name)
             self.subjects = (*others, *mine)
         self._is_brought = True
+        for name in ("model", "limits"):  # the file may name another one than it did
+            self.__dict__.pop(name, None)
+        if self.task.parameters.get("temperature") is not None and not self.model.takes_temperature:
+            self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""

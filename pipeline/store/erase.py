@@ -95,7 +95,7 @@ def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str],
         requests: {"input_hash": "", "reason": GONE},
         attempts: {"reason": GONE, "excerpt": None},
         answers: {"input_hash": "", "answer": FORGOTTEN, "response_id": ""},
-        calls: {},
+        calls: {"reply": None},
     }
     for table, values in emptied.items():
         mine = (table.c.task == task) & (table.c.item_id == item_id)

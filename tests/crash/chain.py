@@ -44,6 +44,7 @@ class Day:
     faults: tuple[Mapping[str, Any], ...] = ()
     unmakes: bool = False  # the index is taken away on purpose, file by file
     same: tuple[str, ...] = ()  # which parts of the end must be the same, where not all of them
+    files: Mapping[str, str] = field(default_factory=dict)  # put below the folder first: path, which of the inputs
     settings: Mapping[str, str] = field(default_factory=dict)
     databases: tuple[str, ...] = ("sqlite", "postgresql")
 
@@ -70,6 +71,8 @@ NO_QUOTE: Mapping[str, Any] = {
 
 # of a few passages one that never gets an answer is more than any gate allows
 PASSAGES = {"TASK": "passages", "GATES": "coverage=off,parse-failure=off,concepts=off"}
+OWN = {"TASK": "reviews"}
+OF_OWN = ("tasks", "fingerprints", "items", "projection", "view")
 HOPELESS, REFUSED, NO_LINE = never("error_line", 9, code=3), never("error_line", 10, code=13), never("missing_line", 11)
 
 DAYS = (
@@ -237,8 +240,54 @@ DAYS = (
         backend="local",
         settings=PASSAGES,
     ),
+    # the file that declares the task and the one with its rows are as they are when a day begins
+    Day(
+        "own",
+        (
+            line("preflight"),
+            line("batch-submit"),
+            line("batch-poll"),
+            line("batch-ingest"),
+            line("export", "{here}/data/out.csv"),
+        ),
+        settings=OWN,
+        files={"tasks/reviews.py": "own.py", "tasks/reviews.csv": "own.csv"},
+    ),
+    Day(
+        "own-changed",
+        (
+            line("batch-submit"),
+            line("batch-poll"),
+            line("batch-ingest"),
+            line("export", "{here}/data/out.csv"),
+        ),
+        after="own",
+        settings={**OWN, "REFRESH": "1"},
+        files={"tasks/reviews.csv": "own-changed.csv"},
+    ),
+    Day(
+        "own-raised",
+        (
+            line("batch-submit"),
+            line("batch-poll"),
+            line("batch-ingest"),
+            line("export", "{here}/data/out.csv"),
+            line("rollback", "reviews@1", "--yes", again=DONE_BEFORE),
+            line("doctor", "--fix"),
+        ),
+        after="own-changed",
+        settings=OWN,
+        files={"tasks/reviews.py": "own-raised.py"},
+    ),
+    Day(
+        "own-live",
+        (line("tag-live"), line("export", "{here}/data/out.csv")),
+        settings=OWN,
+        same=(*OF_OWN, "open", "parked", "answers", "asked", "written"),
+        files={"tasks/reviews.py": "own.py", "tasks/reviews.csv": "own.csv"},
+    ),
     Day("rebind", (line("rebind", "--yes"),), after="local", backend="local", unmakes=True),
 )
-SAMPLED = ("first", "second", "live", "passages")  # days of `make test`
+SAMPLED = ("first", "second", "live", "passages", "own")  # days of `make test`
 EVERY = os.environ.get("FAULTS") == "all"
 DAY_OF = {day.name: day for day in DAYS if DATABASE in day.databases and (EVERY or day.name in SAMPLED)}

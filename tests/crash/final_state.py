@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 import sqlite3
 from collections import defaultdict
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,11 @@ VERSIONS = """SELECT task, version, model, skips, withdrawn_at IS NULL FROM find
 PILOTS = "SELECT DISTINCT extractor, size, seed, verdict FROM findable_pilots ORDER BY extractor, size, verdict"
 RUNS = "SELECT DISTINCT extractor, why FROM findable_runs WHERE mode = 'backfill' ORDER BY extractor, why"
 DUE = "SELECT item_id FROM findable_due WHERE ended_at IS NULL ORDER BY item_id"
+TASKS = """SELECT name, prefix, is_query, items_sha256, key, columns, fields, version, fingerprint, words
+           FROM findable_tasks ORDER BY name"""
+FINGERPRINTS = "SELECT fingerprint, task, version, document FROM findable_fingerprints ORDER BY version, fingerprint"
+ASKED_WITH = """SELECT item_id, answers.fingerprint, batches.fingerprint FROM findable_answers AS answers
+                LEFT JOIN findable_batches AS batches ON number = batch ORDER BY item_id, answers.id"""
 QUERIES = {
     "people": PEOPLE,
     "answers": ANSWERS,
@@ -42,22 +49,35 @@ QUERIES = {
     "versions": VERSIONS,
     "pilots": PILOTS,
     "backfills": RUNS,
+    "tasks": TASKS,
+    "fingerprints": FINGERPRINTS,
+    "asked with": ASKED_WITH,
 }
+ITEMS = """SELECT findable_key, findable_row, findable_hash, findable_empty, findable_gone_at IS NULL,
+           findable_changed_at IS NULL, id, product, text FROM reviews_items ORDER BY findable_row"""
+PROJECTION = "SELECT * FROM reviews_answers ORDER BY id, extractor"
+VIEW = "SELECT * FROM reviews_answered ORDER BY id"
+OF_OWN = {"items": ITEMS, "projection": PROJECTION, "view": VIEW}
 OF_PASSAGES = {"passages": PASSAGES, "concepts": CONCEPTS}
 DATABASES = ("findable.db", "local-engine")
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:")
+TIMES_WRITTEN = re.compile(rf"{TIME.pattern}[^,\n]*")
 LEFT_OVER = (".part", ".staging", ".link-part")
 
 
 def final_state(data: Path, engine: Path) -> dict[str, Any]:
     """Return everything that must be the same after any number of deaths; `engine` is where the engine keeps itself."""
-    has_passages = "passages" in Workspace(data).tables()
+    tables = Workspace(data).tables()
     return {
         **{name: query(data, sql) for name, sql in QUERIES.items()},
-        **{name: query(data, sql) if has_passages else [] for name, sql in OF_PASSAGES.items()},
+        **{name: query(data, sql) if "passages" in tables else [] for name, sql in OF_PASSAGES.items()},
+        **{name: _without_times(data, sql) if "reviews_items" in tables else [] for name, sql in OF_OWN.items()},
         "creates": creates(data, engine),
         "asked": asked(data),
         "index": index(data),
-        "written": {path.name: path.read_bytes().decode() for path in data.glob("out.csv")},
+        "written": {
+            path.name: TIMES_WRITTEN.sub("a time", path.read_bytes().decode()) for path in data.glob("out.csv")
+        },
         "files": [name for name in names(data) if not name.startswith("index/builds/")],
     }
 
@@ -65,6 +85,15 @@ def final_state(data: Path, engine: Path) -> dict[str, Any]:
 def query(data: Path, sql: str) -> list[tuple[Any, ...]]:
     """Return the rows of a SELECT on a workspace's database."""
     return Workspace(data).query(sql)
+
+
+def _without_times(data: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a SELECT with times blanked."""
+    return [tuple("a time" if _is_time(cell) else cell for cell in row) for row in query(data, sql)]
+
+
+def _is_time(cell: Any) -> bool:
+    return isinstance(cell, datetime) or (isinstance(cell, str) and TIME.match(cell) is not None)
 
 
 def creates(data: Path, engine: Path) -> dict[int, list[Any]]:

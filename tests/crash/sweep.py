@@ -51,13 +51,28 @@ LONGEST = 400  # characters of one difference
 COUNTED = {"requests_per_day": 1_000_000}  # no limit, but so the engine keeps count of live calls in its state
 CALM = {"batch_looks": 1, "paused": False, "quotas": {"gemini-3.5-flash-lite": COUNTED}}
 TRADES = ("bees", "law", "glass", "ships", "bread", "clocks", "rivers", "maps", "looms", "soil", "stars")
+OWN_TASK = """
+from typing import Literal
+from pydantic import BaseModel
+from findable import Quote, Task
+
+class Answer(BaseModel):
+    verdict: Literal["praise", "blame"]
+    quote: Quote
+    tags: list[str]
+{fields}
+
+task = Task(
+    answer=Answer, items="reviews.csv", prompt="{{product}}: {{text}}", version={version}, refresh=True, label="{{id}}"
+)
+"""
 HEADER = "Username,First Name,Last Name,Job Title,Company,Bio\n"
 
 
 def write_inputs(folder: Path) -> Path:
     """Write the files that the commands read, and return their folder: seven people with a bio, then four more.
 
-    And five passages.
+    And five passages, and two files each of a declared task and its rows: as they are first, and as they are later.
     """
     folder.mkdir(parents=True)
     rows = [
@@ -76,6 +91,15 @@ def write_inputs(folder: Path) -> Path:
     )
     (folder / "passages.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in passages))
     (folder / "new.json").write_text(json.dumps(new))
+    reviews = [
+        f"r-{number},{trade},Old {trade} keep longer than new {trade}. I praise the {trade}.\n"
+        for number, trade in enumerate(TRADES)
+    ]
+    changed = reviews[1].replace("I praise", "But I blame")
+    (folder / "own.csv").write_text("".join(["id,product,text\n", *reviews[:6], "blank,,\n"]))
+    (folder / "own-changed.csv").write_text("".join(["id,product,text\n", changed, *reviews[2:9], "blank,,\n"]))
+    (folder / "own.py").write_text(OWN_TASK.format(fields="", version=1))
+    (folder / "own-raised.py").write_text(OWN_TASK.format(fields="    stars: int | None = None", version=2))
     return folder
 
 
@@ -133,6 +157,14 @@ class Place:
             newest = workspace.scalar("SELECT coalesce(max(id), 0) FROM experts")
             workspace.query("SELECT setval(pg_get_serial_sequence('experts', 'id'), :next, false)", next=newest + 1)
 
+    def take_over_tasks(self) -> None:
+        """Let a copied workspace find the files of a task, which it knows by where they were."""
+        workspace = Workspace(self.data, self.environ)
+        if self.data.is_dir() and "findable_tasks" in workspace.tables():
+            for column, name in (("path", "reviews.py"), ("items", "reviews.csv")):
+                here = str(self.home / "tasks" / name)
+                workspace.change(f"UPDATE findable_tasks SET {column} = :here", here=here)  # noqa: S608 - our names
+
     def behave(self, engine: Mapping[str, Any]) -> None:
         """Let the engine behave as a command wants it."""
         if self.engine is not None:
@@ -161,7 +193,7 @@ class Place:
         for _ in range(MOST_COMMANDS):
             found = self.status()
             following = ledger.next_by_batch(found)
-            if not following or following.startswith(("make search", "make parked", "make import")):
+            if not following or following.startswith(("make search", "make parked", "make import", "make export")):
                 return found
             words = [word for word in following.split()[1:] if "=" not in word]  # TASK is among the settings
             ended = self.run(*words, *(["--yes"] if words[0].startswith("passages") else []))
@@ -339,7 +371,11 @@ class Sweep:
         if not home.exists() and day.after:
             copy_tree(self._picture(day.after, len(DAY_OF[day.after].commands)), home)
         home.mkdir(parents=True, exist_ok=True)
+        for path, name in day.files.items():
+            (home / path).parent.mkdir(exist_ok=True)
+            shutil.copy(self.inputs / name, home / path)
         place = Place(mortal, day, home, self.inputs)
+        place.take_over_tasks()
         place.start(_engine(day, number))
         try:
             yield place

@@ -19,6 +19,15 @@ from tests.lab import CONTROL, Api, Workspace, slowness
 
 PEOPLE = 4
 ALWAYS = 10_000
+OWN_TASK = """
+from pydantic import BaseModel
+from findable import Task
+
+class Answer(BaseModel):
+    trades: list[str]
+
+task = Task(answer=Answer, items="trades.csv", prompt="Which trades? {text}")
+"""
 DEAD = "http://127.0.0.1:9"  # nobody listens there
 CODES = {0, 2, 3, 4, 5, 6, 130}
 _KEYS = itertools.count(1)
@@ -130,7 +139,7 @@ class Ground:
         return Facts(
             states=tuple(ledger.batches(self.workspace)),
             claimed=people.get("claimed", 0),
-            tagged=people.get("tagged", 0),
+            tagged=people.get("tagged", 0) + people.get("answered", 0),
             charged=self.workspace.scalar("SELECT count(*) FROM findable_attempts WHERE charged"),
             creates=len(self.api.seen("POST", ":batchGenerateContent")),
             remote=len(self.remote()),
@@ -196,10 +205,23 @@ def indexed(data: Path, url: str) -> Workspace:
     return workspace
 
 
+def owned(data: Path, url: str) -> Workspace:
+    """Return a workspace with a few rows of a task of one's own, whose file is beside it."""
+    workspace = empty(data, url)
+    data.parent.mkdir(exist_ok=True)
+    rows = "".join(f"{number},I keep bees and teach water law.\n" for number in range(PEOPLE))
+    (data.parent / "trades.csv").write_text(f"id,text\n{rows}")
+    (data.parent / "trades.py").write_text(OWN_TASK)
+    workspace.ran("preflight", TASK=str(data.parent / "trades.py"))
+    workspace.environ["FINDABLE_TASK"] = "trades"
+    return workspace
+
+
 def standing(api: Api, template: Workspace, data: Path) -> Iterator[Ground]:
     """Yield a cell's own copy of a workspace, the emulator without faults and without a past."""
     template.copy_to(data)
     workspace = empty(data, api.url)
+    workspace.environ |= {name: value for name, value in template.environ.items() if name == "FINDABLE_TASK"}
     _reset(api)
     everything: list[Any] = api.batches()["batches"]
     yield Ground(api, workspace, len(everything))

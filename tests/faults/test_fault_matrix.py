@@ -15,6 +15,7 @@ pytestmark = pytest.mark.sampled(30, sqlite=20)
 
 SEED = 20261120
 SHARE = 1.0 if os.environ.get("FAULTS") == "all" else 0.02
+OF_ANY_TASK = [one for one in cells.every() if one.stage != "served" and one.command[0] != "add-expert"]
 HANGS = {word for word, _ in SLOW}
 
 
@@ -50,7 +51,18 @@ def _prepare(cell: Cell, ground: Ground) -> None:
 @pytest.mark.parametrize("cell", _sample(cells.every()), ids=str)
 def test_a_fault_leaves_what_the_table_says(cell: Cell, request: pytest.FixtureRequest) -> None:
     """The command ends with the code and the facts of its row; run again without the fault, everybody is tagged."""
-    ground: Ground = request.getfixturevalue("serving" if cell.stage == "served" else "asking")
+    _meet(cell, request.getfixturevalue("serving" if cell.stage == "served" else "asking"))
+
+
+@pytest.mark.sampled(120, sqlite=120)
+@pytest.mark.parametrize("cell", _sample(OF_ANY_TASK), ids=str)
+def test_a_fault_leaves_the_same_of_a_task_of_ones_own(cell: Cell, owning: Ground) -> None:
+    """What asks, looks, fetches and cancels does so for any task; in the end every row is answered."""
+    _meet(cell, owning)
+
+
+def _meet(cell: Cell, ground: Ground) -> None:
+    """Let a fault strike a command, hold the facts of its row, and come to the end without it."""
     if cell.command[0] == "index":
         _change_a_bio(ground)
     if cell.command[0] == "add-expert":

@@ -15,6 +15,15 @@ from tests.integration.many_passages import text_of
 from tests.lab import ROOT, URL, Workspace
 
 PASSAGES = "CREATE TABLE passages (id INTEGER PRIMARY KEY, text TEXT)"
+TASK = """
+from pydantic import BaseModel
+from findable import Task
+
+class Answer(BaseModel):
+    note: str
+
+task = Task(answer=Answer, items="{items}", prompt="{{text}}")
+"""
 EXPERTS = "CREATE TABLE experts (id BIGSERIAL PRIMARY KEY, username TEXT NOT NULL, bio TEXT)"
 
 
@@ -177,3 +186,18 @@ def test_a_row_that_is_refused_is_told_in_our_words_alone(role: Role) -> None:
     )
     assert (done.returncode, "refuses a row" in done.stderr) == (3, True)
     assert "psycopg" not in done.stderr
+
+
+@pytest.mark.full
+def test_a_task_of_ones_own_asks_about_what_may_only_be_read(role: Role) -> None:
+    """The right to SELECT is enough for its rows; a user who may write nothing changes nothing, and is told so."""
+    role.has_passages()
+    query = "SELECT id, text FROM passages"
+    for name, items in (("mine", query), ("hidden", "SELECT rolname AS id, rolpassword AS text FROM pg_authid")):
+        Path(f"{name}.py").write_text(TASK.format(items=items), encoding="utf-8")
+    role.run("tag-live", "--yes", TASK="mine.py")
+    assert postgresql.rows(role.url, "SELECT id FROM mine_answered ORDER BY id") == [(0,), (1,), (2,)]
+    assert "permission denied" in role.run("preflight", TASK="hidden.py", code=2)
+    role.is_set("default_transaction_read_only = on")
+    assert "3 answered" in role.run("status", TASK="mine")
+    assert "Traceback" not in role.run("batch-submit", TASK="mine", code=3)

@@ -160,6 +160,10 @@ def bring_items(
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
         now = DeclaredTask(tasks.get_task(tx, new.name) or new, task.refreshes)
+        if now.fingerprint != new.fingerprint:
+            raise ConfigurationError(
+                f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
+            )
         stale = now.stale(tx).rows
     if stale and not task.refreshes:
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
