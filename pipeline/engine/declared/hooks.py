@@ -9,8 +9,9 @@ from sqlalchemy import delete, select
 
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
 from pipeline.core.progress import Progress
+from pipeline.engine.declared import given
 from pipeline.engine.declared.task import DeclaredTask
-from pipeline.store.tables import answers as given
+from pipeline.store.tables import answers as kept
 from pipeline.tables import answers_rows, answers_table, items
 from pipeline.tables.answers_export import AnswersExport, encoded
 from pipeline.tables.answers_spec import answers_table as table_of
@@ -68,8 +69,8 @@ class DeclaredHooks(Hooks):
 
     def contains_text(self, tx: "Connection", text: str) -> bool:
         """Return whether a text stands in any row of either table, or in an answer that is kept."""
-        kept = holds(tx, [given.c.item_id, given.c.answer], text, given.c.task == self._task.name)
-        return kept or any(holds(tx, one.c, text) for one in self.tables(tx))
+        in_record = holds(tx, [kept.c.item_id, kept.c.answer], text, kept.c.task == self._task.name)
+        return in_record or any(holds(tx, one.c, text) for one in self.tables(tx))
 
     def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
         """Return the row's key, and those of its longer texts that stand in no other row; numbers tell nothing.
@@ -87,9 +88,10 @@ class DeclaredHooks(Hooks):
         known = str(record)
         return [one for one in dict.fromkeys([item_id, *texts]) if any(map(str.isalpha, one)) and one not in known]
 
-    def declared_in(self) -> Path:
-        """Return the file of the task."""
-        return Path(self._task.record.path)
+    def declared_in(self) -> Path | None:
+        """Return the file of the task, where it is declared in one."""
+        place = Path(self._task.record.path)
+        return None if given.name_in_python(place) else place
 
     def sources(self) -> Sequence[Path]:
         """Return the file of the items, where they come from one."""

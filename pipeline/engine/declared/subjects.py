@@ -117,26 +117,28 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
 
-def _is_saved_now(tx: "Connection", name: str, settings: Settings) -> bool:
-    """Return whether a task that was declared in Python, and is not in this process, stands in a file now."""
-    record = tasks.get_task(tx, name)
-    place = Path(record.path if record else "")
-    is_elsewhere = bool(given.name_in_python(place)) and given.given_task(place) is None
-    return is_elsewhere and find_task_file(settings.task, settings.data) is not None
-
-
 def _follow_file(store: "Store", name: str, data: Path) -> None:
     """Record where the file of a task is now, where it is gone from its place and found in another; with its items."""
     with store.read() as tx:
         record = tasks.get_task(tx, name)
+    if record is None or given.name_in_python(Path(record.path)) or Path(record.path).is_file():
+        return
     found = find_task_file(name, data)
-    if record is None or found is None or Path(record.path).is_file():
+    if found is None:
         return
     old, place = Path(record.path).parent, Path(record.items)
     moved = not record.is_query and place.is_relative_to(old)
     its_items = str(found.parent / place.relative_to(old)) if moved else record.items
     with store.write() as tx:
         tasks.move_task(tx, name, path=str(found), items=its_items)
+
+
+def _is_saved_now(tx: "Connection", name: str, settings: Settings) -> bool:
+    """Return whether a task that was declared in Python, and is not in this process, stands in a file now."""
+    record = tasks.get_task(tx, name)
+    place = Path(record.path if record else "")
+    is_elsewhere = bool(given.name_in_python(place)) and given.given_task(place) is None
+    return is_elsewhere and find_task_file(settings.task, settings.data) is not None
 
 
 def bring_items(

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -197,3 +200,16 @@ def test_local_answers_are_cleared_from_the_table_and_the_task_is_used_on(tmp_pa
     home.ran("tag-live")
     assert sorted(home.query("SELECT shop, number FROM things_answers")) == [*map(tuple, ROWS[:2]), ("south", "9")]
     home.ran("doctor")
+
+
+def test_status_of_an_own_task_loads_the_database_alone(kept: Workspace) -> None:
+    """Neither pydantic nor the task's file, though the task is recorded and has answers."""
+    code = (
+        "import sys; from jobs.cli import main\n"
+        "try: main(['status'], prog_name='findable')\n"
+        "except SystemExit: print(sorted({'pydantic', 'numpy', 'findable_task_things'} & {*sys.modules}))"
+    )
+    environ = {**os.environ, **kept.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environ)
+    assert "3 answered" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
