@@ -242,7 +242,7 @@ move: setup ## copy the database from its SQLite file into PostgreSQL, compared 
 	@$(RUN) move
 
 .PHONY: forget
-forget: setup ## remove one person everywhere, and verify it: EXPERT=username
+forget: setup ## remove one person everywhere, and verify it: EXPERT=username; or an item of your own task: TASK=reviews ITEM=key
 	@$(RUN) forget
 
 .PHONY: clean

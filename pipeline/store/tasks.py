@@ -64,6 +64,11 @@ def put_task(tx: Connection, record: TaskRecord) -> None:
     tx.execute(insert(tasks).values(row))
 
 
+def move_task(tx: Connection, name: str, *, path: str, items: str) -> None:
+    """Keep where the file of a task is now, and its items."""
+    tx.execute(update(tasks).where(tasks.c.name == name).values(path=path, items=items))
+
+
 def keep_items_hash(tx: Connection, name: str, sha256: str | None) -> None:
     """Keep which file was imported last, once all of it was."""
     tx.execute(update(tasks).where(tasks.c.name == name).values(items_sha256=sha256))
