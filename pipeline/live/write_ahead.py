@@ -89,7 +89,7 @@ class CallLedger:
         with ws.store.read() as tx:
             kept = (
                 {}
-                if task.fingerprint is None
+                if task.fingerprint is None or purpose is Purpose.COMPARE
                 else live_calls.kept_replies(tx, task.name, ws.extractor, task.fingerprint)
             )
             return cls(ws, purpose, run, estimate.calibration(tx, ws.extractor), ws.limits, kept=kept, **more)
@@ -178,7 +178,8 @@ class CallLedger:
         judgement = Judgement(Asked(item.id, item.input_hash), Outcome.INVALID, "", reply=unjudged.reply)
         ended = EndedCall(CallEnd.LOST, judgement)
         self.lose(tx, number, item.id, why="its reply waits to be judged", ended=ended)
-        live_calls.keep_reply(tx, number, unjudged.raw, input_hash=item.input_hash)
+        if self.purpose is not Purpose.COMPARE:
+            live_calls.keep_reply(tx, number, unjudged.raw, input_hash=item.input_hash)
 
     def abandon(self, tx: "Connection") -> None:
         """Let go whatever this process still asks under this ledger: its replies will not be waited for."""

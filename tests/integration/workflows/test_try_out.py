@@ -135,5 +135,7 @@ def test_a_broken_file_is_told_by_its_line(workspace: Workspace) -> None:
     put_task("return answer.nothing")
     assert "tasks/mine.py, line 10: check() failed on" in workspace.ran("try", TASK="mine", code=3).stderr
     spent = json.loads(workspace.ran("costs", "--json").stdout)["total"]
-    assert spent["lost_calls"] == spent["calls"] > 0
+    assert spent["calls"] > spent["lost_calls"] == 0  # of replies that came, whose cost is known
+    assert workspace.scalar("SELECT min(cost) FROM findable_calls") > 0
+    assert workspace.scalar("SELECT count(*) FROM findable_calls WHERE reply IS NOT NULL") == 0
     assert spent["under_way"] == workspace.scalar("SELECT count(*) FROM findable_answers") == 0
