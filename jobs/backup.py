@@ -19,7 +19,7 @@ def main(folder: Path, *, as_json: bool) -> None:
     Copies the database, sealed files, the index in service and the vectors, each with its hash, and no other files.
     FOLDER is complete or does not exist.
     """
-    with read_workspace() as ws:
+    with read_workspace(whole=True) as ws:
         report = backup.run(ws, folder)
     line = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}. Each hash was checked"
     print_json(asdict(report)) if as_json else print_line(line)

@@ -17,7 +17,7 @@ def main(number: int, *, yes: bool, as_json: bool) -> None:
 
     A batch that the API does not show any more is given up after confirmation.
     """
-    with open_workspace() as ws:
+    with open_workspace(whole=True) as ws:
         report = cancel.run(ws, number=number, confirm=lambda question: confirmed(question, yes=yes))
     document = {"batch": report.number, "said": report.said, "next": report.next}
     print_json(document) if as_json else print_line(f"batch {report.number}: {report.said}. Next: {report.next}")

@@ -13,7 +13,7 @@ HEADERS = ("batch", "task", "state", "remote", "rows", "done", "cost", "begun", 
 @json_option
 def main(*, as_json: bool) -> None:
     """List every batch of every task: number, state, remote name, rows, cost, when it began (UTC), what it took."""
-    with read_workspace() as ws:
+    with read_workspace(whole=True) as ws:
         rows, words = listing.run(ws), ws.task.words
     if as_json:
         print_json([row.document for row in rows])

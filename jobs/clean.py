@@ -17,7 +17,7 @@ def main(*, dry: bool, as_json: bool) -> None:
 
     People, answers, the accounts of all batches and the index in service stay.
     """
-    with (read_workspace if dry else open_workspace)() as ws:
+    with (read_workspace if dry else open_workspace)(whole=True) as ws:
         report = clean.run(ws, dry=dry)
     if as_json:
         print_json(asdict(report))

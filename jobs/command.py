@@ -125,21 +125,22 @@ no_probe_option = click.option(
 
 
 def read_workspace(
-    *, task: str | None = None, brings_items: bool = False
+    *, task: str | None = None, brings_items: bool = False, whole: bool = False
 ) -> "contextlib.AbstractContextManager[OpenWorkspace]":
     """Open the workspace that the settings name, for the length of a block, to be read; `task` overrides TASK.
 
+    What is about the `whole` of it works too where TASK names a task that was never used here.
     Where items are to be counted that a task of one's own brings with it, it is written for these alone.
     """
     settings = read_settings()
-    return _open(settings, task, "write" if brings_items and settings.task not in BUILT_IN else "read")
+    return _open(settings, task, "write" if brings_items and settings.task not in BUILT_IN else "read", whole=whole)
 
 
 def open_workspace(
-    settings: Settings | None = None, *, task: str | None = None
+    settings: Settings | None = None, *, task: str | None = None, whole: bool = False
 ) -> "contextlib.AbstractContextManager[OpenWorkspace]":
     """Open the workspace that the settings name, for the length of a block, to be written."""
-    return _open(settings or read_settings(), task, "write")
+    return _open(settings or read_settings(), task, "write", whole=whole)
 
 
 def make_workspace(*, task: str | None = None) -> "contextlib.AbstractContextManager[OpenWorkspace]":
@@ -147,7 +148,9 @@ def make_workspace(*, task: str | None = None) -> "contextlib.AbstractContextMan
     return _open(read_settings(), task, "create")
 
 
-def _open(settings: Settings, task: str | None, access: str) -> "contextlib.AbstractContextManager[OpenWorkspace]":
+def _open(
+    settings: Settings, task: str | None, access: str, *, whole: bool = False
+) -> "contextlib.AbstractContextManager[OpenWorkspace]":
     from pipeline.engine import workspace
     from pipeline.engine.access import Access
 
@@ -156,6 +159,7 @@ def _open(settings: Settings, task: str | None, access: str) -> "contextlib.Abst
         Terminal(),
         access=Access(access),
         agrees=_agrees,
+        whole=whole,
     )
 
 

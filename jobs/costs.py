@@ -21,7 +21,7 @@ def main(by: str, *, as_json: bool) -> None:
     A day is that of daily budgets. What was sent and ended unseen may have been paid for, and is told apart, as what is
     under way is, at estimates. Embeddings are not counted.
     """
-    with read_workspace() as ws:
+    with read_workspace(whole=True) as ws:
         report = costs.run(ws, by=by)
     if as_json:
         print_json(costs.document(report))

@@ -19,7 +19,7 @@ def main(*, fix: bool, yes: bool, as_json: bool) -> None:
     Without --fix nothing is changed. Exit code 0 if all is well, was repaired, or needs only a notice; 3 or 4 if the
     key is refused or the backend cannot be reached; 5 if the stored data is inconsistent.
     """
-    with (open_workspace if fix else read_workspace)() as ws:
+    with (open_workspace if fix else read_workspace)(whole=True) as ws:
         report = doctor.run(ws, fix=fix, confirm=lambda question: answered(question, yes=yes))
     print_json(_document(report)) if as_json else _show(report)
     report.check()

@@ -1,4 +1,4 @@
-"""`make forget`: remove one person everywhere, and verify it."""
+"""`make forget EXPERT=username`, `make forget TASK=reviews ITEM=key`: remove one person or item everywhere."""
 
 from dataclasses import asdict
 
@@ -7,31 +7,49 @@ import click
 from jobs import values
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
+from pipeline.core.settings import BUILT_IN
 from pipeline.ops import forget
 
 
 @click.command(name="forget", cls=WritingCommand)
-@click.argument("username", type=values.username, envvar="FINDABLE_EXPERT")
+@click.argument("username", type=values.username, required=False, envvar="FINDABLE_EXPERT")
+@click.option("--item", type=values.username, envvar="FINDABLE_ITEM", help="An item of the task TASK=, by its key.")
 @yes_option
 @json_option
-def main(username: str, *, yes: bool, as_json: bool) -> None:
+def main(username: str | None, *, item: str | None, yes: bool, as_json: bool) -> None:
     """Remove one person everywhere: row, answers, lines in sealed files, vectors, uploads, older builds.
+
+    With --item one item of a task of your own, which its source does not bring back: a digest of its key is kept.
 
     Asks first. The account of each batch stays, without anything of the person. Ends with a byte scan of the workspace.
     If it was killed, the same command resumes.
     """
-    with open_workspace(task="experts") as ws:
-        report = forget.run(ws, username, confirm=lambda question: confirmed(question, yes=yes))
-    if report.own_files:
-        Terminal().warn(f"your own files still hold {username}: {', '.join(report.own_files)}")
-    if report.named_by_others:
-        Terminal().warn(f"what others wrote names {username}: {', '.join(report.named_by_others)}")
+    if (item is None) == (username is None):
+        raise click.UsageError("name one: USERNAME or --item. With make: EXPERT=…, or TASK=… ITEM=…")
+    name = item or username or ""
+    with open_workspace(task="experts" if item is None else None) as ws:
+        report = forget.run(ws, name, confirm=lambda question: confirmed(question, yes=yes))
+    _warn(report)
     if as_json:
         print_json(asdict(report))
         return
     lines = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
     uploads = plural(report.uploads, "upload")
-    print_line(f"{username} is forgotten: {lines}, {plural(report.vectors, 'vector')}, {uploads}, and every row")
+    print_line(f"{name} is forgotten: {lines}, {plural(report.vectors, 'vector')}, {uploads}, and every row")
     if report.reports:
         print_line(f"{plural(report.reports, 'file')} of reports that named them went too. Next: make qc")
     print_line("Backups and files outside the workspace are yours to clear")
+
+
+def _warn(report: forget.ForgetReport) -> None:
+    """Say where text of what was forgotten still stands, and how to go on."""
+    name, display = report.username, Terminal()
+    if report.own_files:
+        display.warn(f"your own files still hold {name}: {', '.join(report.own_files)}")
+    if report.named_by_others:
+        display.warn(f"what others wrote names {name}: {', '.join(report.named_by_others)}")
+    for table, task in report.rows_of_others.items():
+        ways = f"`make items TASK={task} FIND=…` lists them"
+        if task not in BUILT_IN:
+            ways += f", `make forget TASK={task} ITEM=key` removes one"
+        display.warn(f"rows of {table} hold text of {name}: {ways}")

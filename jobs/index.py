@@ -5,8 +5,10 @@ from dataclasses import asdict
 import click
 
 from jobs.command import WritingCommand, json_option, open_workspace
+from jobs.dotenv import read_settings
 from jobs.output import Terminal, plural, print_json, print_line
-from pipeline.index import build
+from pipeline.core.settings import BUILT_IN
+from pipeline.index import build, search
 
 
 @click.command(name="index", cls=WritingCommand)
@@ -18,7 +20,10 @@ def main(*, rollback: bool, as_json: bool) -> None:
     Only changed texts are embedded. The new build is verified before it replaces the one in service, in one step;
     searches are not disturbed.
     """
-    with open_workspace(task="experts") as ws:
+    is_own = read_settings().task not in BUILT_IN
+    with open_workspace(task=None if is_own else "experts") as ws:
+        if is_own:
+            search.check_indexed(ws)
         report = build.roll_back_index(ws) if rollback else build.run(ws)
     for name in report.moved_aside:
         Terminal().warn(f"a file stood where the index has its links; it is now {name}")

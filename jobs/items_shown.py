@@ -76,6 +76,9 @@ def print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
     for one in requests:
         text = one["wire"]
         print_line(f"--- {_request(one)}")
+        if not (text["request"] or text["replies"]) and text["no_request"] == text["no_reply"]:
+            print_line(f"({text['no_reply']})")
+            continue
         print_line("request: " + (text["request"] or f"({text['no_request']})"))
         for reply in text["replies"] or (f"({text['no_reply']})",):
             print_line(f"reply: {reply}")

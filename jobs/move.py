@@ -19,7 +19,7 @@ def main(url: str, *, as_json: bool) -> None:
     file stays readable; findable.db.moved beside it keeps every command from writing to it, so that nothing is sent
     from two databases. Files, index and vectors stay in the workspace's directory (DATA).
     """
-    with open_workspace() as ws:
+    with open_workspace(whole=True) as ws:
         report = move.run(ws, url)
     if as_json:
         print_json(asdict(report))

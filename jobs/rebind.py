@@ -20,7 +20,7 @@ def main(*, give_up: bool, yes: bool, as_json: bool) -> None:
     Asks first. The people stay, and so do tags that came with an adopted table.
     """
     settings = replace(read_settings(), backend=None)  # BACKEND=gemini is often set already
-    with open_workspace(settings) as ws:
+    with open_workspace(settings, whole=True) as ws:
         report = rebind.run(ws, give_up=give_up, confirm=lambda question: confirmed(question, yes=yes))
     if as_json:
         print_json(asdict(report))

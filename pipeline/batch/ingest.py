@@ -6,7 +6,7 @@ key; so what is written lies together on disk, memory stays flat, and a run that
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -90,20 +90,36 @@ def _ingest_once(ws: OpenWorkspace, number: int) -> IngestSummary | None:
     with ws.waited_lease(f"batch:{number}", waiting=f"another process ingests batch {number}; waiting") as lease:
         with ws.store.read() as tx:
             batch = batches.get_batch(tx, number)
-        return _Ingest(ws, batch, lease).run() if batch.state is BatchState.DOWNLOADED else None
+        if batch.state is not BatchState.DOWNLOADED:
+            return None
+        batch = _with_fingerprint(ws, batch)
+        how = {"accepted": ws.settings.accept_changed, "as_asked": ws.settings.as_asked}
+        with ws.store.read() as tx:
+            task = ws.task.judging(tx, batch.fingerprint, f"batch {batch.number}", **how)
+        return _Ingest(ws, batch, lease, task).run()
+
+
+def _with_fingerprint(ws: OpenWorkspace, batch: Batch) -> Batch:
+    """Return a batch with its fingerprint; one that was prepared before there were any takes the first it meets."""
+    if batch.fingerprint is not None or ws.task.fingerprint is None:
+        return batch
+    with ws.store.write() as tx:
+        batches.set_fingerprint(tx, batch.number, ws.task.fingerprint)
+    ws.display.say(f"batch {batch.number} has no fingerprint yet; it takes that of the file as it is now")
+    return replace(batch, fingerprint=ws.task.fingerprint)
 
 
 class _Ingest(NamedTuple):
-    """One downloaded batch, under its lease."""
+    """One downloaded batch, under its lease, and the task that judges it."""
 
     ws: OpenWorkspace
     batch: Batch
     lease: "Lease"
+    task: "Task"
 
     def run(self) -> IngestSummary:
         """Account for every request of one batch, chunk by chunk, then for the batch."""
         ws, batch, what = self.ws, self.batch, f"the result of batch {self.batch.number}"
-        ws.task.check_asked(batch.fingerprint, f"batch {batch.number}", accepted=ws.settings.accept_changed)
         path = files.verify(ws.data / (batch.result_file or ""), sha256=batch.result_sha256 or "", what=what)
         bar_of = ws.display.bar(f"ingesting batch {batch.number}", batch.requests)
         with gc_freeze.gc_frozen(), ResultFile(path) as results, bar_of as bar:
@@ -111,11 +127,11 @@ class _Ingest(NamedTuple):
             anomalies = _odd_lines(results)
             self._finish(results)
         with ws.store.read() as tx:
-            return _summary(tx, ws.task, batch.number, anomalies)
+            return _summary(tx, self.task, batch.number, anomalies)
 
     def _apply_all(self, results: ResultFile, bar: "Bar") -> None:
         """Judge and write every request that has no outcome yet; those that have one are only looked up."""
-        ws, batch, task = self.ws, self.batch, self.ws.task
+        ws, batch, task = self.ws, self.batch, self.task
         source = source_of(batch, models_file=ws.settings.models_file)
         judge = partial(judge_lines, task, missing=self._missing())
         after = 0

@@ -40,8 +40,13 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "index": (str,),
     "label": (str,),
     "refresh": (bool,),
+    "thinking": (Mapping,),
+    "gates": (Mapping,),
 }
-_OPTIONAL = frozenset({"model", "max_output_tokens", "temperature", "quotes_in", "write_to", "index", "label"})
+_NEEDED = frozenset({"items", "prompt", "name", "table", "version", "system", "refresh"})
+NOT_YET = frozenset({"images", "image_side", "media_resolution", "registered_uris"})  # of a declaration to come
+THINKING: Mapping[str, type] = {"thinkingBudget": int, "thinkingLevel": str, "includeThoughts": bool}
+HOTTEST = 2.0  # the API takes temperatures from 0 to it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +89,7 @@ class Declaration(Generic[A_co]):
         for name, kinds in _KINDS.items():
             value = getattr(self, name)
             is_right = isinstance(value, kinds) and isinstance(value, bool) == (kinds == (bool,))
-            if not is_right and not (value is None and name in _OPTIONAL):
+            if not is_right and not (value is None and name not in _NEEDED):
                 raise InputError(f"{name}= must be {_said(kinds)}, not {value!r}")
         answer: Any = self.answer
         if not isinstance(answer, type) or not hasattr(answer, "model_json_schema"):
@@ -92,6 +97,7 @@ class Declaration(Generic[A_co]):
         for member in ("name", "table"):
             self._check_name(member)
         self._check_values()
+        self._check_parameters()
 
     def _check_values(self) -> None:
         """Refuse values that are of the right kind and cannot be."""
@@ -107,8 +113,28 @@ class Declaration(Generic[A_co]):
             raise InputError(f"key= must name a column or several, not {self.key!r}")
         if len(set(keys)) < len(keys):
             raise InputError(f"key= names a column twice: {self.key!r}")
+        if self.check is not None and not callable(self.check):
+            raise InputError(f"check= must be a function of an answer and its row, not {self.check!r}")
+        pairs: Any = self.examples
+        if not (isinstance(pairs, list | tuple) and all(map(_is_example, pairs))):
+            raise InputError("examples= must be a list of pairs: a row ({column: value}) and its answer")
+
+    def _check_parameters(self) -> None:
+        """Refuse parameters of a request that the API would refuse, and bounds of gates that are none."""
         if self.max_output_tokens is not None and self.max_output_tokens < 1:
             raise InputError(f"max_output_tokens= must be 1 or more, and is {self.max_output_tokens}")
+        if self.temperature is not None and not 0 <= self.temperature <= HOTTEST:
+            raise InputError(f"temperature= lies between 0 and {HOTTEST:g}, and is {self.temperature}")
+        for name, value in (self.thinking or {}).items():
+            kind = THINKING.get(name)
+            if kind is None or not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+                raise InputError(f"thinking= holds {name!r}: {value!r}", hint=f"it takes {', '.join(THINKING)}")
+        if {"thinkingBudget", "thinkingLevel"} <= (self.thinking or {}).keys():
+            raise InputError("thinking= holds thinkingBudget and thinkingLevel, which exclude each other")
+        for name, bounds in (self.gates or {}).items():
+            is_right = isinstance(bounds, str | int | float) and not isinstance(bounds, bool)
+            if not is_right or {",", "="} & {*f"{name}{bounds}"}:
+                raise InputError(f"gates= holds {name!r}: {bounds!r}", hint='write it like gates={"answered": 0.95}')
 
     def _check_name(self, member: str) -> None:
         """Refuse a name that no table can begin with, or that is built in."""
@@ -135,6 +161,21 @@ class Declaration(Generic[A_co]):
         """Return whether the items come from a query, and not from a file."""
         return is_query(self.items)
 
+    def valid_answer(self, answer: Any) -> "tuple[BaseModel | None, str]":
+        """Return a valid answer, or None and the first thing that is wrong with it."""
+        from pydantic import ValidationError
+
+        try:
+            return self.answer.model_validate(answer), ""
+        except ValidationError as error:
+            first = error.errors()[0]
+            return None, f"{'.'.join(map(str, first['loc'])) or 'the answer'}: {first['msg']}"
+
+    @cached_property
+    def bounds(self) -> str:
+        """Return the bounds of gates as the setting GATES has them."""
+        return ",".join(f"{name}={bounds}" for name, bounds in (self.gates or {}).items())
+
     @cached_property
     def asked(self) -> tuple[str, ...]:
         """Return the columns that the prompt names, each once, in the order of their first place."""
@@ -146,8 +187,12 @@ MEMBERS = frozenset(one.name for one in fields(Declaration))
 
 def _said(kinds: tuple[type, ...]) -> str:
     """Return how an error names the type of a member."""
-    words = {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}
+    words = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Mapping: "a mapping"}
     return words[kinds[-1]]
+
+
+def _is_example(one: Any) -> bool:
+    return isinstance(one, list | tuple) and len(one) == len(("row", "answer")) and isinstance(one[0], Mapping)
 
 
 def is_query(items: str) -> bool:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core.progress import Progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy import Connection, Table
 
 
@@ -70,6 +72,7 @@ class ExportRows(NamedTuple):
 class Hooks:
     """What a subject does for commands that keep a workspace; a body here is what most subjects need."""
 
+    brings_items = False  # a source is read again and again, and would bring back an item that was forgotten
     export_word = "item"  # what one row of an export is called
     export_choices = frozenset[str]()  # which members of `ExportWanted` may be set
     export_formats: Mapping[str, str] = MappingProxyType({})  # of an export, by a file's ending; the first is usual
@@ -118,11 +121,19 @@ class Hooks:
         """Return the texts that only this item's row has: its names, addresses and long texts."""
         return []
 
+    def declared_in(self) -> "Path | None":
+        """Return the user's own file that declares the task; None where it is built in."""
+        return None
+
+    def sources(self) -> "Sequence[Path]":
+        """Return the user's own files that items come from."""
+        return ()
+
     def check_removable(self, tx: "Connection", item_id: str) -> None:
         """Pass when the database lets go of an item's row.
 
         Raises:
-            ConfigurationError: it does not.
+            ConfigurationError: it does not, or rows of this subject are not removed one by one.
         """
 
     def remove(self, tx: "Connection", item_id: str) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_PATH = 80  # characters of a field's path in a reason
 FORMAT = "quotation"  # of the text in a JSON schema
+OPTIONAL_FORMAT = "optional quotation"  # of one that may be missing from the text
 MAX_TOLD = 60  # characters of a quotation in a reason
 _STORED = {"quote", "start", "end"}
 _NO_SCHEMAS = {"config", "default", "metadata"}  # members of a core schema
@@ -71,7 +72,7 @@ class _OptionalQuote:
         inner: Any = core
         while inner["type"] != "nullable":
             inner = inner["schema"]
-        return {**handler(inner["schema"]), "format": FORMAT}
+        return {**handler(inner["schema"]), "format": OPTIONAL_FORMAT}
 
     def __or__(self, other: Any) -> Any:
         """Return the annotation `Quote(optional=True) | other`."""
@@ -103,7 +104,7 @@ def _quoting(schema: "CoreSchema", *, is_optional: bool) -> "CoreSchema":
         _read_optional if is_optional else _read,
         schema,
         serialization=core_schema.plain_serializer_function_ser_schema(_stored, when_used="json"),
-        metadata={"pydantic_js_updates": {"format": FORMAT}},
+        metadata={"pydantic_js_updates": {"format": OPTIONAL_FORMAT if is_optional else FORMAT}},
     )
 
 

@@ -201,6 +201,11 @@ class Settings:
         _truth,
         "go on under the same version of a task whose declaration changed",
     )
+    as_asked: bool = _setting(
+        False,  # noqa: FBT003 - a default, not an argument
+        _truth,
+        "judge batches by the schema that they were asked with, where their task's file has another one now",
+    )
     refresh: bool = _setting(
         False,  # noqa: FBT003 - a default, not an argument
         _truth,

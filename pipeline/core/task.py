@@ -151,6 +151,16 @@ class Task(Protocol):
     keeps_answers: bool = True  # whether the engine keeps an applied answer whole; see `stored_json`
 
     @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Return what of a request's `generationConfig` the task sets itself: thinkingConfig, temperature."""
+        return {}
+
+    @property
+    def gates(self) -> str:
+        """Return bounds of gates that the task sets itself, as the setting GATES has them, which goes above them."""
+        return ""
+
+    @property
     def label(self) -> str:
         """Return the version of prompt and schema that answers are attributed to; with the model it is an extractor."""
 
@@ -174,13 +184,23 @@ class Task(Protocol):
     def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
         """Yield the items with these ids as they are now, in the order of `ids`, without removed ones."""
 
-    def check_asked(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:  # noqa: ARG002 - few change
-        """Pass where what was asked under a fingerprint can be judged now, or a change since then is `accepted`.
+    def judging(
+        self,
+        tx: "Connection",  # noqa: ARG002 - few change
+        fingerprint: str | None,  # noqa: ARG002
+        what: str,  # noqa: ARG002
+        *,
+        accepted: bool,  # noqa: ARG002
+        as_asked: bool,  # noqa: ARG002
+    ) -> "Task":
+        """Return the task that judges what was asked under a fingerprint: itself, where its declaration is that one.
+
+        Also where a change since then is `accepted`; with `as_asked` the task as it was then.
 
         Raises:
             ConfigurationError: the declaration is another one now; `what` names what was asked.
         """
-        return
+        return self
 
     def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:  # noqa: ARG002 - few need it
         """Return what judging an answer needs of each item's row, by id; nothing where the answer is enough."""
@@ -251,6 +271,10 @@ class Task(Protocol):
 
         Only what is still as that version gave it goes.
         """
+
+    def texts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - not all tell
+        """Return by id what is asked about of these items, for a person to read; nothing where a task does not tell."""
+        return {}
 
     def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
         """Return for each id of an item that is there the name a person knows it by, for messages."""

@@ -14,6 +14,7 @@ import io
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 MAX_RAW = 1_000  # characters that are cleaned at all, so that no answer takes long
 # letters and marks that show nothing (Unicode Default_Ignorable_Code_Point and U+2800), beside all of category Cf
@@ -41,6 +42,7 @@ _OPENING = re.compile(
     rf"(?:[{_BRACKETS}]|&(?:lt|#0{{0,6}}60|#x0{{0,6}}3c);)(?=\s*+([^a-z0-9{_BRACKETS}]{{0,200}}.{{0,40}}))",
     re.IGNORECASE | re.DOTALL,
 )
+_TELLING = 10  # letters of a name: as many as stand in what is looked at, for all that is between them
 # letters of other scripts that look like those of the names, after NFKD and lower case
 _LIKE = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ", "aeopcyijshbbrdgioapiuvtek")
 
@@ -49,9 +51,27 @@ def delimit(name: str, data: str, *, names: tuple[str, ...]) -> str:
     """Return data between tags of that name; tags of our `names` inside the data lose their `<`: none can close."""
     if data.isascii() and "<" not in data and "&" not in data:
         return f"<{name}>{data}</{name}>"  # the quick way, for almost all
-    letters = tuple(one.replace("_", "") for one in names)
-    harmless = _OPENING.sub(lambda found: "(" if _folded(found[1]).startswith(letters) else found[0], data)
+    latin, others = _beginnings(names)
+
+    def is_ours(text: str) -> bool:
+        """Return whether a text begins as one of the names, by its look."""
+        return _folded(text).startswith(latin) or (bool(others) and _in_any_script(text).startswith(others))
+
+    harmless = _OPENING.sub(lambda found: "(" if is_ours(found[1]) else found[0], data)
     return f"<{name}>{harmless}</{name}>"
+
+
+@lru_cache
+def _beginnings(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is looked for of names: the first Latin letters, and of those without any the first of all."""
+    latin = {one: _folded(one)[:_TELLING] for one in names}
+    others = (_in_any_script(one)[:_TELLING] for one in names if not latin[one])
+    return tuple(filter(None, latin.values())), tuple(others)
+
+
+def _in_any_script(text: str) -> str:
+    """Return the letters and digits of a text in lower case."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).lower()))
 
 
 def _folded(text: str) -> str:

@@ -42,9 +42,11 @@ class RequestBuilder:
     @cached_property
     def _form(self) -> requests.Form:
         """Return what all requests have in common."""
+        own = self.task.parameters
         return requests.Form(
             schema=schema.response_schema(self.task.answer, tells_limits=self.task.fingerprint is not None),
-            thinking=self.model.thinking,
+            thinking=self.model.checked_thinking(own.get("thinkingConfig")),
+            temperature=own.get("temperature") if self.model.takes_temperature else None,
             answer_tokens=self.task.answer_tokens,
         )
 

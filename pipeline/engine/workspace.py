@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
-from pipeline.core.settings import Budget, Settings, without_password
+from pipeline.core.settings import BUILT_IN, Budget, Settings, without_password
 from pipeline.engine import registry
 from pipeline.engine.access import Access, check_access
 from pipeline.gemini import models
@@ -179,6 +179,10 @@ class OpenWorkspace:
             mine = (one for one in registry.declared_subjects(tx, self.settings) if one.task.name == self.task.name)
             self.subjects = (*others, *mine)
         self._is_brought = True
+        for name in ("model", "limits"):  # the file may name another one than it did
+            self.__dict__.pop(name, None)
+        if self.task.parameters.get("temperature") is not None and not self.model.takes_temperature:
+            self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""
@@ -244,8 +248,11 @@ def open_workspace(
     *,
     access: Access = Access.CREATE,
     agrees: Callable[[str], bool] = lambda _question: False,
+    whole: bool = False,
 ) -> Iterator[OpenWorkspace]:
     """Open a workspace for the length of a block, making or mending its schema first; see `access.check_access`.
+
+    What is about the `whole` of it takes a task that was never used here as the built-in one.
 
     Raises:
         ConfigurationError: there is none, and `access` does not make one; what would be added to another program's
@@ -255,9 +262,9 @@ def open_workspace(
     check_links(settings.data)
     store = Store(settings.url)
     try:
-        if line := check_access(settings, store, access, agrees):
+        if line := check_access(_built_in(settings) if whole else settings, store, access, agrees):
             display.say(line)
-        opened = _opened(settings, store, display, access)
+        opened = _opened(settings, store, display, access, whole=whole)
     except BaseException:
         store.close()
         raise
@@ -267,13 +274,21 @@ def open_workspace(
         opened.close()
 
 
-def _opened(settings: Settings, store: Store, display: Progress, access: Access) -> OpenWorkspace:
+def _built_in(settings: Settings) -> Settings:
+    """Return the settings with a built-in task in the place of a user's own."""
+    return replace(settings, task=BUILT_IN[0]) if registry.is_declared(settings) else settings
+
+
+def _opened(settings: Settings, store: Store, display: Progress, access: Access, *, whole: bool) -> OpenWorkspace:
     """Return the workspace that the settings name, its folder and its schema made or brought up to date."""
     make_directory(settings.data)
     if store.path is not None and (mark := marker.find_moved(store.path)) is not None:
         display.warn(marker.moved_message(store.path, mark))
     found = marker.find_marker(settings.data)
     rooms = _rooms_of(settings, store, found, display)
+    if whole and registry.is_declared(settings):
+        with store.read() as tx:
+            settings = settings if registry.declared().recorded_name(tx, settings) else _built_in(settings)
     if registry.is_declared(settings):
         name = registry.declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
         settings = replace(settings, task=name)

@@ -150,6 +150,27 @@ class Model:
         known = usage_tiers.enqueued_limit(self.tiers, tier=tier)
         return self.enqueued_tokens if known is None else known
 
+    @property
+    def takes_temperature(self) -> bool:
+        """Return whether the model heeds a temperature, as those of the second series do; later ones ignore it."""
+        return self.name.startswith("gemini-2")
+
+    def checked_thinking(self, own: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Return the `thinkingConfig` to send: a task's own where it has one, else the table's.
+
+        Raises:
+            ConfigurationError: it says budget where the model knows levels, or the other way round.
+        """
+        if own is None or self.thinking is None or self.local:
+            return self.thinking if own is None else own
+        wrong = sorted(own.keys() - self.thinking.keys() - {"includeThoughts"})
+        if wrong:
+            raise ConfigurationError(
+                f"thinking= says {wrong[0]}, and {self.name} takes {', '.join(self.thinking)}; nothing was asked",
+                hint="another model= or FINDABLE_MODEL, or thinking= as this model has it",
+            )
+        return own
+
     def is_gone(self, today: date) -> bool:
         """Return whether the model's last day has come."""
         return self.shutdown is not None and today >= self.shutdown

@@ -2,8 +2,9 @@
 
 The API parses a request file as a whole and refuses all of it for one bad line, so every line is checked here first.
 One builder serves batch lines and live calls, with one schema dialect, `responseSchema`: under `responseJsonSchema`
-batch answers have come back as broken JSON (2026-08). `model`, `serviceTier` and sampling settings stay out: the model
-stands in the URL, and current models ignore or refuse the rest (model pages, read 2026-11).
+batch answers have come back as broken JSON (2026-08). `model` and `serviceTier` stay out, for the model stands in the
+URL. So do sampling settings, which current models ignore or refuse (model pages, read 2026-11); a temperature goes out
+where a task of one's own says so and the model is one that takes it.
 """
 
 import hashlib
@@ -32,6 +33,7 @@ SETTING_MEMBERS = frozenset(
         "stopSequences",
         "candidateCount",
         "seed",
+        "temperature",
     }
 )
 THINKING_MEMBERS = frozenset({"thinkingBudget", "thinkingLevel", "includeThoughts"})
@@ -41,7 +43,6 @@ _MISPLACED = {
     "responseJsonSchema": "batch answers break under responseJsonSchema; use responseSchema",
     "model": "the model stands in the URL",
     "serviceTier": "a batch has no service tier",
-    "temperature": "current models ignore sampling settings",
     "topP": "current models ignore sampling settings",
     "topK": "current models ignore sampling settings",
     "presencePenalty": "current models refuse penalties",
@@ -66,10 +67,16 @@ def request_key(task_name: str, item_id: str) -> str:
     return f"{task_name}/{hashlib.sha256(item_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def build_request(prompt: Prompt, *, schema: Mapping[str, Any], thinking: Mapping[str, Any] | None) -> dict[str, Any]:
+def build_request(
+    prompt: Prompt,
+    *,
+    schema: Mapping[str, Any],
+    thinking: Mapping[str, Any] | None,
+    temperature: float | None = None,
+) -> dict[str, Any]:
     """Return the request object for a prompt, camelCase, with the answer's schema and the model's thinking settings.
 
-    `thinking` is the catalogue's `thinkingConfig` for the model; None leaves the model its default.
+    `thinking` is the `thinkingConfig`; without it and without a `temperature` the model has its defaults.
     """
     settings: dict[str, Any] = {
         "responseMimeType": "application/json",
@@ -78,6 +85,8 @@ def build_request(prompt: Prompt, *, schema: Mapping[str, Any], thinking: Mappin
     }
     if thinking is not None:
         settings["thinkingConfig"] = dict(thinking)
+    if temperature is not None:
+        settings["temperature"] = temperature
     request: dict[str, Any] = {"contents": [{"role": "user", "parts": [dict(part) for part in prompt.parts]}]}
     if prompt.system:
         request["systemInstruction"] = {"parts": [{"text": prompt.system}]}
@@ -115,10 +124,11 @@ class Form:
         *,
         schema: Mapping[str, Any],
         thinking: Mapping[str, Any] | None,
+        temperature: float | None = None,
         answer_tokens: int = ANSWER_TOKENS,
     ) -> None:
         """Take what `build_request` takes beside the prompt, and what `estimate_usage` takes beside the request."""
-        self._schema, self._thinking = schema, thinking
+        self._build = partial(build_request, schema=schema, thinking=thinking, temperature=temperature)
         self._estimate = partial(estimate_usage, answer_tokens=answer_tokens)
         self._frames: dict[tuple[str, int], _Frame] = {}
 
@@ -144,7 +154,7 @@ class Form:
 
     def _frame(self, prompt: Prompt) -> "_Frame":
         """Return what is round the parts of all prompts that are like this one but for their parts."""
-        request = build_request(prompt._replace(parts=[_SAMPLE]), schema=self._schema, thinking=self._thinking)
+        request = self._build(prompt._replace(parts=[_SAMPLE]))
         whole = request_line("key", request)
         check_request(whole)
         before = b"".join((_BEFORE_KEY, b'"key"', _BEFORE_PARTS, orjson.dumps([_SAMPLE])))
@@ -238,6 +248,8 @@ def _check_settings(settings: dict[str, Any]) -> None:
     most = settings.get("maxOutputTokens")
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         raise InputError(f"'maxOutputTokens' must be a number of 1 or more, not {most!r}")
+    if not isinstance(settings.get("temperature", 0), int | float):
+        raise InputError(f"'temperature' must be a number, not {settings['temperature']!r}")
     if "thinkingConfig" in settings:
         thinking = _object(settings, "thinkingConfig", "'generationConfig'")
         _known(thinking, THINKING_MEMBERS, "'thinkingConfig'")

@@ -185,7 +185,11 @@ def _convert_plain(node: dict[str, Any], place: _Place) -> dict[str, Any]:
     return schema
 
 
-_FORMATS = {"date": "a date, YYYY-MM-DD", "quotation": "copied from the text, word for word"}
+_FORMATS = {
+    "date": "a date, YYYY-MM-DD",
+    "quotation": "copied from the text, word for word",
+    "optional quotation": "copied from the text, word for word",
+}
 _TOLD = {
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",

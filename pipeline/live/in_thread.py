@@ -16,24 +16,25 @@ T = TypeVar("T")
 
 
 class Stop:
-    """What a call that may be ended sleeps with."""
+    """What a call that may be interrupted sleeps with."""
 
     def __init__(self) -> None:
-        """Begin with no wish to end it."""
+        """Begin with no interrupt."""
         self._event = threading.Event()
 
-    def set(self) -> None:
-        """End the sleep that is under way, and each later one at once."""
+    def wake(self) -> None:
+        """End the sleep that is under way: an interrupt of the thread is raised when it is awake."""
         self._event.set()
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, unless the call is to end.
+        """Sleep.
 
         Raises:
-            KeyboardInterrupt: it is.
+            KeyboardInterrupt: the call was interrupted before.
         """
-        if self._event.wait(seconds):
+        if self._event.is_set():
             raise KeyboardInterrupt
+        self._event.wait(seconds)
 
 
 class _Running(Generic[T]):
@@ -56,9 +57,9 @@ class _Running(Generic[T]):
 
     def interrupt(self) -> None:
         """End the call where it stands, or the second time what is under way in it."""
-        self._stop.set()
         if self._thread.ident is not None and not self.ended.done():
             interrupt_thread(self._thread.ident)
+        self._stop.wake()
 
 
 def run_in_thread(call: Callable[[Stop], T]) -> T:

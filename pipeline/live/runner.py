@@ -13,7 +13,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.states import CallEnd, Outcome
@@ -26,7 +26,7 @@ from pipeline.live.admission import LOOK_S, Admission
 from pipeline.live.interrupts import on_interrupt
 from pipeline.live.questions import QuestionSource
 from pipeline.live.report import LiveReport, OnProgress
-from pipeline.live.write_ahead import CallLedger, EndedCall, OutdatedError, Purpose
+from pipeline.live.write_ahead import CallLedger, EndedCall, KeptReply, OutdatedError, Purpose, UnjudgedError
 from pipeline.live.writer import LAST_S, DbWriter
 
 if TYPE_CHECKING:
@@ -206,11 +206,20 @@ class _LiveRunner:
         """Mark one call, make it, and keep what came of it."""
         ledger, item = self._ledger, entry.question.item
         began = self._ws.now()
-        mark = await self._mark(entry, number)
+        kept = await self._kept(entry, number)
+        mark = await self._mark(entry, number) if kept is None else kept.number
         if mark is None:
             return
-        self.report.calls += 1
-        ended, again = await self._call(entry, number, since=began)
+        try:
+            if kept is None:
+                self.report.calls += 1
+                ended, again = await self._call(entry, number, since=began)
+            else:
+                ended, again = self._judged(entry, kept.raw), True
+        except UnjudgedError as unjudged:
+            self.report.cost += 0.0 if kept else ledger.cost_of(unjudged.reply.usage)
+            await self._writer.write(functools.partial(ledger.keep, number=mark, item=item, unjudged=unjudged))
+            raise unjudged.why from unjudged
         try:
             open_still = await self._writer.write(lambda tx: ledger.settle(tx, mark, item, ended))
         except Exception as error:
@@ -220,6 +229,18 @@ class _LiveRunner:
             raise
         self._no_money = None  # what it was estimated at may be free again
         await self._account_for(entry, ended, again=again and open_still)
+
+    async def _kept(self, entry: _Entry, number: int) -> KeptReply | None:
+        """Return the reply that an earlier run kept about an item, which is claimed; then no call is made."""
+        item = entry.question.item
+        if item.id not in self._ledger.kept:
+            return None
+        with contextlib.suppress(OutdatedError):  # it is asked as one without
+            found = await self._writer.write(lambda tx: self._ledger.take_up(tx, item))
+            if found is not None:
+                self._admission.limiter.withdraw(number)
+            return found
+        return None
 
     async def _mark(self, entry: _Entry, number: int) -> int | None:
         """Commit the mark of one call and return its number; None where the call is not made now."""
@@ -241,23 +262,35 @@ class _LiveRunner:
 
     async def _call(self, entry: _Entry, number: int, *, since: datetime) -> tuple[EndedCall, bool]:
         """Make one call and judge it; return how it ended, and whether the item should be asked again."""
-        ws, item = self._ws, entry.question.item
+        ws = self._ws
         at = ws.monotonic()
         try:
             if ws.now() - since > timedelta(seconds=ws.settings.lease):
                 return EndedCall(CallEnd.UNSENT, None), True  # this process stood still: the claim may be another's
             request = requests.object_of(entry.question.data)
-            reply = responses.judge_response(await self._live.generate(ws.model.name, request))
+            raw = await self._live.generate(ws.model.name, request)
         except asyncio.CancelledError:
             return EndedCall(CallEnd.LOST, None), False
         except RemoteError as error:
             return self._failed(entry, error, began=at)
         admission = self._admission
         admission.service.answered(took_s=ws.monotonic() - at, was_full=admission.was_full)
-        if reply.usage.prompt:
-            admission.limiter.settle(number, reply.usage.prompt)
-        judgement = judge_reply(ws.task, Asked(item.id, item.input_hash), reply, context=item.context)
-        return EndedCall(CallEnd(judgement.outcome.value), judgement), True
+        if prompt := responses.judge_response(raw).usage.prompt:
+            admission.limiter.settle(number, prompt)
+        return self._judged(entry, raw), True
+
+    def _judged(self, entry: _Entry, raw: Any) -> EndedCall:
+        """Judge what a call gave.
+
+        Raises:
+            UnjudgedError: it cannot be judged for the fault of the task's file.
+        """
+        item, reply = entry.question.item, responses.judge_response(raw)
+        try:
+            judgement = judge_reply(self._ws.task, Asked(item.id, item.input_hash), reply, context=item.context)
+        except FindableError as error:
+            raise UnjudgedError(raw, reply, error) from error
+        return EndedCall(CallEnd(judgement.outcome.value), judgement)
 
     def _failed(self, entry: _Entry, error: RemoteError, *, began: float) -> tuple[EndedCall, bool]:
         """Take that a call gave no reply to judge; return how it ended, and whether to ask again."""

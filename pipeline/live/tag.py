@@ -63,6 +63,8 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
         ConfigurationError: no key, or no such model; nothing was asked.
     """
     ws.bring_items()
+    if ws.task.gates:
+        evaluate.check_gate_overrides(ws)
     questions.free_dead_owners(ws.store, now=ws.now())
     report_files.sweep_reports(ws.data, ws.task.name)
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())

@@ -100,6 +100,7 @@ def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
         "people": written.derived(),
         "rows": tasks.check_rows(store, subjects),
         "tasks": tasks.check_tasks(store, subjects),
+        "task files": tasks.check_task_files(subjects),
         "pilots": tasks.check_pilots(store, data, subjects),
         "reports": tasks.check_reports(data, subjects, mend),
         "index": indexed.build_in_service(),

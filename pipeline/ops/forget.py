@@ -1,4 +1,4 @@
-"""Remove one person everywhere, and prove it by a search over every byte of the workspace.
+"""Remove one person or item everywhere, and prove it by a search over every byte of the workspace.
 
 In this order, each part safe to do twice: the mark that it was begun, uploads at the API, lines in sealed files, all
 rows in one transaction, the reports that name them, the index, the vectors, what the database keeps of deleted rows.
@@ -33,7 +33,10 @@ SHORT = 4  # a name with fewer letters stands in too many words to be cut out of
 
 @dataclass
 class ForgetReport:
-    """What was removed; which of the user's own files still hold the person, and where others have named them."""
+    """What was removed; which of the user's own files still hold the person, and where others have named them.
+
+    `rows_of_others` are tables of other subjects of which rows hold text of the person, with the task of each.
+    """
 
     username: str
     lines: int = 0
@@ -44,10 +47,11 @@ class ForgetReport:
     build: int | None = None
     own_files: list[str] = field(default_factory=list)
     named_by_others: list[str] = field(default_factory=list)
+    rows_of_others: dict[str, str] = field(default_factory=dict)
 
 
 def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> ForgetReport:
-    """Forget one person; `confirm` is asked before anything is changed.
+    """Forget one person, or by its name one item of the task in use; `confirm` is asked before anything is changed.
 
     Raises:
         InputError: there is no such person, they stand in a batch that is not over, or it was not confirmed.
@@ -70,27 +74,34 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
             index.check(tx)
             _erase(tx, subject, ids, words=words, now=ws.now())
             proving = [word for word in texts if not _is_of_others(tx, subject, ws.subjects, word)]
+            report.rows_of_others = _rows_of_others(tx, subject, ws.subjects, words)
     drop_reports = partial(forget_files.drop_reports, ws.data, task, ids, words=byte_scan.needles(texts))
     report.reports = drop_reports()
-    _rebuild(ws, ids, report=report)
+    if subject.collection is not None:
+        _rebuild(ws, ids, report=report)
     with ws.store.read() as tx:
-        tables = [table.name for table in subject.hooks.tables(tx)]
+        tables = [table.name for one in ws.subjects for table in one.hooks.tables(tx)]
     if not ws.store.compact(besides=tables):
         ws.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
     report.reports += drop_reports()  # one that was being written from the old rows
     _prove(ws, proving, report=report)
     with ws.store.write() as tx:
-        erase.finish_erasure(tx, username)
+        erase.finish_erasure(tx, _mark(subject, username))
     return report
+
+
+def _mark(subject: Subject, name: str) -> str:
+    """Return the name under which it is marked what is being forgotten; two tasks may have items of one name."""
+    return f"{subject.name} {name}" if subject.hooks.brings_items else name
 
 
 def _begin(
     ws: OpenWorkspace, subject: Subject, username: str, *, confirm: Callable[[str], bool]
 ) -> tuple[list[str], list[str]]:
     """Mark that a person is being forgotten; return the texts that are theirs alone, and the ids to forget."""
-    texts, task, hooks = [username], subject.task, subject.hooks
+    texts, task, hooks, mark = [username], subject.task, subject.hooks, _mark(subject, username)
     with ws.store.read() as tx:
-        is_begun = bool(erase.open_erasures(tx, username))
+        is_begun = bool(erase.open_erasures(tx, mark))
         item_id = None
         with contextlib.suppress(InputError) if is_begun else contextlib.nullcontext():  # a killed run may have gone on
             item_id = task.id_of(tx, username)
@@ -105,8 +116,8 @@ def _begin(
         if item_id is not None:
             _check_free(tx, task.name, item_id, username, now=ws.now())
             hooks.check_removable(tx, item_id)
-            erase.begin_erasure(tx, task.name, item_id, name=username, at=ws.now())
-        return texts, erase.open_erasures(tx, username)
+            erase.begin_erasure(tx, task.name, item_id, name=mark, at=ws.now())
+        return texts, erase.open_erasures(tx, mark)
 
 
 def _check_free(tx: "Connection", task: str, item_id: str, name: str, *, now: datetime) -> None:
@@ -129,11 +140,21 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str, *, now: da
 def _is_of_others(tx: "Connection", subject: Subject, subjects: Sequence[Subject], word: str) -> bool:
     """Return whether a word stands in what is kept of anything else, so that to find it proves nothing."""
     forms = {word, *(needle.decode("utf-8", "replace") for needle in byte_scan.needles([word]))}
-    return any(
+    return bool(_rows_of_others(tx, subject, subjects, [word])) or any(
         one.hooks.contains_text(tx, form)
         for one in subjects
         for form in ({word} if one.name == subject.name else forms)
     )
+
+
+def _rows_of_others(
+    tx: "Connection", subject: Subject, subjects: Sequence[Subject], words: Sequence[str]
+) -> dict[str, str]:
+    """Return the tables of other subjects of which rows hold one of these words, with the task of each."""
+    others = [one for one in subjects if one.name != subject.name]
+    return {
+        table: one.task.name for one in others for table in integrity.tables_holding(tx, one.hooks.tables(tx), words)
+    }
 
 
 def _remove_files(ws: OpenWorkspace, ids: list[str], needles: list[bytes], *, report: ForgetReport) -> None:
@@ -151,10 +172,13 @@ def _erase(tx: "Connection", subject: Subject, ids: list[str], *, words: list[st
     task = subject.task
     for item_id, name in task.names(tx, ids).items():
         _check_free(tx, task.name, item_id, name, now=now)
+    is_brought = subject.hooks.brings_items
     for one in ids:
-        erase.erase_item(tx, task.name, one, words=words)
+        erase.erase_item(tx, task.name, one, words=words, is_number_ours=not is_brought)
     for one in ids:
         subject.hooks.remove(tx, one)
+        if is_brought:
+            erase.bury_item(tx, task.name, one, at=now)
     workspace.touch_revision(tx, task.name)  # the ids of the forgotten are listed nowhere
 
 
@@ -206,6 +230,8 @@ def _prove(ws: OpenWorkspace, words: list[str], *, report: ForgetReport) -> None
         if path in mine or (_is_ours(path) and not (is_theirs and path.name.startswith("findable.db")))
     ]
     report.own_files = [str(path) for path in found if path not in ours and path not in written]
+    sources = (path for path in ws.subject.hooks.sources() if path.is_file() and ws.data not in path.parents)
+    report.own_files += [str(path) for path in sources if byte_scan.is_holding(path, wanted)]
     path = ws.store.path
     if path is not None and path.absolute().parent != ws.data.absolute() and byte_scan.is_holding(path, wanted):
         report.own_files.append(str(path))

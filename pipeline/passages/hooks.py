@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.hooks import CheckResult, ExportRows, ExportWanted, Hooks
 from pipeline.core.settings import Settings
 from pipeline.passages import best as preferred
@@ -55,6 +55,17 @@ class PassagesHooks(Hooks):
     def contains_text(self, tx: "Connection", text: str) -> bool:
         """Return whether a text stands in a passage, a concept, or an answer that is kept."""
         return table.passage_text_is_stored(tx, self._shape, text)
+
+    def check_removable(self, tx: "Connection", item_id: str) -> None:  # noqa: ARG002 - no passage is
+        """Refuse to remove a passage, which other rows of the user's name.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(
+            "passages are not forgotten one by one; nothing was changed",
+            hint="`make rollback` takes back what a version found in all of them",
+        )
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:
         """Return the concepts, by passage."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import gates, report, report_files
 from pipeline.quality.answer_figures import measure_answers
@@ -81,11 +81,27 @@ def check_gate_overrides(ws: "OpenWorkspace") -> None:
     Raises:
         ConfigurationError: GATES names a gate that there is not, or a bound that is none.
     """
-    if not ws.settings.gates:
+    if not (ws.settings.gates or ws.task.gates):
         return
     with ws.store.read() as tx:
         quality = quality_of(tx, ws.task, NO_EXTRACTOR)
-    gates.check_overrides(quality, ws.settings.gates, others=_others(ws, quality))
+    gates.check_overrides(quality, _overrides(ws, quality), others=_others(ws, quality))
+
+
+def _overrides(ws: "OpenWorkspace", quality: "Quality") -> str:
+    """Return the bounds that the task sets itself, and above them those that are set here.
+
+    Raises:
+        ConfigurationError: the task sets one that there is not, or a bound that is none.
+    """
+    try:
+        own = gates.check_overrides(quality, ws.task.gates)
+    except ConfigurationError as error:
+        error.message = f"gates= of the task {ws.task.name}: {error.message.removeprefix('GATES: ')}"
+        raise
+    here = ws.settings.gates or ""
+    kept = [f"{name}={bounds.text}" for name, bounds in own.items() if name not in gates.parse_bounds(here)]
+    return ",".join([*kept, *filter(None, [here])])
 
 
 def _others(ws: "OpenWorkspace", quality: "Quality") -> set[str]:
@@ -114,7 +130,7 @@ def write_report(
     if not quality.items and not any(one.items for one in quality.figures):
         return None
     quality = replace(quality, notes=[*(notes or []), *quality.notes])
-    overrides = ws.settings.gates or ""
+    overrides = _overrides(ws, quality)
     verdicts = gates.judge_figures(quality, overrides, others=_others(ws, quality), fewest=fewest)
     at = ws.now()
     settings = {"GATES": overrides, "task": ws.task.name, "workspace": str(ws.data)}

@@ -1,4 +1,4 @@
-"""Delete everything a backend did: batches, requests, live calls, answers and builds; the journal of moves stays."""
+"""Delete everything a backend did: batches, requests, live calls, answers, builds; journal and tasks stay."""
 
 import secrets
 from datetime import datetime
@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, update
 
 from pipeline.store import tables, versions, workspace
 
-KEPT = (tables.workspace, tables.events, tables.leases, tables.parked)
+KEPT = (tables.workspace, tables.events, tables.leases, tables.parked, tables.tasks, tables.fingerprints)
 
 
 def clear_answers(tx: Connection, *, why: str, at: datetime) -> None:

@@ -7,7 +7,7 @@ reason, hash) and get an item id that leads nowhere.
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from pipeline.store.tables import events as journal
 KIND = "forget"  # of the journal's lines about this
 BEGUN, DONE = "begun", "done"
 GONE = "forgotten"
+BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
 REASON = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
 # where the text about one item may name another
 WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "why"), attempts: ("reason", "excerpt")}
@@ -50,6 +51,20 @@ def finish_erasure(tx: Connection, name: str) -> None:
     tx.execute(update(journal).where(here).values(name=GONE, old=BEGUN, new=DONE, why=None))
 
 
+def bury_item(tx: Connection, task: str, item_id: str, *, at: datetime) -> None:
+    """Keep a digest of an item that was forgotten, so that its source does not bring it back."""
+    why = f"{task}: what its source says of it is left out"
+    salt = workspace.get_workspace(tx).workspace_id  # another one once local answers were cleared
+    workspace.record_event(tx, BURIED, _salted(salt, f"{task} {item_id}"), old=salt, new=GONE, why=why, at=at)
+
+
+def buried_items(tx: Connection, task: str) -> Callable[[str], bool]:
+    """Return what tells of an item's id whether that item of a task was forgotten."""
+    rows = tx.execute(select(journal.c.name, journal.c.old).where(journal.c.kind == BURIED)).all()
+    digests, salts = {row[0] for row in rows}, {row[1] for row in rows}
+    return lambda item_id: any(_salted(salt, f"{task} {item_id}") in digests for salt in salts)
+
+
 def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:
     """Return the numbers of the batches in which an item was asked about, ascending."""
     asked = select(requests.c.batch).where(requests.c.task == task, requests.c.item_id == item_id)
@@ -66,19 +81,21 @@ def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> b
     return False
 
 
-def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str]) -> None:
+def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str], is_number_ours: bool = True) -> None:
     """Erase an item from every table of the engine, and its own `words` from every reason and note.
 
-    On SQLite what is deleted is overwritten, not only left free.
+    An id that is a number stays in what is left where it `is_number_ours`, for it tells nothing then. On SQLite what
+    is deleted is overwritten, not only left free.
     """
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("PRAGMA secure_delete = ON")
-    erased = f"{item_id} {GONE}" if re.fullmatch(r"\d{1,18}", item_id) else f"{GONE} {secrets.token_hex(8)}"
+    is_number = is_number_ours and re.fullmatch(r"\d{1,18}", item_id)
+    erased = f"{item_id} {GONE}" if is_number else f"{GONE} {secrets.token_hex(8)}"
     emptied: dict[Table, dict[str, Any]] = {
         requests: {"input_hash": "", "reason": GONE},
         attempts: {"reason": GONE, "excerpt": None},
         answers: {"input_hash": "", "answer": FORGOTTEN, "response_id": ""},
-        calls: {},
+        calls: {"reply": None},
     }
     for table, values in emptied.items():
         mine = (table.c.task == task) & (table.c.item_id == item_id)
@@ -115,4 +132,8 @@ def _cut_out(tx: Connection, word: str) -> None:
 
 def _digest(tx: Connection, name: str) -> str:
     """Return a digest of a name, salted with the workspace's id."""
-    return hashlib.sha256(f"{workspace.get_workspace(tx).workspace_id} {name}".encode("utf-8", "replace")).hexdigest()
+    return _salted(workspace.get_workspace(tx).workspace_id, name)
+
+
+def _salted(salt: str, name: str) -> str:
+    return hashlib.sha256(f"{salt} {name}".encode("utf-8", "replace")).hexdigest()

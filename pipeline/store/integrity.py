@@ -75,6 +75,17 @@ def columns_holding(tx: Connection, tables: Collection[Table], words: Collection
     return found
 
 
+def tables_holding(tx: Connection, tables: Collection[Table], words: Collection[str]) -> list[str]:
+    """Return the names of the tables of which any column, whatever its type, holds one of some words."""
+    place = func.instr if tx.dialect.name == "sqlite" else func.strpos
+    found = []
+    for table in tables if words else ():
+        held = or_(*(place(cast(column, Text), word) > 0 for column in table.columns for word in words))
+        if tx.execute(select(literal(1)).select_from(table).where(held).limit(1)).first() is not None:
+            found.append(table.name)
+    return found
+
+
 def count_orphans(tx: Connection) -> dict[str, tuple[int, list[int]]]:
     """Return the tables of ours that hold rows of a batch that is not there: how many, and the batches' numbers."""
     found: dict[str, tuple[int, list[int]]] = {}

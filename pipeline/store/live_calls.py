@@ -5,6 +5,7 @@ died before the reply was kept is *lost*: it may have been answered and paid for
 The costs since a budget began are summed up as calls end. A run is one `tag-live` or `tag`.
 """
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -57,21 +58,41 @@ def end_call(
     What was refused for a quota, or never sent, is taken off its day again. A call that has ended stays as it is.
     """
     here = (calls.c.id == number) & (calls.c.outcome.is_(None) | (calls.c.outcome == CallEnd.LOST))
-    names = ("model", "day", "estimated_in", "asked_at", "outcome", "cost", "estimated_cost")
+    names = ("model", "day", "estimated_in", "tokens_in", "asked_at", "outcome", "cost", "estimated_cost")
     row = tx.execute(select(*(calls.c[name] for name in names)).where(here)).first()
     if row is None:
         return
-    values = {"outcome": how, "ended_at": at, "cost": cost}
+    values = {"outcome": how, "ended_at": at, "cost": cost, "reply": None}
     if tokens is not None:
         values |= {"tokens_in": tokens[0], "tokens_out": tokens[1]}
     tx.execute(update(calls).where(calls.c.id == number).values(values))
     before = _came_to(row.outcome, row.cost, row.estimated_cost)
     after = _came_to(how, cost, row.estimated_cost)
     _spend(tx, row.asked_at, known=after[0] - before[0], lost=after[1] - before[1])
+    counted = row.estimated_in if row.tokens_in is None else row.tokens_in
     if how in FREE:
         _count(tx, row.model, row.day, requests=-1, tokens=-row.estimated_in)
     elif tokens is not None:
-        _count(tx, row.model, row.day, requests=0, tokens=tokens[0] - row.estimated_in)
+        _count(tx, row.model, row.day, requests=0, tokens=tokens[0] - counted)
+
+
+def keep_reply(tx: Connection, number: int, reply: Any, *, input_hash: str) -> None:
+    """Keep the reply (a JSON document) of a call that has ended without a judgement, until it can be judged."""
+    kept = json.dumps({"input_hash": input_hash, "reply": reply})
+    tx.execute(update(calls).where(calls.c.id == number).values(reply=kept))
+
+
+def kept_replies(tx: Connection, task: str, extractor: str, fingerprint: str | None) -> dict[str, int]:
+    """Return the calls whose replies wait to be judged, by item, of those that asked with a declaration."""
+    mine = (calls.c.task == task) & (calls.c.extractor == extractor) & (calls.c.fingerprint == fingerprint)
+    found = tx.execute(select(calls.c.item_id, calls.c.id).where(mine, calls.c.reply.is_not(None)).order_by(calls.c.id))
+    return {row.item_id: row.id for row in found}
+
+
+def kept_reply(tx: Connection, number: int, *, input_hash: str) -> Any:
+    """Return the reply that was kept of a call about this input; None where there is none any more."""
+    kept = json.loads(tx.execute(select(calls.c.reply).where(calls.c.id == number)).scalar() or "{}")
+    return kept.get("reply") if kept.get("input_hash") == input_hash else None
 
 
 def end_dead_calls(tx: Connection, *, now: datetime) -> int:

@@ -5,7 +5,7 @@ compared do not count.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, select, union
@@ -185,11 +185,11 @@ def applied_ids(task: str, extractor: str) -> Select[Any]:
     return select(answers.c.item_id).where(_applied(task, extractor))
 
 
-def answers_by(tx: Connection, task: str, extractor: str | None) -> Iterator[tuple[str, str]]:
-    """Yield (item id, answer as JSON) of every answer of an extractor that was applied, as they came."""
-    query = select(answers.c.item_id, answers.c.answer).where(_applied(task, extractor)).order_by(answers.c.id)
-    for row in streamed(tx, query, page=PAGE):
-        yield row.item_id, row.answer
+def answers_by(tx: Connection, task: str, extractor: str | None) -> Iterator[tuple[str, str, datetime]]:
+    """Yield (item id, answer as JSON, when) of every answer of an extractor that was applied, as they came."""
+    told = (answers.c.item_id, answers.c.answer, answers.c.at)
+    for row in streamed(tx, select(*told).where(_applied(task, extractor)).order_by(answers.c.id), page=PAGE):
+        yield row.item_id, row.answer, row.at
 
 
 def count_cut(tx: Connection, task: str, extractor: str | None) -> int:

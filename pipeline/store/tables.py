@@ -265,6 +265,7 @@ calls = Table(
     Column("tokens_out", Integer),
     Column("cost", Float),
     Column("fingerprint", Text),
+    Column("reply", Text),  # JSON: one that could not be judged for the fault of its task's file, and its input's hash
     Index("findable_calls_of_item", "task", "item_id"),
     Index("findable_calls_of_run", "run"),
     # and, in the migration alone, `findable_calls_under_way` where the outcome is NULL
@@ -362,13 +363,13 @@ tasks = Table(
     Column("at", UtcTime, nullable=False),
 )
 
-# what was asked with, once for each declaration
+# what was asked with, once for each version that has the declaration
 fingerprints = Table(
     "findable_fingerprints",
     metadata,
     Column("fingerprint", Text, primary_key=True),
-    Column("task", Text, nullable=False),
-    Column("version", Integer, nullable=False),
+    Column("task", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
     Column("document", Text, nullable=False),  # JSON
     Column("at", UtcTime, nullable=False),
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from pipeline.store.tables import fingerprints, tasks
 
@@ -64,6 +64,11 @@ def put_task(tx: Connection, record: TaskRecord) -> None:
     tx.execute(insert(tasks).values(row))
 
 
+def move_task(tx: Connection, name: str, *, path: str, items: str) -> None:
+    """Keep where the file of a task is now, and its items."""
+    tx.execute(update(tasks).where(tasks.c.name == name).values(path=path, items=items))
+
+
 def keep_items_hash(tx: Connection, name: str, sha256: str | None) -> None:
     """Keep which file was imported last, once all of it was."""
     tx.execute(update(tasks).where(tasks.c.name == name).values(items_sha256=sha256))
@@ -72,10 +77,12 @@ def keep_items_hash(tx: Connection, name: str, sha256: str | None) -> None:
 def keep_fingerprint(
     tx: Connection, fingerprint: str, *, task: str, version: int, document: Mapping[str, Any], at: datetime
 ) -> None:
-    """Keep the document behind a fingerprint, once."""
-    if tx.execute(select(fingerprints.c.task).where(fingerprints.c.fingerprint == fingerprint)).first() is None:
-        row = {"fingerprint": fingerprint, "task": task, "version": version, "at": at}
-        tx.execute(insert(fingerprints).values(document=json.dumps(document, ensure_ascii=False), **row))
+    """Keep the document behind a fingerprint, once a version, and that it is what the version is asked with."""
+    here = {"fingerprint": fingerprint, "task": task, "version": version}
+    mine = and_(*(fingerprints.c[name] == value for name, value in here.items()))
+    if not tx.execute(update(fingerprints).where(mine).values(at=at)).rowcount:
+        text = json.dumps(document, ensure_ascii=False)
+        tx.execute(insert(fingerprints).values(document=text, at=at, **here))
 
 
 def reference_of(tx: Connection, task: str, version: int) -> str | None:
@@ -84,14 +91,10 @@ def reference_of(tx: Connection, task: str, version: int) -> str | None:
     return tx.execute(mine.order_by(fingerprints.c.at.desc()).limit(1)).scalar()
 
 
-def accept_fingerprint(tx: Connection, fingerprint: str, *, at: datetime) -> None:
-    """Make a fingerprint that is known the one that its version is asked with from now on."""
-    tx.execute(update(fingerprints).where(fingerprints.c.fingerprint == fingerprint).values(at=at))
-
-
 def fingerprint_document(tx: Connection, fingerprint: str) -> dict[str, Any] | None:
     """Return the document behind a fingerprint, None where it is not known."""
-    found = tx.execute(select(fingerprints.c.document).where(fingerprints.c.fingerprint == fingerprint)).scalar()
+    mine = select(fingerprints.c.document).where(fingerprints.c.fingerprint == fingerprint).limit(1)  # all are one
+    found = tx.execute(mine).scalar()
     return None if found is None else dict(json.loads(found))
 
 

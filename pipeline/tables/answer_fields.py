@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType, Union, get_a
 from sqlalchemy import BigInteger, Boolean, Text
 from sqlalchemy.types import TypeEngine
 
+from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import InputError
 from pipeline.store.copy import CopyJson, CopyText, spelled
 from pipeline.store.times import IsoTime, time_of
 from pipeline.tables.columns import NUMBER, AsTheColumn
+from pipeline.tables.text_file import BAD_TEXT
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-MAX_NAME = 63  # bytes; PostgreSQL cuts longer names
 WHOLE = 2**63  # whole numbers of 64 bits are below it, and not below minus it
 JSON = "json"
 BYTES = Text().with_variant(Text(collation="C"), "postgresql")  # compares by bytes on both databases
@@ -59,8 +60,8 @@ def fields_of(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
     """
     found: dict[str, str] = {}
     for name in answer.model_fields:
-        if len(name.encode()) > MAX_NAME:
-            raise InputError(f"the field `{name}` of the answer has a name of more than {MAX_NAME} bytes")
+        if len(name.encode()) > MAX_COLUMN:
+            raise InputError(f"the field `{name}` of the answer has a name of more than {MAX_COLUMN} bytes")
         if (other := found.setdefault(name.casefold(), name)) != name:
             raise InputError(f"the fields `{other}` and `{name}` of the answer are one name to a database")
     return tuple((name, _kind_beside(one.annotation, one.metadata)) for name, one in answer.model_fields.items())
@@ -113,7 +114,7 @@ def _unstorable(value: Any, place: str) -> Iterator[str]:
             yield from _unstorable(one, f"{place}[{number}]")
     elif isinstance(value, str) and "\0" in value:
         yield f"a text with NUL{where}"
-    elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+    elif isinstance(value, str) and BAD_TEXT.search(value):
         yield f"a text with half a character (a lone surrogate){where}"
     elif isinstance(value, int) and not -WHOLE <= value < WHOLE:
         yield f"a whole number of more than 64 bits{where}"

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, Table, text
-from sqlalchemy.schema import CreateColumn
 
 from pipeline.tables.adopt import unfit
-from pipeline.tables.answers_spec import OTHER_NAME, AnswersSpec, answers_table, run_sql, with_kept
+from pipeline.tables.answers_spec import OTHER_NAME, AnswersSpec, answers_table, with_kept
 from pipeline.tables.answers_view import check_view, make_view
-from pipeline.tables.reflect import columns_of, is_sqlite, kind_of
+from pipeline.tables.reflect import add_column, is_sqlite, kind_of, missing_columns
 
 _TAKEN = (
     "SELECT type, name FROM sqlite_master WHERE type <> 'trigger' AND lower(name) IN (:answers, :answered, :index)",
@@ -60,13 +59,11 @@ def _check_free(tx: Connection, spec: AnswersSpec) -> None:
 
 def _add_columns(tx: Connection, spec: AnswersSpec, table: Table) -> list[str]:
     """Add the columns that are missing, empty in every row, and return a line for each."""
-    there = {name.casefold() if is_sqlite(tx) else name for name in columns_of(tx, spec.table)}
-    missing = [one for one in table.c if (one.name.casefold() if is_sqlite(tx) else one.name) not in there]
+    missing = missing_columns(tx, table)
     if kind_of(tx, spec.table) != "table" or any(not one.nullable for one in missing):
         raise unfit(spec.table, "is not the table of answers that findable made", hint=OTHER_NAME)
-    preparer = tx.dialect.identifier_preparer
     for one in missing:
-        run_sql(tx, f"ALTER TABLE {preparer.quote(spec.table)} ADD COLUMN {CreateColumn(one).compile(tx)}")
+        add_column(tx, one)
     return [f"added the column `{one.name}` to `{spec.table}`" for one in missing]
 
 

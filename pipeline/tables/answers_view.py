@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, exc, text
 
+from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import ConfigurationError
 from pipeline.tables.adopt import unfit
-from pipeline.tables.answer_fields import MAX_NAME
 from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, OTHER_NAME, AnswersSpec, run_sql
 from pipeline.tables.reflect import columns_of, is_sqlite, kind_of
 
@@ -121,7 +121,7 @@ def _free(name: str, taken: set[str]) -> str:
     number = 1
     while True:
         end = "" if number == 1 else f"_{number}"
-        cut = f"{SOURCE}{name}".encode()[: MAX_NAME - len(end)].decode(errors="ignore") + end
+        cut = f"{SOURCE}{name}".encode()[: MAX_COLUMN - len(end)].decode(errors="ignore") + end
         if cut.casefold() not in taken:
             return cut
         number += 1

@@ -1,60 +1,78 @@
 r"""Rows of a CSV file, such that a broken one does not take the rest of the file with it.
 
-A record is read strictly by RFC 4180, from the physical line where it starts and as many more as its quotes ask for.
-What is none is tried once with `\"` read as a quote; what still is none is rejected. After a quote that was opened and
-never closed, reading goes on at the next line that looks like a whole record.
+Python's `csv` reads a record strictly, from the physical line where it starts and as many more as its quotes ask for;
+else with blanks before its quotes, else with `\"` read as a quote. What still is none is rejected. After a quote that
+was opened and never closed, reading goes on at the next line that is a whole record.
 """
 
+import csv
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice, product
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
 from pipeline.tables.layout import Layout, TextRow
 from pipeline.tables.names import fold
-from pipeline.tables.text_file import TextLine
+from pipeline.tables.text_file import BAD_TEXT, TextLine
 
 _DELIMITERS = (",", ";", "\t", "|")
 OPEN_QUOTE = "a quote is opened and not closed"  # begins the reason of a record that is not read to its end
 _ZIP = "PK\x03\x04"  # the first characters of .xlsx and .ods files
-_OPENING = re.compile(r' *+"')
-_INSIDE = re.compile(r'(?:[^"]++|"")*+')
+_LATE = re.compile(' +"')  # begins a field that is quoted only where blanks may stand before
+_BARE = re.compile(r"\r(?![\r\n]|\Z)")  # a carriage return that ends no line
+_HELD = "\ud800"  # in its place while a record is read; no decoder gives it
+csv.field_size_limit(1 << 30)  # a layout has its own
 
 
-@dataclass(frozen=True)
-class _Record:
-    """What was read as a record: its fields (None: it is broken), and how many lines it takes after its first.
-
-    `field` and `position` are the field at fault, from 0, and where in the first line it starts: the first one that
-    does not end in that line (`is_open`), else the one where reading stopped.
-    """
+class _Record(NamedTuple):
+    """What was read as a record: its fields (None: it is broken), and how many lines it takes."""
 
     fields: Sequence[str] | None
-    more: int = 0
-    field: int = 0
-    position: int = 0
-    is_open: bool = False
+    lines: int = 1
+    was_escaped: bool = False
 
 
 class Header:
-    """The header of a CSV file: which field is which column."""
+    """The header of a CSV file: its names as they stand there, and which of them means which column of a layout."""
 
     def __init__(self, names: Sequence[str], *, delimiter: str, layout: Layout) -> None:
-        """Keep the names as they stand in the file."""
-        self.names = list(names)
+        """Find out what each name means."""
+        self.names = names
         self.delimiter = delimiter
-        self.columns = [layout.column_of(name) if name else None for name in self.names]
-        self.ignored = [name for name, column in zip(self.names, self.columns, strict=True) if column is None and name]
+        self.layout = layout
+        self.columns = [layout.column_of(name) if name else None for name in names]
         self.key = self.columns.index(layout.key) if layout.key in self.columns else None
-        self._folded = [name.casefold() for name in self.names]
-        self._cell = layout.cell
+        self._folded = [name.casefold() for name in names]
 
-    def is_record(self, fields: Sequence[str]) -> bool:
+    def check(self, path: Path) -> None:
+        """Check that there is a key, or what one can be made of, and no column of the subject's twice.
+
+        Raises:
+            InputError: it is not so.
+        """
+        layout = self.layout
+        if not layout.has_key(self.columns):
+            found = excerpt(", ".join(excerpt(name) for name in self.names[:12]))
+            made = f", and {layout.key_rule.shown} to make one of" if layout.key_rule else ""
+            raise InputError(
+                f"{path} has no {layout.label(layout.key)} column{made}; nothing was imported. Found: {found}",
+                hint=f'expected: {", ".join(layout.columns.values())}; or say which: MAP="{layout.key}=…"',
+            )
+        for column in filter(None, self.columns):
+            if self.columns.count(column) > 1:
+                said = f"has the column {layout.label(column)} more than once"
+                raise InputError(f"{path} {said}; nothing was imported", hint="remove one")
+
+    def is_record(self, fields: Sequence[str] | None) -> bool:
         """Return whether fields look like a record of this file: as many, and a key without white space."""
-        return len(fields) == len(self.names) and (self.key is None or len(fields[self.key].split()) == 1)
+        if fields is None or len(fields) != len(self.names):
+            return False
+        return self.key is None or len(fields[self.key].split()) == 1
 
     def row(self, line: int, fields: Sequence[str]) -> TextRow | Finding | None:
         """Return the row that these fields are, or why they are none; None where there is no text in them."""
@@ -63,11 +81,11 @@ class Header:
             return None
         if not text.strip(self.delimiter + " \t"):
             return rejected(line, "nothing but separators", text)
+        if [field.strip().casefold() for field in fields] == self._folded:
+            return rejected(line, "the header once more", text)
         if len(fields) == len(self.names):
-            if [field.strip().casefold() for field in fields] == self._folded:
-                return rejected(line, "the header once more", text)
             pairs = zip(self.columns, fields, strict=True)
-            return TextRow(line, {column: self._cell(field) for column, field in pairs if column is not None})
+            return TextRow(line, {column: self.layout.cell(field) for column, field in pairs if column is not None})
         if text.lstrip().startswith("#"):
             return rejected(line, "a comment line", text)
         reason = f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
@@ -78,201 +96,154 @@ class Header:
         return excerpt(self.names[field]) if field < len(self.names) else ""
 
 
-def read_names(lines: Iterator[TextLine], *, path: Path, layout: Layout) -> tuple[list[str], str]:
-    """Return the names in the header and what separates them, and leave the lines after it: it is not blank.
+def read_header(lines: Iterator[TextLine], *, path: Path, layout: Layout) -> Header:
+    """Return the header, and leave the lines after it: it is the first line that is not blank.
 
-    The separator is the one by which most names are known, and of those the one by which there are most.
+    The delimiter is the one by which most names are known, and of those the one by which there are most.
 
     Raises:
         InputError: there is none.
     """
-    line = next((line for line in lines if not line.text.isspace() and not _is_separator_line(line)), None)
-    if line is None:
+    texts = (line.text for line in lines if not line.text.isspace())
+    text = next((text for text in texts if not _is_separator_line(text)), None)
+    if text is None:
         raise InputError(f"{path} is empty; nothing was imported", hint=layout.hint)
-    if line.text.startswith(_ZIP):
+    if text.startswith(_ZIP):
         raise InputError(f"{path} is a spreadsheet or zip file; nothing was imported", hint="save it as CSV first")
-    if "\x00" in line.text or any("\udc00" <= character <= "\udcff" for character in line.text):
+    if "\0" in text or BAD_TEXT.search(text):
         said = "is no text: its first line holds bytes that are none"
         raise InputError(f"{path} {said}; nothing was imported", hint=layout.hint)
-    known = layout.known_names
-    found = [(_names_of(line, delimiter=delimiter, layout=layout), delimiter) for delimiter in _DELIMITERS]
-    return max(found, key=lambda one: (sum(fold(name) in known for name in one[0]), len(one[0])))
+    found = ((_read([text], delimiter).fields or [], delimiter) for delimiter in _DELIMITERS)
+    named = [([name.strip().strip("\ufeff") for name in names], delimiter) for names, delimiter in found]
+    names, delimiter = max(
+        named, key=lambda one: (sum(fold(name) in layout.known_names for name in one[0]), len(one[0]))
+    )
+    return Header(names, delimiter=delimiter, layout=layout)
 
 
-def check_header(header: Header, *, path: Path, layout: Layout) -> None:
-    """Check that a header has a key, or what one can be made of, and no column of the subject's twice.
-
-    Raises:
-        InputError: it has not.
-    """
-    if not layout.has_key(header.columns):
-        found = excerpt(", ".join(excerpt(name) for name in header.names[:12]))
-        made = f", and {layout.key_rule.shown} to make one of" if layout.key_rule else ""
-        raise InputError(
-            f"{path} has no {layout.label(layout.key)} column{made}; nothing was imported. Found: {found}",
-            hint=f'expected: {", ".join(layout.columns.values())}; or say which: MAP="{layout.key}=…"',
-        )
-    for column in filter(None, header.columns):
-        if header.columns.count(column) > 1:
-            said = f"has the column {layout.label(column)} more than once"
-            raise InputError(f"{path} {said}; nothing was imported", hint="remove one")
-
-
-def _names_of(line: TextLine, *, delimiter: str, layout: Layout) -> list[str]:
-    records = _Parser(iter([line]), delimiter, is_record=bool, layout=layout)
-    names = next((record.fields for _, record, _ in records), None)
-    return [name.strip().strip("\ufeff") for name in names or []]
-
-
-def _is_separator_line(line: TextLine) -> bool:
+def _is_separator_line(text: str) -> bool:
     """Return whether a line is the `sep=;` with which spreadsheets announce their delimiter."""
-    return line.text.strip().strip("\ufeff").casefold() in {f"sep={delimiter}" for delimiter in _DELIMITERS}
+    return text.strip().strip("\ufeff").casefold() in {f"sep={delimiter}" for delimiter in _DELIMITERS}
 
 
-def csv_rows(lines: Iterator[TextLine], header: Header, *, layout: Layout) -> Iterator[TextRow | Finding]:
+def csv_rows(lines: Iterator[TextLine], header: Header) -> Iterator[TextRow | Finding]:
     """Yield the rows after the header, and a finding for each record that is none."""
-    trusts = not layout.guesses or header.key is None
-    parser = _Parser(lines, header.delimiter, is_record=header.is_record, layout=layout, trusts=trusts)
-    for line, record, was_escaped in parser:
-        if record.fields is None:
-            yield _broken(line, record, header=header, layout=layout)
-        elif (row := header.row(line.number, record.fields)) is not None:
-            yield _unescaped(row, record.fields, header) if was_escaped and isinstance(row, TextRow) else row
+    for line, record in _Records(lines, header):
+        fields = record.fields
+        row = _broken(line, record, header) if fields is None else header.row(line.number, fields)
+        if fields and record.was_escaped and isinstance(row, TextRow):
+            column = next((name for name, field in zip(header.names, fields, strict=True) if '"' in field), "")
+            reason = "quotes written as backslash and quote, read as quotes"
+            row = replace(row, changes=(Finding(line.number, column, reason, "", FindingKind.CHANGED),))
+        if row is not None:
+            yield row
 
 
-def _broken(line: TextLine, record: _Record, *, header: Header, layout: Layout) -> Finding:
-    reason = f"{OPEN_QUOTE} at the end of its value" if record.is_open else "text after a closing quote"
+def _broken(line: TextLine, record: _Record, header: Header) -> Finding:
+    """Return the finding for a record, with the field of its first line at which reading stopped."""
     if not line.is_whole:
-        reason = f"longer than {layout.max_line:,} characters"
-    if record.more:
-        reason += f"; lines {line.number} to {line.number + record.more} are left out"
-    value = line.text[record.position :].rstrip("\r\n")
-    return rejected(line.number, reason, value, column=header.name(record.field))
+        return rejected(line.number, f"longer than {header.layout.max_line:,} characters", line.text)
+    pieces = re.split(f"(?<={re.escape(header.delimiter)})", line.text)  # a field, or a part of one
+    reader = csv.reader(pieces, delimiter=header.delimiter, skipinitialspace=True, strict=True)
+    starts, is_open = [0], False
+    try:
+        starts.extend(reader.line_num for _ in reader)
+    except csv.Error as error:
+        is_open = "end of data" in str(error)
+    reason = f"{OPEN_QUOTE} at the end of its value" if is_open else "text after a closing quote"
+    if record.lines > 1:
+        reason += f"; lines {line.number} to {line.number + record.lines - 1} are left out"
+    value = "".join(pieces[starts[-1] :]).rstrip("\r\n").replace(_HELD, "\r")
+    return rejected(line.number, reason, value, column=header.name(len(starts) - 1))
 
 
-def _unescaped(row: TextRow, fields: Sequence[str], header: Header) -> TextRow:
-    """Return a row that was read with backslashes taken out, with the finding that says so."""
-    column = next((name for name, field in zip(header.names, fields, strict=True) if '"' in field), "")
-    reason = "quotes written as backslash and quote, read as quotes"
-    return TextRow(row.line, row.values, (Finding(row.line, column, reason, "", FindingKind.CHANGED),))
+def _read(texts: Iterable[str], delimiter: str, *, skips: bool = True, unescapes: bool = False) -> _Record:
+    """Return the record that some texts begin with."""
+    texts = (text.replace('\\"', '""') for text in texts) if unescapes else texts
+    reader = csv.reader(texts, delimiter=delimiter, skipinitialspace=skips, strict=True)
+    try:
+        fields = [field.replace(_HELD, "\r") for field in next(reader)]
+    except csv.Error:
+        return _Record(None, reader.line_num)
+    is_late = not skips and any(map(_LATE.match, fields))
+    return _Record(None if is_late else fields, reader.line_num, unescapes)
 
 
-class _Parser:
-    """Reads records from physical lines; those of `is_record` are what reading goes on at after a broken one."""
+class _Records:
+    """Reads records from physical lines, and looks at the lines after one before it takes them."""
 
-    def __init__(
-        self,
-        lines: Iterator[TextLine],
-        delimiter: str,
-        *,
-        is_record: Callable[[Sequence[str]], bool],
-        layout: Layout,
-        trusts: bool = False,
-    ) -> None:
-        """Read from where `lines` stands; a record of the right size is taken over any lines where it `trusts`."""
-        self._lines = lines
+    def __init__(self, lines: Iterator[TextLine], header: Header) -> None:
+        """Read from where `lines` stands."""
+        self._lines = _cut(lines, header)
         self._ahead: deque[TextLine] = deque()
-        self._delimiter = delimiter
-        self._is_record = is_record
-        self._layout = layout
-        self._trusts = trusts
+        self._header = header
+        self._trusts = not header.layout.guesses or header.key is None  # a value may hold whole records
 
-    def __iter__(self) -> Iterator[tuple[TextLine, _Record, bool]]:
-        r"""Yield the first line of each record, the record, and whether `\"` was read as a quote in it."""
+    def __iter__(self) -> Iterator[tuple[TextLine, _Record]]:
+        """Yield the first line of each record, and the record."""
         while (line := self._peek(0)) is not None:
-            self._ahead.popleft()
-            if line.text.isspace():
-                continue
-            record, was_escaped = self._record(line)
-            for _ in range(record.more):
+            record = _Record([]) if line.text.isspace() else self._record(line)
+            for _ in range(record.lines):
                 self._ahead.popleft()
-            yield line, record, was_escaped
+            yield line, record
 
-    def _peek(self, distance: int) -> TextLine | None:
+    def _peek(self, at: int) -> TextLine | None:
         """Return a line that was not taken yet, 0 for the next one; None after the last."""
-        while len(self._ahead) <= distance:
-            line = next(self._lines, None)
-            if line is None:
-                return None
-            self._ahead.extend(self._split_at_bare_returns(line))
-        return self._ahead[distance]
+        self._ahead.extend(islice(self._lines, max(0, at + 1 - len(self._ahead))))
+        return self._ahead[at] if at < len(self._ahead) else None
 
-    def _split_at_bare_returns(self, line: TextLine) -> list[TextLine]:
-        r"""Return a line cut after each `\r` that is not its end, unless it is a record as it stands, or has quotes."""
-        if "\r" not in line.text.rstrip("\r\n") or '"' in line.text or self._is_sound(self._parse(line, alone=True)):
-            return [line]
-        pieces = re.findall(r"[^\r]*+(?:\r\n?|\Z)", line.text)
-        return [TextLine(line.number, piece, is_whole=line.is_whole) for piece in pieces if piece]
-
-    def _record(self, first: TextLine) -> tuple[_Record, bool]:
-        """Return what starts at a line that was taken, and whether backslashes were taken out."""
+    def _record(self, first: TextLine) -> _Record:
+        """Return what starts at the next line."""
         if not first.is_whole:
-            return replace(self._parse(first, alone=True), fields=None), False
+            return _Record(None)
         if '"' not in first.text:
-            return _Record(first.text.rstrip("\r\n").split(self._delimiter)), False
-        plain = self._parse(first)
-        if self._is_sound(plain):
-            return plain, False
-        if '\\"' in first.text and self._is_sound(unescaped := self._parse(first, unescape=True)):
-            return unescaped, True
-        if plain.fields is not None and not self._swallows(plain):
-            return plain, False
-        return self._skip(plain), False
+            text = first.text.rstrip("\r\n").replace(_HELD, "\r")
+            return _Record(text.split(self._header.delimiter))
+        found: list[_Record] = []
+        for unescapes, skips in product((False, True), repeat=2):
+            found.append(self._parse(0, skips=skips, unescapes=unescapes))
+            if self._is_sound(found[-1]):
+                return found[-1]
+        whole = (one for one in found[:2] if one.fields is not None and not self._swallows(one))
+        return next(whole, None) or self._skip(found[0])
 
-    def _parse(self, first: TextLine, *, ahead: int = 0, unescape: bool = False, alone: bool = False) -> _Record:
-        """Return the record that starts at a line; `ahead` is how many lines stand between it and those taken."""
-        text = first.text.replace('\\"', '""') if unescape else first.text
-        fields: list[str] = []
-        start = at = more = 0
-        open_: tuple[int, int] | None = None  # the first field that goes on in the next line, and where it starts
-        while at >= 0:
-            start = at
-            opening = _OPENING.match(text, at)
-            if opening is None:
-                end = text.find(self._delimiter, at)
-                fields.append(text[at:end] if end >= 0 else text[at:].rstrip("\r\n"))
-            else:
-                at = _closing(text, opening.end())
-                while at == len(text) and not alone:
-                    open_ = open_ or (len(fields), start)
-                    line = self._peek(ahead + more) if len(text) < self._layout.max_line else None
-                    if line is None:
-                        break
-                    more += 1
-                    text += line.text.replace('\\"', '""') if unescape else line.text
-                    at = _closing(text, at)
-                fields.append(text[opening.end() : at].replace('""', '"'))
-                end = at + 1 if text.startswith(self._delimiter, at + 1) else -1
-                if at == len(text) or (end < 0 and text[at + 1 :].strip("\r\n")):
-                    return _Record(None, more, *(open_ or (len(fields) - 1, start)), is_open=open_ is not None)
-            at = end + 1 if end >= 0 else -1
-        return _Record(fields, more, *(open_ or (len(fields) - 1, start)), is_open=open_ is not None)
+    def _parse(self, at: int, *, skips: bool = True, unescapes: bool = False) -> _Record:
+        """Return the record that starts at a line ahead."""
+        return _read(self._texts(at), self._header.delimiter, skips=skips, unescapes=unescapes)
 
-    def _is_sound(self, record: _Record, *, ahead: int = 0) -> bool:
-        """Return whether a record is one of this file, and no quote left open over others."""
-        return record.fields is not None and self._is_record(record.fields) and not self._swallows(record, ahead=ahead)
+    def _texts(self, at: int) -> Iterator[str]:
+        """Yield the lines from one ahead, as many as a record may have characters."""
+        size = 0
+        while size < self._header.layout.max_line and (line := self._peek(at)) is not None:
+            yield line.text
+            size += len(line.text)
+            at += 1
 
-    def _swallows(self, record: _Record, *, ahead: int = 0) -> bool:
+    def _is_sound(self, record: _Record, at: int = 0) -> bool:
+        """Return whether a record at a line ahead is one of this file, and no quote left open over others."""
+        return self._header.is_record(record.fields) and not self._swallows(record, at)
+
+    def _swallows(self, record: _Record, at: int = 0) -> bool:
         """Return whether a record over several lines is a quote left open over whole other records."""
-        is_record = record.fields is not None and self._is_record(record.fields)
-        if is_record and self._trusts:
-            return False
-        others = [self._ahead[ahead + place] for place in range(record.more - is_record)]
-        return any(self._is_record(self._parse(line, alone=True).fields or ()) for line in others)
+        is_record = self._header.is_record(record.fields)
+        others = () if is_record and self._trusts else range(at + 1, at + record.lines - is_record)
+        alone = (_read([self._ahead[place].text], self._header.delimiter) for place in others)
+        return any(self._header.is_record(one.fields) for one in alone)
 
     def _skip(self, broken: _Record) -> _Record:
         """Return a broken record with all lines up to the one where reading can go on."""
-        more = 0
-        while (
-            broken.more
-            and (line := self._peek(more))
-            and not self._is_sound(self._parse(line, ahead=more + 1), ahead=more + 1)
-        ):
-            more += 1
-        return replace(broken, fields=None, more=more)
+        lines = 1
+        while broken.lines > 1 and self._peek(lines) and not self._is_sound(self._parse(lines), lines):
+            lines += 1
+        return _Record(None, lines)
 
 
-def _closing(text: str, position: int) -> int:
-    """Return where the quote stands that closes a field whose text goes on at a position; the end where none does."""
-    match = _INSIDE.match(text, position)
-    return match.end() if match else position
+def _cut(lines: Iterator[TextLine], header: Header) -> Iterator[TextLine]:
+    r"""Yield lines, cut at each bare `\r` in one, which is held where that has quotes or is a record as it stands."""
+    for line in lines:
+        if "\r" not in line.text[:-2]:
+            yield line
+        elif '"' in line.text or header.is_record(line.text.split(header.delimiter)):
+            yield line._replace(text=_BARE.sub(_HELD, line.text))
+        else:
+            yield from (line._replace(text=piece) for piece in line.text.split("\r") if piece)

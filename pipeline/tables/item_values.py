@@ -20,7 +20,7 @@ WORDS: Mapping[str, str] = {
 }
 LARGEST = 2**63 - 1
 _JSON = [json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort) for sort in (False, True)]
-_UNSOUND = re.compile("[\0\ud800-\udfff]")  # what PostgreSQL holds no text with, and what is no text
+UNSOUND = re.compile("[\0\ud800-\udfff]")  # what PostgreSQL holds no text with, and what is no text
 
 
 class UnfitValueError(ValueError):
@@ -91,7 +91,7 @@ def stored_value(value: Any, kind: str) -> Any:
         return None
     if kind in {"text", "json"}:
         text = value if kind == "text" and isinstance(value, str) else compact_json(value)
-        if unsound := _UNSOUND.search(text):
+        if unsound := UNSOUND.search(text):
             raise UnsoundValueError("holds a NUL character" if unsound[0] == "\0" else "not valid UTF-8")
         return text
     found = kind_of_value(value)

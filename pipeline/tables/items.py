@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, MetaData, Table, Text, quoted_name
-from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.declaration import MADE_KEY, MAX_COLUMN
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.times import UtcTime
 from pipeline.tables.findings import excerpt
-from pipeline.tables.item_values import WORDS, compact_json
-from pipeline.tables.reflect import columns_of, kind_of, quoted
+from pipeline.tables.item_values import UNSOUND, WORDS, compact_json
+from pipeline.tables.reflect import add_column, kind_of, missing_columns
 
 OWN = "findable_"  # begins the names of the columns that are not the source's
 MAX_COLUMNS = 1_500  # PostgreSQL has room for 1,600
@@ -101,12 +100,8 @@ def make_items(tx: Connection, spec: ItemsSpec, *, was: ItemsSpec | None) -> Ite
     if kind is None:
         table.create(tx)
         return made
-    folds = str.lower if tx.dialect.name == "sqlite" else str
-    there = columns_of(tx, spec.table)
-    for column in table.columns:
-        if folds(column.name) not in there:
-            declared = str(CreateColumn(column).compile(dialect=tx.dialect))
-            tx.exec_driver_sql(f"ALTER TABLE {quoted(tx, spec.table)} ADD COLUMN {declared}")
+    for column in missing_columns(tx, table):
+        add_column(tx, column)
     return made
 
 
@@ -137,7 +132,7 @@ def _why_not(name: str) -> str:
     """Return why no column can be called so; empty where one can."""
     if not name.strip():
         return "has no name"
-    if "\0" in name or any("\ud800" <= char <= "\udfff" for char in name):
+    if UNSOUND.search(name):
         return "has a name that is no text"
     if len(name.encode()) > MAX_COLUMN:
         return f"has a name of {len(name.encode())} bytes, and {MAX_COLUMN} are the most"

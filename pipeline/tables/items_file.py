@@ -15,8 +15,8 @@ from pipeline.tables.findings import Finding
 from pipeline.tables.item_values import common_kind, kind_of_value, plain_value
 from pipeline.tables.items import MAX_COLUMNS, check_names
 from pipeline.tables.layout import Layout, TextRow
-from pipeline.tables.table_file import format_of, size_of
-from pipeline.tables.text_file import detect, physical_lines
+from pipeline.tables.table_file import format_of, read_header_of, size_of
+from pipeline.tables.text_file import detect
 
 _LAYOUT = Layout(
     key="",
@@ -87,9 +87,7 @@ class ItemsFile:
             return parquet_file.parquet_names(self.path)
         if self.format != "csv":
             return []
-        with self._encoding.open(self.path) as file:
-            lines = physical_lines(file, line_end=self._encoding.line_end)
-            names, _ = csv_file.read_names(lines, path=self.path, layout=_LAYOUT)
+        names = list(read_header_of(self.path, self._encoding, _LAYOUT).names)
         if not any(names):
             raise InputError(f"{self.path} has no header that can be read; nothing was imported", hint=_LAYOUT.hint)
         return names
@@ -105,11 +103,9 @@ class ItemsFile:
             raise InputError(f"{self.path} cannot be read: {error.strerror}; no row was taken from it") from None
 
     def _of_text(self, file: TextIO) -> Iterator[TextRow | Finding]:
-        lines = physical_lines(file, line_end=self._encoding.line_end)
+        lines = self._encoding.lines(file, max_line=_LAYOUT.max_line)
         if self.format == "csv":
-            names, delimiter = csv_file.read_names(lines, path=self.path, layout=_LAYOUT)
-            header = csv_file.Header(names, delimiter=delimiter, layout=_LAYOUT)
-            return csv_file.csv_rows(lines, header, layout=_LAYOUT)
+            return csv_file.csv_rows(lines, csv_file.read_header(lines, path=self.path, layout=_LAYOUT))
         if self.format == "jsonl":
             return json_file.json_rows(json_file.of_lines(lines, layout=_LAYOUT), layout=_LAYOUT, ignored={})
         documents = map(self._whole, json_file.of_list(file, layout=_LAYOUT))

@@ -33,7 +33,8 @@ class ItemsReport:
     """What a fill did, in rows. Each row of the source is new, changed, the same, merged or refused.
 
     `changed` are rows whose hash of what is asked about is another one; `back` of them and of the same were gone.
-    `merged` rows equal one that came before, `empty` ones have nothing to ask about, and `gone` ones are marked now.
+    `merged` rows equal one that came before, `empty` ones have nothing to ask about, `forgotten` ones are left out, and
+    `gone` ones are marked now.
     `findings` are the first thousand refused rows, `refused` counts all by reason.
     """
 
@@ -44,6 +45,7 @@ class ItemsReport:
     back: int = 0
     merged: int = 0
     empty: int = 0
+    forgotten: int = 0
     findings: list[Finding] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
@@ -63,14 +65,16 @@ def fill_items(
     at: datetime,
     display: Progress,
     strict: bool = False,
+    is_forgotten: Callable[[str], bool] = lambda _key: False,
     guard: Callable[[Connection], None] = lambda _tx: None,
     settle: Callable[[Connection], None] = lambda _tx: None,
 ) -> ItemsReport:
     """Read a source to its end, and make the table hold what it says.
 
     A row without a usable key, with the key of another row that differs, or with text that cannot be kept is refused;
-    `strict` refuses the source with it. `guard` is called in every transaction before it writes, such as with a lease
-    that is to be ours, and `settle` in the last one, for what is recorded of the source.
+    `strict` refuses the source with it. A row whose key `is_forgotten` is left out. `guard` is called in every
+    transaction before it writes, such as with a lease that is to be ours, and `settle` in the last one, for what is
+    recorded of the source.
 
     Raises:
         InputError: the source cannot be read to its end, a value does not fit into its column, or a row is refused
@@ -80,7 +84,11 @@ def fill_items(
     table = items_table(spec)
     with ItemsSpool() as spool, display.bar("items", None, late=True) as bar:
         for number, row in enumerate(rows, start=1):
-            finding = row if isinstance(row, Finding) else _spool_row(spool, row, spec, asked, report)
+            finding = (
+                row
+                if isinstance(row, Finding)
+                else _spool_row(spool, row, spec, asked, report, is_forgotten=is_forgotten)
+            )
             if finding is not None and strict:
                 raise InputError(_said(finding, spec), hint="mend the source, or leave the row out of it")
             if finding is not None:
@@ -108,7 +116,13 @@ def _said(finding: Finding, spec: ItemsSpec) -> str:
 
 
 def _spool_row(
-    spool: ItemsSpool, row: SourceRow, spec: ItemsSpec, asked: Sequence[str], report: ItemsReport
+    spool: ItemsSpool,
+    row: SourceRow,
+    spec: ItemsSpec,
+    asked: Sequence[str],
+    report: ItemsReport,
+    *,
+    is_forgotten: Callable[[str], bool],
 ) -> Finding | None:
     """Keep a row, or return the finding that refuses it."""
     values: dict[str, Any] = {}
@@ -127,6 +141,9 @@ def _spool_row(
         key = key_of(values, spec)
     except BadKeyError as error:
         return rejected(row.line, str(error), values.get(error.column) or "", column=error.column)
+    if is_forgotten(key):
+        report.forgotten += 1
+        return None
     empty = is_empty(values, asked)
     before = spool.add(row.line, SpooledItem(key, hash_of(values, asked), empty, list(values.values())))
     if before is None:

@@ -4,9 +4,11 @@ SQLite's names know no case. Tables are named by the plain name; PostgreSQL find
 """
 
 import re
+import string
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, Table, text
+from sqlalchemy.schema import CreateColumn
 
 from pipeline.tables.columns import ReflectedColumn
 
@@ -43,6 +45,7 @@ _UNIQUE = (
 )
 _WHERE = re.compile(r"\bWHERE\b", re.IGNORECASE)
 _AFTER_KEYS = re.compile(r"\b(?:INCLUDE|WHERE)\b", re.IGNORECASE)
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # names of SQLite know no case of these
 _SERVER_KINDS = {"r": "table", "p": "table", "v": "view", "m": "view"}
 
 
@@ -54,6 +57,11 @@ def is_sqlite(tx: Connection) -> bool:
 def quoted(tx: Connection, name: str) -> str:
     """Return the name of a table or a column for SQL."""
     return tx.dialect.identifier_preparer.quote(name)
+
+
+def folded(tx: Connection, column: str) -> str:
+    """Return the name of a column as `columns_of` has it."""
+    return column.translate(_LOWER) if is_sqlite(tx) else column
 
 
 def named(tx: Connection, table: str) -> str:
@@ -81,6 +89,18 @@ def columns_of(tx: Connection, table: str) -> dict[str, ReflectedColumn]:
         name: ReflectedColumn(name, "", declared, 0, not needed, default, identity=False, computed=hidden > 1)
         for name, declared, needed, default, hidden in tx.execute(query, {"table": table})
     }
+
+
+def missing_columns(tx: Connection, table: Table) -> list[Column[Any]]:
+    """Return the columns that the table of this name in the database lacks."""
+    there = columns_of(tx, table.name)
+    return [column for column in table.columns if folded(tx, column.name) not in there]
+
+
+def add_column(tx: Connection, column: Column[Any]) -> None:
+    """Add a column to the table in the database, empty in every row."""
+    declared = CreateColumn(column).compile(dialect=tx.dialect)
+    tx.exec_driver_sql(f"ALTER TABLE {quoted(tx, column.table.name)} ADD COLUMN {declared}")
 
 
 def primary_key(tx: Connection, table: str) -> list[str]:

@@ -1,7 +1,7 @@
 """A file of rows in any format that is read: CSV, JSON, JSON lines or Parquet; at flat memory."""
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding, excerpt, rejected
 from pipeline.tables.layout import Layout, TextRow
 from pipeline.tables.mapping import MappingChoices, map_columns, texts_by_name
-from pipeline.tables.text_file import BAD_TEXT, Encoding, detect, physical_lines
+from pipeline.tables.text_file import BAD_TEXT, Encoding, detect
 from pipeline.tables.whole_rows import WholeRows
 
 BLOCK_SIZE = 4 << 20  # characters of text in one block, so that long texts do not fill the memory
@@ -48,10 +48,11 @@ class TableFile:
             self.size = size_of(path, layout)
             self._encoding = detect(path, guesses=layout.guesses)
             self.format = format_of(path, self._encoding, layout)
-            names, self._delimiter = self._read_names() if self.format == "csv" else (None, ",")
-            cells = {} if names else self._sample()
+            header = read_header_of(path, self._encoding, layout) if self.format == "csv" else None
+            self._delimiter = header.delimiter if header else ","
+            cells = {} if header else self._sample()
             self.mapping = map_columns(
-                names or list(cells),
+                header.names if header else list(cells),
                 lambda: cells or self._sample(),
                 choices or MappingChoices(),
                 layout=layout,
@@ -59,8 +60,11 @@ class TableFile:
             )
             self.layout = self.mapping.layout(layout)
             self._whole = WholeRows(self.layout, self.mapping)
-            if names:
-                self._check_header(names)
+            if header:
+                header = csv_file.Header(header.names, delimiter=header.delimiter, layout=self.layout)
+                header.check(path)
+                columns = zip(header.names, header.columns, strict=True)
+                self.ignored.update({name: None for name, column in columns if name and column is None})
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}; nothing was imported") from None
 
@@ -100,11 +104,9 @@ class TableFile:
             raise InputError(f"{self.path} cannot be read: {error.strerror}") from None
 
     def _rows(self, file: TextIO, layout: Layout, ignored: dict[str, None]) -> Iterator[TextRow | Finding]:
-        lines = physical_lines(file, line_end=self._encoding.line_end, max_line=layout.max_line)
+        lines = self._encoding.lines(file, max_line=layout.max_line)
         if self.format == "csv":
-            names, _ = csv_file.read_names(lines, path=self.path, layout=layout)
-            header = csv_file.Header(names, delimiter=self._delimiter, layout=layout)
-            found = csv_file.csv_rows(lines, header, layout=layout)
+            found = csv_file.csv_rows(lines, csv_file.read_header(lines, path=self.path, layout=layout))
             return found if layout.guesses else map(_sound, found)
         documents = (
             json_file.of_list(file, layout=layout)
@@ -112,18 +114,6 @@ class TableFile:
             else json_file.of_lines(lines, layout=layout)
         )
         return json_file.json_rows(documents, layout=layout, ignored=ignored)
-
-    def _read_names(self) -> tuple[list[str], str]:
-        """Return the names in the header of a CSV file, and what separates them."""
-        with self._encoding.open(self.path) as file:
-            lines = physical_lines(file, line_end=self._encoding.line_end, max_line=self.layout.max_line)
-            return csv_file.read_names(lines, path=self.path, layout=self.layout)
-
-    def _check_header(self, names: Sequence[str]) -> None:
-        """Check the header of a CSV file, and keep the names that are not read."""
-        header = csv_file.Header(names, delimiter=self._delimiter, layout=self.layout)
-        csv_file.check_header(header, path=self.path, layout=self.layout)
-        self.ignored.update(dict.fromkeys(header.ignored))
 
     def _sample(self) -> dict[str, list[str]]:
         """Return the names in the first rows of the file with their texts."""
@@ -177,6 +167,12 @@ def _sound(row: TextRow | Finding) -> TextRow | Finding:
             if bad := BAD_TEXT.search(cell):
                 return rejected(row.line, "not valid UTF-8", cell[max(0, bad.start() - 20) :], column=column)
     return row
+
+
+def read_header_of(path: Path, encoding: Encoding, layout: Layout) -> csv_file.Header:
+    """Return the header of a CSV file; raises as `read_header` does."""
+    with encoding.open(path) as file:
+        return csv_file.read_header(encoding.lines(file, max_line=layout.max_line), path=path, layout=layout)
 
 
 def size_of(path: Path, layout: Layout) -> int:

@@ -8,8 +8,9 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 MAX_LINE = 4 << 20  # characters of a line, or of a value; a file without line ends must not fill the memory
 BAD = "findable-keep-bad-bytes"  # the name of our error handler for decoding
@@ -42,6 +43,14 @@ def _keep_bad_bytes(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(BAD, _keep_bad_bytes)
 
 
+class TextLine(NamedTuple):
+    """One physical line with its line end; `number` is from 1. `is_whole` is false where it was too long to keep."""
+
+    number: int
+    text: str
+    is_whole: bool = True
+
+
 @dataclass(frozen=True)
 class Encoding:
     r"""How a file's bytes are text: Python's codec, the sign that ends a line (`\n`, or `\r` where there is no other).
@@ -57,29 +66,28 @@ class Encoding:
         """Open a file as text in which bad bytes are surrogates and no line end is translated."""
         return path.open(encoding=self.codec, errors=BAD, newline=self.line_end)
 
-
-@dataclass(frozen=True)
-class TextLine:
-    """One physical line with its line end; `number` is from 1. `is_whole` is false where it was too long to keep."""
-
-    number: int
-    text: str
-    is_whole: bool = True
+    def lines(self, file: TextIO, *, max_line: int) -> Iterator[TextLine]:
+        """Yield the lines of a file that was opened so; of one longer than `max_line` only the beginning."""
+        for number in count(1):
+            text = rest = file.readline(max_line)
+            if not text:
+                return
+            while len(rest) == max_line and not rest.endswith(self.line_end):
+                rest = file.readline(max_line)
+            # a file of bare carriage returns may hold a few pairs; their second half is no part of the next line
+            yield TextLine(number, text.removeprefix("\n") if self.line_end == "\r" else text, rest is text)
 
 
 def detect(path: Path, *, guesses: bool) -> Encoding:
     """Return a file's encoding: that of its byte order mark, else UTF-8; with `guesses`, what most lines need."""
     with path.open("rb") as file:
         start = file.read(1 << 12)
-    marked = next((codec for mark, codec in _MARKS if start.startswith(mark)), None)
-    guessed = _guess(path) if guesses and marked is None and b"\0" not in start else None
-    note = ""
-    if guessed is not None:
-        name = f"{guessed} (Windows-1252, Latin-1)" if guessed == _WESTERN else guessed
+    codec, note = next((codec for mark, codec in _MARKS if start.startswith(mark)), "utf-8"), ""
+    if codec.startswith(("utf-16", "utf-32")):
+        note = f"read as {codec.upper()}, which its byte order mark says"
+    elif codec == "utf-8" and guesses and b"\0" not in start and (guessed := _guess(path)):
+        codec, name = guessed, f"{guessed} (Windows-1252, Latin-1)" if guessed == _WESTERN else guessed
         note = f"read as {name}: most of its lines beyond ASCII are not valid UTF-8"
-    elif marked is not None and marked != "utf-8-sig":
-        note = f"read as {marked.upper()}, which its byte order mark says"
-    codec = marked or guessed or "utf-8"
     return Encoding(codec, _line_end(path, codec=codec), note)
 
 
@@ -107,14 +115,10 @@ def _most_likely(sample: bytes) -> str | None:
     from charset_normalizer import from_bytes
 
     found = from_bytes(sample.translate(None, _NOT_WESTERN), cp_isolation=_CANDIDATES)
-    best = found.best()
-    if best is not None and any(
-        _WESTERN in match.could_be_from_charset
-        and match.chaos <= best.chaos
-        and match.coherence >= _NEARLY * best.coherence
-        for match in found
-    ):
-        return _WESTERN
+    for match in found:
+        is_nearly = match.chaos <= found[0].chaos and match.coherence >= _NEARLY * found[0].coherence
+        if is_nearly and _WESTERN in match.could_be_from_charset:
+            return _WESTERN
     best = from_bytes(sample, cp_isolation=_CANDIDATES).best()
     return best.encoding if best is not None else None
 
@@ -125,16 +129,3 @@ def _line_end(path: Path, *, codec: str) -> str:
         text = file.read(1 << 16).lstrip()
     first = re.search("\r\n|\r|\n", text)
     return "\r" if first is not None and first[0] == "\r" and len(text) > first.end() else "\n"
-
-
-def physical_lines(file: TextIO, *, line_end: str, max_line: int = MAX_LINE) -> Iterator[TextLine]:
-    """Yield the lines of a file; of one longer than `max_line` only the beginning, marked as not whole."""
-    number = 0
-    while text := file.readline(max_line):
-        number += 1
-        is_whole = text.endswith(line_end) or len(text) < max_line
-        rest = text
-        while not is_whole and rest and not rest.endswith(line_end):
-            rest = file.readline(max_line)
-        # a file of bare carriage returns may hold a few pairs; their second half is no part of the next line
-        yield TextLine(number, text.removeprefix("\n") if line_end == "\r" else text, is_whole=is_whole)

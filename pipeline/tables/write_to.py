@@ -4,7 +4,6 @@ A row is an item's where its key has the same bytes, whatever case or zeros the 
 """
 
 import re
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from pipeline.tables.answer_fields import TYPES, same_cell, stored_cells
 from pipeline.tables.answers_rows import ProjectedRow, as_written, key_values
 from pipeline.tables.answers_spec import AnswersSpec
 from pipeline.tables.columns import LARGEST, TEXT, Accepts, AsTheColumn, Ids, ReflectedColumn
-from pipeline.tables.reflect import columns_of, is_sqlite, kind_of, primary_key, unique_keys
+from pipeline.tables.reflect import columns_of, folded, is_sqlite, kind_of, primary_key, unique_keys
 from pipeline.tables.rows import refusals
 
 PAGE = 200  # rows in one statement; SQLite is given two parameters and more for each
@@ -33,7 +32,6 @@ ACCEPTS: Mapping[str, Accepts] = {
     "json": Accepts(("jsonb", "json", *TEXT.types), "JSON, or text"),
 }
 _PARTS = re.compile(r"\s*(.+)\.([^.=]+?)\s*=\s*([^=]+?)\s*")
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # names of SQLite know no case of these
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> ColumnTar
     if wrong := to.misfit(ACCEPTS[kind]):
         raise InputError(f"write_to={write_to!r}: `{table}.{name}` must hold {wrong}", hint="name another column")
     keys = tuple((one, _ids(_found(tx, columns, one, table, write_to), table, write_to)) for one, _ in spec.key)
-    own = {_folded(tx, one) for one, _ in keys}
+    own = {folded(tx, one) for one, _ in keys}
     unique = [*unique_keys(tx, table, version=""), *([set(primary_key(tx, table))] if is_sqlite(tx) else [])]
     if not any(one and one <= own for one in unique):
         said = ", ".join(name for name, _ in keys)
@@ -137,10 +135,6 @@ def _holds(kind: str, cell: Any, value: Any) -> bool:
     return cell is not None and (same_cell(kind, cell, value) or str(cell) == str(value))
 
 
-def _folded(tx: Connection, name: str) -> str:
-    return name.translate(_LOWER) if is_sqlite(tx) else name
-
-
 def _found(
     tx: Connection, columns: Mapping[str, ReflectedColumn], name: str, table: str, write_to: str
 ) -> ReflectedColumn:
@@ -149,7 +143,7 @@ def _found(
     Raises:
         InputError: it has none of this name.
     """
-    found = columns.get(_folded(tx, name))
+    found = columns.get(folded(tx, name))
     if found is None:
         raise InputError(f"write_to={write_to!r}: `{table}` has no column `{name}`", hint=FORM)
     return found

@@ -90,7 +90,7 @@ def test_a_task_without_a_file_is_asked_and_read_in_its_own_types(ws: findable.W
         assert all(one.row["text"][said.quote.start : said.quote.end] == said.quote for said in one.answer.verdicts)
     ws.tag(task, "live", items=rows(4))
     assert asked(api) == 4
-    assert {one["item_id"] for one in ws.log(9, task)} == {"1", "2", "3", "4"}
+    assert {one["item"] for one in ws.log(9, task)} == {"1", "2", "3", "4"}
     flat = ws.answers("reviews").to_dicts()
     assert [row["id"] for row in flat] == [1, 2, 3, 4]
     assert flat[0]["verdicts"][0]["quote"].keys() == {"quote", "start", "end"}
@@ -162,14 +162,14 @@ def test_calls_work_inside_a_running_event_loop(ws: findable.Workspace, api: Api
         others = [declared(name=f"other{number}") for number in (1, 2)]
         done = await asyncio.gather(*(ws.tag_async(one, "batch", items=rows(2)) for one in others))
         assert [one.left for one in done] == [0, 0]
-        api.configure(batch_looks=1_000)
+        api.configure(paused=True)
         cut = asyncio.create_task(ws.tag_async(declared(), "batch", items=rows(2)))
         while len(ws.batches()) < 3 or ws.batches()[-1].batch.submitted_at is None:  # noqa: ASYNC110 - of a thread
             await asyncio.sleep(0.05)
         cut.cancel()
         with pytest.raises(asyncio.CancelledError):
             await cut
-        api.configure(batch_looks=0)
+        api.configure(paused=False)
         await ws.tag_async(declared(), items=rows(2))
         return [one.key for one in ws.answers(declared())]
 
@@ -212,7 +212,7 @@ class _Frame:
     [
         (lambda _: findable.open(budgett=5), "no setting 'budgett'"),
         (lambda _: findable.open(rpm="many"), "rpm is 'many'"),
-        (lambda ws: ws.tag("reviws"), "no task 'reviws'"),
+        (lambda ws: ws.tag("tasks/nowhere.py"), "no such file"),
         (lambda ws: ws.tag(declared(name="")), "needs a name"),
         (lambda ws: ws.tag(declared(), items=7), "rows are a list of dicts"),
         (lambda ws: ws.tag("experts", items=rows(1)), "items= goes with a Task"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
@@ -9,6 +10,7 @@ from sqlalchemy import delete, select
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
 from pipeline.core.progress import Progress
 from pipeline.engine.declared.task import DeclaredTask
+from pipeline.store.tables import answers as given
 from pipeline.tables import answers_rows, answers_table, items
 from pipeline.tables.answers_export import AnswersExport, encoded
 from pipeline.tables.answers_spec import answers_table as table_of
@@ -19,9 +21,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
 
+LONG = 12  # letters of a text below which it may stand anywhere by chance
+
+
 class DeclaredHooks(Hooks):
     """The tables of a declared task; see `pipeline.core.hooks` for what each member promises."""
 
+    brings_items = True
     export_word = "answer"
     export_choices = frozenset({"extractor", "rows", "cost"})
     export_formats: Mapping[str, str] = {
@@ -61,14 +67,33 @@ class DeclaredHooks(Hooks):
         return f"{done} rows of {self._task.answers_spec.table}"
 
     def contains_text(self, tx: "Connection", text: str) -> bool:
-        """Return whether a text stands in any row of either table."""
-        return any(holds(tx, one.c, text) for one in self.tables(tx))
+        """Return whether a text stands in any row of either table, or in an answer that is kept."""
+        kept = holds(tx, [given.c.item_id, given.c.answer], text, given.c.task == self._task.name)
+        return kept or any(holds(tx, one.c, text) for one in self.tables(tx))
 
     def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
-        """Return the texts of the row that are asked about, and its key."""
-        row = tx.execute(select(self._task.table).where(self._task.table.c.findable_key == item_id)).mappings().first()
-        texts = [] if row is None else [value_text(row[name]) for name in self._task.record.words["asked"]]
-        return [text for text in dict.fromkeys([item_id, *texts]) if text.strip()]
+        """Return the row's key, and those of its longer texts that stand in no other row; numbers tell nothing.
+
+        What the record of the task says itself, such as a name of a column, tells nothing either.
+        """
+        mine, record = self._task.table, self._task.record
+        row = tx.execute(select(mine).where(mine.c.findable_key == item_id)).mappings().first()
+        cells = {name: value_text(row[name]).strip() for name in record.columns} if row is not None else {}
+        texts = [
+            text
+            for name, text in cells.items()
+            if len(text) >= LONG and not holds(tx, [mine.c[name]], text, mine.c.findable_key != item_id)
+        ]
+        known = str(record)
+        return [one for one in dict.fromkeys([item_id, *texts]) if any(map(str.isalpha, one)) and one not in known]
+
+    def declared_in(self) -> Path:
+        """Return the file of the task."""
+        return Path(self._task.record.path)
+
+    def sources(self) -> Sequence[Path]:
+        """Return the file of the items, where they come from one."""
+        return () if self._task.record.is_query else (Path(self._task.record.items),)
 
     def remove(self, tx: "Connection", item_id: str) -> None:
         """Delete a row and its answers."""

@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import has_quotes
 from pipeline.engine.declared.fingerprint import differences, digest, fingerprint_of
 from pipeline.engine.declared.given import ROWS
-from pipeline.engine.declared.task import DeclaredTask, words_of
+from pipeline.engine.declared.judge import texts_among
+from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.declared.task_file import NOTHING_ASKED, at_member
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answer_fields, answers_rows, answers_table, items
@@ -44,7 +46,8 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
     wrong = next((pair for pair in key if pair[1] not in KEY_KINDS), None)
     if wrong is not None:
         raise InputError(
-            f"{path}: the key column {wrong[0]!r} holds {wrong[1]} values; a key is text, whole numbers or UUIDs",
+            f"{at_member(path, 'key')}: the key column {wrong[0]!r} holds {wrong[1]} values; a key is text, whole "
+            "numbers or UUIDs",
             hint='key= names other columns, and key="row" makes a key of each row',
         )
     fields = answer_fields.fields_of(declaration.answer)
@@ -69,6 +72,12 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
     )
     check_fields(DeclaredTask(record).answers_spec)
     return record
+
+
+def words_of(declaration: Declaration) -> dict[str, Any]:
+    """Return what is kept of a declaration so that its file is not needed to list and name rows."""
+    names = ("model", "label", "index", "refresh", "write_to")
+    return {**{name: getattr(declaration, name) for name in names}, "gates": declaration.bounds}
 
 
 def meant(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
@@ -99,13 +108,17 @@ def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, st
         "label": columns_in(declaration.label),
     }
     if not declaration.asked:
-        raise InputError(f"{path}: prompt= names no column", hint="{column} in it stands for that column's value")
+        where = at_member(path, "prompt")
+        raise InputError(
+            f"{where}: prompt= names no column; {NOTHING_ASKED}", hint="{column} in it stands for that column's value"
+        )
     for member, wanted in named.items():
         missing = next((one for one in meant(wanted, columns) if one not in columns), None)
         if missing is not None:
             there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
             hint = 'key="row" makes a key of each row' if member == "key" else "every other brace may stay as it is"
-            raise InputError(f"{path}: {member}= names the column {missing!r}, and the items have {there}", hint=hint)
+            said = f"{member}= names the column {missing!r}, and the items have {there}; {NOTHING_ASKED}"
+            raise InputError(f"{at_member(path, member)}: {said}", hint=hint)
 
 
 def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> str | None:
@@ -118,13 +131,12 @@ def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, st
         return column_named(declaration.quotes_in, columns)
     if not has_quotes(declaration.answer):
         return None
-    texts = [name for name in meant(declaration.asked, columns) if columns[name] == "text"]
-    if "text" in texts:
-        return "text"
+    texts = texts_among(meant(declaration.asked, columns), columns)
     if len(texts) == 1:
         return texts[0]
+    where = at_member(path, "prompt")
     raise InputError(
-        f"{path}: the answer has quotations, and the prompt names {len(texts)} columns of text",
+        f"{where}: the answer has quotations, and the prompt names {len(texts)} columns of text; {NOTHING_ASKED}",
         hint="quotes_in= names the column in which they must stand",
     )
 
@@ -202,7 +214,6 @@ def _check_change(
         )
     why = "; ".join(changed)
     workspace.record_event(tx, "task", new.name, old=known, new=new.fingerprint, why=why, at=new.at)
-    tasks.accept_fingerprint(tx, new.fingerprint, at=new.at)
     return [f"{new.name}@{new.version} goes on with a changed declaration, as ACCEPT_CHANGED=1 says"]
 
 

@@ -19,7 +19,7 @@ from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.record import items_place, meant, put_record, record_of
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
-from pipeline.store import leases, tasks
+from pipeline.store import erase, leases, tasks
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.items_file import open_file
 from pipeline.tables.items_fill import ItemsReport, fill_items
@@ -59,7 +59,7 @@ def check_known(tx: "Connection", settings: Settings) -> None:
     """
     if settings.task in BUILT_IN or recorded_name(tx, settings) or find_task_file(settings.task, settings.data):
         return
-    known = [*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]
+    known = list(dict.fromkeys([*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]))
     near = get_close_matches(settings.task, known, n=1)
     raise ConfigurationError(
         f"there is no task {settings.task!r}: neither tasks/{settings.task}.py here nor in {settings.data}",
@@ -103,8 +103,11 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
         name = recorded_name(tx, settings)
         if name is None:
             check_known(tx, settings)
-        elif not (may_write and _is_saved_now(tx, name, settings)):
-            return name
+        is_saved = name is not None and may_write and _is_saved_now(tx, name, settings)
+    if name is not None and not is_saved:
+        if may_write and name == settings.task:
+            _follow_file(store, name, settings.data)
+        return name
     if not may_write:
         raise _unused(settings)
     path = find_task_file(settings.task, settings.data)
@@ -120,6 +123,20 @@ def _is_saved_now(tx: "Connection", name: str, settings: Settings) -> bool:
     place = Path(record.path if record else "")
     is_elsewhere = bool(given.name_in_python(place)) and given.given_task(place) is None
     return is_elsewhere and find_task_file(settings.task, settings.data) is not None
+
+
+def _follow_file(store: "Store", name: str, data: Path) -> None:
+    """Record where the file of a task is now, where it is gone from its place and found in another; with its items."""
+    with store.read() as tx:
+        record = tasks.get_task(tx, name)
+    found = find_task_file(name, data)
+    if record is None or found is None or Path(record.path).is_file():
+        return
+    old, place = Path(record.path).parent, Path(record.items)
+    moved = not record.is_query and place.is_relative_to(old)
+    its_items = str(found.parent / place.relative_to(old)) if moved else record.items
+    with store.write() as tx:
+        tasks.move_task(tx, name, path=str(found), items=its_items)
 
 
 def bring_items(
@@ -141,6 +158,10 @@ def bring_items(
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
         now = DeclaredTask(tasks.get_task(tx, new.name) or new, task.refreshes)
+        if now.fingerprint != new.fingerprint:
+            raise ConfigurationError(
+                f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
+            )
         stale = now.stale(tx).rows
     if stale and not task.refreshes:
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
@@ -176,6 +197,8 @@ def _fill(
     with leases.wait_for_lease(
         store, f"items:{record.name}", lasts_s=settings.lease, on_wait=lambda: display.say(waiting), sleep=time.sleep
     ) as lease:
+        with store.read() as tx:
+            is_forgotten = erase.buried_items(tx, record.name)
         report = fill_items(
             store,
             DeclaredTask(record).items_spec,
@@ -184,6 +207,7 @@ def _fill(
             at=at,
             display=display,
             strict=declaration.is_query,
+            is_forgotten=is_forgotten,
             guard=lease.check,
             settle=partial(tasks.keep_items_hash, name=record.name, sha256=source.sha256),
         )
@@ -203,6 +227,7 @@ def _said(report: ItemsReport) -> str:
         "merged with an equal one": report.merged,
         "empty": report.empty if report.new or report.changed else 0,
         "refused": report.refused.total(),
+        "left out, for they were forgotten": report.forgotten,
     }
     told = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
     return f"rows: {told}" if told else ""

@@ -4,8 +4,7 @@ The file is the user's own code and is run as such. It is loaded when a command 
 """
 
 import ast
-import importlib.util
-import inspect
+import io
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +13,15 @@ from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from pipeline.core.declaration import MEMBERS, NAME, RESERVED, Declaration
+from pipeline.core.declaration import MEMBERS, NAME, NOT_YET, RESERVED, Declaration, column_named
 from pipeline.core.errors import FindableError, InputError
-from pipeline.core.quotes import has_quotes
+from pipeline.core.quotes import has_quotes, located
 from pipeline.engine.declared import given
 from pipeline.gemini.schema import check_schema, response_schema
+from pipeline.tables.item_values import value_text
 
 FOLDER = "tasks"
 ENDING = ".py"
@@ -113,7 +114,7 @@ def _stamp_of(path: Path) -> tuple[int, int] | None:
 def _load(path: Path, stamp: tuple[int, int] | None) -> Declaration:  # noqa: ARG001 - another stamp is another file
     """Return what a file declares, under its own name where it gives none."""
     with _naming_lines(path):
-        found = _declared(_run(path), path)
+        found = _declared(_run(path, path.read_bytes()), path)
     return _checked(found, found.name or path.stem, path)
 
 
@@ -121,7 +122,7 @@ def _checked(found: Declaration, name: str, path: Path) -> Declaration:
     """Return a declaration under its name.
 
     Raises:
-        InputError: it cannot be called so, or the model of its answers is wrong.
+        InputError: it cannot be called so, or the model of its answers or an example is wrong.
     """
     if not NAME.fullmatch(name) or name in RESERVED:
         raise InputError(
@@ -130,22 +131,24 @@ def _checked(found: Declaration, name: str, path: Path) -> Declaration:
         )
     declaration = replace(found, name=name)
     _check_answer(declaration, path)
+    for index, (row, answer) in enumerate(declaration.examples):
+        if why := _wrong_example(declaration, row, answer):
+            where = at_member(path, "examples", index=index)
+            raise InputError(f"{where}: examples[{index}]: {why}; {NOTHING_ASKED}", hint=f"mend {path}")
     return declaration
 
 
-def _run(path: Path) -> dict[str, Any]:
-    """Run a file as a module of its own, and return what it defines."""
-    name = f"findable_task_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path} is no file of Python; {NOTHING_ASKED}", hint="its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # pydantic looks up the names in annotations there
+def _run(path: Path, source: bytes) -> dict[str, Any]:
+    """Run the bytes of a file as a module of its own that gets no input, and return what it defines."""
+    module = ModuleType(f"findable_task_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # pydantic looks up the names in annotations there
     kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    asked, sys.stdin = sys.stdin, io.StringIO()
     try:
-        spec.loader.exec_module(module)
+        exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102 - it is the user's own code
     finally:
-        sys.dont_write_bytecode = kept
+        sys.dont_write_bytecode, sys.stdin = kept, asked
     return vars(module)
 
 
@@ -180,10 +183,9 @@ def _naming_lines(path: Path) -> Iterator[None]:
         if line is None:
             raise
         raise InputError(f"{path}, line {line}: {error.message}; {NOTHING_ASKED}", hint=error.hint) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # what ends a program ends its task alone
         said = _unknown_member(error) or f"{type(error).__name__}: {_first_line(error)}"
-        line = line_in(error, path)
-        where = f"{path}, line {line}" if line else str(path)
+        where = at_line(path, line_in(error, path))
         raise InputError(f"{where}: {said}; {NOTHING_ASKED}", hint=f"mend {path}") from error
 
 
@@ -203,6 +205,8 @@ def _unknown_member(error: BaseException) -> str:
     if not isinstance(error, TypeError) or "Declaration.__init__()" not in text:
         return ""
     name = text.rpartition("argument ")[2].strip("'\"")
+    if name in NOT_YET:
+        return f"Task has {name}= not yet; leave it out"
     near = get_close_matches(name, MEMBERS, n=1)
     if "unexpected" in text:
         return f"Task has no member {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
@@ -224,14 +228,42 @@ def _check_answer(declaration: Declaration, path: Path) -> None:
         said = f"{type(error).__name__}: {_first_line(error)}"
     else:
         return
-    where = f"{path}, line {_line_of(declaration.answer, path)}" if path.is_file() else str(path)
-    raise InputError(f"{where}: {said}; {NOTHING_ASKED}", hint="answers are made of what Gemini's responseSchema knows")
+    line = next((one.lineno for one in _nodes(path) if getattr(one, "name", "") == declaration.answer.__name__), None)
+    raise InputError(
+        f"{at_line(path, line)}: {said}; {NOTHING_ASKED}", hint="answers are made of what Gemini's responseSchema knows"
+    )
 
 
-def _line_of(answer: type, path: Path) -> int:
-    """Return the line in which a class begins."""
+def _wrong_example(declaration: Declaration, row: Mapping[str, Any], answer: Any) -> str:
+    """Return what is wrong with an example; nothing where its answer could be given to its row."""
+    missing = next((one for one in declaration.asked if column_named(one, row) is None), None)
+    if missing is not None:
+        return f"its row has no {missing!r}, which the prompt names"
+    valid, why = declaration.valid_answer(answer)
+    if valid is None:
+        return f"its answer is not valid: {why}"
+    column = declaration.quotes_in or (declaration.asked[0] if len(declaration.asked) == 1 else "text")
+    place = column_named(column, row)
+    return located(valid, value_text(row[place]))[1] if place and has_quotes(declaration.answer) else ""
+
+
+def at_line(path: Path, line: int | None) -> str:
+    """Return how an error names a line of a file, or the file alone."""
+    return f"{path}, line {line}" if line else str(path)
+
+
+def at_member(path: Path, member: str, *, index: int | None = None) -> str:
+    """Return how an error names the line in which a file gives a member of its task, or one of several within it."""
+    keywords = (one for one in _nodes(path) if isinstance(one, ast.keyword) and one.arg == member)
+    value = next((one.value for one in keywords), None)
+    if index is not None and isinstance(value, ast.List | ast.Tuple) and index < len(value.elts):
+        value = value.elts[index]
+    return at_line(path, None if value is None else value.lineno)
+
+
+def _nodes(path: Path) -> Iterator[Any]:
+    """Yield the parts of a file; none where it is gone or broken since it was loaded."""
     try:
-        return inspect.getsourcelines(answer)[1]
-    except (OSError, TypeError):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        return next((one.lineno for one in tree.body if getattr(one, "name", "") == answer.__name__), 1)
+        yield from ast.walk(ast.parse(path.read_bytes()))
+    except (OSError, SyntaxError, ValueError):
+        return

@@ -106,6 +106,16 @@ def check_tasks(store: Store, subjects: Sequence[Subject]) -> Iterator[CheckFind
         yield notice("tasks", said, why, next=next_)
 
 
+def check_task_files(subjects: Sequence[Subject]) -> Iterator[CheckFinding]:
+    """Are the files there that declare tasks? What was answered is kept and exported without them."""
+    for subject in subjects:
+        place = subject.hooks.declared_in()
+        if place is not None and not place.is_file():
+            said = f"the file of the task {subject.name} is gone: {place}"
+            why = "its rows cannot be asked about or their answers judged; all else works without it"
+            yield notice("tasks", said, why, next=f"put it back, or name it where it is now: TASK=path/{place.name}")
+
+
 def check_pilots(store: Store, data: Path, subjects: Sequence[Subject]) -> Iterator[CheckFinding]:
     """Has every pilot its report, and everything that goes on over days a version that was begun?"""
     with store.read() as tx:

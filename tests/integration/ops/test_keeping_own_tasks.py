@@ -114,3 +114,86 @@ def test_each_member_of_a_list_is_exported_as_a_row(kept: Workspace, tmp_path: P
     said = kept.ran("export", str(tmp_path / "x.csv"), ROWS="verdict", code=2).output
     assert "aspects" in said
     kept.ran("export", str(tmp_path / "x.csv"), TASK="experts", ROWS="aspects", code=2)
+
+
+def lines_about(folder: Path, words: str) -> list[Path]:
+    """Return the files below a folder that hold some words."""
+    return [path for path in folder.rglob("*") if path.is_file() and words.encode() in path.read_bytes()]
+
+
+def test_a_row_that_is_forgotten_is_nowhere_and_its_file_does_not_bring_it_back(
+    kept: Workspace, tmp_path: Path
+) -> None:
+    """Its row, answers, attempts with their quotations, and reports are gone; a later import leaves the row out."""
+    words, key = "The lamp is warm and easy", '["north","2"]'
+    why = f'quote is not in the text: "{words}"'
+    kept.change(
+        "INSERT INTO findable_attempts (task, item_id, outcome, reason, charged, tokens_in, tokens_out, cost, at)"
+        " SELECT task, item_id, 'invalid', :why, true, 1, 1, 0, at FROM findable_answers WHERE item_id = :key",
+        why=why,
+        key=key,
+    )
+    kept.ran("qc")
+    said = kept.ran("forget", ITEM=key, YES="1").output
+    assert "things.csv" in said
+    assert "forbid" not in said
+    assert not lines_about(kept.data, words)
+    assert kept.query("SELECT shop, number FROM things_items ORDER BY 1, 2") == [("north", "1"), ("south", "1")]
+    assert kept.scalar("SELECT count(*) FROM things_answers") == 2
+    left = "SELECT count(*) FROM findable_answers WHERE item_id = :key OR answer LIKE :words"
+    assert kept.scalar(left, key=key, words=f"%{words}%") == 0
+    assert kept.scalar("SELECT count(*) FROM findable_attempts WHERE reason = :why", why=why) == 0
+    with (tmp_path / "tasks" / "things.csv").open("a", encoding="utf-8") as file:
+        file.write("south,9,A vase that leaks at the bottom.,1\n")
+    assert "1 left out, for they were forgotten" in kept.ran("tag-live").output
+    assert kept.scalar("SELECT count(*) FROM things_answers") == 3
+    kept.ran("forget", ITEM=key, YES="1", code=2)
+    kept.ran("doctor", FIX="1")
+
+
+def test_a_person_in_rows_of_a_task_is_named_with_what_to_do(kept: Workspace, tmp_path: Path) -> None:
+    """Forgotten in their own table; the tables of the task that hold their name are told, and how to go on."""
+    (tmp_path / "people.csv").write_text("username,bio\nwarm and easy,Dims lamps.\n", encoding="utf-8")
+    kept.ran("import", str(tmp_path / "people.csv"))
+    said = " ".join(kept.ran("forget", "warm and easy", YES="1").output.split())
+    for table in ("things_items", "things_answers"):
+        assert f"rows of {table} hold text of warm and easy" in said
+    assert "make forget TASK=things ITEM=" in said
+    assert kept.scalar("SELECT count(*) FROM experts") == 0
+
+
+def test_commands_that_keep_a_workspace_do_without_the_file(kept: Workspace, tmp_path: Path) -> None:
+    """Where it is broken, and where it is gone, which doctor notes; for a task never used, those about all of it."""
+    path = tmp_path / "tasks" / "things.py"
+    kept.ran("doctor", FIX="1")
+    path.write_text("def (", encoding="utf-8")
+    kept.ran_each("status", "doctor", "versions", "parked", "items", "costs", "batches", "qc")
+    kept.ran("export", str(tmp_path / "out.csv"))
+    assert "line 1" in kept.ran("batch-submit", code=2).output
+    kept.ran("import", str(tmp_path / "tasks" / "things.csv"), TASK="experts", code=2)
+    path.unlink()
+    kept.change("UPDATE findable_tasks SET path = :path", path=str(path))
+    assert "the file of the task things is gone" in kept.ran("doctor", FIX="1").output
+    kept.ran("rollback", "things@1", YES="1")
+    kept.ran("backup", str(tmp_path / "copy"))
+    declare_other = tmp_path / "tasks" / "other.py"
+    declare_other.write_text(DECLARED, encoding="utf-8")
+    kept.ran_each("costs", "batches", "doctor", "clean", TASK="other")
+    kept.ran("export", str(tmp_path / "none.csv"), TASK="other", code=3)
+
+
+def test_local_answers_are_cleared_from_the_table_and_the_task_is_used_on(tmp_path: Path) -> None:
+    """After a rebind its tables are its own still, and what was forgotten before is not brought back."""
+    declare(tmp_path)
+    key = '["south","1"]'
+    home = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")}).begin()
+    home.ran("tag-live", TASK=str(tmp_path / "tasks" / "things.py"))
+    home.environ["FINDABLE_TASK"] = TASK
+    home.ran("forget", ITEM=key, YES="1")
+    home.ran("rebind", YES="1")
+    assert home.scalar("SELECT count(*) FROM things_answers") == 0
+    with (tmp_path / "tasks" / "things.csv").open("a", encoding="utf-8") as file:
+        file.write("south,9,A vase that leaks at the bottom.,1\n")
+    home.ran("tag-live")
+    assert sorted(home.query("SELECT shop, number FROM things_answers")) == [*map(tuple, ROWS[:2]), ("south", "9")]
+    home.ran("doctor")

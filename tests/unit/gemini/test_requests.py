@@ -103,7 +103,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "tier": (changed("request.serviceTier", "x"), "no service tier"),
     "cache": (changed("request.cachedContent", "x"), "whole file"),
     "json schema": (changed(f"{CONFIG}.responseJsonSchema", {}), "responseSchema"),
-    "temperature": (changed(f"{CONFIG}.temperature", 0), "sampling"),
+    "temperature": (changed(f"{CONFIG}.temperature", "hot"), "'temperature'"),
     "no settings": (changed(CONFIG, ...), "'generationConfig'"),
     "no cap": (changed(f"{CONFIG}.maxOutputTokens", ...), "'maxOutputTokens'"),
     "true cap": (changed(f"{CONFIG}.maxOutputTokens", True), "'maxOutputTokens'"),  # noqa: FBT003 - the value under test

@@ -38,7 +38,7 @@ SHAPES = {
     "0005": "a8cceb9ff32c742f",
     "0006": "4f068e78784d2617",
     "0007": "7763fa0047812ad0",
-    "0008": "68196b900eaa3817",
+    "0008": "b2d150383b70d50a",
 }
 OLD_PROBES = """
 INSERT INTO findable_batches (number, task, extractor, model, state, requests, request_file, request_sha256,

@@ -14,6 +14,7 @@ def upgrade() -> None:
     op.add_column("findable_batches", sa.Column("counted_in", sa.BigInteger(), nullable=True))
     made = (tables.runs, tables.usage, tables.due, tables.probes)
     tables.metadata.create_all(op.get_bind(), made, checkfirst=False)
-    op.create_table("findable_calls", *(column for column in tables.calls.c if column.name != "fingerprint"))
+    first = (column for column in tables.calls.c if column.name not in {"fingerprint", "reply"})
+    op.create_table("findable_calls", *first)
     op.create_index("findable_calls_of_item", "findable_calls", ["task", "item_id"])
     op.create_index("findable_calls_of_run", "findable_calls", ["run"])

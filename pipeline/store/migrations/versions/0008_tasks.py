@@ -14,3 +14,4 @@ def upgrade() -> None:
     tables.metadata.create_all(op.get_bind(), (tables.tasks, tables.fingerprints), checkfirst=False)
     for name in ("batches", "calls", "answers"):
         op.add_column(f"findable_{name}", sa.Column("fingerprint", sa.Text(), nullable=True))
+    op.add_column("findable_calls", sa.Column("reply", sa.Text(), nullable=True))

@@ -1,0 +1,117 @@
+"""Judge the answers to a declared task: what can be kept, quotations located, and what the file's own check says.
+
+What was asked with a declaration of the past is judged by the document that was kept of it, without any code of then.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.answer_model import answer_model
+from pipeline.core.declaration import column_named, columns_in
+from pipeline.core.errors import ConfigurationError
+from pipeline.core.quotes import has_quotes, located
+from pipeline.engine.declared.task_file import at_line, line_in
+from pipeline.store import tasks
+from pipeline.tables import answer_fields
+from pipeline.tables.item_values import value_text
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from pipeline.store.database import Connection
+
+MEND = "mend check(), then run the same command again"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What tells whether an answer is valid: its model, the column of its quotations, and the file's check.
+
+    `check` is given the row's values of `columns`; it stands in the file `path`.
+    """
+
+    answer: "type[BaseModel]"
+    quotes_in: str | None
+    check: "Callable[[Any, Mapping[str, Any]], str | None] | None"
+    path: Path
+    columns: Mapping[str, str]
+
+    @property
+    def needs_row(self) -> bool:
+        """Return whether it takes the row to tell whether an answer is valid."""
+        return self.check is not None or self.quotes_in is not None
+
+    def judged(self, answer: "BaseModel", row: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
+        """Return a valid answer with its quotations located, or None and what is wrong; see `Task.judged`.
+
+        Raises:
+            ConfigurationError: `check` itself failed, which is the file's fault and not the item's.
+        """
+        if why := answer_fields.why_unstorable(answer):
+            return None, why
+        if row is None or (input_hash and row["findable_hash"] != input_hash):
+            return answer, ""
+        if self.quotes_in is not None:
+            found, why = located(answer, value_text(row[self.quotes_in]))
+            if found is None:
+                return None, why
+            answer = found
+        if self.check is not None and (why := self._checked(self.check, answer, row)):
+            return None, f"check: {why}"
+        return answer, ""
+
+    def _checked(self, check: Any, answer: "BaseModel", row: Mapping[str, Any]) -> str:
+        """Return what the file's own check says is wrong, nothing where it is right."""
+        told = {name: value for name, value in row.items() if name in self.columns}
+        line = getattr(getattr(check, "__code__", None), "co_firstlineno", None)
+        try:
+            why = check(answer, told)
+        except (Exception, SystemExit) as error:
+            said = f"failed on {row['findable_key']!r}: {type(error).__name__}: {error}"
+            raise self._fault(line_in(error, self.path) or line, said) from error
+        if why is not None and not isinstance(why, str):
+            raise self._fault(line, f"must say in a text what is wrong, or return None, and returned {why!r}")
+        return why or ""
+
+    def _fault(self, line: int | None, said: str) -> ConfigurationError:
+        where = at_line(self.path, line)
+        return ConfigurationError(f"{where}: check() {said}; nothing was charged, and the reply is kept", hint=MEND)
+
+
+def asked_document(tx: "Connection", fingerprint: str, what: str, path: str, *, as_asked: bool) -> Mapping[str, Any]:
+    """Return the document of what was asked with another declaration than the file has, to judge by `as_asked`.
+
+    Raises:
+        ConfigurationError: it is not to be judged so, or the document is not known.
+    """
+    if not as_asked:
+        raise ConfigurationError(
+            f"{what} was asked with another declaration than {path} has now; it stays as it is",
+            hint="put the file back as it was, judge by the schema it was asked with by AS_ASKED=1, or by the new one "
+            "with ACCEPT_CHANGED=1",
+        )
+    document = tasks.fingerprint_document(tx, fingerprint)
+    if document is None:
+        raise ConfigurationError(f"what {what} was asked with is not known any more; it stays as it is")
+    return document
+
+
+def judge_as_asked(document: Mapping[str, Any], columns: Mapping[str, str]) -> Judge:
+    """Return what judges by the document of a fingerprint; the items have these columns, with their kinds.
+
+    Raises:
+        ConfigurationError: its schema says what cannot be held without the code of then.
+    """
+    answer = answer_model(document["schema"])
+    named = [document["quotes_in"]] if document["quotes_in"] else columns_in(document["prompt"])
+    texts = texts_among([column_named(one, columns) or one for one in named], columns)
+    quotes_in = texts[0] if has_quotes(answer) and texts else None
+    return Judge(answer, quotes_in, None, Path(), columns)
+
+
+def texts_among(asked: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+    """Return those of the columns that are asked about in which quotations may stand: `text`, or else all of text."""
+    texts = [name for name in asked if columns.get(name) == "text"]
+    return ["text"] if "text" in texts else texts
