@@ -3,7 +3,9 @@
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,13 @@ def asked(workspace: Workspace) -> list[Any]:
     """Return the lines of the request files."""
     files = sorted((workspace.data / "batches").glob("*-requests.jsonl"))
     return [json.loads(line) for path in files for line in path.read_bytes().splitlines()]
+
+
+@pytest.fixture
+def mortal() -> Iterator[Mortal]:
+    """The program that runs commands in processes of their own."""
+    with Mortal() as program:
+        yield program
 
 
 def test_keys(workspace: Workspace) -> None:
@@ -109,6 +118,20 @@ def test_rows_that_vanish(workspace: Workspace) -> None:
     workspace.ran("export", "gone.jsonl", TASK="gone")
 
 
+def test_a_folder_that_moved(workspace: Workspace, mortal: Mortal) -> None:
+    """A task whose file is elsewhere now goes on from there, once it is named by its path."""
+    put("moved")
+    workspace.ran("batch-submit", TASK="moved")
+    Path("tasks").rename("elsewhere")
+    workspace.ran("batch-poll", TASK="moved")
+    refused = homes.run(mortal, workspace, "batch-ingest", environ={"FINDABLE_TASK": "moved"})
+    assert refused.code == 2
+    assert "takes the path where it is now" in refused.err
+    workspace.ran("batch-ingest", TASK="elsewhere/moved.py")
+    assert counts(workspace, "moved") == {"answered": 2}
+    assert "nothing to ask" in ran(workspace, "preflight", TASK="moved")
+
+
 def test_names_that_are_taken(workspace: Workspace) -> None:
     """Of two files of one name, or of one table, the second is refused, as is a table of another program."""
     workspace.begin().change("CREATE TABLE mine_answers (id TEXT)")
@@ -150,13 +173,6 @@ def test_restored_from_before(workspace: Workspace) -> None:
     workspace.ran("restore", "after", "--yes")
     assert counts(workspace, "later") == {"answered": 2}
     assert "nothing contradicts" in ran(workspace, "doctor")
-
-
-@pytest.fixture
-def mortal() -> Iterator[Mortal]:
-    """The program that runs commands in processes of their own."""
-    with Mortal() as program:
-        yield program
 
 
 @pytest.fixture
@@ -203,3 +219,21 @@ def test_a_row_that_changes_while_it_is_asked_about(
     newest = "SELECT input_hash FROM findable_answers AS a WHERE applied AND item_id = 'a' ORDER BY a.id DESC"
     assert elsewhere.scalar(newest) == elsewhere.scalar("SELECT findable_hash FROM edited_items WHERE id = 'a'")
     assert counts(elsewhere, "edited") == {"answered": 2}
+
+
+def test_two_processes_find_two_contents_of_one_file(workspace: Workspace, mortal: Mortal) -> None:
+    """One that waits takes all of what it finds when its turn comes, or nothing; the next one mends it."""
+    put("shared")
+    workspace.ran("preflight", TASK="shared")
+    file, environ = Path("tasks/shared.csv"), {"FINDABLE_TASK": "shared"}
+    with ThreadPoolExecutor() as pool:
+        with workspace.held():
+            file.write_text("id,text\nx,Some rows.\ny,That were there.\n")
+            waiting = pool.submit(homes.run, mortal, workspace, "preflight", environ=environ)
+            time.sleep(0.5)
+            file.write_text("id,text\nlast,Others now.\n")
+        assert waiting.result().code in {0, 2}
+    here = "SELECT id FROM shared_items WHERE findable_gone_at IS NULL ORDER BY id"
+    assert workspace.query(here) in ([("a",), ("b",)], [("x",), ("y",)], [("last",)])
+    workspace.ran("preflight", TASK="shared")
+    assert workspace.query(here) == [("last",)]

@@ -175,7 +175,9 @@ def _naming_lines(path: Path) -> Iterator[None]:
         where = f"{error.filename or path}, line {error.lineno}"
         raise InputError(f"{where}: {error.msg}; {NOTHING_ASKED}", hint=f"mend {path}") from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; {NOTHING_ASKED}") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}; {NOTHING_ASKED}", hint="TASK= takes the path where it is now"
+        ) from error
     except FindableError as error:
         line = line_in(error, path)
         if line is None:

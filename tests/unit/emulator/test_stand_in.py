@@ -204,3 +204,14 @@ def test_json_schema_is_read_alike() -> None:
     response = answer({"contents": [{"parts": [{"text": KETTLE}]}], "generationConfig": config}, MODEL)
     document = json.loads(response["candidates"][0]["content"]["parts"][0]["text"])
     assert document == {"stars": 4, "kind": "review", "price": None, "verdict": "praise"}
+
+
+def test_what_a_description_and_a_choice_say() -> None:
+    """Lengths that a description tells are kept, and a decimal number, a number or a text, is a number."""
+    schema = _object(
+        summary=STRING | {"description": "at least 5 characters; at most 12 characters"},
+        total={"anyOf": [{"type": "NUMBER"}, STRING]},
+    )
+    answer = _answered("The old printer in the hall does nothing at all since Monday.", schema)
+    assert 5 <= len(answer["summary"]) <= 12
+    assert isinstance(answer["total"], int | float)
