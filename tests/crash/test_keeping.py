@@ -132,6 +132,7 @@ def test_forget_dies(template: Template, tmp_path: Path) -> None:
         is_healthy(template, dead)
 
 
+@pytest.mark.full
 def test_clean_dies(template: Template, tmp_path: Path) -> None:
     """Killed anywhere, nobody misses a file; run again, the files and the older build are gone, the rows are not."""
     before = kept(template.copy(tmp_path / "model"))

@@ -105,6 +105,7 @@ def test_a_pilot_that_is_killed_resumes(sweep: Sweep, meet: Meet) -> None:
     meet(dice_of(7).sample([one for one in deaths(sweep) if (one.day, one.number) == (PILOT, SUBMIT)], CHUNK))
 
 
+@pytest.mark.sampled(0)
 def test_a_day_with_a_task_of_ones_own_may_be_cut_short(sweep: Sweep, meet: Meet) -> None:
     """Its record, tables, rows, answers and fingerprints are what they are without deaths."""
     meet(dice_of(8).sample([one for one in deaths(sweep) if one.day.startswith(OWN)], CHUNK))
@@ -149,6 +150,7 @@ def test_a_server_that_goes_away_loses_nothing(sweep: Sweep, meet: Meet) -> None
     assert {ended.code for lived in lives for ended in lived.ended} <= {0, UNREACHABLE}
 
 
+@pytest.mark.sampled(0)
 def test_a_build_that_went_bad_before_it_was_verified_is_not_promoted(sweep: Sweep, meet: Meet) -> None:
     """A byte that changed on the disk is found, the index in service stays whole, the next run builds a good one."""
     lives = meet(dice_of(5).sample(list(rots(sweep)), 2))

@@ -104,6 +104,7 @@ def test_a_batch_that_fails_as_a_whole_is_asked_again(tmp_path: Path, outside: O
     assert [batch.over for batch in outside.kept.created()] == ["FAILED", "SUCCEEDED", "SUCCEEDED", "SUCCEEDED"]
 
 
+@pytest.mark.full
 def test_a_server_that_dies_while_it_answers_comes_back_to_what_it_kept(tmp_path: Path, outside: Outside) -> None:
     """The product waits for it, or is run again, and all are answered once."""
     back: list[threading.Timer] = []
@@ -148,7 +149,7 @@ def test_killed_at_random_moments_each_is_asked_once(
     assert len(killed) > 1
 
 
-@pytest.mark.sampled(2, sqlite=2)
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
 def test_the_chain_runs_on_a_server_of_any_manner(tmp_path: Path, manner: Json) -> None:
     """Import, submit, poll, ingest, index, search and add-expert work with nothing changed but the base URL."""

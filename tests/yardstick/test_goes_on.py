@@ -34,6 +34,7 @@ def test_it_opens_and_nothing_contradicts_what_is_stored(before: Workspace) -> N
     check_accounts(before)
 
 
+@pytest.mark.sampled(0)
 def test_all_comes_to_the_end_and_is_asked_once(before: Workspace, api: Api) -> None:
     """All that was begun is ended: everybody with a bio is tagged and in the index, every passage has its concepts.
 

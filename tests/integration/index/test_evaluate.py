@@ -26,6 +26,7 @@ def figures(workspace: Workspace, folder: Path) -> dict[tuple[str, str], dict[st
     return {(row["system"].split()[0], row["type"]): row["figures"] for row in rows}
 
 
+@pytest.mark.full
 def test_the_sample_is_measured_by_the_model_of_its_index_alone(workspace: Workspace) -> None:
     """The search is told beside BM25 and chance; where questions are embedded otherwise, nothing is (exit 3)."""
     chain(workspace, SAMPLE / "experts.csv")

@@ -175,6 +175,7 @@ def test_two_runs_at_once_share_the_people_and_the_day(workspace: Workspace, api
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_an_interrupt_lets_what_is_under_way_finish(workspace: Workspace, api: Api, people: People) -> None:
     """SIGTERM or Ctrl-C, once: no further call begins, answers that come are kept, exit code 130."""
     people(20)

@@ -186,6 +186,7 @@ def test_live_answers_go_with_their_attempts(passages: Workspace, api: Api) -> N
     assert passages.run("doctor", TASK="passages").exit_code == 0
 
 
+@pytest.mark.sampled(0)
 def test_half_a_rollback_is_told_and_finished(passages: Workspace) -> None:
     """Withdrawn rows are out of sight at once; nothing is asked under the version; doctor finishes what was begun."""
     foreign(passages, "p1")

@@ -158,6 +158,7 @@ def test_stopped_on_the_way_it_asks_nobody_twice(workspace: Workspace, api: Api,
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_a_new_run_takes_the_next_free_version(workspace: Workspace) -> None:
     """Free is what neither a backfill, nor any other command, nor another program has given its answers."""
     put(workspace, 6)

@@ -55,6 +55,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[
 
 @settings(max_examples=60 if os.environ.get("FAULTS") == "all" else 5, suppress_health_check=[HealthCheck.too_slow])
 @given(file=results(), word=st.sampled_from(["BATCH_STATE_SUCCEEDED", "JOB_STATE_EXPIRED"]))
+@pytest.mark.sampled(0)
 def test_any_result_file_adds_up(
     prepared: tuple[Workspace, list[str]], file: tuple[list[tuple[int, str]], bytes], word: str
 ) -> None:
