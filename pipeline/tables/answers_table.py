@@ -1,7 +1,5 @@
 """Make the table of a task's answers, `<prefix>_answers`, and bring it up to date when the task got another field."""
 
-from collections.abc import Sequence
-
 from sqlalchemy import Connection, Table, text
 
 from pipeline.tables.adopt import unfit
@@ -43,11 +41,6 @@ def make_answers(tx: Connection, spec: AnswersSpec, *, was: AnswersSpec | None) 
         lines = _add_columns(tx, whole, table)
     make_view(tx, whole)
     return lines
-
-
-def tables(spec: AnswersSpec) -> Sequence[Table]:
-    """Return the tables that are to be moved and kept with a workspace."""
-    return (answers_table(spec),)
 
 
 def _check_free(tx: Connection, spec: AnswersSpec) -> None:

@@ -15,6 +15,7 @@ from pipeline.tables import likeness
 from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, SYSTEM
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.item_values import value_text
+from pipeline.tables.items import KEY_KINDS
 from pipeline.tables.items_file import SourceRow
 from pipeline.tables.layout import CellKind, ColumnSpec
 from pipeline.tables.names import fold
@@ -67,7 +68,6 @@ _ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr|no|code|number|nummer)$|(?<=[
 _WORDS = re.compile(r"(?:[^\W\d_](?<![A-Z]))+|[A-Z](?:[^\W\d_](?<![A-Z]))*")  # letters, anew where a capital begins
 _NO_WORD = re.compile(r"\W+")
 _TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
-_KEY_KINDS = frozenset({"text", "integer"})
 
 
 class TableGuess(NamedTuple):
@@ -128,7 +128,7 @@ def guess_columns(
     Raises:
         InputError: a prompt cannot name the column that holds the text.
     """
-    may_be = [name for name in columns if columns[name] in _KEY_KINDS and name.casefold() not in _TAKEN]
+    may_be = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in _TAKEN]
     found = _Keys([name for name in (_like_keys(may_be) if keys is None else keys) if name in may_be])
     cells = _read(columns, rows, found)
     key, why_key = found.guess()

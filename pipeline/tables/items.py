@@ -29,7 +29,7 @@ _TYPES: Mapping[str, TypeEngine[Any]] = {
     "boolean": Boolean(),
     "json": Text(),
 }
-_KEY_KINDS = frozenset({"text", "integer"})
+KEY_KINDS = frozenset({"text", "integer"})  # of columns that tell rows apart
 
 
 class BadKeyError(ValueError):
@@ -149,7 +149,7 @@ def _check_key(spec: ItemsSpec) -> None:
                 hint='name the key\'s column with key="…", or key="row" where there is none',
             )
         kind = spec.columns[name]
-        if kind not in _KEY_KINDS:
+        if kind not in KEY_KINDS:
             raise InputError(
                 f"the key's column {name!r} holds {WORDS[kind]}, and a key is text or a whole number; "
                 "nothing was changed",

@@ -27,17 +27,7 @@ ROUND = ("batch-submit", "batch-poll", "batch-ingest")
 MOST_ROUNDS = 9
 MOST_STEPS = 60
 KILLED = -9
-NOT_YET: dict[str, str] = {  # what the product has not yet, and so what is skipped; an entry goes when it has
-}
-
-
-def later(name: str, value: Any = None) -> Any:
-    """Return a parameter of a test, skipped where the product has not yet what it is about."""
-    marks = [pytest.mark.skip(reason=NOT_YET[name])] if name in NOT_YET else []
-    return pytest.param(value or name, id=name, marks=marks)
-
-
-SERVERS = (later("emulator"), later("outside"))
+SERVERS = ("emulator", "outside")
 
 
 @dataclass(frozen=True)
@@ -94,12 +84,6 @@ def home(tmp_path: Path, server: Api | Outside, monkeypatch: pytest.MonkeyPatch)
         if statement.strip():
             workspace.change(statement)
     return workspace
-
-
-def skip_what_is_not_there(server: Api | Outside, story: Story) -> None:
-    """Skip a story that one of the servers cannot tell yet."""
-    if isinstance(server, Api) and (reason := NOT_YET.get(f"{story.name} on the emulator")):
-        pytest.skip(reason)
 
 
 def answered(workspace: Workspace, story: Story) -> int:
@@ -165,12 +149,11 @@ def check_exports(workspace: Workspace, story: Story) -> None:
         assert len(set(keys)) == len(keys) >= story.rows
 
 
-@pytest.mark.parametrize("story", [later(story.name, story) for story in STORIES])
+@pytest.mark.parametrize("story", STORIES, ids=lambda one: one.name)
 def test_a_file_of_a_task_is_all_that_it_takes(
     home: Workspace, server: Api | Outside, mortal: Mortal, story: Story
 ) -> None:
     """Submit, poll and ingest, each killed at random moments; then every row is answered once, and is exported."""
-    skip_what_is_not_there(server, story)
     chance = random.Random(story.name)  # noqa: S311 - no secret
     environ = {"FINDABLE_TASK": story.name}
     home.ran("preflight", TASK=story.name)
@@ -201,10 +184,9 @@ def test_a_file_of_a_task_is_all_that_it_takes(
     home.ran("doctor")
 
 
-@pytest.mark.parametrize("story", [later(story.name, story) for story in STORIES])
+@pytest.mark.parametrize("story", STORIES, ids=lambda one: one.name)
 def test_the_same_rows_are_answered_live(home: Workspace, server: Api | Outside, story: Story) -> None:
     """One command asks about all rows now; none is asked twice, and run again it has nothing to do."""
-    skip_what_is_not_there(server, story)
     home.ran("tag-live", TASK=story.name)
     assert answered(home, story) == story.rows
     check_tables(home, story)
@@ -215,7 +197,7 @@ def test_the_same_rows_are_answered_live(home: Workspace, server: Api | Outside,
 
 
 @pytest.mark.parametrize("server", ["outside"], indirect=True)
-@pytest.mark.parametrize("story", [later("rows", STORIES[0]), later("rows", STORIES[4])])
+@pytest.mark.parametrize("story", [STORIES[0], STORIES[4]], ids=lambda one: one.name)
 def test_a_list_is_exported_a_row_each(home: Workspace, story: Story) -> None:
     """Each member of the list is a row that names its key and what it cost."""
     home.ran("tag-live", TASK=story.name)
@@ -228,7 +210,7 @@ def test_a_list_is_exported_a_row_each(home: Workspace, story: Story) -> None:
 
 
 @pytest.mark.parametrize("server", ["outside"], indirect=True)
-@pytest.mark.parametrize("story", [later("status", STORIES[0])])
+@pytest.mark.parametrize("story", [STORIES[0]], ids=lambda one: one.name)
 def test_status_counts_the_rows(home: Workspace, story: Story) -> None:
     """Before and after they are answered, and says what to type next."""
     home.ran("batch-submit", TASK=story.name)
@@ -239,7 +221,7 @@ def test_status_counts_the_rows(home: Workspace, story: Story) -> None:
 
 
 @pytest.mark.parametrize("server", ["outside"], indirect=True)
-@pytest.mark.parametrize("story", [later("museum", STORIES[3])])
+@pytest.mark.parametrize("story", [STORIES[3]], ids=lambda one: one.name)
 def test_a_field_fills_the_column_that_it_is_to_be_written_to(home: Workspace, story: Story) -> None:
     """Centuries come into the museum's own table where there was none; the one that stood there stays."""
     home.ran("tag-live", TASK=story.name)

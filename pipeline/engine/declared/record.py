@@ -27,7 +27,6 @@ from pipeline.tables.write_to import column_target
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
-KEY_KINDS = {"text": "text", "integer": "integer", "uuid": "uuid"}
 SHOWN = 12  # names of columns in a message
 DIFFERENCES = 6  # lines of what changed in a message
 
@@ -43,7 +42,7 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
         key: tuple[tuple[str, str], ...] = ((MADE_KEY, "text"),)
     else:
         key = tuple((name, columns[name]) for name in meant(declaration.keys, columns))
-    wrong = next((pair for pair in key if pair[1] not in KEY_KINDS), None)
+    wrong = next((pair for pair in key if pair[1] not in items.KEY_KINDS), None)
     if wrong is not None:
         raise InputError(
             f"{at_member(path, 'key')}: the key column {wrong[0]!r} holds {wrong[1]} values; a key is text, whole "

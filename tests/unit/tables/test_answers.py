@@ -22,8 +22,8 @@ from pipeline.store.database import Store
 from pipeline.store.tables import answers as recorded
 from pipeline.tables.answer_fields import fields_of, why_unstorable
 from pipeline.tables.answers_rows import ProjectedRow, compare_rows, rebuild_rows, remove_rows, write_rows
-from pipeline.tables.answers_spec import AnswersSpec, with_kept
-from pipeline.tables.answers_table import make_answers, tables
+from pipeline.tables.answers_spec import AnswersSpec, answers_table, with_kept
+from pipeline.tables.answers_table import make_answers
 from pipeline.tables.answers_view import make_view
 from pipeline.tables.write_to import column_target, write_column
 from tests import postgresql
@@ -498,7 +498,7 @@ def test_the_table_moves_to_a_server(tmp_path: Path) -> None:
         schema.make_schema(there)
         make_answers(there, spec, was=None)
         source = copy.CopySource(tx)
-        for table in (recorded, *tables(spec)):
+        for table in (recorded, answers_table(spec)):
             source.check(table)
             assert copy.copy_rows(there, table, source.rows(table)) == copy.digest_of(there, table)
         assert compare_rows(there, spec, "reviews").total == 0
