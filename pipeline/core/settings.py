@@ -166,7 +166,9 @@ class Settings:
     budget_per_day: float | None = _setting(
         None, _usd, "most USD a day (US/Pacific), by all commands together", unit="USD"
     )
-    concurrency: int = _setting(5, _positive, "live calls under way at once, to begin with; it adapts", unit="calls")
+    concurrency: int = _setting(
+        5, _positive, "live calls under way at once, to begin with; it adapts, but 1 stays 1", unit="calls"
+    )
     create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0, unit="s")
     list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0, unit="s")
     call_timeout: float = _setting(60.0, _seconds, "how long any other call may take", unit="s")

@@ -8,7 +8,7 @@ from pipeline.core.errors import FindableError, ThrottledError
 from pipeline.cost.budget import today
 from pipeline.gemini.rate_limiter import Limiter
 from pipeline.live.backpressure import Backpressure
-from pipeline.live.concurrency import STALL_S, Concurrency
+from pipeline.live.concurrency import MOST, STALL_S, Concurrency
 from pipeline.live.write_ahead import CallLedger, day_used_up
 from pipeline.store import live_calls
 
@@ -34,7 +34,8 @@ class Admission:
         self._has_warned = False
         self._is_counted = False  # the day's requests were read since the last call ended
         self.limiter = Limiter(ledger.limits, at=now)
-        self.concurrency = Concurrency(ws.settings.concurrency, at=now)
+        first = ws.settings.concurrency
+        self.concurrency = Concurrency(first, most=MOST if first > 1 else 1, at=now)
         self.service = Backpressure(
             ws.settings,
             limiter=self.limiter,

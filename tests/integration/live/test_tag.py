@@ -1,5 +1,6 @@
 """`tag-live`: everyone who can be asked is asked now, once; what fails for its own sake is asked again, then parked."""
 
+import itertools
 import json
 import re
 import threading
@@ -15,7 +16,7 @@ from tests import ledger
 from tests.lab import Api, Workspace
 
 LIVE = ":generateContent"
-ONE_BY_ONE = {"CONCURRENCY": "1"}  # then calls go out in the order of rows
+ONE_BY_ONE = {"CONCURRENCY": "1"}  # which stays: calls go out in the order of rows
 
 People = Callable[..., list[str]]
 
@@ -110,8 +111,12 @@ def test_who_fails_twice_is_parked(workspace: Workspace, api: Api, people: Peopl
 
 
 def test_who_fails_once_is_asked_again_in_the_same_run(workspace: Workspace, api: Api, people: People) -> None:
-    """One blocked prompt, one answer cut by MAX_TOKENS, which gets more room: both charged once and tagged."""
+    """One blocked prompt, one answer cut by MAX_TOKENS, which gets more room: both charged once and tagged.
+
+    With one call at once to begin with, there is never a second under way.
+    """
     people(3)
+    api.configure(latencies={LIVE: {"kind": "constant", "seconds": 0.02}})
     api.fault("safety", path=LIVE)
     api.fault("max_tokens", nth=2, path=LIVE)
     said = workspace.run("tag-live", **ONE_BY_ONE).stdout
@@ -119,7 +124,9 @@ def test_who_fails_once_is_asked_again_in_the_same_run(workspace: Workspace, api
     hows = ["refused", "invalid", "answered", "answered", "answered"]
     assert ends(workspace) == [*zip(("1", "2", "3", "1", "2"), hows, strict=True)]
     assert ledger.people(workspace) == {"total": 3, "tagged": 3}
-    room = [entry["json"]["generationConfig"]["maxOutputTokens"] for entry in api.seen("POST", LIVE)]
+    calls = api.seen("POST", LIVE)
+    assert all(after["at_ns"] - before["at_ns"] >= 0.02e9 for before, after in itertools.pairwise(calls))
+    room = [entry["json"]["generationConfig"]["maxOutputTokens"] for entry in calls]
     assert (room[0] == room[1] == room[2] == room[3], room[4] > room[0]) == (True, True)
 
 
