@@ -125,7 +125,7 @@ def _example_texts(tx: "Connection", task: "Task") -> frozenset[str]:
 
 def _leak(tx: "Connection", task: "Task", seen: _Seen) -> Figure:
     """Return the share of answers that say what an example says and the row does not."""
-    rows = task.texts(tx, list(seen.leaks))
+    rows = task.hooks.texts(tx, list(seen.leaks))
     leaks = sum(
         any(text.casefold() not in rows[item_id].casefold() for text in texts)
         for item_id, texts in seen.leaks.items()
@@ -139,7 +139,7 @@ def _leak(tx: "Connection", task: "Task", seen: _Seen) -> Figure:
 def _samples(tx: "Connection", task: "Task", shown: Sequence[tuple[str, str]]) -> Iterator[Sample]:
     """Yield the chosen answers beside the names and texts of their rows."""
     ids = [item_id for item_id, _ in shown]
-    names, texts = task.names(tx, ids), task.texts(tx, ids)
+    names, texts = task.names(tx, ids), task.hooks.texts(tx, ids)
     for item_id, answer in shown:
         if item_id in names:
             text = _cut(texts.get(item_id, ""))
