@@ -35,7 +35,7 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     """
     done = tables.adopt_table(tx, SPEC, first=not tables.is_marked(tx, SPEC))
     forget_shape(tx)
-    kinds.ensure_index(tx)
+    kinds.INDEX.ensure(tx)
     if done.made:
         return []
     lines = list(done.lines)
@@ -58,7 +58,7 @@ def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]
 
 def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")) or kinds.lacks_index(tx):
+    if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")) or kinds.INDEX.is_lacking(tx):
         return False
     todo = (select(literal(1)).where(condition).limit(1) for condition in (unscored, experts.c.id.is_(None)))
     return all(tx.execute(query).first() is None for query in todo)

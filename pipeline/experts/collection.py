@@ -21,7 +21,7 @@ class ExpertsCollection:
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
         """Return how many experts are tagged in this snapshot."""
         if among is None:
-            return kinds.count_tagged(tx)
+            return kinds.people(tx).count_done(tx)
         return sum(1 for _ in table.cells_among(tx, ("id",), among, table.tagged()))
 
     def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:

@@ -6,9 +6,8 @@ An import reads an export as it was. Tags stand in one cell of CSV, separated by
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pipeline.experts import rates
 from pipeline.experts.columns import HEADERS, number_of, tags_of, text_of
-from pipeline.tables import export
+from pipeline.tables import export, rates
 
 ANSWERED = ("tags", "findability_score")  # columns that are ours, after those of the header
 COLUMNS = {**dict.fromkeys(HEADERS.values(), export.TEXT), "tags": export.TEXTS, "findability_score": export.NUMBER}

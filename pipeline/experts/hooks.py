@@ -64,7 +64,7 @@ class ExpertsHooks(Hooks):
 
     def adopted_counts(self, tx: "Connection") -> str | None:
         """Return that counts depend on the rows alone, where another program made the table."""
-        return None if kinds.is_counted(tx) or kinds.is_ours(tx) else ""
+        return None if kinds.INDEX.is_there(tx) or kinds.INDEX.is_on_ours(tx) else ""
 
     def highest_id(self, tx: "Connection", table_: "Table") -> int:  # noqa: ARG002 - there is one
         """Return the highest id that was ever asked about."""

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, and_, bindparam,
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.experts.columns import EMPTY_TAGS, HEADERS, JSON_SPACE, USERNAME, number_of, tags_of
-from pipeline.experts.schema import experts, fit_rates, item_id, new_ids, shape_of
+from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, database
 from pipeline.store.database import among, pages, streamed
@@ -186,7 +186,7 @@ def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -
     for row in rows:
         row["findability_score"] = score(row)
     _check_rates(tx, rows)
-    ids = new_ids(tx, len(rows), above=partial(claims.highest_id, tx, TASK))
+    ids = shape_of(tx).new_ids.of(tx, experts, len(rows), above=partial(claims.highest_id, tx, TASK))
     return rows if ids is None else [{**row, "id": key} for row, key in zip(rows, ids, strict=True)]
 
 

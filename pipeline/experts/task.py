@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.store.database import Connection
+    from pipeline.tables.kind_index import CountedTable
 
 
 PROMPT = "{username}\n{job_title}\n{biography}"
@@ -57,7 +58,7 @@ class TagsRows(AskedRows):
         )
         return Question(declared, PLACES, told="", text_of=_told)
 
-    def table(self, tx: "Connection") -> kinds.PeopleTable:
+    def table(self, tx: "Connection") -> "CountedTable":
         """Return the table of people."""
         return kinds.people(tx)
 

@@ -64,7 +64,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         done = import_.run(ws, again)
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
-            counts = kinds.count_experts_by_state(tx)
+            counts = kinds.people(tx).counts(tx, now=ws.now())
             assert claims.release_live(tx, table.TASK, ids["asked"], outcome=Outcome.MISSING, reason="test")
     assert (tagged["bio"], tagged["tags"], done.updated, done.released) == ("Stone.", '["water law"]', 3, 1)
     assert [(told.key, told.kind, told.column, told.line) for told in done.findings] == [

@@ -29,20 +29,20 @@ def _store(tmp_path: Path) -> Iterator[Store]:
 
 def _by_reading(tx: Connection, now: datetime) -> tuple[dict[str, int], int]:
     """Return the counts, and how many are tagged, without the index."""
-    tx.exec_driver_sql(f"DROP INDEX {kinds.INDEX}")
-    found = kinds.count_experts_by_state(tx, now=now), kinds.count_tagged(tx)
-    kinds.ensure_index(tx)
+    tx.exec_driver_sql(f"DROP INDEX {kinds.INDEX.name}")
+    found = kinds.people(tx).counts(tx, now=now), kinds.people(tx).count_done(tx)
+    kinds.INDEX.ensure(tx)
     return found
 
 
 def _check(tx: Connection) -> dict[str, int]:
     """Hold the counts by the index against those by reading, at two moments, and return the first."""
-    assert kinds.is_counted(tx)
+    assert kinds.INDEX.is_there(tx)
     for now in (NOW, NOW + timedelta(days=1)):
-        found = kinds.count_experts_by_state(tx, now=now), kinds.count_tagged(tx)
+        found = kinds.people(tx).counts(tx, now=now), kinds.people(tx).count_done(tx)
         assert found == _by_reading(tx, now)
         assert found[0]["tagged"] == found[1] == ExpertsCollection().count(tx)
-    return kinds.count_experts_by_state(tx, now=NOW)
+    return kinds.people(tx).counts(tx, now=NOW)
 
 
 def test_counts_by_the_index_are_those_of_every_row(store: Store) -> None:
@@ -80,14 +80,14 @@ def test_a_table_of_another_program_gets_no_index(tmp_path: Path) -> None:
         tx.exec_driver_sql("INSERT INTO experts (username, bio) VALUES ('a', 'Bees.'), ('b', NULL)")
     schema.ensure_schema(store, [adopt.adopt])
     with store.read() as tx:
-        assert (kinds.is_counted(tx), kinds.is_ours(tx), adopt.is_adopted(tx)) == (False, False, True)
-        assert kinds.count_experts_by_state(tx, now=NOW)["untagged"] == 1
+        assert (kinds.INDEX.is_there(tx), kinds.INDEX.is_on_ours(tx), adopt.is_adopted(tx)) == (False, False, True)
+        assert kinds.people(tx).counts(tx, now=NOW)["untagged"] == 1
     store.close()
 
 
 def test_a_table_of_an_older_version_gets_the_index(store: Store) -> None:
     """Where it is missing, or was made otherwise, the table counts as not adopted, and the next command mends that."""
-    for sql in (f"DROP INDEX {kinds.INDEX}", f"CREATE INDEX {kinds.INDEX} ON experts (tags)"):
+    for sql in (f"DROP INDEX {kinds.INDEX.name}", f"CREATE INDEX {kinds.INDEX.name} ON experts (tags)"):
         with store.write() as tx:
             tx.exec_driver_sql(sql)
             assert not adopt.is_adopted(tx)
@@ -95,4 +95,4 @@ def test_a_table_of_an_older_version_gets_the_index(store: Store) -> None:
         with store.write() as tx:
             assert adopt.is_adopted(tx)
             assert _check(tx)["total"] == 0
-            tx.exec_driver_sql(f"DROP INDEX {kinds.INDEX}")
+            tx.exec_driver_sql(f"DROP INDEX {kinds.INDEX.name}")

@@ -37,7 +37,7 @@ def test_a_bio_of_white_space_is_none(tx: Connection) -> None:
     table.insert_people(tx, [(f"p{number}", {"bio": "Bees."}) for number in range(1, 12)])
     table.insert_people(tx, [(f"nobody{number}", {"bio": bio}) for number, bio in enumerate(blank)])
     assert _open(tx) == [str(number) for number in range(1, 12)]
-    assert kinds.count_experts_by_state(tx)["no_bio"] == len(blank)
+    assert kinds.people(tx).counts(tx, now=NOW)["no_bio"] == len(blank)
     with pytest.raises(InputError, match="'nobody'"):
         table.by_username(tx, "nobody")
 
@@ -95,16 +95,16 @@ def test_everyone_is_counted_once(tx: Connection) -> None:
     answers.park(tx, table.TASK, {ids["parked"]: "it failed", ids["claimed"]: "it failed"}, at=NOW)
     table.write_tags(tx, {ids["tagged"]: '["law"]'})
     each = dict.fromkeys(("tagged", "untagged", "no_bio", "claimed", "parked"), 1)
-    assert kinds.count_experts_by_state(tx) == {"total": 5, **each}
+    assert kinds.people(tx).counts(tx, now=NOW) == {"total": 5, **each}
 
 
 def test_a_dead_claim_counts_no_more(tx: Connection) -> None:
     """A live claim whose time is over is what the next submit takes, and is counted so."""
     key = table.insert_person(tx, "a", {"bio": "Bees."})
     claims.take_live(tx, table.TASK, key, input_hash="", lasts_s=60, at=NOW)
-    assert kinds.count_experts_by_state(tx, now=NOW)["claimed"] == 1
+    assert kinds.people(tx).counts(tx, now=NOW)["claimed"] == 1
     later = datetime(2026, 11, 21, tzinfo=UTC)
-    assert kinds.count_experts_by_state(tx, now=later)["untagged"] == 1
+    assert kinds.people(tx).counts(tx, now=later)["untagged"] == 1
     assert claims.dead_claims(tx, table.TASK, now=later) == [key]
     assert claims.dead_claims(tx, "another-task", now=later) == []
     assert claims.free_dead_claims(tx, now=later) == 1
