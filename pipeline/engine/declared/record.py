@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.quotes import has_quotes
+from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.engine.declared.fingerprint import differences, digest, fingerprint_of
 from pipeline.engine.declared.given import ROWS
 from pipeline.engine.declared.judge import texts_among
@@ -66,6 +66,7 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
             **words_of(declaration),
             "asked": meant(declaration.asked, columns),
             "quotes_in": quotes_column(declaration, path, columns),
+            "quoted": quoted_columns(declaration, path, columns),
         },
         at=at,
     )
@@ -140,6 +141,12 @@ def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, st
     )
 
 
+def quoted_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> list[str]:
+    """Return the column that must hold a text, for no answer is valid without a quotation of it; none without one."""
+    found = quotes_column(declaration, path, columns)
+    return [found] if found is not None and must_quote(declaration.answer) else []
+
+
 def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, accepted: bool) -> list[str]:
     """Record a task as it is now, with its tables, in the caller's transaction; return a line for each change.
 
@@ -155,7 +162,8 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
     spec = items.make_items(
         tx, replace(DeclaredTask(new).items_spec, columns=columns), was=None if was is None else was.items_spec
     )
-    new = replace(new, columns=spec.columns, items_sha256=None if was is None else was.record.items_sha256)
+    is_read_alike = was is not None and all(was.record.words.get(one) == new.words[one] for one in ("asked", "quoted"))
+    new = replace(new, columns=spec.columns, items_sha256=old.items_sha256 if old and is_read_alike else None)
     before = None if was is None else was.answers_spec
     answers = with_kept(DeclaredTask(new).answers_spec, before)
     new = replace(new, fields=answers.fields)
