@@ -175,8 +175,8 @@ def _requires_quote(schema: Mapping[str, Any], models: Mapping[str, Any]) -> boo
     """Return whether no value of a JSON schema is valid without such a quotation."""
     if "$ref" in schema:
         return _requires_quote(models[schema["$ref"].rpartition("/")[2]], models)
-    if "anyOf" in schema:
-        return all(_requires_quote(one, models) for one in schema["anyOf"])
+    if choices := schema.get("anyOf") or schema.get("oneOf"):
+        return all(_requires_quote(one, models) for one in choices)
     inner = [schema["properties"][name] for name in schema.get("required", ())]
     inner += [schema["items"]] if schema.get("minItems") else []
     return schema.get("format") == FORMAT or any(_requires_quote(one, models) for one in inner)

@@ -29,6 +29,7 @@ from pipeline.engine.declared.judge import Judge, asked_document, judge_as_asked
 from pipeline.engine.declared.listing import list_rows
 from pipeline.engine.declared.question import Question
 from pipeline.engine.declared.task_file import load_declaration
+from pipeline.gemini.answer_size import answer_size
 from pipeline.store import answers, versions
 from pipeline.store.database import among, pages
 from pipeline.store.tables import answers as given
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
     from pipeline.store.database import Connection
 
-ANSWER_TOKENS = 150  # before past answers tell better
 NAMED = 1_000  # characters of a label that are kept
 
 
@@ -60,8 +60,6 @@ class DeclaredTask(Task):
     record: TaskRecord
     refreshes: bool = False
     document: Mapping[str, Any] | None = None
-
-    answer_tokens = ANSWER_TOKENS
 
     @property
     def name(self) -> str:  # type: ignore[override]  # of the record, and not of the class
@@ -133,6 +131,11 @@ class DeclaredTask(Task):
     def answer(self) -> "type[BaseModel]":
         """Return the model by which an answer is judged."""
         return self.judge.answer
+
+    @cached_property
+    def answer_tokens(self) -> int:  # type: ignore[override]
+        """Return about how many tokens an answer has, by its schema."""
+        return answer_size(self.answer)
 
     def total(self, tx: "Connection") -> int:
         """Return how many rows there are, those that are gone from their source too."""
