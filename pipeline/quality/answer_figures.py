@@ -172,7 +172,7 @@ def _example_texts(declared: Mapping[str, Any], listed: Collection[str]) -> froz
 
 def _leaks(tx: "Connection", task: "Task", tally: Tally) -> int:
     """Return how many answers say what an example says and the row does not."""
-    rows = task.texts(tx, list(tally.leaks))
+    rows = task.hooks.texts(tx, list(tally.leaks))
     return sum(
         any(text.casefold() not in rows[item_id].casefold() for text in texts)
         for item_id, texts in tally.leaks.items()
@@ -183,7 +183,7 @@ def _leaks(tx: "Connection", task: "Task", tally: Tally) -> int:
 def _samples(tx: "Connection", task: "Task", shown: Sequence[tuple[str, str]]) -> Iterator[Sample]:
     """Yield the chosen answers beside the names and texts of their rows."""
     ids = [item_id for item_id, _ in shown]
-    names, texts = task.names(tx, ids), task.texts(tx, ids)
+    names, texts = task.names(tx, ids), task.hooks.texts(tx, ids)
     for item_id, answer in shown:
         if item_id in names:
             text = _cut(texts.get(item_id, ""))
