@@ -15,7 +15,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject, Task
 from pipeline.engine.declared import given
-from pipeline.engine.declared.record import items_place, meant, put_record, record_of
+from pipeline.engine.declared.record import items_place, meant, put_record, quoted_columns, record_of
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
@@ -205,6 +205,7 @@ def _fill(
             DeclaredRows(record).items_spec,
             source,
             asked=record.words["asked"],
+            quoted=record.words["quoted"],
             at=at,
             display=display,
             strict=declaration.is_query,
@@ -238,7 +239,8 @@ def _is_imported(record: TaskRecord, declaration: Declaration, path: Path, sha25
     """Return whether the items were imported as they are now, and are asked about by the same columns."""
     if record.items != items_place(declaration, path) or record.items_sha256 != sha256:
         return False
-    return bool(record.words["asked"] == meant(declaration.asked, record.columns))
+    asked, quoted = meant(declaration.asked, record.columns), quoted_columns(declaration, path, record.columns)
+    return bool(record.words["asked"] == asked and record.words.get("quoted") == quoted)
 
 
 def _put(
