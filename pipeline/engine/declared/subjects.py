@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import Declaration
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject
 from pipeline.engine.declared import given
+from pipeline.engine.declared.collection import DeclaredCollection
 from pipeline.engine.declared.hooks import DeclaredHooks
-from pipeline.engine.declared.record import items_place, meant, put_record, record_of
+from pipeline.engine.declared.record import items_place, meant, put_index, put_record, record_of
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
-from pipeline.store import erase, leases, tasks
+from pipeline.store import erase, leases, tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.items_file import open_file
 from pipeline.tables.items_fill import ItemsReport, fill_items
@@ -38,7 +39,13 @@ if TYPE_CHECKING:
 def declared_subjects(tx: "Connection", *, refreshes: bool) -> tuple[Subject, ...]:
     """Return every task that was recorded here as a subject; no file is loaded."""
     made = (DeclaredTask(one, refreshes and bool(one.words.get("refresh"))) for one in tasks.list_tasks(tx))
-    return tuple(Subject(one.name, one, None, DeclaredHooks(one)) for one in made)
+    return tuple(Subject(one.name, one, _collection(one), DeclaredHooks(one)) for one in made)
+
+
+def _collection(task: DeclaredTask) -> DeclaredCollection | None:
+    """Return what of a task is indexed; nothing where its declaration does not say."""
+    template = task.record.words.get("index")
+    return DeclaredCollection(task, template) if template else None
 
 
 def recorded_name(tx: "Connection", settings: Settings) -> str | None:
@@ -170,6 +177,25 @@ def bring_items(
     return now
 
 
+def bring_index(store: "Store", task: DeclaredTask, *, display: Progress) -> None:
+    """Record what a task's file says of the index now; where the file is gone or broken, what is recorded stands.
+
+    Raises:
+        InputError: the file names a column that its rows have not.
+    """
+    path = Path(task.record.path)
+    if given.given_task(path) is None and not path.is_file():
+        return
+    try:
+        declaration = load_declaration(path)
+    except InputError as error:
+        display.warn(f"{error.message}; index= is taken as it was")
+        return
+    with store.write() as tx:
+        if put_index(tx, task.name, declaration):
+            display.say(f"{task.name}: index= or label= is another one now, so every row is indexed anew")
+
+
 def task_beside(task: DeclaredTask, path: Path, *, at: datetime) -> DeclaredTask:
     """Return a task as another file declares it, about the same rows; nothing is recorded.
 
@@ -212,6 +238,7 @@ def _fill(
             is_forgotten=is_forgotten,
             guard=lease.check,
             settle=partial(tasks.keep_items_hash, name=record.name, sha256=source.sha256),
+            touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
         )
     if said := _said(report):
         display.say(f"{record.name}: {said}")
