@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 
 from pipeline.core.declaration import column_named, fill_template
 from pipeline.core.task import Entry
-from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store import answers
 from pipeline.store.database import PAGE
 from pipeline.tables.answer_fields import JSON
@@ -35,14 +35,14 @@ class DeclaredCollection:
         {name: name for name in ("rank", "similarity", "key", "label", "text")}
     )
 
-    def __init__(self, of: DeclaredTask, template: str) -> None:
-        """Keep the task and the template."""
-        self.task, self.folder = of.name, f"tasks/{of.name}"
-        self._of, self._template = of, template
+    def __init__(self, rows: DeclaredRows, template: str) -> None:
+        """Keep the rows of the task, and the template."""
+        self.task, self.folder = rows.record.name, f"tasks/{rows.record.name}"
+        self._rows, self._template = rows, template
 
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
         """Return how many rows of the source are answered in this snapshot."""
-        key = self._of.table.c.findable_key
+        key = self._rows.items_table.c.findable_key
         if among is None:
             return tx.execute(select(func.count(key)).where(self._is_in())).scalar_one()
         return sum(1 for _ in rows_among(tx, key, among, [key], self._is_in()))
@@ -68,36 +68,36 @@ class DeclaredCollection:
         return {"rank": rank, "key": metadata["id"], "similarity": round(float(similarity), 4), **told}
 
     def _is_in(self) -> ColumnElement[bool]:
-        mine = self._of.table.c
+        mine = self._rows.items_table.c
         return and_(mine.findable_gone_at.is_(None), mine.findable_key.in_(answers.answered_ids(self.task)))
 
     def _pages(self, tx: "Connection") -> Iterator[list[Mapping[str, Any]]]:
         """Yield all rows, some at a time."""
-        number, last = self._of.table.c.findable_row, 0
-        query = select(self._of.table).where(self._is_in()).order_by(number).limit(PAGE)
+        number, last = self._rows.items_table.c.findable_row, 0
+        query = select(self._rows.items_table).where(self._is_in()).order_by(number).limit(PAGE)
         while rows := tx.execute(query.where(number > last)).mappings().all():
             yield [dict(row) for row in rows]
             last = rows[-1]["findable_row"]
 
     def _found(self, tx: "Connection", ids: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
         """Yield those of some rows that are in."""
-        columns = list(self._of.table.c)
+        columns = list(self._rows.items_table.c)
         names = [column.name for column in columns]
-        found = rows_among(tx, self._of.table.c.findable_key, ids, columns, self._is_in())
+        found = rows_among(tx, self._rows.items_table.c.findable_key, ids, columns, self._is_in())
         yield [dict(zip(names, row, strict=True)) for row in found]
 
     def _entry(self, row: Mapping[str, Any], answer: Mapping[str, Any]) -> Entry:
         """Return a row with its answer as it is indexed; one that says nothing is found by its label."""
-        kinds = dict(self._of.record.fields)
+        kinds = dict(self._rows.record.fields)
         told = {name: answer.get(name) for name, kind in kinds.items() if kind != JSON}
-        label = self._of.label_of(row)
+        label = self._rows.label_of(row)
         text = fill_template(self._template, lambda name: self._value(name, row, answer)).strip() or label
         key = str(row["findable_key"])
         return Entry(key, text, {"id": key, "label": label, "text": text[:SHOWN], "answer": told}, [label, told])
 
     def _value(self, name: str, row: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
         """Return what a name in the template stands for: a cell of the row, else a field of the answer."""
-        column = column_named(name, self._of.record.columns)
+        column = column_named(name, self._rows.record.columns)
         return value_text(row[column]) if column is not None else ", ".join(_words(answer.get(name)))
 
 
