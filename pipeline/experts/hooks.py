@@ -29,6 +29,7 @@ EXAMPLES = 3
 class ExpertsHooks(Hooks):
     """The table `experts`; see `pipeline.core.hooks` for what each member promises."""
 
+    derives = True
     export_word = "expert"
     export_formats: Mapping[str, str] = {
         ".csv": "csv",

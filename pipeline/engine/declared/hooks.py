@@ -32,6 +32,7 @@ LONG = 12  # letters of a text below which it may stand anywhere by chance
 class DeclaredHooks(Hooks):
     """The tables of a declared task; see `pipeline.core.hooks` for what each member promises."""
 
+    how_to_index = 'index="{column}" in the task\'s file says by what text its rows are found'
     brings_items = True
     export_word = "answer"
     export_choices = frozenset({"extractor", "rows", "cost"})
