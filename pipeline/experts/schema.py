@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text
 from sqlalchemy.types import TypeEngine
 
-from pipeline.experts.columns import HEADERS, USERNAME, tags_of
+from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.tables.adopt import TableSpec
+from pipeline.tables.cells import list_of
 from pipeline.tables.columns import NUMBER, Accepts, AnyNumber, AsTheColumn, IdKind, Ids
 from pipeline.tables.new_rows import NewIds, default_value, filled, repeats_ids
 from pipeline.tables.reflect import columns_of, counts_up
@@ -101,7 +102,7 @@ def forget_shape(tx: Connection) -> None:
 def _blank(tx: Connection, name: str, default: str | None) -> Any:
     """Return what stands for nothing in a column that takes no NULL."""
     found = default_value(tx, default)
-    if found is not None and (name != "tags" or tags_of(found) == []):
+    if found is not None and (name != "tags" or list_of(found) == []):
         return found
     return 0.0 if name == "hourly_rate" else ""
 

@@ -118,7 +118,7 @@ class CountedTable(ItemTable):
     def count_done(self, tx: Connection) -> int:
         """Return how many items are done."""
         if not self.index.is_there(tx):
-            return tx.execute(select(func.count()).select_from(self.table).where(self.states.done[1])).scalar_one()
+            return self.total(tx, self.states.done[1])
         return self.index.count(tx, self.states.done[0], but=answers.foreign_ids(self.task))
 
     def counts(self, tx: Connection, *, now: datetime) -> dict[str, int]:
