@@ -24,7 +24,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {"workflows": ""},
     {"ops": "", "live": ""},
     {"batch": "", "experts": "orjson pydantic sqlalchemy", "passages": "orjson pydantic rapidfuzz sqlalchemy"},
-    {"cost": "", "quality": "", "index": "faiss numpy orjson"},
+    {"cost": "", "quality": "rapidfuzz", "index": "faiss numpy orjson"},
     {"engine": "sqlalchemy"},
     {"tables": "babel charset_normalizer orjson pandas price_parser pyarrow pydantic sqlalchemy"},
     {
