@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 SHOWN = 12  # names of columns in a message
+HINTS = {"key": 'key="row" makes a key of each row', "index": "a name in it is a column, or a field of the answer"}
+INDEXED = ("index", "label")  # members that change what is indexed of every row
 DIFFERENCES = 6  # lines of what changed in a message
 
 
@@ -106,7 +108,7 @@ def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, st
         "prompt": declaration.asked,
         "key": () if declaration.has_made_key else declaration.keys,
         "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
-        "index": columns_in(declaration.index),
+        "index": [one for one in columns_in(declaration.index) if one not in declaration.answer.model_fields],
         "label": columns_in(declaration.label),
     }
     if not declaration.asked:
@@ -118,7 +120,7 @@ def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, st
         missing = next((one for one in meant(wanted, columns) if one not in columns), None)
         if missing is not None:
             there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
-            hint = 'key="row" makes a key of each row' if member == "key" else "every other brace may stay as it is"
+            hint = HINTS.get(member, "every other brace may stay as it is")
             said = f"{member}= names the column {missing!r}, and the items have {there}; {NOTHING_ASKED}"
             raise InputError(f"{at_member(path, member)}: {said}", hint=hint)
 
@@ -172,12 +174,30 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
     lines += answers_table.make_answers(tx, answers, was=before)
     if old is not None and was is None:  # its tables have another name from now on
         answers_rows.rebuild_rows(tx, answers, new.name)
+    if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
+        workspace.touch_revision(tx, new.name)
     if declaration.write_to is not None:
         column_target(tx, DeclaredRows(new).answers_spec, declaration.write_to)
     tasks.put_task(tx, new)
     document = fingerprint_of(declaration)
     tasks.keep_fingerprint(tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at)
     return lines
+
+
+def put_index(tx: "Connection", name: str, declaration: Declaration) -> bool:
+    """Record what a declaration says of the index, and nothing else of it; return whether that is another thing now.
+
+    Raises:
+        InputError: it names a column that the items have not.
+    """
+    record = tasks.get_task(tx, name)
+    told = {member: getattr(declaration, member) for member in INDEXED}
+    if record is None or told.items() <= record.words.items():
+        return False
+    check_columns(declaration, Path(record.path), record.columns)
+    tasks.put_task(tx, replace(record, words={**record.words, **told}))
+    workspace.touch_revision(tx, name)
+    return True
 
 
 def _check_names(tx: "Connection", new: TaskRecord) -> None:
