@@ -33,7 +33,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     },
     {
         "core": "jsonlines orjson pydantic pydantic_core rapidfuzz typing_extensions",
-        "emulator": "numpy orjson snowballstemmer starlette tokenizers uvicorn",
+        "emulator": "PIL numpy orjson snowballstemmer starlette tokenizers uvicorn",
     },
 )
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
