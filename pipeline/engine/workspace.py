@@ -181,7 +181,7 @@ class OpenWorkspace:
         self._is_brought = True
         for name in ("model", "limits"):  # the file may name another one than it did
             self.__dict__.pop(name, None)
-        if self.task.parameters.get("temperature") is not None and not self.model.takes_temperature:
+        if self.task.rows.parameters.get("temperature") is not None and not self.model.takes_temperature:
             self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")
 
     def bind(self, tx: "Connection") -> None:

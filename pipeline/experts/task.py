@@ -5,30 +5,20 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core import text
-from pipeline.core.task import (
-    Answered,
-    Item,
-    ItemsWanted,
-    ListedItem,
-    Prompt,
-    RolledBackPage,
-    Task,
-    VersionCounts,
-    Words,
-    WriteResult,
-)
+from pipeline.core.task import Answered, Item, Prompt, Task, Words, WriteResult
 from pipeline.experts import kinds, table
-from pipeline.experts.columns import number_of, tags_of, text_of
-from pipeline.store import answers, versions
+from pipeline.experts.columns import tags_of, text_of
+from pipeline.experts.hooks import ExpertsHooks
+from pipeline.store import answers
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from pipeline.quality.figures import Quality
-    from pipeline.store.database import Connection, Select
+    from pipeline.store.database import Connection
 
 
 NAMES = ("username", "job_title", "biography")
@@ -52,22 +42,10 @@ Name 3 to 8 domains of knowledge that this person plausibly has, the most charac
 If the text says little, name the few domains that it does support."""
 
 
-class TagsTask(Task):
-    """Tags for experts; see `pipeline.core.task.Task` for what each member promises."""
+class TagsRows:
+    """Tags for experts; see `pipeline.core.task.TaskRows` for what each member promises."""
 
-    name = table.TASK
-    label = f"{table.TASK}@1"
-    answer_tokens = 22  # the mean of 1,384 answers of the local engine, at four bytes a token
-    words = Words(
-        one="person",
-        many="people",
-        done="tagged",
-        all_done="everyone with a bio is tagged, claimed or parked",
-        input="biography",
-        inputs="biographies",
-        after="make index",
-    )
-    how_to_fill = "`make import EXPERTS=people.csv` brings people in"
+    parameters: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def answer(self) -> "type[BaseModel]":
@@ -76,17 +54,9 @@ class TagsTask(Task):
 
         return ExpertTags
 
-    def total(self, tx: "Connection") -> int:
-        """Return how many people there are."""
-        return table.count_experts(tx)
-
-    def pending(self, *, after: str | None = None) -> "Select[Any]":
-        """Return the SELECT of untagged people with a bio."""
-        return table.pending_experts(after=after)
-
-    def pending_among(self, tx: "Connection", ids: Sequence[str]) -> set[str]:
-        """Return who of these is untagged and has a bio."""
-        return table.pending_experts_among(tx, ids)
+    def table(self, tx: "Connection") -> kinds.PeopleTable:
+        """Return the table of people."""
+        return kinds.people(tx)
 
     def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
         """Yield what to ask about these people, in the order of `ids`."""
@@ -94,6 +64,20 @@ class TagsTask(Task):
         for one in ids:
             if one in rows:
                 yield expert_item(one, rows[one])
+
+    def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:  # noqa: ARG002 - the answer is enough
+        """Return nothing."""
+        return {}
+
+    def judged(
+        self,
+        answer: "BaseModel",
+        context: Any,  # noqa: ARG002 - its model has judged it
+        *,
+        input_hash: str,  # noqa: ARG002
+    ) -> "tuple[BaseModel | None, str]":
+        """Return the answer."""
+        return answer, ""
 
     def write(
         self,
@@ -119,66 +103,33 @@ class TagsTask(Task):
         kept = table.untagged_among(tx, [key for key in asked if key not in strangers])
         return WriteResult(applied=written - kept, outdated=set(outdated), blocked=dict.fromkeys(kept, KEPT))
 
-    def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
-        """Return {total, tagged, untagged, no_bio, claimed, parked}."""
-        return kinds.count_experts_by_state(tx, now=now)
-
-    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return people, looked for in names, title, company and tags."""
-        return [ListedItem(key, state, _listed(row)) for key, state, row in table.list_people(tx, wanted)]
-
-    def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
-        """Return what the tags of one extractor are like."""
-        from pipeline.experts.quality import measure_tags
-
-        return measure_tags(tx, extractor)
-
-    def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
-        """Take the tags of these people back, where they are still those of the answer that was applied."""
-        given = answers.last_applied(tx, self.name, ids)
-        self._clear(tx, {key: answer for key, (_, answer) in given.items()})
-
-    def versions(self, tx: "Connection") -> list[VersionCounts]:
-        """Return every extractor whose answers were applied; tags that came with the data have none."""
-        return answers.version_counts(tx, self.name)
-
-    def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
-        """Take tags back where they are still those of the extractor's answer, which was the last to be applied."""
-        extractor = f"{label}/{model}"
-        page = versions.page_of_answers(tx, self.name, extractor, after=after or 0, applied=True)
-        if not page:
-            return RolledBackPage(0, None)
-        given = answers.last_applied(tx, self.name, [one for _, one in page])
-        mine = {key: answer for key, (whose, answer) in given.items() if whose == extractor}
-        return RolledBackPage(self._clear(tx, mine), page[-1][0])
-
-    def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
-        """Return the usernames."""
-        return table.expert_names(tx, ids)
-
-    def id_of(self, tx: "Connection", name: str) -> str:
-        """Return the id of the person of that username."""
-        return str(table.by_username(tx, name)["id"])
-
-    def _clear(self, tx: "Connection", given: Mapping[str, str]) -> int:
-        """Take tags back, with the score that follows, where they are still those of an answer; return how many."""
-        rows = table.by_ids(tx, list(given), ("id", "tags"))
-        ours = [key for key, row in rows.items() if tags_of(row["tags"]) == json.loads(given[key]).get("tags")]
+    def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
+        """Take tags back where they are still those of the last applied answer, with the score that follows."""
+        given = answers.last_applied(tx, table.TASK, ids)
+        mine = {key: answer for key, (whose, answer) in given.items() if extractor in {None, whose}}
+        rows = table.by_ids(tx, list(mine), ("id", "tags"))
+        ours = [key for key, row in rows.items() if tags_of(row["tags"]) == json.loads(mine[key]).get("tags")]
         table.clear_tags(tx, ours)
         return len(ours)
 
 
-def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a list shows of a person."""
-    first, last = text_of(row["first_name"]), text_of(row["last_name"])
-    return {
-        "username": text_of(row["username"]),
-        "name": f"{first} {last}".strip(),
-        "job_title": text_of(row["job_title"]),
-        "company": text_of(row["company"]),
-        "tags": tags_of(row["tags"]) or [],
-        "findability_score": number_of(row["findability_score"]),
-    }
+TAGS = Task(
+    name=table.TASK,
+    label=f"{table.TASK}@1",
+    answer_tokens=22,  # the mean of 1,384 answers of the local engine, at four bytes a token
+    words=Words(
+        one="person",
+        many="people",
+        done="tagged",
+        all_done="everyone with a bio is tagged, claimed or parked",
+        input="biography",
+        inputs="biographies",
+        after="make index",
+    ),
+    how_to_fill="`make import EXPERTS=people.csv` brings people in",
+    rows=TagsRows(),
+    hooks=ExpertsHooks(),
+)
 
 
 def expert_item(one: str, row: Mapping[Any, Any]) -> Item:

@@ -14,11 +14,11 @@ from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost import budget, estimate
 from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.record import Asked, Judgement, Source, write_judgements
-from pipeline.gemini import tokens
+from pipeline.gemini import requests, tokens
 from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
 from pipeline.gemini.tokens import Usage
-from pipeline.store import answers, claims, live_calls, versions
+from pipeline.store import answers, claims, live_calls, versions, wire_texts
 
 if TYPE_CHECKING:
     from pipeline.core.task import Item
@@ -37,10 +37,11 @@ class Purpose(StrEnum):
 
 
 class EndedCall(NamedTuple):
-    """How one call ended: the judgement to keep, if there is one, and the error where it gave no reply to judge."""
+    """How one call ended: the judgement to keep, if there is one, and the document that came, None where none did."""
 
     how: CallEnd
     judgement: Judgement | None
+    raw: Any = None
 
     @property
     def usage(self) -> Usage | None:
@@ -134,6 +135,9 @@ class CallLedger:
             estimated_cost=cost,
         )
         self.marks[number] = ws.now()
+        if self.purpose is not Purpose.COMPARE:
+            contents, form = requests.split_request(question.data)
+            wire_texts.keep_request(tx, number, contents=contents, form=form, at=ws.now())
         return number
 
     def others(self, tx: "Connection") -> list[live_calls.StartedCall]:
@@ -152,6 +156,8 @@ class CallLedger:
         live_calls.end_call(tx, number, ended.how, tokens=spent, cost=cost, at=ws.now())
         if self.purpose is Purpose.COMPARE:
             return False
+        if ended.raw is not None:
+            wire_texts.keep_reply(tx, number, ended.raw)
         outcome = judgement.outcome if judgement is not None else None
         reason = judgement.reason if judgement is not None else ended.how.value
         claims.release_live(tx, ws.task.name, item.id, outcome=outcome, reason=reason)
@@ -180,6 +186,7 @@ class CallLedger:
         self.lose(tx, number, item.id, why="its reply waits to be judged", ended=ended)
         if self.purpose is not Purpose.COMPARE:
             live_calls.keep_reply(tx, number, unjudged.raw, input_hash=item.input_hash)
+            wire_texts.keep_reply(tx, number, unjudged.raw)
 
     def abandon(self, tx: "Connection") -> None:
         """Let go whatever this process still asks under this ledger: its replies will not be waited for."""
@@ -216,7 +223,7 @@ class CallLedger:
             return False
         if not task.pending_among(tx, [item.id]) or answers.is_parked(tx, task.name, item.id):
             return False
-        now = next(iter(task.items(tx, [item.id])), None)
+        now = next(iter(task.rows.items(tx, [item.id])), None)
         if now is not None and now.input_hash != item.input_hash:
             raise OutdatedError
         return now is not None

@@ -21,7 +21,7 @@ from pipeline.index import build
 from pipeline.ops import byte_scan, forget_files
 from pipeline.ops.checks import files
 from pipeline.quality import report_files
-from pipeline.store import batches, claims, erase, integrity, workspace
+from pipeline.store import batches, claims, erase, integrity, wire_texts, workspace
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -74,6 +74,7 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
             index.check(tx)
             _erase(tx, subject, ids, words=words, now=ws.now())
             proving = [word for word in texts if not _is_of_others(tx, subject, ws.subjects, word)]
+            wire_texts.drop_holding(tx, [needle.decode("utf-8", "replace") for needle in byte_scan.needles(proving)])
             report.rows_of_others = _rows_of_others(tx, subject, ws.subjects, words)
     drop_reports = partial(forget_files.drop_reports, ws.data, task, ids, words=byte_scan.needles(texts))
     report.reports = drop_reports()

@@ -92,7 +92,7 @@ def _count_items(
 
 def _stale(task: Task, tx: "Connection") -> dict[str, Any]:
     """Return {stale: {count, since}}, nothing where the task does not tell."""
-    found = task.stale(tx)
+    found = task.hooks.stale(tx)
     return {} if found is None else {"stale": {"count": found.rows, "since": found.since and found.since.isoformat()}}
 
 

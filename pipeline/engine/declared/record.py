@@ -16,7 +16,7 @@ from pipeline.core.quotes import has_quotes
 from pipeline.engine.declared.fingerprint import differences, digest, fingerprint_of
 from pipeline.engine.declared.given import ROWS
 from pipeline.engine.declared.judge import texts_among
-from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.declared.task_file import NOTHING_ASKED, at_member
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
@@ -69,7 +69,7 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
         },
         at=at,
     )
-    check_fields(DeclaredTask(record).answers_spec)
+    check_fields(DeclaredRows(record).answers_spec)
     return record
 
 
@@ -150,20 +150,20 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
     old = tasks.get_task(tx, new.name)
     lines = [] if old is None else _check_change(tx, old, new, declaration, accepted=accepted)
     _check_names(tx, new)
-    was = None if old is None or old.prefix != new.prefix else DeclaredTask(old)
+    was = None if old is None or old.prefix != new.prefix else DeclaredRows(old)
     columns = new.columns if was is None else {**was.record.columns, **new.columns}
     spec = items.make_items(
-        tx, replace(DeclaredTask(new).items_spec, columns=columns), was=None if was is None else was.items_spec
+        tx, replace(DeclaredRows(new).items_spec, columns=columns), was=None if was is None else was.items_spec
     )
     new = replace(new, columns=spec.columns, items_sha256=None if was is None else was.record.items_sha256)
     before = None if was is None else was.answers_spec
-    answers = with_kept(DeclaredTask(new).answers_spec, before)
+    answers = with_kept(DeclaredRows(new).answers_spec, before)
     new = replace(new, fields=answers.fields)
     lines += answers_table.make_answers(tx, answers, was=before)
     if old is not None and was is None:  # its tables have another name from now on
         answers_rows.rebuild_rows(tx, answers, new.name)
     if declaration.write_to is not None:
-        column_target(tx, DeclaredTask(new).answers_spec, declaration.write_to)
+        column_target(tx, DeclaredRows(new).answers_spec, declaration.write_to)
     tasks.put_task(tx, new)
     document = fingerprint_of(declaration)
     tasks.keep_fingerprint(tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at)

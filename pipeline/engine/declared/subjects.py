@@ -13,11 +13,11 @@ from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
-from pipeline.core.task import Subject
+from pipeline.core.task import Subject, Task
 from pipeline.engine.declared import given
-from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.record import items_place, meant, put_record, record_of
-from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.declared.rows import DeclaredRows
+from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
 from pipeline.store import erase, leases, tasks
 from pipeline.store.tasks import TaskRecord
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 def declared_subjects(tx: "Connection", *, refreshes: bool) -> tuple[Subject, ...]:
     """Return every task that was recorded here as a subject; no file is loaded."""
-    made = (DeclaredTask(one, refreshes and bool(one.words.get("refresh"))) for one in tasks.list_tasks(tx))
-    return tuple(Subject(one.name, one, None, DeclaredHooks(one)) for one in made)
+    known = tasks.list_tasks(tx)
+    made = (declared_task(one, refreshes=refreshes and bool(one.words.get("refresh"))) for one in known)
+    return tuple(Subject(one.name, one, None) for one in made)
 
 
 def recorded_name(tx: "Connection", settings: Settings) -> str | None:
@@ -141,17 +142,15 @@ def _is_saved_now(tx: "Connection", name: str, settings: Settings) -> bool:
     return is_elsewhere and find_task_file(settings.task, settings.data) is not None
 
 
-def bring_items(
-    store: "Store", task: DeclaredTask, settings: Settings, *, at: datetime, display: Progress
-) -> DeclaredTask:
+def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime, display: Progress) -> Task:
     """Record what changed in a task's file, import its items where they changed, and return the task as it is now.
 
     Raises:
         InputError: its file or its items are wrong; nothing was asked.
         ConfigurationError: the declaration changed under the same version.
     """
-    path, record = Path(task.record.path), task.record
-    declaration = task.declaration
+    before = rows_of(task)
+    path, record, declaration = Path(before.record.path), before.record, before.declaration
     source = _source(store, declaration, path, settings)
     is_same = not declaration.is_query and _is_imported(record, declaration, path, source.sha256)
     columns = record.columns if is_same else source.columns
@@ -159,18 +158,18 @@ def bring_items(
     if not is_same:
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
-        now = DeclaredTask(tasks.get_task(tx, new.name) or new, task.refreshes)
+        now = declared_task(tasks.get_task(tx, new.name) or new, refreshes=before.refreshes)
         if now.fingerprint != new.fingerprint:
             raise ConfigurationError(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
             )
-        stale = now.stale(tx).rows
-    if stale and not task.refreshes:
+        stale = rows_of(now).stale(tx).rows
+    if stale and not before.refreshes:
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
     return now
 
 
-def task_beside(task: DeclaredTask, path: Path, *, at: datetime) -> DeclaredTask:
+def task_beside(task: Task, path: Path, *, at: datetime) -> Task:
     """Return a task as another file declares it, about the same rows; nothing is recorded.
 
     Raises:
@@ -178,10 +177,10 @@ def task_beside(task: DeclaredTask, path: Path, *, at: datetime) -> DeclaredTask
     """
     found = find_task_file(str(path), path.parent)
     assert found is not None  # noqa: S101 - a path is a file, or an error
-    declaration = replace(load_declaration(found), name=task.name)
-    keyed = replace(declaration, key=tuple(name for name, _ in task.record.key))
-    record = record_of(keyed, found, task.record.columns, at=at)
-    return DeclaredTask(replace(record, prefix=task.record.prefix))
+    declaration, mine = replace(load_declaration(found), name=task.name), rows_of(task).record
+    keyed = replace(declaration, key=tuple(name for name, _ in mine.key))
+    record = record_of(keyed, found, mine.columns, at=at)
+    return declared_task(replace(record, prefix=mine.prefix))
 
 
 def _fill(
@@ -203,7 +202,7 @@ def _fill(
             is_forgotten = erase.buried_items(tx, record.name)
         report = fill_items(
             store,
-            DeclaredTask(record).items_spec,
+            DeclaredRows(record).items_spec,
             source,
             asked=record.words["asked"],
             at=at,

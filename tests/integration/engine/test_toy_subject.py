@@ -15,7 +15,7 @@ from pipeline.index import embed, staleness
 from pipeline.index.builds import Builds
 from pipeline.live import tag
 from pipeline.store import answers
-from tests.integration.toy import PoemsCollection, PoemsTask, poems
+from tests.integration.toy import POEMS_TASK, PoemsCollection, poems
 from tests.lab import Api, Workspace
 
 POEMS = {
@@ -30,7 +30,7 @@ POEMS = {
 def toy(workspace: Workspace) -> Iterator[OpenWorkspace]:
     """An open workspace whose task and collection are those of the poems, with none written yet."""
     with workspace.open() as ws:
-        task, collection = PoemsTask(), PoemsCollection()
+        task, collection = POEMS_TASK, PoemsCollection()
         toy = replace(ws, task=task, collection=collection, subjects=(Subject("poems", task, collection),))
         with toy.store.write() as tx:
             poems.create(tx)

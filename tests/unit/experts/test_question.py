@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from pipeline.experts.answer import ExpertTags
-from pipeline.experts.task import TagsTask, expert_item
+from pipeline.experts.task import TAGS, expert_item
 from pipeline.gemini import requests
 from pipeline.gemini import schema as gemini_schema
 
@@ -26,7 +26,7 @@ def test_a_whole_request_line() -> None:
     """The line as it is sent: key, instruction, contents, JSON output with the schema, and a token limit."""
     asked = expert_item("7", ROW)
     request = requests.build_request(asked.prompt, schema=gemini_schema.response_schema(ExpertTags), thinking={})
-    line = json.loads(requests.request_line(requests.request_key(TagsTask.name, asked.id), request))
+    line = json.loads(requests.request_line(requests.request_key(TAGS.name, asked.id), request))
     assert line["key"] == "expert-tags/7"
     assert line["request"]["contents"] == [{"role": "user", "parts": [{"text": TOLD}]}]
     assert line["request"]["systemInstruction"]["parts"][0]["text"].startswith("You tag people")
