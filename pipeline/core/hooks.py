@@ -86,6 +86,8 @@ class ExportRows(NamedTuple):
 class Hooks:
     """What only some tasks do; a body here is what all others need."""
 
+    how_to_index = ""  # what puts the items into a search index, where they are in none
+    derives = False  # columns of its rows follow from others, as a score does
     brings_items = False  # a source is read again and again, and would bring back an item that was forgotten
     export_word = "item"  # what one row of an export is called
     export_choices = frozenset[str]()  # which members of `ExportWanted` may be set

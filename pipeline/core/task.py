@@ -262,17 +262,25 @@ class Task:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the index: the item's id, the text that is embedded, and what stands in `metadata.json` for it."""
+    """One row of the index: the item's id, the text that is embedded, and what stands in `metadata.json` for it.
+
+    `facts` (JSON) are what, beside the text, makes an index out of date when it changes.
+    """
 
     id: str
     text: str
     metadata: Mapping[str, Any]
+    facts: Any = None
 
 
 class Collection(Protocol):
     """What is indexed and searched: the entries of one subject."""
 
     task: str  # the name of the task whose answered items are the entries
+    folder: str  # below DATA/index, where its builds are; empty for the one whose files have stable paths in DATA
+    word: str  # what one entry is called
+    question: str  # how a question may begin, for a hint
+    columns: Mapping[str, str]  # of a table of what was found: the names in `shown`, by their headings
 
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
         """Return how many entries there are in this snapshot, or among some ids, by a query of its own."""
@@ -285,6 +293,9 @@ class Collection(Protocol):
 
     def plain_text(self, metadata: Mapping[str, Any]) -> str:
         """Return the text of an entry that a plain word search would look in."""
+
+    def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an entry that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""
 
 
 class Subject(NamedTuple):

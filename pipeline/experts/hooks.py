@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
 from pipeline.core.progress import Progress
 from pipeline.core.task import ItemsWanted, ListedItem
-from pipeline.experts import adopt, kinds, remove, table
+from pipeline.experts import adopt, kinds, table
 from pipeline.experts.columns import number_of, tags_of, text_of
 from pipeline.experts.schema import experts
 from pipeline.experts.score import score
 from pipeline.store import answers, claims, workspace
+from pipeline.tables import removal
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -28,6 +29,7 @@ EXAMPLES = 3
 class ExpertsHooks(Hooks):
     """The table `experts`; see `pipeline.core.hooks` for what each member promises."""
 
+    derives = True
     export_word = "expert"
     export_formats: Mapping[str, str] = {
         ".csv": "csv",
@@ -107,13 +109,11 @@ class ExpertsHooks(Hooks):
 
     def check_removable(self, tx: "Connection", item_id: str) -> None:
         """See that a person's row can be deleted, by deleting it and taking that back."""
-        for row in table.by_ids(tx, [item_id]).values():
-            remove.check_removable(tx, row)
+        removal.check_removable(tx, kinds.people(tx), item_id)
 
     def remove(self, tx: "Connection", item_id: str) -> None:
         """Delete a person's row."""
-        for row in table.by_ids(tx, [item_id]).values():
-            remove.remove_person(tx, row)
+        removal.remove_row(tx, kinds.people(tx), item_id)
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
         """Return every row, by id; there is nothing to choose from."""

@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipeline.batch import prepare, uploads
+from pipeline.core import links
 from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
+from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.ops.checks import files
 from pipeline.quality import report_files
@@ -100,15 +102,21 @@ def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -
     """Remove builds that are not in service and were made before `oldest`, and what killed runs left of others."""
     if not (ws.data / "index").is_dir():
         return
-    builds = Builds(ws.data)
+    folders = [one.folder for one in ws.collections]
     with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
-        report.litter += builds.stale()
-        made = {number: builds.built_at(number) for number in builds.others()}
-        report.builds = [number for number, at in made.items() if at is None or at < oldest]
-        if not report.dry:
-            with build.hold_lease_during(ws.store, lease):
-                builds.sweep()
-            builds.delete(report.builds, fence=lambda: build.hold_lease_during(ws.store, lease))
+        for builds in (Builds(ws.data, folder) for folder in folders):
+            report.litter += builds.stale()
+            made = {number: builds.built_at(number) for number in builds.others()}
+            old = [number for number, at in made.items() if at is None or at < oldest]
+            report.builds += old
+            if not report.dry:
+                with build.hold_lease_during(ws.store, lease):
+                    builds.sweep()
+                builds.delete(old, fence=lambda: build.hold_lease_during(ws.store, lease))
+        left = left_folders(ws.data, folders)
+        report.litter += [path.name for path in left]
+        for path in () if report.dry else left:
+            links.remove_link(path)
 
 
 def _clean_reports(data: Path, task: str, *, oldest: datetime, named: set[str], report: CleanReport) -> None:

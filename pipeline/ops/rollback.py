@@ -196,7 +196,7 @@ class RollbackReport:
     subject: str
     found: list[VersionSummary] = field(default_factory=list)
     gone: RollbackCounts = field(default_factory=RollbackCounts)
-    indexed: bool = False  # what went stands in the index until that is built anew
+    next: str = "make versions"  # what to type then: what went stands in an index until that is built anew
 
 
 def run(
@@ -213,7 +213,9 @@ def run(
         subject, found = _find(tx, name, ws.subjects, only=ws.subject if "task" in ws.settings.sources else None)
         subject = subject or ws.subject
         check_free(tx, subject.task, found, now=ws.now())
-    report = RollbackReport(name, subject.name, found, indexed=subject.collection is not None)
+    report = RollbackReport(name, subject.name, found)
+    if subject.collection is not None:
+        report.next = subject.task.words.make("index")
     if not found:
         return report
     for one in found:

@@ -92,6 +92,13 @@ class ItemTable:
         key = self.table.c[self.key]
         return rows_among(tx, key, self.ids.native(ids), columns, *conditions, locked=locked)
 
+    def rows(
+        self, tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        """Return some columns of the rows with these ids that are there, by id."""
+        found = self.among(tx, ids, [self.item_id, *(self.table.c[name] for name in names)], locked=locked)
+        return {row[0]: dict(zip(names, row[1:], strict=True)) for row in found}
+
     def ids_among(self, tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
         """Return which of these ids are of rows of which all conditions hold."""
         return {row[0] for row in self.among(tx, ids, [self.item_id], *conditions)}
@@ -105,8 +112,7 @@ class ItemTable:
         if not self.named:
             found = self.ids_among(tx, ids)
             return {one: one for one in ids if one in found}
-        rows = self.among(tx, ids, [self.item_id, *(self.table.c[name] for name in self.named)])
-        return {row[0]: self.name_of(dict(zip(self.named, row[1:], strict=True))) for row in rows}
+        return {one: self.name_of(row) for one, row in self.rows(tx, ids, self.named).items()}
 
     def counts(self, tx: Connection, *, now: datetime) -> dict[str, int]:
         """Return the total and {done, pending, rest, claimed, parked, …} at `now`: disjoint, and adding up to it."""

@@ -111,6 +111,10 @@ class PoemsCollection:
     """Every poem with languages; see `pipeline.core.task.Collection`."""
 
     task = POEMS_TASK.name
+    folder = "tasks/poems"
+    word = "poem"
+    question = "…"
+    columns: Mapping[str, str] = MappingProxyType({"code": "id"})
 
     def count(self, tx: Connection, among: Sequence[str] | None = None) -> int:
         """Return how many poems have languages."""
@@ -123,7 +127,7 @@ class PoemsCollection:
         rows = tx.execute(select(poems).where(poems.c.languages.is_not(None), here).order_by(poems.c.code)).mappings()
         for row in rows:
             metadata: Mapping[str, Any] = {"id": row["code"], "tags": json.loads(row["languages"])}
-            yield Entry(row["code"], row["text"], metadata)
+            yield Entry(row["code"], row["text"], metadata, metadata["tags"])
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the code."""
@@ -132,3 +136,7 @@ class PoemsCollection:
     def plain_text(self, metadata: Mapping[str, Any]) -> str:
         """Return the languages."""
         return " ".join(metadata["tags"])
+
+    def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a poem that was found."""
+        return {"rank": rank, "similarity": similarity, **metadata}

@@ -10,16 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import Declaration
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject, Task
 from pipeline.engine.declared import given
-from pipeline.engine.declared.record import items_place, meant, put_record, record_of
+from pipeline.engine.declared.collection import DeclaredCollection
+from pipeline.engine.declared.record import (
+    items_place,
+    meant,
+    put_index,
+    put_record,
+    quoted_columns,
+    record_of,
+)
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
-from pipeline.store import erase, leases, tasks
+from pipeline.store import erase, leases, tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.items_file import open_file
 from pipeline.tables.items_fill import ItemsReport, fill_items
@@ -39,7 +47,13 @@ def declared_subjects(tx: "Connection", *, refreshes: bool) -> tuple[Subject, ..
     """Return every task that was recorded here as a subject; no file is loaded."""
     known = tasks.list_tasks(tx)
     made = (declared_task(one, refreshes=refreshes and bool(one.words.get("refresh"))) for one in known)
-    return tuple(Subject(one.name, one, None) for one in made)
+    return tuple(Subject(one.name, one, _collection(rows_of(one))) for one in made)
+
+
+def _collection(rows: DeclaredRows) -> DeclaredCollection | None:
+    """Return what of a task is indexed; nothing where its declaration does not say."""
+    template = rows.record.words.get("index")
+    return DeclaredCollection(rows, template) if template else None
 
 
 def recorded_name(tx: "Connection", settings: Settings) -> str | None:
@@ -169,6 +183,25 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     return now
 
 
+def bring_index(store: "Store", task: Task, *, display: Progress) -> None:
+    """Record what a task's file says of the index now; where the file is gone or broken, what is recorded stands.
+
+    Raises:
+        InputError: the file names a column that its rows have not.
+    """
+    path = Path(rows_of(task).record.path)
+    if given.given_task(path) is None and not path.is_file():
+        return
+    try:
+        declaration = load_declaration(path)
+    except InputError as error:
+        display.warn(f"{error.message}; index= is taken as it was")
+        return
+    with store.write() as tx:
+        if put_index(tx, task.name, declaration):
+            display.say(f"{task.name}: index= or label= is another one now, so every row is indexed anew")
+
+
 def task_beside(task: Task, path: Path, *, at: datetime) -> Task:
     """Return a task as another file declares it, about the same rows; nothing is recorded.
 
@@ -205,12 +238,14 @@ def _fill(
             DeclaredRows(record).items_spec,
             source,
             asked=record.words["asked"],
+            quoted=record.words["quoted"],
             at=at,
             display=display,
             strict=declaration.is_query,
             is_forgotten=is_forgotten,
             guard=lease.check,
             settle=partial(tasks.keep_items_hash, name=record.name, sha256=source.sha256),
+            touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
         )
     if said := _said(report):
         display.say(f"{record.name}: {said}")
@@ -238,7 +273,8 @@ def _is_imported(record: TaskRecord, declaration: Declaration, path: Path, sha25
     """Return whether the items were imported as they are now, and are asked about by the same columns."""
     if record.items != items_place(declaration, path) or record.items_sha256 != sha256:
         return False
-    return bool(record.words["asked"] == meant(declaration.asked, record.columns))
+    asked, quoted = meant(declaration.asked, record.columns), quoted_columns(declaration, path, record.columns)
+    return bool(record.words["asked"] == asked and record.words.get("quoted") == quoted)
 
 
 def _put(
