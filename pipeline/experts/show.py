@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import FindableError, InputError
+from pipeline.core.errors import InputError
 from pipeline.core.task import ItemsWanted
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import kinds, table
 from pipeline.experts.collection import index_entry
 from pipeline.experts.columns import tags_of, text_of
 from pipeline.experts.export import expert_document
-from pipeline.index.builds import Builds
-from pipeline.index.manifest import content_hash
+from pipeline.index import staleness
 from pipeline.store import answers, claims, tables
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         open_claim = claims.claimed_ids(task).where(tables.requests.c.item_id == item_id)
         claim = tx.execute(open_claim.with_only_columns(tables.requests.c.batch, tables.requests.c.at)).first()
         parked = answers.parked_reason(tx, task, item_id)
-        index = _index(ws.data, row)
+        index = staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row))
     return {
         "expert": expert_document(row),
         "id": row["id"],
@@ -78,17 +76,3 @@ def _state(row: Mapping[Any, Any], *, is_claimed: bool, is_parked: bool) -> str:
         (bool(text_of(row["bio"])), "untagged"),
     )
     return next((state for holds, state in states if holds), "no_bio")
-
-
-def _index(data: Path, row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return whether the index in service holds a person, with the text of now; a broken one says so."""
-    nothing = {"indexed": False, "up_to_date": False, "build": None}
-    try:
-        if Builds(data).current() is None:
-            return nothing
-        with Builds(data).open() as index:
-            held = index.content_hashes({str(row["id"])}).get(str(row["id"]))
-            number = index.manifest.number
-    except FindableError as error:
-        return {**nothing, "problem": error.message}
-    return {"indexed": held is not None, "up_to_date": held == content_hash(index_entry(row)), "build": number}

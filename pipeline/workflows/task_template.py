@@ -40,6 +40,7 @@ task = Task(
 {quotes_in}    # What else there is:
     # version=2,
     # label={label},  # how lists call a row
+    # index={prompt},  # by what text rows are found: make index, make search
     # model="gemini-3.6-flash",  # in the place of MODEL=
     # max_output_tokens=2_000,  # of one answer, thoughts and all
     # examples=[({example}, {{"{summary}": "…", "{tone}": "neutral", "{points}": []}})],
