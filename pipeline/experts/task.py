@@ -2,28 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
-from types import MappingProxyType
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core import text
-from pipeline.core.task import Answered, Item, Prompt, Task, Words, WriteResult
-from pipeline.experts import kinds, table
-from pipeline.experts.columns import tags_of, text_of
+from pipeline.core.declaration import Declaration
+from pipeline.core.task import Answered, Item, Task, Words, WriteResult
+from pipeline.engine.declared.asked import AskedRows
+from pipeline.engine.declared.question import Question
+from pipeline.experts import table
 from pipeline.experts.hooks import ExpertsHooks
 from pipeline.store import answers
+from pipeline.tables.cells import list_of, text_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.store.database import Connection
+    from pipeline.tables.kind_index import CountedTable
 
 
-NAMES = ("username", "job_title", "biography")
-delimited = partial(text.delimit, names=NAMES)  # of one of those names
-
+PROMPT = "{username}\n{job_title}\n{biography}"
+PLACES = {"username": "username", "job_title": "job_title", "biography": "bio"}
 PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked
 MAX_OUTPUT_TOKENS = 1024  # eight tags need about sixty; the rest is room for thoughts
 
@@ -42,42 +43,33 @@ Name 3 to 8 domains of knowledge that this person plausibly has, the most charac
 If the text says little, name the few domains that it does support."""
 
 
-class TagsRows:
+class TagsRows(AskedRows):
     """Tags for experts; see `pipeline.core.task.TaskRows` for what each member promises."""
 
-    parameters: Mapping[str, Any] = MappingProxyType({})
+    columns = table.ASKED
 
-    @property
-    def answer(self) -> "type[BaseModel]":
-        """Return the model of an answer; imported when it is asked for, because pydantic takes its time."""
+    @cached_property
+    def question(self) -> Question:
+        """Return the question; the model of its answer is imported here, because pydantic takes its time."""
         from pipeline.experts.answer import ExpertTags
 
-        return ExpertTags
+        declared = Declaration(
+            answer=ExpertTags, items="experts", prompt=PROMPT, system=SYSTEM, max_output_tokens=MAX_OUTPUT_TOKENS
+        )
+        return Question(declared, PLACES, told="", text_of=_told)
 
-    def table(self, tx: "Connection") -> kinds.PeopleTable:
+    def table(self, tx: "Connection") -> "CountedTable":
         """Return the table of people."""
-        return kinds.people(tx)
+        return table.people(tx)
 
-    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
-        """Yield what to ask about these people, in the order of `ids`."""
-        rows = table.by_ids(tx, ids, table.ASKED)
-        for one in ids:
-            if one in rows:
-                yield expert_item(one, rows[one])
+    def item(self, item_id: str, row: Mapping[str, Any]) -> Item:
+        """Return what to ask about one person; the hash says whom it is about, and covers all that is asked."""
+        prompt = self.question.about(row)
+        return Item(item_id, prompt, f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(prompt.parts[0]['text'])}")
 
-    def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:  # noqa: ARG002 - the answer is enough
-        """Return nothing."""
-        return {}
-
-    def judged(
-        self,
-        answer: "BaseModel",
-        context: Any,  # noqa: ARG002 - its model has judged it
-        *,
-        input_hash: str,  # noqa: ARG002
-    ) -> "tuple[BaseModel | None, str]":
-        """Return the answer."""
-        return answer, ""
+    def input_hash(self, row: Mapping[str, Any]) -> str:
+        """Return the hash of a question."""
+        return self.item("", row).input_hash
 
     def write(
         self,
@@ -93,9 +85,7 @@ class TagsRows:
         """
         asked = {one.item_id: one for one in answers}
         rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
-        outdated = {
-            key: now for key, row in rows.items() if (now := _input_hash(row, _told(row))) != asked[key].input_hash
-        }
+        outdated = {key: now for key, row in rows.items() if (now := self.input_hash(row)) != asked[key].input_hash}
         strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
         theirs = {key: row for key, row in rows.items() if key not in strangers}
         tags = {key: _json(asked[key].answer) for key in theirs}
@@ -108,7 +98,7 @@ class TagsRows:
         given = answers.last_applied(tx, table.TASK, ids)
         mine = {key: answer for key, (whose, answer) in given.items() if extractor in {None, whose}}
         rows = table.by_ids(tx, list(mine), ("id", "tags"))
-        ours = [key for key, row in rows.items() if tags_of(row["tags"]) == json.loads(mine[key]).get("tags")]
+        ours = [key for key, row in rows.items() if list_of(row["tags"]) == json.loads(mine[key]).get("tags")]
         table.clear_tags(tx, ours)
         return len(ours)
 
@@ -132,22 +122,10 @@ TAGS = Task(
 )
 
 
-def expert_item(one: str, row: Mapping[Any, Any]) -> Item:
-    """Return what to ask about one person. The hash covers all that the question is made from."""
-    told = _told(row)
-    prompt = Prompt(system=SYSTEM, parts=[{"text": told}], max_output_tokens=MAX_OUTPUT_TOKENS)
-    return Item(id=one, prompt=prompt, input_hash=_input_hash(row, told))
-
-
-def _told(row: Mapping[Any, Any]) -> str:
-    username = delimited("username", " ".join(text_of(row["username"]).split()))
-    job_title = delimited("job_title", " ".join(text_of(row["job_title"]).split()))
-    return f"{username}\n{job_title}\n{delimited('biography', text_of(row['bio']))}"
-
-
-def _input_hash(row: Mapping[Any, Any], told: str) -> str:
-    """Return the hash of a question: whom it is about, and what is asked."""
-    return f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(told)}"
+def _told(row: Mapping[str, Any], column: str) -> str:
+    """Return what a cell says; a name and a title on one line."""
+    text = text_of(row[column])
+    return text if column == "bio" else " ".join(text.split())
 
 
 def _digest(text: str) -> str:

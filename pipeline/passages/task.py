@@ -2,22 +2,26 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
+from pipeline.core.declaration import Declaration
 from pipeline.core.hooks import Hooks
-from pipeline.core.task import Answered, Item, Prompt, Task, Words, WriteResult
-from pipeline.core.text import delimit
+from pipeline.core.task import Answered, Item, Task, Words, WriteResult
+from pipeline.engine.declared.asked import AskedRows
+from pipeline.engine.declared.question import Question
 from pipeline.passages import table
 from pipeline.passages.table import ConceptRow
 from pipeline.store import versions
+from pipeline.tables.cells import cell_words
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from pipeline.passages.answer import PassageConcepts
     from pipeline.passages.evidence import GroundedConcepts
     from pipeline.passages.schema import PassagesShape
     from pipeline.store.database import Connection
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
 
 
 LABEL = f"{table.TASK}@1"
-NAMES = ("passage",)
 MAX_ASKED = 20_000  # characters, about 5,000 tokens: what is longer is asked about by its beginning
 MAX_OUTPUT_TOKENS = 8192  # fourteen concepts with three quotations each need about 2,500; the rest is room for thoughts
 CUT = "The passage is longer; only its beginning is shown. Quote from what is shown alone."
@@ -48,25 +51,13 @@ that is not there.
 Name each concept once. If the passage says little, name the few concepts that it does support."""
 
 
-def passage_item(one: str, text: str) -> Item:
-    """Return what to ask about one passage; its text is also what an answer is held against, and what is hashed."""
-    prompt = Prompt(system=SYSTEM, parts=[{"text": asked_text(text)}], max_output_tokens=MAX_OUTPUT_TOKENS)
-    return Item(id=one, prompt=prompt, input_hash=passage_hash(text), context=text)
-
-
 def passage_hash(text: str) -> str:
     """Return the SHA-256 of a whole text as hex: offsets are of the text as it stood, also beyond what was shown."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-def asked_text(text: str) -> str:
-    """Return what the question tells of a passage: its first 20,000 characters, and that there are more."""
-    shown = delimit("passage", text[:MAX_ASKED], names=NAMES)
-    return f"{shown}\n{CUT}" if len(text) > MAX_ASKED else shown
-
-
 @dataclass(frozen=True, eq=False)
-class ConceptsRows:
+class ConceptsRows(AskedRows):
     """Concepts for passages; see `pipeline.core.task.TaskRows` for what each member promises.
 
     `label` is what answers are attributed to; `skips` are the labels whose concepts keep a passage from being asked,
@@ -77,42 +68,46 @@ class ConceptsRows:
     label: str = LABEL
     skips: tuple[str, ...] | None = None
 
-    parameters: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    columns = ("text",)
+    needs_row = True
 
-    @property
-    def answer(self) -> "type[BaseModel]":
-        """Return the model of an answer; imported when it is asked for, because pydantic takes its time."""
+    @cached_property
+    def question(self) -> Question:
+        """Return the question; the model of its answer is imported here, because pydantic takes its time."""
         from pipeline.passages.answer import PassageConcepts
 
-        return PassageConcepts
+        declared = Declaration(
+            answer=PassageConcepts,
+            items=self.shape.passages.name,
+            prompt="{passage}",
+            system=SYSTEM,
+            max_output_tokens=MAX_OUTPUT_TOKENS,
+        )
+        return Question(declared, {"passage": "text"}, told="", text_of=_shown)
+
+    @cached_property
+    def _long_question(self) -> Question:
+        """Return the question about a passage of which only the beginning is shown."""
+        return replace(self.question, declared=replace(self.question.declared, prompt=f"{{passage}}\n{CUT}"))
+
+    def item(self, item_id: str, row: Mapping[str, Any]) -> Item:
+        """Return what to ask about one passage; its text is also what an answer is held against, and what is hashed."""
+        question = self._long_question if len(cell_words(row["text"])) > MAX_ASKED else self.question
+        return Item(item_id, question.about(row), self.input_hash(row), row)
+
+    def input_hash(self, row: Mapping[str, Any]) -> str:
+        """Return the hash of the text."""
+        return passage_hash(cell_words(row["text"]))
 
     def table(self, tx: "Connection") -> "ItemTable":  # noqa: ARG002 - the shape was read from it
         """Return the table of passages."""
         return table.item_table(self.shape, skip=self.skips, label=self.label)
 
-    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
-        """Yield what to ask about these passages, in the order of `ids`."""
-        texts = table.passage_texts(tx, self.shape, ids)
-        for one in ids:
-            if one in texts:
-                yield passage_item(one, texts[one])
-
-    def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:
-        """Return the texts, in which quotations are looked for."""
-        return table.passage_texts(tx, self.shape, ids)
-
-    def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
-        """Return the concepts with the quotations that are in the text, or None and why there are none.
-
-        Where the passage has another text by now, nothing can be proven: the answer will not be applied.
-        """
-        from pipeline.passages.answer import PassageConcepts
+    def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":
+        """Return the concepts with the quotations that are in the text, or None and why there are none."""
         from pipeline.passages.evidence import ground
 
-        assert isinstance(answer, PassageConcepts)  # noqa: S101 - the task's own model
-        if context is None or (input_hash and passage_hash(context) != input_hash):
-            return answer, ""
-        return ground(answer, context)
+        return ground(cast("PassageConcepts", answer), cell_words(row["text"]))
 
     def write(self, tx: "Connection", answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
         """Write concepts where the text is still the one they were found in, and the version has none there yet."""
@@ -179,3 +174,8 @@ def _is_of(asked: Answered, text: str) -> bool:
     from pipeline.passages.evidence import GroundedConcepts
 
     return isinstance(asked.answer, GroundedConcepts) and passage_hash(text) == asked.input_hash
+
+
+def _shown(row: Mapping[str, Any], column: str) -> str:
+    """Return what is shown of a text: its first 20,000 characters."""
+    return cell_words(row[column])[:MAX_ASKED]

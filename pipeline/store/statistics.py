@@ -198,9 +198,12 @@ def applied_ids(task: str, extractor: str) -> Select[Any]:
 
 
 def answers_by(tx: Connection, task: str, extractor: str | None) -> Iterator[tuple[str, str, datetime]]:
-    """Yield (item id, answer as JSON, when) of every answer of an extractor that was applied, as they came."""
-    told = (answers.c.item_id, answers.c.answer, answers.c.at)
-    for row in streamed(tx, select(*told).where(_applied(task, extractor)).order_by(answers.c.id), page=PAGE):
+    """Yield (item id, answer as JSON, when) of the last answer by an extractor that was applied to each item."""
+    told, newer = (answers.c.item_id, answers.c.answer, answers.c.at), answers.alias()
+    again = select(newer.c.id).where(newer.c.item_id == answers.c.item_id, newer.c.id > answers.c.id)
+    again = again.where(newer.c.task == task, newer.c.applied, matches_extractor(extractor, newer.c.extractor))
+    query = select(*told).where(_applied(task, extractor), ~again.exists()).order_by(answers.c.id)
+    for row in streamed(tx, query, page=PAGE):
         yield row.item_id, row.answer, row.at
 
 

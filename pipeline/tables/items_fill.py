@@ -62,6 +62,7 @@ def fill_items(
     rows: Iterable[SourceRow | Finding],
     *,
     asked: Sequence[str],
+    quoted: Sequence[str] = (),
     at: datetime,
     display: Progress,
     strict: bool = False,
@@ -72,6 +73,7 @@ def fill_items(
 ) -> ItemsReport:
     """Read a source to its end, and make the table hold what it says.
 
+    A row that is blank in all columns that are `asked` about, or in those that must be `quoted`, is empty.
     A row without a usable key, with the key of another row that differs, or with text that cannot be kept is refused;
     `strict` refuses the source with it. A row whose key `is_forgotten` is left out. `guard` is called in every
     transaction before it writes, such as with a lease that is to be ours, `touch` with the keys of the rows that were
@@ -88,7 +90,7 @@ def fill_items(
             finding = (
                 row
                 if isinstance(row, Finding)
-                else _spool_row(spool, row, spec, asked, report, is_forgotten=is_forgotten)
+                else _spool_row(spool, row, spec, report, asked=asked, quoted=quoted, is_forgotten=is_forgotten)
             )
             if finding is not None and strict:
                 raise InputError(_said(finding, spec), hint="mend the source, or leave the row out of it")
@@ -121,9 +123,10 @@ def _spool_row(
     spool: ItemsSpool,
     row: SourceRow,
     spec: ItemsSpec,
-    asked: Sequence[str],
     report: ItemsReport,
     *,
+    asked: Sequence[str],
+    quoted: Sequence[str],
     is_forgotten: Callable[[str], bool],
 ) -> Finding | None:
     """Keep a row, or return the finding that refuses it."""
@@ -146,7 +149,7 @@ def _spool_row(
     if is_forgotten(key):
         report.forgotten += 1
         return None
-    empty = is_empty(values, asked)
+    empty = is_empty(values, asked) or is_empty(values, quoted)
     before = spool.add(row.line, SpooledItem(key, hash_of(values, asked), empty, list(values.values())))
     if before is None:
         report.empty += empty

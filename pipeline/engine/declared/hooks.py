@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from pipeline.core.errors import InputError
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
@@ -16,7 +16,7 @@ from pipeline.engine.declared import given
 from pipeline.engine.declared.judge import asked_document
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store.tables import answers as kept
-from pipeline.tables import answers_rows, answers_table, items
+from pipeline.tables import answers_rows, answers_table, items, removal
 from pipeline.tables.answers_export import AnswersExport, encoded
 from pipeline.tables.answers_spec import answers_table as table_of
 from pipeline.tables.item_values import value_text
@@ -157,7 +157,11 @@ class DeclaredHooks(Hooks):
     def remove(self, tx: "Connection", item_id: str) -> None:
         """Delete a row and its answers."""
         answers_rows.remove_rows(tx, self._rows.answers_spec, item_ids=[item_id])
-        tx.execute(delete(self._rows.items_table).where(self._rows.items_table.c.findable_key == item_id))
+        removal.remove_row(tx, self._rows.table(tx), item_id)
+
+    def check_removable(self, tx: "Connection", item_id: str) -> None:
+        """See that a row can be deleted, by deleting it and taking that back."""
+        removal.check_removable(tx, self._rows.table(tx), item_id)
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:
         """Return each answer beside its row, the answers of one extractor, or the members of a list, by the key."""

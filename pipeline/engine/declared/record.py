@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.quotes import has_quotes
+from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.engine.declared.fingerprint import differences, digest, fingerprint_of
 from pipeline.engine.declared.given import ROWS
 from pipeline.engine.declared.judge import texts_among
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.declared.task_file import NOTHING_ASKED, at_member
+from pipeline.gemini.answer_size import answer_size
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answer_fields, answers_rows, answers_table, items
@@ -68,6 +69,7 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
             **words_of(declaration),
             "asked": meant(declaration.asked, columns),
             "quotes_in": quotes_column(declaration, path, columns),
+            "quoted": quoted_columns(declaration, path, columns),
         },
         at=at,
     )
@@ -78,7 +80,8 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
 def words_of(declaration: Declaration) -> dict[str, Any]:
     """Return what is kept of a declaration so that its file is not needed to list and name rows."""
     names = ("model", "label", "index", "refresh", "write_to")
-    return {**{name: getattr(declaration, name) for name in names}, "gates": declaration.bounds}
+    told = {name: getattr(declaration, name) for name in names}
+    return {**told, "gates": declaration.bounds, "answer_tokens": answer_size(declaration.answer)}
 
 
 def meant(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
@@ -142,6 +145,12 @@ def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, st
     )
 
 
+def quoted_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> list[str]:
+    """Return the column that must hold a text, for no answer is valid without a quotation of it; none without one."""
+    found = quotes_column(declaration, path, columns)
+    return [found] if found is not None and must_quote(declaration.answer) else []
+
+
 def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, accepted: bool) -> list[str]:
     """Record a task as it is now, with its tables, in the caller's transaction; return a line for each change.
 
@@ -157,7 +166,8 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
     spec = items.make_items(
         tx, replace(DeclaredRows(new).items_spec, columns=columns), was=None if was is None else was.items_spec
     )
-    new = replace(new, columns=spec.columns, items_sha256=None if was is None else was.record.items_sha256)
+    is_read_alike = was is not None and all(was.record.words.get(one) == new.words[one] for one in ("asked", "quoted"))
+    new = replace(new, columns=spec.columns, items_sha256=old.items_sha256 if old and is_read_alike else None)
     before = None if was is None else was.answers_spec
     answers = with_kept(DeclaredRows(new).answers_spec, before)
     new = replace(new, fields=answers.fields)

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from pipeline.core.declaration import Declaration, column_named, fill_template
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.task import Answered, Item, StaleItems, WriteResult
+from pipeline.engine.declared.asked import AskedRows
 from pipeline.engine.declared.fingerprint import digest, fingerprint_of
 from pipeline.engine.declared.judge import Judge, judge_as_asked
 from pipeline.engine.declared.question import Question
@@ -37,7 +38,7 @@ NAMED = 1_000  # characters of a label that are kept
 
 
 @dataclass(frozen=True)
-class DeclaredRows:
+class DeclaredRows(AskedRows):
     """The rows of a task that a file declares; see `pipeline.core.task.TaskRows` for what each member promises.
 
     `refreshes` asks again about items whose input changed since they were answered. `document` is of a fingerprint, and
@@ -82,12 +83,6 @@ class DeclaredRows:
         """Return the model by which an answer is judged."""
         return self.judge.answer
 
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """Return what the declaration sets of a request's `generationConfig` beside the room for the answer."""
-        told = {"thinkingConfig": self.declaration.thinking, "temperature": self.declaration.temperature}
-        return {name: value for name, value in told.items() if value is not None}
-
     def table(self, tx: "Connection") -> ItemTable:  # noqa: ARG002 - the record tells
         """Return the table of the items, in the order in which they were first seen."""
         mine, is_answered = self.items_table.c, self._is_answered(of_input=self.refreshes)
@@ -114,14 +109,11 @@ class DeclaredRows:
             raise ConfigurationError(
                 f"{self.record.path} was changed while it was used; nothing more is asked", hint="run the command again"
             )
-        rows = self.rows(tx, ids)
-        for one in ids:
-            if one in rows:
-                context = rows[one] if self.judge.needs_row else None
-                yield Item(one, self._question.about(rows[one]), str(rows[one]["findable_hash"]), context)
+        return super().items(tx, ids)
 
     @cached_property
-    def _question(self) -> Question:
+    def question(self) -> Question:
+        """Return how the file's declaration puts rows to the model."""
         places = dict(zip(self.declaration.asked, self.record.words["asked"], strict=True))
         return Question(self.declaration, places)
 
@@ -130,9 +122,10 @@ class DeclaredRows:
         """Return the fingerprint of what the file declares."""
         return digest(fingerprint_of(self.declaration))
 
-    def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:
-        """Return the rows, in which quotations are looked for and which `check` is given."""
-        return self.rows(tx, ids) if self.judge.needs_row else {}
+    @property
+    def needs_row(self) -> bool:  # type: ignore[override]
+        """Return whether quotations are looked for in the row, or `check` is given it."""
+        return self.judge.needs_row
 
     @cached_property
     def judge(self) -> Judge:
@@ -161,7 +154,7 @@ class DeclaredRows:
         rows = rows_among(tx, columns[0], list(asked), columns, locked=tx.dialect.name != "sqlite")
         hashes: dict[str, str] = {row[0]: row[1] for row in rows}
         outdated = {key for key, hash_ in hashes.items() if hash_ != asked[key].input_hash}
-        unproven = outdated if self.judge.needs_row else set()
+        unproven = outdated if self.needs_row else set()
         is_asked_again = bool(self.record.words.get("refresh"))
         done = self._answered_among(tx, list(hashes), of_input=is_asked_again)
         applied = {key for key in hashes if key not in unproven} - done
@@ -190,12 +183,14 @@ class DeclaredRows:
         named = fill_template(template, lambda name: value_text(row.get(column_named(name, row) or name)))
         return " ".join(named.split())[:NAMED] or str(row["findable_key"])
 
-    def rows(self, tx: "Connection", ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return these rows that are there, with every column by name, by their ids."""
-        columns = list(self.items_table.c)
-        names = [column.name for column in columns]
-        found = rows_among(tx, self.items_table.c.findable_key, ids, columns)
-        return {row[0]: dict(zip(names, row, strict=True)) for row in found}
+    @cached_property
+    def columns(self) -> Sequence[str]:
+        """Return every column."""
+        return [column.name for column in self.items_table.c]
+
+    def input_hash(self, row: Mapping[str, Any]) -> str:
+        """Return the hash that was kept with the row."""
+        return str(row["findable_hash"])
 
     def _is_answered(self, *, of_input: bool) -> ColumnElement[bool]:
         """Return the condition that a row has an answer of this version; `of_input` to what it holds now."""

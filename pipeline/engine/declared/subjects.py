@@ -1,7 +1,7 @@
 """Make subjects of the recorded tasks, record the one that a command names, and bring its items up to date."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -16,7 +16,14 @@ from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject, Task
 from pipeline.engine.declared import given
 from pipeline.engine.declared.collection import DeclaredCollection
-from pipeline.engine.declared.record import items_place, meant, put_index, put_record, record_of
+from pipeline.engine.declared.record import (
+    items_place,
+    meant,
+    put_index,
+    put_record,
+    quoted_columns,
+    record_of,
+)
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
@@ -67,10 +74,17 @@ def check_known(tx: "Connection", settings: Settings) -> None:
     """
     if settings.task in BUILT_IN or recorded_name(tx, settings) or find_task_file(settings.task, settings.data):
         return
-    known = list(dict.fromkeys([*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]))
-    near = get_close_matches(settings.task, known, n=1)
-    raise ConfigurationError(
-        f"there is no task {settings.task!r}: neither tasks/{settings.task}.py here nor in {settings.data}",
+    raise _unknown(settings, [one.name for one in tasks.list_tasks(tx)])
+
+
+def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
+    """Return the error for a task that there is none of, where some are recorded."""
+    named = settings.task
+    known = list(dict.fromkeys([*BUILT_IN, *recorded, *tasks_nearby(settings.data)]))
+    beside = [f"{named}.py"] if Path(f"{named}.py").is_file() else []
+    near = beside or get_close_matches(named, known, n=1)
+    return ConfigurationError(
+        f"there is no task {named!r}: neither tasks/{named}.py here nor in {settings.data}",
         hint=f"did you mean {near[0]}?" if near else f"TASK= takes {', '.join(known)}, or the path of a file",
     )
 
@@ -85,19 +99,20 @@ def planned_tables(settings: Settings) -> list[str]:
     return [f"tables {prefix}_items and {prefix}_answers, and a view {prefix}_answered"]
 
 
-def is_declarable(settings: Settings) -> bool:
-    """Return whether TASK= names a file that declares a task.
+def check_declarable(settings: Settings) -> None:
+    """Pass where TASK= names a file that declares a task, and the file of its items is right.
 
-    What is wrong with that file, or with the file of its items, is raised here, before anything is made for it.
+    Raises:
+        ConfigurationError: there is no such file.
+        InputError: it or the file of its items is wrong; nothing was made.
     """
     path = find_task_file(settings.task, settings.data)
     if path is None:
-        return False
+        raise _unknown(settings, [])
     declaration = load_declaration(path)
     if not declaration.is_query:
         columns = _rows_source(declaration, path).columns
         record_of(declaration, path, columns, at=datetime.now(UTC))
-    return True
 
 
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
@@ -231,6 +246,7 @@ def _fill(
             DeclaredRows(record).items_spec,
             source,
             asked=record.words["asked"],
+            quoted=record.words["quoted"],
             at=at,
             display=display,
             strict=declaration.is_query,
@@ -265,7 +281,8 @@ def _is_imported(record: TaskRecord, declaration: Declaration, path: Path, sha25
     """Return whether the items were imported as they are now, and are asked about by the same columns."""
     if record.items != items_place(declaration, path) or record.items_sha256 != sha256:
         return False
-    return bool(record.words["asked"] == meant(declaration.asked, record.columns))
+    asked, quoted = meant(declaration.asked, record.columns), quoted_columns(declaration, path, record.columns)
+    return bool(record.words["asked"] == asked and record.words.get("quoted") == quoted)
 
 
 def _put(

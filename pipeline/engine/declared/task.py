@@ -7,7 +7,7 @@ from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store.tasks import TaskRecord
 
-ANSWER_TOKENS = 150  # before past answers tell better
+ANSWER_TOKENS = 150  # where the record is older than estimates by the schema
 
 
 def declared_task(record: TaskRecord, *, refreshes: bool = False) -> Task:
@@ -31,7 +31,7 @@ def declared_task(record: TaskRecord, *, refreshes: bool = False) -> Task:
         label=rows.label,
         words=words,
         how_to_fill=f"{source}; `{words.make('try')}` shows what is asked",
-        answer_tokens=ANSWER_TOKENS,
+        answer_tokens=record.words.get("answer_tokens", ANSWER_TOKENS),
         rows=rows,
         hooks=DeclaredHooks(rows),
         fingerprint=record.fingerprint,
