@@ -153,6 +153,9 @@ def test_people_keep_their_index_and_their_numbers(goods: Goods, people: Callabl
     assert "nothing contradicts" in goods.ran("doctor")
     numbers = "SELECT number, count FROM findable_builds ORDER BY number"
     assert goods.workspace.query(numbers) == [(1, 4), (2, 2), (3, 2), (4, 4)]
+    goods.ran("forget", "--item", "9")  # whose vector goes, and no vector of others
+    assert "2 experts, 0 embedded" in goods.ran("index", TASK="experts")
+    assert "3 rows, 0 embedded" in goods.ran("index")
 
 
 def test_an_index_is_behind_by_what_changed(goods: Goods) -> None:
