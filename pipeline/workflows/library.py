@@ -185,7 +185,7 @@ class Workspace:
 
         def work(stop: Stop) -> list[BatchSummary]:
             with self._opened(self._settings_of("experts"), Access.READ, stop) as ws:
-                return listing.run(ws)
+                return listing.run(ws.store, now=ws.now())
 
         return self._run(work)
 
