@@ -58,10 +58,11 @@ IMPORTED := alembic.command, faiss, google.genai.types, rich.progress, sqlalchem
 # the library of each extra, which the second lock file pins
 LIBRARY_postgresql := psycopg
 LIBRARY_parquet := pyarrow
+LIBRARY_heic := pillow-heif
 
 .PHONY: setup
-setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql parquet" adds their libraries
-	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS= knows postgresql and parquet))/,/[^\\]$$/p;)' \
+setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql parquet heic" adds their libraries
+	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS= knows postgresql, parquet and heic))/,/[^\\]$$/p;)' \
 	  requirements-dev.lock | $(LOCKED) -r /dev/stdin)
 
 $(READY): requirements.lock pyproject.toml
@@ -178,7 +179,7 @@ compare: setup ## put two versions, models or files of a task side by side on on
 	@$(RUN) compare
 
 .PHONY: log
-log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and what came of each
+log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and what came of each; RAW=1
 	@$(RUN) log
 
 .PHONY: export

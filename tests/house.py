@@ -26,7 +26,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {"ops": "", "live": ""},
     {"batch": "", "experts": "orjson pydantic sqlalchemy", "passages": "orjson pydantic rapidfuzz sqlalchemy"},
     {"cost": "", "quality": "", "index": "faiss numpy orjson"},
-    {"engine": "sqlalchemy"},
+    {"engine": "PIL pillow_heif sqlalchemy"},
     {"tables": "babel charset_normalizer orjson pandas price_parser pyarrow pydantic sqlalchemy"},
     {
         "store": "alembic psutil psycopg sqlalchemy",
@@ -34,7 +34,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     },
     {
         "core": "jsonlines orjson pydantic pydantic_core rapidfuzz typing_extensions",
-        "emulator": "numpy orjson snowballstemmer starlette tokenizers uvicorn",
+        "emulator": "PIL numpy orjson snowballstemmer starlette tokenizers uvicorn",
     },
 )
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}

@@ -10,11 +10,11 @@ from pipeline.core.task import ItemsWanted
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.collection import index_entry
-from pipeline.experts.columns import tags_of, text_of
 from pipeline.experts.export import expert_document
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import content_hash
 from pipeline.store import answers, claims, tables
+from pipeline.tables.cells import list_of, text_of
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -60,7 +60,10 @@ def _row(tx: "Connection", name: str, *, now: datetime) -> Mapping[Any, Any]:
     if name in table.by_usernames(tx, [name]):
         return table.by_username(tx, name)
     wanted = ItemsWanted(name.split(), None, None, FEW + 1, now)
-    found = [text_of(row["username"]) for _, _, row in table.list_people(tx, wanted, within=table.NAMED)]
+    found = [
+        text_of(row["username"])
+        for _, _, row in table.people(tx).listed(tx, wanted, ("username",), searched=table.NAMED)
+    ]
     if len(found) > 1:
         some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
         raise InputError(f"{name!r} stands in the names of several people: {some}", hint="name one by the username")
@@ -69,7 +72,7 @@ def _row(tx: "Connection", name: str, *, now: datetime) -> Mapping[Any, Any]:
 
 def _state(row: Mapping[Any, Any], *, is_claimed: bool, is_parked: bool) -> str:
     states = (
-        (bool(tags_of(row["tags"])), "tagged"),
+        (bool(list_of(row["tags"])), "tagged"),
         (is_claimed, "claimed"),
         (is_parked, "parked"),
         (bool(text_of(row["bio"])), "untagged"),

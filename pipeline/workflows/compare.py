@@ -157,7 +157,7 @@ def _draw(tx: "Connection", task: "Task", sides: Sequence[Side], wanted: Compare
 
 def _every(tx: "Connection", task: "Task") -> Iterator[str]:
     """Yield the items that can be asked or were answered, each twice at the most."""
-    for query in (task.pending(), answers.answered_ids(task.name)):
+    for query in (task.pending(tx), answers.answered_ids(task.name)):
         yield from streamed(tx, query, page=PAGE).scalars()
 
 

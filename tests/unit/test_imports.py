@@ -39,20 +39,9 @@ DOORS = {
     "emulator.server.serve": "jobs.emulator",
 }
 HEAVY = (
-    *("alembic", "asyncio", "charset_normalizer", "faiss", "fcntl", "genai_prices", "google", "jsonlines", "numpy"),
-    *(
-        "orjson",
-        "pandas",
-        "psutil",
-        "psycopg",
-        "pyarrow",
-        "pydantic",
-        "pydantic_core",
-        "rapidfuzz",
-        "rich",
-        "snowballstemmer",
-    ),
-    *("sqlalchemy", "starlette", "tokenizers", "uvicorn"),
+    *("PIL", "alembic", "asyncio", "charset_normalizer", "faiss", "fcntl", "genai_prices", "google", "jsonlines"),
+    *("numpy", "orjson", "pandas", "pillow_heif", "psutil", "psycopg", "pyarrow", "pydantic", "pydantic_core"),
+    *("rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "uvicorn"),
 )
 MAX_JOB_LINES = 80
 SHARED_BY_JOBS = {
