@@ -18,4 +18,4 @@ class ScoreReport:
 def run(ws: OpenWorkspace) -> ScoreReport:
     """Bring all scores up to date, in one transaction."""
     with ws.store.write() as tx:
-        return ScoreReport(changed=ExpertsHooks().refresh_derived(tx), total=table.count_experts(tx))
+        return ScoreReport(changed=ExpertsHooks().refresh_derived(tx), total=table.people(tx).total(tx))

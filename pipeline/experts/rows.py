@@ -10,8 +10,8 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.experts import rates
 from pipeline.experts.columns import HEADERS, USERNAME
+from pipeline.tables import rates
 from pipeline.tables.cells import is_placeholder
 from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
 

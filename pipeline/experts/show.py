@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.task import ItemsWanted
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import kinds, table
+from pipeline.experts import table
 from pipeline.experts.collection import index_entry
-from pipeline.experts.columns import tags_of, text_of
 from pipeline.experts.export import expert_document
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import content_hash
 from pipeline.store import answers, claims, tables
+from pipeline.tables.cells import list_of, text_of
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -62,7 +62,7 @@ def _row(tx: "Connection", name: str, *, now: datetime) -> Mapping[Any, Any]:
     wanted = ItemsWanted(name.split(), None, None, FEW + 1, now)
     found = [
         text_of(row["username"])
-        for _, _, row in kinds.people(tx).listed(tx, wanted, ("username",), searched=table.NAMED)
+        for _, _, row in table.people(tx).listed(tx, wanted, ("username",), searched=table.NAMED)
     ]
     if len(found) > 1:
         some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
@@ -72,7 +72,7 @@ def _row(tx: "Connection", name: str, *, now: datetime) -> Mapping[Any, Any]:
 
 def _state(row: Mapping[Any, Any], *, is_claimed: bool, is_parked: bool) -> str:
     states = (
-        (bool(tags_of(row["tags"])), "tagged"),
+        (bool(list_of(row["tags"])), "tagged"),
         (is_claimed, "claimed"),
         (is_parked, "parked"),
         (bool(text_of(row["bio"])), "untagged"),

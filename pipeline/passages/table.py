@@ -4,7 +4,6 @@ Rows of a version that was withdrawn count as absent everywhere: they are on the
 """
 
 import contextlib
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -31,6 +30,7 @@ from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
 from pipeline.tables.item_table import ItemStates, ItemTable
+from pipeline.tables.new_rows import filled
 from pipeline.tables.rows import has_words, holds, refusals, rows_among
 
 TASK = "passage-concepts"
@@ -154,7 +154,7 @@ def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[Pas
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
     names = _written(shape)
-    ready = [(shape.ids.stored(one.id), *_filled(shape, one, names)) for one in passages]
+    ready = [(shape.ids.stored(one.id), *_written_of(shape, one, names)) for one in passages]
     with _refusals(shape):
         database.insert_rows(tx, shape.passages, ["id", *names], ready)
 
@@ -165,7 +165,7 @@ def update_text(tx: Connection, shape: PassagesShape, passages: Iterable[Passage
     new = {name: f"new_{name}" for name in names}
     writing = update(shape.passages).where(shape.passages.c.id == bindparam("row"))
     writing = writing.values({name: bindparam(one) for name, one in new.items()})
-    ready = [(*_filled(shape, one, names), shape.ids.stored(one.id)) for one in passages]
+    ready = [(*_written_of(shape, one, names), shape.ids.stored(one.id)) for one in passages]
     with _refusals(shape):
         database.run_many(tx, writing, [*new.values(), "row"], ready)
 
@@ -179,9 +179,10 @@ def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[Concep
     columns: list[str] = list(ConceptRow._fields)
     stored, found = shape.concept_ids.stored, _as_there(tx, shape, concepts)
     ready: list[tuple[Any, ...]] = [(found.get(one.passage_id, stored(one.passage_id)), *one[1:]) for one in concepts]
-    if not shape.fills_ids:
+    ids = shape.new_ids.of(tx, shape.concepts, len(ready))
+    if ids is not None:
         columns = ["id", *columns]
-        ready = [(key, *row) for key, row in zip(_new_ids(tx, shape, len(ready)), ready, strict=True)]
+        ready = [(key, *row) for key, row in zip(ids, ready, strict=True)]
     with _refusals(shape):
         database.insert_rows(tx, shape.concepts, columns, ready)
 
@@ -214,23 +215,13 @@ def _as_there(tx: Connection, shape: PassagesShape, concepts: Iterable[ConceptRo
     return {row[0]: row[1] for row in _among(tx, shape, ids, [shape.item_id, shape.passages.c.id])}
 
 
-def _new_ids(tx: Connection, shape: PassagesShape, wanted: int) -> Iterable[Any]:
-    """Return ids for new concepts where the database gives none: the next numbers, or UUIDs."""
-    if shape.own_ids.kind is not IdKind.WHOLE:
-        return [str(uuid.uuid4()) for _ in range(wanted)]
-    newest = tx.execute(select(func.max(shape.concepts.c.id))).scalar() or 0
-    return range(int(newest) + 1, int(newest) + 1 + wanted)
-
-
 def _written(shape: PassagesShape) -> list[str]:
     return ["text", *(name for name in OPTIONAL if shape.has(name))]
 
 
-def _filled(shape: PassagesShape, row: PassageRow, names: Sequence[str]) -> Iterator[str | None]:
-    """Yield some values of a row, or what stands for nothing where the column takes no NULL."""
-    for name in names:
-        value = getattr(row, name)
-        yield shape.blanks.get(name) if value is None else value
+def _written_of(shape: PassagesShape, row: PassageRow, names: Sequence[str]) -> Iterable[str | None]:
+    """Return some values of a row."""
+    return filled({name: getattr(row, name) for name in names}, shape.blanks).values()
 
 
 def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:

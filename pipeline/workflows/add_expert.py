@@ -12,7 +12,6 @@ from pipeline.core.errors import InputError
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.columns import number_of, tags_of, text_of
 from pipeline.experts.read import PersonDocuments, read_person_documents
 from pipeline.experts.rows import Person
 from pipeline.live.questions import SelectedQuestions
@@ -20,6 +19,7 @@ from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import claims, retries, workspace
 from pipeline.store.database import Store
+from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.mapping import choices_of
 
 PATIENCE_S = 10.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
@@ -108,7 +108,7 @@ def _added(store: Store, username: str, *, problem: str, took_s: float | None) -
         row = table.by_username(tx, username)
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
     score = number_of(row["findability_score"]) or 0.0
-    return AddedExpert(username, name, tags_of(row["tags"]) or [], score, problem, took_s)
+    return AddedExpert(username, name, list_of(row["tags"]) or [], score, problem, took_s)
 
 
 def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:

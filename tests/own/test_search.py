@@ -123,6 +123,18 @@ def test_rows_are_found_by_what_index_says(goods: Goods) -> None:
     assert "next make search TASK=goods Q=" in goods.ran("status")
 
 
+def test_a_task_can_be_named_by_an_option(goods: Goods) -> None:
+    """It stands above the variable; a task that there is none of is said before all else, and nothing is made."""
+    assert goods.found(TEA, "-k", "1", "--task", "goods", TASK="passages")[0]["key"] == "17"
+    elsewhere = {"DATA": str(goods.data.parent / "nothing"), "DATABASE_URL": ""}
+    for command in ("status", "tag"):
+        said = goods.ran(command, "--task", "gods", code=3, **elsewhere)
+        assert "there is no task 'gods'" in said
+        assert "did you mean goods?" in said
+    assert "`make try TASK=goods" in goods.ran("status", "--task", "goods", code=3, **elsewhere)
+    assert not (goods.data.parent / "nothing").exists()
+
+
 def test_people_keep_their_index_and_their_numbers(goods: Goods, people: Callable[..., list[str]]) -> None:
     """Each search finds its own; a number is that of one build, and the stable paths are those of people's."""
     people(2)

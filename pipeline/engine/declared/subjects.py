@@ -1,7 +1,7 @@
 """Make subjects of the recorded tasks, record the one that a command names, and bring its items up to date."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -74,10 +74,17 @@ def check_known(tx: "Connection", settings: Settings) -> None:
     """
     if settings.task in BUILT_IN or recorded_name(tx, settings) or find_task_file(settings.task, settings.data):
         return
-    known = list(dict.fromkeys([*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]))
-    near = get_close_matches(settings.task, known, n=1)
-    raise ConfigurationError(
-        f"there is no task {settings.task!r}: neither tasks/{settings.task}.py here nor in {settings.data}",
+    raise _unknown(settings, [one.name for one in tasks.list_tasks(tx)])
+
+
+def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
+    """Return the error for a task that there is none of, where some are recorded."""
+    named = settings.task
+    known = list(dict.fromkeys([*BUILT_IN, *recorded, *tasks_nearby(settings.data)]))
+    beside = [f"{named}.py"] if Path(f"{named}.py").is_file() else []
+    near = beside or get_close_matches(named, known, n=1)
+    return ConfigurationError(
+        f"there is no task {named!r}: neither tasks/{named}.py here nor in {settings.data}",
         hint=f"did you mean {near[0]}?" if near else f"TASK= takes {', '.join(known)}, or the path of a file",
     )
 
@@ -92,19 +99,20 @@ def planned_tables(settings: Settings) -> list[str]:
     return [f"tables {prefix}_items and {prefix}_answers, and a view {prefix}_answered"]
 
 
-def is_declarable(settings: Settings) -> bool:
-    """Return whether TASK= names a file that declares a task.
+def check_declarable(settings: Settings) -> None:
+    """Pass where TASK= names a file that declares a task, and the file of its items is right.
 
-    What is wrong with that file, or with the file of its items, is raised here, before anything is made for it.
+    Raises:
+        ConfigurationError: there is no such file.
+        InputError: it or the file of its items is wrong; nothing was made.
     """
     path = find_task_file(settings.task, settings.data)
     if path is None:
-        return False
+        raise _unknown(settings, [])
     declaration = load_declaration(path)
     if not declaration.is_query:
         columns = _rows_source(declaration, path).columns
         record_of(declaration, path, columns, at=datetime.now(UTC))
-    return True
 
 
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
