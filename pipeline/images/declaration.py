@@ -80,6 +80,7 @@ task = ImagesDeclaration(
         "case, but for words that are read in the image."
     ),
     label="{path}",
+    index="{summary} {buckets}",
     refresh=True,
     max_output_tokens=1024,
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement
 
 from pipeline.core.task import Answered, Item, Task, Words, WriteResult
+from pipeline.engine.declared.collection import DeclaredCollection
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.pictures import PictureError, prepare
 from pipeline.images.asset_ai import AssetAi
@@ -75,6 +76,12 @@ class ImagesRows(DeclaredRows):
         answered = super()._is_answered(of_input=of_input)
         row = self.asset_ai.has_row(self.items_table.c.findable_key, self.asked_model)
         return answered | (row & ~super()._is_answered(of_input=False) if of_input else row)
+
+
+class ImagesCollection(DeclaredCollection):
+    """Every image that is described; see `pipeline.core.task.Collection`."""
+
+    word = "image"
 
 
 def images_task(declared: Task, rows: ImagesRows) -> Task:

@@ -52,7 +52,7 @@ def subject(tx: "Connection", settings: "Settings") -> None:
 def of_declared(tx: "Connection", settings: "Settings", declared: Subject) -> Subject:
     """Return the subject: what was declared, with what other programs read kept beside it."""
     from pipeline.engine.declared.task import rows_of
-    from pipeline.images.rows import ImagesRows, images_task
+    from pipeline.images.rows import ImagesCollection, ImagesRows, images_task
 
     known = rows_of(declared.task)
     backend = workspace.get_workspace(tx).backend or settings.wanted_backend
@@ -62,4 +62,5 @@ def of_declared(tx: "Connection", settings: "Settings", declared: Subject) -> Su
         asked_model=settings.for_backend(backend).model,
         preferred=settings.prefer_versions or (),
     )
-    return declared._replace(task=images_task(declared.task, rows))
+    collection = ImagesCollection(rows, str(known.record.words.get("index") or ""))
+    return Subject(TASK, images_task(declared.task, rows), collection)

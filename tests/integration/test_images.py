@@ -154,12 +154,20 @@ def test_rows_of_another_program_stay_and_are_not_asked_again(workspace: Workspa
     ]
 
 
-def test_an_image_is_forgotten_with_all_that_was_said_of_it(workspace: Workspace, photos: Path) -> None:
-    """Its rows are gone everywhere, those of the others stay, and nothing contradicts what is stored."""
+def test_an_image_is_found_and_forgotten_with_all_that_was_said_of_it(workspace: Workspace, photos: Path) -> None:
+    """A search finds it by its tags; then its rows are gone everywhere, and those of the others stay."""
+
+    def first() -> str:
+        found = json.loads(workspace.ran("search", "blue", "-k", "1", "--json", TASK="images").stdout)
+        return str(found[0]["key"])
+
     _imported(workspace, photos)
     workspace.ran("tag", TASK="images", MODE="live")
-    key = workspace.scalar("SELECT id FROM assets WHERE path LIKE '%navy.png'")
-    workspace.ran("forget", "--item", str(key), "--yes", TASK="images")
+    workspace.ran("index", TASK="images")
+    key = str(workspace.scalar("SELECT id FROM assets WHERE path LIKE '%navy.png'"))
+    assert first() == key
+    workspace.ran("forget", "--item", key, "--yes", TASK="images")
+    assert first() != key
     for table in ("assets", "asset_ai", "images_items", "images_answers"):
         assert workspace.scalar(f"SELECT count(*) FROM {table}") == 2  # noqa: S608 - names of ours
     workspace.ran("doctor", TASK="images")
