@@ -44,6 +44,8 @@ def _show(done: "ImagesImportReport") -> None:
         terminal.warn(f"broken: {path}: {why}")
     if done.broken > SHOWN:
         terminal.say(f"note: {done.broken - SHOWN:,} more are broken; `make items TASK=images` and JSON=1 list them")
+    if done.gone:
+        terminal.say(f"note: {plural(done.gone, 'image is', 'images are')} not there any more, and not asked about")
     for why, count in done.left_out.items():
         terminal.say(f"note: {count:,} left out: {why}")
     if done.total:

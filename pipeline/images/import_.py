@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, or_, select, update
 
 from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import ASSETS, TASK
-from pipeline.images.scan import FolderScan, FoundFile, facts_of
+from pipeline.images.scan import Facts, FolderScan, FoundFile, facts_of
 from pipeline.images.schema import assets_table
 from pipeline.store import answers, claims, workspace
+from pipeline.store.database import PAGE, pages, streamed
 from pipeline.tables.rows import refusals
 
 if TYPE_CHECKING:
@@ -25,13 +26,19 @@ if TYPE_CHECKING:
 
 BLOCK, BLOCK_BYTES = 200, 64 * 2**20  # files and their bytes that are in memory at a time, and one file more
 SHOWN = 1_000  # broken files that a report names
+LEASE = "import-images"
+GONE = "the file is not there any more"
+
+Planned = tuple[FoundFile, Mapping[str, Any] | None, bool]  # a file, its row, and whether that stays as it is
+Looked = tuple[FoundFile, Mapping[str, Any] | None, Facts | None]  # a file, its row, and what to write of it
 
 
 @dataclass
 class ImagesImportReport:
     """What an import of a folder did, in files; `broken` are among those that stand in the table now.
 
-    `released` were parked before, and have other bytes.
+    `gone` are rows whose files were below the folder, and are not there any more; `released` were parked before, and
+    have other bytes.
 
     `left_out` counts what is no image of the folder, by why; `broken_files` are the first thousand, with the reasons.
     """
@@ -41,6 +48,7 @@ class ImagesImportReport:
     updated: int = 0
     moved: int = 0
     unchanged: int = 0
+    gone: int = 0
     broken: int = 0
     released: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
@@ -50,6 +58,17 @@ class ImagesImportReport:
     def total(self) -> int:
         """Return how many files of the folder stand in the table now."""
         return self.added + self.updated + self.moved + self.unchanged
+
+    @property
+    def is_news(self) -> bool:
+        """Return whether anything is another thing now."""
+        return bool(self.added + self.updated + self.moved + self.gone)
+
+    @property
+    def summary(self) -> str:
+        """Return what was done in a few words, for the event."""
+        named = ("added", "updated", "moved", "gone", "broken")
+        return ", ".join(f"{getattr(self, name)} {name}" for name in named)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -76,20 +95,28 @@ class ImagesImportReport:
 def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
     """Import the images below a folder, some at a time; `check` of the report raises where there are none.
 
+    With REFRESH=1 broken ones are opened again.
+
     Raises:
         InputError: it is no folder.
     """
     done, scan = ImagesImportReport(str(folder)), FolderScan(folder)
-    with ws.display.bar("importing", None) as bar:
+    waiting = "another process imports images; waiting for it"
+    with ws.waited_lease(LEASE, waiting=waiting) as lease, ws.display.bar("importing", None) as bar:
         for some in _blocks(scan):
+            with ws.store.read() as tx:
+                planned = _plan(tx, some, is_refreshed=ws.settings.refresh)
+            looked = [(one, row, None if is_same else facts_of(one)) for one, row, is_same in planned]
             with ws.store.write() as tx, refusals(ASSETS):
-                _take(tx, some, done)
+                lease.check(tx)
+                _write(tx, looked, done)
             bar.show(done.total)
+        with ws.store.write() as tx, refusals(ASSETS):
+            lease.check(tx)
+            done.gone = _mark_gone(tx, os.path.realpath(folder))
+            if done.is_news:
+                workspace.record_event(tx, "import", str(folder), old=None, new=done.summary, why="import", at=ws.now())
     done.left_out = {why: count for why, count in scan.left_out.items() if count}
-    if done.added or done.updated or done.moved:
-        with ws.store.write() as tx:
-            said = f"{done.added} added, {done.updated} updated, {done.moved} moved, {done.broken} broken"
-            workspace.record_event(tx, "import", str(folder), old=None, new=said, why="import", at=ws.now())
     return done
 
 
@@ -104,39 +131,55 @@ def _blocks(scan: FolderScan) -> Iterator[list[FoundFile]]:
     yield some
 
 
-def _take(tx: "Connection", some: Sequence[FoundFile], done: ImagesImportReport) -> None:
-    """Write what some files are."""
+def _plan(tx: "Connection", some: Sequence[FoundFile], *, is_refreshed: bool) -> list[Planned]:
+    """Return each file with the row that is its own, or was before it moved, and whether that stays as it is."""
     assets = assets_table()
-    by_path = _known(tx, assets.c.path, [one.path for one in some])
-    gone = {
-        row["hash"]: row
-        for row in _known(tx, assets.c.hash, [one.sha256 for one in some]).values()
-        if not os.path.lexists(str(row["path"]))
-    }
-    changed: list[str] = []
+    mine = {row["path"]: row for row in _known(tx, assets.c.path, [one.path for one in some])}
+    known = _known(tx, assets.c.hash, [one.sha256 for one in some])
+    left = {row["hash"]: row for row in known if not os.path.lexists(str(row["path"]))}
+    found: list[Planned] = []
     for one in some:
-        row = by_path.get(one.path)
-        moved = gone.pop(one.sha256, None) if row is None else None
-        if row is not None and row["hash"] == one.sha256:
-            done.unchanged += 1
-            done.tell(one.path, row["problem"])
+        row = mine.get(one.path)
+        if row is None:
+            found.append((one, left.pop(one.sha256, None), False))
             continue
-        facts = facts_of(one)
+        again = row["problem"] is not None and (is_refreshed or row["problem"] == GONE)
+        found.append((one, row, row["hash"] == one.sha256 and not again))
+    return found
+
+
+def _write(tx: "Connection", looked: Sequence[Looked], done: ImagesImportReport) -> None:
+    """Write what some files are, and let parked ones go again that have other bytes."""
+    assets, changed = assets_table(), list[str]()
+    for one, row, facts in looked:
+        if facts is None:
+            done.unchanged += 1
+            done.tell(one.path, (row or {}).get("problem"))
+            continue
         done.tell(one.path, facts.problem)
-        there = row or moved
-        if there is None:
+        if row is None:
             tx.execute(insert(assets).values(path=one.path, **facts._asdict()))
             done.added += 1
             continue
-        tx.execute(update(assets).where(assets.c.id == there["id"]).values(path=one.path, **facts._asdict()))
-        done.moved += moved is not None
-        done.updated += moved is None
-        changed += [] if moved else [str(there["id"])]
+        tx.execute(update(assets).where(assets.c.id == row["id"]).values(path=one.path, **facts._asdict()))
+        done.moved += row["path"] != one.path
+        done.updated += row["path"] == one.path
+        changed += [str(row["id"])] if row["hash"] != one.sha256 else []
     free = set(changed) - set(claims.claimed_among(tx, TASK, changed))
     done.released += len(answers.unpark(tx, TASK, ids=sorted(free)))
 
 
-def _known(tx: "Connection", column: Any, values: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """Return the rows of `assets` whose cell of a column is one of these, by that cell."""
-    rows = tx.execute(select(column.table).where(column.in_(values))).mappings()
-    return {row[column.name]: dict(row) for row in rows}
+def _mark_gone(tx: "Connection", folder: str) -> int:
+    """Mark the rows of files below a folder that are not there any more; return how many."""
+    assets = assets_table()
+    below = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
+    there = select(assets.c.id, assets.c.path).where(below, or_(assets.c.problem.is_(None), assets.c.problem != GONE))
+    gone = [row.id for row in streamed(tx, there, page=PAGE) if not os.path.lexists(row.path)]
+    for some in pages(gone):
+        tx.execute(update(assets).where(assets.c.id.in_(some)).values(problem=GONE))
+    return len(gone)
+
+
+def _known(tx: "Connection", column: Any, values: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Return the rows of `assets` whose cell of a column is one of these."""
+    return [dict(row) for row in tx.execute(select(column.table).where(column.in_(values))).mappings()]

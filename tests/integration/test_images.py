@@ -100,6 +100,11 @@ def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: W
     (photos / "broken.png").write_bytes(_picture("gold"))
     assert _counts(_imported(workspace, photos)) == (1, 1, 1, 2, 0)
     assert set(ids.values()) < {one for (one,) in workspace.query("SELECT id FROM assets")}
+    (photos / "notes.txt").rename(photos.parent / "notes.txt")
+    assert _imported(workspace, photos)["gone"] == 1
+    assert workspace.scalar("SELECT count(*) FROM images_items WHERE findable_gone_at IS NOT NULL") == 1
+    (photos.parent / "notes.txt").rename(photos / "notes.txt")
+    assert _counts(_imported(workspace, photos)) == (0, 1, 0, 4, 0)
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%blue.png'") == 1
 
 
