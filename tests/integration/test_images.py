@@ -124,8 +124,10 @@ def test_images_are_described_once(workspace: Workspace, photos: Path, way: str)
     asked = workspace.query("SELECT item_id, count(*) FROM findable_answers GROUP BY item_id")
     assert [count for _, count in asked] == [1, 1, 1]
     assert "every image that can be opened is described" in workspace.ran("tag", WAIT="1", **images).output
-    shown = json.loads(workspace.ran("show", "--item", str(rows[0][0]), "--json", TASK="images").stdout)
+    said = workspace.ran("show", "--item", str(rows[0][0]), "--raw", "--json", TASK="images").stdout
+    shown = json.loads(said)
     assert shown["answers"][0]["answer"]["buckets"]["colours"]
+    assert ("sha256" in said, '\\"data\\"' in said) == (True, False)
 
 
 def test_rows_of_another_program_stay_and_are_not_asked_again(workspace: Workspace, api: Api, photos: Path) -> None:
