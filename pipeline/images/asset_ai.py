@@ -93,6 +93,20 @@ class AssetAi:
         names = list(self.preferred)
         return (-names.index(said.label) if said.label in names else -len(names), said.at)
 
+    def lacking(self, tx: "Connection") -> list[str]:
+        """Return the ids of the assets that have an answer here, and no row of this provider."""
+        there = asset_ai_table()
+        mine = select(cast(there.c.asset_id, Text)).where(there.c.provider == self.provider)
+        key = cast(answers_table(self.answers).c.id, Text)
+        return list(tx.execute(select(key).where(key.not_in(mine)).distinct()).scalars())
+
+    def restore(self, tx: "Connection") -> int:
+        """Write the rows that are lacking, and return how many assets got one."""
+        said = self._said(tx, self.lacking(tx))
+        for key, some in said.items():
+            self._follow(tx, asset_ai_table(), key, some, some)
+        return len({item_id for item_id, _ in said})
+
     def has_row(self, item_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
         """Return the condition that an asset, by its id as text, has a row of this provider and a model."""
         table = asset_ai_table()

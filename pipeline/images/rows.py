@@ -88,4 +88,4 @@ def images_task(declared: Task, rows: ImagesRows) -> Task:
     """Return the task of the images, made of what was declared."""
     fill = "run `make import-images FOLDER=photos/`"
     task = replace(declared, words=WORDS, how_to_fill=fill, answer_tokens=ANSWER_TOKENS, rows=rows)
-    return replace(task, hooks=ImagesHooks(rows, task))
+    return replace(task, hooks=ImagesHooks(rows, task, rows.asset_ai))
