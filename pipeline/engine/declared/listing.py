@@ -7,10 +7,14 @@ from sqlalchemy import Table, select
 from pipeline.core.errors import InputError
 from pipeline.core.task import ItemsWanted, ListedItem
 from pipeline.store.tasks import TaskRecord
+from pipeline.tables.items import SEEN
 from pipeline.tables.rows import ItemStates, mentions
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
+
+UNUSABLE = "unusable"  # the state of a row that has an image which cannot be asked about
+WHY = "why unusable"  # under which the reason is shown
 
 
 def list_rows(
@@ -26,9 +30,12 @@ def list_rows(
         raise InputError(f"no item is ever {wanted.state!r} here", hint=f"the states are {', '.join(states.names)}")
     state = states.of_row(tx, mine.findable_key, record.name, now=wanted.now)
     names = _shown(record) if wanted.only is None else list(record.columns)
+    told_why = SEEN[-1] in mine and (wanted.only is not None or wanted.state == UNUSABLE)
     told = (mine.findable_key, state, mine.findable_hash, mine.findable_changed_at)
     searched = [mine.findable_key, *(mine[name] for name in record.columns)]
-    query = select(*told, *(mine[name] for name in names)).order_by(mine.findable_row).limit(wanted.limit)
+    shown = [*(mine[name] for name in names), *([mine[SEEN[-1]]] if told_why else [])]
+    names += [WHY] * told_why
+    query = select(*told, *shown).order_by(mine.findable_row).limit(wanted.limit)
     query = query.where(*(mentions(tx, searched, word) for word in wanted.words))
     if wanted.only is not None:
         query = query.where(mine.findable_key == wanted.only)
@@ -47,4 +54,4 @@ def list_rows(
 def _shown(record: TaskRecord) -> list[str]:
     """Return the columns that a list shows: those of the key, and those that are asked about."""
     keys = [name for name, _ in record.key if name in record.columns]
-    return list(dict.fromkeys([*keys, *record.words.get("asked", ())]))
+    return list(dict.fromkeys([*keys, *record.words.get("images", ()), *record.words.get("asked", ())]))

@@ -17,6 +17,7 @@ from pipeline.core.task import Subject
 from pipeline.engine.declared import given
 from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.record import items_place, meant, put_record, record_of
+from pipeline.engine.declared.row_images import ImageSettings
 from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
 from pipeline.store import erase, leases, tasks
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 
-def declared_subjects(tx: "Connection", *, refreshes: bool) -> tuple[Subject, ...]:
+def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ...]:
     """Return every task that was recorded here as a subject; no file is loaded."""
-    made = (DeclaredTask(one, refreshes and bool(one.words.get("refresh"))) for one in tasks.list_tasks(tx))
+    sight = ImageSettings.of(settings)
+    recorded = tasks.list_tasks(tx)
+    made = (DeclaredTask(one, settings.refresh and bool(one.words.get("refresh")), None, sight) for one in recorded)
     return tuple(Subject(one.name, one, None, DeclaredHooks(one)) for one in made)
 
 
@@ -85,7 +88,7 @@ def is_declarable(settings: Settings) -> bool:
     path = find_task_file(settings.task, settings.data)
     if path is None:
         return False
-    declaration = load_declaration(path)
+    declaration = _declared(path, settings)
     if not declaration.is_query:
         columns = _rows_source(declaration, path).columns
         record_of(declaration, path, columns, at=datetime.now(UTC))
@@ -112,7 +115,7 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
         raise _unused(settings)
     path = find_task_file(settings.task, settings.data)
     assert path is not None  # noqa: S101 - what is known and not recorded is a file
-    declaration = load_declaration(path)
+    declaration = _declared(path, settings)
     columns = _source(store, declaration, path, settings).columns
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
@@ -153,13 +156,15 @@ def bring_items(
     path, record = Path(task.record.path), task.record
     declaration = task.declaration
     source = _source(store, declaration, path, settings)
-    is_same = not declaration.is_query and _is_imported(record, declaration, path, source.sha256)
+    is_same = (
+        not declaration.is_query and not declaration.images and _is_imported(record, declaration, path, source.sha256)
+    )
     columns = record.columns if is_same else source.columns
     new = _put(store, declaration, path, columns, settings, at=at, display=display)
     if not is_same:
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
-        now = DeclaredTask(tasks.get_task(tx, new.name) or new, task.refreshes)
+        now = replace(task, record=tasks.get_task(tx, new.name) or new)
         if now.fingerprint != new.fingerprint:
             raise ConfigurationError(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
@@ -178,10 +183,10 @@ def task_beside(task: DeclaredTask, path: Path, *, at: datetime) -> DeclaredTask
     """
     found = find_task_file(str(path), path.parent)
     assert found is not None  # noqa: S101 - a path is a file, or an error
-    declaration = replace(load_declaration(found), name=task.name)
+    declaration = replace(task.image_settings.over(load_declaration(found)), name=task.name)
     keyed = replace(declaration, key=tuple(name for name, _ in task.record.key))
     record = record_of(keyed, found, task.record.columns, at=at)
-    return DeclaredTask(replace(record, prefix=task.record.prefix))
+    return DeclaredTask(replace(record, prefix=task.record.prefix), image_settings=task.image_settings)
 
 
 def _fill(
@@ -195,6 +200,7 @@ def _fill(
     display: Progress,
 ) -> None:
     """Make a task's table hold what its source says, and keep that it does; one process at a time."""
+    task = DeclaredTask(record, image_settings=ImageSettings.of(settings))
     waiting = f"another process imports the items of {record.name}; waiting for it"
     with leases.wait_for_lease(
         store, f"items:{record.name}", lasts_s=settings.lease, on_wait=lambda: display.say(waiting), sleep=time.sleep
@@ -203,7 +209,7 @@ def _fill(
             is_forgotten = erase.buried_items(tx, record.name)
         report = fill_items(
             store,
-            DeclaredTask(record).items_spec,
+            task.items_spec,
             source,
             asked=record.words["asked"],
             at=at,
@@ -212,9 +218,12 @@ def _fill(
             is_forgotten=is_forgotten,
             guard=lease.check,
             settle=partial(tasks.keep_items_hash, name=record.name, sha256=source.sha256),
+            look_at=task.row_images.look if declaration.images else None,
         )
     if said := _said(report):
         display.say(f"{record.name}: {said}")
+    for key, why in report.unusable_rows[:EXAMPLES]:
+        display.warn(f"{record.name} {key}: {why}; the row is not asked about")
     for finding in report.findings[:EXAMPLES]:
         display.warn(f"{record.items}, line {finding.line}: {finding.reason}; the row is not asked about")
 
@@ -228,6 +237,7 @@ def _said(report: ItemsReport) -> str:
         "back": report.back,
         "merged with an equal one": report.merged,
         "empty": report.empty if report.new or report.changed else 0,
+        "with an image that cannot be asked about": report.unusable,
         "refused": report.refused.total(),
         "left out, for they were forgotten": report.forgotten,
     }
@@ -271,6 +281,11 @@ def _unchanged(old: TaskRecord, new: TaskRecord) -> bool:
     told: dict[str, Any] = {"at": old.at, "items_sha256": old.items_sha256, "columns": {**new.columns, **old.columns}}
     kept = tuple(one for one in old.fields if one[0] not in dict(new.fields))  # fields that the answers once had
     return replace(new, **told, fields=(*new.fields, *kept)) == old
+
+
+def _declared(path: Path, settings: Settings) -> Declaration:
+    """Return what a file declares, with what is set over it."""
+    return ImageSettings.of(settings).over(load_declaration(path))
 
 
 def _source(store: "Store", declaration: Declaration, path: Path, settings: Settings) -> Any:

@@ -26,8 +26,9 @@ from pipeline.core.task import (
 )
 from pipeline.engine.declared.fingerprint import digest, fingerprint_of
 from pipeline.engine.declared.judge import Judge, asked_document, judge_as_asked
-from pipeline.engine.declared.listing import list_rows
+from pipeline.engine.declared.listing import UNUSABLE, list_rows
 from pipeline.engine.declared.question import Question
+from pipeline.engine.declared.row_images import UNSET, ImageSettings, RowImages
 from pipeline.engine.declared.task_file import load_declaration
 from pipeline.store import answers, versions
 from pipeline.store.database import among, pages
@@ -60,6 +61,7 @@ class DeclaredTask(Task):
     record: TaskRecord
     refreshes: bool = False
     document: Mapping[str, Any] | None = None
+    image_settings: ImageSettings = UNSET
 
     answer_tokens = ANSWER_TOKENS
 
@@ -93,7 +95,7 @@ class DeclaredTask(Task):
             done="answered",
             all_done="every row that holds something is answered, claimed or parked",
             input="row",
-            inputs=f"the rows of {self.record.name}",
+            inputs=f"the rows of {self.record.name}" + (" and their images" if self._images else ""),
             after=f"make export{named} TO={self.record.name}-answers.csv",
             again=f"make tag{named}",
             named=named,
@@ -112,12 +114,13 @@ class DeclaredTask(Task):
         Raises:
             InputError: the file is gone or broken.
         """
-        return load_declaration(Path(self.record.path))
+        return self.image_settings.over(load_declaration(Path(self.record.path)))
 
     @cached_property
     def items_spec(self) -> ItemsSpec:
         """Return what the table of the items is."""
-        return ItemsSpec(f"{self.record.prefix}_items", tuple(name for name, _ in self.record.key), self.record.columns)
+        key = tuple(name for name, _ in self.record.key)
+        return ItemsSpec(f"{self.record.prefix}_items", key, self.record.columns, tuple(self._images))
 
     @cached_property
     def answers_spec(self) -> AnswersSpec:
@@ -167,12 +170,17 @@ class DeclaredTask(Task):
         for one in ids:
             if one in rows:
                 context = rows[one] if self.judge.needs_row else None
-                yield Item(one, self.prompt_of(rows[one]), str(rows[one]["findable_hash"]), context)
+                asked = self.asked_of(rows[one])
+                if asked is not None:
+                    yield Item(one, *asked, context)
 
     @property
     def parameters(self) -> Mapping[str, Any]:
         """Return what the declaration sets of a request's `generationConfig` beside the room for the answer."""
-        told = {"thinkingConfig": self.declaration.thinking, "temperature": self.declaration.temperature}
+        declared = self.declaration
+        told: dict[str, Any] = {"thinkingConfig": declared.thinking, "temperature": declared.temperature}
+        if declared.images and declared.media_resolution:
+            told["mediaResolution"] = f"MEDIA_RESOLUTION_{declared.media_resolution.upper()}"
         return {name: value for name, value in told.items() if value is not None}
 
     @property
@@ -180,9 +188,22 @@ class DeclaredTask(Task):
         """Return the bounds of gates that the declaration sets."""
         return str(self.record.words.get("gates") or "")
 
-    def prompt_of(self, row: Mapping[str, Any]) -> Prompt:
-        """Return what is asked about a row."""
-        return self._question.about(row)
+    def asked_of(self, row: Mapping[str, Any]) -> tuple[Prompt, str] | None:
+        """Return what is asked about a row, and its hash; None where an image of it cannot be opened any more."""
+        prompt = self._question.about(row)
+        return self.row_images.put_into(prompt, row) if self._images else (prompt, str(row["findable_hash"]))
+
+    @cached_property
+    def row_images(self) -> RowImages:
+        """Return what looks at the images of rows."""
+        source = self.image_settings.source(self.record, self.declaration)
+        return RowImages(self._images, self.record.words["asked"], source)
+
+    @property
+    def _images(self) -> Sequence[str]:
+        """Return the columns that name an image."""
+        found: Sequence[str] = self.record.words.get("images", ())
+        return found
 
     @cached_property
     def _question(self) -> Question:
@@ -286,7 +307,7 @@ class DeclaredTask(Task):
 
     def texts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, str]:
         """Return the values that are asked about, a line each."""
-        asked = self.record.words.get("asked", ())
+        asked = [*self.record.words.get("asked", ()), *self._images]
         return {one: "\n".join(value_text(row[name]) for name in asked) for one, row in self._rows(tx, ids).items()}
 
     def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
@@ -323,7 +344,9 @@ class DeclaredTask(Task):
 
     def _is_open(self) -> ColumnElement[bool]:
         mine = self.table.c
-        return and_(mine.findable_gone_at.is_(None), ~mine.findable_empty, ~self._is_answered(of_input=self.refreshes))
+        usable = [mine.findable_unusable.is_(None)] * bool(self._images)
+        answered = self._is_answered(of_input=self.refreshes)
+        return and_(mine.findable_gone_at.is_(None), ~mine.findable_empty, *usable, ~answered)
 
     def _is_answered(self, *, of_input: bool) -> ColumnElement[bool]:
         """Return the condition that a row has an answer of this version; `of_input` to what it holds now."""
@@ -358,5 +381,8 @@ class DeclaredTask(Task):
             ("answered", self._is_answered(of_input=self.refreshes)),
             ("open", ~mine.findable_empty),
             "empty",
-            others=(("gone", mine.findable_gone_at.is_not(None)),),
+            others=(
+                ("gone", mine.findable_gone_at.is_not(None)),
+                *([(UNUSABLE, mine.findable_unusable.is_not(None))] if self._images else []),
+            ),
         )
