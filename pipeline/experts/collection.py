@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import call
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import Entry
-from pipeline.experts import kinds, table
-from pipeline.experts.columns import HEADERS, USERNAME, number_of, tags_of, text_of
+from pipeline.experts import table
+from pipeline.experts.columns import HEADERS, USERNAME
+from pipeline.tables.cells import list_of, number_of, text_of
 
 if TYPE_CHECKING:
-    from pipeline.index.reader import Hit
     from pipeline.store.database import Connection
 
 
@@ -17,17 +18,30 @@ class ExpertsCollection:
     """Every tagged expert; see `pipeline.core.task.Collection`."""
 
     task = table.TASK
+    folder = ""
+    word = "expert"
+    question = "who knows …"
+    columns: Mapping[str, str] = MappingProxyType(
+        {
+            **{name: name for name in ("rank", "similarity", "username", "name")},
+            "title": "job_title",
+            "tags": "tags",
+            "score": "findability_score",
+        }
+    )
 
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
         """Return how many experts are tagged in this snapshot."""
         if among is None:
-            return kinds.count_tagged(tx)
-        return sum(1 for _ in table.cells_among(tx, ("id",), among, table.tagged()))
+            return table.people(tx).count_done(tx)
+        return len(table.people(tx).ids_among(tx, among, table.tagged()))
 
     def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
         """Yield every tagged expert, by id."""
         tagged = table.tagged()
-        rows = table.cells(tx, COLUMNS, tagged) if among is None else table.cells_among(tx, COLUMNS, among, tagged)
+        people = table.people(tx)
+        columns = [people.table.c[name] for name in COLUMNS]
+        rows = people.cells(tx, COLUMNS, tagged) if among is None else people.among(tx, among, columns, tagged)
         for row in rows:
             yield _entry(*row)
 
@@ -39,26 +53,24 @@ class ExpertsCollection:
         """Return job title, company and biography."""
         return " ".join(str(metadata[key] or "") for key in ("Job Title", "Company", "Bio"))
 
-
-def search_document(hit: "Hit") -> dict[str, Any]:
-    """Return an expert that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""
-    metadata = hit.metadata
-    score, tags = metadata.get("findability_score"), metadata.get("tags")
-    return {
-        "rank": hit.rank,
-        "username": str(metadata.get("username") or ""),
-        "similarity": round(float(hit.similarity), 4),
-        "name": " ".join(str(metadata.get(part) or "") for part in ("First Name", "Last Name")).strip(),
-        "job_title": str(metadata.get("Job Title") or ""),
-        "tags": [str(tag) for tag in tags] if isinstance(tags, list) else [],
-        "findability_score": float(score) if isinstance(score, int | float) else None,
-    }
+    def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an expert that was found."""
+        score, tags = metadata.get("findability_score"), metadata.get("tags")
+        return {
+            "rank": rank,
+            "username": str(metadata.get("username") or ""),
+            "similarity": round(float(similarity), 4),
+            "name": " ".join(str(metadata.get(part) or "") for part in ("First Name", "Last Name")).strip(),
+            "job_title": str(metadata.get("Job Title") or ""),
+            "tags": [str(tag) for tag in tags] if isinstance(tags, list) else [],
+            "findability_score": float(score) if isinstance(score, int | float) else None,
+        }
 
 
 READERS: dict[str, Callable[[Any], Any]] = {  # of the columns that are indexed, in the order of `metadata.json`
     "id": lambda key: key,
     **{name: number_of if name == "hourly_rate" else text_of for name in HEADERS if name != "category"},
-    "tags": lambda tags: tags_of(tags) or [],
+    "tags": lambda tags: list_of(tags) or [],
     "findability_score": number_of,
     "category": text_of,
 }
@@ -74,7 +86,7 @@ def index_entry(row: Mapping[Any, Any]) -> Entry:
 def _entry(*cells: Any) -> Entry:
     """Return the cells of `COLUMNS` as they are indexed."""
     metadata = dict(zip(NAMES, map(call, READERS.values(), cells), strict=True))
-    return Entry(str(cells[0]), index_text(metadata), metadata)
+    return Entry(str(cells[0]), index_text(metadata), metadata, metadata["tags"])
 
 
 def index_text(metadata: Mapping[str, Any]) -> str:

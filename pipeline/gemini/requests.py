@@ -123,6 +123,16 @@ def shown_object(line: bytes) -> dict[str, Any]:
     return found
 
 
+def split_request(line: bytes) -> tuple[str, str]:
+    """Return the request object of a line of ours in two, its contents and all else, each as JSON, to be kept.
+
+    Of an image its size and hash stand there in the place of its bytes.
+    """
+    request = shown_object(line)
+    contents = request.pop("contents")
+    return orjson.dumps(contents).decode(), orjson.dumps(request).decode()
+
+
 def shown_line(line: bytes) -> bytes:
     """Return a line of ours as it may be kept and shown; the same bytes where it has no image."""
     return orjson.dumps(_shown(orjson.loads(line))) if b'"inlineData"' in line else line
@@ -140,6 +150,11 @@ def _shown(value: Any) -> Any:
     data = base64.b64decode(inline["data"])
     told = {"mimeType": inline["mimeType"], "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     return {"inlineData": told}
+
+
+def joined_request(contents: str, rest: str) -> str:
+    """Return the request object that was split so, as JSON."""
+    return f'{{"contents":{contents},{rest[1:]}'
 
 
 class Form:

@@ -26,7 +26,7 @@ from pipeline.live.admission import LOOK_S, Admission
 from pipeline.live.interrupts import on_interrupt
 from pipeline.live.questions import QuestionSource
 from pipeline.live.report import LiveReport, OnProgress
-from pipeline.live.write_ahead import CallLedger, EndedCall, KeptReply, OutdatedError, Purpose, UnjudgedError
+from pipeline.live.write_ahead import CallLedger, EndedCall, OutdatedError, Purpose, UnjudgedError
 from pipeline.live.writer import LAST_S, DbWriter
 
 if TYPE_CHECKING:
@@ -206,18 +206,14 @@ class _LiveRunner:
         """Mark one call, make it, and keep what came of it."""
         ledger, item = self._ledger, entry.question.item
         began = self._ws.now()
-        kept = await self._kept(entry, number)
-        mark = await self._mark(entry, number) if kept is None else kept.number
+        mark = await self._mark(entry, number)
         if mark is None:
             return
+        self.report.calls += 1
         try:
-            if kept is None:
-                self.report.calls += 1
-                ended, again = await self._call(entry, number, since=began)
-            else:
-                ended, again = self._judged(entry, kept.raw), True
+            ended, again = await self._call(entry, number, since=began)
         except UnjudgedError as unjudged:
-            self.report.cost += 0.0 if kept else ledger.cost_of(unjudged.reply.usage)
+            self.report.cost += ledger.cost_of(unjudged.reply.usage)
             await self._writer.write(functools.partial(ledger.keep, number=mark, item=item, unjudged=unjudged))
             raise unjudged.why from unjudged
         try:
@@ -229,18 +225,6 @@ class _LiveRunner:
             raise
         self._no_money = None  # what it was estimated at may be free again
         await self._account_for(entry, ended, again=again and open_still)
-
-    async def _kept(self, entry: _Entry, number: int) -> KeptReply | None:
-        """Return the reply that an earlier run kept about an item, which is claimed; then no call is made."""
-        item = entry.question.item
-        if item.id not in self._ledger.kept:
-            return None
-        with contextlib.suppress(OutdatedError):  # it is asked as one without
-            found = await self._writer.write(lambda tx: self._ledger.take_up(tx, item))
-            if found is not None:
-                self._admission.limiter.withdraw(number)
-            return found
-        return None
 
     async def _mark(self, entry: _Entry, number: int) -> int | None:
         """Commit the mark of one call and return its number; None where the call is not made now."""
@@ -290,7 +274,7 @@ class _LiveRunner:
             judgement = judge_reply(self._ws.task, Asked(item.id, item.input_hash), reply, context=item.context)
         except FindableError as error:
             raise UnjudgedError(raw, reply, error) from error
-        return EndedCall(CallEnd(judgement.outcome.value), judgement)
+        return EndedCall(CallEnd(judgement.outcome.value), judgement, raw)
 
     def _failed(self, entry: _Entry, error: RemoteError, *, began: float) -> tuple[EndedCall, bool]:
         """Take that a call gave no reply to judge; return how it ended, and whether to ask again."""

@@ -14,11 +14,11 @@ from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost import budget, estimate
 from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.record import Asked, Judgement, Source, write_judgements
-from pipeline.gemini import tokens
+from pipeline.gemini import requests, tokens
 from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
 from pipeline.gemini.tokens import Usage
-from pipeline.store import answers, claims, live_calls, versions
+from pipeline.store import answers, claims, live_calls, versions, wire_texts
 
 if TYPE_CHECKING:
     from pipeline.core.task import Item
@@ -37,23 +37,17 @@ class Purpose(StrEnum):
 
 
 class EndedCall(NamedTuple):
-    """How one call ended: the judgement to keep, if there is one, and the error where it gave no reply to judge."""
+    """How one call ended: the judgement to keep, if there is one, and the document that came, None where none did."""
 
     how: CallEnd
     judgement: Judgement | None
+    raw: Any = None
 
     @property
     def usage(self) -> Usage | None:
         """Return what a reply said that it used; some say nothing, and not every call has one."""
         reply = self.judgement.reply if self.judgement is not None else None
         return reply.usage if reply is not None and reply.usage != tokens.NO_USAGE else None
-
-
-class KeptReply(NamedTuple):
-    """A reply that an earlier run kept: the number of its call, and the document that came."""
-
-    number: int
-    raw: Any
 
 
 class UnjudgedError(Exception):
@@ -80,19 +74,12 @@ class CallLedger:
     limits: RateLimits
     marks: dict[int, datetime] = field(default_factory=dict)  # of the last minute, by number
     added_up: set[datetime] = field(default_factory=set)  # the beginnings of budgets, see `Budgets.check_live`
-    kept: dict[str, int] = field(default_factory=dict)  # calls of earlier runs whose replies wait to be judged, by item
 
     @classmethod
     def calibrated(cls, ws: "OpenWorkspace", purpose: Purpose, run: int | None = None, **more: Any) -> Self:
         """Return a ledger under the model's limits, calibrated by the answers that are here now."""
-        task = ws.task
         with ws.store.read() as tx:
-            kept = (
-                {}
-                if task.fingerprint is None or purpose is Purpose.COMPARE
-                else live_calls.kept_replies(tx, task.name, ws.extractor, task.fingerprint)
-            )
-            return cls(ws, purpose, run, estimate.calibration(tx, ws.extractor), ws.limits, kept=kept, **more)
+            return cls(ws, purpose, run, estimate.calibration(tx, ws.extractor), ws.limits, **more)
 
     def likely(self, question: PlannedRequest) -> Usage:
         """Return what one question will use, as past answers calibrate it."""
@@ -134,6 +121,9 @@ class CallLedger:
             estimated_cost=cost,
         )
         self.marks[number] = ws.now()
+        if self.purpose is not Purpose.COMPARE:
+            contents, form = requests.split_request(question.data)
+            wire_texts.keep_request(tx, number, contents=contents, form=form, at=ws.now())
         return number
 
     def others(self, tx: "Connection") -> list[live_calls.StartedCall]:
@@ -152,6 +142,8 @@ class CallLedger:
         live_calls.end_call(tx, number, ended.how, tokens=spent, cost=cost, at=ws.now())
         if self.purpose is Purpose.COMPARE:
             return False
+        if ended.raw is not None:
+            wire_texts.keep_reply(tx, number, ended.raw)
         outcome = judgement.outcome if judgement is not None else None
         reason = judgement.reason if judgement is not None else ended.how.value
         claims.release_live(tx, ws.task.name, item.id, outcome=outcome, reason=reason)
@@ -161,18 +153,6 @@ class CallLedger:
         write_judgements(tx, ws.task, [judgement], source=source, at=ws.now())
         return judgement.outcome is not Outcome.ANSWERED and not answers.is_parked(tx, ws.task.name, item.id)
 
-    def take_up(self, tx: "Connection", item: "Item") -> KeptReply | None:
-        """Claim an item whose reply was kept by an earlier run; None where it has to be asked, or cannot be.
-
-        Raises:
-            OutdatedError: its row was changed.
-        """
-        number = self.kept.pop(item.id, None)
-        if number is None or not self._may_be_asked(tx, item):
-            return None
-        reply = live_calls.kept_reply(tx, number, input_hash=item.input_hash)
-        return KeptReply(number, reply) if reply is not None and self._claim(tx, item) else None
-
     def keep(self, tx: "Connection", number: int, item: "Item", unjudged: UnjudgedError) -> None:
         """Let go of an item whose reply could not be judged; the reply waits for the next run, and is paid for."""
         judgement = Judgement(Asked(item.id, item.input_hash), Outcome.INVALID, "", reply=unjudged.reply)
@@ -180,6 +160,7 @@ class CallLedger:
         self.lose(tx, number, item.id, why="its reply waits to be judged", ended=ended)
         if self.purpose is not Purpose.COMPARE:
             live_calls.keep_reply(tx, number, unjudged.raw, input_hash=item.input_hash)
+            wire_texts.keep_reply(tx, number, unjudged.raw)
 
     def abandon(self, tx: "Connection") -> None:
         """Let go whatever this process still asks under this ledger: its replies will not be waited for."""
@@ -216,7 +197,7 @@ class CallLedger:
             return False
         if not task.pending_among(tx, [item.id]) or answers.is_parked(tx, task.name, item.id):
             return False
-        now = next(iter(task.items(tx, [item.id])), None)
+        now = next(iter(task.rows.items(tx, [item.id])), None)
         if now is not None and now.input_hash != item.input_hash:
             raise OutdatedError
         return now is not None

@@ -1,15 +1,17 @@
 """Show everything known about one item of any task: its row, state, answers, attempts, requests, cost. Reads only."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import ItemsWanted, ListedItem
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.index import staleness
 from pipeline.ops import wire
 from pipeline.ops.wire import WireText
-from pipeline.store import answers, asked, batches, erase
+from pipeline.store import answers, asked, batches, erase, wire_texts
 from pipeline.store.asked import AskedRequest
 
 if TYPE_CHECKING:
@@ -22,8 +24,9 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
 
     Its keys: `task`, `item` (id), `name`, `state`, `parked` (the reason), `columns`, `changed_at` (the input, last),
     `stale` (it changed since it was answered; None where not known), `answers` and `attempts` (oldest first, each with
-    all that is kept of it, an answer as a document, `forgotten` where it was), `requests` (newest first; see
-    `request_document`), `cost` (USD). With `raw` each request has `wire`.
+    all that is kept of it, an answer as a document, `forgotten` where it was), `index` (`indexed`, `up_to_date`,
+    `build`; None where nothing of the task is indexed), `requests` (newest first; see `request_document`), `cost`
+    (USD). With `raw` each request has `wire`.
 
     Raises:
         InputError: there is no such item.
@@ -34,6 +37,7 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         given, failed = answers.of_item(tx, ws.task.name, item_id)
         parked = answers.parked_reason(tx, ws.task.name, item_id)
         called = ws.task.names(tx, [item_id]).get(item_id, item_id)
+        index = _index(tx, ws, item_id)
     requests = requests_of(ws, item_id, raw=raw)
     return {
         "task": ws.task.name,
@@ -46,24 +50,44 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         "stale": _is_stale(listed, given),
         "answers": [_answer(one) for one in given],
         "attempts": failed,
+        "index": index,
         "requests": requests,
         "cost": sum(one["cost"] or 0.0 for one in requests),
     }
+
+
+def _index(tx: "Connection", ws: OpenWorkspace, item_id: str) -> dict[str, Any] | None:
+    """Return whether the index in service holds an item; None where nothing of the task is indexed."""
+    if not ws.is_indexed:
+        return None
+    entry = next(iter(ws.collection.entries(tx, [item_id])), None)
+    return staleness.place_of_entry(ws.data, ws.collection, item_id, entry)
 
 
 def requests_of(ws: OpenWorkspace, item_id: str, *, raw: bool) -> list[dict[str, Any]]:
     """Return every request about an item of the task in use, newest first; with `raw` as it went over the wire."""
     with ws.store.read() as tx:
         found = asked.requests_of_item(tx, ws.task.name, item_id)
-        homes = {one: batches.get_batch(tx, one) for one in {one.batch for one in found if one.batch is not None}}
-        cleaned = erase.cleaned_batches(tx)
+        return request_documents(tx, found, data=ws.data if raw else None)
+
+
+def request_documents(
+    tx: "Connection", found: Sequence[AskedRequest], *, data: Path | None = None
+) -> list[dict[str, Any]]:
+    """Return requests for programs; with the folder of the workspace each has `wire`, as it went over the wire."""
     documents = [request_document(one) for one in found]
-    for one, document in zip(found, documents, strict=True) if raw else ():
-        text = WireText()
-        if one.batch is not None:
-            text = wire.of_batch(ws.data, homes[one.batch], item_id, cleaned=cleaned)
-        document["wire"] = text._asdict()
+    if data is not None:
+        cleaned = erase.cleaned_batches(tx)
+        for one, document in zip(found, documents, strict=True):
+            document["wire"] = _wire_text(tx, data, one, cleaned)._asdict()
     return documents
+
+
+def _wire_text(tx: "Connection", data: Path, one: AskedRequest, cleaned: Collection[int]) -> WireText:
+    """Return one request and its replies as they went over the wire."""
+    if one.batch is None:
+        return wire.of_call(one, wire_texts.get_text(tx, one.number))
+    return wire.of_batch(data, batches.get_batch(tx, one.batch), one.item_id, cleaned=cleaned)
 
 
 def request_document(one: AskedRequest) -> dict[str, Any]:

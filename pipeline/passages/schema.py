@@ -18,6 +18,7 @@ from pipeline.store.tables import BigId
 from pipeline.store.times import IsoTime
 from pipeline.tables.adopt import TableSpec, unfit
 from pipeline.tables.columns import NUMBER, TEXT, Accepts, AsTheColumn, IdKind, Ids, ReflectedColumn, ids_of, misfits
+from pipeline.tables.new_rows import NewIds
 from pipeline.tables.reflect import columns_of, counts_up, unique_keys
 
 PASSAGES = "passages"
@@ -46,16 +47,15 @@ OWN = ("passage_id", "concept_name", "extractor_version")  # of which each conce
 class PassagesShape:
     """The two tables as they are in one database.
 
-    `passages` has the columns that are there and read; `concepts` all of `CONCEPT_COLUMNS`. `fills_ids` says whether a
-    new concept gets its id from the database. `blanks` stands for nothing where a column of passages takes no NULL.
+    `passages` has the columns that are there and read; `concepts` all of `CONCEPT_COLUMNS`. `new_ids` are
+    of concepts. `blanks` stands for nothing where a column of passages takes no NULL.
     """
 
     passages: Table
     concepts: Table
     ids: Ids
     concept_ids: Ids
-    own_ids: Ids
-    fills_ids: bool
+    new_ids: NewIds
     blanks: dict[str, str]
 
     @property
@@ -92,8 +92,7 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
         _as_there(CONCEPTS, CONCEPT_COLUMNS),
         ids=_ids(found.get("id")),
         concept_ids=_ids(concepts.get("passage_id")),
-        own_ids=_ids(own),
-        fills_ids=own is None or _fills(tx, own),
+        new_ids=NewIds(_ids(own).kind is not IdKind.WHOLE, own is None or _fills(tx, own)),
         blanks={name: empty[name] for name in optional if not found[name].nullable},
     )
 

@@ -201,8 +201,9 @@ def test_a_check_that_fails_is_the_files_fault(notes: Notes) -> None:
     assert notes.workspace.scalar("SELECT reason FROM findable_attempts") == "check: too short"
 
 
-def test_a_live_reply_that_check_fails_on_is_paid_for_once(notes: Notes) -> None:
-    """The run stops after the first; its reply is kept, judged by the next run, and not asked for again."""
+@pytest.mark.parametrize("commands", [("tag-live",), ("batch-submit", "batch-poll", "batch-ingest")])
+def test_a_live_reply_that_check_fails_on_is_paid_for_once(notes: Notes, commands: tuple[str, ...]) -> None:
+    """The run stops after the first; its reply is kept, judged whichever way is asked next, and not asked for again."""
     notes.write(("    return None", BROKEN))
     for _ in range(2):
         assert f"{notes.path}, line 11" in notes.run("tag-live", code=3, CONCURRENCY="1")
@@ -211,9 +212,11 @@ def test_a_live_reply_that_check_fails_on_is_paid_for_once(notes: Notes) -> None
     cost = notes.workspace.scalar("SELECT cost FROM findable_calls")
     assert cost
     notes.write()
-    notes.run("tag-live", CONCURRENCY="1")
+    for command in commands:
+        notes.run(command, CONCURRENCY="1")
     assert sorted(notes.server.kept.questions().values()) == [1] * len(ROWS)
-    assert notes.count("notes_answers") == notes.count("findable_calls", "outcome = 'answered'") == len(ROWS)
+    assert notes.count("notes_answers") == len(ROWS)
+    assert notes.count("findable_calls", "outcome = 'answered'") == (len(ROWS) if commands == ("tag-live",) else 1)
     assert notes.count("findable_calls", "reply IS NOT NULL") == 0
     assert notes.workspace.scalar("SELECT cost FROM findable_calls ORDER BY id") == cost
     notes.run("doctor")
@@ -338,6 +341,17 @@ def test_gates_see_what_an_example_leaked(notes: Notes) -> None:
     assert "leak is 100 %, wanted: at most 50 %" in said
     assert "switched off" in said
     notes.run("qc", GATES="leak=1")
+
+
+def test_a_row_that_was_asked_again_is_measured_once(notes: Notes) -> None:
+    """By its last answer: the report holds as many rows as there are."""
+    notes.write(("check=check", "refresh=True"))
+    for text in ("the kettle leaks", "the kettle is whole again", "the kettle leaks once more"):
+        notes.rows(text)
+        notes.run("tag-live", REFRESH="1")
+    assert notes.count("findable_answers", "applied") == 3
+    said = json.loads(notes.workspace.ran("qc", "--json", GATES="same=1").stdout)
+    assert (said["figures"]["answers"]["value"], said["items"]) == (1, 1)
 
 
 @pytest.mark.parametrize("moment", ["put_task", "keep_fingerprint"])

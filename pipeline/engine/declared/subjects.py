@@ -1,7 +1,7 @@
 """Make subjects of the recorded tasks, record the one that a command names, and bring its items up to date."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -10,17 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import Declaration
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
-from pipeline.core.task import Subject
+from pipeline.core.task import Subject, Task
 from pipeline.engine.declared import given
-from pipeline.engine.declared.hooks import DeclaredHooks
-from pipeline.engine.declared.record import items_place, meant, put_record, record_of
+from pipeline.engine.declared.collection import DeclaredCollection
+from pipeline.engine.declared.record import (
+    items_place,
+    meant,
+    put_index,
+    put_record,
+    quoted_columns,
+    record_of,
+)
 from pipeline.engine.declared.row_images import ImageSettings
-from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.declared.rows import DeclaredRows
+from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
-from pipeline.store import erase, leases, tasks
+from pipeline.store import erase, leases, tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.items_file import open_file
 from pipeline.tables.items_fill import ItemsReport, fill_items
@@ -38,10 +46,18 @@ if TYPE_CHECKING:
 
 def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ...]:
     """Return every task that was recorded here as a subject; no file is loaded."""
-    sight = ImageSettings.of(settings)
-    recorded = tasks.list_tasks(tx)
-    made = (DeclaredTask(one, settings.refresh and bool(one.words.get("refresh")), None, sight) for one in recorded)
-    return tuple(Subject(one.name, one, None, DeclaredHooks(one)) for one in made)
+    known, images = tasks.list_tasks(tx), ImageSettings.of(settings)
+    made = (
+        declared_task(one, refreshes=settings.refresh and bool(one.words.get("refresh")), image_settings=images)
+        for one in known
+    )
+    return tuple(Subject(one.name, one, _collection(rows_of(one))) for one in made)
+
+
+def _collection(rows: DeclaredRows) -> DeclaredCollection | None:
+    """Return what of a task is indexed; nothing where its declaration does not say."""
+    template = rows.record.words.get("index")
+    return DeclaredCollection(rows, template) if template else None
 
 
 def recorded_name(tx: "Connection", settings: Settings) -> str | None:
@@ -62,10 +78,17 @@ def check_known(tx: "Connection", settings: Settings) -> None:
     """
     if settings.task in BUILT_IN or recorded_name(tx, settings) or find_task_file(settings.task, settings.data):
         return
-    known = list(dict.fromkeys([*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]))
-    near = get_close_matches(settings.task, known, n=1)
-    raise ConfigurationError(
-        f"there is no task {settings.task!r}: neither tasks/{settings.task}.py here nor in {settings.data}",
+    raise _unknown(settings, [one.name for one in tasks.list_tasks(tx)])
+
+
+def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
+    """Return the error for a task that there is none of, where some are recorded."""
+    named = settings.task
+    known = list(dict.fromkeys([*BUILT_IN, *recorded, *tasks_nearby(settings.data)]))
+    beside = [f"{named}.py"] if Path(f"{named}.py").is_file() else []
+    near = beside or get_close_matches(named, known, n=1)
+    return ConfigurationError(
+        f"there is no task {named!r}: neither tasks/{named}.py here nor in {settings.data}",
         hint=f"did you mean {near[0]}?" if near else f"TASK= takes {', '.join(known)}, or the path of a file",
     )
 
@@ -80,19 +103,20 @@ def planned_tables(settings: Settings) -> list[str]:
     return [f"tables {prefix}_items and {prefix}_answers, and a view {prefix}_answered"]
 
 
-def is_declarable(settings: Settings) -> bool:
-    """Return whether TASK= names a file that declares a task.
+def check_declarable(settings: Settings) -> None:
+    """Pass where TASK= names a file that declares a task, and the file of its items is right.
 
-    What is wrong with that file, or with the file of its items, is raised here, before anything is made for it.
+    Raises:
+        ConfigurationError: there is no such file.
+        InputError: it or the file of its items is wrong; nothing was made.
     """
     path = find_task_file(settings.task, settings.data)
     if path is None:
-        return False
+        raise _unknown(settings, [])
     declaration = _declared(path, settings)
     if not declaration.is_query:
         columns = _rows_source(declaration, path).columns
         record_of(declaration, path, columns, at=datetime.now(UTC))
-    return True
 
 
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
@@ -144,38 +168,55 @@ def _is_saved_now(tx: "Connection", name: str, settings: Settings) -> bool:
     return is_elsewhere and find_task_file(settings.task, settings.data) is not None
 
 
-def bring_items(
-    store: "Store", task: DeclaredTask, settings: Settings, *, at: datetime, display: Progress
-) -> DeclaredTask:
+def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime, display: Progress) -> Task:
     """Record what changed in a task's file, import its items where they changed, and return the task as it is now.
 
     Raises:
         InputError: its file or its items are wrong; nothing was asked.
         ConfigurationError: the declaration changed under the same version.
     """
-    path, record = Path(task.record.path), task.record
-    declaration = task.declaration
+    before = rows_of(task)
+    path, record, declaration = Path(before.record.path), before.record, before.declaration
     source = _source(store, declaration, path, settings)
-    is_same = (
-        not declaration.is_query and not declaration.images and _is_imported(record, declaration, path, source.sha256)
-    )
+    is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
+    is_same = is_same and _is_imported(record, declaration, path, source.sha256)
     columns = record.columns if is_same else source.columns
     new = _put(store, declaration, path, columns, settings, at=at, display=display)
     if not is_same:
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
-        now = replace(task, record=tasks.get_task(tx, new.name) or new)
+        found, images = tasks.get_task(tx, new.name) or new, before.image_settings
+        now = declared_task(found, refreshes=before.refreshes, image_settings=images)
         if now.fingerprint != new.fingerprint:
             raise ConfigurationError(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
             )
-        stale = now.stale(tx).rows
-    if stale and not task.refreshes:
+        stale = rows_of(now).stale(tx).rows
+    if stale and not before.refreshes:
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
     return now
 
 
-def task_beside(task: DeclaredTask, path: Path, *, at: datetime) -> DeclaredTask:
+def bring_index(store: "Store", task: Task, *, display: Progress) -> None:
+    """Record what a task's file says of the index now; where the file is gone or broken, what is recorded stands.
+
+    Raises:
+        InputError: the file names a column that its rows have not.
+    """
+    path = Path(rows_of(task).record.path)
+    if given.given_task(path) is None and not path.is_file():
+        return
+    try:
+        declaration = load_declaration(path)
+    except InputError as error:
+        display.warn(f"{error.message}; index= is taken as it was")
+        return
+    with store.write() as tx:
+        if put_index(tx, task.name, declaration):
+            display.say(f"{task.name}: index= or label= is another one now, so every row is indexed anew")
+
+
+def task_beside(task: Task, path: Path, *, at: datetime) -> Task:
     """Return a task as another file declares it, about the same rows; nothing is recorded.
 
     Raises:
@@ -183,10 +224,11 @@ def task_beside(task: DeclaredTask, path: Path, *, at: datetime) -> DeclaredTask
     """
     found = find_task_file(str(path), path.parent)
     assert found is not None  # noqa: S101 - a path is a file, or an error
-    declaration = replace(task.image_settings.over(load_declaration(found)), name=task.name)
-    keyed = replace(declaration, key=tuple(name for name, _ in task.record.key))
-    record = record_of(keyed, found, task.record.columns, at=at)
-    return DeclaredTask(replace(record, prefix=task.record.prefix), image_settings=task.image_settings)
+    images, mine = rows_of(task).image_settings, rows_of(task).record
+    declaration = replace(images.over(load_declaration(found)), name=task.name)
+    keyed = replace(declaration, key=tuple(name for name, _ in mine.key))
+    record = record_of(keyed, found, mine.columns, at=at)
+    return declared_task(replace(record, prefix=mine.prefix), image_settings=images)
 
 
 def _fill(
@@ -200,7 +242,7 @@ def _fill(
     display: Progress,
 ) -> None:
     """Make a task's table hold what its source says, and keep that it does; one process at a time."""
-    task = DeclaredTask(record, image_settings=ImageSettings.of(settings))
+    rows = DeclaredRows(record, image_settings=ImageSettings.of(settings))
     waiting = f"another process imports the items of {record.name}; waiting for it"
     with leases.wait_for_lease(
         store, f"items:{record.name}", lasts_s=settings.lease, on_wait=lambda: display.say(waiting), sleep=time.sleep
@@ -209,16 +251,18 @@ def _fill(
             is_forgotten = erase.buried_items(tx, record.name)
         report = fill_items(
             store,
-            task.items_spec,
+            rows.items_spec,
             source,
             asked=record.words["asked"],
+            quoted=record.words["quoted"],
             at=at,
             display=display,
             strict=declaration.is_query,
             is_forgotten=is_forgotten,
             guard=lease.check,
             settle=partial(tasks.keep_items_hash, name=record.name, sha256=source.sha256),
-            look_at=task.row_images.look if declaration.images else None,
+            look_at=rows.row_images.look if rows.images else None,
+            touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
         )
     if said := _said(report):
         display.say(f"{record.name}: {said}")
@@ -249,7 +293,8 @@ def _is_imported(record: TaskRecord, declaration: Declaration, path: Path, sha25
     """Return whether the items were imported as they are now, and are asked about by the same columns."""
     if record.items != items_place(declaration, path) or record.items_sha256 != sha256:
         return False
-    return bool(record.words["asked"] == meant(declaration.asked, record.columns))
+    asked, quoted = meant(declaration.asked, record.columns), quoted_columns(declaration, path, record.columns)
+    return bool(record.words["asked"] == asked and record.words.get("quoted") == quoted)
 
 
 def _put(

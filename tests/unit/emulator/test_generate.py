@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.catalogue import MODELS
 from emulator.dialect import Ask
 from emulator.errors import ApiError
 from emulator.generate import TO_READ, TO_TAG, count_tokens, said_in, tokens_in
