@@ -1,27 +1,22 @@
 """Carry out the task images: as any declared task, with `asset_ai` kept beside its answers."""
 
-from base64 import b64encode
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement
 
-from pipeline.core.task import Answered, Item, Task, Words, WriteResult
+from pipeline.core.task import Answered, Task, Words, WriteResult
 from pipeline.engine.declared.collection import DeclaredCollection
 from pipeline.engine.declared.rows import DeclaredRows
-from pipeline.engine.pictures import PictureError, prepare
 from pipeline.images.asset_ai import AssetAi
 from pipeline.images.hooks import ImagesHooks
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-SIDE = 768  # pixels of the longer side of an image that is sent, at the most
 ANSWER_TOKENS = 220  # before past answers tell better
 WORDS = Words(
     one="image",
@@ -48,15 +43,6 @@ class ImagesRows(DeclaredRows):
     def asset_ai(self) -> AssetAi:
         """Return the rows that other programs read."""
         return AssetAi(self.answers_spec, self.provider, self.preferred)
-
-    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
-        """Yield what to ask about these images, each scaled and written anew; one that cannot be opened is left out."""
-        rows = self.rows(tx, ids)
-        for item in super().items(tx, ids):
-            with suppress(OSError, PictureError):
-                sent = prepare(Path(rows[item.id]["path"]).read_bytes(), side=SIDE)
-                part = {"inlineData": {"mimeType": sent.mime_type, "data": b64encode(sent.data).decode("ascii")}}
-                yield item._replace(prompt=item.prompt._replace(parts=[part, *item.prompt.parts]))
 
     def write(self, tx: "Connection", answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
         """Write answers as of any declared task, and what follows from them into `asset_ai`."""

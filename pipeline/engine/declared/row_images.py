@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.declaration import Declaration
 from pipeline.core.settings import Settings
+from pipeline.engine.declared import given
 from pipeline.engine.picture_fetch import PictureFetcher
 from pipeline.engine.picture_source import PictureSource
 from pipeline.engine.pictures import PictureError
@@ -44,10 +45,14 @@ class ImageSettings(NamedTuple):
         return replace(declared, image_side=side, media_resolution=resolution)
 
     def source(self, record: TaskRecord, declared: Declaration) -> PictureSource:
-        """Return where the images of a task are: by themselves below the folder of its items' file, else its own."""
+        """Return where the images of a task are: by themselves below the folder of its items' file, else its own.
+
+        The rows of a built-in task have whole paths.
+        """
         beside = Path(record.path if record.is_query else record.items)
+        is_ours = given.built_in(record.name) is not None
         return PictureSource(
-            folder=self.folder or beside.parent,
+            folder=Path("/") if is_ours else self.folder or beside.parent,
             side=declared.image_side,
             inline_max=self.inline_max,
             registered=declared.registered_uris,
