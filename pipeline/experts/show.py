@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import FindableError, InputError
+from pipeline.core.errors import InputError
 from pipeline.core.task import ItemsWanted
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.collection import index_entry
 from pipeline.experts.export import expert_document
 from pipeline.index.builds import Builds
-from pipeline.index.manifest import content_hash
+from pipeline.index.staleness import entry_state
 from pipeline.store import answers, claims, tables
 from pipeline.tables.cells import text_of
 
@@ -43,7 +42,7 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         parked = answers.parked_reason(tx, task, item_id)
         alone = ItemsWanted((), None, None, 1, ws.now(), only=item_id)
         ((_, state, _),) = table.people(tx).listed(tx, alone, (), searched=())
-        index = _index(ws.data, row)
+        index = entry_state(Builds(ws.data), index_entry(row))
     return {
         "expert": expert_document(row),
         "id": row["id"],
@@ -70,17 +69,3 @@ def _row(tx: "Connection", name: str, *, now: datetime) -> Mapping[Any, Any]:
         some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
         raise InputError(f"{name!r} stands in the names of several people: {some}", hint="name one by the username")
     return table.by_username(tx, found[0] if name.split() and found else name)
-
-
-def _index(data: Path, row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return whether the index in service holds a person, with the text of now; a broken one says so."""
-    nothing = {"indexed": False, "up_to_date": False, "build": None}
-    try:
-        if Builds(data).current() is None:
-            return nothing
-        with Builds(data).open() as index:
-            held = index.content_hashes({str(row["id"])}).get(str(row["id"]))
-            number = index.manifest.number
-    except FindableError as error:
-        return {**nothing, "problem": error.message}
-    return {"indexed": held is not None, "up_to_date": held == content_hash(index_entry(row)), "build": number}

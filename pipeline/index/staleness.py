@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.core.errors import FindableError
 from pipeline.core.progress import Bar, Progress
 from pipeline.core.task import Collection, Entry
 from pipeline.index.manifest import content_hash
@@ -11,6 +12,7 @@ from pipeline.store import workspace
 from pipeline.store.counts import CountMemory
 
 if TYPE_CHECKING:
+    from pipeline.index.build_lookup import BuildLookup
     from pipeline.index.reader import Index
     from pipeline.store.database import Connection
 
@@ -82,3 +84,20 @@ def _shown(entries: Iterable[Entry], bar: Bar) -> Iterator[Entry]:
         yield entry
         if number % PAGE == 0:
             bar.show(number)
+
+
+def entry_state(builds: "BuildLookup", entry: Entry) -> dict[str, Any]:
+    """Return {indexed, up_to_date, build}: whether the index in service holds an entry, with what it says now.
+
+    A broken index says so.
+    """
+    nothing = {"indexed": False, "up_to_date": False, "build": None}
+    try:
+        if builds.current() is None:
+            return nothing
+        with builds.open() as index:
+            held = index.content_hashes({entry.id}).get(entry.id)
+            number = index.manifest.number
+    except FindableError as error:
+        return {**nothing, "problem": error.message}
+    return {"indexed": held is not None, "up_to_date": held == content_hash(entry), "build": number}
