@@ -10,8 +10,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.collection import index_entry
 from pipeline.experts.export import expert_document
-from pipeline.index.builds import Builds
-from pipeline.index.staleness import entry_state
+from pipeline.index import staleness
 from pipeline.store import answers, claims, tables
 from pipeline.tables.cells import text_of
 
@@ -42,7 +41,7 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         parked = answers.parked_reason(tx, task, item_id)
         alone = ItemsWanted((), None, None, 1, ws.now(), only=item_id)
         ((_, state, _),) = table.people(tx).listed(tx, alone, (), searched=())
-        index = entry_state(Builds(ws.data), index_entry(row))
+        index = staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row))
     return {
         "expert": expert_document(row),
         "id": row["id"],

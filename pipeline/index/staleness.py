@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import FindableError
 from pipeline.core.progress import Bar, Progress
 from pipeline.core.task import Collection, Entry
+from pipeline.index.build_lookup import BuildLookup
 from pipeline.index.manifest import content_hash
 from pipeline.store import workspace
 from pipeline.store.counts import CountMemory
 
 if TYPE_CHECKING:
-    from pipeline.index.build_lookup import BuildLookup
     from pipeline.index.reader import Index
     from pipeline.store.database import Connection
 
@@ -72,6 +73,24 @@ def staleness(collection: Collection, tx: "Connection", index: "Index", display:
         return _compared(index.content_hashes(), _shown(collection.entries(tx), bar))
 
 
+def place_of_entry(data: Path, collection: Collection, item_id: str, entry: Entry | None) -> dict[str, Any]:
+    """Return {indexed, up_to_date, build}: whether the index in service holds an item, and as its entry is now.
+
+    A broken index has its `problem`, too.
+    """
+    nothing = {"indexed": False, "up_to_date": False, "build": None}
+    builds = BuildLookup(data, collection.folder)
+    try:
+        if builds.current() is None:
+            return nothing
+        with builds.open() as index:
+            held, number = index.content_hashes({item_id}).get(item_id), index.manifest.number
+    except FindableError as error:
+        return {**nothing, "problem": error.message}
+    is_same = entry is not None and held == content_hash(entry)
+    return {"indexed": held is not None, "up_to_date": is_same, "build": number}
+
+
 def _compared(held: dict[str, str], entries: Iterable[Entry]) -> Staleness:
     """Compare entries with the hashes that an index holds."""
     outdated = sum(held.pop(entry.id, None) != content_hash(entry) for entry in entries)
@@ -84,20 +103,3 @@ def _shown(entries: Iterable[Entry], bar: Bar) -> Iterator[Entry]:
         yield entry
         if number % PAGE == 0:
             bar.show(number)
-
-
-def entry_state(builds: "BuildLookup", entry: Entry) -> dict[str, Any]:
-    """Return {indexed, up_to_date, build}: whether the index in service holds an entry, with what it says now.
-
-    A broken index says so.
-    """
-    nothing = {"indexed": False, "up_to_date": False, "build": None}
-    try:
-        if builds.current() is None:
-            return nothing
-        with builds.open() as index:
-            held = index.content_hashes({entry.id}).get(entry.id)
-            number = index.manifest.number
-    except FindableError as error:
-        return {**nothing, "problem": error.message}
-    return {"indexed": held is not None, "up_to_date": held == content_hash(entry), "build": number}

@@ -153,6 +153,9 @@ def test_people_keep_their_index_and_their_numbers(goods: Goods, people: Callabl
     assert "nothing contradicts" in goods.ran("doctor")
     numbers = "SELECT number, count FROM findable_builds ORDER BY number"
     assert goods.workspace.query(numbers) == [(1, 4), (2, 2), (3, 2), (4, 4)]
+    goods.ran("forget", "--item", "9")  # whose vector goes, and no vector of others
+    assert "2 experts, 0 embedded" in goods.ran("index", TASK="experts")
+    assert "3 rows, 0 embedded" in goods.ran("index")
 
 
 def test_an_index_is_behind_by_what_changed(goods: Goods) -> None:
@@ -176,15 +179,18 @@ def test_another_template_makes_every_row_anew(goods: Goods) -> None:
     goods.write(("{name}. {text} {room} {parts}", "{room}"))
     goods.ran("preflight")
     assert goods.index()["behind"] == 4
+    assert "in build 1, with an older text" in goods.ran("show", "--item", "x/2")
+    assert "index of 4 built" in goods.ran("run")
+    assert "in build 2, up to date" in goods.ran("show", "--item", "x/2")
     goods.write(("{name}. {text} {room} {parts}", "{Name}"))
-    assert "every row is indexed anew build 2 is in service: 4 rows, 4 embedded" in goods.ran("index")
+    assert "every row is indexed anew build 3 is in service: 4 rows, 4 embedded" in goods.ran("index")
     assert {hit["text"] for hit in goods.found(TEA)} == {name for name, _ in GOODS.values()}
     goods.write(("{name}. {text} {room} {parts}", "{nowhere}"))
     assert "line 11: index= names the column 'nowhere'" in goods.ran("index", code=2)
     goods.write(("task = Task(", "task = Task(prize=1,"))  # broken, it harms nothing that neither asks nor judges
-    assert "index= is taken as it was build 3" in goods.ran("index")
+    assert "index= is taken as it was build 4" in goods.ran("index")
     (goods.folder / "goods.py").unlink()
-    assert "build 4 is in service: 4 rows, 0 embedded" in goods.ran("index")
+    assert "build 5 is in service: 4 rows, 0 embedded" in goods.ran("index")
     assert len(goods.found(TEA)) == 4
 
 
