@@ -50,7 +50,8 @@ class DeclaredCollection:
     def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
         """Yield the answered rows, in the order in which they were first seen; those among some ids in any order."""
         for rows in self._pages(tx) if among is None else self._found(tx, among):
-            given = answers.last_applied(tx, self.task, [row["findable_key"] for row in rows])
+            keys = [row["findable_key"] for row in rows]
+            given = answers.last_applied(tx, self.task, keys, staying=True)
             for row in rows:
                 yield self._entry(row, json.loads(given[row["findable_key"]][1]))
 
