@@ -345,6 +345,8 @@ def _least(ask: Ask, turn: int) -> Any:
 def _least_number(ask: Ask, turn: int) -> float:
     """Return the lowest number, 0 where there is no lowest and that is allowed, or one `turn` above it."""
     least = ask.lowest if ask.lowest is not None else min(0, ask.highest if ask.highest is not None else 0)
+    near = math.ceil(least * 100) / 100 if abs(least) < _EXACT / 100 else least  # 0.01 reads better than the next to 0
+    least = near if ask.highest is None or near <= ask.highest else least
     value = least + turn
     if ask.highest is not None and value > ask.highest:
         share = math.modf(turn / 64)[0]  # between two bounds that are close, parts of the way

@@ -12,7 +12,7 @@ from pipeline.experts.collection import index_entry
 from pipeline.experts.export import expert_document
 from pipeline.index import staleness
 from pipeline.store import answers, claims, tables
-from pipeline.tables.cells import list_of, text_of
+from pipeline.tables.cells import text_of
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -39,11 +39,13 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         open_claim = claims.claimed_ids(task).where(tables.requests.c.item_id == item_id)
         claim = tx.execute(open_claim.with_only_columns(tables.requests.c.batch, tables.requests.c.at)).first()
         parked = answers.parked_reason(tx, task, item_id)
+        alone = ItemsWanted((), None, None, 1, ws.now(), only=item_id)
+        ((_, state, _),) = table.people(tx).listed(tx, alone, (), searched=())
         index = staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row))
     return {
         "expert": expert_document(row),
         "id": row["id"],
-        "state": _state(row, is_claimed=claim is not None, is_parked=parked is not None),
+        "state": state,
         "batch": claim.batch if claim else None,
         "claimed_at": claim.at if claim else None,
         "parked": parked,
@@ -66,13 +68,3 @@ def _row(tx: "Connection", name: str, *, now: datetime) -> Mapping[Any, Any]:
         some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
         raise InputError(f"{name!r} stands in the names of several people: {some}", hint="name one by the username")
     return table.by_username(tx, found[0] if name.split() and found else name)
-
-
-def _state(row: Mapping[Any, Any], *, is_claimed: bool, is_parked: bool) -> str:
-    states = (
-        (bool(list_of(row["tags"])), "tagged"),
-        (is_claimed, "claimed"),
-        (is_parked, "parked"),
-        (bool(text_of(row["bio"])), "untagged"),
-    )
-    return next((state for holds, state in states if holds), "no_bio")

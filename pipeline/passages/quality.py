@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.passages import measure, table
 from pipeline.passages.answer import CONCEPT_TYPES
 from pipeline.passages.measure import MeasuredAnswer, MeasuredConcept, MeasuredVersion, Tally
-from pipeline.passages.names import MOST_COMPARED, garbage_names, nearly_repeated_names, repeated_names
 from pipeline.passages.schema import PassagesShape
 from pipeline.quality.figures import Distribution, Figure, Quality, Rows, Sample
 from pipeline.quality.measures import Bound, count_figures, gates_of, histogram_bars, share, usage_figures
+from pipeline.quality.names import MOST_COMPARED, garbage_names, nearly_repeated_names, repeated_names
 from pipeline.quality.statistics import Choice, divergence
 from pipeline.store import statistics
 from pipeline.tables.cells import cell_words

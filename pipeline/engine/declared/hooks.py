@@ -15,12 +15,11 @@ from pipeline.core.task import ItemsWanted, ListedItem, StaleItems
 from pipeline.engine.declared import given
 from pipeline.engine.declared.judge import asked_document
 from pipeline.engine.declared.rows import DeclaredRows
-from pipeline.store.tables import answers as kept
 from pipeline.tables import answers_rows, answers_table, items, removal
 from pipeline.tables.answers_export import AnswersExport, encoded
 from pipeline.tables.answers_spec import answers_table as table_of
 from pipeline.tables.item_values import value_text
-from pipeline.tables.rows import holds
+from pipeline.tables.rows import holds, stands_in
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -126,8 +125,7 @@ class DeclaredHooks(Hooks):
 
     def contains_text(self, tx: "Connection", text: str) -> bool:
         """Return whether a text stands in any row of either table, or in an answer that is kept."""
-        in_record = holds(tx, [kept.c.item_id, kept.c.answer], text, kept.c.task == self._rows.record.name)
-        return in_record or any(holds(tx, one.c, text) for one in self.tables(tx))
+        return stands_in(tx, self.tables(tx), self._rows.record.name, text)
 
     def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
         """Return the row's key, and those of its longer texts that stand in no other row; numbers tell nothing.
