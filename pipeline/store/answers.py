@@ -273,6 +273,11 @@ def answered_ids(task: str) -> Select[Any]:
     return select(answers.c.item_id).where(_stays(task)).distinct()
 
 
+def is_answered(task: str, key: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that the item of a key, in a table of items, is among those."""
+    return select(answers.c.id).where(_stays(task), answers.c.item_id == key).correlate_except(answers).exists()
+
+
 def items_of_versions(tx: Connection, task: str, versions_: Sequence[str]) -> Iterator[str]:
     """Yield the items that have an answer of each of some versions, whether it was applied or not."""
     first, *others = versions_
