@@ -106,6 +106,10 @@ import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bi
 import-passages: setup ## import passages from PASSAGES=file.jsonl; MAP="text=Body", STRICT=1, REPORT=rejects.csv
 	@$(RUN) import-passages
 
+.PHONY: import-images
+import-images: setup ## import the images below FOLDER=photos/; again for what is new, was moved or changed; then TASK=images
+	@$(RUN) import-images
+
 .PHONY: tag
 tag: setup ## tag all untagged people, or answer all rows of TASK=yours, live or by batch: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 PILOT=20 WAIT=1 YES=1
 	@$(RUN) tag

@@ -24,7 +24,12 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {"web": ""},
     {"workflows": ""},
     {"ops": "", "live": ""},
-    {"batch": "", "experts": "orjson pydantic sqlalchemy", "passages": "orjson pydantic rapidfuzz sqlalchemy"},
+    {
+        "batch": "",
+        "experts": "orjson pydantic sqlalchemy",
+        "passages": "orjson pydantic rapidfuzz sqlalchemy",
+        "images": "pydantic sqlalchemy",
+    },
     {"cost": "", "quality": "rapidfuzz", "index": "faiss numpy orjson"},
     {"engine": "PIL pillow_heif sqlalchemy"},
     {"tables": "babel charset_normalizer orjson pandas price_parser pyarrow pydantic sqlalchemy"},

@@ -185,6 +185,14 @@ class Declaration(Generic[A_co]):
 MEMBERS = frozenset(one.name for one in fields(Declaration))
 
 
+@dataclass(frozen=True, kw_only=True)
+class BuiltInDeclaration(Declaration[A_co]):
+    """A declaration that comes with findable, under a name that no other task may have."""
+
+    def _check_name(self, member: str) -> None:
+        """Pass: the name is its own."""
+
+
 def _said(kinds: tuple[type, ...]) -> str:
     """Return how an error names the type of a member."""
     words = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", Mapping: "a mapping"}

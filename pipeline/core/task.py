@@ -337,5 +337,12 @@ class SubjectRoom(Protocol):
             ConfigurationError: they were, so a move would leave them behind.
         """
 
-    def subject(self, tx: "Connection", settings: "Settings") -> Subject:
-        """Return the subject as the tables and the settings have it."""
+    def subject(self, tx: "Connection", settings: "Settings") -> Subject | None:
+        """Return the subject as the tables and the settings have it; None where it comes with the declared tasks."""
+
+
+class DeclaredRoom(SubjectRoom, Protocol):
+    """What the module `subject` offers of a room whose task is a declaration."""
+
+    def of_declared(self, tx: "Connection", settings: "Settings", declared: Subject) -> Subject:
+        """Return the subject that the room makes of what was recorded of its task."""

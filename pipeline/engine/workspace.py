@@ -201,8 +201,9 @@ class OpenWorkspace:
         """Take the subject of a declared task as it is recorded now."""
         with self.store.read() as tx:
             others = (one for one in self.subjects if one.task.name != self.task.name)
-            mine = (one for one in registry.declared_subjects(tx, self.settings) if one.task.name == self.task.name)
-            self.subjects = (*others, *mine)
+            found = registry.declared_subjects(tx, self.settings)
+            mine = next(one for one in found if one.task.name == self.task.name)
+            self.subjects, self.task = (*others, mine), mine.task
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""
@@ -314,7 +315,8 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         settings = replace(settings, task=name)
     with store.read() as tx:
         row = workspace.get_workspace(tx)
-        subjects = (*(room.subject(tx, settings) for room in rooms), *registry.declared_subjects(tx, settings))
+        made = [room.subject(tx, settings) for room in rooms]
+        subjects = (*filter(None, made), *registry.declared_subjects(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         marker.write_marker(settings.data, marker.FolderMarker(row.workspace_id, store.address))
     backend = _backend(settings, row.backend)

@@ -7,6 +7,7 @@ URL. So do sampling settings, which current models ignore or refuse (model pages
 where a task of one's own says so and the model is one that takes it.
 """
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from functools import partial
@@ -112,11 +113,39 @@ def object_of(line: bytes) -> dict[str, Any]:
     return request
 
 
+def shown_object(line: bytes) -> dict[str, Any]:
+    """Return the request object of a line as it may be kept and shown: size and SHA-256 in the place of each image."""
+    found: dict[str, Any] = _shown(object_of(line))
+    return found
+
+
 def split_request(line: bytes) -> tuple[str, str]:
-    """Return the request object of a line of ours in two, its contents and all else, each as JSON."""
-    request = object_of(line)
+    """Return the request object of a line of ours in two, its contents and all else, each as JSON, to be kept.
+
+    Of an image its size and hash stand there in the place of its bytes.
+    """
+    request = shown_object(line)
     contents = request.pop("contents")
     return orjson.dumps(contents).decode(), orjson.dumps(request).decode()
+
+
+def shown_line(line: bytes) -> bytes:
+    """Return a line of ours as it may be kept and shown; the same bytes where it has no image."""
+    return orjson.dumps(_shown(orjson.loads(line))) if b'"inlineData"' in line else line
+
+
+def _shown(value: Any) -> Any:
+    """Return a part of a document without the bytes of images."""
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    inline = value.get("inlineData")
+    if not isinstance(inline, dict):
+        return {name: _shown(one) for name, one in value.items()}
+    data = base64.b64decode(inline["data"])
+    told = {"mimeType": inline["mimeType"], "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return {"inlineData": told}
 
 
 def joined_request(contents: str, rest: str) -> str:

@@ -150,7 +150,7 @@ def plan_trial(ws: OpenWorkspace, ids: Sequence[str]) -> "Trial":
         planned = {one.item.id: one for one in builder.lines(tx, ids)}
         names = ws.task.names(tx, list(planned))
     for item_id, one in planned.items():
-        ledger.tried[item_id] = TriedItem(item_id, names.get(item_id, item_id), requests.object_of(one.data))
+        ledger.tried[item_id] = TriedItem(item_id, names.get(item_id, item_id), requests.shown_object(one.data))
         cost += ledger.cost_of(ledger.likely(one))
     return Trial(ledger, builder, cost)
 
@@ -245,7 +245,7 @@ class _TryLedger(CallLedger):
         number = super().mark(tx, question)
         if number is not None:
             one = self.tried[question.item.id]
-            one.request, one.calls = requests.object_of(question.data), one.calls + 1
+            one.request, one.calls = requests.shown_object(question.data), one.calls + 1
             self.began[question.item.id] = self.ws.monotonic()
         return number
 

@@ -7,9 +7,9 @@ from statistics import median
 
 from tests.house import ABOVE, arrows, circles, floors, is_down, loose, modules, share
 
-ROOMS = 16
+ROOMS = 17
 FLOORS = 9
-ARROWS = 84
+ARROWS = 92
 LONGEST = 400
 MEDIAN = 150
 FUNCTION_MEDIAN = 8

@@ -31,11 +31,14 @@ NOTHING_ASKED = "nothing was asked"
 def find_task_file(named: str, data: Path) -> Path | None:
     """Return the file that `TASK=` names: a path, or `tasks/<name>.py` here, then in the workspace; None where neither.
 
+    What Python code declares, and what is built in, has a place in the stead of a file.
+
     Raises:
         InputError: a path leads to no file.
     """
-    if given.given_task(Path(named)) is not None:
-        return Path(named)
+    for place in (Path(named), given.place_in_python(named)):
+        if given.given_task(place) is not None:
+            return place
     if "/" in named or "\\" in named or named.endswith(ENDING):
         path = Path(named)
         if not path.is_file():
