@@ -106,6 +106,10 @@ def test_rows_are_found_by_what_index_says(goods: Goods) -> None:
     assert hits[0]["text"] == f"Pellow kettle. Boils water for tea in two minutes. {room} {told}".strip()
     assert hits[0]["answer"] == {"room": room}
     assert [hit["key"] for hit in goods.found(DIG, "-k", "1")] == ["9"]
+    queries, judged = goods.folder / "queries.jsonl", goods.folder / "qrels.txt"
+    queries.write_text(f'{{"qid": "1", "text": "{DIG}"}}\n', encoding="utf-8")
+    judged.write_text("1 0 9 1\n", encoding="utf-8")
+    assert "search (gemini-embedding-2) all 1 1.000 1.000 0.200 1.000" in goods.ran("eval", str(queries), str(judged))
     lines = goods.workspace.ran("search", TEA, K="2").stdout.splitlines()
     assert lines[0].split("\t") == ["rank", "similarity", "key", "label", "text"]
     assert [line.split("\t")[2:4] for line in lines[1:2]] == [["17", "Pellow kettle"]]
