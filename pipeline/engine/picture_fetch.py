@@ -90,9 +90,12 @@ class PictureFetcher:
                 guard.daemon = True
                 guard.start()
                 try:
-                    return _read(connection, parts)
+                    found = _read(connection, parts)
                 finally:
                     guard.cancel()
+                if time.monotonic() >= until:  # it was cut off, which an answer without a length does not tell
+                    raise TimeoutError
+                return found
         except (OSError, http.client.HTTPException, ValueError) as error:
             late = time.monotonic() >= until
             why = f"not within {self.seconds:g} s" if late else " ".join(str(error).split()) or type(error).__name__
@@ -103,7 +106,12 @@ def _read(connection: http.client.HTTPConnection, parts: SplitResult) -> bytes |
     """Ask on an open connection; return the body, or where the answer redirects to."""
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     connection.request("GET", target, headers={"Accept": "image/*", "User-Agent": "findable"})
-    reply = connection.getresponse()
+    with connection.getresponse() as reply:
+        return _body(reply)
+
+
+def _body(reply: http.client.HTTPResponse) -> bytes | str:
+    """Return what an answer holds, or where it redirects to."""
     if reply.status in _MOVED and (place := reply.getheader("Location")):
         return place
     if reply.status != HTTPStatus.OK:

@@ -24,6 +24,7 @@ class Seen(BaseModel):
 
 task = Task(answer=Seen, items="photos.csv", prompt="What is it? {{note}}", images=["photo"]{more})
 """
+LEAVING = "the rows of photos and their images leave this machine"
 ROUND = ("batch-submit", "batch-poll", "batch-ingest")
 
 
@@ -67,12 +68,17 @@ def test_images_are_asked_about_by_every_way(workspace: Workspace) -> None:
     """Tried, live and in a batch; each goes out scaled before the text, and none of its bytes is ever shown."""
     rows = put_images(red=saved("red"), blue=saved("blue"), green=saved("lime"))
     put(workspace, {**rows, "none": ""})
-    tried = json.loads(workspace.ran("try", "--json", ITEM="red").stdout)["items"][0]
+    Path("bees.csv").write_text("Username,Bio\nada,I keep bees.\n", encoding="utf-8")
+    workspace.ran("import", "bees.csv", TASK="experts")
+    workspace.ran_each("tag-live", TASK="experts")  # what is bound to Gemini sends its first image even so
+    began = workspace.ran("try", "--json", ITEM="red")
+    assert began.stderr.count(LEAVING) == 1
+    tried = json.loads(began.stdout)["items"][0]
     picture, text = tried["request"]["contents"][0]["parts"]
     assert picture["inlineData"].keys() == {"mimeType", "size", "sha256"}
     assert text == {"text": "What is it? <note>of bees</note>"}
     assert tried["answer"]["colours"] == ["red"]
-    workspace.ran("tag-live", LIMIT="1")
+    assert LEAVING not in workspace.ran("tag-live", LIMIT="1").stderr
     workspace.ran_each(*ROUND)
     assert counts(workspace) == {"answered": 3, "empty": 1}
     told = dict(workspace.query("SELECT id, colours FROM photos_answered"))

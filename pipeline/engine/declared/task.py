@@ -37,6 +37,7 @@ def declared_task(record: TaskRecord, *, refreshes: bool = False, image_settings
         hooks=DeclaredHooks(rows),
         fingerprint=record.fingerprint,
         model=record.words.get("model"),
+        sends_images=bool(record.words.get("images")),
         gates=str(record.words.get("gates") or ""),
     )
 
