@@ -27,7 +27,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {
         "batch": "",
         "experts": "orjson pydantic sqlalchemy",
-        "passages": "orjson pydantic rapidfuzz sqlalchemy",
+        "passages": "orjson pydantic sqlalchemy",
         "images": "pydantic sqlalchemy",
     },
     {"cost": "", "quality": "rapidfuzz", "index": "faiss numpy orjson"},

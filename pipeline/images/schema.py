@@ -23,9 +23,9 @@ from pipeline.images import ASSET_AI, ASSETS, MARK
 from pipeline.store.copy import CopyJson
 from pipeline.store.tables import BigId
 from pipeline.store.times import IsoTime
-from pipeline.tables.adopt import TableSpec, unfit
-from pipeline.tables.columns import TEXT, Accepts, AsTheColumn, IdKind, Ids, ReflectedColumn, ids_of
-from pipeline.tables.reflect import columns_of, counts_up
+from pipeline.tables.adopt import TableSpec, check_demands
+from pipeline.tables.columns import TEXT, Accepts, AsTheColumn, IdKind, Ids, ReflectedColumn, id_type, ids_in, ids_of
+from pipeline.tables.reflect import columns_of
 
 WORDS = Accepts((*TEXT.types, "citext"))
 WHOLE = Accepts(("int4", "int8"), "whole numbers")
@@ -89,22 +89,11 @@ def _asset_ai(whose: Column[Any]) -> Table:
 
 def _check_rows_fit(tx: Connection, columns: Mapping[str, ReflectedColumn]) -> None:
     """Refuse a table that demands what is not written into it."""
-    mine = {"asset_id", *OF_ANSWERS}
-    there = (one for one in columns.values() if one.name not in mine and not one.nullable)
-    unknown = [f"`{one.name}`" for one in there if not one.fills and not counts_up(tx, ASSET_AI, one)]
-    if unknown:
-        why = f"demands columns that are not ours: {', '.join(unknown)}"
-        raise unfit(ASSET_AI, why, hint="give them defaults, or let them be NULL")
+    check_demands(tx, ASSET_AI, columns, known={"asset_id", *OF_ANSWERS})
 
 
 def _columns(kinds: Mapping[str, tuple[Any, Accepts]]) -> list[Column[Any]]:
     return [Column(name, kind) for name, (kind, _) in kinds.items()]
-
-
-def ids_in(column: ReflectedColumn | None) -> Ids:
-    """Return which ids a column holds; text where it is not there."""
-    found = Ids() if column is None else column.ids
-    return found or Ids(IdKind.ANY)
 
 
 def assets_table() -> Table:
@@ -120,7 +109,7 @@ def asset_ai_table() -> Table:
 def tables_as_found(tx: Connection) -> tuple[Table, Table]:
     """Return the two tables as they are to be in PostgreSQL after a move."""
     found = columns_of(tx, ASSETS)
-    kind = BigInteger if ids_in(found.get("id")).kind is IdKind.WHOLE else Text
+    kind = id_type(found.get("id"))
     own: Column[Any] = Column("id", kind, *([Identity()] if kind is BigInteger else []), primary_key=True)
     assets = Table(ASSETS, MetaData(), own, *(one for one in _columns(OF_ASSETS) if one.name in found))
     return assets, _asset_ai(Column("asset_id", kind, nullable=False))

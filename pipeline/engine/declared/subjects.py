@@ -28,11 +28,12 @@ from pipeline.engine.declared.row_images import ImageSettings
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
-from pipeline.store import erase, leases, tasks, workspace
+from pipeline.store import answers, erase, leases, tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.items_file import open_file
 from pipeline.tables.items_fill import ItemsReport, fill_items
 from pipeline.tables.items_query import open_query
+from pipeline.tables.rows import rows_among
 
 EXAMPLES = 3  # refused rows in a message
 AGAIN = {
@@ -260,7 +261,7 @@ def _fill(
             strict=declaration.is_query,
             is_forgotten=is_forgotten,
             guard=lease.check,
-            settle=partial(tasks.keep_items_hash, name=record.name, sha256=source.sha256),
+            settle=partial(_settle, record=record, sha256=source.sha256),
             look_at=rows.row_images.look if rows.images else None,
             touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
         )
@@ -269,7 +270,19 @@ def _fill(
     for key, why in report.unusable_rows[:EXAMPLES]:
         display.warn(f"{record.name} {key}: {why}; the row is not asked about")
     for finding in report.findings[:EXAMPLES]:
-        display.warn(f"{record.items}, line {finding.line}: {finding.reason}; the row is not asked about")
+        place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
+        display.warn(f"{record.items}, {place}: {finding.reason}; the row is not asked about")
+    if (more := report.refused.total() - EXAMPLES) > 0:
+        display.warn(f"{record.items}: {more:,} more rows were refused; mend these, and the next ones are told")
+
+
+def _settle(tx: "Connection", *, record: TaskRecord, sha256: str | None) -> None:
+    """Keep which source was imported, and let rows be asked again that were parked before they changed."""
+    tasks.keep_items_hash(tx, record.name, sha256)
+    parked = {key: at for key, _, _, at in answers.parked_rows(tx, record.name)}
+    mine = DeclaredRows(record).items_table.c
+    changes = rows_among(tx, mine.findable_key, list(parked), [mine.findable_key, mine.findable_changed_at])
+    answers.unpark(tx, record.name, ids=[key for key, at in changes if at is not None and at > parked[key]])
 
 
 def _said(report: ItemsReport) -> str:
