@@ -8,6 +8,7 @@ not asked, for it would resolve the name anew.
 import http.client
 import ipaddress
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,8 +34,6 @@ def resolved(host: str, port: int) -> Sequence[str]:
 
 def connected(address: str, host: str, port: int, seconds: float) -> socket.socket:
     """Return a connection to an address, by whose certificate it is the host's."""
-    import ssl
-
     plain = socket.create_connection((address, port), timeout=seconds)
     try:
         return ssl.create_default_context().wrap_socket(plain, server_hostname=host)

@@ -258,7 +258,7 @@ ERRORS = {
     "syntax": (("check=check)", "check=check"), "line 13"),
     "import": (("from typing import Literal", "import no_such_thing"), "line 2: ModuleNotFoundError"),
     "member": (("check=check", "chekc=check"), "line 13: Task has no member 'chekc'; did you mean 'check'?"),
-    "later": (("check=check", "images='{text}'"), "line 13: Task has images= not yet"),
+    "one column": (("check=check", "images='{text}'"), "line 13: images= must be a list of columns"),
     "column": (("{text}", "{txt}"), "line 13: prompt= names the column 'txt'"),
     "recursion": (("    quote: Quote", "    quote: Quote\n    more: list['Answer']"), "line 6"),
     "exit": (("def check", "raise SystemExit(0)\ndef check"), "line 10: SystemExit"),
