@@ -16,6 +16,8 @@ class Look:
     height: int
     colours: tuple[str, ...]
     """By share, the largest first."""
+    shares: tuple[int, ...]
+    """The share of each of them, in percent."""
     brightness: str
     busyness: str
     is_vivid: bool
@@ -41,12 +43,11 @@ class Look:
 
     def told(self) -> str:
         """Return the measures in sentences, without what begins them."""
-        *some, last = self.colours
-        colours = f"{', '.join(some)} and {last}" if some else last
-        lettering = "Lettering stands out" if self.has_text else "No lettering stands out"
+        colours = ", ".join(f"{name} {share} %" for name, share in zip(self.colours, self.shares, strict=True))
+        lettering = "with" if self.has_text else "without"
         return (
-            f"a {self.brightness}, {self.busyness} {self.orientation} image of {self.mood} colours, mostly {colours}. "
-            f"It is {self.width} pixels wide and {self.height} pixels high, with a {self.style} look. {lettering}."
+            f"{self.brightness}, {self.busyness}, {self.orientation} ({self.width} pixels wide, {self.height} high), "
+            f"{self.style}, {lettering} lettering, in {self.mood} colours: {colours}."
         )
 
     def words(self) -> list[str]:

@@ -80,7 +80,7 @@ def _measured(width: int, height: int, small: Image.Image, fine: Image.Image) ->
     return Look(
         width,
         height,
-        _colours(hsv),
+        *_colours(hsv),
         _level(float(grey.mean()), _LEVELS),
         _level(_change(grey), _BUSY),
         is_vivid=bool(hsv[:, 1].mean() > _VIVID),
@@ -99,8 +99,8 @@ def _change(grey: NDArray[Any]) -> float:
     return float(np.mean([step.mean() for step in steps])) if steps else 0.0
 
 
-def _colours(hsv: NDArray[Any]) -> tuple[str, ...]:
-    """Return the names of the colours, those of the largest shares first, at least one."""
+def _colours(hsv: NDArray[Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the names of the colours and their shares in percent, the largest first, at least one."""
     hue, saturation, value = hsv[:, 0], hsv[:, 1], hsv[:, 2]
     bounds = np.array([below for below, _ in _HUES])
     names = np.array([name for _, name in _HUES], dtype=object)[np.searchsorted(bounds, hue, side="right")]
@@ -112,8 +112,8 @@ def _colours(hsv: NDArray[Any]) -> tuple[str, ...]:
     names = np.where(value < _BLACK, "black", names)
     found, counts = np.unique(names.astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    named = [str(found[place]) for place in order if counts[place] >= _SHARE * len(hsv)]
-    return tuple(named[:_MOST_COLOURS]) or (str(found[order[0]]),)
+    large = [place for place in order if counts[place] >= _SHARE * len(hsv)][:_MOST_COLOURS] or [order[0]]
+    return tuple(str(found[one]) for one in large), tuple(round(100 * int(counts[one]) / len(hsv)) for one in large)
 
 
 def _has_text(grey: NDArray[Any]) -> bool:
