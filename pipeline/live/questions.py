@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 PAGE = 100
+PAGE_OF_IMAGES = 20  # each of some megabytes, all of which are in memory
 
 
 @dataclass
@@ -56,7 +57,8 @@ class OpenQuestions(QuestionSource):
 
     def page(self, tx: "Connection", *, but: frozenset[str]) -> Sequence[PlannedRequest]:
         """Return the next questions behind those given before; at the end, look once more from the beginning."""
-        most = PAGE if self.limit is None else min(PAGE, self.limit - self._given)
+        page = PAGE_OF_IMAGES if self.builder.task.sends_images else PAGE
+        most = page if self.limit is None else min(page, self.limit - self._given)
         if most < 1:
             return ()
         ids = self._ids(tx, self._last, but=but, most=most)

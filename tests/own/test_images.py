@@ -81,8 +81,10 @@ def test_images_are_asked_about_by_every_way(workspace: Workspace) -> None:
     assert LEAVING not in workspace.ran("tag-live", LIMIT="1").stderr
     workspace.ran_each(*ROUND)
     assert counts(workspace) == {"answered": 3, "empty": 1}
+    differ = "SELECT count(*) FROM findable_answers JOIN photos_items ON findable_key = item_id"
+    assert workspace.scalar(f"{differ} WHERE task = 'photos' AND input_hash = findable_hash") == 3
     told = dict(workspace.query("SELECT id, colours FROM photos_answered"))
-    assert [json.loads(told[name])[0] for name in ("red", "blue", "green")] == ["red", "blue", "green"]
+    assert all(name in str(told[name]) for name in ("red", "blue", "green"))
     sent = asked(workspace)
     assert [line["key"] for line in sent] == ["photos/blue", "photos/green"]
     data = sent[0]["request"]["contents"][0]["parts"][0]["inlineData"]["data"]
