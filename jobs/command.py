@@ -34,7 +34,9 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.params += [
             click.Option(["--data"], metavar="FOLDER", expose_value=False, callback=_keep, help="The workspace."),
-            click.Option(["--task"], metavar="NAME", expose_value=False, callback=_keep, help="passages, or your own."),
+            click.Option(
+                ["--task"], metavar="NAME", expose_value=False, callback=_keep, help="passages, images, or your own."
+            ),
             click.Option(["--debug"], is_flag=True, envvar="FINDABLE_DEBUG", help="Show tracebacks."),
         ]
 

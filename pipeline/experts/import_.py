@@ -149,8 +149,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> People
         contextlib.suppress(_Refused),
         rejects_report(options.report, columns=PeopleImportReport.NAMES, source=path) as rejects,
         ws.store.write() as tx,
-        ws.display.bar("importing", None) as bar,
-        contextlib.closing(file.in_blocks(file.people(), bar, most=BLOCK, size=_size)) as blocks,
+        file.blocks(file.people(), ws.display, "importing", most=BLOCK, size=_size) as blocks,
     ):
         for people, findings in blocks:
             kept = write_people(tx, people, done)
