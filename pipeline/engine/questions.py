@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.gemini import requests, schema
@@ -40,11 +40,16 @@ class RequestBuilder:
     model: "Model"
 
     @cached_property
+    def schema(self) -> dict[str, Any]:
+        """Return the schema of an answer as it is sent."""
+        return schema.response_schema(self.task.rows.answer, tells_limits=self.task.fingerprint is not None)
+
+    @cached_property
     def _form(self) -> requests.Form:
         """Return what all requests have in common."""
         own = self.task.rows.parameters
         return requests.Form(
-            schema=schema.response_schema(self.task.rows.answer, tells_limits=self.task.fingerprint is not None),
+            schema=self.schema,
             thinking=self.model.checked_thinking(own.get("thinkingConfig")),
             temperature=own.get("temperature") if self.model.takes_temperature else None,
             answer_tokens=self.task.answer_tokens,

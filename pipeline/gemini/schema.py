@@ -199,13 +199,15 @@ _TOLD = {
     "multipleOf": "a multiple of {}",
     "uniqueItems": "each one once",
 }
+_BOUNDS = ("exclusiveMinimum", "exclusiveMaximum")  # which may be 0
 
 
 def _limits(node: Mapping[str, Any]) -> Iterator[str]:
     """Yield in words what narrows a node and is left out of the dialect."""
     if node.get("format") in _FORMATS:
         yield _FORMATS[node["format"]]
-    yield from (text.format(node[name]) for name, text in _TOLD.items() if node.get(name))
+    said = (name for name in _TOLD if node.get(name) or (name in _BOUNDS and name in node))
+    yield from (_TOLD[name].format(node[name]) for name in said)
 
 
 def _inline(node: dict[str, Any], place: _Place) -> dict[str, Any]:

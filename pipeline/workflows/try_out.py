@@ -13,7 +13,7 @@ from pipeline.core.task import Item, Task
 from pipeline.engine import questions
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini import requests, schema
+from pipeline.gemini import requests
 from pipeline.gemini.tokens import NO_USAGE, Usage
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
@@ -185,8 +185,7 @@ def ask_trial(trial: "Trial") -> TryReport:
     if asked.stopped is not None:  # as a file's own check does that fails: what was asked then may have cost something
         with ws.store.write() as tx:
             ledger.abandon(tx)
-    sent = schema.response_schema(ws.task.rows.answer)
-    return TryReport(ws.extractor, sent, list(ledger.tried.values()), asked.stopped, asked.interrupted)
+    return TryReport(ws.extractor, trial.builder.schema, list(ledger.tried.values()), asked.stopped, asked.interrupted)
 
 
 def document(report: TryReport) -> dict[str, Any]:

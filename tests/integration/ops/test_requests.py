@@ -51,7 +51,8 @@ def test_a_live_call_is_shown_as_it_went_over_the_wire(api: Api, workspace: Work
     api.fault("safety", path=LIVE, times=2)
     api.fault("status", path=LIVE, times=2, args={"code": 503})
     workspace.ran("tag-live", CONCURRENCY="1")
-    tried = document(workspace, "try", "--item", "2")["items"][0]
+    report = document(workspace, "try", "--item", "2")
+    request = report["items"][0]["request"]
     trial, *asked = document(workspace, "show", "--item", "2", "--raw")["requests"]
     assert trial["wire"]["no_reply"].partition(";")[0] == "of a trial or a comparison no text is kept"
     wires = [one["wire"] for item in "1234" for one in document(workspace, "show", "--item", item, "--raw")["requests"]]
@@ -60,7 +61,8 @@ def test_a_live_call_is_shown_as_it_went_over_the_wire(api: Api, workspace: Work
     assert len(kept) == len(wires) - 1 == len(api.seen("POST", ":generateContent")) - 1
     assert sum("usageMetadata" in reply for reply in replies) == len(kept) - 2
     assert [one["no_reply"] for one in kept if not one["replies"]] == ["no reply that could be read came: lost"] * 2
-    assert json.loads(asked[0]["wire"]["request"]) == tried["request"]
+    assert json.loads(asked[0]["wire"]["request"]) == request
+    assert request["generationConfig"]["responseSchema"] == report["schema"]
     assert workspace.scalar("SELECT count(*) FROM findable_wire_forms") == 1
     assert KEY not in str(wires)
     assert asked[0]["wire"]["replies"][0] in workspace.ran("show", "--item", "2", "--raw").stdout
@@ -75,7 +77,7 @@ def test_what_is_not_there_any_more_is_said(asked: Workspace) -> None:
     assert "of what it was before" in asked.ran("show", "--item", "2").stdout
     assert "would remove" in asked.ran("clean", KEEP_DAYS="0", DRY="1").stdout
     assert "the text of 1 live call" in asked.ran("clean", KEEP_DAYS="0").stdout
-    assert "nothing to clean" in asked.ran("clean", KEEP_DAYS="0").stdout
+    assert document(asked, "clean", KEEP_DAYS="0")["live_texts"] == 0
     for item, why in (("1", "the batch's files were removed by `make clean`"), ("5", "only what came of it is kept")):
         (request,) = document(asked, "show", "--item", item, "--raw")["requests"]
         assert request["wire"]["no_reply"].partition(":")[0] == why

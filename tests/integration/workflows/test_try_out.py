@@ -118,7 +118,7 @@ def test_a_task_of_ones_own_is_read_as_it_went(workspace: Workspace) -> None:
     done = workspace.ran("try", "--item", "3", TASK="mine")
     assert "rows: 5 new" in done.stderr
     assert "row 1 of 1: 3\n    Next: make clean\n    <text>The kettle boils well 3</text>\nanswered in " in done.stdout
-    assert "    quote: text\n" in done.stdout
+    assert "    quote: text  (copied from the text, word for word)\n" in done.stdout
     quote = tried(workspace, "--item", "3", TASK="mine")["items"][0]["answer"]["quote"]
     assert "The kettle boils well 3"[quote["start"] : quote["end"]] == quote["quote"]
     assert done.stdout.endswith("$0.0001; no answer was stored. Next: make tag TASK=mine\n")
