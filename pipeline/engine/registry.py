@@ -38,7 +38,7 @@ def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ..
     """Return every task of a user's own that was used in this workspace."""
     if not tasks.any_tasks(tx):
         return ()
-    found: tuple[Subject, ...] = declared().declared_subjects(tx, refreshes=settings.refresh)
+    found: tuple[Subject, ...] = declared().declared_subjects(tx, settings)
     return tuple(_with_room(tx, settings, one) for one in found)
 
 

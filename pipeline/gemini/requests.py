@@ -18,7 +18,7 @@ import orjson
 from pipeline.core.errors import InputError
 from pipeline.core.task import Prompt
 from pipeline.gemini.schema import check_schema
-from pipeline.gemini.tokens import ANSWER_TOKENS, Usage, estimate_parts, estimate_usage
+from pipeline.gemini.tokens import ANSWER_TOKENS, PART_TOKENS, Usage, estimate_parts, estimate_usage
 
 MAX_KEY = 200  # bytes of the key of a request; ours, the API says nothing of a limit
 # Beside `contents`; `model`, `serviceTier`, `tools` and `cachedContent` are known to the API but never ours
@@ -74,10 +74,12 @@ def build_request(
     schema: Mapping[str, Any],
     thinking: Mapping[str, Any] | None,
     temperature: float | None = None,
+    media_resolution: str | None = None,
 ) -> dict[str, Any]:
     """Return the request object for a prompt, camelCase, with the answer's schema and the model's thinking settings.
 
-    `thinking` is the `thinkingConfig`; without it and without a `temperature` the model has its defaults.
+    `thinking` is the `thinkingConfig`, `media_resolution` a word of the API; without them and without a `temperature`
+    the model has its defaults.
     """
     settings: dict[str, Any] = {
         "responseMimeType": "application/json",
@@ -88,6 +90,8 @@ def build_request(
         settings["thinkingConfig"] = dict(thinking)
     if temperature is not None:
         settings["temperature"] = temperature
+    if media_resolution is not None:
+        settings["mediaResolution"] = media_resolution
     request: dict[str, Any] = {"contents": [{"role": "user", "parts": [dict(part) for part in prompt.parts]}]}
     if prompt.system:
         request["systemInstruction"] = {"parts": [{"text": prompt.system}]}
@@ -167,10 +171,19 @@ class Form:
         thinking: Mapping[str, Any] | None,
         temperature: float | None = None,
         answer_tokens: int = ANSWER_TOKENS,
+        media_resolution: str | None = None,
+        image_tokens: int = PART_TOKENS,
     ) -> None:
         """Take what `build_request` takes beside the prompt, and what `estimate_usage` takes beside the request."""
-        self._build = partial(build_request, schema=schema, thinking=thinking, temperature=temperature)
+        self._build = partial(
+            build_request,
+            schema=schema,
+            thinking=thinking,
+            temperature=temperature,
+            media_resolution=media_resolution,
+        )
         self._estimate = partial(estimate_usage, answer_tokens=answer_tokens)
+        self._count = partial(estimate_parts, image_tokens=image_tokens)
         self._frames: dict[tuple[str, int], _Frame] = {}
 
     def fill(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
@@ -189,7 +202,7 @@ class Form:
             raise InputError(f"request {key!r}: {error.message}") from error
         except TypeError as error:
             raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
-        prompt_tokens = frame.usage.prompt + estimate_parts(prompt.parts)
+        prompt_tokens = frame.usage.prompt + self._count(prompt.parts)
         usage = Usage(prompt=prompt_tokens, answer=frame.usage.answer, thoughts=frame.usage.thoughts)
         return b"".join((_BEFORE_KEY, named, _BEFORE_PARTS, parts, frame.rest)), usage
 

@@ -87,5 +87,5 @@ class ImagesCollection(DeclaredCollection):
 def images_task(declared: Task, rows: ImagesRows) -> Task:
     """Return the task of the images, made of what was declared."""
     fill = "run `make import-images FOLDER=photos/`"
-    task = replace(declared, words=WORDS, how_to_fill=fill, answer_tokens=ANSWER_TOKENS, rows=rows)
+    task = replace(declared, words=WORDS, how_to_fill=fill, answer_tokens=ANSWER_TOKENS, rows=rows, sends_images=True)
     return replace(task, hooks=ImagesHooks(rows, task, rows.asset_ai))

@@ -24,6 +24,7 @@ from pipeline.engine.declared.record import (
     quoted_columns,
     record_of,
 )
+from pipeline.engine.declared.row_images import ImageSettings
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
@@ -44,10 +45,13 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 
-def declared_subjects(tx: "Connection", *, refreshes: bool) -> tuple[Subject, ...]:
+def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ...]:
     """Return every task that was recorded here as a subject; no file is loaded."""
-    known = tasks.list_tasks(tx)
-    made = (declared_task(one, refreshes=refreshes and bool(one.words.get("refresh"))) for one in known)
+    known, images = tasks.list_tasks(tx), ImageSettings.of(settings)
+    made = (
+        declared_task(one, refreshes=settings.refresh and bool(one.words.get("refresh")), image_settings=images)
+        for one in known
+    )
     return tuple(Subject(one.name, one, _collection(rows_of(one))) for one in made)
 
 
@@ -110,7 +114,7 @@ def check_declarable(settings: Settings) -> None:
     path = find_task_file(settings.task, settings.data)
     if path is None:
         raise _unknown(settings, [])
-    declaration = load_declaration(path)
+    declaration = _declared(path, settings)
     if not declaration.is_query:
         columns = _rows_source(declaration, path).columns
         record_of(declaration, path, columns, at=datetime.now(UTC))
@@ -136,7 +140,7 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
         raise _unused(settings)
     path = find_task_file(settings.task, settings.data)
     assert path is not None  # noqa: S101 - what is known and not recorded is a file
-    declaration = load_declaration(path)
+    declaration = _declared(path, settings)
     columns = _source(store, declaration, path, settings).columns
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
@@ -175,13 +179,15 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     before = rows_of(task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
     source = _source(store, declaration, path, settings)
-    is_same = not declaration.is_query and _is_imported(record, declaration, path, source.sha256)
+    is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
+    is_same = is_same and _is_imported(record, declaration, path, source.sha256)
     columns = record.columns if is_same else source.columns
     new = _put(store, declaration, path, columns, settings, at=at, display=display)
     if not is_same:
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
-        now = declared_task(tasks.get_task(tx, new.name) or new, refreshes=before.refreshes)
+        found, images = tasks.get_task(tx, new.name) or new, before.image_settings
+        now = declared_task(found, refreshes=before.refreshes, image_settings=images)
         if now.fingerprint != new.fingerprint:
             raise ConfigurationError(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
@@ -219,10 +225,11 @@ def task_beside(task: Task, path: Path, *, at: datetime) -> Task:
     """
     found = find_task_file(str(path), path.parent)
     assert found is not None  # noqa: S101 - a path is a file, or an error
-    declaration, mine = replace(load_declaration(found), name=task.name), rows_of(task).record
+    images, mine = rows_of(task).image_settings, rows_of(task).record
+    declaration = replace(images.over(load_declaration(found)), name=task.name)
     keyed = replace(declaration, key=tuple(name for name, _ in mine.key))
     record = record_of(keyed, found, mine.columns, at=at)
-    return declared_task(replace(record, prefix=mine.prefix))
+    return declared_task(replace(record, prefix=mine.prefix), image_settings=images)
 
 
 def _fill(
@@ -236,6 +243,7 @@ def _fill(
     display: Progress,
 ) -> None:
     """Make a task's table hold what its source says, and keep that it does; one process at a time."""
+    rows = DeclaredRows(record, image_settings=ImageSettings.of(settings))
     waiting = f"another process imports the items of {record.name}; waiting for it"
     with leases.wait_for_lease(
         store, f"items:{record.name}", lasts_s=settings.lease, on_wait=lambda: display.say(waiting), sleep=time.sleep
@@ -244,7 +252,7 @@ def _fill(
             is_forgotten = erase.buried_items(tx, record.name)
         report = fill_items(
             store,
-            DeclaredRows(record).items_spec,
+            rows.items_spec,
             source,
             asked=record.words["asked"],
             quoted=record.words["quoted"],
@@ -254,10 +262,13 @@ def _fill(
             is_forgotten=is_forgotten,
             guard=lease.check,
             settle=partial(_settle, record=record, sha256=source.sha256),
+            look_at=rows.row_images.look if rows.images else None,
             touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
         )
     if said := _said(report):
         display.say(f"{record.name}: {said}")
+    for key, why in report.unusable_rows[:EXAMPLES]:
+        display.warn(f"{record.name} {key}: {why}; the row is not asked about")
     for finding in report.findings[:EXAMPLES]:
         place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
         display.warn(f"{record.items}, {place}: {finding.reason}; the row is not asked about")
@@ -283,6 +294,7 @@ def _said(report: ItemsReport) -> str:
         "back": report.back,
         "merged with an equal one": report.merged,
         "empty": report.empty if report.new or report.changed else 0,
+        "with an image that cannot be asked about": report.unusable,
         "refused": report.refused.total(),
         "left out, for they were forgotten": report.forgotten,
     }
@@ -327,6 +339,11 @@ def _unchanged(old: TaskRecord, new: TaskRecord) -> bool:
     told: dict[str, Any] = {"at": old.at, "items_sha256": old.items_sha256, "columns": {**new.columns, **old.columns}}
     kept = tuple(one for one in old.fields if one[0] not in dict(new.fields))  # fields that the answers once had
     return replace(new, **told, fields=(*new.fields, *kept)) == old
+
+
+def _declared(path: Path, settings: Settings) -> Declaration:
+    """Return what a file declares, with what is set over it."""
+    return ImageSettings.of(settings).over(load_declaration(path))
 
 
 def _source(store: "Store", declaration: Declaration, path: Path, settings: Settings) -> Any:
