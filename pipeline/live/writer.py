@@ -109,7 +109,9 @@ class DbWriter:
                     try:
                         with self._store.part(tx):
                             given.append((work, work.do(tx), None))
-                    except Exception as error:  # noqa: BLE001 - raised again where it was asked for
+                    except Exception as error:
+                        if self._store.has_ended(tx):
+                            raise
                         given.append((work, None, error))
         except BaseException as error:  # noqa: BLE001 - of the transaction: no work was kept
             given = [(work, None, error) for work in works]

@@ -125,6 +125,8 @@ class SqliteFile:
 
     def error(self, said: BaseException, patience_s: float) -> FindableError:
         """Return our error for SQLite's words."""
+        if "no such savepoint" in str(said):  # the transaction was over, for a reason that was said before
+            said = getattr(said.__context__, "orig", None) or said
         words = str(said)
         if "malformed" in words or "not a database" in words:
             return InconsistentError(

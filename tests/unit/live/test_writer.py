@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.errors import ConfigurationError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.live.writer import TOGETHER, DbWriter
 from pipeline.store import workspace as store_workspace
@@ -112,6 +113,24 @@ def test_a_commit_that_fails_is_told_to_everybody_in_it(workspace: Workspace, ws
     kept = noted(workspace)
     assert kept in ([], ["first"])
     assert [isinstance(one, BaseException) for one in given] == [kept == [], True, True, True]
+
+
+@pytest.mark.sqlite_only("rolls all back where it has no room, and says so of a part")
+def test_a_disk_that_is_full_is_told_to_everybody_in_it(workspace: Workspace, ws: OpenWorkspace) -> None:
+    """What came before it in the transaction is gone with what found no room, and what comes after is not kept."""
+
+    def fill(tx: Connection) -> None:
+        """Write what the file has no room for."""
+        pages = tx.exec_driver_sql("PRAGMA page_count").scalar()
+        tx.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        noting(ws, "much" * 100_000)(tx)
+
+    works = [noting(ws, "first"), noting(ws, "a"), fill, noting(ws, "b")]
+    given = with_writer(ws, lambda writer: together(workspace, writer, *works))
+    kept = noted(workspace)
+    assert kept in ([], ["first"])
+    assert [isinstance(one, ConfigurationError) for one in given] == [kept == [], True, True, True]
+    assert "database or disk is full" in str(given[2])
 
 
 def test_who_waits_no_longer_stops_nothing(workspace: Workspace, ws: OpenWorkspace) -> None:
