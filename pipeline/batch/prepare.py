@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeline.batch.draft import Draft, looked_up
 from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
 from pipeline.core import files, gc_freeze
 from pipeline.core.errors import InconsistentError, StateConflictError
@@ -25,6 +26,7 @@ from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
 from pipeline.store import batches, claims, versions
 from pipeline.store.database import Connection, Store, pages
 from pipeline.store.leases import Lease, read_again
+from pipeline.store.seen import SeenTexts
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -42,8 +44,12 @@ WAITING = "another process is preparing batches; waiting for it"
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What would be sent: how many batches, requests and bytes, the estimated tokens, and the estimated cost in USD."""
+    """What would be sent: how many batches, requests and bytes, the estimated tokens, and the estimated cost in USD.
 
+    It is about so many items; those that ask the same share a request.
+    """
+
+    items: int = 0
     batches: int = 0
     requests: int = 0
     size: int = 0
@@ -79,21 +85,23 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
 
     Nothing is written.
     """
-    made, size, usage = [], 0, NO_USAGE
-    with ws.store.read() as tx:
+    made, size, usage, items = [], 0, NO_USAGE, 0
+    with ws.store.read() as tx, SeenTexts() as seen:
         known = estimate.calibration(tx, ws.extractor)
         packer = Packer(_limits(ws.settings, ws.model), known)
-        for rows, line in enumerate(request_lines(tx, RequestBuilder(ws.task, ws.model), wanted), 1):
+        for items, (line, equal) in enumerate(looked_up(tx, request_lines(tx, _builder(ws), wanted)), 1):
+            bar.show(items)
+            if equal is not None or (line.question is not None and not seen.is_new(line.question)):
+                continue
             if packer.add(line) is not None:
                 made.append(packer.rows)
                 packer = packer.next_file()
                 packer.add(line)
             size, usage = size + len(line.data) + 1, usage + line.usage
-            bar.show(rows)
     made += [packer.rows] * bool(packer.rows)
     likely = known.applied(usage, count=sum(made))
     cost = usage_cost(ws.model, likely, batch=True, on=ws.now().date())
-    return BatchPlan(len(made), sum(made), size, usage.prompt, likely, cost)
+    return BatchPlan(items, len(made), sum(made), size, usage.prompt, likely, cost)
 
 
 def request_lines(
@@ -116,6 +124,10 @@ def request_lines(
         left = None if left is None else left - len(ids)
 
 
+def _builder(ws: OpenWorkspace) -> RequestBuilder:
+    return RequestBuilder(ws.task, ws.model, asks_each=ws.settings.ask_each)
+
+
 def _limits(settings: "Settings", model: "Model") -> FileLimits:
     """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
     most, waiting = settings.batch_tokens, model.enqueued(settings.tier)
@@ -124,11 +136,17 @@ def _limits(settings: "Settings", model: "Model") -> FileLimits:
 
 
 def prepare_batches(
-    ws: OpenWorkspace, wanted: Selection, *, bar: "Bar", on_stop: Callable[[StopReason], None] = lambda _why: None
+    ws: OpenWorkspace,
+    wanted: Selection,
+    *,
+    bar: "Bar",
+    on_stop: Callable[[StopReason], None] = lambda _why: None,
+    on_joined: Callable[[int], None] = lambda _items: None,
 ) -> list[int]:
     """Write and seal request files for the items that are wanted, claim them, and return the batches' numbers.
 
-    Where a budget is set, the last batch is cut so that all of it fits; `on_stop` is called with why it ended.
+    Where a budget is set, the last batch is cut so that all of it fits; `on_stop` is called with why it ended, and
+    `on_joined` with how many items share requests that were there before.
 
     Raises:
         InputError: an item's request cannot be sent; what was claimed before it stays prepared.
@@ -143,7 +161,8 @@ def prepare_batches(
             on_stop(preparation.run(lease))
 
     read_again(once, times=TRIES)
-    return [one.number for one in preparation.made]
+    on_joined(sum(one.joined for one in preparation.made))
+    return [one.number for one in preparation.made if one.number is not None]
 
 
 def sweep_request_files(store: "Store", data: Path, lease: "Lease") -> list[Path]:
@@ -162,19 +181,22 @@ def sweep_request_files(store: "Store", data: Path, lease: "Lease") -> list[Path
 
 
 class _Made(NamedTuple):
-    """A batch that was prepared: its number, how many requests it has, and the item of the last of them."""
+    """A batch that was prepared: its number, how many items were taken, and the last of them.
 
-    number: int
-    requests: int
+    Those that `joined` share requests that were there before; where all do there is no batch.
+    """
+
+    number: int | None
+    items: int
+    joined: int
     last: str
 
 
 class _Written(NamedTuple):
-    """A request file that is sealed as a draft: its (item id, input hash) rows, and what it holds together."""
+    """What one request file is about, and the sealed file; None where no line is needed."""
 
-    draft: files.Sealed
-    rows: list[tuple[str, str]]
-    packer: Packer
+    draft: Draft
+    file: files.Sealed | None
 
 
 @dataclass
@@ -203,7 +225,7 @@ class _Preparation:
 
     def _prepare(self, lease: "Lease", *, after: str | None) -> _Made | StopReason:
         """Write, seal and claim one batch of what stands behind one item, or return why there is none."""
-        ws, before = self.ws, sum(one.requests for one in self.made)
+        ws, before = self.ws, sum(one.items for one in self.made)
         if self.wanted.limit is not None and before >= self.wanted.limit:
             return StopReason.DONE
         for _ in range(TRIES):
@@ -217,16 +239,19 @@ class _Preparation:
                 raise
             if isinstance(written, StopReason):
                 return written
+            draft, file = written
             try:
                 with ws.store.write() as tx:
                     lease.check(tx)
                     self._claim(tx, number, written)
-                    files.rename(written.draft, path)
+                    if file is not None:
+                        files.rename(file, path)
             except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
                 continue
             finally:
-                written.draft.path.unlink(missing_ok=True)
-            return _Made(number, len(written.rows), written.rows[-1][0])
+                if file is not None:
+                    file.path.unlink(missing_ok=True)
+            return _Made(None if file is None else number, draft.items, len(draft.joined), draft.last)
         raise InconsistentError(
             f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed",
             hint=f"let the other command finish, then run `{ws.task.words.make('batch-submit')}` again",
@@ -236,17 +261,19 @@ class _Preparation:
         """Write one request file and seal it as a draft, or return why there is no item in it."""
         ws, wanted, stop = self.ws, self.wanted, StopReason.DONE
         left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - before)
-        rows: list[tuple[str, str]] = []
         with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, ws.store.read() as tx:
-            packer = self._packer(tx)
-            for line in request_lines(tx, RequestBuilder(ws.task, ws.model), left, after=after):
-                if (full := packer.add(line)) is not None:
+            draft = Draft(self._packer(tx), claims.newest_request(tx))
+            for found in looked_up(tx, request_lines(tx, _builder(ws), left, after=after)):
+                lines = len(draft.rows)
+                if (full := draft.take(found)) is not None:
                     stop = full
                     break
-                writer.write_line(line.data)
-                rows.append((line.item.id, line.item.input_hash))
-                self.bar.show(before + len(rows))
-            return _Written(writer.seal(), rows, packer) if rows else stop
+                if len(draft.rows) > lines:
+                    writer.write_line(found.line.data)
+                self.bar.show(before + draft.items)
+            if not draft.items:
+                return stop
+            return _Written(draft, writer.seal() if draft.rows else None)
 
     def _claim(self, tx: "Connection", number: int, written: _Written) -> None:
         """Add the batch and claim its items, all or none, in the caller's transaction.
@@ -255,32 +282,33 @@ class _Preparation:
             StateConflictError: an item, or the room for all of them, was taken since the file was read.
             ConfigurationError: the version is being rolled back since then.
         """
-        ws, task, model, now, packed = self.ws, self.ws.task, self.ws.model, self.ws.now(), written.packer
+        ws, task, model, now, packed = self.ws, self.ws.task, self.ws.model, self.ws.now(), written.draft.packer
         # once more: it may have been rolled back since this command began
         versions.begin_version(tx, task.name, task.label, model=model.name, skips=task.skips, at=now)
         stop = self._packer(tx).stop_for(packed.likely, slack=ROUNDING)
         if stop is not None:
             raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
-        ws.bind(tx)
-        batches.add_batch(
-            tx,
-            at=now,
-            number=number,
-            task=task.name,
-            extractor=ws.extractor,
-            model=model.name,
-            requests=len(written.rows),
-            request_file=str(request_path(ws.data, number).relative_to(ws.data)),
-            request_sha256=written.draft.sha256,
-            request_size=written.draft.size,
-            counted_in=packed.counted.prompt,
-            fingerprint=task.fingerprint,
-            estimated_in=packed.likely.prompt,
-            estimated_out=packed.likely.answer + packed.likely.thoughts,
-            estimated_cost=usage_cost(model, packed.likely, batch=True, on=now.date()),
-            priced_on=model.priced_as_of(batch=True, on=now.date()).isoformat(),
-        )
-        claims.take_claims(tx, task, written.rows, batch=number, at=now)
+        if written.file is not None:
+            ws.bind(tx)
+            batches.add_batch(
+                tx,
+                at=now,
+                number=number,
+                task=task.name,
+                extractor=ws.extractor,
+                model=model.name,
+                requests=packed.rows,
+                request_file=str(request_path(ws.data, number).relative_to(ws.data)),
+                request_sha256=written.file.sha256,
+                request_size=written.file.size,
+                counted_in=packed.counted.prompt,
+                fingerprint=task.fingerprint,
+                estimated_in=packed.likely.prompt,
+                estimated_out=packed.likely.answer + packed.likely.thoughts,
+                estimated_cost=usage_cost(model, packed.likely, batch=True, on=now.date()),
+                priced_on=model.priced_as_of(batch=True, on=now.date()).isoformat(),
+            )
+        written.draft.claim(tx, task, batch=number, at=now)
 
     def _packer(self, tx: "Connection") -> Packer:
         """Return an empty request file, with all that its length depends on as it stands now."""

@@ -255,10 +255,10 @@ class _Rounds:
     def _show_progress(self) -> None:
         """Say how many items this command has done, how quickly, and how long the rest will take."""
         ws = self._ws
-        done = sum(one.batch.requests for one in self._report.accounts)
+        done = sum(one.batch.accounted for one in self._report.accounts)
         took_s = (ws.now() - self._began).total_seconds()
         left = self._backlog.askable()
-        left += sum(one.requests for one in self._backlog.batches(*OPEN))
+        left += self._backlog.under_way(*OPEN)
         rest = f", about {format_duration(took_s / done * left)} to go" if left else ""
         rate = f"{60 * done / max(took_s, 1):,.0f} a minute"
         ws.display.say(f"{done:,} of {done + left:,} {ws.task.words.many}, {rate}{rest}")

@@ -280,7 +280,7 @@ class _Tagging:
         found = self._backlog.batches()
         with self._ws.store.read() as tx:
             numbers = [one.number for one in found if one.number > since]
-            return len({item for number in numbers for item in claims.items_of(tx, number).values()})
+            return claims.count_items(tx, numbers)
 
     def _is_done(self) -> bool:
         """Return whether this run has nothing more to do, or no money to do it with."""
@@ -294,7 +294,7 @@ class _Tagging:
         """Note how many items are left, and what was spent since the run began."""
         ws, report = self._ws, self._report
         report.left = self._backlog.askable()
-        report.under_way = sum(one.requests for one in self._backlog.batches(*OPEN))
+        report.under_way = self._backlog.under_way(*OPEN)
         with ws.store.read() as tx:
             report.overrun = budget.budgets(ws).overrun(tx)
             report.spent = spending.sum_spent(tx, since=self._began).known

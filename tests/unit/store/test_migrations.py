@@ -39,6 +39,7 @@ SHAPES = {
     "0006": "4f068e78784d2617",
     "0007": "7763fa0047812ad0",
     "0008": "b2d150383b70d50a",
+    "0009": "c2890e4220d0249b",
 }
 OLD_PROBES = """
 INSERT INTO findable_batches (number, task, extractor, model, state, requests, request_file, request_sha256,
