@@ -7,41 +7,36 @@ live call that is under way.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeline.batch.packer import Packer, StopReason
-from pipeline.store import claims
+from pipeline.engine.shared import LookedUp, look_up
+from pipeline.store import claims, equals
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from pipeline.core.task import Task
     from pipeline.engine.questions import PlannedRequest
-    from pipeline.store.claims import Equal
+    from pipeline.engine.record import Judgement
     from pipeline.store.database import Connection
 
 
 TOGETHER = 100  # lines that are looked up at once; few, for a line may hold images
 
 
-class LookedUp(NamedTuple):
-    """A request, and one that is there already and asks the same, if there is one."""
-
-    line: "PlannedRequest"
-    equal: "Equal | None"
-
-
-def looked_up(tx: "Connection", lines: Iterator["PlannedRequest"]) -> Iterator[LookedUp]:
-    """Yield requests, each with the one that asks the same already, at flat memory."""
+def looked_up(tx: "Connection", task: "Task", extractor: str, lines: Iterator["PlannedRequest"]) -> Iterator[LookedUp]:
+    """Yield requests, each with what was asked already and is the same, at flat memory."""
     while some := list(islice(lines, TOGETHER)):
-        equals = claims.find_equals(tx, [one.question for one in some if one.question is not None])
-        for line in some:
-            yield LookedUp(line, equals.get(line.question or ""))
+        yield from look_up(tx, task, extractor, some)
 
 
 @dataclass
 class Draft:
-    """The items of one request file; `seen` is the newest request that was there when it was begun."""
+    """The items of one request file; `seen` is the newest request that was there when it was begun.
+
+    Those that are answered already are in no file.
+    """
 
     packer: Packer
     seen: int
@@ -49,18 +44,21 @@ class Draft:
     lines: dict[str, int] = field(default_factory=dict)  # by question
     same: list[tuple[str, str, int]] = field(default_factory=list)  # (item id, input hash, line) of those that share it
     joined: list[tuple[str, str, int]] = field(default_factory=list)  # the same with requests that were there already
+    given: list["Judgement"] = field(default_factory=list)  # what such a request gave, as long as it is not written
     last: str = ""  # item
 
     @property
     def items(self) -> int:
-        """Return how many items it is about."""
+        """Return how many items are to be claimed."""
         return len(self.rows) + len(self.same) + len(self.joined)
 
     def take(self, found: LookedUp) -> StopReason | None:
         """Take an item in, or return why the file ends before it; one that asks something new is the last of `rows`."""
         (item, _, _, question), equal = found.line, found.equal
         line = self.lines.get(question or "")
-        if equal is None and line is None:
+        if found.given is not None:
+            self.given.append(found.given)
+        elif equal is None and line is None:
             if (full := self.packer.add(found.line)) is not None:
                 return full
             self.rows.append((item.id, item.input_hash, question))
@@ -81,8 +79,8 @@ class Draft:
         Raises:
             StateConflictError: one of them changed hands since it was read, or is asked by another process now.
         """
-        claims.check_unasked(tx, self.lines, since=self.seen)
+        equals.check_unasked(tx, self.lines, since=self.seen)
         claims.take_claims(tx, task, self.rows, batch=batch, at=at)
-        ids = claims.ids_of_lines(tx, batch, sorted({line for *_, line in self.same}))
+        ids = equals.ids_of_lines(tx, batch, sorted({line for *_, line in self.same}))
         same = [(item_id, input_hash, ids[line]) for item_id, input_hash, line in self.same]
-        claims.share_claims(tx, task, [*same, *self.joined], at=at)
+        equals.share_claims(tx, task, [*same, *self.joined], at=at)

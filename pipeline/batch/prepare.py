@@ -13,17 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.batch.draft import Draft, looked_up
+from pipeline.batch.draft import TOGETHER, Draft, looked_up
 from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
 from pipeline.core import files, gc_freeze
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.cost import budget, estimate, queue_quota
 from pipeline.engine import questions
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
+from pipeline.engine.record import Source
+from pipeline.engine.shared import write_given
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
-from pipeline.store import batches, claims, versions
+from pipeline.store import batches, claims, equals, versions
 from pipeline.store.database import Connection, Store, pages
 from pipeline.store.leases import Lease, read_again
 from pipeline.store.seen import SeenTexts
@@ -89,9 +91,10 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
     with ws.store.read() as tx, SeenTexts() as seen:
         known = estimate.calibration(tx, ws.extractor)
         packer = Packer(_limits(ws.settings, ws.model), known)
-        for items, (line, equal) in enumerate(looked_up(tx, request_lines(tx, _builder(ws), wanted)), 1):
+        lines = request_lines(tx, _builder(ws), wanted)
+        for items, (line, equal, given) in enumerate(looked_up(tx, ws.task, ws.extractor, lines), 1):
             bar.show(items)
-            if equal is not None or (line.question is not None and not seen.is_new(line.question)):
+            if equal or given or (line.question is not None and not seen.is_new(line.question)):
                 continue
             if packer.add(line) is not None:
                 made.append(packer.rows)
@@ -141,12 +144,12 @@ def prepare_batches(
     *,
     bar: "Bar",
     on_stop: Callable[[StopReason], None] = lambda _why: None,
-    on_joined: Callable[[int], None] = lambda _items: None,
+    on_shared: Callable[[int], None] = lambda _items: None,
 ) -> list[int]:
     """Write and seal request files for the items that are wanted, claim them, and return the batches' numbers.
 
     Where a budget is set, the last batch is cut so that all of it fits; `on_stop` is called with why it ended, and
-    `on_joined` with how many items share requests that were there before.
+    `on_shared` with how many items share requests, or their answers, that were there before.
 
     Raises:
         InputError: an item's request cannot be sent; what was claimed before it stays prepared.
@@ -161,7 +164,7 @@ def prepare_batches(
             on_stop(preparation.run(lease))
 
     read_again(once, times=TRIES)
-    on_joined(sum(one.joined for one in preparation.made))
+    on_shared(preparation.given + sum(one.joined for one in preparation.made))
     return [one.number for one in preparation.made if one.number is not None]
 
 
@@ -207,6 +210,7 @@ class _Preparation:
     wanted: Selection
     bar: "Bar"
     made: list[_Made] = field(default_factory=list)
+    given: int = 0  # items that were answered by what was asked before
 
     def run(self, lease: "Lease") -> StopReason:
         """Prepare batch after batch, and return why there is no further one.
@@ -223,17 +227,21 @@ class _Preparation:
                 return one
             self.made.append(one)
 
+    @property
+    def _taken(self) -> int:
+        return self.given + sum(one.items for one in self.made)
+
     def _prepare(self, lease: "Lease", *, after: str | None) -> _Made | StopReason:
         """Write, seal and claim one batch of what stands behind one item, or return why there is none."""
-        ws, before = self.ws, sum(one.items for one in self.made)
-        if self.wanted.limit is not None and before >= self.wanted.limit:
+        ws = self.ws
+        if self.wanted.limit is not None and self._taken >= self.wanted.limit:
             return StopReason.DONE
         for _ in range(TRIES):
             with ws.store.read() as tx:
                 number = batches.next_number(tx)
             path = request_path(ws.data, number)
             try:
-                written = self._write(path, after=after, before=before)
+                written = self._write(path, lease, after=after)
             except FileNotFoundError:
                 lease.check()  # it was swept away by the process that took the lease over
                 raise
@@ -257,23 +265,43 @@ class _Preparation:
             hint=f"let the other command finish, then run `{ws.task.words.make('batch-submit')}` again",
         )
 
-    def _write(self, path: Path, *, after: str | None, before: int) -> _Written | StopReason:
+    def _write(self, path: Path, lease: "Lease", *, after: str | None) -> _Written | StopReason:
         """Write one request file and seal it as a draft, or return why there is no item in it."""
         ws, wanted, stop = self.ws, self.wanted, StopReason.DONE
-        left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - before)
+        left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - self._taken)
         with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, ws.store.read() as tx:
-            draft = Draft(self._packer(tx), claims.newest_request(tx))
-            for found in looked_up(tx, request_lines(tx, _builder(ws), left, after=after)):
+            draft = Draft(self._packer(tx), equals.newest_request(tx))
+            wanted_lines = request_lines(tx, _builder(ws), left, after=after)
+            for found in looked_up(tx, ws.task, ws.extractor, wanted_lines):
                 lines = len(draft.rows)
                 if (full := draft.take(found)) is not None:
                     stop = full
                     break
                 if len(draft.rows) > lines:
                     writer.write_line(found.line.data)
-                self.bar.show(before + draft.items)
+                if len(draft.given) == TOGETHER:
+                    self._write_given(draft, lease)
+                self.bar.show(self._taken + draft.items)
+            self._write_given(draft, lease)
             if not draft.items:
                 return stop
             return _Written(draft, writer.seal() if draft.rows else None)
+
+    def _write_given(self, draft: Draft, lease: "Lease") -> None:
+        """Write what earlier answers are for items that ask the same, beside the file that is being written."""
+        ws, judged, draft.given = self.ws, draft.given, []
+        if not judged:
+            return
+        source = Source(None, ws.extractor, ws.model, ws.task.fingerprint)
+        with ws.store.write() as tx:
+            lease.check(tx)
+            self._begin_version(tx)
+            self.given += write_given(tx, ws.task, judged, source=source, at=ws.now())
+
+    def _begin_version(self, tx: "Connection") -> None:
+        """Note once more what is asked under: it may have been rolled back since this command began."""
+        task, model = self.ws.task, self.ws.model.name
+        versions.begin_version(tx, task.name, task.label, model=model, skips=task.skips, at=self.ws.now())
 
     def _claim(self, tx: "Connection", number: int, written: _Written) -> None:
         """Add the batch and claim its items, all or none, in the caller's transaction.
@@ -283,8 +311,7 @@ class _Preparation:
             ConfigurationError: the version is being rolled back since then.
         """
         ws, task, model, now, packed = self.ws, self.ws.task, self.ws.model, self.ws.now(), written.draft.packer
-        # once more: it may have been rolled back since this command began
-        versions.begin_version(tx, task.name, task.label, model=model.name, skips=task.skips, at=now)
+        self._begin_version(tx)
         stop = self._packer(tx).stop_for(packed.likely, slack=ROUNDING)
         if stop is not None:
             raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")

@@ -39,7 +39,7 @@ class SubmitReport:
     dry: bool = False
     sent: dict[int, SendOutcome] = field(default_factory=dict)
     items: int = 0
-    joined: int = 0  # share requests that were there before
+    shared: int = 0  # items that ask what was asked before, and share that request or its answer
     held_back: int = 0  # for want of money, under the budget of that name and amount
     budget: str = ""
     no_room: int = 0  # held back because what waits at the API fills its quota of tokens; they go out as batches end
@@ -53,7 +53,7 @@ class SubmitReport:
     def summary(self) -> str:
         """Return in words what became of each batch, and how many were held back by what."""
         parts = [", ".join(f"batch {number} {fate}" for number, fate in self.sent.items())]
-        parts += [f"{self.joined:,} ask what is asked already and share the answer"] * bool(self.joined)
+        parts += [f"{self.shared:,} ask what was asked already and share the answer"] * bool(self.shared)
         parts += [f"{self.held_back:,} held back by {self.budget}"] * bool(self.held_back)
         parts += [f"{self.no_room:,} held back by the quota of tokens that may wait at the API"] * bool(self.no_room)
         return "; ".join(part for part in parts if part)
@@ -135,7 +135,7 @@ def document(report: SubmitReport) -> dict[str, object]:
         "tokens_in": report.plan.usage.prompt,
         "tokens_out": report.plan.usage.answer + report.plan.usage.thoughts,
         "estimated_cost": report.plan.cost,
-        "joined": report.joined,
+        "shared": report.shared,
         "held_back": report.held_back,
         "no_room": report.no_room,
         "sent": {str(number): fate.value for number, fate in report.sent.items()},
@@ -186,7 +186,7 @@ class _Submission:
             wanted, most = replace(self.wanted, limit=most, without=refused), 0
             with self.ws.display.bar("writing requests", wanted.limit) as bar:
                 numbers = prepare.prepare_batches(
-                    self.ws, wanted, bar=bar, on_stop=self.stops.add, on_joined=self._note_joined
+                    self.ws, wanted, bar=bar, on_stop=self.stops.add, on_shared=self._note_shared
                 )
             self.send(numbers)
         else:
@@ -196,8 +196,8 @@ class _Submission:
             )
         self._sum_up(announced, old)
 
-    def _note_joined(self, items: int) -> None:
-        self.report.joined += items
+    def _note_shared(self, items: int) -> None:
+        self.report.shared += items
 
     def _sum_up(self, announced: int, old: set[int]) -> None:
         """Report how many items were sent, and how many were held back; batches `old` were there before this run.

@@ -61,7 +61,7 @@ def requests_of(ws: OpenWorkspace, item_id: str, *, raw: bool) -> list[dict[str,
     for one, document in zip(found, documents, strict=True) if raw else ():
         text = WireText()
         if one.batch is not None:
-            text = wire.of_batch(ws.data, homes[one.batch], item_id, cleaned=cleaned)
+            text = wire.of_batch(ws.data, homes[one.batch], one.asked_as or item_id, cleaned=cleaned)
         document["wire"] = text._asdict()
     return documents
 
@@ -74,6 +74,7 @@ def request_document(one: AskedRequest) -> dict[str, Any]:
         **{name: getattr(one, name) for name in names},
         "call": one.number if one.is_live else None,
         **{name: getattr(one, name) for name in ("ended_at", "tokens_in", "tokens_out", "cost")},
+        "shared": one.is_shared,
         "forgotten": one.is_forgotten,
         "answer": None if one.answer is None else json.loads(one.answer),
     }

@@ -56,12 +56,6 @@ class Request(NamedTuple):
     asked_as: str
 
 
-class Equal(NamedTuple):
-    """An open request that asks the same as another one would."""
-
-    id: int
-
-
 class InBatch(NamedTuple):
     """Where an item was asked about: the batch's number, the line in its file from 1, and the hash of its input."""
 
@@ -111,29 +105,6 @@ def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:
     return [one for one in ids if one in free]
 
 
-def find_equals(tx: Connection, questions: Sequence[str]) -> dict[str, Equal]:
-    """Return the open requests that ask these questions, by question."""
-    query = select(requests.c.question, requests.c.id).where(among(tx, requests.c.question, questions), IS_OPEN)
-    return {row[0]: Equal(row[1]) for row in tx.execute(query)} if questions else {}
-
-
-def newest_request(tx: Connection) -> int:
-    """Return the number of the newest request, 0 where there is none."""
-    return tx.execute(select(func.max(requests.c.id))).scalar() or 0
-
-
-def check_unasked(tx: Connection, questions: Collection[str], *, since: int) -> None:
-    """Hold that none of these questions was asked by a request newer than one.
-
-    Raises:
-        StateConflictError: another process asks one of them meanwhile.
-    """
-    newer = select(requests.c.id, requests.c.question).where(requests.c.id > since, requests.c.question.is_not(None))
-    for request, question in tx.execute(newer):
-        if question in questions:
-            raise StateConflictError("request", request, expected="another question", wanted="asked")
-
-
 def take_claims(
     tx: Connection, task: Task, rows: Sequence[tuple[str, str, str | None]], *, batch: int, at: datetime
 ) -> None:
@@ -143,30 +114,15 @@ def take_claims(
         StateConflictError: one of them was claimed, answered, parked or removed since it was read.
     """
     names = ("task", "item_id", "input_hash", "question", "line", "batch", "open", "at")
-    _claim(tx, task, names, [(task.name, *row, line, batch, True, at) for line, row in enumerate(rows, 1)])
+    insert_claims(tx, task, names, [(task.name, *row, line, batch, True, at) for line, row in enumerate(rows, 1)])
 
 
-def share_claims(tx: Connection, task: Task, rows: Sequence[tuple[str, str, int]], *, at: datetime) -> None:
-    """Claim (item id, input hash, request) rows as part of open requests of other items that ask the same: all or none.
-
-    Each ends with its request, whichever way that goes.
+def insert_claims(tx: Connection, task: Task, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Insert claims, of which the second value is the item, and hold that each of these can be asked.
 
     Raises:
-        StateConflictError: such an item was claimed, answered, parked or removed, or its request ended, meanwhile.
+        StateConflictError: one of them cannot, or is claimed.
     """
-    told = ("batch", "line", "owner", "until")
-    names = ("task", "item_id", "input_hash", "shares", "open", "at", *told)
-    for page in pages(rows, PAGE):
-        shared = list({request for *_, request in page})
-        query = select(requests.c.id, *(requests.c[name] for name in told)).where(among(tx, requests.c.id, shared))
-        homes = {row[0]: row[1:] for row in tx.execute(query.where(IS_OPEN))}
-        if len(homes) != len(shared):
-            raise StateConflictError("a request", min({*shared} - {*homes}), expected="open", wanted="shared")
-        _claim(tx, task, names, [(task.name, *row, True, at, *homes[row[-1]]) for row in page])
-
-
-def _claim(tx: Connection, task: Task, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Insert claims, of which the second value is the item, and hold that each of these can be asked."""
     try:
         for page in pages(rows, PAGE):
             database.insert_rows(tx, requests, names, page)
@@ -179,20 +135,23 @@ def _claim(tx: Connection, task: Task, names: Sequence[str], rows: Sequence[Sequ
             raise StateConflictError("an item of", task.name, expected="open", wanted="claimed")
 
 
-def ids_of_lines(tx: Connection, batch: int, lines: Sequence[int]) -> dict[int, int]:
-    """Return the requests on some lines of a batch's file, by line."""
-    query = select(requests.c.line, requests.c.id).where(requests.c.batch == batch, requests.c.shares.is_(None))
-    found = (tx.execute(query.where(among(tx, requests.c.line, some))) for some in pages(lines, PAGE))
-    return {row[0]: row[1] for rows in found for row in rows}
-
-
-def take_live(tx: Connection, task_name: str, item_id: str, *, input_hash: str, lasts_s: float, at: datetime) -> None:
+def take_live(
+    tx: Connection,
+    task_name: str,
+    item_id: str,
+    *,
+    input_hash: str,
+    question: str | None = None,
+    lasts_s: float,
+    at: datetime,
+) -> None:
     """Claim one item for a live call by this process, until it is released, over, or the process is dead.
 
     Raises:
         StateConflictError: it is claimed already; on PostgreSQL the transaction must be rolled back to before.
     """
-    values = {"task": task_name, "item_id": item_id, "input_hash": input_hash, "open": True, "at": at}
+    values: dict[str, Any] = {"task": task_name, "item_id": item_id, "input_hash": input_hash, "question": question}
+    values |= {"open": True, "at": at}
     try:
         tx.execute(insert(requests).values(owner=this_owner(), until=at + timedelta(seconds=lasts_s), **values))
     except exc.IntegrityError as error:
@@ -206,9 +165,15 @@ def renew_live(tx: Connection, task_name: str, item_id: str, *, lasts_s: float, 
 
 
 def release_live(tx: Connection, task_name: str, item_id: str, *, outcome: Outcome | None, reason: str) -> bool:
-    """Close this process's live claim on an item; false when it was taken away meanwhile."""
+    """Close this process's live claim on an item; false when it was taken away meanwhile.
+
+    Claims that share it are closed too, and tell nothing of their items unless that was recorded before.
+    """
     closing = _of_mine(task_name, item_id).values(open=False, outcome=outcome, reason=reason)
-    return tx.execute(closing).rowcount == 1
+    request = tx.execute(closing.returning(requests.c.id)).scalar()
+    if request is not None:
+        tx.execute(update(requests).where(requests.c.shares == request, IS_OPEN).values(open=False, reason=reason))
+    return request is not None
 
 
 def _of_mine(task_name: str, item_id: str) -> Update:

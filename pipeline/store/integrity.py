@@ -142,8 +142,8 @@ def count_written(tx: Connection) -> dict[int, tuple[int, int]]:
 
 
 def live_answers(tx: Connection) -> tuple[int, int]:
-    """Return how many answers came live, and how many live calls were answered whose answers are kept."""
-    kept = select(func.count()).select_from(answers).where(answers.c.batch.is_(None))
+    """Return how many answers came of live calls, and how many of these were answered whose answers are kept."""
+    kept = select(func.count()).select_from(answers).where(answers.c.batch.is_(None), answers.c.shares.is_(None))
     is_kept = calls.c.purpose.not_in([COMPARED, ROLLED_BACK])
     marks = select(func.count()).select_from(calls).where(calls.c.outcome == CallEnd.ANSWERED, is_kept)
     return tx.execute(kept).scalar() or 0, tx.execute(marks).scalar() or 0
