@@ -178,7 +178,7 @@ compare: setup ## put two versions, models or files of a task side by side on on
 	@$(RUN) compare
 
 .PHONY: log
-log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and what came of each
+log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and what came of each; RAW=1
 	@$(RUN) log
 
 .PHONY: export

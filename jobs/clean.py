@@ -13,7 +13,7 @@ from pipeline.ops import clean
 @click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only show what would be removed.")
 @json_option
 def main(*, dry: bool, as_json: bool) -> None:
-    """Remove sealed files, builds and reports older than KEEP_DAYS that nothing needs, and leftovers.
+    """Remove sealed files, texts of live calls, builds and reports older than KEEP_DAYS, and leftovers.
 
     People, answers, the accounts of all batches and the index in service stay.
     """
@@ -28,6 +28,7 @@ def main(*, dry: bool, as_json: bool) -> None:
             f"{plural(report.files, 'file')} of {plural(len(report.batches), 'batch', 'batches')}",
             f"{report.size:,} bytes",
             plural(report.uploads, "upload"),
+            f"the text of {plural(report.live_texts, 'live call')}",
             plural(len(report.builds), "build"),
             f"{plural(len(report.reports), 'file')} of reports",
             f"{plural(len(report.litter), 'left-over')}",

@@ -12,7 +12,7 @@ from jobs.dotenv import read_settings
 from jobs.output import Terminal, print_request
 from jobs.values import Count
 from pipeline.core.errors import ConfigurationError
-from pipeline.engine.workspace import check_links, make_directory
+from pipeline.engine.folder import check_links, make_directory
 
 
 @click.command(name="emulator", cls=Command)

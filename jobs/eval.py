@@ -16,9 +16,10 @@ from pipeline.index import evaluate
 def main(queries: Path, qrels: Path, *, as_json: bool) -> None:
     """Measure the search in service with QUERIES (JSON lines) and QRELS (TREC judgements).
 
-    Prints nDCG@10, MRR, P@5 and R@10 of the search, of a fixed BM25, and of a random order, over the same people.
+    Prints nDCG@10, MRR, P@5 and R@10 of the search, of a fixed BM25, and of a random order, over the same people, or
+    rows of TASK.
     """
-    with read_workspace(task="experts") as ws:
+    with read_workspace() as ws:
         rows = evaluate.run(ws, queries=queries, qrels=qrels)
     if as_json:
         print_json([row.__dict__ for row in rows])

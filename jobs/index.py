@@ -5,36 +5,33 @@ from dataclasses import asdict
 import click
 
 from jobs.command import WritingCommand, json_option, open_workspace
-from jobs.dotenv import read_settings
 from jobs.output import Terminal, plural, print_json, print_line
-from pipeline.core.settings import BUILT_IN
-from pipeline.index import build, search
+from pipeline.index import build
 
 
 @click.command(name="index", cls=WritingCommand)
 @click.option("--rollback", is_flag=True, envvar="FINDABLE_ROLLBACK", help="Put the previous build back in service.")
 @json_option
 def main(*, rollback: bool, as_json: bool) -> None:
-    """Rebuild the search index from all tagged people.
+    """Rebuild the search index from all tagged people, or that of TASK from its answered rows.
 
     Only changed texts are embedded. The new build is verified before it replaces the one in service, in one step;
     searches are not disturbed.
     """
-    is_own = read_settings().task not in BUILT_IN
-    with open_workspace(task=None if is_own else "experts") as ws:
-        if is_own:
-            search.check_indexed(ws)
+    with open_workspace() as ws:
+        ws.bring_index()
         report = build.roll_back_index(ws) if rollback else build.run(ws)
+        collection, words = ws.collection, ws.task.words
     for name in report.moved_aside:
         Terminal().warn(f"a file stood where the index has its links; it is now {name}")
-    print_json(asdict(report)) if as_json else print_line(_line(report))
-
-
-def _line(report: build.IndexReport) -> str:
-    """Return the one line of result."""
+    if as_json:
+        print_json(asdict(report))
+        return
+    count = plural(report.count, collection.word)
     if report.rolled_back:
-        return f"build {report.number} is in service again: {plural(report.count, 'expert')}"
-    return (
-        f"build {report.number} is in service: {plural(report.count, 'expert')}, {report.embedded:,} embedded, "
-        f'{report.cached:,} from the cache ({report.model}, {report.dim} wide). Next: make search Q="who knows …"'
+        print_line(f"build {report.number} is in service again: {count}")
+        return
+    print_line(
+        f"build {report.number} is in service: {count}, {report.embedded:,} embedded, {report.cached:,} from the cache "
+        f'({report.model}, {report.dim} wide). Next: {words.make("search")} Q="{collection.question}"'
     )

@@ -78,7 +78,7 @@ def print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
     """Print each request and its replies as they went over the wire, or why they are not there."""
     for one in requests:
         text = one["wire"]
-        print_line(f"--- {_request(one)}")
+        print_line(f"--- {one['item']}: {_request(one)}")
         if not (text["request"] or text["replies"]) and text["no_request"] == text["no_reply"]:
             print_line(f"({text['no_reply']})")
             continue

@@ -3,7 +3,7 @@
 import click
 
 from jobs.command import Command, json_option, read_workspace
-from jobs.items_shown import amounts, came_of, outcome, way
+from jobs.items_shown import amounts, came_of, outcome, print_wire, way
 from jobs.output import print_json, print_line, print_table
 from jobs.values import COUNT
 from pipeline.ops import log
@@ -25,14 +25,15 @@ SHOWN = 100  # characters of an answer
     help="How many requests to list.",
 )
 @click.option("--all", "every", is_flag=True, envvar="FINDABLE_ALL", help="Those of all tasks.")
+@click.option("--raw", is_flag=True, envvar="FINDABLE_RAW", help="Requests and replies as they went over the wire.")
 @json_option
-def main(size: int, *, every: bool, as_json: bool) -> None:
+def main(size: int, *, every: bool, raw: bool, as_json: bool) -> None:
     """List the newest requests of the task that TASK= names, newest first: when, how, by what model, what came of each.
 
-    `show` has all of one item, with --raw also its requests and replies as they went over the wire.
+    `show` has all of one item.
     """
     with read_workspace() as ws:
-        found = log.run(ws, limit=size, every=every)
+        found = log.run(ws, limit=size, every=every, raw=raw)
     if as_json:
         print_json(found)
         return
@@ -48,3 +49,5 @@ def main(size: int, *, every: bool, as_json: bool) -> None:
             (f"{one['at']:%Y-%m-%d %H:%M:%S}", item, way(one), one["model"], outcome(one), *amounts(one), shown)
         )
     print_table(HEADERS, rows)
+    if raw:
+        print_wire(found)

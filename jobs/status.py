@@ -6,7 +6,7 @@ import click
 
 from jobs import output
 from jobs.command import Command, json_option, read_workspace
-from jobs.output import print_json, print_line, usd
+from jobs.output import plural, print_json, print_line, usd
 from jobs.typed import as_typed
 from pipeline.ops import status
 
@@ -80,7 +80,7 @@ def _show(report: status.StatusReport) -> None:
             f"           batch {batch.number} {batch.state}, {batch.requests:,} rows, {batch.remote_word or '-'}"
         )
     if index is not None:
-        print_line(f"index      {_index(index)}")
+        print_line(f"index      {_index(index, report.entry)}")
     print_line(f"spent      {_spent(**document['spent'])}")
     _show_estimates(document)
     for one in document["due"][-SHOWN:]:
@@ -100,8 +100,8 @@ def _counted(counts: dict[str, int], stale: dict[str, Any] | None) -> str:
     return f"{total:,}: {kinds}" + (f"; {stale['count']:,} changed since" if stale and stale["count"] else "")
 
 
-def _index(index: dict[str, Any]) -> str:
-    """Return what the index has."""
+def _index(index: dict[str, Any], word: str) -> str:
+    """Return what the index has; a `word` names its entries."""
     if "problem" in index:
         return f"broken: {index['problem']}"
     if not index["count"]:
@@ -109,7 +109,7 @@ def _index(index: dict[str, Any]) -> str:
     behind = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
     at = (index["compared_at"] or "")[:16].replace("T", " ")
     when = f" (compared {at} UTC)" if at else ""
-    return f"{index['count']:,} experts, {index['model']} {index['dim']} wide, {behind}{when}"
+    return f"{plural(index['count'], word)}, {index['model']} {index['dim']} wide, {behind}{when}"
 
 
 def _spent(*, actual: float, estimated: float, lost: float) -> str:

@@ -64,7 +64,7 @@ def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
         gone = report.gone
         done = f"{plural(gone.rows, 'row')} and {plural(gone.answers, 'answer')} of {extractor} taken back"
         done += f", {plural(gone.let_go, 'item')} parked no more" if gone.let_go else ""
-        print_line(f"{done}. Next: {'make index' if report.indexed else 'make versions'}")
+        print_line(f"{done}. Next: {report.next}")
 
 
 def _cost(subject: Subject, one: rollback_run.VersionSummary) -> str:

@@ -140,7 +140,7 @@ class _Ingest(NamedTuple):
         while True:
             with ws.store.read() as tx:
                 page = claims.request_page(tx, batch.number, after=after, limit=CHUNK)
-                contexts = task.contexts(tx, [one.item_id for one in page if one.outcome is None])
+                contexts = task.rows.contexts(tx, [one.item_id for one in page if one.outcome is None])
             if not page:
                 return
             after = page[-1]

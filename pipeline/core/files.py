@@ -177,11 +177,12 @@ def rename(sealed: Sealed, path: Path) -> Sealed:
 def link_out(root: Path, folders: Mapping[str, str]) -> Path | None:
     """Return a link in some folders of `root` (maybe a link itself) that leads out of it, if there is one.
 
-    `folders` maps a folder below `root` ("" for itself) to the pattern of the names that are looked at in it.
+    `folders` maps a folder below `root` ("" for itself, `*` for any name) to the pattern of the names that are looked
+    at in it.
     """
     home = Path(os.path.realpath(root))
-    for folder, names in folders.items():
-        directory = root / folder
+    found = ((one, names) for folder, names in folders.items() for one in _folders(root, folder))
+    for directory, names in found:
         if not directory.is_dir():
             continue
         with os.scandir(directory) as entries:
@@ -190,6 +191,11 @@ def link_out(root: Path, folders: Mapping[str, str]) -> Path | None:
             if not Path(os.path.realpath(link.path)).is_relative_to(home):
                 return Path(link.path)
     return None
+
+
+def _folders(root: Path, folder: str) -> list[Path]:
+    """Return the folders below `root` that a path may mean, whose `*` stands for any name."""
+    return sorted(root.glob(folder)) if "*" in folder else [root / folder]
 
 
 def sync_directory(directory: Path) -> None:

@@ -1,19 +1,33 @@
-"""Say what commands that keep a workspace need of a subject: its tables, its checks, its exports, erasing one item.
+"""Say what only some tasks do: measure, list, begin versions, and what commands that keep a workspace need of them.
 
-A subject implements what it has in a class of its own, which stands in its `Subject`. `Connection` stands for a
-connection inside a transaction of `pipeline.store`, which the caller ends.
+Those are its tables, its checks, its exports, erasing one item. A subject implements what it has in a class of its own,
+which stands in its `Task`. `Connection` stands for a connection inside a transaction of `pipeline.store`, which the
+caller ends.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pydantic import BaseModel
     from sqlalchemy import Connection, Table
+
+    from pipeline.core.task import (
+        ItemsWanted,
+        ListedItem,
+        RolledBackPage,
+        StaleItems,
+        Task,
+        TaskRows,
+        VersionCounts,
+    )
+    from pipeline.quality.figures import Quality
 
 
 class RowFault(NamedTuple):
@@ -70,12 +84,94 @@ class ExportRows(NamedTuple):
 
 
 class Hooks:
-    """What a subject does for commands that keep a workspace; a body here is what most subjects need."""
+    """What only some tasks do; a body here is what all others need."""
 
+    how_to_index = ""  # what puts the items into a search index, where they are in none
+    derives = False  # columns of its rows follow from others, as a score does
     brings_items = False  # a source is read again and again, and would bring back an item that was forgotten
     export_word = "item"  # what one row of an export is called
     export_choices = frozenset[str]()  # which members of `ExportWanted` may be set
     export_formats: Mapping[str, str] = MappingProxyType({})  # of an export, by a file's ending; the first is usual
+
+    def id_of(self, tx: "Connection", name: str) -> str | None:  # noqa: ARG002 - most names are ids
+        """Return the id of the item of that name; None where it is the name, as of most tasks.
+
+        Raises:
+            InputError: there is none, and the task says so itself.
+        """
+        return None
+
+    def list_items(self, tx: "Connection", wanted: "ItemsWanted") -> "list[ListedItem] | None":  # noqa: ARG002 - not all
+        """Return the items that are wanted, in the order of their rows; None where they cannot be listed.
+
+        Raises:
+            InputError: none can be in the state that is wanted.
+        """
+        return None
+
+    def texts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - not all tell
+        """Return by id what is asked about of these items, for a person to read; nothing where a task does not tell."""
+        return {}
+
+    def stale(self, tx: "Connection") -> "StaleItems | None":  # noqa: ARG002 - few tell
+        """Return which items changed since they were answered; None where a task does not tell."""
+        return None
+
+    def quality(self, tx: "Connection", extractor: str | None) -> "Quality | None":  # noqa: ARG002 - few measure more
+        """Return what the answers of one extractor (None: of all of the task) are like, at flat memory.
+
+        None where they are measured as those of any task.
+        """
+        return None
+
+    def judging(
+        self,
+        tx: "Connection",  # noqa: ARG002 - few change
+        fingerprint: str | None,  # noqa: ARG002
+        what: str,  # noqa: ARG002
+        *,
+        accepted: bool,  # noqa: ARG002
+        as_asked: bool,  # noqa: ARG002
+    ) -> "TaskRows | None":
+        """Return what judges what was asked under a fingerprint; None where the task does itself. See `Task.judging`.
+
+        Raises:
+            ConfigurationError: the declaration is another one now; `what` names what was asked.
+        """
+        return None
+
+    def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:  # noqa: ARG002 - few keep another thing
+        """Return the JSON of an answer that the engine keeps."""
+        return answer.model_dump_json()
+
+    def new_version(self, tx: "Connection", task: "Task", label: str | None) -> "Task":  # noqa: ARG002 - few have more
+        """Return the task under another version, `label` or the next free one; older answers do not count for it.
+
+        Raises:
+            InputError: the task has one version alone.
+        """
+        raise InputError(f"{task.name} has one version alone")
+
+    def versions(self, tx: "Connection") -> "list[VersionCounts] | None":  # noqa: ARG002 - few hold others' answers
+        """Return every version that has answers, by label and model; also one that is being rolled back.
+
+        None where those are what the record of answers has.
+        """
+        return None
+
+    def roll_back(
+        self,
+        tx: "Connection",  # noqa: ARG002 - few hold others' answers
+        label: str,  # noqa: ARG002
+        *,
+        model: str,  # noqa: ARG002
+        after: Any | None,  # noqa: ARG002
+    ) -> "RolledBackPage | None":
+        """Remove the next block of a version's answers, in the caller's transaction; `after` is None for the first.
+
+        None where the record of answers tells whose they are.
+        """
+        return None
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":  # noqa: ARG002 - most have none of their own
         """Return the subject's tables, as they are to be on a server after a move."""

@@ -165,6 +165,23 @@ def _holds_quotes(schema: Any, where: str) -> bool:
     return found
 
 
+def must_quote(answer_model: "type[BaseModel]") -> bool:
+    """Return whether no answer of this model is valid without a quotation that stands in the text."""
+    document = answer_model.model_json_schema()
+    return _requires_quote(document, document.get("$defs", {}))
+
+
+def _requires_quote(schema: Mapping[str, Any], models: Mapping[str, Any]) -> bool:
+    """Return whether no value of a JSON schema is valid without such a quotation."""
+    if "$ref" in schema:
+        return _requires_quote(models[schema["$ref"].rpartition("/")[2]], models)
+    if choices := schema.get("anyOf") or schema.get("oneOf"):
+        return all(_requires_quote(one, models) for one in choices)
+    inner = [schema["properties"][name] for name in schema.get("required", ())]
+    inner += [schema["items"]] if schema.get("minItems") else []
+    return schema.get("format") == FORMAT or any(_requires_quote(one, models) for one in inner)
+
+
 class _MissingError(Exception):
     """A quotation that must stand in the text does not; the message is the reason, on one line."""
 

@@ -1,12 +1,12 @@
 """Define what the engine knows of its work, tasks to ask and collections to index, without knowing a subject.
 
 A subject (people, texts, images) is a room of its own that implements these protocols; `pipeline.engine.registry`
-finds it by its module `subject`. `Connection` stands for a connection inside a transaction of `pipeline.store`. Members
-of `Task` that have a body here are what most tasks want; a task that says `class MyTask(Task)` gets them.
+finds it by its module `subject`. `Connection` stands for a connection inside a transaction of `pipeline.store`. A task
+is facts and two objects: `TaskRows` is what every task must do, and `Hooks` what only some do.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
 
     from pipeline.core.settings import Settings
-    from pipeline.quality.figures import Quality
+    from pipeline.tables.item_table import ItemTable
 
 
 class Prompt(NamedTuple):
@@ -33,7 +33,7 @@ class Prompt(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A row that a task asks about: its id, what to ask, the hash of what that was made from; see `Task.contexts`."""
+    """A row that a task asks about: its id, what to ask, the hash of what that was made from, and what judges it."""
 
     id: str
     prompt: Prompt
@@ -51,7 +51,7 @@ class Answered(NamedTuple):
 
 @dataclass
 class WriteResult:
-    """What `Task.write` did, by id: rows that hold the answer now, and rows whose input had changed meanwhile.
+    """What `TaskRows.write` did, by id: rows that hold the answer now, and rows whose input had changed meanwhile.
 
     `blocked` are rows that take no answer at all, with the reason for which they are not asked again.
     """
@@ -137,61 +137,117 @@ class ListedItem(NamedTuple):
     changed_at: datetime | None = None
 
 
-class Task(Protocol):
-    """What to ask about which items, what a valid answer is, and where it goes."""
-
-    name: str  # the first half of every request key
-    answer_tokens: int  # about how many an answer has, before past answers of the extractor tell better
-    words: Words
-    how_to_fill: str  # what to type where there are no items yet
-    needs_pilot: bool = False  # whether all are asked unattended only after a few were, and passed their gates
-    skips: Sequence[str] | None = None  # labels whose answers keep an item from being asked; None: those of any
-    fingerprint: str | None = None  # of a declaration in a user's file, which batches, calls and answers carry
-    model: str | None = None  # that the task itself asks; None: the one that is set
-    keeps_answers: bool = True  # whether the engine keeps an applied answer whole; see `stored_json`
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """Return what of a request's `generationConfig` the task sets itself: thinkingConfig, temperature."""
-        return {}
-
-    @property
-    def gates(self) -> str:
-        """Return bounds of gates that the task sets itself, as the setting GATES has them, which goes above them."""
-        return ""
-
-    @property
-    def label(self) -> str:
-        """Return the version of prompt and schema that answers are attributed to; with the model it is an extractor."""
+class TaskRows(Protocol):
+    """What the engine asks of a task beside its facts: how its rows are asked about, judged, written and taken back."""
 
     @property
     def answer(self) -> "type[BaseModel]":
         """Return the model of an answer: its JSON schema goes out with every request, and it judges every reply."""
 
-    def total(self, tx: "Connection") -> int:
-        """Return how many items there are, whether they can be asked or not."""
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Return what of a request's `generationConfig` the task sets itself: thinkingConfig, temperature."""
 
-    def pending(self, *, after: str | None = None) -> "Select[Any]":
+    def table(self, tx: "Connection") -> "ItemTable":
+        """Return the table of the items, which tells which are there, which may be asked, and their states."""
+
+    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
+        """Yield the items with these ids as they are now, in the order of `ids`, without removed ones."""
+
+    def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:
+        """Return what judging an answer needs of each item's row, by id; nothing where the answer is enough."""
+
+    def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
+        """Return a valid answer as it goes on, or None and why it is none, held against its item's context.
+
+        The context is None where the item was removed. `input_hash` is of the input that was asked about, empty where
+        not known: an answer to another input than the context's passes, and will not be applied.
+        """
+
+    def write(self, tx: "Connection", answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
+        """Write answers where there is none yet, with what follows from them (a score), in the caller's transaction.
+
+        `extractor` is label/model. An item that was removed or answered meanwhile is left out of the applied.
+        """
+
+    def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
+        """Take the answers of these items back, those of one extractor or all; return how many rows that were.
+
+        In the caller's transaction. Only what is still as it was answered goes.
+        """
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to ask about which items, what a valid answer is, and where it goes: facts, and `rows` that does it.
+
+    `hooks` do what only some tasks have.
+    """
+
+    name: str  # the first half of every request key
+    label: str  # the version of prompt and schema that answers are attributed to; with the model it is an extractor
+    words: Words
+    how_to_fill: str  # what to type where there are no items yet
+    answer_tokens: int  # about how many an answer has, before past answers of the extractor tell better
+    rows: TaskRows
+    hooks: Hooks = field(default_factory=Hooks)
+    needs_pilot: bool = False  # whether all are asked unattended only after a few were, and passed their gates
+    skips: Sequence[str] | None = None  # labels whose answers keep an item from being asked; None: those of any
+    fingerprint: str | None = None  # of a declaration in a user's file, which batches, calls and answers carry
+    model: str | None = None  # that the task itself asks; None: the one that is set
+    gates: str = ""  # bounds of gates that the task sets itself, as the setting GATES has them, which goes above them
+    keeps_answers: bool = True  # whether the engine keeps an applied answer whole; see `Hooks.stored_json`
+
+    def pending(self, tx: "Connection", *, after: str | None = None) -> "Select[Any]":
         """Return a SELECT of one column, `item_id` (text), of the items that may be asked, in the order of their rows.
 
         Those without an answer that hold something to ask about; with `after` only those behind that item's row, none
         where it was removed. The engine subtracts claimed and parked items.
         """
+        return self.rows.table(tx).pending(after=after)
 
     def pending_among(self, tx: "Connection", ids: Sequence[str]) -> set[str]:
         """Return which of these items `pending` would give, by a look at their rows alone."""
+        return self.rows.table(tx).pending_among(tx, ids)
 
-    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
-        """Yield the items with these ids as they are now, in the order of `ids`, without removed ones."""
+    def total(self, tx: "Connection") -> int:
+        """Return how many items there are, whether they can be asked or not."""
+        return self.rows.table(tx).total(tx)
+
+    def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
+        """Return `total` and five disjoint counts that add up to it: done, open, not to be asked, claimed, parked."""
+        return self.rows.table(tx).counts(tx, now=now)
+
+    def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
+        """Return for each id of an item that is there the name a person knows it by, for messages."""
+        return self.rows.table(tx).names(tx, ids)
+
+    def id_of(self, tx: "Connection", name: str) -> str:
+        """Return the id of the item of that name: by itself the id is the name.
+
+        Raises:
+            InputError: there is none.
+        """
+        if (found := self.hooks.id_of(tx, name)) is not None:
+            return found
+        if name not in self.names(tx, [name]):
+            listed = f"`{self.words.make('parked')}` lists those that are"
+            raise InputError(f"there is no {self.words.one} {name!r}", hint=listed)
+        return name
+
+    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
+        """Return the items that are wanted, in the order of their rows, by one query.
+
+        Raises:
+            InputError: the items of this task cannot be listed, or none can be in that state.
+        """
+        found = self.hooks.list_items(tx, wanted)
+        if found is None:
+            raise InputError(f"the {self.words.many} of this workspace cannot be listed")
+        return found
 
     def judging(
-        self,
-        tx: "Connection",  # noqa: ARG002 - few change
-        fingerprint: str | None,  # noqa: ARG002
-        what: str,  # noqa: ARG002
-        *,
-        accepted: bool,  # noqa: ARG002
-        as_asked: bool,  # noqa: ARG002
+        self, tx: "Connection", fingerprint: str | None, what: str, *, accepted: bool, as_asked: bool
     ) -> "Task":
         """Return the task that judges what was asked under a fingerprint: itself, where its declaration is that one.
 
@@ -200,110 +256,31 @@ class Task(Protocol):
         Raises:
             ConfigurationError: the declaration is another one now; `what` names what was asked.
         """
-        return self
-
-    def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:  # noqa: ARG002 - few need it
-        """Return what judging an answer needs of each item's row, by id; nothing where the answer is enough."""
-        return {}
-
-    def judged(
-        self,
-        answer: "BaseModel",
-        context: Any,  # noqa: ARG002 - few need it
-        *,
-        input_hash: str,  # noqa: ARG002 - few need it
-    ) -> "tuple[BaseModel | None, str]":
-        """Return a valid answer as it goes on, or None and why it is none, held against its item's context.
-
-        The context is None where the item was removed. `input_hash` is of the input that was asked about, empty where
-        not known: an answer to another input than the context's passes, and will not be applied.
-        """
-        return answer, ""
-
-    def write(self, tx: "Connection", answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
-        """Write answers where there is none yet, with what follows from them (a score), in the caller's transaction.
-
-        `extractor` is label/model. An item that was removed or answered meanwhile is left out of the applied.
-        """
-
-    def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:  # noqa: ARG002 - few keep another thing
-        """Return the JSON of an answer that the engine keeps."""
-        return answer.model_dump_json()
-
-    def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
-        """Return `total` and five disjoint counts that add up to it: done, open, not to be asked, claimed, parked."""
-
-    def stale(self, tx: "Connection") -> StaleItems | None:  # noqa: ARG002 - few tell
-        """Return which items changed since they were answered; None where a task does not tell."""
-        return None
-
-    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:  # noqa: ARG002 - not all are listed
-        """Return the items that are wanted, in the order of their rows, by one query.
-
-        Raises:
-            InputError: the items of this task cannot be listed, or none can be in that state.
-        """
-        raise InputError(f"the {self.words.many} of this workspace cannot be listed")
-
-    def quality(self, tx: "Connection", extractor: str | None) -> "Quality | None":  # noqa: ARG002 - few measure more
-        """Return what the answers of one extractor (None: of all of the task) are like, at flat memory.
-
-        None where they are measured as those of any task.
-        """
-        return None
-
-    def new_version(self, tx: "Connection", label: str | None) -> "Task":  # noqa: ARG002 - few have more than one version
-        """Return this task under another version, `label` or the next free one; older answers do not count for it.
-
-        Raises:
-            InputError: the task has one version alone.
-        """
-        raise InputError(f"{self.name} has one version alone")
-
-    def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
-        """Remove the answers of these items, in the caller's transaction (used when local answers are cleared)."""
-
-    def versions(self, tx: "Connection") -> list[VersionCounts]:
-        """Return every version that has answers, by label and model; also one that is being rolled back."""
-
-    def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
-        """Remove the next block of a version's answers, in the caller's transaction; `after` is None for the first.
-
-        Only what is still as that version gave it goes.
-        """
-
-    def texts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - not all tell
-        """Return by id what is asked about of these items, for a person to read; nothing where a task does not tell."""
-        return {}
-
-    def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
-        """Return for each id of an item that is there the name a person knows it by, for messages."""
-
-    def id_of(self, tx: "Connection", name: str) -> str:
-        """Return the id of the item of that name: by itself the id is the name.
-
-        Raises:
-            InputError: there is none.
-        """
-        if name not in self.names(tx, [name]):
-            listed = f"`{self.words.make('parked')}` lists those that are"
-            raise InputError(f"there is no {self.words.one} {name!r}", hint=listed)
-        return name
+        rows = self.hooks.judging(tx, fingerprint, what, accepted=accepted, as_asked=as_asked)
+        return self if rows is None else replace(self, rows=rows)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the index: the item's id, the text that is embedded, and what stands in `metadata.json` for it."""
+    """One row of the index: the item's id, the text that is embedded, and what stands in `metadata.json` for it.
+
+    `facts` (JSON) are what, beside the text, makes an index out of date when it changes.
+    """
 
     id: str
     text: str
     metadata: Mapping[str, Any]
+    facts: Any = None
 
 
 class Collection(Protocol):
     """What is indexed and searched: the entries of one subject."""
 
     task: str  # the name of the task whose answered items are the entries
+    folder: str  # below DATA/index, where its builds are; empty for the one whose files have stable paths in DATA
+    word: str  # what one entry is called
+    question: str  # how a question may begin, for a hint
+    columns: Mapping[str, str]  # of a table of what was found: the names in `shown`, by their headings
 
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
         """Return how many entries there are in this snapshot, or among some ids, by a query of its own."""
@@ -317,6 +294,9 @@ class Collection(Protocol):
     def plain_text(self, metadata: Mapping[str, Any]) -> str:
         """Return the text of an entry that a plain word search would look in."""
 
+    def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an entry that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""
+
 
 class Subject(NamedTuple):
     """One subject of a workspace: its name as TASK= has it, its task, and what of it is indexed, if anything."""
@@ -324,7 +304,11 @@ class Subject(NamedTuple):
     name: str
     task: Task
     collection: Collection | None
-    hooks: Hooks = Hooks()
+
+    @property
+    def hooks(self) -> Hooks:
+        """Return what the task does that only some do."""
+        return self.task.hooks
 
 
 class SubjectRoom(Protocol):

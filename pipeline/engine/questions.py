@@ -49,9 +49,9 @@ class RequestBuilder:
     @cached_property
     def _form(self) -> requests.Form:
         """Return what all requests have in common."""
-        own = self.task.parameters
+        own = self.task.rows.parameters
         return requests.Form(
-            schema=schema.response_schema(self.task.answer, tells_limits=self.task.fingerprint is not None),
+            schema=schema.response_schema(self.task.rows.answer, tells_limits=self.task.fingerprint is not None),
             thinking=self.model.checked_thinking(own.get("thinkingConfig")),
             temperature=own.get("temperature") if self.model.takes_temperature else None,
             answer_tokens=self.task.answer_tokens,
@@ -69,7 +69,7 @@ class RequestBuilder:
             InputError: an item's request cannot be sent; the message names the item.
         """
         cut = answers.count_cut_short(tx, self.task.name, ids)
-        for item in self.task.items(tx, ids):
+        for item in self.task.rows.items(tx, ids):
             try:
                 yield self._line(item, cut=cut.get(item.id, 0))
             except InputError as error:

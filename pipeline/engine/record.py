@@ -117,9 +117,9 @@ def judge_reply(task: Task, asked: Asked, reply: responses.Response, *, context:
     """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer."""
     if reply.outcome is not Outcome.ANSWERED:
         return Judgement(asked, reply.outcome, reply.reason, reply=reply)
-    answer, reason = responses.parse_answer(reply, task.answer)
+    answer, reason = responses.parse_answer(reply, task.rows.answer)
     if answer is not None:
-        answer, why = task.judged(answer, context, input_hash=asked.input_hash)
+        answer, why = task.rows.judged(answer, context, input_hash=asked.input_hash)
         reason = reason if answer is not None else why
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
     return Judgement(asked, outcome, reason, answer=answer, reply=reply)
@@ -132,7 +132,7 @@ def write_judgements(
     good = [one for one in judgements if one.outcome is Outcome.ANSWERED]
     bad = [one for one in judgements if one.outcome is not Outcome.ANSWERED]
     told = [Answered(one.asked.item_id, _answer(one), one.asked.input_hash) for one in good]
-    written = task.write(tx, told, extractor=source.extractor, at=at)
+    written = task.rows.write(tx, told, extractor=source.extractor, at=at)
     if written.applied:
         workspace.touch_revision(tx, task.name, written.applied)
     prices = source.model.prices(batch=source.batch is not None, on=at.date())
@@ -193,7 +193,7 @@ def _answer_row(task: Task, one: Judgement, written: WriteResult) -> dict[str, A
     return {
         "item_id": one.asked.item_id,
         "input_hash": one.asked.input_hash,
-        "answer": task.stored_json(_answer(one), applied=is_applied),
+        "answer": task.hooks.stored_json(_answer(one), applied=is_applied),
         "applied": is_applied,
         "outdated": one.asked.item_id in written.outdated,
         "model_version": one.reply.model_version if one.reply else "",

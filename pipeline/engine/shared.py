@@ -67,10 +67,10 @@ def _stored_answers(
 
 def _given(task: "Task", line: PlannedRequest, equal: "Equal", stored: "GivenAnswer") -> Judgement | None:
     """Return what an answer to the same question is for an item, None where it is not valid for it, or was its own."""
-    item, answer = line.item, _read_back(task.answer, stored.answer)
+    item, answer = line.item, _read_back(task.rows.answer, stored.answer)
     if answer is None or equal.item_id == item.id:
         return None
-    valid, _ = task.judged(answer, item.context, input_hash=item.input_hash)
+    valid, _ = task.rows.judged(answer, item.context, input_hash=item.input_hash)
     if valid is None:
         return None
     reply = Response(Outcome.ANSWERED, "ok", model_version=stored.model_version, response_id=stored.response_id)

@@ -1,7 +1,6 @@
 """Open a workspace: settings become a store, a client and the subjects that `registry` finds."""
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,12 +10,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.core import files
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings, without_password
 from pipeline.engine import registry
 from pipeline.engine.access import Access, check_access
+from pipeline.engine.folder import check_links, make_directory
 from pipeline.gemini import models
 from pipeline.store import leases, marker, schema, workspace
 from pipeline.store.database import Connection, Store
@@ -31,19 +30,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
-# that leads out is refused. A user's own files may stand beside them and be what they like.
-WRITTEN = {
-    "": r"findable\.db.*|workspace\.json.*|batches|index|reports|emulator|local-engine.*",
-    "batches": ".*",
-    "reports": ".*",
-    "index": ".*",
-    "index/builds": ".*",
-    "index/vectors": ".*",
-    "emulator": "local-engine.*",
-    "local-engine-files": ".*",
-    "emulator/local-engine-files": ".*",
-}
 LOCAL_KEY = "local"  # the local engine takes any key; this one says whose it is
 
 
@@ -68,7 +54,6 @@ class OpenWorkspace:
     backend: str
     display: Progress
     task: "Task"
-    collection: "Collection"
     subjects: "tuple[Subject, ...]" = ()  # all that this workspace has, whichever is worked on
     now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
@@ -155,8 +140,29 @@ class OpenWorkspace:
 
     @property
     def is_indexed(self) -> bool:
-        """Return whether what the task in use answers goes into the index."""
+        """Return whether what the task in use answers goes into an index."""
         return self.subject.collection is not None
+
+    @property
+    def collection(self) -> "Collection":
+        """Return what of the task in use is indexed.
+
+        Raises:
+            InputError: nothing is; the hint says what would change that.
+        """
+        subject, words = self.subject, self.task.words
+        if subject.collection is None:
+            export = f"`{words.make('export')} TO=answers.csv` writes what was found in all of them"
+            raise InputError(
+                f"{words.many} are not in the search index yet, and cannot be searched",
+                hint=subject.hooks.how_to_index or export,
+            )
+        return subject.collection
+
+    @property
+    def collections(self) -> "list[Collection]":
+        """Return what is indexed of all subjects, whichever is worked on."""
+        return [one.collection for one in self.subjects if one.collection is not None]
 
     def task_of(self, name: str) -> "Task":
         """Return the task of a batch, by the name its row has; the one in use where no subject knows that name."""
@@ -174,15 +180,29 @@ class OpenWorkspace:
         self.task = registry.declared().bring_items(
             self.store, self.task, self.settings, at=self.now(), display=self.display
         )
+        self._renew_subject()
+        self._is_brought = True
+        for name in ("model", "limits"):  # the file may name another one than it did
+            self.__dict__.pop(name, None)
+        if self.task.rows.parameters.get("temperature") is not None and not self.model.takes_temperature:
+            self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")
+
+    def bring_index(self) -> None:
+        """Bring what is recorded of a declared task's index up to date with its file, where that can be loaded.
+
+        Raises:
+            InputError: it names a column that its rows have not.
+        """
+        if registry.is_declared(self.settings):
+            registry.declared().bring_index(self.store, self.task, display=self.display)
+            self._renew_subject()
+
+    def _renew_subject(self) -> None:
+        """Take the subject of a declared task as it is recorded now."""
         with self.store.read() as tx:
             others = (one for one in self.subjects if one.task.name != self.task.name)
             mine = (one for one in registry.declared_subjects(tx, self.settings) if one.task.name == self.task.name)
             self.subjects = (*others, *mine)
-        self._is_brought = True
-        for name in ("model", "limits"):  # the file may name another one than it did
-            self.__dict__.pop(name, None)
-        if self.task.parameters.get("temperature") is not None and not self.model.takes_temperature:
-            self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""
@@ -304,7 +324,6 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         backend=backend,
         display=display,
         task=next(one.task for one in subjects if one.name == settings.task),
-        collection=next(one.collection for one in subjects if one.collection is not None),
         subjects=subjects,
         is_bound=row.backend is not None,
     )
@@ -330,44 +349,6 @@ def _rooms_of(
         for line in schema.ensure_schema(store, [partial(room.adopt, settings=settings) for room in rooms]):
             display.say(line)
     return rooms
-
-
-def make_directory(data: Path) -> None:
-    """Make the workspace's directory where it is not there.
-
-    Raises:
-        ConfigurationError: there can be none.
-    """
-    with _refusing(data):
-        data.mkdir(parents=True, exist_ok=True)
-
-
-def check_links(data: Path) -> None:
-    """Pass where no link in the workspace's directory leads out of it, so that writing would change other files.
-
-    Raises:
-        ConfigurationError: one does, or the directory cannot be read.
-    """
-    with _refusing(data):
-        link = files.link_out(data, WRITTEN)
-    if link is not None:
-        raise ConfigurationError(
-            f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
-            hint="put a real file or folder there, or set DATA= to the place that the link leads to",
-        )
-
-
-@contextlib.contextmanager
-def _refusing(data: Path) -> Iterator[None]:
-    """Say of what the system refuses in a block that a directory cannot be the workspace."""
-    try:
-        yield
-    except OSError as error:
-        found = "it is a file" if data.is_file() else error.strerror
-        raise ConfigurationError(
-            f"{data} cannot be the workspace: {found}; nothing was changed",
-            hint="set DATA= to a directory that can be written",
-        ) from error
 
 
 def _backend(settings: Settings, bound: str | None) -> str:

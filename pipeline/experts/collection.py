@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import call
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import Entry
@@ -9,7 +10,6 @@ from pipeline.experts import kinds, table
 from pipeline.experts.columns import HEADERS, USERNAME, number_of, tags_of, text_of
 
 if TYPE_CHECKING:
-    from pipeline.index.reader import Hit
     from pipeline.store.database import Connection
 
 
@@ -17,6 +17,17 @@ class ExpertsCollection:
     """Every tagged expert; see `pipeline.core.task.Collection`."""
 
     task = table.TASK
+    folder = ""
+    word = "expert"
+    question = "who knows …"
+    columns: Mapping[str, str] = MappingProxyType(
+        {
+            **{name: name for name in ("rank", "similarity", "username", "name")},
+            "title": "job_title",
+            "tags": "tags",
+            "score": "findability_score",
+        }
+    )
 
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
         """Return how many experts are tagged in this snapshot."""
@@ -39,20 +50,18 @@ class ExpertsCollection:
         """Return job title, company and biography."""
         return " ".join(str(metadata[key] or "") for key in ("Job Title", "Company", "Bio"))
 
-
-def search_document(hit: "Hit") -> dict[str, Any]:
-    """Return an expert that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""
-    metadata = hit.metadata
-    score, tags = metadata.get("findability_score"), metadata.get("tags")
-    return {
-        "rank": hit.rank,
-        "username": str(metadata.get("username") or ""),
-        "similarity": round(float(hit.similarity), 4),
-        "name": " ".join(str(metadata.get(part) or "") for part in ("First Name", "Last Name")).strip(),
-        "job_title": str(metadata.get("Job Title") or ""),
-        "tags": [str(tag) for tag in tags] if isinstance(tags, list) else [],
-        "findability_score": float(score) if isinstance(score, int | float) else None,
-    }
+    def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an expert that was found."""
+        score, tags = metadata.get("findability_score"), metadata.get("tags")
+        return {
+            "rank": rank,
+            "username": str(metadata.get("username") or ""),
+            "similarity": round(float(similarity), 4),
+            "name": " ".join(str(metadata.get(part) or "") for part in ("First Name", "Last Name")).strip(),
+            "job_title": str(metadata.get("Job Title") or ""),
+            "tags": [str(tag) for tag in tags] if isinstance(tags, list) else [],
+            "findability_score": float(score) if isinstance(score, int | float) else None,
+        }
 
 
 READERS: dict[str, Callable[[Any], Any]] = {  # of the columns that are indexed, in the order of `metadata.json`
@@ -74,7 +83,7 @@ def index_entry(row: Mapping[Any, Any]) -> Entry:
 def _entry(*cells: Any) -> Entry:
     """Return the cells of `COLUMNS` as they are indexed."""
     metadata = dict(zip(NAMES, map(call, READERS.values(), cells), strict=True))
-    return Entry(str(cells[0]), index_text(metadata), metadata)
+    return Entry(str(cells[0]), index_text(metadata), metadata, metadata["tags"])
 
 
 def index_text(metadata: Mapping[str, Any]) -> str:

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
 from pipeline.core.progress import Progress
-from pipeline.experts import adopt, kinds, remove, table
+from pipeline.core.task import ItemsWanted, ListedItem
+from pipeline.experts import adopt, kinds, table
 from pipeline.experts.columns import number_of, tags_of, text_of
 from pipeline.experts.schema import experts
 from pipeline.experts.score import score
 from pipeline.store import answers, claims, workspace
+from pipeline.tables import removal
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
+
+    from pipeline.quality.figures import Quality
 
 SCORES = "scores that do not follow from their row"
 TAGS = "tags that another program changed after they were written"
@@ -25,6 +29,7 @@ EXAMPLES = 3
 class ExpertsHooks(Hooks):
     """The table `experts`; see `pipeline.core.hooks` for what each member promises."""
 
+    derives = True
     export_word = "expert"
     export_formats: Mapping[str, str] = {
         ".csv": "csv",
@@ -33,6 +38,22 @@ class ExpertsHooks(Hooks):
         ".ndjson": "jsonl",
         ".parquet": "parquet",
     }
+
+    def id_of(self, tx: "Connection", name: str) -> str:
+        """Return the id of the person of that username."""
+        return str(table.by_username(tx, name)["id"])
+
+    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
+        """Return people, looked for in names, title, company and tags."""
+        columns = (*table.LISTED, "findability_score")
+        found = kinds.people(tx).listed(tx, wanted, columns, searched=table.LISTED)
+        return [ListedItem(key, state, _listed(row)) for key, state, row in found]
+
+    def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
+        """Return what the tags of one extractor are like."""
+        from pipeline.experts.quality import measure_tags
+
+        return measure_tags(tx, extractor)
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":  # noqa: ARG002 - it is the same everywhere
         """Return the table."""
@@ -88,19 +109,30 @@ class ExpertsHooks(Hooks):
 
     def check_removable(self, tx: "Connection", item_id: str) -> None:
         """See that a person's row can be deleted, by deleting it and taking that back."""
-        for row in table.by_ids(tx, [item_id]).values():
-            remove.check_removable(tx, row)
+        removal.check_removable(tx, kinds.people(tx), item_id)
 
     def remove(self, tx: "Connection", item_id: str) -> None:
         """Delete a person's row."""
-        for row in table.by_ids(tx, [item_id]).values():
-            remove.remove_person(tx, row)
+        removal.remove_row(tx, kinds.people(tx), item_id)
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
         """Return every row, by id; there is nothing to choose from."""
         from pipeline.experts import export
 
         return ExportRows(table.all_experts(tx), export.encode_experts, table.count_experts(tx))
+
+
+def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a list shows of a person."""
+    first, last = text_of(row["first_name"]), text_of(row["last_name"])
+    return {
+        "username": text_of(row["username"]),
+        "name": f"{first} {last}".strip(),
+        "job_title": text_of(row["job_title"]),
+        "company": text_of(row["company"]),
+        "tags": tags_of(row["tags"]) or [],
+        "findability_score": number_of(row["findability_score"]),
+    }
 
 
 def _wrong(row: Mapping[Any, Any], answer: str | None) -> Iterator[str]:

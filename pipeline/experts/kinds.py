@@ -4,6 +4,7 @@ The index holds of each row its kind and its id, so that counts are exact whiche
 server reads rows quickly enough, and uses no such index without the rows. A table of another program gets none.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -24,12 +25,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from pipeline.experts.schema import experts
-from pipeline.experts.table import TASK, has_bio, looks_foreign, people_states, tagged, untagged
+from pipeline.experts.columns import USERNAME, text_of
+from pipeline.experts.schema import experts, shape_of
+from pipeline.experts.table import TASK, has_bio, looks_foreign, tagged, untagged
 from pipeline.store import answers, claims
 from pipeline.store.tables import parked, requests
+from pipeline.tables.item_table import ItemStates, ItemTable
 from pipeline.tables.reflect import columns_of, is_sqlite
-from pipeline.tables.rows import count_item_states
 
 INDEX = "findable_experts_kinds"
 STATES = ("tagged", "untagged", "no_bio", "claimed", "parked")
@@ -75,12 +77,31 @@ def ensure_index(tx: Connection) -> None:
         tx.exec_driver_sql(_definition(tx))
 
 
+@dataclass(frozen=True, eq=False)
+class PeopleTable(ItemTable):
+    """The table `experts`, whose counts come from the index where it is there."""
+
+    def counts(self, tx: Connection, *, now: datetime) -> dict[str, int]:
+        """Return {total, tagged, untagged, no_bio, claimed, parked}."""
+        return _counted(tx, now=now) if is_counted(tx) else super().counts(tx, now=now)
+
+
+def people(tx: Connection) -> PeopleTable:
+    """Return the table of people; untagged ones with a bio are asked about, and known by their usernames."""
+    return PeopleTable(
+        TASK,
+        experts,
+        ItemStates(("tagged", tagged()), ("untagged", has_bio), "no_bio", looks_foreign),
+        untagged & has_bio,
+        shape_of(tx).ids,
+        named=(USERNAME,),
+        name_of=lambda row: text_of(row[USERNAME]),
+    )
+
+
 def count_experts_by_state(tx: Connection, *, now: datetime | None = None) -> dict[str, int]:
-    """Return {total, tagged, untagged, no_bio, claimed, parked} at `now` (this moment); see `count_item_states`."""
-    now = now or datetime.now(UTC)
-    if is_counted(tx):
-        return _counted(tx, now=now)
-    return count_item_states(tx, experts.c.id, TASK, people_states(), now=now)
+    """Return {total, tagged, untagged, no_bio, claimed, parked} at `now` (this moment); see `ItemTable.counts`."""
+    return people(tx).counts(tx, now=now or datetime.now(UTC))
 
 
 def count_tagged(tx: Connection) -> int:

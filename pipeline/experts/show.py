@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.task import ItemsWanted
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import table
+from pipeline.experts import kinds, table
 from pipeline.experts.collection import index_entry
 from pipeline.experts.columns import tags_of, text_of
 from pipeline.experts.export import expert_document
@@ -60,7 +60,10 @@ def _row(tx: "Connection", name: str, *, now: datetime) -> Mapping[Any, Any]:
     if name in table.by_usernames(tx, [name]):
         return table.by_username(tx, name)
     wanted = ItemsWanted(name.split(), None, None, FEW + 1, now)
-    found = [text_of(row["username"]) for _, _, row in table.list_people(tx, wanted, within=table.NAMED)]
+    found = [
+        text_of(row["username"])
+        for _, _, row in kinds.people(tx).listed(tx, wanted, ("username",), searched=table.NAMED)
+    ]
     if len(found) > 1:
         some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
         raise InputError(f"{name!r} stands in the names of several people: {some}", hint="name one by the username")

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.task import Subject
 from pipeline.experts.adopt import adopt, adoption_plan, is_adopted
 from pipeline.experts.collection import ExpertsCollection
-from pipeline.experts.hooks import ExpertsHooks
-from pipeline.experts.task import TagsTask
+from pipeline.experts.task import TAGS
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -26,4 +25,4 @@ def check_movable(tx: "Connection", settings: "Settings") -> None:
 
 def subject(tx: "Connection", settings: "Settings") -> Subject:  # noqa: ARG001 - the same for every workspace
     """Return the subject."""
-    return Subject("experts", TagsTask(), ExpertsCollection(), ExpertsHooks())
+    return Subject("experts", TAGS, ExpertsCollection())

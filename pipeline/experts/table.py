@@ -10,13 +10,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, bindparam, cast, func, or_, select, update
 
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.task import ItemsWanted
-from pipeline.experts.columns import EMPTY_TAGS, HEADERS, JSON_SPACE, USERNAME, number_of, tags_of, text_of
+from pipeline.experts.columns import EMPTY_TAGS, HEADERS, JSON_SPACE, USERNAME, number_of, tags_of
 from pipeline.experts.schema import experts, fit_rates, item_id, new_ids, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, database
 from pipeline.store.database import among, pages, streamed
-from pipeline.tables.rows import ItemStates, has_words, holds, list_items, refusals, rows_among
+from pipeline.tables.rows import has_words, holds, refusals, rows_among
 
 TASK = "expert-tags"
 PAGE = 2000
@@ -89,30 +88,9 @@ def _outdated(tx: Connection, query: Select[Any]) -> tuple[list[tuple[float, Any
     return found, None
 
 
-def pending_experts(*, after: str | None = None) -> Select[Any]:
-    """Return the SELECT of the people to ask about: untagged, with a bio; all, or those behind the row of one id."""
-    query = select(item_id.label("item_id")).where(untagged, has_bio).order_by(experts.c.id)
-    if after is not None:
-        others = experts.alias()
-        query = query.where(
-            experts.c.id > select(others.c.id).where(cast(others.c.id, Text) == after).scalar_subquery()
-        )
-    return query
-
-
-def pending_experts_among(tx: Connection, ids: Sequence[str]) -> set[str]:
-    """Return which of these ids are of people to ask about."""
-    return _among(tx, ids, untagged, has_bio)
-
-
 def untagged_among(tx: Connection, ids: Sequence[str]) -> set[str]:
     """Return which of these ids are of people without tags."""
-    return _among(tx, ids, untagged)
-
-
-def _among(tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
-    rows = rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), [item_id], *conditions)
-    return {row[0] for row in rows}
+    return {row[0] for row in rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), [item_id], untagged)}
 
 
 def by_ids(
@@ -283,25 +261,6 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
         rescore_pages(tx, among(tx, experts.c.id, some))
 
 
-def list_people(
-    tx: Connection, wanted: ItemsWanted, *, within: Sequence[str] = LISTED
-) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield (id, state, row with the columns of `LISTED` and the score) of the people that are wanted, by id.
-
-    Their words are looked for in the columns `within`.
-    """
-    columns = {name: experts.c[name] for name in (*LISTED, "findability_score")}
-    known = people_states()
-    states = known.of_row(tx, experts.c.id, TASK, now=wanted.now), known.names
-    searched = [experts.c[name] for name in within]
-    return list_items(tx, experts, columns, states, wanted, searched=searched, ids=shape_of(tx).ids)
-
-
-def people_states() -> ItemStates:
-    """Return what tells the states of people."""
-    return ItemStates(("tagged", tagged()), ("untagged", has_bio), "no_bio", looks_foreign)
-
-
 def count_experts(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
     """Return how many people there are, or how many meet a condition."""
     query = select(func.count()).select_from(experts)
@@ -311,8 +270,3 @@ def count_experts(tx: Connection, condition: ColumnElement[bool] | None = None) 
 def tagged() -> ColumnElement[bool]:
     """Return the condition that a person is tagged: a list that is not empty, and no text of another program's."""
     return and_(~untagged, ~looks_foreign, item_id.not_in(answers.foreign_ids(TASK)))
-
-
-def expert_names(tx: Connection, ids: Sequence[str]) -> dict[str, str]:
-    """Return the username for each id."""
-    return {key: text_of(row["username"]) for key, row in by_ids(tx, ids, ("id", "username")).items()}

@@ -2,38 +2,28 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core import text
-from pipeline.core.task import (
-    Answered,
-    Item,
-    ItemsWanted,
-    ListedItem,
-    Prompt,
-    RolledBackPage,
-    Task,
-    VersionCounts,
-    Words,
-    WriteResult,
-)
+from pipeline.core.declaration import Declaration
+from pipeline.core.task import Answered, Item, Task, Words, WriteResult
+from pipeline.engine.declared.asked import AskedRows
+from pipeline.engine.declared.question import Question
 from pipeline.experts import kinds, table
-from pipeline.experts.columns import number_of, tags_of, text_of
-from pipeline.store import answers, versions
+from pipeline.experts.columns import tags_of, text_of
+from pipeline.experts.hooks import ExpertsHooks
+from pipeline.store import answers
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from pipeline.quality.figures import Quality
-    from pipeline.store.database import Connection, Select
+    from pipeline.store.database import Connection
 
 
-NAMES = ("username", "job_title", "biography")
-delimited = partial(text.delimit, names=NAMES)  # of one of those names
-
+PROMPT = "{username}\n{job_title}\n{biography}"
+PLACES = {"username": "username", "job_title": "job_title", "biography": "bio"}
 PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked
 MAX_OUTPUT_TOKENS = 1024  # eight tags need about sixty; the rest is room for thoughts
 
@@ -52,48 +42,33 @@ Name 3 to 8 domains of knowledge that this person plausibly has, the most charac
 If the text says little, name the few domains that it does support."""
 
 
-class TagsTask(Task):
-    """Tags for experts; see `pipeline.core.task.Task` for what each member promises."""
+class TagsRows(AskedRows):
+    """Tags for experts; see `pipeline.core.task.TaskRows` for what each member promises."""
 
-    name = table.TASK
-    label = f"{table.TASK}@1"
-    answer_tokens = 22  # the mean of 1,384 answers of the local engine, at four bytes a token
-    words = Words(
-        one="person",
-        many="people",
-        done="tagged",
-        all_done="everyone with a bio is tagged, claimed or parked",
-        input="biography",
-        inputs="biographies",
-        after="make index",
-    )
-    how_to_fill = "`make import EXPERTS=people.csv` brings people in"
+    columns = table.ASKED
 
-    @property
-    def answer(self) -> "type[BaseModel]":
-        """Return the model of an answer; imported when it is asked for, because pydantic takes its time."""
+    @cached_property
+    def question(self) -> Question:
+        """Return the question; the model of its answer is imported here, because pydantic takes its time."""
         from pipeline.experts.answer import ExpertTags
 
-        return ExpertTags
+        declared = Declaration(
+            answer=ExpertTags, items="experts", prompt=PROMPT, system=SYSTEM, max_output_tokens=MAX_OUTPUT_TOKENS
+        )
+        return Question(declared, PLACES, told="", text_of=_told)
 
-    def total(self, tx: "Connection") -> int:
-        """Return how many people there are."""
-        return table.count_experts(tx)
+    def table(self, tx: "Connection") -> kinds.PeopleTable:
+        """Return the table of people."""
+        return kinds.people(tx)
 
-    def pending(self, *, after: str | None = None) -> "Select[Any]":
-        """Return the SELECT of untagged people with a bio."""
-        return table.pending_experts(after=after)
+    def item(self, item_id: str, row: Mapping[str, Any]) -> Item:
+        """Return what to ask about one person; the hash says whom it is about, and covers all that is asked."""
+        prompt = self.question.about(row)
+        return Item(item_id, prompt, f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(prompt.parts[0]['text'])}")
 
-    def pending_among(self, tx: "Connection", ids: Sequence[str]) -> set[str]:
-        """Return who of these is untagged and has a bio."""
-        return table.pending_experts_among(tx, ids)
-
-    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
-        """Yield what to ask about these people, in the order of `ids`."""
-        rows = table.by_ids(tx, ids, table.ASKED)
-        for one in ids:
-            if one in rows:
-                yield expert_item(one, rows[one])
+    def input_hash(self, row: Mapping[str, Any]) -> str:
+        """Return the hash of a question."""
+        return self.item("", row).input_hash
 
     def write(
         self,
@@ -109,9 +84,7 @@ class TagsTask(Task):
         """
         asked = {one.item_id: one for one in answers}
         rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
-        outdated = {
-            key: now for key, row in rows.items() if (now := _input_hash(row, _told(row))) != asked[key].input_hash
-        }
+        outdated = {key: now for key, row in rows.items() if (now := self.input_hash(row)) != asked[key].input_hash}
         strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
         theirs = {key: row for key, row in rows.items() if key not in strangers}
         tags = {key: _json(asked[key].answer) for key in theirs}
@@ -119,84 +92,39 @@ class TagsTask(Task):
         kept = table.untagged_among(tx, [key for key in asked if key not in strangers])
         return WriteResult(applied=written - kept, outdated=set(outdated), blocked=dict.fromkeys(kept, KEPT))
 
-    def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
-        """Return {total, tagged, untagged, no_bio, claimed, parked}."""
-        return kinds.count_experts_by_state(tx, now=now)
-
-    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return people, looked for in names, title, company and tags."""
-        return [ListedItem(key, state, _listed(row)) for key, state, row in table.list_people(tx, wanted)]
-
-    def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
-        """Return what the tags of one extractor are like."""
-        from pipeline.experts.quality import measure_tags
-
-        return measure_tags(tx, extractor)
-
-    def clear(self, tx: "Connection", ids: Sequence[str]) -> None:
-        """Take the tags of these people back, where they are still those of the answer that was applied."""
-        given = answers.last_applied(tx, self.name, ids)
-        self._clear(tx, {key: answer for key, (_, answer) in given.items()})
-
-    def versions(self, tx: "Connection") -> list[VersionCounts]:
-        """Return every extractor whose answers were applied; tags that came with the data have none."""
-        return answers.version_counts(tx, self.name)
-
-    def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
-        """Take tags back where they are still those of the extractor's answer, which was the last to be applied."""
-        extractor = f"{label}/{model}"
-        page = versions.page_of_answers(tx, self.name, extractor, after=after or 0, applied=True)
-        if not page:
-            return RolledBackPage(0, None)
-        given = answers.last_applied(tx, self.name, [one for _, one in page])
-        mine = {key: answer for key, (whose, answer) in given.items() if whose == extractor}
-        return RolledBackPage(self._clear(tx, mine), page[-1][0])
-
-    def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
-        """Return the usernames."""
-        return table.expert_names(tx, ids)
-
-    def id_of(self, tx: "Connection", name: str) -> str:
-        """Return the id of the person of that username."""
-        return str(table.by_username(tx, name)["id"])
-
-    def _clear(self, tx: "Connection", given: Mapping[str, str]) -> int:
-        """Take tags back, with the score that follows, where they are still those of an answer; return how many."""
-        rows = table.by_ids(tx, list(given), ("id", "tags"))
-        ours = [key for key, row in rows.items() if tags_of(row["tags"]) == json.loads(given[key]).get("tags")]
+    def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
+        """Take tags back where they are still those of the last applied answer, with the score that follows."""
+        given = answers.last_applied(tx, table.TASK, ids)
+        mine = {key: answer for key, (whose, answer) in given.items() if extractor in {None, whose}}
+        rows = table.by_ids(tx, list(mine), ("id", "tags"))
+        ours = [key for key, row in rows.items() if tags_of(row["tags"]) == json.loads(mine[key]).get("tags")]
         table.clear_tags(tx, ours)
         return len(ours)
 
 
-def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a list shows of a person."""
-    first, last = text_of(row["first_name"]), text_of(row["last_name"])
-    return {
-        "username": text_of(row["username"]),
-        "name": f"{first} {last}".strip(),
-        "job_title": text_of(row["job_title"]),
-        "company": text_of(row["company"]),
-        "tags": tags_of(row["tags"]) or [],
-        "findability_score": number_of(row["findability_score"]),
-    }
+TAGS = Task(
+    name=table.TASK,
+    label=f"{table.TASK}@1",
+    answer_tokens=22,  # the mean of 1,384 answers of the local engine, at four bytes a token
+    words=Words(
+        one="person",
+        many="people",
+        done="tagged",
+        all_done="everyone with a bio is tagged, claimed or parked",
+        input="biography",
+        inputs="biographies",
+        after="make index",
+    ),
+    how_to_fill="`make import EXPERTS=people.csv` brings people in",
+    rows=TagsRows(),
+    hooks=ExpertsHooks(),
+)
 
 
-def expert_item(one: str, row: Mapping[Any, Any]) -> Item:
-    """Return what to ask about one person. The hash covers all that the question is made from."""
-    told = _told(row)
-    prompt = Prompt(system=SYSTEM, parts=[{"text": told}], max_output_tokens=MAX_OUTPUT_TOKENS)
-    return Item(id=one, prompt=prompt, input_hash=_input_hash(row, told))
-
-
-def _told(row: Mapping[Any, Any]) -> str:
-    username = delimited("username", " ".join(text_of(row["username"]).split()))
-    job_title = delimited("job_title", " ".join(text_of(row["job_title"]).split()))
-    return f"{username}\n{job_title}\n{delimited('biography', text_of(row['bio']))}"
-
-
-def _input_hash(row: Mapping[Any, Any], told: str) -> str:
-    """Return the hash of a question: whom it is about, and what is asked."""
-    return f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(told)}"
+def _told(row: Mapping[str, Any], column: str) -> str:
+    """Return what a cell says; a name and a title on one line."""
+    text = text_of(row[column])
+    return text if column == "bio" else " ".join(text.split())
 
 
 def _digest(text: str) -> str:

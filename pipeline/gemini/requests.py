@@ -117,6 +117,18 @@ def body_of(line: bytes) -> bytes:
     return line.partition(_BEFORE_REQUEST)[2]  # a text in JSON cannot hold it, for its quotes are escaped there
 
 
+def split_request(line: bytes) -> tuple[str, str]:
+    """Return the request object of a line of ours in two, its contents and all else, each as JSON."""
+    request = object_of(line)
+    contents = request.pop("contents")
+    return orjson.dumps(contents).decode(), orjson.dumps(request).decode()
+
+
+def joined_request(contents: str, rest: str) -> str:
+    """Return the request object that was split so, as JSON."""
+    return f'{{"contents":{contents},{rest[1:]}'
+
+
 class Form:
     """The requests of one task, as the functions of this module and `estimate_usage` make them, in a tenth of the time.
 

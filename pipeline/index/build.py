@@ -21,7 +21,7 @@ from pipeline.store import integrity, workspace
 from pipeline.store.leases import Lease, LeaseLostError
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Entry
+    from pipeline.core.task import Collection, Entry
     from pipeline.index.manifest import Begun, Manifest
     from pipeline.store.database import Store
 
@@ -60,31 +60,33 @@ class _Draft:
 
 
 def run(ws: OpenWorkspace) -> IndexReport:
-    """Build and promote an index of every entry of the collection.
+    """Build and promote an index of every entry of the collection of the task in use.
 
     Raises:
-        InputError: there is no entry yet.
+        InputError: there is no entry yet, or nothing of the task is indexed.
         InconsistentError: the build did not verify, or this process keeps standing still; the one in service stays.
     """
+    words = ws.task.words
     with ws.store.read() as tx:
         if not ws.collection.count(tx):
             raise InputError(
-                "nobody is tagged yet, so there is nothing to index; the index in service stays",
-                hint="run `make batch-submit`, `make batch-poll` and `make batch-ingest` first",
+                f"no {words.one} is {words.done} yet, so there is nothing to index; the index in service stays",
+                hint=f"run `{words.make('tag')}` first",
             )
     return _Building(ws).run()
 
 
 def roll_back_index(ws: OpenWorkspace) -> IndexReport:
-    """Put the previous build back in service.
+    """Put the previous build of the task in use back in service.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or nothing of the task is indexed.
         UnavailableError: another process built while this one stood still; which build is meant now is to be seen.
     """
+    builds = Builds(ws.data, ws.collection.folder)
     with ws.waited_lease(LEASE, waiting=WAITING) as lease:
         try:
-            manifest = Builds(ws.data).rollback(fence=lambda: hold_lease_during(ws.store, lease))
+            manifest = builds.rollback(fence=lambda: hold_lease_during(ws.store, lease))
         except LeaseLostError as error:
             raise UnavailableError(error.message, hint="look at `make status`, then run it again") from error
         with ws.store.write() as tx:
@@ -104,11 +106,15 @@ def recorded_builds(store: "Store") -> dict[int, Mapping[Any, Any]]:
         return integrity.build_rows(tx)
 
 
-def record_build(store: "Store", current: "Manifest", *, at: datetime) -> None:
-    """Record a build in service as it is; a run that died right after its promotion did not."""
+def record_build(
+    store: "Store", collection: "Collection", builds: Builds, current: "Manifest", *, at: datetime
+) -> None:
+    """Record a collection's build in service as it is; a run that died right after its promotion did not."""
+    names = ("number", "count", "model", "dim", "position")
+    found = {name: getattr(current, name) for name in names}
+    oldest = min(current.position, *builds.positions())
     with store.write() as tx:
-        names = ("number", "count", "model", "dim", "position")
-        workspace.add_build(tx, **{name: getattr(current, name) for name in names}, at=at)
+        workspace.add_build(tx, collection.task, **found, oldest=oldest, at=at)
 
 
 @contextlib.contextmanager
@@ -130,7 +136,7 @@ class _Building:
     def __init__(self, ws: OpenWorkspace) -> None:
         """Begin without a draft."""
         self._ws = ws
-        self._builds = Builds(ws.data)
+        self._builds = Builds(ws.data, ws.collection.folder)
         self._embedder = embed.Embedder(ws)
         self._embedded = 0
 
@@ -212,7 +218,7 @@ class _Building:
             staged = builds.complete(draft.begun, cache, task_type=embed.TASK_TYPE, progress=bar.show)
         builds.verify(staged, count=draft.count)
         promoted = builds.promote(staged, fence=lambda: hold_lease_during(ws.store, lease))
-        record_build(ws.store, promoted, at=ws.now())
+        record_build(ws.store, ws.collection, builds, promoted, at=ws.now())
         return IndexReport(
             promoted.number,
             draft.count,

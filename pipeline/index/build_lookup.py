@@ -4,11 +4,14 @@
     DATA/index/builds/<n>/              verified
     DATA/index/current                  a symlink to builds/<n>; it alone decides
     DATA/faiss.index, metadata.json     links through `current`, for other programs
+    DATA/index/tasks/<name>/            builds/ and current of another collection, which has no stable paths
+
+A build's number is its own in the whole workspace, so that the database's rows of builds tell each by it.
 
 A reader needs no lease: a build that is promoted away while it is opened is looked for again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -22,17 +25,26 @@ from pipeline.index.reader import Index
 Found = TypeVar("Found")
 STAGING = ".staging"
 LINKED = (manifest.INDEX, manifest.METADATA)
-_REBUILD = "run `make index` to build it again, or `make doctor` to see what is wrong"
+FOLDER = "tasks"  # below DATA/index: a folder for each collection but the first
 _LOOKS = 10  # how often a reader looks again while builds are promoted
 
 
-class BuildLookup:
-    """The builds of one workspace, to be read."""
+def left_folders(data_dir: Path, folders: Container[str]) -> list[Path]:
+    """Return the folders of builds, by name, that are none of these: their tasks are indexed no more."""
+    found = sorted((data_dir / "index").glob(f"{FOLDER}/*"))
+    return [path for path in found if f"{FOLDER}/{path.name}" not in folders]
 
-    def __init__(self, data_dir: Path) -> None:
-        """Name the places under `data_dir`; nothing is read or made yet."""
+
+class BuildLookup:
+    """The builds of one collection of a workspace, to be read."""
+
+    def __init__(self, data_dir: Path, folder: str = "") -> None:
+        """Name the places under `data_dir`, in the folder of a collection; nothing is read or made yet."""
         self._data = data_dir
-        self._index = data_dir / "index"
+        self._index = data_dir / "index" / folder
+        self._linked = () if folder else LINKED
+        self._make = f"make index TASK={self._index.name}" if folder else "make index"
+        self._rebuild = f"run `{self._make}` to build it again, or `make doctor` to see what is wrong"
         self._builds = self._index / "builds"
         self._current = self._index / "current"
 
@@ -55,7 +67,7 @@ class BuildLookup:
         """
         index = self._look(self._open)
         if index is None:
-            raise InputError(f"there is no index in {self._index} yet", hint="run `make index` to build one")
+            raise InputError(f"there is no index in {self._index} yet", hint=f"run `{self._make}` to build one")
         return index
 
     def numbers(self) -> list[int]:
@@ -63,8 +75,15 @@ class BuildLookup:
         return [number for number in sorted(self._whole()) if self._is_whole(number)]
 
     def next_number(self) -> int:
-        """Return a number that no build has or had a trace of."""
-        return max(self._whole() | self._begun(), default=0) + 1
+        """Return a number that no build of any collection has or had a trace of."""
+        top = self._data / "index"
+        names = (path.name for folder in (top, *top.glob(f"{FOLDER}/*")) for path in self._listing(folder / "builds"))
+        numbers = (name.partition(".")[0] for name in names)
+        return max((int(number) for number in numbers if number.isdecimal()), default=0) + 1
+
+    def positions(self) -> list[int]:
+        """Return the positions of the database at which whole builds were read, by their numbers."""
+        return [manifest.read_manifest(self._builds / str(number)).position for number in self.numbers()]
 
     def others(self) -> list[int]:
         """Return the numbers of all builds that are not in service, whole or not, ascending."""
@@ -102,7 +121,7 @@ class BuildLookup:
         """Return which of the stable names under DATA do not lead to the build in service, if there is one."""
         if self._resolve() is None:
             return []
-        return [name for name in LINKED if not self._is_linked(name)]
+        return [name for name in self._linked if not self._is_linked(name)]
 
     def _resolve(self) -> Path | None:
         """Return the directory `current` points at, there or not, or None where there is no `current`.
@@ -115,9 +134,9 @@ class BuildLookup:
         except FileNotFoundError:
             return None
         except OSError:
-            raise InconsistentError(f"{self._current} is no link to a build", hint=_REBUILD) from None
+            raise InconsistentError(f"{self._current} is no link to a build", hint=self._rebuild) from None
         if target.parent.name != self._builds.name or not target.name.isdecimal():
-            raise InconsistentError(f"{self._current} points at {str(target)!r}, which is no build", hint=_REBUILD)
+            raise InconsistentError(f"{self._current} points at {str(target)!r}, which is no build", hint=self._rebuild)
         return self._builds / target.name
 
     def _look(self, read: Callable[[Path], Found]) -> Found | None:
@@ -146,9 +165,9 @@ class BuildLookup:
         try:
             found = manifest.read_manifest(directory)
         except InconsistentError as error:
-            raise InconsistentError(f"the index in service is broken: {error.message}", hint=_REBUILD) from None
+            raise InconsistentError(f"the index in service is broken: {error.message}", hint=self._rebuild) from None
         if str(found.number) != directory.name:
-            raise InconsistentError(f"{directory} holds the manifest of build {found.number}", hint=_REBUILD)
+            raise InconsistentError(f"{directory} holds the manifest of build {found.number}", hint=self._rebuild)
         return found
 
     def _in_service(self) -> Manifest | None:
@@ -168,10 +187,6 @@ class BuildLookup:
     def _whole(self) -> set[int]:
         return {int(path.name) for path in self._listing(self._builds) if path.name.isdecimal()}
 
-    def _begun(self) -> set[int]:
-        names = [path.name for path in self._listing(self._builds) if path.name.endswith(STAGING)]
-        return {int(number) for number in (name.partition(".")[0] for name in names) if number.isdecimal()}
-
     @staticmethod
     def _listing(directory: Path) -> list[Path]:
         """Return what is in a directory, by name; nothing where there is no directory."""
@@ -179,7 +194,8 @@ class BuildLookup:
 
     def _stale(self) -> list[Path]:
         stale = [path for path in self._listing(self._builds) if path.name.endswith(STAGING)]
-        return stale + [path for folder in (self._index, self._data) for path in folder.glob(f"*{links.BESIDE}")]
+        folders = (self._index, self._data) if self._linked else (self._index,)
+        return stale + [path for folder in folders for path in folder.glob(f"*{links.BESIDE}")]
 
     def _target(self, name: str) -> Path:
         return Path("index") / self._current.name / name

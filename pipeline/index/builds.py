@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pipeline.core import files, links
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.task import Entry
-from pipeline.index.build_lookup import LINKED, STAGING, BuildLookup
+from pipeline.index.build_lookup import STAGING, BuildLookup
 from pipeline.index.manifest import Begun, Manifest, Promotions, Staged
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ def _now() -> datetime:
 
 
 class Builds(BuildLookup):
-    """The builds of one workspace."""
+    """The builds of one collection of a workspace."""
 
-    def __init__(self, data_dir: Path, *, clock: Callable[[], datetime] = _now) -> None:
-        """Name the places under `data_dir`; nothing is read or made yet."""
-        super().__init__(data_dir)
+    def __init__(self, data_dir: Path, folder: str = "", *, clock: Callable[[], datetime] = _now) -> None:
+        """Name the places under `data_dir`, in the folder of a collection; nothing is read or made yet."""
+        super().__init__(data_dir, folder)
         self._clock = clock
         self._staged: Path | None = None
 
@@ -141,10 +141,10 @@ class Builds(BuildLookup):
             raise InconsistentError(
                 f"build {staged.manifest.number} was read at database position {staged.manifest.position}, "
                 f"the one in service at {before.position}: not promoted",
-                hint="run `make index` again",
+                hint=f"run `{self._make}` again",
             )
         self._settle(staged)
-        moved = tuple(name for name in map(self.relink, LINKED) if name)
+        moved = tuple(name for name in map(self.relink, self._linked) if name)
         look()
         self._flip(staged.manifest.number)
         look()
@@ -164,7 +164,7 @@ class Builds(BuildLookup):
         older = [number for number in self.numbers() if directory is None or number < int(directory.name)]
         number = next((number for number in reversed(older) if not self.damage(number)), None)
         if number is None:
-            raise InputError("there is no previous build to put back", hint="run `make index` to build one")
+            raise InputError("there is no previous build to put back", hint=f"run `{self._make}` to build one")
         with fence():
             self._flip(number)
             return self._read(self._builds / str(number))
@@ -183,7 +183,7 @@ class Builds(BuildLookup):
         First the stable paths, then `current`, then the builds: killed half way, what is left leads nowhere.
         """
         with fence():
-            for name in LINKED:
+            for name in self._linked:
                 if self._is_linked(name):
                     links.remove_link(self._data / name)
             links.remove_link(self._current)
@@ -199,7 +199,7 @@ class Builds(BuildLookup):
                 raise
             raise InconsistentError(
                 f"build {staged.manifest.number} could not take its place: {error.strerror}",
-                hint="run `make index` again",
+                hint=f"run `{self._make}` again",
             ) from None
         files.sync_directory(self._builds)
 

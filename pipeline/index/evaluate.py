@@ -50,7 +50,7 @@ def run(ws: OpenWorkspace, *, queries: Path, qrels: Path) -> list[MetricsRow]:
     """Return the figures of the index in service, BM25 and chance: over all questions, then by type.
 
     Raises:
-        InputError: a file is missing or a line of it is wrong, or there is no index.
+        InputError: a file is missing or a line of it is wrong, or there is no index of the task in use.
         ConfigurationError: the index was built with another model than the questions would be embedded with.
     """
     for path in (queries, qrels):
@@ -62,7 +62,7 @@ def run(ws: OpenWorkspace, *, queries: Path, qrels: Path) -> list[MetricsRow]:
     ]
     if not questions:
         raise InputError(f"{qrels} judges none of the questions in {queries}", hint="are these two of one collection?")
-    with Builds(ws.data).open() as index:
+    with Builds(ws.data, ws.collection.folder).open() as index:
         rankings = _rankings(ws, index, questions)
     types = sorted({question.type for question in questions})
     groups = {"all": questions} | {
@@ -77,7 +77,7 @@ def _rankings(
     ws: OpenWorkspace, index: "Index", questions: Sequence[EvaluationQuery]
 ) -> dict[str, dict[str, list[str]]]:
     """Return for each system the names it ranks for each question, best first."""
-    search.check_embedding(index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim)
+    search.check_embedding(index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim, make=ws.task.words.make)
     collection = ws.collection
     rows = [index.metadata_at(row) for row in range(len(index))]
     documents = {collection.name_of(row): collection.plain_text(row) for row in rows}

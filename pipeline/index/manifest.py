@@ -1,11 +1,11 @@
 """What a build is: the names of its files, and the manifest that says what they hold.
 
-A build is one directory, `DATA/index/builds/<number>/`. Formats:
+A build is one directory, `builds/<number>/` in the folder of its collection (see `build_lookup`). Formats:
 
     faiss.index        an IndexFlatIP, as faiss.write_index writes it
     metadata.json      a JSON list in vector order, one entry a line
     metadata.offsets   where each entry of that list begins and how long it is, u64 + u64 little-endian, in bytes
-    entries.jsonl      {"id", "content", "vector", "metadata"} in vector order: hash of text and tags, key of the
+    entries.jsonl      {"id", "content", "vector", "metadata"} in vector order: hash of text and facts, key of the
                        cached vector (hex), crc32 of the entry in metadata.json
     manifest.json      this module's `Manifest`; written last, so a directory without it is no build
 
@@ -93,16 +93,16 @@ class Staged:
 
 
 def content_hash(entry: Entry) -> str:
-    """Return the SHA-256, as hex, of what makes an entry up to date: its text and its tags."""
-    seen = f"[{encode_basestring_ascii(entry.text)}, {_tags_as_json(entry.metadata.get('tags'))}]"
+    """Return the SHA-256, as hex, of what makes an entry up to date: its text and its facts."""
+    seen = f"[{encode_basestring_ascii(entry.text)}, {_facts_as_json(entry.facts)}]"
     return hashlib.sha256(seen.encode("ascii")).hexdigest()
 
 
-def _tags_as_json(tags: Any) -> str:
-    """Return what `json.dumps` makes of tags, for the usual list of words without its detours."""
-    if isinstance(tags, list) and set(map(type, tags)) == {str}:
-        return f"[{', '.join(map(encode_basestring_ascii, tags))}]"
-    return json.dumps(tags)
+def _facts_as_json(facts: Any) -> str:
+    """Return what `json.dumps` makes of facts, for the usual list of words without its detours."""
+    if isinstance(facts, list) and set(map(type, facts)) == {str}:
+        return f"[{', '.join(map(encode_basestring_ascii, facts))}]"
+    return json.dumps(facts)
 
 
 def read_manifest(directory: Path) -> Manifest:

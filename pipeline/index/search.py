@@ -1,5 +1,6 @@
 """Find the entries nearest to a question in the build in service."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.core.errors import ConfigurationError, InputError
@@ -28,33 +29,18 @@ def run(ws: OpenWorkspace, question: str, *, k: int) -> SearchReport:
         InputError: the question is blank, too long or no text, there is no index yet, or the task has none.
         ConfigurationError: the index was built with another model or width than the question would be embedded with.
     """
-    check_indexed(ws)
-    text = _checked(question)
-    with Builds(ws.data).open() as index:
-        check_embedding(index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim)
+    collection, text = ws.collection, _checked(question)
+    with Builds(ws.data, collection.folder).open() as index:
+        check_embedding(index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim, make=ws.task.words.make)
         hits = index.search(embed.embed_queries(ws, [text])[0], k)
         with ws.store.read() as tx:
             memory = CountMemory(tx)
-            behind, _ = staleness.remembered_stale(ws.collection, tx, index, memory, ws.display)
+            behind, _ = staleness.remembered_stale(collection, tx, index, memory, ws.display)
     memory.keep(ws.store, at=ws.now())
     return SearchReport(hits, behind)
 
 
-def check_indexed(ws: OpenWorkspace) -> None:
-    """Pass where the task in use has something in the index.
-
-    Raises:
-        InputError: it has not.
-    """
-    if not ws.is_indexed:
-        words = ws.task.words
-        raise InputError(
-            f"{words.many} are not in the search index yet, and cannot be searched",
-            hint=f"`{words.make('export')} TO=answers.csv` writes what was found in all of them",
-        )
-
-
-def check_embedding(built: Manifest, *, model: str, dim: int) -> None:
+def check_embedding(built: Manifest, *, model: str, dim: int, make: Callable[[str], str]) -> None:
     """Pass when a build's vectors can be compared with those of a question.
 
     Raises:
@@ -64,7 +50,7 @@ def check_embedding(built: Manifest, *, model: str, dim: int) -> None:
         raise ConfigurationError(
             f"the index was built with {built.model}, {built.dim} wide, and the question would be embedded with "
             f"{model}, {dim} wide; nothing was searched",
-            hint=f"run `make index`, or set FINDABLE_EMBEDDING_MODEL={built.model} FINDABLE_DIM={built.dim}",
+            hint=f"run `{make('index')}`, or set FINDABLE_EMBEDDING_MODEL={built.model} FINDABLE_DIM={built.dim}",
         )
 
 

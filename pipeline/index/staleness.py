@@ -60,7 +60,8 @@ def remembered_stale(
 ) -> tuple[int, datetime | None]:
     """Return the same, as it was found at this position of the database where that took long, and then when."""
     state = f"{'none' if index is None else index.manifest.number} {workspace.get_workspace(tx).position}"
-    return memory.ask("behind", state, lambda: count_stale(collection, tx, index, display, exact=exact))
+    name = f"behind {collection.folder}".rstrip()
+    return memory.ask(name, state, lambda: count_stale(collection, tx, index, display, exact=exact))
 
 
 def staleness(collection: Collection, tx: "Connection", index: "Index", display: Progress) -> Staleness:

@@ -291,7 +291,7 @@ class _LiveRunner:
             judgement = judge_reply(self._ws.task, Asked(item.id, item.input_hash), reply, context=item.context)
         except FindableError as error:
             raise UnjudgedError(raw, reply, error) from error
-        return EndedCall(CallEnd(judgement.outcome.value), judgement)
+        return EndedCall(CallEnd(judgement.outcome.value), judgement, raw)
 
     def _failed(self, entry: Entry, error: RemoteError, *, began: float) -> tuple[EndedCall, bool]:
         """Take that a call gave no reply to judge; return how it ended, and whether to ask again."""

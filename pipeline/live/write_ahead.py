@@ -16,11 +16,11 @@ from pipeline.cost import budget, estimate
 from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.record import Asked, Judgement, Source, judge_reply, write_judgements
 from pipeline.engine.shared import look_up, write_given
-from pipeline.gemini import tokens
+from pipeline.gemini import requests, tokens
 from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
 from pipeline.gemini.tokens import Usage
-from pipeline.store import answers, claims, equals, live_calls, versions
+from pipeline.store import answers, claims, equals, live_calls, versions, wire_texts
 from pipeline.store.leases import this_owner
 
 if TYPE_CHECKING:
@@ -40,10 +40,11 @@ class Purpose(StrEnum):
 
 
 class EndedCall(NamedTuple):
-    """How one call ended: the judgement to keep, if there is one, and the error where it gave no reply to judge."""
+    """How one call ended: the judgement to keep, if there is one, and the document that came, None where none did."""
 
     how: CallEnd
     judgement: Judgement | None
+    raw: Any = None
 
     @property
     def usage(self) -> Usage | None:
@@ -164,6 +165,9 @@ class CallLedger:
             estimated_cost=cost,
         )
         self.marks[number] = ws.now()
+        if self.purpose is not Purpose.COMPARE:
+            contents, form = requests.split_request(question.data)
+            wire_texts.keep_request(tx, number, contents=contents, form=form, at=ws.now())
         return Marked(number, same=frozenset(one.item.id for one in same if self._joins(tx, one)))
 
     def _joins(self, tx: "Connection", question: PlannedRequest) -> bool:
@@ -210,6 +214,8 @@ class CallLedger:
         live_calls.end_call(tx, number, ended.how, tokens=spent, cost=cost, at=ws.now())
         if self.purpose is Purpose.COMPARE:
             return False
+        if ended.raw is not None:
+            wire_texts.keep_reply(tx, number, ended.raw)
         outcome = judgement.outcome if judgement is not None else None
         reason = judgement.reason if judgement is not None else ended.how.value
         claims.release_live(tx, ws.task.name, item.id, outcome=outcome, reason=reason)
@@ -224,7 +230,7 @@ class CallLedger:
         sharing = [] if self.purpose is Purpose.COMPARE else equals.sharing_live(tx, task.name, item.id)
         if not sharing:
             return []
-        contexts = task.contexts(tx, [one.item_id for one in sharing])
+        contexts = task.rows.contexts(tx, [one.item_id for one in sharing])
         judged = [(one, _judged_too(task, one, ended.judgement, contexts.get(one.item_id))) for one in sharing]
         known = [(one, judgement) for one, judgement in judged if judgement is not None]
         claims.record_outcomes(tx, [(one, judgement.outcome, judgement.reason) for one, judgement in known])
@@ -258,6 +264,7 @@ class CallLedger:
         self.lose(tx, number, item.id, why="its reply waits to be judged", ended=ended)
         if self.purpose is not Purpose.COMPARE:
             live_calls.keep_reply(tx, number, unjudged.raw, input_hash=item.input_hash)
+            wire_texts.keep_reply(tx, number, unjudged.raw)
 
     def abandon(self, tx: "Connection") -> None:
         """Let go whatever this process still asks under this ledger: its replies will not be waited for."""
@@ -294,7 +301,7 @@ class CallLedger:
             return False
         if not task.pending_among(tx, [item.id]) or answers.is_parked(tx, task.name, item.id):
             return False
-        now = next(iter(task.items(tx, [item.id])), None)
+        now = next(iter(task.rows.items(tx, [item.id])), None)
         if now is not None and now.input_hash != item.input_hash:
             raise OutdatedError
         return now is not None

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core import links
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
@@ -26,6 +26,9 @@ from pipeline.quality import report_files
 from pipeline.store import batches, erase, integrity, postgresql, schema, workspace
 from pipeline.store.batches import Batch
 from pipeline.store.database import Store
+
+if TYPE_CHECKING:
+    from pipeline.core.task import Collection
 
 ROUNDS = 5  # how often it begins again because files were rewritten, promoted or removed meanwhile
 ENGINE = "local-engine.sqlite"
@@ -96,8 +99,12 @@ def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
         here, recorded = workspace.get_workspace(tx), integrity.build_rows(tx)
         namespace = postgresql.namespace(tx) if database.name == backup_files.DUMP else None
     found = {name: _sealed(ws, staging, batch, name) for batch, name in _named(ws.data, everyone, cleaned)}
-    build, parts = _index(ws, staging, position=here.position, recorded=recorded)
-    found |= parts
+    builds = dict[str, int]()
+    for collection in ws.collections:
+        number, parts = _index(ws, staging, collection, position=here.position, recorded=recorded)
+        found |= parts
+        if number is not None:
+            builds[collection.folder] = number
     found |= _loose(VECTORS, (ws.data / VECTORS).glob("*.vectors"), staging)
     for subject in ws.subjects:
         found |= _loose(report_files.FOLDER, report_files.complete_reports(ws.data, subject.task.name), staging)
@@ -106,7 +113,10 @@ def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
     made, written_by = ws.now().isoformat(timespec="seconds"), version("findable")
     known = schema.HEAD if database.name == backup_files.DUMP else None
     found = dict(sorted(found.items()))
-    return BackupManifest(here.workspace_id, made, written_by, build, found, schema=known, namespace=namespace)
+    first = builds.pop("", None)
+    return BackupManifest(
+        here.workspace_id, made, written_by, first, found, schema=known, namespace=namespace, builds=builds
+    )
 
 
 def _named(data: Path, everyone: list[Batch], cleaned: set[int]) -> Iterator[tuple[Batch, str]]:
@@ -142,15 +152,20 @@ def _sealed(ws: OpenWorkspace, staging: Path, batch: Batch, name: str) -> Copied
 
 
 def _index(
-    ws: OpenWorkspace, staging: Path, *, position: int, recorded: Mapping[int, Mapping[Any, Any]]
+    ws: OpenWorkspace,
+    staging: Path,
+    collection: "Collection",
+    *,
+    position: int,
+    recorded: Mapping[int, Mapping[Any, Any]],
 ) -> tuple[int | None, dict[str, Copied]]:
-    """Copy the build in service; return its number and its files. A broken one is left out, with a warning.
+    """Copy the build of a collection in service; return its number and its files. A broken one is left out and told.
 
     Raises:
         InconsistentError: it was replaced meanwhile, or was built or recorded after the database was copied.
     """
     try:
-        current = Builds(ws.data).current()
+        current = Builds(ws.data, collection.folder).current()
     except FindableError as error:
         ws.display.warn(f"the index is not in the backup: {error.message}")
         return None, {}
@@ -160,7 +175,7 @@ def _index(
         not index_build.is_build_recorded(current, recorded) and _is_recorded_by_now(ws, current)
     ):
         raise _ChangedError("the index was built while the database was copied", hint="run it again")
-    folder = f"index/builds/{current.number}"
+    folder = PurePosixPath("index", collection.folder, "builds", str(current.number))
     try:
         found = {
             f"{folder}/{name}": backup_files.copy_files(ws.data / folder / name, staging / folder / name)
@@ -169,8 +184,9 @@ def _index(
     except FileNotFoundError as error:
         raise _ChangedError("the index was replaced while it was copied", hint="run it again") from error
     if any(found[f"{folder}/{name}"].sha256 != sha256 for name, sha256 in current.hashes.items()):
-        ws.display.warn(f"build {current.number} is damaged and not in the backup; `make index` builds another")
-        links.remove_link(staging / "index")
+        again = ws.task_of(collection.task).words.make("index")
+        ws.display.warn(f"build {current.number} is damaged and not in the backup; `{again}` builds another")
+        links.remove_link(staging / folder)
         return None, {}
     return current.number, found
 

@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -51,6 +51,7 @@ class BackupManifest:
     format: int = FORMAT
     schema: str | None = None  # of a dump, which is put in place without it
     namespace: str | None = None  # where on its server a dump's tables stood; older copies do not say
+    builds: Mapping[str, int] = field(default_factory=dict)  # that were in service in other folders below index/
 
     @property
     def size(self) -> int:
@@ -145,8 +146,10 @@ def restore_files(folder: Path, manifest: BackupManifest, target: Path) -> None:
     for name, copied in manifest.files.items():
         if name != DUMP and copy_files(folder / name, target / name) != copied:
             raise InconsistentError(f"{name} of the backup changed while it was read; nothing was changed")
+    served = {**manifest.builds} if manifest.build is None else {"": manifest.build, **manifest.builds}
+    for folder_, number in served.items():
+        links.replace_link(target / "index" / folder_ / "current", Path("builds") / str(number))
     if manifest.build is not None:
-        links.replace_link(target / "index" / "current", Path("builds") / str(manifest.build))
         for name in STABLE:
             links.replace_link(target / name, Path("index") / "current" / name)
     for directory, _, _ in os.walk(target, topdown=False):
@@ -178,7 +181,8 @@ def _parsed(document: dict[str, Any]) -> BackupManifest:
         ValueError: a path leads out.
     """
     named = {str(name): Copied(str(one["sha256"]), int(one["size"])) for name, one in document["files"].items()}
-    for name in named:
+    builds = {str(name): int(one) for name, one in document.get("builds", {}).items()}
+    for name in (*named, *builds):
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.parts:
             raise ValueError(f"{name!r} leads out of the backup")
@@ -195,4 +199,5 @@ def _parsed(document: dict[str, Any]) -> BackupManifest:
         format=int(document["format"]),
         schema=None if schema is None else str(schema),
         namespace=None if namespace is None else str(namespace),
+        builds=builds,
     )

@@ -9,19 +9,24 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipeline.batch import prepare, uploads
+from pipeline.core import links
 from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
+from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.ops.checks import files
 from pipeline.quality import report_files
-from pipeline.store import batches, erase, pilots
+from pipeline.store import batches, erase, pilots, wire_texts
 from pipeline.store.database import Store
 
 
 @dataclass
 class CleanReport:
-    """What was removed, or with `dry` would be: batches whose files went, all their bytes, uploads, builds, reports."""
+    """What was removed, or with `dry` would be: batches whose files went, all their bytes, uploads, builds, reports.
+
+    `live_texts` is how many live calls lost the text that went over the wire.
+    """
 
     keep_days: float
     dry: bool
@@ -32,11 +37,12 @@ class CleanReport:
     builds: list[int] = field(default_factory=list)
     reports: list[str] = field(default_factory=list)
     litter: list[str] = field(default_factory=list)
+    live_texts: int = 0
 
     @property
     def nothing(self) -> bool:
         """True when there was nothing to remove."""
-        return not (self.files or self.uploads or self.builds or self.reports or self.litter)
+        return not (self.files or self.uploads or self.builds or self.reports or self.litter or self.live_texts)
 
 
 def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
@@ -52,6 +58,7 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
         report.litter += [path.name for path in litter]
         for path in () if dry else litter:
             path.unlink(missing_ok=True)
+    _clean_live_texts(ws.store, oldest, report=report)
     _clean_builds(ws, oldest, report=report)
     with ws.store.read() as tx:
         named = {Path(one.report).stem for one in pilots.all_pilots(tx) if one.report is not None}
@@ -82,19 +89,34 @@ def _clean_batches(store: Store, data: Path, *, oldest: datetime, now: datetime,
             path.unlink(missing_ok=True)
 
 
+def _clean_live_texts(store: Store, oldest: datetime, *, report: CleanReport) -> None:
+    """Remove the requests and replies of live calls that were asked before `oldest`; the calls' accounts stay."""
+    with store.read() as tx:
+        report.live_texts = wire_texts.count_before(tx, oldest)
+    if report.live_texts and not report.dry:
+        with store.write() as tx:
+            wire_texts.drop_before(tx, oldest)
+
+
 def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -> None:
     """Remove builds that are not in service and were made before `oldest`, and what killed runs left of others."""
     if not (ws.data / "index").is_dir():
         return
-    builds = Builds(ws.data)
+    folders = [one.folder for one in ws.collections]
     with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
-        report.litter += builds.stale()
-        made = {number: builds.built_at(number) for number in builds.others()}
-        report.builds = [number for number, at in made.items() if at is None or at < oldest]
-        if not report.dry:
-            with build.hold_lease_during(ws.store, lease):
-                builds.sweep()
-            builds.delete(report.builds, fence=lambda: build.hold_lease_during(ws.store, lease))
+        for builds in (Builds(ws.data, folder) for folder in folders):
+            report.litter += builds.stale()
+            made = {number: builds.built_at(number) for number in builds.others()}
+            old = [number for number, at in made.items() if at is None or at < oldest]
+            report.builds += old
+            if not report.dry:
+                with build.hold_lease_during(ws.store, lease):
+                    builds.sweep()
+                builds.delete(old, fence=lambda: build.hold_lease_during(ws.store, lease))
+        left = left_folders(ws.data, folders)
+        report.litter += [path.name for path in left]
+        for path in () if report.dry else left:
+            links.remove_link(path)
 
 
 def _clean_reports(data: Path, task: str, *, oldest: datetime, named: set[str], report: CleanReport) -> None:

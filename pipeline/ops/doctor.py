@@ -6,10 +6,11 @@ Every check reads whole files and asks about every batch, so this is for a quiet
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, RemoteError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.ops.checks import machine, rows, tasks
+from pipeline.ops.checks import index, machine, rows, tasks
 from pipeline.ops.checks.files import FileChecks
 from pipeline.ops.checks.finding import CheckContext, CheckFinding, Mend
 from pipeline.ops.checks.index import IndexChecks
@@ -85,7 +86,8 @@ def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
     """Return every check by its name, in their order; a check looks when its findings are asked for."""
     store, data, subjects = ws.store, ws.data, ws.subjects
     sealed, written = FileChecks(ws, mend), SubjectChecks(ws, mend)
-    indexed, backend = IndexChecks(ws, mend), RemoteChecks(ws, mend)
+    backend = RemoteChecks(ws, mend)
+    indexes = [IndexChecks(ws, mend, one) for one in ws.collections]
     return {
         "versions": machine.check_versions(),
         "disk": machine.check_disk(data, store.path),
@@ -103,10 +105,10 @@ def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
         "task files": tasks.check_task_files(subjects),
         "pilots": tasks.check_pilots(store, data, subjects),
         "reports": tasks.check_reports(data, subjects, mend),
-        "index": indexed.build_in_service(),
-        "links": indexed.stable_links(),
-        "staging": indexed.staging(),
-        "vectors": indexed.cached_vectors(),
+        "index": chain.from_iterable(one.build_in_service() for one in indexes),
+        "links": chain.from_iterable(one.stable_links() for one in indexes),
+        "staging": chain(*(one.staging() for one in indexes), index.check_left_folders(ws, mend)),
+        "vectors": index.check_vectors(ws, mend),
         "forgotten": rows.check_forgotten(store),
         "rolled back": written.retired(),
         "leases": rows.check_leases(store, mend, now=ws.now),

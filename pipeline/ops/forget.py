@@ -21,7 +21,7 @@ from pipeline.index import build
 from pipeline.ops import byte_scan, forget_files
 from pipeline.ops.checks import files
 from pipeline.quality import report_files
-from pipeline.store import batches, claims, erase, integrity, workspace
+from pipeline.store import batches, claims, erase, integrity, wire_texts, workspace
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -74,11 +74,14 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
             index.check(tx)
             _erase(tx, subject, ids, words=words, now=ws.now())
             proving = [word for word in texts if not _is_of_others(tx, subject, ws.subjects, word)]
+            wire_texts.drop_holding(tx, [needle.decode("utf-8", "replace") for needle in byte_scan.needles(proving)])
             report.rows_of_others = _rows_of_others(tx, subject, ws.subjects, words)
     drop_reports = partial(forget_files.drop_reports, ws.data, task, ids, words=byte_scan.needles(texts))
     report.reports = drop_reports()
+    forget_files.drop_left_indexes(ws)
     if subject.collection is not None:
         _rebuild(ws, ids, report=report)
+    report.vectors = forget_files.drop_vectors(ws.store, ws.data, ws.collections)
     with ws.store.read() as tx:
         tables = [table.name for one in ws.subjects for table in one.hooks.tables(tx)]
     if not ws.store.compact(besides=tables):
@@ -183,7 +186,7 @@ def _erase(tx: "Connection", subject: Subject, ids: list[str], *, words: list[st
 
 
 def _rebuild(ws: OpenWorkspace, ids: list[str], *, report: ForgetReport) -> None:
-    """Build the index without the person, and drop their vectors.
+    """Build the index without the person.
 
     Raises:
         RemoteError: texts that changed meanwhile cannot be embedded now; the next run goes on here.
@@ -197,7 +200,6 @@ def _rebuild(ws: OpenWorkspace, ids: list[str], *, report: ForgetReport) -> None
             hint="run the same command again; it goes on from here",
             code=error.code,
         ) from error
-    report.vectors = forget_files.drop_vectors(ws.store, ws.data, ws.collection)
 
 
 def _prove(ws: OpenWorkspace, words: list[str], *, report: ForgetReport) -> None:

@@ -18,6 +18,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import key_of_line
 from pipeline.index import build, embed
+from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.index.cache import caches, vector_key
 from pipeline.ops import byte_scan
@@ -91,10 +92,11 @@ def renew_index(ws: OpenWorkspace, ids: Collection[str]) -> int | None:
 
     Returns the number of the new build. Where nothing is left to index, there is no index afterwards.
     """
-    made, builds = None, Builds(ws.data)
-    if _is_indexed(ws.data, ids):
+    made, collection = None, ws.collection
+    builds = Builds(ws.data, collection.folder)
+    if _is_indexed(builds, ids):
         with ws.store.read() as tx:
-            left = ws.collection.count(tx)
+            left = collection.count(tx)
         if left:
             made = build.run(ws).number
         else:
@@ -106,12 +108,19 @@ def renew_index(ws: OpenWorkspace, ids: Collection[str]) -> int | None:
         builds.delete(builds.others(), fence=lambda: build.hold_lease_during(ws.store, lease))
         current = builds.current()
         if current is not None and not build.is_build_recorded(current, build.recorded_builds(ws.store)):
-            build.record_build(ws.store, current, at=ws.now())
+            build.record_build(ws.store, collection, builds, current, at=ws.now())
     return made
 
 
-def drop_vectors(store: Store, data: Path, collection: Indexed) -> int:
-    """Remove every cached vector that no entry of the collection asks for, of all models; return how many."""
+def drop_left_indexes(ws: OpenWorkspace) -> None:
+    """Remove the indexes of tasks that are indexed no more, which hold what their rows said."""
+    with ws.waited_lease(build.LEASE, waiting=build.WAITING):
+        for path in left_folders(ws.data, [one.folder for one in ws.collections]):
+            links.remove_link(path)
+
+
+def drop_vectors(store: Store, data: Path, collections: Sequence[Indexed]) -> int:
+    """Remove every cached vector that no entry of any collection asks for, of all models; return how many."""
     folder = data / "index" / "vectors"
     if not folder.is_dir():
         return 0
@@ -120,7 +129,8 @@ def drop_vectors(store: Store, data: Path, collection: Indexed) -> int:
         with store.read() as tx:
             needed = {
                 vector_key(entry.text, model=cache.model, dim=cache.dim, task_type=embed.TASK_TYPE)
-                for entry in collection.entries(tx)
+                for one in collections
+                for entry in one.entries(tx)
             }
         removed += cache.retain(needed)
     return removed
@@ -156,12 +166,12 @@ def is_of_others(path: Path, words: Sequence[bytes]) -> bool:
         return all(key_of_line(line) for line in file if any(word in line for word in words))
 
 
-def _is_indexed(data: Path, ids: Collection[str]) -> bool:
+def _is_indexed(builds: Builds, ids: Collection[str]) -> bool:
     """Return whether the build in service holds one of these items; one that cannot be read may."""
     try:
-        if Builds(data).current() is None:
+        if builds.current() is None:
             return False
-        with Builds(data).open() as index:
+        with builds.open() as index:
             return not index.content_hashes().keys().isdisjoint(ids)
     except FindableError:
         return True

@@ -15,6 +15,7 @@ from pipeline.core import links
 from pipeline.core.errors import InputError
 from pipeline.core.states import OVER
 from pipeline.core.task import Subject, Task
+from pipeline.engine.taken_back import take_back
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
 from pipeline.ops.forget_files import ENGINE
@@ -109,7 +110,7 @@ def _clear_database(ws: OpenWorkspace, held: "list[Lease]") -> None:
     with _fenced(ws.store, held) as tx:
         for one in ws.subjects:
             for page in answers.current_pages(tx, one.task.name):
-                one.task.clear(tx, page)
+                one.task.rows.remove(tx, page)
             _take_back(tx, one.task)
         clear.clear_answers(tx, why="rebind: the local answers were cleared", at=ws.now())
         marker.remove_marker(ws.data)
@@ -121,7 +122,7 @@ def _take_back(tx: "Connection", task: Task) -> None:
         going = one.withdrawn_at is not None
         after = None
         while going:
-            after = task.roll_back(tx, one.label, model=one.model, after=after).after
+            after = take_back(tx, task, one.label, model=one.model, after=after).after
             going = after is not None
 
 

@@ -14,6 +14,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar
 from pipeline.core.states import BatchState
 from pipeline.core.task import Subject, Task, VersionCounts
+from pipeline.engine.taken_back import take_back, version_counts
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, live_calls, versions, workspace
 
@@ -71,7 +72,7 @@ def version_summaries(tx: "Connection", subject: Subject) -> list[VersionSummary
     """Return every version of a subject that has rows, answers or a beginning here; others' first, then by age."""
     task = subject.task
     known = {(one.label, one.model): one for one in versions.list_versions(tx, task.name)}
-    counts = {(one.label, one.model): one for one in task.versions(tx)}
+    counts = {(one.label, one.model): one for one in version_counts(tx, task)}
     for label, model in known:
         counts.setdefault((label, model), VersionCounts(label, model, 0, 0, None, None))
     order = {whose: number for number, whose in enumerate(known)}
@@ -158,7 +159,7 @@ class _Removal:
 
     def rows(self, tx: "Connection", after: Any | None) -> Any | None:
         """Take the subject's own rows back."""
-        block = self._task.roll_back(tx, self._one.label, model=self._one.model, after=after)
+        block = take_back(tx, self._task, self._one.label, model=self._one.model, after=after)
         if block.rows:
             workspace.touch_revision(tx, self._task.name)
         self.done.rows += block.rows
@@ -195,7 +196,7 @@ class RollbackReport:
     subject: str
     found: list[VersionSummary] = field(default_factory=list)
     gone: RollbackCounts = field(default_factory=RollbackCounts)
-    indexed: bool = False  # what went stands in the index until that is built anew
+    next: str = "make versions"  # what to type then: what went stands in an index until that is built anew
 
 
 def run(
@@ -212,7 +213,9 @@ def run(
         subject, found = _find(tx, name, ws.subjects, only=ws.subject if "task" in ws.settings.sources else None)
         subject = subject or ws.subject
         check_free(tx, subject.task, found, now=ws.now())
-    report = RollbackReport(name, subject.name, found, indexed=subject.collection is not None)
+    report = RollbackReport(name, subject.name, found)
+    if subject.collection is not None:
+        report.next = subject.task.words.make("index")
     if not found:
         return report
     for one in found:

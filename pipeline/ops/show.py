@@ -1,15 +1,16 @@
 """Show everything known about one item of any task: its row, state, answers, attempts, requests, cost. Reads only."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import ItemsWanted, ListedItem
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import wire
 from pipeline.ops.wire import WireText
-from pipeline.store import answers, asked, batches, erase
+from pipeline.store import answers, asked, batches, erase, wire_texts
 from pipeline.store.asked import AskedRequest
 
 if TYPE_CHECKING:
@@ -55,15 +56,26 @@ def requests_of(ws: OpenWorkspace, item_id: str, *, raw: bool) -> list[dict[str,
     """Return every request about an item of the task in use, newest first; with `raw` as it went over the wire."""
     with ws.store.read() as tx:
         found = asked.requests_of_item(tx, ws.task.name, item_id)
-        homes = {one: batches.get_batch(tx, one) for one in {one.batch for one in found if one.batch is not None}}
-        cleaned = erase.cleaned_batches(tx)
+        return request_documents(tx, found, data=ws.data if raw else None)
+
+
+def request_documents(
+    tx: "Connection", found: Sequence[AskedRequest], *, data: Path | None = None
+) -> list[dict[str, Any]]:
+    """Return requests for programs; with the folder of the workspace each has `wire`, as it went over the wire."""
     documents = [request_document(one) for one in found]
-    for one, document in zip(found, documents, strict=True) if raw else ():
-        text = WireText()
-        if one.batch is not None:
-            text = wire.of_batch(ws.data, homes[one.batch], one.asked_as or item_id, cleaned=cleaned)
-        document["wire"] = text._asdict()
+    if data is not None:
+        cleaned = erase.cleaned_batches(tx)
+        for one, document in zip(found, documents, strict=True):
+            document["wire"] = _wire_text(tx, data, one, cleaned)._asdict()
     return documents
+
+
+def _wire_text(tx: "Connection", data: Path, one: AskedRequest, cleaned: Collection[int]) -> WireText:
+    """Return one request and its replies as they went over the wire."""
+    if one.batch is None:
+        return wire.of_call(one, wire_texts.get_text(tx, one.number))
+    return wire.of_batch(data, batches.get_batch(tx, one.batch), one.asked_as or one.item_id, cleaned=cleaned)
 
 
 def request_document(one: AskedRequest) -> dict[str, Any]:

@@ -34,11 +34,12 @@ class StatusCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class StatusReport:
-    """The state of the workspace; `document` is what `--json` prints."""
+    """The state of the workspace; `document` is what `--json` prints, `entry` what one entry of the index is called."""
 
     subject: str
     document: dict[str, Any]
     open_batches: list[Batch]
+    entry: str
 
 
 def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
@@ -75,7 +76,8 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     memory.keep(ws.store, at=ws.now())
     waiting = Counter(one.state.value for one in mine)
     document["next"] = _next(document, ws.subject, waiting, wants_room=wants_room)
-    return StatusReport(ws.settings.task, document, [batch for batch in everyone if not batch.is_over])
+    entry = ws.collection.word if ws.is_indexed else ""
+    return StatusReport(ws.settings.task, document, [batch for batch in everyone if not batch.is_over], entry)
 
 
 def _count_items(
@@ -92,14 +94,14 @@ def _count_items(
 
 def _stale(task: Task, tx: "Connection") -> dict[str, Any]:
     """Return {stale: {count, since}}, nothing where the task does not tell."""
-    found = task.stale(tx)
+    found = task.hooks.stale(tx)
     return {} if found is None else {"stale": {"count": found.rows, "since": found.since and found.since.isoformat()}}
 
 
 def _index(ws: OpenWorkspace, tx: "Connection", memory: counts.CountMemory, *, exact: bool) -> dict[str, Any]:
     """Return {count, model, dim, behind, compared_at, build, built_at}; a broken index says so and counts as none."""
     problem = {}
-    builds = Builds(ws.data)
+    builds = Builds(ws.data, ws.collection.folder)
     try:
         built = builds.current()
         if built is not None:
@@ -151,6 +153,7 @@ def _next(document: dict[str, Any], subject: Subject, waiting: Mapping[str, int]
     task = subject.task
     items = StatusCounts(*list(document[subject.name].values())[:6])
     index = document["index"] or {"count": 0, "behind": 0}
+    asked = "" if subject.collection is None else subject.collection.question
     retired = next(iter(document["rolling_back"]), "")
     steps = (
         (retired, f"make rollback EXTRACTOR={retired}"),
@@ -160,9 +163,9 @@ def _next(document: dict[str, Any], subject: Subject, waiting: Mapping[str, int]
         (waiting["submitted"], _going_on(document, subject, "batch-poll")),
         (items.total == 0, task.how_to_fill.split("`")[1]),
         (items.open, _asking(document, task)),
-        (items.done and index["behind"], "make index"),
+        (items.done and index["behind"], task.words.make("index")),
         (items.parked, task.words.make("parked")),
-        (index["count"], 'make search Q="who knows …"'),
+        (index["count"], f'{task.words.make("search")} Q="{asked}"'),
     )
     return next((command for condition, command in steps if condition), "")
 

@@ -1,6 +1,6 @@
-"""Find a request and its reply as they went over the wire, in the sealed files of a batch; what is not there is said.
+"""Find a request and its reply as they went over the wire: of a batch in its sealed files, of a live call as kept.
 
-The text of a live call is not kept: only its answer is, with its tokens and cost.
+What is not there is said. Of a call that was only a trial or a comparison no text is kept.
 """
 
 from collections.abc import Collection
@@ -9,21 +9,38 @@ from typing import NamedTuple
 
 from pipeline.core import files
 from pipeline.core.errors import FindableError
-from pipeline.gemini.requests import request_key
+from pipeline.gemini.requests import joined_request, request_key
 from pipeline.gemini.result_file import ResultFile
+from pipeline.store.answers import COMPARED
+from pipeline.store.asked import AskedRequest
 from pipeline.store.batches import Batch
+from pipeline.store.wire_texts import LiveText
 
-LIVE = "the text of a live call is not kept; `make try` with ITEM= shows what is sent now"
+NOT_KEPT = (
+    "only what came of it is kept: `make clean` removed its text, or it was asked by a version that kept none; "
+    "`make try` with ITEM= shows what is sent now"
+)
+COMPARISON = "of a trial or a comparison no text is kept; `make try` with ITEM= shows what is sent now"
 CLEANED = "the batch's files were removed by `make clean`"
 
 
 class WireText(NamedTuple):
-    """The lines of a request and of its replies, and where there is none of either, why."""
+    """The texts of a request and of its replies, and where there is none of either, why."""
 
-    request: str | None = None
-    replies: tuple[str, ...] = ()
-    no_request: str = LIVE
-    no_reply: str = LIVE
+    request: str | None
+    replies: tuple[str, ...]
+    no_request: str
+    no_reply: str
+
+
+def of_call(call: AskedRequest, kept: LiveText | None) -> WireText:
+    """Return what is kept of a live call."""
+    if kept is None:
+        why = COMPARISON if call.purpose == COMPARED else NOT_KEPT
+        return WireText(None, (), why, why)
+    replies = (kept.reply,) if kept.reply is not None else ()
+    told = "no reply has come yet" if call.outcome is None else f"no reply that could be read came: {call.outcome}"
+    return WireText(joined_request(kept.contents, kept.form), replies, "", "" if replies else told)
 
 
 def of_batch(data: Path, batch: Batch, item_id: str, *, cleaned: Collection[int]) -> WireText:

@@ -24,12 +24,10 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
-    text,
     type_coerce,
     types,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import DBAPIError
 
 from pipeline.core.settings import Settings
 from pipeline.passages import CONCEPTS
@@ -39,6 +37,7 @@ from pipeline.store.database import streamed
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.columns import AsTheColumn
+from pipeline.tables.marked_view import mark_of, put_view
 from pipeline.tables.reflect import columns_of
 
 VIEW = "best_concepts"
@@ -119,18 +118,7 @@ def make_view_ready(tx: Connection, shape: PassagesShape, preference: Preference
     if found == "":
         return [f"`{VIEW}` in this database is not ours and stays as it is; `make best-concepts` does without it"]
     sql = _sql(tx, shape, preference)
-    mark = _mark(sql)
-    if tx.dialect.name == "sqlite":
-        tx.exec_driver_sql(f"DROP VIEW IF EXISTS {VIEW}")
-        tx.exec_driver_sql(f"CREATE VIEW {VIEW} AS /* {mark} */ {sql}")
-        return []
-    try:
-        with tx.begin_nested():
-            tx.exec_driver_sql(f"CREATE OR REPLACE VIEW {VIEW} AS {sql}")  # others' views on it stay
-    except DBAPIError:  # its columns are of other types now
-        tx.exec_driver_sql(f"DROP VIEW {VIEW}")
-        tx.exec_driver_sql(f"CREATE VIEW {VIEW} AS {sql}")
-    tx.exec_driver_sql(f"COMMENT ON VIEW {VIEW} IS '{mark}'")
+    put_view(tx, VIEW, sql, mark=_mark(sql), run=Connection.exec_driver_sql)  # what was compiled has `%%` for `%`
     return []
 
 
@@ -272,12 +260,5 @@ def _mark(sql: str) -> str:
 
 def _mark_of(tx: Connection) -> str | None:
     """Return the mark of what has the view's name: None where nothing has, the empty text where it is not ours."""
-    if tx.dialect.name == "sqlite":
-        query = text("SELECT sql FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = :name")
-        row = tx.execute(query, {"name": VIEW}).first()
-        told = None if row is None else str(row[0]).partition("/* ")[2].partition(" */")[0]
-    else:
-        query = text("SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name)")
-        row = tx.execute(query, {"name": VIEW}).first()
-        told = None if row is None else row[0] or ""
+    told = mark_of(tx, VIEW)
     return told if told is None or told.startswith(OURS) else ""

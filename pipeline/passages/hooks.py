@@ -1,21 +1,30 @@
 """Check, export and move passages and their concepts, for the commands that keep a workspace."""
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.hooks import CheckResult, ExportRows, ExportWanted, Hooks
 from pipeline.core.settings import Settings
+from pipeline.core.task import ItemsWanted, ListedItem, RolledBackPage, Task, VersionCounts
 from pipeline.passages import best as preferred
-from pipeline.passages import table
+from pipeline.passages import stored_versions, table
 from pipeline.passages.adopt import adopt
 from pipeline.passages.schema import OF_PASSAGES, PassagesShape, tables_as_found
+from pipeline.passages.task import ConceptsRows
+from pipeline.store import live_calls, pilots, statistics, versions
+from pipeline.tables.cells import cell_words
 from pipeline.tables.reflect import columns_of
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from sqlalchemy import Connection, Table
+
+    from pipeline.passages.evidence import GroundedConcepts
+    from pipeline.quality.figures import Quality
 
 
 class PassagesHooks(Hooks):
@@ -25,11 +34,62 @@ class PassagesHooks(Hooks):
     export_choices = frozenset({"best", "extractor"})
     export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
-    def __init__(self, shape: PassagesShape, settings: Settings, *, asked: str = "") -> None:
-        """Keep how the tables are, what is set of them, and what says which passages are open."""
-        self._shape = shape
-        self._settings = settings
-        self._asked = asked
+    def __init__(self, shape: PassagesShape, settings: Settings, label: str, skips: tuple[str, ...] | None) -> None:
+        """Keep how the tables are, what is set of them, and what says which passages are open; see `ConceptsRows`."""
+        self._shape, self._settings = shape, settings
+        self._label, self._skips = label, skips
+
+    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
+        """Return passages, looked for in id, source and text."""
+        columns = [name for name in ("source", "text") if self._shape.has(name)]
+        found = table.item_table(self._shape, skip=self._skips, label=self._label)
+        rows = found.listed(tx, wanted, columns, searched=["id", *columns])
+        return [
+            ListedItem(key, state, {"id": key, **{name: cell_words(cell) for name, cell in row.items()}})
+            for key, state, row in rows
+        ]
+
+    def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
+        """Return what the concepts of one extractor are like."""
+        from pipeline.passages.quality import measure_concepts
+
+        return measure_concepts(tx, self._shape, extractor)
+
+    def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:
+        """Return how many concepts there are where they stand in their table; else the whole answer."""
+        if not applied:
+            return answer.model_dump_json()
+        concepts = cast("GroundedConcepts", answer).concepts
+        located = sum(one.evidence is not None for one in concepts)
+        return json.dumps({"concepts": len(concepts), "located": located})
+
+    def new_version(self, tx: "Connection", task: Task, label: str | None) -> Task:
+        """Return the task under a version of its own: `label`, or `passage-concepts@n` with the next free number.
+
+        Free is what no backfill was made under, nor anything else but a pilot, and what no row of another program has.
+        """
+        if label is None:
+            begun = versions.list_versions(tx, table.TASK)
+            backfills = live_calls.latest_runs(tx, table.TASK, mode=live_calls.BACKFILL)
+            taken = table.versions_present(tx, self._shape) - {one.label for one in begun}
+            taken |= {one.extractor.partition("/")[0] for one in backfills}
+            taken |= {
+                one.label
+                for one in begun
+                if statistics.count_answered(tx, table.TASK, one.extractor) > pilots.pilot_items(tx, one.extractor)
+            }
+            label = next(one for one in map(f"{table.TASK}@{{}}".format, itertools.count(1)) if one not in taken)
+        rows = ConceptsRows(self._shape, label, (label,))
+        hooks = PassagesHooks(self._shape, self._settings, label, (label,))
+        return replace(task, label=label, skips=(label,), rows=rows, hooks=hooks)
+
+    def versions(self, tx: "Connection") -> list[VersionCounts]:
+        """Return every version that has concepts here, other programs' too."""
+        return stored_versions.concept_versions(tx, self._shape)
+
+    def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
+        """Delete the concepts of a version of the next passages."""
+        return stored_versions.roll_back_concepts(tx, self._shape, label, model=model, after=after)
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":
         """Return the two tables."""
@@ -44,7 +104,7 @@ class PassagesHooks(Hooks):
     def adopted_counts(self, tx: "Connection") -> str | None:
         """Return the table and what says which of its passages are open, where it has other columns than ours has."""
         name = self._shape.passages.name
-        return None if columns_of(tx, name).keys() == {"id", *OF_PASSAGES} else f"{name} {self._asked}"
+        return None if columns_of(tx, name).keys() == {"id", *OF_PASSAGES} else f"{name} {self._label} {self._skips}"
 
     def check(self, tx: "Connection") -> CheckResult | None:
         """Compare every quotation with its passage, and the concepts with the answers that were applied."""

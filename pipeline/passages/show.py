@@ -21,7 +21,7 @@ def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
     """
     with ws.store.read() as tx:
         shape = _shape(ws, tx)
-        if not table.passage_names(tx, shape, [passage]):
+        if not table.item_table(shape).ids_among(tx, [passage]):
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
         found = best.best_concepts(tx, shape, best.preference_of(ws.settings), passage=passage)
         return [export.concept_document(one) for one in found]

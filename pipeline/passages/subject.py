@@ -67,7 +67,7 @@ def subject(tx: "Connection", settings: "Settings") -> Subject:
     from pipeline.passages.hooks import PassagesHooks
     from pipeline.passages.schema import read_shape
     from pipeline.passages.table import TASK
-    from pipeline.passages.task import LABEL, ConceptsTask
+    from pipeline.passages.task import LABEL, concepts_task
 
     label = settings.version
     begun = versions.list_versions(tx, TASK)
@@ -80,5 +80,5 @@ def subject(tx: "Connection", settings: "Settings") -> Subject:
     elif skips is None:
         skips = next((one.skips for one in begun if one.label == label), None)
     shape = read_shape(tx, passages=settings.passages_table)
-    hooks = PassagesHooks(shape, settings, asked=f"{label} {skips}")
-    return Subject("passages", ConceptsTask(shape, label, skips), None, hooks)
+    task = concepts_task(shape, PassagesHooks(shape, settings, label, skips), label=label, skips=skips)
+    return Subject("passages", task, None)

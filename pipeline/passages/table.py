@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     and_,
     bindparam,
     delete,
@@ -24,7 +23,6 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.core.task import ItemsWanted
 from pipeline.passages.schema import OPTIONAL, PassagesShape
 from pipeline.store import database
 from pipeline.store.database import pages
@@ -32,7 +30,8 @@ from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
-from pipeline.tables.rows import ItemStates, count_item_states, has_words, holds, list_items, refusals, rows_among
+from pipeline.tables.item_table import ItemStates, ItemTable
+from pipeline.tables.rows import has_words, holds, refusals, rows_among
 
 TASK = "passage-concepts"
 
@@ -100,30 +99,14 @@ def has_text(shape: PassagesShape) -> ColumnElement[bool]:
     return and_(has_words(shape.passages.c.text), named)
 
 
-def pending_passages(
-    shape: PassagesShape, *, skip: tuple[str, ...] | None = None, label: str = "", after: str | None = None
-) -> Select[Any]:
-    """Return the SELECT of the passages to ask about, in the order of their ids; all, or those behind the row of one.
+def item_table(shape: PassagesShape, *, skip: tuple[str, ...] | None = None, label: str = "") -> ItemTable:
+    """Return the table of passages; those are asked about that have text, and no concept that keeps them from it.
 
-    Those have text, and no concept of the versions in `skip` (None: of any version), nor of `label` itself.
+    Those are concepts of the versions in `skip` (None: of any version), and of `label` itself.
     """
-    query = select(shape.item_id.label("item_id")).where(_is_open(shape, skip, label)).order_by(shape.passages.c.id)
-    if after is not None:
-        others = shape.passages.alias()
-        row = select(others.c.id).where(others.c.id.in_(shape.ids.native([after]))).limit(1).scalar_subquery()
-        query = query.where(shape.passages.c.id > row)
-    return query
-
-
-def pending_passages_among(
-    tx: Connection, shape: PassagesShape, ids: Sequence[str], *, skip: tuple[str, ...] | None = None, label: str = ""
-) -> set[str]:
-    """Return which of these passages are to be asked about."""
-    return _ids_among(tx, shape, ids, _is_open(shape, skip, label))
-
-
-def _is_open(shape: PassagesShape, skip: tuple[str, ...] | None, label: str) -> ColumnElement[bool]:
-    return and_(~has_concepts(shape, _skipped(skip, label)), has_text(shape))
+    answered = has_concepts(shape, _skipped(skip, label))
+    states = ItemStates(("with_concepts", answered), ("open", has_text(shape)), "empty")
+    return ItemTable(TASK, shape.passages, states, and_(~answered, has_text(shape)), shape.ids)
 
 
 def _skipped(skip: tuple[str, ...] | None, label: str) -> tuple[str, ...] | None:
@@ -162,48 +145,6 @@ def with_concepts(
 ) -> set[str]:
     """Return which of these passages have concepts of some versions in sight, or of any where None."""
     return _ids_among(tx, shape, ids, has_concepts(shape, versions))
-
-
-def passage_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, str]:
-    """Return the name of each passage that is there: its id."""
-    found = _ids_among(tx, shape, ids)
-    return {one: one for one in ids if one in found}
-
-
-def count_passages_by_state(
-    tx: Connection, shape: PassagesShape, *, now: datetime, skip: tuple[str, ...] | None = None, label: str = ""
-) -> dict[str, int]:
-    """Return {total, with_concepts, open, empty, claimed, parked} at `now`; see `count_item_states`."""
-    return count_item_states(tx, shape.passages.c.id, TASK, _states(shape, skip, label), now=now)
-
-
-def list_passages(
-    tx: Connection,
-    shape: PassagesShape,
-    wanted: ItemsWanted,
-    *,
-    skip: tuple[str, ...] | None = None,
-    label: str = "",
-) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield (id, state, {source, text}) of the passages that are wanted, by id.
-
-    Their words are looked for in id, source and text.
-    """
-    columns = {name: shape.passages.c[name] for name in ("source", "text") if shape.has(name)}
-    known = _states(shape, skip, label)
-    states = known.of_row(tx, shape.passages.c.id, TASK, now=wanted.now), known.names
-    searched = [shape.item_id, *columns.values()]
-    return list_items(tx, shape.passages, columns, states, wanted, searched=searched, ids=shape.ids)
-
-
-def _states(shape: PassagesShape, skip: tuple[str, ...] | None, label: str) -> ItemStates:
-    answered = has_concepts(shape, _skipped(skip, label))
-    return ItemStates(("with_concepts", answered), ("open", has_text(shape)), "empty")
-
-
-def count_passages(tx: Connection, shape: PassagesShape) -> int:
-    """Return how many passages there are."""
-    return tx.execute(select(func.count()).select_from(shape.passages)).scalar_one()
 
 
 def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[PassageRow]) -> None:

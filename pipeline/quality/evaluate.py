@@ -72,7 +72,7 @@ class QualityReport(NamedTuple):
 
 def quality_of(tx: "Connection", task: "Task", extractor: str | None) -> "Quality":
     """Return what the answers of one extractor (None: of all of the task) are like, at flat memory."""
-    return task.quality(tx, extractor) or measure_answers(tx, task, extractor)
+    return task.hooks.quality(tx, extractor) or measure_answers(tx, task, extractor)
 
 
 def check_gate_overrides(ws: "OpenWorkspace") -> None:

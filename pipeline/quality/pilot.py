@@ -43,7 +43,7 @@ def draw_items(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
 
 
 def _candidates(tx: "Connection", task: "Task", extractor: str) -> Iterator[str]:
-    for query in (task.pending(), statistics.applied_ids(task.name, extractor)):
+    for query in (task.pending(tx), statistics.applied_ids(task.name, extractor)):
         for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
             yield from page
 

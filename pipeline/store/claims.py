@@ -78,9 +78,9 @@ class LiveClaim(NamedTuple):
     is_dead: bool
 
 
-def askable(task: Task, *, after: str | None = None) -> Select[Any]:
+def askable(tx: Connection, task: Task, *, after: str | None = None) -> Select[Any]:
     """Return the SELECT of the ids that the next batch would take, or of those after one: open, unclaimed, unparked."""
-    query = task.pending(after=after)
+    query = task.pending(tx, after=after)
     item_id = query.selected_columns.item_id
     claimed = select(requests.c.id).where(requests.c.task == task.name, requests.c.item_id == item_id, IS_OPEN)
     stopped = select(parked.c.task).where(parked.c.task == task.name, parked.c.item_id == item_id)
@@ -89,7 +89,7 @@ def askable(task: Task, *, after: str | None = None) -> Select[Any]:
 
 def askable_pages(tx: Connection, task: Task, *, limit: int | None, after: str | None = None) -> Iterator[list[str]]:
     """Yield pages of askable ids in the order of their rows, at most `limit` in all, at flat memory."""
-    query = askable(task, after=after).limit(limit)
+    query = askable(tx, task, after=after).limit(limit)
     for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
         yield list(page)
 
@@ -332,7 +332,7 @@ def is_any_claimed(tx: Connection, task_name: str, ids: Sequence[str]) -> bool:
 
 def count_askable(tx: Connection, task: Task) -> int:
     """Return how many items the next submit would take."""
-    query = select(func.count()).select_from(askable(task).order_by(None).subquery())
+    query = select(func.count()).select_from(askable(tx, task).order_by(None).subquery())
     return tx.execute(query).scalar() or 0
 
 

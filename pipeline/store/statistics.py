@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, select, union
+from sqlalchemy import Column, ColumnElement, Connection, Select, Text, and_, cast, func, select, true, union
 
 from pipeline.core.states import BatchState, CallEnd, Outcome
 from pipeline.store.answers import COMPARED, CUT_SHORT, sum_usage
@@ -134,9 +134,19 @@ class ReplyCounts(NamedTuple):
     cost: float
 
     @property
+    def failed(self) -> int:
+        """Return how many replies were no answer."""
+        return self.refused + self.invalid
+
+    @property
     def total(self) -> int:
         """Return how many replies there were."""
-        return self.answered + self.refused + self.invalid
+        return self.answered + self.failed
+
+    def without(self, other: "ReplyCounts") -> "ReplyCounts":
+        """Return what is left of these without some that are among them."""
+        left: Iterator[Any] = (mine - theirs for mine, theirs in zip(self, other, strict=True))
+        return ReplyCounts(*left)
 
 
 def matches_extractor(extractor: str | None, column: ColumnElement[str]) -> ColumnElement[bool]:
@@ -146,19 +156,21 @@ def matches_extractor(extractor: str | None, column: ColumnElement[str]) -> Colu
     return column == extractor if "/" in extractor else column.startswith(f"{extractor}/", autoescape=True)
 
 
-def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCounts:
-    """Count the replies to an extractor's questions, and what they used."""
-    mine = and_(answers.c.task == task, matches_extractor(extractor, answers.c.extractor))
+def count_replies(tx: Connection, task: str, extractor: str | None, *, until: datetime | None = None) -> ReplyCounts:
+    """Count the replies to an extractor's questions, and what they used; those `until` a moment or all."""
+    mine = and_(answers.c.task == task, matches_extractor(extractor, answers.c.extractor), _by(until, answers.c.at))
+    tried = and_(attempts.c.task == task, attempts.c.batch.in_(_batches(extractor)), _by(until, attempts.c.at))
+    called = and_(_called(task, extractor), _by(until, calls.c.ended_at))
     answered = tx.execute(select(func.count()).where(mine)).scalar_one()
     failed = {
-        outcome: tx.execute(select(func.count()).where(_failed(task, extractor, outcome))).scalar_one()
-        + tx.execute(select(func.count()).where(_called(task, extractor), calls.c.outcome == outcome)).scalar_one()
+        outcome: tx.execute(select(func.count()).where(tried, attempts.c.outcome == outcome)).scalar_one()
+        + tx.execute(select(func.count()).where(called, calls.c.outcome == outcome)).scalar_one()
         for outcome in (Outcome.REFUSED, Outcome.INVALID)
     }
     sums = [
         sum_usage(tx, answers, and_(mine, answers.c.batch.is_not(None))),
-        sum_usage(tx, attempts, and_(attempts.c.task == task, attempts.c.batch.in_(_batches(extractor)))),
-        sum_usage(tx, calls, _called(task, extractor)),
+        sum_usage(tx, attempts, tried),
+        sum_usage(tx, calls, called),
     ]
     tokens_in, tokens_out, cost = zip(*sums, strict=True)
     kinds = (answered, failed[Outcome.REFUSED], failed[Outcome.INVALID])
@@ -186,22 +198,30 @@ def applied_ids(task: str, extractor: str) -> Select[Any]:
 
 
 def answers_by(tx: Connection, task: str, extractor: str | None) -> Iterator[tuple[str, str, datetime]]:
-    """Yield (item id, answer as JSON, when) of every answer of an extractor that was applied, as they came."""
-    told = (answers.c.item_id, answers.c.answer, answers.c.at)
-    for row in streamed(tx, select(*told).where(_applied(task, extractor)).order_by(answers.c.id), page=PAGE):
+    """Yield (item id, answer as JSON, when) of the last answer by an extractor that was applied to each item."""
+    told, newer = (answers.c.item_id, answers.c.answer, answers.c.at), answers.alias()
+    again = select(newer.c.id).where(newer.c.item_id == answers.c.item_id, newer.c.id > answers.c.id)
+    again = again.where(newer.c.task == task, newer.c.applied, matches_extractor(extractor, newer.c.extractor))
+    query = select(*told).where(_applied(task, extractor), ~again.exists()).order_by(answers.c.id)
+    for row in streamed(tx, query, page=PAGE):
         yield row.item_id, row.answer, row.at
 
 
-def count_cut(tx: Connection, task: str, extractor: str | None) -> int:
-    """Return how many replies in batches of an extractor were cut by the token limit."""
+def count_cut(tx: Connection, task: str, extractor: str | None, *, until: datetime | None = None) -> int:
+    """Return how many replies in batches of an extractor were cut by the token limit; those `until` a moment or all."""
     mine = and_(attempts.c.task == task, attempts.c.reason.in_(CUT_SHORT), attempts.c.batch.in_(_batches(extractor)))
-    return tx.execute(select(func.count()).where(mine)).scalar_one()
+    return tx.execute(select(func.count()).where(mine, _by(until, attempts.c.at))).scalar_one()
 
 
-def count_parked(tx: Connection, task: str) -> int:
-    """Return how many items are parked, without those that hold foreign text."""
-    query = select(func.count()).where(parked.c.task == task, ~parked.c.foreign_text)
+def count_parked(tx: Connection, task: str, *, until: datetime | None = None) -> int:
+    """Return how many items are parked, without those that hold foreign text; those `until` a moment or all."""
+    query = select(func.count()).where(parked.c.task == task, ~parked.c.foreign_text, _by(until, parked.c.at))
     return tx.execute(query).scalar_one()
+
+
+def _by(until: datetime | None, column: Column[datetime]) -> ColumnElement[bool]:
+    """Return the condition that something was until a moment, or true."""
+    return true() if until is None else column <= until
 
 
 def _applied(task: str, extractor: str | None) -> ColumnElement[bool]:
@@ -210,10 +230,6 @@ def _applied(task: str, extractor: str | None) -> ColumnElement[bool]:
 
 def _batches(extractor: str | None) -> Select[Any]:
     return select(batches.c.number).where(matches_extractor(extractor, batches.c.extractor))
-
-
-def _failed(task: str, extractor: str | None, outcome: Outcome) -> ColumnElement[bool]:
-    return and_(attempts.c.task == task, attempts.c.outcome == outcome, attempts.c.batch.in_(_batches(extractor)))
 
 
 def _called(task: str, extractor: str | None) -> ColumnElement[bool]:

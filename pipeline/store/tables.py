@@ -276,6 +276,24 @@ calls = Table(
     # and, in the migration alone, `findable_calls_under_way` where the outcome is NULL
 )
 
+# the text of live calls about items: what all requests of a form have in common stands once, in `wire_forms`
+wire_texts = Table(
+    "findable_wire_texts",
+    metadata,
+    Column("call", BigInteger, primary_key=True, autoincrement=False),
+    Column("form", Text, nullable=False),  # its SHA-256
+    Column("contents", Text, nullable=False),  # JSON: that of the request which is the item's alone
+    Column("reply", Text),  # JSON, as it came
+    Column("at", UtcTime, nullable=False, index=True),  # when it was asked
+)
+
+wire_forms = Table(
+    "findable_wire_forms",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("form", Text, nullable=False),  # JSON: a request without its contents
+)
+
 # what the live calls came to that were marked since a budget began; kept at the end of each, in the same transaction
 sums = Table(
     "findable_spent",

@@ -150,19 +150,29 @@ def _list_since(tx: Connection, task: str, position: int) -> None:
     tx.execute(delete(changes).where(changes.c.task == task, changes.c.position <= position))
 
 
-def add_build(tx: Connection, *, number: int, count: int, model: str, dim: int, position: int, at: datetime) -> None:
-    """Keep that a build was promoted; one of the same number from a removed index gives way.
+def add_build(
+    tx: Connection,
+    task: str,
+    *,
+    number: int,
+    count: int,
+    model: str,
+    dim: int,
+    position: int,
+    oldest: int,
+    at: datetime,
+) -> None:
+    """Keep that a build of a task's items was promoted; one of the same number from a removed index gives way.
 
-    What changed is listed on from the build before it, which may be put back in service. A build of a later position
-    than the database's is of another copy of it: then nothing is known of what changed until now.
+    What changed is listed on from `oldest`, the position of the oldest build that may be put back in service. A build
+    of a later position than the database's is of another copy of it: then nothing is known of what changed until now.
     """
     tx.execute(delete(builds).where(builds.c.number == number))
     row = {"number": number, "count": count, "model": model, "dim": dim, "position": position, "promoted_at": at}
     tx.execute(insert(builds).values(row))
-    before = select(builds.c.position).where(builds.c.number < number).order_by(builds.c.number.desc()).limit(1)
-    oldest = min(position, tx.execute(before).scalar() or position)
     wanted = position + 1 if position > get_workspace(tx).position else oldest
-    for task in tx.execute(select(change_lists.c.task).where(change_lists.c.since < wanted)).scalars().all():
+    begun_before = select(change_lists.c.task).where(change_lists.c.task == task, change_lists.c.since < wanted)
+    if tx.execute(begun_before).first() is not None:
         _list_since(tx, task, wanted)
     note_build_in_service(tx, number, why=f"promoted with {count} entries", at=at)
 

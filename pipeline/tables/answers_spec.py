@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from sqlalchemy import Column, Connection, Index, MetaData, Table
+from sqlalchemy import Column, Index, MetaData, Table
 
 from pipeline.core.errors import InputError
 from pipeline.store.times import IsoTime
@@ -109,11 +109,6 @@ def with_kept(spec: AnswersSpec, was: AnswersSpec | None) -> AnswersSpec:
     whole = replace(spec, fields=(*spec.fields, *(one for one in was.fields if one[0] not in now)))
     check_fields(whole)
     return whole
-
-
-def run_sql(tx: Connection, statement: str) -> None:
-    """Run a statement without parameters as it stands; names in it may hold `%` and `:`."""
-    tx.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 def _said(key: Iterable[tuple[str, str]]) -> str:

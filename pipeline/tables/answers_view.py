@@ -6,12 +6,12 @@ places, so that another program's views on it stay.
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, exc, text
+from sqlalchemy import Connection, text
 
 from pipeline.core.declaration import MAX_COLUMN
-from pipeline.core.errors import ConfigurationError
 from pipeline.tables.adopt import unfit
-from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, OTHER_NAME, AnswersSpec, run_sql
+from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, OTHER_NAME, AnswersSpec
+from pipeline.tables.marked_view import mark_of, put_view
 from pipeline.tables.reflect import columns_of, is_sqlite, kind_of
 
 MARK = "findable, the newest answers"
@@ -34,14 +34,7 @@ def check_view(tx: Connection, spec: AnswersSpec) -> None:
     Raises:
         ConfigurationError: something else has it.
     """
-    if kind_of(tx, spec.view) is None:
-        return
-    query = (
-        "SELECT sql FROM sqlite_master WHERE type = 'view' AND lower(name) = :name"
-        if is_sqlite(tx)
-        else "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name) AND relkind = 'v'"
-    )
-    if MARK not in str(tx.execute(text(query), {"name": spec.view}).scalar()):
+    if kind_of(tx, spec.view) is not None and mark_of(tx, spec.view) != MARK:
         raise unfit(spec.view, "is not the view that findable made", hint=OTHER_NAME)
 
 
@@ -52,31 +45,7 @@ def make_view(tx: Connection, spec: AnswersSpec) -> None:
         ConfigurationError: the view cannot be replaced, for another program's view is made of it.
     """
     check_view(tx, spec)
-    view, select = _quoted(spec.view), _select(tx, spec)
-    if is_sqlite(tx):
-        run_sql(tx, f"DROP VIEW IF EXISTS {view}")
-        run_sql(tx, f"CREATE VIEW {view} AS /* {MARK} */ {select}")
-        return
-    try:
-        with tx.begin_nested():
-            run_sql(tx, f"CREATE OR REPLACE VIEW {view} AS {select}")  # other programs' views on it stay
-    except exc.DBAPIError:  # a column of it is another one now
-        _replace(tx, spec, f"CREATE VIEW {view} AS {select}")
-    run_sql(tx, f"COMMENT ON VIEW {view} IS '{MARK}'")
-
-
-def _replace(tx: Connection, spec: AnswersSpec, statement: str) -> None:
-    try:
-        with tx.begin_nested():
-            run_sql(tx, f"DROP VIEW {_quoted(spec.view)}")
-            run_sql(tx, statement)
-    except exc.DBAPIError as error:
-        if getattr(error.orig, "sqlstate", "") != "2BP01":  # other objects depend on it
-            raise
-        raise ConfigurationError(
-            f"a view of another program is made of `{spec.view}`, whose columns change; nothing was changed",
-            hint="drop that view, run the same command again, and make it anew",
-        ) from error
+    put_view(tx, spec.view, _select(tx, spec), mark=MARK)
 
 
 def _select(tx: Connection, spec: AnswersSpec) -> str:

@@ -67,7 +67,7 @@ def items_table(spec: ItemsSpec) -> Table:
         Column("findable_key", _KEY, primary_key=True),
         Column("findable_row", BigInteger, nullable=False, unique=True),  # the order of first sight
         Column("findable_hash", Text, nullable=False),  # of the values that are asked about
-        Column("findable_empty", Boolean, nullable=False),  # all of these are blank
+        Column("findable_empty", Boolean, nullable=False),  # these are blank, or what must be quoted
         Column("findable_gone_at", UtcTime),  # vanished from the source
         Column("findable_changed_at", UtcTime),  # when the hash last changed
         # always between quotes: a database has more words of its own than a library knows
@@ -186,6 +186,6 @@ def hash_of(values: Mapping[str, Any], asked: Sequence[str]) -> str:
 
 
 def is_empty(values: Mapping[str, Any], asked: Sequence[str]) -> bool:
-    """Return whether all values that a prompt names are blank, so that there is nothing to ask about."""
+    """Return whether all values of some columns are blank; not where there are no columns."""
     found = (values.get(name) for name in asked)
     return bool(asked) and all(value is None or (isinstance(value, str) and not value.strip()) for value in found)

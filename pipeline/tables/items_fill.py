@@ -62,19 +62,22 @@ def fill_items(
     rows: Iterable[SourceRow | Finding],
     *,
     asked: Sequence[str],
+    quoted: Sequence[str] = (),
     at: datetime,
     display: Progress,
     strict: bool = False,
     is_forgotten: Callable[[str], bool] = lambda _key: False,
     guard: Callable[[Connection], None] = lambda _tx: None,
     settle: Callable[[Connection], None] = lambda _tx: None,
+    touch: Callable[[Connection, Sequence[str]], None] = lambda _tx, _keys: None,
 ) -> ItemsReport:
     """Read a source to its end, and make the table hold what it says.
 
+    A row that is blank in all columns that are `asked` about, or in those that must be `quoted`, is empty.
     A row without a usable key, with the key of another row that differs, or with text that cannot be kept is refused;
     `strict` refuses the source with it. A row whose key `is_forgotten` is left out. `guard` is called in every
-    transaction before it writes, such as with a lease that is to be ours, and `settle` in the last one, for what is
-    recorded of the source.
+    transaction before it writes, such as with a lease that is to be ours, `touch` with the keys of the rows that were
+    there and changed or went, and `settle` in the last one, for what is recorded of the source.
 
     Raises:
         InputError: the source cannot be read to its end, a value does not fit into its column, or a row is refused
@@ -87,7 +90,7 @@ def fill_items(
             finding = (
                 row
                 if isinstance(row, Finding)
-                else _spool_row(spool, row, spec, asked, report, is_forgotten=is_forgotten)
+                else _spool_row(spool, row, spec, report, asked=asked, quoted=quoted, is_forgotten=is_forgotten)
             )
             if finding is not None and strict:
                 raise InputError(_said(finding, spec), hint="mend the source, or leave the row out of it")
@@ -95,12 +98,13 @@ def fill_items(
                 report.tell(finding)
             if not number % _LOOKED_AT:
                 bar.show(number)
-        _write(store, table, spool, at=at, report=report, guard=guard, bar=bar)
+        _write(store, table, spool, at=at, report=report, guard=guard, touch=touch, bar=bar)
         for some in _vanished(store, table, spool):
             with store.write() as tx:
                 guard(tx)
-                gone = update(table).where(among(tx, table.c.findable_row, some)).values(findable_gone_at=at)
+                gone = update(table).where(among(tx, table.c.findable_key, some)).values(findable_gone_at=at)
                 report.gone += tx.execute(gone).rowcount
+                touch(tx, some)
     with store.write() as tx:
         guard(tx)
         settle(tx)
@@ -119,9 +123,10 @@ def _spool_row(
     spool: ItemsSpool,
     row: SourceRow,
     spec: ItemsSpec,
-    asked: Sequence[str],
     report: ItemsReport,
     *,
+    asked: Sequence[str],
+    quoted: Sequence[str],
     is_forgotten: Callable[[str], bool],
 ) -> Finding | None:
     """Keep a row, or return the finding that refuses it."""
@@ -144,7 +149,7 @@ def _spool_row(
     if is_forgotten(key):
         report.forgotten += 1
         return None
-    empty = is_empty(values, asked)
+    empty = is_empty(values, asked) or is_empty(values, quoted)
     before = spool.add(row.line, SpooledItem(key, hash_of(values, asked), empty, list(values.values())))
     if before is None:
         report.empty += empty
@@ -164,6 +169,7 @@ def _write(
     at: datetime,
     report: ItemsReport,
     guard: Callable[[Connection], None],
+    touch: Callable[[Connection, Sequence[str]], None],
     bar: Bar,
 ) -> None:
     """Write the rows of the spool that are new or differ."""
@@ -174,15 +180,21 @@ def _write(
             guard(tx)
             newest = next_value(tx, table.c.findable_row)
             for page in some:
-                newest += _write_page(tx, table, page, newest=newest, at=at, report=report)
+                new, other = _write_page(tx, table, page, newest=newest, at=at, report=report)
+                newest += new
                 done += len(page)
+                if other:
+                    touch(tx, other)
         bar.show(done, total=spool.count)
 
 
 def _write_page(
     tx: Connection, table: Table, page: Sequence[SpooledItem], *, newest: int, at: datetime, report: ItemsReport
-) -> int:
-    """Write one page of rows; return how many of them are new, the first of which gets the number `newest`."""
+) -> tuple[int, list[str]]:
+    """Write one page of rows, the first new one of which gets the number `newest`.
+
+    Returns how many are new, and the keys of those that were there and changed.
+    """
     there = _stored_rows(tx, table, [item.key for item in page]) if newest > 1 else {}
     moment = _driver_time(tx, table, at)
     new: list[tuple[Any, ...]] = []
@@ -201,7 +213,7 @@ def _write_page(
     report.new += len(new)
     run_many(tx, *_inserting(table), new)
     run_many(tx, *_updating(table), other)
-    return len(new)
+    return len(new), [row[0] for row in other]
 
 
 def _stored_rows(tx: Connection, table: Table, keys: Sequence[str]) -> dict[str, Row[Any]]:
@@ -248,8 +260,8 @@ def _driver_time(tx: Connection, table: Table, at: datetime) -> Any:
     return process(at) if process else at
 
 
-def _vanished(store: Store, table: Table, spool: ItemsSpool) -> Iterator[list[int]]:
-    """Yield the numbers of the rows whose keys the source has no more, some at a time."""
+def _vanished(store: Store, table: Table, spool: ItemsSpool) -> Iterator[list[str]]:
+    """Yield the keys of the rows that the source has no more, some at a time."""
     last = 0
     here = table.c.findable_gone_at.is_(None)
     number, key = table.c.findable_row, table.c.findable_key
@@ -264,4 +276,4 @@ def _vanished(store: Store, table: Table, spool: ItemsSpool) -> Iterator[list[in
             return
         last = max(found.values())
         if gone := spool.missing(list(found)):
-            yield [found[one] for one in sorted(gone)]
+            yield sorted(gone)

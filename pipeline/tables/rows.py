@@ -2,17 +2,13 @@
 
 import contextlib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, Text, and_, case, cast, exc, false, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, exc, func, literal, or_, select
 
-from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.task import ItemsWanted
-from pipeline.store import answers, claims
+from pipeline.core.errors import ConfigurationError
 from pipeline.store.database import among, describe_error, pages
-from pipeline.tables.columns import Ids
 from pipeline.tables.reflect import is_sqlite
 
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
@@ -50,53 +46,6 @@ def holds(tx: Connection, columns: Iterable[ColumnElement[Any]], words: str, *co
     return tx.execute(select(literal(1)).where(held, *conditions).limit(1)).first() is not None
 
 
-class ItemStates(NamedTuple):
-    """What tells the states of a task's items: `done` and `pending` are names with conditions, `rest` is another name.
-
-    `parked` is a condition beside the parked items; `others` come before what is pending.
-    """
-
-    done: tuple[str, ColumnElement[bool]]
-    pending: tuple[str, ColumnElement[bool]]
-    rest: str
-    parked: ColumnElement[bool] | None = None
-    others: tuple[tuple[str, ColumnElement[bool]], ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names of all states, in the order in which they are counted."""
-        return (self.done[0], self.pending[0], self.rest, "claimed", "parked", *(name for name, _ in self.others))
-
-    def of_row(self, tx: Connection, key: ColumnElement[Any], task: str, *, now: datetime) -> ColumnElement[str]:
-        """Return a row's state as an expression, by the id of its item.
-
-        A live claim whose process is dead at `now` counts no more.
-        """
-        key = cast(key, Text)
-        claimed = and_(key.in_(claims.claimed_ids(task)), key.not_in(claims.dead_claims(tx, task, now=now)))
-        held_back = or_(false() if self.parked is None else self.parked, key.in_(answers.parked_ids(task)))
-        ways: tuple[tuple[ColumnElement[bool], str], ...] = (
-            (self.done[1], self.done[0]),
-            (claimed, "claimed"),
-            (held_back, "parked"),
-        )
-        ways += tuple((condition, name) for name, condition in self.others)
-        return case(*ways, (self.pending[1], self.pending[0]), else_=self.rest)
-
-
-def count_item_states(
-    tx: Connection, key: ColumnElement[Any], task: str, states: ItemStates, *, now: datetime
-) -> dict[str, int]:
-    """Return the total and {done, pending, rest, claimed, parked, …}, which are disjoint and add up to it.
-
-    `key` is the column of the items' ids.
-    """
-    kind = states.of_row(tx, key, task, now=now)
-    found = {row[0]: row[1] for row in tx.execute(select(kind, func.count(key)).group_by(kind))}
-    parts = {name: found.get(name, 0) for name in states.names}
-    return {"total": sum(parts.values()), **parts}
-
-
 def mentions(tx: Connection, columns: Iterable[ColumnElement[Any]], word: str) -> ColumnElement[bool]:
     """Return the condition that a word stands in one of some columns, in any case."""
     place = func.instr if is_sqlite(tx) else func.strpos
@@ -104,40 +53,6 @@ def mentions(tx: Connection, columns: Iterable[ColumnElement[Any]], word: str) -
     written = (_ascii_lower(unicodedata.normalize(way, one)) for one in cases for way in ("NFC", "NFD"))
     forms = dict.fromkeys(written)
     return or_(*(place(func.lower(cast(column, Text)), form) > 0 for column in columns for form in forms))
-
-
-def list_items(
-    tx: Connection,
-    table: Table,
-    columns: Mapping[str, ColumnElement[Any]],
-    states: tuple[ColumnElement[str], Sequence[str]],
-    wanted: ItemsWanted,
-    *,
-    searched: Sequence[ColumnElement[Any]],
-    ids: Ids,
-) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield (id, state, columns by name) of the rows that are wanted, in the order of ids; all words must be found.
-
-    `states` are a row's own, as an expression, and the names of all.
-
-    Raises:
-        InputError: the state that is wanted is none of them.
-    """
-    state, names = states
-    query = select(cast(table.c.id, Text), state, *columns.values()).order_by(table.c.id).limit(wanted.limit)
-    if wanted.state and wanted.state not in names:
-        raise InputError(f"no item is ever {wanted.state!r} here", hint=f"the states are {', '.join(names)}")
-    query = query.where(*(mentions(tx, searched, word) for word in wanted.words))
-    if wanted.state:
-        query = query.where(state == wanted.state)
-    if wanted.only is not None:
-        query = query.where(table.c.id.in_(ids.native([wanted.only])))
-    if wanted.after is not None:
-        others = table.alias()
-        row = select(others.c.id).where(others.c.id.in_(ids.native([wanted.after]))).limit(1).scalar_subquery()
-        query = query.where(table.c.id > row)
-    for key, of_row, *cells in tx.execute(query):
-        yield key, of_row, dict(zip(columns, cells, strict=True))
 
 
 def _ascii_lower(text: str) -> str:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic
 from pipeline.core.declaration import A_co
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import Quote
-from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import answers
 from pipeline.tables.frames import arrow_table, data_frame
-from pipeline.tables.rows import rows_among
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -77,7 +76,8 @@ class Answers(Generic[A_co]):
         with self._telling(), self._opened() as ws:
             after = ""
             while page := self._page(ws, after):
-                yield page, [name for name, _ in getattr(getattr(ws.task, "record", None), "key", ())]
+                rows = ws.task.rows
+                yield page, [name for name, _ in rows.record.key] if isinstance(rows, DeclaredRows) else ()
                 after = page[-1].key
 
     def _page(self, ws: OpenWorkspace, after: str) -> list[AnsweredRow[A_co]]:
@@ -92,7 +92,7 @@ class Answers(Generic[A_co]):
     def _read(self, ws: OpenWorkspace, key: str, extractor: str, text: str) -> Any:
         """Return a stored answer as the model that the task has now."""
         try:
-            return ws.task.answer.model_validate_json(text)
+            return ws.task.rows.answer.model_validate_json(text)
         except ValueError as error:
             said = " ".join(str(error).split())[:200]
             raise InputError(
@@ -103,12 +103,11 @@ class Answers(Generic[A_co]):
 
 def _source_rows(tx: "Connection", ws: OpenWorkspace, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the rows of a declared task's source, by the ids of the items."""
-    if not isinstance(ws.task, DeclaredTask):
+    rows = ws.task.rows
+    if not isinstance(rows, DeclaredRows):
         return {}
-    table, names = ws.task.table, list(ws.task.record.columns)
-    key = table.c.findable_key
-    found = rows_among(tx, key, ids, [key, *(table.c[name] for name in names)])
-    return {row[0]: dict(zip(names, row[1:], strict=True)) for row in found}
+    names = list(rows.record.columns)
+    return {key: {name: row[name] for name in names} for key, row in rows.rows(tx, ids).items()}
 
 
 def _flat(one: AnsweredRow[Any], keys: Sequence[str]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def chosen_version(ws: OpenWorkspace, *, anew: bool) -> OpenWorkspace:
         going = live_calls.unfinished_run(tx, ws.task.name, mode=live_calls.BACKFILL)
         if going is not None and ws.settings.version is None and ws.task.skips == (ws.task.label,):
             return ws
-        task = ws.task.new_version(tx, ws.settings.version)
+        task = ws.task.hooks.new_version(tx, ws.task, ws.settings.version)
     subjects = tuple(one._replace(task=task) if one.task is ws.task else one for one in ws.subjects)
     return replace(ws, task=task, subjects=subjects)
 

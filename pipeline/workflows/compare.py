@@ -156,7 +156,7 @@ def _draw(tx: "Connection", ws: OpenWorkspace, sides: Sequence[Side], wanted: Co
 
 def _every(tx: "Connection", ws: OpenWorkspace) -> Iterator[str]:
     """Yield the items that can be asked or were answered, each twice at the most."""
-    for query in (ws.task.pending(), answers.answered_ids(ws.task.name)):
+    for query in (ws.task.pending(tx), answers.answered_ids(ws.task.name)):
         yield from streamed(tx, query, page=PAGE).scalars()
 
 

@@ -27,7 +27,8 @@ from pipeline.engine.declared.task_file import hand_over, look_again
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
-from pipeline.index import search
+from pipeline.index import build, search
+from pipeline.index.build import IndexReport
 from pipeline.index.reader import Hit
 from pipeline.live.in_thread import Stop, await_in_thread, run_in_thread
 from pipeline.ops import log
@@ -41,6 +42,7 @@ from pipeline.workflows.tag import TagOptions, TagReport
 
 T = TypeVar("T")
 TaskLike = Declaration[Any] | str | PathLike[str]
+PEOPLE = "experts"  # the task that is meant where none is named
 _asking = threading.Lock()  # what a process holds in the database is signed with its name, whichever thread holds it
 
 
@@ -75,7 +77,7 @@ class Workspace:
     def _add(self, people: Any, options: ImportOptions, stop: Stop) -> PeopleImportReport:
         with TemporaryDirectory() as folder:
             path = Path(people) if isinstance(people, str | PathLike) else _written(people, Path(folder))
-            with self._opened(self._settings_of("experts"), Access.CREATE, stop) as ws:
+            with self._opened(self._settings_of(PEOPLE), Access.CREATE, stop) as ws:
                 done = import_people.run(ws, path, options)
         done.check()
         return done
@@ -168,23 +170,41 @@ class Workspace:
 
         return Answers(opened, extractor, self._telling)
 
-    def search(self, question: str, k: int = 10) -> list[Hit]:
-        """Return the `k` nearest people in the index in service, best first, as `findable search`."""
-        return self._run(partial(self._search, question, k))
+    def index(self, task: TaskLike = PEOPLE, **settings: object) -> IndexReport:
+        """Embed the changed texts of people, or of a task's answered rows, and build their index, as `findable index`.
 
-    async def search_async(self, question: str, k: int = 10) -> list[Hit]:
+        Raises:
+            InputError: nothing is answered yet, or the task does not say by what text its rows are found.
+        """
+
+        def work(stop: Stop) -> IndexReport:
+            with _asking, self._opened(self._settings_of(task, None, settings), Access.WRITE, stop) as ws:
+                ws.bring_index()
+                return build.run(ws)
+
+        return self._run(work)
+
+    def search(self, question: str, k: int = 10, task: TaskLike = PEOPLE) -> list[Hit]:
+        """Return the `k` nearest people, or rows of a task, in the index in service, best first, as `findable search`.
+
+        Raises:
+            InputError: there is no index yet, or the task has none.
+        """
+        return self._run(partial(self._search, question, k, task))
+
+    async def search_async(self, question: str, k: int = 10, task: TaskLike = PEOPLE) -> list[Hit]:
         """Do as `search` while the event loop goes on."""
-        return await self._awaited(partial(self._search, question, k))
+        return await self._awaited(partial(self._search, question, k, task))
 
-    def _search(self, question: str, k: int, stop: Stop) -> list[Hit]:
-        with self._opened(self._settings_of("experts"), Access.READ, stop) as ws:
+    def _search(self, question: str, k: int, task: TaskLike, stop: Stop) -> list[Hit]:
+        with self._opened(self._settings_of(task), Access.READ, stop) as ws:
             return search.run(ws, question, k=k).hits
 
     def batches(self) -> list[BatchSummary]:
         """Return every batch of every task, oldest first."""
 
         def work(stop: Stop) -> list[BatchSummary]:
-            with self._opened(self._settings_of("experts"), Access.READ, stop) as ws:
+            with self._opened(self._settings_of(PEOPLE), Access.READ, stop) as ws:
                 return listing.run(ws)
 
         return self._run(work)
@@ -193,7 +213,7 @@ class Workspace:
         """Return the newest `n` requests of a task, or of all, newest first, as `findable log --json` has them."""
 
         def work(stop: Stop) -> list[dict[str, Any]]:
-            with self._opened(self._settings_of(task or "experts"), Access.READ, stop) as ws:
+            with self._opened(self._settings_of(task or PEOPLE), Access.READ, stop) as ws:
                 return log.run(ws, limit=n, every=task is None)
 
         return self._run(work)

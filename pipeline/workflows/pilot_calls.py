@@ -123,7 +123,7 @@ def _compare(compared: _Compared, store: Store, task: Task, data: Path) -> Compa
     with store.read() as tx:
         live = pilots.live_facts(tx, compared.pilot)
         both = {one: where for one, where in compared.sent.items() if where.name in live}
-        contexts = task.contexts(tx, list(both))
+        contexts = task.rows.contexts(tx, list(both))
     replies: dict[str, ReplyFacts] = {}
     for number in sorted({where.batch for where in both.values()}):
         asked = [Asked(one, where.input_hash) for one, where in both.items() if where.batch == number]

@@ -110,7 +110,7 @@ class _Due:
 
     def score(self, report: RunReport) -> None:
         """Bring scores up to date."""
-        if not self.ws.is_indexed:
+        if not self.ws.subject.hooks.derives:
             return
         with self.ws.store.write() as tx:
             changed = self.ws.subject.hooks.refresh_derived(tx)
@@ -162,7 +162,7 @@ class _Due:
     def _is_stale(self) -> bool:
         """Return whether the index lacks anything that the database has."""
         ws = self.ws
-        builds = Builds(ws.data)
+        builds = Builds(ws.data, ws.collection.folder)
         with ws.store.read() as tx:
             if not ws.collection.count(tx):
                 return False

@@ -185,7 +185,7 @@ def ask_trial(trial: "Trial") -> TryReport:
     if asked.stopped is not None:  # as a file's own check does that fails: what was asked then may have cost something
         with ws.store.write() as tx:
             ledger.abandon(tx)
-    sent = schema.response_schema(ws.task.answer)
+    sent = schema.response_schema(ws.task.rows.answer)
     return TryReport(ws.extractor, sent, list(ledger.tried.values()), asked.stopped, asked.interrupted)
 
 

@@ -43,7 +43,7 @@ def requests(data: Path, how: str = "") -> Timed:
     from pipeline.gemini import schema
 
     ws = _opened(data, how)
-    schema.response_schema(ws.task.answer)  # the first one imports more of pydantic
+    schema.response_schema(ws.task.rows.answer)  # the first one imports more of pydantic
 
     def run() -> Said:
         with ws.display.bar("writing requests", None) as bar:

@@ -73,6 +73,7 @@ NO_QUOTE: Mapping[str, Any] = {
 PASSAGES = {"TASK": "passages", "GATES": "coverage=off,parse-failure=off,concepts=off"}
 OWN = {"TASK": "reviews"}
 OF_OWN = ("tasks", "fingerprints", "items", "projection", "view")
+OWN_ASKED_ONCE = (*OF_OWN, "open", "parked", "answers", "asked", "written")
 HOPELESS, REFUSED, NO_LINE = never("error_line", 9, code=3), never("error_line", 10, code=13), never("missing_line", 11)
 
 DAYS = (
@@ -245,6 +246,7 @@ DAYS = (
         "own",
         (
             line("preflight"),
+            line("try", "--n", "2"),
             line("batch-submit"),
             line("batch-poll"),
             line("batch-ingest"),
@@ -281,15 +283,23 @@ DAYS = (
     ),
     Day(
         "own-live",
-        (line("tag-live"), line("export", "{here}/data/out.csv")),
+        (line("try", "--item", "r-3"), line("tag-live"), line("export", "{here}/data/out.csv")),
         settings=OWN,
-        same=(*OF_OWN, "open", "parked", "answers", "asked", "written"),
+        same=OWN_ASKED_ONCE,
         files={"tasks/reviews.py": "own.py", "tasks/reviews.csv": "own.csv"},
+    ),
+    Day(
+        "own-live-changed",
+        (line("tag-live"), line("try", "--seed", "7"), line("export", "{here}/data/out.csv")),
+        after="own-live",
+        settings={**OWN, "REFRESH": "1"},
+        same=OWN_ASKED_ONCE,
+        files={"tasks/reviews.csv": "own-changed.csv"},
     ),
     Day("rebind", (line("rebind", "--yes"),), after="local", backend="local", unmakes=True),
 )
 SAMPLED = {  # days of `make test`
-    "sqlite": ("first", "second", "live", "passages", "own"),
+    "sqlite": ("first", "second", "live", "passages", "own", "own-live"),
     "postgresql": ("first", "second", "own"),
 }[DATABASE]
 EVERY = os.environ.get("FAULTS") == "all"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import ledger, postgresql
-from tests.crash.chain import DAY_OF, EVERY, Command, Day
+from tests.crash.chain import DAY_OF, EVERY, OWN, Command, Day
 from tests.crash.final_state import broken_index, calls_without_mark, final_state, left_over
 from tests.crash.program import LIVES, Ended, Mortal
 from tests.crash.steps import CUT, FULL, ROT, Fate
@@ -179,6 +179,13 @@ class Place:
         assert items["total"] == sum(count for name, count in items.items() if name != "total")
         return status
 
+    def is_known(self) -> bool:
+        """Return whether the workspace was made and has the day's task, so that `status` can tell of it."""
+        if not self.data.is_dir() or not (ON_POSTGRESQL or (self.data / "findable.db").is_file()):
+            return False
+        wanted = "reviews_items" if self.day.settings.get("TASK") == OWN["TASK"] else "findable_changes"
+        return wanted in Workspace(self.data, self.environ).tables()
+
     def unseen(self, found: Mapping[str, Any]) -> list[str]:
         """Return how a look at every row differs from what `status` found by the lists of what changed."""
         listed, exact = ({**(one["index"] or {}), "compared_at": None} for one in (found, self.status("--exact")))
@@ -322,7 +329,7 @@ class Sweep:
                 lived.faults.append(wrong)
             if ended.code >= 0 and (left := left_over(place.data)):
                 lived.faults.append(f"left behind by who ended by itself: {left}")
-        if EVERY and "findable_changes" in Workspace(place.data, place.environ).tables():
+        if EVERY and place.is_known():
             lived.faults += place.unseen(place.status())
 
     def _go_on(self, place: Place, number: int, lived: Lived) -> None:

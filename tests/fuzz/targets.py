@@ -23,10 +23,11 @@ from emulator.wire import application
 from emulator.world import World
 from pipeline.core.errors import InputError, RemoteError
 from pipeline.core.states import Outcome
+from pipeline.core.text import delimit
 from pipeline.experts.answer import ExpertTags
 from pipeline.experts.read import People, read_person_documents
 from pipeline.experts.rows import Person
-from pipeline.experts.task import NAMES, delimited
+from pipeline.experts.task import PLACES
 from pipeline.gemini import requests
 from pipeline.gemini.error_mapping import map_error
 from pipeline.gemini.operations import BATCH_NAME, FILE_NAME, UnreadableError, read_operation, read_page
@@ -196,9 +197,9 @@ def request_line(data: bytes) -> None:
 def biography(data: bytes) -> None:
     """Data between delimiters: no other delimiter of ours is left in it, and nothing but brackets was changed."""
     text = data.decode("utf-8", "replace")
-    inside = delimited("biography", text)
+    inside = delimit("biography", text, names=tuple(PLACES))
     assert inside.lower().count("<biography>") == inside.lower().count("</biography>") == 1
-    assert not any(f"<{slash}{name}" in inside[11:-12].lower() for name in NAMES for slash in ("", "/"))
+    assert not any(f"<{slash}{name}" in inside[11:-12].lower() for name in PLACES for slash in ("", "/"))
 
 
 def endpoint(data: bytes) -> None:

@@ -7,12 +7,15 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Column, Connection, MetaData, Select, Table, Text, cast, func, select, true, update
+from sqlalchemy import Column, Connection, MetaData, Table, Text, func, select, true, update
 
-from pipeline.core.task import Answered, Entry, Item, Prompt, RolledBackPage, Task, VersionCounts, Words, WriteResult
+from pipeline.core.hooks import Hooks
+from pipeline.core.task import Answered, Entry, Item, Prompt, Task, Words, WriteResult
+from pipeline.tables.item_table import ItemStates, ItemTable
 
 if TYPE_CHECKING:
     from pipeline.quality.figures import Quality
@@ -34,31 +37,23 @@ class Languages(BaseModel):
     languages: list[str] = Field(min_length=1)
 
 
-class PoemsTask(Task):
-    """Languages for poems; see `pipeline.core.task.Task`."""
+class PoemsRows:
+    """Languages for poems; see `pipeline.core.task.TaskRows`."""
 
-    name = "toy-languages"
-    label = "toy-languages@3"
-    words = Words("poem", "poems", "read", "every poem is read", "text", "texts", "make index")
-    how_to_fill = "write a poem"
-    answer_tokens = 8
     answer: type[BaseModel] = Languages
+    parameters: Mapping[str, Any] = MappingProxyType({})
 
-    def total(self, tx: Connection) -> int:
-        """Return how many poems there are."""
-        return tx.execute(select(func.count()).select_from(poems)).scalar_one()
-
-    def pending(self, *, after: str | None = None) -> "Select[Any]":
-        """Return the SELECT of poems without languages."""
-        query = select(cast(poems.c.code, Text).label("item_id")).where(poems.c.languages.is_(None))
-        others = poems.alias()
-        there = select(others.c.code).where(others.c.code == after).exists()
-        return (query if after is None else query.where(poems.c.code > after, there)).order_by(poems.c.code)
-
-    def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
-        """Return which of these poems have no languages."""
-        here = poems.c.code.in_(ids) & poems.c.languages.is_(None)
-        return set(tx.execute(select(poems.c.code).where(here)).scalars())
+    def table(self, tx: Connection) -> ItemTable:  # noqa: ARG002
+        """Return the table of poems, which are known as "poem" and their code."""
+        is_read = poems.c.languages.is_not(None)
+        states = ItemStates(("read", is_read), ("unread", true()), "odd")
+        return ItemTable(
+            *("toy-languages", poems, states, ~is_read),
+            key="code",
+            order="code",
+            named=("code",),
+            name_of=lambda row: f"poem {row['code']}",
+        )
 
     def items(self, tx: Connection, ids: Sequence[str]) -> Iterator[Item]:
         """Yield what to ask about these poems."""
@@ -67,6 +62,14 @@ class PoemsTask(Task):
             if one in rows:
                 prompt = Prompt(system="Name the languages.", parts=[{"text": rows[one]}], max_output_tokens=256)
                 yield Item(one, prompt, hashlib.sha256(rows[one].encode()).hexdigest())
+
+    def contexts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, Any]:  # noqa: ARG002
+        """Return nothing."""
+        return {}
+
+    def judged(self, answer: BaseModel, context: Any, *, input_hash: str) -> tuple[BaseModel | None, str]:  # noqa: ARG002
+        """Return the answer."""
+        return answer, ""
 
     def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:  # noqa: ARG002
         """Write languages where there are none."""
@@ -78,10 +81,13 @@ class PoemsTask(Task):
                 written.applied.add(one.item_id)
         return written
 
-    def counts(self, tx: Connection, *, now: datetime) -> dict[str, int]:  # noqa: ARG002
-        """Return how many poems there are, and how many are read."""
-        done = tx.execute(select(func.count()).where(poems.c.languages.is_not(None))).scalar_one()
-        return {"total": self.total(tx), "read": done, "unread": self.total(tx) - done}
+    def remove(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:  # noqa: ARG002
+        """Take languages back."""
+        return tx.execute(update(poems).where(poems.c.code.in_(ids)).values(languages=None)).rowcount
+
+
+class PoemsHooks(Hooks):
+    """What poems have beside."""
 
     def quality(self, tx: Connection, extractor: str | None) -> "Quality":  # noqa: ARG002
         """Return nothing to judge: nobody judges poems."""
@@ -89,27 +95,26 @@ class PoemsTask(Task):
 
         return Quality("Poems", extractor or "all", 0, (), ())
 
-    def clear(self, tx: Connection, ids: Sequence[str]) -> None:
-        """Take languages back."""
-        tx.execute(update(poems).where(poems.c.code.in_(ids)).values(languages=None))
 
-    def versions(self, tx: Connection) -> list[VersionCounts]:  # noqa: ARG002
-        """Return nothing: poems tell no version."""
-        raise AssertionError("nobody lists versions of poems")
-
-    def roll_back(self, tx: Connection, label: str, *, model: str, after: Any | None) -> RolledBackPage:  # noqa: ARG002
-        """Take nothing back."""
-        raise AssertionError("nobody takes languages back")
-
-    def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
-        """Return the codes; poems have no other name."""
-        return {code: f"poem {code}" for code in tx.execute(select(poems.c.code)).scalars() if code in set(ids)}
+POEMS_TASK = Task(
+    name="toy-languages",
+    label="toy-languages@3",
+    words=Words("poem", "poems", "read", "every poem is read", "text", "texts", "make index"),
+    how_to_fill="write a poem",
+    answer_tokens=8,
+    rows=PoemsRows(),
+    hooks=PoemsHooks(),
+)
 
 
 class PoemsCollection:
     """Every poem with languages; see `pipeline.core.task.Collection`."""
 
-    task = PoemsTask.name
+    task = POEMS_TASK.name
+    folder = "tasks/poems"
+    word = "poem"
+    question = "…"
+    columns: Mapping[str, str] = MappingProxyType({"code": "id"})
 
     def count(self, tx: Connection, among: Sequence[str] | None = None) -> int:
         """Return how many poems have languages."""
@@ -122,7 +127,7 @@ class PoemsCollection:
         rows = tx.execute(select(poems).where(poems.c.languages.is_not(None), here).order_by(poems.c.code)).mappings()
         for row in rows:
             metadata: Mapping[str, Any] = {"id": row["code"], "tags": json.loads(row["languages"])}
-            yield Entry(row["code"], row["text"], metadata)
+            yield Entry(row["code"], row["text"], metadata, metadata["tags"])
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the code."""
@@ -131,3 +136,7 @@ class PoemsCollection:
     def plain_text(self, metadata: Mapping[str, Any]) -> str:
         """Return the languages."""
         return " ".join(metadata["tags"])
+
+    def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a poem that was found."""
+        return {"rank": rank, "similarity": similarity, **metadata}

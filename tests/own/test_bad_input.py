@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.engine.declared.task_file import look_again
 from tests.crash import homes
 from tests.crash.program import Mortal
 from tests.lab import Api, Workspace, ran
@@ -36,6 +37,7 @@ def put(name: str, rows: str = ROWS, *, kind: str = "str", prompt: str = "{text}
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.csv").write_text(rows, encoding="utf-8")
     (folder / f"{name}.py").write_text(TASK.format(kind=kind, rows=name, prompt=prompt, more=more), encoding="utf-8")
+    look_again()  # a process loads a file once, and a test is many processes' work in one
 
 
 def counts(workspace: Workspace, name: str) -> dict[str, int]:
@@ -116,6 +118,21 @@ def test_rows_that_vanish(workspace: Workspace) -> None:
         assert workspace.scalar(is_gone) == (0 if code else 2)
     assert counts(workspace, "gone") == {"answered": 2}
     workspace.ran("export", "gone.jsonl", TASK="gone")
+
+
+def test_a_row_without_the_text_to_be_quoted_is_empty(workspace: Workspace) -> None:
+    """Where no answer is valid without a quotation; where one may be, the rest of the row is asked about."""
+    rows = "id,title,text\na,Bees,Old bees keep longer than new ones.\nb,Glass, \n"
+    told: dict[str, Any] = {"prompt": "{title}: {text}", "more": ", quotes_in='text'"}
+    put("quoted", rows, kind="list[Quote]", **told)
+    workspace.ran("preflight", TASK="quoted")
+    assert counts(workspace, "quoted") == {"open": 2}
+    put("quoted", rows, kind="Quote", **told)
+    workspace.ran("tag-live", TASK="quoted", ACCEPT_CHANGED="1")
+    assert counts(workspace, "quoted") == {"answered": 1, "empty": 1}
+    put("quoted", rows, kind="Quote | None", **told)
+    workspace.ran("preflight", TASK="quoted", ACCEPT_CHANGED="1")
+    assert counts(workspace, "quoted") == {"answered": 1, "open": 1}
 
 
 def test_a_folder_that_moved(workspace: Workspace, mortal: Mortal) -> None:

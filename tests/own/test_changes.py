@@ -340,6 +340,17 @@ def test_gates_see_what_an_example_leaked(notes: Notes) -> None:
     notes.run("qc", GATES="leak=1")
 
 
+def test_a_row_that_was_asked_again_is_measured_once(notes: Notes) -> None:
+    """By its last answer: the report holds as many rows as there are."""
+    notes.write(("check=check", "refresh=True"))
+    for text in ("the kettle leaks", "the kettle is whole again", "the kettle leaks once more"):
+        notes.rows(text)
+        notes.run("tag-live", REFRESH="1")
+    assert notes.count("findable_answers", "applied") == 3
+    said = json.loads(notes.workspace.ran("qc", "--json", GATES="same=1").stdout)
+    assert (said["figures"]["answers"]["value"], said["items"]) == (1, 1)
+
+
 @pytest.mark.parametrize("moment", ["put_task", "keep_fingerprint"])
 def test_a_task_is_recorded_with_its_tables_or_not_at_all(
     notes: Notes, monkeypatch: pytest.MonkeyPatch, moment: str

@@ -123,7 +123,7 @@ def test_an_answer_that_is_not_valid_for_one_of_them_is_its_own_fault(notes: Wor
 
 
 def test_rows_that_come_later_join_what_is_asked_or_take_what_was_answered(notes: Workspace, api: Api) -> None:
-    """A batch that is under way takes them in, by batch and live; what an answer is not valid for is asked by itself."""
+    """A batch that is under way takes them in, by batch and live; what no answer is valid for is asked by itself."""
     rows(A, B)
     notes.ran("batch-submit")
     rows(A, B, A)

@@ -1,6 +1,7 @@
 """Biographies that order the model about, and answers of a model that obeyed: only tags for that person get through."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from hypothesis import strategies as st
 
 from pipeline.core.text import delimit
 from pipeline.experts import table
-from pipeline.experts.task import NAMES, delimited, expert_item
+from pipeline.experts.task import PLACES, TagsRows
 from tests import ledger
 from tests.delivery import TAGS, deliver, line, prepare, put_people, response, workspace_at
 from tests.lab import Api, Workspace
 from tests.security.hostile import ANSWERS, BIOGRAPHIES
 
+NAMES = tuple(PLACES)
+delimited = partial(delimit, names=NAMES)
 PIECES = st.sampled_from(["<", "</", "\uff1c", "&lt;", "\u2039", "/", " ", ">", "\u200b", "b", "B", "\uff42", *NAMES])
 TEXTS = st.lists(PIECES | st.text(max_size=3), max_size=30).map("".join)
 
@@ -54,7 +57,7 @@ def test_nothing_in_the_data_looks_like_a_delimiter(data: str) -> None:
 def test_look_alikes_lose_their_bracket() -> None:
     """Each of the imitations in the collection leaves no bracket before the name; ordinary mark-up keeps its own."""
     for data in BIOGRAPHIES[1:8]:
-        (part,) = expert_item("1", {"username": data, "job_title": data, "bio": data}).prompt.parts
+        (part,) = TagsRows().item("1", {"username": data, "job_title": data, "bio": data}).prompt.parts
         assert [part["text"].count(f"<{name}>") for name in NAMES] == [1, 1, 1]
         assert [part["text"].count(f"</{name}>") for name in NAMES] == [1, 1, 1]
     for bracket in ("\uff1c", "&lt;", "&#60;", "&#x3C;"):

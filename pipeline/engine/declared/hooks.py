@@ -1,18 +1,22 @@
 """Check, export, move and forget rows of a declared task, for the commands that keep a workspace."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
+from pipeline.core.errors import InputError
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
 from pipeline.core.progress import Progress
+from pipeline.core.task import ItemsWanted, ListedItem, StaleItems
 from pipeline.engine.declared import given
-from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.declared.judge import asked_document
+from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store.tables import answers as kept
-from pipeline.tables import answers_rows, answers_table, items
+from pipeline.tables import answers_rows, answers_table, items, removal
 from pipeline.tables.answers_export import AnswersExport, encoded
 from pipeline.tables.answers_spec import answers_table as table_of
 from pipeline.tables.item_values import value_text
@@ -28,6 +32,7 @@ LONG = 12  # letters of a text below which it may stand anywhere by chance
 class DeclaredHooks(Hooks):
     """The tables of a declared task; see `pipeline.core.hooks` for what each member promises."""
 
+    how_to_index = 'index="{column}" in the task\'s file says by what text its rows are found'
     brings_items = True
     export_word = "answer"
     export_choices = frozenset({"extractor", "rows", "cost"})
@@ -39,23 +44,75 @@ class DeclaredHooks(Hooks):
         ".parquet": "parquet",
     }
 
-    def __init__(self, task: DeclaredTask) -> None:
-        """Keep the task whose tables they are."""
-        self._task = task
+    def __init__(self, rows: DeclaredRows) -> None:
+        """Keep the rows of the task."""
+        self._rows = rows
+
+    def id_of(self, tx: "Connection", name: str) -> str:
+        """Return the id of the row of that key.
+
+        Raises:
+            InputError: there is none.
+        """
+        task = self._rows.record.name
+        if not self._rows.table(tx).ids_among(tx, [name]):
+            raise InputError(f"there is no row {name!r} in {task}", hint=f"make items TASK={task} lists them")
+        return name
+
+    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
+        """Return rows, looked for in all their columns; of the one that is wanted all columns are shown."""
+        record = self._rows.record
+        keys = [name for name, _ in record.key if name in record.columns]
+        shown = record.columns if wanted.only is not None else dict.fromkeys([*keys, *record.words.get("asked", ())])
+        columns = (*shown, "findable_hash", "findable_changed_at")
+        searched = ("findable_key", *record.columns)
+        rows = self._rows.table(tx).listed(tx, wanted, columns, searched=searched)
+        return [
+            ListedItem(
+                key, state, {name: row[name] for name in shown}, row["findable_hash"], row["findable_changed_at"]
+            )
+            for key, state, row in rows
+        ]
+
+    def texts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the values that are asked about, a line each."""
+        asked = self._rows.record.words.get("asked", ())
+        found = self._rows.rows(tx, ids).items()
+        return {one: "\n".join(value_text(row[name]) for name in asked) for one, row in found}
+
+    def stale(self, tx: "Connection") -> StaleItems:
+        """Return how many rows changed since they were answered, and since when the first of them."""
+        return self._rows.stale(tx)
+
+    def judging(
+        self, tx: "Connection", fingerprint: str | None, what: str, *, accepted: bool, as_asked: bool
+    ) -> DeclaredRows | None:
+        """Return None where the file declares what was asked under a fingerprint, or a change is accepted.
+
+        With `as_asked` what judges by the schema that was asked with; for that the file is not loaded.
+
+        Raises:
+            ConfigurationError: the file declares another thing now, or what was asked cannot be told any more.
+        """
+        mine = self._rows
+        if fingerprint is None or (not as_asked and (accepted or fingerprint == mine.declared_fingerprint)):
+            return None
+        document = asked_document(tx, fingerprint, what, mine.record.path, as_asked=as_asked)
+        return replace(mine, document=document)
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":  # noqa: ARG002 - the record tells them
         """Return the tables of items and answers."""
-        return (self._task.table, table_of(self._task.answers_spec))
+        return (self._rows.items_table, table_of(self._rows.answers_spec))
 
     def make_tables(self, tx: "Connection", there: "Connection") -> None:  # noqa: ARG002 - the record tells them
         """Make both tables and the view."""
-        items.make_items(there, self._task.items_spec, was=None)
-        answers_table.make_answers(there, self._task.answers_spec, was=None)
+        items.make_items(there, self._rows.items_spec, was=None)
+        answers_table.make_answers(there, self._rows.answers_spec, was=None)
 
     def check_derived(self, tx: "Connection", display: Progress) -> DerivedCheck:  # noqa: ARG002 - it takes seconds
         """Hold the table of answers against the record of answers, from which it can be made again."""
-        spec = self._task.answers_spec
-        found = answers_rows.compare_rows(tx, spec, self._task.name)
+        spec = self._rows.answers_spec
+        found = answers_rows.compare_rows(tx, spec, self._rows.record.name)
         counts = {way: getattr(found, way) for way in found.examples}
         if not counts:
             return DerivedCheck()
@@ -64,12 +121,12 @@ class DeclaredHooks(Hooks):
         return DerivedCheck([RowFault(f"{spec.table}: {'; '.join(told)}", why, mend=self._rebuild)])
 
     def _rebuild(self, tx: "Connection") -> str:
-        done = answers_rows.rebuild_rows(tx, self._task.answers_spec, self._task.name)
-        return f"{done} rows of {self._task.answers_spec.table}"
+        done = answers_rows.rebuild_rows(tx, self._rows.answers_spec, self._rows.record.name)
+        return f"{done} rows of {self._rows.answers_spec.table}"
 
     def contains_text(self, tx: "Connection", text: str) -> bool:
         """Return whether a text stands in any row of either table, or in an answer that is kept."""
-        in_record = holds(tx, [kept.c.item_id, kept.c.answer], text, kept.c.task == self._task.name)
+        in_record = holds(tx, [kept.c.item_id, kept.c.answer], text, kept.c.task == self._rows.record.name)
         return in_record or any(holds(tx, one.c, text) for one in self.tables(tx))
 
     def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
@@ -77,7 +134,7 @@ class DeclaredHooks(Hooks):
 
         What the record of the task says itself, such as a name of a column, tells nothing either.
         """
-        mine, record = self._task.table, self._task.record
+        mine, record = self._rows.items_table, self._rows.record
         row = tx.execute(select(mine).where(mine.c.findable_key == item_id)).mappings().first()
         cells = {name: value_text(row[name]).strip() for name in record.columns} if row is not None else {}
         texts = [
@@ -90,25 +147,29 @@ class DeclaredHooks(Hooks):
 
     def declared_in(self) -> Path | None:
         """Return the file of the task, where it is declared in one."""
-        place = Path(self._task.record.path)
+        place = Path(self._rows.record.path)
         return None if given.name_in_python(place) else place
 
     def sources(self) -> Sequence[Path]:
         """Return the file of the items, where they come from one."""
-        return () if self._task.record.is_query else (Path(self._task.record.items),)
+        return () if self._rows.record.is_query else (Path(self._rows.record.items),)
 
     def remove(self, tx: "Connection", item_id: str) -> None:
         """Delete a row and its answers."""
-        answers_rows.remove_rows(tx, self._task.answers_spec, item_ids=[item_id])
-        tx.execute(delete(self._task.table).where(self._task.table.c.findable_key == item_id))
+        answers_rows.remove_rows(tx, self._rows.answers_spec, item_ids=[item_id])
+        removal.remove_row(tx, self._rows.table(tx), item_id)
+
+    def check_removable(self, tx: "Connection", item_id: str) -> None:
+        """See that a row can be deleted, by deleting it and taking that back."""
+        removal.check_removable(tx, self._rows.table(tx), item_id)
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:
         """Return each answer beside its row, the answers of one extractor, or the members of a list, by the key."""
-        task = self._task
+        record = self._rows.record
         found = AnswersExport(
-            task.answers_spec,
-            task.record.columns,
-            task.name,
+            self._rows.answers_spec,
+            record.columns,
+            record.name,
             extractor=wanted.extractor,
             field=wanted.rows,
             cost=wanted.cost,

@@ -1,6 +1,6 @@
 """Put a row of a declared task to the model: its values between tags, examples, and the word that data is data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -17,12 +17,22 @@ DATA = (
 )
 
 
+def cell_text(row: Mapping[str, Any], column: str) -> str:
+    """Return a cell as it is put to a model."""
+    return value_text(row.get(column))
+
+
 @dataclass(frozen=True)
 class Question:
-    """What a declaration asks about rows; `places` are the columns that the names in its prompt mean."""
+    """What a declaration asks about rows; `places` are the columns that the names in its prompt mean.
+
+    `told` says what is data, where the declaration's own instruction does not, and `text_of` what a row's cell says.
+    """
 
     declared: Declaration
     places: Mapping[str, str]
+    told: str = DATA
+    text_of: Callable[[Mapping[str, Any], str], str] = cell_text
 
     def about(self, row: Mapping[str, Any]) -> Prompt:
         """Return what is asked about a row: each value stands between tags of its column's name."""
@@ -31,13 +41,13 @@ class Question:
 
     def _filled(self, row: Mapping[str, Any]) -> str:
         delimited = partial(text.delimit, names=self.declared.asked)
-        return fill_template(self.declared.prompt, lambda name: delimited(name, value_text(row.get(self.places[name]))))
+        return fill_template(self.declared.prompt, lambda name: delimited(name, self.text_of(row, self.places[name])))
 
     @cached_property
     def _system(self) -> str:
         """Return the system instruction: what is declared, what is data, and the examples."""
         declared = self.declared
-        told = [declared.system, DATA.format(name=declared.asked[0]), *map(self._example, declared.examples)]
+        told = [declared.system, self.told.format(name=declared.asked[0]), *map(self._example, declared.examples)]
         return "\n\n".join(part for part in told if part)
 
     def _example(self, example: tuple[Mapping[str, Any], Any]) -> str:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.quotes import has_quotes
+from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.engine.declared.fingerprint import differences, digest, fingerprint_of
 from pipeline.engine.declared.given import ROWS
 from pipeline.engine.declared.judge import texts_among
-from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.declared.task_file import NOTHING_ASKED, at_member
+from pipeline.gemini.answer_size import answer_size
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answer_fields, answers_rows, answers_table, items
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 SHOWN = 12  # names of columns in a message
+HINTS = {"key": 'key="row" makes a key of each row', "index": "a name in it is a column, or a field of the answer"}
+INDEXED = ("index", "label")  # members that change what is indexed of every row
 DIFFERENCES = 6  # lines of what changed in a message
 
 
@@ -66,17 +69,19 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
             **words_of(declaration),
             "asked": meant(declaration.asked, columns),
             "quotes_in": quotes_column(declaration, path, columns),
+            "quoted": quoted_columns(declaration, path, columns),
         },
         at=at,
     )
-    check_fields(DeclaredTask(record).answers_spec)
+    check_fields(DeclaredRows(record).answers_spec)
     return record
 
 
 def words_of(declaration: Declaration) -> dict[str, Any]:
     """Return what is kept of a declaration so that its file is not needed to list and name rows."""
     names = ("model", "label", "index", "refresh", "write_to")
-    return {**{name: getattr(declaration, name) for name in names}, "gates": declaration.bounds}
+    told = {name: getattr(declaration, name) for name in names}
+    return {**told, "gates": declaration.bounds, "answer_tokens": answer_size(declaration.answer)}
 
 
 def meant(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
@@ -103,7 +108,7 @@ def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, st
         "prompt": declaration.asked,
         "key": () if declaration.has_made_key else declaration.keys,
         "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
-        "index": columns_in(declaration.index),
+        "index": [one for one in columns_in(declaration.index) if one not in declaration.answer.model_fields],
         "label": columns_in(declaration.label),
     }
     if not declaration.asked:
@@ -115,7 +120,7 @@ def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, st
         missing = next((one for one in meant(wanted, columns) if one not in columns), None)
         if missing is not None:
             there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
-            hint = 'key="row" makes a key of each row' if member == "key" else "every other brace may stay as it is"
+            hint = HINTS.get(member, "every other brace may stay as it is")
             said = f"{member}= names the column {missing!r}, and the items have {there}; {NOTHING_ASKED}"
             raise InputError(f"{at_member(path, member)}: {said}", hint=hint)
 
@@ -140,6 +145,12 @@ def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, st
     )
 
 
+def quoted_columns(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> list[str]:
+    """Return the column that must hold a text, for no answer is valid without a quotation of it; none without one."""
+    found = quotes_column(declaration, path, columns)
+    return [found] if found is not None and must_quote(declaration.answer) else []
+
+
 def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, accepted: bool) -> list[str]:
     """Record a task as it is now, with its tables, in the caller's transaction; return a line for each change.
 
@@ -150,24 +161,43 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
     old = tasks.get_task(tx, new.name)
     lines = [] if old is None else _check_change(tx, old, new, declaration, accepted=accepted)
     _check_names(tx, new)
-    was = None if old is None or old.prefix != new.prefix else DeclaredTask(old)
+    was = None if old is None or old.prefix != new.prefix else DeclaredRows(old)
     columns = new.columns if was is None else {**was.record.columns, **new.columns}
     spec = items.make_items(
-        tx, replace(DeclaredTask(new).items_spec, columns=columns), was=None if was is None else was.items_spec
+        tx, replace(DeclaredRows(new).items_spec, columns=columns), was=None if was is None else was.items_spec
     )
-    new = replace(new, columns=spec.columns, items_sha256=None if was is None else was.record.items_sha256)
+    is_read_alike = was is not None and all(was.record.words.get(one) == new.words[one] for one in ("asked", "quoted"))
+    new = replace(new, columns=spec.columns, items_sha256=old.items_sha256 if old and is_read_alike else None)
     before = None if was is None else was.answers_spec
-    answers = with_kept(DeclaredTask(new).answers_spec, before)
+    answers = with_kept(DeclaredRows(new).answers_spec, before)
     new = replace(new, fields=answers.fields)
     lines += answers_table.make_answers(tx, answers, was=before)
     if old is not None and was is None:  # its tables have another name from now on
         answers_rows.rebuild_rows(tx, answers, new.name)
+    if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
+        workspace.touch_revision(tx, new.name)
     if declaration.write_to is not None:
-        column_target(tx, DeclaredTask(new).answers_spec, declaration.write_to)
+        column_target(tx, DeclaredRows(new).answers_spec, declaration.write_to)
     tasks.put_task(tx, new)
     document = fingerprint_of(declaration)
     tasks.keep_fingerprint(tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at)
     return lines
+
+
+def put_index(tx: "Connection", name: str, declaration: Declaration) -> bool:
+    """Record what a declaration says of the index, and nothing else of it; return whether that is another thing now.
+
+    Raises:
+        InputError: it names a column that the items have not.
+    """
+    record = tasks.get_task(tx, name)
+    told = {member: getattr(declaration, member) for member in INDEXED}
+    if record is None or told.items() <= record.words.items():
+        return False
+    check_columns(declaration, Path(record.path), record.columns)
+    tasks.put_task(tx, replace(record, words={**record.words, **told}))
+    workspace.touch_revision(tx, name)
+    return True
 
 
 def _check_names(tx: "Connection", new: TaskRecord) -> None:

@@ -10,16 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import Declaration
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
-from pipeline.core.task import Subject
+from pipeline.core.task import Subject, Task
 from pipeline.engine.declared import given
-from pipeline.engine.declared.hooks import DeclaredHooks
-from pipeline.engine.declared.record import items_place, meant, put_record, record_of
-from pipeline.engine.declared.task import DeclaredTask
+from pipeline.engine.declared.collection import DeclaredCollection
+from pipeline.engine.declared.record import (
+    items_place,
+    meant,
+    put_index,
+    put_record,
+    quoted_columns,
+    record_of,
+)
+from pipeline.engine.declared.rows import DeclaredRows
+from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
-from pipeline.store import erase, leases, tasks
+from pipeline.store import erase, leases, tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.items_file import open_file
 from pipeline.tables.items_fill import ItemsReport, fill_items
@@ -37,8 +45,15 @@ if TYPE_CHECKING:
 
 def declared_subjects(tx: "Connection", *, refreshes: bool) -> tuple[Subject, ...]:
     """Return every task that was recorded here as a subject; no file is loaded."""
-    made = (DeclaredTask(one, refreshes and bool(one.words.get("refresh"))) for one in tasks.list_tasks(tx))
-    return tuple(Subject(one.name, one, None, DeclaredHooks(one)) for one in made)
+    known = tasks.list_tasks(tx)
+    made = (declared_task(one, refreshes=refreshes and bool(one.words.get("refresh"))) for one in known)
+    return tuple(Subject(one.name, one, _collection(rows_of(one))) for one in made)
+
+
+def _collection(rows: DeclaredRows) -> DeclaredCollection | None:
+    """Return what of a task is indexed; nothing where its declaration does not say."""
+    template = rows.record.words.get("index")
+    return DeclaredCollection(rows, template) if template else None
 
 
 def recorded_name(tx: "Connection", settings: Settings) -> str | None:
@@ -141,17 +156,15 @@ def _is_saved_now(tx: "Connection", name: str, settings: Settings) -> bool:
     return is_elsewhere and find_task_file(settings.task, settings.data) is not None
 
 
-def bring_items(
-    store: "Store", task: DeclaredTask, settings: Settings, *, at: datetime, display: Progress
-) -> DeclaredTask:
+def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime, display: Progress) -> Task:
     """Record what changed in a task's file, import its items where they changed, and return the task as it is now.
 
     Raises:
         InputError: its file or its items are wrong; nothing was asked.
         ConfigurationError: the declaration changed under the same version.
     """
-    path, record = Path(task.record.path), task.record
-    declaration = task.declaration
+    before = rows_of(task)
+    path, record, declaration = Path(before.record.path), before.record, before.declaration
     source = _source(store, declaration, path, settings)
     is_same = not declaration.is_query and _is_imported(record, declaration, path, source.sha256)
     columns = record.columns if is_same else source.columns
@@ -159,18 +172,37 @@ def bring_items(
     if not is_same:
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
-        now = DeclaredTask(tasks.get_task(tx, new.name) or new, task.refreshes)
+        now = declared_task(tasks.get_task(tx, new.name) or new, refreshes=before.refreshes)
         if now.fingerprint != new.fingerprint:
             raise ConfigurationError(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
             )
-        stale = now.stale(tx).rows
-    if stale and not task.refreshes:
+        stale = rows_of(now).stale(tx).rows
+    if stale and not before.refreshes:
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
     return now
 
 
-def task_beside(task: DeclaredTask, path: Path, *, at: datetime) -> DeclaredTask:
+def bring_index(store: "Store", task: Task, *, display: Progress) -> None:
+    """Record what a task's file says of the index now; where the file is gone or broken, what is recorded stands.
+
+    Raises:
+        InputError: the file names a column that its rows have not.
+    """
+    path = Path(rows_of(task).record.path)
+    if given.given_task(path) is None and not path.is_file():
+        return
+    try:
+        declaration = load_declaration(path)
+    except InputError as error:
+        display.warn(f"{error.message}; index= is taken as it was")
+        return
+    with store.write() as tx:
+        if put_index(tx, task.name, declaration):
+            display.say(f"{task.name}: index= or label= is another one now, so every row is indexed anew")
+
+
+def task_beside(task: Task, path: Path, *, at: datetime) -> Task:
     """Return a task as another file declares it, about the same rows; nothing is recorded.
 
     Raises:
@@ -178,10 +210,10 @@ def task_beside(task: DeclaredTask, path: Path, *, at: datetime) -> DeclaredTask
     """
     found = find_task_file(str(path), path.parent)
     assert found is not None  # noqa: S101 - a path is a file, or an error
-    declaration = replace(load_declaration(found), name=task.name)
-    keyed = replace(declaration, key=tuple(name for name, _ in task.record.key))
-    record = record_of(keyed, found, task.record.columns, at=at)
-    return DeclaredTask(replace(record, prefix=task.record.prefix))
+    declaration, mine = replace(load_declaration(found), name=task.name), rows_of(task).record
+    keyed = replace(declaration, key=tuple(name for name, _ in mine.key))
+    record = record_of(keyed, found, mine.columns, at=at)
+    return declared_task(replace(record, prefix=mine.prefix))
 
 
 def _fill(
@@ -203,15 +235,17 @@ def _fill(
             is_forgotten = erase.buried_items(tx, record.name)
         report = fill_items(
             store,
-            DeclaredTask(record).items_spec,
+            DeclaredRows(record).items_spec,
             source,
             asked=record.words["asked"],
+            quoted=record.words["quoted"],
             at=at,
             display=display,
             strict=declaration.is_query,
             is_forgotten=is_forgotten,
             guard=lease.check,
             settle=partial(tasks.keep_items_hash, name=record.name, sha256=source.sha256),
+            touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
         )
     if said := _said(report):
         display.say(f"{record.name}: {said}")
@@ -239,7 +273,8 @@ def _is_imported(record: TaskRecord, declaration: Declaration, path: Path, sha25
     """Return whether the items were imported as they are now, and are asked about by the same columns."""
     if record.items != items_place(declaration, path) or record.items_sha256 != sha256:
         return False
-    return bool(record.words["asked"] == meant(declaration.asked, record.columns))
+    asked, quoted = meant(declaration.asked, record.columns), quoted_columns(declaration, path, record.columns)
+    return bool(record.words["asked"] == asked and record.words.get("quoted") == quoted)
 
 
 def _put(

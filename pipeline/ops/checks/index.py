@@ -4,53 +4,60 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pipeline.core import links
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.index import build, embed, staleness
+from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.ops.checks.finding import CheckFinding, Mend, WorkspaceChecks, notice
 from pipeline.store import workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.core.task import Collection
     from pipeline.engine.workspace import OpenWorkspace
     from pipeline.index.manifest import Manifest
 
 
 NO_SEARCH = "search finds nothing, or the wrong entries"
-_finding = partial(CheckFinding, "index", next="make index")
-_notice = partial(_finding, contradiction=False)
 
 
 class IndexChecks(WorkspaceChecks):
-    """The checks of the index and its vectors."""
+    """The checks of one collection's index."""
 
-    def __init__(self, ws: "OpenWorkspace", mend: Mend) -> None:
-        """Keep the workspace, and what may be mended."""
+    def __init__(self, ws: "OpenWorkspace", mend: Mend, collection: "Collection") -> None:
+        """Keep the workspace, what may be mended, and the collection."""
         super().__init__(ws, mend)
-        self._builds = Builds(ws.data)
+        self._collection = collection
+        self._builds = Builds(ws.data, collection.folder)
+        self._make = ws.task_of(collection.task).words.make("index")
+        self._finding = partial(CheckFinding, "index", next=self._make)
+        self._notice = partial(self._finding, contradiction=False)
 
     def build_in_service(self) -> Iterator[CheckFinding]:
         """Is the build in service whole, byte for byte, and recorded?"""
         try:
             current = self._builds.current()
         except InconsistentError as error:
-            yield _finding(error.message, NO_SEARCH, mendable=True, mended=self._mend.by(self._put_back))
+            yield self._finding(error.message, NO_SEARCH, mendable=True, mended=self._mend.by(self._put_back))
             return
         if current is None:
             return
         if damage := self._builds.damage(current.number):
             rows = self._builds.unsound_rows(current.number)
             said = f"the build in service is damaged: {'; '.join((*damage, *filter(None, [rows])))}"
-            yield _finding(said, NO_SEARCH, mendable=True, mended=self._mend.by(self._put_back))
+            yield self._finding(said, NO_SEARCH, mendable=True, mended=self._mend.by(self._put_back))
             return
         model, dim = self._ws.settings.embedding_model, self._ws.settings.dim
         if (current.model, current.dim) != (model, dim):
             said = f"the index is of {current.model}, {current.dim} wide; search would ask for {model}, {dim} wide"
-            yield _notice(said, "search refuses until both agree")
+            yield self._notice(said, "search refuses until both agree")
         yield from self._entries(current)
         if not build.is_build_recorded(current, build.recorded_builds(self._store)):
             said = f"build {current.number} is in service and not recorded in the database as it is"
             why = "the journal of builds does not tell what is in service"
-            yield _notice(said, why, mendable=True, mended=self._mend.by(lambda: self._record(current)), next="")
+            yield self._notice(said, why, mendable=True, mended=self._mend.by(lambda: self._record(current)), next="")
 
     def stable_links(self) -> Iterator[CheckFinding]:
         """Do DATA/faiss.index and DATA/metadata.json lead to the build in service?"""
@@ -64,44 +71,28 @@ class IndexChecks(WorkspaceChecks):
             said, mended = f"{name} is half a build of a run that died", self._mend.by(self._sweep)
             yield notice("litter", said, "it takes room", mendable=True, mended=mended)
 
-    def cached_vectors(self) -> Iterator[CheckFinding]:
-        """Are the cached vectors of the model in use sound?"""
-        if not (self._ws.data / "index" / "vectors").is_dir():
-            return
-        cache = embed.vector_cache(self._ws)
-        if damaged := cache.damaged:
-            mended = ""
-            if self._mend.on:
-                cache.forget([])
-                mended = "dropped; the next index embeds what it needs again"
-            said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
-            why = "they count as absent and would be asked for again"
-            yield notice("vectors", said, why, mendable=True, mended=mended)
-        if unsound := cache.unsound():
-            mended = f"dropped {cache.forget(unsound)}; make index embeds them again" if self._mend.on else ""
-            said = f"{len(unsound)} cached vectors of {cache.model} are not finite, or not of length 1"
-            yield CheckFinding("vectors", said, "the next build would be refused", mendable=True, mended=mended)
-
     def _entries(self, current: "Manifest") -> Iterator[CheckFinding]:
         """Does the build in service hold vectors, of the entries of the database, at a position that is past?"""
         if wrong := self._builds.unsound_rows(current.number):
-            yield _finding(f"the build in service holds what is no vector: {wrong}", NO_SEARCH)
+            yield self._finding(f"the build in service holds what is no vector: {wrong}", NO_SEARCH)
         with self._store.read() as tx, self._builds.open() as index:
             position = workspace.get_workspace(tx).position
-            lag = staleness.staleness(self._ws.collection, tx, index, self._ws.display)
+            lag = staleness.staleness(self._collection, tx, index, self._ws.display)
         if current.position > position:
             read_at = f"the build in service was read at database position {current.position}"
             why = "the database is an older copy than the index"
-            yield _finding(f"{read_at}, and the database is at {position}", why, next="make index after make restore")
+            yield self._finding(
+                f"{read_at}, and the database is at {position}", why, next=f"{self._make} after make restore"
+            )
         if lag.strangers:
             said = f"the build in service holds {lag.strangers} entries that the database does not have"
-            yield _notice(said, "search finds what is not there any more")
+            yield self._notice(said, "search finds what is not there any more")
         elif lag.behind:
             said = f"the build in service is behind the database by {lag.behind} entries"
-            yield _notice(said, "search does not find what is new")
+            yield self._notice(said, "search does not find what is new")
 
     def _record(self, current: "Manifest") -> str:
-        build.record_build(self._store, current, at=self._ws.now())
+        build.record_build(self._store, self._collection, self._builds, current, at=self._ws.now())
         return "recorded"
 
     def _relink(self, name: str) -> str:
@@ -123,4 +114,36 @@ class IndexChecks(WorkspaceChecks):
                 return ""
             with self._store.write() as tx:
                 workspace.note_build_in_service(tx, found.number, why="put back by doctor", at=self._ws.now())
-        return f"build {found.number} with {found.count} entries is in service again; make index builds a new one"
+        return f"build {found.number} with {found.count} entries is in service again; {self._make} builds a new one"
+
+
+def check_left_folders(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
+    """Are there indexes of tasks that are indexed no more?"""
+    for path in left_folders(ws.data, [one.folder for one in ws.collections]):
+        said, why = f"{path} is an index of a task that is indexed no more", "it takes room, and keeps what it shows"
+        yield notice("litter", said, why, mendable=True, mended=mend.by(partial(_remove, ws, path)))
+
+
+def _remove(ws: "OpenWorkspace", path: "Path") -> str:
+    with ws.waited_lease(build.LEASE, waiting=build.WAITING):
+        links.remove_link(path)
+    return "removed"
+
+
+def check_vectors(ws: "OpenWorkspace", mend: Mend) -> Iterator[CheckFinding]:
+    """Are the cached vectors of the model in use sound, whatever they are of?"""
+    if not (ws.data / "index" / "vectors").is_dir():
+        return
+    cache = embed.vector_cache(ws)
+    if damaged := cache.damaged:
+        mended = ""
+        if mend.on:
+            cache.forget([])
+            mended = "dropped; the next index embeds what it needs again"
+        said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
+        why = "they count as absent and would be asked for again"
+        yield notice("vectors", said, why, mendable=True, mended=mended)
+    if unsound := cache.unsound():
+        mended = f"dropped {cache.forget(unsound)}; make index embeds them again" if mend.on else ""
+        said = f"{len(unsound)} cached vectors of {cache.model} are not finite, or not of length 1"
+        yield CheckFinding("vectors", said, "the next build would be refused", mendable=True, mended=mended)

@@ -64,8 +64,8 @@ class SubjectChecks(WorkspaceChecks):
                 for one in ids:
                     erase.erase_item(tx, task.name, one, words=())
         if subject.collection is not None:
-            forget_files.drop_vectors(self._store, self._ws.data, subject.collection)
-        return "removed; make index builds an index without them"
+            forget_files.drop_vectors(self._store, self._ws.data, self._ws.collections)
+        return f"removed; {task.words.make('index')} builds an index without them"
 
     def _finish(self, one: "Version") -> str:
         """Delete what is left of a version; return what went, nothing where its subject is not here."""

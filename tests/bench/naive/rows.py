@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,17 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy import Engine, Table, create_engine, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from pipeline.core.text import delimit
 from pipeline.experts import schema
 from pipeline.experts.answer import ExpertTags
-from pipeline.experts.task import MAX_OUTPUT_TOKENS, SYSTEM, delimited
+from pipeline.experts.task import MAX_OUTPUT_TOKENS, PLACES, SYSTEM
 from pipeline.gemini.schema import response_schema
 from pipeline.store import tables
 from tests.bench.grounds import MODEL, PRICE_IN, PRICE_OUT, database
 from tests.bench.measure import Said, Timed
 
 TASK = "expert-tags"
+delimited = partial(delimit, names=tuple(PLACES))
 
 
 class Base(DeclarativeBase):

@@ -15,7 +15,7 @@ from pipeline.index import embed, staleness
 from pipeline.index.builds import Builds
 from pipeline.live import tag
 from pipeline.store import answers
-from tests.integration.toy import PoemsCollection, PoemsTask, poems
+from tests.integration.toy import POEMS_TASK, PoemsCollection, poems
 from tests.lab import Api, Workspace
 
 POEMS = {
@@ -30,8 +30,8 @@ POEMS = {
 def toy(workspace: Workspace) -> Iterator[OpenWorkspace]:
     """An open workspace whose task and collection are those of the poems, with none written yet."""
     with workspace.open() as ws:
-        task, collection = PoemsTask(), PoemsCollection()
-        toy = replace(ws, task=task, collection=collection, subjects=(Subject("poems", task, collection),))
+        task, collection = POEMS_TASK, PoemsCollection()
+        toy = replace(ws, task=task, subjects=(Subject("poems", task, collection),))
         with toy.store.write() as tx:
             poems.create(tx)
         try:
@@ -73,7 +73,7 @@ def test_another_subject_runs_through_the_same_steps(toy: OpenWorkspace, api: Ap
     assert json.loads(answer["answer"])["languages"] == json.loads(found["b/1"] or "")
     report = index_build.run(toy)
     assert (report.count, report.embedded) == (4, 4)
-    with Builds(toy.data).open() as build:
+    with Builds(toy.data, toy.collection.folder).open() as build:
         (hit,) = build.search(embed.embed_queries(toy, ["the law of rivers"])[0], 1)
         assert hit.metadata["id"] == "a 2"
         with toy.store.read() as tx:

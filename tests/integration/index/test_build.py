@@ -220,8 +220,8 @@ def test_nobody_tagged_is_said_with_what_to_do(
     """Exit code 2, a hint, and an index in service stays."""
     people(3)
     result = workspace.ran("index", code=2)
-    assert "nobody is tagged" in result.stderr
-    assert "batch-submit" in result.stderr
+    assert "no person is tagged yet" in result.stderr
+    assert "make tag" in result.stderr
     tagged(2)
     _index(workspace)
     _change(workspace, "UPDATE experts SET tags = NULL")
@@ -282,7 +282,7 @@ def test_a_build_that_does_not_verify_is_never_promoted(workspace: Workspace, ta
     before = _index(workspace)
     tagged(1)
     with workspace.open() as ws, pytest.raises(InconsistentError) as caught:
-        index_build.run(replace(ws, collection=_Lossy()))
+        index_build.run(replace(ws, subjects=(ws.subject._replace(collection=_Lossy()),)))
     assert caught.value.exit_code == 5
     status = json.loads(workspace.run("status", "--json").stdout)["index"]
     assert (status["build"], status["count"], status["behind"]) == (before["number"], 5, 1)

@@ -13,7 +13,6 @@ import pytest
 
 from pipeline.experts import table
 from pipeline.index import build
-from pipeline.index.manifest import Manifest
 from pipeline.store.database import Store
 from tests import ledger, postgresql
 from tests.lab import ON_POSTGRESQL, Api, Workspace, ran
@@ -226,10 +225,10 @@ def test_a_copy_made_between_a_promotion_and_its_record_begins_again(
     promoted, copied, recorded = threading.Event(), threading.Event(), threading.Event()
     record, copied_to = build.record_build, Store.copied_to
 
-    def late(store: Store, current: Manifest, *, at: datetime) -> None:
+    def late(*args: Any, at: datetime) -> None:
         promoted.set()
         assert copied.wait(60)
-        record(store, current, at=at)
+        record(*args, at=at)
         recorded.set()
 
     @contextlib.contextmanager

@@ -137,6 +137,8 @@ def test_a_row_that_is_forgotten_is_nowhere_and_its_file_does_not_bring_it_back(
         key=key,
     )
     kept.ran("qc")
+    text = kept.scalar("SELECT text FROM things_items WHERE findable_key = :key", key=key)
+    kept.change("UPDATE findable_wire_texts SET reply = :text WHERE call = 1", text=text)  # another's reply may name it
     said = kept.ran("forget", ITEM=key, YES="1").output
     assert "things.csv" in said
     assert "forbid" not in said
@@ -145,6 +147,7 @@ def test_a_row_that_is_forgotten_is_nowhere_and_its_file_does_not_bring_it_back(
     assert kept.scalar("SELECT count(*) FROM things_answers") == 2
     left = "SELECT count(*) FROM findable_answers WHERE item_id = :key OR answer LIKE :words"
     assert kept.scalar(left, key=key, words=f"%{words}%") == 0
+    assert kept.query("SELECT call FROM findable_wire_texts") == [(3,)]
     assert kept.scalar("SELECT count(*) FROM findable_attempts WHERE reason = :why", why=why) == 0
     with (tmp_path / "tasks" / "things.csv").open("a", encoding="utf-8") as file:
         file.write("south,9,A vase that leaks at the bottom.,1\n")

@@ -7,7 +7,9 @@ import pytest
 
 from pipeline.store import erase
 from tests.integration import reviews
-from tests.lab import ON_POSTGRESQL, Workspace
+from tests.lab import KEY, ON_POSTGRESQL, Api, Workspace
+
+LIVE = ":generateContent"
 
 
 def document(workspace: Workspace, *words: str, **values: str) -> Any:
@@ -43,20 +45,40 @@ def test_an_item_is_shown_with_its_requests_as_they_went_over_the_wire(asked: Wo
     assert all(part in told for part in (place, "batch 1 line 2", wire["request"], wire["replies"][0]))
 
 
+def test_a_live_call_is_shown_as_it_went_over_the_wire(api: Api, workspace: Workspace) -> None:
+    """The whole request and the reply, also one that was refused, and where none came that; of a trial nothing."""
+    reviews.put(workspace)
+    api.fault("safety", path=LIVE, times=2)
+    api.fault("status", path=LIVE, times=2, args={"code": 503})
+    workspace.ran("tag-live", CONCURRENCY="1")
+    tried = document(workspace, "try", "--item", "2")["items"][0]
+    trial, *asked = document(workspace, "show", "--item", "2", "--raw")["requests"]
+    assert trial["wire"]["no_reply"].partition(";")[0] == "of a trial or a comparison no text is kept"
+    wires = [one["wire"] for item in "1234" for one in document(workspace, "show", "--item", item, "--raw")["requests"]]
+    kept = [one for one in wires if one["request"]]
+    replies = [json.loads(reply) for one in kept for reply in one["replies"]]
+    assert len(kept) == len(wires) - 1 == len(api.seen("POST", ":generateContent")) - 1
+    assert sum("usageMetadata" in reply for reply in replies) == len(kept) - 2
+    assert [one["no_reply"] for one in kept if not one["replies"]] == ["no reply that could be read came: lost"] * 2
+    assert json.loads(asked[0]["wire"]["request"]) == tried["request"]
+    assert workspace.scalar("SELECT count(*) FROM findable_wire_forms") == 1
+    assert KEY not in str(wires)
+    assert asked[0]["wire"]["replies"][0] in workspace.ran("show", "--item", "2", "--raw").stdout
+    assert asked[0]["wire"]["replies"][0] in workspace.ran("log", "--raw").stdout
+
+
 def test_what_is_not_there_any_more_is_said(asked: Workspace) -> None:
-    """An answer of an older text is stale, a live call keeps no text, and what was cleaned or forgotten is gone."""
+    """An answer of an older text is stale, and what was cleaned or forgotten is gone, of live calls too."""
     reviews.put(asked, **{"2": "It hums all night. One star."}, **{"5": "Nice."}).ran("tag-live")
     found = document(asked, "show", "--item", "2")
     assert (found["stale"], found["changed_at"] is None) == (True, False)
     assert "of what it was before" in asked.ran("show", "--item", "2").stdout
-    (live,) = document(asked, "show", "--item", "5", "--raw")["requests"]
-    assert (live["batch"], live["wire"]["no_request"].partition(";")[0]) == (
-        None,
-        "the text of a live call is not kept",
-    )
-    asked.ran("clean", KEEP_DAYS="0")
-    (request,) = document(asked, "show", "--item", "1", "--raw")["requests"]
-    assert request["wire"]["no_reply"] == "the batch's files were removed by `make clean`"
+    assert "would remove" in asked.ran("clean", KEEP_DAYS="0", DRY="1").stdout
+    assert "the text of 1 live call" in asked.ran("clean", KEEP_DAYS="0").stdout
+    assert "nothing to clean" in asked.ran("clean", KEEP_DAYS="0").stdout
+    for item, why in (("1", "the batch's files were removed by `make clean`"), ("5", "only what came of it is kept")):
+        (request,) = document(asked, "show", "--item", item, "--raw")["requests"]
+        assert request["wire"]["no_reply"].partition(":")[0] == why
     with asked.open() as ws, ws.store.write() as tx:
         erase.erase_item(tx, reviews.NAME, "3", words=[])
         ws.subject.hooks.remove(tx, "3")

@@ -71,7 +71,7 @@ def test_passages_with_ids_of_any_kind_are_read_in_place(tmp_path: Path, kind: s
     with workspace(data, passages="documents") as ws:
         here = shape(ws)
         with ws.store.read() as tx:
-            assert table.count_passages_by_state(tx, here, now=NOW)["open"] == 1
+            assert table.item_table(here).counts(tx, now=NOW)["open"] == 1
             assert table.passage_texts(tx, here, [first, "nobody", third]) == {first: " Bees. "}
             assert adoption.is_adopted(tx, Settings(passages_table="documents"))
         new = passages_file(
@@ -82,8 +82,8 @@ def test_passages_with_ids_of_any_kind_are_read_in_place(tmp_path: Path, kind: s
         assert done.notes == ["`documents` has no column for `source` and `metadata`; not kept"]
         add_concepts(ws, [concept(first), concept(third)])
         with ws.store.read() as tx:
-            assert list(tx.execute(table.pending_passages(here)).scalars()) == [second]
-            assert table.pending_passages_among(tx, here, [first, second, third, "nobody"]) == {second}
+            assert list(tx.execute(table.item_table(here).pending()).scalars()) == [second]
+            assert table.item_table(here).pending_among(tx, [first, second, third, "nobody"]) == {second}
             assert table.with_concepts(tx, here, [first, second, third]) == {first, third}
         if misfit is not None:
             wrong = passages_file(
@@ -128,8 +128,8 @@ def test_concepts_of_other_versions_are_adopted(tmp_path: Path) -> None:
         here = shape(ws)
         add_concepts(ws, [concept("b")])
         with ws.store.read() as tx:
-            assert list(tx.execute(table.pending_passages(here)).scalars()) == []
-            mine = table.pending_passages(here, skip=("passage-concepts@1",))
+            assert list(tx.execute(table.item_table(here).pending()).scalars()) == []
+            mine = table.item_table(here, skip=("passage-concepts@1",)).pending()
             assert list(tx.execute(mine).scalars()) == ["a"]
             found = tx.execute(here.concepts.select().order_by(here.concepts.c.id)).mappings().all()
         new = passages_file(tmp_path / "p.jsonl", {"id": "c", "text": "x"})
@@ -193,7 +193,7 @@ def test_names_of_any_case_are_found(tmp_path: Path) -> None:
         assert rows(ws) == {"3": ("Bees.", "hive", None)}
         add_concepts(ws, [concept("3")])
         with ws.store.read() as tx:
-            assert table.count_passages_by_state(tx, shape(ws), now=NOW)["with_concepts"] == 1
+            assert table.item_table(shape(ws)).counts(tx, now=NOW)["with_concepts"] == 1
     with workspace(data) as ws:
         assert lines_of(ws) == []
 

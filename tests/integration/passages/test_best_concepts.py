@@ -23,7 +23,7 @@ OTHER = {"claims": [1.0, {"x": None}], "support": "a text"}
 def put(ws: OpenWorkspace, passage: str, text: str, evidence: str | None, *, name: str = "bees") -> None:
     """Put one passage with one concept into a workspace."""
     with ws.store.write() as tx:
-        if not table.passage_names(tx, shape(ws), [passage]):
+        if not table.item_table(shape(ws)).ids_among(tx, [passage]):
             table.insert_passages(tx, shape(ws), [table.PassageRow(passage, text, None, None)])
     row = ConceptRow(passage, name, "other", '["b"]', 0.9, "m", LABEL, evidence, NOW)
     add_concepts(ws, [row])

@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, create_model, field_validator
 
 from findable import Quote
-from pipeline.core.quotes import has_quotes, located
+from pipeline.core.quotes import has_quotes, located, must_quote
 from pipeline.gemini.schema import response_schema
 
 TEXT = "The cat sat on the mat, and the DOG  ran after it. The cat slept."
@@ -263,3 +263,23 @@ def test_a_located_quotation_is_a_text_that_keeps_its_place() -> None:
     for same in (quote, copy.deepcopy(quote), pickle.loads(pickle.dumps(quote)), Aspect(quote=quote).quote):  # noqa: S301
         assert (same, same.start, same.end) == ("mat", 19, 22)
     assert (Quote("mat").start, Quote("mat").end, Quote()) == (None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        (Quote, True),
+        (Aspect, True),
+        (Quote | Aspect, True),
+        (Annotated[list[Aspect], Field(min_length=1)], True),
+        (Quote | None, False),
+        (Quote | str, False),
+        (Annotated[str, Quote(optional=True)] | None, False),
+        (list[Aspect], False),
+        (str, False),
+    ],
+)
+def test_an_answer_must_quote_where_none_is_valid_without_a_quotation(kind: Any, *, wanted: bool) -> None:
+    """Not where it may be null, another text, missing from the text, in an empty list, or left out."""
+    assert must_quote(create_model("Answer", one=(str, ...), other=(kind, ...))) is wanted
+    assert not must_quote(create_model("Answer", other=(kind, None)))

@@ -4,7 +4,7 @@ import json
 
 from pipeline.core.states import Outcome
 from pipeline.engine.record import Asked, MissingLine, judge_lines
-from pipeline.experts.task import TagsTask
+from pipeline.experts.task import TAGS
 
 MISSING = MissingLine("no line in the result", charged=True)
 
@@ -23,7 +23,7 @@ GOOD, OTHER = line('{"tags": ["bees"]}'), line('{"tags": ["water law"]}')
 def test_the_first_valid_line_wins() -> None:
     """A bad line before or behind it changes nothing, and neither does a second valid one."""
     for lines in ([REFUSED, INVALID, GOOD, OTHER], [GOOD, REFUSED, OTHER]):
-        found = judge_lines(TagsTask(), Asked("1", "hash"), lines, missing=MISSING)
+        found = judge_lines(TAGS, Asked("1", "hash"), lines, missing=MISSING)
         assert found.outcome is Outcome.ANSWERED
         assert found.answer is not None
         assert found.answer.model_dump() == {"tags": ["bees"]}
@@ -31,6 +31,6 @@ def test_the_first_valid_line_wins() -> None:
 
 def test_without_a_valid_line_the_first_failure_counts() -> None:
     """What a later line says of the same request is not counted again; no line at all is a missing one."""
-    assert judge_lines(TagsTask(), Asked("1", "hash"), [REFUSED, INVALID], missing=MISSING).reason == "error-line"
-    nothing = judge_lines(TagsTask(), Asked("1", "hash"), [], missing=MISSING)
+    assert judge_lines(TAGS, Asked("1", "hash"), [REFUSED, INVALID], missing=MISSING).reason == "error-line"
+    nothing = judge_lines(TAGS, Asked("1", "hash"), [], missing=MISSING)
     assert (nothing.outcome, nothing.charged) == (Outcome.MISSING, True)

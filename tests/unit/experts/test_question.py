@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from pipeline.experts.answer import ExpertTags
-from pipeline.experts.task import TagsTask, expert_item
+from pipeline.experts.task import TAGS, TagsRows
 from pipeline.gemini import requests
 from pipeline.gemini import schema as gemini_schema
 
@@ -17,16 +17,16 @@ TOLD = (
 
 def _told(row: Mapping[str, object]) -> str:
     """Return what the user's part of the question says."""
-    (part,) = expert_item("7", row).prompt.parts
+    (part,) = TagsRows().item("7", row).prompt.parts
     text: str = part["text"]
     return text
 
 
 def test_a_whole_request_line() -> None:
     """The line as it is sent: key, instruction, contents, JSON output with the schema, and a token limit."""
-    asked = expert_item("7", ROW)
+    asked = TagsRows().item("7", ROW)
     request = requests.build_request(asked.prompt, schema=gemini_schema.response_schema(ExpertTags), thinking={})
-    line = json.loads(requests.request_line(requests.request_key(TagsTask.name, asked.id), request))
+    line = json.loads(requests.request_line(requests.request_key(TAGS.name, asked.id), request))
     assert line["key"] == "expert-tags/7"
     assert line["request"]["contents"] == [{"role": "user", "parts": [{"text": TOLD}]}]
     assert line["request"]["systemInstruction"]["parts"][0]["text"].startswith("You tag people")
@@ -54,7 +54,7 @@ def test_a_biography_cannot_close_its_tag() -> None:
 
 def test_the_hash_covers_all_that_is_asked() -> None:
     """Each of the three inputs changes the hash, and nothing else does."""
-    same = expert_item("7", ROW).input_hash
-    assert expert_item("8", {**ROW, "company": "x", "tags": "[]"}).input_hash == same
+    same = TagsRows().item("7", ROW).input_hash
+    assert TagsRows().item("8", {**ROW, "company": "x", "tags": "[]"}).input_hash == same
     for column in ROW:
-        assert expert_item("7", {**ROW, column: "other"}).input_hash != same
+        assert TagsRows().item("7", {**ROW, column: "other"}).input_hash != same

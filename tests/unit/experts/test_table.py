@@ -28,7 +28,7 @@ def tx(tmp_path: Path) -> Iterator[Connection]:
 
 def _open(tx: Connection) -> list[str]:
     """Return the ids that may be asked, in their order."""
-    return list(tx.execute(table.pending_experts()).scalars())
+    return list(tx.execute(kinds.people(tx).pending()).scalars())
 
 
 def test_a_bio_of_white_space_is_none(tx: Connection) -> None:

@@ -168,9 +168,9 @@ def test_a_manifest_of_any_bytes_is_an_error_of_ours(tmp_path: Path, spoiled: by
         manifest.read_manifest(tmp_path)
 
 
-def test_the_hash_follows_text_and_tags_alone() -> None:
-    """A change of rate or score leaves an entry up to date; another text or other tags do not."""
-    known = Entry("1", "text", {"tags": ["a"], "Hourly Rate": 1.0})
-    assert content_hash(known) == content_hash(Entry("1", "text", {"tags": ["a"], "Hourly Rate": 2.0}))
-    others = [Entry("1", "text.", {"tags": ["a"]}), Entry("1", "text", {"tags": ["b"]}), Entry("1", "text", {})]
+def test_the_hash_follows_text_and_facts_alone() -> None:
+    """A change of rate or score leaves an entry up to date; another text or other facts (a person's tags) do not."""
+    known = Entry("1", "text", {"Hourly Rate": 1.0}, ["a"])
+    assert content_hash(known) == content_hash(Entry("1", "text", {"Hourly Rate": 2.0}, ["a"]))
+    others = [Entry("1", "text.", {}, ["a"]), Entry("1", "text", {}, ["b"]), Entry("1", "text", {})]
     assert len({content_hash(each) for each in [known, *others]}) == 4

@@ -3,22 +3,26 @@
 import re
 
 import pytest
+from sqlalchemy import create_engine
 
 from pipeline.gemini import requests, schema
 from pipeline.passages.answer import CONCEPT_TYPES, PassageConcepts
-from pipeline.passages.task import CUT, MAX_ASKED, SYSTEM, passage_item
+from pipeline.passages.schema import read_shape
+from pipeline.passages.task import CUT, MAX_ASKED, SYSTEM, ConceptsRows
+
+ROWS = ConceptsRows(read_shape(create_engine("sqlite://").connect()))
 
 
 def told(text: str) -> str:
     """Return what is said to the model about a passage."""
-    return str(passage_item("7", text).prompt.parts[0]["text"])
+    return str(ROWS.item("7", {"text": text}).prompt.parts[0]["text"])
 
 
 def test_a_passage_is_asked_about_as_it_is() -> None:
     """White space and odd characters stand in the question as they stand in the text, which goes on with the item."""
     text = " a\r\n\tb \u202e\u05d0\u0301 x < y & z "
-    asked = passage_item("p-1", text)
-    assert (asked.id, asked.context) == ("p-1", text)
+    asked = ROWS.item("p-1", {"text": text})
+    assert (asked.id, asked.context) == ("p-1", {"text": text})
     assert told(text) == f"<passage>{text}</passage>"
 
 
@@ -38,25 +42,25 @@ def test_a_long_passage_is_cut_at_its_end_and_the_question_says_so() -> None:
     """The note stands outside the tags; what was cut is part of the hash and of what answers are held against."""
     text = "x" * MAX_ASKED
     assert told(text) == f"<passage>{text}</passage>"
-    long = passage_item("1", text + "yz")
+    long = ROWS.item("1", {"text": text + "yz"})
     assert long.prompt.parts[0]["text"] == f"<passage>{text}</passage>\n{CUT}"
-    assert long.context == text + "yz"
-    assert long.input_hash != passage_item("1", text + "y").input_hash
+    assert long.context == {"text": text + "yz"}
+    assert long.input_hash != ROWS.item("1", {"text": text + "y"}).input_hash
 
 
 def test_the_hash_is_of_the_text_alone() -> None:
     """Any change of the text gives another hash, and the id does not."""
     texts = ["a", "a ", "A", "\u00e9", "e\u0301", ""]
-    hashes = [passage_item("1", text).input_hash for text in texts]
+    hashes = [ROWS.item("1", {"text": text}).input_hash for text in texts]
     assert len(set(hashes)) == len(texts)
-    assert passage_item("2", "a").input_hash == hashes[0]
+    assert ROWS.item("2", {"text": "a"}).input_hash == hashes[0]
     assert re.fullmatch(r"[0-9a-f]{64}", hashes[0])
 
 
 def test_the_question_is_a_request_the_api_takes() -> None:
     """Line, schema and a cap on the output pass the checks of every request; all that the schema asks is explained."""
     request = requests.build_request(
-        passage_item("p/1", "text").prompt, schema=schema.response_schema(PassageConcepts), thinking={}
+        ROWS.item("p/1", {"text": "text"}).prompt, schema=schema.response_schema(PassageConcepts), thinking={}
     )
     requests.check_request(requests.request_line("passage-concepts/p1", request))
     assert request["generationConfig"]["maxOutputTokens"] == 8192

@@ -51,7 +51,7 @@ def _answer(
 
 def _open(tx: Connection, shape: PassagesShape, skip: tuple[str, ...] | None = None, label: str = "") -> list[str]:
     """Return the ids that may be asked, in their order."""
-    return list(tx.execute(table.pending_passages(shape, skip=skip, label=label)).scalars())
+    return list(tx.execute(table.item_table(shape, skip=skip, label=label).pending()).scalars())
 
 
 def test_a_text_of_white_space_is_none(tx: Connection, shape: PassagesShape) -> None:
@@ -59,8 +59,8 @@ def test_a_text_of_white_space_is_none(tx: Connection, shape: PassagesShape) -> 
     texts = dict(zip("abcdef", ("", " ", "\t\n\r", "\u00a0\u3000", "\u2028", "\x1c\x1f\x85"), strict=True))
     _put(tx, shape, **texts)
     assert _open(tx, shape) == []
-    assert table.pending_passages_among(tx, shape, list(texts)) == set()
-    assert table.count_passages_by_state(tx, shape, now=NOW)["empty"] == len(texts)
+    assert table.item_table(shape).pending_among(tx, list(texts)) == set()
+    assert table.item_table(shape).counts(tx, now=NOW)["empty"] == len(texts)
     assert table.passage_texts(tx, shape, list(texts)) == texts
 
 
@@ -70,7 +70,7 @@ def test_open_passages_come_in_the_order_of_their_ids(tx: Connection, shape: Pas
     _answer(tx, shape, "b")
     assert _open(tx, shape) == ["a", "c", "d"]
     for after, rest in (("a", ["c", "d"]), ("b", ["c", "d"]), ("d", []), ("gone", [])):
-        assert list(tx.execute(table.pending_passages(shape, after=after)).scalars()) == rest
+        assert list(tx.execute(table.item_table(shape).pending(after=after)).scalars()) == rest
 
 
 def test_versions_say_what_is_open(tx: Connection, shape: PassagesShape) -> None:
@@ -83,8 +83,8 @@ def test_versions_say_what_is_open(tx: Connection, shape: PassagesShape) -> None
     assert _open(tx, shape, skip=(), label=TWO) == ["a", "b", "c"]
     assert _open(tx, shape, skip=(ONE,)) == ["b", "c"]
     assert _open(tx, shape, skip=("theirs@3",), label=ONE) == ["c"]
-    assert table.pending_passages_among(tx, shape, ["a", "b", "c", "d"], skip=(ONE,)) == {"b", "c"}
-    assert table.count_passages_by_state(tx, shape, now=NOW, skip=(ONE,))["with_concepts"] == 1
+    assert table.item_table(shape, skip=(ONE,)).pending_among(tx, ["a", "b", "c", "d"]) == {"b", "c"}
+    assert table.item_table(shape, skip=(ONE,)).counts(tx, now=NOW)["with_concepts"] == 1
 
 
 def test_a_version_that_was_withdrawn_counts_as_absent(tx: Connection, shape: PassagesShape) -> None:
@@ -98,10 +98,10 @@ def test_a_version_that_was_withdrawn_counts_as_absent(tx: Connection, shape: Pa
     assert _open(tx, shape) == []
     versions.retire_version(tx, table.TASK, ONE, model="m", at=NOW)
     assert _open(tx, shape) == ["a"]
-    assert table.pending_passages_among(tx, shape, ["a", "b", "c"]) == {"a"}
+    assert table.item_table(shape).pending_among(tx, ["a", "b", "c"]) == {"a"}
     assert table.with_concepts(tx, shape, ["a", "b", "c"]) == {"b", "c"}
     assert _open(tx, shape, skip=(ONE,)) == ["a", "c"]
-    assert table.count_passages_by_state(tx, shape, now=NOW)["with_concepts"] == 2
+    assert table.item_table(shape).counts(tx, now=NOW)["with_concepts"] == 2
 
 
 def test_concepts_are_kept_as_they_were_written(tx: Connection, shape: PassagesShape) -> None:
@@ -122,7 +122,7 @@ def test_concepts_are_kept_as_they_were_written(tx: Connection, shape: PassagesS
 
 def test_every_passage_is_counted_once(tx: Connection, shape: PassagesShape) -> None:
     """With concepts before claimed before parked before open, whatever else a row could be called."""
-    assert table.count_passages(tx, shape) == 0
+    assert table.item_table(shape).total(tx) == 0
     _put(tx, shape, answered="x", claimed="x", parked="x", open="x", empty=" ")
     for key in ("answered", "claimed"):
         claims.take_live(tx, table.TASK, key, input_hash="", lasts_s=60, at=datetime.now(UTC))
@@ -130,8 +130,8 @@ def test_every_passage_is_counted_once(tx: Connection, shape: PassagesShape) -> 
     _answer(tx, shape, "answered")
     now = datetime.now(UTC)
     expected = {"total": 5, "with_concepts": 1, "open": 1, "empty": 1, "claimed": 1, "parked": 1}
-    assert table.count_passages_by_state(tx, shape, now=now) == expected
-    later = table.count_passages_by_state(tx, shape, now=now + timedelta(days=1))
+    assert table.item_table(shape).counts(tx, now=now) == expected
+    later = table.item_table(shape).counts(tx, now=now + timedelta(days=1))
     assert later == {**expected, "claimed": 0, "parked": 2}
 
 

@@ -25,10 +25,11 @@ def _tx(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connection]:
     store.close()
 
 
-def _build(tx: Connection, number: int, *, ahead: int = 0) -> int:
+def _build(tx: Connection, number: int, *, ahead: int = 0, oldest: int | None = None, task: str = TASK) -> int:
     """Record a build of this moment, or of a later position, and return its position."""
     position = workspace.get_workspace(tx).position + ahead
-    workspace.add_build(tx, number=number, count=1, model="m", dim=8, position=position, at=NOW)
+    oldest = position if oldest is None else oldest
+    workspace.add_build(tx, task, number=number, count=1, model="m", dim=8, position=position, oldest=oldest, at=NOW)
     return position
 
 
@@ -81,13 +82,14 @@ def test_a_change_that_is_not_told_breaks_the_list(tx: Connection) -> None:
         position = _build(tx, 1)
 
 
-def test_the_list_reaches_back_to_the_build_before(tx: Connection) -> None:
-    """Which a rollback puts back; what is older is forgotten."""
+def test_the_list_reaches_back_to_the_oldest_build(tx: Connection) -> None:
+    """Which a rollback puts back; what is older is forgotten, and builds of another task forget nothing."""
     workspace.begin_list(tx, TASK)
-    positions = []
+    positions: list[int] = []
     for number in (1, 2, 3):
-        positions.append(_build(tx, number))
+        positions.append(_build(tx, number, oldest=positions[-1] if positions else None))
         workspace.touch_revision(tx, TASK, [f"after {number}"])
+    _build(tx, 4, task="another-task")
     assert _since(tx, 1, positions[0]) is None
     assert _since(tx, 2, positions[1]) == ["after 2", "after 3"]
     assert _since(tx, 3, positions[2]) == ["after 3"]

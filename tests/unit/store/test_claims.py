@@ -1,27 +1,33 @@
 """Claims at scale: what asks for open claims goes through their index and not through every request there ever was."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Select, text
+from sqlalchemy import Connection, Select, text
 from sqlalchemy.dialects import sqlite
 
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import Outcome
-from pipeline.experts.task import TagsTask
+from pipeline.experts.task import TAGS
 from pipeline.store import answers, batches, claims
 from tests.delivery import prepare, put_people, workspace_at
 from tests.unit.store.facts import BATCH, NOW
 
 
 @pytest.mark.sqlite_only("asks SQLite for its plan")
-@pytest.mark.parametrize("query", [claims.askable(TagsTask()), claims.claimed_ids("expert-tags")])
-def test_open_claims_are_found_by_their_index(tmp_path: Path, query: Select[tuple[str]]) -> None:
+@pytest.mark.parametrize(
+    "query_of", [partial(claims.askable, task=TAGS), lambda _tx: claims.claimed_ids("expert-tags")]
+)
+def test_open_claims_are_found_by_their_index(
+    tmp_path: Path, query_of: Callable[[Connection], Select[tuple[str]]]
+) -> None:
     """SQLite takes a partial index only where its condition stands in the query word for word."""
     workspace = workspace_at(tmp_path / "data")
     put_people(workspace, 1)
-    sql = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
     with workspace.open() as ws, ws.store.read() as tx:
+        sql = query_of(tx).compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
         plan = " ".join(row[-1] for row in tx.execute(text(f"EXPLAIN QUERY PLAN {sql}")))
     assert "findable_claims" in plan
     assert "SCAN findable_requests" not in plan.replace("SCAN findable_requests USING", "")
@@ -50,7 +56,7 @@ def test_an_item_that_was_answered_since_it_was_read_is_not_claimed(tmp_path: Pa
     with workspace.open() as ws:
         with ws.store.write() as tx:
             batches.add_batch(tx, at=NOW, number=1, **BATCH | {"task": ws.task.name})
-            rows = [(one, "hash", None) for one in tx.execute(claims.askable(ws.task)).scalars()]
+            rows = [(one, "hash", None) for one in tx.execute(claims.askable(tx, ws.task)).scalars()]
             tx.exec_driver_sql("UPDATE experts SET tags = '[\"bees\"]' WHERE id = 2")
         with pytest.raises(StateConflictError), ws.store.write() as tx:
             claims.take_claims(tx, ws.task, rows, batch=1, at=NOW)
@@ -65,5 +71,5 @@ def test_what_is_parked_is_not_asked(tmp_path: Path) -> None:
     put_people(workspace, 2)
     with workspace.open() as ws, ws.store.write() as tx:
         answers.park(tx, ws.task.name, {"1": "it failed twice"}, at=NOW)
-        assert list(tx.execute(claims.askable(ws.task)).scalars()) == ["2"]
+        assert list(tx.execute(claims.askable(tx, ws.task)).scalars()) == ["2"]
         assert claims.askable_among(tx, ws.task, ["2", "1"]) == ["2"]

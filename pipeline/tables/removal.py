@@ -1,39 +1,36 @@
-"""Delete the row of a person who is forgotten, or say what holds on to it."""
-
-from collections.abc import Mapping
-from typing import Any
+"""Delete the row of an item that is forgotten, or say what holds on to it."""
 
 from sqlalchemy import Connection, delete, exc, text
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.experts.columns import text_of
-from pipeline.experts.schema import experts
-from pipeline.experts.table import by_ids
 from pipeline.store.database import describe_error
+from pipeline.tables.item_table import ItemTable
 from pipeline.tables.rows import is_refusal
 
 
-def check_removable(tx: Connection, row: Mapping[Any, Any]) -> None:
-    """See that a person's row can be deleted, by deleting it and taking that back.
+def check_removable(tx: Connection, table: ItemTable, item_id: str) -> None:
+    """See that an item's row can be deleted, by deleting it and taking that back.
 
     Raises:
         ConfigurationError: the database does not let it go.
     """
     part = tx.begin_nested()
-    remove_person(tx, row, so_far="nothing was changed")
+    remove_row(tx, table, item_id, so_far="nothing was changed")
     part.rollback()
 
 
-def remove_person(tx: Connection, row: Mapping[Any, Any], *, so_far: str = "nothing more was changed") -> None:
-    """Delete one person's row; only used when a person is forgotten. `so_far` is what an error says of all else.
+def remove_row(tx: Connection, table: ItemTable, item_id: str, *, so_far: str = "nothing more was changed") -> None:
+    """Delete the row of an item, if it is there. `so_far` is what an error says of all else.
 
     Raises:
         ConfigurationError: another program's rows hold on to it, or its trigger or rule does.
     """
-    name = text_of(row["username"])
+    name = table.names(tx, [item_id]).get(item_id)
+    if name is None:
+        return
     try:
         broken = _broken_references(tx)
-        tx.execute(delete(experts).where(experts.c.id == row["id"]))
+        tx.execute(delete(table.table).where(table.table.c[table.key].in_(table.ids.native([item_id]))))
         if tx.dialect.name != "sqlite":
             tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
         elif _broken_references(tx) > broken:
@@ -48,7 +45,7 @@ def remove_person(tx: Connection, row: Mapping[Any, Any], *, so_far: str = "noth
         raise ConfigurationError(
             f"{why}: {describe_error(error)}; {so_far}", hint="remove what holds on to the row first, then run it again"
         ) from error
-    if by_ids(tx, [str(row["id"])]):
+    if table.ids_among(tx, [item_id]):
         raise ConfigurationError(
             f"a trigger or a rule of the database keeps the row of {name!r}, who cannot be forgotten so; {so_far}",
             hint="take the trigger or rule away, or delete the row yourself, then run it again",

@@ -1,0 +1,89 @@
+"""Ask about rows as a declaration says, and hold answers against them: one way for all tasks."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.task import Answered, Item, WriteResult
+from pipeline.engine.declared.question import Question
+from pipeline.tables.item_table import ItemTable
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from pipeline.store.database import Connection
+
+
+class AskedRows(ABC):
+    """Rows that a declaration asks about; see `pipeline.core.task.TaskRows` for what each member promises.
+
+    What a subclass says is which rows they are, what is hashed of each, and where answers go.
+    """
+
+    needs_row: bool = False  # whether it takes the row to tell whether an answer is valid
+
+    @property
+    @abstractmethod
+    def question(self) -> Question:
+        """Return how the declaration puts rows to the model."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> Sequence[str]:
+        """Return the columns that are read of a row to ask about it, to hash it and to judge its answer."""
+
+    @abstractmethod
+    def table(self, tx: "Connection") -> ItemTable:
+        """Return the table of the items."""
+
+    @abstractmethod
+    def input_hash(self, row: Mapping[str, Any]) -> str:
+        """Return the hash of what is asked about a row."""
+
+    @abstractmethod
+    def write(self, tx: "Connection", answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
+        """Write answers where there is none yet."""
+
+    @abstractmethod
+    def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
+        """Take the answers of these items back."""
+
+    @property
+    def answer(self) -> "type[BaseModel]":
+        """Return the model by which an answer is judged."""
+        return self.question.declared.answer
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Return what the declaration sets of a request's `generationConfig` beside the room for the answer."""
+        declared = self.question.declared
+        told = {"thinkingConfig": declared.thinking, "temperature": declared.temperature}
+        return {name: value for name, value in told.items() if value is not None}
+
+    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
+        """Yield what to ask about these rows, in the order of `ids`."""
+        rows = self.rows(tx, ids)
+        return (self.item(one, rows[one]) for one in ids if one in rows)
+
+    def item(self, item_id: str, row: Mapping[str, Any]) -> Item:
+        """Return what to ask about a row."""
+        return Item(item_id, self.question.about(row), self.input_hash(row), row if self.needs_row else None)
+
+    def rows(self, tx: "Connection", ids: Sequence[str], *, locked: bool = False) -> dict[str, dict[str, Any]]:
+        """Return these rows that are there, by their ids."""
+        return self.table(tx).rows(tx, ids, self.columns, locked=locked)
+
+    def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:
+        """Return the rows where it takes them to tell whether an answer is valid."""
+        return self.rows(tx, ids) if self.needs_row else {}
+
+    def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
+        """Return a valid answer as it goes on, or None and what is wrong; see `TaskRows.judged`."""
+        if context is None or (input_hash and self.input_hash(context) != input_hash):
+            return answer, ""
+        return self.proven(answer, context)
+
+    def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":  # noqa: ARG002
+        """Return an answer held against the row that it was asked about."""
+        return answer, ""

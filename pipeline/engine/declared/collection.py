@@ -1,0 +1,114 @@
+"""The rows of a declared task as they are indexed: the text that its `index=` says, and what a hit shows of each."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, func, select
+
+from pipeline.core.declaration import column_named, fill_template
+from pipeline.core.task import Entry
+from pipeline.engine.declared.rows import DeclaredRows
+from pipeline.store import answers
+from pipeline.store.database import PAGE
+from pipeline.tables.answer_fields import JSON
+from pipeline.tables.item_values import value_text
+from pipeline.tables.rows import rows_among
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+SHOWN = 1_000  # characters of the text that stand beside a vector
+NO_WORDS = frozenset({"start", "end"})  # of a quotation: where it stands
+
+
+class DeclaredCollection:
+    """Every row that is in its source and answered, by any version; see `pipeline.core.task.Collection`.
+
+    Its text is a template, which names columns of the row, and fields of the newest answer to it.
+    """
+
+    word = "row"
+    question = "…"
+    columns: Mapping[str, str] = MappingProxyType(
+        {name: name for name in ("rank", "similarity", "key", "label", "text")}
+    )
+
+    def __init__(self, rows: DeclaredRows, template: str) -> None:
+        """Keep the rows of the task, and the template."""
+        self.task, self.folder = rows.record.name, f"tasks/{rows.record.name}"
+        self._rows, self._template = rows, template
+
+    def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
+        """Return how many rows of the source are answered in this snapshot."""
+        key = self._rows.items_table.c.findable_key
+        if among is None:
+            return tx.execute(select(func.count(key)).where(self._is_in())).scalar_one()
+        return sum(1 for _ in rows_among(tx, key, among, [key], self._is_in()))
+
+    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
+        """Yield the answered rows, in the order in which they were first seen; those among some ids in any order."""
+        for rows in self._pages(tx) if among is None else self._found(tx, among):
+            given = answers.last_applied(tx, self.task, [row["findable_key"] for row in rows])
+            for row in rows:
+                yield self._entry(row, json.loads(given[row["findable_key"]][1]))
+
+    def name_of(self, metadata: Mapping[str, Any]) -> str:
+        """Return the key."""
+        return str(metadata["id"])
+
+    def plain_text(self, metadata: Mapping[str, Any]) -> str:
+        """Return the text that is shown."""
+        return str(metadata["text"])
+
+    def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row that was found: its key, the name that people know it by, its text, and its answer's fields."""
+        told = {name: metadata[name] for name in ("label", "text", "answer")}
+        return {"rank": rank, "key": metadata["id"], "similarity": round(float(similarity), 4), **told}
+
+    def _is_in(self) -> ColumnElement[bool]:
+        mine = self._rows.items_table.c
+        return and_(mine.findable_gone_at.is_(None), mine.findable_key.in_(answers.answered_ids(self.task)))
+
+    def _pages(self, tx: "Connection") -> Iterator[list[Mapping[str, Any]]]:
+        """Yield all rows, some at a time."""
+        number, last = self._rows.items_table.c.findable_row, 0
+        query = select(self._rows.items_table).where(self._is_in()).order_by(number).limit(PAGE)
+        while rows := tx.execute(query.where(number > last)).mappings().all():
+            yield [dict(row) for row in rows]
+            last = rows[-1]["findable_row"]
+
+    def _found(self, tx: "Connection", ids: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
+        """Yield those of some rows that are in."""
+        columns = list(self._rows.items_table.c)
+        names = [column.name for column in columns]
+        found = rows_among(tx, self._rows.items_table.c.findable_key, ids, columns, self._is_in())
+        yield [dict(zip(names, row, strict=True)) for row in found]
+
+    def _entry(self, row: Mapping[str, Any], answer: Mapping[str, Any]) -> Entry:
+        """Return a row with its answer as it is indexed; one that says nothing is found by its label."""
+        kinds = dict(self._rows.record.fields)
+        told = {name: answer.get(name) for name, kind in kinds.items() if kind != JSON}
+        label = self._rows.label_of(row)
+        text = fill_template(self._template, lambda name: self._value(name, row, answer)).strip() or label
+        key = str(row["findable_key"])
+        return Entry(key, text, {"id": key, "label": label, "text": text[:SHOWN], "answer": told}, [label, told])
+
+    def _value(self, name: str, row: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
+        """Return what a name in the template stands for: a cell of the row, else a field of the answer."""
+        column = column_named(name, self._rows.record.columns)
+        return value_text(row[column]) if column is not None else ", ".join(_words(answer.get(name)))
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Yield the texts in a field of an answer; of a quotation its words."""
+    if isinstance(value, Mapping):
+        for name, one in value.items():
+            if name not in NO_WORDS or isinstance(one, str):
+                yield from _words(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _words(one)
+    elif value not in (None, ""):
+        yield value_text(value)

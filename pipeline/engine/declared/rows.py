@@ -1,0 +1,220 @@
+"""Ask about, judge and write the rows of a declared task, by a record of it and, to ask and judge, its file."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+
+from pipeline.core.declaration import Declaration, column_named, fill_template
+from pipeline.core.errors import ConfigurationError
+from pipeline.core.task import Answered, Item, StaleItems, WriteResult
+from pipeline.engine.declared.asked import AskedRows
+from pipeline.engine.declared.fingerprint import digest, fingerprint_of
+from pipeline.engine.declared.judge import Judge, judge_as_asked
+from pipeline.engine.declared.question import Question
+from pipeline.engine.declared.task_file import load_declaration
+from pipeline.store import answers
+from pipeline.store.database import among, pages
+from pipeline.store.tables import answers as given
+from pipeline.store.tasks import TaskRecord
+from pipeline.tables import answers_rows, items, write_to
+from pipeline.tables.answers_rows import ProjectedRow
+from pipeline.tables.answers_spec import AnswersSpec
+from pipeline.tables.item_table import ItemStates, ItemTable
+from pipeline.tables.item_values import value_text
+from pipeline.tables.items import ItemsSpec
+from pipeline.tables.rows import rows_among
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from pipeline.store.database import Connection
+
+NAMED = 1_000  # characters of a label that are kept
+
+
+@dataclass(frozen=True)
+class DeclaredRows(AskedRows):
+    """The rows of a task that a file declares; see `pipeline.core.task.TaskRows` for what each member promises.
+
+    `refreshes` asks again about items whose input changed since they were answered. `document` is of a fingerprint, and
+    answers are judged by it and not by the file.
+    """
+
+    record: TaskRecord
+    refreshes: bool = False
+    document: Mapping[str, Any] | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the name with the version that was declared."""
+        return f"{self.record.name}@{self.record.version}"
+
+    @cached_property
+    def declaration(self) -> Declaration:
+        """Return the declaration, loaded from its file.
+
+        Raises:
+            InputError: the file is gone or broken.
+        """
+        return load_declaration(Path(self.record.path))
+
+    @cached_property
+    def items_spec(self) -> ItemsSpec:
+        """Return what the table of the items is."""
+        return ItemsSpec(f"{self.record.prefix}_items", tuple(name for name, _ in self.record.key), self.record.columns)
+
+    @cached_property
+    def answers_spec(self) -> AnswersSpec:
+        """Return what the table of the answers is."""
+        return AnswersSpec(self.record.prefix, self.record.key, self.record.fields, self.items_spec.table)
+
+    @cached_property
+    def items_table(self) -> Any:
+        """Return the table of the items."""
+        return items.items_table(self.items_spec)
+
+    @property
+    def answer(self) -> "type[BaseModel]":
+        """Return the model by which an answer is judged."""
+        return self.judge.answer
+
+    def table(self, tx: "Connection") -> ItemTable:  # noqa: ARG002 - the record tells
+        """Return the table of the items, in the order in which they were first seen."""
+        mine, is_answered = self.items_table.c, self._is_answered(of_input=self.refreshes)
+        is_gone = mine.findable_gone_at.is_not(None)
+        label = self.record.words.get("label")
+        return ItemTable(
+            self.record.name,
+            self.items_table,
+            ItemStates(("answered", is_answered), ("open", ~mine.findable_empty), "empty", others=(("gone", is_gone),)),
+            and_(~is_gone, ~mine.findable_empty, ~is_answered),
+            key="findable_key",
+            order="findable_row",
+            named=("findable_key", *self.record.columns) if label else (),
+            name_of=self.label_of,
+        )
+
+    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
+        """Yield what to ask about these rows, in the order of `ids`.
+
+        Raises:
+            ConfigurationError: the file was changed after the command had begun, so that it is not what was recorded.
+        """
+        if self.declared_fingerprint != self.record.fingerprint:
+            raise ConfigurationError(
+                f"{self.record.path} was changed while it was used; nothing more is asked", hint="run the command again"
+            )
+        return super().items(tx, ids)
+
+    @cached_property
+    def question(self) -> Question:
+        """Return how the file's declaration puts rows to the model."""
+        places = dict(zip(self.declaration.asked, self.record.words["asked"], strict=True))
+        return Question(self.declaration, places)
+
+    @cached_property
+    def declared_fingerprint(self) -> str:
+        """Return the fingerprint of what the file declares."""
+        return digest(fingerprint_of(self.declaration))
+
+    @property
+    def needs_row(self) -> bool:  # type: ignore[override]
+        """Return whether quotations are looked for in the row, or `check` is given it."""
+        return self.judge.needs_row
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Return what tells whether an answer is valid."""
+        record = self.record
+        if self.document is not None:
+            return judge_as_asked(self.document, record.columns)
+        declared = self.declaration
+        return Judge(declared.answer, record.words.get("quotes_in"), declared.check, Path(record.path), record.columns)
+
+    def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
+        """Return the answer with its quotations located and checked by the file, or None and what is wrong.
+
+        Raises:
+            ConfigurationError: `check` itself failed, which is the file's fault and not the item's.
+        """
+        return self.judge.judged(answer, context, input_hash=input_hash)
+
+    def write(self, tx: "Connection", answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
+        """Write answers where this version has none yet, or to a row as it was before.
+
+        An answer to a row that has changed is not applied where only the row could tell whether it is valid.
+        """
+        asked = {one.item_id: one for one in answers}
+        columns = [self.items_table.c.findable_key, self.items_table.c.findable_hash]
+        rows = rows_among(tx, columns[0], list(asked), columns, locked=tx.dialect.name != "sqlite")
+        hashes: dict[str, str] = {row[0]: row[1] for row in rows}
+        outdated = {key for key, hash_ in hashes.items() if hash_ != asked[key].input_hash}
+        unproven = outdated if self.needs_row else set()
+        is_asked_again = bool(self.record.words.get("refresh"))
+        done = self._answered_among(tx, list(hashes), of_input=is_asked_again)
+        applied = {key for key in hashes if key not in unproven} - done
+        ready = [
+            ProjectedRow(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
+        ]
+        answers_rows.write_rows(tx, self.answers_spec, ready)
+        if where := self.record.words.get("write_to"):
+            write_to.write_column(tx, self.answers_spec, write_to.column_target(tx, self.answers_spec, where), ready)
+        return WriteResult(applied=applied, outdated=outdated)
+
+    def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
+        """Take the answers about these rows out of their table."""
+        return answers_rows.remove_rows(tx, self.answers_spec, item_ids=ids, extractor=extractor)
+
+    def stale(self, tx: "Connection") -> StaleItems:
+        """Return how many rows changed since they were answered, and since when the first of them."""
+        mine = self.items_table.c
+        told = (func.count(mine.findable_key), func.min(mine.findable_changed_at))
+        old = self._is_answered(of_input=False) & ~self._is_answered(of_input=True)
+        return StaleItems(*tx.execute(select(*told).where(mine.findable_gone_at.is_(None), old)).one())
+
+    def label_of(self, row: Mapping[str, Any]) -> str:
+        """Return the name by which a person knows a row."""
+        template = self.record.words.get("label") or ""
+        named = fill_template(template, lambda name: value_text(row.get(column_named(name, row) or name)))
+        return " ".join(named.split())[:NAMED] or str(row["findable_key"])
+
+    @cached_property
+    def columns(self) -> Sequence[str]:
+        """Return every column."""
+        return [column.name for column in self.items_table.c]
+
+    def input_hash(self, row: Mapping[str, Any]) -> str:
+        """Return the hash that was kept with the row."""
+        return str(row["findable_hash"])
+
+    def _is_answered(self, *, of_input: bool) -> ColumnElement[bool]:
+        """Return the condition that a row has an answer of this version; `of_input` to what it holds now."""
+        mine = self.items_table.c
+        query = select(given.c.id).where(given.c.item_id == mine.findable_key, self._is_mine())
+        if of_input:
+            query = query.where(given.c.input_hash == mine.findable_hash)
+        return query.correlate(self.items_table).exists()
+
+    def _is_mine(self) -> ColumnElement[bool]:
+        """Return the condition that an answer counts for this version."""
+        return and_(
+            given.c.task == self.record.name,
+            given.c.applied,
+            given.c.answer != answers.FORGOTTEN,
+            or_(given.c.extractor == self.label, given.c.extractor.startswith(f"{self.label}/", autoescape=True)),
+        )
+
+    def _answered_among(self, tx: "Connection", ids: Sequence[str], *, of_input: bool) -> set[str]:
+        """Return which of these rows have such an answer already."""
+        key = self.items_table.c.findable_key
+        found: set[str] = set()
+        for some in pages(ids):
+            found |= set(
+                tx.execute(select(key).where(among(tx, key, some), self._is_answered(of_input=of_input))).scalars()
+            )
+        return found

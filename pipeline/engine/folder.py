@@ -1,0 +1,64 @@
+"""Make the folder of a workspace, and refuse one in which a link leads to what lies elsewhere."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.core import files
+from pipeline.core.errors import ConfigurationError
+
+# Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
+# that leads out is refused. A user's own files may stand beside them and be what they like.
+WRITTEN = {
+    "": r"findable\.db.*|workspace\.json.*|batches|index|reports|emulator|local-engine.*",
+    "batches": ".*",
+    "reports": ".*",
+    "index": ".*",
+    "index/builds": ".*",
+    "index/vectors": ".*",
+    "index/tasks": ".*",
+    "index/tasks/*": ".*",
+    "index/tasks/*/builds": ".*",
+    "emulator": "local-engine.*",
+    "local-engine-files": ".*",
+    "emulator/local-engine-files": ".*",
+}
+
+
+def make_directory(data: Path) -> None:
+    """Make the workspace's directory where it is not there.
+
+    Raises:
+        ConfigurationError: there can be none.
+    """
+    with _refusing(data):
+        data.mkdir(parents=True, exist_ok=True)
+
+
+def check_links(data: Path) -> None:
+    """Pass where no link in the workspace's directory leads out of it, so that writing would change other files.
+
+    Raises:
+        ConfigurationError: one does, or the directory cannot be read.
+    """
+    with _refusing(data):
+        link = files.link_out(data, WRITTEN)
+    if link is not None:
+        raise ConfigurationError(
+            f"{link} is a link that leads out of the workspace, to {os.path.realpath(link)}; nothing was changed",
+            hint="put a real file or folder there, or set DATA= to the place that the link leads to",
+        )
+
+
+@contextlib.contextmanager
+def _refusing(data: Path) -> Iterator[None]:
+    """Say of what the system refuses in a block that a directory cannot be the workspace."""
+    try:
+        yield
+    except OSError as error:
+        found = "it is a file" if data.is_file() else error.strerror
+        raise ConfigurationError(
+            f"{data} cannot be the workspace: {found}; nothing was changed",
+            hint="set DATA= to a directory that can be written",
+        ) from error

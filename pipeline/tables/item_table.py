@@ -1,0 +1,155 @@
+"""Ask a table, findable's own or another program's, for the items of a task: which are open, their states, names."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, case, cast, false, func, or_, select
+
+from pipeline.core.errors import InputError
+from pipeline.core.task import ItemsWanted
+from pipeline.store import answers, claims
+from pipeline.tables.columns import Ids
+from pipeline.tables.rows import mentions, rows_among
+
+
+class ItemStates(NamedTuple):
+    """What tells the states of a task's items: `done` and `pending` are names with conditions, `rest` is another name.
+
+    `parked` is a condition beside the parked items; `others` come before what is pending.
+    """
+
+    done: tuple[str, ColumnElement[bool]]
+    pending: tuple[str, ColumnElement[bool]]
+    rest: str
+    parked: ColumnElement[bool] | None = None
+    others: tuple[tuple[str, ColumnElement[bool]], ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all states, in the order in which they are counted."""
+        return (self.done[0], self.pending[0], self.rest, "claimed", "parked", *(name for name, _ in self.others))
+
+    def of_row(self, tx: Connection, key: ColumnElement[Any], task: str, *, now: datetime) -> ColumnElement[str]:
+        """Return a row's state as an expression, by the id of its item.
+
+        A live claim whose process is dead at `now` counts no more.
+        """
+        key = cast(key, Text)
+        claimed = and_(key.in_(claims.claimed_ids(task)), key.not_in(claims.dead_claims(tx, task, now=now)))
+        held_back = or_(false() if self.parked is None else self.parked, key.in_(answers.parked_ids(task)))
+        ways: tuple[tuple[ColumnElement[bool], str], ...] = (
+            (self.done[1], self.done[0]),
+            (claimed, "claimed"),
+            (held_back, "parked"),
+        )
+        ways += tuple((condition, name) for name, condition in self.others)
+        return case(*ways, (self.pending[1], self.pending[0]), else_=self.rest)
+
+
+@dataclass(frozen=True, eq=False)
+class ItemTable:
+    """A table whose rows are the items of a task: column `key` holds their ids, and by `order` they are asked.
+
+    `is_open` is the condition that a row may be asked about. `named` are the columns of the name by which a person
+    knows an item, which `name_of` makes of their cells; without any it is the id.
+    """
+
+    task: str
+    table: Table
+    states: ItemStates
+    is_open: ColumnElement[bool]
+    ids: Ids = field(default_factory=Ids)
+    key: str = "id"
+    order: str = "id"
+    named: Sequence[str] = ()
+    name_of: Callable[[Mapping[str, Any]], str] = str
+
+    @property
+    def item_id(self) -> ColumnElement[str]:
+        """Return an item's id as text."""
+        return cast(self.table.c[self.key], Text)
+
+    def total(self, tx: Connection) -> int:
+        """Return how many rows there are."""
+        return tx.execute(select(func.count()).select_from(self.table)).scalar_one()
+
+    def pending(self, *, after: str | None = None) -> Select[Any]:
+        """Return the SELECT of the ids of rows that may be asked about, in their order; see `Task.pending`."""
+        query = select(self.item_id.label("item_id")).where(self.is_open).order_by(self.table.c[self.order])
+        return query if after is None else query.where(self._is_behind(after))
+
+    def among(
+        self,
+        tx: Connection,
+        ids: Sequence[str],
+        columns: Sequence[ColumnElement[Any]],
+        *conditions: ColumnElement[bool],
+        locked: bool = False,
+    ) -> Iterator[Sequence[Any]]:
+        """Yield some columns of the rows with these ids of which all conditions hold; see `rows_among`."""
+        key = self.table.c[self.key]
+        return rows_among(tx, key, self.ids.native(ids), columns, *conditions, locked=locked)
+
+    def rows(
+        self, tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        """Return some columns of the rows with these ids that are there, by id."""
+        found = self.among(tx, ids, [self.item_id, *(self.table.c[name] for name in names)], locked=locked)
+        return {row[0]: dict(zip(names, row[1:], strict=True)) for row in found}
+
+    def ids_among(self, tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
+        """Return which of these ids are of rows of which all conditions hold."""
+        return {row[0] for row in self.among(tx, ids, [self.item_id], *conditions)}
+
+    def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
+        """Return which of these items may be asked about."""
+        return self.ids_among(tx, ids, self.is_open)
+
+    def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+        """Return the name of each of these items that is there, by id."""
+        if not self.named:
+            found = self.ids_among(tx, ids)
+            return {one: one for one in ids if one in found}
+        return {one: self.name_of(row) for one, row in self.rows(tx, ids, self.named).items()}
+
+    def counts(self, tx: Connection, *, now: datetime) -> dict[str, int]:
+        """Return the total and {done, pending, rest, claimed, parked, …} at `now`: disjoint, and adding up to it."""
+        key = self.table.c[self.key]
+        kind = self.states.of_row(tx, key, self.task, now=now)
+        found = {row[0]: row[1] for row in tx.execute(select(kind, func.count(key)).group_by(kind))}
+        parts = {name: found.get(name, 0) for name in self.states.names}
+        return {"total": sum(parts.values()), **parts}
+
+    def listed(
+        self, tx: Connection, wanted: ItemsWanted, columns: Sequence[str], *, searched: Sequence[str]
+    ) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Yield (id, state, cells of some columns) of the rows that are wanted, in their order.
+
+        All words that are wanted must stand in the columns `searched`.
+
+        Raises:
+            InputError: the state that is wanted is none of the states.
+        """
+        if wanted.state and wanted.state not in self.states.names:
+            states = ", ".join(self.states.names)
+            raise InputError(f"no item is ever {wanted.state!r} here", hint=f"the states are {states}")
+        mine, key = self.table.c, self.table.c[self.key]
+        state = self.states.of_row(tx, key, self.task, now=wanted.now)
+        query = select(self.item_id, state, *(mine[name] for name in columns)).order_by(mine[self.order])
+        query = query.where(*(mentions(tx, [mine[name] for name in searched], word) for word in wanted.words))
+        if wanted.state:
+            query = query.where(state == wanted.state)
+        if wanted.only is not None:
+            query = query.where(key.in_(self.ids.native([wanted.only])))
+        if wanted.after is not None:
+            query = query.where(self._is_behind(wanted.after))
+        for one, of_row, *cells in tx.execute(query.limit(wanted.limit)):
+            yield one, of_row, dict(zip(columns, cells, strict=True))
+
+    def _is_behind(self, item_id: str) -> ColumnElement[bool]:
+        """Return the condition that a row comes behind that of an item; of none where that is not there."""
+        others = self.table.alias().c
+        row = select(others[self.order]).where(others[self.key].in_(self.ids.native([item_id]))).limit(1)
+        return self.table.c[self.order] > row.scalar_subquery()

@@ -1,0 +1,256 @@
+"""The index of a user's own task: what is found, when it is behind, and that all that keeps a workspace knows of it."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import findable
+from pipeline.engine.declared import given
+from pipeline.engine.declared.task_file import look_again
+from tests.lab import HERE, Workspace
+
+FILE = """
+from typing import Literal
+from pydantic import BaseModel, Field
+from findable import Task
+
+class Answer(BaseModel):
+    room: Literal["kitchen", "garden", "office"]
+    parts: list[str] = Field(max_length=3)
+
+task = Task(
+    answer=Answer, items="goods.csv", prompt="{text}", label="{name}", index="{name}. {text} {room} {parts}"
+)
+"""
+GOODS = {
+    "17": ("Pellow kettle", "Boils water for tea in two minutes."),
+    "x/2": ("Tidewell radio", "Plays music and the news all day."),
+    "ü": ("Quill notebook", "Lies flat while one writes into it."),
+    "9": ("Marrow spade", "Digs wet clay, and does not bend."),
+}
+TEA, DIG = "a cup of tea", "dig the earth"
+PLACE = Path("index/tasks/goods")
+KINDS = ("faiss.index", "metadata.json")
+
+
+class Goods:
+    """A task with an index, in the folder where commands run."""
+
+    def __init__(self, root: Path, workspace: Workspace) -> None:
+        """Name the places."""
+        self.folder, self.workspace, self.data = root / HERE / "tasks", workspace, workspace.data
+        workspace.environ |= {"FINDABLE_TASK": "goods", "FINDABLE_YES": "1"}
+
+    def write(self, *changes: tuple[str, str], rows: dict[str, tuple[str, str]] | None = None) -> None:
+        """Write the task's file, with texts in it replaced, and its rows."""
+        text = FILE
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "goods.py").write_text(text, encoding="utf-8")
+        with (self.folder / "goods.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("id", "name", "text"), *((key, *row) for key, row in (rows or GOODS).items())])
+        look_again()  # a process loads a file once, and a test is many processes' work in one
+
+    def ran(self, *args: str, code: int = 0, **values: str) -> str:
+        """Run a command that must end with a code, and return all that it said, on one line."""
+        return " ".join(str(self.workspace.ran(*args, code=code, **values).output).split())
+
+    def found(self, question: str, *args: str, **values: str) -> list[dict[str, Any]]:
+        """Return the hits of a search."""
+        hits: list[dict[str, Any]] = json.loads(
+            self.workspace.ran("search", question, *args, "--json", **values).stdout
+        )
+        return hits
+
+    def index(self) -> dict[str, Any]:
+        """Return what `status` says of the index."""
+        found: dict[str, Any] = json.loads(self.workspace.ran("status", "--json").stdout)["index"]
+        return found
+
+    def numbers(self) -> list[str]:
+        """Return the names of the builds that are there."""
+        return sorted(path.name for path in (self.data / PLACE / "builds").iterdir())
+
+
+@pytest.fixture
+def goods(tmp_path: Path, workspace: Workspace, begun: Callable[[Callable[[], None]], None]) -> Iterator[Goods]:
+    """Four rows that are answered and indexed."""
+    made = Goods(tmp_path, workspace)
+
+    def prepare() -> None:
+        made.write()
+        made.ran("tag-live")
+        made.ran("index")
+
+    begun(prepare)
+    made.write()
+    for column, name in (("path", "goods.py"), ("items", "goods.csv")):  # of a copy, where it is now
+        workspace.change(f"UPDATE findable_tasks SET {column} = :here", here=str(made.folder / name))  # noqa: S608
+    yield made
+    look_again()
+
+
+def test_rows_are_found_by_what_index_says(goods: Goods) -> None:
+    """By columns and by fields of the answer; a hit has its key, its label, its text and the plain fields of it."""
+    hits = goods.found(TEA)
+    assert [list(hit) for hit in hits] == [["rank", "key", "similarity", "label", "text", "answer"]] * 4
+    assert (hits[0]["rank"], hits[0]["key"], hits[0]["label"]) == (1, "17", "Pellow kettle")
+    room, parts = goods.workspace.query("SELECT room, parts FROM goods_answers WHERE id = '17'")[0]
+    told = ", ".join(parts if isinstance(parts, list) else json.loads(parts))
+    assert hits[0]["text"] == f"Pellow kettle. Boils water for tea in two minutes. {room} {told}".strip()
+    assert hits[0]["answer"] == {"room": room}
+    assert [hit["key"] for hit in goods.found(DIG, "-k", "1")] == ["9"]
+    lines = goods.workspace.ran("search", TEA, K="2").stdout.splitlines()
+    assert lines[0].split("\t") == ["rank", "similarity", "key", "label", "text"]
+    assert [line.split("\t")[2:4] for line in lines[1:2]] == [["17", "Pellow kettle"]]
+    assert len(lines) == 3
+    assert goods.index() | {"built_at": ""} == {
+        "count": 4,
+        "model": "gemini-embedding-2",
+        "dim": 768,
+        "behind": 0,
+        "compared_at": None,
+        "build": 1,
+        "built_at": "",
+    }
+    assert "4 rows, gemini-embedding-2 768 wide, up to date" in goods.ran("status")
+    assert "next make search TASK=goods Q=" in goods.ran("status")
+
+
+def test_people_keep_their_index_and_their_numbers(goods: Goods, people: Callable[..., list[str]]) -> None:
+    """Each search finds its own; a number is that of one build, and the stable paths are those of people's."""
+    people(2)
+    for command in ("tag-live", "index", "index"):
+        goods.ran(command, TASK="experts")
+    assert (goods.data / "index" / "current").readlink() == Path("builds/3")
+    assert [path.resolve().parent.name for path in (goods.data / name for name in KINDS)] == ["3", "3"]
+    assert {hit["username"] for hit in goods.found(TEA, TASK="experts")} == {"person-0000", "person-0001"}
+    assert (len(goods.found(TEA)), goods.numbers()) == (4, ["1"])
+    goods.write(rows=GOODS | {"9": ("Marrow spade", "Snaps.")})
+    assert "1 embedded" in goods.ran("preflight") + goods.ran("index")
+    assert goods.numbers() == ["1", "4"]
+    assert "build 1 is in service again: 4 rows" in goods.ran("index", "--rollback")
+    assert goods.index()["behind"] == 1
+    assert "build 2 is in service again: 2 experts" in goods.ran("index", "--rollback", TASK="experts")
+    assert "nothing contradicts" in goods.ran("doctor")
+    numbers = "SELECT number, count FROM findable_builds ORDER BY number"
+    assert goods.workspace.query(numbers) == [(1, 4), (2, 2), (3, 2), (4, 4)]
+
+
+def test_an_index_is_behind_by_what_changed(goods: Goods) -> None:
+    """Rows that changed, also where nothing that is asked about did, and those that went; others' rows do not."""
+    changed = GOODS | {"17": ("Pellow pot", GOODS["17"][1])}
+    del changed["9"]
+    goods.write(rows={**changed, "new": ("Lamp", "Hums.")})
+    goods.ran("preflight")
+    assert (goods.index()["behind"], json.loads(goods.ran("status", "--exact", "--json"))["index"]["behind"]) == (2, 2)
+    assert "the index is behind the database by 2 rows: `make index TASK=goods`" in goods.ran("search", TEA)
+    assert "3 rows, 1 embedded, 2 from the cache" in goods.ran("index")
+    assert {hit["key"] for hit in goods.found(DIG)} == {"17", "x/2", "ü"}
+    goods.ran("rollback", "goods@1")
+    assert goods.index()["behind"] == 3
+    said = goods.ran("index", code=2)
+    assert "no row is answered yet, so there is nothing to index; the index in service stays" in said
+
+
+def test_another_template_makes_every_row_anew(goods: Goods) -> None:
+    """It is no other question: nothing is asked. Asking commands note it, and `index` itself."""
+    goods.write(("{name}. {text} {room} {parts}", "{room}"))
+    goods.ran("preflight")
+    assert goods.index()["behind"] == 4
+    goods.write(("{name}. {text} {room} {parts}", "{Name}"))
+    assert "every row is indexed anew build 2 is in service: 4 rows, 4 embedded" in goods.ran("index")
+    assert {hit["text"] for hit in goods.found(TEA)} == {name for name, _ in GOODS.values()}
+    goods.write(("{name}. {text} {room} {parts}", "{nowhere}"))
+    assert "line 11: index= names the column 'nowhere'" in goods.ran("index", code=2)
+    goods.write(("task = Task(", "task = Task(prize=1,"))  # broken, it harms nothing that neither asks nor judges
+    assert "index= is taken as it was build 3" in goods.ran("index")
+    (goods.folder / "goods.py").unlink()
+    assert "build 4 is in service: 4 rows, 0 embedded" in goods.ran("index")
+    assert len(goods.found(TEA)) == 4
+
+
+def test_what_cannot_be_searched_says_what_to_do(goods: Goods) -> None:
+    """No index yet, one of another width, and a declaration that names no text; then what is left of one goes."""
+    said = goods.ran("search", TEA, code=3, DIM="256")
+    assert "`make index TASK=goods`, or set FINDABLE_EMBEDDING_MODEL=gemini-embedding-2 FINDABLE_DIM=768" in said
+    goods.write((', index="{name}. {text} {room} {parts}"', ""))
+    for command in (("index",), ("search", TEA)):
+        said = goods.ran(*command, code=2)
+        assert "rows are not in the search index yet" in said
+        assert 'index="{column}" in the task\'s file' in said
+    assert json.loads(goods.workspace.ran("status", "--json").stdout)["index"] is None
+    assert "is an index of a task that is indexed no more" in goods.ran("doctor")
+    assert "1 left-over" in goods.ran("clean", "--dry")
+    goods.ran("doctor", "--fix")
+    assert not (goods.data / PLACE).exists()
+    goods.write()
+    goods.ran("preflight")
+    assert "run `make index TASK=goods` to build one" in goods.ran("search", TEA, code=2)
+    assert "next make index TASK=goods" in goods.ran("status")
+
+
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_a_forgotten_row_leaves_its_index(goods: Goods, is_indexed: bool) -> None:  # noqa: FBT001 - pytest's own
+    """The index in service and the one before, and what is left of one whose task is indexed no more."""
+    words = GOODS["x/2"][1].encode()
+    goods.ran("index")
+    if not is_indexed:
+        goods.write((', index="{name}. {text} {room} {parts}"', ""))
+        goods.ran("preflight")
+    (goods.folder / "goods.csv").unlink()
+    goods.ran("forget", "--item", "x/2")
+    assert not [path for path in goods.data.rglob("*") if path.is_file() and words in path.read_bytes()]
+    if is_indexed:
+        assert (goods.numbers(), goods.index()["behind"]) == (["3"], 0)
+        assert {hit["key"] for hit in goods.found(TEA)} == {"17", "ü", "9"}
+    assert "nothing contradicts" in goods.ran("doctor")
+
+
+def test_what_keeps_a_workspace_keeps_its_indexes(goods: Goods, tmp_path: Path) -> None:
+    """A backup has it and a restore puts it in service; doctor finds what is damaged, and clean what is old."""
+    goods.ran("index")
+    other = Workspace(tmp_path / "other", {**goods.workspace.environ, "FINDABLE_DATA": str(tmp_path / "other")})
+    goods.ran("backup", str(tmp_path / "copy"))
+    other.ran("restore", str(tmp_path / "copy"))
+    assert (tmp_path / "other" / PLACE / "current").readlink() == Path("builds/2")
+    hits = json.loads(other.ran("search", TEA, "--json").stdout)
+    assert hits == goods.found(TEA)
+    assert "nothing contradicts" in " ".join(other.ran("doctor").output.split())
+    (goods.data / PLACE / "builds" / "7.x.staging").mkdir()
+    assert "7.x.staging is half a build" in goods.ran("doctor")
+    entries = goods.data / PLACE / "current" / "entries.jsonl"
+    entries.write_bytes(entries.read_bytes().replace(b"id", b"di", 1))
+    assert "the build in service is damaged" in goods.ran("doctor", code=5)
+    assert "build 1 with 4 entries is in service again; make index TASK=goods builds" in goods.ran("doctor", "--fix")
+    assert goods.numbers() == ["1", "2"]
+    goods.ran("clean", KEEP_DAYS="0")
+    assert (goods.numbers(), len(goods.found(TEA))) == (["1"], 4)
+
+
+def test_a_link_out_of_the_workspace_is_refused(goods: Goods, tmp_path: Path) -> None:
+    """Also where it stands deep in the folder of an index."""
+    (goods.data / PLACE / "builds" / "1").rename(tmp_path / "elsewhere")
+    (goods.data / PLACE / "builds" / "1").symlink_to(tmp_path / "elsewhere")
+    assert "is a link that leads out of the workspace" in goods.ran("index", code=3)
+
+
+def test_python_indexes_and_searches(goods: Goods, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the name of a task; without one it is people that are meant."""
+    monkeypatch.setattr(given, "_tasks", {})
+    for name, value in goods.workspace.environ.items():
+        monkeypatch.setenv(name, value)
+    ws = findable.open(quiet=True)
+    goods.write(("{name}. {text} {room} {parts}", "{text}"))
+    report = ws.index("goods")
+    assert (report.number, report.count, report.embedded) == (2, 4, 4)
+    (hit,) = ws.search(TEA, 1, task="goods")
+    assert (hit.rank, hit.metadata["id"], hit.metadata["text"]) == (1, "17", GOODS["17"][1])
+    with pytest.raises(findable.FindableError, match="there is no index"):
+        ws.search(TEA)
