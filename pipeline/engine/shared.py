@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.core.states import Outcome
 from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.record import Asked, Judgement, Source, write_judgements
-from pipeline.gemini.responses import Response
+from pipeline.gemini.responses import Response, read_back
 from pipeline.store import answers, claims, equals
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from pipeline.core.task import Task
     from pipeline.store.answers import GivenAnswer
     from pipeline.store.database import Connection
@@ -67,7 +65,7 @@ def _stored_answers(
 
 def _given(task: "Task", line: PlannedRequest, equal: "Equal", stored: "GivenAnswer") -> Judgement | None:
     """Return what an answer to the same question is for an item, None where it is not valid for it, or was its own."""
-    item, answer = line.item, _read_back(task.rows.answer, stored.answer)
+    item, answer = line.item, read_back(stored.answer, task.rows.answer)
     if answer is None or equal.item_id == item.id:
         return None
     valid, _ = task.rows.judged(answer, item.context, input_hash=item.input_hash)
@@ -76,14 +74,3 @@ def _given(task: "Task", line: PlannedRequest, equal: "Equal", stored: "GivenAns
     reply = Response(Outcome.ANSWERED, "ok", model_version=stored.model_version, response_id=stored.response_id)
     asked = Asked(item.id, item.input_hash, equal.id)
     return Judgement(asked, Outcome.ANSWERED, "ok", answer=valid, reply=reply)
-
-
-def _read_back(model: "type[BaseModel]", stored: str) -> "BaseModel | None":
-    """Return a stored answer; None where reading it makes another one of it, as a validator that converts may."""
-    from pydantic import ValidationError
-
-    try:
-        answer = model.model_validate_json(stored, by_alias=True, by_name=True)
-    except ValidationError:
-        return None
-    return answer if answer.model_dump_json() == stored else None

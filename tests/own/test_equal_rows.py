@@ -2,10 +2,17 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
+from hypothesis import given, settings, strategies
 
+from emulator.server import start
+from pipeline.core import files
+from pipeline.store import claims
 from tests import ledger
+from tests.crash import homes
 from tests.lab import Api, Workspace
 
 FILE = """
@@ -21,20 +28,27 @@ def check(answer, row):
 task = Task(answer=Answer, items="notes.csv", prompt="About: {text}", check=check)
 """
 A, B, C = "the kettle leaks", "a lamp that hums", "two chairs, one leg short"
+TEXTS = (A, B, C, "d", "e")
 LIVE = ":generateContent"
 COLLECT = ("batch-submit", "batch-poll", "batch-ingest")
 KEPT = "SELECT item_id, cost > 0, shares IS NOT NULL FROM findable_answers WHERE applied ORDER BY length(item_id), 1"
 FAILED = "SELECT item_id, charged, cost > 0, outcome FROM findable_attempts ORDER BY item_id, id"
 
 
+def declared(workspace: Workspace) -> Workspace:
+    """Write a task of one's own into the folder of a workspace, and return that."""
+    path = workspace.data.parent / "tasks" / "notes.py"
+    path.parent.mkdir()
+    path.write_text(FILE, encoding="utf-8")
+    workspace.environ |= {"FINDABLE_TASK": "notes", "FINDABLE_YES": "1"}
+    return workspace
+
+
 @pytest.fixture
 def notes(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace with a task of one's own, whose rows are still to be written."""
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks" / "notes.py").write_text(FILE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    workspace.environ |= {"FINDABLE_TASK": "notes", "FINDABLE_YES": "1"}
-    return workspace
+    return declared(workspace)
 
 
 def rows(*texts: str, bad: tuple[int, ...] = ()) -> None:
@@ -154,6 +168,77 @@ def test_a_line_that_is_refused_is_charged_to_all_who_share_it(notes: Workspace,
     notes.ran_each("batch-poll", "batch-ingest", *COLLECT)
     check(notes)
     assert ledger.people(notes) == {"total": 4, "answered": 4}
+
+
+def test_a_row_that_joins_while_a_batch_is_ingested_is_accounted_for(
+    notes: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its place among the lines was passed already."""
+    rows(A, B)
+    notes.ran_each("batch-submit", "batch-poll")
+    read = claims.request_page
+    joined: list[bool] = []
+
+    def page(*args: Any, **more: Any) -> Any:
+        """Read a page, and let the first be followed by a row that shares a line of it."""
+        found = read(*args, **more)
+        if not joined:
+            joined.append(True)
+            rows(A, B, A)
+            notes.ran("batch-submit")
+        return found
+
+    monkeypatch.setattr(claims, "request_page", page)
+    notes.ran("batch-ingest")
+    check(notes)
+    assert (asked(api), ledger.people(notes)) == (2, {"total": 3, "answered": 3})
+
+
+def test_what_is_asked_live_while_a_file_is_written_is_not_asked_by_it(
+    notes: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes with rows that ask the same: one asks, and the other's row takes the answer."""
+    rows(A, A, B)
+    seal = files.SealedWriter.seal
+    met: list[bool] = []
+
+    def sealed(self: Any) -> Any:
+        """Seal a file after its first row was asked live."""
+        if not met:
+            met.append(True)
+            notes.ran("tag-live", LIMIT="1")
+        return seal(self)
+
+    monkeypatch.setattr(files.SealedWriter, "seal", sealed)
+    notes.ran_each(*COLLECT)
+    check(notes)
+    assert (asked(api), ledger.people(notes)) == (2, {"total": 3, "answered": 3})
+
+
+@settings(max_examples=5)
+@given(data=strategies.data())
+def test_whatever_rows_there_are_each_is_accounted_once_and_each_question_asked_once(
+    data: strategies.DataObject,
+) -> None:
+    """By batches of any size and live, in any order, as they come."""
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder, start(Path(folder) / "api") as server:
+        patch.chdir(folder)
+        notes, api = declared(homes.workspace_at(Path(folder) / "data", server.url)), Api(server)
+        texts: list[str] = []
+        for way in data.draw(
+            strategies.lists(strategies.sampled_from(("batch-submit", "tag-live", "collect")), max_size=5)
+        ):
+            texts += data.draw(strategies.lists(strategies.sampled_from(TEXTS), min_size=1, max_size=4))
+            rows(*texts)
+            limit = str(data.draw(strategies.integers(1, 5)))
+            commands = COLLECT[1:] if way == "collect" else (way,)
+            notes.ran_each(*commands, BATCH_ROWS=limit, **({} if way == "collect" else {"LIMIT": limit}))
+            ledger.check(notes)
+        rows(*texts, A)
+        notes.ran_each(*COLLECT)
+        check(notes)
+        assert ledger.people(notes) == {"total": len(texts) + 1, "answered": len(texts) + 1}
+        assert asked(api) == len({*texts, A})
 
 
 def test_to_forget_or_roll_back_leaves_the_others_theirs(notes: Workspace, api: Api) -> None:
