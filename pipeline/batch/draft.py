@@ -6,7 +6,6 @@ live call that is under way.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from pipeline.batch.packer import Packer, StopReason
@@ -22,13 +21,23 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 
-TOGETHER = 100  # lines that are looked up at once; few, for a line may hold images
+TOGETHER = 500  # lines that are looked up at once
+TOGETHER_BYTES = 4_000_000  # and about how much they may hold together
 
 
 def looked_up(tx: "Connection", task: "Task", extractor: str, lines: Iterator["PlannedRequest"]) -> Iterator[LookedUp]:
     """Yield requests, each with what was asked already and is the same, at flat memory."""
-    while some := list(islice(lines, TOGETHER)):
-        yield from look_up(tx, task, extractor, some)
+    if not equals.is_any_known(tx):
+        yield from map(LookedUp, lines)
+        return
+    some, size = list["PlannedRequest"](), 0
+    for line in lines:
+        some.append(line)
+        size += len(line.data)
+        if len(some) == TOGETHER or size >= TOGETHER_BYTES:
+            yield from look_up(tx, task, extractor, some)
+            some, size = [], 0
+    yield from look_up(tx, task, extractor, some)
 
 
 @dataclass

@@ -28,7 +28,7 @@ from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
 from pipeline.store import batches, claims, equals, versions
 from pipeline.store.database import Connection, Store, pages
 from pipeline.store.leases import Lease, read_again
-from pipeline.store.seen import SeenTexts
+from pipeline.store.seen import SeenNumbers
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -40,6 +40,7 @@ FOLDER = "batches"
 SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
 LEASE = "prepare"
 ROUNDING = 1e-9  # of sums that are made in another order
+SEEN = 15  # hex digits by which a plan tells questions apart; it may be one off in a thousand million
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
 WAITING = "another process is preparing batches; waiting for it"
 
@@ -88,13 +89,13 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
     Nothing is written.
     """
     made, size, usage, items = [], 0, NO_USAGE, 0
-    with ws.store.read() as tx, SeenTexts() as seen:
+    with ws.store.read() as tx, SeenNumbers() as seen:
         known = estimate.calibration(tx, ws.extractor)
         packer = Packer(_limits(ws.settings, ws.model), known)
         lines = request_lines(tx, _builder(ws), wanted)
         for items, (line, equal, given) in enumerate(looked_up(tx, ws.task, ws.extractor, lines), 1):
             bar.show(items)
-            if equal or given or (line.question is not None and not seen.is_new(line.question)):
+            if equal or given or (line.question is not None and not seen.is_new(int(line.question[:SEEN], 16))):
                 continue
             if packer.add(line) is not None:
                 made.append(packer.rows)

@@ -1,10 +1,12 @@
 """Find requests that ask the same, and let items share one: theirs are claims that say whose request it is."""
 
+import functools
+import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, Select, Text, bindparam, func, literal_column, or_, select
 
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import Outcome
@@ -27,10 +29,24 @@ class Equal(NamedTuple):
 
 def find_equals(tx: Connection, questions: Sequence[str]) -> dict[str, Equal]:
     """Return the requests that ask these questions or, where none does, were answered last, by question."""
+    values: Any = json.dumps(questions) if tx.dialect.name == "sqlite" else questions
+    return {row[0]: Equal(*row[1:]) for row in tx.execute(_asking(tx.dialect.name), {"questions": values})}
+
+
+@functools.cache
+def _asking(dialect: str) -> Select[Any]:
+    """Return the SELECT of the requests that ask some questions; made once, for it is run every few lines."""
     told = (requests.c.question, *(requests.c[name] for name in ("id", "item_id", "input_hash", "open", "owner")))
     known = or_(requests.c.open, requests.c.outcome == Outcome.ANSWERED)
-    query = select(*told).where(among(tx, requests.c.question, questions), known)
-    return {row[0]: Equal(*row[1:]) for row in tx.execute(query.order_by(requests.c.open, requests.c.id))}
+    asked: Any = bindparam("questions", expanding=True)
+    if dialect == "sqlite":  # see `among`
+        asked = select(literal_column("+value")).select_from(func.json_each(bindparam("questions", type_=Text)))
+    return select(*told).where(requests.c.question.in_(asked), known).order_by(requests.c.open, requests.c.id)
+
+
+def is_any_known(tx: Connection) -> bool:
+    """Return whether any request's question is known."""
+    return tx.execute(select(requests.c.id).where(requests.c.question.is_not(None)).limit(1)).first() is not None
 
 
 def newest_request(tx: Connection) -> int:

@@ -1,22 +1,21 @@
-"""Tell which of very many texts come for the first time, at flat memory."""
+"""Tell which of very many numbers come for the first time, at flat memory."""
 
 import sqlite3
 from types import TracebackType
 from typing import Self
 
 
-class SeenTexts:
-    """Texts that came before, in a file that is gone with them; for the length of a `with` block."""
+class SeenNumbers:
+    """Numbers of at most 63 bits that came before, for the length of a `with` block; their file goes with it."""
 
     def __init__(self) -> None:
         """Begin with none."""
         self._file = sqlite3.connect("")  # SQLite keeps it in memory while it is small
-        self._file.execute("PRAGMA synchronous = OFF")
-        self._file.execute("CREATE TABLE seen (text TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._file.execute("CREATE TABLE seen (number INTEGER PRIMARY KEY)")
 
-    def is_new(self, text: str) -> bool:
-        """Return whether a text did not come before."""
-        return self._file.execute("INSERT OR IGNORE INTO seen VALUES (?)", (text,)).rowcount == 1
+    def is_new(self, number: int) -> bool:
+        """Return whether a number did not come before."""
+        return self._file.execute("INSERT OR IGNORE INTO seen VALUES (?)", (number,)).rowcount == 1
 
     def __enter__(self) -> Self:
         """Return itself."""
