@@ -48,6 +48,7 @@ def lived(mortal: Mortal, home: Path, url: str, death: int = -1, fate: Fate = LI
     raise AssertionError((death, fate, ledger.people(workspace)))
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.full)], ids=["some", "every"])
 def test_a_day_with_rows_that_ask_the_same_dies(mortal: Mortal, tmp_path: Path, *, every: bool) -> None:
     """Before each of its steps: what is claimed, asked, shared and paid is that of a day in peace."""
