@@ -24,6 +24,7 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT SELECT_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK ACCEPT_CHANGED AS_ASKED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST SECONDS KEEP \
+  IMAGE_SIDE MEDIA_RESOLUTION INLINE_MAX FOLDER \
   MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT NAME ITEM RAW A B
 COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
@@ -58,10 +59,11 @@ IMPORTED := alembic.command, faiss, google.genai.types, rich.progress, sqlalchem
 # the library of each extra, which the second lock file pins
 LIBRARY_postgresql := psycopg
 LIBRARY_parquet := pyarrow
+LIBRARY_heic := pillow-heif
 
 .PHONY: setup
-setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql parquet" adds their libraries
-	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS= knows postgresql and parquet))/,/[^\\]$$/p;)' \
+setup: $(READY) ## make .venv with what running needs; EXTRAS="postgresql parquet heic" adds their libraries
+	$(if $(EXTRAS),@sed -n '$(foreach extra,$(EXTRAS),/^$(or $(LIBRARY_$(extra)),$(error EXTRAS= knows postgresql, parquet and heic))/,/[^\\]$$/p;)' \
 	  requirements-dev.lock | $(LOCKED) -r /dev/stdin)
 
 $(READY): requirements.lock pyproject.toml
@@ -104,6 +106,10 @@ import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bi
 .PHONY: import-passages
 import-passages: setup ## import passages from PASSAGES=file.jsonl; MAP="text=Body", STRICT=1, REPORT=rejects.csv
 	@$(RUN) import-passages
+
+.PHONY: import-images
+import-images: setup ## import the images below FOLDER=photos/; again for what is new, was moved or changed; then TASK=images
+	@$(RUN) import-images
 
 .PHONY: tag
 tag: setup ## tag all untagged people, or answer all rows of TASK=yours, live or by batch: MODE=live or batch, BUDGET=5 DEADLINE=2h LIMIT=50 PILOT=20 WAIT=1 YES=1
@@ -154,7 +160,7 @@ index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the
 	@$(RUN) index
 
 .PHONY: search
-search: setup ## find the nearest experts: Q="who knows water law" K=10
+search: setup ## find the nearest experts, or rows of TASK: Q="who knows water law" K=10
 	@$(RUN) search
 
 .PHONY: add-expert

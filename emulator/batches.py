@@ -104,7 +104,7 @@ class Batches:
         batch_id = new_id(36)
         name = self._take_input(owner, asked.get("inputConfig", {}), target=self.input_path(batch_id))
         try:
-            intake = check_file(self.input_path(batch_id), kind=kind)
+            intake = check_file(self.input_path(batch_id), kind=kind, model=model)
             with self._database.transaction():
                 self._check_quota(model, intake, settings=settings)
                 facts: dict[str, object] = {
@@ -127,9 +127,7 @@ class Batches:
     def _take_input(self, owner: str, config: Mapping[str, Any], *, target: Path) -> str:
         """Make the snapshot of the input and return the file's name, empty for requests inside the call."""
         if "fileName" in config:
-            file = self._files.find(owner, config["fileName"].removeprefix("files/"))
-            if file.shown_state != "ACTIVE":
-                raise invalid(f"The File {file.id} is not in an ACTIVE state and usage is not allowed.")
+            file = self._files.usable(owner, config["fileName"].removeprefix("files/"))
             snapshot(self._files.path(file.id), target)
             return f"files/{file.id}"
         if "requests" in config:

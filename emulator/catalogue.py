@@ -4,7 +4,8 @@ Every name is answered by the local models, and says so in `modelVersion`. What 
 the live API would check: token limits, and whether penalties are refused (WIRE notes on the model pages, read 2026-11).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.errors import ApiError
@@ -16,6 +17,12 @@ QUICK_VERSION = "findable-local-quick-1"
 
 STAND_IN_VERSION = "findable-local-stand-in-1"
 """What answers a schema that asks for neither tags nor concepts: of the right form, out of the text, and no model."""
+
+OLD_MEDIA = {"": 258, "MEDIA_RESOLUTION_LOW": 64, "MEDIA_RESOLUTION_MEDIUM": 256, "MEDIA_RESOLUTION_HIGH": 256}
+NEW_MEDIA = {"": 1_120, "MEDIA_RESOLUTION_LOW": 280, "MEDIA_RESOLUTION_MEDIUM": 560, "MEDIA_RESOLUTION_HIGH": 1_120}
+NEW_MEDIA |= {"MEDIA_RESOLUTION_ULTRA_HIGH": 2_240}
+"""Tokens of an image by how closely a model looks: of the 2.5 models, and of later ones (media resolution guide and
+tokens guide, read 2026-11)."""
 
 _GENERATE = ("generateContent", "streamGenerateContent", "countTokens", "batchGenerateContent")
 _EMBED = ("embedContent", "batchEmbedContents", "asyncBatchEmbedContent", "countTokens")
@@ -31,11 +38,17 @@ class Model:
     output_limit: int = 65_536
     refuses_penalties: bool = False
     encoder: str = "semantic"
+    media_tokens: Mapping[str, int] = field(default_factory=lambda: NEW_MEDIA)
 
     @property
     def embeds(self) -> bool:
         """Whether the model makes vectors rather than text."""
         return self.methods is _EMBED
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether a large image counts by its tiles where no resolution is asked for."""
+        return self.media_tokens is OLD_MEDIA
 
     def document(self) -> dict[str, Any]:
         """Return the model resource of the API."""
@@ -51,9 +64,9 @@ class Model:
 
 
 _TABLE = [
-    Model("gemini-2.5-flash"),
-    Model("gemini-2.5-flash-lite"),
-    Model("gemini-2.5-pro"),
+    Model("gemini-2.5-flash", media_tokens=OLD_MEDIA),
+    Model("gemini-2.5-flash-lite", media_tokens=OLD_MEDIA),
+    Model("gemini-2.5-pro", media_tokens=OLD_MEDIA),
     Model("gemini-3.1-flash-lite"),
     Model("gemini-3.1-pro-preview"),
     Model("gemini-3.5-flash-lite", refuses_penalties=True),

@@ -21,7 +21,10 @@ KINDS = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 _WHOLE = 2**63 - 1
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _TOLD = {one: re.compile(rf"\b{one} (\d{{1,9}}) characters\b") for one in ("at least", "at most")}
-"""Lengths that a description tells, for `responseSchema` has none."""
+_TOLD |= {
+    one: re.compile(rf"\b{one} (-?\d{{1,15}}(?:\.\d{{1,15}})?)(?=[;)]|$)") for one in ("greater than", "less than")
+}
+"""Bounds that a description tells, for `responseSchema` has none of these."""
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -182,15 +185,20 @@ def _bounded(ask: Ask, schema: Mapping[str, Any], of: str, *, where: str) -> Ask
 
 
 def _told(bound: str, ask: Ask, value: Any) -> Any:
-    """Return a bound on the characters of a text, or the one that its description tells."""
+    """Return a bound of a schema, or the one that its description tells."""
     found = None if value is not None else _TOLD[bound].search(ask.about)
-    return value if found is None else int(found[1])
+    return value if found is None else float(found[1])
 
 
-def _number(ask: Ask, schema: Mapping[str, Any], *, where: str) -> Ask:
-    """Return an ask with its bounds: of a whole number whole ones, of what must be above a bound the next number."""
+def _number(ask: Ask, schema: Mapping[str, Any], *, where: str, heeds_words: bool = True) -> Ask:
+    """Return an ask with its bounds: of a whole number whole ones, of what must be above a bound the next number.
+
+    What a description tells beside them counts where it contradicts none.
+    """
     low, high = schema.get("minimum"), schema.get("maximum")
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    if heeds_words:
+        above, below = _told("greater than", ask, above), _told("less than", ask, below)
     is_whole = ask.kind == "INTEGER"
     if above is not None:
         low = max(low if low is not None else -math.inf, math.floor(above) + 1 if is_whole else _next(above, math.inf))
@@ -203,6 +211,8 @@ def _number(ask: Ask, schema: Mapping[str, Any], *, where: str) -> Ask:
     if is_whole and max(abs(low or 0), abs(high or 0)) > _WHOLE:
         raise invalid(f"* GenerateContentRequest.{where}: bounds of an INTEGER must fit 64 bits")
     if low is not None and high is not None and low > high:
+        if heeds_words:
+            return _number(ask, schema, where=where, heeds_words=False)
         raise invalid(f"* GenerateContentRequest.{where}: minimum {low} is above maximum {high}.")
     return replace(ask, lowest=low, highest=high)
 

@@ -224,6 +224,25 @@ class Files:
             raise ApiError(403, f"You do not have permission to access the File {file_id} or it may not exist.")
         return File(**found[0])
 
+    def usable(self, owner: str, file_id: str) -> File:
+        """Return a file that a request may use.
+
+        Raises:
+            ApiError: 403 where there is none, 400 where it is not ready.
+        """
+        file = self.find(owner, file_id)
+        if file.shown_state != "ACTIVE":
+            raise invalid(f"The File {file_id} is not in an ACTIVE state and usage is not allowed.")
+        return file
+
+    def medium(self, owner: str, file_id: str) -> tuple[str, Path]:
+        """Return the type and the place of the bytes of a file that a request names.
+
+        Raises:
+            ApiError: as `usable`.
+        """
+        return self.usable(owner, file_id).mime_type, self.path(file_id)
+
     def download(self, owner: str, file_id: str) -> Path:
         """Return where the bytes of a generated file are.
 

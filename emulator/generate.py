@@ -3,23 +3,23 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from emulator import stand_in
+from emulator import media, stand_in
 from emulator.catalogue import MODEL_VERSION, QUICK_VERSION, STAND_IN_VERSION, Model
 from emulator.dialect import Ask
 from emulator.errors import invalid
+from emulator.media import Medium
 from emulator.models.concepts import concepts, quick_concepts
+from emulator.models.looks import Look, told
 from emulator.models.tagger import tags as tags_of
 from emulator.reading import asked
 from emulator.schema import ConceptShape, Shape, shape_of
 
 BYTES_PER_TOKEN = 4
 """The engine's own measure of a token; Google's manual gives about four characters (Tokens guide, read 2026-11)."""
-TOKENS_PER_MEDIUM = 258
-"""What an image or another medium counts (Tokens guide, read 2026-11: 258 per tile)."""
 
 TO_TAG = ("job_title", "biography")
 TO_READ = ("passage",)
@@ -31,19 +31,40 @@ def tokens_in(text: str) -> int:
     return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
 
 
-def count_tokens(request: Mapping[str, Any]) -> int:
-    """Return the estimated number of tokens in the contents and the system instruction of a request."""
-    contents = [*request.get("contents", []), *([request["content"]] if "content" in request else [])]
-    if "systemInstruction" in request:
-        contents.append(request["systemInstruction"])
-    parts = [part for content in contents for part in content.get("parts", [])]
-    return sum(tokens_in(part["text"]) if "text" in part else TOKENS_PER_MEDIUM for part in parts)
+class Tokens(NamedTuple):
+    """The tokens of a prompt: of its texts, and of its images and other media."""
+
+    text: int
+    media: int
+
+    @property
+    def total(self) -> int:
+        """Return all of them."""
+        return self.text + self.media
+
+    def details(self) -> list[dict[str, Any]]:
+        """Return the counts by modality, as a reply tells them."""
+        counted = {"TEXT": self.text, "IMAGE": self.media}
+        return [{"modality": name, "tokenCount": count} for name, count in counted.items() if count or name == "TEXT"]
+
+
+def count_tokens(request: Mapping[str, Any], model: Model, seen: Sequence[Medium] = ()) -> Tokens:
+    """Return the estimated tokens in the contents and the system instruction of a request, its media if looked at."""
+    text = sum(tokens_in(part["text"]) for part in media.parts_of(request) if "text" in part)
+    return Tokens(text, media.tokens_of(request, model, seen))
 
 
 def text_digest(request: Mapping[str, Any]) -> str:
     """Return the SHA-256 of all that the contents of a request say: what tells one item's requests from another's."""
-    said = [part.get("text", "") for content in request.get("contents", []) for part in content.get("parts", [])]
+    said = [_said(part) for content in request.get("contents", []) for part in content.get("parts", [])]
     return hashlib.sha256("\n".join(said).encode("utf-8", "replace")).hexdigest()
+
+
+def _said(part: Mapping[str, Any]) -> str:
+    """Return what one part says: its text, or what tells its medium from others."""
+    if "inlineData" in part:
+        return str(part["inlineData"].get("data", ""))
+    return str(part["fileData"].get("fileUri", "")) if "fileData" in part else str(part.get("text", ""))
 
 
 def said_in(sections: Sequence[str], request: Mapping[str, Any]) -> str:
@@ -74,8 +95,8 @@ def check_request(request: Mapping[str, Any], model: Model) -> Shape | ConceptSh
     """Return the shape of the answer wanted, and refuse what the live service refuses about a well-formed request.
 
     Raises:
-        ApiError: 400 for no contents, for both thinking fields, for penalties where the model takes none, or for a
-            schema that cannot be served.
+        ApiError: 400 for no contents, for both thinking fields, for penalties where the model takes none, for a
+            resolution that is none, or for a schema that cannot be served.
     """
     if not any(content.get("parts") for content in request.get("contents", [])):
         raise invalid("* GenerateContentRequest.contents: contents is not specified")
@@ -88,20 +109,24 @@ def check_request(request: Mapping[str, Any], model: Model) -> Shape | ConceptSh
     limit = config.get("maxOutputTokens", 1)
     if limit < 1:
         raise invalid(f"* GenerateContentRequest.generation_config.max_output_tokens: {limit} must be positive.")
+    media.check_resolution(request)
     return shape_of(config)
 
 
-def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0, quick: bool = False) -> dict[str, Any]:
+def answer(
+    request: Mapping[str, Any], model: Model, *, seen: Sequence[Medium] = (), seed: int = 0, quick: bool = False
+) -> dict[str, Any]:
     """Return the GenerateContentResponse for a request as `messages.read` gives it; the same for the same request.
 
-    With `quick` concepts are the first words there are, and `modelVersion` says so; likewise of a stand-in's values.
+    `seen` are its media, as `media.looked_at` returns them. With `quick` concepts are the first words there are, and
+    `modelVersion` says so; likewise of a stand-in's values.
 
     Raises:
         ApiError: 400 for a request that the live service would refuse or a schema that this one cannot serve.
     """
     shape = check_request(request, model)
     config = request.get("generationConfig", {})
-    document, version = _document(request, shape, quick=quick)
+    document, version = _document(request, shape, seen, quick=quick)
     full = orjson.dumps(document).decode()
     shown = _cut(full, limit=min(config.get("maxOutputTokens", model.output_limit), model.output_limit))
     candidate = {
@@ -111,23 +136,29 @@ def answer(request: Mapping[str, Any], model: Model, *, seed: int = 0, quick: bo
     }
     return {
         "candidates": [candidate],
-        "usageMetadata": _usage(count_tokens(request), tokens_in(shown)),
+        "usageMetadata": _usage(count_tokens(request, model, seen), tokens_in(shown)),
         "modelVersion": version,
         "responseId": _response_id(request, model, seed=seed),
     }
 
 
-def _document(request: Mapping[str, Any], shape: Shape | ConceptShape | Ask, *, quick: bool) -> tuple[object, str]:
+def _document(
+    request: Mapping[str, Any], shape: Shape | ConceptShape | Ask, seen: Sequence[Medium], *, quick: bool
+) -> tuple[object, str]:
     """Return the document that is wanted, and what made it."""
+    looks = [medium.seen for medium in seen]
     if isinstance(shape, Ask):
-        return stand_in.answer(shape, asked(request)), STAND_IN_VERSION
+        return stand_in.answer(shape, asked(request), looks), STAND_IN_VERSION
     if isinstance(shape, ConceptShape):
         return _concepts(request, shape, quick=quick), QUICK_VERSION if quick else MODEL_VERSION
-    return _tags(request, shape), MODEL_VERSION
+    return _tags(request, shape, looks), MODEL_VERSION
 
 
-def _tags(request: Mapping[str, Any], shape: Shape) -> object:
-    text = said_in(TO_TAG, request)
+def _tags(request: Mapping[str, Any], shape: Shape, looks: Sequence[Look | None]) -> object:
+    """Return tags: of images the words of what is measured of them, else what the text is about."""
+    if looks and shape.allowed is None:
+        return shape.wrap(list(dict.fromkeys(word for one in looks if one for word in one.words()))[: shape.at_most])
+    text = "\n".join([said_in(TO_TAG, request), *map(told, looks)])
     tags: list[str] = []
     if text.strip() and shape.at_most > 0:
         tags = tags_of(text, allowed=shape.allowed, at_least=shape.at_least, at_most=shape.at_most)
@@ -147,13 +178,13 @@ def _cut(text: str, *, limit: int) -> str:
     return data[: limit * BYTES_PER_TOKEN].decode("utf-8", "ignore")
 
 
-def _usage(prompt: int, candidates: int) -> dict[str, Any]:
+def _usage(prompt: Tokens, candidates: int) -> dict[str, Any]:
     """Return the counts of a reply; the engine does not think, so there are no thoughts to count."""
     return {
-        "promptTokenCount": prompt,
+        "promptTokenCount": prompt.total,
         "candidatesTokenCount": candidates,
-        "totalTokenCount": prompt + candidates,
-        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": prompt}],
+        "totalTokenCount": prompt.total + candidates,
+        "promptTokensDetails": prompt.details(),
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from emulator import messages
+from emulator.catalogue import MODELS
 from emulator.errors import invalid
 from emulator.generate import count_tokens
 
@@ -91,7 +92,7 @@ def _echo(name: str, value: object) -> object:
     return [] if isinstance(value, list) and name != "metadata" else value
 
 
-def check_file(path: Path, *, kind: str) -> Intake:
+def check_file(path: Path, *, kind: str, model: str) -> Intake:
     """Check every line of a request file and count it; memory stays flat.
 
     Raises:
@@ -107,7 +108,7 @@ def check_file(path: Path, *, kind: str) -> Intake:
             except LineError as error:
                 raise invalid(f"Error on line {number}: {error}") from error
             requests += 1
-            tokens += count_tokens(line.request)
+            tokens += count_tokens(line.request, MODELS[model]).total
     if requests == 0:
         raise invalid("The input file holds no requests.")
     return Intake(requests, tokens)

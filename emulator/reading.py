@@ -18,6 +18,10 @@ _TAG = re.compile(r"<(?P<close>/?)(?P<name>[^\W\d]\w{0,63})>")
 _MOST_PHRASES = 24
 
 
+IMAGE = "image"
+"""The name of a section that tells of an image."""
+
+
 class Section(NamedTuple):
     """A value with the name of its delimiter, blank where there is none."""
 
@@ -56,6 +60,13 @@ def asked(request: Mapping[str, Any]) -> str:
     return next((one for one in reversed(said) if one.strip()), "")
 
 
+def with_images(said: str, told: Sequence[str]) -> str:
+    """Return the sections of what is said, and one for each image; a text without sections is the template's alone."""
+    sections = [section for section in sections_of(said) if section.name]
+    sections += [Section(IMAGE, text) for text in told]
+    return "\n".join(f"<{section.name}>{section.text}</{section.name}>" for section in sections)
+
+
 class Reading:
     """One question's data, read as far as an answer needs it."""
 
@@ -63,8 +74,9 @@ class Reading:
         """Take the sections of what is said."""
         sections = [Section(name, text[:LOOKED_AT]) for name, text in sections_of(said)]
         named = [section for section in sections if section.name == "text" and section.text.strip()]
-        self.running = max(named or sections, key=lambda section: len(section.text))
-        """The section that it is about: `text`, else the longest."""
+        written = [section for section in sections if section.name != IMAGE and section.text.strip()]
+        self.running = max(named or written or sections, key=lambda section: len(section.text))
+        """The section that it is about: `text`, else the longest, an image's where there is no other."""
         self.others = [section for section in sections if section is not self.running and section.text.strip()]
         """What else is told, the blank apart."""
         self._digest = int.from_bytes(hashlib.blake2b(said.encode("utf-8", "replace"), digest_size=64).digest())

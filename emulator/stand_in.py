@@ -1,21 +1,23 @@
 """Answer any schema from a text: the nearest choices, real quotations, key phrases, numbers and dates that stand there.
 
 No model and no reasoning: an answer is of the right form, comes out of the text, and is the same for the same question.
-What the text does not say is null where that is allowed, and the least that is allowed elsewhere.
+What the text does not say is null where that is allowed, and the least that is allowed elsewhere. Of images it tells
+what is measured of them; what only an eye can tell is an empty list.
 """
 
 import datetime as dt
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from emulator.dialect import Ask, words_of
 from emulator.models.choices import is_denied, judgement, likeness, ranked
 from emulator.models.figures import dates_of, numbers_of
-from emulator.reading import Reading
+from emulator.models.looks import Look, told
+from emulator.reading import IMAGE, Reading, with_images
 
 FEW = 3
 """Entries of a list at most where the schema does not say."""
@@ -37,6 +39,20 @@ _TOLD = re.compile(
     r"|sentence|answer|advice)\b",
     re.IGNORECASE,
 )
+_MEASURED = tuple(
+    (re.compile(rf"\b(?:{names})\b", re.IGNORECASE), tell)
+    for names, tell in (
+        ("colou?rs?|palettes?|hues?", lambda seen: seen.colours),
+        ("text|lettering|ocr|writing|legible", lambda _: ()),
+        ("styles?|techniques?", lambda seen: (seen.style,)),
+        ("moods?|atmospheres?|tones?", lambda seen: (seen.mood, seen.brightness)),
+        ("settings?|scenes?|backgrounds?|surroundings", lambda seen: (f"{seen.busyness} image",)),
+        ("orientations?|aspects?|formats?|layouts?", lambda seen: (seen.orientation,)),
+        ("subjects?", lambda seen: (f"{seen.orientation} image",)),
+        ("objects?|things?|people|persons?|animals?|brands?|logos?", lambda _: ()),
+    )
+)
+"""What the name of a field asks of an image, and the words for it."""
 _FORMS = re.compile(r"date(?:-time)?")
 _ASKING = re.compile(r"\b(?:is|are|was|has|have|had|does|do|did|mentions?|contains?|whether|the|any|if|true|says?)\b")
 _NO_DATE = dt.date(1970, 1, 1)
@@ -56,9 +72,10 @@ _EXACT = 2**53
 """Beyond, readers of JSON lose digits."""
 
 
-def answer(ask: Ask, said: str) -> object:
-    """Return the JSON document that answers what is asked about what is said."""
-    return _Answer(Reading(said)).value(ask)
+def answer(ask: Ask, said: str, looks: Sequence[Look | None] = ()) -> object:
+    """Return the JSON document that answers what is asked about what is said, and about the images beside it."""
+    shown = with_images(said, [told(one) for one in looks]) if looks else said
+    return _Answer(Reading(shown), looks).value(ask)
 
 
 def is_tag(name: str, *schemas: Mapping[str, Any]) -> bool:
@@ -71,8 +88,9 @@ def is_tag(name: str, *schemas: Mapping[str, Any]) -> bool:
 class _Answer:
     """One answer on its way, and what it has said already."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, looks: Sequence[Look | None]) -> None:
         self._reading = reading
+        self._looks = [one for one in looks if one is not None]
         self._used: set[str] = set()
         self._is_told = False
         """Whether a text of the answer tells of the other sections."""
@@ -169,6 +187,8 @@ class _Answer:
                 yield _date_text(ask, date)
         elif _is_quote(ask):
             yield from self._quotes(ask, text, most=most)
+        elif (measured := self._measured(ask)) is not None and (measured or most):
+            yield from measured
         else:
             yield from self._texts(ask, text, most=most)
 
@@ -232,6 +252,22 @@ class _Answer:
             is_first, self._is_told = not self._is_told, True
             among = ordered if is_whole and not most else []
             yield _fitted(ask, self._telling(one, among, most=SENTENCES if is_told else PHRASE) if is_first else one)
+
+    def _measured(self, ask: Ask) -> list[str] | None:
+        """Return what is measured of the images for one ask; None where it asks for something else.
+
+        Beside a text, what only an eye can tell is looked for in that.
+        """
+        if not self._looks:
+            return None
+        if _TOLD.search(ask.name):
+            return [" ".join(map(told, self._looks))[:SENTENCES]]
+        tell = next((tell for names, tell in _MEASURED if names.search(ask.name)), None)
+        found = [] if tell is None else [word for one in self._looks for word in tell(one)]
+        is_alone = self._reading.running.name == IMAGE
+        return (
+            None if tell is None or not (found or is_alone) else [_fitted(ask, word) for word in dict.fromkeys(found)]
+        )
 
     def _phrases(self, ask: Ask, text: str) -> list[str]:
         """Return the key phrases of a text, those first that the name asks for; its words where it has none."""
@@ -309,6 +345,8 @@ def _least(ask: Ask, turn: int) -> Any:
 def _least_number(ask: Ask, turn: int) -> float:
     """Return the lowest number, 0 where there is no lowest and that is allowed, or one `turn` above it."""
     least = ask.lowest if ask.lowest is not None else min(0, ask.highest if ask.highest is not None else 0)
+    near = math.ceil(least * 100) / 100 if abs(least) < _EXACT / 100 else least  # 0.01 reads better than the next to 0
+    least = near if ask.highest is None or near <= ask.highest else least
     value = least + turn
     if ask.highest is not None and value > ask.highest:
         share = math.modf(turn / 64)[0]  # between two bounds that are close, parts of the way

@@ -5,6 +5,7 @@ the credential; any key that is not empty will do, and what was made with one is
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from emulator import catalogue, control, embed, generate, wire_files
+from emulator import catalogue, control, embed, generate, media, wire_files
 from emulator.errors import ApiError, invalid
 from emulator.gate import note
 from emulator.replies import JsonReply, api, no_such_path, owner_of, page_of, page_shown, read_body, refused, world_of
@@ -75,9 +76,10 @@ async def _answered(request: Request, owner: str, model: catalogue.Model) -> dic
         """Check, count and answer the request: what is refused, by whichever of them, counts against nothing."""
         generate.check_request(body, model)
         request.state.entry.text_sha256 = generate.text_digest(body)
-        _admit(request, owner, model, requests=1, tokens=generate.count_tokens(body))
+        seen = media.looked_at(body, partial(world.files.medium, owner))
+        _admit(request, owner, model, requests=1, tokens=generate.count_tokens(body, model, seen).total)
         settings = world.settings
-        return generate.answer(body, model, seed=settings.seed, quick=settings.quick_concepts)
+        return generate.answer(body, model, seen=seen, seed=settings.seed, quick=settings.quick_concepts)
 
     response = await run_in_threadpool(serve)
     # a fault for certain keys is about lines: a live call has no key
@@ -102,14 +104,17 @@ def _admit(request: Request, owner: str, model: catalogue.Model, *, requests: in
     entry.at_ns = world_of(request).quotas.admit(owner, model, requests=requests, tokens=tokens)
 
 
-async def _count(request: Request, _owner: str, _model: catalogue.Model) -> Response:
+async def _count(request: Request, owner: str, model: catalogue.Model) -> Response:
     """Count tokens as an answer counts those of its prompt.
 
     Contents beside a whole request are ignored (reference of v1beta, CountTokensRequest).
     """
     body = await read_body(request, "CountTokensRequest")
-    tokens = generate.count_tokens(body.get("generateContentRequest", body))
-    return JsonReply({"totalTokens": tokens, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens}]})
+    asked = body.get("generateContentRequest", body)
+    open_file = partial(world_of(request).files.medium, owner)
+    seen = await run_in_threadpool(media.looked_at, asked, open_file)
+    tokens = generate.count_tokens(asked, model, seen)
+    return JsonReply({"totalTokens": tokens.total, "promptTokensDetails": tokens.details()})
 
 
 async def _embed_one(request: Request, owner: str, model: catalogue.Model) -> Response:
@@ -140,7 +145,7 @@ async def _embedded(
         """Check, count and answer the requests."""
         for body in bodies:
             embed.text_to_embed(body)
-        tokens = sum(generate.count_tokens(body) for body in bodies)
+        tokens = sum(generate.count_tokens(body, model).total for body in bodies)
         _admit(request, owner, model, requests=len(bodies), tokens=tokens)
         return embed.vectors(bodies, model)
 

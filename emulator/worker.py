@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, BinaryIO
 
 import orjson
 
-from emulator import embed, generate
+from emulator import embed, generate, media
 from emulator.batches import ACTIVE, LIFETIME_NS, Batch, Batches
 from emulator.catalogue import MODELS, Model
 from emulator.clock import Clock
@@ -176,7 +177,11 @@ class Worker:
 
     def _answer(self, batch: Batch, lines: Sequence[Line], *, model: Model, position: int) -> list[_Row]:
         """Return the rows for some requests, the first of them at `position`."""
-        bodies = self._embed(lines, model) if batch.kind == "embed" else [self._generate(line, model) for line in lines]
+        bodies = (
+            self._embed(lines, model)
+            if batch.kind == "embed"
+            else [self._generate(batch, line, model) for line in lines]
+        )
         return [
             (
                 batch.number,
@@ -188,11 +193,12 @@ class Worker:
             for index, (line, body) in enumerate(zip(lines, bodies, strict=True))
         ]
 
-    def _generate(self, line: Line, model: Model) -> dict[str, Any]:
+    def _generate(self, batch: Batch, line: Line, model: Model) -> dict[str, Any]:
         """Return the members of a result line for one request for text."""
         try:
             settings = self._settings()
-            reply = generate.answer(line.request, model, seed=settings.seed, quick=settings.quick_concepts)
+            seen = media.looked_at(line.request, partial(self._files.medium, batch.owner))
+            reply = generate.answer(line.request, model, seen=seen, seed=settings.seed, quick=settings.quick_concepts)
         except ApiError as refusal:
             return {"error": refusal.line()}
         return {"response": reply}
@@ -205,7 +211,7 @@ class Worker:
             if isinstance(outcome, ApiError):
                 bodies.append({"error": outcome.line()})
             else:
-                tokens = str(generate.count_tokens(request))
+                tokens = str(generate.count_tokens(request, model).total)
                 bodies.append({"response": {"tokenCount": tokens, "embedding": {"values": outcome}}})
         return bodies
 

@@ -14,7 +14,7 @@ HEADERS = ("batch", "task", "state", "remote", "rows", "done", "cost", "begun", 
 def main(*, as_json: bool) -> None:
     """List every batch of every task: number, state, remote name, rows, cost, when it began (UTC), what it took."""
     with read_workspace(whole=True) as ws:
-        rows, words = listing.run(ws), ws.task.words
+        rows, words = listing.run(ws.store, now=ws.now()), ws.task.words
     if as_json:
         print_json([row.document for row in rows])
     elif rows:

@@ -14,7 +14,7 @@ from jobs.commands import variables_of
 from jobs.dotenv import read_dotenv, read_settings
 from jobs.ends import exit_on_error, flush, interruptible
 from jobs.output import Terminal, begin_output
-from jobs.typed import DATA, as_typed
+from jobs.typed import OPTIONS, as_typed
 from jobs.values import COUNT
 from jobs.variables import bare_names, check_variables
 from pipeline.core.settings import BUILT_IN, PREFIX, Settings
@@ -30,10 +30,13 @@ class Command(click.Command):
     """A command whose expected failures are one to three lines on standard error and an exit code."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Add `--data` and `--debug`, which every command has."""
+        """Add `--data`, `--task` and `--debug`, which every command has."""
         super().__init__(*args, **kwargs)
         self.params += [
-            click.Option(["--data"], metavar="FOLDER", expose_value=False, callback=_keep_data, help="The workspace."),
+            click.Option(["--data"], metavar="FOLDER", expose_value=False, callback=_keep, help="The workspace."),
+            click.Option(
+                ["--task"], metavar="NAME", expose_value=False, callback=_keep, help="passages, images, or your own."
+            ),
             click.Option(["--debug"], is_flag=True, envvar="FINDABLE_DEBUG", help="Show tracebacks."),
         ]
 
@@ -80,10 +83,10 @@ class WritingCommand(Command):
             self.params.append(option)
 
 
-def _keep_data(ctx: click.Context, param: click.Parameter, value: str | None) -> None:  # noqa: ARG001 - click's own
-    """Keep the folder that was given, above the settings."""
+def _keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Keep the folder or the task that was given, above the settings."""
     if value:
-        ctx.meta[DATA] = value
+        ctx.meta[OPTIONS[str(param.name)]] = value
 
 
 def _keep_yes(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001, FBT001 - click's own

@@ -13,6 +13,7 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "try": ("try_", "Ask about a few rows, and show what goes out and comes back."),
     "import": ("import_", "Import people from a CSV, JSON or JSON lines file."),
     "import-passages": ("import_:import_passages", "Import passages of text from a JSON lines file."),
+    "import-images": ("import_images", "Import the images below a folder."),
     "passages-pilot": ("pilot", "Ask about a few passages, and judge the answers."),
     "passages-backfill": ("backfill", "Ask about every passage, over several days if needed."),
     "passages-status": ("status:passages_status", "Show the state of the passages, and the next command."),

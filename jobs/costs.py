@@ -22,7 +22,7 @@ def main(by: str, *, as_json: bool) -> None:
     under way is, at estimates. Embeddings are not counted.
     """
     with read_workspace(whole=True) as ws:
-        report = costs.run(ws, by=by)
+        report = costs.run(ws.store, ws.subjects, by=by)
     if as_json:
         print_json(costs.document(report))
     elif report.rows:

@@ -10,7 +10,7 @@ from jobs.cli import main as findable
 from jobs.command import Command
 from jobs.dotenv import read_settings
 from jobs.output import Terminal, print_line
-from jobs.typed import DATA, GIVEN, as_typed
+from jobs.typed import GIVEN, OPTIONS, as_typed
 from pipeline.core.settings import PREFIX, Settings
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
@@ -27,7 +27,7 @@ def main() -> None:
     yours = as_typed("make init EXPERTS=people.csv")
     data = read_settings().data / "demo"
     _start_afresh(data)
-    click.get_current_context().find_root().meta[DATA] = str(data)  # what is typed below is about the demo
+    click.get_current_context().find_root().meta[OPTIONS["data"]] = str(data)  # what is typed below is about the demo
     _run("import", EXPERTS=str(SAMPLE / "experts.csv"))
     for target in ("batch-submit", "batch-poll", "batch-ingest", "index"):
         _run(target)

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from jobs.typed import given_folder
+from jobs.typed import OPTIONS, given_option
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import PREFIX, Settings, load_settings
 
 
 def read_settings() -> Settings:
-    """Return the settings of the environment and of `.env` in the current directory; `--data` stands above both."""
-    data = given_folder()
-    return load_settings({**os.environ, f"{PREFIX}DATA": data} if data else os.environ, dotenv=read_dotenv())
+    """Return the settings of the environment and of `.env` in the current directory; options stand above both."""
+    given = {f"{PREFIX}{name.upper()}": value for name in OPTIONS if (value := given_option(name))}
+    return load_settings({**os.environ, **given}, dotenv=read_dotenv())
 
 
 def read_dotenv() -> dict[str, str | None]:

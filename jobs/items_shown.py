@@ -25,7 +25,17 @@ def item_fields(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         fields += [("", line) for line in _answer_lines(answer)]
     fields += [("attempt", _attempt(one)) for one in document["attempts"]]
     fields += [("request", _request(one)) for one in document["requests"]]
+    fields += [("index", indexed(document["index"]))] if document["index"] is not None else []
     return [*fields, ("cost", usd(document["cost"]))]
+
+
+def indexed(index: Mapping[str, Any]) -> str:
+    """Return whether the index has an item."""
+    if "problem" in index:
+        return f"broken: {index['problem']}"
+    if not index["indexed"]:
+        return "not in it"
+    return f"in build {index['build']}, " + ("up to date" if index["up_to_date"] else "with an older text")
 
 
 def origin(answer: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def cut(text: str) -> str:
 def attached(part: Mapping[str, Any]) -> str:
     """Return a line that stands for a part of a prompt that is no text."""
     inline: Mapping[str, Any] = part.get("inlineData") or part.get("fileData") or {}
-    size = f", {len(inline['data']) * 3 // 4:,} bytes" if "data" in inline else ""
+    size = f", {inline['size']:,} bytes" if "size" in inline else ""
     return f"[{inline.get('mimeType', 'attachment')}{size}]"
 
 

@@ -12,7 +12,7 @@ from pipeline.experts import rescore
 def main(*, as_json: bool) -> None:
     """Recompute all findability scores; only changed ones are written."""
     with open_workspace(task="experts") as ws:
-        report = rescore.run(ws)
+        report = rescore.run(ws.store)
     document = {"total": report.total, "changed": report.changed}
     line = f"{plural(report.total, 'score')} checked, {report.changed:,} changed"
     print_json(document) if as_json else print_line(line)

@@ -8,7 +8,7 @@ from jobs.command import Command, json_option, read_workspace
 from jobs.output import Terminal, plural, print_json, print_line, print_table
 from jobs.values import Count
 
-CUT = 200  # characters of a text in a table
+CUT = 120  # characters of a text in a table
 
 
 @click.command(name="search", cls=Command)

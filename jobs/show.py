@@ -6,7 +6,7 @@ import click
 
 from jobs import values
 from jobs.command import Command, json_option, read_workspace
-from jobs.items_shown import item_fields, origin, print_wire
+from jobs.items_shown import indexed, item_fields, origin, print_wire
 from jobs.output import Terminal, plural, print_fields, print_json, print_line, print_table, raw_writer
 from pipeline.experts import show
 from pipeline.ops import show as any_item
@@ -58,16 +58,7 @@ def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
     fields += [
         ("attempt", f"{one['at']:%Y-%m-%d %H:%M} {one['outcome']}: {one['reason']}") for one in document["attempts"]
     ]
-    return [*fields, ("index", _indexed(document["index"]))]
-
-
-def _indexed(index: dict[str, Any]) -> str:
-    """Return whether the index has a person."""
-    if "problem" in index:
-        return f"broken: {index['problem']}"
-    if not index["indexed"]:
-        return "not in it"
-    return f"in build {index['build']}, " + ("up to date" if index["up_to_date"] else "with an older text")
+    return [*fields, ("index", indexed(document["index"]))]
 
 
 @click.command(name="best-concepts", cls=Command)

@@ -6,7 +6,6 @@ import click
 
 from jobs import values
 from jobs.command import (
-    Command,
     WritingCommand,
     confirmed,
     json_option,
@@ -85,7 +84,7 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
     finish_live(report)
 
 
-@click.command(name="preflight", cls=Command)
+@click.command(name="preflight", cls=WritingCommand)  # it brings the items of an own task
 @limit_option
 @_deadline_option
 @click.option("--count", is_flag=True, envvar="FINDABLE_COUNT", help="Let the API count the tokens of a sample.")

@@ -16,7 +16,7 @@ from jobs.commands import COMMANDS, NO_TARGETS, command_of, variables_of
 from pipeline.core.settings import PREFIX, without_password
 
 GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
-DATA = "findable_data"  # in a context: the value of `--data`
+OPTIONS = {"data": "findable_data", "task": "findable_task"}  # that every command has: where a context keeps each
 _VARIABLE = r'[A-Z_]+=(?:"[^"]*"|[^\s`,;)]*[^\s`,;.)])'
 _STEP = re.compile(rf"\bmake ((?:[a-z]+(?:-[a-z]+)*)(?: [a-z]+(?:-[a-z]+)*)*)((?: {_VARIABLE})*)")
 _BARE = re.compile(r"`findable ([a-z][a-z-]*)((?: --?(?!help)[a-z-]*)*)`")
@@ -27,10 +27,10 @@ def is_by_make() -> bool:
     return GIVEN in os.environ
 
 
-def given_folder() -> str | None:
-    """Return the value of `--data`, where it was given."""
+def given_option(name: str) -> str | None:
+    """Return the value of `--data` or `--task`, where it was given."""
     context = click.get_current_context(silent=True)
-    return context.find_root().meta.get(DATA) if context else None
+    return context.find_root().meta.get(OPTIONS[name]) if context else None
 
 
 def as_typed(text: str) -> str:
@@ -85,7 +85,7 @@ def _places() -> dict[str, str]:
     """Return the places that were given on this command's line, as a shell takes them."""
     given = os.environ.get(GIVEN, "").partition(":")[2].split()
     found = {name: os.environ.get(PREFIX + name) for name in ("DATA", "DATABASE_URL") if name in given}
-    found["DATA"] = given_folder() or found.get("DATA")
+    found["DATA"] = given_option("data") or found.get("DATA")
     return {name: shlex.quote(without_password(value)) for name, value in found.items() if value}
 
 
@@ -95,8 +95,8 @@ def _as_command(target: str, variables: Mapping[str, str], places: Mapping[str, 
     params = variables_of(command_of(target)) if variables else {}
     for name, value in variables.items():
         param = params.get(name)
-        if name == "DATA":
-            options.append(f"--data {value}")
+        if name.lower() in OPTIONS:
+            options.append(f"--{name.lower()} {value}")
         elif param is None:
             ahead.append(f"{PREFIX}{name}={value}")
         elif isinstance(param, click.Argument):

@@ -17,15 +17,21 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 ABOVE = "findable"  # the module that Python code imports
 TOPS = ("pipeline", "jobs", "web", "emulator")
+WHOLE = "OpenWorkspace"
 FLOORS = (  # from the top: a room imports rooms of lower floors alone, and those libraries that stand behind it
     {ABOVE: ""},
     {"jobs": "click dotenv rich"},
     {"web": ""},
     {"workflows": ""},
     {"ops": "", "live": ""},
-    {"batch": "", "experts": "orjson pydantic sqlalchemy", "passages": "orjson pydantic rapidfuzz sqlalchemy"},
-    {"cost": "", "quality": "", "index": "faiss numpy orjson"},
-    {"engine": "sqlalchemy"},
+    {
+        "batch": "",
+        "experts": "orjson pydantic sqlalchemy",
+        "passages": "orjson pydantic sqlalchemy",
+        "images": "pydantic sqlalchemy",
+    },
+    {"cost": "", "quality": "rapidfuzz", "index": "faiss numpy orjson"},
+    {"engine": "PIL pillow_heif sqlalchemy"},
     {"tables": "babel charset_normalizer orjson pandas price_parser pyarrow pydantic sqlalchemy"},
     {
         "store": "alembic psutil psycopg sqlalchemy",
@@ -33,7 +39,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     },
     {
         "core": "jsonlines orjson pydantic pydantic_core rapidfuzz typing_extensions",
-        "emulator": "numpy orjson snowballstemmer starlette tokenizers uvicorn",
+        "emulator": "PIL numpy orjson snowballstemmer starlette tokenizers uvicorn",
     },
 )
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
@@ -67,9 +73,18 @@ class Module:
 
     def functions(self) -> Iterator[int]:
         """Yield of each of its functions how many lines it has."""
+        for node in self._functions():
+            yield (node.end_lineno or node.lineno) - node.lineno + 1
+
+    def takers(self) -> int:
+        """Return how many of its functions take the whole workspace, where most need a value or two of it."""
+        return sum(WHOLE in ast.unparse(node.args) for node in self._functions())
+
+    def _functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+        """Yield its functions, those of classes and within others among them."""
         for node in ast.walk(ast.parse(self.text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield (node.end_lineno or node.lineno) - node.lineno + 1
+                yield node
 
     def imports(self) -> Iterator[Import]:
         """Yield what it imports when it runs."""
@@ -201,6 +216,7 @@ def report(root: Path = ROOT) -> Iterator[str]:
     functions = [length for module in inside for length in module.functions()]
     median, most = share(functions, 0.5), share(functions, 0.9)
     yield f"{len(functions):,} functions, at the median {median} lines, nine of ten of at most {most}"
+    yield f"{sum(module.takers() for module in inside)} of them take the whole workspace"
 
 
 def _listed(title: str, found: Iterable[str]) -> str:

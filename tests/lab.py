@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -17,8 +18,10 @@ from click.testing import CliRunner, Result
 
 from emulator.server import Server
 from jobs.cli import main
+from jobs.commands import COMMANDS, command_of, variables_of
 from jobs.typed import GIVEN
 from pipeline.core import settings
+from pipeline.core.settings import PREFIX, VARIABLES
 from pipeline.engine.workspace import open_workspace
 from pipeline.store.postgresql import WRITING
 from tests import postgresql
@@ -110,7 +113,10 @@ class Workspace:
     def run(self, *args: str, **values: str) -> Result:
         """Run one command in this process; `values` are settings by their bare names."""
         environ = self.environ | {f"FINDABLE_{name}": value for name, value in values.items()}
-        return CliRunner().invoke(main, list(args), env=environ, catch_exceptions=False)
+        result = CliRunner().invoke(main, list(args), env=environ, catch_exceptions=False)
+        if args and args[0] in COMMANDS:
+            assert not untaken(args[0], result.stderr), (args, result.stderr)
+        return result
 
     def ran(self, *args: str, code: int | str = 0, **values: str) -> Result:
         """Run one command that must end with a code."""
@@ -203,6 +209,17 @@ class Workspace:
                 return connection.execute(sql, values).fetchall()
         finally:
             connection.close()
+
+
+def untaken(command: str, said: str) -> set[str]:
+    """Return the variables that a command's own next step names, and the command does not take.
+
+    What a step `make …` names is another command's.
+    """
+    hint = said.rpartition("\nnext: ")[2] if "\nnext: " in said else ""
+    named = set(re.findall(r"\b([A-Z][A-Z_]+)=", re.sub(r"\b(make|pip|findable) [^,;`]*", "", hint)))
+    strange = named - {name.removeprefix(PREFIX) for name in VARIABLES} - {*VARIABLES, "TMPDIR"}
+    return strange - variables_of(command_of(command)).keys() if strange else strange
 
 
 def ran(workspace: Workspace, *args: str, code: int | str = 0, **values: str) -> str:

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from pipeline.core.states import BatchState
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches
 from pipeline.store.batches import Batch
+from pipeline.store.database import Store
 
 SHOWN = (
     *("number", "task", "extractor", "model", "reason", "created_at", "submitted_at", "ended_at"),
@@ -46,10 +46,10 @@ class BatchSummary(NamedTuple):
         return {name: getattr(self.batch, name) for name in SHOWN} | {"state": self.batch.state.value} | figures
 
 
-def run(ws: OpenWorkspace) -> list[BatchSummary]:
+def run(store: Store, *, now: datetime) -> list[BatchSummary]:
     """Return every batch, oldest first."""
-    with ws.store.read() as tx:
-        return [_summary(batch, now=ws.now()) for batch in batches.batches_in_states(tx)]
+    with store.read() as tx:
+        return [_summary(batch, now=now) for batch in batches.batches_in_states(tx)]
 
 
 def _summary(batch: Batch, *, now: datetime) -> BatchSummary:

@@ -18,6 +18,7 @@ from pipeline.core.errors import InputError, RemoteError, StateConflictError
 from pipeline.core.states import BatchState
 from pipeline.cost import budget
 from pipeline.engine import questions
+from pipeline.engine.kept_replies import judge_kept
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.tokens import Usage
 from pipeline.store import batches, claims
@@ -83,6 +84,7 @@ def run(
     if not dry:
         questions.free_dead_owners(ws.store, now=ws.now())
         questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
+        judge_kept(ws)
         _let_go_changed(ws)
     with ws.store.read() as tx:
         left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)

@@ -42,9 +42,14 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "refresh": (bool,),
     "thinking": (Mapping,),
     "gates": (Mapping,),
+    "image_side": (int,),
+    "media_resolution": (str,),
+    "registered_uris": (bool,),
 }
-_NEEDED = frozenset({"items", "prompt", "name", "table", "version", "system", "refresh"})
-NOT_YET = frozenset({"images", "image_side", "media_resolution", "registered_uris"})  # of a declaration to come
+_NEEDED = frozenset(
+    {"items", "prompt", "name", "table", "version", "system", "refresh", "image_side", "registered_uris"}
+)
+RESOLUTIONS = ("low", "medium", "high")  # of images, as the API knows them
 THINKING: Mapping[str, type] = {"thinkingBudget": int, "thinkingLevel": str, "includeThoughts": bool}
 HOTTEST = 2.0  # the API takes temperatures from 0 to it
 
@@ -79,6 +84,10 @@ class Declaration(Generic[A_co]):
     label: str | None = None
     refresh: bool = False
     gates: Mapping[str, Any] | None = None
+    images: Sequence[str] = ()  # columns that hold a path, an https address, or the bytes of an image
+    image_side: int = 768  # pixels of the longer side, at the most
+    media_resolution: str | None = None  # of `RESOLUTIONS`; None: what is usual with the model
+    registered_uris: bool = False  # whether `gs://` addresses go out as they are
 
     def __post_init__(self) -> None:
         """Refuse members of another kind than they are declared with, and names that no table can have.
@@ -101,8 +110,9 @@ class Declaration(Generic[A_co]):
 
     def _check_values(self) -> None:
         """Refuse values that are of the right kind and cannot be."""
-        if self.version < 1:
-            raise InputError(f"version= counts from 1, and is {self.version}")
+        for member in ("version", "image_side"):
+            if getattr(self, member) < 1:
+                raise InputError(f"{member}= counts from 1, and is {getattr(self, member)}")
         for member in ("items", "prompt"):
             if not getattr(self, member).strip():
                 raise InputError(f"{member}= is empty")
@@ -113,11 +123,22 @@ class Declaration(Generic[A_co]):
             raise InputError(f"key= must name a column or several, not {self.key!r}")
         if len(set(keys)) < len(keys):
             raise InputError(f"key= names a column twice: {self.key!r}")
+        self._check_images()
         if self.check is not None and not callable(self.check):
             raise InputError(f"check= must be a function of an answer and its row, not {self.check!r}")
         pairs: Any = self.examples
         if not (isinstance(pairs, list | tuple) and all(map(_is_example, pairs))):
             raise InputError("examples= must be a list of pairs: a row ({column: value}) and its answer")
+
+    def _check_images(self) -> None:
+        """Refuse columns of images that are no names, and ways to send them that the API does not have."""
+        images: Any = self.images
+        if not isinstance(images, list | tuple) or not all(isinstance(one, str) and one for one in images):
+            raise InputError(f"images= must be a list of columns, not {images!r}")
+        if self.media_resolution not in (None, *RESOLUTIONS):
+            raise InputError(
+                f"media_resolution= is {self.media_resolution!r}", hint=f"it takes {', '.join(RESOLUTIONS)}"
+            )
 
     def _check_parameters(self) -> None:
         """Refuse parameters of a request that the API would refuse, and bounds of gates that are none."""
@@ -183,6 +204,14 @@ class Declaration(Generic[A_co]):
 
 
 MEMBERS = frozenset(one.name for one in fields(Declaration))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltInDeclaration(Declaration[A_co]):
+    """A declaration that comes with findable, under a name that no other task may have."""
+
+    def _check_name(self, member: str) -> None:
+        """Pass: the name is its own."""
 
 
 def _said(kinds: tuple[type, ...]) -> str:

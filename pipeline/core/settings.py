@@ -229,6 +229,16 @@ class Settings:
         None, _labels, "versions of concepts in the order of preference; the newest first without it"
     )
     min_confidence: float = _setting(0.7, _share, "below this confidence a concept is not among the best")
+    folder: Path | None = _setting(
+        None, _path, "the folder below which images are; without it, that of the items' file"
+    )
+    image_side: int | None = _setting(
+        None, _positive, "the longer side of an image that is sent, over what its task says", unit="pixels"
+    )
+    media_resolution: str | None = _setting(
+        None, _one_of("low", "medium", "high"), "how closely the model looks at images, over what their task says"
+    )
+    inline_max: int = _setting(4_000_000, _size, "the largest image that is sent within a request", unit="bytes")
     gates: str | None = _setting(None, str, "other bounds for quality gates, such as evidence=0.95,concepts=3..16")
     debug: bool = _setting(False, _truth, "show tracebacks")  # noqa: FBT003 - a default, not an argument
     api_key: str | None = None

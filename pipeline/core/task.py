@@ -196,6 +196,7 @@ class Task:
     fingerprint: str | None = None  # of a declaration in a user's file, which batches, calls and answers carry
     model: str | None = None  # that the task itself asks; None: the one that is set
     gates: str = ""  # bounds of gates that the task sets itself, as the setting GATES has them, which goes above them
+    sends_images: bool = False  # whether images go out with what is asked
     keeps_answers: bool = True  # whether the engine keeps an applied answer whole; see `Hooks.stored_json`
 
     def pending(self, tx: "Connection", *, after: str | None = None) -> "Select[Any]":
@@ -337,5 +338,12 @@ class SubjectRoom(Protocol):
             ConfigurationError: they were, so a move would leave them behind.
         """
 
-    def subject(self, tx: "Connection", settings: "Settings") -> Subject:
-        """Return the subject as the tables and the settings have it."""
+    def subject(self, tx: "Connection", settings: "Settings") -> Subject | None:
+        """Return the subject as the tables and the settings have it; None where it comes with the declared tasks."""
+
+
+class DeclaredRoom(SubjectRoom, Protocol):
+    """What the module `subject` offers of a room whose task is a declaration."""
+
+    def of_declared(self, tx: "Connection", settings: "Settings", declared: Subject) -> Subject:
+        """Return the subject that the room makes of what was recorded of its task."""

@@ -6,19 +6,19 @@ are not kept account of.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.states import BatchState
 from pipeline.cost.budget import today
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import answers, live_calls, spending
 from pipeline.store.batches import batches_in_states
 from pipeline.store.spending import Spent
 
 if TYPE_CHECKING:
-    from pipeline.store.database import Connection
+    from pipeline.core.task import Subject
+    from pipeline.store.database import Connection, Store
 
 LIVE = "live"  # in the place of a batch's number
 EARLIER = "earlier"  # live answers from before each call was marked: of them the cost alone is known
@@ -69,12 +69,12 @@ KEYS: dict[str, Callable[[_Entry], str]] = {
 }
 
 
-def run(ws: OpenWorkspace, *, by: str) -> CostReport:
+def run(store: "Store", subjects: "Sequence[Subject]", *, by: str) -> CostReport:
     """Return what was spent, from one snapshot; `by` is one of `KEYS`."""
-    subjects = {one.task.name: one.name for one in ws.subjects}  # as TASK= has them
-    with ws.store.read() as tx:
+    names = {one.task.name: one.name for one in subjects}  # as TASK= has them
+    with store.read() as tx:
         found = [*_of_batches(tx), *_of_calls(tx)]
-    entries = [one._replace(task=subjects.get(one.task, one.task)) for one in found]
+    entries = [one._replace(task=names.get(one.task, one.task)) for one in found]
     rows: dict[str, Amounts] = defaultdict(Amounts)
     total = Amounts()
     for one in entries:

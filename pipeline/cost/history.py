@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.states import BatchState
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, live_calls, pilots, retries, statistics, versions
 from pipeline.store.statistics import PastUsage
 
@@ -21,19 +20,19 @@ if TYPE_CHECKING:
 NEWEST = 100  # batches, and live runs, that are told of one by one
 
 
-def usage_history(ws: OpenWorkspace, tx: "Connection") -> dict[str, Any]:
+def usage_history(tx: "Connection", task: "Task") -> dict[str, Any]:
     """Return `estimates` (oldest first), the means of their errors, `due` and `probe` (null), for programs."""
-    newest = batches.batches_in_states(tx, task=ws.task.name)[-NEWEST:]
+    newest = batches.batches_in_states(tx, task=task.name)[-NEWEST:]
     silent = statistics.count_silent(tx, [one.number for one in newest])
     found = [_of_batch(one, silent=silent.get(one.number, 0)) for one in newest]
-    found += [_of_run(tx, one) for one in live_calls.latest_runs(tx, ws.task.name, mode="live", limit=NEWEST)]
+    found += [_of_run(tx, one) for one in live_calls.latest_runs(tx, task.name, mode="live", limit=NEWEST)]
     told = [past for _, past in found if past is not None]
     mean = statistics.estimate_error(told)
     return {
         "estimates": sorted((entry for entry, _ in found), key=lambda entry: str(entry["at"])),
         "estimate_error": {"mean": None if mean is None else round(mean, 4), "of": len(told)},
         "estimate_errors": _errors(told),
-        "due": _due(tx, ws.task),
+        "due": _due(tx, task),
         "probe": None,
     }
 
@@ -100,17 +99,17 @@ def _due(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
     ]
 
 
-def versions_of(ws: OpenWorkspace, tx: "Connection") -> dict[str, Any]:
-    """Return the `extractor` in use, its newest `pilot`, the `backfill` that is not over, and what is `withdrawn`.
+def versions_of(tx: "Connection", task: "Task", model: str) -> dict[str, Any]:
+    """Return the `extractor` of a model, its newest `pilot`, the `backfill` that is not over, and what is `withdrawn`.
 
     Nothing where the task needs no pilot and none was begun.
     """
     # not looked up: a model that is not known must not stop this
-    extractor = f"{ws.task.label}/{ws.settings.model.removeprefix('models/')}"
+    extractor = f"{task.label}/{model.removeprefix('models/')}"
     pilot = pilots.newest_pilot(tx, extractor)
-    if pilot is None and not ws.task.needs_pilot:
+    if pilot is None and not task.needs_pilot:
         return {}
-    backfill = live_calls.unfinished_run(tx, ws.task.name, mode=live_calls.BACKFILL)
+    backfill = live_calls.unfinished_run(tx, task.name, mode=live_calls.BACKFILL)
     return {
         "extractor": extractor,
         "pilot": pilot
@@ -128,7 +127,5 @@ def versions_of(ws: OpenWorkspace, tx: "Connection") -> dict[str, Any]:
             "items": backfill.items,
             "estimated_cost": backfill.estimated_cost,
         },
-        "withdrawn": [
-            one.extractor for one in versions.list_versions(tx, ws.task.name) if one.withdrawn_at is not None
-        ],
+        "withdrawn": [one.extractor for one in versions.list_versions(tx, task.name) if one.withdrawn_at is not None],
     }

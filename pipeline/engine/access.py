@@ -44,12 +44,13 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         is_ours = tx is not None and schema.is_workspace(tx)
         others = [] if tx is None or is_ours else schema.other_tables(tx)
         plan = [] if tx is None else _adoption_plan(tx, settings, others)
-    if access is Access.WRITE and not is_ours and registry.is_declared(settings):
-        access = Access.CREATE if registry.declared().is_declarable(settings) else access  # its items come with it
+    if not is_ours and tx is None and access is not Access.CREATE and marker.holds_sealed_files(settings.data):
+        return ""  # whose database is missing: refused by what the folder's marker says
+    if not is_ours and registry.is_declared(settings):
+        registry.declared().check_declarable(settings)
+        access = Access.CREATE if access is Access.WRITE else access  # its items come with it
     is_there = is_ours or (access is Access.WRITE and tx is not None)
     if access is not Access.CREATE and not is_there:
-        if tx is None and marker.holds_sealed_files(settings.data):
-            return ""  # whose database is missing: refused by what the folder's marker says
         raise _no_workspace(settings, store, others)
     if access is Access.READ:
         _check_readable(settings, store, plan)
@@ -91,7 +92,9 @@ def _no_workspace(settings: Settings, store: Store, others: list[str]) -> Config
             hint="`make import`, `make score` or `make tag` says what it would add there, and asks",
         )
     where = str(settings.data) if settings.database_url is None else f"{store.shown} (DATA={settings.data})"
-    return ConfigurationError(f"there is no workspace in {where}; nothing was made", hint=TO_BEGIN)
+    asks = f"`make try TASK={settings.task}` makes one, and asks about a few rows"
+    hint = asks if registry.is_declared(settings) else TO_BEGIN
+    return ConfigurationError(f"there is no workspace in {where}; nothing was made", hint=hint)
 
 
 def _agree(store: Store, others: list[str], plan: list[str], agrees: Callable[[str], bool]) -> None:

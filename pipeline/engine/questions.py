@@ -55,6 +55,8 @@ class RequestBuilder:
             thinking=self.model.checked_thinking(own.get("thinkingConfig")),
             temperature=own.get("temperature") if self.model.takes_temperature else None,
             answer_tokens=self.task.answer_tokens,
+            media_resolution=own.get("mediaResolution"),
+            image_tokens=self.model.tokens_of_image(own.get("mediaResolution")),
         )
 
     @cached_property

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.settings import BUILT_IN, Settings
-from pipeline.core.task import Subject, SubjectRoom
+from pipeline.core.task import DeclaredRoom, Subject, SubjectRoom
 from pipeline.store import tasks
 
 if TYPE_CHECKING:
@@ -38,5 +38,12 @@ def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ..
     """Return every task of a user's own that was used in this workspace."""
     if not tasks.any_tasks(tx):
         return ()
-    found: tuple[Subject, ...] = declared().declared_subjects(tx, refreshes=settings.refresh)
-    return found
+    found: tuple[Subject, ...] = declared().declared_subjects(tx, settings)
+    return tuple(_with_room(tx, settings, one) for one in found)
+
+
+def _with_room(tx: "Connection", settings: Settings, found: Subject) -> Subject:
+    """Return the subject of a recorded task, as its room makes it where it has one."""
+    if not (PIPELINE / found.name / "subject.py").is_file():
+        return found
+    return cast(DeclaredRoom, import_module(f"pipeline.{found.name}.subject")).of_declared(tx, settings, found)

@@ -17,7 +17,7 @@ from pipeline.engine import registry
 from pipeline.engine.access import Access, check_access
 from pipeline.engine.folder import check_links, make_directory
 from pipeline.gemini import models
-from pipeline.store import leases, marker, schema, workspace
+from pipeline.store import asked, leases, marker, schema, workspace
 from pipeline.store.database import Connection, Store
 
 if TYPE_CHECKING:
@@ -201,8 +201,9 @@ class OpenWorkspace:
         """Take the subject of a declared task as it is recorded now."""
         with self.store.read() as tx:
             others = (one for one in self.subjects if one.task.name != self.task.name)
-            mine = (one for one in registry.declared_subjects(tx, self.settings) if one.task.name == self.task.name)
-            self.subjects = (*others, *mine)
+            found = registry.declared_subjects(tx, self.settings)
+            mine = next(one for one in found if one.task.name == self.task.name)
+            self.subjects, self.task = (*others, mine), mine.task
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""
@@ -235,9 +236,16 @@ class OpenWorkspace:
                 self.display.say("this workspace is bound to the local engine; the key is not used")
             elif settings.backend is None:
                 self.display.say("no key is set: the local engine does the work, and nothing leaves this machine")
-        elif not self.is_bound:
+        elif not self.is_bound or self._sends_first_images():
             where = f"Gemini at {without_password(settings.base_url)}" if settings.base_url else "Google's Gemini"
             self.display.say(f"from here on {self.task.words.inputs} leave this machine: {where} does the work")
+
+    def _sends_first_images(self) -> bool:
+        """Return whether the task in use sends images, and nothing of it was ever sent."""
+        if not self.task.sends_images:
+            return False
+        with self.store.read() as tx:
+            return not asked.is_anything_sent(tx, self.task.name)
 
     def _model(self, name: str, *, kind: str) -> "Model":
         today = self.now().date()
@@ -314,7 +322,8 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         settings = replace(settings, task=name)
     with store.read() as tx:
         row = workspace.get_workspace(tx)
-        subjects = (*(room.subject(tx, settings) for room in rooms), *registry.declared_subjects(tx, settings))
+        made = [room.subject(tx, settings) for room in rooms]
+        subjects = (*filter(None, made), *registry.declared_subjects(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         marker.write_marker(settings.data, marker.FolderMarker(row.workspace_id, store.address))
     backend = _backend(settings, row.backend)

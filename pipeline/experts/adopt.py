@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, literal, or_, select
 
 from pipeline.core.settings import Settings
-from pipeline.experts import kinds
-from pipeline.experts.columns import tags_of
 from pipeline.experts.schema import SPEC, experts, forget_shape, item_id
-from pipeline.experts.table import PAGE, TASK, by_ids, looks_foreign, rescore_pages, untagged
+from pipeline.experts.table import INDEX, PAGE, SCORES, TASK, by_ids, looks_foreign, untagged
 from pipeline.store import answers, workspace
 from pipeline.store.database import pages, streamed
 from pipeline.store.schema import is_workspace
 from pipeline.store.sqlite import SWITCHED
 from pipeline.tables import adopt as tables
+from pipeline.tables.cells import list_of
 from pipeline.tables.reflect import columns_of
 
 FOREIGN_TAGS = "its tags hold text that is no JSON list; they were left as they are"
@@ -35,13 +34,13 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     """
     done = tables.adopt_table(tx, SPEC, first=not tables.is_marked(tx, SPEC))
     forget_shape(tx)
-    kinds.ensure_index(tx)
+    INDEX.ensure(tx)
     if done.made:
         return []
     lines = list(done.lines)
     if parked := settle_foreign(tx, every_row=done.first):
         lines.append(f"parked {parked:,} whose tags are no JSON list; the tags stay as they are")
-    if scored := rescore_pages(tx, None if done.first else unscored):
+    if scored := SCORES.refresh(tx, None if done.first else unscored):
         workspace.touch_revision(tx, TASK, ())
         lines.append(f"scored {scored:,}")
     if lines and tx.info.pop(SWITCHED, False):
@@ -58,7 +57,7 @@ def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]
 
 def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")) or kinds.lacks_index(tx):
+    if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")) or INDEX.is_lacking(tx):
         return False
     todo = (select(literal(1)).where(condition).limit(1) for condition in (unscored, experts.c.id.is_(None)))
     return all(tx.execute(query).first() is None for query in todo)
@@ -73,12 +72,12 @@ def settle_foreign(tx: Connection, *, every_row: bool = False) -> int:
     changed: list[str] = []
     for some in pages(marked):
         rows = by_ids(tx, some, ("id", "tags"))
-        mended = [key for key in some if key not in rows or tags_of(rows[key]["tags"]) is not None]
+        mended = [key for key in some if key not in rows or list_of(rows[key]["tags"]) is not None]
         answers.forget_foreign(tx, TASK, mended)
         changed += mended
     suspicious = ~untagged if every_row else or_(looks_foreign, ~untagged & unscored)
     query = select(item_id, experts.c.tags).where(suspicious, item_id.not_in(answers.foreign_ids(TASK)))
-    foreign = [row[0] for row in streamed(tx, query, page=PAGE) if tags_of(row.tags) is None]
+    foreign = [row[0] for row in streamed(tx, query, page=PAGE) if list_of(row.tags) is None]
     answers.park(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC), foreign_text=True)
     if changed or foreign:
         workspace.touch_revision(tx, TASK, [*changed, *foreign])

@@ -6,8 +6,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import Entry
-from pipeline.experts import kinds, table
-from pipeline.experts.columns import HEADERS, USERNAME, number_of, tags_of, text_of
+from pipeline.experts import table
+from pipeline.experts.columns import HEADERS, USERNAME
+from pipeline.tables.cells import list_of, number_of, text_of
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -32,13 +33,15 @@ class ExpertsCollection:
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
         """Return how many experts are tagged in this snapshot."""
         if among is None:
-            return kinds.count_tagged(tx)
-        return sum(1 for _ in table.cells_among(tx, ("id",), among, table.tagged()))
+            return table.people(tx).count_done(tx)
+        return len(table.people(tx).ids_among(tx, among, table.tagged()))
 
     def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
         """Yield every tagged expert, by id."""
         tagged = table.tagged()
-        rows = table.cells(tx, COLUMNS, tagged) if among is None else table.cells_among(tx, COLUMNS, among, tagged)
+        people = table.people(tx)
+        columns = [people.table.c[name] for name in COLUMNS]
+        rows = people.cells(tx, COLUMNS, tagged) if among is None else people.among(tx, among, columns, tagged)
         for row in rows:
             yield _entry(*row)
 
@@ -67,7 +70,7 @@ class ExpertsCollection:
 READERS: dict[str, Callable[[Any], Any]] = {  # of the columns that are indexed, in the order of `metadata.json`
     "id": lambda key: key,
     **{name: number_of if name == "hourly_rate" else text_of for name in HEADERS if name != "category"},
-    "tags": lambda tags: tags_of(tags) or [],
+    "tags": lambda tags: list_of(tags) or [],
     "findability_score": number_of,
     "category": text_of,
 }

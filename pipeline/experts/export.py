@@ -6,9 +6,9 @@ An import reads an export as it was. Tags stand in one cell of CSV, separated by
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pipeline.experts import rates
-from pipeline.experts.columns import HEADERS, number_of, tags_of, text_of
-from pipeline.tables import export
+from pipeline.experts.columns import HEADERS
+from pipeline.tables import export, rates
+from pipeline.tables.cells import list_of, number_of, text_of
 
 ANSWERED = ("tags", "findability_score")  # columns that are ours, after those of the header
 COLUMNS = {**dict.fromkeys(HEADERS.values(), export.TEXT), "tags": export.TEXTS, "findability_score": export.NUMBER}
@@ -34,7 +34,7 @@ def expert_document(row: Mapping[Any, Any]) -> dict[str, Any]:
     texts: dict[str, Any] = {header: text_of(row[column]) or None for column, header in HEADERS.items()}
     rate = number_of(row["hourly_rate"])
     texts[HEADERS["hourly_rate"]] = texts[HEADERS["hourly_rate"]] if rate is None else rate
-    tags = tags_of(row["tags"])
+    tags = list_of(row["tags"])
     texts["tags"] = text_of(row["tags"]) if tags is None else tags or None
     texts["findability_score"] = number_of(row["findability_score"])
     return texts

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
 from pipeline.core.progress import Progress
 from pipeline.core.task import ItemsWanted, ListedItem
-from pipeline.experts import adopt, kinds, table
-from pipeline.experts.columns import number_of, tags_of, text_of
+from pipeline.experts import adopt, table
 from pipeline.experts.schema import experts
 from pipeline.experts.score import score
 from pipeline.store import answers, claims, workspace
 from pipeline.tables import removal
+from pipeline.tables.cells import list_of, number_of, text_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -46,7 +46,7 @@ class ExpertsHooks(Hooks):
     def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
         """Return people, looked for in names, title, company and tags."""
         columns = (*table.LISTED, "findability_score")
-        found = kinds.people(tx).listed(tx, wanted, columns, searched=table.LISTED)
+        found = table.people(tx).listed(tx, wanted, columns, searched=table.LISTED)
         return [ListedItem(key, state, _listed(row)) for key, state, row in found]
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
@@ -65,7 +65,7 @@ class ExpertsHooks(Hooks):
 
     def adopted_counts(self, tx: "Connection") -> str | None:
         """Return that counts depend on the rows alone, where another program made the table."""
-        return None if kinds.is_counted(tx) or kinds.is_ours(tx) else ""
+        return None if table.INDEX.is_there(tx) or table.INDEX.is_on_ours(tx) else ""
 
     def highest_id(self, tx: "Connection", table_: "Table") -> int:  # noqa: ARG002 - there is one
         """Return the highest id that was ever asked about."""
@@ -75,7 +75,7 @@ class ExpertsHooks(Hooks):
         """Compare scores with their rows, and tags with the answers that were applied."""
         wrong: dict[str, list[str]] = {SCORES: [], TAGS: [], TEXT: []}
         applied = answers.current_answers(tx, table.TASK)
-        with display.bar("checking people", table.count_experts(tx), late=True) as bar:
+        with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
             for number, row in enumerate(table.all_experts(tx), start=1):
                 for kind in _wrong(row, applied.pop(str(row["id"]), None)):
                     wrong[kind].append(text_of(row["username"]))
@@ -85,7 +85,7 @@ class ExpertsHooks(Hooks):
     def refresh_derived(self, tx: "Connection") -> int:
         """Bring scores up to date."""
         adopt.settle_foreign(tx)
-        changed = table.rescore_pages(tx)
+        changed = table.SCORES.refresh(tx)
         if changed:
             workspace.touch_revision(tx, table.TASK, ())
         return changed
@@ -109,17 +109,17 @@ class ExpertsHooks(Hooks):
 
     def check_removable(self, tx: "Connection", item_id: str) -> None:
         """See that a person's row can be deleted, by deleting it and taking that back."""
-        removal.check_removable(tx, kinds.people(tx), item_id)
+        removal.check_removable(tx, table.people(tx), item_id)
 
     def remove(self, tx: "Connection", item_id: str) -> None:
         """Delete a person's row."""
-        removal.remove_row(tx, kinds.people(tx), item_id)
+        removal.remove_row(tx, table.people(tx), item_id)
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
         """Return every row, by id; there is nothing to choose from."""
         from pipeline.experts import export
 
-        return ExportRows(table.all_experts(tx), export.encode_experts, table.count_experts(tx))
+        return ExportRows(table.all_experts(tx), export.encode_experts, table.people(tx).total(tx))
 
 
 def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
         "name": f"{first} {last}".strip(),
         "job_title": text_of(row["job_title"]),
         "company": text_of(row["company"]),
-        "tags": tags_of(row["tags"]) or [],
+        "tags": list_of(row["tags"]) or [],
         "findability_score": number_of(row["findability_score"]),
     }
 
@@ -139,7 +139,7 @@ def _wrong(row: Mapping[Any, Any], answer: str | None) -> Iterator[str]:
     """Yield what is wrong with one row."""
     if score(row) != number_of(row["findability_score"]):
         yield SCORES
-    if answer is not None and tags_of(row["tags"]) != json.loads(answer).get("tags"):
+    if answer is not None and list_of(row["tags"]) != json.loads(answer).get("tags"):
         yield TAGS
     if any(GAP in text_of(row[column]) for column in ("username", *table.INPUT_COLUMNS)):
         yield TEXT
@@ -158,6 +158,6 @@ def _fault(kind: str, names: list[str]) -> RowFault:
 
 
 def _rescore(tx: "Connection") -> str:
-    changed = table.rescore_pages(tx)
+    changed = table.SCORES.refresh(tx)
     workspace.touch_revision(tx, table.TASK, ())
     return f"wrote {changed} scores"

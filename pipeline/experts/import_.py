@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pipeline.core.import_options import USUAL, ImportOptions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.columns import HEADERS, number_of, tags_of, text_of
+from pipeline.experts.columns import HEADERS
 from pipeline.experts.read import People
 from pipeline.experts.rows import Person
 from pipeline.experts.schema import fit_rates
 from pipeline.store import answers, claims, workspace
+from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.findings import Finding, FindingKind, ImportReport, excerpt, rejects_report
 from pipeline.tables.mapping import choices_of
 
@@ -101,7 +102,7 @@ def _seen(column: str, cell: Any) -> str | float | None:
 def _with_old_answers(changes: Sequence[_Change], claimed: set[str]) -> Iterator[Finding]:
     """Yield a finding for each whose answer is to the old text: there already, or asked for by a claim."""
     for change in changes:
-        if tags_of(change.row["tags"]) != []:
+        if list_of(change.row["tags"]) != []:
             yield _kept(change, "changed, and the tags stay as they are")
         elif change.item_id in claimed:
             yield _kept(change, "changed while being asked; the answer to the old text will be kept")
@@ -148,8 +149,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> People
         contextlib.suppress(_Refused),
         rejects_report(options.report, columns=PeopleImportReport.NAMES, source=path) as rejects,
         ws.store.write() as tx,
-        ws.display.bar("importing", None) as bar,
-        contextlib.closing(file.in_blocks(file.people(), bar, most=BLOCK, size=_size)) as blocks,
+        file.blocks(file.people(), ws.display, "importing", most=BLOCK, size=_size) as blocks,
     ):
         for people, findings in blocks:
             kept = write_people(tx, people, done)

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.experts import table
-from pipeline.experts.columns import tags_of, text_of
 from pipeline.experts.schema import item_id
 from pipeline.quality.figures import Figure, Quality, Rows, Sample
 from pipeline.quality.measures import Bound, count_figures, gates_of, histogram_bars, share, usage_figures
 from pipeline.quality.statistics import Choice
 from pipeline.store import statistics
+from pipeline.tables.cells import list_of, text_of
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -41,8 +41,8 @@ def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
     numbers: Counter[int] = Counter()
     used: Counter[str] = Counter()
     shown: Choice[str] = Choice(SAMPLES, seed=SEED)
-    for key, cell in table.cells(tx, ("id", "tags"), condition):
-        tags = tags_of(cell) or []
+    for key, cell in table.people(tx).cells(tx, ("id", "tags"), condition):
+        tags = list_of(cell) or []
         numbers[len(tags)] += 1
         used.update(tags)
         shown.offer(str(key), str(key))
@@ -95,4 +95,4 @@ def _samples(tx: "Connection", ids: list[str]) -> Iterator[Sample]:
         if key in rows:
             bio = text_of(rows[key]["bio"])
             shown = bio if len(bio) <= MOST_BIO else f"{bio[:MOST_BIO]} …"
-            yield Sample(key, text_of(rows[key]["username"]), shown, (), ", ".join(tags_of(rows[key]["tags"]) or []))
+            yield Sample(key, text_of(rows[key]["username"]), shown, (), ", ".join(list_of(rows[key]["tags"]) or []))

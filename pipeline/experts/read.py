@@ -8,22 +8,20 @@ import hashlib
 import shlex
 import unicodedata
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 
-from pipeline.core.errors import InputError
 from pipeline.core.text import restore_formula
 from pipeline.experts.aliases import KEY_RULE, SPECS
 from pipeline.experts.columns import HEADERS, USERNAME, column_of, expected
 from pipeline.experts.rows import Person, judge_row
-from pipeline.tables import json_file, json_places
 from pipeline.tables.duplicates import SeenIds
 from pipeline.tables.findings import Finding, rejected
-from pipeline.tables.layout import Layout, TextRow, row_of
-from pipeline.tables.mapping import ColumnMapping, MappingChoices, map_columns, texts_by_name
+from pipeline.tables.json_document import DocumentReader, JsonDocument
+from pipeline.tables.layout import Layout, TextRow
+from pipeline.tables.mapping import MappingChoices
 from pipeline.tables.names import fold
 from pipeline.tables.table_file import TableFile, name_some
-from pipeline.tables.whole_rows import WholeRows
 
 HINT = f"give a CSV file with the header {expected()}, or JSON objects with these keys"
 DOCUMENT_HINT = f"give one JSON object, or a list of them, with the keys {expected()}"
@@ -74,18 +72,9 @@ def _not_read(names: Collection[str]) -> Iterator[str]:
         yield "tags and scores are never imported: they come from answers"
 
 
-@dataclass(frozen=True)
-class PersonDocuments:
-    """The people in a JSON document, in order; by which mapping its names were read, and what to say of that."""
-
-    people: list[Person]
-    mapping: ColumnMapping
-    notes: list[str]
-
-
 def read_person_documents(
     data: bytes, choices: MappingChoices | None = None, *, name: str = "the document"
-) -> PersonDocuments:
+) -> JsonDocument[Person]:
     """Return the people in a JSON object or a list of them, read by the names that an import would know.
 
     `name` is what the command takes for the file.
@@ -94,57 +83,11 @@ def read_person_documents(
         InputError: it is no JSON, what a name means would be a guess, or anything in it would be rejected; the message
             names file, line, column and field.
     """
-    said = "standard input" if name == "-" else name
-    text, value = _parsed(data, said)
-    elements = value if isinstance(value, list) else [value]
-    rows = [row_of(element, line=1, layout=replace(LAYOUT, column_of=str), ignored={}) for element in elements]
-    cells = texts_by_name(rows)
-    asking = replace(LAYOUT, command=f"make add-expert EXPERT={shlex.quote(name)}")
-    mapping = map_columns(list(cells), lambda: cells, choices or MappingChoices(), layout=asking, path=Path(said))
-    layout, ignored = mapping.layout(LAYOUT), dict[str, None]()
-    whole, people = WholeRows(layout, mapping), list[Person]()
+    layout = replace(LAYOUT, command=f"make add-expert EXPERT={shlex.quote(name)}")
     with SeenIds() as seen:
-        for number, element in enumerate(elements, start=1):
-            row = row_of(element, line=number, layout=layout, ignored=ignored)
-            person = _person(whole.row(row) if isinstance(row, TextRow) else row, seen)
-            if isinstance(person, Finding):
-                where = f"person {number}, " if isinstance(value, list) else ""
-                found = f" (found {person.value!r})" if person.value else ""
-                place = _place(text, number, person.column, layout)
-                raise _refused(said, place, f"{where}{person.column or 'the document'}: {person.reason}{found}")
-            people.append(person)
-    if not people:
-        raise _refused(said, "", "the list holds no person")
-    return PersonDocuments(people, mapping, [*whole.notes, *_not_read(ignored)])
-
-
-def _parsed(data: bytes, name: str) -> tuple[str, object]:
-    """Return the text of a JSON document and its value."""
-    try:
-        text = data.decode("utf-8-sig")
-        return text, json_file.parse_json(text)
-    except UnicodeDecodeError as error:
-        raise _refused(name, json_places.places_of_bytes(data, error), "no JSON: it is not valid UTF-8") from None
-    except ValueError as error:
-        why, _, at = str(error).removeprefix("no JSON: ").partition(": line ")
-        raise _refused(
-            name, f"line {at.partition(' (')[0].replace(' c', ', c')}" if at else "", f"no JSON: {why}"
-        ) from None
-
-
-def _refused(name: str, place: str, said: str) -> InputError:
-    """Return the error for a file of people that is not taken."""
-    return InputError(f"{name}{f', {place}' if place else ''}: {said}; nothing was stored", hint=DOCUMENT_HINT)
-
-
-def _place(text: str, number: int, header: str, layout: Layout) -> str:
-    """Return line and column of a person's value, or of the person where the value is not there."""
-    try:
-        element = json_places.element_places(text)[number - 1]
-    except (ValueError, RecursionError, IndexError):  # one parser reads what another one does not
-        return ""
-    named = (at for name, at in element.values.items() if HEADERS.get(layout.column_of(name) or "") == header)
-    return json_places.line_and_column(text, next(named, element.start))
+        reader = DocumentReader(layout, partial(_person, seen=seen), "person", DOCUMENT_HINT)
+        found = reader.read(data, choices, said="standard input" if name == "-" else name)
+    return replace(found, notes=[*found.notes, *_not_read(found.ignored)])
 
 
 def _person(row: TextRow | Finding, seen: SeenIds) -> Person | Finding:

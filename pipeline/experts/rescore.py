@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.hooks import ExpertsHooks
+from pipeline.store.database import Store
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class ScoreReport:
     changed: int
 
 
-def run(ws: OpenWorkspace) -> ScoreReport:
+def run(store: Store) -> ScoreReport:
     """Bring all scores up to date, in one transaction."""
-    with ws.store.write() as tx:
-        return ScoreReport(changed=ExpertsHooks().refresh_derived(tx), total=table.count_experts(tx))
+    with store.write() as tx:
+        return ScoreReport(changed=ExpertsHooks().refresh_derived(tx), total=table.people(tx).total(tx))

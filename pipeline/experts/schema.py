@@ -1,21 +1,20 @@
 """Describe the `experts` table: as findable makes it, and what one of another program may have otherwise."""
 
-import re
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, func, select, text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text
 from sqlalchemy.types import TypeEngine
 
-from pipeline.experts.columns import HEADERS, USERNAME, tags_of
+from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.tables.adopt import TableSpec
+from pipeline.tables.cells import list_of
 from pipeline.tables.columns import NUMBER, Accepts, AnyNumber, AsTheColumn, IdKind, Ids
-from pipeline.tables.reflect import columns_of, counts_up, is_sqlite
+from pipeline.tables.new_rows import NewIds, default_value, filled, repeats_ids
+from pipeline.tables.reflect import columns_of, counts_up
 
 SHAPE = "findable_experts_shape"  # where a connection keeps what was found
-SQLITE_WORDS = frozenset({"NULL", "TRUE", "FALSE", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP"})
 
 
 class Id(Integer):
@@ -67,13 +66,12 @@ item_id = SPEC.item_id
 class ExpertsShape:
     """What an adopted table may have otherwise.
 
-    Its ids, whether the database counts them up, and may repeat the id of a deleted row; to how many decimal places it
-    rounds rates, if it does; and what stands for nothing in columns that take no NULL.
+    Its ids, and how new ones are found; to how many decimal places it rounds rates, if it does; and what stands for
+    nothing in columns that take no NULL.
     """
 
     ids: Ids
-    counts_up: bool
-    repeats: bool
+    new_ids: NewIds
     places: int | None
     blanks: Mapping[str, Any]
 
@@ -85,10 +83,11 @@ def shape_of(tx: Connection) -> ExpertsShape:
         columns = columns_of(tx, "experts")
         own = columns["id"]
         fixed = [columns[name] for name in (*HEADERS, "tags") if not columns[name].nullable]
+        ids = own.ids or Ids(IdKind.ANY)
+        are_texts = ids.kind is IdKind.TEXT or (ids.kind is IdKind.UUID and ids.typed)
         known = tx.info[SHAPE] = ExpertsShape(
-            own.ids or Ids(IdKind.ANY),
-            counts_up=counts_up(tx, "experts", own),
-            repeats=_repeats_ids(tx),
+            ids,
+            NewIds(are_texts, counts_up(tx, "experts", own), repeats_ids(tx, "experts")),
             places=columns["hourly_rate"].places,
             blanks={one.name: _blank(tx, one.name, one.default) for one in fixed},
         )
@@ -102,49 +101,12 @@ def forget_shape(tx: Connection) -> None:
 
 def _blank(tx: Connection, name: str, default: str | None) -> Any:
     """Return what stands for nothing in a column that takes no NULL."""
-    found = _value_of(tx, default)
-    if found is not None and (name != "tags" or tags_of(found) == []):
+    found = default_value(tx, default)
+    if found is not None and (name != "tags" or list_of(found) == []):
         return found
     return 0.0 if name == "hourly_rate" else ""
 
 
-def _value_of(tx: Connection, default: str | None) -> Any:
-    """Return the value of a default that the database tells as it stands in SQL; None where there is none."""
-    if default is None:
-        return None
-    if is_sqlite(tx) and re.fullmatch("[A-Za-z_]+", default) and default.upper() not in SQLITE_WORDS:
-        return default  # SQLite takes a bare word for a text
-    return tx.execute(text("SELECT " + default.replace(":", r"\:"))).scalar()
-
-
 def fit_rates(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return values with what stands for nothing where the table takes no NULL."""
-    blanks = shape_of(tx).blanks
-    return {name: blanks.get(name) if value is None else value for name, value in values.items()}
-
-
-def _repeats_ids(tx: Connection) -> bool:
-    """Return whether SQLite gives the id of the newest row again once that row was deleted."""
-    if not is_sqlite(tx):
-        return False
-    made = tx.execute(text("SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = 'experts'")).scalar()
-    return "AUTOINCREMENT" not in str(made).upper()
-
-
-def new_ids(tx: Connection, wanted: int, *, above: Callable[[], int]) -> Sequence[int | str] | None:
-    """Return ids for new rows (numbers, or UUIDs where ids are text), or None where the database gives unused ones.
-
-    `above` finds the highest id ever asked about: a late answer about a deleted person must not reach a new one.
-    """
-    shape = shape_of(tx)
-    if shape.counts_up and not shape.repeats:
-        return None
-    is_text = shape.ids.kind is IdKind.TEXT or (shape.ids.kind is IdKind.UUID and shape.ids.typed)
-    newest: Any = None if is_text else tx.execute(select(func.max(experts.c.id))).scalar()
-    if is_text or (isinstance(newest, str) and not shape.counts_up):
-        return [str(uuid.uuid4()) for _ in range(wanted)]
-    newest, highest = int(newest or 0), above()
-    if shape.counts_up and highest <= newest:
-        return None
-    first = max(newest, highest) + 1
-    return range(first, first + wanted)
+    return filled(values, shape_of(tx).blanks)

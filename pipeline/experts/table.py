@@ -7,19 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, bindparam, cast, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, case, cast, func, or_, select, update
 
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.experts.columns import EMPTY_TAGS, HEADERS, JSON_SPACE, USERNAME, number_of, tags_of
-from pipeline.experts.schema import experts, fit_rates, item_id, new_ids, shape_of
+from pipeline.experts.columns import HEADERS, USERNAME
+from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, database
-from pipeline.store.database import among, pages, streamed
-from pipeline.tables.rows import has_words, holds, refusals, rows_among
+from pipeline.store.database import among, pages
+from pipeline.tables.cells import JSON_SPACE, NO_LIST, list_of, text_of
+from pipeline.tables.derived import DerivedColumn
+from pipeline.tables.item_table import ItemStates
+from pipeline.tables.kind_index import CountedTable, KindIndex
+from pipeline.tables.rows import has_words, holds, refusals
 
 TASK = "expert-tags"
 PAGE = 2000
-CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
 
 ASKED = ("id", "username", "job_title", "bio")  # the id, and what the question is made from
 SCORED = ("profile_url", "hourly_rate")  # beside those, what the score counts
@@ -27,7 +30,7 @@ COLUMNS = tuple(experts.c.keys())
 WRITTEN = (*ASKED, *SCORED, "tags")  # what writing tags needs of a row
 NAMED = ("username", "first_name", "last_name")
 LISTED = (*NAMED, "job_title", "company", "tags")  # what a person is looked for by
-SCORE_COLUMNS = ("id", "findability_score", "bio", "tags", "profile_url", "job_title", "hourly_rate")
+SCORED_BY = ("bio", "tags", "profile_url", "job_title", "hourly_rate")
 INPUT_COLUMNS = tuple(name for name in HEADERS if name != USERNAME)
 
 
@@ -41,7 +44,7 @@ def _squeezed(column: ColumnElement[Any]) -> ColumnElement[str]:
 
 # equalities and not IN, which cannot stand in an UPDATE of many rows; what holds a string is not nothing, seen first
 # because it is quick
-_says_nothing = or_(*(_squeezed(experts.c.tags) == empty for empty in sorted(EMPTY_TAGS)))
+_says_nothing = or_(*(_squeezed(experts.c.tags) == empty for empty in sorted(NO_LIST)))
 untagged = or_(experts.c.tags.is_(None), and_(~cast(experts.c.tags, Text).contains('"'), _says_nothing))
 has_bio = has_words(experts.c.bio)
 _begins_and_ends_as_list = cast(experts.c.tags, Text).like("[%]")  # as nearly all do: seen before anything is trimmed
@@ -50,59 +53,22 @@ looks_foreign = and_(
 )
 
 
-def rescore_pages(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
-    """Bring the scores of some or all rows up to date, writing only those that differ; return how many were written.
-
-    Rows are read in one go for as long as few differ; those are written before the next are read.
-    """
-    written, after = 0, None
-    while True:
-        query = select(*(experts.c[name] for name in SCORE_COLUMNS)).order_by(experts.c.id)
-        if condition is not None:
-            query = query.where(condition)
-        if after is not None:
-            query = query.where(experts.c.id > after)
-        changed, after = _outdated(tx, query)
-        if changed:
-            changing = update(experts).where(experts.c.id == bindparam("row"))
-            database.run_many(tx, changing.values(findability_score=bindparam("new")), ("new", "row"), changed)
-            written += len(changed)
-        if after is None:
-            return written
-
-
-def _outdated(tx: Connection, query: Select[Any]) -> tuple[list[tuple[float, Any]], Any]:
-    """Return (right score, id) of rows whose score is wrong, PAGE or a few more; and the id where to go on, or None."""
-    found: list[tuple[float, Any]] = []
-    result = streamed(tx, query, page=CELLS)
-    pages: Iterator[Sequence[Sequence[Any]]] = result.partitions()
-    for rows in pages:
-        found += [
-            (new, key)
-            for key, old, bio, tags, url, title, rate in rows
-            if (new := score_of(bio, tags, url, title, rate)) != old and new != number_of(old)
-        ]
-        if len(found) >= PAGE:
-            result.close()
-            return found, rows[-1][0]
-    return found, None
+SCORES = DerivedColumn(experts, "findability_score", SCORED_BY, score_of)
 
 
 def untagged_among(tx: Connection, ids: Sequence[str]) -> set[str]:
     """Return which of these ids are of people without tags."""
-    return {row[0] for row in rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), [item_id], untagged)}
+    return people(tx).ids_among(tx, ids, untagged)
 
 
 def by_ids(
     tx: Connection, ids: Sequence[str], names: Sequence[str] = COLUMNS, *, locked: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Return the rows with these ids, at any number of ids, by id as text: some columns, `id` the first, or all.
+    """Return the rows with these ids, at any number of ids, by id as text: some columns, or all.
 
     Rows that are `locked` are changed by no other transaction until this one ends.
     """
-    columns = [experts.c[name] for name in names]
-    rows = rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), columns, locked=locked)
-    return {str(row[0]): dict(zip(names, row, strict=True)) for row in rows}
+    return people(tx).rows(tx, ids, names, locked=locked)
 
 
 def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
@@ -132,25 +98,8 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
 
 def all_experts(tx: Connection) -> Iterator[dict[str, Any]]:
     """Yield every row in the order of ids, at flat memory."""
-    for row in cells(tx, COLUMNS):  # plain dictionaries: SQLAlchemy's look each name up anew
+    for row in people(tx).cells(tx, COLUMNS):  # plain dictionaries: SQLAlchemy's look each name up anew
         yield dict(zip(COLUMNS, row, strict=True))
-
-
-def cells(
-    tx: Connection, names: Sequence[str], condition: ColumnElement[bool] | None = None
-) -> Iterator[Sequence[Any]]:
-    """Yield some columns of all rows or of those that meet a condition, in the order of ids, at flat memory."""
-    query = select(*(experts.c[name] for name in names)).order_by(experts.c.id)
-    query = query if condition is None else query.where(condition)
-    for some in streamed(tx, query, page=CELLS).partitions():
-        yield from some
-
-
-def cells_among(
-    tx: Connection, names: Sequence[str], ids: Sequence[str], *conditions: ColumnElement[bool]
-) -> Iterator[Sequence[Any]]:
-    """Yield some columns of the rows with these ids that meet all conditions, in no order."""
-    return rows_among(tx, experts.c.id, shape_of(tx).ids.native(ids), [experts.c[name] for name in names], *conditions)
 
 
 def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> str:
@@ -186,7 +135,7 @@ def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -
     for row in rows:
         row["findability_score"] = score(row)
     _check_rates(tx, rows)
-    ids = new_ids(tx, len(rows), above=partial(claims.highest_id, tx, TASK))
+    ids = shape_of(tx).new_ids.of(tx, experts, len(rows), above=partial(claims.highest_id, tx, TASK))
     return rows if ids is None else [{**row, "id": key} for row, key in zip(rows, ids, strict=True)]
 
 
@@ -237,7 +186,7 @@ def write_tags(
     without = experts.c.tags.is_(None)
     changes: dict[bool, list[tuple[str, float, Any]]] = {True: [], False: []}
     for key, row in rows.items():
-        if tags_of(row["tags"]) == []:
+        if list_of(row["tags"]) == []:
             changes[row["tags"] is None].append((tags[key], score(row, tagged=True), row["id"]))
     for is_null, some in changes.items():
         if some:
@@ -258,15 +207,30 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     for some in pages(shape_of(tx).ids.native(ids)):
         with refusals("experts"):
             tx.execute(update(experts).where(among(tx, experts.c.id, some)).values(fit_rates(tx, {"tags": None})))
-        rescore_pages(tx, among(tx, experts.c.id, some))
-
-
-def count_experts(tx: Connection, condition: ColumnElement[bool] | None = None) -> int:
-    """Return how many people there are, or how many meet a condition."""
-    query = select(func.count()).select_from(experts)
-    return tx.execute(query if condition is None else query.where(condition)).scalar_one()
+        SCORES.refresh(tx, among(tx, experts.c.id, some))
 
 
 def tagged() -> ColumnElement[bool]:
     """Return the condition that a person is tagged: a list that is not empty, and no text of another program's."""
     return and_(~untagged, ~looks_foreign, item_id.not_in(answers.foreign_ids(TASK)))
+
+
+INDEX = KindIndex(
+    "findable_experts_kinds",
+    experts,
+    case((looks_foreign, "parked"), (~untagged, "tagged"), (has_bio, "untagged"), else_="no_bio"),
+)
+
+
+def people(tx: Connection) -> CountedTable:
+    """Return the table of people; untagged ones with a bio are asked about, and known by their usernames."""
+    return CountedTable(
+        TASK,
+        experts,
+        ItemStates(("tagged", tagged()), ("untagged", has_bio), "no_bio", looks_foreign),
+        untagged & has_bio,
+        shape_of(tx).ids,
+        named=(USERNAME,),
+        name_of=lambda row: text_of(row[USERNAME]),
+        index=INDEX,
+    )

@@ -11,15 +11,16 @@ from pipeline.core.declaration import Declaration
 from pipeline.core.task import Answered, Item, Task, Words, WriteResult
 from pipeline.engine.declared.asked import AskedRows
 from pipeline.engine.declared.question import Question
-from pipeline.experts import kinds, table
-from pipeline.experts.columns import tags_of, text_of
+from pipeline.experts import table
 from pipeline.experts.hooks import ExpertsHooks
 from pipeline.store import answers
+from pipeline.tables.cells import list_of, text_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.store.database import Connection
+    from pipeline.tables.kind_index import CountedTable
 
 
 PROMPT = "{username}\n{job_title}\n{biography}"
@@ -57,9 +58,9 @@ class TagsRows(AskedRows):
         )
         return Question(declared, PLACES, told="", text_of=_told)
 
-    def table(self, tx: "Connection") -> kinds.PeopleTable:
+    def table(self, tx: "Connection") -> "CountedTable":
         """Return the table of people."""
-        return kinds.people(tx)
+        return table.people(tx)
 
     def item(self, item_id: str, row: Mapping[str, Any]) -> Item:
         """Return what to ask about one person; the hash says whom it is about, and covers all that is asked."""
@@ -97,7 +98,7 @@ class TagsRows(AskedRows):
         given = answers.last_applied(tx, table.TASK, ids)
         mine = {key: answer for key, (whose, answer) in given.items() if extractor in {None, whose}}
         rows = table.by_ids(tx, list(mine), ("id", "tags"))
-        ours = [key for key, row in rows.items() if tags_of(row["tags"]) == json.loads(mine[key]).get("tags")]
+        ours = [key for key, row in rows.items() if list_of(row["tags"]) == json.loads(mine[key]).get("tags")]
         table.clear_tags(tx, ours)
         return len(ours)
 

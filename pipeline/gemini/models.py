@@ -36,6 +36,8 @@ _SETTING: dict[Kind, str] = {"generate": "MODEL", "embed": "EMBEDDING_MODEL"}
 _DEFAULT: dict[Kind, str] = {"generate": DEFAULT_GENERATE, "embed": DEFAULT_EMBED}
 _FORM = "the form is that of pipeline/gemini/models.toml"
 
+# Of the 3.x models (media resolution guide, read 2026-11); the older ones have theirs in the table
+IMAGE_TOKENS: Mapping[str, int] = {"low": 280, "medium": 560, "high": 1_120, "usual": 1_120}
 PROVIDER = "google"
 BATCH = {"processing": "batch"}  # exactly so: the package compares name and value letter by letter
 TOKENS = 1_000  # small enough for the first step of prices that rise with the prompt
@@ -95,6 +97,7 @@ class Model:
     """One model: prices in USD per 1 M tokens as of `priced_on`, limits in tokens, `dims` the least and most width.
 
     `enqueued_tokens` is the limit of batches where a tier says none; `is_own` marks a model of the user's own file.
+    `image_tokens` are tokens of an image by its resolution: low, medium, high, and what is `usual`.
     """
 
     name: str
@@ -117,6 +120,7 @@ class Model:
     promotion: Promotion | None = None
     tiers: Mapping[str, usage_tiers.Tier] = field(default_factory=dict)
     is_own: bool = False
+    image_tokens: Mapping[str, int] = field(default_factory=lambda: IMAGE_TOKENS)
 
     def prices(self, *, batch: bool, on: date) -> tuple[float, float]:
         """Return (input, output) in USD per 1 M tokens on that day: as listed, else as the table has it."""
@@ -154,6 +158,11 @@ class Model:
     def takes_temperature(self) -> bool:
         """Return whether the model heeds a temperature, as those of the second series do; later ones ignore it."""
         return self.name.startswith("gemini-2")
+
+    def tokens_of_image(self, resolution: str | None) -> int:
+        """Return how many tokens an image is at a resolution, as the API has its word; None: the usual one."""
+        word = "usual" if resolution is None else resolution.rpartition("_")[2].lower()
+        return self.image_tokens.get(word, IMAGE_TOKENS[word])
 
     def checked_thinking(self, own: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """Return the `thinkingConfig` to send: a task's own where it has one, else the table's.
@@ -303,3 +312,5 @@ def _check(model: Model) -> None:
         raise TypeError("a day must be written as 2026-12-31, without quotes")
     if not isinstance(model.thinking, dict | None):
         raise TypeError("thinking must be a table")
+    if not all(name in IMAGE_TOKENS and isinstance(count, int) for name, count in model.image_tokens.items()):
+        raise ValueError(f"image_tokens must be whole numbers for {', '.join(IMAGE_TOKENS)}")

@@ -7,6 +7,7 @@ URL. So do sampling settings, which current models ignore or refuse (model pages
 where a task of one's own says so and the model is one that takes it.
 """
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from functools import partial
@@ -17,7 +18,7 @@ import orjson
 from pipeline.core.errors import InputError
 from pipeline.core.task import Prompt
 from pipeline.gemini.schema import check_schema
-from pipeline.gemini.tokens import ANSWER_TOKENS, Usage, estimate_parts, estimate_usage
+from pipeline.gemini.tokens import ANSWER_TOKENS, PART_TOKENS, Usage, estimate_parts, estimate_usage
 
 MAX_KEY = 200  # bytes of the key of a request; ours, the API says nothing of a limit
 # Beside `contents`; `model`, `serviceTier`, `tools` and `cachedContent` are known to the API but never ours
@@ -73,10 +74,12 @@ def build_request(
     schema: Mapping[str, Any],
     thinking: Mapping[str, Any] | None,
     temperature: float | None = None,
+    media_resolution: str | None = None,
 ) -> dict[str, Any]:
     """Return the request object for a prompt, camelCase, with the answer's schema and the model's thinking settings.
 
-    `thinking` is the `thinkingConfig`; without it and without a `temperature` the model has its defaults.
+    `thinking` is the `thinkingConfig`, `media_resolution` a word of the API; without them and without a `temperature`
+    the model has its defaults.
     """
     settings: dict[str, Any] = {
         "responseMimeType": "application/json",
@@ -87,6 +90,8 @@ def build_request(
         settings["thinkingConfig"] = dict(thinking)
     if temperature is not None:
         settings["temperature"] = temperature
+    if media_resolution is not None:
+        settings["mediaResolution"] = media_resolution
     request: dict[str, Any] = {"contents": [{"role": "user", "parts": [dict(part) for part in prompt.parts]}]}
     if prompt.system:
         request["systemInstruction"] = {"parts": [{"text": prompt.system}]}
@@ -117,11 +122,39 @@ def body_of(line: bytes) -> bytes:
     return line.partition(_BEFORE_REQUEST)[2]  # a text in JSON cannot hold it, for its quotes are escaped there
 
 
+def shown_object(line: bytes) -> dict[str, Any]:
+    """Return the request object of a line as it may be kept and shown: size and SHA-256 in the place of each image."""
+    found: dict[str, Any] = _shown(object_of(line))
+    return found
+
+
 def split_request(line: bytes) -> tuple[str, str]:
-    """Return the request object of a line of ours in two, its contents and all else, each as JSON."""
-    request = object_of(line)
+    """Return the request object of a line of ours in two, its contents and all else, each as JSON, to be kept.
+
+    Of an image its size and hash stand there in the place of its bytes.
+    """
+    request = shown_object(line)
     contents = request.pop("contents")
     return orjson.dumps(contents).decode(), orjson.dumps(request).decode()
+
+
+def shown_line(line: bytes) -> bytes:
+    """Return a line of ours as it may be kept and shown; the same bytes where it has no image."""
+    return orjson.dumps(_shown(orjson.loads(line))) if b'"inlineData"' in line else line
+
+
+def _shown(value: Any) -> Any:
+    """Return a part of a document without the bytes of images."""
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    inline = value.get("inlineData")
+    if not isinstance(inline, dict):
+        return {name: _shown(one) for name, one in value.items()}
+    data = base64.b64decode(inline["data"])
+    told = {"mimeType": inline["mimeType"], "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return {"inlineData": told}
 
 
 def joined_request(contents: str, rest: str) -> str:
@@ -143,10 +176,19 @@ class Form:
         thinking: Mapping[str, Any] | None,
         temperature: float | None = None,
         answer_tokens: int = ANSWER_TOKENS,
+        media_resolution: str | None = None,
+        image_tokens: int = PART_TOKENS,
     ) -> None:
         """Take what `build_request` takes beside the prompt, and what `estimate_usage` takes beside the request."""
-        self._build = partial(build_request, schema=schema, thinking=thinking, temperature=temperature)
+        self._build = partial(
+            build_request,
+            schema=schema,
+            thinking=thinking,
+            temperature=temperature,
+            media_resolution=media_resolution,
+        )
         self._estimate = partial(estimate_usage, answer_tokens=answer_tokens)
+        self._count = partial(estimate_parts, image_tokens=image_tokens)
         self._frames: dict[tuple[str, int], _Frame] = {}
 
     def fill(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
@@ -165,7 +207,7 @@ class Form:
             raise InputError(f"request {key!r}: {error.message}") from error
         except TypeError as error:
             raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
-        prompt_tokens = frame.usage.prompt + estimate_parts(prompt.parts)
+        prompt_tokens = frame.usage.prompt + self._count(prompt.parts)
         usage = Usage(prompt=prompt_tokens, answer=frame.usage.answer, thoughts=frame.usage.thoughts)
         return b"".join((_BEFORE_KEY, named, _BEFORE_PARTS, parts, frame.rest)), usage
 

@@ -15,7 +15,7 @@ ASCII_PER_TOKEN = 4.0  # "a token is about 4 characters" (Gemini token guide, re
 TWO_BYTE_PER_TOKEN = 2.0  # ours: accented Latin, Cyrillic, Greek, Arabic, Hebrew; between English and Chinese
 THREE_BYTE_PER_TOKEN = 1.5  # ours: Chinese, Japanese, Korean, Indic and Thai letters
 FOUR_BYTE_PER_TOKEN = 0.5  # ours: an emoji is often two tokens
-PART_TOKENS = 1_120  # one image at the default resolution of the 3.x models (media resolution guide, read 2026-11)
+PART_TOKENS = 1_120  # one image, where the model's own figure is not known: see `Model.tokens_of_image`
 ANSWER_TOKENS = 96  # ours: where a task does not say how long its answers are
 THOUGHT_TOKENS = 829  # what a model left to itself thought about a short question (batch notebook, 2025-09)
 
@@ -87,7 +87,7 @@ def estimate_usage(request: Mapping[str, Any], *, answer_tokens: int = ANSWER_TO
     return Usage(prompt=prompt, answer=answer, thoughts=int(min(_thoughts(settings), most - answer)))
 
 
-def estimate_parts(parts: Iterable[Mapping[str, Any]]) -> int:
+def estimate_parts(parts: Iterable[Mapping[str, Any]], *, image_tokens: int = PART_TOKENS) -> int:
     """Return about how many tokens the parts of a prompt have; `estimate_usage` adds the rest of a request."""
     tokens = 0
     for part in parts:
@@ -95,7 +95,7 @@ def estimate_parts(parts: Iterable[Mapping[str, Any]]) -> int:
         if alone.__class__ is str:  # as nearly all are
             tokens += estimate_tokens(alone)
         else:
-            tokens += sum(PART_TOKENS if text is None else estimate_tokens(text) for text in _texts(part))
+            tokens += sum(image_tokens if text is None else estimate_tokens(text) for text in _texts(part))
     return tokens
 
 

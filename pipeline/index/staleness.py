@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.core.errors import FindableError
 from pipeline.core.progress import Bar, Progress
 from pipeline.core.task import Collection, Entry
+from pipeline.index.build_lookup import BuildLookup
 from pipeline.index.manifest import content_hash
 from pipeline.store import workspace
 from pipeline.store.counts import CountMemory
@@ -68,6 +71,24 @@ def staleness(collection: Collection, tx: "Connection", index: "Index", display:
     """Compare every entry of the database with an index; changes of other programs are found too."""
     with display.bar("comparing", len(index), late=True) as bar:
         return _compared(index.content_hashes(), _shown(collection.entries(tx), bar))
+
+
+def place_of_entry(data: Path, collection: Collection, item_id: str, entry: Entry | None) -> dict[str, Any]:
+    """Return {indexed, up_to_date, build}: whether the index in service holds an item, and as its entry is now.
+
+    A broken index has its `problem`, too.
+    """
+    nothing = {"indexed": False, "up_to_date": False, "build": None}
+    builds = BuildLookup(data, collection.folder)
+    try:
+        if builds.current() is None:
+            return nothing
+        with builds.open() as index:
+            held, number = index.content_hashes({item_id}).get(item_id), index.manifest.number
+    except FindableError as error:
+        return {**nothing, "problem": error.message}
+    is_same = entry is not None and held == content_hash(entry)
+    return {"indexed": held is not None, "up_to_date": is_same, "build": number}
 
 
 def _compared(held: dict[str, str], entries: Iterable[Entry]) -> Staleness:

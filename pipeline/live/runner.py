@@ -29,7 +29,6 @@ from pipeline.live.waiting import Entry, WaitingLine
 from pipeline.live.write_ahead import (
     CallLedger,
     EndedCall,
-    KeptReply,
     OutdatedError,
     Purpose,
     SharedEnd,
@@ -199,18 +198,14 @@ class _LiveRunner:
         """Mark one call, make it, and keep what came of it."""
         ledger, item = self._ledger, entry.question.item
         began = self._ws.now()
-        kept = await self._kept(entry, number)
-        mark = await self._mark(entry, number) if kept is None else kept.number
+        mark = await self._mark(entry, number)
         if mark is None:
             return
+        self.report.calls += 1
         try:
-            if kept is None:
-                self.report.calls += 1
-                ended, again = await self._call(entry, number, since=began)
-            else:
-                ended, again = self._judged(entry, kept.raw), True
+            ended, again = await self._call(entry, number, since=began)
         except UnjudgedError as unjudged:
-            self.report.cost += 0.0 if kept else ledger.cost_of(unjudged.reply.usage)
+            self.report.cost += ledger.cost_of(unjudged.reply.usage)
             await self._writer.write(functools.partial(ledger.keep, number=mark, item=item, unjudged=unjudged))
             raise unjudged.why from unjudged
         try:
@@ -226,19 +221,6 @@ class _LiveRunner:
         await self._account_for(entry, ended, again=again and open_still)
         for one in shared:
             await self._account_for_shared(entry, one, again=again and one.is_open)
-
-    async def _kept(self, entry: Entry, number: int) -> KeptReply | None:
-        """Return the reply that an earlier run kept about an item, which is claimed; then no call is made."""
-        item = entry.question.item
-        if item.id not in self._ledger.kept:
-            return None
-        with contextlib.suppress(OutdatedError):  # it is asked as one without
-            found = await self._writer.write(lambda tx: self._ledger.take_up(tx, entry.question))
-            if found is not None:
-                self._admission.limiter.withdraw(number)
-                await self._all_again(entry.same, entry)
-            return found
-        return None
 
     async def _mark(self, entry: Entry, number: int) -> int | None:
         """Commit the mark of one call and return its number; None where the call is not made now."""

@@ -14,6 +14,7 @@ from pipeline.batch import prepare
 from pipeline.core.errors import UnavailableError
 from pipeline.cost import budget, estimate
 from pipeline.engine import questions
+from pipeline.engine.kept_replies import judge_kept
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.tokens import Usage, usage_cost
 from pipeline.live.questions import OpenQuestions
@@ -68,6 +69,7 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
     questions.free_dead_owners(ws.store, now=ws.now())
     report_files.sweep_reports(ws.data, ws.task.name)
     questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
+    judge_kept(ws)
     with ws.store.read() as tx:
         total, askable = ws.task.total(tx), claims.count_askable(tx, ws.task)
     to_ask = askable if limit is None else min(askable, limit)

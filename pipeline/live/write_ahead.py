@@ -53,13 +53,6 @@ class EndedCall(NamedTuple):
         return reply.usage if reply is not None and reply.usage != tokens.NO_USAGE else None
 
 
-class KeptReply(NamedTuple):
-    """A reply that an earlier run kept: the number of its call, and the document that came."""
-
-    number: int
-    raw: Any
-
-
 class UnjudgedError(Exception):
     """A reply came and could not be judged, for a fault that is not the item's; `why` says which."""
 
@@ -105,19 +98,12 @@ class CallLedger:
     limits: RateLimits
     marks: dict[int, datetime] = field(default_factory=dict)  # of the last minute, by number
     added_up: set[datetime] = field(default_factory=set)  # the beginnings of budgets, see `Budgets.check_live`
-    kept: dict[str, int] = field(default_factory=dict)  # calls of earlier runs whose replies wait to be judged, by item
 
     @classmethod
     def calibrated(cls, ws: "OpenWorkspace", purpose: Purpose, run: int | None = None, **more: Any) -> Self:
         """Return a ledger under the model's limits, calibrated by the answers that are here now."""
-        task = ws.task
         with ws.store.read() as tx:
-            kept = (
-                {}
-                if task.fingerprint is None or purpose is Purpose.COMPARE
-                else live_calls.kept_replies(tx, task.name, ws.extractor, task.fingerprint)
-            )
-            return cls(ws, purpose, run, estimate.calibration(tx, ws.extractor), ws.limits, kept=kept, **more)
+            return cls(ws, purpose, run, estimate.calibration(tx, ws.extractor), ws.limits, **more)
 
     def likely(self, question: PlannedRequest) -> Usage:
         """Return what one question will use, as past answers calibrate it."""
@@ -243,19 +229,6 @@ class CallLedger:
         """Return whether an item may be asked again after a judgement."""
         is_answered = judgement is not None and judgement.outcome is Outcome.ANSWERED
         return not is_answered and not answers.is_parked(tx, self.ws.task.name, item_id)
-
-    def take_up(self, tx: "Connection", question: PlannedRequest) -> KeptReply | None:
-        """Claim an item whose reply was kept by an earlier run; None where it has to be asked, or cannot be.
-
-        Raises:
-            OutdatedError: its row was changed.
-        """
-        item = question.item
-        number = self.kept.pop(item.id, None)
-        if number is None or not self._may_be_asked(tx, item):
-            return None
-        reply = live_calls.kept_reply(tx, number, input_hash=item.input_hash)
-        return KeptReply(number, reply) if reply is not None and self._claim(tx, question) else None
 
     def keep(self, tx: "Connection", number: int, item: "Item", unjudged: UnjudgedError) -> None:
         """Let go of an item whose reply could not be judged; the reply waits for the next run, and is paid for."""

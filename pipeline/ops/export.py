@@ -8,6 +8,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
 from pipeline.core.hooks import ExportRows, ExportWanted
 from pipeline.core.progress import Progress
+from pipeline.core.task import Subject
 from pipeline.engine.workspace import OpenWorkspace
 
 EVERY = ExportWanted()
@@ -51,7 +52,7 @@ def run(
             f"{report.word}s are not written as {report.format}; nothing was written",
             hint=f"use one of {', '.join(formats)}",
         )
-    _check_choices(ws, wanted)
+    _check_choices(ws.subject, wanted)
     with ws.store.read() as tx:
         found = hooks.export_rows(tx, wanted)
         pieces = found.encode(_counted(found, report, ws.display), report.format)
@@ -63,16 +64,16 @@ def run(
     return report
 
 
-def _check_choices(ws: OpenWorkspace, wanted: ExportWanted) -> None:
+def _check_choices(subject: Subject, wanted: ExportWanted) -> None:
     """Refuse a choice of rows that the subject has not."""
-    choices = ws.subject.hooks.export_choices
+    choices = subject.hooks.export_choices
     refused = [name for name, value in wanted._asdict().items() if value and name not in choices]
     if refused:
         said = " and ".join(f"{name.upper()}=" for name in refused)
         takes = ", ".join(f"{name.upper()}=" for name in sorted(choices)) or "no choice of rows"
         raise InputError(
-            f"{said} is not for an export of {ws.task.words.many}; nothing was written",
-            hint=f"with TASK={ws.task.name} it takes {takes}",
+            f"{said} is not for an export of {subject.task.words.many}; nothing was written",
+            hint=f"with TASK={subject.task.name} it takes {takes}",
         )
 
 

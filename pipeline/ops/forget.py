@@ -24,7 +24,7 @@ from pipeline.quality import report_files
 from pipeline.store import batches, claims, erase, integrity, wire_texts, workspace
 
 if TYPE_CHECKING:
-    from pipeline.store.database import Connection
+    from pipeline.store.database import Connection, Store
 
 
 OURS = ("findable.db", "batches", "index", "local-engine")  # how the names of what we write begin
@@ -61,7 +61,7 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
     """
     subject = ws.subject
     task = subject.task.name
-    texts, ids = _begin(ws, subject, username, confirm=confirm)
+    texts, ids = _begin(ws.store, subject, username, now=ws.now, confirm=confirm)
     report = ForgetReport(username)
     with ws.store.read() as tx:
         numbers = {number for one in ids for number in erase.batches_of(tx, task, one)}
@@ -99,27 +99,27 @@ def _mark(subject: Subject, name: str) -> str:
 
 
 def _begin(
-    ws: OpenWorkspace, subject: Subject, username: str, *, confirm: Callable[[str], bool]
+    store: "Store", subject: Subject, username: str, *, now: Callable[[], datetime], confirm: Callable[[str], bool]
 ) -> tuple[list[str], list[str]]:
     """Mark that a person is being forgotten; return the texts that are theirs alone, and the ids to forget."""
     texts, task, hooks, mark = [username], subject.task, subject.hooks, _mark(subject, username)
-    with ws.store.read() as tx:
+    with store.read() as tx:
         is_begun = bool(erase.open_erasures(tx, mark))
         item_id = None
         with contextlib.suppress(InputError) if is_begun else contextlib.nullcontext():  # a killed run may have gone on
             item_id = task.id_of(tx, username)
         if item_id is not None:
             texts = hooks.texts_of(tx, item_id)
-            _check_free(tx, task.name, item_id, username, now=ws.now())
+            _check_free(tx, task.name, item_id, username, now=now())
     question = f"Forget {username!r} for good: row, answers, lines in sealed files, vectors, uploads, and older builds?"
     if not is_begun and not confirm(question):
         raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
-    with ws.store.write() as tx:
-        claims.free_dead_claims(tx, now=ws.now())
+    with store.write() as tx:
+        claims.free_dead_claims(tx, now=now())
         if item_id is not None:
-            _check_free(tx, task.name, item_id, username, now=ws.now())
+            _check_free(tx, task.name, item_id, username, now=now())
             hooks.check_removable(tx, item_id)
-            erase.begin_erasure(tx, task.name, item_id, name=mark, at=ws.now())
+            erase.begin_erasure(tx, task.name, item_id, name=mark, at=now())
         return texts, erase.open_erasures(tx, mark)
 
 

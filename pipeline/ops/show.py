@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import ItemsWanted, ListedItem
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.index import staleness
 from pipeline.ops import wire
 from pipeline.ops.wire import WireText
 from pipeline.store import answers, asked, batches, erase, wire_texts
@@ -23,8 +24,9 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
 
     Its keys: `task`, `item` (id), `name`, `state`, `parked` (the reason), `columns`, `changed_at` (the input, last),
     `stale` (it changed since it was answered; None where not known), `answers` and `attempts` (oldest first, each with
-    all that is kept of it, an answer as a document, `forgotten` where it was), `requests` (newest first; see
-    `request_document`), `cost` (USD). With `raw` each request has `wire`.
+    all that is kept of it, an answer as a document, `forgotten` where it was), `index` (`indexed`, `up_to_date`,
+    `build`; None where nothing of the task is indexed), `requests` (newest first; see `request_document`), `cost`
+    (USD). With `raw` each request has `wire`.
 
     Raises:
         InputError: there is no such item.
@@ -35,6 +37,7 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         given, failed = answers.of_item(tx, ws.task.name, item_id)
         parked = answers.parked_reason(tx, ws.task.name, item_id)
         called = ws.task.names(tx, [item_id]).get(item_id, item_id)
+        index = _index(tx, ws, item_id)
     requests = requests_of(ws, item_id, raw=raw)
     return {
         "task": ws.task.name,
@@ -47,9 +50,18 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         "stale": _is_stale(listed, given),
         "answers": [_answer(one) for one in given],
         "attempts": failed,
+        "index": index,
         "requests": requests,
         "cost": sum(one["cost"] or 0.0 for one in requests),
     }
+
+
+def _index(tx: "Connection", ws: OpenWorkspace, item_id: str) -> dict[str, Any] | None:
+    """Return whether the index in service holds an item; None where nothing of the task is indexed."""
+    if not ws.is_indexed:
+        return None
+    entry = next(iter(ws.collection.entries(tx, [item_id])), None)
+    return staleness.place_of_entry(ws.data, ws.collection, item_id, entry)
 
 
 def requests_of(ws: OpenWorkspace, item_id: str, *, raw: bool) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
         parked = answers.parked_rows(tx, ws.task.name)
-        items, counted_at = _count_items(ws, tx, memory)
+        items, counted_at = _count_items(tx, ws.subject, memory, now=ws.now())
         document: dict[str, Any] = {
             ws.settings.task: items,
             "counted_at": counted_at and counted_at.isoformat(),
@@ -68,8 +68,8 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
             "workspace": str(ws.data),
             "workspace_id": here.workspace_id,
             "rolling_back": [one.name for one in versions.retired_versions(tx) if one.task == ws.task.name],
-            **history.usage_history(ws, tx),
-            **history.versions_of(ws, tx),
+            **history.usage_history(tx, ws.task),
+            **history.versions_of(tx, ws.task, ws.settings.model),
         }
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
@@ -81,14 +81,14 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
 
 
 def _count_items(
-    ws: OpenWorkspace, tx: "Connection", memory: counts.CountMemory
+    tx: "Connection", subject: Subject, memory: counts.CountMemory, *, now: datetime
 ) -> tuple[dict[str, int], datetime | None]:
     """Return the counts of the items, and when they were made where that was before."""
-    beside = ws.subject.hooks.adopted_counts(tx)
+    task, beside = subject.task, subject.hooks.adopted_counts(tx)
     if beside is None:
-        return ws.task.counts(tx, now=ws.now()), None
-    state = f"{workspace.get_workspace(tx).position} {claims.claims_state(tx, ws.task.name)} {beside}".rstrip()
-    found, at = memory.ask(f"items of {ws.task.name}", state, lambda: ws.task.counts(tx, now=ws.now()))
+        return task.counts(tx, now=now), None
+    state = f"{workspace.get_workspace(tx).position} {claims.claims_state(tx, task.name)} {beside}".rstrip()
+    found, at = memory.ask(f"items of {task.name}", state, lambda: task.counts(tx, now=now))
     return found, at
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pipeline.core import files
 from pipeline.core.errors import FindableError
-from pipeline.gemini.requests import joined_request, request_key
+from pipeline.gemini.requests import joined_request, request_key, shown_line
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store.answers import COMPARED
 from pipeline.store.asked import AskedRequest
@@ -47,7 +47,7 @@ def of_batch(data: Path, batch: Batch, item_id: str, *, cleaned: Collection[int]
     """Return what a batch's sealed files hold of an item; `cleaned` are the batches whose files were removed."""
     key, is_cleaned = request_key(batch.task, item_id), batch.number in cleaned
     asked, no_request = _lines(data, batch.request_file, batch.request_sha256, key, is_cleaned=is_cleaned)
-    request = next(iter(asked), None)
+    request = next((shown_line(one.encode()).decode() for one in asked), None)
     if batch.result_file is None:
         told = "it ended without a result" if batch.is_over else "no result has come yet"
         return WireText(request, (), no_request, f"the batch is {batch.state}: {told}")

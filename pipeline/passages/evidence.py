@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.core.fold import is_boundary
+from pipeline.core.excerpts import context_of
 from pipeline.core.locate import Location, SearchableText
 from pipeline.passages.answer import CONCEPT_TYPES, NamedConcept, PassageConcepts
 
@@ -97,7 +97,7 @@ def _evidence(concept: NamedConcept, passage: SearchableText) -> Evidence | None
     return Evidence(
         surface=_surface(names, spans, passage),
         support=[Support(quote=text[start:end], start=start, end=end) for start, end in spans],
-        context=evidence_context(text, *spans[0]),
+        context=context_of(text, *spans[0], most=MAX_CONTEXT),
         quality=_quality(concept, each),
     )
 
@@ -128,22 +128,3 @@ def _surface(names: Sequence[str], support: Sequence[tuple[int, int]], passage: 
     ]
     start, end = min(places)[2:] if places else support[0]
     return text[start:end]
-
-
-def evidence_context(text: str, start: int, end: int) -> str:
-    """Return at most 300 characters of a text round text[start:end], whole words where possible."""
-    spare = MAX_CONTEXT - (end - start)
-    if spare <= 0:
-        return _shrunk(text, start, start + MAX_CONTEXT, least=start + MAX_CONTEXT - MAX_TOLD)
-    first = max(start - max(spare // 2, spare - (len(text) - end)), 0)
-    while first < start and not is_boundary(text, first):
-        first += 1
-    return _shrunk(text, first, min(first + MAX_CONTEXT, len(text)), least=end).strip()
-
-
-def _shrunk(text: str, start: int, end: int, *, least: int) -> str:
-    """Return text[start:end], cut before a word that would be cut through, but not before `least`."""
-    whole = end
-    while whole > least and not is_boundary(text, whole):
-        whole -= 1
-    return text[start:whole] if is_boundary(text, whole) else text[start:end]

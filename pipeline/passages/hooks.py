@@ -18,6 +18,7 @@ from pipeline.passages.task import ConceptsRows
 from pipeline.store import live_calls, pilots, statistics, versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.reflect import columns_of
+from pipeline.tables.rows import stands_in
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -114,7 +115,7 @@ class PassagesHooks(Hooks):
 
     def contains_text(self, tx: "Connection", text: str) -> bool:
         """Return whether a text stands in a passage, a concept, or an answer that is kept."""
-        return table.passage_text_is_stored(tx, self._shape, text)
+        return stands_in(tx, (self._shape.passages, self._shape.concepts), table.TASK, text)
 
     def check_removable(self, tx: "Connection", item_id: str) -> None:  # noqa: ARG002 - no passage is
         """Refuse to remove a passage, which other rows of the user's name.

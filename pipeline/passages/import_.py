@@ -9,7 +9,7 @@ rules by which it is written.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,6 @@ from pipeline.tables.findings import Finding, FindingKind, ImportReport, excerpt
 from pipeline.tables.mapping import choices_of
 
 if TYPE_CHECKING:
-    from pipeline.core.progress import Progress
     from pipeline.store.database import Connection, Store
 
 ANSWERED = "has concepts, and another text here; the one that is stored stays"
@@ -189,7 +188,12 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> Passag
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
     new = partial(PassagesImportReport, str(path), str(options.report) if options.report else None)
-    read, done = partial(_blocks, passages, ws.display), new()
+    done = new()
+
+    def read(title: str) -> Blocks:
+        """Return what gives the blocks of the file, read anew."""
+        return passages.blocks(passages.passages(), ws.display, title, most=BLOCK, size=lambda one: len(one.text))
+
     with rejects_report(options.report, columns=PassagesImportReport.NAMES, source=path) as rejects:
         if options.strict:
             _take_all(ws.store, shape, read("reading"), done, rejects, writes=False)
@@ -200,7 +204,8 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> Passag
                     _fit_ids(shape, some)
         if not done.refused:  # a strict one has reported everything by now
             done = new()
-            _take_all(ws.store, shape, read("importing"), done, None if options.strict else rejects, writes=True)
+            report = None if options.strict else rejects
+            _take_all(ws.store, shape, read("importing"), done, report, writes=True)
         if rejects is not None:
             rejects.seal()
     done.notes = [*passages.notes, *_left_out(shape)]
@@ -212,17 +217,6 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> Passag
 
 
 Blocks = AbstractContextManager[Iterator[tuple[list[Passage], list[Finding]]]]
-
-
-@contextmanager
-def _blocks(
-    passages: Passages, display: "Progress", title: str
-) -> Iterator[Iterator[tuple[list[Passage], list[Finding]]]]:
-    with (
-        display.bar(title, None) as bar,
-        closing(passages.in_blocks(passages.passages(), bar, most=BLOCK, size=lambda one: len(one.text))) as blocks,
-    ):
-        yield blocks
 
 
 def _take_all(

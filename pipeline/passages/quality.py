@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pipeline.core.excerpts import cut_part, marked_part
 from pipeline.passages import measure, table
 from pipeline.passages.answer import CONCEPT_TYPES
 from pipeline.passages.measure import MeasuredAnswer, MeasuredConcept, MeasuredVersion, Tally
-from pipeline.passages.names import MOST_COMPARED, garbage_names, nearly_repeated_names, repeated_names
 from pipeline.passages.schema import PassagesShape
 from pipeline.quality.figures import Distribution, Figure, Quality, Rows, Sample
 from pipeline.quality.measures import Bound, count_figures, gates_of, histogram_bars, share, usage_figures
+from pipeline.quality.names import MOST_COMPARED, garbage_names, nearly_repeated_names, repeated_names
 from pipeline.quality.statistics import Choice, divergence
 from pipeline.store import statistics
 from pipeline.tables.cells import cell_words
@@ -217,21 +218,9 @@ def _sample(passage: str, row: MeasuredConcept, text: str | None) -> Sample:
         return Sample(passage, row.name, "", (), f"{said}; the passage is gone")
     if not spans or any(text[start:end] != quote for start, end, quote in spans):
         why = "ITS OFFSETS ARE WRONG" if spans else "without a quotation"
-        return Sample(passage, row.name, _cut(text, 0, 2 * AROUND)[0], (), f"{said}; {why}")
-    last = spans[0][1] + AROUND
-    shown, moved = _cut(text, spans[0][0] - AROUND, last)
-    marks: list[tuple[int, int]] = []
-    for start, end, _ in spans:
-        if start + moved >= (marks[-1][1] if marks else 0) and end <= last:
-            marks.append((start + moved, end + moved))
+        return Sample(passage, row.name, cut_part(text, 0, 2 * AROUND)[0], (), f"{said}; {why}")
+    shown, marks = marked_part(text, (span[:2] for span in spans), around=AROUND)
     return Sample(passage, row.name, shown, marks, said)
-
-
-def _cut(text: str, start: int, end: int) -> tuple[str, int]:
-    """Return a part of a text with signs where it was cut, and by how much its offsets moved."""
-    start, end = max(0, start), min(len(text), end)
-    front, back = "… " if start else "", " …" if end < len(text) else ""
-    return f"{front}{text[start:end]}{back}", len(front) - start
 
 
 def _spans(evidence: Mapping[str, Any] | None) -> Iterator[tuple[int, int, str]]:

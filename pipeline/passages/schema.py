@@ -16,8 +16,21 @@ from pipeline.passages import CONCEPTS, MARK
 from pipeline.store.copy import CopyJson
 from pipeline.store.tables import BigId
 from pipeline.store.times import IsoTime
-from pipeline.tables.adopt import TableSpec, unfit
-from pipeline.tables.columns import NUMBER, TEXT, Accepts, AsTheColumn, IdKind, Ids, ReflectedColumn, ids_of, misfits
+from pipeline.tables.adopt import TableSpec, check_demands, unfit
+from pipeline.tables.columns import (
+    NUMBER,
+    TEXT,
+    Accepts,
+    AsTheColumn,
+    IdKind,
+    Ids,
+    ReflectedColumn,
+    id_type,
+    ids_in,
+    ids_of,
+    misfits,
+)
+from pipeline.tables.new_rows import NewIds
 from pipeline.tables.reflect import columns_of, counts_up, unique_keys
 
 PASSAGES = "passages"
@@ -46,16 +59,15 @@ OWN = ("passage_id", "concept_name", "extractor_version")  # of which each conce
 class PassagesShape:
     """The two tables as they are in one database.
 
-    `passages` has the columns that are there and read; `concepts` all of `CONCEPT_COLUMNS`. `fills_ids` says whether a
-    new concept gets its id from the database. `blanks` stands for nothing where a column of passages takes no NULL.
+    `passages` has the columns that are there and read; `concepts` all of `CONCEPT_COLUMNS`. `new_ids` are
+    of concepts. `blanks` stands for nothing where a column of passages takes no NULL.
     """
 
     passages: Table
     concepts: Table
     ids: Ids
     concept_ids: Ids
-    own_ids: Ids
-    fills_ids: bool
+    new_ids: NewIds
     blanks: dict[str, str]
 
     @property
@@ -90,10 +102,9 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     return PassagesShape(
         _as_there(passages, ("id", "text", *optional)),
         _as_there(CONCEPTS, CONCEPT_COLUMNS),
-        ids=_ids(found.get("id")),
-        concept_ids=_ids(concepts.get("passage_id")),
-        own_ids=_ids(own),
-        fills_ids=own is None or _fills(tx, own),
+        ids=ids_in(found.get("id")),
+        concept_ids=ids_in(concepts.get("passage_id")),
+        new_ids=NewIds(ids_in(own).kind is not IdKind.WHOLE, own is None or _fills(tx, own)),
         blanks={name: empty[name] for name in optional if not found[name].nullable},
     )
 
@@ -119,7 +130,7 @@ def passages_spec(name: str) -> TableSpec:
 
 def concepts_spec(passages_id: ReflectedColumn) -> TableSpec:
     """Return what is needed of the table of concepts, whose `passage_id` is of the type that the passages' ids have."""
-    kind = _ids(passages_id).kind
+    kind = ids_in(passages_id).kind
     whose = Column("passage_id", AsTheColumn(passages_id.declared), nullable=False)
     own: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
     return TableSpec(
@@ -138,10 +149,10 @@ def tables_as_found(tx: Connection, *, passages: str) -> tuple[Table, Table]:
     """Return the two tables as they are to be in PostgreSQL after a move; ids that are no whole numbers become text."""
     found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
     rows = [_column(name, nullable=found[name].nullable) for name in OF_PASSAGES if name in found]
-    here = Column("id", _id_type(found["id"]), primary_key=True, autoincrement=False)
-    kind = _id_type(concepts["id"])
+    here = Column("id", id_type(found["id"]), primary_key=True, autoincrement=False)
+    kind = id_type(concepts["id"])
     own: Column[Any] = Column("id", kind, *([Identity()] if kind is BigInteger else []), primary_key=True)
-    whose = Column("passage_id", _id_type(concepts["passage_id"]), nullable=concepts["passage_id"].nullable)
+    whose = Column("passage_id", id_type(concepts["passage_id"]), nullable=concepts["passage_id"].nullable)
     others = [_column(name, nullable=concepts[name].nullable) for name in OF_CONCEPTS]
     return Table(passages, MetaData(), here, *rows), Table(CONCEPTS, MetaData(), own, whose, *others)
 
@@ -152,9 +163,7 @@ def _check_rows_fit(tx: Connection, concepts: Mapping[str, ReflectedColumn]) -> 
     if (own.ids is None or own.ids.kind is IdKind.REAL) and not _fills(tx, own):
         raise unfit(CONCEPTS, "has an `id` that cannot be filled", hint="give it a default")
     demanding = [one.name for one in concepts.values() if not one.nullable and not one.fills]
-    if unknown := [f"`{name}`" for name in demanding if name not in CONCEPT_COLUMNS]:
-        why = f"demands columns that are not ours: {', '.join(unknown)}"
-        raise unfit(CONCEPTS, why, hint="give them defaults, or let them be NULL")
+    check_demands(tx, CONCEPTS, concepts, known=CONCEPT_COLUMNS)
     if "evidence" in demanding:
         raise unfit(CONCEPTS, "demands `evidence`, which not every concept has", hint="let it be NULL")
     for key in unique_keys(tx, CONCEPTS, version="extractor_version"):
@@ -178,13 +187,3 @@ def _as_there(name: str, columns: Iterable[str]) -> Table:
     """Return a table whose values take their types from where they stand."""
     kinds = {"created_at": IsoTime}
     return Table(name, MetaData(), *(Column(one, kinds.get(one, AsTheColumn)) for one in columns))
-
-
-def _ids(column: ReflectedColumn | None) -> Ids:
-    """Return which ids a column holds; text where it is not there."""
-    found = Ids() if column is None else column.ids
-    return found or Ids(IdKind.ANY)
-
-
-def _id_type(found: ReflectedColumn) -> type[BigInteger] | type[Text]:
-    return BigInteger if _ids(found).kind is IdKind.WHOLE else Text

@@ -1,15 +1,17 @@
 """The preferred concepts: of one passage for a person, of all as they come for a program."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import best, export, table
 from pipeline.passages.schema import PassagesShape, read_shape
 from pipeline.tables.export import json_lines, json_list
 
 if TYPE_CHECKING:
+    from pipeline.core.task import Subject
     from pipeline.store.database import Connection
 
 
@@ -20,7 +22,7 @@ def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
         InputError: there is no such passage.
     """
     with ws.store.read() as tx:
-        shape = _shape(ws, tx)
+        shape = _shape(tx, ws.subjects, ws.settings)
         if not table.item_table(shape).ids_among(tx, [passage]):
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
         found = best.best_concepts(tx, shape, best.preference_of(ws.settings), passage=passage)
@@ -33,7 +35,7 @@ def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_li
 
     def documents() -> Iterator[dict[str, Any]]:
         nonlocal count
-        for one in best.best_concepts(tx, _shape(ws, tx), preference):
+        for one in best.best_concepts(tx, _shape(tx, ws.subjects, ws.settings), preference):
             count += 1
             yield export.concept_document(one)
 
@@ -44,8 +46,8 @@ def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_li
     return count
 
 
-def _shape(ws: OpenWorkspace, tx: "Connection") -> "PassagesShape":
+def _shape(tx: "Connection", subjects: "Sequence[Subject]", settings: Settings) -> "PassagesShape":
     """Return how the tables are."""
-    if all(one.name != "passages" for one in ws.subjects):
+    if all(one.name != "passages" for one in subjects):
         raise ConfigurationError("there are no passages in this workspace", hint="`make import-passages PASSAGES=…`")
-    return read_shape(tx, passages=ws.settings.passages_table)
+    return read_shape(tx, passages=settings.passages_table)

@@ -4,8 +4,7 @@ Rows of a version that was withdrawn count as absent everywhere: they are on the
 """
 
 import contextlib
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -26,12 +25,12 @@ from sqlalchemy import (
 from pipeline.passages.schema import OPTIONAL, PassagesShape
 from pipeline.store import database
 from pipeline.store.database import pages
-from pipeline.store.tables import answers as given
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
 from pipeline.tables.item_table import ItemStates, ItemTable
-from pipeline.tables.rows import has_words, holds, refusals, rows_among
+from pipeline.tables.new_rows import filled
+from pipeline.tables.rows import has_words, refusals
 
 TASK = "passage-concepts"
 
@@ -119,9 +118,8 @@ def passage_texts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *, l
 
     A table that may only be read is not locked; `doctor` finds what changes in the moments until the transaction ends.
     """
-    columns = [shape.item_id, shape.passages.c.text]
-    rows = _among(tx, shape, ids, columns, locked=locked and _may_lock(tx, shape))
-    return {key: cell_words(cell) for key, cell in rows}
+    rows = item_table(shape).rows(tx, ids, ("text",), locked=locked and _may_lock(tx, shape))
+    return {key: cell_words(row["text"]) for key, row in rows.items()}
 
 
 def _may_lock(tx: Connection, shape: PassagesShape) -> bool:
@@ -134,17 +132,16 @@ def _may_lock(tx: Connection, shape: PassagesShape) -> bool:
 
 
 def passage_rows(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return every column that is read of these passages, by id."""
+    """Return every column but the id that is read of these passages, by id."""
     names = [name for name in shape.passages.c.keys() if name != "id"]  # noqa: SIM118 - a collection of columns
-    found = _among(tx, shape, ids, [shape.item_id, *(shape.passages.c[name] for name in names)])
-    return {row[0]: dict(zip(("id", *names), row, strict=True)) for row in found}
+    return item_table(shape).rows(tx, ids, names)
 
 
 def with_concepts(
     tx: Connection, shape: PassagesShape, ids: Sequence[str], *, versions: tuple[str, ...] | None = None
 ) -> set[str]:
     """Return which of these passages have concepts of some versions in sight, or of any where None."""
-    return _ids_among(tx, shape, ids, has_concepts(shape, versions))
+    return item_table(shape).ids_among(tx, ids, has_concepts(shape, versions))
 
 
 def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[PassageRow]) -> None:
@@ -154,7 +151,7 @@ def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[Pas
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
     names = _written(shape)
-    ready = [(shape.ids.stored(one.id), *_filled(shape, one, names)) for one in passages]
+    ready = [(shape.ids.stored(one.id), *_written_of(shape, one, names)) for one in passages]
     with _refusals(shape):
         database.insert_rows(tx, shape.passages, ["id", *names], ready)
 
@@ -165,7 +162,7 @@ def update_text(tx: Connection, shape: PassagesShape, passages: Iterable[Passage
     new = {name: f"new_{name}" for name in names}
     writing = update(shape.passages).where(shape.passages.c.id == bindparam("row"))
     writing = writing.values({name: bindparam(one) for name, one in new.items()})
-    ready = [(*_filled(shape, one, names), shape.ids.stored(one.id)) for one in passages]
+    ready = [(*_written_of(shape, one, names), shape.ids.stored(one.id)) for one in passages]
     with _refusals(shape):
         database.run_many(tx, writing, [*new.values(), "row"], ready)
 
@@ -179,9 +176,10 @@ def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[Concep
     columns: list[str] = list(ConceptRow._fields)
     stored, found = shape.concept_ids.stored, _as_there(tx, shape, concepts)
     ready: list[tuple[Any, ...]] = [(found.get(one.passage_id, stored(one.passage_id)), *one[1:]) for one in concepts]
-    if not shape.fills_ids:
+    ids = shape.new_ids.of(tx, shape.concepts, len(ready))
+    if ids is not None:
         columns = ["id", *columns]
-        ready = [(key, *row) for key, row in zip(_new_ids(tx, shape, len(ready)), ready, strict=True)]
+        ready = [(key, *row) for key, row in zip(ids, ready, strict=True)]
     with _refusals(shape):
         database.insert_rows(tx, shape.concepts, columns, ready)
 
@@ -199,56 +197,20 @@ def remove_concepts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *,
     return sum(tx.execute(removal).rowcount for removal in removals)
 
 
-def passage_text_is_stored(tx: Connection, shape: PassagesShape, words: str) -> bool:
-    """Return whether a text stands in any row of either table, or in an answer that is kept; reads all of them."""
-    return (
-        holds(tx, shape.passages.c, words)
-        or holds(tx, shape.concepts.c, words)
-        or holds(tx, [given.c.item_id, given.c.answer], words, given.c.task == TASK)
-    )
-
-
 def _as_there(tx: Connection, shape: PassagesShape, concepts: Iterable[ConceptRow]) -> dict[str, Any]:
     """Return the ids of the passages of concepts as their table has them, where those are numbers and texts at once."""
     ids = list(dict.fromkeys(one.passage_id for one in concepts)) if shape.keeps_types else []
-    return {row[0]: row[1] for row in _among(tx, shape, ids, [shape.item_id, shape.passages.c.id])}
-
-
-def _new_ids(tx: Connection, shape: PassagesShape, wanted: int) -> Iterable[Any]:
-    """Return ids for new concepts where the database gives none: the next numbers, or UUIDs."""
-    if shape.own_ids.kind is not IdKind.WHOLE:
-        return [str(uuid.uuid4()) for _ in range(wanted)]
-    newest = tx.execute(select(func.max(shape.concepts.c.id))).scalar() or 0
-    return range(int(newest) + 1, int(newest) + 1 + wanted)
+    return {row[0]: row[1] for row in item_table(shape).among(tx, ids, [shape.item_id, shape.passages.c.id])}
 
 
 def _written(shape: PassagesShape) -> list[str]:
     return ["text", *(name for name in OPTIONAL if shape.has(name))]
 
 
-def _filled(shape: PassagesShape, row: PassageRow, names: Sequence[str]) -> Iterator[str | None]:
-    """Yield some values of a row, or what stands for nothing where the column takes no NULL."""
-    for name in names:
-        value = getattr(row, name)
-        yield shape.blanks.get(name) if value is None else value
+def _written_of(shape: PassagesShape, row: PassageRow, names: Sequence[str]) -> Iterable[str | None]:
+    """Return some values of a row."""
+    return filled({name: getattr(row, name) for name in names}, shape.blanks).values()
 
 
 def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
     return refusals(f"{shape.passages.name} or {shape.concepts.name}")
-
-
-def _ids_among(tx: Connection, shape: PassagesShape, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
-    """Return which of these ids are of passages of which all conditions hold."""
-    return {row[0] for row in _among(tx, shape, ids, [shape.item_id], *conditions)}
-
-
-def _among(
-    tx: Connection,
-    shape: PassagesShape,
-    ids: Sequence[str],
-    columns: Sequence[ColumnElement[Any]],
-    *conditions: ColumnElement[bool],
-    locked: bool = False,
-) -> Iterator[Sequence[Any]]:
-    """Yield some columns of the passages with these ids of which all conditions hold."""
-    return rows_among(tx, shape.passages.c.id, shape.ids.native(ids), columns, *conditions, locked=locked)

@@ -85,21 +85,21 @@ def check_gate_overrides(ws: "OpenWorkspace") -> None:
         return
     with ws.store.read() as tx:
         quality = quality_of(tx, ws.task, NO_EXTRACTOR)
-    gates.check_overrides(quality, _overrides(ws, quality), others=_others(ws, quality))
+    overrides = _overrides(ws.task, ws.settings.gates or "", quality)
+    gates.check_overrides(quality, overrides, others=_others(ws, quality))
 
 
-def _overrides(ws: "OpenWorkspace", quality: "Quality") -> str:
-    """Return the bounds that the task sets itself, and above them those that are set here.
+def _overrides(task: "Task", here: str, quality: "Quality") -> str:
+    """Return the bounds that the task sets itself, and above them those that are set `here`.
 
     Raises:
         ConfigurationError: the task sets one that there is not, or a bound that is none.
     """
     try:
-        own = gates.check_overrides(quality, ws.task.gates)
+        own = gates.check_overrides(quality, task.gates)
     except ConfigurationError as error:
-        error.message = f"gates= of the task {ws.task.name}: {error.message.removeprefix('GATES: ')}"
+        error.message = f"gates= of the task {task.name}: {error.message.removeprefix('GATES: ')}"
         raise
-    here = ws.settings.gates or ""
     kept = [f"{name}={bounds.text}" for name, bounds in own.items() if name not in gates.parse_bounds(here)]
     return ",".join([*kept, *filter(None, [here])])
 
@@ -130,7 +130,7 @@ def write_report(
     if not quality.items and not any(one.items for one in quality.figures):
         return None
     quality = replace(quality, notes=[*(notes or []), *quality.notes])
-    overrides = _overrides(ws, quality)
+    overrides = _overrides(ws.task, ws.settings.gates or "", quality)
     verdicts = gates.judge_figures(quality, overrides, others=_others(ws, quality), fewest=fewest)
     at = ws.now()
     settings = {"GATES": overrides, "task": ws.task.name, "workspace": str(ws.data)}

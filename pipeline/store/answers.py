@@ -214,12 +214,16 @@ def current_pages(tx: Connection, task: str) -> Iterator[list[str]]:
         page = list(tx.execute(query.where(answers.c.item_id > page[-1])).scalars())
 
 
-def last_applied(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return (extractor, answer as JSON) of the answer that was applied last to each of these items."""
+def last_applied(tx: Connection, task: str, ids: Sequence[str], *, staying: bool = False) -> dict[str, tuple[str, str]]:
+    """Return (extractor, answer as JSON) of the answer that was applied last to each of these items.
+
+    With `staying` those of a version that is being rolled back count as gone.
+    """
     found: dict[str, tuple[str, str]] = {}
     columns = (answers.c.item_id, answers.c.extractor, answers.c.answer)
+    these = _stays(task) if staying else _stands(task)
     for some in pages(ids):
-        query = select(*columns).where(_stands(task), among(tx, answers.c.item_id, some)).order_by(answers.c.id)
+        query = select(*columns).where(these, among(tx, answers.c.item_id, some)).order_by(answers.c.id)
         found.update((row[0], (row[1], row[2])) for row in tx.execute(query))
     return found
 
@@ -250,8 +254,8 @@ def newest_answers(tx: Connection, task: str, *, of: str, after: str = "") -> li
     of a version that is being rolled back count as gone.
     """
     told = answers.c
-    mine = and_(_stands(task), or_(told.extractor == of, told.extractor.startswith(f"{of}/", autoescape=True)))
-    mine = and_(mine, told.extractor.not_in(_leaving(task)), told.item_id > after)
+    mine = and_(_stays(task), or_(told.extractor == of, told.extractor.startswith(f"{of}/", autoescape=True)))
+    mine = and_(mine, told.item_id > after)
     ids = select(told.item_id).where(mine).distinct().order_by(told.item_id).limit(PAGE).subquery()
     newest = select(func.max(told.id)).where(mine, told.item_id.in_(select(ids.c.item_id))).group_by(told.item_id)
     query = select(told.item_id, told.extractor, told.answer, told.at).where(told.id.in_(newest))
@@ -274,16 +278,23 @@ def applied_answers(tx: Connection, task: str) -> Iterator[tuple[str, str, str, 
     again = again.where(newer.c.extractor == answers.c.extractor, newer.c.id > answers.c.id)
     again = again.where(newer.c.applied, newer.c.answer != FORGOTTEN)
     names = (answers.c.item_id, answers.c.extractor)
-    query = select(*names, answers.c.answer, answers.c.at).where(_stands(task), ~again.exists())
-    query = query.where(answers.c.extractor.not_in(_leaving(task)))
+    query = select(*names, answers.c.answer, answers.c.at).where(_stays(task), ~again.exists())
     by_bytes = names if tx.dialect.name == "sqlite" else (collate(one, "C") for one in names)
     for row in streamed(tx, query.order_by(*by_bytes), page=PAGE):
         yield tuple(row)
 
 
 def answered_ids(task: str) -> Select[Any]:
-    """Return the SELECT of the items of a task to which any answer was applied that was not forgotten."""
-    return select(answers.c.item_id).where(_stands(task)).distinct()
+    """Return the SELECT of the items of a task to which any answer was applied that was not forgotten.
+
+    Those of a version that is being rolled back count as gone.
+    """
+    return select(answers.c.item_id).where(_stays(task)).distinct()
+
+
+def is_answered(task: str, key: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that the item of a key, in a table of items, is among those."""
+    return select(answers.c.id).where(_stays(task), answers.c.item_id == key).correlate_except(answers).exists()
 
 
 def items_of_versions(tx: Connection, task: str, versions_: Sequence[str]) -> Iterator[str]:
@@ -324,6 +335,11 @@ def version_counts(tx: Connection, task: str) -> list[VersionCounts]:
 def _stands(task: str) -> ColumnElement[bool]:
     """Return the condition that an answer of a task was applied and not forgotten."""
     return and_(answers.c.task == task, answers.c.applied, answers.c.answer != FORGOTTEN)
+
+
+def _stays(task: str) -> ColumnElement[bool]:
+    """Return the condition that an answer stands, and is of no version that is being rolled back."""
+    return and_(_stands(task), answers.c.extractor.not_in(_leaving(task)))
 
 
 def _of(tx: Connection, task: str, ids: Sequence[str]) -> ColumnElement[bool]:

@@ -14,10 +14,17 @@ from sqlalchemy import ColumnElement, Connection, Select, func, null, select, tr
 
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.store.answers import COMPARED, FORGOTTEN, ROLLED_BACK, of_item
-from pipeline.store.tables import batches, calls, requests, runs
+from pipeline.store.tables import batches, calls, requests, runs, tries
 
 OF_BATCH = "batch"  # the purpose of a request in a batch
 NOT_KEPT = (COMPARED, ROLLED_BACK)  # the purposes of calls of whose replies nothing is kept
+
+
+def is_anything_sent(tx: Connection, task: str) -> bool:
+    """Return whether a request of a task ever went out, or may have."""
+    called = select(calls.c.id).where(calls.c.task == task)
+    created = select(tries.c.batch).join(batches, batches.c.number == tries.c.batch).where(batches.c.task == task)
+    return any(tx.execute(query.limit(1)).first() for query in (called, created))
 
 
 class AskedRequest(NamedTuple):

@@ -3,7 +3,7 @@
 No cell that is there changes, and doing it again changes nothing. The other program may go on using the table.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ from pipeline.store.schema import has_index
 from pipeline.tables.columns import Accepts, IdKind, ReflectedColumn, misfits
 from pipeline.tables.reflect import (
     columns_of,
+    counts_up,
     has_row_numbers,
     is_found_by,
     is_sqlite,
@@ -144,6 +145,18 @@ def planned(tx: Connection, spec: TableSpec) -> list[str]:
 def unfit(name: str, why: str, *, hint: str) -> ConfigurationError:
     """Return the error for a table that cannot be adopted."""
     return ConfigurationError(f"`{name}` in this database {why}; nothing was changed", hint=hint)
+
+
+def check_demands(tx: Connection, name: str, found: Columns, *, known: Collection[str]) -> None:
+    """Pass when a row needs no column that is not written.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    demanding = (one for one in found.values() if not one.nullable and one.name not in known)
+    if unknown := [f"`{one.name}`" for one in demanding if not one.fills and not counts_up(tx, name, one)]:
+        why = f"demands columns that are not ours: {', '.join(unknown)}"
+        raise unfit(name, why, hint="give them defaults, or let them be NULL")
 
 
 def _check_is_table(tx: Connection, spec: TableSpec) -> None:

@@ -1,7 +1,10 @@
 """What a cell of a table says, whichever program wrote it."""
 
 import json
+import math
 from typing import Any
+
+import orjson
 
 # What people type into a field that they leave empty: every text field of every subject whose cells are judged reads
 # these as empty, whatever their case. This list is the only one, and docs/formats.md prints it.
@@ -29,6 +32,11 @@ PLACEHOLDERS = frozenset(
 )
 PLACEHOLDERS_BUT_IN_NAMES = frozenset({"null", "none", "nil", "na", "nan", "todo"})  # people are called so
 
+JSON_SPACE = " \t\r\n"
+NO_LIST = frozenset({"", "[]", "null"})  # without JSON's white space; these say that there is none
+
+_NO_SPACE = dict.fromkeys(map(ord, JSON_SPACE))
+
 
 def cell_words(cell: Any) -> str:
     """Return a cell as text: NULL is the empty text, bytes are read as UTF-8."""
@@ -47,6 +55,50 @@ def loaded(cell: Any) -> Any:
         return json.loads(cell)
     except ValueError:
         return cell
+
+
+def text_of(cell: Any) -> str:
+    """Return a cell's text without surrounding white space; NULL is the empty text, bytes are read as UTF-8."""
+    if cell.__class__ is str:
+        return str.strip(cell)
+    return cell_words(cell).strip()
+
+
+def number_of(cell: Any) -> float | None:
+    """Return a cell's number, or None where it holds none: a rate that is text counts only where it parses."""
+    try:
+        number = float(cell)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def list_of(cell: Any) -> list[str] | None:
+    """Return the texts of the JSON list in a cell, the empty list for none, and None where it is no list."""
+    if cell is None:
+        return []
+    text = cell_words(cell)
+    if not text.startswith('["') and text.translate(_NO_SPACE) in NO_LIST:
+        return []
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(found, list):
+        return None
+    if set(map(type, found)) == {str}:
+        return found
+    return [one if isinstance(one, str) else orjson.dumps(one).decode() for one in found]
+
+
+def holds_list(cell: Any) -> bool:
+    """Return whether a cell holds a JSON list with something in it."""
+    if cell.__class__ is str and cell.startswith('["'):
+        try:
+            return bool(orjson.loads(cell))
+        except orjson.JSONDecodeError:
+            return False
+    return bool(list_of(cell))
 
 
 def is_placeholder(text: str, *, in_name: bool = False) -> bool:

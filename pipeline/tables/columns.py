@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import REAL, Dialect, Float, types
+from sqlalchemy import REAL, BigInteger, Dialect, Float, Text, types
 
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")  # as a database gives it back: no sign of plus, no leading zeros
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -185,6 +185,17 @@ def misfits(columns: Mapping[str, ReflectedColumn], judged: Mapping[str, Accepts
     return [
         f"`{one.name}`{f' ({one.declared})' if one.declared else ''}, which must hold {wanted}" for one, wanted in wrong
     ]
+
+
+def ids_in(column: ReflectedColumn | None) -> Ids:
+    """Return which ids a column holds; text where it is not there."""
+    found = Ids() if column is None else column.ids
+    return found or Ids(IdKind.ANY)
+
+
+def id_type(column: ReflectedColumn | None) -> type[BigInteger] | type[Text]:
+    """Return as what ids are kept in PostgreSQL after a move: ids that are no whole numbers become text."""
+    return BigInteger if ids_in(column).kind is IdKind.WHOLE else Text
 
 
 def _declared_kind(declared: str) -> IdKind:

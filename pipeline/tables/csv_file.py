@@ -10,7 +10,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice, product
+from itertools import count, islice, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +20,9 @@ from pipeline.tables.layout import Layout, TextRow
 from pipeline.tables.names import fold
 from pipeline.tables.text_file import BAD_TEXT, TextLine
 
-_DELIMITERS = (",", ";", "\t", "|")
 OPEN_QUOTE = "a quote is opened and not closed"  # begins the reason of a record that is not read to its end
-_ZIP = "PK\x03\x04"  # the first characters of .xlsx and .ods files
+_DELIMITERS = (",", ";", "\t", "|")
+_BEFORE_HEADER = {"", *(f"sep={one}".strip() for one in _DELIMITERS)}  # spreadsheets announce their delimiter
 _LATE = re.compile(' +"')  # begins a field that is quoted only where blanks may stand before
 _BARE = re.compile(r"\r(?![\r\n]|\Z)")  # a carriage return that ends no line
 _HELD = "\ud800"  # in its place while a record is read; no decoder gives it
@@ -104,26 +104,16 @@ def read_header(lines: Iterator[TextLine], *, path: Path, layout: Layout) -> Hea
     Raises:
         InputError: there is none.
     """
-    texts = (line.text for line in lines if not line.text.isspace())
-    text = next((text for text in texts if not _is_separator_line(text)), None)
-    if text is None:
+    first = next((line for line in lines if line.text.strip().strip("\ufeff").casefold() not in _BEFORE_HEADER), None)
+    if first is None:
         raise InputError(f"{path} is empty; nothing was imported", hint=layout.hint)
-    if text.startswith(_ZIP):
-        raise InputError(f"{path} is a spreadsheet or zip file; nothing was imported", hint="save it as CSV first")
-    if "\0" in text or BAD_TEXT.search(text):
-        said = "is no text: its first line holds bytes that are none"
+    if "\0" in first.text or BAD_TEXT.search(first.text):
+        said = "is no text, as a spreadsheet is none before it is saved as CSV"
         raise InputError(f"{path} {said}; nothing was imported", hint=layout.hint)
-    found = ((_read([text], delimiter).fields or [], delimiter) for delimiter in _DELIMITERS)
-    named = [([name.strip().strip("\ufeff") for name in names], delimiter) for names, delimiter in found]
-    names, delimiter = max(
-        named, key=lambda one: (sum(fold(name) in layout.known_names for name in one[0]), len(one[0]))
-    )
-    return Header(names, delimiter=delimiter, layout=layout)
-
-
-def _is_separator_line(text: str) -> bool:
-    """Return whether a line is the `sep=;` with which spreadsheets announce their delimiter."""
-    return text.strip().strip("\ufeff").casefold() in {f"sep={delimiter}" for delimiter in _DELIMITERS}
+    found = {one: [name.strip().strip("\ufeff") for name in _read([first], one).fields or []] for one in _DELIMITERS}
+    known = {one: sum(fold(name) in layout.known_names for name in names) for one, names in found.items()}
+    delimiter = max(_DELIMITERS, key=lambda one: (known[one], len(found[one])))
+    return Header(found[delimiter], delimiter=delimiter, layout=layout)
 
 
 def csv_rows(lines: Iterator[TextLine], header: Header) -> Iterator[TextRow | Finding]:
@@ -143,7 +133,7 @@ def _broken(line: TextLine, record: _Record, header: Header) -> Finding:
     """Return the finding for a record, with the field of its first line at which reading stopped."""
     if not line.is_whole:
         return rejected(line.number, f"longer than {header.layout.max_line:,} characters", line.text)
-    pieces = re.split(f"(?<={re.escape(header.delimiter)})", line.text)  # a field, or a part of one
+    pieces = re.split(f"(?<={re.escape(header.delimiter)})", _BARE.sub(_HELD, line.text))  # a field, or a part of one
     reader = csv.reader(pieces, delimiter=header.delimiter, skipinitialspace=True, strict=True)
     starts, is_open = [0], False
     try:
@@ -157,9 +147,10 @@ def _broken(line: TextLine, record: _Record, header: Header) -> Finding:
     return rejected(line.number, reason, value, column=header.name(len(starts) - 1))
 
 
-def _read(texts: Iterable[str], delimiter: str, *, skips: bool = True, unescapes: bool = False) -> _Record:
-    """Return the record that some texts begin with."""
-    texts = (text.replace('\\"', '""') for text in texts) if unescapes else texts
+def _read(lines: Iterable[TextLine], delimiter: str, *, skips: bool = True, unescapes: bool = False) -> _Record:
+    """Return the record that some lines begin with."""
+    held = (_BARE.sub(_HELD, line.text) for line in lines)
+    texts = (text.replace('\\"', '""') for text in held) if unescapes else held
     reader = csv.reader(texts, delimiter=delimiter, skipinitialspace=skips, strict=True)
     try:
         fields = [field.replace(_HELD, "\r") for field in next(reader)]
@@ -174,50 +165,49 @@ class _Records:
 
     def __init__(self, lines: Iterator[TextLine], header: Header) -> None:
         """Read from where `lines` stands."""
-        self._lines = _cut(lines, header)
+        self._lines = lines
         self._ahead: deque[TextLine] = deque()
         self._header = header
         self._trusts = not header.layout.guesses or header.key is None  # a value may hold whole records
 
     def __iter__(self) -> Iterator[tuple[TextLine, _Record]]:
         """Yield the first line of each record, and the record."""
-        while (line := self._peek(0)) is not None:
-            record = _Record([]) if line.text.isspace() else self._record(line)
+        while first := next(self._from(0), None):
+            record = self._record(first)
             for _ in range(record.lines):
                 self._ahead.popleft()
-            yield line, record
+            yield first, record
 
-    def _peek(self, at: int) -> TextLine | None:
-        """Return a line that was not taken yet, 0 for the next one; None after the last."""
-        self._ahead.extend(islice(self._lines, max(0, at + 1 - len(self._ahead))))
-        return self._ahead[at] if at < len(self._ahead) else None
+    def _from(self, at: int) -> Iterator[TextLine]:
+        """Yield the lines that were not taken yet, from one on, as many as a record may have characters."""
+        size = 0
+        while size < self._header.layout.max_line:
+            self._ahead.extend(islice(self._lines, max(0, at + 1 - len(self._ahead))))
+            if at == len(self._ahead):
+                return
+            yield self._ahead[at]
+            size += len(self._ahead[at].text)
+            at += 1
 
     def _record(self, first: TextLine) -> _Record:
-        """Return what starts at the next line."""
+        """Return what starts at the next line; what is broken, with all lines up to where reading can go on."""
         if not first.is_whole:
             return _Record(None)
         if '"' not in first.text:
-            text = first.text.rstrip("\r\n").replace(_HELD, "\r")
-            return _Record(text.split(self._header.delimiter))
+            return _Record(first.text.rstrip("\r\n").split(self._header.delimiter))
         found: list[_Record] = []
         for unescapes, skips in product((False, True), repeat=2):
-            found.append(self._parse(0, skips=skips, unescapes=unescapes))
+            found.append(_read(self._from(0), self._header.delimiter, skips=skips, unescapes=unescapes))
             if self._is_sound(found[-1]):
                 return found[-1]
-        whole = (one for one in found[:2] if one.fields is not None and not self._swallows(one))
-        return next(whole, None) or self._skip(found[0])
+        whole = next((one for one in found[:2] if one.fields is not None and not self._swallows(one)), None)
+        starts = (at for at in count(1) if self._may_start(at))
+        return whole or _Record(None, next(starts) if found[0].lines > 1 else 1)
 
-    def _parse(self, at: int, *, skips: bool = True, unescapes: bool = False) -> _Record:
-        """Return the record that starts at a line ahead."""
-        return _read(self._texts(at), self._header.delimiter, skips=skips, unescapes=unescapes)
-
-    def _texts(self, at: int) -> Iterator[str]:
-        """Yield the lines from one ahead, as many as a record may have characters."""
-        size = 0
-        while size < self._header.layout.max_line and (line := self._peek(at)) is not None:
-            yield line.text
-            size += len(line.text)
-            at += 1
+    def _may_start(self, at: int) -> bool:
+        """Return whether a line ahead starts a record of this file, or is behind the last one."""
+        is_line = next(self._from(at), None) is not None
+        return not is_line or self._is_sound(_read(self._from(at), self._header.delimiter), at)
 
     def _is_sound(self, record: _Record, at: int = 0) -> bool:
         """Return whether a record at a line ahead is one of this file, and no quote left open over others."""
@@ -227,23 +217,5 @@ class _Records:
         """Return whether a record over several lines is a quote left open over whole other records."""
         is_record = self._header.is_record(record.fields)
         others = () if is_record and self._trusts else range(at + 1, at + record.lines - is_record)
-        alone = (_read([self._ahead[place].text], self._header.delimiter) for place in others)
+        alone = (_read([self._ahead[place]], self._header.delimiter) for place in others)
         return any(self._header.is_record(one.fields) for one in alone)
-
-    def _skip(self, broken: _Record) -> _Record:
-        """Return a broken record with all lines up to the one where reading can go on."""
-        lines = 1
-        while broken.lines > 1 and self._peek(lines) and not self._is_sound(self._parse(lines), lines):
-            lines += 1
-        return _Record(None, lines)
-
-
-def _cut(lines: Iterator[TextLine], header: Header) -> Iterator[TextLine]:
-    r"""Yield lines, cut at each bare `\r` in one, which is held where that has quotes or is a record as it stands."""
-    for line in lines:
-        if "\r" not in line.text[:-2]:
-            yield line
-        elif '"' in line.text or header.is_record(line.text.split(header.delimiter)):
-            yield line._replace(text=_BARE.sub(_HELD, line.text))
-        else:
-            yield from (line._replace(text=piece) for piece in line.text.split("\r") if piece)

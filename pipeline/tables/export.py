@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pipeline.core import text
-from pipeline.core.errors import ConfigurationError
+from pipeline.tables.frames import pyarrow_for
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,13 +86,7 @@ def _encoded(rows: Iterator[Mapping[str, Any]], schema: "pa.Schema") -> Iterator
 
 
 def _schema(columns: Mapping[str, str]) -> "pa.Schema":
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise ConfigurationError(
-            "Parquet needs pyarrow, which is not installed; nothing was written",
-            hint="make setup EXTRAS=parquet, or pip install 'findable[parquet]', or write JSON lines: TO=….jsonl",
-        ) from error
+    pa = pyarrow_for("Parquet")
     kinds = {
         TEXT: pa.string(),
         TEXTS: pa.list_(pa.string()),

@@ -63,13 +63,23 @@ def arrow_table(rows: Sequence[Row]) -> Any:
     Raises:
         ConfigurationError: pyarrow is not installed.
     """
+    return pyarrow_for("an Arrow table").Table.from_pylist(list(rows))
+
+
+def pyarrow_for(what: str) -> Any:
+    """Return pyarrow, which something needs.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
     try:
         import pyarrow as pa
     except ImportError as error:
         raise ConfigurationError(
-            "an Arrow table needs pyarrow, which is not installed", hint="pip install 'findable[parquet]'"
+            f"{what} needs pyarrow, which is not installed; nothing was done",
+            hint="make setup EXTRAS=parquet, or pip install 'findable[parquet]'; CSV and JSON lines do without",
         ) from error
-    return pa.Table.from_pylist(list(rows))
+    return pa
 
 
 def data_frame(rows: Sequence[Row]) -> Any:

@@ -10,8 +10,11 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, cas
 from pipeline.core.errors import InputError
 from pipeline.core.task import ItemsWanted
 from pipeline.store import answers, claims
+from pipeline.store.database import streamed
 from pipeline.tables.columns import Ids
 from pipeline.tables.rows import mentions, rows_among
+
+CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
 
 
 class ItemStates(NamedTuple):
@@ -71,9 +74,9 @@ class ItemTable:
         """Return an item's id as text."""
         return cast(self.table.c[self.key], Text)
 
-    def total(self, tx: Connection) -> int:
-        """Return how many rows there are."""
-        return tx.execute(select(func.count()).select_from(self.table)).scalar_one()
+    def total(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
+        """Return how many rows there are of which all conditions hold."""
+        return tx.execute(select(func.count()).select_from(self.table).where(*conditions)).scalar_one()
 
     def pending(self, *, after: str | None = None) -> Select[Any]:
         """Return the SELECT of the ids of rows that may be asked about, in their order; see `Task.pending`."""
@@ -98,6 +101,12 @@ class ItemTable:
         """Return some columns of the rows with these ids that are there, by id."""
         found = self.among(tx, ids, [self.item_id, *(self.table.c[name] for name in names)], locked=locked)
         return {row[0]: dict(zip(names, row[1:], strict=True)) for row in found}
+
+    def cells(self, tx: Connection, names: Sequence[str], *conditions: ColumnElement[bool]) -> Iterator[Sequence[Any]]:
+        """Yield some columns of the rows of which all conditions hold, in their order, at flat memory."""
+        query = select(*(self.table.c[name] for name in names)).where(*conditions).order_by(self.table.c[self.order])
+        for some in streamed(tx, query, page=CELLS).partitions():
+            yield from some
 
     def ids_among(self, tx: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> set[str]:
         """Return which of these ids are of rows of which all conditions hold."""

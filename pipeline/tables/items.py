@@ -29,6 +29,7 @@ _TYPES: Mapping[str, TypeEngine[Any]] = {
     "boolean": Boolean(),
     "json": Text(),
 }
+SEEN = ("findable_seen", "findable_unusable")
 KEY_KINDS = frozenset({"text", "integer"})  # of columns that tell rows apart
 
 
@@ -46,12 +47,13 @@ class ItemsSpec:
     """What stands in the record of a task about its items: the table's full name, the key's columns, and all columns.
 
     A key of `("row",)` is made of each row's hash. `columns` are the source's, by name, each "text", "integer",
-    "real", "boolean" or "json".
+    "real", "boolean" or "json". `images` are those of them that name an image.
     """
 
     table: str
     key: tuple[str, ...]
     columns: Mapping[str, str]
+    images: tuple[str, ...] = ()
 
     @property
     def has_made_key(self) -> bool:
@@ -70,6 +72,8 @@ def items_table(spec: ItemsSpec) -> Table:
         Column("findable_empty", Boolean, nullable=False),  # these are blank, or what must be quoted
         Column("findable_gone_at", UtcTime),  # vanished from the source
         Column("findable_changed_at", UtcTime),  # when the hash last changed
+        # where rows have images: what a look at them saw, and why the row cannot be asked about with them
+        *(Column(name, Text) for name in (SEEN if spec.images else ())),
         # always between quotes: a database has more words of its own than a library knows
         *(Column(quoted_name(name, quote=True), _TYPES[kind]) for name, kind in spec.columns.items()),
     )

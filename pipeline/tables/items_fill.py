@@ -6,11 +6,11 @@ the next fill where a process died between them. Last, what the source has no mo
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, Connection, Insert, Row, Table, Update, bindparam, func, insert, select, update
 
@@ -19,7 +19,7 @@ from pipeline.core.progress import Bar, Progress
 from pipeline.store.database import Store, among, next_value, pages, run_many
 from pipeline.tables.findings import SHOWN, Finding, rejected
 from pipeline.tables.item_values import UnfitValueError, UnsoundValueError, stored_value
-from pipeline.tables.items import BadKeyError, ItemsSpec, hash_of, is_empty, items_table, key_of
+from pipeline.tables.items import SEEN, BadKeyError, ItemsSpec, hash_of, is_empty, items_table, key_of
 from pipeline.tables.items_file import SourceRow
 from pipeline.tables.items_spool import ItemsSpool, SpooledItem
 
@@ -28,13 +28,25 @@ _LOOKED_AT = 5_000  # rows of the table that are looked up in the spool at a tim
 _OWN = ("findable_key", "findable_row", "findable_hash", "findable_empty")
 
 
+class Look(NamedTuple):
+    """What was seen of a row's images: their hashes by column, what to know of them at the next look, what is wrong."""
+
+    hashes: Mapping[str, str | None]
+    seen: str
+    unusable: str | None
+
+
+LookAt = Callable[[Mapping[str, Any], str | None], Look]  # given a row's values, and what was seen of it before
+
+
 @dataclass
 class ItemsReport:
     """What a fill did, in rows. Each row of the source is new, changed, the same, merged or refused.
 
     `changed` are rows whose hash of what is asked about is another one; `back` of them and of the same were gone.
     `merged` rows equal one that came before, `empty` ones have nothing to ask about, `forgotten` ones are left out, and
-    `gone` ones are marked now.
+    `gone` ones are marked now. `unusable` ones have an image that cannot be asked about; `unusable_rows` are keys and
+    reasons of the first thousand of them.
     `findings` are the first thousand refused rows, `refused` counts all by reason.
     """
 
@@ -46,6 +58,8 @@ class ItemsReport:
     merged: int = 0
     empty: int = 0
     forgotten: int = 0
+    unusable: int = 0
+    unusable_rows: list[tuple[str, str]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
@@ -70,6 +84,7 @@ def fill_items(
     guard: Callable[[Connection], None] = lambda _tx: None,
     settle: Callable[[Connection], None] = lambda _tx: None,
     touch: Callable[[Connection, Sequence[str]], None] = lambda _tx, _keys: None,
+    look_at: LookAt | None = None,
 ) -> ItemsReport:
     """Read a source to its end, and make the table hold what it says.
 
@@ -77,7 +92,8 @@ def fill_items(
     A row without a usable key, with the key of another row that differs, or with text that cannot be kept is refused;
     `strict` refuses the source with it. A row whose key `is_forgotten` is left out. `guard` is called in every
     transaction before it writes, such as with a lease that is to be ours, `touch` with the keys of the rows that were
-    there and changed or went, and `settle` in the last one, for what is recorded of the source.
+    there and changed or went, and `settle` in the last one, for what is recorded of the source. `look_at` looks at the
+    images of a row where it has some.
 
     Raises:
         InputError: the source cannot be read to its end, a value does not fit into its column, or a row is refused
@@ -98,6 +114,8 @@ def fill_items(
                 report.tell(finding)
             if not number % _LOOKED_AT:
                 bar.show(number)
+        if look_at is not None and spec.images:
+            _look(store, table, spool, spec, look_at, asked=asked, report=report, bar=bar)
         _write(store, table, spool, at=at, report=report, guard=guard, touch=touch, bar=bar)
         for some in _vanished(store, table, spool):
             with store.write() as tx:
@@ -149,7 +167,7 @@ def _spool_row(
     if is_forgotten(key):
         report.forgotten += 1
         return None
-    empty = is_empty(values, asked) or is_empty(values, quoted)
+    empty = is_empty(values, spec.images or asked) or is_empty(values, quoted)
     before = spool.add(row.line, SpooledItem(key, hash_of(values, asked), empty, list(values.values())))
     if before is None:
         report.empty += empty
@@ -159,6 +177,40 @@ def _spool_row(
         report.merged += 1
         return None
     return rejected(row.line, f"the key is on line {line}, too, with other values", key, column=spec.key[0], key=key)
+
+
+def _look(
+    store: Store,
+    table: Table,
+    spool: ItemsSpool,
+    spec: ItemsSpec,
+    look_at: LookAt,
+    *,
+    asked: Sequence[str],
+    report: ItemsReport,
+    bar: Bar,
+) -> None:
+    """Look at the images of every row in the spool, and make its hash that of their bytes and the other values."""
+    names, done = list(spec.columns), 0
+    for page in spool.pages():
+        with store.read() as tx:
+            key, seen = table.c.findable_key, table.c.findable_seen
+            rows = (
+                tx.execute(select(key, seen).where(among(tx, key, some))) for some in pages([one.key for one in page])
+            )
+            known = {row[0]: row[1] for found in rows for row in found}
+        noted = []
+        for item in page:
+            values = dict(zip(names, item.cells, strict=True))
+            look = look_at(values, known.get(item.key))
+            hash_ = hash_of({**values, **look.hashes}, [*asked, *spec.images])
+            noted.append(item._replace(hash=hash_, seen=look.seen, unusable=look.unusable))
+            report.unusable += look.unusable is not None
+            if look.unusable is not None and len(report.unusable_rows) < SHOWN:
+                report.unusable_rows.append((item.key, look.unusable))
+            done += 1
+            bar.show(done, total=spool.count)
+        spool.note(noted)
 
 
 def _write(
@@ -201,15 +253,16 @@ def _write_page(
     other: list[tuple[Any, ...]] = []
     for item in page:
         row = there.get(item.key)
+        look = (item.seen, item.unusable)[: len(_seen(table))]
         if row is None:
-            new.append((item.key, newest + len(new), item.hash, item.empty, *item.cells))
+            new.append((item.key, newest + len(new), item.hash, item.empty, *look, *item.cells))
             continue
         is_changed, was_gone = row.findable_hash != item.hash, row.findable_gone_at is not None
         report.back += was_gone
         report.changed += is_changed
         report.same += not is_changed
-        if is_changed or was_gone or row.findable_empty != item.empty or list(row)[4:] != item.cells:
-            other.append((item.key, item.hash, item.empty, moment if is_changed else None, *item.cells))
+        if is_changed or was_gone or row.findable_empty != item.empty or list(row)[4:] != [*look, *item.cells]:
+            other.append((item.key, item.hash, item.empty, moment if is_changed else None, *look, *item.cells))
     report.new += len(new)
     run_many(tx, *_inserting(table), new)
     run_many(tx, *_updating(table), other)
@@ -219,7 +272,7 @@ def _write_page(
 def _stored_rows(tx: Connection, table: Table, keys: Sequence[str]) -> dict[str, Row[Any]]:
     """Return the rows with some keys: key, hash, whether it is empty, when it went, and the source's columns."""
     own = (table.c.findable_key, table.c.findable_hash, table.c.findable_empty, table.c.findable_gone_at)
-    query = select(*own, *_columns(table))
+    query = select(*own, *_seen(table), *_columns(table))
     found = (tx.execute(query.where(among(tx, table.c.findable_key, some))) for some in pages(keys))
     return {row[0]: row for rows in found for row in rows}
 
@@ -229,9 +282,14 @@ def _columns(table: Table) -> list[Any]:
     return [column for column in table.c if not column.name.startswith("findable_")]
 
 
+def _seen(table: Table) -> list[Any]:
+    """Return the columns with what was seen of a row's images; none where rows have none."""
+    return [table.c[name] for name in SEEN if name in table.c]
+
+
 def _inserting(table: Table) -> tuple[Insert, list[str]]:
     """Return the statement that adds rows, and its parameters: named by number, for a column may be called anything."""
-    written = [*(table.c[name] for name in _OWN), *_columns(table)]
+    written = [*(table.c[name] for name in _OWN), *_seen(table), *_columns(table)]
     names = [f"findable_p{place}" for place in range(len(written))]
     values: dict[str, Any] = {column.name: bindparam(name) for column, name in zip(written, names, strict=True)}
     return insert(table).values(values), names
@@ -239,7 +297,7 @@ def _inserting(table: Table) -> tuple[Insert, list[str]]:
 
 def _updating(table: Table) -> tuple[Update, list[str]]:
     """Return the statement that changes rows, which are there again, and its parameters."""
-    columns = _columns(table)
+    columns = [*_seen(table), *_columns(table)]
     names = [f"findable_p{place}" for place in range(len(columns) + 4)]
     parameters: list[BindParameter[Any]] = [bindparam(name) for name in names]
     key, hash_, empty, moment, *cells = parameters

@@ -15,15 +15,21 @@ import orjson
 from pipeline.core.errors import ConfigurationError
 
 PAGE = 1_000  # rows in memory
+_REST = "hash TEXT, empty, cells, seen TEXT, unusable TEXT"
 
 
 class SpooledItem(NamedTuple):
-    """One row that was read: its key, the hash of what is asked about, whether that is blank, and its values."""
+    """One row that was read: its key, the hash of what is asked about, whether that is blank, and its values.
+
+    Of a row with images also what a look at them saw, and why it cannot be asked about with them.
+    """
 
     key: str
     hash: str
     empty: bool
     cells: list[Any]
+    seen: str | None = None
+    unusable: str | None = None
 
 
 class ItemsSpool(AbstractContextManager["ItemsSpool"]):
@@ -36,7 +42,7 @@ class ItemsSpool(AbstractContextManager["ItemsSpool"]):
         for statement in (
             "PRAGMA journal_mode = OFF",
             "PRAGMA synchronous = OFF",
-            "CREATE TABLE items (number INTEGER PRIMARY KEY, key TEXT UNIQUE, line INTEGER, hash TEXT, empty, cells)",
+            f"CREATE TABLE items (number INTEGER PRIMARY KEY, key TEXT UNIQUE, line INTEGER, {_REST})",
             "BEGIN",
         ):
             self._file.execute(statement)
@@ -56,9 +62,18 @@ class ItemsSpool(AbstractContextManager["ItemsSpool"]):
 
     def pages(self) -> Iterator[list[SpooledItem]]:
         """Yield the rows in the order in which they were added, some at a time."""
-        rows = self._file.execute("SELECT key, hash, empty, cells FROM items ORDER BY number")
+        rows = self._file.execute("SELECT key, hash, empty, cells, seen, unusable FROM items ORDER BY number")
         while page := rows.fetchmany(PAGE):
-            yield [SpooledItem(key, hash_, bool(empty), orjson.loads(cells)) for key, hash_, empty, cells in page]
+            yield [
+                SpooledItem(key, hash_, bool(empty), orjson.loads(cells), *seen)
+                for key, hash_, empty, cells, *seen in page
+            ]
+
+    def note(self, items: Sequence[SpooledItem]) -> None:
+        """Keep the hashes of some rows, and what was seen of their images, in the place of what was kept of them."""
+        rows = [(one.hash, one.seen, one.unusable, one.key) for one in items]
+        with room_needed():
+            self._file.executemany("UPDATE items SET hash = ?, seen = ?, unusable = ? WHERE key = ?", rows)
 
     def missing(self, keys: Sequence[str]) -> set[str]:
         """Return those of some keys that no row has."""

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import InputError
 from pipeline.tables.findings import Finding, excerpt
+from pipeline.tables.frames import pyarrow_for
 from pipeline.tables.layout import Layout, TextRow, row_of
 
 MAGIC = b"PAR1"  # the first bytes of such a file
@@ -40,14 +41,9 @@ def parquet_names(path: Path) -> list[str]:
 @contextlib.contextmanager
 def _opened(path: Path, read: Callable[[], int]) -> Iterator[Any]:
     """Open a file for the length of a block; `read` says how many rows were read by then."""
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ConfigurationError(
-            f"{path} is a Parquet file, which needs pyarrow; nothing was imported",
-            hint="pip install 'findable[parquet]', or import CSV or JSON lines",
-        ) from error
+    pa = pyarrow_for(f"{path} is a Parquet file, which")
+    from pyarrow import parquet
+
     try:
         with parquet.ParquetFile(path) as file:
             yield file

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TextIO, TypeVar
 
 from pipeline.core import files
 from pipeline.core.errors import InputError
-from pipeline.core.progress import Bar
+from pipeline.core.progress import Bar, Progress
 from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding, excerpt, rejected
 from pipeline.tables.layout import Layout, TextRow
@@ -123,13 +124,29 @@ class TableFile:
         finally:
             self.position = 0
 
-    def in_blocks(
-        self, rows: Iterable[RowType | Finding], bar: Bar, *, most: int, size: Callable[[RowType], int]
-    ) -> Generator[tuple[list[RowType], list[Finding]]]:
-        """Yield what was made of the rows in blocks, the findings apart, and show how far it got after each.
+    @contextmanager
+    def blocks(
+        self,
+        rows: Iterable[RowType | Finding],
+        display: Progress,
+        title: str,
+        *,
+        most: int,
+        size: Callable[[RowType], int],
+    ) -> Iterator[Iterator[tuple[list[RowType], list[Finding]]]]:
+        """Give what was made of the rows in blocks, the findings apart, and show how far it got after each.
 
         A block holds at most so many rows and findings, and rows of about `BLOCK_SIZE` in all.
         """
+        with (
+            display.bar(title, None) as bar,
+            closing(self._in_blocks(rows, bar, most=most, size=size)) as blocks,
+        ):
+            yield blocks
+
+    def _in_blocks(
+        self, rows: Iterable[RowType | Finding], bar: Bar, *, most: int, size: Callable[[RowType], int]
+    ) -> Generator[tuple[list[RowType], list[Finding]]]:
         found: list[RowType] = []
         findings: list[Finding] = []
         count = sizes = 0

@@ -12,14 +12,15 @@ from pipeline.core.errors import InputError
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.columns import number_of, tags_of, text_of
-from pipeline.experts.read import PersonDocuments, read_person_documents
+from pipeline.experts.read import read_person_documents
 from pipeline.experts.rows import Person
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import claims, retries, workspace
 from pipeline.store.database import Store
+from pipeline.tables.cells import list_of, number_of, text_of
+from pipeline.tables.json_document import JsonDocument
 from pipeline.tables.mapping import choices_of
 
 PATIENCE_S = 10.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
@@ -51,7 +52,7 @@ def run(
         ConfigurationError: there is a bio to ask about, and no key or no such model is set; no person was added.
     """
     found = read_person_documents(data, choices_of(ws.store, ws.settings.task, given=mapping), name=name)
-    people = found.people
+    people = found.made
     if any(_has_bio(person) for person in people):
         ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
     _check_new(ws.store, people)
@@ -74,11 +75,11 @@ def run(
     return added
 
 
-def _tell_reading(ws: OpenWorkspace, found: PersonDocuments) -> None:
+def _tell_reading(ws: OpenWorkspace, found: JsonDocument[Person]) -> None:
     """Say how the document was read, and keep what its names mean."""
     for note in found.notes:
         ws.display.say(note)
-    for change in (change for person in found.people for change in person.changes):
+    for change in (change for person in found.made for change in person.changes):
         ws.display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
     if found.mapping.kept:
         with ws.store.write() as tx:
@@ -108,7 +109,7 @@ def _added(store: Store, username: str, *, problem: str, took_s: float | None) -
         row = table.by_username(tx, username)
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
     score = number_of(row["findability_score"]) or 0.0
-    return AddedExpert(username, name, tags_of(row["tags"]) or [], score, problem, took_s)
+    return AddedExpert(username, name, list_of(row["tags"]) or [], score, problem, took_s)
 
 
 def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:

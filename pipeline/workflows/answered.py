@@ -16,6 +16,7 @@ from pipeline.store import answers
 from pipeline.tables.frames import arrow_table, data_frame
 
 if TYPE_CHECKING:
+    from pipeline.core.task import Task
     from pipeline.store.database import Connection
 
 Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
@@ -83,27 +84,28 @@ class Answers(Generic[A_co]):
     def _page(self, ws: OpenWorkspace, after: str) -> list[AnsweredRow[A_co]]:
         with ws.store.read() as tx:
             found = answers.newest_answers(tx, ws.task.name, of=self._extractor or ws.task.label, after=after)
-            rows = _source_rows(tx, ws, [one[0] for one in found])
+            rows = _source_rows(tx, ws.task, [one[0] for one in found])
         return [
-            AnsweredRow(key, self._read(ws, key, extractor, text), extractor, at, rows.get(key, {}))
+            AnsweredRow(key, _model_of(ws.task, key, extractor, text), extractor, at, rows.get(key, {}))
             for key, extractor, text, at in found
         ]
 
-    def _read(self, ws: OpenWorkspace, key: str, extractor: str, text: str) -> Any:
-        """Return a stored answer as the model that the task has now."""
-        try:
-            return ws.task.rows.answer.model_validate_json(text)
-        except ValueError as error:
-            said = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"the answer to {key} of {extractor} is none of what {ws.task.name} declares now: {said}",
-                hint=f"{ws.task.words.make('export')} TO=answers.jsonl writes answers as they are",
-            ) from error
+
+def _model_of(task: "Task", key: str, extractor: str, text: str) -> Any:
+    """Return a stored answer as the model that the task has now."""
+    try:
+        return task.rows.answer.model_validate_json(text)
+    except ValueError as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"the answer to {key} of {extractor} is none of what {task.name} declares now: {said}",
+            hint=f"{task.words.make('export')} TO=answers.jsonl writes answers as they are",
+        ) from error
 
 
-def _source_rows(tx: "Connection", ws: OpenWorkspace, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _source_rows(tx: "Connection", task: "Task", ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the rows of a declared task's source, by the ids of the items."""
-    rows = ws.task.rows
+    rows = task.rows
     if not isinstance(rows, DeclaredRows):
         return {}
     names = list(rows.record.columns)

@@ -20,6 +20,7 @@ from pipeline.workflows.compare_sides import Side, is_stored_version, side_of, s
 from pipeline.workflows.try_out import TryReport, ask_trial, confirm_trials, plan_trial
 
 if TYPE_CHECKING:
+    from pipeline.core.task import Task
     from pipeline.store.database import Connection
 
 SIZE = 50
@@ -90,9 +91,11 @@ def run(
         questions.free_dead_owners(ws.store, now=ws.now())
     sides = (side_of(ws, wanted.a), side_of(ws, wanted.b))
     with ws.store.read() as tx:
-        ids = _draw(tx, ws, sides, wanted)
+        ids = _draw(tx, ws.task, sides, wanted)
         names = ws.task.names(tx, ids)
-        found = [stored_of(tx, ws, side, ids) for side in sides]
+        found = [stored_of(tx, ws.task, side, ids) for side in sides]
+    if not ids:
+        questions.check_any_items(ws.store, ws.task)
     missing = [[one for one in ids if one not in some] for some in found]
     reports = _ask(ws.settings.confirm_above, sides, missing, announce, confirm)
     for number, report in reports.items():
@@ -132,31 +135,29 @@ def document(report: CompareReport) -> dict[str, Any]:
     }
 
 
-def _draw(tx: "Connection", ws: OpenWorkspace, sides: Sequence[Side], wanted: CompareWanted) -> list[str]:
+def _draw(tx: "Connection", task: "Task", sides: Sequence[Side], wanted: CompareWanted) -> list[str]:
     """Return the items of the sample, in the order drawn: those that have the stored answers, else any.
 
     Raises:
-        InputError: there is none.
+        InputError: none has the stored answers.
     """
     labels = [side.label for side in sides if side.ws is None]
-    ids = answers.items_of_versions(tx, ws.task.name, labels) if labels else _every(tx, ws)
+    ids = answers.items_of_versions(tx, task.name, labels) if labels else _every(tx, task)
     found = pilot.draw_items(ids, size=wanted.size, seed=wanted.seed)
     if not labels:
-        if not found:
-            questions.check_any_items(ws.store, ws.task)
         return found
-    there = ws.task.names(tx, found)
+    there = task.names(tx, found)
     if not there:
         raise InputError(
-            f"there is no {ws.task.words.one} with an answer of {' and of '.join(labels)}; nothing was asked",
-            hint=f"`{ws.task.words.make('versions')}` lists those there are",
+            f"there is no {task.words.one} with an answer of {' and of '.join(labels)}; nothing was asked",
+            hint=f"`{task.words.make('versions')}` lists those there are",
         )
     return [one for one in found if one in there]
 
 
-def _every(tx: "Connection", ws: OpenWorkspace) -> Iterator[str]:
+def _every(tx: "Connection", task: "Task") -> Iterator[str]:
     """Yield the items that can be asked or were answered, each twice at the most."""
-    for query in (ws.task.pending(tx), answers.answered_ids(ws.task.name)):
+    for query in (task.pending(tx), answers.answered_ids(task.name)):
         yield from streamed(tx, query, page=PAGE).scalars()
 
 

@@ -13,6 +13,7 @@ from pipeline.quality.agreement import SideAnswer
 from pipeline.store import answers
 
 if TYPE_CHECKING:
+    from pipeline.core.task import Task
     from pipeline.store.database import Connection
 
 
@@ -73,9 +74,9 @@ def _again(other: OpenWorkspace, ws: OpenWorkspace) -> OpenWorkspace:
     return other
 
 
-def stored_of(tx: "Connection", ws: OpenWorkspace, side: Side, ids: Sequence[str]) -> dict[str, SideAnswer]:
+def stored_of(tx: "Connection", task: "Task", side: Side, ids: Sequence[str]) -> dict[str, SideAnswer]:
     """Return what is stored of a side already: of one that is asked, answers to the same question alone."""
-    task = (side.ws or ws).task
+    task = side.ws.task if side.ws is not None else task
     if not task.keeps_answers:
         return {}
     rows = answers.newest_of_version(tx, task.name, side.label, ids)

@@ -205,7 +205,7 @@ class Workspace:
 
         def work(stop: Stop) -> list[BatchSummary]:
             with self._opened(self._settings_of(PEOPLE), Access.READ, stop) as ws:
-                return listing.run(ws)
+                return listing.run(ws.store, now=ws.now())
 
         return self._run(work)
 

@@ -13,9 +13,11 @@ from typing import Any
 from pipeline.core import files
 from pipeline.core.declaration import NAME, RESERVED, is_query
 from pipeline.core.errors import InputError
+from pipeline.core.settings import Settings
 from pipeline.engine.declared.task_file import ENDING, FOLDER, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import tasks
+from pipeline.store.database import Store
 from pipeline.tables.guessing import TableGuess, guess_columns
 from pipeline.tables.items_file import ItemsFile, open_file
 from pipeline.tables.items_query import open_query
@@ -84,7 +86,7 @@ def run(ws: OpenWorkspace, new: NewTask) -> WrittenTask:
         known = tasks.get_task(tx, new.name)
     if known is not None:
         raise _taken(Path(known.path))
-    guess = _guess(ws, new)
+    guess = _guess(ws.store, ws.settings, new)
     text = task_text(new.items, guess, what=new.table.path.name if new.table else "the query")
     _write_new(new.path, text)
     return WrittenTask(new.path, new.items, guess)
@@ -103,11 +105,11 @@ def document(written: WrittenTask) -> dict[str, Any]:
     }
 
 
-def _guess(ws: OpenWorkspace, new: NewTask) -> TableGuess:
+def _guess(store: Store, settings: Settings, new: NewTask) -> TableGuess:
     """Return what the columns of the items seem to be; of a query the first one alone may be the key."""
     if new.table is not None:
         return guess_columns(new.table.columns, new.table)
-    found = open_query(ws.store, new.source, timeout_s=ws.settings.select_timeout)
+    found = open_query(store, new.source, timeout_s=settings.select_timeout)
     first: Sequence[str] = list(found.columns)[:1]
     return guess_columns(found.columns, found, keys=first)
 

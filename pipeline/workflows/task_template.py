@@ -37,7 +37,8 @@ task = Task(
     key={key},  # {key_said}
     prompt={prompt},  # {{column}} is a row's value, as data between tags
     system=__doc__,  # the question
-{quotes_in}    # What else there is:
+{quotes_in}    index={index},  # the text that answered rows are found by: make index, make search
+    # What else there is:
     # version=2,
     # label={label},  # how lists call a row
     # model="gemini-3.6-flash",  # in the place of MODEL=
@@ -67,6 +68,7 @@ def task_text(items: str, guess: TableGuess, *, what: str) -> str:
         key_said="a hash of each row" if is_made else "tells rows apart",
         prompt=_literal(_prompt(guess.names)),
         quotes_in=f"    quotes_in={_literal(guess.text)},\n" if guess.can_be_quoted else "",
+        index=_literal(". ".join(f"{{{name}}}" for name in guess.names)),
         label=_literal(f"{{{guess.names[0]}}}"),
         example=json.dumps(dict.fromkeys(guess.names, "…"), ensure_ascii=False),
     )

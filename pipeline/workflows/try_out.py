@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import FindableError, InputError
-from pipeline.core.task import Item
+from pipeline.core.task import Item, Task
 from pipeline.engine import questions
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
@@ -133,7 +133,7 @@ def run(
     ws.bring_items()
     questions.free_dead_owners(ws.store, now=ws.now())
     with ws.store.read() as tx:
-        ids = _chosen(ws, tx, wanted)
+        ids = _chosen(tx, ws.task, ws.extractor, wanted)
     trial = plan_trial(ws, ids)
     if not trial.ledger.tried:
         questions.check_any_items(ws.store, ws.task)
@@ -150,7 +150,7 @@ def plan_trial(ws: OpenWorkspace, ids: Sequence[str]) -> "Trial":
         planned = {one.item.id: one for one in builder.lines(tx, ids)}
         names = ws.task.names(tx, list(planned))
     for item_id, one in planned.items():
-        ledger.tried[item_id] = TriedItem(item_id, names.get(item_id, item_id), requests.object_of(one.data))
+        ledger.tried[item_id] = TriedItem(item_id, names.get(item_id, item_id), requests.shown_object(one.data))
         cost += ledger.cost_of(ledger.likely(one))
     return Trial(ledger, builder, cost)
 
@@ -217,20 +217,20 @@ def document(report: TryReport) -> dict[str, Any]:
     }
 
 
-def _chosen(ws: OpenWorkspace, tx: "Connection", wanted: TryWanted) -> Sequence[str]:
+def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> Sequence[str]:
     """Return the ids to try: the one that is named, those drawn, or the first to be asked; else any that are answered.
 
     Raises:
         InputError: there is none of that name.
     """
     if wanted.name is not None:
-        return [ws.task.id_of(tx, wanted.name)]
+        return [task.id_of(tx, wanted.name)]
     if wanted.seed is None:
-        first = [one for page in claims.askable_pages(tx, ws.task, limit=wanted.size) for one in page]
+        first = [one for page in claims.askable_pages(tx, task, limit=wanted.size) for one in page]
         if first:
             return first
     seed = pilot.SEED if wanted.seed is None else wanted.seed
-    return pilot.draw_pilot(tx, ws.task, ws.extractor, size=wanted.size, seed=seed)
+    return pilot.draw_pilot(tx, task, extractor, size=wanted.size, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ class _TryLedger(CallLedger):
         marked = super().mark(tx, question, same)
         if marked.number is not None:
             one = self.tried[question.item.id]
-            one.request, one.calls = requests.object_of(question.data), one.calls + 1
+            one.request, one.calls = requests.shown_object(question.data), one.calls + 1
             self.began[question.item.id] = self.ws.monotonic()
         return marked
 

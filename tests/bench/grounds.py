@@ -160,7 +160,7 @@ def _scored(grounds: Grounds, data: Path, count: int) -> None:
     from pipeline.experts import rescore
 
     with opened(data) as ws:
-        rescore.run(ws)
+        rescore.run(ws.store)
     _settle(data)
 
 

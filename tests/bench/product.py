@@ -77,7 +77,7 @@ def score(data: Path) -> Timed:
     from pipeline.experts import rescore as step
 
     ws = held(grounds.opened(data))
-    return lambda: {"rows": step.run(ws).total}
+    return lambda: {"rows": step.run(ws.store).total}
 
 
 def index(data: Path, share: str = "0") -> Timed:

@@ -281,6 +281,22 @@ DAYS = (
         settings=OWN,
         files={"tasks/reviews.py": "own-raised.py"},
     ),
+    # what becomes of an index in a folder of its own; the rows that changed are asked about again
+    Day(
+        "own-indexed",
+        (
+            line("index"),
+            line("search", "water"),
+            line("batch-submit"),
+            line("batch-poll"),
+            line("batch-ingest"),
+            line("index"),
+            line("forget", "--item", "r-2", "--yes", again=DONE_BEFORE),
+        ),
+        after="own",
+        settings={**OWN, "REFRESH": "1"},
+        files={"tasks/reviews.py": "own-indexed.py", "tasks/reviews.csv": "own-changed.csv"},
+    ),
     Day(
         "own-live",
         (line("try", "--item", "r-3"), line("tag-live"), line("export", "{here}/data/out.csv")),

@@ -62,6 +62,7 @@ OF_PASSAGES = {"passages": PASSAGES, "concepts": CONCEPTS}
 DATABASES = ("findable.db", "local-engine")
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:")
 TIMES_WRITTEN = re.compile(rf"{TIME.pattern}[^,\n]*")
+FORGOTTEN = re.compile(r"^forgotten [0-9a-f]{16}$")
 LEFT_OVER = (".part", ".staging", ".link-part")
 
 
@@ -78,13 +79,17 @@ def final_state(data: Path, engine: Path) -> dict[str, Any]:
         "written": {
             path.name: TIMES_WRITTEN.sub("a time", path.read_bytes().decode()) for path in data.glob("out.csv")
         },
-        "files": [name for name in names(data) if not name.startswith("index/builds/")],
+        "files": [name for name in names(data) if not name.startswith("index/") or name.startswith("index/vectors/")],
     }
 
 
 def query(data: Path, sql: str) -> list[tuple[Any, ...]]:
-    """Return the rows of a SELECT on a workspace's database."""
-    return Workspace(data).query(sql)
+    """Return the rows of a SELECT on a workspace's database; the ids that forgotten items got are left out of them."""
+    return [tuple(_nameless(cell) for cell in row) for row in Workspace(data).query(sql)]
+
+
+def _nameless(cell: Any) -> Any:
+    return FORGOTTEN.sub("forgotten", cell) if isinstance(cell, str) else cell
 
 
 def _without_times(data: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -144,25 +149,33 @@ def asked(data: Path) -> dict[str, list[str]]:
 
 
 def index(data: Path) -> dict[str, Any]:
-    """Return what the index in service holds, by content, and how many vectors the cache has bytes for."""
-    current = data / "index" / "current"
-    if not current.exists():
-        return {}
-    manifest = json.loads((current / "manifest.json").read_bytes())
-    return {
-        "hashes": manifest["hashes"],
-        "count": manifest["count"],
-        "metadata": json.loads((data / "metadata.json").read_bytes()),
-        "vectors": {path.name: path.stat().st_size for path in sorted((data / "index" / "vectors").glob("*.vectors"))},
-    }
+    """Return what the indexes in service hold, by content, and how many vectors the cache has bytes for."""
+    found = {}
+    for folder in index_folders(data):
+        current = data / folder / "current"
+        if current.exists():
+            manifest = json.loads((current / "manifest.json").read_bytes())
+            metadata = json.loads((current / "metadata.json").read_bytes())
+            found[folder] = {"hashes": manifest["hashes"], "count": manifest["count"], "metadata": metadata}
+    vectors = {path.name: path.stat().st_size for path in sorted((data / "index" / "vectors").glob("*.vectors"))}
+    return {**found, "vectors": vectors} if found else {}
+
+
+def index_folders(data: Path) -> list[str]:
+    """Return the folders of the workspace that may have builds: that of people, and one for each task of a user's."""
+    return ["index", *sorted(path.relative_to(data).as_posix() for path in (data / "index").glob("tasks/*"))]
 
 
 def broken_index(data: Path) -> str:
-    """Return what is wrong with the index as a reader finds it now, also between two builds; empty where nothing is.
+    """Return what is wrong with the indexes as a reader finds them, also between two builds; empty where nothing is.
 
-    Whatever is in service is one build: the bytes its manifest was verified with, and the stable names lead to it.
+    Whatever is in service is one build: the bytes its manifest was verified with; to people's the stable names lead.
     """
-    current = data / "index" / "current"
+    return next(filter(None, (_broken(data, folder) for folder in index_folders(data))), "")
+
+
+def _broken(data: Path, folder: str) -> str:
+    current = data / folder / "current"
     if not current.is_symlink():
         return ""
     build = current.resolve()
@@ -172,10 +185,10 @@ def broken_index(data: Path) -> str:
         path = build / name
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
             return f"{name} of build {build.name} is not what was verified"
-    people = json.loads((build / "metadata.json").read_bytes())
-    if len(people) != json.loads((build / "manifest.json").read_bytes())["count"]:
-        return f"build {build.name} has {len(people)} people"
-    for name in ("faiss.index", "metadata.json"):
+    entries = json.loads((build / "metadata.json").read_bytes())
+    if len(entries) != json.loads((build / "manifest.json").read_bytes())["count"]:
+        return f"build {build.name} has {len(entries)} entries"
+    for name in ("faiss.index", "metadata.json") if folder == "index" else ():
         if (data / name).resolve() != build / name:
             return f"{name} does not lead to build {build.name}"
     return ""

@@ -64,7 +64,7 @@ class Answer(BaseModel):
 
 task = Task(
     answer=Answer, items="reviews.csv", prompt="{{product}}: {{text}}", version={version}, refresh=True, label="{{id}}"
-)
+{index})
 """
 HEADER = "Username,First Name,Last Name,Job Title,Company,Bio\n"
 
@@ -98,8 +98,10 @@ def write_inputs(folder: Path) -> Path:
     changed = reviews[1].replace("I praise", "But I blame")
     (folder / "own.csv").write_text("".join(["id,product,text\n", *reviews[:6], "blank,,\n"]))
     (folder / "own-changed.csv").write_text("".join(["id,product,text\n", changed, *reviews[2:9], "blank,,\n"]))
-    (folder / "own.py").write_text(OWN_TASK.format(fields="", version=1))
-    (folder / "own-raised.py").write_text(OWN_TASK.format(fields="    stars: int | None = None", version=2))
+    (folder / "own.py").write_text(OWN_TASK.format(fields="", version=1, index=""))
+    (folder / "own-indexed.py").write_text(OWN_TASK.format(fields="", version=1, index=', index="{text} {tags}"'))
+    raised = OWN_TASK.format(fields="    stars: int | None = None", version=2, index="")
+    (folder / "own-raised.py").write_text(raised)
     return folder
 
 

@@ -2,7 +2,7 @@
 
 `python -m tests.docs.recordings` (of `make docs`) runs them again and writes the blocks in which more than times and
 remote names differ. The commands are those in the blocks, run in the order of the pages, in one empty folder on the
-local engine; there are the sample people, the demo, the sample under a German header, and the reviews of examples/.
+local engine; there are the sample people, the demo, the sample under a German header, and what is in examples/.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from unittest import mock
 
 import click
 
+from examples.photos import draw
 from jobs import bars
 from jobs.cli import main
 from jobs.typed import GIVEN
@@ -34,6 +35,7 @@ _GERMAN = (
     *("Benutzername", "Vorname", "Nachname", "Berufsbezeichnung", "Firma", "Über mich", "Stundensatz", "Währung"),
     *("Profil-URL", "Profil-URL mit UTM", "Kategorie"),
 )
+HOME = "/home/me"  # what the pages say in the place of the folder
 _OURS = ("FINDABLE_", "GEMINI_", "GOOGLE_")
 _TERMINAL = {"COLUMNS": "120", "TERM": "xterm"}
 _DIFFERING = {  # from run to run
@@ -86,10 +88,11 @@ def steady(text: str) -> str:
 
 
 def _put_sample() -> None:
-    """Put the sample people into this folder, as they stand in the repository and as `leute.csv`, and the reviews."""
+    """Put the sample people into this folder, as they stand in the repository and as `leute.csv`; reviews; photos."""
     Path("data").mkdir()
     Path("data/sample").symlink_to(_SAMPLE)
     shutil.copy(_REVIEWS, "reviews.csv")
+    draw.main(Path("photos"))
     with (_SAMPLE / "experts.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[1:]
     with Path("leute.csv").open("w", encoding="utf-8", newline="") as file:
@@ -121,7 +124,7 @@ def _ran(line: str, **environ: str) -> str:
             main(args=[target], standalone_mode=False)
         except SystemExit as ended:
             raise AssertionError(f"{line} ended with {ended.code}: {shown.printed()}") from None
-    return shown.printed()
+    return shown.printed().replace(os.getcwd(), HOME)  # noqa: PTH109 - as the commands say it
 
 
 def _environment(target: str, values: Mapping[str, str]) -> dict[str, str]:

@@ -45,7 +45,8 @@ def test_every_recording_is_what_its_commands_print() -> None:
         assert recordings.steady(now) == recordings.steady(page.read_text(encoding="utf-8")), "run make docs"
     recorded = re.findall(r"^\$ make ([a-z-]+)", README, re.MULTILINE)
     of_people = ["search", "init", "tag", "tag", "index", "search", "show", "export"]
-    assert recorded == [*of_people, "new-task", "try", "tag", "status", "export"]
+    of_a_task = ["new-task", "try", "tag", "status", "export", "index", "search"]
+    assert recorded == [*of_people, *of_a_task, "import-images", "tag", "show"]
     (first, second), shown = block(0), re.findall(r"^\$ (make .*)", README, re.MULTILINE)
     assert (" ".join(first), second) == (recordings.DEMO, shlex.split(shown[0]))
     typed = [line for line in demo.splitlines() if line.startswith("$ ")]

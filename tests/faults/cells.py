@@ -234,6 +234,20 @@ def lives() -> Iterator[Cell]:
     yield from _cells(*row, words.GONE, 3, untouched, live=None)
 
 
+def tries() -> Iterator[Cell]:
+    """Yield what meets a call of a trial: whatever comes is shown, and nothing is stored, charged or claimed."""
+    row = ("try --n 2", "a call of a trial", GENERATE)
+    untouched = Facts()
+    judged = plain("max_tokens", "prompt_blocked", "no_candidates", "schema_mismatch", "wrong_shape", "markdown_fence")
+    yield from _cells(*row, words.PASSING + plain("other_model", "no_usage"), 0, untouched, live=None)
+    yield from _cells(*row, judged, 0, untouched, live=None)
+    lasting = words.SLOW + without(words.LASTING, "wrong_shape")
+    yield from _cells(*row, lasting, 4, untouched, always=True, live=None)
+    yield from _cells(*row, words.DAILY, 4, untouched, says="UTC", live=None)
+    yield from _cells(*row, words.KEY, 3, untouched, says="GEMINI_API_KEY", live=None)
+    yield from _cells(*row, words.GONE, 3, untouched, live=None)
+
+
 def cancels() -> Iterator[Cell]:
     """Yield what meets a cancel: the look before it, and the call itself."""
     for at, endpoint in (("the look before it", GET), ("the cancel", CANCEL)):
@@ -292,5 +306,16 @@ def unreachable() -> Iterator[Cell]:
 
 def every() -> list[Cell]:
     """Return all cells, each with a name of its own."""
-    found = [*submit(), *unclear(), *poll(), *embeds(), *adds(), *lives(), *cancels(), *doctors(), *unreachable()]
+    found = [
+        *submit(),
+        *unclear(),
+        *poll(),
+        *embeds(),
+        *adds(),
+        *lives(),
+        *tries(),
+        *cancels(),
+        *doctors(),
+        *unreachable(),
+    ]
     return list({str(cell): cell for cell in found}.values())

@@ -87,7 +87,7 @@ def passages_file(data: bytes) -> None:
 def person_document(data: bytes) -> None:
     """The file of add-expert: people with clean values, or one clear error."""
     try:
-        people = read_person_documents(data).people
+        people = read_person_documents(data).made
     except InputError as error:
         assert re.search("nothing was (stored|imported)", error.message)  # noqa: PT017 - a promise, checked wherever it applies
         return

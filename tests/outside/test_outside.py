@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -218,9 +219,8 @@ def test_the_sdk_as_it_is_finds_every_route(tmp_path: Path, outside: Outside) ->
     assert [len(list(sdk.batches.list(config={"page_size": 50}))), len(list(sdk.files.list()))] == [3, 3]
     assert sdk.models.count_tokens(model="gemini-3.5-flash", contents="one two").total_tokens == 2
     assert len(list(sdk.models.list())) > 3
-    wide = sdk.models.embed_content(
-        model="gemini-embedding-001", contents=["a", "b"], config={"output_dimensionality": 5}
-    )
+    texts: list[Any] = ["one", "two"]
+    wide = sdk.models.embed_content(model="gemini-embedding-001", contents=texts, config={"output_dimensionality": 5})
     assert [len(one.values or ()) for one in wide.embeddings or ()] == [5, 5]
     assert sdk.models.generate_content(model="gemini-3.5-flash", contents="bees and law").text
 

@@ -66,8 +66,8 @@ def test_keys(workspace: Workspace) -> None:
     rows = "".join(f"{key},Bees of number {number}.\n" for number, key in enumerate(keys))
     put("keys", f"id,text\n,Nothing.\n  ,Blank.\n{rows}a,Other bees.\n")
     said = ran(workspace, "batch-submit", TASK="keys")
-    assert "keys.csv, line 2: the key is blank" in said
-    assert "line 15: the key is on line 4, too, with other values" in said
+    assert "keys.csv, line 2, column 'id': the key is blank" in said
+    assert "line 15, column 'id': the key is on line 4, too, with other values" in said
     hashed = [hashlib.sha256(key.encode()).hexdigest() for key in keys[-2:]]
     assert [line["key"] for line in asked(workspace)] == [f"keys/{key}" for key in (*short, *hashed)]
     workspace.ran_each("batch-poll", "batch-ingest", TASK="keys")
@@ -101,6 +101,9 @@ def test_answers_that_no_database_keeps(workspace: Workspace, api: Api, text: st
     assert "does-not-parse" in workspace.run("tag-live", TASK="odd").output
     assert workspace.scalar("SELECT count(*) FROM odd_answers") == 0
     assert workspace.scalar("SELECT count(*) FROM findable_attempts WHERE outcome = 'invalid'") == 4
+    Path("tasks/odd.csv").write_text(ROWS.replace("thin", "thick") + "c,\0,\n" * 5, encoding="utf-8")
+    assert "2 more rows were refused" in ran(workspace, "preflight", TASK="odd")
+    assert counts(workspace, "odd") == {"parked": 1, "open": 1}
 
 
 def test_rows_that_vanish(workspace: Workspace) -> None:

@@ -106,6 +106,10 @@ def test_rows_are_found_by_what_index_says(goods: Goods) -> None:
     assert hits[0]["text"] == f"Pellow kettle. Boils water for tea in two minutes. {room} {told}".strip()
     assert hits[0]["answer"] == {"room": room}
     assert [hit["key"] for hit in goods.found(DIG, "-k", "1")] == ["9"]
+    queries, judged = goods.folder / "queries.jsonl", goods.folder / "qrels.txt"
+    queries.write_text(f'{{"qid": "1", "text": "{DIG}"}}\n', encoding="utf-8")
+    judged.write_text("1 0 9 1\n", encoding="utf-8")
+    assert "search (gemini-embedding-2) all 1 1.000 1.000 0.200 1.000" in goods.ran("eval", str(queries), str(judged))
     lines = goods.workspace.ran("search", TEA, K="2").stdout.splitlines()
     assert lines[0].split("\t") == ["rank", "similarity", "key", "label", "text"]
     assert [line.split("\t")[2:4] for line in lines[1:2]] == [["17", "Pellow kettle"]]
@@ -121,6 +125,18 @@ def test_rows_are_found_by_what_index_says(goods: Goods) -> None:
     }
     assert "4 rows, gemini-embedding-2 768 wide, up to date" in goods.ran("status")
     assert "next make search TASK=goods Q=" in goods.ran("status")
+
+
+def test_a_task_can_be_named_by_an_option(goods: Goods) -> None:
+    """It stands above the variable; a task that there is none of is said before all else, and nothing is made."""
+    assert goods.found(TEA, "-k", "1", "--task", "goods", TASK="passages")[0]["key"] == "17"
+    elsewhere = {"DATA": str(goods.data.parent / "nothing"), "DATABASE_URL": ""}
+    for command in ("status", "tag"):
+        said = goods.ran(command, "--task", "gods", code=3, **elsewhere)
+        assert "there is no task 'gods'" in said
+        assert "did you mean goods?" in said
+    assert "`make try TASK=goods" in goods.ran("status", "--task", "goods", code=3, **elsewhere)
+    assert not (goods.data.parent / "nothing").exists()
 
 
 def test_people_keep_their_index_and_their_numbers(goods: Goods, people: Callable[..., list[str]]) -> None:
@@ -141,6 +157,9 @@ def test_people_keep_their_index_and_their_numbers(goods: Goods, people: Callabl
     assert "nothing contradicts" in goods.ran("doctor")
     numbers = "SELECT number, count FROM findable_builds ORDER BY number"
     assert goods.workspace.query(numbers) == [(1, 4), (2, 2), (3, 2), (4, 4)]
+    goods.ran("forget", "--item", "9")  # whose vector goes, and no vector of others
+    assert "2 experts, 0 embedded" in goods.ran("index", TASK="experts")
+    assert "3 rows, 0 embedded" in goods.ran("index")
 
 
 def test_an_index_is_behind_by_what_changed(goods: Goods) -> None:
@@ -153,6 +172,8 @@ def test_an_index_is_behind_by_what_changed(goods: Goods) -> None:
     assert "the index is behind the database by 2 rows: `make index TASK=goods`" in goods.ran("search", TEA)
     assert "3 rows, 1 embedded, 2 from the cache" in goods.ran("index")
     assert {hit["key"] for hit in goods.found(DIG)} == {"17", "x/2", "ü"}
+    goods.workspace.change("UPDATE findable_versions SET withdrawn_at = '2026-11-22 05:00:00.000000'")  # and killed
+    assert json.loads(goods.ran("status", "--exact", "--json"))["index"]["behind"] == 3
     goods.ran("rollback", "goods@1")
     assert goods.index()["behind"] == 3
     said = goods.ran("index", code=2)
@@ -164,15 +185,22 @@ def test_another_template_makes_every_row_anew(goods: Goods) -> None:
     goods.write(("{name}. {text} {room} {parts}", "{room}"))
     goods.ran("preflight")
     assert goods.index()["behind"] == 4
+    assert "in build 1, with an older text" in goods.ran("show", "--item", "x/2")
+    assert "index of 4 built" in goods.ran("run")
+    assert "in build 2, up to date" in goods.ran("show", "--item", "x/2")
     goods.write(("{name}. {text} {room} {parts}", "{Name}"))
-    assert "every row is indexed anew build 2 is in service: 4 rows, 4 embedded" in goods.ran("index")
+    assert "every row is indexed anew build 3 is in service: 4 rows, 4 embedded" in goods.ran("index")
     assert {hit["text"] for hit in goods.found(TEA)} == {name for name, _ in GOODS.values()}
+    goods.write(("{name}. {text} {room} {parts}", "{Name}"), ('label="{name}"', 'label="{id}"'))
+    goods.ran("preflight")  # another label is no other text, and stands in each hit
+    assert (goods.index()["behind"], "4 rows, 0 embedded" in goods.ran("index")) == (4, True)
+    assert {hit["label"] for hit in goods.found(TEA)} == set(GOODS)
     goods.write(("{name}. {text} {room} {parts}", "{nowhere}"))
     assert "line 11: index= names the column 'nowhere'" in goods.ran("index", code=2)
     goods.write(("task = Task(", "task = Task(prize=1,"))  # broken, it harms nothing that neither asks nor judges
-    assert "index= is taken as it was build 3" in goods.ran("index")
+    assert "index= is taken as it was build 5" in goods.ran("index")
     (goods.folder / "goods.py").unlink()
-    assert "build 4 is in service: 4 rows, 0 embedded" in goods.ran("index")
+    assert "build 6 is in service: 4 rows, 0 embedded" in goods.ran("index")
     assert len(goods.found(TEA)) == 4
 
 

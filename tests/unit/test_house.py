@@ -7,13 +7,14 @@ from statistics import median
 
 from tests.house import ABOVE, arrows, circles, floors, is_down, loose, modules, share
 
-ROOMS = 16
+ROOMS = 17
 FLOORS = 9
-ARROWS = 84
+ARROWS = 92
 LONGEST = 400
 MEDIAN = 150
 FUNCTION_MEDIAN = 8
 FUNCTION_MOST = 20  # of nine in ten
+TAKERS = 115  # functions that take the whole workspace
 
 
 def test_rooms_floors_and_arrows_stay_few() -> None:
@@ -36,3 +37,8 @@ def test_modules_and_functions_stay_short() -> None:
     functions = [lines for module in inside for lines in module.functions()]
     assert share(functions, 0.5) <= FUNCTION_MEDIAN
     assert share(functions, 0.9) <= FUNCTION_MOST
+
+
+def test_few_functions_take_the_whole_workspace() -> None:
+    """The others say by their arguments what they need of it."""
+    assert sum(module.takers() for module in modules().values()) <= TAKERS

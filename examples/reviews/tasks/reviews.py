@@ -28,4 +28,5 @@ task = Task(
     prompt="Product: {product}\n\n{text}",
     system=__doc__,
     label="{product}",
+    index="{product}. {text}",
 )

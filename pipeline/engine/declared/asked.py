@@ -58,7 +58,9 @@ class AskedRows(ABC):
     def parameters(self) -> Mapping[str, Any]:
         """Return what the declaration sets of a request's `generationConfig` beside the room for the answer."""
         declared = self.question.declared
-        told = {"thinkingConfig": declared.thinking, "temperature": declared.temperature}
+        told: dict[str, Any] = {"thinkingConfig": declared.thinking, "temperature": declared.temperature}
+        if declared.images and declared.media_resolution:
+            told["mediaResolution"] = f"MEDIA_RESOLUTION_{declared.media_resolution.upper()}"
         return {name: value for name, value in told.items() if value is not None}
 
     def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:

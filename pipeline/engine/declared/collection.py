@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, select
 
-from pipeline.core.declaration import column_named, fill_template
+from pipeline.core.declaration import column_named, columns_in, fill_template
 from pipeline.core.task import Entry
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store import answers
@@ -50,9 +51,11 @@ class DeclaredCollection:
     def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
         """Yield the answered rows, in the order in which they were first seen; those among some ids in any order."""
         for rows in self._pages(tx) if among is None else self._found(tx, among):
-            given = answers.last_applied(tx, self.task, [row["findable_key"] for row in rows])
+            keys = [row["findable_key"] for row in rows]
+            given = answers.last_applied(tx, self.task, keys, staying=True)
             for row in rows:
-                yield self._entry(row, json.loads(given[row["findable_key"]][1]))
+                document = json.loads(given[row["findable_key"]][1])
+                yield self._entry(row, document if isinstance(document, dict) else {"root": document})
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the key."""
@@ -69,7 +72,7 @@ class DeclaredCollection:
 
     def _is_in(self) -> ColumnElement[bool]:
         mine = self._rows.items_table.c
-        return and_(mine.findable_gone_at.is_(None), mine.findable_key.in_(answers.answered_ids(self.task)))
+        return and_(mine.findable_gone_at.is_(None), answers.is_answered(self.task, mine.findable_key))
 
     def _pages(self, tx: "Connection") -> Iterator[list[Mapping[str, Any]]]:
         """Yield all rows, some at a time."""
@@ -95,9 +98,14 @@ class DeclaredCollection:
         key = str(row["findable_key"])
         return Entry(key, text, {"id": key, "label": label, "text": text[:SHOWN], "answer": told}, [label, told])
 
+    @cached_property
+    def _places(self) -> Mapping[str, str | None]:
+        """Return the columns that names in the template mean; None for those of fields of the answer."""
+        return {name: column_named(name, self._rows.record.columns) for name in columns_in(self._template)}
+
     def _value(self, name: str, row: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
         """Return what a name in the template stands for: a cell of the row, else a field of the answer."""
-        column = column_named(name, self._rows.record.columns)
+        column = self._places[name]
         return value_text(row[column]) if column is not None else ", ".join(_words(answer.get(name)))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.core.declaration import Declaration
 
 PARAMETERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
+OF_IMAGES = ("images", "image_side", "media_resolution")  # of declarations that have some
 LONG = 60  # characters of a value that are shown of a difference
 
 
@@ -24,6 +25,7 @@ def fingerprint_of(declaration: Declaration) -> dict[str, Any]:
         "schema": declaration.answer.model_json_schema(),
         "examples": examples,
         **{name: _plain(getattr(declaration, name)) for name in PARAMETERS},
+        **{name: _plain(getattr(declaration, name)) for name in (OF_IMAGES if declaration.images else ())},
     }
 
 
@@ -58,4 +60,6 @@ def _shown(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """Return a value as JSON has it."""
+    if isinstance(value, tuple):
+        return list(value)
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

@@ -8,6 +8,8 @@ judged only where the object is.
 import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +19,7 @@ from pipeline.tables.item_values import compact_json, plain_value
 from pipeline.tables.items_file import SourceRow, kinds_of
 
 ROWS = "<rows given in Python>"  # as `items` of a declaration
+ROOMS = Path(__file__).parents[2]
 _FRONT, _BACK = "<Python: ", ">"
 _tasks: dict[Path, Declaration] = {}  # by their places
 _rows: dict[Path, "ItemsRows"] = {}  # by the places of their tasks
@@ -46,8 +49,17 @@ def give_task(place: Path, declaration: Declaration) -> None:
 
 
 def given_task(place: Path) -> Declaration | None:
-    """Return the declaration that was handed over for a place, None where none was."""
-    return _tasks.get(place)
+    """Return the declaration that was handed over for a place, or is built in; None where neither."""
+    return _tasks.get(place) or built_in(name_in_python(place))
+
+
+@cache
+def built_in(name: str) -> Declaration | None:
+    """Return the declaration that the room of a built-in task has; None where there is no such room."""
+    if not (name and (ROOMS / name / "declaration.py").is_file()):
+        return None
+    declared: Declaration = import_module(f"pipeline.{name}.declaration").task
+    return declared
 
 
 def forget_files() -> None:

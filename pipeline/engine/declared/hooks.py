@@ -14,18 +14,19 @@ from pipeline.core.progress import Progress
 from pipeline.core.task import ItemsWanted, ListedItem, StaleItems
 from pipeline.engine.declared import given
 from pipeline.engine.declared.judge import asked_document
-from pipeline.engine.declared.rows import DeclaredRows
-from pipeline.store.tables import answers as kept
+from pipeline.engine.declared.rows import UNUSABLE, DeclaredRows
 from pipeline.tables import answers_rows, answers_table, items, removal
 from pipeline.tables.answers_export import AnswersExport, encoded
 from pipeline.tables.answers_spec import answers_table as table_of
 from pipeline.tables.item_values import value_text
-from pipeline.tables.rows import holds
+from pipeline.tables.items import SEEN
+from pipeline.tables.rows import holds, stands_in
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
 
+WHY = {SEEN[1]: "why unusable"}  # under which a reason is shown
 LONG = 12  # letters of a text below which it may stand anywhere by chance
 
 
@@ -63,20 +64,26 @@ class DeclaredHooks(Hooks):
         """Return rows, looked for in all their columns; of the one that is wanted all columns are shown."""
         record = self._rows.record
         keys = [name for name, _ in record.key if name in record.columns]
-        shown = record.columns if wanted.only is not None else dict.fromkeys([*keys, *record.words.get("asked", ())])
+        asked = [*keys, *self._rows.images, *record.words.get("asked", ())]
+        shown = [*(record.columns if wanted.only is not None else dict.fromkeys(asked))]
+        shown += SEEN[1:] * (bool(self._rows.images) and (wanted.only is not None or wanted.state == UNUSABLE))
         columns = (*shown, "findable_hash", "findable_changed_at")
         searched = ("findable_key", *record.columns)
         rows = self._rows.table(tx).listed(tx, wanted, columns, searched=searched)
         return [
             ListedItem(
-                key, state, {name: row[name] for name in shown}, row["findable_hash"], row["findable_changed_at"]
+                key,
+                state,
+                {WHY.get(name, name): row[name] for name in shown},
+                row["findable_hash"],
+                row["findable_changed_at"],
             )
             for key, state, row in rows
         ]
 
     def texts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, str]:
         """Return the values that are asked about, a line each."""
-        asked = self._rows.record.words.get("asked", ())
+        asked = [*self._rows.record.words.get("asked", ()), *self._rows.images]
         found = self._rows.rows(tx, ids).items()
         return {one: "\n".join(value_text(row[name]) for name in asked) for one, row in found}
 
@@ -126,8 +133,7 @@ class DeclaredHooks(Hooks):
 
     def contains_text(self, tx: "Connection", text: str) -> bool:
         """Return whether a text stands in any row of either table, or in an answer that is kept."""
-        in_record = holds(tx, [kept.c.item_id, kept.c.answer], text, kept.c.task == self._rows.record.name)
-        return in_record or any(holds(tx, one.c, text) for one in self.tables(tx))
+        return stands_in(tx, self.tables(tx), self._rows.record.name, text)
 
     def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
         """Return the row's key, and those of its longer texts that stand in no other row; numbers tell nothing.

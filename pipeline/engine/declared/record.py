@@ -70,6 +70,7 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
             "asked": meant(declaration.asked, columns),
             "quotes_in": quotes_column(declaration, path, columns),
             "quoted": quoted_columns(declaration, path, columns),
+            **({"images": meant(declaration.images, columns)} if declaration.images else {}),
         },
         at=at,
     )
@@ -110,8 +111,9 @@ def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, st
         "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
         "index": [one for one in columns_in(declaration.index) if one not in declaration.answer.model_fields],
         "label": columns_in(declaration.label),
+        "images": declaration.images,
     }
-    if not declaration.asked:
+    if not declaration.asked and not declaration.images:
         where = at_member(path, "prompt")
         raise InputError(
             f"{where}: prompt= names no column; {NOTHING_ASKED}", hint="{column} in it stands for that column's value"
@@ -123,6 +125,22 @@ def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, st
             hint = HINTS.get(member, "every other brace may stay as it is")
             said = f"{member}= names the column {missing!r}, and the items have {there}; {NOTHING_ASKED}"
             raise InputError(f"{at_member(path, member)}: {said}", hint=hint)
+    _check_image_columns(meant(declaration.images, columns), meant(declaration.asked, columns), path, columns)
+
+
+def _check_image_columns(images: Sequence[str], asked: Sequence[str], path: Path, columns: Mapping[str, str]) -> None:
+    """Refuse columns of images that hold no texts, or that are named in the prompt, where the image itself goes out.
+
+    Raises:
+        InputError: the message names the column.
+    """
+    for name in images:
+        if columns[name] != "text":
+            said = f"images= names the column {name!r}, which holds {columns[name]} values; {NOTHING_ASKED}"
+            raise InputError(f"{at_member(path, 'images')}: {said}", hint="an image is a path, or an https address")
+        if name in asked:
+            said = f"prompt= names the column {name!r}, whose image goes out before the text; {NOTHING_ASKED}"
+            raise InputError(f"{at_member(path, 'prompt')}: {said}", hint="leave it out of the prompt")
 
 
 def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, str]) -> str | None:

@@ -16,6 +16,7 @@ from pipeline.engine.declared.asked import AskedRows
 from pipeline.engine.declared.fingerprint import digest, fingerprint_of
 from pipeline.engine.declared.judge import Judge, judge_as_asked
 from pipeline.engine.declared.question import Question
+from pipeline.engine.declared.row_images import UNSET, ImageSettings, RowImages
 from pipeline.engine.declared.task_file import load_declaration
 from pipeline.store import answers
 from pipeline.store.database import among, pages
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from pipeline.store.database import Connection
 
+UNUSABLE = "unusable"  # the state of a row that has an image which cannot be asked about
 NAMED = 1_000  # characters of a label that are kept
 
 
@@ -48,6 +50,7 @@ class DeclaredRows(AskedRows):
     record: TaskRecord
     refreshes: bool = False
     document: Mapping[str, Any] | None = None
+    image_settings: ImageSettings = UNSET
 
     @property
     def label(self) -> str:
@@ -61,12 +64,25 @@ class DeclaredRows(AskedRows):
         Raises:
             InputError: the file is gone or broken.
         """
-        return load_declaration(Path(self.record.path))
+        return self.image_settings.over(load_declaration(Path(self.record.path)))
 
     @cached_property
     def items_spec(self) -> ItemsSpec:
         """Return what the table of the items is."""
-        return ItemsSpec(f"{self.record.prefix}_items", tuple(name for name, _ in self.record.key), self.record.columns)
+        key = tuple(name for name, _ in self.record.key)
+        return ItemsSpec(f"{self.record.prefix}_items", key, self.record.columns, tuple(self.images))
+
+    @property
+    def images(self) -> Sequence[str]:
+        """Return the columns that name an image."""
+        found: Sequence[str] = self.record.words.get("images", ())
+        return found
+
+    @cached_property
+    def row_images(self) -> RowImages:
+        """Return what looks at the images of rows."""
+        source = self.image_settings.source(self.record, self.declaration)
+        return RowImages(self.images, self.record.words["asked"], source)
 
     @cached_property
     def answers_spec(self) -> AnswersSpec:
@@ -87,12 +103,16 @@ class DeclaredRows(AskedRows):
         """Return the table of the items, in the order in which they were first seen."""
         mine, is_answered = self.items_table.c, self._is_answered(of_input=self.refreshes)
         is_gone = mine.findable_gone_at.is_not(None)
+        others, is_open = [("gone", is_gone)], and_(~is_gone, ~mine.findable_empty, ~is_answered)
+        if self.images:
+            others.append((UNUSABLE, mine.findable_unusable.is_not(None)))
+            is_open &= mine.findable_unusable.is_(None)
         label = self.record.words.get("label")
         return ItemTable(
             self.record.name,
             self.items_table,
-            ItemStates(("answered", is_answered), ("open", ~mine.findable_empty), "empty", others=(("gone", is_gone),)),
-            and_(~is_gone, ~mine.findable_empty, ~is_answered),
+            ItemStates(("answered", is_answered), ("open", ~mine.findable_empty), "empty", others=tuple(others)),
+            is_open,
             key="findable_key",
             order="findable_row",
             named=("findable_key", *self.record.columns) if label else (),
@@ -109,7 +129,16 @@ class DeclaredRows(AskedRows):
             raise ConfigurationError(
                 f"{self.record.path} was changed while it was used; nothing more is asked", hint="run the command again"
             )
-        return super().items(tx, ids)
+        found = super().items(tx, ids)
+        return self._with_images(tx, ids, found) if self.images else found
+
+    def _with_images(self, tx: "Connection", ids: Sequence[str], items: Iterator[Item]) -> Iterator[Item]:
+        """Yield what to ask with the images of the rows; those whose images cannot be opened any more are left out."""
+        rows = self.rows(tx, ids)
+        for item in items:
+            asked = self.row_images.put_into(item.prompt, rows[item.id])
+            if asked is not None:
+                yield item._replace(prompt=asked[0], input_hash=asked[1])
 
     @cached_property
     def question(self) -> Question:

@@ -1,7 +1,7 @@
 """Make subjects of the recorded tasks, record the one that a command names, and bring its items up to date."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -24,14 +24,16 @@ from pipeline.engine.declared.record import (
     quoted_columns,
     record_of,
 )
+from pipeline.engine.declared.row_images import ImageSettings
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
-from pipeline.store import erase, leases, tasks, workspace
+from pipeline.store import answers, erase, leases, tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.items_file import open_file
 from pipeline.tables.items_fill import ItemsReport, fill_items
 from pipeline.tables.items_query import open_query
+from pipeline.tables.rows import rows_among
 
 EXAMPLES = 3  # refused rows in a message
 AGAIN = {
@@ -43,10 +45,13 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 
-def declared_subjects(tx: "Connection", *, refreshes: bool) -> tuple[Subject, ...]:
+def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ...]:
     """Return every task that was recorded here as a subject; no file is loaded."""
-    known = tasks.list_tasks(tx)
-    made = (declared_task(one, refreshes=refreshes and bool(one.words.get("refresh"))) for one in known)
+    known, images = tasks.list_tasks(tx), ImageSettings.of(settings)
+    made = (
+        declared_task(one, refreshes=settings.refresh and bool(one.words.get("refresh")), image_settings=images)
+        for one in known
+    )
     return tuple(Subject(one.name, one, _collection(rows_of(one))) for one in made)
 
 
@@ -74,10 +79,17 @@ def check_known(tx: "Connection", settings: Settings) -> None:
     """
     if settings.task in BUILT_IN or recorded_name(tx, settings) or find_task_file(settings.task, settings.data):
         return
-    known = list(dict.fromkeys([*BUILT_IN, *(one.name for one in tasks.list_tasks(tx)), *tasks_nearby(settings.data)]))
-    near = get_close_matches(settings.task, known, n=1)
-    raise ConfigurationError(
-        f"there is no task {settings.task!r}: neither tasks/{settings.task}.py here nor in {settings.data}",
+    raise _unknown(settings, [one.name for one in tasks.list_tasks(tx)])
+
+
+def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
+    """Return the error for a task that there is none of, where some are recorded."""
+    named = settings.task
+    known = list(dict.fromkeys([*BUILT_IN, *recorded, *tasks_nearby(settings.data)]))
+    beside = [f"{named}.py"] if Path(f"{named}.py").is_file() else []
+    near = beside or get_close_matches(named, known, n=1)
+    return ConfigurationError(
+        f"there is no task {named!r}: neither tasks/{named}.py here nor in {settings.data}",
         hint=f"did you mean {near[0]}?" if near else f"TASK= takes {', '.join(known)}, or the path of a file",
     )
 
@@ -92,19 +104,20 @@ def planned_tables(settings: Settings) -> list[str]:
     return [f"tables {prefix}_items and {prefix}_answers, and a view {prefix}_answered"]
 
 
-def is_declarable(settings: Settings) -> bool:
-    """Return whether TASK= names a file that declares a task.
+def check_declarable(settings: Settings) -> None:
+    """Pass where TASK= names a file that declares a task, and the file of its items is right.
 
-    What is wrong with that file, or with the file of its items, is raised here, before anything is made for it.
+    Raises:
+        ConfigurationError: there is no such file.
+        InputError: it or the file of its items is wrong; nothing was made.
     """
     path = find_task_file(settings.task, settings.data)
     if path is None:
-        return False
-    declaration = load_declaration(path)
+        raise _unknown(settings, [])
+    declaration = _declared(path, settings)
     if not declaration.is_query:
         columns = _rows_source(declaration, path).columns
         record_of(declaration, path, columns, at=datetime.now(UTC))
-    return True
 
 
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
@@ -127,7 +140,7 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
         raise _unused(settings)
     path = find_task_file(settings.task, settings.data)
     assert path is not None  # noqa: S101 - what is known and not recorded is a file
-    declaration = load_declaration(path)
+    declaration = _declared(path, settings)
     columns = _source(store, declaration, path, settings).columns
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
@@ -166,13 +179,15 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     before = rows_of(task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
     source = _source(store, declaration, path, settings)
-    is_same = not declaration.is_query and _is_imported(record, declaration, path, source.sha256)
+    is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
+    is_same = is_same and _is_imported(record, declaration, path, source.sha256)
     columns = record.columns if is_same else source.columns
     new = _put(store, declaration, path, columns, settings, at=at, display=display)
     if not is_same:
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
-        now = declared_task(tasks.get_task(tx, new.name) or new, refreshes=before.refreshes)
+        found, images = tasks.get_task(tx, new.name) or new, before.image_settings
+        now = declared_task(found, refreshes=before.refreshes, image_settings=images)
         if now.fingerprint != new.fingerprint:
             raise ConfigurationError(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
@@ -210,10 +225,11 @@ def task_beside(task: Task, path: Path, *, at: datetime) -> Task:
     """
     found = find_task_file(str(path), path.parent)
     assert found is not None  # noqa: S101 - a path is a file, or an error
-    declaration, mine = replace(load_declaration(found), name=task.name), rows_of(task).record
+    images, mine = rows_of(task).image_settings, rows_of(task).record
+    declaration = replace(images.over(load_declaration(found)), name=task.name)
     keyed = replace(declaration, key=tuple(name for name, _ in mine.key))
     record = record_of(keyed, found, mine.columns, at=at)
-    return declared_task(replace(record, prefix=mine.prefix))
+    return declared_task(replace(record, prefix=mine.prefix), image_settings=images)
 
 
 def _fill(
@@ -227,6 +243,7 @@ def _fill(
     display: Progress,
 ) -> None:
     """Make a task's table hold what its source says, and keep that it does; one process at a time."""
+    rows = DeclaredRows(record, image_settings=ImageSettings.of(settings))
     waiting = f"another process imports the items of {record.name}; waiting for it"
     with leases.wait_for_lease(
         store, f"items:{record.name}", lasts_s=settings.lease, on_wait=lambda: display.say(waiting), sleep=time.sleep
@@ -235,7 +252,7 @@ def _fill(
             is_forgotten = erase.buried_items(tx, record.name)
         report = fill_items(
             store,
-            DeclaredRows(record).items_spec,
+            rows.items_spec,
             source,
             asked=record.words["asked"],
             quoted=record.words["quoted"],
@@ -244,13 +261,28 @@ def _fill(
             strict=declaration.is_query,
             is_forgotten=is_forgotten,
             guard=lease.check,
-            settle=partial(tasks.keep_items_hash, name=record.name, sha256=source.sha256),
+            settle=partial(_settle, record=record, sha256=source.sha256),
+            look_at=rows.row_images.look if rows.images else None,
             touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
         )
     if said := _said(report):
         display.say(f"{record.name}: {said}")
+    for key, why in report.unusable_rows[:EXAMPLES]:
+        display.warn(f"{record.name} {key}: {why}; the row is not asked about")
     for finding in report.findings[:EXAMPLES]:
-        display.warn(f"{record.items}, line {finding.line}: {finding.reason}; the row is not asked about")
+        place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
+        display.warn(f"{record.items}, {place}: {finding.reason}; the row is not asked about")
+    if (more := report.refused.total() - EXAMPLES) > 0:
+        display.warn(f"{record.items}: {more:,} more rows were refused; mend these, and the next ones are told")
+
+
+def _settle(tx: "Connection", *, record: TaskRecord, sha256: str | None) -> None:
+    """Keep which source was imported, and let rows be asked again that were parked before they changed."""
+    tasks.keep_items_hash(tx, record.name, sha256)
+    parked = {key: at for key, _, _, at in answers.parked_rows(tx, record.name)}
+    mine = DeclaredRows(record).items_table.c
+    changes = rows_among(tx, mine.findable_key, list(parked), [mine.findable_key, mine.findable_changed_at])
+    answers.unpark(tx, record.name, ids=[key for key, at in changes if at is not None and at > parked[key]])
 
 
 def _said(report: ItemsReport) -> str:
@@ -262,6 +294,7 @@ def _said(report: ItemsReport) -> str:
         "back": report.back,
         "merged with an equal one": report.merged,
         "empty": report.empty if report.new or report.changed else 0,
+        "with an image that cannot be asked about": report.unusable,
         "refused": report.refused.total(),
         "left out, for they were forgotten": report.forgotten,
     }
@@ -306,6 +339,11 @@ def _unchanged(old: TaskRecord, new: TaskRecord) -> bool:
     told: dict[str, Any] = {"at": old.at, "items_sha256": old.items_sha256, "columns": {**new.columns, **old.columns}}
     kept = tuple(one for one in old.fields if one[0] not in dict(new.fields))  # fields that the answers once had
     return replace(new, **told, fields=(*new.fields, *kept)) == old
+
+
+def _declared(path: Path, settings: Settings) -> Declaration:
+    """Return what a file declares, with what is set over it."""
+    return ImageSettings.of(settings).over(load_declaration(path))
 
 
 def _source(store: "Store", declaration: Declaration, path: Path, settings: Settings) -> Any:

@@ -4,13 +4,14 @@ from typing import cast
 
 from pipeline.core.task import Task, Words
 from pipeline.engine.declared.hooks import DeclaredHooks
+from pipeline.engine.declared.row_images import UNSET, ImageSettings
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store.tasks import TaskRecord
 
 ANSWER_TOKENS = 150  # where the record is older than estimates by the schema
 
 
-def declared_task(record: TaskRecord, *, refreshes: bool = False) -> Task:
+def declared_task(record: TaskRecord, *, refreshes: bool = False, image_settings: ImageSettings = UNSET) -> Task:
     """Return the task of a record; no file is loaded. `refreshes` asks again about rows that changed."""
     named = f" TASK={record.name}"
     words = Words(
@@ -19,13 +20,13 @@ def declared_task(record: TaskRecord, *, refreshes: bool = False) -> Task:
         done="answered",
         all_done="every row that holds something is answered, claimed or parked",
         input="row",
-        inputs=f"the rows of {record.name}",
+        inputs=f"the rows of {record.name}" + (" and their images" if record.words.get("images") else ""),
         after=f"make export{named} TO={record.name}-answers.csv",
         again=f"make tag{named}",
         named=named,
     )
     source = "its query gives none" if record.is_query else f"{record.items} holds none"
-    rows = DeclaredRows(record, refreshes)
+    rows = DeclaredRows(record, refreshes, image_settings=image_settings)
     return Task(
         name=record.name,
         label=rows.label,
@@ -36,6 +37,7 @@ def declared_task(record: TaskRecord, *, refreshes: bool = False) -> Task:
         hooks=DeclaredHooks(rows),
         fingerprint=record.fingerprint,
         model=record.words.get("model"),
+        sends_images=bool(record.words.get("images")),
         gates=str(record.words.get("gates") or ""),
     )
 

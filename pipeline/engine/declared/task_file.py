@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline.core.declaration import MEMBERS, NAME, NOT_YET, RESERVED, Declaration, column_named
+from pipeline.core.declaration import MEMBERS, NAME, RESERVED, Declaration, column_named
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
 from pipeline.engine.declared import given
@@ -31,11 +31,14 @@ NOTHING_ASKED = "nothing was asked"
 def find_task_file(named: str, data: Path) -> Path | None:
     """Return the file that `TASK=` names: a path, or `tasks/<name>.py` here, then in the workspace; None where neither.
 
+    What Python code declares, and what is built in, has a place in the stead of a file.
+
     Raises:
         InputError: a path leads to no file.
     """
-    if given.given_task(Path(named)) is not None:
-        return Path(named)
+    for place in (Path(named), given.place_in_python(named)):
+        if given.given_task(place) is not None:
+            return place
     if "/" in named or "\\" in named or named.endswith(ENDING):
         path = Path(named)
         if not path.is_file():
@@ -205,8 +208,6 @@ def _unknown_member(error: BaseException) -> str:
     if not isinstance(error, TypeError) or "Declaration.__init__()" not in text:
         return ""
     name = text.rpartition("argument ")[2].strip("'\"")
-    if name in NOT_YET:
-        return f"Task has {name}= not yet; leave it out"
     near = get_close_matches(name, MEMBERS, n=1)
     if "unexpected" in text:
         return f"Task has no member {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -41,7 +41,8 @@ def check_versions() -> Iterator[CheckFinding]:
 def check_disk(data: Path, database: Path | None) -> Iterator[CheckFinding]:
     """Is there room for the next build, and for the compaction after an item is forgotten?"""
     free = shutil.disk_usage(data).free
-    need = 2 * (_size(database) if database else 0) + _size(data / "faiss.index") + _size(data / "metadata.json") + ROOM
+    served = (path for top in ("current", "tasks/*/current") for path in (data / "index").glob(f"{top}/*"))
+    need = 2 * (_size(database) if database else 0) + sum(map(_size, served)) + ROOM
     if free < need:
         said = f"the disk has {free:,} bytes left, and the next build may need {need:,}"
         why = "a full disk stops every command; nothing is lost by it, and nothing goes on"

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -14,6 +15,7 @@ from emulator.server import Server
 from tests.integration.emulator.caller import MODEL, TAGS_SCHEMA, Caller, by_key, request_file
 
 MIB = 1024 * 1024
+TEXTS: list[Any] = ["a", "b"]  # of the many kinds of contents that the library knows
 GENERATE = types.GenerateContentConfig(response_mime_type="application/json", response_schema=TAGS_SCHEMA)
 
 
@@ -69,7 +71,7 @@ def test_the_sdk_runs_an_embeddings_batch(sdk: genai.Client, tmp_path: Path) -> 
     answers = by_key(sdk.files.download(file=results_of(finished(sdk, name_of(created)))).split(b"\n"))
     assert len(answers["a"]["response"]["embedding"]["values"]) == 3
     assert (answers["a"]["response"]["tokenCount"], answers["b"]["error"]["code"]) == ("2", 3)
-    inlined = types.EmbedContentBatchDict(contents=["a", "b"])
+    inlined = types.EmbedContentBatchDict(contents=TEXTS)
     with pytest.warns(match="experimental"):
         created = sdk.batches.create_embeddings(model="gemini-embedding-001", src={"inlined_requests": inlined})
     batch = finished(sdk, name_of(created))
@@ -121,7 +123,7 @@ def test_the_async_sdk_runs_the_whole_round(shared_engine: Server, tmp_path: Pat
             counted = await client.models.count_tokens(model=MODEL, contents="water law")
             assert answer.usage_metadata
             assert counted.total_tokens == answer.usage_metadata.prompt_token_count
-            embedded = await client.models.embed_content(model="gemini-embedding-001", contents=["a", "b"])
+            embedded = await client.models.embed_content(model="gemini-embedding-001", contents=TEXTS)
             assert len(embedded.embeddings or []) == 2
             data: bytes = await client.files.download(file=results_of(batch))
         if options.httpx_async_client:

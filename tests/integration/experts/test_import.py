@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.core.import_options import ImportOptions
 from pipeline.core.states import Outcome
-from pipeline.experts import import_, kinds, table
+from pipeline.experts import import_, table
 from pipeline.store import answers, claims
 from pipeline.tables.findings import FindingKind
 from tests.integration.experts.workspaces import HEADER, people_file, position, rows, workspace
@@ -64,7 +64,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         done = import_.run(ws, again)
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
-            counts = kinds.count_experts_by_state(tx)
+            counts = table.people(tx).counts(tx, now=ws.now())
             assert claims.release_live(tx, table.TASK, ids["asked"], outcome=Outcome.MISSING, reason="test")
     assert (tagged["bio"], tagged["tags"], done.updated, done.released) == ("Stone.", '["water law"]', 3, 1)
     assert [(told.key, told.kind, told.column, told.line) for told in done.findings] == [

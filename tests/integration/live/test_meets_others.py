@@ -206,7 +206,7 @@ def test_an_interrupt_ends_the_wait_for_the_last_calls(workspace: Workspace, api
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=0.6 * LONGEST_S)
     assert process.returncode == 130, said
-    assert [how for _, how in ends(workspace)] == ["lost", "not sent"]
+    assert sorted(str(how) for _, how in ends(workspace)) == ["lost", "not sent"]  # whichever came first to the server
     assert ledger.people(workspace) == {"total": 3, "untagged": 3}
 
 

@@ -162,7 +162,7 @@ def lose_result_for_good(bench: Bench) -> None:
     forget_file("batches/000001-results.jsonl")(bench)
     bench.sql("UPDATE findable_batches SET remote_name = 'batches/gone' WHERE number = 1")
     with bench.workspace.open() as ws, ws.store.write() as tx:
-        table.rescore_pages(tx)
+        table.SCORES.refresh(tx)
 
 
 def lost_build(bench: Bench) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts.rates import MAX_RATE, parse_rate
 from pipeline.experts.read import People
 from pipeline.experts.rows import Person
 from pipeline.tables.cells import is_placeholder
 from pipeline.tables.findings import Finding
+from pipeline.tables.rates import MAX_RATE, parse_rate
 
 COLUMNS = ["Username", "First Name", "Last Name", "Company", "Bio", "Category", "Profile URL"]
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.experts.answer import ExpertTags
-from pipeline.experts.columns import number_of, tags_of, text_of
+from pipeline.tables.cells import list_of, number_of, text_of
 
 PLAIN = st.text(st.characters(categories=["L", "N"], exclude_characters="\u115f\u1160\u3164\uffa0"), max_size=12)
 WORDS = st.lists(PLAIN, max_size=3).map(" \t".join) | st.sampled_from(
@@ -92,8 +92,8 @@ def test_what_is_no_answer_is_refused(document: str) -> None:
 def test_a_json_list_is_read_as_it_was_written(tags: list[str], space: str) -> None:
     """Whatever stands around it, and as text or as bytes."""
     text = f"{space}{json.dumps(tags)}{space}"
-    assert tags_of(text) == tags
-    assert tags_of(text.encode()) == tags
+    assert list_of(text) == tags
+    assert list_of(text.encode()) == tags
 
 
 @given(st.none() | st.text() | st.binary() | st.integers() | st.floats())
@@ -101,7 +101,7 @@ def test_any_cell_can_be_read(cell: Any) -> None:
     """No cell that a database can hold stops a command: it is text, a number or none, tags or none."""
     assert text_of(cell) == text_of(cell).strip()
     assert (number := number_of(cell)) is None or number - number == 0
-    found = tags_of(cell)
+    found = list_of(cell)
     assert found is None or all(isinstance(tag, str) for tag in found)
 
 
@@ -125,4 +125,4 @@ def test_any_cell_can_be_read(cell: Any) -> None:
 )
 def test_examples_of_tags_cells(cell: object, tags: list[str] | None) -> None:
     """A JSON list is tags, the four kinds of nothing are untagged, all else is somebody else's text."""
-    assert tags_of(cell) == tags
+    assert list_of(cell) == tags

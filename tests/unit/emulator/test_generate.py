@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.catalogue import MODELS
 from emulator.dialect import Ask
 from emulator.errors import ApiError
 from emulator.generate import TO_READ, TO_TAG, count_tokens, said_in, tokens_in
@@ -128,4 +129,4 @@ def test_tokens_of_all_parts_are_counted() -> None:
     """Contents, system instruction and media count together, four bytes to a token, rounded up."""
     assert [tokens_in(text) for text in ("", "a", "abcd", "abcde", "äöü")] == [0, 1, 1, 2, 2]
     request = asked("abcd") | {"systemInstruction": {"parts": [{"text": "abcd"}, {"inlineData": {}}]}}
-    assert count_tokens(request) == 1 + 1 + 258
+    assert count_tokens(request, MODELS["gemini-2.5-flash"]).total == 1 + 1 + 258

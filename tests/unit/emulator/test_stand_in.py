@@ -207,11 +207,15 @@ def test_json_schema_is_read_alike() -> None:
 
 
 def test_what_a_description_and_a_choice_say() -> None:
-    """Lengths that a description tells are kept, and a decimal number, a number or a text, is a number."""
+    """Bounds that a description tells are kept but for contradictions, and a number or a text is a number."""
     schema = _object(
         summary=STRING | {"description": "at least 5 characters; at most 12 characters"},
         total={"anyOf": [{"type": "NUMBER"}, STRING]},
+        score={"type": "NUMBER", "description": "How sure (greater than 0; less than 1)"},
+        floor={"type": "INTEGER", "description": "greater than 2"},
+        odd={"type": "INTEGER", "maximum": 1, "description": "1 where it is greater than 5"},
     )
-    answer = _answered("The old printer in the hall does nothing at all since Monday.", schema)
+    answer = _answered("The old printer in hall 2 does nothing at all since Monday.", schema)
     assert 5 <= len(answer["summary"]) <= 12
     assert isinstance(answer["total"], int | float)
+    assert (answer["score"], answer["floor"], answer["odd"]) == (0.01, 3, 0)

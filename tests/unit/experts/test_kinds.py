@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from pipeline.experts import adopt, kinds, table
+from pipeline.experts import adopt, table
 from pipeline.experts.collection import ExpertsCollection
 from pipeline.store import answers, claims, schema
 from pipeline.store.database import Connection, Store
@@ -29,20 +29,20 @@ def _store(tmp_path: Path) -> Iterator[Store]:
 
 def _by_reading(tx: Connection, now: datetime) -> tuple[dict[str, int], int]:
     """Return the counts, and how many are tagged, without the index."""
-    tx.exec_driver_sql(f"DROP INDEX {kinds.INDEX}")
-    found = kinds.count_experts_by_state(tx, now=now), kinds.count_tagged(tx)
-    kinds.ensure_index(tx)
+    tx.exec_driver_sql(f"DROP INDEX {table.INDEX.name}")
+    found = table.people(tx).counts(tx, now=now), table.people(tx).count_done(tx)
+    table.INDEX.ensure(tx)
     return found
 
 
 def _check(tx: Connection) -> dict[str, int]:
     """Hold the counts by the index against those by reading, at two moments, and return the first."""
-    assert kinds.is_counted(tx)
+    assert table.INDEX.is_there(tx)
     for now in (NOW, NOW + timedelta(days=1)):
-        found = kinds.count_experts_by_state(tx, now=now), kinds.count_tagged(tx)
+        found = table.people(tx).counts(tx, now=now), table.people(tx).count_done(tx)
         assert found == _by_reading(tx, now)
         assert found[0]["tagged"] == found[1] == ExpertsCollection().count(tx)
-    return kinds.count_experts_by_state(tx, now=NOW)
+    return table.people(tx).counts(tx, now=NOW)
 
 
 def test_counts_by_the_index_are_those_of_every_row(store: Store) -> None:
@@ -54,7 +54,7 @@ def test_counts_by_the_index_are_those_of_every_row(store: Store) -> None:
         for number, (tags, bio, _) in enumerate(people, start=1):
             values = {"id": number, "name": f"p{number}", "bio": bio, "tags": tags}
             tx.execute(text("INSERT INTO experts (id, username, bio, tags) VALUES (:id, :name, :bio, :tags)"), values)
-        table.rescore_pages(tx)
+        table.SCORES.refresh(tx)
         counts = _check(tx)
         assert (counts["total"], counts["claimed"]) == (len(people), 0)
         for number, (_, _, mark) in enumerate(people, start=1):
@@ -80,14 +80,14 @@ def test_a_table_of_another_program_gets_no_index(tmp_path: Path) -> None:
         tx.exec_driver_sql("INSERT INTO experts (username, bio) VALUES ('a', 'Bees.'), ('b', NULL)")
     schema.ensure_schema(store, [adopt.adopt])
     with store.read() as tx:
-        assert (kinds.is_counted(tx), kinds.is_ours(tx), adopt.is_adopted(tx)) == (False, False, True)
-        assert kinds.count_experts_by_state(tx, now=NOW)["untagged"] == 1
+        assert (table.INDEX.is_there(tx), table.INDEX.is_on_ours(tx), adopt.is_adopted(tx)) == (False, False, True)
+        assert table.people(tx).counts(tx, now=NOW)["untagged"] == 1
     store.close()
 
 
 def test_a_table_of_an_older_version_gets_the_index(store: Store) -> None:
     """Where it is missing, or was made otherwise, the table counts as not adopted, and the next command mends that."""
-    for sql in (f"DROP INDEX {kinds.INDEX}", f"CREATE INDEX {kinds.INDEX} ON experts (tags)"):
+    for sql in (f"DROP INDEX {table.INDEX.name}", f"CREATE INDEX {table.INDEX.name} ON experts (tags)"):
         with store.write() as tx:
             tx.exec_driver_sql(sql)
             assert not adopt.is_adopted(tx)
@@ -95,4 +95,4 @@ def test_a_table_of_an_older_version_gets_the_index(store: Store) -> None:
         with store.write() as tx:
             assert adopt.is_adopted(tx)
             assert _check(tx)["total"] == 0
-            tx.exec_driver_sql(f"DROP INDEX {kinds.INDEX}")
+            tx.exec_driver_sql(f"DROP INDEX {table.INDEX.name}")

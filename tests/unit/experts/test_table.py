@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.core.states import Outcome
-from pipeline.experts import adopt, kinds, table
+from pipeline.experts import adopt, table
 from pipeline.experts.schema import experts
 from pipeline.store import answers, claims, schema
 from pipeline.store.database import Connection, Store
@@ -28,7 +28,7 @@ def tx(tmp_path: Path) -> Iterator[Connection]:
 
 def _open(tx: Connection) -> list[str]:
     """Return the ids that may be asked, in their order."""
-    return list(tx.execute(kinds.people(tx).pending()).scalars())
+    return list(tx.execute(table.people(tx).pending()).scalars())
 
 
 def test_a_bio_of_white_space_is_none(tx: Connection) -> None:
@@ -37,7 +37,7 @@ def test_a_bio_of_white_space_is_none(tx: Connection) -> None:
     table.insert_people(tx, [(f"p{number}", {"bio": "Bees."}) for number in range(1, 12)])
     table.insert_people(tx, [(f"nobody{number}", {"bio": bio}) for number, bio in enumerate(blank)])
     assert _open(tx) == [str(number) for number in range(1, 12)]
-    assert kinds.count_experts_by_state(tx)["no_bio"] == len(blank)
+    assert table.people(tx).counts(tx, now=NOW)["no_bio"] == len(blank)
     with pytest.raises(InputError, match="'nobody'"):
         table.by_username(tx, "nobody")
 
@@ -81,9 +81,9 @@ def test_rescore_writes_what_differs(tx: Connection) -> None:
     table.insert_people(tx, [(f"p{number}", {"job_title": "Judge"}) for number in range(3000)])
     for spoilt, count in ((experts.c.id > 0, 3000), (experts.c.id % 1000 == 0, 3)):
         tx.execute(experts.update().where(spoilt).values(findability_score=99.0))
-        assert table.rescore_pages(tx) == count
+        assert table.SCORES.refresh(tx) == count
     assert set(tx.execute(experts.select().with_only_columns(experts.c.findability_score)).scalars()) == {10.0}
-    assert table.rescore_pages(tx) == 0
+    assert table.SCORES.refresh(tx) == 0
 
 
 def test_everyone_is_counted_once(tx: Connection) -> None:
@@ -95,16 +95,16 @@ def test_everyone_is_counted_once(tx: Connection) -> None:
     answers.park(tx, table.TASK, {ids["parked"]: "it failed", ids["claimed"]: "it failed"}, at=NOW)
     table.write_tags(tx, {ids["tagged"]: '["law"]'})
     each = dict.fromkeys(("tagged", "untagged", "no_bio", "claimed", "parked"), 1)
-    assert kinds.count_experts_by_state(tx) == {"total": 5, **each}
+    assert table.people(tx).counts(tx, now=NOW) == {"total": 5, **each}
 
 
 def test_a_dead_claim_counts_no_more(tx: Connection) -> None:
     """A live claim whose time is over is what the next submit takes, and is counted so."""
     key = table.insert_person(tx, "a", {"bio": "Bees."})
     claims.take_live(tx, table.TASK, key, input_hash="", lasts_s=60, at=NOW)
-    assert kinds.count_experts_by_state(tx, now=NOW)["claimed"] == 1
+    assert table.people(tx).counts(tx, now=NOW)["claimed"] == 1
     later = datetime(2026, 11, 21, tzinfo=UTC)
-    assert kinds.count_experts_by_state(tx, now=later)["untagged"] == 1
+    assert table.people(tx).counts(tx, now=later)["untagged"] == 1
     assert claims.dead_claims(tx, table.TASK, now=later) == [key]
     assert claims.dead_claims(tx, "another-task", now=later) == []
     assert claims.free_dead_claims(tx, now=later) == 1

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.excerpts import context_of
 from pipeline.passages.answer import PassageConcepts
-from pipeline.passages.evidence import Evidence, GroundedConcept, evidence_context, ground
+from pipeline.passages.evidence import MAX_CONTEXT, Evidence, GroundedConcept, ground
 
 TEXT = "We train a convolutional neural network (CNN) on ImageNet.\nOn ImageNet the CNN is accurate, and\tfast."
 
@@ -108,7 +109,7 @@ WORDS = " ".join(f"word{at:03}" for at in range(200))
 def test_the_context_holds_the_quotation_and_whole_words(at: int) -> None:
     """Of at most 300 characters, as many as there are on both sides."""
     start = WORDS.index(" ", at) + 1 if 0 < at < 1592 else (at and 1592)
-    seen = evidence_context(WORDS, start, start + 7)
+    seen = context_of(WORDS, start, start + 7, most=MAX_CONTEXT)
     assert WORDS[start : start + 7] in seen.split()
     assert 285 <= len(seen) <= 300
     assert set(seen.split()) <= set(WORDS.split())
@@ -116,9 +117,9 @@ def test_the_context_holds_the_quotation_and_whole_words(at: int) -> None:
 
 def test_a_context_is_cut_between_words_or_where_it_must() -> None:
     """A long quotation is its own context, as much of it as fits; within one long word there is no better place."""
-    seen = evidence_context(WORDS, 8, 1000)
+    seen = context_of(WORDS, 8, 1000, most=MAX_CONTEXT)
     assert WORDS[8:].startswith(seen)
     assert 290 <= len(seen) <= 300
     assert seen.split()[-1] in WORDS.split()
-    assert evidence_context("x" * 1000, 100, 900) == "x" * 300
-    assert len(evidence_context("x" * 1000, 400, 500)) in range(100, 301)
+    assert context_of("x" * 1000, 100, 900, most=MAX_CONTEXT) == "x" * 300
+    assert len(context_of("x" * 1000, 400, 500, most=MAX_CONTEXT)) in range(100, 301)

@@ -119,7 +119,7 @@ def test_a_dead_owner_loses_its_lease_at_once(store: Store) -> None:
         assert not take(store)
         assert owner_in(store) == owner
         child.kill()
-        until = time.monotonic() + 5
+        until = time.monotonic() + 5 * slowness()
         while not leases.is_dead(owner):
             assert time.monotonic() < until
         assert Path(f"/proc/{child.pid}").exists(), "it was a zombie"
@@ -196,7 +196,7 @@ def test_a_lease_outlives_a_transaction_that_lasts_longer_than_it(store: Store) 
         with other.write():
             while left(store) > 0:
                 time.sleep(0.01)
-        until = time.monotonic() + 5
+        until = time.monotonic() + 5 * slowness()
         while left(store) < 0:
             assert time.monotonic() < until
             time.sleep(0.01)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.passages import names as concept_names
+from pipeline.quality import names as concept_names
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Judge names of concepts for the quality report: what is none, what stands twice, or nearly so, in one passage."""
+"""Judge names for the quality report: what is none, what stands twice, or nearly so, in one answer."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from rapidfuzz import fuzz
 MAX_NAME = 60  # characters
 MAX_WORDS = 8  # a noun phrase has fewer; "support vector machine with radial basis function" has seven
 LIKE = 90.0  # percent of characters in common: a plural, a hyphen, a spelling
-MOST_COMPARED = 100  # names of one passage; more are no answer of ours, and pairs grow with the square
+MOST_COMPARED = 100  # names of one answer; more are no answer of ours, and pairs grow with the square
 
 _ENDS_AS_SENTENCE = re.compile(r"(?:[a-z]{3,}\.|[!?])$")
 # a word between others that only a sentence has there; "is" and "can" at the ends may be names
@@ -23,7 +23,7 @@ _DIGITS = re.compile(r"\d+|\b[ivxIVX]+\b")
 
 
 def garbage_names(name: str) -> str:
-    """Return what makes a text no name of a concept; an empty text where nothing does."""
+    """Return what makes a text no name of a thing; an empty text where nothing does."""
     if len(name) > MAX_NAME:
         return "too long"
     if not any(map(str.isalpha, name)):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.experts.rates import MAX_RATE, parse_rate, rate_of_number, rate_text
+from pipeline.tables.rates import MAX_RATE, parse_rate, rate_of_number, rate_text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,181 @@
+"""Find the image that a cell of a table names: a file below a folder, or what an https address gives.
+
+What was seen of it is kept beside its row, so that a file that did not change is not read again: size and times alone
+tell, and tell nothing of a file that was written less than two seconds before it was read.
+"""
+
+import base64
+import hashlib
+import mimetypes
+import os
+import stat
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.engine.pictures import MAX_BYTES, PictureError, SentPicture, prepare, probe
+
+SETTLED_NS = 2_000_000_000  # after which another write gives a file another time, on every file system
+REGISTERED = "gs://"
+_COLOURS = 3  # bytes of a pixel, which no JPEG takes more of
+ADDRESSES = ("https://", "http://")
+
+
+class Stamp(NamedTuple):
+    """What tells that a file is the one that was read: its size, and when it and its entry were changed last, in ns."""
+
+    size: int
+    changed: int
+    moved: int
+
+
+class SentPart(NamedTuple):
+    """One image of a request: the part that carries it, and the SHA-256 of what the row named."""
+
+    part: Mapping[str, Any]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """Where the images of a task are, and how they go out.
+
+    `registered` lets `gs://` addresses pass as they are; `refetches` asks https addresses again that were asked before.
+    """
+
+    folder: Path
+    side: int
+    inline_max: int
+    registered: bool
+    fetch: Callable[[str], bytes]
+    refetches: bool = False
+
+    def look(self, named: str, known: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return what is seen of an image, for the next look: what it was, its `sha256`, and `why` it cannot be asked.
+
+        `known` is what the look before saw of the same cell. An image that could be asked about and did not change
+        since is not opened again.
+        """
+        same = known is not None and (known.get("named"), known.get("bounds")) == (named, self._bounds)
+        told: Mapping[str, Any] = known if known is not None and same and not known.get("why") else {}
+        try:
+            if named.startswith(REGISTERED):
+                return self._note(named, self._registered(named).sha256)
+            if named.startswith(ADDRESSES):
+                if told.get("sha256") and not self.refetches:
+                    return dict(told)
+                return self._seen(named, self.fetch(named), None)
+            stamp = told.get("stamp")
+            if stamp is not None and _stamp_of(self._place(named)) == tuple(stamp):
+                return dict(told)
+            return self._seen(named, *self._read(named))
+        except PictureError as error:
+            return {**self._note(named, None), "why": error.message}
+
+    def part(self, named: str) -> SentPart:
+        """Return an image as a request carries it, read now.
+
+        Raises:
+            PictureError: it cannot be asked about; the message says why.
+        """
+        if named.startswith(REGISTERED):
+            return self._registered(named)
+        data = self.fetch(named) if named.startswith(ADDRESSES) else self._read(named)[0]
+        sent = self._prepared(data)
+        inline = {"mimeType": sent.mime_type, "data": base64.b64encode(sent.data).decode("ascii")}
+        return SentPart({"inlineData": inline}, hashlib.sha256(data).hexdigest())
+
+    def _prepared(self, data: bytes) -> SentPicture:
+        sent = prepare(data, side=self.side)
+        if len(sent.data) > self.inline_max:
+            raise PictureError(
+                f"it has {len(sent.data):,} bytes when it is scaled, and INLINE_MAX is {self.inline_max:,}; a smaller "
+                "IMAGE_SIDE makes it fit"
+            )
+        return sent
+
+    def _seen(self, named: str, data: bytes, stamp: Stamp | None) -> dict[str, Any]:
+        """Return what is seen of bytes that were read."""
+        seen = {**self._note(named, hashlib.sha256(data).hexdigest()), "stamp": stamp}
+        try:
+            found = probe(data)
+            share = min(1.0, self.side / max(found.width, found.height))
+            if found.width * found.height * share**2 * _COLOURS > self.inline_max:
+                self._prepared(data)
+        except PictureError as error:
+            seen["why"] = error.message
+        return seen
+
+    def _note(self, named: str, sha256: str | None) -> dict[str, Any]:
+        return {"named": named, "bounds": self._bounds, "sha256": sha256}
+
+    @property
+    def _bounds(self) -> list[int]:
+        """Return what an image must fit into."""
+        return [self.side, self.inline_max]
+
+    def _registered(self, named: str) -> SentPart:
+        kind = mimetypes.guess_type(named)[0] or ""
+        if not self.registered:
+            raise PictureError("gs:// addresses go out only where the task says registered_uris=True")
+        if not kind.startswith("image/"):
+            raise PictureError("its ending does not say which image it is, as .jpg or .png do")
+        media = {"mimeType": kind, "fileUri": named}
+        return SentPart({"fileData": media}, hashlib.sha256(named.encode()).hexdigest())
+
+    def _place(self, named: str) -> Path:
+        """Return where a file below the folder is, behind all links.
+
+        Raises:
+            PictureError: it is not below it, or cannot be told.
+        """
+        if any(not one.isprintable() for one in named):
+            raise PictureError("its name holds a line end or another character that is not printed")
+        try:
+            place = (self.folder / named).resolve(strict=True)
+        except FileNotFoundError:
+            raise PictureError(f"there is no such file in {self.folder}") from None
+        except (OSError, RuntimeError, ValueError) as error:
+            raise PictureError(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        if not place.is_relative_to(self.folder.resolve()):
+            raise PictureError(f"it is not below {self.folder}; FOLDER= names another folder")
+        return place
+
+    def _read(self, named: str) -> tuple[bytes, Stamp | None]:
+        """Return the bytes of a file, and its stamp where that tells a change from now on."""
+        place = self._place(named)
+        try:
+            with open(place, "rb", opener=_without_waiting) as file:
+                before = _stamp(os.fstat(file.fileno()))
+                data = file.read(MAX_BYTES + 1) if before.size <= MAX_BYTES else b""
+                if before.size > MAX_BYTES or len(data) > MAX_BYTES:
+                    raise PictureError(f"it has {before.size:,} bytes, and {MAX_BYTES:,} are the most that is read")
+                after = _stamp(os.fstat(file.fileno()))
+        except OSError as error:
+            raise PictureError(f"it cannot be read: {error.strerror}") from None
+        if before != after or len(data) != after.size:
+            raise PictureError("it changed while it was read")
+        is_settled = time.time_ns() - max(after.changed, after.moved) > SETTLED_NS
+        return data, after if is_settled else None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file, never waiting for a writer of a pipe; a link in its place is not followed."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PictureError("it is no file but a folder, a device or a pipe")
+    return descriptor
+
+
+def _stamp_of(place: Path) -> Stamp | None:
+    try:
+        return _stamp(place.stat())
+    except OSError:
+        return None
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -1,0 +1,5 @@
+"""The subject images: files of a library, and of each a summary and buckets of tags."""
+
+TASK = "images"
+ASSETS, ASSET_AI = "assets", "asset_ai"
+MARK = "findable_asset_ai_of_asset"  # its index that is made last: where it is, the tables were adopted

@@ -1,0 +1,41 @@
+"""Make the tables `assets` and `asset_ai`, or adopt such of another program, whose rows stay as they are."""
+
+from sqlalchemy import Connection
+
+from pipeline.images import ASSET_AI, ASSETS, MARK
+from pipeline.images.schema import asset_ai_spec, assets_spec
+from pipeline.store.schema import has_index
+from pipeline.tables import adopt as tables
+from pipeline.tables.reflect import columns_of, is_found_by
+
+
+def adopt(tx: Connection) -> list[str]:
+    """Make the tables, or add what is missing to existing ones; return a line for each thing done to old ones.
+
+    Raises:
+        ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
+    """
+    first, spec = not has_index(tx, ASSET_AI, MARK), assets_spec()
+    images = tables.adopt_table(tx, spec, first=first)
+    answers = tables.adopt_table(tx, asset_ai_spec(columns_of(tx, ASSETS)["id"]), first=first)
+    return [*images.lines, *answers.lines]
+
+
+def adoption_plan(tx: Connection) -> list[str]:
+    """Return what `adopt` would add to tables of another program, in words; nothing where they were adopted."""
+    if is_adopted(tx):
+        return []
+    plan = tables.planned(tx, assets_spec())
+    if columns_of(tx, ASSET_AI) and (found := columns_of(tx, ASSETS)):
+        plan += tables.planned(tx, asset_ai_spec(found["id"]))
+    return plan
+
+
+def is_adopted(tx: Connection) -> bool:
+    """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
+    if not has_index(tx, ASSET_AI, MARK):
+        return False
+    found, spec = columns_of(tx, ASSETS), assets_spec()
+    if spec.missing(found) or not all(is_found_by(tx, ASSETS, name) for name in spec.found_by):
+        return False
+    return not asset_ai_spec(found["id"]).missing(columns_of(tx, ASSET_AI))

@@ -1,0 +1,78 @@
+"""Check, move and forget images, for the commands that keep a workspace."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Text, cast, delete, select
+
+from pipeline.core.hooks import DerivedCheck, RowFault
+from pipeline.core.progress import Progress
+from pipeline.core.task import Task
+from pipeline.engine.declared.hooks import DeclaredHooks
+from pipeline.engine.declared.rows import DeclaredRows
+from pipeline.images import ASSET_AI
+from pipeline.images.adopt import adopt
+from pipeline.images.asset_ai import AssetAi
+from pipeline.images.schema import asset_ai_table, assets_table, tables_as_found
+from pipeline.tables.rows import holds
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+    from pipeline.quality.figures import Quality
+
+
+EXAMPLES = 3  # images that a fault names
+
+
+class ImagesHooks(DeclaredHooks):
+    """The tables of images beside those of a declared task; see `pipeline.core.hooks` for what each member promises."""
+
+    def __init__(self, rows: DeclaredRows, task: Task, asset_ai: AssetAi) -> None:
+        """Keep the rows, the task as it is measured, and the rows that other programs read."""
+        super().__init__(rows)
+        self._task, self._asset_ai = task, asset_ai
+
+    def tables(self, tx: "Connection") -> "Sequence[Table]":
+        """Return the tables of items and answers, and the two that other programs read."""
+        return (*super().tables(tx), *tables_as_found(tx))
+
+    def make_tables(self, tx: "Connection", there: "Connection") -> None:
+        """Make all tables and the view."""
+        for one in tables_as_found(tx):
+            one.create(there)
+        adopt(there)
+        super().make_tables(tx, there)
+
+    def check_derived(self, tx: "Connection", display: Progress) -> DerivedCheck:
+        """Hold the tables against the record of answers, from which they can be made again."""
+        found = super().check_derived(tx, display)
+        if not (lacking := self._asset_ai.lacking(tx)):
+            return found
+        shown = ", ".join(lacking[:EXAMPLES])
+        fault = RowFault(
+            f"{ASSET_AI} lacks the rows of {len(lacking):,} images that are described ({shown})",
+            "other programs do not see what was answered",
+            mend=lambda tx: f"{self._asset_ai.restore(tx)} rows of {ASSET_AI}",
+        )
+        return DerivedCheck([*found.faults, fault])
+
+    def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
+        """Return what the summaries and buckets of one extractor are like."""
+        from pipeline.images.quality import measure_images
+
+        return measure_images(tx, self._task, extractor)
+
+    def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
+        """Return the image's name, where no other image is called so: its folders are those of others too."""
+        assets = assets_table()
+        mine = cast(assets.c.id, Text) == item_id
+        name = os.path.basename(tx.execute(select(assets.c.path).where(mine)).scalar() or "")  # noqa: PTH119
+        return [name] if name and not holds(tx, [assets.c.path], f"/{name}", ~mine) else []
+
+    def remove(self, tx: "Connection", item_id: str) -> None:
+        """Delete an image's rows; its file stays where it is."""
+        super().remove(tx, item_id)
+        for table, column in ((asset_ai_table(), "asset_id"), (assets_table(), "id")):
+            tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))

@@ -1,0 +1,143 @@
+"""Walk a folder for images: every regular file below it, whatever its name, read once; links are never followed.
+
+A file that is called as images are is one, broken or not; of others only those that begin as images do.
+"""
+
+import hashlib
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.core.errors import InputError
+from pipeline.engine.pictures import MAX_BYTES, PictureError, probe
+from pipeline.tables.item_values import UNSOUND
+
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"),
+    ".svg",
+)
+_MAGIC = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp(?:avif|hei|hev|mif)", re.DOTALL)
+_HEAD = 16  # bytes in which a file says that it may be an image
+OTHERS = "other files"
+UNPRINTED = "its name holds a line end or another character that is not printed"
+_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class FoundFile(NamedTuple):
+    """One file that is, or is called, an image: where it is, its bytes, and their SHA-256."""
+
+    path: str
+    data: bytes
+    sha256: str
+
+
+class Facts(NamedTuple):
+    """What is kept of a file's bytes; `problem` says why it cannot be asked about."""
+
+    hash: str
+    width: int | None
+    height: int | None
+    format: str | None
+    taken_at: str | None
+    bytes: int
+    problem: str | None
+
+
+@dataclass
+class FolderScan:
+    """The images below a folder; what was left out while it was walked is counted, by why."""
+
+    folder: Path
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def files(self) -> Iterator[FoundFile]:
+        """Yield every file that is, or is called, an image, by folders, in the order of their names.
+
+        Raises:
+            InputError: the folder cannot be read at all.
+        """
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder} is no folder; nothing was imported", hint="FOLDER= names one with images")
+        walked = os.walk(os.path.realpath(self.folder), onerror=self._refused)
+        for place, folders, names in walked:
+            self.left_out["links, which are not followed"] += sum(map(os.path.islink, _in(place, folders)))
+            folders[:] = sorted(one for one in folders if not one.startswith("."))
+            for path in _in(place, sorted(names)):
+                found = self._read(path)
+                if found is not None:
+                    yield found
+
+    def _refused(self, _error: OSError) -> None:
+        self.left_out["folders that cannot be read"] += 1
+
+    def _read(self, path: str) -> FoundFile | None:
+        """Return a file with its bytes, or count why it is left out."""
+        why = _unfit(path)
+        data = b""
+        if not why:
+            try:
+                data = _bytes_of(path, is_called_image=path.lower().endswith(ENDINGS))
+            except _LeftOutError as error:
+                why = str(error)
+            except FileNotFoundError:
+                why = "files that vanished meanwhile"
+            except OSError:
+                why = "files that cannot be read"
+        if why:
+            self.left_out[why] += 1
+            return None
+        return FoundFile(path, data, hashlib.sha256(data).hexdigest())
+
+
+class _LeftOutError(Exception):
+    """A file is not read; the message says what such files are."""
+
+
+def _in(place: str, names: list[str]) -> list[str]:
+    return [os.path.join(place, name) for name in names]  # noqa: PTH118 - it may be no text
+
+
+def _unfit(path: str) -> str:
+    """Return why a path is not looked at, in words for several; empty where it is."""
+    if os.path.basename(path).startswith("."):  # noqa: PTH119 - it may be no text
+        return OTHERS
+    if UNSOUND.search(path):
+        return "files whose names are no text"
+    return "links, which are not followed" if os.path.islink(path) else ""  # noqa: PTH114 - it may be no text
+
+
+def _bytes_of(path: str, *, is_called_image: bool) -> bytes:
+    """Return the bytes of a regular file that stays what it is while it is read; one more than are opened at most."""
+    file = os.open(path, _FLAGS)
+    try:
+        before = os.fstat(file)
+        if not stat.S_ISREG(before.st_mode):
+            raise _LeftOutError("devices, pipes and sockets")
+        with os.fdopen(os.dup(file), "rb") as opened:
+            data = opened.read(_HEAD)
+            if not is_called_image and not _MAGIC.match(data):
+                raise _LeftOutError(OTHERS)
+            data += opened.read(MAX_BYTES + 1 - len(data))
+        after = os.fstat(file)
+    finally:
+        os.close(file)
+    is_cut = len(data) != min(after.st_size, MAX_BYTES + 1)
+    if is_cut or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise _LeftOutError("files that changed while they were read, which the next import takes")
+    return data
+
+
+def facts_of(found: FoundFile) -> Facts:
+    """Return what is kept of a file, after a look at all of its pixels."""
+    try:
+        seen = probe(found.data)
+    except PictureError as error:
+        return Facts(found.sha256, None, None, None, None, len(found.data), error.message)
+    taken = None if seen.taken_at is None else seen.taken_at.isoformat(" ")
+    problem = None if found.path.isprintable() else UNPRINTED
+    return Facts(found.sha256, seen.width, seen.height, seen.mime_type, taken, seen.size, problem)

@@ -1,0 +1,66 @@
+"""The images as a subject: a declared task that is built in, its tables, and `asset_ai` for other programs.
+
+Nothing else of this room is loaded in a workspace that has no images.
+"""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from pipeline.core.task import Subject
+from pipeline.images import ASSET_AI, MARK, TASK
+from pipeline.store import schema, workspace
+
+if TYPE_CHECKING:
+    from pipeline.core.settings import Settings
+    from pipeline.store.database import Connection
+
+
+def is_here(tx: "Connection", settings: "Settings") -> bool:
+    """Return whether images were ever imported here, or are about to be."""
+    return settings.task == TASK or schema.has_index(tx, ASSET_AI, MARK)
+
+
+def is_adopted(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - the tables have one name
+    """Return whether `adopt` would find nothing to do."""
+    from pipeline.images import adopt as tables
+
+    return tables.is_adopted(tx)
+
+
+def adoption_plan(tx: "Connection", settings: "Settings") -> list[str]:  # noqa: ARG001 - the tables have one name
+    """Return what `adopt` would add to tables of another program, in words."""
+    from pipeline.images import adopt as tables
+
+    return tables.adoption_plan(tx)
+
+
+def adopt(tx: "Connection", settings: "Settings") -> list[str]:  # noqa: ARG001 - the tables have one name
+    """Make the tables, or add to existing ones what they lack; return a line for each thing done to old rows."""
+    from pipeline.images import adopt as tables
+
+    return tables.adopt(tx)
+
+
+def check_movable(tx: "Connection", settings: "Settings") -> None:
+    """Pass: the tables have one name."""
+
+
+def subject(tx: "Connection", settings: "Settings") -> None:
+    """Return None: the subject comes with the declared tasks."""
+
+
+def of_declared(tx: "Connection", settings: "Settings", declared: Subject) -> Subject:
+    """Return the subject: what was declared, with what other programs read kept beside it."""
+    from pipeline.engine.declared.task import rows_of
+    from pipeline.images.rows import ImagesCollection, ImagesRows, images_task
+
+    known = rows_of(declared.task)
+    backend = workspace.get_workspace(tx).backend or settings.wanted_backend
+    rows = ImagesRows(
+        **{one.name: getattr(known, one.name) for one in fields(known)},
+        provider=backend,
+        asked_model=settings.for_backend(backend).model,
+        preferred=settings.prefer_versions or (),
+    )
+    collection = ImagesCollection(rows, str(known.record.words.get("index") or ""))
+    return Subject(TASK, images_task(declared.task, rows), collection)

@@ -1,0 +1,190 @@
+"""Images from a folder to `asset_ai` and back: what is imported, asked once, kept, taken back, and left alone."""
+
+import io
+import json
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.lab import Api, Workspace
+
+MODEL = "gemini-3.5-flash-lite"
+
+
+def _picture(colour: str, kind: str = "PNG", **how: Any) -> bytes:
+    """Return the file of an image of one colour."""
+    out = io.BytesIO()
+    Image.new(how.pop("mode", "RGB"), how.pop("size", (48, 32)), colour).save(out, kind, **how)
+    return out.getvalue()
+
+
+def _huge() -> bytes:
+    """Return a PNG that says it has 30,000 by 30,000 pixels, and is a few bytes."""
+    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    body = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with three images, one of them below another folder and one under a wrong name."""
+    folder = tmp_path / "photos"
+    (folder / "2026").mkdir(parents=True)
+    (folder / "navy.png").write_bytes(_picture("navy"))
+    (folder / "2026" / "lime.JPG").write_bytes(_picture("lime", "JPEG"))
+    (folder / "notes.txt").write_bytes(_picture("red"))
+    return folder
+
+
+def _imported(workspace: Workspace, folder: Path) -> dict[str, Any]:
+    """Import a folder and return the report."""
+    done: dict[str, Any] = json.loads(workspace.ran("import-images", str(folder), "--json").stdout)
+    return done
+
+
+def _counts(report: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(report[name] for name in ("added", "updated", "moved", "unchanged", "broken"))
+
+
+def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, photos: Path) -> None:
+    """Images are known by their bytes; broken ones are kept with the reason; links, pipes and other files are left."""
+    bad = {
+        "cut.jpg": _picture("lime", "JPEG")[:200],
+        "empty.png": b"",
+        "huge.png": _huge(),
+        "drawing.svg": b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+        "two\nlines.png": _picture("gold"),
+    }
+    for name, data in bad.items():
+        (photos / name).write_bytes(data)
+    (photos / "cmyk.jpg").write_bytes(_picture("red", "JPEG", mode="CMYK"))
+    (photos / "movie.mp4").write_bytes(b"no image at all")
+    (photos / ".hidden.png").write_bytes(_picture("red"))
+    (photos.parent / "outside.png").write_bytes(_picture("red"))
+    (photos / "link.png").symlink_to(photos.parent / "outside.png")
+    (photos / "linked").symlink_to(photos.parent)
+    os.mkfifo(photos / "pipe.png")
+    report = _imported(workspace, photos)
+    assert _counts(report) == (9, 0, 0, 0, 5)
+    reasons = {Path(one["path"]).name: one["reason"] for one in report["broken_files"]}
+    assert "cut off" in reasons["cut.jpg"]
+    assert "0 bytes" in reasons["empty.png"]
+    assert "30,000" in reasons["huge.png"]
+    assert "SVG" in reasons["drawing.svg"]
+    assert report["left_out"] == {
+        "links, which are not followed": 2,
+        "other files": 2,
+        "devices, pipes and sockets": 1,
+    }
+    assert _counts(_imported(workspace, photos)) == (0, 0, 0, 9, 5)
+    found = dict(workspace.query("SELECT path, format FROM assets"))
+    assert found[str(photos / "notes.txt")] == "image/png"
+    assert workspace.scalar("SELECT count(*) FROM images_items") == 4
+
+
+def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: Workspace, photos: Path) -> None:
+    """A file at another place keeps its row, a copy gets its own, and other bytes are another look."""
+    (photos / "broken.png").write_bytes(b"")
+    _imported(workspace, photos)
+    ids = dict(workspace.query("SELECT hash, id FROM assets"))
+    (photos / "navy.png").rename(photos / "2026" / "blue.png")
+    (photos / "copy.jpg").write_bytes((photos / "2026" / "lime.JPG").read_bytes())
+    (photos / "broken.png").write_bytes(_picture("gold"))
+    assert _counts(_imported(workspace, photos)) == (1, 1, 1, 2, 0)
+    assert set(ids.values()) < {one for (one,) in workspace.query("SELECT id FROM assets")}
+    (photos / "notes.txt").rename(photos.parent / "notes.txt")
+    assert _imported(workspace, photos)["gone"] == 1
+    assert workspace.scalar("SELECT count(*) FROM images_items WHERE findable_gone_at IS NOT NULL") == 1
+    (photos.parent / "notes.txt").rename(photos / "notes.txt")
+    assert _counts(_imported(workspace, photos)) == (0, 1, 0, 4, 0)
+    assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%blue.png'") == 1
+
+
+@pytest.mark.parametrize("way", ["live", "batch"])
+def test_images_are_described_once(workspace: Workspace, photos: Path, way: str) -> None:
+    """Every image that opens is asked about once, and `asset_ai` has a row for each; broken ones are never asked."""
+    (photos / "broken.png").write_bytes(b"no image")
+    _imported(workspace, photos)
+    images = {"TASK": "images", "MODE": way}
+    workspace.ran("tag", WAIT="1", **images)
+    rows = workspace.query("SELECT asset_id, provider, model, summary, buckets FROM asset_ai ORDER BY asset_id")
+    assert [row[1:3] for row in rows] == [("gemini", MODEL)] * 3
+    assert all(row[3].startswith("Not seen") for row in rows)
+    buckets = [json.loads(row[4]) if isinstance(row[4], str) else row[4] for row in rows]
+    assert sorted(one["colours"][0] for one in buckets) == ["blue", "green", "red"]
+    assert workspace.scalar("SELECT count(*) FROM images_answers") == 3
+    asked = workspace.query("SELECT item_id, count(*) FROM findable_answers GROUP BY item_id")
+    assert [count for _, count in asked] == [1, 1, 1]
+    assert "every image that can be opened is described" in workspace.ran("tag", WAIT="1", **images).output
+    said = workspace.ran("show", "--item", str(rows[0][0]), "--raw", "--json", TASK="images").stdout
+    shown = json.loads(said)
+    assert shown["answers"][0]["answer"]["buckets"]["colours"]
+    assert ("sha256" in said, '\\"data\\"' in said) == (True, False)
+
+
+def test_rows_of_another_program_stay_and_are_not_asked_again(workspace: Workspace, api: Api, photos: Path) -> None:
+    """A pair of tables with ids of text is adopted: none of its rows changes, none is doubled, the rest is asked."""
+    workspace.begin()
+    workspace.change("CREATE TABLE assets (id VARCHAR(40) PRIMARY KEY, path TEXT NOT NULL, stars INTEGER)")
+    workspace.change(
+        "CREATE TABLE asset_ai (asset_id VARCHAR(40), provider TEXT, model TEXT, summary TEXT, buckets TEXT, "
+        "created_at TEXT)"
+    )
+    names = {"a": "navy.png", "b": "2026/lime.JPG", "c": "notes.txt"}
+    for key, name in names.items():
+        workspace.change("INSERT INTO assets VALUES (:id, :path, 5)", id=key, path=str(photos / name))
+    theirs = [("a", "gemini", MODEL, "A blue square.", "{}", "2025-01-01"), ("b", "openai", "x", "Green.", "{}", "")]
+    for row in theirs:
+        marks = dict(zip("abcdef", row, strict=True))
+        workspace.change("INSERT INTO asset_ai VALUES (:a, :b, :c, :d, :e, :f)", **marks)
+    workspace.ran("tag", "--yes", TASK="images", MODE="live")
+    found = workspace.query("SELECT asset_id, provider, model, summary, buckets, created_at FROM asset_ai")
+    assert set(theirs) < set(found)
+    ours = {row[:3] for row in found} - {row[:3] for row in theirs}
+    assert ours == {("b", "gemini", MODEL), ("c", "gemini", MODEL)}
+    assert len(found) == 4
+    assert len(api.seen("POST", ":generateContent")) == 2
+    workspace.ran("rollback", f"images@1/{MODEL}", "--yes", TASK="images")
+    assert set(workspace.query("SELECT asset_id, provider, model, summary, buckets, created_at FROM asset_ai")) == set(
+        theirs
+    )
+    assert workspace.query("SELECT id, path, stars FROM assets ORDER BY id") == [
+        (key, str(photos / name), 5) for key, name in names.items()
+    ]
+
+
+def test_an_image_is_found_and_forgotten_with_all_that_was_said_of_it(workspace: Workspace, photos: Path) -> None:
+    """A search finds it by its tags; then its rows are gone everywhere, and those of the others stay."""
+
+    def first() -> str:
+        found = json.loads(workspace.ran("search", "blue", "-k", "1", "--json", TASK="images").stdout)
+        return str(found[0]["key"])
+
+    _imported(workspace, photos)
+    workspace.ran("tag", TASK="images", MODE="live")
+    workspace.ran("index", TASK="images")
+    key = str(workspace.scalar("SELECT id FROM assets WHERE path LIKE '%navy.png'"))
+    assert first() == key
+    workspace.ran("forget", "--item", key, "--yes", TASK="images")
+    assert first() != key
+    for table in ("assets", "asset_ai", "images_items", "images_answers"):
+        assert workspace.scalar(f"SELECT count(*) FROM {table}") == 2  # noqa: S608 - names of ours
+    workspace.change("DELETE FROM asset_ai WHERE asset_id = (SELECT max(asset_id) FROM asset_ai)")
+    assert "asset_ai lacks the rows of 1" in workspace.ran("doctor", code=5, TASK="images").output
+    workspace.ran("doctor", "--fix", TASK="images")
+    assert workspace.scalar("SELECT count(*) FROM asset_ai") == 2
+
+
+def test_a_workspace_without_images_has_no_table_of_them(workspace: Workspace) -> None:
+    """Neither import nor status of people makes one."""
+    workspace.begin()
+    workspace.ran("status")
+    assert not [one for one in workspace.tables() if "asset" in one or "images" in one]
