@@ -6,7 +6,7 @@ import click
 
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
 from jobs.output import Terminal, for_money, plural, print_json, print_line, usd
-from jobs.render import finish_polled, show_account, tell_failures
+from jobs.render import asked_about, finish_polled, show_account, tell_failures
 from pipeline.core.task import Words
 from pipeline.workflows import backfill
 from pipeline.workflows.preflight import Preflight
@@ -33,7 +33,7 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
 
         def announce(estimated: Preflight, extractor: str) -> None:
             """Say what will be asked, its cost and time."""
-            mode, items = estimated.batch, plural(estimated.plan.requests, words.one, words.many)
+            mode, items = estimated.batch, asked_about(estimated.plan, words)
             batches = plural(estimated.plan.batches, "batch", "batches")
             ws.display.say(f"{extractor}: {items} in {batches}, estimated {usd(mode.cost)}, time {mode.takes}")
             for warning in mode.warnings:

@@ -14,7 +14,7 @@ from jobs.command import (
     yes_option,
 )
 from jobs.output import plural, print_json, print_line, usd
-from jobs.render import pilot_line
+from jobs.render import asked_about, pilot_line
 from pipeline.batch import submit
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core.task import Words
@@ -41,7 +41,7 @@ def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, y
         def announce(plan: BatchPlan) -> None:
             """Say what will be asked and what it will cost."""
             day = ws.model.priced_as_of(batch=True, on=ws.now().date()).isoformat()
-            what = _sentence(plan, day, words) if plan.requests else "resuming an earlier run"
+            what = _sentence(plan, day, words) if plan.items else "resuming an earlier run"
             ws.display.say(f"{ws.model.name}, {what}")
 
         def confirm(_plan: BatchPlan) -> bool:
@@ -61,13 +61,13 @@ def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, y
 def _sentence(plan: BatchPlan, priced_on: str, words: Words) -> str:
     """Return what a plan is, with its estimated cost and the day of the prices."""
     tokens = f"about {plan.usage.prompt:,} tokens in and {plan.usage.answer + plan.usage.thoughts:,} out"
-    what = f"{plural(plan.requests, words.one, words.many)} in {plural(plan.batches, 'batch', 'batches')}"
+    what = f"{asked_about(plan, words)} in {plural(plan.batches, 'batch', 'batches')}"
     return f"{what}: {tokens}, estimated {usd(plan.cost)} (prices of {priced_on})"
 
 
 def _line(report: submit.SubmitReport, words: Words) -> str:
     """Return the one line of result."""
-    if not report.plan.requests and not report.sent:
+    if not report.plan.items and not report.sent:
         return f"nothing to submit: {words.all_done}"
     if report.dry:
         return f"would submit {_sentence(report.plan, report.priced_on, words)}; nothing was written or sent"

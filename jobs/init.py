@@ -47,7 +47,7 @@ def main(file: Path | None, backend: str | None, budget: float | None, *, mappin
     if (first := done.first) is not None:
         cost = f"about {usd(first.live.cost)} at once, or {usd(first.batch.cost)} as a batch"
         cost = cost if first.live.cost else "it costs nothing"
-        what = plural(first.plan.requests, "person", "people")
+        what = plural(first.plan.items, "person", "people")
         print_line(f"asking {model} about {what} first: {cost}; all commands together spend at most {usd(most)} a day")
         then = f"make tag LIMIT={init.FEW}"
     terminal.hint(then)

@@ -3,8 +3,8 @@
 import click
 
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
-from jobs.output import plural, print_json, print_line, usd
-from jobs.render import pilot_line, show_account
+from jobs.output import print_json, print_line, usd
+from jobs.render import asked_about, pilot_line, show_account
 from jobs.values import COUNT, Count
 from pipeline.batch.prepare import BatchPlan
 from pipeline.workflows import backfill, pilot
@@ -27,8 +27,8 @@ def main(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_j
 
         def announce(plan: BatchPlan) -> None:
             """Say what will be asked and what it will cost."""
-            if plan.requests:
-                items = plural(plan.requests, ws.task.words.one, ws.task.words.many)
+            if plan.items:
+                items = asked_about(plan, ws.task.words)
                 ws.display.say(f"{ws.extractor}: {items}, estimated {usd(plan.cost)}")
 
         done = pilot.run(

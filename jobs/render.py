@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from jobs.output import Terminal, plural, print_line, print_table, usd
 from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.poll import PollReport
+from pipeline.batch.prepare import BatchPlan
 from pipeline.core.task import Words
 from pipeline.live.tag import TagLiveReport
 from pipeline.workflows import backfill, pilot, tag
@@ -18,14 +19,21 @@ OUTCOMES = ("requests", "answered", "refused", "invalid", "missing", "not_applie
 COUNTS = (*OUTCOMES, "unknown", "duplicates", "unreadable", "tokens_in", "tokens_out", "cost")
 
 
+def asked_about(plan: BatchPlan, words: Words) -> str:
+    """Return how many items a plan is about and, where some ask the same, how many questions they are."""
+    items = plural(plan.items, words.one, words.many)
+    return items if plan.requests == plan.items else f"{items}, {plural(plan.requests, 'question')}"
+
+
 def show_account(account: IngestSummary, words: Words) -> None:
     """Print one line for a batch, and a table of what went wrong in it; what comes next is the command's to say."""
     batch, terminal = account.batch, Terminal()
     failed = {name: getattr(batch, name) for name in ("refused", "invalid", "missing") if getattr(batch, name)}
     rest = "".join(f", {count:,} {name}" for name, count in failed.items())
     answered = plural(batch.answered or 0, "answer")
+    asked = f" ({plural(batch.requests, 'question')})" if batch.accounted != batch.requests else ""
     print_line(
-        f"batch {batch.number}: {answered} of {batch.requests:,}{rest}; "
+        f"batch {batch.number}: {answered} of {batch.accounted:,}{asked}{rest}; "
         f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {usd(batch.cost or 0)}"
     )
     if account.anomalies:

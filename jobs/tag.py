@@ -18,7 +18,7 @@ from jobs.command import (
     yes_option,
 )
 from jobs.output import Terminal, plural, print_json, print_line, print_table, usd
-from jobs.render import finish_live, finish_tagged, show_live, show_tagged
+from jobs.render import asked_about, finish_live, finish_tagged, show_live, show_tagged
 from pipeline.core.task import Words
 from pipeline.live import tag as live_run
 from pipeline.workflows import pilot as pilot_run
@@ -57,7 +57,7 @@ def main(deadline: float | None, *, yes: bool, as_json: bool, **options: Any) ->
         def announce(estimated: Preflight, mode: str, reason: str) -> None:
             """Say what will be done and what it will cost."""
             cost = estimated.live.cost if mode == "live" else estimated.batch.cost
-            what = plural(estimated.plan.requests, words.one, words.many)
+            what = asked_about(estimated.plan, words)
             ws.display.say(f"{ws.model.name}: {what} {mode}, estimated {usd(cost)}; {reason}")
 
         wanted = tag.TagOptions(deadline_s=deadline, **options)
@@ -103,11 +103,11 @@ def preflight(limit: int | None, deadline: float | None, *, count: bool, as_json
 
 def _show(estimated: Preflight, words: Words) -> None:
     """Print both modes side by side."""
-    if not estimated.plan.requests:
+    if not estimated.plan.items:
         print_line(f"nothing to ask: {words.all_done}")
         return
     used = estimated.plan.usage
-    items = plural(estimated.plan.requests, words.one, words.many)
+    items = asked_about(estimated.plan, words)
     answers = estimated.known.answers
     known = f"learned from {answers:,} answers" if answers else "from the texts alone"
     known = f"{known}, prompts by {estimated.sampled} that the API counted" if estimated.sampled else known

@@ -31,17 +31,19 @@ TIMES = frozenset(
 def check(workspace: Workspace) -> None:
     """Hold the accounts of a workspace against one another."""
     _check_batches(workspace)
+    _check_shared(workspace)
     _check_people(workspace)
     _check_calls(workspace)
 
 
 def _check_batches(workspace: Workspace) -> None:
-    """Every ingested batch accounts for each request once, and no batch that is over holds a claim."""
+    """Every ingested batch accounts for each item once, and no batch that is over holds a claim."""
     columns = ", ".join(OUTCOMES)
     for number, requests, *counts in workspace.query(
         f"SELECT number, requests, {columns} FROM {ACCOUNTED} WHERE state = 'ingested'"  # noqa: S608 - our names
     ):
-        assert sum(counts) == requests, f"batch {number}: {counts} do not add up to {requests}"
+        shared = workspace.scalar("SELECT count(shares) FROM findable_requests WHERE batch = :number", number=number)
+        assert sum(counts) == requests + shared, f"batch {number}: {counts} do not add up to {requests} and {shared}"
         rows = dict(
             workspace.query(
                 "SELECT outcome, count(*) FROM findable_requests WHERE batch = :number GROUP BY 1", number=number
@@ -59,6 +61,23 @@ def _check_batches(workspace: Workspace) -> None:
     assert workspace.scalar(left) == 0, "a batch that is over holds claims"
 
 
+def _check_shared(workspace: Workspace) -> None:
+    """Who shares a request shares one that was asked itself, of the same line, and what came of it costs nothing."""
+    wrong = (
+        "SELECT f.id FROM findable_requests f LEFT JOIN findable_requests r ON r.id = f.shares WHERE f.shares IS NOT "
+        "NULL AND (r.id IS NULL OR r.shares IS NOT NULL OR f.question IS NOT NULL OR (f.open AND NOT r.open) "
+        "OR coalesce(f.batch, 0) <> coalesce(r.batch, 0) OR coalesce(f.line, 0) <> coalesce(r.line, 0))"
+    )
+    assert workspace.query(wrong) == []
+    free = "a.cost = 0 AND a.tokens_in = 0 AND a.tokens_out = 0 AND r.shares IS NULL"
+    for table in ("answers", "attempts"):
+        joined = f"findable_{table} a LEFT JOIN findable_requests r ON r.id = a.shares"
+        paid = f"SELECT a.id FROM {joined} WHERE a.shares IS NOT NULL AND (r.id IS NULL OR NOT ({free}))"  # noqa: S608 - our names
+        assert workspace.query(paid) == []
+    twice = "SELECT question FROM findable_requests WHERE open GROUP BY question HAVING count(question) > 1"
+    assert workspace.query(twice) == [], "two open requests ask the same"
+
+
 def _check_people(workspace: Workspace) -> None:
     """Everybody is in exactly one of five states, and whoever is tagged has one applied answer of ours."""
     people = status(workspace)[_subject(workspace)]
@@ -73,7 +92,7 @@ def _check_people(workspace: Workspace) -> None:
 def _check_calls(workspace: Workspace) -> None:
     """Whoever was answered live has an answer, a day counts the calls of that day, and each call is of a known run."""
     answered = "SELECT count(*) FROM findable_calls WHERE outcome = 'answered' AND purpose <> 'probe'"
-    kept = "SELECT count(*) FROM findable_answers WHERE batch IS NULL"
+    kept = "SELECT count(*) FROM findable_answers WHERE batch IS NULL AND shares IS NULL"
     assert workspace.scalar(answered) <= workspace.scalar(kept)
     marked = (
         "SELECT model, day, count(*), sum(coalesce(tokens_in, estimated_in)) FROM findable_calls "

@@ -136,8 +136,8 @@ class _Download(NamedTuple):
         give_up_batch(tx, batch, why=why, at=ws.now())
         for page in pages(requests):
             judged = [
-                Judgement(Asked(one.item_id, one.input_hash), Outcome.MISSING, why, charged=False, forgiven=forgiven)
-                for one in page
+                Judgement(asked, Outcome.MISSING, why, charged=False, forgiven=forgiven)
+                for asked in (Asked(one.item_id, one.input_hash, one.shares) for one in page)
             ]
             write_judgements(tx, ws.task, judged, source=source, at=ws.now())
 

@@ -123,9 +123,11 @@ class _Ingest(NamedTuple):
         path = files.verify(ws.data / (batch.result_file or ""), sha256=batch.result_sha256 or "", what=what)
         bar_of = ws.display.bar(f"ingesting batch {batch.number}", batch.requests)
         with gc_freeze.gc_frozen(), ResultFile(path) as results, bar_of as bar:
-            self._apply_all(results, bar)
+            is_over = False
+            while not is_over:  # items that ask the same may have joined behind the place where it was
+                self._apply_all(results, bar)
+                is_over = self._finish(results)
             anomalies = _odd_lines(results)
-            self._finish(results)
         with ws.store.read() as tx:
             return _summary(tx, self.task, batch.number, anomalies)
 
@@ -134,17 +136,17 @@ class _Ingest(NamedTuple):
         ws, batch, task = self.ws, self.batch, self.task
         source = source_of(batch, models_file=ws.settings.models_file)
         judge = partial(judge_lines, task, missing=self._missing())
-        after = 0
+        after: claims.Request | None = None
         while True:
             with ws.store.read() as tx:
                 page = claims.request_page(tx, batch.number, after=after, limit=CHUNK)
                 contexts = task.rows.contexts(tx, [one.item_id for one in page if one.outcome is None])
             if not page:
                 return
-            after = page[-1].line
-            found = results.lines_of([request_key(batch.task, request.item_id) for request in page])
+            after = page[-1]
+            found = results.lines_of([request_key(batch.task, request.asked_as) for request in page])
             judged = [
-                (one, judge(Asked(one.item_id, one.input_hash), lines, context=contexts.get(one.item_id)))
+                (one, judge(Asked(one.item_id, one.input_hash, one.shares), lines, context=contexts.get(one.item_id)))
                 for one, lines in zip(page, found, strict=True)
                 if one.outcome is None
             ]
@@ -153,7 +155,7 @@ class _Ingest(NamedTuple):
                     self.lease.check(tx)
                     claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
                     write_judgements(tx, task, [one for _, one in judged], source=source, at=ws.now())
-            bar.show(after)
+            bar.show(after.line)
 
     def _missing(self) -> MissingLine:
         """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's."""
@@ -163,16 +165,18 @@ class _Ingest(NamedTuple):
         forgiven = is_cancelled_by_hand(batch, self.ws.settings)
         return MissingLine(f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
 
-    def _finish(self, results: ResultFile) -> None:
-        """Hold the account against the requests, and end the batch."""
+    def _finish(self, results: ResultFile) -> bool:
+        """Hold the account against the requests, and end the batch; false where items are left that came later."""
         batch = self.batch
         with self.ws.store.write() as tx:
             self.lease.check(tx)
-            outcomes = claims.outcome_counts(tx, batch.number)
-            if sum(outcomes.values()) != batch.requests:
+            outcomes, shared, left = claims.outcome_counts(tx, batch.number)
+            if left:
+                return False
+            if (own := sum(outcomes.values()) - shared) != batch.requests:
                 raise InconsistentError(
-                    f"batch {batch.number} asked {batch.requests} times and {sum(outcomes.values())} are accounted "
-                    "for; it stays downloaded",
+                    f"batch {batch.number} asked {batch.requests} times and {own} are accounted for; it stays "
+                    "downloaded",
                     hint="run `make doctor`",
                 )
             tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
@@ -189,6 +193,7 @@ class _Ingest(NamedTuple):
                 tokens_out=tokens_out,
                 cost=cost,
             )
+        return True
 
 
 def _odd_lines(results: ResultFile) -> list[Anomaly]:

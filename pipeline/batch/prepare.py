@@ -13,18 +13,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeline.batch.draft import TOGETHER, Draft, looked_up
 from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
 from pipeline.core import files, gc_freeze
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.cost import budget, estimate, queue_quota
 from pipeline.engine import questions
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
+from pipeline.engine.record import Source
+from pipeline.engine.shared import write_given
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
-from pipeline.store import batches, claims, versions
+from pipeline.store import batches, claims, equals, versions
 from pipeline.store.database import Connection, Store, pages
 from pipeline.store.leases import Lease, read_again
+from pipeline.store.seen import SeenNumbers
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -36,14 +40,19 @@ FOLDER = "batches"
 SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
 LEASE = "prepare"
 ROUNDING = 1e-9  # of sums that are made in another order
+SEEN = 15  # hex digits by which a plan tells questions apart; it may be one off in a thousand million
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
 WAITING = "another process is preparing batches; waiting for it"
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What would be sent: how many batches, requests and bytes, the estimated tokens, and the estimated cost in USD."""
+    """What would be sent: how many batches, requests and bytes, the estimated tokens, and the estimated cost in USD.
 
+    It is about so many items; those that ask the same share a request.
+    """
+
+    items: int = 0
     batches: int = 0
     requests: int = 0
     size: int = 0
@@ -79,21 +88,24 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
 
     Nothing is written.
     """
-    made, size, usage = [], 0, NO_USAGE
-    with ws.store.read() as tx:
+    made, size, usage, items = [], 0, NO_USAGE, 0
+    with ws.store.read() as tx, SeenNumbers() as seen:
         known = estimate.calibration(tx, ws.extractor)
         packer = Packer(_limits(ws.settings, ws.model), known)
-        for rows, line in enumerate(request_lines(tx, RequestBuilder(ws.task, ws.model), wanted), 1):
+        lines = request_lines(tx, _builder(ws), wanted)
+        for items, (line, equal, given) in enumerate(looked_up(tx, ws.task, ws.extractor, lines), 1):
+            bar.show(items)
+            if equal or given or (line.question is not None and not seen.is_new(int(line.question[:SEEN], 16))):
+                continue
             if packer.add(line) is not None:
                 made.append(packer.rows)
                 packer = packer.next_file()
                 packer.add(line)
             size, usage = size + len(line.data) + 1, usage + line.usage
-            bar.show(rows)
     made += [packer.rows] * bool(packer.rows)
     likely = known.applied(usage, count=sum(made))
     cost = usage_cost(ws.model, likely, batch=True, on=ws.now().date())
-    return BatchPlan(len(made), sum(made), size, usage.prompt, likely, cost)
+    return BatchPlan(items, len(made), sum(made), size, usage.prompt, likely, cost)
 
 
 def request_lines(
@@ -116,6 +128,10 @@ def request_lines(
         left = None if left is None else left - len(ids)
 
 
+def _builder(ws: OpenWorkspace) -> RequestBuilder:
+    return RequestBuilder(ws.task, ws.model, asks_each=ws.settings.ask_each)
+
+
 def _limits(settings: "Settings", model: "Model") -> FileLimits:
     """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
     most, waiting = settings.batch_tokens, model.enqueued(settings.tier)
@@ -124,11 +140,17 @@ def _limits(settings: "Settings", model: "Model") -> FileLimits:
 
 
 def prepare_batches(
-    ws: OpenWorkspace, wanted: Selection, *, bar: "Bar", on_stop: Callable[[StopReason], None] = lambda _why: None
+    ws: OpenWorkspace,
+    wanted: Selection,
+    *,
+    bar: "Bar",
+    on_stop: Callable[[StopReason], None] = lambda _why: None,
+    on_shared: Callable[[int], None] = lambda _items: None,
 ) -> list[int]:
     """Write and seal request files for the items that are wanted, claim them, and return the batches' numbers.
 
-    Where a budget is set, the last batch is cut so that all of it fits; `on_stop` is called with why it ended.
+    Where a budget is set, the last batch is cut so that all of it fits; `on_stop` is called with why it ended, and
+    `on_shared` with how many items share requests, or their answers, that were there before.
 
     Raises:
         InputError: an item's request cannot be sent; what was claimed before it stays prepared.
@@ -143,7 +165,8 @@ def prepare_batches(
             on_stop(preparation.run(lease))
 
     read_again(once, times=TRIES)
-    return [one.number for one in preparation.made]
+    on_shared(preparation.given + sum(one.joined for one in preparation.made))
+    return [one.number for one in preparation.made if one.number is not None]
 
 
 def sweep_request_files(store: "Store", data: Path, lease: "Lease") -> list[Path]:
@@ -162,19 +185,22 @@ def sweep_request_files(store: "Store", data: Path, lease: "Lease") -> list[Path
 
 
 class _Made(NamedTuple):
-    """A batch that was prepared: its number, how many requests it has, and the item of the last of them."""
+    """A batch that was prepared: its number, how many items were taken, and the last of them.
 
-    number: int
-    requests: int
+    Those that `joined` share requests that were there before; where all do there is no batch.
+    """
+
+    number: int | None
+    items: int
+    joined: int
     last: str
 
 
 class _Written(NamedTuple):
-    """A request file that is sealed as a draft: its (item id, input hash) rows, and what it holds together."""
+    """What one request file is about, and the sealed file; None where no line is needed."""
 
-    draft: files.Sealed
-    rows: list[tuple[str, str]]
-    packer: Packer
+    draft: Draft
+    file: files.Sealed | None
 
 
 @dataclass
@@ -185,6 +211,7 @@ class _Preparation:
     wanted: Selection
     bar: "Bar"
     made: list[_Made] = field(default_factory=list)
+    given: int = 0  # items that were answered by what was asked before
 
     def run(self, lease: "Lease") -> StopReason:
         """Prepare batch after batch, and return why there is no further one.
@@ -201,52 +228,81 @@ class _Preparation:
                 return one
             self.made.append(one)
 
+    @property
+    def _taken(self) -> int:
+        return self.given + sum(one.items for one in self.made)
+
     def _prepare(self, lease: "Lease", *, after: str | None) -> _Made | StopReason:
         """Write, seal and claim one batch of what stands behind one item, or return why there is none."""
-        ws, before = self.ws, sum(one.requests for one in self.made)
-        if self.wanted.limit is not None and before >= self.wanted.limit:
+        ws = self.ws
+        if self.wanted.limit is not None and self._taken >= self.wanted.limit:
             return StopReason.DONE
         for _ in range(TRIES):
             with ws.store.read() as tx:
                 number = batches.next_number(tx)
             path = request_path(ws.data, number)
             try:
-                written = self._write(path, after=after, before=before)
+                written = self._write(path, lease, after=after)
             except FileNotFoundError:
                 lease.check()  # it was swept away by the process that took the lease over
                 raise
             if isinstance(written, StopReason):
                 return written
+            draft, file = written
             try:
                 with ws.store.write() as tx:
                     lease.check(tx)
                     self._claim(tx, number, written)
-                    files.rename(written.draft, path)
+                    if file is not None:
+                        files.rename(file, path)
             except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
                 continue
             finally:
-                written.draft.path.unlink(missing_ok=True)
-            return _Made(number, len(written.rows), written.rows[-1][0])
+                if file is not None:
+                    file.path.unlink(missing_ok=True)
+            return _Made(None if file is None else number, draft.items, len(draft.joined), draft.last)
         raise InconsistentError(
             f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed",
             hint=f"let the other command finish, then run `{ws.task.words.make('batch-submit')}` again",
         )
 
-    def _write(self, path: Path, *, after: str | None, before: int) -> _Written | StopReason:
+    def _write(self, path: Path, lease: "Lease", *, after: str | None) -> _Written | StopReason:
         """Write one request file and seal it as a draft, or return why there is no item in it."""
         ws, wanted, stop = self.ws, self.wanted, StopReason.DONE
-        left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - before)
-        rows: list[tuple[str, str]] = []
+        left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - self._taken)
         with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, ws.store.read() as tx:
-            packer = self._packer(tx)
-            for line in request_lines(tx, RequestBuilder(ws.task, ws.model), left, after=after):
-                if (full := packer.add(line)) is not None:
+            draft = Draft(self._packer(tx), equals.newest_request(tx))
+            wanted_lines = request_lines(tx, _builder(ws), left, after=after)
+            for found in looked_up(tx, ws.task, ws.extractor, wanted_lines):
+                lines = len(draft.rows)
+                if (full := draft.take(found)) is not None:
                     stop = full
                     break
-                writer.write_line(line.data)
-                rows.append((line.item.id, line.item.input_hash))
-                self.bar.show(before + len(rows))
-            return _Written(writer.seal(), rows, packer) if rows else stop
+                if len(draft.rows) > lines:
+                    writer.write_line(found.line.data)
+                if len(draft.given) == TOGETHER:
+                    self._write_given(draft, lease)
+                self.bar.show(self._taken + draft.items)
+            self._write_given(draft, lease)
+            if not draft.items:
+                return stop
+            return _Written(draft, writer.seal() if draft.rows else None)
+
+    def _write_given(self, draft: Draft, lease: "Lease") -> None:
+        """Write what earlier answers are for items that ask the same, beside the file that is being written."""
+        ws, judged, draft.given = self.ws, draft.given, []
+        if not judged:
+            return
+        source = Source(None, ws.extractor, ws.model, ws.task.fingerprint)
+        with ws.store.write() as tx:
+            lease.check(tx)
+            self._begin_version(tx)
+            self.given += write_given(tx, ws.task, judged, source=source, at=ws.now())
+
+    def _begin_version(self, tx: "Connection") -> None:
+        """Note once more what is asked under: it may have been rolled back since this command began."""
+        task, model = self.ws.task, self.ws.model.name
+        versions.begin_version(tx, task.name, task.label, model=model, skips=task.skips, at=self.ws.now())
 
     def _claim(self, tx: "Connection", number: int, written: _Written) -> None:
         """Add the batch and claim its items, all or none, in the caller's transaction.
@@ -255,32 +311,32 @@ class _Preparation:
             StateConflictError: an item, or the room for all of them, was taken since the file was read.
             ConfigurationError: the version is being rolled back since then.
         """
-        ws, task, model, now, packed = self.ws, self.ws.task, self.ws.model, self.ws.now(), written.packer
-        # once more: it may have been rolled back since this command began
-        versions.begin_version(tx, task.name, task.label, model=model.name, skips=task.skips, at=now)
+        ws, task, model, now, packed = self.ws, self.ws.task, self.ws.model, self.ws.now(), written.draft.packer
+        self._begin_version(tx)
         stop = self._packer(tx).stop_for(packed.likely, slack=ROUNDING)
         if stop is not None:
             raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
-        ws.bind(tx)
-        batches.add_batch(
-            tx,
-            at=now,
-            number=number,
-            task=task.name,
-            extractor=ws.extractor,
-            model=model.name,
-            requests=len(written.rows),
-            request_file=str(request_path(ws.data, number).relative_to(ws.data)),
-            request_sha256=written.draft.sha256,
-            request_size=written.draft.size,
-            counted_in=packed.counted.prompt,
-            fingerprint=task.fingerprint,
-            estimated_in=packed.likely.prompt,
-            estimated_out=packed.likely.answer + packed.likely.thoughts,
-            estimated_cost=usage_cost(model, packed.likely, batch=True, on=now.date()),
-            priced_on=model.priced_as_of(batch=True, on=now.date()).isoformat(),
-        )
-        claims.take_claims(tx, task, written.rows, batch=number, at=now)
+        if written.file is not None:
+            ws.bind(tx)
+            batches.add_batch(
+                tx,
+                at=now,
+                number=number,
+                task=task.name,
+                extractor=ws.extractor,
+                model=model.name,
+                requests=packed.rows,
+                request_file=str(request_path(ws.data, number).relative_to(ws.data)),
+                request_sha256=written.file.sha256,
+                request_size=written.file.size,
+                counted_in=packed.counted.prompt,
+                fingerprint=task.fingerprint,
+                estimated_in=packed.likely.prompt,
+                estimated_out=packed.likely.answer + packed.likely.thoughts,
+                estimated_cost=usage_cost(model, packed.likely, batch=True, on=now.date()),
+                priced_on=model.priced_as_of(batch=True, on=now.date()).isoformat(),
+            )
+        written.draft.claim(tx, task, batch=number, at=now)
 
     def _packer(self, tx: "Connection") -> Packer:
         """Return an empty request file, with all that its length depends on as it stands now."""

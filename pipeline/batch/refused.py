@@ -4,6 +4,7 @@ Nothing was made at the API. Batches that are refused alike in a row show that t
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -34,14 +35,14 @@ def settle_refusal(
     """
     submit = task.words.make("batch-submit")
     line = responses.line_at_fault(error.message)
-    found = None if line is None else claims.request_at(tx, batch.number, line)
-    if found is None:
+    found = [] if line is None else claims.requests_at(tx, batch.number, line)
+    if not found:
         if batch.refusals >= MAX_REFUSALS:
             give_up_batch(tx, batch, why=f"refused {batch.refusals} times: {error.message}", at=at)
         return _whole_file(batch, error, submit=submit)
-    said = error.message.partition(f"Error on line {found.line}")[2].lstrip(": ") or "it was not said why"
-    why = f"line {found.line} was refused: {said}"
-    if _is_alike(tx, batch, found, why):
+    said = error.message.partition(f"Error on line {line}")[2].lstrip(": ") or "it was not said why"
+    why = f"line {line} was refused: {said}"
+    if _is_alike(tx, batch, found[0], why):
         result: str | RefusedError = _wrong_question(batch, error, why=why, submit=submit)
     else:
         source = Source(batch.number, batch.extractor, model, batch.fingerprint)
@@ -82,15 +83,18 @@ def _plain(why: str) -> tuple[str, str]:
     return line, re.sub(r"\d+", "", said)
 
 
-def _charge(tx: "Connection", task: "Task", found: claims.Request, *, source: Source, said: str, at: datetime) -> str:
-    """Charge the item on a line that was refused; return its name and what becomes of it."""
-    reason = f"{AT_CREATE}: {said}"
-    judgement = Judgement(Asked(found.item_id, found.input_hash), Outcome.REFUSED, reason)
-    write_judgements(tx, task, [judgement], source=source, at=at)
-    claims.record_outcomes(tx, [(found, Outcome.REFUSED, reason)])
-    name = task.names(tx, [found.item_id]).get(found.item_id, found.item_id)
-    becomes = "is parked" if answers.is_parked(tx, task.name, found.item_id) else "is asked once more by a later run"
-    return f"{name}, which stands there, {becomes}"
+def _charge(
+    tx: "Connection", task: "Task", found: Sequence[claims.Request], *, source: Source, said: str, at: datetime
+) -> str:
+    """Charge the items on a line that was refused; return the name of the first and what becomes of it."""
+    reason, first = f"{AT_CREATE}: {said}", found[0].item_id
+    judged = [Judgement(Asked(one.item_id, one.input_hash, one.shares), Outcome.REFUSED, reason) for one in found]
+    write_judgements(tx, task, judged, source=source, at=at)
+    claims.record_outcomes(tx, [(one, Outcome.REFUSED, reason) for one in found])
+    name = task.names(tx, [first]).get(first, first)
+    becomes = "is parked" if answers.is_parked(tx, task.name, first) else "is asked once more by a later run"
+    others = f" (with {len(found) - 1:,} that ask the same)" if len(found) > 1 else ""
+    return f"{name}, which stands there{others}, {becomes}"
 
 
 def _wrong_question(batch: "Batch", error: RefusedError, *, why: str, submit: str) -> RefusedError:

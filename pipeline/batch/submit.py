@@ -5,8 +5,9 @@ limit confirmed. Whatever stops this in the middle, another run goes on and asks
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from pipeline.batch import create, prepare
 from pipeline.batch.create import SendOutcome
@@ -23,6 +24,9 @@ from pipeline.gemini.tokens import Usage
 from pipeline.store import batches, claims
 from pipeline.store.batches import Batch
 
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
 MAX_REBUILDS = 20  # batches refused for one line each, in one run, before a person should look
 
 
@@ -36,6 +40,7 @@ class SubmitReport:
     dry: bool = False
     sent: dict[int, SendOutcome] = field(default_factory=dict)
     items: int = 0
+    shared: int = 0  # items that ask what was asked before, and share that request or its answer
     held_back: int = 0  # for want of money, under the budget of that name and amount
     budget: str = ""
     no_room: int = 0  # held back because what waits at the API fills its quota of tokens; they go out as batches end
@@ -49,6 +54,7 @@ class SubmitReport:
     def summary(self) -> str:
         """Return in words what became of each batch, and how many were held back by what."""
         parts = [", ".join(f"batch {number} {fate}" for number, fate in self.sent.items())]
+        parts += [f"{self.shared:,} ask what was asked already and share the answer"] * bool(self.shared)
         parts += [f"{self.held_back:,} held back by {self.budget}"] * bool(self.held_back)
         parts += [f"{self.no_room:,} held back by the quota of tokens that may wait at the API"] * bool(self.no_room)
         return "; ".join(part for part in parts if part)
@@ -83,15 +89,16 @@ def run(
     with ws.store.read() as tx:
         left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)
         askable = claims.count_askable(tx, ws.task)
-    new = BatchPlan(requests=askable if limit is None else min(askable, limit))
+    new = BatchPlan(items=askable if limit is None else min(askable, limit))
     if confirm is not None:
-        with ws.display.bar("counting tokens", new.requests) as bar:
+        with ws.display.bar("counting tokens", new.items) as bar:
             new = prepare.plan_batches(ws, wanted, bar=bar)
-    plan = _with_prepared(new, [batch for batch in left if batch.state is BatchState.PREPARED])
+    with ws.store.read() as tx:
+        plan = _with_prepared(tx, new, [batch for batch in left if batch.state is BatchState.PREPARED])
     priced_on = ws.model.priced_as_of(batch=True, on=ws.now().date()).isoformat()
     report = SubmitReport(plan, priced_on=priced_on, model=ws.model.name, dry=dry)
-    if dry or (not plan.requests and not left):
-        if not plan.requests:
+    if dry or (not plan.items and not left):
+        if not plan.items:
             questions.check_any_items(ws.store, ws.task)
         return report
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
@@ -100,7 +107,7 @@ def run(
         raise InputError("not confirmed; nothing was written or sent", hint="YES=1 answers yes")
     submission = _Submission(ws, report, wanted)
     submission.send(batch.number for batch in sorted(left, key=lambda one: one.state is BatchState.PREPARED))
-    submission.send_new(new.requests)
+    submission.send_new(new.items)
     return report
 
 
@@ -124,20 +131,23 @@ def document(report: SubmitReport) -> dict[str, object]:
         "dry": report.dry,
         "model": report.model,
         "priced_on": report.priced_on,
+        "items": report.plan.items,
         "requests": report.plan.requests,
         "batches": report.plan.batches,
         "tokens_in": report.plan.usage.prompt,
         "tokens_out": report.plan.usage.answer + report.plan.usage.thoughts,
         "estimated_cost": report.plan.cost,
+        "shared": report.shared,
         "held_back": report.held_back,
         "no_room": report.no_room,
         "sent": {str(number): fate.value for number, fate in report.sent.items()},
     }
 
 
-def _with_prepared(new: BatchPlan, prepared: list[Batch]) -> BatchPlan:
+def _with_prepared(tx: "Connection", new: BatchPlan, prepared: list[Batch]) -> BatchPlan:
     """Return what this run may spend: what is new, and what an earlier run left in *prepared*."""
     return BatchPlan(
+        items=claims.count_items(tx, [one.number for one in prepared]) + new.items,
         batches=len(prepared) + new.batches,
         requests=sum(one.requests for one in prepared) + new.requests,
         size=sum(one.request_size for one in prepared) + new.size,
@@ -170,13 +180,16 @@ class _Submission:
         old, refused, most = set(self.report.sent), set[str](), announced
         for _ in range(MAX_REBUILDS):
             rebuilt, self.rebuild = self.rebuild, []
-            most += self._requests(rebuilt) - len(rebuilt)
+            again = self._refused_items(rebuilt)
+            most += self._items(rebuilt) - len(again)
             if most < 1:
                 break
-            refused |= self._refused_items(rebuilt)
+            refused |= again
             wanted, most = replace(self.wanted, limit=most, without=refused), 0
             with self.ws.display.bar("writing requests", wanted.limit) as bar:
-                numbers = prepare.prepare_batches(self.ws, wanted, bar=bar, on_stop=self.stops.add)
+                numbers = prepare.prepare_batches(
+                    self.ws, wanted, bar=bar, on_stop=self.stops.add, on_shared=self._note_shared
+                )
             self.send(numbers)
         else:
             raise RemoteError(
@@ -185,6 +198,9 @@ class _Submission:
             )
         self._sum_up(announced, old)
 
+    def _note_shared(self, items: int) -> None:
+        self.report.shared += items
+
     def _sum_up(self, announced: int, old: set[int]) -> None:
         """Report how many items were sent, and how many were held back; batches `old` were there before this run.
 
@@ -192,12 +208,13 @@ class _Submission:
             BudgetError: a budget has no room for a single item.
         """
         ws, report = self.ws, self.report
-        report.items = self._requests(report.submitted)
+        report.items = self._items(report.submitted)
         if not self.stops & {StopReason.BUDGET, StopReason.QUOTA}:
             return
         new = {number: outcome for number, outcome in report.sent.items() if number not in old}
         whole = [number for number, outcome in new.items() if outcome is not SendOutcome.REBUILD]
-        unmet = announced - self._requests(whole) - (len(new) - len(whole))  # a refused line counts as one item sent
+        refused = self._refused_items(set(new).difference(whole))  # these count as sent
+        unmet = announced - self._items(whole) - len(refused)
         with ws.store.read() as tx:
             unmet = max(0, min(unmet, claims.count_askable(tx, ws.task)))
             nearest = budget.budgets(ws).nearest(tx)
@@ -208,10 +225,10 @@ class _Submission:
                 raise budget.budgets(ws).without_room(nearest)
             report.held_back, report.budget = unmet, f"{nearest.name}={nearest.usd:g}"
 
-    def _requests(self, numbers: Iterable[int]) -> int:
-        """Return how many requests the batches hold together."""
+    def _items(self, numbers: Collection[int]) -> int:
+        """Return how many items the batches are about together."""
         with self.ws.store.read() as tx:
-            return sum(batches.get_batch(tx, number).requests for number in numbers)
+            return claims.count_items(tx, numbers)
 
     def _refused_items(self, numbers: Iterable[int]) -> set[str]:
         """Return the items whose lines were refused in these batches; they sit out the rest of this run."""

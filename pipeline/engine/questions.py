@@ -3,6 +3,7 @@
 What is refused in one way of asking is refused in the other, and both begin a version and let go of dead claims alike.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,23 +22,29 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 
+QUESTION = 32  # hex digits of a question's digest
 ROOM = 4  # how much larger the token limit is after an answer was cut by it
 
 
 class PlannedRequest(NamedTuple):
-    """One request: its item, the bytes of its line without the line end, and what it was counted to use."""
+    """One request: its item, the bytes of its line without the line end, and what it was counted to use.
+
+    `question` is the same of all requests of an extractor that are one but for their keys; None where each is asked.
+    """
 
     item: "Item"
     data: bytes
     usage: Usage
+    question: str | None = None
 
 
 @dataclass(frozen=True)
 class RequestBuilder:
-    """Writes and counts the requests of a task to a model."""
+    """Writes and counts the requests of a task to a model; with `asks_each` none has a `question`."""
 
     task: "Task"
     model: "Model"
+    asks_each: bool = False
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -56,6 +63,11 @@ class RequestBuilder:
             media_resolution=own.get("mediaResolution"),
             image_tokens=self.model.tokens_of_image(own.get("mediaResolution")),
         )
+
+    @cached_property
+    def _asked_by(self) -> "hashlib._Hash":
+        asked_by = f"{self.task.label}/{self.model.name} {self.task.fingerprint} "
+        return hashlib.sha256(asked_by.encode("utf-8", "replace"))
 
     def lines(self, tx: "Connection", ids: Sequence[str]) -> Iterator[PlannedRequest]:
         """Yield the requests about these items as their rows stand now, in their order; none about those gone.
@@ -80,7 +92,13 @@ class RequestBuilder:
         data, usage = self._form.fill(requests.request_key(self.task.name, item.id), prompt)
         if len(data) >= MAX_FILE_BYTES:
             raise InputError(f"the request has {len(data)} bytes, and the API takes files of {MAX_FILE_BYTES}")
-        return PlannedRequest(item, data, usage)
+        return PlannedRequest(item, data, usage, None if self.asks_each else self._question(data))
+
+    def _question(self, data: bytes) -> str:
+        """Return a digest of the extractor, the declaration, and all of a line but its key."""
+        digest = self._asked_by.copy()
+        digest.update(requests.body_of(data))
+        return digest.hexdigest()[:QUESTION]
 
 
 def check_any_items(store: "Store", task: "Task") -> None:

@@ -31,10 +31,14 @@ SERVICE = "{n} batches in a row gave nothing"
 
 
 class Asked(NamedTuple):
-    """One item that was asked: its id and the hash of the input it was asked with."""
+    """One item that was asked: its id and the hash of the input it was asked with.
+
+    `shares` is the request of another item that asked the same for it; then that one is paid for.
+    """
 
     item_id: str
     input_hash: str
+    shares: int | None = None
 
 
 class Judgement(NamedTuple):
@@ -176,10 +180,11 @@ def _said(judgement: Judgement) -> str:
 
 
 def _usage(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:
-    """Return what one reply used, at prices of input and output in USD per million tokens."""
-    usage = one.reply.usage if one.reply else tokens.NO_USAGE
+    """Return what one item paid of its reply, at prices of input and output in USD per million tokens."""
+    usage = one.reply.usage if one.reply and one.asked.shares is None else tokens.NO_USAGE
     cost = tokens.cost_at(prices, usage)
-    return {"tokens_in": usage.prompt, "tokens_out": usage.answer + usage.thoughts, "cost": cost}
+    used = {"tokens_in": usage.prompt, "tokens_out": usage.answer + usage.thoughts, "cost": cost}
+    return used | {"shares": one.asked.shares}
 
 
 def _answer_row(task: Task, one: Judgement, written: WriteResult) -> dict[str, Any]:

@@ -117,6 +117,11 @@ def object_of(line: bytes) -> dict[str, Any]:
     return request
 
 
+def body_of(line: bytes) -> bytes:
+    """Return all of a line of ours that stands behind its key."""
+    return line.partition(_BEFORE_REQUEST)[2]  # a text in JSON cannot hold it, for its quotes are escaped there
+
+
 def shown_object(line: bytes) -> dict[str, Any]:
     """Return the request object of a line as it may be kept and shown: size and SHA-256 in the place of each image."""
     found: dict[str, Any] = _shown(object_of(line))
@@ -228,7 +233,8 @@ class _Frame(NamedTuple):
 
 
 _SAMPLE = {"text": "x"}
-_BEFORE_KEY, _BEFORE_PARTS = b'{"key":', b',"request":{"contents":[{"role":"user","parts":'
+_BEFORE_KEY, _BEFORE_REQUEST = b'{"key":', b',"request":'
+_BEFORE_PARTS = _BEFORE_REQUEST + b'{"contents":[{"role":"user","parts":'
 
 
 def check_request(line: bytes) -> None:

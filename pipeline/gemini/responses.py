@@ -169,6 +169,17 @@ def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[Bas
         return None, excerpt_of(f"does-not-parse: {error}")
 
 
+def read_back(stored: str, answer_model: "type[BaseModel]") -> "BaseModel | None":
+    """Return an answer of its JSON; None where reading makes another one of it, as a validator that converts may."""
+    from pydantic import ValidationError
+
+    try:
+        answer = answer_model.model_validate_json(stored, by_alias=True, by_name=True)
+    except ValidationError:
+        return None
+    return answer if answer.model_dump_json() == stored else None
+
+
 def line_at_fault(message: str) -> int | None:
     """Return N where a refused create says "Error on line N", counted from 1; None where it does not."""
     found = re.search(r"\bError on line (\d{1,9})\b", message)

@@ -35,7 +35,11 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float) -> LiveReport:
     if not ids:
         return LiveReport()
     ledger = CallLedger.calibrated(ws, Purpose.ADD)
-    report = ask_live(ledger, SelectedQuestions(RequestBuilder(task, ws.model), ids), patience_s=patience_s)
+    report = ask_live(
+        ledger,
+        SelectedQuestions(RequestBuilder(task, ws.model, asks_each=ws.settings.ask_each), ids),
+        patience_s=patience_s,
+    )
     failed = dict(report.samples)
     with ws.store.write() as tx:
         still = set(retries.due_ids(tx, task.name))

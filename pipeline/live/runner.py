@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import functools
 import math
-from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,15 @@ from pipeline.live.admission import LOOK_S, Admission
 from pipeline.live.interrupts import on_interrupt
 from pipeline.live.questions import QuestionSource
 from pipeline.live.report import LiveReport, OnProgress
-from pipeline.live.write_ahead import CallLedger, EndedCall, OutdatedError, Purpose, UnjudgedError
+from pipeline.live.waiting import Entry, WaitingLine
+from pipeline.live.write_ahead import (
+    CallLedger,
+    EndedCall,
+    OutdatedError,
+    Purpose,
+    SharedEnd,
+    UnjudgedError,
+)
 from pipeline.live.writer import LAST_S, DbWriter
 
 if TYPE_CHECKING:
@@ -36,19 +43,6 @@ if TYPE_CHECKING:
 GRACE_S = 5.0  # what is under way has so long to finish after the first Ctrl-C
 UNKEPT = "its answer could not be kept"
 HAD = "an answer that came could not be kept, and what it cost is counted"
-
-
-@dataclass
-class _Entry:
-    """A question on its way, its estimated prompt tokens, and how often the service failed it in this run."""
-
-    question: PlannedRequest
-    tokens: int
-    failures: int = 0
-
-    @property
-    def id(self) -> str:
-        return self.question.item.id
 
 
 def ask_live(
@@ -91,8 +85,8 @@ class _LiveRunner:
         self.report = LiveReport()
         self._ws, self._ledger, self._questions = ledger.ws, ledger, questions
         self._writer, self._live, self._on_progress = writer, live, on_progress
-        self._waiting: deque[_Entry] = deque()
-        self._in_flight: dict[asyncio.Task[None], str] = {}
+        self._waiting = WaitingLine(ledger.likely)
+        self._in_flight: dict[asyncio.Task[None], Entry] = {}
         self._handled: set[str] = set()  # items that may be open still and are not asked again in this run
         self._has_more = True  # questions may give more
         self._stop = asyncio.Event()
@@ -148,14 +142,11 @@ class _LiveRunner:
 
     async def _fetch(self) -> None:
         """Take the next page of questions."""
-        but = frozenset(self._handled.union(self._in_flight.values()))
-        page = await self._writer.read(lambda tx: self._questions.page(tx, but=but))
+        but = self._handled.union(*(entry.ids for entry in self._in_flight.values()))
+        page = await self._writer.read(lambda tx: self._questions.page(tx, but=frozenset(but)))
         for one in page:
-            self._put_last(one)
+            self._waiting.put_last(one)
         self._has_more = bool(page)
-
-    def _put_last(self, question: PlannedRequest, *, failures: int = 0) -> None:
-        self._waiting.append(_Entry(question, self._ledger.likely(question).prompt, failures))
 
     def _pause(self) -> float:
         """Return how long to wait until the next call may begin; 0.0 where it may now."""
@@ -169,7 +160,8 @@ class _LiveRunner:
         most = self._ledger.limits.tpm
         while most is not None and self._waiting and self._waiting[0].tokens > most:
             entry = self._waiting.popleft()
-            self._give_up(entry.id, str(TooLargeError(entry.tokens, most)))
+            for item_id in entry.ids:
+                self._give_up(item_id, str(TooLargeError(entry.tokens, most)))
 
     async def _rest(self, seconds: float) -> None:
         """Wait until a call ends, the run is to stop, or so many seconds are over."""
@@ -181,10 +173,10 @@ class _LiveRunner:
                 one.cancel()
             await asyncio.gather(*others, return_exceptions=True)
 
-    def _begin(self, entry: _Entry) -> None:
+    def _begin(self, entry: Entry) -> None:
         """Count a call and let it go its way."""
         task = asyncio.create_task(self._guarded(entry, self._admission.start(entry.tokens)))
-        self._in_flight[task] = entry.id
+        self._in_flight[task] = entry
         task.add_done_callback(self._over)
 
     def _over(self, task: "asyncio.Task[None]") -> None:
@@ -192,7 +184,7 @@ class _LiveRunner:
         self._admission.ended()
         self._show()
 
-    async def _guarded(self, entry: _Entry, number: int) -> None:
+    async def _guarded(self, entry: Entry, number: int) -> None:
         """Do the work of one call; an error that is not its reply's ends the run."""
         try:
             await self._ask(entry, number)
@@ -202,7 +194,7 @@ class _LiveRunner:
             self._broken = self._broken or error
             self._stop.set()
 
-    async def _ask(self, entry: _Entry, number: int) -> None:
+    async def _ask(self, entry: Entry, number: int) -> None:
         """Mark one call, make it, and keep what came of it."""
         ledger, item = self._ledger, entry.question.item
         began = self._ws.now()
@@ -217,7 +209,9 @@ class _LiveRunner:
             await self._writer.write(functools.partial(ledger.keep, number=mark, item=item, unjudged=unjudged))
             raise unjudged.why from unjudged
         try:
-            open_still = await self._writer.write(lambda tx: ledger.settle(tx, mark, item, ended))
+            shared, open_still = await self._writer.write(
+                lambda tx: (ledger.settle_shared(tx, item, ended), ledger.settle(tx, mark, item, ended))
+            )
         except Exception as error:
             lost = functools.partial(ledger.lose, number=mark, item_id=item.id, why=UNKEPT, ended=ended)
             await self._writer.write(lost)
@@ -225,26 +219,31 @@ class _LiveRunner:
             raise
         self._no_money = None  # what it was estimated at may be free again
         await self._account_for(entry, ended, again=again and open_still)
+        for one in shared:
+            await self._account_for_shared(entry, one, again=again and one.is_open)
 
-    async def _mark(self, entry: _Entry, number: int) -> int | None:
+    async def _mark(self, entry: Entry, number: int) -> int | None:
         """Commit the mark of one call and return its number; None where the call is not made now."""
         try:
-            mark = await self._writer.write(lambda tx: self._ledger.mark(tx, entry.question))
+            mark = await self._writer.write(lambda tx: self._ledger.mark(tx, entry.question, entry.same))
         except (OutdatedError, BudgetError) as error:
             self._admission.limiter.withdraw(number)
             if isinstance(error, OutdatedError):
-                await self._again(entry)
+                await self._all_again([entry.question, *entry.same], entry)
             else:
                 self._waiting.appendleft(entry)
                 self._no_money = error
             return None
-        if mark is None:
+        if mark.number is None:
             self._admission.limiter.withdraw(number)
-            self.report.elsewhere += 1
-            self._handled.add(entry.id)
-        return mark
+            self.report.answered += mark.is_answered
+            if not mark.is_answered and not mark.waits:
+                self.report.elsewhere += 1
+                self._handled.add(entry.id)
+        await self._all_again([one for one in entry.same if one.item.id not in mark.same], entry)
+        return mark.number
 
-    async def _call(self, entry: _Entry, number: int, *, since: datetime) -> tuple[EndedCall, bool]:
+    async def _call(self, entry: Entry, number: int, *, since: datetime) -> tuple[EndedCall, bool]:
         """Make one call and judge it; return how it ended, and whether the item should be asked again."""
         ws = self._ws
         at = ws.monotonic()
@@ -263,7 +262,7 @@ class _LiveRunner:
             admission.limiter.settle(number, prompt)
         return self._judged(entry, raw), True
 
-    def _judged(self, entry: _Entry, raw: Any) -> EndedCall:
+    def _judged(self, entry: Entry, raw: Any) -> EndedCall:
         """Judge what a call gave.
 
         Raises:
@@ -276,7 +275,7 @@ class _LiveRunner:
             raise UnjudgedError(raw, reply, error) from error
         return EndedCall(CallEnd(judgement.outcome.value), judgement, raw)
 
-    def _failed(self, entry: _Entry, error: RemoteError, *, began: float) -> tuple[EndedCall, bool]:
+    def _failed(self, entry: Entry, error: RemoteError, *, began: float) -> tuple[EndedCall, bool]:
         """Take that a call gave no reply to judge; return how it ended, and whether to ask again."""
         failure = self._admission.service.failed(error, before=entry.failures, began=began)
         if failure.how is not CallEnd.THROTTLED and not failure.is_charged:
@@ -288,7 +287,7 @@ class _LiveRunner:
         judgement = Judgement(asked, outcome, error.message, charged=failure.is_charged)
         return EndedCall(failure.how, judgement), failure.again
 
-    async def _account_for(self, entry: _Entry, ended: EndedCall, *, again: bool) -> None:
+    async def _account_for(self, entry: Entry, ended: EndedCall, *, again: bool) -> None:
         """Count what became of an item, or put it back."""
         judgement = ended.judgement
         if judgement is not None and judgement.reply is not None:
@@ -300,9 +299,19 @@ class _LiveRunner:
         elif judgement is not None and not (again and self._ledger.purpose is Purpose.LIVE):
             self._give_up(entry.id, judgement.reason)
         elif again:
-            await self._again(entry)
+            await self._again(entry.id, failures=entry.failures)
 
-    def _note_unkept(self, entry: _Entry, ended: EndedCall, error: Exception) -> None:
+    async def _account_for_shared(self, entry: Entry, shared: SharedEnd, *, again: bool) -> None:
+        """Count what became of an item that shared the call of another, or put it in the line."""
+        judgement = shared.judgement
+        if judgement is not None and judgement.outcome is Outcome.ANSWERED:
+            self.report.answered += 1
+        elif judgement is not None and not (again and self._ledger.purpose is Purpose.LIVE):
+            self._give_up(shared.item_id, judgement.reason)
+        elif again:
+            await self._again(shared.item_id, failures=entry.failures)
+
+    def _note_unkept(self, entry: Entry, ended: EndedCall, error: Exception) -> None:
         """Count what a reply cost that the database did not take, and say so in the error."""
         if ended.judgement is None or ended.judgement.reply is None:
             return
@@ -312,13 +321,18 @@ class _LiveRunner:
             said = error.message.removesuffix("; nothing was changed").removesuffix(f"; {HAD}")
             error.message = f"{said}; {HAD}"
 
-    async def _again(self, entry: _Entry) -> None:
+    async def _all_again(self, questions: Sequence[PlannedRequest], entry: Entry) -> None:
+        """Put items of an entry at the end of the line."""
+        for one in questions:
+            await self._again(one.item.id, failures=entry.failures)
+
+    async def _again(self, item_id: str, *, failures: int) -> None:
         """Put an item at the end of the line, with its question as it is now."""
-        question = await self._writer.read(lambda tx: self._questions.again(tx, entry.id))
+        question = await self._writer.read(lambda tx: self._questions.again(tx, item_id))
         if question is None:
             self.report.elsewhere += 1
         else:
-            self._put_last(question, failures=entry.failures)
+            self._waiting.put_last(question, failures=failures)
 
     def _give_up(self, item_id: str, reason: str) -> None:
         """Record that an item is not asked again in this run."""

@@ -80,7 +80,7 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     _begin(ws, report, limit=limit, to_ask=to_ask)
     ledger = CallLedger.calibrated(ws, Purpose.LIVE, report.run)
-    source = OpenQuestions(questions.RequestBuilder(ws.task, ws.model), limit)
+    source = OpenQuestions(questions.RequestBuilder(ws.task, ws.model, asks_each=ws.settings.ask_each), limit)
     with ws.display.bar("asking", to_ask) as bar:
         report.asked = ask_live(ledger, source, on_progress=partial(_show, bar))
     report.left = max(0, to_ask - report.asked.done)
@@ -140,7 +140,7 @@ def _begin(ws: OpenWorkspace, report: TagLiveReport, *, limit: int | None, to_as
     usd = ws.budget.usd if ws.budget else None
     with ws.store.write() as tx:
         report.run = estimate.begin_live_run(
-            ws, tx, mode="live", items=plan.requests, usage=plan.usage, batch=False, at=ws.now(), budget=usd
+            ws, tx, mode="live", items=plan.items, usage=plan.usage, batch=False, at=ws.now(), budget=usd
         )
 
 

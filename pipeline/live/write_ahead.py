@@ -4,6 +4,7 @@ A mark is committed before its call, so there are never more calls at the API th
 cost and whose fault a failure was: what concerns the item is charged to it, what concerns the service is not.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,15 +14,17 @@ from pipeline.core.errors import FindableError, StateConflictError, ThrottledErr
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost import budget, estimate
 from pipeline.engine.questions import PlannedRequest
-from pipeline.engine.record import Asked, Judgement, Source, write_judgements
+from pipeline.engine.record import Asked, Judgement, Source, judge_reply, write_judgements
+from pipeline.engine.shared import look_up, write_given
 from pipeline.gemini import requests, tokens
 from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
 from pipeline.gemini.tokens import Usage
-from pipeline.store import answers, claims, live_calls, versions, wire_texts
+from pipeline.store import answers, claims, equals, live_calls, versions, wire_texts
+from pipeline.store.leases import this_owner
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Item
+    from pipeline.core.task import Item, Task
     from pipeline.cost.estimate import Calibration
     from pipeline.engine.workspace import OpenWorkspace
     from pipeline.gemini.responses import Response
@@ -59,6 +62,27 @@ class UnjudgedError(Exception):
         self.raw, self.reply, self.why = raw, reply, why
 
 
+class Marked(NamedTuple):
+    """What came of a question about to be asked: the number of its call or, without one, why none is made.
+
+    Its item `is_answered` by what an equal one was told, or `waits` for an equal one that this process asks; else it is
+    with others. The items `same` share the call.
+    """
+
+    number: int | None = None
+    is_answered: bool = False
+    waits: bool = False
+    same: frozenset[str] = frozenset()
+
+
+class SharedEnd(NamedTuple):
+    """What became of an item that shared a call, and whether it may be asked again; no judgement where none came."""
+
+    item_id: str
+    judgement: Judgement | None
+    is_open: bool
+
+
 class OutdatedError(Exception):
     """The row was changed since its question was written; it must be written anew."""
 
@@ -85,25 +109,31 @@ class CallLedger:
         """Return what one question will use, as past answers calibrate it."""
         return self.known.applied(question.usage, count=1)
 
-    def mark(self, tx: "Connection", question: PlannedRequest) -> int | None:
-        """Claim an item and mark the call about to be made; None where it cannot be asked any more.
+    def mark(self, tx: "Connection", question: PlannedRequest, same: Sequence[PlannedRequest] = ()) -> Marked:
+        """Claim an item and mark the call about to be made; none is where it cannot be asked, or an equal one was.
+
+        Of the items that ask the `same`, those that can be asked share it.
 
         Raises:
+            ConfigurationError: the task's file fails to judge the answer to an equal one.
             OutdatedError: its row was changed.
             ThrottledError: the day's requests are used up, by this process and all others.
             BudgetError: the call might pass a budget.
         """
         ws, item, likely = self.ws, question.item, self.likely(question)
-        if self.purpose is not Purpose.COMPARE and not self._may_be_asked(tx, item):
-            return None
+        if self.purpose is not Purpose.COMPARE:
+            if not self._may_be_asked(tx, item):
+                return Marked()
+            if (shared := self._shared(tx, question)) is not None:
+                return shared
         day = budget.today(ws.now()).isoformat()
         if self.limits.rpd is not None and live_calls.calls_of_day(tx, ws.model.name, day=day) >= self.limits.rpd:
             raise day_used_up(ws.model.name, self.limits.rpd, now=ws.now())
         cost = tokens.usage_cost(ws.model, likely, batch=False, on=ws.now().date())
         budget.budgets(ws).check_live(tx, cost, error=self.known.error, added_up=self.added_up)
         ws.bind(tx)
-        if self.purpose is not Purpose.COMPARE and not self._claim(tx, item):
-            return None
+        if self.purpose is not Purpose.COMPARE and not self._claim(tx, question):
+            return Marked()
         number = live_calls.begin_call(
             tx,
             day=day,
@@ -124,7 +154,35 @@ class CallLedger:
         if self.purpose is not Purpose.COMPARE:
             contents, form = requests.split_request(question.data)
             wire_texts.keep_request(tx, number, contents=contents, form=form, at=ws.now())
-        return number
+        return Marked(number, same=frozenset(one.item.id for one in same if self._joins(tx, one)))
+
+    def _joins(self, tx: "Connection", question: PlannedRequest) -> bool:
+        """Let an item share the call that was marked just now, if it can be asked as it is."""
+        try:
+            shared = self._shared(tx, question) if self._may_be_asked(tx, question.item) else None
+        except OutdatedError:
+            return False
+        return shared is not None and shared.waits
+
+    def _shared(self, tx: "Connection", question: PlannedRequest) -> Marked | None:
+        """Let an item share what was asked already and is the same; None where nothing was."""
+        ws, item = self.ws, question.item
+        (found,) = look_up(tx, ws.task, ws.extractor, [question])
+        if found.given is not None:
+            is_written = write_given(tx, ws.task, [found.given], source=self._source, at=ws.now())
+            return Marked(is_answered=bool(is_written))
+        if found.equal is None:
+            return None
+        try:
+            with tx.begin_nested():
+                equals.share_claims(tx, ws.task, [(item.id, item.input_hash, found.equal.id)], at=ws.now())
+        except StateConflictError:
+            return None
+        return Marked(waits=found.equal.owner == this_owner())
+
+    @property
+    def _source(self) -> Source:
+        return Source(None, self.ws.extractor, self.ws.model, self.ws.task.fingerprint)
 
     def others(self, tx: "Connection") -> list[live_calls.StartedCall]:
         """Return the calls of the last minute that are not of this ledger, whichever process made them."""
@@ -149,9 +207,28 @@ class CallLedger:
         claims.release_live(tx, ws.task.name, item.id, outcome=outcome, reason=reason)
         if judgement is None:
             return True
-        source = Source(None, ws.extractor, ws.model, ws.task.fingerprint)
-        write_judgements(tx, ws.task, [judgement], source=source, at=ws.now())
-        return judgement.outcome is not Outcome.ANSWERED and not answers.is_parked(tx, ws.task.name, item.id)
+        write_judgements(tx, ws.task, [judgement], source=self._source, at=ws.now())
+        return self._is_open(tx, item.id, judgement)
+
+    def settle_shared(self, tx: "Connection", item: "Item", ended: EndedCall) -> list[SharedEnd]:
+        """Write what a call came to for the items that share it, before it is settled; each is judged by itself."""
+        task = self.ws.task
+        sharing = [] if self.purpose is Purpose.COMPARE else equals.sharing_live(tx, task.name, item.id)
+        if not sharing:
+            return []
+        contexts = task.rows.contexts(tx, [one.item_id for one in sharing])
+        judged = [(one, _judged_too(task, one, ended.judgement, contexts.get(one.item_id))) for one in sharing]
+        known = [(one, judgement) for one, judgement in judged if judgement is not None]
+        claims.record_outcomes(tx, [(one, judgement.outcome, judgement.reason) for one, judgement in known])
+        write_judgements(tx, task, [judgement for _, judgement in known], source=self._source, at=self.ws.now())
+        return [
+            SharedEnd(one.item_id, judgement, self._is_open(tx, one.item_id, judgement)) for one, judgement in judged
+        ]
+
+    def _is_open(self, tx: "Connection", item_id: str, judgement: Judgement | None) -> bool:
+        """Return whether an item may be asked again after a judgement."""
+        is_answered = judgement is not None and judgement.outcome is Outcome.ANSWERED
+        return not is_answered and not answers.is_parked(tx, self.ws.task.name, item_id)
 
     def keep(self, tx: "Connection", number: int, item: "Item", unjudged: UnjudgedError) -> None:
         """Let go of an item whose reply could not be judged; the reply waits for the next run, and is paid for."""
@@ -202,18 +279,39 @@ class CallLedger:
             raise OutdatedError
         return now is not None
 
-    def _claim(self, tx: "Connection", item: "Item") -> bool:
+    def _claim(self, tx: "Connection", question: PlannedRequest) -> bool:
         """Claim an item for as long as a call may take; false where it stands in a batch, or another process asks."""
-        settings, task = self.ws.settings, self.ws.task
+        settings, task, item = self.ws.settings, self.ws.task, question.item
         lasts_s = settings.call_timeout + settings.lease
         if claims.renew_live(tx, task.name, item.id, lasts_s=lasts_s, at=self.ws.now()):
             return True
         try:
             with tx.begin_nested():
-                claims.take_live(tx, task.name, item.id, input_hash=item.input_hash, lasts_s=lasts_s, at=self.ws.now())
+                claims.take_live(
+                    tx,
+                    task.name,
+                    item.id,
+                    input_hash=item.input_hash,
+                    question=question.question,
+                    lasts_s=lasts_s,
+                    at=self.ws.now(),
+                )
         except StateConflictError:
             return False
         return True
+
+
+def _judged_too(task: "Task", one: claims.Request, judgement: Judgement | None, context: Any) -> Judgement | None:
+    """Return what a call's judgement is for an item that shares it; None where there is none, or its check failed."""
+    if judgement is None:
+        return None
+    asked = Asked(one.item_id, one.input_hash, one.shares)
+    if judgement.reply is None:
+        return judgement._replace(asked=asked)
+    try:
+        return judge_reply(task, asked, judgement.reply, context=context)
+    except FindableError:  # raised again where the item is asked by itself, or answered by what is stored
+        return None
 
 
 def day_used_up(model: str, most: int, *, now: datetime) -> ThrottledError:

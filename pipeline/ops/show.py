@@ -87,7 +87,7 @@ def _wire_text(tx: "Connection", data: Path, one: AskedRequest, cleaned: Collect
     """Return one request and its replies as they went over the wire."""
     if one.batch is None:
         return wire.of_call(one, wire_texts.get_text(tx, one.number))
-    return wire.of_batch(data, batches.get_batch(tx, one.batch), one.item_id, cleaned=cleaned)
+    return wire.of_batch(data, batches.get_batch(tx, one.batch), one.asked_as or one.item_id, cleaned=cleaned)
 
 
 def request_document(one: AskedRequest) -> dict[str, Any]:
@@ -98,6 +98,7 @@ def request_document(one: AskedRequest) -> dict[str, Any]:
         **{name: getattr(one, name) for name in names},
         "call": one.number if one.is_live else None,
         **{name: getattr(one, name) for name in ("ended_at", "tokens_in", "tokens_out", "cost")},
+        "shared": one.is_shared,
         "forgotten": one.is_forgotten,
         "answer": None if one.answer is None else json.loads(one.answer),
     }

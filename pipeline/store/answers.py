@@ -7,7 +7,7 @@ towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does no
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -226,6 +226,25 @@ def last_applied(tx: Connection, task: str, ids: Sequence[str], *, staying: bool
         query = select(*columns).where(these, among(tx, answers.c.item_id, some)).order_by(answers.c.id)
         found.update((row[0], (row[1], row[2])) for row in tx.execute(query))
     return found
+
+
+class GivenAnswer(NamedTuple):
+    """One answer as it is kept: JSON, and what the model said of itself."""
+
+    answer: str
+    model_version: str
+    response_id: str
+
+
+def given_answers(
+    tx: Connection, task: str, extractor: str, fingerprint: str | None, ids: Sequence[str]
+) -> dict[tuple[str, str], GivenAnswer]:
+    """Return what an extractor answered to each of these items, applied or not, by (item id, hash of the input)."""
+    columns = (answers.c.item_id, answers.c.input_hash, *(answers.c[name] for name in GivenAnswer._fields))
+    mine = and_(answers.c.task == task, answers.c.extractor == extractor, answers.c.answer != FORGOTTEN)
+    query = select(*columns).where(mine, answers.c.fingerprint.is_not_distinct_from(fingerprint)).order_by(answers.c.id)
+    found = (tx.execute(query.where(among(tx, answers.c.item_id, some))) for some in pages(ids))
+    return {(row[0], row[1]): GivenAnswer(*row[2:]) for rows in found for row in rows}
 
 
 def newest_answers(tx: Connection, task: str, *, of: str, after: str = "") -> list[tuple[str, str, str, datetime]]:

@@ -32,7 +32,8 @@ class AskedRequest(NamedTuple):
 
     `number` is the claim's or the call's own; `batch` and `line` (in its file, from 1) are None for a live call.
     `purpose` is "batch", or what a live call was for. `outcome` is None while it is under way, `state` the batch's.
-    `answer` is JSON, None where none is kept; tokens and cost are None where not known.
+    `answer` is JSON, None where none is kept; tokens and cost are None where not known. A line that is another item's,
+    which asked the same, is `asked_as` that one's.
     """
 
     at: datetime
@@ -53,6 +54,12 @@ class AskedRequest(NamedTuple):
     tokens_in: int | None = None
     tokens_out: int | None = None
     cost: float | None = None
+    asked_as: str | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether another item asked for it."""
+        return self.asked_as is not None
 
     @property
     def is_live(self) -> bool:
@@ -65,12 +72,14 @@ class AskedRequest(NamedTuple):
         return self.answer == FORGOTTEN
 
 
+_SHARED = requests.alias()
 _BOTH = ("task", "item_id", "outcome")
 _IN_BATCH: tuple[ColumnElement[Any], ...] = (
     requests.c.at,
     requests.c.id.label("number"),
     *(requests.c[name] for name in (*_BOTH, "reason", "batch", "line")),
     *(batches.c[name] for name in ("extractor", "model", "state", "fingerprint")),
+    _SHARED.c.item_id.label("asked_as"),
 )
 _LIVE: tuple[ColumnElement[Any], ...] = (
     calls.c.asked_at.label("at"),
@@ -123,7 +132,8 @@ def _newest_live(tx: Connection, task: str | None, limit: int) -> list[AskedRequ
 
 
 def _in_batches() -> Select[Any]:
-    return select(*_IN_BATCH).join(batches, batches.c.number == requests.c.batch)
+    query = select(*_IN_BATCH).join(batches, batches.c.number == requests.c.batch)
+    return query.outerjoin(_SHARED, _SHARED.c.id == requests.c.shares)
 
 
 def _rows(tx: Connection, query: Select[Any], **more: Any) -> Iterator[AskedRequest]:

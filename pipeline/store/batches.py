@@ -82,6 +82,11 @@ class Batch:
     ended_at: datetime | None
 
     @property
+    def accounted(self) -> int:
+        """Return how many items were accounted for: its requests, and those of other items that shared them."""
+        return sum(one or 0 for one in (self.answered, self.refused, self.invalid, self.missing))
+
+    @property
     def is_over(self) -> bool:
         """True when nothing will happen to this batch any more."""
         return self.state in OVER

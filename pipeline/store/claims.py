@@ -1,10 +1,11 @@
 """Claim items for a batch or a live call, and account for each request.
 
 A claim is an open row of `findable_requests`. A unique index allows one an item, so two batches can never ask the same
-item; the rows stay when the claim is closed and hold what became of each request.
+item; the rows stay when the claim is closed and hold what became of each request. Items that ask the same share one
+request: the first asks it, and the claims of the others say whose it is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from sqlalchemy import (
     insert,
     select,
     text,
+    tuple_,
     update,
 )
 
@@ -40,13 +42,18 @@ IS_OPEN = text("findable_requests.open")  # bare, as the index of claims has it:
 
 
 class Request(NamedTuple):
-    """One request of a batch: its line in the file from 1, its item, the hash it was asked with, its outcome."""
+    """One item's part in a batch: the line in its file from 1, the hash it was asked with, and its outcome.
+
+    Where it shares another item's request, `shares` is that one's; `asked_as` is the item that the line names.
+    """
 
     id: int
     line: int
     item_id: str
     input_hash: str
-    outcome: str | None = None
+    outcome: str | None
+    shares: int | None
+    asked_as: str
 
 
 class InBatch(NamedTuple):
@@ -98,33 +105,53 @@ def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:
     return [one for one in ids if one in free]
 
 
-def take_claims(tx: Connection, task: Task, rows: Sequence[tuple[str, str]], *, batch: int, at: datetime) -> None:
-    """Claim (item id, input hash) pairs for a batch, in the order of its lines: all or none.
+def take_claims(
+    tx: Connection, task: Task, rows: Sequence[tuple[str, str, str | None]], *, batch: int, at: datetime
+) -> None:
+    """Claim (item id, input hash, question) rows for a batch, in the order of its lines: all or none.
 
     Raises:
         StateConflictError: one of them was claimed, answered, parked or removed since it was read.
     """
-    names = ("task", "item_id", "input_hash", "line", "batch", "open", "at")
-    values = [(task.name, *pair, line, batch, True, at) for line, pair in enumerate(rows, 1)]
+    names = ("task", "item_id", "input_hash", "question", "line", "batch", "open", "at")
+    insert_claims(tx, task, names, [(task.name, *row, line, batch, True, at) for line, row in enumerate(rows, 1)])
+
+
+def insert_claims(tx: Connection, task: Task, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Insert claims, of which the second value is the item, and hold that each of these can be asked.
+
+    Raises:
+        StateConflictError: one of them cannot, or is claimed.
+    """
     try:
-        for page in pages(values, PAGE):
+        for page in pages(rows, PAGE):
             database.insert_rows(tx, requests, names, page)
     except exc.IntegrityError as error:
-        raise StateConflictError("an item of batch", batch, expected="unclaimed", wanted="claimed") from error
-    for some in pages(rows, PAGE):
-        ids = [item_id for item_id, _ in some]
+        raise StateConflictError("an item of", task.name, expected="unclaimed", wanted="claimed") from error
+    for page in pages(rows, PAGE):
+        ids = [row[1] for row in page]
         stopped = select(parked.c.item_id).where(parked.c.task == task.name, among(tx, parked.c.item_id, ids)).limit(1)
         if len(task.pending_among(tx, ids)) != len(ids) or tx.execute(stopped).first() is not None:
-            raise StateConflictError("an item of batch", batch, expected="open", wanted="claimed")
+            raise StateConflictError("an item of", task.name, expected="open", wanted="claimed")
 
 
-def take_live(tx: Connection, task_name: str, item_id: str, *, input_hash: str, lasts_s: float, at: datetime) -> None:
+def take_live(
+    tx: Connection,
+    task_name: str,
+    item_id: str,
+    *,
+    input_hash: str,
+    question: str | None = None,
+    lasts_s: float,
+    at: datetime,
+) -> None:
     """Claim one item for a live call by this process, until it is released, over, or the process is dead.
 
     Raises:
         StateConflictError: it is claimed already; on PostgreSQL the transaction must be rolled back to before.
     """
-    values = {"task": task_name, "item_id": item_id, "input_hash": input_hash, "open": True, "at": at}
+    values: dict[str, Any] = {"task": task_name, "item_id": item_id, "input_hash": input_hash, "question": question}
+    values |= {"open": True, "at": at}
     try:
         tx.execute(insert(requests).values(owner=this_owner(), until=at + timedelta(seconds=lasts_s), **values))
     except exc.IntegrityError as error:
@@ -138,9 +165,15 @@ def renew_live(tx: Connection, task_name: str, item_id: str, *, lasts_s: float, 
 
 
 def release_live(tx: Connection, task_name: str, item_id: str, *, outcome: Outcome | None, reason: str) -> bool:
-    """Close this process's live claim on an item; false when it was taken away meanwhile."""
+    """Close this process's live claim on an item; false when it was taken away meanwhile.
+
+    Claims that share it are closed too, and tell nothing of their items unless that was recorded before.
+    """
     closing = _of_mine(task_name, item_id).values(open=False, outcome=outcome, reason=reason)
-    return tx.execute(closing).rowcount == 1
+    request = tx.execute(closing.returning(requests.c.id)).scalar()
+    if request is not None:
+        tx.execute(update(requests).where(requests.c.shares == request, IS_OPEN).values(open=False, reason=reason))
+    return request is not None
 
 
 def _of_mine(task_name: str, item_id: str) -> Update:
@@ -200,9 +233,12 @@ def release_claims(tx: Connection, batch: int, *, reason: str) -> list[str]:
     return ids
 
 
-def request_page(tx: Connection, batch: int, *, after: int, limit: int) -> list[Request]:
-    """Return the next requests of a batch after a line, by line; accounted for or not."""
-    query = _requests(batch).where(requests.c.line > after).order_by(requests.c.line).limit(limit)
+def request_page(tx: Connection, batch: int, *, after: Request | None, limit: int) -> list[Request]:
+    """Return the next parts in a batch, by line, and of a line the one that asked first; accounted for or not."""
+    place = (requests.c.line, requests.c.id)
+    query = _requests(batch).order_by(*place).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(*place) > (after.line, after.id))
     return [Request._make(row) for row in tx.execute(query).all()]
 
 
@@ -219,32 +255,46 @@ def record_outcomes(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, s
         raise StateConflictError("one of the requests from", rows[0][2], expected="unaccounted", wanted="accounted for")
 
 
-def outcome_counts(tx: Connection, batch: int) -> dict[Outcome, int]:
-    """Return how many requests of a batch ended in each way; those without an outcome are not there."""
+def outcome_counts(tx: Connection, batch: int) -> tuple[dict[Outcome, int], int, int]:
+    """Return how many items of a batch ended in each way, how many of them shared a request, and how many are left.
+
+    Ways in which none ended are not there.
+    """
     counts = (func.count().filter(requests.c.outcome == one) for one in Outcome)  # to group them would sort every row
-    row = tx.execute(select(*counts).where(requests.c.batch == batch)).one()
-    return {one: count for one, count in zip(Outcome, row, strict=True) if count}
+    shared, left = func.count(requests.c.shares), func.count().filter(requests.c.outcome.is_(None))
+    *row, shared_count, left_count = tx.execute(select(*counts, shared, left).where(requests.c.batch == batch)).one()
+    return {one: count for one, count in zip(Outcome, row, strict=True) if count}, shared_count, left_count
 
 
-def request_at(tx: Connection, batch: int, line: int) -> Request | None:
-    """Return the request on one line of a batch's file, counted from 1."""
-    row = tx.execute(_requests(batch).where(requests.c.line == line)).first()
-    return Request._make(row) if row else None
+def requests_at(tx: Connection, batch: int, line: int) -> list[Request]:
+    """Return the parts of one line of a batch's file, counted from 1; the one that asked comes first."""
+    query = _requests(batch).where(requests.c.line == line).order_by(requests.c.id)
+    return [Request._make(row) for row in tx.execute(query)]
 
 
 def items_of(tx: Connection, batch: int) -> dict[int, str]:
-    """Return the item id of each line of a batch's request file."""
-    query = select(requests.c.line, requests.c.item_id).where(requests.c.batch == batch)
+    """Return the item id that each line of a batch's request file names."""
+    query = select(requests.c.line, requests.c.item_id).where(requests.c.batch == batch, requests.c.shares.is_(None))
     return {row[0]: row[1] for row in tx.execute(query)}
 
 
+def count_items(tx: Connection, numbers: Collection[int]) -> int:
+    """Return how many items some batches were asked about, those too that share a request."""
+    return tx.execute(
+        select(func.count(requests.c.item_id.distinct())).where(requests.c.batch.in_(numbers))
+    ).scalar_one()
+
+
 def in_batches(tx: Connection, task_name: str, extractor: str, ids: Sequence[str]) -> dict[str, InBatch]:
-    """Return, by item id, the newest request about each of these items in an ingested batch of an extractor."""
+    """Return, by item id, the newest request about each of these items in an ingested batch of an extractor.
+
+    One that shared another's request is not there.
+    """
     home = (batches.c.extractor == extractor) & (batches.c.state == BatchState.INGESTED)
     query = (
         select(requests.c.item_id, requests.c.batch, requests.c.line, requests.c.input_hash)
         .join(batches, batches.c.number == requests.c.batch)
-        .where(home, requests.c.task == task_name, among(tx, requests.c.item_id, ids))
+        .where(home, requests.c.task == task_name, among(tx, requests.c.item_id, ids), requests.c.shares.is_(None))
         .order_by(requests.c.batch)
     )
     return {row[0]: InBatch(*row[1:]) for row in tx.execute(query)}
@@ -258,7 +308,10 @@ def open_requests(tx: Connection, batch: int) -> list[Request]:
 
 def _requests(batch: int) -> Select[Any]:
     """Return the SELECT of a batch's requests, with the columns of `Request`."""
-    return select(*(requests.c[name] for name in Request._fields)).where(requests.c.batch == batch)
+    own, shared = requests.c, requests.alias()
+    asked_as = func.coalesce(shared.c.item_id, own.item_id)
+    query = select(own.id, own.line, own.item_id, own.input_hash, own.outcome, own.shares, asked_as)
+    return query.outerjoin_from(requests, shared, shared.c.id == own.shares).where(own.batch == batch)
 
 
 def refused_items(tx: Connection, batch: int) -> set[str]:

@@ -92,7 +92,7 @@ def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str],
     is_number = is_number_ours and re.fullmatch(r"\d{1,18}", item_id)
     erased = f"{item_id} {GONE}" if is_number else f"{GONE} {secrets.token_hex(8)}"
     emptied: dict[Table, dict[str, Any]] = {
-        requests: {"input_hash": "", "reason": GONE},
+        requests: {"input_hash": "", "question": None, "reason": GONE},
         attempts: {"reason": GONE, "excerpt": None},
         answers: {"input_hash": "", "answer": FORGOTTEN, "response_id": ""},
         calls: {"reply": None},

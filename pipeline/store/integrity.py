@@ -115,13 +115,14 @@ def unknown_states(tx: Connection) -> dict[int, str]:
 
 
 def count_requests(tx: Connection) -> dict[int, dict[str, int]]:
-    """Return for each batch how many requests it has, how many are open, and how many have each outcome."""
-    counted = select(requests.c.batch, requests.c.open, requests.c.outcome, func.count())
+    """Return for each batch how many items it is about: all, those that share a request, open, closed, by outcome."""
+    counted = select(requests.c.batch, requests.c.open, requests.c.outcome, func.count(), func.count(requests.c.shares))
     query = counted.where(requests.c.batch.is_not(None)).group_by(requests.c.batch, requests.c.open, requests.c.outcome)
     found: dict[int, dict[str, int]] = {}
-    for batch, is_open, outcome, count in tx.execute(query):
-        here = found.setdefault(batch, {"all": 0, "open": 0, "closed": 0, **dict.fromkeys(Outcome, 0)})
+    for batch, is_open, outcome, count, shared in tx.execute(query):
+        here = found.setdefault(batch, {"all": 0, "shared": 0, "open": 0, "closed": 0, **dict.fromkeys(Outcome, 0)})
         here["all"] += count
+        here["shared"] += shared
         if is_open:
             here["open"] += count
         if outcome is not None:
@@ -141,8 +142,8 @@ def count_written(tx: Connection) -> dict[int, tuple[int, int]]:
 
 
 def live_answers(tx: Connection) -> tuple[int, int]:
-    """Return how many answers came live, and how many live calls were answered whose answers are kept."""
-    kept = select(func.count()).select_from(answers).where(answers.c.batch.is_(None))
+    """Return how many answers came of live calls, and how many of these were answered whose answers are kept."""
+    kept = select(func.count()).select_from(answers).where(answers.c.batch.is_(None), answers.c.shares.is_(None))
     is_kept = calls.c.purpose.not_in([COMPARED, ROLLED_BACK])
     marks = select(func.count()).select_from(calls).where(calls.c.outcome == CallEnd.ANSWERED, is_kept)
     return tx.execute(kept).scalar() or 0, tx.execute(marks).scalar() or 0

@@ -94,7 +94,7 @@ def past_usage(tx: Connection, extractor: str) -> list[PastUsage]:
 
 def count_silent(tx: Connection, numbers: Sequence[int]) -> dict[int, int]:
     """Return for some batches how many of their requests failed and used no tokens, where any did."""
-    mine = attempts.c.batch.in_(numbers) & (attempts.c.tokens_in == 0)
+    mine = attempts.c.batch.in_(numbers) & (attempts.c.tokens_in == 0) & attempts.c.shares.is_(None)
     query = select(attempts.c.batch, func.count()).where(mine).group_by(attempts.c.batch)
     return {row[0]: row[1] for row in tx.execute(query)}
 

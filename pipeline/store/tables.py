@@ -134,8 +134,11 @@ requests = Table(
     Column("outcome", Text),
     Column("reason", Text),
     Column("at", UtcTime, nullable=False),
-    # and, in the migration alone, the unique index `findable_claims` on (task, item_id) where open: one claim per item.
-    # To say of it here that it is partial loads all that SQLAlchemy has for both databases, at every start
+    Column("question", Text),  # a digest of all that was asked, and by which extractor; NULL where none may share it
+    Column("shares", BigInteger),  # the request that asked the same for it; NULL where it was asked itself
+    # and, in the migrations alone, `findable_questions`, `findable_shared`, and the unique index `findable_claims` on
+    # (task, item_id) where open: one claim per item.
+    # To say of them here that they are partial loads all that SQLAlchemy has for both databases, at every start
     Index("findable_requests_of_batch", "batch", "line"),
 )
 
@@ -156,6 +159,7 @@ attempts = Table(
     Column("tokens_in", Integer, nullable=False, server_default=text("0")),
     Column("tokens_out", Integer, nullable=False, server_default=text("0")),
     Column("cost", Float, nullable=False, server_default=text("0")),
+    Column("shares", BigInteger),  # as of its request
     Index("findable_attempts_of_item", "task", "item_id"),
 )
 
@@ -188,6 +192,7 @@ answers = Table(
     Column("cost", Float, nullable=False),
     Column("at", UtcTime, nullable=False),
     Column("fingerprint", Text),
+    Column("shares", BigInteger),  # the request that was asked and paid for, where that is another item's
     Index("findable_answers_of_item", "task", "item_id"),
 )
 

@@ -28,6 +28,7 @@ from pipeline.store.tables import (
     parked,
     pilots,
     probes,
+    requests,
     runs,
     versions,
 )
@@ -209,8 +210,13 @@ def _is_marked() -> ColumnElement[bool]:
 
 
 def _asked_by() -> Any:
-    """Return the extractor, as SQL, of the last live call about the item of an attempt that was marked before it."""
-    same = and_(calls.c.task == attempts.c.task, calls.c.item_id == attempts.c.item_id)
+    """Return the extractor, as SQL, of the last live call that was marked before an attempt and that it came of.
+
+    That call is about its item, or about the one whose call it shares.
+    """
+    shared = select(requests.c.item_id).where(requests.c.id == attempts.c.shares).scalar_subquery()
+    called = func.coalesce(shared, attempts.c.item_id)
+    same = and_(calls.c.task == attempts.c.task, calls.c.item_id == called)
     before = and_(same, calls.c.purpose != COMPARED, calls.c.asked_at <= attempts.c.at)
     query = select(calls.c.extractor).where(before).order_by(calls.c.id.desc()).limit(1)
     return query.correlate(attempts).scalar_subquery()

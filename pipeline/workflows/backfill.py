@@ -110,7 +110,7 @@ def run(
     report = BackfillReport(ws.extractor, preflight.estimate_both(ws, limit=None, deadline_s=None))
     backlog = Backlog(ws.store, ws.task)
     rounds, parked = _Rounds(ws, backlog, report, ingested), backlog.parked()
-    if report.estimate.plan.requests:
+    if report.estimate.plan.items:
         rounds.open(announce, confirm, skip_pilot=skip_pilot)
     rounds.run(wait=wait)
     report.under_way = len(backlog.batches(*OPEN))
@@ -137,7 +137,7 @@ def document(report: BackfillReport) -> dict[str, Any]:
     quality = report.quality
     return {
         "extractor": report.extractor,
-        "asked": report.estimate.plan.requests,
+        "asked": report.estimate.plan.items,
         "submitted": report.submitted,
         "ingested": {str(one.batch.number): one.batch.answered for one in report.accounts},
         "failed": {str(number): why for number, why in report.failed.items()},
@@ -192,7 +192,7 @@ class _Rounds:
             if found is not None:
                 live_calls.end_run(tx, found.number, why=f"{ws.extractor} was begun instead", at=ws.now())
             estimate.begin_live_run(
-                ws, tx, mode=mode, items=plan.requests, usage=plan.usage, batch=True, at=ws.now(), budget=None
+                ws, tx, mode=mode, items=plan.items, usage=plan.usage, batch=True, at=ws.now(), budget=None
             )
 
     def run(self, *, wait: bool) -> None:
@@ -255,10 +255,10 @@ class _Rounds:
     def _show_progress(self) -> None:
         """Say how many items this command has done, how quickly, and how long the rest will take."""
         ws = self._ws
-        done = sum(one.batch.requests for one in self._report.accounts)
+        done = sum(one.batch.accounted for one in self._report.accounts)
         took_s = (ws.now() - self._began).total_seconds()
         left = self._backlog.askable()
-        left += sum(one.requests for one in self._backlog.batches(*OPEN))
+        left += self._backlog.under_way(*OPEN)
         rest = f", about {format_duration(took_s / done * left)} to go" if left else ""
         rate = f"{60 * done / max(took_s, 1):,.0f} a minute"
         ws.display.say(f"{done:,} of {done + left:,} {ws.task.words.many}, {rate}{rest}")

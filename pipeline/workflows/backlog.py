@@ -27,6 +27,12 @@ class Backlog(NamedTuple):
         with self.store.read() as tx:
             return claims.count_askable(tx, self.task)
 
+    def under_way(self, *states: BatchState) -> int:
+        """Return how many items the batches in these states are about."""
+        numbers = [one.number for one in self.batches(*states)]
+        with self.store.read() as tx:
+            return claims.count_items(tx, numbers)
+
     def parked(self) -> int:
         """Return how many items are parked, without those whose answers are text of another program."""
         with self.store.read() as tx:

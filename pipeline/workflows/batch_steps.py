@@ -15,7 +15,7 @@ from pipeline.core.states import BatchState, RemoteState, remote_state
 from pipeline.core.task import Words
 from pipeline.cost.queue_quota import QuotaFullError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store import batches
+from pipeline.store import batches, claims
 from pipeline.store.batches import Batch
 from pipeline.workflows.backlog import Backlog
 
@@ -99,7 +99,9 @@ class BatchSteps:
             self._ws.display.say(f"the rest waits for a batch to end: {error.message}")
             new = [one for one in at_api if one.number not in before]
             sent = {one.number: SendOutcome.CREATED for one in new}
-            return SubmitReport(BatchPlan(), sent=sent, items=sum(one.requests for one in new)), error
+            with self._ws.store.read() as tx:
+                items = claims.count_items(tx, list(sent))
+            return SubmitReport(BatchPlan(), sent=sent, items=items), error
 
     def submitted(self) -> list[Batch]:
         """Return the batches of the task that are under way at the API."""

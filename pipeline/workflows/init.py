@@ -105,4 +105,4 @@ def run(
     if not imported.rows_in:
         return InitReport(imported, None)
     first = preflight.estimate_both(ws, limit=FEW, deadline_s=None)
-    return InitReport(imported, first if first.plan.requests else None)
+    return InitReport(imported, first if first.plan.items else None)

@@ -97,7 +97,7 @@ def run_first(
 
 def left_of(limit: int | None, report: PilotReport | None) -> int | None:
     """Return what a pilot, if one was run, leaves of a limit."""
-    asked = sum(one.batch.requests for one in report.accounts) if report is not None else 0
+    asked = sum(one.batch.accounted for one in report.accounts) if report is not None else 0
     return limit if limit is None else max(0, limit - asked)
 
 

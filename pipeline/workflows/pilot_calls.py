@@ -106,7 +106,7 @@ def _ask(ws: OpenWorkspace, compared: _Compared) -> None:
             return
         ledger = _PilotLedger.calibrated(ws, Purpose.COMPARE, pilot=compared.pilot, sent=compared.sent)
         lines = compared.lines(left, ws.data)
-        source = _BatchLines(RequestBuilder(ws.task, ws.model), lines, compared.sent, left)
+        source = _BatchLines(RequestBuilder(ws.task, ws.model, asks_each=True), lines, compared.sent, left)
         with ws.display.bar("asking live", len(left)) as bar:
             report = ask_live(ledger, source, on_progress=lambda asked, _: bar.show(asked.done))
         if report.interrupted:

@@ -82,7 +82,7 @@ def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None, count
     """
     ws.bring_items()
     estimated = estimate_both(ws, limit=limit, deadline_s=deadline_s, count=count)
-    if not estimated.plan.requests:
+    if not estimated.plan.items:
         questions.check_any_items(ws.store, ws.task)
     return estimated
 
@@ -98,9 +98,9 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
         plan = prepare.plan_batches(ws, Selection(limit), bar=bar)
     sampled = 0
-    if count and plan.requests:
+    if count and plan.items:
         builder = RequestBuilder(ws.task, ws.model)
-        sample = _count_sample(ws.store, builder, ws.client, items=plan.requests, limit=limit)
+        sample = _count_sample(ws.store, builder, ws.client, items=plan.items, limit=limit)
         usage = plan.usage._replace(prompt=round(plan.counted_in * sample.scale))
         plan = replace(plan, usage=usage, cost=usage_cost(ws.model, usage, batch=True, on=ws.now().date()))
         sampled = sample.requests
@@ -108,7 +108,7 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
         known = estimate.calibration(tx, ws.extractor)
         modes = _Modes(ws, tx, plan, known)
         batch, live = modes.batch(), modes.live()
-    recommended, reason = recommend(batch, live, items=plan.requests, deadline_s=deadline_s)
+    recommended, reason = recommend(batch, live, items=plan.items, deadline_s=deadline_s)
     return Preflight(
         plan=plan,
         batch=batch,
@@ -128,7 +128,8 @@ def document(estimated: Preflight) -> dict[str, Any]:
     used = estimated.plan.usage
     known, batch, live = estimated.known, estimated.batch, estimated.live
     return {
-        "items": estimated.plan.requests,
+        "items": estimated.plan.items,
+        "questions": estimated.plan.requests,
         "model": estimated.model,
         "tier": estimated.tier,
         "tokens_in": used.prompt,

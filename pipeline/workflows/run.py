@@ -148,8 +148,7 @@ class _Due:
 
     def _count_unsent(self, *, with_new: bool) -> int:
         """Return how many items wait in prepared batches and, `with_new`, in none."""
-        waiting = sum(one.requests for one in self.backlog.batches(BatchState.PREPARED))
-        return waiting + (self.backlog.askable() if with_new else 0)
+        return self.backlog.under_way(BatchState.PREPARED) + (self.backlog.askable() if with_new else 0)
 
     def index(self, report: RunReport) -> None:
         """Build the index if it is stale."""

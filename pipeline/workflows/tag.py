@@ -102,7 +102,7 @@ def run(
     estimated = preflight.estimate_both(ws, limit=options.limit, deadline_s=options.deadline_s)
     plan = estimated.plan
     is_waiting = bool(Backlog(ws.store, ws.task).batches(*OPEN))
-    if not plan.requests and not is_waiting:
+    if not plan.items and not is_waiting:
         with ws.store.read() as tx:
             has_pilot = bool(options.pilot) and pilot.is_pilot_begun(tx, ws.extractor)
         if not has_pilot:
@@ -145,7 +145,7 @@ def _choose_mode(estimated: Preflight, mode: str, *, is_waiting: bool) -> tuple[
     """Return the mode to take and why: the one asked for, else the recommended one, else that of batches under way."""
     if mode != "auto":
         return mode, f"MODE={mode}"
-    if not estimated.plan.requests or (is_waiting and estimated.recommended is None):
+    if not estimated.plan.items or (is_waiting and estimated.recommended is None):
         return "batch", "going on with batches that are under way"
     return estimated.recommended or "batch", estimated.reason
 
@@ -201,7 +201,7 @@ class _Tagging:
                 ws,
                 tx,
                 mode=budget.TAG,
-                items=plan.requests,
+                items=plan.items,
                 usage=plan.usage,
                 batch=self._report.mode == "batch",
                 at=self._began,
@@ -280,7 +280,7 @@ class _Tagging:
         found = self._backlog.batches()
         with self._ws.store.read() as tx:
             numbers = [one.number for one in found if one.number > since]
-            return len({item for number in numbers for item in claims.items_of(tx, number).values()})
+            return claims.count_items(tx, numbers)
 
     def _is_done(self) -> bool:
         """Return whether this run has nothing more to do, or no money to do it with."""
@@ -294,7 +294,7 @@ class _Tagging:
         """Note how many items are left, and what was spent since the run began."""
         ws, report = self._ws, self._report
         report.left = self._backlog.askable()
-        report.under_way = sum(one.requests for one in self._backlog.batches(*OPEN))
+        report.under_way = self._backlog.under_way(*OPEN)
         with ws.store.read() as tx:
             report.overrun = budget.budgets(ws).overrun(tx)
             report.spent = spending.sum_spent(tx, since=self._began).known

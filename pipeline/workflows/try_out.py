@@ -17,7 +17,7 @@ from pipeline.gemini import requests
 from pipeline.gemini.tokens import NO_USAGE, Usage
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
-from pipeline.live.write_ahead import CallLedger, EndedCall, Purpose
+from pipeline.live.write_ahead import CallLedger, EndedCall, Marked, Purpose
 from pipeline.quality import pilot
 from pipeline.store import claims
 
@@ -144,7 +144,7 @@ def run(
 
 def plan_trial(ws: OpenWorkspace, ids: Sequence[str]) -> "Trial":
     """Return a trial of these items, of which nothing is asked yet."""
-    ledger, builder = _TryLedger.calibrated(ws, Purpose.COMPARE), RequestBuilder(ws.task, ws.model)
+    ledger, builder = _TryLedger.calibrated(ws, Purpose.COMPARE), RequestBuilder(ws.task, ws.model, asks_each=True)
     cost = 0.0
     with ws.store.read() as tx:
         planned = {one.item.id: one for one in builder.lines(tx, ids)}
@@ -239,14 +239,14 @@ class _TryLedger(CallLedger):
     tried: dict[str, TriedItem] = field(default_factory=dict)  # by item id
     began: dict[str, float] = field(default_factory=dict)  # of the call under way, monotonic seconds, by item id
 
-    def mark(self, tx: "Connection", question: PlannedRequest) -> int | None:
+    def mark(self, tx: "Connection", question: PlannedRequest, same: Sequence[PlannedRequest] = ()) -> Marked:
         """Mark a call, and keep what it sends."""
-        number = super().mark(tx, question)
-        if number is not None:
+        marked = super().mark(tx, question, same)
+        if marked.number is not None:
             one = self.tried[question.item.id]
             one.request, one.calls = requests.shown_object(question.data), one.calls + 1
             self.began[question.item.id] = self.ws.monotonic()
-        return number
+        return marked
 
     def settle(self, tx: "Connection", number: int, item: Item, ended: EndedCall) -> bool:
         """Keep how a call ended; return whether to make it again, because nothing came."""

@@ -30,7 +30,7 @@ def ready(data: Path) -> Timed:
     def run() -> Said:
         with ws.store.read() as tx:
             (batch,) = batches.batches_in_states(tx, BatchState.DOWNLOADED)
-            asked = claims.request_page(tx, batch.number, after=0, limit=batch.requests)
+            asked = claims.request_page(tx, batch.number, after=None, limit=batch.requests)
         by_key = {request_key(batch.task, one.item_id): one for one in asked}
         source, missing = source_of(batch, models_file=None), MissingLine("no line in the result", charged=True)
         path = files.verify(data / str(batch.result_file), sha256=str(batch.result_sha256), what="the result")
@@ -52,7 +52,7 @@ def ready(data: Path) -> Timed:
                     claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
                     record.write_judgements(tx, ws.task, [one for _, one in judged], source=source, at=ws.now())
         with ws.store.write() as tx:
-            outcomes = claims.outcome_counts(tx, batch.number)
+            outcomes, _, _ = claims.outcome_counts(tx, batch.number)
             used = dict(zip(("tokens_in", "tokens_out", "cost"), answers.usage_of_batch(tx, batch.number), strict=True))
             counts = {outcome.value: outcomes.get(outcome, 0) for outcome in Outcome}
             counts |= {"unknown": 0, "duplicates": duplicates, "unreadable": 0}

@@ -35,7 +35,7 @@ def check_batches(store: Store) -> Iterator[CheckFinding]:
         asked = integrity.count_requests(tx)
         written = integrity.count_written(tx)
         taken_back = versions.rolled_back_batches(tx)
-    nothing: dict[str, int] = {"all": 0, "open": 0, "closed": 0, **dict.fromkeys(Outcome, 0)}
+    nothing: dict[str, int] = {"all": 0, "shared": 0, "open": 0, "closed": 0, **dict.fromkeys(Outcome, 0)}
     for batch in everyone:
         why = "what was asked, answered and paid for it cannot be told any more"
         there = None if batch.number in taken_back else written.get(batch.number, (0, 0))
@@ -105,8 +105,8 @@ def _drop_dead_leases(tx: Connection, *, now: datetime) -> str:
 
 def _wrong(batch: Batch, asked: dict[str, int], written: tuple[int, int] | None) -> Iterator[str]:
     """Yield what is wrong with one batch, as the end of a sentence; nothing is `written` where it was taken back."""
-    if asked["all"] != batch.requests:
-        yield f"has {batch.requests} requests, and {asked['all']} of them are kept"
+    if asked["all"] - asked["shared"] != batch.requests:
+        yield f"has {batch.requests} requests, and {asked['all'] - asked['shared']} of them are kept"
     if batch.state in NAMED and not batch.remote_name:
         yield "and has no remote name"
     if batch.state in {BatchState.DOWNLOADED, BatchState.INGESTED} and not batch.result_file:
@@ -120,8 +120,8 @@ def _wrong(batch: Batch, asked: dict[str, int], written: tuple[int, int] | None)
 def _wrong_account(batch: Batch, asked: dict[str, int], written: tuple[int, int] | None) -> Iterator[str]:
     """Yield where the account of an ingested batch does not add up."""
     account = {outcome: getattr(batch, outcome.value) or 0 for outcome in Outcome}
-    if sum(account.values()) != batch.requests:
-        yield f"and its account adds up to {sum(account.values())} of {batch.requests} requests"
+    if sum(account.values()) != asked["all"]:
+        yield f"and its account adds up to {sum(account.values())} of {asked['all']} items that were asked about"
     for outcome, count in account.items():
         if count != asked[outcome]:
             yield f"counts {count} {outcome}, and {asked[outcome]} of its requests are"
@@ -129,9 +129,9 @@ def _wrong_account(batch: Batch, asked: dict[str, int], written: tuple[int, int]
         return
     if written[0] != account[Outcome.ANSWERED]:
         yield f"counts {account[Outcome.ANSWERED]} answers, and {written[0]} are stored"
-    failed = batch.requests - account[Outcome.ANSWERED]
+    failed = asked["all"] - account[Outcome.ANSWERED]
     if written[1] != failed:
-        yield f"counts {failed} requests without an answer, and {written[1]} attempts are stored"
+        yield f"counts {failed} items without an answer, and {written[1]} attempts are stored"
 
 
 def check_calls(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding]:

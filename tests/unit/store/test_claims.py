@@ -40,7 +40,7 @@ def test_nothing_is_accounted_for_twice(tmp_path: Path) -> None:
     prepare(workspace)
     with workspace.open() as ws:
         with ws.store.write() as tx:
-            first, second, third = claims.request_page(tx, 1, after=0, limit=10)
+            first, second, third = claims.request_page(tx, 1, after=None, limit=10)
             claims.record_outcomes(tx, [(second, Outcome.ANSWERED, "ok")])
         late = [(first, Outcome.MISSING, "x"), (second, Outcome.MISSING, "x"), (third, Outcome.MISSING, "x")]
         with pytest.raises(StateConflictError), ws.store.write() as tx:
@@ -56,7 +56,7 @@ def test_an_item_that_was_answered_since_it_was_read_is_not_claimed(tmp_path: Pa
     with workspace.open() as ws:
         with ws.store.write() as tx:
             batches.add_batch(tx, at=NOW, number=1, **BATCH | {"task": ws.task.name})
-            rows = [(one, "hash") for one in tx.execute(claims.askable(tx, ws.task)).scalars()]
+            rows = [(one, "hash", None) for one in tx.execute(claims.askable(tx, ws.task)).scalars()]
             tx.exec_driver_sql("UPDATE experts SET tags = '[\"bees\"]' WHERE id = 2")
         with pytest.raises(StateConflictError), ws.store.write() as tx:
             claims.take_claims(tx, ws.task, rows, batch=1, at=NOW)

@@ -47,7 +47,10 @@ def test_migrations_give_the_tables_that_the_code_uses(store: Store, tmp_path: P
     with store.read() as mine, other.read() as theirs:
         indexes = {name: " ".join(sql.split()) for name, sql in mine.execute(query)}
         claims, going = indexes.pop("findable_claims"), indexes.pop("findable_calls_under_way")
+        partial = {name: indexes.pop(f"findable_{name}") for name in ("questions", "shared")}
         assert indexes == {name: " ".join(sql.split()) for name, sql in theirs.execute(query)}
+    told = "CREATE INDEX findable_{0} ON findable_requests ({1}) WHERE {1} IS NOT NULL"
+    assert partial == {"questions": told.format("questions", "question"), "shared": told.format("shared", "shares")}
     assert claims == "CREATE UNIQUE INDEX findable_claims ON findable_requests (task, item_id) WHERE open"
     assert going == "CREATE INDEX findable_calls_under_way ON findable_calls (id) WHERE outcome IS NULL"
 

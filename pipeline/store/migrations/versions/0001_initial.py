@@ -13,7 +13,8 @@ revision = "0001"
 down_revision = None
 
 BESIDE = (tables.builds, tables.events, tables.leases, tables.parked, tables.workspace)
-OF_BATCHES = (tables.attempts, tables.requests, tables.tries, tables.twins)
+OF_BATCHES = (tables.tries, tables.twins)
+LATER = frozenset({"fingerprint", "question", "shares"})
 
 
 def upgrade() -> None:
@@ -22,9 +23,12 @@ def upgrade() -> None:
     account = (column for column in tables.batch_accounts.c if column.name != "batch")
     op.create_table("findable_batches", *first, *account)
     tables.metadata.create_all(op.get_bind(), (*BESIDE, *OF_BATCHES), checkfirst=False)
-    given = (column for column in tables.answers.c if column.name != "fingerprint")
-    op.create_table("findable_answers", *given, sa.ForeignKeyConstraint(["batch"], ["findable_batches.number"]))
-    op.create_index("findable_answers_of_item", "findable_answers", ["task", "item_id"])
+    for table in (tables.attempts, tables.requests, tables.answers):
+        given = (column for column in table.c if column.name not in LATER)
+        op.create_table(table.name, *given, sa.ForeignKeyConstraint(["batch"], ["findable_batches.number"]))
+        for index in table.indexes:
+            if len(index.columns) > 1:  # that of a single column comes with it
+                op.create_index(index.name, table.name, [column.name for column in index.columns])
     op.create_index(
         "findable_claims",
         "findable_requests",

@@ -1,0 +1,78 @@
+"""Answer an item from the answer to another one that asks the same, where that stands in the record; it costs nothing.
+
+An answer that is not valid for the item, or cannot be read back as it was given, is not taken: then the item is asked.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.core.states import Outcome
+from pipeline.engine.questions import PlannedRequest
+from pipeline.engine.record import Asked, Judgement, Source, write_judgements
+from pipeline.gemini.responses import Response, read_back
+from pipeline.store import answers, claims, equals
+
+if TYPE_CHECKING:
+    from pipeline.core.task import Task
+    from pipeline.store.answers import GivenAnswer
+    from pipeline.store.database import Connection
+    from pipeline.store.equals import Equal
+
+
+class LookedUp(NamedTuple):
+    """A request about to be made; `equal` is an open one that asks the same, `given` what an answered one gives."""
+
+    line: PlannedRequest
+    equal: "Equal | None" = None
+    given: Judgement | None = None
+
+
+def look_up(tx: "Connection", task: "Task", extractor: str, lines: Sequence[PlannedRequest]) -> list[LookedUp]:
+    """Return requests of an extractor, each with what was asked already and is the same.
+
+    Raises:
+        ConfigurationError: the task's file fails to judge an answer.
+    """
+    known = equals.find_equals(tx, [one.question for one in lines if one.question is not None])
+    if not known:
+        return list(map(LookedUp, lines))
+    stored = _stored_answers(tx, task, extractor, [one for one in known.values() if not one.is_open])
+    found = []
+    for line in lines:
+        equal = known.get(line.question or "")
+        if equal is None or equal.is_open:
+            found.append(LookedUp(line, equal))
+        else:
+            answer = stored.get((equal.item_id, equal.input_hash))
+            found.append(LookedUp(line, given=None if answer is None else _given(task, line, equal, answer)))
+    return found
+
+
+def write_given(tx: "Connection", task: "Task", judged: Sequence[Judgement], *, source: Source, at: datetime) -> int:
+    """Write what earlier answers are for items that can still be asked; return for how many."""
+    free = set(claims.askable_among(tx, task, [one.asked.item_id for one in judged]))
+    ready = [one for one in judged if one.asked.item_id in free]
+    write_judgements(tx, task, ready, source=source, at=at)
+    return len(ready)
+
+
+def _stored_answers(
+    tx: "Connection", task: "Task", extractor: str, closed: Sequence["Equal"]
+) -> Mapping[tuple[str, str], "GivenAnswer"]:
+    """Return the answers that are kept whole of closed requests, by item and hash of its input."""
+    ids = [one.item_id for one in closed] if task.keeps_answers else []
+    return answers.given_answers(tx, task.name, extractor, task.fingerprint, ids) if ids else {}
+
+
+def _given(task: "Task", line: PlannedRequest, equal: "Equal", stored: "GivenAnswer") -> Judgement | None:
+    """Return what an answer to the same question is for an item, None where it is not valid for it, or was its own."""
+    item, answer = line.item, read_back(stored.answer, task.rows.answer)
+    if answer is None or equal.item_id == item.id:
+        return None
+    valid, _ = task.rows.judged(answer, item.context, input_hash=item.input_hash)
+    if valid is None:
+        return None
+    reply = Response(Outcome.ANSWERED, "ok", model_version=stored.model_version, response_id=stored.response_id)
+    asked = Asked(item.id, item.input_hash, equal.id)
+    return Judgement(asked, Outcome.ANSWERED, "ok", answer=valid, reply=reply)
