@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 TO_BEGIN = "`make import` makes one from a file, and `make demo` shows how all of it works"
+TO_BEGIN_A_QUERY = "`make import-images` makes one from a folder; a query needs the database that it reads"
 SHOWN = 5  # names of tables in a message
 
 
@@ -46,12 +47,13 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         plan = [] if tx is None else _adoption_plan(tx, settings, others)
     if not is_ours and tx is None and access is not Access.CREATE and marker.holds_sealed_files(settings.data):
         return ""  # whose database is missing: refused by what the folder's marker says
+    has_file = False
     if not is_ours and registry.is_declared(settings):
-        registry.declared().check_declarable(settings)
-        access = Access.CREATE if access is Access.WRITE else access  # its items come with it
+        has_file = registry.declared().check_declarable(settings)
+        access = Access.CREATE if access is Access.WRITE and has_file else access  # its items come with it
     is_there = is_ours or (access is Access.WRITE and tx is not None)
     if access is not Access.CREATE and not is_there:
-        raise _no_workspace(settings, store, others)
+        raise _no_workspace(settings, store, others, to_begin=_to_begin(settings, has_file=has_file))
     if access is Access.READ:
         _check_readable(settings, store, plan)
     elif others or plan:
@@ -83,7 +85,14 @@ def _check_readable(settings: Settings, store: Store, plan: list[str]) -> None:
         )
 
 
-def _no_workspace(settings: Settings, store: Store, others: list[str]) -> ConfigurationError:
+def _to_begin(settings: Settings, *, has_file: bool) -> str:
+    """Return what to type where there is no workspace yet, for the task that TASK= names."""
+    if not registry.is_declared(settings):
+        return TO_BEGIN
+    return f"`make try TASK={settings.task}` makes one, and asks about a few rows" if has_file else TO_BEGIN_A_QUERY
+
+
+def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_begin: str) -> ConfigurationError:
     """Return the error for a place that holds no workspace."""
     if others:
         return ConfigurationError(
@@ -92,9 +101,7 @@ def _no_workspace(settings: Settings, store: Store, others: list[str]) -> Config
             hint="`make import`, `make score` or `make tag` says what it would add there, and asks",
         )
     where = str(settings.data) if settings.database_url is None else f"{store.shown} (DATA={settings.data})"
-    asks = f"`make try TASK={settings.task}` makes one, and asks about a few rows"
-    hint = asks if registry.is_declared(settings) else TO_BEGIN
-    return ConfigurationError(f"there is no workspace in {where}; nothing was made", hint=hint)
+    return ConfigurationError(f"there is no workspace in {where}; nothing was made", hint=to_begin)
 
 
 def _agree(store: Store, others: list[str], plan: list[str], agrees: Callable[[str], bool]) -> None:

@@ -183,6 +183,16 @@ def test_an_image_is_found_and_forgotten_with_all_that_was_said_of_it(workspace:
     assert workspace.scalar("SELECT count(*) FROM asset_ai") == 2
 
 
+@pytest.mark.sqlite_only("a database on a server is there before its workspace")
+def test_images_begin_with_their_import(workspace: Workspace) -> None:
+    """No other command makes a workspace where there is none, as a mistyped DATA; each says what does."""
+    for command in ("tag", "batch-submit", "batch-poll", "run", "preflight", "items"):
+        said = workspace.ran(command, code=3, TASK="images").output
+        assert "nothing was made" in said, (command, said)
+        assert "import-images" in said, (command, said)
+        assert not workspace.data.exists(), command
+
+
 def test_a_workspace_without_images_has_no_table_of_them(workspace: Workspace) -> None:
     """Neither import nor status of people makes one."""
     workspace.begin()

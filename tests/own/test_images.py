@@ -123,6 +123,7 @@ def test_rows_whose_images_cannot_be_opened_are_listed_with_their_reasons(worksp
     put(workspace, {"good": rows["good"], **{f"r{number}": path for number, path in enumerate(UNUSABLE.values())}})
     said = ran(workspace, *ROUND[:1], INLINE_MAX="100KB")
     assert f"{len(UNUSABLE)} with an image that cannot be asked about" in said
+    assert f"{len(UNUSABLE) - 3} more of such rows: `" in said
     assert counts(workspace) == {"claimed": 1, "unusable": len(UNUSABLE)}
     listed = json.loads(workspace.ran("items", "--json", STATE="unusable", LIMIT="50").stdout)
     for number, reason in enumerate(UNUSABLE):

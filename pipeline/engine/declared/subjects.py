@@ -104,8 +104,8 @@ def planned_tables(settings: Settings) -> list[str]:
     return [f"tables {prefix}_items and {prefix}_answers, and a view {prefix}_answered"]
 
 
-def check_declarable(settings: Settings) -> None:
-    """Pass where TASK= names a file that declares a task, and the file of its items is right.
+def check_declarable(settings: Settings) -> bool:
+    """Return whether the task that TASK= names has its items in a file, which is right, and not in a query.
 
     Raises:
         ConfigurationError: there is no such file.
@@ -118,6 +118,7 @@ def check_declarable(settings: Settings) -> None:
     if not declaration.is_query:
         columns = _rows_source(declaration, path).columns
         record_of(declaration, path, columns, at=datetime.now(UTC))
+    return not declaration.is_query
 
 
 def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Progress) -> str:
@@ -269,6 +270,8 @@ def _fill(
         display.say(f"{record.name}: {said}")
     for key, why in report.unusable_rows[:EXAMPLES]:
         display.warn(f"{record.name} {key}: {why}; the row is not asked about")
+    if (more := report.unusable - EXAMPLES) > 0:
+        display.warn(f"{more:,} more of such rows: `make items TASK={record.name} STATE=unusable` lists them all")
     for finding in report.findings[:EXAMPLES]:
         place = f"line {finding.line}" + (f", column {finding.column!r}" if finding.column else "")
         display.warn(f"{record.items}, {place}: {finding.reason}; the row is not asked about")
