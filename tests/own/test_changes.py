@@ -260,6 +260,7 @@ ERRORS = {
     "member": (("check=check", "chekc=check"), "line 13: Task has no member 'chekc'; did you mean 'check'?"),
     "one column": (("check=check", "images='{text}'"), "line 13: images= must be a list of columns"),
     "column": (("{text}", "{txt}"), "line 13: prompt= names the column 'txt'"),
+    "image": (("check=check", "images=['photo']"), "name one of these columns"),
     "recursion": (("    quote: Quote", "    quote: Quote\n    more: list['Answer']"), "line 6"),
     "exit": (("def check", "raise SystemExit(0)\ndef check"), "line 10: SystemExit"),
     "input": (("def check", "input()\ndef check"), "line 10: EOFError"),

@@ -135,6 +135,8 @@ def test_a_task_can_be_named_by_an_option(goods: Goods) -> None:
         said = goods.ran(command, "--task", "gods", code=3, **elsewhere)
         assert "there is no task 'gods'" in said
         assert "did you mean goods?" in said
+    said = goods.ran("status", "--task", "core", code=3, **elsewhere)  # as a part of the program is called
+    assert "TASK= takes experts, passages, images, goods, or the path of a file" in said
     assert "`make try TASK=goods" in goods.ran("status", "--task", "goods", code=3, **elsewhere)
     assert not (goods.data.parent / "nothing").exists()
 

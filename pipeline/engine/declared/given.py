@@ -58,8 +58,14 @@ def built_in(name: str) -> Declaration | None:
     """Return the declaration that the room of a built-in task has; None where there is no such room."""
     if not (name and (ROOMS / name / "declaration.py").is_file()):
         return None
-    declared: Declaration = import_module(f"pipeline.{name}.declaration").task
-    return declared
+    declared: Declaration | None = getattr(import_module(f"pipeline.{name}.declaration"), "task", None)
+    return declared  # none where the room says what a declaration is
+
+
+def built_in_names() -> list[str]:
+    """Return the names of the built-in tasks that are declared as a user's own are."""
+    rooms = sorted(path.parent.name for path in ROOMS.glob("*/declaration.py"))
+    return [name for name in rooms if built_in(name) is not None]
 
 
 def forget_files() -> None:

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 SHOWN = 12  # names of columns in a message
-HINTS = {"key": 'key="row" makes a key of each row', "index": "a name in it is a column, or a field of the answer"}
+HINTS = {
+    "prompt": "every other brace may stay as it is",
+    "key": 'key="row" makes a key of each row',
+    "index": "a name in it is a column, or a field of the answer",
+}
 INDEXED = ("index", "label")  # members that change what is indexed of every row
 DIFFERENCES = 6  # lines of what changed in a message
 
@@ -122,7 +126,7 @@ def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, st
         missing = next((one for one in meant(wanted, columns) if one not in columns), None)
         if missing is not None:
             there = ", ".join(list(columns)[:SHOWN]) + (" …" if len(columns) > SHOWN else "")
-            hint = HINTS.get(member, "every other brace may stay as it is")
+            hint = HINTS.get(member, "name one of these columns")
             said = f"{member}= names the column {missing!r}, and the items have {there}; {NOTHING_ASKED}"
             raise InputError(f"{at_member(path, member)}: {said}", hint=hint)
     _check_image_columns(meant(declaration.images, columns), meant(declaration.asked, columns), path, columns)

@@ -85,7 +85,7 @@ def check_known(tx: "Connection", settings: Settings) -> None:
 def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
     """Return the error for a task that there is none of, where some are recorded."""
     named = settings.task
-    known = list(dict.fromkeys([*BUILT_IN, *recorded, *tasks_nearby(settings.data)]))
+    known = list(dict.fromkeys([*BUILT_IN, *given.built_in_names(), *recorded, *tasks_nearby(settings.data)]))
     beside = [f"{named}.py"] if Path(f"{named}.py").is_file() else []
     near = beside or get_close_matches(named, known, n=1)
     return ConfigurationError(
