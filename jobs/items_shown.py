@@ -53,7 +53,7 @@ def way(request: Mapping[str, Any]) -> str:
     if request["batch"] is not None:
         shared = ", shared" if request["shared"] else ""
         return f"batch {request['batch']} line {request['line']}{shared}"
-    purpose = {"live": "", "probe": " to compare"}.get(request["purpose"], f" ({request['purpose']})")
+    purpose = {"live": "", "probe": " to try or compare"}.get(request["purpose"], f" ({request['purpose']})")
     return f"live{purpose}"
 
 

@@ -25,7 +25,8 @@ def main(extractor: str | None, *, as_json: bool) -> None:
     with read_workspace() as ws:
         report, words, label = evaluate.run(ws, extractor=extractor), ws.task.words, ws.task.label
     if report is None:
-        said = f"no answers about {words.many} under {label} yet: nothing to measure. Next: make versions"
+        after = words.make("tag" if extractor is None else "versions")
+        said = f"no answers about {words.many} under {label} yet: nothing to measure. Next: {after}"
         print_json(None) if as_json else print_line(said)
         return
     if as_json:

@@ -65,7 +65,9 @@ def test_a_live_call_is_shown_as_it_went_over_the_wire(api: Api, workspace: Work
     assert request["generationConfig"]["responseSchema"] == report["schema"]
     assert workspace.scalar("SELECT count(*) FROM findable_wire_forms") == 1
     assert KEY not in str(wires)
-    assert asked[0]["wire"]["replies"][0] in workspace.ran("show", "--item", "2", "--raw").stdout
+    shown = workspace.ran("show", "--item", "2", "--raw").stdout
+    assert asked[0]["wire"]["replies"][0] in shown
+    assert "live to try or compare, " in shown
     assert asked[0]["wire"]["replies"][0] in workspace.ran("log", "--raw").stdout
 
 

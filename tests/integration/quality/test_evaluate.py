@@ -251,7 +251,7 @@ def test_qc_with_nothing_there_says_so(workspace: Workspace) -> None:
     workspace.begin()
     for task in ("experts", "passages"):
         result = workspace.ran("qc", TASK=task)
-        assert "nothing to measure" in result.stdout
+        assert f"nothing to measure. Next: make tag{' TASK=passages' * (task == 'passages')}\n" in result.stdout
         assert json.loads(workspace.run("qc", "--json", TASK=task).stdout) is None
     named = workspace.ran("qc", "--extractor", "nobody@9", TASK="passages", code=2)
     assert "nobody@9" in named.stderr
