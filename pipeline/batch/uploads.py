@@ -5,17 +5,29 @@ An upload is known by its display name, which is that of the try it was made for
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import RemoteError
-from pipeline.store import batches, workspace
+from pipeline.cost.queue_quota import QuotaFullError
+from pipeline.engine.pictures import SENT_TYPE
+from pipeline.gemini.limits import MAX_STORED_BYTES
+from pipeline.store import batches, uploads, workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
+    from pipeline.engine.workspace import OpenWorkspace
     from pipeline.gemini.client import Client
     from pipeline.gemini.operations import RemoteFile
     from pipeline.store.database import Store
+    from pipeline.store.uploads import UploadedImage
+
+
+YOUNG = timedelta(hours=20)  # after which an image is uploaded anew: a batch may wait for more than a day
+KEPT = timedelta(hours=48)  # by the API (Files API guide, read 2026-11)
+HELD = timedelta(hours=2)  # for a process that uploaded or found them, and may have died
+MOST_STORED = MAX_STORED_BYTES * 4 // 5
 
 
 @dataclass(frozen=True)
@@ -48,3 +60,52 @@ def drop_upload(client: "Client", upload: str | None, *, warn: "Callable[[str], 
             client.delete_upload(upload)
     except RemoteError as error:
         warn(f"the upload {upload} could not be deleted: {error.message}")
+
+
+def upload_images(ws: "OpenWorkspace", images: "Mapping[str, bytes]") -> "dict[str, UploadedImage]":
+    """Return these images at the API, by their SHA-256, uploading those that are not there or not young any more.
+
+    They stay there until this process lets go of them with `release_images`, for two hours at most.
+
+    Raises:
+        QuotaFullError: there is no room for them.
+        RemoteError: one of them cannot be uploaded now.
+    """
+    if not images:
+        return {}
+    with ws.waited_lease("uploads", waiting="another process uploads images; waiting for it") as lease:
+        with ws.store.write() as tx:
+            found = uploads.uploaded_since(tx, images, since=ws.now() - YOUNG)
+            uploads.hold_uploads(tx, [one.id for one in found.values()], until=ws.now() + HELD)
+            workspace_id = workspace.get_workspace(tx).workspace_id
+        for sha256 in sorted(images.keys() - found.keys()):
+            data, at = images[sha256], ws.now()
+            with ws.store.write() as tx:
+                lease.check(tx)
+                if uploads.stored_bytes(tx, at=at) + len(data) > MOST_STORED:
+                    raise QuotaFullError(
+                        f"an image of {len(data):,} bytes is not uploaded: with it there would be more than "
+                        f"{MOST_STORED:,} bytes of images at the API",
+                        hint="poll and ingest batches, then run it again",
+                    )
+                number = uploads.begin_upload(tx, sha256, mime_type=SENT_TYPE, size=len(data), at=at)
+            name = f"findable-{workspace_id}-image-{number}"
+            made = ws.client.upload_image(data, mime_type=SENT_TYPE, display_name=name, sha256=sha256)
+            with ws.store.write() as tx:
+                uploads.end_upload(tx, number, name=made.name, uri=made.uri, at=at, expires_at=at + KEPT)
+                uploads.hold_uploads(tx, [number], until=ws.now() + HELD)
+            found[sha256] = uploads.UploadedImage(number, sha256, made.name, made.uri, at)
+    return found
+
+
+def release_images(ws: "OpenWorkspace", *, held: bool = True) -> None:
+    """Delete the images at the API that nothing needs any more; where they are `held`, let go of this process's."""
+    with ws.store.read() as tx:
+        if not uploads.is_any_uploaded(tx):
+            return
+    with ws.store.write() as tx:
+        if held:
+            uploads.release_uploads(tx)
+        names = uploads.drop_unneeded(tx, at=ws.now())
+    for name in names:
+        drop_upload(ws.client, name, warn=ws.display.warn)

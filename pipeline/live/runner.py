@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from pipeline.batch import uploads
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost.budget import BudgetError
@@ -66,7 +67,11 @@ def ask_live(
                 await runner.work()
             return runner.report
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    finally:
+        if ledger.ws.task.sends_images:
+            uploads.release_images(ledger.ws)
 
 
 class _LiveRunner:
@@ -90,6 +95,7 @@ class _LiveRunner:
         self._handled: set[str] = set()  # items that may be open still and are not asked again in this run
         self._has_more = True  # questions may give more
         self._stop = asyncio.Event()
+        self._uploads = asyncio.Lock()  # one at a time, each once
         self._admission = Admission(ledger, in_flight=self._in_flight, patience_s=patience_s, end=self._end)
         self._no_money: BudgetError | None = None
         self._broken: Exception | None = None
@@ -250,8 +256,8 @@ class _LiveRunner:
         try:
             if ws.now() - since > timedelta(seconds=ws.settings.lease):
                 return EndedCall(CallEnd.UNSENT, None), True  # this process stood still: the claim may be another's
-            request = requests.object_of(entry.question.data)
-            raw = await self._live.generate(ws.model.name, request)
+            line = await self._uploaded(entry.question)
+            raw = await self._live.generate(ws.model.name, requests.object_of(line))
         except asyncio.CancelledError:
             return EndedCall(CallEnd.LOST, None), False
         except RemoteError as error:
@@ -261,6 +267,15 @@ class _LiveRunner:
         if prompt := responses.judge_response(raw).usage.prompt:
             admission.limiter.settle(number, prompt)
         return self._judged(entry, raw), True
+
+    async def _uploaded(self, question: PlannedRequest) -> bytes:
+        """Return a line with the addresses of its images that are too large for it, uploading them where need be."""
+        images = question.item.prompt.uploads
+        if not images:
+            return question.data
+        async with self._uploads:
+            there = await asyncio.to_thread(uploads.upload_images, self._ws, images)
+        return requests.addressed(question.data, {name: one.uri for name, one in there.items()})
 
     def _judged(self, entry: Entry, raw: Any) -> EndedCall:
         """Judge what a call gave.
