@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from jobs.cli import main
 from jobs.commands import COMMANDS as ALL
@@ -57,6 +58,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "prices": ("prices", "--json"),
     "settings": ("settings", "--json"),
     "import-passages": ("import-passages", "{files}/passages.jsonl"),
+    "import-images": ("import-images", "{files}", "--json"),
     "passages-pilot": ("passages-pilot", "--yes", "--json"),
     "passages-backfill": ("passages-backfill", "--skip-pilot", "--wait", "--yes"),
     "passages-status": ("passages-status", "--json"),
@@ -103,6 +105,7 @@ def _files(tmp_path: Path) -> Path:
     )
     (folder / "new.json").write_text(json.dumps({"username": "new", "bio": "I cast bells."}))
     (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "water law"}\n')
+    Image.new("RGB", (4, 4), "teal").save(folder / "field.png")
     (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tp0\t1\n")
     return folder
 
