@@ -32,14 +32,21 @@ MOST_STORED = MAX_STORED_BYTES * 4 // 5
 
 @dataclass(frozen=True)
 class LeftUpload:
-    """An upload that nothing needs any more, and the number of the batch it was made for."""
+    """An upload that nothing needs any more, and the number of the batch it was made for; None for an image."""
 
     file: "RemoteFile"
-    batch: int
+    batch: int | None
+
+    @property
+    def whose(self) -> str:
+        """Return in words what it was made for."""
+        return "an image" if self.batch is None else f"batch {self.batch}"
 
 
 def left_uploads(store: "Store", client: "Client", *, of: "Collection[int] | None" = None) -> list[LeftUpload]:
     """Return our uploads whose batch is over, or is not known here; with `of` those of these batches alone.
+
+    Without `of` also images that are not kept any more, or whose upload was not seen to end.
 
     Raises:
         RemoteError: the list cannot be had.
@@ -48,9 +55,13 @@ def left_uploads(store: "Store", client: "Client", *, of: "Collection[int] | Non
     with store.read() as tx:  # after the list: whatever is in it was recorded before it was uploaded
         workspace_id = re.escape(workspace.get_workspace(tx).workspace_id)
         needed = {batch.number for batch in batches.batches_in_states(tx) if not batch.is_over}
+        kept = uploads.kept_uploads(tx)
     form = re.compile(rf"findable-{workspace_id}-.+-(\d+)-[0-9a-f]{{16}}-t\d+")
     found = [LeftUpload(file, int(name[1])) for file in listed if (name := form.fullmatch(file.display_name))]
-    return [one for one in found if one.batch not in needed and (of is None or one.batch in of)]
+    found = [one for one in found if one.batch not in needed and (of is None or one.batch in of)]
+    image = re.compile(rf"findable-{workspace_id}-image-(\d+)")
+    images = [one for one in listed if (name := image.fullmatch(one.display_name)) and int(name[1]) not in kept]
+    return found if of is not None else [*found, *(LeftUpload(one, None) for one in images)]
 
 
 def drop_upload(client: "Client", upload: str | None, *, warn: "Callable[[str], None]" = lambda _: None) -> None:
@@ -98,14 +109,18 @@ def upload_images(ws: "OpenWorkspace", images: "Mapping[str, bytes]") -> "dict[s
     return found
 
 
-def release_images(ws: "OpenWorkspace", *, held: bool = True) -> None:
-    """Delete the images at the API that nothing needs any more; where they are `held`, let go of this process's."""
+def release_images(ws: "OpenWorkspace", *, held: bool = True) -> int:
+    """Delete the images at the API that nothing needs any more, and return how many.
+
+    Where they are `held`, this process lets go of its own first. What cannot be deleted now `clean` finds.
+    """
     with ws.store.read() as tx:
-        if not uploads.is_any_uploaded(tx):
-            return
+        if not uploads.is_any_kept(tx):
+            return 0
     with ws.store.write() as tx:
         if held:
             uploads.release_uploads(tx)
-        names = uploads.drop_unneeded(tx, at=ws.now())
+        names = uploads.drop_unneeded(tx, at=ws.now(), begun_before=ws.now() - HELD)
     for name in names:
         drop_upload(ws.client, name, warn=ws.display.warn)
+    return len(names)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipeline.batch import uploads
-from pipeline.core.errors import FindableError, RemoteError
+from pipeline.core.errors import FindableError, RemoteError, UnavailableError
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost.budget import BudgetError
 from pipeline.engine.questions import PlannedRequest
@@ -36,6 +36,7 @@ from pipeline.live.write_ahead import (
     UnjudgedError,
 )
 from pipeline.live.writer import LAST_S, DbWriter
+from pipeline.store import uploads as uploaded
 
 if TYPE_CHECKING:
     from pipeline.gemini.async_client import LiveClient
@@ -261,7 +262,7 @@ class _LiveRunner:
         except asyncio.CancelledError:
             return EndedCall(CallEnd.LOST, None), False
         except RemoteError as error:
-            return self._failed(entry, error, began=at)
+            return self._failed(entry, await self._of_service(entry.question, error), began=at)
         admission = self._admission
         admission.service.answered(took_s=ws.monotonic() - at, was_full=admission.was_full)
         if prompt := responses.judge_response(raw).usage.prompt:
@@ -276,6 +277,14 @@ class _LiveRunner:
         async with self._uploads:
             there = await asyncio.to_thread(uploads.upload_images, self._ws, images)
         return requests.addressed(question.data, {name: one.uri for name, one in there.items()})
+
+    async def _of_service(self, question: PlannedRequest, error: RemoteError) -> RemoteError:
+        """Return an error as it is; where an upload is gone, as the service's, and it is made anew the next time."""
+        images = question.item.prompt.uploads
+        if not images or not responses.is_file_gone(error.message):
+            return error
+        await self._writer.write(lambda tx: uploaded.drop_images(tx, images))
+        return UnavailableError(error.message, hint=error.hint)
 
     def _judged(self, entry: Entry, raw: Any) -> EndedCall:
         """Judge what a call gave.

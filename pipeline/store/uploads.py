@@ -69,10 +69,9 @@ def stored_bytes(tx: Connection, *, at: datetime) -> int:
     return int(tx.execute(select(func.coalesce(func.sum(uploads.c.size), 0)).where(there)).scalar_one())
 
 
-def is_any_uploaded(tx: Connection) -> bool:
-    """Return whether any image is at the API, as far as is known."""
-    there = uploads.c.state == UploadState.UPLOADED
-    return tx.execute(select(uploads.c.id).where(there).limit(1)).first() is not None
+def is_any_kept(tx: Connection) -> bool:
+    """Return whether any image is at the API, or on its way, as far as is known."""
+    return tx.execute(select(uploads.c.id).where(_KEPT).limit(1)).first() is not None
 
 
 def hold_uploads(tx: Connection, ids: Iterable[int], *, until: datetime) -> None:
@@ -109,11 +108,28 @@ def oldest_used(tx: Connection, batch: int) -> datetime | None:
     return found
 
 
-def drop_unneeded(tx: Connection, *, at: datetime) -> Sequence[str]:
-    """Use the uploads that nothing needs no more, and return their names at the API."""
+def kept_uploads(tx: Connection) -> set[int]:
+    """Return the numbers of the uploads that are at the API, or on their way."""
+    return set(tx.execute(select(uploads.c.id).where(_KEPT)).scalars())
+
+
+def drop_images(tx: Connection, hashes: Collection[str]) -> None:
+    """Use the uploads of these hashes no more, for they are not at the API."""
+    _drop(tx, uploads.c.sha256.in_(hashes))
+
+
+def drop_unneeded(tx: Connection, *, at: datetime, begun_before: datetime) -> Sequence[str]:
+    """Use the uploads that nothing needs no more, and return their names at the API.
+
+    One that was begun before a moment and did not end is not waited for.
+    """
+    _drop(tx, (uploads.c.state == UploadState.UPLOADING) & (uploads.c.began_at < begun_before))
     is_open = exists().where(batches.c.number == upload_uses.c.batch, batches.c.state.in_(OPEN))
     needed = exists().where(upload_uses.c.upload == uploads.c.id, is_open | (upload_uses.c.until > at))
     return _drop(tx, (uploads.c.state == UploadState.UPLOADED) & ~needed)
+
+
+_KEPT = uploads.c.state != UploadState.DROPPED
 
 
 def _drop(tx: Connection, which: "ColumnElement[bool]") -> Sequence[str]:

@@ -179,7 +179,8 @@ class _Sample(NamedTuple):
 def _count_sample(store: Store, builder: RequestBuilder, client: "Client", *, items: int, limit: int | None) -> _Sample:
     """Let the API count a sample of the requests about so many items; requests that fail are left out."""
     with store.read() as tx:
-        lines = prepare.request_lines(tx, builder, Selection(limit))
+        every = prepare.request_lines(tx, builder, Selection(limit))
+        lines = (one for one in every if not one.item.prompt.uploads)  # nothing is uploaded to be counted
         sample = list(islice(lines, 0, None, math.ceil(items / MAX_SAMPLE)))[:MAX_SAMPLE]
     if not sample:
         raise InputError("no item is left to ask, so there is nothing to count")
