@@ -30,7 +30,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, workspace
 from pipeline.store.batches import Batch
 from pipeline.store.leases import Lease, LeaseLostError
-from pipeline.store.uploads import oldest_used
+from pipeline.store.uploads import needs_stale
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -110,9 +110,9 @@ class _Send(NamedTuple):
         """Upload if need be, commit the intent, and call create once; None when the outcome is unclear."""
         ws, number = self.ws, self.batch.number
         with ws.store.read() as tx:
-            oldest = oldest_used(tx, number)
+            is_stale = needs_stale(tx, number, since=ws.now() - YOUNG)
             workspace_id = workspace.get_workspace(tx).workspace_id
-        if oldest is not None and ws.now() - oldest >= YOUNG:
+        if is_stale:
             return self._dissolve()
         with ws.store.read() as tx:
             self._check_room(tx)
@@ -144,15 +144,17 @@ class _Send(NamedTuple):
         return SendOutcome.CREATED
 
     def _dissolve(self) -> SendOutcome:
-        """Give up a batch whose images came to the API too long ago; its items go into a new one, uncharged."""
+        """Give up a batch whose images are too old at the API, or gone; its items go into a new one, uncharged."""
         ws, number = self.ws, self.batch.number
         with ws.store.write() as tx:
             self.lease.check(tx)
             if self.batch.state is BatchState.SUBMITTING:
                 batches.mark_absent(tx, self.batch, at=ws.now())
-            give_up_batch(tx, batches.get_batch(tx, number), why="its images might expire before it ran", at=ws.now())
+            give_up_batch(
+                tx, batches.get_batch(tx, number), why="its images at the API were too old, or gone", at=ws.now()
+            )
         drop_upload(ws.client, self.batch.upload)
-        ws.display.say(f"batch {number}: its images were uploaded too long ago; they go out anew in a new batch")
+        ws.display.say(f"batch {number}: its images at the API are too old, or gone; they go out anew in a new batch")
         return SendOutcome.REBUILD
 
     def _commit_intent(self, name: str) -> Batch:

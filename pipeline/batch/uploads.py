@@ -6,13 +6,16 @@ An upload is known by its display name, which is that of the try it was made for
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import RemoteError
+from pipeline.core.states import OPEN
 from pipeline.cost.queue_quota import QuotaFullError
 from pipeline.engine.pictures import SENT_TYPE
 from pipeline.gemini.limits import MAX_STORED_BYTES
 from pipeline.store import batches, uploads, workspace
+from pipeline.store.leases import read_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 YOUNG = timedelta(hours=20)  # after which an image is uploaded anew: a batch may wait for more than a day
 KEPT = timedelta(hours=48)  # by the API (Files API guide, read 2026-11)
 HELD = timedelta(hours=2)  # for a process that uploaded or found them, and may have died
+TRIES = 3  # where another process took an upload over while this one stood still
 MOST_STORED = MAX_STORED_BYTES * 4 // 5
 
 
@@ -82,8 +86,10 @@ def upload_images(ws: "OpenWorkspace", images: "Mapping[str, bytes]") -> "dict[s
         QuotaFullError: there is no room for them.
         RemoteError: one of them cannot be uploaded now.
     """
-    if not images:
-        return {}
+    return read_again(partial(_upload_images, ws, images), times=TRIES) if images else {}
+
+
+def _upload_images(ws: "OpenWorkspace", images: "Mapping[str, bytes]") -> "dict[str, UploadedImage]":
     with ws.waited_lease("uploads", waiting="another process uploads images; waiting for it") as lease:
         with ws.store.write() as tx:
             found = uploads.uploaded_since(tx, images, since=ws.now() - YOUNG)
@@ -93,10 +99,11 @@ def upload_images(ws: "OpenWorkspace", images: "Mapping[str, bytes]") -> "dict[s
             data, at = images[sha256], ws.now()
             with ws.store.write() as tx:
                 lease.check(tx)
-                if uploads.stored_bytes(tx, at=at) + len(data) > MOST_STORED:
+                stored = uploads.stored_bytes(tx, at=at) + batches.queue_load(tx, *OPEN, model="").uploaded
+                if stored + len(data) > MOST_STORED:
                     raise QuotaFullError(
                         f"an image of {len(data):,} bytes is not uploaded: with it there would be more than "
-                        f"{MOST_STORED:,} bytes of images at the API",
+                        f"{MOST_STORED:,} bytes of uploads at the API",
                         hint="poll and ingest batches, then run it again",
                     )
                 number = uploads.begin_upload(tx, sha256, mime_type=SENT_TYPE, size=len(data), at=at)

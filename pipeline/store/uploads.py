@@ -99,13 +99,11 @@ def use_uploads(tx: Connection, ids: Collection[int], *, batch: int) -> None:
         tx.execute(insert(upload_uses), [{"upload": one, "batch": batch} for one in sorted(ids)])
 
 
-def oldest_used(tx: Connection, batch: int) -> datetime | None:
-    """Return when the oldest image came to the API that a batch needs; None where it needs none."""
-    of_batch = select(upload_uses.c.upload).where(upload_uses.c.batch == batch)
-    found: datetime | None = tx.execute(
-        select(uploads.c.uploaded_at).where(uploads.c.id.in_(of_batch)).order_by(uploads.c.uploaded_at).limit(1)
-    ).scalar()
-    return found
+def needs_stale(tx: Connection, batch: int, *, since: datetime) -> bool:
+    """Return whether a batch needs an image that is not at the API any more, or came there before a moment."""
+    used = select(upload_uses.c.upload).where(upload_uses.c.batch == batch)
+    stale = (uploads.c.state != UploadState.UPLOADED) | (uploads.c.uploaded_at <= since)
+    return tx.execute(select(uploads.c.id).where(uploads.c.id.in_(used), stale).limit(1)).first() is not None
 
 
 def kept_uploads(tx: Connection) -> set[int]:

@@ -44,7 +44,7 @@ def held_at_create(workspace: Workspace, api: Api, *, hours: int) -> None:
 def test_a_batch_whose_images_are_too_old_is_prepared_anew(workspace: Workspace, api: Api) -> None:
     """Its request file is never rewritten, its items are let go uncharged, and are asked once in a new batch."""
     held_at_create(workspace, api, hours=21)
-    assert "uploaded too long ago" in ran(workspace, "batch-submit")
+    assert "go out anew" in ran(workspace, "batch-submit")
     assert dict(workspace.query(UPLOADS)) == {"dropped": 2, "uploaded": 2}
     workspace.ran_each(*ROUND[1:])
     assert dict(workspace.query("SELECT number, state FROM findable_batches")) == {1: "failed", 2: "ingested"}
@@ -67,3 +67,16 @@ def test_a_line_whose_image_expired_costs_its_item_nothing(workspace: Workspace,
     assert dict(workspace.query(UPLOADS)) == {"dropped": 2}
     workspace.ran_each(*ROUND)
     assert counts(workspace) == {"answered": 2}
+
+
+def test_a_live_call_whose_image_is_gone_uploads_it_anew(workspace: Workspace, api: Api) -> None:
+    """The item is charged nothing; the prepared batch that needs the same image goes out anew, too."""
+    held_at_create(workspace, api, hours=0)
+    api.advance(49 * 3600)
+    put(workspace, put_images(red=saved("red"), blue=saved("blue"), again=saved("red")))
+    workspace.ran("tag-live")
+    assert counts(workspace) == {"answered": 1, "claimed": 2}
+    assert "go out anew" in ran(workspace, "batch-submit")
+    workspace.ran_each(*ROUND[1:], *ROUND)
+    assert counts(workspace) == {"answered": 3}
+    assert not workspace.scalar("SELECT count(*) FROM findable_attempts WHERE charged")
