@@ -8,6 +8,7 @@ is facts and two objects: `TaskRows` is what every task must do, and `Hooks` wha
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pipeline.core.errors import InputError
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 class Prompt(NamedTuple):
     """What to ask about one item, in the API's REST shapes: `parts` are the user's (`{"text": …}`).
 
-    `max_output_tokens` is always set, because a model that runs on costs money.
+    `max_output_tokens` is always set, because a model that runs on costs money. `uploads` are the bytes of images that
+    are too large for the request, by the SHA-256 that stands in the place of their address in `parts`.
     """
 
     system: str
     parts: Sequence[Mapping[str, Any]]
     max_output_tokens: int
+    uploads: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Item(NamedTuple):
@@ -312,11 +315,8 @@ class Subject(NamedTuple):
         return self.task.hooks
 
 
-class SubjectRoom(Protocol):
-    """What the module `subject` of a subject's room offers; `pipeline.engine.registry` finds it."""
-
-    def is_here(self, tx: "Connection", settings: "Settings") -> bool:
-        """Return whether this workspace has the subject, or its first command is running."""
+class SubjectTables(Protocol):
+    """What the module `adopt` of a subject's room offers; it is loaded where the subject is."""
 
     def is_adopted(self, tx: "Connection", settings: "Settings") -> bool:
         """Return whether `adopt` would find nothing to do; quick at any size."""
@@ -330,6 +330,15 @@ class SubjectRoom(Protocol):
 
     def adopt(self, tx: "Connection", settings: "Settings") -> list[str]:
         """Make the subject's tables, or add what is missing; return a line for each thing done to old rows."""
+
+
+class SubjectRoom(Protocol):
+    """What the module `subject` of a subject's room offers; `pipeline.engine.registry` finds it."""
+
+    __package__: str
+
+    def is_here(self, tx: "Connection", settings: "Settings") -> bool:
+        """Return whether this workspace has the subject, or its first command is running."""
 
     def check_movable(self, tx: "Connection", settings: "Settings") -> None:
         """Pass unless the subject's tables were adopted under another name than is set.
