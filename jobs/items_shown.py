@@ -86,6 +86,8 @@ def _number(count: int | None) -> str:
 
 def print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
     """Print each request and its replies as they went over the wire, or why they are not there."""
+    if not requests:
+        print_line("(no request of its own: it was not asked, or shares a live call about another that asks the same)")
     for one in requests:
         text = one["wire"]
         print_line(f"--- {one['item']}: {_request(one)}")

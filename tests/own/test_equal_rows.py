@@ -96,7 +96,10 @@ def test_live_one_asks_and_pays_and_the_others_share(notes: Workspace, api: Api)
     check(notes)
     assert asked(api) == 3
     assert ledger.people(notes) == {"total": 8, "answered": 8}
-    assert [row[1:] for row in notes.query(KEPT)].count((1, 0)) == 3
+    kept = notes.query(KEPT)
+    assert [row[1:] for row in kept].count((1, 0)) == 3
+    shares = next(row[0] for row in kept if row[2])
+    assert "(no request of its own: " in notes.ran("show", "--item", shares, "--raw").stdout
 
 
 @pytest.mark.parametrize("way", [COLLECT, ("tag-live",)], ids=["batch", "live"])
