@@ -108,6 +108,7 @@ def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: W
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%blue.png'") == 1
     photos.rename(photos.with_name("elsewhere"))
     assert _counts(_imported(workspace, photos.with_name("elsewhere"))) == (0, 0, 5, 0, 0)
+    assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%/elsewhere/%'") == 5
 
 
 @pytest.mark.parametrize("way", ["live", "batch"])
@@ -144,6 +145,7 @@ def test_rows_of_another_program_stay_and_are_not_asked_again(workspace: Workspa
     for key, name in names.items():
         workspace.change("INSERT INTO assets VALUES (:id, :path, 5)", id=key, path=str(photos / name))
     theirs = [("a", "gemini", MODEL, "A blue square.", "{}", "2025-01-01"), ("b", "openai", "x", "Green.", "{}", "")]
+    theirs.append(("c", "gemini", "of-last-year", "Red.", '{ "style":[] }', "1999"))
     for row in theirs:
         marks = dict(zip("abcdef", row, strict=True))
         workspace.change("INSERT INTO asset_ai VALUES (:a, :b, :c, :d, :e, :f)", **marks)
@@ -152,7 +154,7 @@ def test_rows_of_another_program_stay_and_are_not_asked_again(workspace: Workspa
     assert set(theirs) < set(found)
     ours = {row[:3] for row in found} - {row[:3] for row in theirs}
     assert ours == {("b", "gemini", MODEL), ("c", "gemini", MODEL)}
-    assert len(found) == 4
+    assert len(found) == 5
     assert len(api.seen("POST", ":generateContent")) == 2
     workspace.ran("rollback", f"images@1/{MODEL}", "--yes", TASK="images")
     assert set(workspace.query("SELECT asset_id, provider, model, summary, buckets, created_at FROM asset_ai")) == set(
@@ -161,6 +163,24 @@ def test_rows_of_another_program_stay_and_are_not_asked_again(workspace: Workspa
     assert workspace.query("SELECT id, path, stars FROM assets ORDER BY id") == [
         (key, str(photos / name), 5) for key, name in names.items()
     ]
+
+
+def test_a_row_that_another_program_writes_meanwhile_stays(workspace: Workspace, photos: Path) -> None:
+    """A row that it adds, or changes, keeps each byte, when our answer comes and when that is taken back."""
+    _imported(workspace, photos)
+    workspace.ran_each("batch-submit", "batch-poll", TASK="images")
+    theirs = (2, "gemini", MODEL, "Theirs.", "2025-01-01 00:00:00")
+    marks = dict(zip("abcde", theirs, strict=True))
+    workspace.change("INSERT INTO asset_ai VALUES (:a, :b, :c, :d, '{}', :e)", **marks)
+    before = workspace.query("SELECT * FROM asset_ai")
+    workspace.ran("batch-ingest", TASK="images")
+    found = workspace.query("SELECT * FROM asset_ai ORDER BY asset_id")
+    assert [row[0] for row in found] == [1, 2, 3]
+    assert found[1:2] == before
+    workspace.change("UPDATE asset_ai SET summary = 'Theirs, too.' WHERE asset_id = 3")
+    left = workspace.query("SELECT * FROM asset_ai WHERE asset_id > 1 ORDER BY asset_id")
+    workspace.ran("rollback", f"images@1/{MODEL}", "--yes", TASK="images")
+    assert workspace.query("SELECT * FROM asset_ai ORDER BY asset_id") == left
 
 
 def test_an_image_is_found_and_forgotten_with_all_that_was_said_of_it(workspace: Workspace, photos: Path) -> None:
