@@ -315,11 +315,8 @@ class Subject(NamedTuple):
         return self.task.hooks
 
 
-class SubjectRoom(Protocol):
-    """What the module `subject` of a subject's room offers; `pipeline.engine.registry` finds it."""
-
-    def is_here(self, tx: "Connection", settings: "Settings") -> bool:
-        """Return whether this workspace has the subject, or its first command is running."""
+class SubjectTables(Protocol):
+    """What the module `adopt` of a subject's room offers; it is loaded where the subject is."""
 
     def is_adopted(self, tx: "Connection", settings: "Settings") -> bool:
         """Return whether `adopt` would find nothing to do; quick at any size."""
@@ -333,6 +330,15 @@ class SubjectRoom(Protocol):
 
     def adopt(self, tx: "Connection", settings: "Settings") -> list[str]:
         """Make the subject's tables, or add what is missing; return a line for each thing done to old rows."""
+
+
+class SubjectRoom(Protocol):
+    """What the module `subject` of a subject's room offers; `pipeline.engine.registry` finds it."""
+
+    __package__: str
+
+    def is_here(self, tx: "Connection", settings: "Settings") -> bool:
+        """Return whether this workspace has the subject, or its first command is running."""
 
     def check_movable(self, tx: "Connection", settings: "Settings") -> None:
         """Pass unless the subject's tables were adopted under another name than is set.

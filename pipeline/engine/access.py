@@ -62,7 +62,7 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
 def _adoption_plan(tx: "Connection", settings: Settings, others: list[str]) -> list[str]:
     """Return what the subjects would add to tables of another program, or beside `others` of it."""
     rooms = [room for room in registry.rooms() if room.is_here(tx, settings)]
-    planned = [line for room in rooms for line in room.adoption_plan(tx, settings)]
+    planned = [line for room in rooms for line in registry.tables_of(room).adoption_plan(tx, settings)]
     if others and registry.is_declared(settings):
         planned += registry.declared().planned_tables(settings)
     return planned

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.settings import BUILT_IN, Settings
-from pipeline.core.task import DeclaredRoom, Subject, SubjectRoom
+from pipeline.core.task import DeclaredRoom, Subject, SubjectRoom, SubjectTables
 from pipeline.store import tasks
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ def rooms() -> list[SubjectRoom]:
     """Return the module `subject` of every room that has one, by the rooms' names."""
     found = sorted(path.parent.name for path in PIPELINE.glob("*/subject.py"))
     return [cast(SubjectRoom, import_module(f"pipeline.{name}.subject")) for name in found]
+
+
+def tables_of(room: SubjectRoom) -> SubjectTables:
+    """Return the module `adopt` of a subject's room."""
+    return cast(SubjectTables, import_module(f"{room.__package__}.adopt"))
 
 
 def declared() -> Any:

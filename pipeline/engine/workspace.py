@@ -353,9 +353,10 @@ def _rooms_of(
         if sealed_by is not None:
             marker.check_marker(settings.data, sealed_by, tx, shown=store.shown)
         rooms = [one for one in registry.rooms() if one.is_here(tx, settings)]
-        is_ready = schema.is_schema_current(tx) and all(room.is_adopted(tx, settings) for room in rooms)
+        tables = [registry.tables_of(room) for room in rooms]
+        is_ready = schema.is_schema_current(tx) and all(one.is_adopted(tx, settings) for one in tables)
     if not is_ready:
-        for line in schema.ensure_schema(store, [partial(room.adopt, settings=settings) for room in rooms]):
+        for line in schema.ensure_schema(store, [partial(one.adopt, settings=settings) for one in tables]):
             display.say(line)
     return rooms
 

@@ -1,15 +1,12 @@
 """Under which other names the columns of a person are known, and of what a username is made where there is none."""
 
-import tomllib
-from pathlib import Path
-
 from pipeline.experts.columns import HEADERS
+from pipeline.tables.column_names import COLUMN_NAMES
 from pipeline.tables.layout import CellKind, ColumnSpec
 from pipeline.tables.made_keys import KeyRule
 
 EMAIL, WHOLE_NAME = "email", "full_name"
 
-_ALIASES = tomllib.loads(Path(__file__).with_name("aliases.toml").read_text(encoding="utf-8"))
 _KINDS = {
     "bio": CellKind.LONG,
     "hourly_rate": CellKind.NUMBER,
@@ -24,8 +21,8 @@ SPECS = tuple(
         name=name,
         label=label,
         kind=_KINDS.get(name, CellKind.TEXT),
-        aliases=tuple(_ALIASES[name]),
-        either=tuple(_ALIASES["either"]) if name == WHOLE_NAME else (),
+        aliases=COLUMN_NAMES[name],
+        either=COLUMN_NAMES["either"] if name == WHOLE_NAME else (),
         parts=("first_name", "last_name") if name == WHOLE_NAME else (),
         sought=name in {"bio", EMAIL},
         helps_key=name == EMAIL,

@@ -1,7 +1,7 @@
 """Name the columns of a person, in the table and in a file's header.
 
 A header is matched by folded names, so that `First Name`, `first_name`, `FIRST-NAME` and `firstname` are one column;
-`aliases` has the other names.
+`pipeline.tables.column_names` has the other names.
 """
 
 from pipeline.tables.names import fold

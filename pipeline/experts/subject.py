@@ -3,15 +3,12 @@
 from typing import TYPE_CHECKING
 
 from pipeline.core.task import Subject
-from pipeline.experts.adopt import adopt, adoption_plan, is_adopted
 from pipeline.experts.collection import ExpertsCollection
 from pipeline.experts.task import TAGS
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.store.database import Connection
-
-__all__ = ["adopt", "adoption_plan", "check_movable", "is_adopted", "is_here", "subject"]
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - every workspace has experts

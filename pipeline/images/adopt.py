@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection
 
+from pipeline.core.settings import Settings
 from pipeline.images import ASSET_AI, ASSETS, MARK
 from pipeline.images.schema import asset_ai_spec, assets_spec
 from pipeline.store.schema import has_index
@@ -9,7 +10,7 @@ from pipeline.tables import adopt as tables
 from pipeline.tables.reflect import columns_of, is_found_by
 
 
-def adopt(tx: Connection) -> list[str]:
+def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001 - the tables have one name
     """Make the tables, or add what is missing to existing ones; return a line for each thing done to old ones.
 
     Raises:
@@ -21,7 +22,7 @@ def adopt(tx: Connection) -> list[str]:
     return [*images.lines, *answers.lines]
 
 
-def adoption_plan(tx: Connection) -> list[str]:
+def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001
     """Return what `adopt` would add to tables of another program, in words; nothing where they were adopted."""
     if is_adopted(tx):
         return []
@@ -31,7 +32,7 @@ def adoption_plan(tx: Connection) -> list[str]:
     return plan
 
 
-def is_adopted(tx: Connection) -> bool:
+def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
     if not has_index(tx, ASSET_AI, MARK):
         return False

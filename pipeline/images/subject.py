@@ -20,27 +20,6 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:
     return settings.task == TASK or schema.has_index(tx, ASSET_AI, MARK)
 
 
-def is_adopted(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - the tables have one name
-    """Return whether `adopt` would find nothing to do."""
-    from pipeline.images import adopt as tables
-
-    return tables.is_adopted(tx)
-
-
-def adoption_plan(tx: "Connection", settings: "Settings") -> list[str]:  # noqa: ARG001 - the tables have one name
-    """Return what `adopt` would add to tables of another program, in words."""
-    from pipeline.images import adopt as tables
-
-    return tables.adoption_plan(tx)
-
-
-def adopt(tx: "Connection", settings: "Settings") -> list[str]:  # noqa: ARG001 - the tables have one name
-    """Make the tables, or add to existing ones what they lack; return a line for each thing done to old rows."""
-    from pipeline.images import adopt as tables
-
-    return tables.adopt(tx)
-
-
 def check_movable(tx: "Connection", settings: "Settings") -> None:
     """Pass: the tables have one name."""
 

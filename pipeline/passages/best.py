@@ -4,7 +4,6 @@ Of the concepts of a passage with one name in any case (of ASCII letters on SQLi
 in sight and sure enough: those of `PREFER_VERSIONS` in order, then the newest begun, then those of other programs.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from operator import call
 from typing import Any, NamedTuple
@@ -27,7 +26,6 @@ from sqlalchemy import (
     type_coerce,
     types,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from pipeline.core.settings import Settings
 from pipeline.passages import CONCEPTS
@@ -37,13 +35,11 @@ from pipeline.store.database import streamed
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.columns import AsTheColumn
-from pipeline.tables.marked_view import mark_of, put_view
+from pipeline.tables.marked_view import SettledView
+from pipeline.tables.quoted_part import with_source
 from pipeline.tables.reflect import columns_of
 
-VIEW = "best_concepts"
-OURS = "findable"  # how the mark of a view of ours begins
-MAX_SOURCE = 1200  # characters of the passage that stand with a concept
-IS_JSON = (16,)  # the version of PostgreSQL that tells JSON from other text
+VIEW = SettledView("best_concepts", settings="PREFER_VERSIONS and MIN_CONFIDENCE")
 PAGE = 500  # passages in one query, rows in one fetch
 NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$"
 
@@ -109,17 +105,14 @@ def query(tx: Connection, shape: PassagesShape, preference: Preference) -> Selec
 
 def is_view_ready(tx: Connection, shape: PassagesShape, preference: Preference) -> bool:
     """Return whether the view is as it is set, or something else has its name."""
-    return _mark_of(tx) in {_mark(_sql(tx, shape, preference)), ""}
+    return VIEW.is_ready(tx, query(tx, shape, preference))
 
 
 def make_view_ready(tx: Connection, shape: PassagesShape, preference: Preference) -> list[str]:
     """Make the view as it is set; return a line where something else has that name, which stays."""
-    found = _mark_of(tx)
-    if found == "":
-        return [f"`{VIEW}` in this database is not ours and stays as it is; `make best-concepts` does without it"]
-    sql = _sql(tx, shape, preference)
-    put_view(tx, VIEW, sql, mark=_mark(sql), run=Connection.exec_driver_sql)  # what was compiled has `%%` for `%`
-    return []
+    if VIEW.make_ready(tx, query(tx, shape, preference)):
+        return []
+    return [f"`{VIEW.name}` in this database is not ours and stays as it is; `make best-concepts` does without it"]
 
 
 def _rows(tx: Connection, shape: PassagesShape, chosen: Select[Any], *, passage: str | None) -> Iterator[ConceptRow]:
@@ -182,83 +175,8 @@ def _with_source(tx: Connection, shape: PassagesShape, chosen: Select[Any]) -> S
     passages = shape.passages.c
     same = shape.ids.kind is shape.concept_ids.kind
     joined = rows.outerjoin(shape.passages, rows.c.passage_id == (passages.id if same else cast(passages.id, Text)))
-    if tx.dialect.name == "sqlite":
-        evidence = _evidence_on_sqlite(rows.c.evidence, cast(passages.text, Text))
-    else:
-        evidence = _evidence_on_server(tx, rows.c.evidence, cast(passages.text, Text))
+    kind = columns_of(tx, CONCEPTS)["evidence"].type
+    evidence = with_source(tx, rows.c.evidence, cast(passages.text, Text), kind=kind)
     columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]
     whole = select(*columns).select_from(joined)
     return whole.where(rows.c.place == literal_column("1")) if "place" in rows.c else whole
-
-
-def _evidence_on_sqlite(evidence: ColumnElement[Any], passage: ColumnElement[str]) -> ColumnElement[Any]:
-    """Return evidence with `source_text`; evidence of another shape, or with a source of its own, as it is."""
-    first: dict[str, ColumnElement[Any]] = {name: literal_column(f"'$.support[0].{name}'") for name in ("start", "end")}
-    here = [func.json_type(evidence, path) == "integer" for path in first.values()]
-    start, end = (func.json_extract(evidence, path, type_=Integer) for path in first.values())
-    source = _source(passage, start, end, least=func.min, most=func.max)
-    lacks = func.json_type(evidence, "$.source_text").is_(None)
-    whole = case(
-        (and_(*here, start >= 0, lacks, passage.is_not(None)), func.json_set(evidence, "$.source_text", source))
-    )
-    return case((func.json_valid(evidence) == 1, func.coalesce(whole, evidence)), else_=evidence)
-
-
-def _evidence_on_server(
-    tx: Connection, evidence: ColumnElement[Any], passage: ColumnElement[str]
-) -> ColumnElement[Any]:
-    """Return evidence with `source_text`, as JSONB where the column is; of another shape, or with its own, as it is.
-
-    Text is only taken for JSON where the server can tell (from 16 on), else it stays as it is.
-    """
-    kind = columns_of(tx, CONCEPTS)["evidence"].type
-    if kind == "jsonb":
-        return _source_in(type_coerce(evidence, JSONB), passage)
-    told = cast(evidence, Text)
-    if kind == "json":
-        is_json: ColumnElement[bool] = evidence.is_not(None)
-    elif (tx.dialect.server_version_info or (0,)) >= IS_JSON:
-        is_json = told.op("IS JSON OBJECT", is_comparison=True)(literal_column(""))
-    else:
-        return evidence
-    safe = and_(is_json, ~told.contains("\\u0000"))  # which JSONB does not take
-    return case((safe, cast(_source_in(cast(told, JSONB), passage), Text)), else_=told)
-
-
-def _source_in(document: ColumnElement[Any], passage: ColumnElement[str]) -> ColumnElement[Any]:
-    """Return a document of JSONB with `source_text` where it is of our shape."""
-    paths: Any = (literal_column(f"'{{support,0,{name}}}'") for name in ("start", "end"))
-    first = [cast(document.op("#>")(path), Text) for path in paths]  # a text would have its quotation marks
-    here = [one.op("~", is_comparison=True)("^[0-9]{1,9}$") for one in first]
-    start, end = (cast(case((is_number, one), else_="0"), Integer) for is_number, one in zip(here, first, strict=True))
-    source = _source(passage, start, end, least=func.least, most=func.greatest)
-    lacks = document.op("->")(literal_column("'source_text'")).is_(None)
-    is_ours = and_(func.jsonb_typeof(document) == "object", *here, lacks, passage.is_not(None))
-    with_source = document.op("||")(func.jsonb_build_object("source_text", source))
-    return case((is_ours, with_source), else_=document)
-
-
-def _source(
-    passage: ColumnElement[str], start: ColumnElement[int], end: ColumnElement[int], *, least: Any, most: Any
-) -> ColumnElement[str]:
-    """Return the text of a short passage, of a long one the part round passage[start:end]; `least(a, b)` is SQL."""
-    whole = func.length(passage)
-    room = literal_column(str(MAX_SOURCE), Integer)
-    before = (room - least(most(end - start, literal_column("0", Integer)), room)) // literal_column("2", Integer)
-    first = most(least(start - before, whole - room), literal_column("0", Integer))
-    return case((whole <= room, passage), else_=func.substr(passage, first + literal_column("1", Integer), room))
-
-
-def _sql(tx: Connection, shape: PassagesShape, preference: Preference) -> str:
-    compiled = query(tx, shape, preference).compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True})
-    return str(compiled)
-
-
-def _mark(sql: str) -> str:
-    return f"{OURS}, of PREFER_VERSIONS and MIN_CONFIDENCE: {hashlib.sha256(sql.encode()).hexdigest()}"
-
-
-def _mark_of(tx: Connection) -> str | None:
-    """Return the mark of what has the view's name: None where nothing has, the empty text where it is not ours."""
-    told = mark_of(tx, VIEW)
-    return told if told is None or told.startswith(OURS) else ""

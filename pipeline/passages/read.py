@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.tables import json_file
+from pipeline.tables.column_names import COLUMN_NAMES
 from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
 from pipeline.tables.layout import CellKind, ColumnSpec, Layout, TextRow
 from pipeline.tables.mapping import MappingChoices
@@ -18,21 +19,6 @@ HINT = 'one passage a line: {"id": "…", "text": "…", "source": "…", "metad
 MAX_ID = 500  # characters: below what an index of PostgreSQL takes (2,704 bytes), and of a key the API must carry back
 MAX_LINE = 16 << 20  # characters; a text of 100,000 characters has 1.2 million at the most, escaped as it may be
 OURS = ("id", "text", "source", "metadata")
-_ID_ALIASES = (
-    "passage id",
-    "doc id",
-    "document id",
-    "identifier",
-    "key",
-    "kennung",
-    "identifiant",
-    "identificador",
-    "编号",
-)
-_TEXT_ALIASES = (
-    *("passage", "content", "body", "inhalt", "texte", "contenu", "texto", "contenido", "testo", "conteúdo", "tekst"),
-    *("текст", "文本", "正文", "内容", "本文", "テキスト"),
-)
 LAYOUT = Layout(
     "id",
     columns={name: name for name in OURS},
@@ -42,8 +28,8 @@ LAYOUT = Layout(
     format="jsonl",
     max_line=MAX_LINE,
     specs=(
-        ColumnSpec("id", "id", aliases=_ID_ALIASES),
-        ColumnSpec("text", "text", CellKind.LONG, aliases=_TEXT_ALIASES, sought=True),
+        ColumnSpec("id", "id", aliases=COLUMN_NAMES["id"]),
+        ColumnSpec("text", "text", CellKind.LONG, aliases=COLUMN_NAMES["text"], sought=True),
         ColumnSpec("source", "source"),
         ColumnSpec("metadata", "metadata"),
     ),

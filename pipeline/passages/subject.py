@@ -19,28 +19,11 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:
     """Return whether passages were ever asked about here, or are about to be."""
     if settings.task == "passages":
         return True
-    return schema.has_index(tx, CONCEPTS, MARK) and is_adopted(tx, settings)
+    if not schema.has_index(tx, CONCEPTS, MARK):
+        return False
+    from pipeline.passages.adopt import is_adopted
 
-
-def is_adopted(tx: "Connection", settings: "Settings") -> bool:
-    """Return whether `adopt` would find nothing to do."""
-    from pipeline.passages import adopt as tables
-
-    return tables.is_adopted(tx, settings)
-
-
-def adoption_plan(tx: "Connection", settings: "Settings") -> list[str]:
-    """Return what `adopt` would add to tables of another program, in words."""
-    from pipeline.passages import adopt as tables
-
-    return tables.adoption_plan(tx, settings)
-
-
-def adopt(tx: "Connection", settings: "Settings") -> list[str]:
-    """Make the tables, or add to existing ones what they lack; return a line for each thing done to old rows."""
-    from pipeline.passages import adopt as tables
-
-    return tables.adopt(tx, settings)
+    return is_adopted(tx, settings)
 
 
 def check_movable(tx: "Connection", settings: "Settings") -> None:
@@ -49,6 +32,8 @@ def check_movable(tx: "Connection", settings: "Settings") -> None:
     Raises:
         ConfigurationError: there are.
     """
+    from pipeline.passages.adopt import is_adopted
+
     if schema.has_index(tx, CONCEPTS, MARK) and not is_adopted(tx, settings):
         raise ConfigurationError(
             f"there are concepts of passages here, and `{settings.passages_table}` is no table of passages; "

@@ -13,6 +13,7 @@ from pipeline.core.declaration import MADE_KEY, column_named, columns_in
 from pipeline.core.errors import InputError
 from pipeline.tables import likeness
 from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, SYSTEM
+from pipeline.tables.column_names import COLUMN_NAMES
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import KEY_KINDS
@@ -22,48 +23,10 @@ from pipeline.tables.names import fold
 
 SAMPLED = 1_000  # rows whose texts are measured and compared
 LIKE_LONGEST = 0.25  # of the longest column's mean length that one has whose name is only like a text's
-TEXT = ColumnSpec(
-    "text",
-    "text",
-    CellKind.LONG,
-    aliases=(
-        *("full text", "body", "review text", "review", "content", "message", "comment", "comments", "description"),
-        *(
-            "abstract",
-            "transcript",
-            "feedback",
-            "answer",
-            "note",
-            "notes",
-            "summary",
-            "post",
-            "tweet",
-            "bio",
-            "volltext",
-        ),
-        *("inhalt", "rezension", "bewertungstext", "bewertung", "nachricht", "kommentar", "beschreibung", "anmerkung"),
-        *("notiz", "texte", "contenu", "avis", "commentaire", "texto"),
-        *("contenido", "reseña", "mensaje", "comentario", "descripción", "testo", "contenuto", "recensione"),
-        *("messaggio", "commento", "descrizione", "conteúdo", "avaliação", "resenha", "mensagem", "comentário"),
-        *("descrição", "tekst", "inhoud", "recensie", "bericht", "opmerking", "beschrijving", "treść", "recenzja"),
-        *("wiadomość", "komentarz", "opis", "innehåll", "recension", "meddelande", "beskrivning", "текст"),
-        *("содержание", "отзыв", "сообщение", "комментарий", "описание", "metin", "içerik", "yorum", "mesaj"),
-        *("aciklama", "文本", "正文", "内容", "评论", "留言", "描述", "本文", "レビュー", "コメント", "説明"),
-    ),
-)
-KEYS = (  # of the likeliest first; what is called so is a key where it can be one
-    *("id", "key", "uuid", "guid", "pk", "row id", "record id", "identifier", "primary key", "schlüssel", "kennung"),
-    *("identifiant", "clé", "identificador", "clave", "identificatore", "chiave", "chave", "sleutel", "klucz"),
-    *("nyckel", "ключ", "идентификатор", "anahtar", "编号", "主键", "番号", "キー", "number", "no", "nr", "num"),
-    *("nummer", "numéro", "número", "numero", "numer", "номер", "numara", "code", "sku", "isbn", "ean", "doi"),
-)
+TEXT = ColumnSpec("text", "text", CellKind.LONG, aliases=COLUMN_NAMES["any_text"])
+KEYS = COLUMN_NAMES["key"]  # of the likeliest first; what is called so is a key where it can be one
 NAMES = ("name", "slug", "url", "username", "email", "title")  # a key where none is called like one
-TITLES = (
-    *("title", "product", "name", "subject", "headline", "item", "topic", "titel", "produkt", "artikel", "betreff"),
-    *("überschrift", "titre", "produit", "objet", "sujet", "título", "producto", "asunto", "titolo", "prodotto"),
-    *("oggetto", "produto", "assunto", "onderwerp", "tytuł", "temat", "rubrik", "ämne", "название", "товар", "тема"),
-    *("baslik", "ürün", "konu", "标题", "产品", "商品", "主题", "タイトル", "件名"),
-)
+TITLES = COLUMN_NAMES["row_title"]
 _ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr|no|code|number|nummer)$|(?<=[a-z])I[dD]$")
 _WORDS = re.compile(r"(?:[^\W\d_](?<![A-Z]))+|[A-Z](?:[^\W\d_](?<![A-Z]))*")  # letters, anew where a capital begins
 _NO_WORD = re.compile(r"\W+")

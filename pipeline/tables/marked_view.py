@@ -1,8 +1,11 @@
 """Make a view that carries a mark, by which one of findable's own is told from another program's."""
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, exc, text
+from sqlalchemy import Connection, Select, exc, text
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.tables.reflect import is_sqlite, quoted
@@ -57,3 +60,42 @@ def _replace(tx: Connection, name: str, statement: str, run: Callable[[Connectio
             f"a view of another program is made of `{name}`, whose columns change; nothing was changed",
             hint="drop that view, run the same command again, and make it anew",
         ) from error
+
+
+OURS = "findable"  # how the mark of a view of ours begins
+
+
+@dataclass(frozen=True)
+class SettledView:
+    """A view of a query that follows from `settings`; its mark has the query's hash, by which another one is seen."""
+
+    name: str
+    settings: str
+
+    def is_ready(self, tx: Connection, query: Select[Any]) -> bool:
+        """Return whether the view is of this query, or something else has its name."""
+        return self._mark_there(tx) in {self._mark(_compiled(tx, query)), ""}
+
+    def make_ready(self, tx: Connection, query: Select[Any]) -> bool:
+        """Make the view of this query; return False where something else has its name, which stays.
+
+        Raises:
+            ConfigurationError: the view cannot be replaced, for another program's view is made of it.
+        """
+        if self._mark_there(tx) == "":
+            return False
+        sql = _compiled(tx, query)
+        put_view(tx, self.name, sql, mark=self._mark(sql), run=Connection.exec_driver_sql)  # it has `%%` for `%`
+        return True
+
+    def _mark(self, sql: str) -> str:
+        return f"{OURS}, of {self.settings}: {hashlib.sha256(sql.encode()).hexdigest()}"
+
+    def _mark_there(self, tx: Connection) -> str | None:
+        """Return the mark of what has the name: None where nothing has, the empty text where it is not ours."""
+        told = mark_of(tx, self.name)
+        return told if told is None or told.startswith(OURS) else ""
+
+
+def _compiled(tx: Connection, query: Select[Any]) -> str:
+    return str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
