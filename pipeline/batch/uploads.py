@@ -1,6 +1,7 @@
-"""Find and delete uploads of ours that no batch needs any more.
+"""Bring images to the API that are too large for a request, and delete uploads that nothing needs any more.
 
-An upload is known by its display name, which is that of the try it was made for. The API forgets uploads after 48 h.
+An upload is known by its display name, which is that of the try it was made for, or of the image. What an upload whose
+end was not seen left there is not used: `clean` deletes it, and the API forgets all uploads after 48 h.
 """
 
 import re
