@@ -8,5 +8,6 @@
 - `download`: a result is sealed on disk, or the batch fails and its items are free again.
 - `ingest`: every request gets its outcome, and answers are stored.
 
-Beside it: `cancel` gives a batch up, `listing` shows all, `uploads` finds and deletes files left at the API.
+Beside it: `cancel` gives a batch up, `listing` shows all, `uploads` brings large images to
+the API, and finds and deletes files left there.
 """

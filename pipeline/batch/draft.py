@@ -33,7 +33,7 @@ def looked_up(tx: "Connection", task: "Task", extractor: str, lines: Iterator["P
     some, size = list["PlannedRequest"](), 0
     for line in lines:
         some.append(line)
-        size += len(line.data)
+        size += len(line.data) + sum(map(len, line.item.prompt.uploads.values()))
         if len(some) == TOGETHER or size >= TOGETHER_BYTES:
             yield from look_up(tx, task, extractor, some)
             some, size = [], 0

@@ -1,12 +1,12 @@
-"""Find and delete uploads of ours that no batch needs any more.
+"""Bring images to the API that are too large for a request, and delete uploads that nothing needs any more.
 
-An upload is known by its display name, which is that of the try it was made for. The API forgets uploads after 48 h.
+An upload is known by its display name, which is that of the try it was made for, or of the image. What an upload whose
+end was not seen left there is not used: `clean` deletes it, and the API forgets all uploads after 48 h.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import RemoteError
@@ -19,11 +19,12 @@ from pipeline.store.leases import read_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+    from datetime import datetime
 
     from pipeline.engine.workspace import OpenWorkspace
     from pipeline.gemini.client import Client
     from pipeline.gemini.operations import RemoteFile
-    from pipeline.store.database import Store
+    from pipeline.store.database import Connection, Store
     from pipeline.store.uploads import UploadedImage
 
 
@@ -86,34 +87,39 @@ def upload_images(ws: "OpenWorkspace", images: "Mapping[str, bytes]") -> "dict[s
         QuotaFullError: there is no room for them.
         RemoteError: one of them cannot be uploaded now.
     """
-    return read_again(partial(_upload_images, ws, images), times=TRIES) if images else {}
+
+    def once() -> "dict[str, UploadedImage]":
+        with ws.waited_lease("uploads", waiting="another process uploads images; waiting for it") as lease:
+            with ws.store.write() as tx:
+                found = uploads.uploaded_since(tx, images, since=ws.now() - YOUNG)
+                uploads.hold_uploads(tx, [one.id for one in found.values()], until=ws.now() + HELD)
+                workspace_id = workspace.get_workspace(tx).workspace_id
+            for sha256 in sorted(images.keys() - found.keys()):
+                data, at = images[sha256], ws.now()
+                with ws.store.write() as tx:
+                    lease.check(tx)
+                    _check_stored(tx, len(data), at=at)
+                    number = uploads.begin_upload(tx, sha256, mime_type=SENT_TYPE, size=len(data), at=at)
+                name = f"findable-{workspace_id}-image-{number}"
+                made = ws.client.upload_image(data, mime_type=SENT_TYPE, display_name=name, sha256=sha256)
+                with ws.store.write() as tx:
+                    uploads.end_upload(tx, number, name=made.name, uri=made.uri, at=at, expires_at=at + KEPT)
+                    uploads.hold_uploads(tx, [number], until=ws.now() + HELD)
+                found[sha256] = uploads.UploadedImage(number, sha256, made.name, made.uri, at)
+        return found
+
+    return read_again(once, times=TRIES) if images else {}
 
 
-def _upload_images(ws: "OpenWorkspace", images: "Mapping[str, bytes]") -> "dict[str, UploadedImage]":
-    with ws.waited_lease("uploads", waiting="another process uploads images; waiting for it") as lease:
-        with ws.store.write() as tx:
-            found = uploads.uploaded_since(tx, images, since=ws.now() - YOUNG)
-            uploads.hold_uploads(tx, [one.id for one in found.values()], until=ws.now() + HELD)
-            workspace_id = workspace.get_workspace(tx).workspace_id
-        for sha256 in sorted(images.keys() - found.keys()):
-            data, at = images[sha256], ws.now()
-            with ws.store.write() as tx:
-                lease.check(tx)
-                stored = uploads.stored_bytes(tx, at=at) + batches.queue_load(tx, *OPEN, model="").uploaded
-                if stored + len(data) > MOST_STORED:
-                    raise QuotaFullError(
-                        f"an image of {len(data):,} bytes is not uploaded: with it there would be more than "
-                        f"{MOST_STORED:,} bytes of uploads at the API",
-                        hint="poll and ingest batches, then run it again",
-                    )
-                number = uploads.begin_upload(tx, sha256, mime_type=SENT_TYPE, size=len(data), at=at)
-            name = f"findable-{workspace_id}-image-{number}"
-            made = ws.client.upload_image(data, mime_type=SENT_TYPE, display_name=name, sha256=sha256)
-            with ws.store.write() as tx:
-                uploads.end_upload(tx, number, name=made.name, uri=made.uri, at=at, expires_at=at + KEPT)
-                uploads.hold_uploads(tx, [number], until=ws.now() + HELD)
-            found[sha256] = uploads.UploadedImage(number, sha256, made.name, made.uri, at)
-    return found
+def _check_stored(tx: "Connection", size: int, *, at: "datetime") -> None:
+    """Refuse an image that the API has no room for, beside all other uploads of this workspace."""
+    stored = uploads.stored_bytes(tx, at=at) + batches.queue_load(tx, *OPEN, model="").uploaded
+    if stored + size > MOST_STORED:
+        raise QuotaFullError(
+            f"an image of {size:,} bytes is not uploaded: with it there would be more than {MOST_STORED:,} bytes of "
+            "uploads at the API",
+            hint="poll and ingest batches, then run it again",
+        )
 
 
 def release_images(ws: "OpenWorkspace", *, held: bool = True) -> int:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipeline.batch import uploads
-from pipeline.core.errors import FindableError, RemoteError, UnavailableError
+from pipeline.core.errors import FindableError, NotSentError, RemoteError, UnavailableError
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost.budget import BudgetError
 from pipeline.engine.questions import PlannedRequest
@@ -275,7 +275,10 @@ class _LiveRunner:
         if not images:
             return question.data
         async with self._uploads:
-            there = await asyncio.to_thread(uploads.upload_images, self._ws, images)
+            try:
+                there = await asyncio.to_thread(uploads.upload_images, self._ws, images)
+            except UnavailableError as error:
+                raise NotSentError(error.message, hint=error.hint) from error  # the call was not made
         return requests.addressed(question.data, {name: one.uri for name, one in there.items()})
 
     async def _of_service(self, question: PlannedRequest, error: RemoteError) -> RemoteError:
@@ -284,7 +287,7 @@ class _LiveRunner:
         if not images or not responses.is_file_gone(error.message):
             return error
         await self._writer.write(lambda tx: uploaded.drop_images(tx, images))
-        return UnavailableError(error.message, hint=error.hint)
+        return NotSentError(error.message, hint=error.hint)
 
     def _judged(self, entry: Entry, raw: Any) -> EndedCall:
         """Judge what a call gave.
