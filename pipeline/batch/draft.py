@@ -54,6 +54,7 @@ class Draft:
     same: list[tuple[str, str, int]] = field(default_factory=list)  # (item id, input hash, line) of those that share it
     joined: list[tuple[str, str, int]] = field(default_factory=list)  # the same with requests that were there already
     given: list["Judgement"] = field(default_factory=list)  # what such a request gave, as long as it is not written
+    uploads: set[int] = field(default_factory=set)  # images that its lines name
     last: str = ""  # item
 
     @property

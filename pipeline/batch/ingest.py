@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.batch.download import is_cancelled_by_hand
+from pipeline.batch.uploads import release_images
 from pipeline.core import files, gc_freeze
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
@@ -78,6 +79,7 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
         if summary is not None:
             summaries.append(summary)
             done(summary)
+    release_images(ws, held=False)
     for other in failures[:-1]:
         ws.display.warn(other.message)
     if failures:

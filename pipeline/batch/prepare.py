@@ -3,7 +3,8 @@
 The file is sealed before its items are claimed, so no claim exists without its file; selecting, sealing, claiming and
 sweeping away files without a batch happen under one lease. Each is written under a name of its own and gets its final
 name inside the claim's transaction: a process that stood still past its lease can never write into another one's file.
-Nothing here talks to the API.
+Nothing here talks to the API but for images that are too large for a request: each is uploaded before its line is
+written, and held until the batch that names it is there.
 """
 
 import secrets
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.batch.draft import TOGETHER, Draft, looked_up
 from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
+from pipeline.batch.uploads import release_images, upload_images
 from pipeline.core import files, gc_freeze
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.cost import budget, estimate, queue_quota
@@ -24,8 +26,9 @@ from pipeline.engine.record import Source
 from pipeline.engine.shared import write_given
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_FILE_BYTES
+from pipeline.gemini.requests import addressed
 from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
-from pipeline.store import batches, claims, equals, versions
+from pipeline.store import batches, claims, equals, uploads, versions
 from pipeline.store.database import Connection, Store, pages
 from pipeline.store.leases import Lease, read_again
 from pipeline.store.seen import SeenNumbers
@@ -164,7 +167,11 @@ def prepare_batches(
             questions.free_dead_owners(ws.store, now=ws.now())
             on_stop(preparation.run(lease))
 
-    read_again(once, times=TRIES)
+    try:
+        read_again(once, times=TRIES)
+    finally:
+        if ws.task.sends_images:
+            release_images(ws)
     on_shared(preparation.given + sum(one.joined for one in preparation.made))
     return [one.number for one in preparation.made if one.number is not None]
 
@@ -279,7 +286,9 @@ class _Preparation:
                     stop = full
                     break
                 if len(draft.rows) > lines:
-                    writer.write_line(found.line.data)
+                    there = upload_images(ws, found.line.item.prompt.uploads)
+                    draft.uploads.update(one.id for one in there.values())
+                    writer.write_line(addressed(found.line.data, {name: one.uri for name, one in there.items()}))
                 if len(draft.given) == TOGETHER:
                     self._write_given(draft, lease)
                 self.bar.show(self._taken + draft.items)
@@ -337,6 +346,7 @@ class _Preparation:
                 priced_on=model.priced_as_of(batch=True, on=now.date()).isoformat(),
             )
         written.draft.claim(tx, task, batch=number, at=now)
+        uploads.use_uploads(tx, written.draft.uploads, batch=number)
 
     def _packer(self, tx: "Connection") -> Packer:
         """Return an empty request file, with all that its length depends on as it stands now."""

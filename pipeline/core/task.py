@@ -8,6 +8,7 @@ is facts and two objects: `TaskRows` is what every task must do, and `Hooks` wha
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pipeline.core.errors import InputError
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 class Prompt(NamedTuple):
     """What to ask about one item, in the API's REST shapes: `parts` are the user's (`{"text": …}`).
 
-    `max_output_tokens` is always set, because a model that runs on costs money.
+    `max_output_tokens` is always set, because a model that runs on costs money. `uploads` are the bytes of images that
+    are too large for the request, by the SHA-256 that stands in the place of their address in `parts`.
     """
 
     system: str
     parts: Sequence[Mapping[str, Any]]
     max_output_tokens: int
+    uploads: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Item(NamedTuple):

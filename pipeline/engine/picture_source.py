@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from pipeline.engine.pictures import MAX_BYTES, PictureError, SentPicture, prepare, probe
+from pipeline.engine.pictures import MAX_BYTES, PictureError, prepare, probe
+from pipeline.gemini.requests import uploaded_part
 
 SETTLED_NS = 2_000_000_000  # after which another write gives a file another time, on every file system
 REGISTERED = "gs://"
-_COLOURS = 3  # bytes of a pixel, which no JPEG takes more of
 ADDRESSES = ("https://", "http://")
 
 
@@ -32,10 +33,11 @@ class Stamp(NamedTuple):
 
 
 class SentPart(NamedTuple):
-    """One image of a request: the part that carries it, and the SHA-256 of what the row named."""
+    """One image of a request: the part that carries it, the SHA-256 of what the row named, and its bytes to upload."""
 
     part: Mapping[str, Any]
     sha256: str
+    uploads: Mapping[str, bytes] = MappingProxyType({})  # by the SHA-256 of the bytes; see `Prompt`
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class PictureSource:
         `known` is what the look before saw of the same cell. An image that could be asked about and did not change
         since is not opened again.
         """
-        same = known is not None and (known.get("named"), known.get("bounds")) == (named, self._bounds)
+        same = known is not None and known.get("named") == named
         told: Mapping[str, Any] = known if known is not None and same and not known.get("why") else {}
         try:
             if named.startswith(REGISTERED):
@@ -83,38 +85,24 @@ class PictureSource:
         if named.startswith(REGISTERED):
             return self._registered(named)
         data = self.fetch(named) if named.startswith(ADDRESSES) else self._read(named)[0]
-        sent = self._prepared(data)
-        inline = {"mimeType": sent.mime_type, "data": base64.b64encode(sent.data).decode("ascii")}
-        return SentPart({"inlineData": inline}, hashlib.sha256(data).hexdigest())
-
-    def _prepared(self, data: bytes) -> SentPicture:
-        sent = prepare(data, side=self.side)
+        sent, sha256 = prepare(data, side=self.side), hashlib.sha256(data).hexdigest()
         if len(sent.data) > self.inline_max:
-            raise PictureError(
-                f"it has {len(sent.data):,} bytes when it is scaled, and INLINE_MAX is {self.inline_max:,}; a smaller "
-                "IMAGE_SIDE makes it fit"
-            )
-        return sent
+            own = hashlib.sha256(sent.data).hexdigest()
+            return SentPart(uploaded_part(sent.mime_type, own), sha256, {own: sent.data})
+        inline = {"mimeType": sent.mime_type, "data": base64.b64encode(sent.data).decode("ascii")}
+        return SentPart({"inlineData": inline}, sha256)
 
     def _seen(self, named: str, data: bytes, stamp: Stamp | None) -> dict[str, Any]:
         """Return what is seen of bytes that were read."""
         seen = {**self._note(named, hashlib.sha256(data).hexdigest()), "stamp": stamp}
         try:
-            found = probe(data)
-            share = min(1.0, self.side / max(found.width, found.height))
-            if found.width * found.height * share**2 * _COLOURS > self.inline_max:
-                self._prepared(data)
+            probe(data)
         except PictureError as error:
             seen["why"] = error.message
         return seen
 
     def _note(self, named: str, sha256: str | None) -> dict[str, Any]:
-        return {"named": named, "bounds": self._bounds, "sha256": sha256}
-
-    @property
-    def _bounds(self) -> list[int]:
-        """Return what an image must fit into."""
-        return [self.side, self.inline_max]
+        return {"named": named, "sha256": sha256}
 
     def _registered(self, named: str) -> SentPart:
         kind = mimetypes.guess_type(named)[0] or ""

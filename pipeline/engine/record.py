@@ -116,7 +116,8 @@ def judge_lines(
 def judge_reply(task: Task, asked: Asked, reply: responses.Response, *, context: Any = None) -> Judgement:
     """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer."""
     if reply.outcome is not Outcome.ANSWERED:
-        return Judgement(asked, reply.outcome, reply.reason, reply=reply)
+        is_charged = reply.reason != responses.FILE_GONE  # the upload of an image, which is not the item's fault
+        return Judgement(asked, reply.outcome, reply.reason, reply=reply, charged=is_charged)
     answer, reason = responses.parse_answer(reply, task.rows.answer)
     if answer is not None:
         answer, why = task.rows.judged(answer, context, input_hash=asked.input_hash)
@@ -161,7 +162,7 @@ def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, at: date
     reasons = {}
     for one in failed:
         key = one.asked.item_id
-        if one.reply is not None and responses.is_final(one.reply.code):
+        if one.charged and one.reply is not None and responses.is_final(one.reply.code):
             reasons[key] = f"{FINAL}: {_said(one)}"
         elif one.charged and spent.get(key, 0) >= answers.MAX_ATTEMPTS:
             reasons[key] = f"{SPENT.format(n=spent[key])}; last: {_said(one)}"

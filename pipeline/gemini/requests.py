@@ -39,6 +39,7 @@ SETTING_MEMBERS = frozenset(
 )
 THINKING_MEMBERS = frozenset({"thinkingBudget", "thinkingLevel", "includeThoughts"})
 PART_MEMBERS = frozenset({"text", "inlineData", "fileData"})
+_UPLOAD = "sha256:"  # before the hash of an image in the place of its address
 _MISPLACED = {
     "cachedContent": "a cached content refuses the whole file",
     "responseJsonSchema": "batch answers break under responseJsonSchema; use responseSchema",
@@ -120,6 +121,18 @@ def object_of(line: bytes) -> dict[str, Any]:
 def body_of(line: bytes) -> bytes:
     """Return all of a line of ours that stands behind its key."""
     return line.partition(_BEFORE_REQUEST)[2]  # a text in JSON cannot hold it, for its quotes are escaped there
+
+
+def uploaded_part(mime_type: str, sha256: str) -> dict[str, Any]:
+    """Return the part of an image that is uploaded; its hash stands in the place of its address until it is sent."""
+    return {"fileData": {"mimeType": mime_type, "fileUri": f"{_UPLOAD}{sha256}"}}
+
+
+def addressed(line: bytes, addresses: Mapping[str, str]) -> bytes:
+    """Return a line with the addresses of uploads, given by SHA-256, in the place of their hashes."""
+    for sha256, address in addresses.items():  # a text in JSON cannot hold it, for its quotes are escaped there
+        line = line.replace(b'"fileUri":' + orjson.dumps(f"{_UPLOAD}{sha256}"), b'"fileUri":' + orjson.dumps(address))
+    return line
 
 
 def shown_object(line: bytes) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import contextlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,10 +22,11 @@ SHA256_BYTES = 32
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload that is whole at the API: its name there (`files/…`) and its size in bytes."""
+    """An upload that is whole at the API: its name there (`files/…`), its size in bytes, its address."""
 
     name: str
     size: int
+    uri: str = ""
 
 
 class Uploader:
@@ -56,7 +58,11 @@ class Uploader:
                     raise
         return self._upload_as(self._mime_types[-1], path, display_name=display_name, sha256=sha256, size=size)
 
-    def _upload_as(self, mime_type: str, path: Path, *, display_name: str, sha256: str, size: int) -> Upload:
+    def upload_bytes(self, data: bytes, *, mime_type: str, display_name: str, sha256: str) -> Upload:
+        """Upload what is in memory; returns and raises what `upload` does."""
+        return self._upload_as(mime_type, data, display_name=display_name, sha256=sha256, size=len(data))
+
+    def _upload_as(self, mime_type: str, source: Path | bytes, *, display_name: str, sha256: str, size: int) -> Upload:
         """Upload with one MIME type, from the start again after each failure, within the bound."""
 
         def send(sdk: "genai.Client") -> Upload:
@@ -64,26 +70,27 @@ class Uploader:
             config: Any = {"display_name": display_name, "mime_type": mime_type, **options}
             file: dict[str, Any] | None = None
             try:
-                self._send_file(sdk, path, config)
+                self._send_file(sdk, source, config)
                 file = file_in(self._transport.document())
                 check_arrived(self._active(sdk, file), sha256=sha256, size=size)
             except Exception:
                 self._delete_orphan(file)
                 raise
-            return Upload(file["name"], size)
+            return Upload(file["name"], size, str(file.get("uri") or file["name"]))
 
-        return self._transport.with_retries(send, what=f"upload {path.name}", seconds=self._seconds)
+        return self._transport.with_retries(send, what=f"upload {display_name}", seconds=self._seconds)
 
-    def _send_file(self, sdk: "genai.Client", path: Path, config: Any) -> None:
+    def _send_file(self, sdk: "genai.Client", source: Path | bytes, config: Any) -> None:
         """Send the file once; a refusal that hides in a 200 (as a missing `file`) is raised as what it is."""
         try:
-            sdk.files.upload(file=path, config=config)
+            sdk.files.upload(file=io.BytesIO(source) if isinstance(source, bytes) else source, config=config)
         except KeyError:
             document = self._transport.document()
             error = document.get("error") if isinstance(document, dict) else None
             if not isinstance(error, dict) or not isinstance(error.get("code"), int):
                 raise
-            raise self._transport.refused(error["code"], document, what=f"upload {path.name}") from None
+            what = f"upload {config['display_name']}"
+            raise self._transport.refused(error["code"], document, what=what) from None
 
     def _delete_orphan(self, file: dict[str, Any] | None) -> None:
         """Delete what a failed upload left, when it is known and as well as can be; Google does it after two days."""

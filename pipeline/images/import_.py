@@ -136,15 +136,19 @@ def _plan(tx: "Connection", some: Sequence[FoundFile], *, is_refreshed: bool) ->
     assets = assets_table()
     mine = {row["path"]: row for row in _known(tx, assets.c.path, [one.path for one in some])}
     known = _known(tx, assets.c.hash, [one.sha256 for one in some])
-    left = {row["hash"]: row for row in known if not os.path.lexists(str(row["path"]))}
+    left: dict[str, list[Mapping[str, Any]]] = {}  # equal files may have moved together
+    for row in known:
+        if not os.path.lexists(str(row["path"])):
+            left.setdefault(row["hash"], []).append(row)
     found: list[Planned] = []
     for one in some:
-        row = mine.get(one.path)
-        if row is None:
-            found.append((one, left.pop(one.sha256, None), False))
+        its_own = mine.get(one.path)
+        if its_own is None:
+            moved = left.get(one.sha256)
+            found.append((one, moved.pop(0) if moved else None, False))
             continue
-        again = row["problem"] is not None and (is_refreshed or row["problem"] == GONE)
-        found.append((one, row, row["hash"] == one.sha256 and not again))
+        again = its_own["problem"] is not None and (is_refreshed or its_own["problem"] == GONE)
+        found.append((one, its_own, its_own["hash"] == one.sha256 and not again))
     return found
 
 
@@ -181,5 +185,7 @@ def _mark_gone(tx: "Connection", folder: str) -> int:
 
 
 def _known(tx: "Connection", column: Any, values: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Return the rows of `assets` whose cell of a column is one of these."""
-    return [dict(row) for row in tx.execute(select(column.table).where(column.in_(values))).mappings()]
+    """Return the rows of `assets` whose cell of a column is one of these, by their ids."""
+    there = column.table
+    wanted = select(there).where(column.in_(values)).order_by(there.c.id)
+    return [dict(row) for row in tx.execute(wanted).mappings()]

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import FindableError, RemoteError
+from pipeline.batch import uploads
+from pipeline.core.errors import FindableError, RemoteError, UnavailableError
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost.budget import BudgetError
 from pipeline.engine.questions import PlannedRequest
@@ -35,6 +36,7 @@ from pipeline.live.write_ahead import (
     UnjudgedError,
 )
 from pipeline.live.writer import LAST_S, DbWriter
+from pipeline.store import uploads as uploaded
 
 if TYPE_CHECKING:
     from pipeline.gemini.async_client import LiveClient
@@ -66,7 +68,11 @@ def ask_live(
                 await runner.work()
             return runner.report
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    finally:
+        if ledger.ws.task.sends_images:
+            uploads.release_images(ledger.ws)
 
 
 class _LiveRunner:
@@ -90,6 +96,7 @@ class _LiveRunner:
         self._handled: set[str] = set()  # items that may be open still and are not asked again in this run
         self._has_more = True  # questions may give more
         self._stop = asyncio.Event()
+        self._uploads = asyncio.Lock()  # one at a time, each once
         self._admission = Admission(ledger, in_flight=self._in_flight, patience_s=patience_s, end=self._end)
         self._no_money: BudgetError | None = None
         self._broken: Exception | None = None
@@ -250,17 +257,34 @@ class _LiveRunner:
         try:
             if ws.now() - since > timedelta(seconds=ws.settings.lease):
                 return EndedCall(CallEnd.UNSENT, None), True  # this process stood still: the claim may be another's
-            request = requests.object_of(entry.question.data)
-            raw = await self._live.generate(ws.model.name, request)
+            line = await self._uploaded(entry.question)
+            raw = await self._live.generate(ws.model.name, requests.object_of(line))
         except asyncio.CancelledError:
             return EndedCall(CallEnd.LOST, None), False
         except RemoteError as error:
-            return self._failed(entry, error, began=at)
+            return self._failed(entry, await self._of_service(entry.question, error), began=at)
         admission = self._admission
         admission.service.answered(took_s=ws.monotonic() - at, was_full=admission.was_full)
         if prompt := responses.judge_response(raw).usage.prompt:
             admission.limiter.settle(number, prompt)
         return self._judged(entry, raw), True
+
+    async def _uploaded(self, question: PlannedRequest) -> bytes:
+        """Return a line with the addresses of its images that are too large for it, uploading them where need be."""
+        images = question.item.prompt.uploads
+        if not images:
+            return question.data
+        async with self._uploads:
+            there = await asyncio.to_thread(uploads.upload_images, self._ws, images)
+        return requests.addressed(question.data, {name: one.uri for name, one in there.items()})
+
+    async def _of_service(self, question: PlannedRequest, error: RemoteError) -> RemoteError:
+        """Return an error as it is; where an upload is gone, as the service's, and it is made anew the next time."""
+        images = question.item.prompt.uploads
+        if not images or not responses.is_file_gone(error.message):
+            return error
+        await self._writer.write(lambda tx: uploaded.drop_images(tx, images))
+        return UnavailableError(error.message, hint=error.hint)
 
     def _judged(self, entry: Entry, raw: Any) -> EndedCall:
         """Judge what a call gave.

@@ -139,6 +139,8 @@ def _clean_uploads(ws: OpenWorkspace, *, report: CleanReport) -> None:
         if not batches.batches_in_states(tx):
             return
     try:
+        if not report.dry:
+            report.uploads += uploads.release_images(ws, held=False)
         for one in uploads.left_uploads(ws.store, ws.client):
             report.uploads += 1
             if not report.dry:

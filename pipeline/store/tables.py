@@ -1,11 +1,13 @@
 """The engine's own tables. All are named `findable_…`, so that they fit into another program's database."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, text
 
+from pipeline.store import upload_tables
+from pipeline.store.table_base import METADATA, BigId
 from pipeline.store.times import UtcTime
 
-metadata = MetaData()
-BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself only for INTEGER PRIMARY KEY
+metadata = METADATA
+UPLOADS = (upload_tables.uploads, upload_tables.upload_uses)
 
 workspace = Table(
     "findable_workspace",

@@ -188,7 +188,7 @@ class _BatchLines(QuestionSource):
         return None if found is None else self._as_sent(found)
 
     def _as_sent(self, question: PlannedRequest) -> PlannedRequest:
-        """Return a question as its batch asked it."""
+        """Return a question as its batch asked it; its uploaded images, deleted since, are uploaded again."""
         item_id = question.item.id
         item = question.item._replace(input_hash=self.sent[item_id].input_hash)
-        return question._replace(item=item, data=self.data[item_id])
+        return question._replace(item=item, data=question.data if item.prompt.uploads else self.data[item_id])

@@ -74,6 +74,8 @@ PASSAGES = {"TASK": "passages", "GATES": "coverage=off,parse-failure=off,concept
 OWN = {"TASK": "reviews"}
 OF_OWN = ("tasks", "fingerprints", "items", "projection", "view")
 OWN_ASKED_ONCE = (*OF_OWN, "open", "parked", "answers", "asked", "written")
+IMAGES = {"TASK": "images"}
+OF_IMAGES = ("tasks", "fingerprints", "assets", "asset_ai", "images", "descriptions", "described")
 HOPELESS, REFUSED, NO_LINE = never("error_line", 9, code=3), never("error_line", 10, code=13), never("missing_line", 11)
 
 DAYS = (
@@ -312,10 +314,52 @@ DAYS = (
         same=OWN_ASKED_ONCE,
         files={"tasks/reviews.csv": "own-changed.csv"},
     ),
+    # equal images are asked about once, and what cannot be opened is not
+    Day(
+        "images",
+        (
+            line("import-images", "{here}/photos"),
+            line("batch-submit"),
+            line("batch-poll"),
+            line("batch-ingest"),
+            line("export", "{here}/data/out.csv"),
+        ),
+        settings=IMAGES,
+        files={f"photos/{name}": f"{name}" for name in ("navy.png", "lime.png", "red.png", "cut.png")}
+        | {"photos/again.png": "navy.png"},
+    ),
+    # one image changed, one can be opened now, one is new, and one of two that are equal is forgotten
+    Day(
+        "images-changed",
+        (
+            line("import-images", "{here}/photos"),
+            line("batch-submit"),
+            line("batch-poll"),
+            line("batch-ingest"),
+            line("index"),
+            line("forget", "--item", "1", "--yes", again=DONE_BEFORE),
+        ),
+        after="images",
+        settings=IMAGES,
+        files={"photos/red.png": "gold.png", "photos/cut.png": "teal.png", "photos/new.png": "pink.png"},
+    ),
+    Day(
+        "images-live",
+        (
+            line("import-images", "{here}/photos"),
+            line("tag-live"),
+            line("export", "{here}/data/out.csv"),
+            line("index"),
+        ),
+        settings=IMAGES,
+        same=(*OF_IMAGES, "open", "parked", "answers", "asked", "written", "index"),
+        files={f"photos/{name}": f"{name}" for name in ("navy.png", "lime.png", "cut.png")}
+        | {"photos/again.png": "navy.png"},
+    ),
     Day("rebind", (line("rebind", "--yes"),), after="local", backend="local", unmakes=True),
 )
 SAMPLED = {  # days of `make test`
-    "sqlite": ("first", "second", "live", "passages", "own", "own-live"),
+    "sqlite": ("first", "second", "live", "passages", "own", "own-live", "images"),
     "postgresql": ("first", "second", "own"),
 }[DATABASE]
 EVERY = os.environ.get("FAULTS") == "all"

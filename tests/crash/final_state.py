@@ -58,6 +58,14 @@ ITEMS = """SELECT findable_key, findable_row, findable_hash, findable_empty, fin
 PROJECTION = "SELECT * FROM reviews_answers ORDER BY id, extractor"
 VIEW = "SELECT * FROM reviews_answered ORDER BY id"
 OF_OWN = {"items": ITEMS, "projection": PROJECTION, "view": VIEW}
+OF_IMAGES = {
+    "assets": "SELECT * FROM assets ORDER BY id",
+    "asset_ai": "SELECT * FROM asset_ai ORDER BY asset_id, provider, model",
+    "images": """SELECT findable_key, findable_row, findable_hash, findable_empty, findable_gone_at IS NULL,
+                 findable_changed_at IS NULL, findable_unusable, path FROM images_items ORDER BY findable_row""",
+    "descriptions": "SELECT * FROM images_answers ORDER BY id, extractor",
+    "described": "SELECT * FROM images_answered ORDER BY id",
+}
 OF_PASSAGES = {"passages": PASSAGES, "concepts": CONCEPTS}
 DATABASES = ("findable.db", "local-engine")
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:")
@@ -73,6 +81,7 @@ def final_state(data: Path, engine: Path) -> dict[str, Any]:
         **{name: query(data, sql) for name, sql in QUERIES.items()},
         **{name: query(data, sql) if "passages" in tables else [] for name, sql in OF_PASSAGES.items()},
         **{name: _without_times(data, sql) if "reviews_items" in tables else [] for name, sql in OF_OWN.items()},
+        **{name: _without_times(data, sql) if "images_items" in tables else [] for name, sql in OF_IMAGES.items()},
         "creates": creates(data, engine),
         "asked": asked(data),
         "index": index(data),

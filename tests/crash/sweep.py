@@ -5,6 +5,7 @@ a death at step n of a command is to start from that picture, let the command di
 until `status` has nothing to do. Then nothing may differ from the end in peace.
 """
 
+import fcntl
 import itertools
 import json
 import os
@@ -17,8 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from tests import ledger, postgresql
-from tests.crash.chain import DAY_OF, EVERY, OWN, Command, Day
+from tests.crash.chain import DAY_OF, EVERY, IMAGES, OWN, Command, Day
 from tests.crash.final_state import broken_index, calls_without_mark, final_state, left_over
 from tests.crash.program import LIVES, Ended, Mortal
 from tests.crash.steps import CUT, FULL, ROT, Fate
@@ -72,7 +75,8 @@ HEADER = "Username,First Name,Last Name,Job Title,Company,Bio\n"
 def write_inputs(folder: Path) -> Path:
     """Write the files that the commands read, and return their folder: seven people with a bio, then four more.
 
-    And five passages, and two files each of a declared task and its rows: as they are first, and as they are later.
+    And five passages, images of one colour each and one that is cut off, and two files each of a declared task and its
+    rows: as they are first, and as they are later.
     """
     folder.mkdir(parents=True)
     rows = [
@@ -81,6 +85,9 @@ def write_inputs(folder: Path) -> Path:
     ]
     (folder / "people.csv").write_text(HEADER + "".join(rows[:7]) + "silent,No,Bio,Baker,,\n")
     (folder / "more.csv").write_text(HEADER + rows[1].replace("Keeper", "Friend") + "".join(rows[7:]) + ",Nobody,,,,\n")
+    for colour in ("navy", "lime", "red", "gold", "teal", "pink"):
+        Image.new("RGB", (24, 16), colour).save(folder / f"{colour}.png")
+    (folder / "cut.png").write_bytes((folder / "teal.png").read_bytes()[:40])
     new = {"Username": "new", "First Name": "New", "Bio": "I mend clocks and bells."}
     passages = (
         {
@@ -155,9 +162,10 @@ class Place:
     def give_back_numbers(self) -> None:
         """Let PostgreSQL give ids again that an undone transaction took, so that ends can be compared."""
         workspace = Workspace(self.data, self.environ)
-        if ON_POSTGRESQL and "experts" in workspace.tables():
-            newest = workspace.scalar("SELECT coalesce(max(id), 0) FROM experts")
-            workspace.query("SELECT setval(pg_get_serial_sequence('experts', 'id'), :next, false)", next=newest + 1)
+        for table in {"experts", "assets"} & {*workspace.tables()} if ON_POSTGRESQL else ():
+            sequence = f"pg_get_serial_sequence('{table}', 'id')"
+            newest = workspace.scalar(f"SELECT coalesce(max(id), 0) FROM {table}")  # noqa: S608 - our names
+            workspace.query(f"SELECT setval({sequence}, :next, false)", next=newest + 1)
 
     def take_over_tasks(self) -> None:
         """Let a copied workspace find the files of a task, which it knows by where they were."""
@@ -185,7 +193,8 @@ class Place:
         """Return whether the workspace was made and has the day's task, so that `status` can tell of it."""
         if not self.data.is_dir() or not (ON_POSTGRESQL or (self.data / "findable.db").is_file()):
             return False
-        wanted = "reviews_items" if self.day.settings.get("TASK") == OWN["TASK"] else "findable_changes"
+        task = self.day.settings.get("TASK")
+        wanted = f"{task}_items" if task in {OWN["TASK"], IMAGES["TASK"]} else "findable_changes"
         return wanted in Workspace(self.data, self.environ).tables()
 
     def unseen(self, found: Mapping[str, Any]) -> list[str]:
@@ -288,23 +297,26 @@ class Sweep:
     def _live_all(self) -> None:
         write_inputs(self.inputs)
         for day in DAY_OF.values():
-            with self._place(self._mortal, day, home=self._root / "peace" / day.name) as place:
+            with (
+                self._home(day, self._root / "peace" / day.name) as home,
+                self._place(self._mortal, day, home=home) as place,
+            ):
                 self.peace[day.name] = self._live(place)
 
     def live(self, mortal: Mortal, day: str, number: int, fates: Sequence[Fate]) -> Lived:
         """Live a day again from its command `number` on, which meets its fates one after the other and then none."""
         peace, command = self.peace[day], DAY_OF[day].commands[number]
         lived = Lived(day, command.name, fates)
-        home = self._new_home()
-        copy_tree(self._picture(day, number), home)
-        with self._place(mortal, peace.day, home=home, number=number) as place:
-            try:
-                self._meet(place, command, lived)
-                self._go_on(place, number, lived)
-            except AssertionError as error:
-                lived.faults.append(str(error))
-        if not lived.faults:
-            _remove(home)
+        with self._home(peace.day, self._new_home()) as home:
+            copy_tree(self._picture(day, number), home)
+            with self._place(mortal, peace.day, home=home, number=number) as place:
+                try:
+                    self._meet(place, command, lived)
+                    self._go_on(place, number, lived)
+                except AssertionError as error:
+                    lived.faults.append(str(error))
+            if not lived.faults:
+                _remove(home)
         return lived
 
     def try_read_only(self, mortal: Mortal, day: str, number: int) -> tuple[Ended, list[str]]:
@@ -366,6 +378,21 @@ class Sweep:
         place.stop()
         copy_tree(place.home, self._picture(place.day.name, number))
         place.start(_engine(place.day, number))
+
+    @contextmanager
+    def _home(self, day: Day, home: Path) -> Iterator[Path]:
+        """Yield a home for a life; with images one for all lives, as images are known by where they are."""
+        if day.settings != IMAGES:
+            yield home
+            return
+        home = self._root / "images"
+        with (self._root / "images.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                yield home
+            finally:
+                if home.exists():
+                    _remove(home)
 
     def _new_home(self) -> Path:
         """Return a folder for a life, of which no other process or thread has heard."""

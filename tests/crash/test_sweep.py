@@ -34,7 +34,7 @@ CUTS = 240  # steps on PostgreSQL before which its server goes away in the whole
 CHUNKS, CHUNK = 4, 2  # of single deaths; on both databases the samples are others
 DISKS, SERVERS = (2, 3) if os.environ.get("FAULTS") == "all" else (1, 1)  # that are full, that go away
 CREATE = ":batchGenerateContent"
-FIRST, PILOT, OWN, SUBMIT = "first", "pilot", "own", 1
+FIRST, PILOT, OWN, IMAGES, SUBMIT = "first", "pilot", "own", "images", 1
 UNREACHABLE, CONTRADICTION, INTERRUPTED = 4, 5, 130
 NO_ROOM = {0, 3}  # of who finds no room: done without it, or told so
 
@@ -109,6 +109,12 @@ def test_a_pilot_that_is_killed_resumes(sweep: Sweep, meet: Meet) -> None:
 def test_a_day_with_a_task_of_ones_own_may_be_cut_short(sweep: Sweep, meet: Meet) -> None:
     """Its record, tables, rows, answers and fingerprints are what they are without deaths."""
     meet(dice_of(8).sample([one for one in deaths(sweep) if one.day.startswith(OWN)], CHUNK))
+
+
+@pytest.mark.sampled(0)
+def test_a_day_with_images_may_be_cut_short(sweep: Sweep, meet: Meet) -> None:
+    """Each image has one row, is asked about once, and has its row for other programs, as without deaths."""
+    meet(dice_of(9).sample([one for one in deaths(sweep) if one.day.startswith(IMAGES)], CHUNK))
 
 
 @pytest.mark.full

@@ -31,6 +31,11 @@ class Forge:
         return ground.owned(self.root / "owned" / "data", self.api.url)
 
     @cached_property
+    def pictured(self) -> Workspace:
+        """A workspace with images, none of which was asked about yet."""
+        return ground.pictured(self.root / "pictured" / "data", self.api.url)
+
+    @cached_property
     def indexed(self) -> Workspace:
         """A workspace whose people are tagged and indexed."""
         return ground.indexed(self.root / "indexed", self.api.url)
@@ -59,3 +64,9 @@ def _serving(forge: Forge, tmp_path: Path) -> Iterator[Ground]:
 def _owning(forge: Forge, tmp_path: Path) -> Iterator[Ground]:
     """A cell's ground with the rows of a task of one's own."""
     yield from ground.standing(forge.api, forge.owned, tmp_path / "data")
+
+
+@pytest.fixture(name="picturing")
+def _picturing(forge: Forge, tmp_path: Path) -> Iterator[Ground]:
+    """A cell's ground with images."""
+    yield from ground.standing(forge.api, forge.pictured, tmp_path / "data")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import Result
+from PIL import Image
 
 from pipeline.experts import table
 from tests import ledger
@@ -214,6 +215,17 @@ def owned(data: Path, url: str) -> Workspace:
     (data.parent / "trades.py").write_text(OWN_TASK)
     workspace.ran("preflight", TASK=str(data.parent / "trades.py"))
     workspace.environ["FINDABLE_TASK"] = "trades"
+    return workspace
+
+
+def pictured(data: Path, url: str) -> Workspace:
+    """Return a workspace with a few images, which lie in a folder beside it."""
+    workspace, photos = empty(data, url), data.parent / "photos"
+    photos.mkdir(parents=True)
+    for number in range(PEOPLE):
+        Image.new("RGB", (24, 16), (60 * number, 0, 0)).save(photos / f"{number}.png")
+    workspace.ran("import-images", str(photos))
+    workspace.environ["FINDABLE_TASK"] = "images"
     return workspace
 
 

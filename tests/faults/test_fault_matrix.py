@@ -61,6 +61,14 @@ def test_a_fault_leaves_the_same_of_a_task_of_ones_own(cell: Cell, owning: Groun
     _meet(cell, owning)
 
 
+@pytest.mark.sampled(120, sqlite=120)
+@pytest.mark.parametrize("cell", _sample(OF_ANY_TASK), ids=str)
+def test_a_fault_leaves_the_same_of_images(cell: Cell, picturing: Ground) -> None:
+    """What goes out with images comes to the same end, and every image has its row for other programs."""
+    _meet(cell, picturing)
+    assert picturing.workspace.scalar("SELECT count(*) FROM asset_ai") == PEOPLE
+
+
 def _meet(cell: Cell, ground: Ground) -> None:
     """Let a fault strike a command, hold the facts of its row, and come to the end without it."""
     if cell.command[0] == "index":

@@ -106,6 +106,8 @@ def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: W
     (photos.parent / "notes.txt").rename(photos / "notes.txt")
     assert _counts(_imported(workspace, photos)) == (0, 1, 0, 4, 0)
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%blue.png'") == 1
+    photos.rename(photos.with_name("elsewhere"))
+    assert _counts(_imported(workspace, photos.with_name("elsewhere"))) == (0, 0, 5, 0, 0)
 
 
 @pytest.mark.parametrize("way", ["live", "batch"])

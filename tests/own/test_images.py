@@ -103,7 +103,6 @@ UNUSABLE: dict[str, str] = {
     "cut off or broken": "cut.jpg",
     "is empty": "nothing.jpg",
     "SVG": "drawing.png",
-    "INLINE_MAX": "noise.jpg",
     "gs:// addresses": "gs://bucket/image.jpg",
     "begins with https://": "http://example.org/image.jpg",
     "private network": "https://127.0.0.1/image.jpg",
@@ -113,15 +112,13 @@ UNUSABLE: dict[str, str] = {
 def test_rows_whose_images_cannot_be_opened_are_listed_with_their_reasons(workspace: Workspace) -> None:
     """They are not asked, nothing is charged to them, and they are asked once their bytes are others."""
     rows = put_images(good=saved("red"), cut=saved("red")[:900], nothing=b"", drawing=b"<svg ")
-    rows |= put_images(noise=saved("red"))
-    Image.effect_noise((900, 900), 200).save("tasks/noise.jpg", "JPEG", quality=95)
     Path("tasks", "drawing.jpg").rename("tasks/drawing.png")
     Path("tasks", "folder").mkdir()
     os.mkfifo("tasks/pipe")
     Path("outside.jpg").write_bytes(saved("red"))
     Path("tasks", "link.jpg").symlink_to("../outside.jpg")
     put(workspace, {"good": rows["good"], **{f"r{number}": path for number, path in enumerate(UNUSABLE.values())}})
-    said = ran(workspace, *ROUND[:1], INLINE_MAX="100KB")
+    said = ran(workspace, *ROUND[:1])
     assert f"{len(UNUSABLE)} with an image that cannot be asked about" in said
     assert counts(workspace) == {"claimed": 1, "unusable": len(UNUSABLE)}
     listed = json.loads(workspace.ran("items", "--json", STATE="unusable", LIMIT="50").stdout)
@@ -129,7 +126,7 @@ def test_rows_whose_images_cannot_be_opened_are_listed_with_their_reasons(worksp
         assert reason.strip() in str(listed["items"][number]), reason
     assert not workspace.scalar("SELECT count(*) FROM findable_attempts")
     Path("tasks", "cut.jpg").write_bytes(saved("blue"))
-    ran(workspace, *ROUND[:1], INLINE_MAX="100KB")
+    ran(workspace, *ROUND[:1])
     assert counts(workspace) == {"claimed": 2, "unusable": len(UNUSABLE) - 1}
 
 

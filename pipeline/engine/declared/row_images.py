@@ -87,6 +87,7 @@ class RowImages:
         """
         parts: list[Mapping[str, Any]] = []
         hashes: dict[str, str | None] = dict.fromkeys(self.columns)
+        uploads: dict[str, bytes] = {}
         for name, named in self._named(row):
             try:
                 sent = self.source.part(named)
@@ -94,7 +95,8 @@ class RowImages:
                 return None
             parts += [{"text": f"{name}:"}] * (len(self.columns) > 1) + [sent.part]
             hashes[name] = sent.sha256
-        return prompt._replace(parts=[*parts, *prompt.parts]), self.hash_of(row, hashes)
+            uploads |= sent.uploads
+        return prompt._replace(parts=[*parts, *prompt.parts], uploads=uploads), self.hash_of(row, hashes)
 
     def hash_of(self, row: Mapping[str, Any], hashes: Mapping[str, str | None]) -> str:
         """Return the hash of a row's input: of the bytes of its images and its other values."""

@@ -74,7 +74,7 @@ class RemoteChecks(WorkspaceChecks):
             if self._mend.on:
                 self._ws.client.delete_upload(one.file.name)
                 mended = "deleted"
-            said = f"{one.file.name} ({one.file.size:,} bytes) was left behind by batch {one.batch}"
+            said = f"{one.file.name} ({one.file.size:,} bytes) was left behind by {one.whose}"
             why = "people's data stays there for up to 48 hours more"
             yield notice("uploads", said, why, mendable=True, mended=mended, next="make clean")
 

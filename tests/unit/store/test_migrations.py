@@ -41,6 +41,7 @@ SHAPES = {
     "0008": "b2d150383b70d50a",
     "0009": "d5ab0b2a848067ea",
     "0010": "e40ee4c38930e73c",
+    "0011": "6171c81a296d48fb",
 }
 OLD_PROBES = """
 INSERT INTO findable_batches (number, task, extractor, model, state, requests, request_file, request_sha256,

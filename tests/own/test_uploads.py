@@ -1,0 +1,82 @@
+"""Images that are too large for a request: uploaded once, named in requests, deleted when nothing needs them."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.lab import Api, Workspace, ran
+from tests.own.test_images import ROUND, asked, counts, put, put_images, saved
+
+UPLOADS = "SELECT state, count(*) FROM findable_uploads GROUP BY state"
+
+
+@pytest.fixture(autouse=True)
+def _tiny(workspace: Workspace) -> None:
+    workspace.environ |= {"FINDABLE_INLINE_MAX": "1KB", "FINDABLE_ASK_EACH": "1"}
+
+
+def test_an_image_is_uploaded_once_for_all_that_ask_about_it(workspace: Workspace) -> None:
+    """Live and in a batch; rows with one image and other prompts name one upload, which is deleted after both."""
+    rows = put_images(red=saved("red"), blue=saved("blue"), again=saved("red"))
+    put(workspace, {**rows, "third": "red.jpg"})
+    workspace.ran("tag-live", LIMIT="1")
+    assert dict(workspace.query(UPLOADS)) == {"dropped": 1}
+    workspace.ran_each(*ROUND[:1])
+    assert dict(workspace.query(UPLOADS)) == {"dropped": 1, "uploaded": 2}
+    parts = [line["request"]["contents"][0]["parts"][0] for line in asked(workspace)]
+    assert all("/files/" in part["fileData"]["fileUri"] for part in parts)
+    workspace.ran_each(*ROUND[1:])
+    assert counts(workspace) == {"answered": 4}
+    assert dict(workspace.query(UPLOADS)) == {"dropped": 3}
+
+
+def held_at_create(workspace: Workspace, api: Api, *, hours: int) -> None:
+    """Prepare a batch of two images, which is refused for a quota; then its uploads are so old."""
+    put(workspace, put_images(red=saved("red"), blue=saved("blue")))
+    api.fault("quota_batch")
+    workspace.ran("batch-submit", code=4)
+    assert dict(workspace.query(UPLOADS)) == {"uploaded": 2}
+    with workspace.open() as ws:
+        at = ws.now() - timedelta(hours=hours)
+    workspace.change("UPDATE findable_uploads SET uploaded_at = :at", at=at.isoformat(" "))
+
+
+def test_a_batch_whose_images_are_too_old_is_prepared_anew(workspace: Workspace, api: Api) -> None:
+    """Its request file is never rewritten, its items are let go uncharged, and are asked once in a new batch."""
+    held_at_create(workspace, api, hours=21)
+    assert "go out anew" in ran(workspace, "batch-submit")
+    assert dict(workspace.query(UPLOADS)) == {"dropped": 2, "uploaded": 2}
+    workspace.ran_each(*ROUND[1:])
+    assert dict(workspace.query("SELECT number, state FROM findable_batches")) == {1: "failed", 2: "ingested"}
+    assert counts(workspace) == {"answered": 2}
+    assert not workspace.scalar("SELECT count(*) FROM findable_attempts")
+    assert len(api.batches()) == 1
+
+
+def test_a_line_whose_image_expired_costs_its_item_nothing(workspace: Workspace, api: Api) -> None:
+    """The API forgot the uploads before the batch ran: they are uploaded anew, and the items asked again."""
+    held_at_create(workspace, api, hours=0)
+    api.configure(paused=True)
+    api.advance(30 * 3600)
+    workspace.ran("batch-submit")
+    api.advance(20 * 3600)
+    api.configure(paused=False)
+    workspace.ran_each(*ROUND[1:])
+    reasons = workspace.query("SELECT reason, charged FROM findable_attempts")
+    assert [(reason, bool(charged)) for reason, charged in reasons] == [("file-gone", False)] * 2
+    assert dict(workspace.query(UPLOADS)) == {"dropped": 2}
+    workspace.ran_each(*ROUND)
+    assert counts(workspace) == {"answered": 2}
+
+
+def test_a_live_call_whose_image_is_gone_uploads_it_anew(workspace: Workspace, api: Api) -> None:
+    """The item is charged nothing; the prepared batch that needs the same image goes out anew, too."""
+    held_at_create(workspace, api, hours=0)
+    api.advance(49 * 3600)
+    put(workspace, put_images(red=saved("red"), blue=saved("blue"), again=saved("red")))
+    workspace.ran("tag-live")
+    assert counts(workspace) == {"answered": 1, "claimed": 2}
+    assert "go out anew" in ran(workspace, "batch-submit")
+    workspace.ran_each(*ROUND[1:], *ROUND)
+    assert counts(workspace) == {"answered": 3}
+    assert not workspace.scalar("SELECT count(*) FROM findable_attempts WHERE charged")
