@@ -11,6 +11,7 @@ from pipeline.gemini import responses, tokens
 from pipeline.store import answers, claims, live_calls, versions
 
 if TYPE_CHECKING:
+    from pipeline.core.task import Task
     from pipeline.engine.workspace import OpenWorkspace
     from pipeline.store.database import Connection
 
@@ -39,7 +40,7 @@ def _judge(tx: "Connection", ws: "OpenWorkspace", item_id: str, number: int) -> 
     task = ws.task
     item = next(iter(task.rows.items(tx, [item_id])), None)
     raw = live_calls.kept_reply(tx, number, input_hash=item.input_hash) if item is not None else None
-    if item is None or raw is None or not _is_open(tx, ws, item_id):
+    if item is None or raw is None or not _is_open(tx, task, item_id, model=ws.model.name):
         return False
     reply = responses.judge_response(raw)
     judgement = judge_reply(task, Asked(item.id, item.input_hash), reply, context=item.context)
@@ -51,9 +52,8 @@ def _judge(tx: "Connection", ws: "OpenWorkspace", item_id: str, number: int) -> 
     return True
 
 
-def _is_open(tx: "Connection", ws: "OpenWorkspace", item_id: str) -> bool:
+def _is_open(tx: "Connection", task: "Task", item_id: str, *, model: str) -> bool:
     """Return whether an item may be answered: open, not parked, not asked elsewhere, its version not withdrawn."""
-    task = ws.task
-    version = versions.get_version(tx, task.name, task.label, model=ws.model.name)
+    version = versions.get_version(tx, task.name, task.label, model=model)
     is_free = not (answers.is_parked(tx, task.name, item_id) or claims.is_any_claimed(tx, task.name, [item_id]))
     return is_free and (version is None or version.withdrawn_at is None) and bool(task.pending_among(tx, [item_id]))

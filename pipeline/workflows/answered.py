@@ -17,7 +17,7 @@ from pipeline.tables.frames import arrow_table, data_frame
 
 if TYPE_CHECKING:
     from pipeline.core.task import Task
-    from pipeline.store.database import Connection
+    from pipeline.store.database import Connection, Store
 
 Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
 Telling = Callable[[], contextlib.AbstractContextManager[None]]
@@ -76,17 +76,17 @@ class Answers(Generic[A_co]):
         """Yield some answers at a time, with the columns of the key; no transaction is open meanwhile."""
         with self._telling(), self._opened() as ws:
             after = ""
-            while page := self._page(ws, after):
+            while page := self._page(ws.store, ws.task, after):
                 rows = ws.task.rows
                 yield page, [name for name, _ in rows.record.key] if isinstance(rows, DeclaredRows) else ()
                 after = page[-1].key
 
-    def _page(self, ws: OpenWorkspace, after: str) -> list[AnsweredRow[A_co]]:
-        with ws.store.read() as tx:
-            found = answers.newest_answers(tx, ws.task.name, of=self._extractor or ws.task.label, after=after)
-            rows = _source_rows(tx, ws.task, [one[0] for one in found])
+    def _page(self, store: "Store", task: "Task", after: str) -> list[AnsweredRow[A_co]]:
+        with store.read() as tx:
+            found = answers.newest_answers(tx, task.name, of=self._extractor or task.label, after=after)
+            rows = _source_rows(tx, task, [one[0] for one in found])
         return [
-            AnsweredRow(key, _model_of(ws.task, key, extractor, text), extractor, at, rows.get(key, {}))
+            AnsweredRow(key, _model_of(task, key, extractor, text), extractor, at, rows.get(key, {}))
             for key, extractor, text, at in found
         ]
 
