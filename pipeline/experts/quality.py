@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.experts import table
 from pipeline.experts.schema import item_id
 from pipeline.quality.figures import Figure, Quality, Rows, Sample
-from pipeline.quality.measures import Bound, count_figures, gates_of, histogram_bars, share, usage_figures
+from pipeline.quality.measures import Bound, ListTally, count_figures, gates_of, histogram_bars, share, usage_figures
 from pipeline.quality.statistics import Choice
 from pipeline.store import statistics
 from pipeline.tables.cells import list_of, text_of
@@ -38,24 +38,22 @@ def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
     condition = table.tagged()
     if extractor is not None:
         condition = condition & item_id.in_(statistics.applied_ids(table.TASK, extractor))
-    numbers: Counter[int] = Counter()
+    tally = ListTally[str](Choice(SAMPLES, seed=SEED))
     used: Counter[str] = Counter()
-    shown: Choice[str] = Choice(SAMPLES, seed=SEED)
     for key, cell in table.people(tx).cells(tx, ("id", "tags"), condition):
         tags = list_of(cell) or []
-        numbers[len(tags)] += 1
+        tally.add(str(key), tags, str(key))
         used.update(tags)
-        shown.offer(str(key), str(key))
-    figures = {one.name: one for one in _figures(tx, extractor, numbers, used)}
+    figures = {one.name: one for one in _figures(tx, extractor, tally.lengths, used)}
     return Quality(
         title="Quality of the tags of people",
         extractor=extractor or "all",
-        items=numbers.total(),
+        items=tally.answers,
         figures=list(figures.values()),
         gates=gates_of(figures, BOUNDS),
-        distributions=list(histogram_bars("Tags of a person", "people", numbers, most=LONGEST_BAR)),
+        distributions=list(histogram_bars("Tags of a person", "people", tally.lengths, most=LONGEST_BAR)),
         tables=list(_tables(used)),
-        samples=list(_samples(tx, list(shown))),
+        samples=list(_samples(tx, list(tally.shown))),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, case, cast, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, select, update
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.experts.columns import HEADERS, USERNAME
@@ -15,10 +15,11 @@ from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, database
 from pipeline.store.database import among, pages
-from pipeline.tables.cells import JSON_SPACE, NO_LIST, list_of, text_of
+from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.derived import DerivedColumn
 from pipeline.tables.item_table import ItemStates
 from pipeline.tables.kind_index import CountedTable, KindIndex
+from pipeline.tables.list_cells import holds_no_texts, looks_like_no_list
 from pipeline.tables.rows import has_words, holds, refusals
 
 TASK = "expert-tags"
@@ -33,26 +34,9 @@ LISTED = (*NAMED, "job_title", "company", "tags")  # what a person is looked for
 SCORED_BY = ("bio", "tags", "profile_url", "job_title", "hourly_rate")
 INPUT_COLUMNS = tuple(name for name in HEADERS if name != USERNAME)
 
-
-def _squeezed(column: ColumnElement[Any]) -> ColumnElement[str]:
-    """Return a column's text without JSON's white space, in SQL."""
-    squeezed: ColumnElement[str] = cast(column, Text)
-    for char in JSON_SPACE:
-        squeezed = func.replace(squeezed, char, "")
-    return squeezed
-
-
-# equalities and not IN, which cannot stand in an UPDATE of many rows; what holds a string is not nothing, seen first
-# because it is quick
-_says_nothing = or_(*(_squeezed(experts.c.tags) == empty for empty in sorted(NO_LIST)))
-untagged = or_(experts.c.tags.is_(None), and_(~cast(experts.c.tags, Text).contains('"'), _says_nothing))
+untagged = holds_no_texts(experts.c.tags)
+looks_foreign = looks_like_no_list(experts.c.tags)
 has_bio = has_words(experts.c.bio)
-_begins_and_ends_as_list = cast(experts.c.tags, Text).like("[%]")  # as nearly all do: seen before anything is trimmed
-looks_foreign = and_(
-    ~_begins_and_ends_as_list, ~untagged, ~func.trim(cast(experts.c.tags, Text), JSON_SPACE).like("[%]")
-)
-
-
 SCORES = DerivedColumn(experts, "findability_score", SCORED_BY, score_of)
 
 

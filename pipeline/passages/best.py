@@ -38,6 +38,7 @@ from pipeline.tables.columns import AsTheColumn
 from pipeline.tables.marked_view import SettledView
 from pipeline.tables.quoted_part import with_source
 from pipeline.tables.reflect import columns_of
+from pipeline.tables.rows import values_in_pages
 
 VIEW = SettledView("best_concepts", settings="PREFER_VERSIONS and MIN_CONFIDENCE")
 PAGE = 500  # passages in one query, rows in one fetch
@@ -127,12 +128,8 @@ def _rows(tx: Connection, shape: PassagesShape, chosen: Select[Any], *, passage:
 
 def _pages(tx: Connection, shape: PassagesShape, column: ColumnElement[Any]) -> Iterator[ColumnElement[bool]]:
     """Yield conditions that take the passages page by page, in the order of their ids; read from the index alone."""
-    passages = shape.concepts.c.passage_id
-    query = select(passages).where(passages.is_not(None)).distinct().order_by(passages).limit(PAGE)
-    ids = list(tx.execute(query).scalars())
-    while ids:
+    for ids in values_in_pages(tx, shape.concepts.c.passage_id, size=PAGE):
         yield column.between(literal(ids[0], AsTheColumn()), literal(ids[-1], AsTheColumn()))
-        ids = list(tx.execute(query.where(passages > ids[-1])).scalars())
 
 
 def _is_version(shape: PassagesShape) -> ColumnElement[bool]:

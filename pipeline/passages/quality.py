@@ -5,7 +5,6 @@ Everything is read as it comes, at flat memory. Near duplicates are looked for i
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.excerpts import cut_part, marked_part
@@ -15,7 +14,7 @@ from pipeline.passages.measure import MeasuredAnswer, MeasuredConcept, MeasuredV
 from pipeline.passages.schema import PassagesShape
 from pipeline.quality.figures import Distribution, Figure, Quality, Rows, Sample
 from pipeline.quality.measures import Bound, count_figures, gates_of, histogram_bars, share, usage_figures
-from pipeline.quality.names import MOST_COMPARED, garbage_names, nearly_repeated_names, repeated_names
+from pipeline.quality.names import COMPARED, EXAMPLES, SEED, NameTally
 from pipeline.quality.statistics import Choice, divergence
 from pipeline.store import statistics
 from pipeline.tables.cells import cell_words
@@ -24,10 +23,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 
-SEED = 7
 SAMPLES = 30  # for a person to read
-COMPARED = 1_000  # answers in which near duplicates are looked for
-EXAMPLES = 20  # rows of a table
 LONGEST_BAR = 20  # concepts of a passage that have a bar of their own
 AROUND = 140  # characters of a passage shown before and after a quotation
 FEWEST = 1  # passages: a run of three is judged by three; one bad answer in a hundred fails what 99 % must pass
@@ -47,56 +43,27 @@ BOUNDS: tuple[Bound, ...] = (
 )
 
 
-@dataclass
-class _Names:
-    """What one pass over the names came to."""
-
-    concepts: Counter[int] = field(default_factory=Counter)  # of a passage -> how many passages
-    garbage: int = 0
-    examples: dict[str, str] = field(default_factory=dict)  # a name that is none -> what is wrong
-    repeated: int = 0
-    compared: Choice[MeasuredAnswer] = field(default_factory=lambda: Choice(COMPARED, seed=SEED))
-    shown: Choice[MeasuredAnswer] = field(default_factory=lambda: Choice(SAMPLES, seed=SEED + 1))
-
-    @property
-    def answers(self) -> int:
-        """Return how many passages have concepts, each counted once for each version it has some of."""
-        return sum(self.concepts.values())
-
-    def add(self, answer: MeasuredAnswer) -> None:
-        """Count one answer."""
-        self.concepts[len(answer.names)] += 1
-        self.repeated += repeated_names(answer.names)
-        for name in answer.names:
-            if wrong := garbage_names(name):
-                self.garbage += 1
-                if len(self.examples) < EXAMPLES:
-                    self.examples.setdefault(name, wrong)
-        self.compared.offer(answer.key, answer)
-        self.shown.offer(answer.key, answer)
-
-
 def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | None) -> Quality:
     """Return what the concepts of an extractor are like: label/model, a label with all its models, or None for all."""
     tallies = measure.tallies(tx, shape)
     versions = sorted({one.version for one in tallies})
     mine = [one for one in versions if extractor in {None, one.label, one.extractor}]
     others = [one for one in versions if one not in mine]
-    names = _Names()
+    names = NameTally[MeasuredAnswer](Choice(SAMPLES, seed=SEED + 1))
     for answer in measure.measured_answers(tx, shape, mine) if mine else ():
-        names.add(answer)
+        names.add(answer.key, answer.names, answer)
     types, other_types = _types(tallies, mine), _types(tallies, others)
-    compared, near, pairs = _near(names.compared)
+    near, pairs = names.near()
     replies = statistics.count_replies(tx, table.TASK, extractor)
     figures = {
         one.name: one
         for one in (
             _coverage(tx, names.answers, extractor),
             _evidence([one for one in tallies if one.version in mine], names.answers),
-            *count_figures("concepts", names.concepts, one="passage", many="passages"),
+            *count_figures("concepts", names.lengths, one="passage", many="passages"),
             Figure("parse-failure", share(replies.invalid, replies.total), "share", INVALID, replies.total),
             _divergence(types, other_types),
-            *_of_names(names, share(near, compared)),
+            *names.figures(near, one="passage"),
             *usage_figures(replies, one="passage"),
             Figure("passages", names.answers, "count", "passages with concepts", names.answers),
             Figure("replies", replies.total, "count", "replies that came for passages", replies.total),
@@ -104,7 +71,7 @@ def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | No
             Figure("refused", replies.refused, "count", "replies that are refused", replies.total),
         )
     }
-    bars = histogram_bars("Concepts of a passage", "passages", names.concepts, most=LONGEST_BAR)
+    bars = histogram_bars("Concepts of a passage", "passages", names.lengths, most=LONGEST_BAR)
     return Quality(
         title="Quality of the concepts of passages",
         extractor=extractor or "all",
@@ -120,13 +87,6 @@ def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | No
         samples=list(_samples(tx, shape, names.shown)),
         notes=list(_notes(names.answers, mine, other_types)),
     )
-
-
-def _near(compared: Choice[MeasuredAnswer]) -> tuple[int, int, list[tuple[str, str]]]:
-    """Return how many names were compared, how many are nearly like another of their passage, and the first pairs."""
-    pairs = [nearly_repeated_names(answer.names) for answer in compared]
-    names = sum(min(len(answer.names), MOST_COMPARED) for answer in compared)
-    return names, sum(map(len, pairs)), [pair for some in pairs for pair in some][:EXAMPLES]
 
 
 def _coverage(tx: "Connection", answers: int, extractor: str | None) -> Figure:
@@ -154,17 +114,6 @@ def _divergence(types: Mapping[str, int], others: Mapping[str, int]) -> Figure:
     items = min(sum(ours.values()), sum(theirs.values()))
     told = "how otherwise types are spread than in other versions: 0 alike, 1 nothing alike (Jensen-Shannon)"
     return Figure("divergence", divergence(ours, theirs), "bits", told, items)
-
-
-def _of_names(names: _Names, near: float | None) -> Iterator[Figure]:
-    """Yield what share of the names is wrong, and how; `near` is that of names nearly like another."""
-    whole, items = sum(number * times for number, times in names.concepts.items()), names.answers
-    for name, value, told, answers in (
-        ("garbage", share(names.garbage, whole), "names that are none: too long, no letters, a sentence", items),
-        ("duplicates", share(names.repeated, whole), "names that stand twice in one passage, in any case", items),
-        ("near-duplicates", near, "names nearly like another of their passage, in a sample", len(names.compared)),
-    ):
-        yield Figure(name, value, "share", told, answers)
 
 
 def _types(tallies: Sequence[Tally], versions: Sequence[MeasuredVersion]) -> Counter[str]:

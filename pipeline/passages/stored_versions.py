@@ -8,6 +8,7 @@ from pipeline.core.task import RolledBackPage, VersionCounts
 from pipeline.passages import table
 from pipeline.passages.schema import PassagesShape
 from pipeline.tables.cells import cell_words
+from pipeline.tables.rows import values_in_pages
 
 BLOCK = 500  # passages in one block
 
@@ -32,11 +33,8 @@ def roll_back_concepts(
     """Delete the concepts of a version of the next passages behind one, found by the index alone, by their ids."""
     concepts = shape.concepts.c
     mine = table.of_extractors(shape, [(label, model)])
-    query = select(concepts.passage_id).where(table.is_named(concepts.extractor_version, label))
-    query = query.distinct().order_by(concepts.passage_id).limit(BLOCK)
-    if after is not None:
-        query = query.where(concepts.passage_id > after)
-    ids = list(tx.execute(query.where(concepts.passage_id.is_not(None))).scalars())
+    named = table.is_named(concepts.extractor_version, label)
+    ids = next(values_in_pages(tx, concepts.passage_id, named, size=BLOCK, after=after), [])
     if not ids:  # what names no passage goes last
         gone = tx.execute(delete(shape.concepts).where(mine, concepts.passage_id.is_(None))).rowcount
         return RolledBackPage(gone, None)

@@ -20,6 +20,7 @@ from pipeline.store import versions
 from pipeline.store.tables import answers
 from pipeline.store.versions import Version
 from pipeline.tables.cells import cell_words, loaded
+from pipeline.tables.rows import values_in_pages
 
 BLOCK = 200  # passages whose texts and concepts are in memory at a time
 EXAMPLES = 3
@@ -100,15 +101,9 @@ def _blocks(tx: Connection, shape: PassagesShape, ours: Sequence[Version]) -> It
     concepts = shape.concepts.c
     columns = [concepts[name] for name in ("passage_id", "extractor_version", "concept_name", "aliases", "evidence")]
     labels = concepts.extractor_version.in_([one.label for one in ours])
-    after: ColumnElement[bool] = concepts.passage_id.is_not(None)
-    while ours:
-        page = select(concepts.passage_id).where(labels, after).distinct().order_by(concepts.passage_id)
-        ids = list(tx.execute(page.limit(BLOCK)).scalars())
-        if not ids:
-            return
+    for ids in values_in_pages(tx, concepts.passage_id, labels, size=BLOCK) if ours else ():
         query = select(*columns).where(concepts.passage_id.in_(ids), _of(shape, ours))
         yield [_Row(row[0], cell_words(row[1]), cell_words(row[2]), *row[3:]) for row in tx.execute(query)]
-        after = concepts.passage_id > ids[-1]
 
 
 def _judge(tx: Connection, shape: PassagesShape, block: list[_Row], seen: _Seen) -> None:

@@ -1,15 +1,36 @@
 """Figures that subjects measure alike: how many answers an item has, what its replies used, bars and gates of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pipeline.quality.figures import Distribution, Figure, Gate
-from pipeline.quality.statistics import mean, percentile
+from pipeline.quality.statistics import Choice, mean, percentile
 
 if TYPE_CHECKING:
     from pipeline.store.statistics import ReplyCounts
 
+Shown = TypeVar("Shown")
 Bound = tuple[str, float | None, float | None, int, str]  # a figure's name, low, high, the fewest items, why
+
+
+@dataclass
+class ListTally(Generic[Shown]):
+    """What one pass over answers that are lists came to: how many there are of each length, and some to be shown."""
+
+    shown: Choice[Shown]
+    lengths: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def answers(self) -> int:
+        """Return how many answers were counted."""
+        return self.lengths.total()
+
+    def add(self, key: str, members: Sequence[str], shown: Shown) -> None:
+        """Count the members of one answer; `shown` is kept of it where it is among those that are."""
+        self.lengths[len(members)] += 1
+        self.shown.offer(key, shown)
 
 
 def share(part: float, whole: float) -> float | None:

@@ -1,14 +1,23 @@
 """Judge names for the quality report: what is none, what stands twice, or nearly so, in one answer."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from rapidfuzz import fuzz
+
+from pipeline.quality.figures import Figure
+from pipeline.quality.measures import ListTally, Shown, share
+from pipeline.quality.statistics import Choice
 
 MAX_NAME = 60  # characters
 MAX_WORDS = 8  # a noun phrase has fewer; "support vector machine with radial basis function" has seven
 LIKE = 90.0  # percent of characters in common: a plural, a hyphen, a spelling
 MOST_COMPARED = 100  # names of one answer; more are no answer of ours, and pairs grow with the square
+
+COMPARED = 1_000  # answers in which near duplicates are looked for
+EXAMPLES = 20  # of each kind
+SEED = 7
 
 _ENDS_AS_SENTENCE = re.compile(r"(?:[a-z]{3,}\.|[!?])$")
 # a word between others that only a sentence has there; "is" and "can" at the ends may be names
@@ -20,6 +29,43 @@ _BEGINS_AS_SENTENCE = re.compile(
     r"(?:we|they|you|it|there|this|these|those|our|their|however|therefore)\s\S+\s\S", re.IGNORECASE
 )
 _DIGITS = re.compile(r"\d+|\b[ivxIVX]+\b")
+
+
+@dataclass
+class NameTally(ListTally[Shown]):
+    """What one pass over answers that are lists of names came to; `examples` say of names what is wrong."""
+
+    garbage: int = 0
+    examples: dict[str, str] = field(default_factory=dict)
+    repeated: int = 0
+    compared: Choice[Sequence[str]] = field(default_factory=lambda: Choice(COMPARED, seed=SEED))
+
+    def add(self, key: str, members: Sequence[str], shown: Shown) -> None:
+        """Count and judge the names of one answer."""
+        super().add(key, members, shown)
+        self.repeated += repeated_names(members)
+        for name in members:
+            if wrong := garbage_names(name):
+                self.garbage += 1
+                if len(self.examples) < EXAMPLES:
+                    self.examples.setdefault(name, wrong)
+        self.compared.offer(key, members)
+
+    def near(self) -> tuple[float | None, list[tuple[str, str]]]:
+        """Return the share of names that are nearly like another of their answer, in a sample, and the first pairs."""
+        pairs = [nearly_repeated_names(names) for names in self.compared]
+        compared = sum(min(len(names), MOST_COMPARED) for names in self.compared)
+        return share(sum(map(len, pairs)), compared), [pair for some in pairs for pair in some][:EXAMPLES]
+
+    def figures(self, near: float | None, *, one: str) -> Iterator[Figure]:
+        """Yield what share of the names is wrong, and how; `near` is that of names nearly like another."""
+        whole, items = sum(length * times for length, times in self.lengths.items()), self.answers
+        for name, value, told, answers in (
+            ("garbage", share(self.garbage, whole), "names that are none: too long, no letters, a sentence", items),
+            ("duplicates", share(self.repeated, whole), f"names that stand twice in one {one}, in any case", items),
+            ("near-duplicates", near, f"names nearly like another of their {one}, in a sample", len(self.compared)),
+        ):
+            yield Figure(name, value, "share", told, answers)
 
 
 def garbage_names(name: str) -> str:

@@ -35,6 +35,16 @@ def rows_among(
         yield from tx.execute(query.with_for_update() if locked else query)
 
 
+def values_in_pages(
+    tx: Connection, column: ColumnElement[Any], *conditions: ColumnElement[bool], size: int, after: Any = None
+) -> Iterator[list[Any]]:
+    """Yield the values of a column that an index has in order, each once, so many at a time; those behind `after`."""
+    query = select(column).where(column.is_not(None), *conditions).distinct().order_by(column).limit(size)
+    while values := list(tx.execute(query if after is None else query.where(column > after)).scalars()):
+        yield values
+        after = values[-1]
+
+
 def has_words(column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that a cell holds more than white space."""
     return and_(column.is_not(None), func.trim(cast(column, Text), WHITE) != "")
