@@ -59,7 +59,7 @@ RPC_OF_STATUS = {
 }
 LAST_RPC_CODE = 16
 FILE_GONE = "file-gone"
-_FILE_GONE = re.compile(r"permission to access the File \S+ or it may not exist", re.IGNORECASE)  # seen live 2025-09
+_FILE_GONE = re.compile(r"permission to access the File \S+ or it may not exist", re.IGNORECASE)  # Files API
 MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
 MAX_TOKENS_SEEN = 2**30  # what is as large is no count; two below it add up to what an INTEGER column holds
 
