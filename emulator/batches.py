@@ -216,9 +216,9 @@ class Batches:
             ApiError: 404 as `get`.
         """
         batch = self.get(owner, batch_id)
-        if self.end(batch, "CANCELLED") or batch.shown_state(self._clock.now_ns()) not in ACTIVE:
+        if not self.end(batch, "CANCELLED") and batch.shown_state(self._clock.now_ns()) not in ACTIVE:
             return
-        # Done in truth but held back by a script: no client was shown that it was over, so the cancel wins.
+        # Nothing is held back any more; nor is what was done in truth, of which no client was shown that it was over.
         self._database.change(
             "UPDATE batches SET state = 'CANCELLED', has_output = 0, looks_needed = 0, due_ns = 0 WHERE number = ?",
             (batch.number,),

@@ -14,7 +14,7 @@ from tests.own.test_images import put, put_images, saved
 
 DAY = ("batch-submit", "batch-poll", "batch-ingest", "tag-live", "clean")
 IMAGES = {"red": "red", "blue": "blue", "again": "red"}
-SAMPLE = 3  # lives in `make test`
+SAMPLE = 2  # lives in `make test`
 MOST_ROUNDS = 5
 KILLED = -9
 

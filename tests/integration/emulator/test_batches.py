@@ -181,10 +181,11 @@ def test_a_list_can_lag_and_need_a_page_size(caller: Caller) -> None:
     assert keys == [f"k/{number}" for number in range(9)]
 
 
-def test_a_cancelled_batch_has_no_results(caller: Caller) -> None:
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_cancelled_batch_has_no_results(caller: Caller, *, paused: bool) -> None:
     """A cancel takes effect at once; a second or a late one changes nothing; what waits for 48 hours expires."""
     finished = caller.wait(caller.create(request_file(1))["name"])
-    caller.settings(batch_looks=50)
+    caller.settings(batch_looks=50, paused=paused)
     name = caller.create(request_file(3))["name"]
     for _ in range(2):
         assert caller.post(f"/v1/{name}:cancel", None) == {}
