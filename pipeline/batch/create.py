@@ -111,11 +111,11 @@ class _Send(NamedTuple):
         ws, number = self.ws, self.batch.number
         with ws.store.read() as tx:
             is_stale = needs_stale(tx, number, since=ws.now() - YOUNG)
+            if not is_stale:
+                self._check_room(tx)
             workspace_id = workspace.get_workspace(tx).workspace_id
         if is_stale:
             return self._dissolve()
-        with ws.store.read() as tx:
-            self._check_room(tx)
         name = batches.name_of_try(self.batch, self.batch.tries + 1, workspace_id=workspace_id)
         upload = self._upload(name)
         batch = self._commit_intent(name)
