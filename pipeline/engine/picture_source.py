@@ -7,8 +7,6 @@ tell, and tell nothing of a file that was written less than two seconds before i
 import base64
 import hashlib
 import mimetypes
-import os
-import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,20 +14,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from pipeline.engine.picture_file import Stamp, read_file
 from pipeline.engine.pictures import MAX_BYTES, PictureError, prepare, probe
 from pipeline.gemini.requests import uploaded_part
 
 SETTLED_NS = 2_000_000_000  # after which another write gives a file another time, on every file system
 REGISTERED = "gs://"
 ADDRESSES = ("https://", "http://")
-
-
-class Stamp(NamedTuple):
-    """What tells that a file is the one that was read: its size, and when it and its entry were changed last, in ns."""
-
-    size: int
-    changed: int
-    moved: int
 
 
 class SentPart(NamedTuple):
@@ -135,35 +126,19 @@ class PictureSource:
         """Return the bytes of a file, and its stamp where that tells a change from now on."""
         place = self._place(named)
         try:
-            with open(place, "rb", opener=_without_waiting) as file:
-                before = _stamp(os.fstat(file.fileno()))
-                data = file.read(MAX_BYTES + 1) if before.size <= MAX_BYTES else b""
-                if before.size > MAX_BYTES or len(data) > MAX_BYTES:
-                    raise PictureError(f"it has {before.size:,} bytes, and {MAX_BYTES:,} are the most that is read")
-                after = _stamp(os.fstat(file.fileno()))
+            size = place.stat().st_size
+            read = read_file(place) if size <= MAX_BYTES else None
         except OSError as error:
             raise PictureError(f"it cannot be read: {error.strerror}") from None
-        if before != after or len(data) != after.size:
-            raise PictureError("it changed while it was read")
+        if read is None or len(read[0]) > MAX_BYTES:
+            raise PictureError(f"it has {size:,} bytes, and {MAX_BYTES:,} are the most that is read")
+        data, after = read
         is_settled = time.time_ns() - max(after.changed, after.moved) > SETTLED_NS
         return data, after if is_settled else None
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file, never waiting for a writer of a pipe; a link in its place is not followed."""
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise PictureError("it is no file but a folder, a device or a pipe")
-    return descriptor
-
-
 def _stamp_of(place: Path) -> Stamp | None:
     try:
-        return _stamp(place.stat())
+        return Stamp.of(place.stat())
     except OSError:
         return None
-
-
-def _stamp(found: os.stat_result) -> Stamp:
-    return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)

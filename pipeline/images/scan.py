@@ -6,7 +6,6 @@ A file that is called as images are is one, broken or not; of others only those 
 import hashlib
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.errors import InputError
-from pipeline.engine.pictures import MAX_BYTES, PictureError, probe
+from pipeline.engine.picture_file import ChangedError, NoFileError, read_file
+from pipeline.engine.pictures import PictureError, probe
 from pipeline.tables.item_values import UNSOUND
 
 ENDINGS = (
@@ -22,10 +22,8 @@ ENDINGS = (
     ".svg",
 )
 _MAGIC = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp(?:avif|hei|hev|mif)", re.DOTALL)
-_HEAD = 16  # bytes in which a file says that it may be an image
 OTHERS = "other files"
 UNPRINTED = "its name holds a line end or another character that is not printed"
-_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class FoundFile(NamedTuple):
@@ -77,25 +75,24 @@ class FolderScan:
 
     def _read(self, path: str) -> FoundFile | None:
         """Return a file with its bytes, or count why it is left out."""
-        why = _unfit(path)
-        data = b""
+        why, read = _unfit(path), None
         if not why:
             try:
-                data = _bytes_of(path, is_called_image=path.lower().endswith(ENDINGS))
-            except _LeftOutError as error:
-                why = str(error)
+                read = read_file(path, is_wanted=lambda head: path.lower().endswith(ENDINGS) or _MAGIC.match(head))
+                why = OTHERS if read is None else ""
+            except NoFileError:
+                why = "devices, pipes and sockets"
+            except ChangedError:
+                why = "files that changed while they were read, which the next import takes"
             except FileNotFoundError:
                 why = "files that vanished meanwhile"
             except OSError:
                 why = "files that cannot be read"
-        if why:
+        if read is None:
             self.left_out[why] += 1
             return None
+        data, _ = read
         return FoundFile(path, data, hashlib.sha256(data).hexdigest())
-
-
-class _LeftOutError(Exception):
-    """A file is not read; the message says what such files are."""
 
 
 def _in(place: str, names: list[str]) -> list[str]:
@@ -109,27 +106,6 @@ def _unfit(path: str) -> str:
     if UNSOUND.search(path):
         return "files whose names are no text"
     return "links, which are not followed" if os.path.islink(path) else ""  # noqa: PTH114 - it may be no text
-
-
-def _bytes_of(path: str, *, is_called_image: bool) -> bytes:
-    """Return the bytes of a regular file that stays what it is while it is read; one more than are opened at most."""
-    file = os.open(path, _FLAGS)
-    try:
-        before = os.fstat(file)
-        if not stat.S_ISREG(before.st_mode):
-            raise _LeftOutError("devices, pipes and sockets")
-        with os.fdopen(os.dup(file), "rb") as opened:
-            data = opened.read(_HEAD)
-            if not is_called_image and not _MAGIC.match(data):
-                raise _LeftOutError(OTHERS)
-            data += opened.read(MAX_BYTES + 1 - len(data))
-        after = os.fstat(file)
-    finally:
-        os.close(file)
-    is_cut = len(data) != min(after.st_size, MAX_BYTES + 1)
-    if is_cut or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise _LeftOutError("files that changed while they were read, which the next import takes")
-    return data
 
 
 def facts_of(found: FoundFile) -> Facts:
