@@ -46,7 +46,8 @@ HEAVY = (
 )
 MAX_JOB_LINES = 80
 SHARED_BY_JOBS = {
-    *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "items_shown", "output", "readable", "render"),
+    *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "items_shown", "lab", "output", "readable"),
+    "render",
     *("typed", "values", "variables"),
 }
 
