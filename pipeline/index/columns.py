@@ -1,15 +1,15 @@
 """Say which entries pass a WHERE=: columns of their metadata, and expressions that are evaluated over them.
 
-A column keeps each of its values once, so that a comparison is made once for each value and not for each entry. A list
-holds where any of its members does. A comparison with an empty cell (nothing, "" or an empty list) is neither true nor
-false, as in SQL, so that NOT does not make it true. Texts are compared without regard to case.
+A comparison is made once for each different text or number of a column, and not for each entry. A list holds where any
+of its members does. A comparison with an empty cell (nothing, "" or an empty list) is neither true nor false, as in
+SQL, so that NOT does not make it true. Texts are compared without regard to case.
 """
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pipeline.core.errors import InputError
 from pipeline.index.where import Comparison, Expression, Negation, Operator, Scalar
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _COMPARED: Mapping[Operator, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
-    "!=": operator.eq,
+    "!=": operator.ne,
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -34,10 +34,23 @@ _NO_LETTER = re.compile(r"[\W_]+")
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its different values, each as its scalars, and for each entry which of them it has, int32 (n,)."""
+    """One column: its different scalars, the cells that are made of them, and for each entry which cell it has."""
 
-    values: Sequence[tuple[Scalar, ...]]
-    codes: "NDArray[np.int32]"
+    scalars: Sequence[Scalar]
+    members: "NDArray[np.int64]"  # which scalars the cells have, one cell after another
+    ends: "NDArray[np.int64]"  # (cells + 1,), where in `members` each cell begins and ends
+    cells: "NDArray[np.int64]"  # (entries,)
+
+
+class Columns(Protocol):
+    """The columns of some entries."""
+
+    def meant(self, comparison: Comparison) -> Column:
+        """Return the column that a comparison means.
+
+        Raises:
+            InputError: there is none of that name.
+        """
 
 
 class _Truth(NamedTuple):
@@ -47,37 +60,49 @@ class _Truth(NamedTuple):
     false: "Mask"
 
 
-def column_of(cells: Iterable[Any]) -> Column:
-    """Return the column of some cells, JSON values in the order of entries."""
+def column_of(cells: Sequence[Any], entries: Sequence[int] | None = None) -> Column:
+    """Return the column of some cells, JSON values; of `entries`, which cell each has, or of one entry for each."""
     import numpy as np
 
-    places: dict[tuple[tuple[type, Scalar], ...], int] = {}
-    codes = [
-        places.setdefault(tuple((type(one), one) for one in _scalars(cell)), len(places)) for cell in cells
-    ]  # by type, for True is 1 in Python
-    values = [tuple(one for _, one in typed) for typed in places]
-    return Column(values, np.array(codes, dtype=np.int32))
+    places: dict[tuple[type, Scalar], int] = {}  # by type, for True is 1 in Python
+    members, ends = list[int](), [0]
+    for cell in cells:
+        members += [places.setdefault((type(one), one), len(places)) for one in _scalars(cell)]
+        ends.append(len(members))
+    which = np.arange(len(cells)) if entries is None else np.array(entries, dtype=np.int64)
+    return Column([one for _, one in places], np.array(members, dtype=np.int64), np.array(ends, dtype=np.int64), which)
 
 
 def column_named(name: str, known: Sequence[str]) -> str | None:
-    """Return which of the columns a name means: itself, or the first that is the same in snake case."""
+    """Return which of the columns a name means: itself, or the first that is the same in snake case.
+
+    A column inside of another one, as `answer.mood`, is meant by its own name, too.
+    """
     if name in known:
         return name
-    return next((one for one in known if _snake(one) == _snake(name)), None)
+    wanted, inner = _snake(name), [one.rpartition(".")[2] for one in known]
+    return next(
+        (
+            one
+            for one, other in [*zip(known, known, strict=True), *zip(known, inner, strict=True)]
+            if _snake(other) == wanted
+        ),
+        None,
+    )
 
 
-def passing(expression: Expression, columns: Mapping[str, Column]) -> "Mask":
-    """Return for each entry whether it passes, bool (n,); the columns are under the names in the expression.
+def passing(expression: Expression, columns: Columns) -> "Mask":
+    """Return for each entry whether it passes, bool (n,).
 
     Raises:
-        InputError: a column holds nothing of a value's kind.
+        InputError: there is no such column, or it holds nothing of a value's kind.
     """
     return _truth(expression, columns).true
 
 
-def _truth(expression: Expression, columns: Mapping[str, Column]) -> _Truth:
+def _truth(expression: Expression, columns: Columns) -> _Truth:
     if isinstance(expression, Comparison):
-        return _compared(expression, columns[expression.column])
+        return _compared(expression, columns.meant(expression))
     if isinstance(expression, Negation):
         inner = _truth(expression.inner, columns)
         return _Truth(inner.false, inner.true)
@@ -91,36 +116,42 @@ def _truth(expression: Expression, columns: Mapping[str, Column]) -> _Truth:
 
 
 def _compared(comparison: Comparison, column: Column) -> _Truth:
-    """Return where a comparison is true and where it is false, made once for each value of the column."""
+    """Return where a comparison is true and where it is false; both are false where a cell holds nothing of its kind.
+
+    Of a list, != holds where it holds of every member.
+    """
+    if comparison.operator == "null":
+        is_there = _any(column, [True] * len(column.scalars))
+        return _Truth(~is_there, is_there)
+    _check_kinds(comparison, column)
+    wanted = [(_kind(value), _folded(value)) for value in comparison.values]
+    found = [_holds(comparison.operator, _kind(one), _folded(one), wanted) for one in column.scalars]
+    true, false = _any(column, [one is True for one in found]), _any(column, [one is False for one in found])
+    return _Truth(true & ~false, false) if comparison.operator == "!=" else _Truth(true, false & ~true)
+
+
+def _holds(name: Operator, kind: str, scalar: Scalar, wanted: Sequence[tuple[str, Scalar]]) -> bool | None:
+    """Return whether a scalar of a cell fits any that is wanted; None where none is of its kind."""
+    found = [_COMPARED[name](scalar, other) for other_kind, other in wanted if other_kind == kind]
+    return any(found) if found else None
+
+
+def _any(column: Column, holds: Sequence[bool]) -> "Mask":
+    """Return for each entry whether something holds of any scalar in its cell."""
     import numpy as np
 
-    if comparison.operator == "null":
-        found: list[bool | None] = [not value for value in column.values]
-    else:
-        _check_kinds(comparison, column)
-        wanted = [_folded(value) for value in comparison.values]
-        found = [_holds(comparison.operator, value, wanted) for value in column.values]
-    true = np.array([one is True for one in found], dtype=bool)
-    false = np.array([one is False for one in found], dtype=bool)
-    return _Truth(true[column.codes], false[column.codes])
-
-
-def _holds(name: Operator, value: tuple[Scalar, ...], wanted: Sequence[Scalar]) -> bool | None:
-    """Return whether any scalar of a value holds against any that is wanted; None where none can be compared."""
-    compare = _COMPARED[name]
-    pairs = [(_folded(one), other) for one in value for other in wanted if _kind(one) == _kind(other)]
-    if not pairs:
-        return None
-    return any(compare(one, other) for one, other in pairs) != (name == "!=")
+    until = np.concatenate([[0], np.cumsum(np.array(holds, dtype=bool)[column.members])])
+    found: Mask = (until[column.ends[1:]] > until[column.ends[:-1]])[column.cells]
+    return found
 
 
 def _check_kinds(comparison: Comparison, column: Column) -> None:
-    """Pass where the column has a value of the kind of each that it is held against, or none at all.
+    """Pass where the column has a scalar of the kind of each value that it is held against, or none at all.
 
     Raises:
         InputError: it has others alone.
     """
-    there = {_kind(one) for value in column.values for one in value}
+    there = set(map(_kind, column.scalars))
     for value in comparison.values:
         if there and _kind(value) not in there:
             raise InputError(
