@@ -155,7 +155,7 @@ def _check_kinds(comparison: Comparison, column: Column) -> None:
     for value in comparison.values:
         if there and _kind(value) not in there:
             raise InputError(
-                f"WHERE, character {comparison.at}: no cell of {comparison.column} is {_kind(value)}, so none can be "
+                f"{comparison.place}: no cell of {comparison.column} is {_kind(value)}, so none can be "
                 f"compared with {value!r}",
                 hint="a text stands between single quotes, a number does not",
             )

@@ -50,7 +50,7 @@ class MetadataColumns:
         name = column_named(comparison.column, self.names)
         if name is None:
             raise InputError(
-                f"WHERE, character {comparison.at}: there is no column {comparison.column!r}",
+                f"{comparison.place}: there is no column {comparison.column!r}",
                 hint=f"there are {', '.join(self.names)}",
             )
         if name not in self._kept:

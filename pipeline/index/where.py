@@ -33,7 +33,7 @@ class Comparison:
     column: str
     operator: Operator
     values: tuple[Scalar, ...] = ()
-    at: int = 0  # where the column stands in the text, in characters from 1
+    place: str = ""  # where it was said, for messages
 
 
 @dataclass(frozen=True)
@@ -188,25 +188,25 @@ class _Parser:
         return Negation(inner) if is_negated else inner
 
     def _comparison(self) -> Expression:
-        at, column = self._next.at + 1, self._column()
+        place, column = f"WHERE, character {self._next.at + 1}", self._column()
         if self._next.kind == "operator":
-            return Comparison(column, _SPELLINGS[self._take().text], (self._value(),), at)
+            return Comparison(column, _SPELLINGS[self._take().text], (self._value(),), place)
         if self._took("is"):
             is_negated = self._took("not")
             if not self._took("null"):
                 raise self._missing("NULL")
-            found = Comparison(column, "null", at=at)
+            found = Comparison(column, "null", place=place)
         else:
             is_negated = self._took("not")
-            found = self._of_several(column, at)
+            found = self._of_several(column, place)
         return Negation(found) if is_negated else found
 
-    def _of_several(self, column: str, at: int) -> Comparison:
+    def _of_several(self, column: str, place: str) -> Comparison:
         """Return what follows a column and is a word: IN or CONTAINS."""
         if self._took("contains"):
             if self._next.kind not in {"text", "name"}:
                 raise self._missing("a text between single quotes")
-            return Comparison(column, "contains", (self._value(),), at)
+            return Comparison(column, "contains", (self._value(),), place)
         if not self._took("in"):
             raise self._missing("=, !=, <, <=, >, >=, IN, CONTAINS or IS NULL")
         if not self._took("("):
@@ -216,7 +216,7 @@ class _Parser:
             values.append(self._value())
         if not self._took(")"):
             raise self._missing("',' or ')'")
-        return Comparison(column, "=", tuple(values), at)
+        return Comparison(column, "=", tuple(values), place)
 
     def _column(self) -> str:
         """Return the name of a column: one between double quotes, or words up to what is no part of it."""
