@@ -30,7 +30,7 @@ FILES_OF_INDEX = {
     f"pipeline.index.{name}"
     for name in (
         *("build_lookup", "builds", "cache", "concurrent", "flat_file", "manifest", "metrics", "reader", "staging"),
-        *("vector_file", "verify"),
+        *("fusion", "postings", "terms", "vector_file", "verify", "verify_words"),
     )
 }
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
@@ -40,9 +40,9 @@ DOORS = {
     "emulator.server.serve": "jobs.emulator",
 }
 HEAVY = (
-    *("PIL", "alembic", "asyncio", "charset_normalizer", "faiss", "fcntl", "genai_prices", "google", "jsonlines"),
-    *("numpy", "orjson", "pandas", "pillow_heif", "psutil", "psycopg", "pyarrow", "pydantic", "pydantic_core"),
-    *("rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "uvicorn"),
+    *("PIL", "alembic", "asyncio", "bm25s", "charset_normalizer", "faiss", "fcntl", "genai_prices", "google"),
+    *("jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psutil", "psycopg", "pyarrow", "pydantic"),
+    *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "uvicorn"),
 )
 MAX_JOB_LINES = 80
 SHARED_BY_JOBS = {
