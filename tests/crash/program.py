@@ -20,7 +20,7 @@ from tests.lab import ROOT
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that the program may fork
 LIVES = Fate()
-LOADING_S = 120.0
+LOADING_S = 600.0  # to end a hang, as every limit here
 
 
 @dataclass(frozen=True)
