@@ -37,16 +37,23 @@ class Comparison(NamedTuple):
         return self.difference.high < 0
 
 
-def estimate(values: "NDArray[Any]", *, seed: int = SEED) -> Estimate:
-    """Return the mean of values, one a question, at least one, with its interval by bootstrap over the questions."""
+def estimate_all(values: "NDArray[Any]", *, seed: int = SEED) -> list[Estimate]:
+    """Return the mean of each column of `values`, shape (questions, columns), with its interval by bootstrap.
+
+    There is one question at least; all columns are drawn alike.
+    """
     import numpy as np
 
     rng, count = np.random.default_rng(seed), len(values)
-    means = np.concatenate(
-        [values[rng.integers(0, count, (_AT_ONCE, count))].mean(axis=1) for _ in range(RESAMPLES // _AT_ONCE)]
-    )
-    low, high = np.percentile(means, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
-    return Estimate(float(values.mean()), float(low), float(high))
+    drawn = (rng.multinomial(count, np.full(count, 1 / count), _AT_ONCE) for _ in range(RESAMPLES // _AT_ONCE))
+    means = np.concatenate([times @ values for times in drawn]) / count
+    lows, highs = np.percentile(means, [(100 - LEVEL) / 2, (100 + LEVEL) / 2], axis=0)
+    return [Estimate(*map(float, one)) for one in zip(values.mean(axis=0), lows, highs, strict=True)]
+
+
+def estimate(values: "NDArray[Any]", *, seed: int = SEED) -> Estimate:
+    """Return the same of values in one column, shape (questions,)."""
+    return estimate_all(values.reshape(-1, 1), seed=seed)[0]
 
 
 def compare_paired(values: "NDArray[Any]", others: "NDArray[Any]", *, seed: int = SEED) -> Comparison:

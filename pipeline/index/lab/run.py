@@ -4,7 +4,7 @@ Judgements are incomplete in every collection we know, so the figures compare va
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +15,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import search
 from pipeline.index.builds import Builds
 from pipeline.index.lab import judged_files, systems
-from pipeline.index.lab.intervals import SEED, Comparison, Estimate, compare_paired, estimate
+from pipeline.index.lab.intervals import SEED, Comparison, Estimate, compare_paired, estimate_all
 from pipeline.index.lab.measures import MAIN, MEASURES, measure_rankings
 from pipeline.index.lab.question_vectors import embed_questions
 from pipeline.index.lab.systems import LabBuild
@@ -66,6 +66,7 @@ class LabReport:
     judged: Judged
     rankings: Mapping[str, Mapping[str, Sequence[str]]]  # by variant and question, best first
     seed: int = SEED
+    _estimates: dict[tuple[str, str, str], dict[str, Estimate]] = field(default_factory=dict)
 
     @property
     def variants(self) -> list[str]:
@@ -94,7 +95,13 @@ class LabReport:
 
     def estimates(self, variant: str, group: Group) -> dict[str, Estimate]:
         """Return the mean of each measure over a group, with its interval."""
-        return {name: estimate(self.values[variant][name][group.places], seed=self.seed) for name in MEASURES}
+        import numpy as np
+
+        key = (variant, group.kind, group.name)
+        if key not in self._estimates:
+            columns = np.column_stack([self.values[variant][name][group.places] for name in MEASURES])
+            self._estimates[key] = dict(zip(MEASURES, estimate_all(columns, seed=self.seed), strict=True))
+        return self._estimates[key]
 
     def comparisons(self, group: Group) -> Iterator[tuple[str, Comparison]]:
         """Yield how each other variant compares with the first one on a group."""
