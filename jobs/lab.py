@@ -9,11 +9,22 @@ import click
 
 from jobs import values
 from jobs.output import Terminal
+from jobs.values import Count
+from pipeline.index.lab.intervals import SEED
 
 NAMED = 3  # of what was left out
 FILE = click.Path(path_type=Path)
 queries_option = click.option("--queries", type=FILE, envvar="FINDABLE_QUERIES", help="Questions, as JSON lines.")
 qrels_option = click.option("--qrels", type=FILE, envvar="FINDABLE_QRELS", help="Judgements, as TREC or JSON lines.")
+
+seed_option = click.option(
+    "--seed",
+    type=Count(0, 2**63 - 1),
+    default=SEED,
+    show_default=True,
+    envvar="FINDABLE_SEED",
+    help="The seed of whatever is drawn.",
+)
 
 
 def this_judge() -> str:
