@@ -160,7 +160,7 @@ index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the
 	@$(RUN) index
 
 .PHONY: search
-search: setup ## find the nearest experts, or rows of TASK: Q="who knows water law" K=10
+search: setup ## find the experts who fit a question, or rows of TASK: Q="who knows water law" K=10, RANK=words or vectors
 	@$(RUN) search
 
 .PHONY: add-expert

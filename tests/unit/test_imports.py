@@ -30,7 +30,7 @@ FILES_OF_INDEX = {
     f"pipeline.index.{name}"
     for name in (
         *("build_lookup", "builds", "cache", "concurrent", "flat_file", "manifest", "reader", "staging"),
-        *("vector_file", "verify"),
+        *("fusion", "postings", "terms", "vector_file", "verify", "verify_words"),
     )
 }
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
