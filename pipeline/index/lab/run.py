@@ -5,20 +5,17 @@ Judgements are incomplete in every collection we know, so the figures compare va
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index import search
-from pipeline.index.builds import Builds
 from pipeline.index.lab import judged_files, systems
 from pipeline.index.lab.intervals import SEED, Comparison, Estimate, compare_paired, estimate_all
+from pipeline.index.lab.lab_build import opened_build
 from pipeline.index.lab.measures import MAIN, MEASURES, measure_rankings
-from pipeline.index.lab.question_vectors import embed_questions
-from pipeline.index.lab.systems import LabBuild
 from pipeline.store import lab
 from pipeline.store.lab import LabQuestion
 
@@ -119,18 +116,15 @@ def run(ws: OpenWorkspace, wanted: LabWanted) -> LabReport:
             index of the task in use.
         ConfigurationError: the index was built with another model than the questions would be embedded with.
     """
-    words, collection = ws.task.words, ws.collection
     if wanted.queries and wanted.qrels:
         judged = judged_of_files(wanted.queries, wanted.qrels)
     else:
         judged = stored_judged(ws.store, ws.task)
-    with Builds(ws.data, collection.folder).open() as index:
-        search.check_embedding(index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim, make=words.make)
-        build = LabBuild(index, collection, partial(embed_questions, ws))
+    with opened_build(ws) as build:
         ranks = {name: systems.system(name, build) for name in dict.fromkeys(wanted.variants)}
         texts, qids = [one.text for one in judged.questions], [one.qid for one in judged.questions]
         rankings = {name: dict(zip(qids, rank(texts), strict=True)) for name, rank in ranks.items()}
-        return LabReport(index.manifest, judged, rankings, wanted.seed)
+        return LabReport(build.manifest, judged, rankings, wanted.seed)
 
 
 def judged_of_files(queries: Path, qrels: Path) -> Judged:
