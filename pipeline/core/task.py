@@ -251,16 +251,24 @@ class Task:
             raise InputError(f"the {self.words.many} of this workspace cannot be listed")
         return found
 
-    def judging(
-        self, tx: "Connection", fingerprint: str | None, what: str, *, accepted: bool, as_asked: bool
-    ) -> "Task":
-        """Return the task that judges what was asked under a fingerprint: itself, where its declaration is that one.
+    @property
+    def counts_any(self) -> bool:
+        """Return whether an answer of any version is enough, so that a new one alone asks about no item again."""
+        return self.fingerprint is None and self.skips is None
 
-        Also where a change since then is `accepted`; with `as_asked` the task as it was then.
+    def judging(
+        self, tx: "Connection", label: str, fingerprint: str | None, what: str, *, accepted: bool, as_asked: bool
+    ) -> "Task":
+        """Return the task that judges what was asked: itself, where its declaration is that of the fingerprint.
+
+        Also where a change since then is `accepted`; with `as_asked` the task as it was then. Of a built-in task what
+        judges is that of the version `label`.
 
         Raises:
             ConfigurationError: the declaration is another one now; `what` names what was asked.
         """
+        if (known := self.hooks.under_version(self, label)) is not None:
+            return known
         rows = self.hooks.judging(tx, fingerprint, what, accepted=accepted, as_asked=as_asked)
         return self if rows is None else replace(self, rows=rows)
 
