@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.models.concept_types import type_of, type_of_name
+from emulator.models.concept_types import is_species, is_unknown, type_by_context, type_of
 from emulator.models.markup import blanked
 from emulator.models.phrase_words import is_broad
 from emulator.models.phrases import Phrase, Place, phrases, single_words
@@ -30,9 +30,9 @@ _CANDIDATES, _NEARLY_ALL = 9, 0.98
 """Of so many candidates two thirds of all concepts are told that may be, of twice as many 86 %; all of very many."""
 _SAME_HEAD = 0.65
 """What a phrase is worth after one that ends with the same word, and again after each further one."""
-_LENGTHS = {1: 0.75, 2: 1.0, 3: 0.85}
+_LENGTHS = {1: 0.7, 2: 1.0, 3: 0.95}
 """People name most key phrases in two or three words; one word alone is rarely telling, four are often an accident."""
-_LONG = 0.5
+_LONG = 0.6
 _STEM = 4
 """Letters that are left of a word at least when its ending is taken off."""
 _OFTEN = 0.7
@@ -135,7 +135,7 @@ def _weight(candidate: _Candidate, *, sentences: Sequence[int]) -> float:
     times = len(candidate.places)
     early = 1 + 0.5 * math.exp(-bisect.bisect_right(sentences, candidate.places[0].start) / _NEAR)
     form = _LENGTHS.get(candidate.length, _LONG) * (_BROAD_END if is_broad(candidate.words[-1]) else 1)
-    if type_of(candidate.words) == "other":
+    if is_unknown(candidate.words):
         form *= _UNTYPED
     if candidate.length == times == 1 and not candidate.capital:
         form *= _MENTIONED
@@ -244,10 +244,12 @@ def _concept(text: str, candidate: _Candidate, *, rank: int, names: _Names, sent
 
 
 def _type(text: str, candidate: _Candidate) -> str:
-    """Return the type by the concept's own words; of a new name of one word, by what stands around it first."""
+    """Return the type by the concept's own words, else by what stands around it first."""
     kind = type_of(candidate.words)
-    place = candidate.places[0]
-    is_name = kind == "other" and candidate.capital and not any(map(str.isspace, text[place.start : place.end]))
-    if not is_name:
+    if kind != "other":
         return kind
-    return type_of_name(text[max(0, place.start - _AROUND) : place.start], text[place.end : place.end + _AROUND])
+    start, end = candidate.places[0]
+    if is_species(text[start:end]):
+        return "material"
+    around = text[max(0, start - _AROUND) : start], text[end : end + _AROUND]
+    return type_by_context(*around, is_name=candidate.capital)

@@ -59,6 +59,8 @@ _TIMES = 2
 """How many times as long as its short form a single word is."""
 _BEFORE = 120
 """Characters before a bracket in which the long form of an acronym is looked for."""
+_BASE_FOLLOWS = frozenset({"to", "that", "which"})
+"""Stop words behind which a noun that is also a verb is one: "to change food habits"."""
 _LINKS = frozenset({"of", "and", "for", "in", "the", "with", "to", "on", "by"})
 """Stop words that stand inside the long forms of acronyms."""
 _BREAK = re.compile(r"[.!?;:,()\[\]\"\u201c\u201d\0\n]")
@@ -133,7 +135,7 @@ def _runs(text: str) -> Iterator[list[_Token]]:
                 kept = []
                 before = token.lower
                 verb_follows = before in VERB_FOLLOWS or (verb_follows and before.endswith("ly"))
-            elif verb_follows or (before == "to" and not kept and "base" in kinds(token.lower)):
+            elif verb_follows or (before in _BASE_FOLLOWS and not kept and "base" in kinds(token.lower)):
                 verb_follows = False
             else:
                 kept.append(token)
