@@ -218,7 +218,7 @@ def test_what_is_asked_live_while_a_file_is_written_is_not_asked_by_it(
     assert (asked(api), ledger.people(notes)) == (2, {"total": 3, "answered": 3})
 
 
-@settings(max_examples=3)
+@settings(max_examples=settings().max_examples // 12)
 @given(data=strategies.data())
 def test_whatever_rows_there_are_each_is_accounted_once_and_each_question_asked_once(
     data: strategies.DataObject,
