@@ -54,6 +54,7 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "lab-import": ("lab_import", "Bring questions and judgements into the test lab."),
     "lab-judge": ("lab_judge", "Judge what the search found, blind, one key each."),
     "lab-run": ("lab_run", "Measure variants of the search on judged questions."),
+    "lab-tune": ("lab_tune", "Choose weights of words and fields by cross-validation."),
     "lab-export": ("lab_export", "Write the lab's questions and judgements to files."),
     "emulator": ("emulator", "Serve Gemini's protocol from the local engine."),
     "rebind": ("rebind", "Clear local answers, so that Gemini can be used."),

@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "lab-import": ("lab-import", "--queries", "{files}/queries.jsonl", "--qrels", "{files}/qrels.tsv"),
     "lab-judge": ("lab-judge", "--variants", "vectors,bm25"),
     "lab-run": ("lab-run", "--variants", "vectors,bm25", "--to", "{files}/lab"),
+    "lab-tune": ("lab-tune", "--json"),
     "lab-export": ("lab-export", "--queries", "{files}/questions.jsonl"),
     "prices": ("prices", "--json"),
     "settings": ("settings", "--json"),
