@@ -53,6 +53,8 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "clean": ("clean", "Remove old files and builds that nothing needs."),
     "eval": ("eval", "Measure the search with judged questions."),
     "lab-import": ("lab_import", "Bring questions and judgements into the test lab."),
+    "lab-judge": ("lab_judge", "Judge what the search found, blind, one key each."),
+    "lab-run": ("lab_run", "Measure variants of the search on judged questions."),
     "lab-export": ("lab_export", "Write the lab's questions and judgements to files."),
     "emulator": ("emulator", "Serve Gemini's protocol from the local engine."),
     "rebind": ("rebind", "Clear local answers, so that Gemini can be used."),

@@ -9,11 +9,32 @@ import click
 
 from jobs import values
 from jobs.output import Terminal
+from jobs.values import Count
+from pipeline.index.lab.intervals import SEED
+from pipeline.index.lab.systems import SYSTEMS
 
 NAMED = 3  # of what was left out
+VARIANTS = ("vectors", "bm25")
 FILE = click.Path(path_type=Path)
 queries_option = click.option("--queries", type=FILE, envvar="FINDABLE_QUERIES", help="Questions, as JSON lines.")
 qrels_option = click.option("--qrels", type=FILE, envvar="FINDABLE_QRELS", help="Judgements, as TREC or JSON lines.")
+
+variants_option = click.option(
+    "--variants",
+    default=",".join(VARIANTS),
+    show_default=True,
+    metavar="NAME,…",
+    envvar="FINDABLE_VARIANTS",
+    help=f"What to compare, with the first: {', '.join(SYSTEMS)}, or files.",
+)
+seed_option = click.option(
+    "--seed",
+    type=Count(0, 2**63 - 1),
+    default=SEED,
+    show_default=True,
+    envvar="FINDABLE_SEED",
+    help="The seed of whatever is drawn.",
+)
 
 
 def this_judge() -> str:
@@ -26,6 +47,11 @@ def this_judge() -> str:
 judge_option = click.option(
     "--judge", type=values.username, envvar="FINDABLE_JUDGE", help="Who judges; without it the user of the system."
 )
+
+
+def variant_names(variants: str) -> tuple[str, ...]:
+    """Return the names in a list with commas."""
+    return tuple(name.strip() for name in variants.split(",") if name.strip())
 
 
 def check_given(queries: Path | None, qrels: Path | None) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pipeline.core.errors import InputError
 from pipeline.core.hooks import Hooks
+from pipeline.core.ranking import Ranking
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -276,13 +277,15 @@ class Task:
 class Entry:
     """One row of the index: the item's id, the text that is embedded, and what stands in `metadata.json` for it.
 
-    `facts` (JSON) are what, beside the text, makes an index out of date when it changes.
+    `facts` (JSON) are what, beside the text, makes an index out of date when it changes; so do the `fields`, texts by
+    their names, in whose words the entry is found. Without any, it is found in those of its text.
     """
 
     id: str
     text: str
     metadata: Mapping[str, Any]
     facts: Any = None
+    fields: Mapping[str, str] | None = None
 
 
 class Collection(Protocol):
@@ -293,6 +296,7 @@ class Collection(Protocol):
     word: str  # what one entry is called
     question: str  # how a question may begin, for a hint
     columns: Mapping[str, str]  # of a table of what was found: the names in `shown`, by their headings
+    ranking: Ranking  # what the words of each field of an entry count, and words beside vectors
 
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
         """Return how many entries there are in this snapshot, or among some ids, by a query of its own."""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tests.lab import ROOT
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that the program may fork
 LIVES = Fate()
+KILLED = -signal.SIGKILL
 LOADING_S = 600.0  # to end a hang, as every limit here
 
 

@@ -56,6 +56,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "doctor": ("doctor",),
     "eval": ("eval", "{files}/queries.jsonl", "{files}/qrels.tsv"),
     "lab-import": ("lab-import", "--queries", "{files}/queries.jsonl", "--qrels", "{files}/qrels.tsv"),
+    "lab-judge": ("lab-judge", "--variants", "vectors,bm25"),
+    "lab-run": ("lab-run", "--variants", "vectors,bm25", "--to", "{files}/lab"),
     "lab-export": ("lab-export", "--queries", "{files}/questions.jsonl"),
     "prices": ("prices", "--json"),
     "settings": ("settings", "--json"),
