@@ -10,7 +10,7 @@ from jobs.output import print_json, print_table
 from pipeline.index.lab import run as lab
 from pipeline.index.lab.run import LabReport, LabWanted
 
-SYSTEMS = {"vectors": "search ({model})", "bm25": "bm25", "chance": "random"}  # as the table has always named them
+SYSTEMS = {"served": "search ({model})", "bm25": "bm25", "chance": "random"}  # as the table has always named them
 NAMES = ("nDCG@10", "MRR", "P@5", "R@10")
 
 

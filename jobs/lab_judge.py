@@ -1,5 +1,6 @@
 """`make lab-judge`: judge what variants of the search found, blind, with one key each."""
 
+import contextlib
 import sys
 
 import click
@@ -9,6 +10,7 @@ from jobs.lab import judge_option, seed_option, this_judge, variant_names, varia
 from jobs.output import Terminal, plural, print_json, print_line, print_text
 from pipeline.index.lab.judge import GRADES, Card, Judging
 from pipeline.index.lab.lab_build import opened_build
+from pipeline.index.lab.variant_build import system
 
 KEYS = f"{', '.join(f'{key} {word}' for key, word in GRADES.items())}, s skip, u undo, q quit"
 MOST = 1500  # characters of an item that are shown
@@ -26,10 +28,10 @@ def main(*, variants: str, again: bool, judge: str | None, seed: int, as_json: b
     One key each: 0 no, 1 partly, 2 good; s skips, u takes the last one back, q ends. Each is stored at once; the same
     command goes on with what is left. Without a terminal the keys are read from standard input.
     """
-    with open_workspace() as ws, opened_build(ws) as build:
+    with open_workspace() as ws, opened_build(ws) as build, contextlib.ExitStack() as stack:
         judging = Judging(ws.store, ws.task, build, judge=judge or this_judge(), now=ws.now)
         if again or not judging.left():
-            judging.fill(variant_names(variants), seed=seed)
+            judging.fill([system(ws, name, build, stack) for name in variant_names(variants)], seed=seed)
         acted = _judge(judging)
         left, words = judging.left(), ws.task.words
     if as_json:

@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from jobs.command import Command, json_option, read_workspace
-from jobs.lab import FILE, qrels_option, queries_option, seed_option, variant_names, variants_option
-from jobs.output import Terminal, print_json, print_line, print_table
+from jobs.lab import FILE, print_lab_report, qrels_option, queries_option, seed_option, variant_names, variants_option
+from jobs.output import Terminal, print_json
 from pipeline.index.lab import report_files
 from pipeline.index.lab import run as lab
-from pipeline.index.lab.report import SHOWN, comparison_line, estimate_cell, lab_document
-from pipeline.index.lab.run import LabReport, LabWanted
+from pipeline.index.lab.report import lab_document
+from pipeline.index.lab.run import LabWanted
 
 
 @click.command(name="lab-run", cls=Command)
@@ -38,18 +38,4 @@ def main(*, variants: str, queries: Path | None, qrels: Path | None, to: Path | 
     if as_json:
         print_json(lab_document(report))
     else:
-        _print(report)
-
-
-def _print(report: LabReport) -> None:
-    """Print the figures of each group, and how variants compare."""
-    print_line(f"build {report.build.number}: {report.build.count:,} entries, {report.build.model}")
-    rows = []
-    for group in report.groups:
-        for name in report.variants:
-            found = report.estimates(name, group)
-            rows.append((group.name, len(group.places), name, *(estimate_cell(found[one]) for one in SHOWN)))
-    print_table(("questions", "n", "variant", *SHOWN), rows)
-    for group in report.groups:
-        for name, compared in report.comparisons(group):
-            print_line(f"{group.name}: {comparison_line(name, report.variants[0], compared)}")
+        print_lab_report(report)

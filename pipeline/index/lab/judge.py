@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.core.errors import InputError
 from pipeline.index.lab.import_ import item_ids
 from pipeline.index.lab.lab_build import LabBuild
-from pipeline.index.lab.systems import system
+from pipeline.index.lab.systems import Ranks
 from pipeline.store import lab
 
 if TYPE_CHECKING:
@@ -47,17 +47,16 @@ class Judging:
         self._store, self._task, self._build = store, task, build
         self._judge, self._now = judge, now
 
-    def fill(self, variants: Sequence[str], *, seed: int) -> int:
-        """Pool the first hits of variants for every question, in the place of what is left; return how many pairs.
+    def fill(self, ranks: Sequence[Ranks], *, seed: int) -> int:
+        """Pool the first hits of some systems for every question, in the place of what is left; return how many pairs.
 
         Raises:
-            InputError: there is no question, or no such variant.
+            InputError: there is no question.
         """
         questions = list(self._questions.values())
         if not questions:
             hint = f"`{self._task.words.make('lab-import')} QUERIES=queries.jsonl`"
             raise InputError("there are no questions in the lab; nothing is to be judged", hint=hint)
-        ranks = [system(name, self._build) for name in variants]
         found = zip(*(rank([one.text for one in questions]) for rank in ranks), strict=True)
         pooled = {
             one.qid: _once(name for names in some for name in names[:POOL])

@@ -3,6 +3,7 @@
 Judgements are incomplete in every collection we know, so the figures compare variants and say nothing absolute.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index.lab import judged_files, systems
+from pipeline.index.lab import judged_files
 from pipeline.index.lab.intervals import SEED, Comparison, Estimate, compare_paired, estimate_all
 from pipeline.index.lab.lab_build import opened_build
 from pipeline.index.lab.measures import MAIN, MEASURES, measure_rankings
+from pipeline.index.lab.variant_build import system
 from pipeline.store import lab
 from pipeline.store.lab import LabQuestion
 
@@ -116,15 +118,39 @@ def run(ws: OpenWorkspace, wanted: LabWanted) -> LabReport:
             index of the task in use.
         ConfigurationError: the index was built with another model than the questions would be embedded with.
     """
-    if wanted.queries and wanted.qrels:
-        judged = judged_of_files(wanted.queries, wanted.qrels)
-    else:
-        judged = stored_judged(ws.store, ws.task)
-    with opened_build(ws) as build:
-        ranks = {name: systems.system(name, build) for name in dict.fromkeys(wanted.variants)}
+    judged = judged_questions(ws.store, ws.task, wanted)
+    names = variant_labels(wanted.variants)
+    with opened_build(ws) as build, contextlib.ExitStack() as stack:
+        ranks = {label: system(ws, name, build, stack) for label, name in names.items()}
         texts, qids = [one.text for one in judged.questions], [one.qid for one in judged.questions]
         rankings = {name: dict(zip(qids, rank(texts), strict=True)) for name, rank in ranks.items()}
         return LabReport(build.manifest, judged, rankings, wanted.seed)
+
+
+def variant_labels(variants: Sequence[str]) -> dict[str, str]:
+    """Return what variants are called in a report, with their names: a file's without its folder and ending.
+
+    Raises:
+        InputError: none is named.
+    """
+    if not variants:
+        raise InputError("no variant is named; nothing was measured", hint="VARIANTS=hybrid,bm25")
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(variants):
+        stem = Path(name).stem
+        found[name if stem in found else stem] = name
+    return found
+
+
+def judged_questions(store: "Store", task: "Task", wanted: LabWanted) -> Judged:
+    """Return the judged questions that are wanted: of files, or those that are stored.
+
+    Raises:
+        InputError: a file is missing or a line of it is wrong, or none is judged.
+    """
+    if wanted.queries and wanted.qrels:
+        return judged_of_files(wanted.queries, wanted.qrels)
+    return stored_judged(store, task)
 
 
 def judged_of_files(queries: Path, qrels: Path) -> Judged:
