@@ -1,6 +1,5 @@
 """`make lab-judge`: judge what variants of the search found, blind, with one key each."""
 
-import contextlib
 import sys
 
 import click
@@ -9,8 +8,7 @@ from jobs.command import WritingCommand, json_option, open_workspace
 from jobs.lab import judge_option, seed_option, this_judge, variant_names, variants_option
 from jobs.output import Terminal, plural, print_json, print_line, print_text
 from pipeline.index.lab.judge import GRADES, Card, Judging
-from pipeline.index.lab.lab_build import opened_build
-from pipeline.index.lab.variant_build import system
+from pipeline.index.lab.open_lab import OpenLab
 
 KEYS = f"{', '.join(f'{key} {word}' for key, word in GRADES.items())}, s skip, u undo, q quit"
 MOST = 1500  # characters of an item that are shown
@@ -28,10 +26,10 @@ def main(*, variants: str, again: bool, judge: str | None, seed: int, as_json: b
     One key each: 0 no, 1 partly, 2 good; s skips, u takes the last one back, q ends. Each is stored at once; the same
     command goes on with what is left. Without a terminal the keys are read from standard input.
     """
-    with open_workspace() as ws, opened_build(ws) as build, contextlib.ExitStack() as stack:
-        judging = Judging(ws.store, ws.task, build, judge=judge or this_judge(), now=ws.now)
+    with open_workspace() as ws, OpenLab(ws) as opened:
+        judging = Judging(ws.store, ws.task, opened.build, judge=judge or this_judge(), now=ws.now)
         if again or not judging.left():
-            judging.fill([system(ws, name, build, stack) for name in variant_names(variants)], seed=seed)
+            judging.fill([opened.system(name) for name in variant_names(variants)], seed=seed)
         acted = _judge(judging)
         left, words = judging.left(), ws.task.words
     if as_json:

@@ -1,7 +1,7 @@
 """Keep the vectors of questions that are asked again and again, so that each is embedded, and paid for, once."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.gemini.limits import MAX_EMBED_TEXTS
 from pipeline.index import embed
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pipeline.index.vector_file import Vectors
 
 TASK_TYPE = "RETRIEVAL_QUERY"
+T = TypeVar("T")
 
 
 def question_keys(cache: VectorCache, texts: Iterable[str]) -> list[bytes]:
@@ -19,22 +20,41 @@ def question_keys(cache: VectorCache, texts: Iterable[str]) -> list[bytes]:
     return [vector_key(text, model=cache.model, dim=cache.dim, task_type=TASK_TYPE) for text in texts]
 
 
-def embed_questions(ws: "OpenWorkspace", texts: Sequence[str]) -> "Vectors":
-    """Return the vectors of questions, float32 (len(texts), dim); those that are not in the cache are embedded now.
+class QuestionVectors:
+    """The vectors of questions by the model and width that are set.
 
     Those of the local engine are quicker made than looked up, and not kept.
     """
-    import numpy as np
 
-    pages = [texts[start : start + MAX_EMBED_TEXTS] for start in range(0, len(texts), MAX_EMBED_TEXTS)]
-    if ws.backend == "local":
-        return np.concatenate([embed.embed_queries(ws, page) for page in pages])
-    cache = embed.vector_cache(ws)
-    keys = question_keys(cache, texts)
-    missing = cache.missing(keys)
-    with ws.display.bar("asking", len(missing), late=True) as bar:
-        for start in range(0, len(missing), MAX_EMBED_TEXTS):
-            some = missing[start : start + MAX_EMBED_TEXTS]
-            cache.add([keys[at] for at in some], embed.embed_queries(ws, [texts[at] for at in some]))
-            bar.show(start + len(some))
-    return cache.fetch(keys)
+    def __init__(self, ws: "OpenWorkspace") -> None:
+        """Embed nothing yet."""
+        self._ws = ws
+
+    def embed(self, texts: Sequence[str]) -> "Vectors":
+        """Return the vectors of questions, float32 (len(texts), dim); those that are not in the cache are made now."""
+        import numpy as np
+
+        if self._ws.backend == "local":
+            return np.concatenate([embed.embed_queries(self._ws, page) for page in _pages(texts)])
+        cache = embed.vector_cache(self._ws)
+        keys, done = question_keys(cache, texts), 0
+        missing = cache.missing(keys)
+        with self._ws.display.bar("asking", len(missing), late=True) as bar:
+            for page in _pages(missing):
+                cache.add([keys[at] for at in page], embed.embed_queries(self._ws, [texts[at] for at in page]))
+                done += len(page)
+                bar.show(done)
+        return cache.fetch(keys)
+
+    def are_free(self, texts: Sequence[str]) -> bool:
+        """Return whether questions are embedded without asking a service: by the local engine, or long ago."""
+        if self._ws.backend == "local":
+            return True
+        cache = embed.vector_cache(self._ws)
+        return not cache.missing(question_keys(cache, texts))
+
+
+def _pages(values: Sequence[T]) -> Iterable[Sequence[T]]:
+    """Yield values in slices of which one call embeds each."""
+    for start in range(0, len(values), MAX_EMBED_TEXTS):
+        yield values[start : start + MAX_EMBED_TEXTS]
