@@ -1,8 +1,8 @@
 """Split texts into terms, the same for entries and questions, on every database: pure, and fixed under its name.
 
 A term is a case-folded Unicode word without accents, an English or Russian stem, or two neighbouring characters of a
-script that has no spaces; stop words of the languages listed here are none. The one thing to know: what is a term of which text may
-not change under one name, or questions miss what builds of before hold.
+script that has no spaces; stop words of the languages listed here are none. The one thing to know: what is a term of
+which text may not change under one name, or questions miss what builds of before hold.
 
 A text is first cut at ASCII characters that are neither letters nor digits, in one pass over its bytes. The same pieces
 come again and again, so what looks at many texts remembers the terms of each.

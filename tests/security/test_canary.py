@@ -70,6 +70,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "best-concepts": ("best-concepts", "--json"),
     "qc": ("qc", "--json"),
     "versions": ("versions", "--json"),
+    "tags": ("tags", "--meaning"),
     "rollback": ("rollback", "passage-concepts@9", "--yes"),
     "backup": ("backup", "{files}/backup"),
     "restore": ("restore", "{files}/backup", "--yes"),
