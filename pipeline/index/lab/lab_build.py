@@ -1,12 +1,13 @@
 """Ask one open build, as search asks it, for many questions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Rank
 from pipeline.index.fusion import rank_entries
+from pipeline.index.lab.question_vectors import QuestionVectors
 from pipeline.index.terms import terms_of_question
 
 if TYPE_CHECKING:
@@ -15,19 +16,16 @@ if TYPE_CHECKING:
     from pipeline.core.task import Collection
     from pipeline.index.manifest import Manifest
     from pipeline.index.reader import Index
-    from pipeline.index.vector_file import Vectors
 
 
 class LabBuild:
     """One build, the names of its entries in vector order, and what embeds questions for it."""
 
-    def __init__(
-        self, index: "Index", collection: "Collection", embed_questions: "Callable[[Sequence[str]], Vectors]"
-    ) -> None:
+    def __init__(self, index: "Index", collection: "Collection", questions: QuestionVectors) -> None:
         """Take an open build; its metadata is read when it is first asked for."""
         self.index = index
         self._collection = collection
-        self._embed = embed_questions
+        self.questions = questions
         self._vectors: dict[str, Any] = {}
         self._names: dict[int, str] = {}
 
@@ -86,7 +84,7 @@ class LabBuild:
         """Return the vector of each question; a question is embedded once."""
         missing = [one for one in dict.fromkeys(questions) if one not in self._vectors]
         if missing:
-            self._vectors |= zip(missing, self._embed(missing), strict=True)
+            self._vectors |= zip(missing, self.questions.embed(missing), strict=True)
         return [self._vectors[one] for one in questions]
 
     def _name_at(self, row: int) -> str:

@@ -68,7 +68,13 @@ class OpenLab(contextlib.ExitStack):
         search.check_embedding(
             index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim, make=ws.task.words.make
         )
-        return LabBuild(index, ws.collection, QuestionVectors(ws).embed)
+        return self.over(index)
+
+    def over(self, index: Index) -> LabBuild:
+        """Return an open build, for which questions are embedded with its own model."""
+        ws = self._with(index.manifest.model, index.manifest.dim)
+        cache = None if ws.backend == "local" else embed.vector_cache(ws)
+        return LabBuild(index, ws.collection, QuestionVectors(cache, partial(embed.embed_queries, ws)))
 
     def judged(self, wanted: LabWanted) -> Judged:
         """Return the judged questions of the files that are wanted, or those that are stored.
@@ -108,12 +114,8 @@ class OpenLab(contextlib.ExitStack):
         Raises:
             InputError: it names a field that entries have not.
         """
-        settings = replace(
-            self._ws.settings,
-            embedding_model=variant.model or self.build.manifest.model,
-            dim=variant.dim or self.build.manifest.dim,
-        )
-        ws, collection, wanted = replace(self._ws, settings=settings), self.collection, set(self.build.ids)
+        manifest, collection, wanted = self.build.manifest, self.collection, set(self.build.ids)
+        ws = self._with(variant.model or manifest.model, variant.dim or manifest.dim)
         with ws.store.read() as tx:
             entries = [one for one in collection.entries(tx) if one.id in wanted]
         variant.check_fields(list(entries[0].fields or ()) if entries else ())
@@ -123,10 +125,14 @@ class OpenLab(contextlib.ExitStack):
         builds = Builds(ws.data, collection.folder)
         self.callback(builds.discard)
         pairs = zip(entries, embedder.keys(entries), strict=True)
-        ranking, position = variant.ranking(collection.ranking), self.build.manifest.position
-        begun = builds.begin(builds.next_number(), pairs, position=position, ranking=ranking)
+        ranking = variant.ranking(collection.ranking)
+        begun = builds.begin(builds.next_number(), pairs, position=manifest.position, ranking=ranking)
         builds.complete(begun, embedder.cache, task_type=embed.TASK_TYPE)
-        return LabBuild(self.enter_context(_opened(begun.directory)), collection, QuestionVectors(ws).embed)
+        return self.over(self.enter_context(_opened(begun.directory)))
+
+    def _with(self, model: str, dim: int) -> OpenWorkspace:
+        """Return the workspace with another model to embed with."""
+        return replace(self._ws, settings=replace(self._ws.settings, embedding_model=model, dim=dim))
 
 
 def _embed(embedder: embed.Embedder, entries: "Sequence[Entry]", display: "Progress") -> None:

@@ -1,14 +1,12 @@
 """Keep the vectors of questions that are asked again and again, so that each is embedded, and paid for, once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.gemini.limits import MAX_EMBED_TEXTS
-from pipeline.index import embed
 from pipeline.index.cache import VectorCache, vector_key
 
 if TYPE_CHECKING:
-    from pipeline.engine.workspace import OpenWorkspace
     from pipeline.index.vector_file import Vectors
 
 TASK_TYPE = "RETRIEVAL_QUERY"
@@ -21,37 +19,29 @@ def question_keys(cache: VectorCache, texts: Iterable[str]) -> list[bytes]:
 
 
 class QuestionVectors:
-    """The vectors of questions by the model and width that are set.
+    """The vectors of questions by one model: from the cache, or made now and kept there.
 
-    Those of the local engine are quicker made than looked up, and not kept.
+    Without a cache none is kept: those of the local engine are quicker made than looked up.
     """
 
-    def __init__(self, ws: "OpenWorkspace") -> None:
-        """Embed nothing yet."""
-        self._ws = ws
+    def __init__(self, cache: VectorCache | None, make: "Callable[[Sequence[str]], Vectors]") -> None:
+        """Take the cache, and what embeds at most a hundred questions."""
+        self._cache, self._make = cache, make
 
     def embed(self, texts: Sequence[str]) -> "Vectors":
-        """Return the vectors of questions, float32 (len(texts), dim); those that are not in the cache are made now."""
+        """Return the vectors of questions, float32 (len(texts), dim)."""
         import numpy as np
 
-        if self._ws.backend == "local":
-            return np.concatenate([embed.embed_queries(self._ws, page) for page in _pages(texts)])
-        cache = embed.vector_cache(self._ws)
-        keys, done = question_keys(cache, texts), 0
-        missing = cache.missing(keys)
-        with self._ws.display.bar("asking", len(missing), late=True) as bar:
-            for page in _pages(missing):
-                cache.add([keys[at] for at in page], embed.embed_queries(self._ws, [texts[at] for at in page]))
-                done += len(page)
-                bar.show(done)
-        return cache.fetch(keys)
+        if self._cache is None:
+            return np.concatenate([self._make(page) for page in _pages(texts)])
+        keys = question_keys(self._cache, texts)
+        for page in _pages(self._cache.missing(keys)):
+            self._cache.add([keys[at] for at in page], self._make([texts[at] for at in page]))
+        return self._cache.fetch(keys)
 
     def are_free(self, texts: Sequence[str]) -> bool:
-        """Return whether questions are embedded without asking a service: by the local engine, or long ago."""
-        if self._ws.backend == "local":
-            return True
-        cache = embed.vector_cache(self._ws)
-        return not cache.missing(question_keys(cache, texts))
+        """Return whether no service is asked for these questions: it is the local engine, or they are in the cache."""
+        return self._cache is None or not self._cache.missing(question_keys(self._cache, texts))
 
 
 def _pages(values: Sequence[T]) -> Iterable[Sequence[T]]:
