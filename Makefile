@@ -25,7 +25,8 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK ACCEPT_CHANGED AS_ASKED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST SECONDS KEEP \
   IMAGE_SIDE MEDIA_RESOLUTION INLINE_MAX FOLDER \
-  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT NAME ITEM RAW A B JUDGE VARIANTS
+  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT NAME ITEM RAW A B JUDGE VARIANTS VARIANT AGAIN WORSE_OK \
+  MERGE UNDO WHO MEANING
 COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
@@ -179,6 +180,10 @@ people: setup ## list people by a part of their name, title, company or tags: FI
 show: setup ## show everything known about one person, EXPERT=username or a part of the name, or of any task TASK= ITEM=key; RAW=1
 	@$(RUN) show
 
+.PHONY: tags
+tags: setup ## list the tags of people, and merge those that say the same: FIND=text K=20 MEANING=1 TO=plan.txt MERGE="ml=machine learning" (or an edited plan) UNDO=1 WHO=name DRY=1
+	@$(RUN) tags
+
 .PHONY: compare
 compare: setup ## put two versions, models or files of a task side by side on one sample: TASK=reviews A=1 B=2, N=50 SEED=1 TO=file.md
 	@$(RUN) compare
@@ -263,9 +268,17 @@ eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.
 lab-import: setup ## bring questions and judgements into the test lab: QUERIES=queries.jsonl QRELS=qrels.tsv JUDGE=name
 	@$(RUN) lab-import
 
+.PHONY: lab-judge
+lab-judge: setup ## judge what variants of the search found, blind, one key each; goes on where it ended: VARIANTS=hybrid,bm25 AGAIN=1
+	@$(RUN) lab-judge
+
 .PHONY: lab-run
-lab-run: setup ## measure variants of the search on judged questions: VARIANTS=vectors,bm25 TO=folder SEED=7
+lab-run: setup ## measure variants of the search on judged questions: VARIANTS=hybrid,words,file.toml TO=folder SEED=7
 	@$(RUN) lab-run
+
+.PHONY: lab-tune
+lab-tune: setup ## choose weights of words, vectors and fields by cross-validation on judged questions: TO=weights.toml SEED=7
+	@$(RUN) lab-tune
 
 .PHONY: lab-export
 lab-export: setup ## write the test lab's questions and judgements: QUERIES=queries.jsonl QRELS=qrels.tsv (or .jsonl: who and when, too)

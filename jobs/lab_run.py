@@ -5,25 +5,16 @@ from pathlib import Path
 import click
 
 from jobs.command import Command, json_option, read_workspace
-from jobs.lab import FILE, qrels_option, queries_option, seed_option
-from jobs.output import Terminal, print_json, print_line, print_table
+from jobs.lab import FILE, print_lab_report, qrels_option, queries_option, seed_option, variant_names, variants_option
+from jobs.output import Terminal, print_json
 from pipeline.index.lab import report_files
 from pipeline.index.lab import run as lab
-from pipeline.index.lab.report import SHOWN, comparison_line, estimate_cell, lab_document
-from pipeline.index.lab.run import LabReport, LabWanted
-
-VARIANTS = "vectors,bm25"
+from pipeline.index.lab.open_lab import LabWanted, OpenLab
+from pipeline.index.lab.report import lab_document
 
 
 @click.command(name="lab-run", cls=Command)
-@click.option(
-    "--variants",
-    default=VARIANTS,
-    show_default=True,
-    metavar="NAME,…",
-    envvar="FINDABLE_VARIANTS",
-    help="What to compare, with the first: vectors, bm25, chance, or files.",
-)
+@variants_option
 @queries_option
 @qrels_option
 @click.option("--to", type=FILE, envvar="FINDABLE_TO", help="Write the report with plots and runs to this folder.")
@@ -37,9 +28,8 @@ def main(*, variants: str, queries: Path | None, qrels: Path | None, to: Path | 
     """
     if (queries is None) != (qrels is None):
         raise click.UsageError("name both files, --queries and --qrels, or none. With make: QUERIES=… QRELS=…")
-    names = tuple(name.strip() for name in variants.split(",") if name.strip())
-    with read_workspace() as ws:
-        report = lab.run(ws, LabWanted(names, queries, qrels, seed))
+    with read_workspace() as ws, OpenLab(ws) as opened:
+        report = lab.run(opened, LabWanted(variant_names(variants), queries, qrels), seed=seed)
         task = ws.task.name
     if report.judged.gone:
         Terminal().warn(f"left out judgements of {report.judged.gone:,} that are not here any more")
@@ -48,18 +38,4 @@ def main(*, variants: str, queries: Path | None, qrels: Path | None, to: Path | 
     if as_json:
         print_json(lab_document(report))
     else:
-        _print(report)
-
-
-def _print(report: LabReport) -> None:
-    """Print the figures of each group, and how variants compare."""
-    print_line(f"build {report.build.number}: {report.build.count:,} entries, {report.build.model}")
-    rows = []
-    for group in report.groups:
-        for name in report.variants:
-            found = report.estimates(name, group)
-            rows.append((group.name, len(group.places), name, *(estimate_cell(found[one]) for one in SHOWN)))
-    print_table(("questions", "n", "variant", *SHOWN), rows)
-    for group in report.groups:
-        for name, compared in report.comparisons(group):
-            print_line(f"{group.name}: {comparison_line(name, report.variants[0], compared)}")
+        print_lab_report(report)

@@ -12,10 +12,10 @@ from pipeline.core.declaration import Declaration
 from pipeline.core.task import Answered, Item, WriteResult
 from pipeline.engine.declared.asked import AskedRows
 from pipeline.engine.declared.question import Question
-from pipeline.experts import table
+from pipeline.experts import merging, table
 from pipeline.experts.prompts import CURRENT, TagsPrompt
-from pipeline.store import answers
-from pipeline.tables.cells import list_of, text_of
+from pipeline.store import answers, merges
+from pipeline.tables.cells import text_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -31,7 +31,6 @@ MAX_OUTPUT_TOKENS = 1024  # eight tags need about sixty; the rest is room for th
 
 KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
 SILENT = "the text supports no tag"
-NO_TAGS = "[]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,22 +80,28 @@ class TagsRows(AskedRows):
         still is, supports none.
         """
         asked = {one.item_id: one for one in answers}
+        rules = merges.rules_in_force(tx, table.TASK, held=True)
         rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
         outdated = {key: now for key, row in rows.items() if (now := self.input_hash(row)) != asked[key].input_hash}
         strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
         theirs = {key: row for key, row in rows.items() if key not in strangers}
-        tags = {key: found for key in theirs if (found := _json(asked[key].answer)) != NO_TAGS}
-        written = table.write_tags(tx, tags, rows={key: theirs[key] for key in tags})
+        tags = {key: merging.merged(found, rules) for key in theirs if (found := _tags(asked[key].answer))}
+        texts = {key: merging.as_json(one.merged) for key, one in tags.items()}
+        written = table.write_tags(tx, texts, rows={key: theirs[key] for key in tags})
+        merges.keep_merged(tx, table.TASK, {key: tags[key] for key in written})
         kept = table.untagged_among(tx, [key for key in asked if key not in strangers])
         blocked = {key: KEPT if key in tags else SILENT for key in kept if key in tags or key not in outdated}
         return WriteResult(applied=written - kept, outdated=set(outdated), blocked=blocked)
 
     def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
-        """Take tags back where they are still those of the last applied answer, with the score that follows."""
+        """Take tags back where they are still those of the last applied answer, with the score that follows.
+
+        Also where a person merged some of them.
+        """
         given = answers.last_applied(tx, table.TASK, ids)
         mine = {key: answer for key, (whose, answer) in given.items() if extractor in {None, whose}}
-        rows = table.by_ids(tx, list(mine), ("id", "tags"))
-        ours = [key for key, row in rows.items() if list_of(row["tags"]) == json.loads(mine[key]).get("tags")]
+        tags = merging.given_tags(tx, table.by_ids(tx, list(mine), ("tags",)))
+        ours = [key for key, found in tags.items() if found == json.loads(mine[key]).get("tags")]
         table.clear_tags(tx, ours)
         return len(ours)
 
@@ -116,8 +121,6 @@ def _is_of_another(now: str, asked: str) -> bool:
     return ":" in asked and now.partition(":")[0] != asked.partition(":")[0]
 
 
-def _json(answer: "BaseModel") -> str:
-    """Return the tags of an answer as the JSON list that the table keeps."""
-    import orjson
-
-    return orjson.dumps(answer.tags).decode()  # type: ignore[attr-defined]  # an ExpertTags, which loads with pydantic
+def _tags(answer: "BaseModel") -> list[str]:
+    """Return the tags of an answer."""
+    return answer.tags  # type: ignore[attr-defined,no-any-return]  # of either version, which load with pydantic

@@ -1,8 +1,8 @@
 """Split texts into terms, the same for entries and questions, on every database: pure, and fixed under its name.
 
-A term is a case-folded Unicode word without accents, an English stem, or two neighbouring characters of a script that
-has no spaces; stop words of the languages listed here are none. The one thing to know: what is a term of which text may
-not change under one name, or questions miss what builds of before hold.
+A term is a case-folded Unicode word without accents, an English or Russian stem, or two neighbouring characters of a
+script that has no spaces; stop words of the languages listed here are none. The one thing to know: what is a term of
+which text may not change under one name, or questions miss what builds of before hold.
 
 A text is first cut at ASCII characters that are neither letters nor digits, in one pass over its bytes. The same pieces
 come again and again, so what looks at many texts remembers the terms of each.
@@ -25,8 +25,8 @@ KEPT = (  # stop words of one of them that stand for a subject, a name or a thin
     "sea sean si sin sit son sur till ton un van ville want war"
 )
 ASKING = (  # words of a question that say nothing of what is asked for, whatever is searched
-    "anybody anyone connait conoce find finden kennt know knowing knows looking need needs person please quien "
-    "recommend sabe somebody someone wer"
+    "advise anybody anyone connait conoce experienced find finden kennt know knowing knows looking need needs person "
+    "please quien recommend sabe somebody someone wer"
 )
 END = b"\0"
 STEMMED = range(3, 41)  # characters of words that may have another stem than themselves; longer ones are no words
@@ -34,7 +34,8 @@ STEMMED = range(3, 41)  # characters of words that may have another stem than th
 _BETWEEN = b" %b " % END
 _SPACE = ord(" ")
 _CUT = bytes(ord(chr(code).lower()) if chr(code).isalnum() else _SPACE for code in range(128)) + bytes(range(128, 256))
-_ACCENTS = re.compile("[\u0300-\u036f]+")
+_ACCENTS = re.compile("(?<![\u0400-\u04ff])[\u0300-\u036f]+")  # of any letters but Cyrillic ones
+_CYRILLIC = re.compile("[\u0400-\u04ff]+")
 _UNSPACED = re.compile(  # Thai to Burmese, Khmer, kana, Han, Hangul, and Han beyond
     "([\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+)"
 )
@@ -89,14 +90,19 @@ _KINDS = _Kinds()
 
 
 def _stem(word: str) -> str:
-    return str(_stemmer().stemWord(word)) if len(word) in STEMMED and word.isascii() and word.isalpha() else word
+    """Return the stem of a word: of English in Latin letters, of Russian in Cyrillic ones, none of other scripts."""
+    if len(word) not in STEMMED or not word.isalpha():
+        return word
+    if word.isascii():
+        return str(_stemmer("english").stemWord(word))
+    return str(_stemmer("russian").stemWord(word)) if _CYRILLIC.fullmatch(word) else word
 
 
 @cache
-def _stemmer() -> Any:
+def _stemmer(language: str) -> Any:
     import snowballstemmer
 
-    return snowballstemmer.stemmer("english")
+    return snowballstemmer.stemmer(language)
 
 
 @cache

@@ -27,8 +27,10 @@ def verify_words(directory: Path, manifest: Manifest, *, sums: Numbers, sample: 
         files.verify(directory / name, sha256=manifest.hashes[name], what=f"{name} of the build")
     postings = Postings([ReadHandle(directory / name) for name in WORDS], manifest.words or {}, manifest.count)
     codes, starts = postings.array(TERMS), postings.array(STARTS)
-    if not _is_ascending(codes) or not _is_ascending(starts) or len(starts) != len(codes) + 1 or starts[0]:
-        raise InconsistentError("the terms of the build do not ascend, or their postings do not")
+    if not _is_ascending(codes) or len(starts) != len(codes) + 1:
+        raise InconsistentError("the terms of the build do not ascend, or are not as many as have postings")
+    if not _is_ascending(starts) or starts[0]:
+        raise InconsistentError("the postings of the build's terms do not follow one another")
     rarest = _verify_postings(postings, sums, np.array(sample))
     for row, term in rarest.items():
         if not postings.add_up(np.array([term]))[row] > 0:

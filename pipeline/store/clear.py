@@ -1,6 +1,6 @@
 """Delete everything a backend did: batches, requests, live calls, answers, builds.
 
-The journal stays, and what people said: tasks, and the questions and judgements of the lab.
+The journal stays, and what people said: tasks, merges, and the questions and judgements of the lab.
 """
 
 import secrets
@@ -10,7 +10,10 @@ from sqlalchemy import Connection, delete, update
 
 from pipeline.store import tables, versions, workspace
 
-KEPT = (tables.workspace, tables.events, tables.leases, tables.parked, tables.tasks, tables.fingerprints, *tables.LAB)
+KEPT = (
+    *(tables.workspace, tables.events, tables.leases, tables.parked, tables.tasks, tables.fingerprints),
+    *(*tables.LAB, *tables.MERGES),
+)
 
 
 def clear_answers(tx: Connection, *, why: str, at: datetime) -> None:

@@ -49,7 +49,7 @@ MAX_JOB_LINES = 80
 SHARED_BY_JOBS = {
     *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "items_shown", "lab", "output", "readable"),
     "render",
-    *("typed", "values", "variables"),
+    *("tags_shown", "typed", "values", "variables"),
 }
 
 

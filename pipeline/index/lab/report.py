@@ -92,7 +92,11 @@ def comparison_line(variant: str, first: str, found: Comparison) -> str:
     """Return in words how a variant compares with the first one."""
     mean, low, high = found.difference
     won = f"{found.wins:,} won, {found.losses:,} lost, {found.ties:,} alike"
-    return f"{variant} beside {first}: {MAIN} {mean:+.3f} [{low:+.3f}, {high:+.3f}], p {found.p:.3f}; {won}"
+    return f"{variant} beside {first}: {MAIN} {mean:+.3f} [{low:+.3f}, {high:+.3f}], {_chance(found.p)}; {won}"
+
+
+def _chance(p: float) -> str:
+    return f"p {p:.3f}" if p >= 0.001 else "p < 0.001"  # noqa: PLR2004 - three digits
 
 
 def _top(report: LabReport, variant: str, qid: str) -> list[tuple[str, int | None]]:

@@ -5,49 +5,22 @@ Judgements are incomplete in every collection we know, so the figures compare va
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.core import files
 from pipeline.core.errors import InputError
-from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index import search
-from pipeline.index.builds import Builds
-from pipeline.index.lab import judged_files, systems
 from pipeline.index.lab.intervals import SEED, Comparison, Estimate, compare_paired, estimate_all
+from pipeline.index.lab.judged import Judged
 from pipeline.index.lab.measures import MAIN, MEASURES, measure_rankings
-from pipeline.index.lab.question_vectors import embed_questions
-from pipeline.index.lab.systems import LabBuild
-from pipeline.store import lab
-from pipeline.store.lab import LabQuestion
+from pipeline.index.lab.open_lab import LabWanted, OpenLab
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.core.task import Task
     from pipeline.index.manifest import Manifest
-    from pipeline.store.database import Store
 
 ALL = "all"
-Grades = Mapping[str, Mapping[str, int]]
-
-
-class LabWanted(NamedTuple):
-    """What to measure: variants by their names, and files of questions and judgements in the place of those stored."""
-
-    variants: Sequence[str]
-    queries: Path | None = None
-    qrels: Path | None = None
-    seed: int = SEED
-
-
-class Judged(NamedTuple):
-    """Questions with something relevant, the grades of names for each, and how many judged items are gone."""
-
-    questions: Sequence[LabQuestion]
-    grades: Grades
-    gone: int = 0
 
 
 class Group(NamedTuple):
@@ -76,8 +49,9 @@ class LabReport:
     @cached_property
     def values(self) -> "Mapping[str, Mapping[str, NDArray[Any]]]":
         """What each variant reached, by measure, one value a question."""
-        qids = [one.qid for one in self.judged.questions]
-        return {name: measure_rankings(found, self.judged.grades, qids) for name, found in self.rankings.items()}
+        return {
+            name: measure_rankings(found, self.judged.grades, self.judged.qids) for name, found in self.rankings.items()
+        }
 
     @cached_property
     def groups(self) -> list[Group]:
@@ -111,7 +85,7 @@ class LabReport:
             yield name, compare_paired(self.values[name][MAIN][group.places], base, seed=self.seed)
 
 
-def run(ws: OpenWorkspace, wanted: LabWanted) -> LabReport:
+def run(opened: OpenLab, wanted: LabWanted, *, seed: int = SEED) -> LabReport:
     """Measure variants on the questions that are stored, or on those of files.
 
     Raises:
@@ -119,56 +93,22 @@ def run(ws: OpenWorkspace, wanted: LabWanted) -> LabReport:
             index of the task in use.
         ConfigurationError: the index was built with another model than the questions would be embedded with.
     """
-    words, collection = ws.task.words, ws.collection
-    if wanted.queries and wanted.qrels:
-        judged = judged_of_files(wanted.queries, wanted.qrels)
-    else:
-        judged = stored_judged(ws.store, ws.task)
-    with Builds(ws.data, collection.folder).open() as index:
-        search.check_embedding(index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim, make=words.make)
-        build = LabBuild(index, collection, partial(embed_questions, ws))
-        ranks = {name: systems.system(name, build) for name in dict.fromkeys(wanted.variants)}
-        texts, qids = [one.text for one in judged.questions], [one.qid for one in judged.questions]
-        rankings = {name: dict(zip(qids, rank(texts), strict=True)) for name, rank in ranks.items()}
-        return LabReport(index.manifest, judged, rankings, wanted.seed)
+    judged, names = opened.judged(wanted), variant_labels(wanted.variants)
+    ranks = {label: opened.system(name) for label, name in names.items()}
+    rankings = {label: dict(zip(judged.qids, rank(judged.texts), strict=True)) for label, rank in ranks.items()}
+    return LabReport(opened.build.manifest, judged, rankings, seed)
 
 
-def judged_of_files(queries: Path, qrels: Path) -> Judged:
-    """Return the judged questions of files.
+def variant_labels(variants: Sequence[str]) -> dict[str, str]:
+    """Return what variants are called in a report, with their names: a file's without its folder and ending.
 
     Raises:
-        InputError: a file is missing or a line of it is wrong, or none of the questions is judged.
+        InputError: none is named.
     """
-    for path in (queries, qrels):
-        if why := files.why_not_readable(path):
-            raise InputError(f"{path} {why}; nothing was measured", hint="check the path")
-    questions, grades = judged_files.read_questions(queries), dict[str, dict[str, int]]()
-    for one in judged_files.read_judgements(qrels):
-        grades.setdefault(one.qid, {})[one.name] = one.grade
-    if not (found := _relevant(questions, grades)):
-        raise InputError(f"{qrels} judges none of the questions in {queries}", hint="are these two of one collection?")
-    return Judged(found, grades)
-
-
-def stored_judged(store: "Store", task: "Task") -> Judged:
-    """Return the judged questions of the lab.
-
-    Raises:
-        InputError: none is judged.
-    """
-    with store.read() as tx:
-        questions, stored = lab.lab_questions_of(tx, task.name), lab.lab_grades(tx, task.name)
-        items = lab.judged_items(tx, task.name)
-        names = task.names(tx, items)
-    grades = {qid: {names[one]: grade for one, grade in some.items() if one in names} for qid, some in stored.items()}
-    if not (found := _relevant(questions, grades)):
-        raise InputError(
-            "no question of the lab has a relevant judgement; nothing was measured",
-            hint=f"`{task.words.make('lab-import')} QUERIES=queries.jsonl QRELS=qrels.tsv`",
-        )
-    return Judged(found, grades, len(items) - len(names))
-
-
-def _relevant(questions: Sequence[LabQuestion], grades: Grades) -> list[LabQuestion]:
-    """Return the questions for which something is relevant."""
-    return [one for one in questions if any(grade > 0 for grade in grades.get(one.qid, {}).values())]
+    if not variants:
+        raise InputError("no variant is named; nothing was measured", hint="VARIANTS=hybrid,bm25")
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(variants):
+        stem = Path(name).stem
+        found[name if stem in found else stem] = name
+    return found
