@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.models.concept_types import is_species, is_unknown, type_by_context, type_of
+from emulator.models.concept_types import TYPES, is_species, is_unknown, type_by_context, type_of
 from emulator.models.markup import blanked
 from emulator.models.phrase_words import is_broad
 from emulator.models.phrases import Phrase, Place, phrases, single_words
@@ -51,8 +51,6 @@ _AROUND = 60
 """Characters before and behind a name that are looked at for its type."""
 _TWICE_QUOTED = 4
 """How many of the first concepts have a second quote where the text has one."""
-QUICK_TYPE = "other"
-"""The type of every quick concept."""
 _QUICK, _QUICK_QUOTE = 6, 120
 _QUICK_WORD = re.compile(r"[^\W\d_]{4,40}")
 _ANY_WORD = re.compile(r"[^\W\d_]\w{0,39}")
@@ -94,8 +92,8 @@ def concepts(text: str, *, at_least: int = 4, at_most: int = 14) -> list[dict[st
 def quick_concepts(text: str, *, at_least: int = 4, at_most: int = 14) -> list[dict[str, Any]]:
     """Return the first long words of `text` as concepts, each with the words from there on as its quote.
 
-    For rehearsals of size, where the answers only have to be of the right form and their quotes real. All are of type
-    `other`.
+    For rehearsals of size, where the answers only have to be of the right form and their quotes real. They have every
+    type in turn.
     """
     wanted = min(max(at_least, _QUICK), at_most)
     places: dict[str, tuple[int, int]] = {}
@@ -108,7 +106,7 @@ def quick_concepts(text: str, *, at_least: int = 4, at_most: int = 14) -> list[d
     return [
         {
             "name": name,
-            "type": QUICK_TYPE,
+            "type": TYPES[rank % len(TYPES)],
             "aliases": [],
             "confidence": round(max(_SUREST - _STEP * rank, _LEAST_SURE), 3),
             "quotes": [text[start : max(end, text.rfind(" ", start, start + _QUICK_QUOTE))]],

@@ -58,6 +58,7 @@ class Manifest:
     hashes: Mapping[str, str]  # file name -> SHA-256 as hex
     sizes: Mapping[str, int]  # file name -> bytes
     words: Mapping[str, Any] | None = None  # how terms are made, and what they count; None where it has no words
+    judged: Mapping[str, Any] | None = None  # what it reached on the lab's judged questions, and the build before it
     format: int = FORMAT
 
     @property

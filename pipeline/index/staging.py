@@ -83,9 +83,14 @@ def complete_staging(
         sizes={name: sealed[name].size for name in manifest.PARTS},
         words={"terms": terms.NAME, **begun.ranking.as_json()},
     )
-    document = json.dumps(written.as_json(), indent=1).encode("ascii")
-    files.seal_bytes(begun.directory / manifest.MANIFEST, document + b"\n")
+    seal_manifest(begun.directory, written)
     return Staged(begun.directory, written, cache)
+
+
+def seal_manifest(directory: Path, written: Manifest) -> None:
+    """Write the manifest of a build, on disk when this returns."""
+    document = json.dumps(written.as_json(), indent=1).encode("ascii")
+    files.seal_bytes(directory / manifest.MANIFEST, document + b"\n")
 
 
 def read_staged_pages(path: Path, size: int) -> Generator[list[StagedRow]]:

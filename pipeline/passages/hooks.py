@@ -21,9 +21,12 @@ from pipeline.tables.reflect import columns_of
 from pipeline.tables.rows import stands_in
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydantic import BaseModel
     from sqlalchemy import Connection, Table
 
+    from pipeline.core.task import Collection
     from pipeline.passages.evidence import GroundedConcepts
     from pipeline.quality.figures import Quality
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 class PassagesHooks(Hooks):
     """The tables of passages and concepts; see `pipeline.core.hooks` for what each member promises."""
 
+    how_to_index = "`make index TASK=passages` embeds those that have concepts, and builds their index"
     export_word = "concept"
     export_choices = frozenset({"best", "extractor"})
     export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -39,6 +43,13 @@ class PassagesHooks(Hooks):
         """Keep how the tables are, what is set of them, and what says which passages are open; see `ConceptsRows`."""
         self._shape, self._settings = shape, settings
         self._label, self._skips = label, skips
+
+    def begin_index(self, data: "Path") -> "Collection":
+        """Let there be an index of passages from now on; return what of them is indexed."""
+        from pipeline.passages import collection
+
+        collection.begin(data)
+        return collection.PassagesCollection(self._shape)
 
     def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
         """Return passages, looked for in id, source and text."""

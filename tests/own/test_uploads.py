@@ -1,13 +1,23 @@
 """Images that are too large for a request: uploaded once, named in requests, deleted when nothing needs them."""
 
+import io
 from datetime import timedelta
 
 import pytest
+from PIL import Image
 
+from tests.integration.hands import Hand
 from tests.lab import Api, Workspace, ran
 from tests.own.test_images import ROUND, asked, counts, put, put_images, saved
 
 UPLOADS = "SELECT state, count(*) FROM findable_uploads GROUP BY state"
+
+
+def noise() -> bytes:
+    """Return the file of an image that has some 100,000 bytes as it is sent."""
+    out = io.BytesIO()
+    Image.effect_noise((400, 400), 100).save(out, "PNG")
+    return out.getvalue()
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +107,61 @@ def test_an_upload_that_is_refused_is_charged_where_it_is_for_the_image(
     assert counts(workspace) == {"answered": 1, "parked" if is_its_own else "open": 1}
     charged = workspace.query("SELECT charged FROM findable_attempts")
     assert [bool(one) for (one,) in charged] == ([True] * 2 if is_its_own else [False])
+
+
+def images_there(workspace: Workspace) -> list[str]:
+    """Return the numbers of the images that are at the API, by their display names."""
+    with workspace.open() as ws:
+        return sorted(one.display_name.rpartition("-")[2] for one in ws.client.list_files() if "-image-" in str(one))
+
+
+def test_two_processes_upload_one_image_and_what_one_left_is_deleted_by_name(workspace: Workspace) -> None:
+    """One stands still past its lease while its upload ends, and another one uploads the same image meanwhile."""
+    put(workspace, put_images(red=saved("red"), again=saved("red")))
+    workspace.begin()
+    workspace.environ |= {"FINDABLE_LEASE": "0.3", "FINDABLE_YES": "1"}
+    peace = Workspace(workspace.data.with_name("peace"), {**workspace.environ, "GEMINI_API_KEY": "another"})
+    peace.environ["FINDABLE_DATA"] = str(peace.data)
+    peace.begin()
+    hands = Hand(), Hand()
+    try:
+        hands[0].start(peace, "batch-submit")
+        trail = hands[0].ended().trail
+        sent = next(at for at, step in enumerate(trail) if "POST /upload/" in step and "upload_id=" in step)
+        hands[0].start(workspace, "batch-submit", stop_at=sent + 3)  # all bytes are there, the reply is not read
+        assert hands[0].wait_until_stopped()
+        hands[1].start(workspace, "tag-live", "--limit", "1")
+        ended = hands[1].ended()
+        assert ended.code == 0, ended
+        hands[0].go_on()
+        ended = hands[0].ended()
+        assert ended.code == 0, ended
+    finally:
+        for one in hands:
+            one.close()
+    workspace.ran_each(*ROUND[1:])
+    assert counts(workspace) == {"answered": 2}
+    assert workspace.scalar("SELECT count(*) FROM findable_answers") == 2
+    assert not workspace.query("SELECT * FROM findable_attempts")
+    assert set(dict(workspace.query(UPLOADS))) == {"dropped"}
+    assert images_there(workspace) == ["1"]
+    workspace.ran("clean")
+    assert images_there(workspace) == []
+
+
+@pytest.mark.parametrize("way", ["batch-submit", "tag-live"])
+def test_no_image_goes_where_there_is_no_room_for_it(workspace: Workspace, api: Api, way: str) -> None:
+    """At most four fifths of what the API stores is taken; what finds no room is not asked, and costs nothing."""
+    put(workspace, put_images(red=saved("red")))
+    api.fault("quota_batch")
+    workspace.ran("batch-submit", code=4)
+    workspace.change("UPDATE findable_uploads SET size = 16000000000 - 20000")
+    put(workspace, put_images(red=saved("red"), noise=noise()))
+    said = ran(workspace, way, code=4, CONCURRENCY="1")
+    assert "16,000,000,000 bytes of uploads" in said
+    assert counts(workspace) == {"claimed": 1, "open": 1}
+    assert not workspace.query("SELECT * FROM findable_attempts WHERE charged")
+    assert not workspace.scalar("SELECT count(*) FROM findable_calls WHERE outcome = 'lost'")
+    workspace.change("UPDATE findable_uploads SET size = 16000000000 - 200000")
+    workspace.ran(way, CONCURRENCY="1")
+    assert dict(workspace.query(UPLOADS))["uploaded"] == 1 + (way == "batch-submit")
