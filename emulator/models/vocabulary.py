@@ -80,9 +80,15 @@ class Vocabulary:
             for alias in term.aliases:
                 self._add(term.name, alias)
 
+    @functools.cached_property
+    def words(self) -> frozenset[str]:
+        """Return the words of all aliases, in lower case and singular: none of them is a name alone."""
+        phrases = (alias for term in self.terms.values() for alias in term.aliases)
+        return frozenset(word.plain for phrase in phrases for word in cut(phrase) if word.plain)
+
     def ancestors(self, name: str) -> list[str]:
-        """Return the terms that `name` implies, nearest first, each once; nothing for a term without parents."""
-        return self._ancestors[name]
+        """Return the terms that `name` implies, nearest first, each once; nothing for one without or a stranger."""
+        return self._ancestors.get(name, [])
 
     def find(self, words: Sequence[Word]) -> list[Found]:
         """Return what `words` say, from left to right, no two overlapping; breaks are never crossed."""

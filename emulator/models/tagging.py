@@ -1,0 +1,26 @@
+"""The word lists of the tagger, as `tagging.toml` has them."""
+
+import functools
+import tomllib
+from importlib.resources import files
+from typing import Any
+
+
+def names(table: str) -> list[str]:
+    """Return what a list holds whose entries are separated by commas, in order."""
+    return [" ".join(one.split()) for one in _lists()[table].split(",") if one.strip()]
+
+
+def words(table: str) -> list[str]:
+    """Return the single words of a list, in order."""
+    return str(_lists()[table]).replace(",", " ").split()
+
+
+def spelled() -> dict[str, str]:
+    """Return the words that are shown under another spelling, and that spelling."""
+    return dict(_lists()["spelled"])
+
+
+@functools.cache
+def _lists() -> dict[str, Any]:
+    return tomllib.loads(files("emulator.models").joinpath("tagging.toml").read_text(encoding="utf-8"))
