@@ -1,77 +1,103 @@
-"""Find fields that a text names itself: one or two words before a word that ends the name of a field.
+"""Find fields that a text names itself, by the word that ends the name of a field or of one who works in it.
 
-"Groundwater modeling" and "museum photography" stand in no vocabulary, and are what a person knows. English alone: the
-rules go by the order of its words. A capitalised word is taken for a name unless the vocabulary knows it.
+"Groundwater modeling", "museum photographer" and "dendrochronologist" stand in no vocabulary, and say what a person
+knows. English alone: the rules go by its words and their order. A capitalised word is taken for a name unless the
+vocabulary knows it, or it stands in a title.
 """
 
 import functools
 import re
 from collections.abc import Container, Iterator, Sequence
 
-from emulator.models.tagging import names, spelled, words
+from emulator.models.tagging import agents, names, spelled, words
 from emulator.models.vocabulary import Found
-from emulator.models.words import Word, cut
+from emulator.models.words import Word
 
 _MOST = 2
 """Words before the last one."""
 _SHORTEST = 3
 _ADJECTIVE = re.compile(r".{3,}(?:al|ic|ary|ous|ine|ular)")
 _PREFIXES = frozenset({"non", "cross", "post", "pre", "multi", "anti", "co", "re", "sub", "inter", "micro", "macro"})
-_VERBAL = re.compile(r".{2,}(?:ing|ed)")
+_FORM = re.compile(r".{2,}(?:ing|ed|ly|s)")
+"""How verbs, plurals and adverbs end: they say nothing of a field, but for those that are listed."""
+_AGENT = re.compile(r".{2,}(?:er|or|ist)")
 _ENGLISH = re.compile(r"[a-z]+")
+_FIELD_OF = tuple(
+    (re.compile(rf"(?<=[a-z]{{3}}){ending}$"), field)
+    for ending, field in (
+        ("olog(?:y|ists?|ical)", "ology"),
+        ("ograph(?:y|ers?|ic|ical)", "ography"),
+        ("ometr(?:y|ists?)", "ometry"),
+        ("iatr(?:y|ists?)", "iatry"),
+        ("onom(?:y|ists?|ical)", "onomy"),
+        ("makers?", "making"),
+        ("builders?", "building"),
+        ("smiths?", "smithing"),
+    )
+)
+"""Endings by which one word alone names a field or who works in it."""
 
 
-def fields(said: Sequence[Word], known: Container[str]) -> Iterator[Found]:
-    """Yield the fields that `said` names, from left to right; `known` are words that are no names of people."""
-    heads = _heads()
+def fields(said: Sequence[Word], known: Container[str], *, title: int = 0) -> Iterator[Found]:
+    """Yield the fields that `said` names, from left to right.
+
+    `known` are words that are no names of people, as none of the first `title` words is.
+    """
     for at, word in enumerate(said):
-        endings = heads.get(word.plain)
-        if endings is None:
-            continue
-        ending, size = _ending(said, at, endings)
+        ending, size = _ending(said, at)
         if size == 0:
+            name = _one_word(word) if at < title or word.surface.islower() else ""
+            if name:
+                yield Found(name, at, 1)
             continue
-        before = _before(said, at - size + 1, known)
+        start = at - size + 1
+        before = _before(said, start, known, title=title)
         if before or size > 1:
-            start = at - size + 1 - len(before)
-            yield Found(_shown([*before, *ending]), start, len(before) + size)
+            yield Found(_shown([*before, *ending]), start - len(before), len(before) + size)
 
 
-def _ending(said: Sequence[Word], at: int, endings: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], int]:
-    """Return the longest ending that is over at a place, and its size; 0 where there is none."""
-    for ending in endings:
-        start = at - len(ending) + 1
-        if start >= 0 and all(said[start + turn].plain == _plain(part) for turn, part in enumerate(ending[:-1])):
-            return ending, len(ending)
+def _ending(said: Sequence[Word], at: int) -> tuple[tuple[str, ...], int]:
+    """Return the longest ending of a field that is over at a place, and its size; 0 where there is none."""
+    for parts, ending in _endings().get(said[at].surface.lower(), ()):
+        start = at - len(parts) + 1
+        if start >= 0 and all(said[start + turn].surface.lower() == part for turn, part in enumerate(parts)):
+            return ending, len(parts)
     return (), 0
 
 
-def _before(said: Sequence[Word], head: int, known: Container[str]) -> list[str]:
+def _one_word(word: Word) -> str:
+    """Return the field that one word names by its ending, blank where it names none."""
+    lower = word.surface.lower()
+    if lower in _no_fields():
+        return ""
+    return next((ending.sub(field, lower) for ending, field in _FIELD_OF if ending.search(lower)), "")
+
+
+def _before(said: Sequence[Word], head: int, known: Container[str], *, title: int) -> list[str]:
     """Return the words before a head that say which field it is, in order."""
     found: list[str] = []
     place = head - 1
-    while place >= 0 and len(found) < _MOST and _says_which(said[place], known):
+    while place >= 0 and len(found) < _MOST and _says_which(said[place], known, is_titled=place < title):
         lower = said[place].surface.lower()
         if found and not (_ADJECTIVE.fullmatch(lower) or lower in _PREFIXES):
             break
         found.insert(0, lower)
         place -= 1
-    while found and (found[0] in _PREFIXES) and len(found) == 1:
-        found.pop(0)
-    return found
+    return [] if len(found) == 1 and found[0] in _PREFIXES else found
 
 
-def _says_which(word: Word, known: Container[str]) -> bool:
+def _says_which(word: Word, known: Container[str], *, is_titled: bool) -> bool:
     """Tell whether a word may stand before a head."""
     lower = word.surface.lower()
     if not _ENGLISH.fullmatch(lower) or lower in _weak() or word.plain in _weak():
         return False
     if lower in _modifiers() or lower in _PREFIXES:
         return True
-    is_form = _VERBAL.fullmatch(lower) or (lower.endswith("s") and not lower.endswith("ss")) or lower.endswith("ly")
-    if is_form or len(lower) < _SHORTEST or lower.endswith(("er", "ist", "or")) and lower not in known:
+    is_form = _FORM.fullmatch(lower) is not None and not lower.endswith("ss")
+    is_agent = _AGENT.fullmatch(lower) is not None and lower not in known
+    if is_form or is_agent or len(lower) < _SHORTEST:
         return False
-    return word.surface.islower() or word.plain in known
+    return is_titled or word.surface.islower() or word.plain in known
 
 
 def _shown(parts: Sequence[str]) -> str:
@@ -83,21 +109,21 @@ def _shown(parts: Sequence[str]) -> str:
 
 
 @functools.cache
-def _heads() -> dict[str, list[tuple[str, ...]]]:
-    """Return the endings of fields by the plain form of their last word, the longest first."""
-    found: dict[str, list[tuple[str, ...]]] = {}
-    for name in names("heads"):
-        parts = tuple(name.split())
-        found.setdefault(_plain(parts[-1]), []).append(parts)
-    for other, shown in spelled().items():
-        found.setdefault(_plain(other), []).append((shown,))
+def _endings() -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
+    """Return the endings of fields by their last word, the longest first: as they are written, and as shown."""
+    shown = {name: name for name in names("heads")} | spelled() | agents()
+    found: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+    for written, name in shown.items():
+        parts = tuple(written.split())
+        found.setdefault(parts[-1], []).append((parts, tuple(name.split())))
     for endings in found.values():
-        endings.sort(key=len, reverse=True)
+        endings.sort(key=lambda ending: -len(ending[0]))
     return found
 
 
-def _plain(word: str) -> str:
-    return cut(word)[0].plain
+@functools.cache
+def _no_fields() -> frozenset[str]:
+    return frozenset(words("no_fields"))
 
 
 @functools.cache

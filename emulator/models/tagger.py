@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 _NEAR = 40
 """Words after which the bonus for an early place has fallen to a third."""
 _BEGINNING = 25
-"""How many words say what a text is about: a job title and the first sentence or two after it."""
+"""How many words behind the title say what a text is about: the first sentence or two."""
+_FIRST = 8
+"""How many of them say so where a word stands for a term that it is no name of: "ferry", "kiln"."""
+_LONGEST_TITLE = 15
+"""Words; a longer line is no title."""
 _TOUCHED_ON = 0.8
 """Below this weight a term named once is only touched on."""
 _FEW = 2
@@ -70,24 +74,32 @@ def tags(text: str, *, allowed: Iterable[str] | None = None, at_least: int = 0, 
 def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     """Return the terms that a text is about, the most first; with `is_open` also fields that it names itself."""
     said = told_apart(text)
+    title = _words_of_title(text)
     work, liked = vocabulary.unfold(said.work), vocabulary.unfold(said.liked)
-    founds = _found(vocabulary, work, is_open=is_open)
+    founds = _found(vocabulary, work, is_open=is_open, title=title)
     pastimes = _listed("pastimes")
-    for found in _found(vocabulary, liked, is_open=is_open):
+    for found in _found(vocabulary, liked, is_open=is_open, title=0):
         if found.name not in pastimes:
             founds.append(found._replace(at=len(work) + found.at))
-    ranks = _ranked(vocabulary, founds)
+    ranks = _ranked(vocabulary, founds, title=title)
     return _worth_saying(ranks) if is_open else [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
 
 
-def _found(vocabulary: Vocabulary, words: Sequence[Word], *, is_open: bool) -> list[Found]:
+def _words_of_title(text: str) -> int:
+    """Return how many words the first line has where it is a title, else 0."""
+    first, _, rest = text.partition("\n")
+    title = len(cut(first)) if rest.strip() else 0
+    return title if title <= _LONGEST_TITLE else 0
+
+
+def _found(vocabulary: Vocabulary, words: Sequence[Word], *, is_open: bool, title: int) -> list[Found]:
     """Return what words stand for, in order: a field that the text names itself takes the place of its last words'."""
     founds = vocabulary.find(words)
     if not is_open:
         return founds
-    named = [one for one in fields(words, vocabulary.words) if not _is_said(one, founds)]
-    ends = {one.at + one.size: one.at for one in named}
-    kept = [found for found in founds if found.at < ends.get(found.at + found.size, 0) or _end(found) not in ends]
+    named = [one for one in fields(words, vocabulary.words, title=title) if not _is_said(one, founds)]
+    begins = {_end(one): one.at for one in named}
+    kept = [found for found in founds if found.at < begins.get(_end(found), found.at + 1)]
     return sorted([*kept, *named], key=lambda found: found.at)
 
 
@@ -112,18 +124,21 @@ def _worth_saying(ranks: Sequence[_Rank]) -> list[str]:
     )
 
 
-def _ranked(vocabulary: Vocabulary, founds: Sequence[Found]) -> list[_Rank]:
+def _ranked(vocabulary: Vocabulary, founds: Sequence[Found], *, title: int) -> list[_Rank]:
     """Return how much is said of each term, the most first."""
     places: dict[str, list[Found]] = {}
     for found in founds:
         places.setdefault(found.name, []).append(found)
     kin = Counter(up for name in places for up in (name, *vocabulary.ancestors(name)))
-    ranks = [_rank(vocabulary, name, founds=founds, kin=kin) for name, founds in places.items()]
+    ranks = [_rank(vocabulary, name, founds=founds, kin=kin, title=title) for name, founds in places.items()]
     return sorted(ranks, key=lambda rank: (-rank.weight, rank.at, rank.name))
 
 
-def _rank(vocabulary: Vocabulary, name: str, *, founds: Sequence[Found], kin: Counter[str]) -> _Rank:
-    """Weigh one term: early, often, specific, said in several words, and in the company of its kind."""
+def _rank(vocabulary: Vocabulary, name: str, *, founds: Sequence[Found], kin: Counter[str], title: int) -> _Rank:
+    """Weigh one term: early, often, specific, said in several words, and in the company of its kind.
+
+    In passing is what is named once, not at the beginning, and alone of its kind: a costume maker's cheese grater.
+    """
     first = founds[0].at
     alone = all(kin[up] == 1 for up in (name, *vocabulary.ancestors(name)))
     term = vocabulary.terms.get(name)
@@ -132,7 +147,9 @@ def _rank(vocabulary: Vocabulary, name: str, *, founds: Sequence[Found], kin: Co
     company = 0.0 if alone else 0.3
     often = 0.5 * math.log(1 + len(founds))
     weight = math.exp(-first / _NEAR) + often + specific + several + company
-    passing = len(founds) == 1 and first >= _BEGINNING and (alone or weight < _TOUCHED_ON)
+    is_telling = any(found.is_telling for found in founds)
+    late = first >= title + (_BEGINNING if is_telling else _FIRST)
+    passing = len(founds) == 1 and late and (alone or not is_telling or weight < _TOUCHED_ON)
     return _Rank(weight, first, name, passing)
 
 

@@ -21,6 +21,11 @@ def spelled() -> dict[str, str]:
     return dict(_lists()["spelled"])
 
 
+def agents() -> dict[str, str]:
+    """Return the words for those who work in a field ("photographer"), and the word for it."""
+    return dict(_lists()["agents"])
+
+
 @functools.cache
 def _lists() -> dict[str, Any]:
     return tomllib.loads(files("emulator.models").joinpath("tagging.toml").read_text(encoding="utf-8"))

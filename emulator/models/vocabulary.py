@@ -5,6 +5,7 @@ vocabulary hardly matters. The format of the file is described in its own first 
 """
 
 import functools
+import re
 import threading
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -19,6 +20,8 @@ SOFTWARE = frozenset(
 _REACH = 3
 """An ambiguous word needs a software word at most this many places away."""
 _MARKS = "=~^%"
+_TELLING = re.compile(r"(?:log(?:y|ists?|ía|ie|i[ae]n?)|ographe?[ry]?s?|istry?|ics|onom\w+|culture|iatr\w+|[^ -~]{2,}.*)$")
+"""Aliases of one word that hardly mean anything else: by how they end, or in another script."""
 _EXACT = ("=", "~")
 _reading = threading.Lock()
 _CUES = frozenset(
@@ -53,6 +56,8 @@ class Found(NamedTuple):
     """The place of its first word."""
     size: int
     """How many words it has."""
+    is_telling: bool = True
+    """Whether it can hardly mean anything else: "ecologist" and "fruit trees", but neither "ferry" nor "kiln"."""
 
 
 class _Entry(NamedTuple):
@@ -63,6 +68,7 @@ class _Entry(NamedTuple):
     """The exact casing it needs, or None where casing makes no difference."""
     mark: str
     """`=`, `~`, `^`, `%` or nothing, as the file says."""
+    is_telling: bool
 
 
 class Vocabulary:
@@ -97,7 +103,7 @@ class Vocabulary:
         while at < len(words):
             size, entry = self._longest_at(words, at)
             if entry is not None and entry.name is not None:
-                by_mark.setdefault(entry.mark, []).append(Found(entry.name, at, size))
+                by_mark.setdefault(entry.mark, []).append(Found(entry.name, at, size, entry.is_telling))
             at += size
         software, shared = by_mark.pop("~", []), by_mark.pop("%", [])
         sure = sorted(found for group in by_mark.values() for found in group)
@@ -133,7 +139,8 @@ class Vocabulary:
         """Enter one alias with its mark; an entry that is there already stays."""
         mark, phrase = (alias[0], alias[1:]) if alias[0] in _MARKS else ("", alias)
         words = [word for word in cut(phrase) if word.plain]
-        entry = _Entry(name, phrase if mark in _EXACT else None, mark)
+        is_telling = len(words) > 1 or phrase.lower() == name or _TELLING.search(phrase) is not None
+        entry = _Entry(name, phrase if mark in _EXACT else None, mark, is_telling)
         entries = self._entries.setdefault(_key(words), [])
         if all(known.surface != entry.surface for known in entries):
             entries.append(entry)
