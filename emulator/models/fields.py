@@ -58,11 +58,18 @@ def fields(said: Sequence[Word], known: Container[str], *, title: int = 0) -> It
 
 def _ending(said: Sequence[Word], at: int) -> tuple[tuple[str, ...], int]:
     """Return the longest ending of a field that is over at a place, and its size; 0 where there is none."""
-    for parts, ending in _endings().get(said[at].surface.lower(), ()):
+    last = said[at].surface.lower()
+    for parts, ending in _endings().get(last) or _endings().get(_one_of(last), ()):
         start = at - len(parts) + 1
-        if start >= 0 and all(said[start + turn].surface.lower() == part for turn, part in enumerate(parts)):
+        if start >= 0 and all(said[start + turn].surface.lower() == part for turn, part in enumerate(parts[:-1])):
             return ending, len(parts)
     return (), 0
+
+
+def _one_of(word: str) -> str:
+    """Return the singular of a word that ends a field: inspections, but of no one who works in a field."""
+    one = word.removesuffix("s")
+    return "" if one in agents() else one
 
 
 def _one_word(word: Word) -> str:
@@ -78,6 +85,8 @@ def _before(said: Sequence[Word], head: int, known: Container[str], *, title: in
     found: list[str] = []
     place = head - 1
     while place >= 0 and len(found) < _MOST and _says_which(said[place], known, is_titled=place < title):
+        if place >= title and not said[place].surface.islower() and place > 0 and said[place - 1].plain:
+            break  # a name, or a part of one
         lower = said[place].surface.lower()
         if found and not (_ADJECTIVE.fullmatch(lower) or lower in _PREFIXES):
             break
@@ -93,7 +102,7 @@ def _says_which(word: Word, known: Container[str], *, is_titled: bool) -> bool:
         return False
     if lower in _modifiers() or lower in _PREFIXES:
         return True
-    is_form = _FORM.fullmatch(lower) is not None and not lower.endswith("ss")
+    is_form = _FORM.fullmatch(lower) is not None and not lower.endswith(("ss", "us"))
     is_agent = _AGENT.fullmatch(lower) is not None and lower not in known
     if is_form or is_agent or len(lower) < _SHORTEST:
         return False

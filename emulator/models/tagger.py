@@ -108,8 +108,10 @@ def _end(found: Found) -> int:
 
 
 def _is_said(field: Found, founds: Sequence[Found]) -> bool:
-    """Tell whether a term of the vocabulary says all that a field says."""
-    return any(found.at <= field.at and _end(found) >= _end(field) for found in founds)
+    """Tell whether a term of the vocabulary says what a field says: all of it, or all but a last word that is empty."""
+    begun = [found for found in founds if found.at <= field.at < _end(found)]
+    is_empty = field.name.rpartition(" ")[2] in _listed("empty")
+    return any(found.size > 1 or _end(found) >= _end(field) - is_empty for found in begun)
 
 
 def _worth_saying(ranks: Sequence[_Rank]) -> list[str]:
@@ -147,7 +149,7 @@ def _rank(vocabulary: Vocabulary, name: str, *, founds: Sequence[Found], kin: Co
     company = 0.0 if alone else 0.3
     often = 0.5 * math.log(1 + len(founds))
     weight = math.exp(-first / _NEAR) + often + specific + several + company
-    is_telling = any(found.is_telling for found in founds)
+    is_telling = several > 0 or (any(found.is_telling for found in founds) and name not in _said_of_much())
     late = first >= title + (_BEGINNING if is_telling else _FIRST)
     passing = len(founds) == 1 and late and (alone or not is_telling or weight < _TOUCHED_ON)
     return _Rank(weight, first, name, passing)
@@ -162,6 +164,12 @@ def _topped_up(vocabulary: Vocabulary, names: list[str], *, text: str, wanted: i
     kin = {up for name in names for up in (name, *vocabulary.ancestors(name))}
     related = [name for name in nearest if not kin.isdisjoint((name, *vocabulary.ancestors(name)))]
     return list(dict.fromkeys([*names, *related, *nearest]))[:wanted]
+
+
+@functools.cache
+def _said_of_much() -> frozenset[str]:
+    """Return the terms whose names alone stand in texts about something else: "film" in those about film sets."""
+    return _listed("broad") | _listed("pastimes")
 
 
 @functools.cache

@@ -21,6 +21,7 @@ def spelled() -> dict[str, str]:
     return dict(_lists()["spelled"])
 
 
+@functools.cache
 def agents() -> dict[str, str]:
     """Return the words for those who work in a field ("photographer"), and the word for it."""
     return dict(_lists()["agents"])

@@ -121,8 +121,8 @@ class Vocabulary:
         """Return `words` with camel-cased ones that no phrase begins with taken apart."""
         unfolded: list[Word] = []
         for word in words:
-            parts = [word] if word.plain in self._longest or word.surface.islower() else humps(word.surface)
-            unfolded.extend(parts)
+            is_whole = not word.plain or word.plain in self._longest or word.surface.islower()
+            unfolded.extend([word] if is_whole else humps(word.surface))
         return unfolded
 
     def _climb(self, name: str) -> list[str]:
@@ -155,7 +155,7 @@ class Vocabulary:
         for size in range(min(most, len(words) - at), 0, -1):
             part = words[at : at + size]
             for entry in self._entries.get(_key(part), ()):
-                named = entry.mark == "^" and at > 0 and _like_a_surname(words[at - 1], words[at])
+                named = entry.mark == "^" and _like_a_surname(words, at)
                 if not named and entry.surface in {None, _surface(part)}:
                     return size, entry
         return 1, None
@@ -202,9 +202,13 @@ def _key(words: Sequence[Word]) -> tuple[str, ...]:
     return (words[0].plain,) if len(words) == 1 else tuple(word.stem for word in words)
 
 
-def _like_a_surname(before: Word, word: Word) -> bool:
-    """Say whether `word` may be the surname of `before`: "Mary Baker", but not "Head Baker" and not "the Baker"."""
-    return word.surface[:1].isupper() and before.surface[:1].isupper() and before.plain not in _RANKS
+def _like_a_surname(words: Sequence[Word], at: int) -> bool:
+    """Say whether a word may be a surname: "Mary Baker", "Mary J. Baker", but not "Head Baker" and not "the Baker"."""
+    first = at - 1
+    if first > 0 and not words[first].plain and len(words[first - 1].surface) == 1:
+        first -= 1  # an initial before its dot
+    before = words[first].surface if first >= 0 else ""
+    return words[at].surface[:1].isupper() and before[:1].isupper() and words[first].plain not in _RANKS
 
 
 def _surface(words: Sequence[Word]) -> str:
