@@ -13,6 +13,8 @@ from emulator.models.tagging import agents, names, spelled, words
 from emulator.models.vocabulary import Found
 from emulator.models.words import Word
 
+_Ending = tuple[tuple[str, ...], tuple[str, ...]]
+"""The last words of a field as they are written, and as they are shown."""
 _MOST = 2
 """Words before the last one."""
 _SHORTEST = 3
@@ -36,6 +38,8 @@ _FIELD_OF = tuple(
     )
 )
 """Endings by which one word alone names a field or who works in it."""
+_LIKE_A_FIELD = re.compile("olog|ograph|ometr|iatr|onom|maker|builder|smith")
+"""What stands in each word of theirs, to see at once that most words are none."""
 
 
 def fields(said: Sequence[Word], known: Container[str], *, title: int = 0) -> Iterator[Found]:
@@ -44,38 +48,31 @@ def fields(said: Sequence[Word], known: Container[str], *, title: int = 0) -> It
     `known` are words that are no names of people, as none of the first `title` words is.
     """
     for at, word in enumerate(said):
-        ending, size = _ending(said, at)
-        if size == 0:
-            name = _one_word(word) if at < title or word.surface.islower() else ""
-            if name:
-                yield Found(name, at, 1)
-            continue
-        start = at - size + 1
-        before = _before(said, start, known, title=title)
-        if before or size > 1:
-            yield Found(_shown([*before, *ending]), start - len(before), len(before) + size)
+        endings, name = _about(word.surface)
+        if name and (at < title or word.surface.islower()):
+            yield Found(name, at, 1)
+        for parts, ending in endings:
+            start = at - len(parts) + 1
+            if start < 0 or any(said[start + turn].surface.lower() != part for turn, part in enumerate(parts[:-1])):
+                continue
+            before = _before(said, start, known, title=title)
+            if before or len(parts) > 1:
+                yield Found(_shown([*before, *ending]), start - len(before), len(before) + len(parts))
+            break
 
 
-def _ending(said: Sequence[Word], at: int) -> tuple[tuple[str, ...], int]:
-    """Return the longest ending of a field that is over at a place, and its size; 0 where there is none."""
-    last = said[at].surface.lower()
-    for parts, ending in _endings().get(last) or _endings().get(_one_of(last), ()):
-        start = at - len(parts) + 1
-        if start >= 0 and all(said[start + turn].surface.lower() == part for turn, part in enumerate(parts[:-1])):
-            return ending, len(parts)
-    return (), 0
+@functools.lru_cache(maxsize=1 << 16)
+def _about(surface: str) -> tuple[list[_Ending], str]:
+    """Return the endings of fields that are over with a word, the longest first, and the field that it names alone."""
+    lower = surface.lower()
+    one = lower.removesuffix("s")
+    endings = _endings().get(lower) or ([] if one in agents() else _endings().get(one, []))
+    return endings, "" if endings or lower in _no_fields() else _one_word(lower)
 
 
-def _one_of(word: str) -> str:
-    """Return the singular of a word that ends a field: inspections, but of no one who works in a field."""
-    one = word.removesuffix("s")
-    return "" if one in agents() else one
-
-
-def _one_word(word: Word) -> str:
+def _one_word(lower: str) -> str:
     """Return the field that one word names by its ending, blank where it names none."""
-    lower = word.surface.lower()
-    if lower in _no_fields():
+    if _LIKE_A_FIELD.search(lower) is None:
         return ""
     return next((ending.sub(field, lower) for ending, field in _FIELD_OF if ending.search(lower)), "")
 
@@ -118,10 +115,10 @@ def _shown(parts: Sequence[str]) -> str:
 
 
 @functools.cache
-def _endings() -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
+def _endings() -> dict[str, list[_Ending]]:
     """Return the endings of fields by their last word, the longest first: as they are written, and as shown."""
     shown = {name: name for name in names("heads")} | spelled() | agents()
-    found: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+    found: dict[str, list[_Ending]] = {}
     for written, name in shown.items():
         parts = tuple(written.split())
         found.setdefault(parts[-1], []).append((parts, tuple(name.split())))

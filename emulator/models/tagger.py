@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from emulator.models import encoder, tagging
-from emulator.models.asides import told_apart
+from emulator.models.asides import about_work, worded
 from emulator.models.fields import fields
 from emulator.models.markup import plain
 from emulator.models.vocabulary import Found, Term, Vocabulary, everything
@@ -73,14 +73,9 @@ def tags(text: str, *, allowed: Iterable[str] | None = None, at_least: int = 0, 
 
 def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     """Return the terms that a text is about, the most first; with `is_open` also fields that it names itself."""
-    said = told_apart(text)
     title = _words_of_title(text)
-    work, liked = vocabulary.unfold(said.work), vocabulary.unfold(said.liked)
-    founds = _found(vocabulary, work, is_open=is_open, title=title)
-    pastimes = _listed("pastimes")
-    for found in _found(vocabulary, liked, is_open=is_open, title=0):
-        if found.name not in pastimes:
-            founds.append(found._replace(at=len(work) + found.at))
+    words = vocabulary.unfold(worded(text))
+    founds = about_work(_found(vocabulary, words, is_open=is_open, title=title), words, _listed("pastimes"))
     ranks = _ranked(vocabulary, founds, title=title)
     return _worth_saying(ranks) if is_open else [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
 

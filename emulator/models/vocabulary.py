@@ -7,7 +7,7 @@ vocabulary hardly matters. The format of the file is described in its own first 
 import functools
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ _MARKS = "=~^%"
 _TELLING = re.compile(r"(?:log(?:y|ists?|ía|ie|i[ae]n?)|ographe?[ry]?s?|istry?|ics|onom\w+|culture|iatr\w+|[^ -~]{2,}.*)$")
 """Aliases of one word that hardly mean anything else: by how they end, or in another script."""
 _EXACT = ("=", "~")
+LEISURE, LIKING = "-leisure", "-liking"
+"""What stands in the place of a term where a text goes over to leisure, or to what somebody likes."""
 _reading = threading.Lock()
 _CUES = frozenset(
     {"developer", "programmer", "programming", "language", "engineer", "code", "coding", "lang", "dev", "script"}
@@ -74,17 +76,22 @@ class _Entry(NamedTuple):
 class Vocabulary:
     """The terms, and their aliases as a table from words to terms."""
 
-    def __init__(self, terms: Sequence[Term], *, passed_over: Iterable[str] = ()) -> None:
-        """Take `terms` and the phrases to read over; the first term that claims a phrase keeps it."""
+    def __init__(
+        self, terms: Sequence[Term], *, passed_over: Iterable[str] = (), asides: Mapping[str, Iterable[str]] | None = None
+    ) -> None:
+        """Take `terms`, the phrases to read over, and those that begin an aside by its kind.
+
+        The first that claims a phrase keeps it.
+        """
         self.terms = {term.name: term for term in terms}
         self._ancestors = {term.name: self._climb(term.name) for term in terms}
         self._entries: dict[tuple[str, ...], list[_Entry]] = {}
         self._longest: dict[str, int] = {}
         for phrase in passed_over:
             self._add(None, phrase)
-        for term in terms:
-            for alias in term.aliases:
-                self._add(term.name, alias)
+        for name, phrases in [*(asides or {}).items(), *((term.name, term.aliases) for term in terms)]:
+            for phrase in phrases:
+                self._add(name, phrase)
 
     @functools.cached_property
     def words(self) -> frozenset[str]:
@@ -174,16 +181,16 @@ def everything() -> Vocabulary:
 @functools.cache
 def _everything() -> Vocabulary:
     terms: list[Term] = []
-    passed_over: list[str] = []
+    apart: dict[str, list[str]] = {}
     text = files("emulator.models").joinpath("vocabulary.tsv").read_text(encoding="utf-8")
     for line in text.splitlines():
         if line and not line.startswith("#"):
             name, parents, aliases = (cell.strip() for cell in line.split("\t"))
-            if name == "-":
-                passed_over += _cell(aliases)
+            if name.startswith("-"):
+                apart[name] = _cell(aliases)
             else:
                 terms.append(_term(name, parents=_cell(parents), aliases=_cell(aliases)))
-    return Vocabulary(terms, passed_over=passed_over)
+    return Vocabulary(terms, passed_over=apart.pop("-"), asides=apart)
 
 
 def _term(name: str, *, parents: list[str], aliases: list[str]) -> Term:
