@@ -19,6 +19,7 @@ _MOST = 2
 """Words before the last one."""
 _SHORTEST = 3
 _ADJECTIVE = re.compile(r".{3,}(?:al|ic|ary|ous|ine|ular)")
+_BEFORE_NOUNS = frozenset({"the", "a", "an", "all", "many", "old", "my", "his", "her", "their", "of", "about"})
 _PREFIXES = frozenset({"non", "cross", "post", "pre", "multi", "anti", "co", "re", "sub", "inter", "micro", "macro"})
 _FORM = re.compile(r".{2,}(?:ing|ed|ly|s)")
 """How verbs, plurals and adverbs end: they say nothing of a field, but for those that are listed."""
@@ -59,6 +60,38 @@ def fields(said: Sequence[Word], known: Container[str], *, title: int = 0) -> It
             if before or len(parts) > 1:
                 yield Found(_shown([*before, *ending]), start - len(before), len(before) + len(parts))
             break
+
+
+def declared(said: Sequence[Word]) -> Iterator[Found]:
+    """Yield what a text declares in so many words that the person knows: "I teach bell ringing and know tides"."""
+    for at, word in enumerate(said):
+        for cue in _cues().get(word.surface.lower(), ()):
+            start = at - len(cue) + 1
+            if start >= 0 and all(said[start + turn].surface.lower() == part for turn, part in enumerate(cue)):
+                yield from _listed_at(said, at + 1)
+                break
+
+
+def _listed_at(said: Sequence[Word], at: int) -> Iterator[Found]:
+    """Yield the nouns that begin at a place, after articles, and those that "and" adds to them."""
+    place = at
+    while place < len(said):
+        while place < len(said) and said[place].surface in _BEFORE_NOUNS:
+            place += 1
+        first = place
+        while place < len(said) and place - first <= _MOST and _is_plain_word(said[place]):
+            place += 1
+        if place > first:
+            yield Found(" ".join(word.surface for word in said[first:place]), first, place - first)
+        if place == first or place >= len(said) or said[place].surface != "and":
+            return
+        place += 1
+
+
+def _is_plain_word(word: Word) -> bool:
+    """Tell whether a word may be a part of what a person declares to know."""
+    lower = word.surface
+    return _ENGLISH.fullmatch(lower) is not None and len(lower) >= _SHORTEST and lower not in _weak()
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -124,6 +157,16 @@ def _endings() -> dict[str, list[_Ending]]:
         found.setdefault(parts[-1], []).append((parts, tuple(name.split())))
     for endings in found.values():
         endings.sort(key=lambda ending: -len(ending[0]))
+    return found
+
+
+@functools.cache
+def _cues() -> dict[str, list[tuple[str, ...]]]:
+    """Return what stands before what a person knows, by its last word."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for name in names("cues"):
+        parts = tuple(name.split())
+        found.setdefault(parts[-1], []).append(parts)
     return found
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from emulator.models import encoder, tagging
 from emulator.models.asides import about_work, worded
-from emulator.models.fields import fields
+from emulator.models.fields import declared, fields
 from emulator.models.markup import plain
-from emulator.models.vocabulary import Found, Term, Vocabulary, everything
+from emulator.models.vocabulary import ASIDES, Found, Term, Vocabulary, everything
 from emulator.models.words import Word, cut
 
 if TYPE_CHECKING:
@@ -75,9 +75,19 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     """Return the terms that a text is about, the most first; with `is_open` also fields that it names itself."""
     title = _words_of_title(text)
     words = vocabulary.unfold(worded(text))
-    founds = about_work(_found(vocabulary, words, is_open=is_open, title=title), words, _listed("pastimes"))
-    ranks = _ranked(vocabulary, founds, title=title)
-    return _worth_saying(ranks) if is_open else [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
+    pastimes = _listed("pastimes")
+    founds = _found(vocabulary, words, is_open=is_open, title=title)
+    ranks = _ranked(vocabulary, about_work(founds, words, pastimes), title=title)
+    if not is_open:
+        return [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
+    return _worth_saying(ranks) or _declared(words, founds)
+
+
+def _declared(words: Sequence[Word], founds: Sequence[Found]) -> list[str]:
+    """Return what a text declares that the person knows, where it names no term and no field."""
+    asides = [found for found in founds if found.name in ASIDES]
+    said = sorted([*asides, *declared(words)], key=lambda found: found.at)
+    return list(dict.fromkeys(found.name for found in about_work(said, words, ())))[:_FEW]
 
 
 def _words_of_title(text: str) -> int:
@@ -115,9 +125,7 @@ def _worth_saying(ranks: Sequence[_Rank]) -> list[str]:
     said = [rank for rank in ranks if rank.name not in never]
     specific = [rank.name for rank in said if rank.name not in broad and not rank.passing]
     return (
-        specific
-        or [rank.name for rank in said if rank.name not in broad][:_FEW]
-        or [rank.name for rank in said][:_FEW]
+        specific or [rank.name for rank in said if rank.name not in broad][:_FEW] or [rank.name for rank in said][:_FEW]
     )
 
 
@@ -163,8 +171,8 @@ def _topped_up(vocabulary: Vocabulary, names: list[str], *, text: str, wanted: i
 
 @functools.cache
 def _said_of_much() -> frozenset[str]:
-    """Return the terms whose names alone stand in texts about something else: "film" in those about film sets."""
-    return _listed("broad") | _listed("pastimes")
+    """Return the terms that one word late in a text says nothing of."""
+    return _listed("broad") | _listed("bywords")
 
 
 @functools.cache

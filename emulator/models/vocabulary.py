@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from os.path import commonprefix
 from typing import NamedTuple
 
 from emulator.models.words import Word, cut, humps
@@ -17,13 +18,17 @@ SOFTWARE = frozenset(
     {"software development", "programming", "computer science", "it infrastructure", "data science", "embedded systems"}
 )
 """Broad terms of the trade whose words are ambiguous everywhere else: "Go", "R", "Swift"."""
+_BEGINS_ALIKE, _ENDING = 4, 3
+"""Letters by which two words begin alike, and how many more the one may have behind them."""
 _REACH = 3
 """An ambiguous word needs a software word at most this many places away."""
 _MARKS = "=~^%"
-_TELLING = re.compile(r"(?:log(?:y|ists?|ía|ie|i[ae]n?)|ographe?[ry]?s?|istry?|ics|onom\w+|culture|iatr\w+|[^ -~]{2,}.*)$")
+_TELLING = re.compile(
+    r"(?:log(?:y|ists?|ía|ie|i[ae]n?)|ographe?[ry]?s?|istry?|ics|onom\w+|culture|iatr\w+|[^ -~]{2,}.*)$"
+)
 """Aliases of one word that hardly mean anything else: by how they end, or in another script."""
 _EXACT = ("=", "~")
-LEISURE, LIKING = "-leisure", "-liking"
+ASIDES = LEISURE, LIKING = "-leisure", "-liking"
 """What stands in the place of a term where a text goes over to leisure, or to what somebody likes."""
 _reading = threading.Lock()
 _CUES = frozenset(
@@ -77,7 +82,11 @@ class Vocabulary:
     """The terms, and their aliases as a table from words to terms."""
 
     def __init__(
-        self, terms: Sequence[Term], *, passed_over: Iterable[str] = (), asides: Mapping[str, Iterable[str]] | None = None
+        self,
+        terms: Sequence[Term],
+        *,
+        passed_over: Iterable[str] = (),
+        asides: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
         """Take `terms`, the phrases to read over, and those that begin an aside by its kind.
 
@@ -146,7 +155,7 @@ class Vocabulary:
         """Enter one alias with its mark; an entry that is there already stays."""
         mark, phrase = (alias[0], alias[1:]) if alias[0] in _MARKS else ("", alias)
         words = [word for word in cut(phrase) if word.plain]
-        is_telling = len(words) > 1 or phrase.lower() == name or _TELLING.search(phrase) is not None
+        is_telling = len(words) > 1 or _is_like(name or "", phrase.lower()) or _TELLING.search(phrase) is not None
         entry = _Entry(name, phrase if mark in _EXACT else None, mark, is_telling)
         entries = self._entries.setdefault(_key(words), [])
         if all(known.surface != entry.surface for known in entries):
@@ -202,6 +211,12 @@ def _term(name: str, *, parents: list[str], aliases: list[str]) -> Term:
 
 def _cell(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _is_like(name: str, alias: str) -> bool:
+    """Say whether a word is the name of a term or begins as it does: "midwife" for midwifery."""
+    begins_alike = len(commonprefix((name, alias))) >= max(_BEGINS_ALIKE, len(alias) - _ENDING)
+    return alias == name or (begins_alike and " " not in name)
 
 
 def _key(words: Sequence[Word]) -> tuple[str, ...]:

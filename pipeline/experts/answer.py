@@ -51,12 +51,11 @@ def ill_formed(tag: str) -> str:
 
 
 class ExpertTags(BaseModel):
-    """The answer: the domains a person knows. Asked for 3 to 8; any list with a tag in it is accepted."""
+    """The answer: the domains a person knows. Asked for 3 to 8; fewer are accepted, and none where there are none."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     tags: list[str] = Field(
-        min_length=1,
         description="3 to 8 domains of knowledge, lower case, most characteristic first",
         json_schema_extra={"minItems": 3, "maxItems": 8},
     )
@@ -65,6 +64,8 @@ class ExpertTags(BaseModel):
     @classmethod
     def _well_formed(cls, tags: list[str]) -> list[str]:
         """Clean each tag, drop what is none and what stands twice, in order; refuse an answer that has none left."""
+        if not tags:
+            return tags
         clean, why = well_formed(tags)
         if not clean:
             raise ValueError(f"no tag is left: {why}")

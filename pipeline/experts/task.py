@@ -29,6 +29,7 @@ PERSON = 16  # hex digits of an input hash that say whom it is about, before tho
 MAX_OUTPUT_TOKENS = 1024  # eight tags need about sixty; the rest is room for thoughts
 
 KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
+NOTHING = "its biography says nothing that a tag can be made of"
 
 SYSTEM = """\
 You tag people in a directory of experts so that others can find them by what they know.
@@ -81,17 +82,19 @@ class TagsRows(AskedRows):
     ) -> WriteResult:
         """Write tags and the scores they give, where there are no tags yet and the row is still the same person's.
 
-        A person whose row did not take them, though the database said nothing, is blocked.
+        A person whose row did not take them, though the database said nothing, is blocked; and one of whom the answer
+        says that there are none.
         """
         asked = {one.item_id: one for one in answers}
         rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
         outdated = {key: now for key, row in rows.items() if (now := self.input_hash(row)) != asked[key].input_hash}
         strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
         theirs = {key: row for key, row in rows.items() if key not in strangers}
-        tags = {key: _json(asked[key].answer) for key in theirs}
-        written = table.write_tags(tx, tags, rows=theirs)
-        kept = table.untagged_among(tx, [key for key in asked if key not in strangers])
-        return WriteResult(applied=written - kept, outdated=set(outdated), blocked=dict.fromkeys(kept, KEPT))
+        tags = {key: found for key in theirs if (found := _json(asked[key].answer)) != "[]"}
+        written = table.write_tags(tx, tags, rows={key: theirs[key] for key in tags})
+        left = table.untagged_among(tx, list(theirs))
+        blocked = {key: KEPT if key in tags else NOTHING for key in left if key in tags or key not in outdated}
+        return WriteResult(applied=written - left, outdated=set(outdated), blocked=blocked)
 
     def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take tags back where they are still those of the last applied answer, with the score that follows."""
