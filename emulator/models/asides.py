@@ -51,10 +51,9 @@ def _names(said: Sequence[Word]) -> Iterator[tuple[int, int]]:
             at += 1
             continue
         end = _end_of_run(said, at)
-        name_end = _name_in(said, at, end)
-        if name_end:
-            yield at, name_end
-        at = max(name_end, end)
+        name, at = _name_in(said, at, end)
+        if name < at:
+            yield name, at
 
 
 def _end_of_run(said: Sequence[Word], at: int) -> int:
@@ -70,20 +69,21 @@ def _end_of_run(said: Sequence[Word], at: int) -> int:
     return end
 
 
-def _name_in(said: Sequence[Word], start: int, end: int) -> int:
-    """Return where a name of an organisation is over that begins with a run, 0 where it is none."""
+def _name_in(said: Sequence[Word], start: int, end: int) -> tuple[int, int]:
+    """Return where in a run a name of an organisation begins and is over; nothing of the run where it holds none."""
     if end - start > 1 and start > 0 and said[start - 1].surface in _WHERE:
-        return end
-    over = 0
+        return start, end
+    begin = start
     for place in range(start, end):
-        if said[place].surface.lower() not in _organisations():
-            continue
-        follows = said[place + 1].surface if place + 1 < end else ""
-        if follows in _BEHIND:
-            return end
-        if place > start and not follows[:1].isupper():
-            over = place + 1
-    return over
+        if said[place].surface in _JOINING:
+            begin = place + 1
+        elif said[place].surface.lower() in _organisations():
+            follows = said[place + 1].surface if place + 1 < end else ""
+            if follows in _BEHIND:
+                return begin, end
+            if place > begin and not follows:
+                return begin, end
+    return end, end
 
 
 @functools.cache

@@ -24,7 +24,8 @@ _PREFIXES = frozenset({"non", "cross", "post", "pre", "multi", "anti", "co", "re
 _FORM = re.compile(r".{2,}(?:ing|ed|ly|s)")
 """How verbs, plurals and adverbs end: they say nothing of a field, but for those that are listed."""
 _AGENT = re.compile(r".{2,}(?:er|or|ist)")
-_ENGLISH = re.compile(r"[a-z]+")
+_ENGLISH = re.compile(r"[a-z]{1,18}")
+"""A word of a field; three of them fit into a tag."""
 _FIELD_OF = tuple(
     (re.compile(rf"(?<=[a-z]{{3}}){ending}$"), field)
     for ending, field in (
@@ -50,7 +51,7 @@ def fields(said: Sequence[Word], known: Container[str], *, title: int = 0) -> It
     """
     for at, word in enumerate(said):
         endings, name = _about(word.surface)
-        if name and (at < title or word.surface.islower()):
+        if name and (at < title or word.surface.islower() or name.endswith("ology")):
             yield Found(name, at, 1)
         for parts, ending in endings:
             start = at - len(parts) + 1
@@ -81,7 +82,7 @@ def _listed_at(said: Sequence[Word], at: int) -> Iterator[Found]:
         first = place
         while place < len(said) and place - first <= _MOST and _is_plain_word(said[place]):
             place += 1
-        if place > first:
+        if place - first > 1 or (place > first and not said[first].surface.endswith("ing")):
             yield Found(" ".join(word.surface for word in said[first:place]), first, place - first)
         if place == first or place >= len(said) or said[place].surface != "and":
             return
@@ -105,7 +106,7 @@ def _about(surface: str) -> tuple[list[_Ending], str]:
 
 def _one_word(lower: str) -> str:
     """Return the field that one word names by its ending, blank where it names none."""
-    if _LIKE_A_FIELD.search(lower) is None:
+    if _LIKE_A_FIELD.search(lower) is None or _ENGLISH.fullmatch(lower) is None:
         return ""
     return next((ending.sub(field, lower) for ending, field in _FIELD_OF if ending.search(lower)), "")
 

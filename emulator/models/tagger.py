@@ -80,7 +80,7 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     ranks = _ranked(vocabulary, about_work(founds, words, pastimes), title=title)
     if not is_open:
         return [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
-    return _worth_saying(ranks) or _declared(words, founds)
+    return _worth_saying(ranks, _declared(words, founds))
 
 
 def _declared(words: Sequence[Word], founds: Sequence[Found]) -> list[str]:
@@ -119,14 +119,13 @@ def _is_said(field: Found, founds: Sequence[Found]) -> bool:
     return any(found.size > 1 or _end(found) >= _end(field) - is_empty for found in begun)
 
 
-def _worth_saying(ranks: Sequence[_Rank]) -> list[str]:
-    """Return the names of what is worth a tag, from ranks in order."""
+def _worth_saying(ranks: Sequence[_Rank], declared: Sequence[str]) -> list[str]:
+    """Return the names of what is worth a tag, from ranks in order: what is declared before what says little."""
     never, broad = _listed("never"), _listed("broad")
     said = [rank for rank in ranks if rank.name not in never]
     specific = [rank.name for rank in said if rank.name not in broad and not rank.passing]
-    return (
-        specific or [rank.name for rank in said if rank.name not in broad][:_FEW] or [rank.name for rank in said][:_FEW]
-    )
+    touched_on = [rank.name for rank in said if rank.name not in broad]
+    return specific or [*declared, *touched_on][:_FEW] or [rank.name for rank in said][:_FEW]
 
 
 def _ranked(vocabulary: Vocabulary, founds: Sequence[Found], *, title: int) -> list[_Rank]:

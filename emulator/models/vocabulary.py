@@ -9,7 +9,6 @@ import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
-from os.path import commonprefix
 from typing import NamedTuple
 
 from emulator.models.words import Word, cut, humps
@@ -215,8 +214,8 @@ def _cell(text: str) -> list[str]:
 
 def _is_like(name: str, alias: str) -> bool:
     """Say whether a word is the name of a term or begins as it does: "midwife" for midwifery."""
-    begins_alike = len(commonprefix((name, alias))) >= max(_BEGINS_ALIKE, len(alias) - _ENDING)
-    return alias == name or (begins_alike and " " not in name)
+    size = max(_BEGINS_ALIKE, len(alias) - _ENDING)
+    return alias == name or (len(name) >= size and name[:size] == alias[:size] and " " not in name)
 
 
 def _key(words: Sequence[Word]) -> tuple[str, ...]:
