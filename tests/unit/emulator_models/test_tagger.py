@@ -62,7 +62,7 @@ def test_leisure_gives_way_to_work() -> None:
     ("bio", "named"),
     [
         (
-            "Lichenologist. Snowmelt modelling and drought planning.",
+            "Lichenologist: snowmelt modelling and drought planning.",
             {"lichenology", "snowmelt modeling", "drought planning"},
         ),
         ("Space lawyer\nLicences for launches.", {"space law"}),
