@@ -6,16 +6,16 @@ leisure and the names of organisations count for nothing. The same text gives th
 """
 
 import functools
-import math
 import threading
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from emulator.models import encoder, tagging
+from emulator.models import encoder
 from emulator.models.asides import about_work, worded
 from emulator.models.fields import declared, fields
 from emulator.models.markup import plain
+from emulator.models.ranking import Rank, ranked
+from emulator.models.tagging import listed
 from emulator.models.vocabulary import ASIDES, Found, Term, Vocabulary, everything
 from emulator.models.words import Word, cut
 
@@ -23,30 +23,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_NEAR = 40
-"""Words after which the bonus for an early place has fallen to a third."""
-_BEGINNING = 25
-"""How many words behind the title say what a text is about: the first sentence or two."""
-_FIRST = 8
-"""How many of them say so where a word stands for a term that it is no name of: "ferry", "kiln"."""
 _LONGEST_TITLE = 15
 """Words; a longer line is no title."""
-_TOUCHED_ON = 0.8
-"""Below this weight a term named once is only touched on."""
 _FEW = 2
 """Broad terms, and such as are only touched on, where there is nothing else."""
 _LOOKED_AT = 4000
 """Characters that the search by meaning reads: what a text is about is said by then."""
 _building = threading.Lock()
-
-
-class _Rank(NamedTuple):
-    """How much a text is about one term; the highest stands first."""
-
-    weight: float
-    at: int
-    name: str
-    passing: bool
 
 
 def tags(text: str, *, allowed: Iterable[str] | None = None, at_least: int = 0, at_most: int = 8) -> list[str]:
@@ -75,9 +58,9 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     """Return the terms that a text is about, the most first; with `is_open` also fields that it names itself."""
     title = _words_of_title(text)
     words = vocabulary.unfold(worded(text))
-    pastimes = _listed("pastimes")
+    pastimes = listed("pastimes")
     founds = _found(vocabulary, words, is_open=is_open, title=title)
-    ranks = _ranked(vocabulary, about_work(founds, words, pastimes), title=title)
+    ranks = ranked(vocabulary, about_work(founds, words, pastimes), title=title, size=len(words))
     if not is_open:
         return [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
     return _worth_saying(ranks, _declared(words, founds))
@@ -115,46 +98,17 @@ def _end(found: Found) -> int:
 def _is_said(field: Found, founds: Sequence[Found]) -> bool:
     """Tell whether a term of the vocabulary says what a field says: all of it, or all but a last word that is empty."""
     begun = [found for found in founds if found.at <= field.at < _end(found)]
-    is_empty = field.name.rpartition(" ")[2] in _listed("empty")
+    is_empty = field.name.rpartition(" ")[2] in listed("empty")
     return any(found.size > 1 or _end(found) >= _end(field) - is_empty for found in begun)
 
 
-def _worth_saying(ranks: Sequence[_Rank], declared: Sequence[str]) -> list[str]:
+def _worth_saying(ranks: Sequence[Rank], declared: Sequence[str]) -> list[str]:
     """Return the names of what is worth a tag, from ranks in order: what is declared before what says little."""
-    never, broad = _listed("never"), _listed("broad")
+    never, broad = listed("never"), listed("broad")
     said = [rank for rank in ranks if rank.name not in never]
     specific = [rank.name for rank in said if rank.name not in broad and not rank.passing]
     touched_on = [rank.name for rank in said if rank.name not in broad]
     return specific or [*declared, *touched_on][:_FEW] or [rank.name for rank in said][:_FEW]
-
-
-def _ranked(vocabulary: Vocabulary, founds: Sequence[Found], *, title: int) -> list[_Rank]:
-    """Return how much is said of each term, the most first."""
-    places: dict[str, list[Found]] = {}
-    for found in founds:
-        places.setdefault(found.name, []).append(found)
-    kin = Counter(up for name in places for up in (name, *vocabulary.ancestors(name)))
-    ranks = [_rank(vocabulary, name, founds=founds, kin=kin, title=title) for name, founds in places.items()]
-    return sorted(ranks, key=lambda rank: (-rank.weight, rank.at, rank.name))
-
-
-def _rank(vocabulary: Vocabulary, name: str, *, founds: Sequence[Found], kin: Counter[str], title: int) -> _Rank:
-    """Weigh one term: early, often, specific, said in several words, and in the company of its kind.
-
-    In passing is what is named once, not at the beginning, and alone of its kind: a costume maker's cheese grater.
-    """
-    first = founds[0].at
-    alone = all(kin[up] == 1 for up in (name, *vocabulary.ancestors(name)))
-    term = vocabulary.terms.get(name)
-    specific = 0.4 if term is None or term.parents else 0.0
-    several = 0.2 if max(found.size for found in founds) > 1 else 0.0
-    company = 0.0 if alone else 0.3
-    often = 0.5 * math.log(1 + len(founds))
-    weight = math.exp(-first / _NEAR) + often + specific + several + company
-    is_telling = several > 0 or (any(found.is_telling for found in founds) and name not in _said_of_much())
-    late = first >= title + (_BEGINNING if is_telling else _FIRST)
-    passing = len(founds) == 1 and late and (alone or not is_telling or weight < _TOUCHED_ON)
-    return _Rank(weight, first, name, passing)
 
 
 def _topped_up(vocabulary: Vocabulary, names: list[str], *, text: str, wanted: int) -> list[str]:
@@ -166,17 +120,6 @@ def _topped_up(vocabulary: Vocabulary, names: list[str], *, text: str, wanted: i
     kin = {up for name in names for up in (name, *vocabulary.ancestors(name))}
     related = [name for name in nearest if not kin.isdisjoint((name, *vocabulary.ancestors(name)))]
     return list(dict.fromkeys([*names, *related, *nearest]))[:wanted]
-
-
-@functools.cache
-def _said_of_much() -> frozenset[str]:
-    """Return the terms that one word late in a text says nothing of."""
-    return _listed("broad") | _listed("bywords")
-
-
-@functools.cache
-def _listed(table: str) -> frozenset[str]:
-    return frozenset(tagging.names(table))
 
 
 def _meaning(texts: Sequence[str]) -> "NDArray[np.float32]":

@@ -11,6 +11,12 @@ def names(table: str) -> list[str]:
     return [" ".join(one.split()) for one in _lists()[table].split(",") if one.strip()]
 
 
+@functools.cache
+def listed(table: str) -> frozenset[str]:
+    """Return what a list holds whose entries are separated by commas."""
+    return frozenset(names(table))
+
+
 def words(table: str) -> list[str]:
     """Return the single words of a list, in order."""
     return str(_lists()[table]).replace(",", " ").split()
