@@ -21,9 +21,9 @@ _BEGINS_ALIKE, _ENDING = 4, 3
 """Letters by which two words begin alike, and how many more the one may have behind them."""
 _REACH = 3
 """An ambiguous word needs a software word at most this many places away."""
-_MARKS = "=~^%"
+MARKS = "=~^%"
 _TELLING = re.compile(
-    r"(?:log(?:y|ists?|ía|ie|i[ae]n?)|ographe?[ry]?s?|istry?|ics|onom\w+|culture|iatr\w+|[^ -~]{2,}.*)$"
+    r"(?:log(?:y|ists?|ía|ie|i[ae]n?)|ographe?[ry]?s?|istry?|ics|onom\w+|culture|iatr\w+|[^ -~]{2,}.*|\w{12,})$"
 )
 """Aliases of one word that hardly mean anything else: by how they end, or in another script."""
 _EXACT = ("=", "~")
@@ -152,7 +152,7 @@ class Vocabulary:
 
     def _add(self, name: str | None, alias: str) -> None:
         """Enter one alias with its mark; an entry that is there already stays."""
-        mark, phrase = (alias[0], alias[1:]) if alias[0] in _MARKS else ("", alias)
+        mark, phrase = (alias[0], alias[1:]) if alias[0] in MARKS else ("", alias)
         words = [word for word in cut(phrase) if word.plain]
         is_telling = len(words) > 1 or _is_like(name or "", phrase.lower()) or _TELLING.search(phrase) is not None
         entry = _Entry(name, phrase if mark in _EXACT else None, mark, is_telling)
@@ -204,7 +204,7 @@ def _everything() -> Vocabulary:
 def _term(name: str, *, parents: list[str], aliases: list[str]) -> Term:
     """Return one term; its name is an alias too, unless marked with "!" or said to need a certain casing."""
     bare = name.removeprefix("!")
-    named = name == bare and all(alias[1:].lower() != bare for alias in aliases if alias[0] in _MARKS)
+    named = name == bare and all(alias[1:].lower() != bare for alias in aliases if alias[0] in MARKS)
     return Term(bare, tuple(parents), tuple([bare, *aliases] if named else aliases))
 
 
