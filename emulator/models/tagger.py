@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from emulator.models import encoder
-from emulator.models.asides import about_work, worded
 from emulator.models.fields import declared, fields
+from emulator.models.leisure import about_work, worded
 from emulator.models.markup import plain
 from emulator.models.ranking import Rank, ranked
 from emulator.models.tagging import listed

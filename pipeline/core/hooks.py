@@ -13,6 +13,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -144,6 +145,10 @@ class Hooks:
         """Return the JSON of an answer that the engine keeps."""
         return answer.model_dump_json()
 
+    def under_version(self, task: "Task", label: str) -> "Task | None":  # noqa: ARG002 - few know what they asked before
+        """Return the task as it asks and judges under a version that is known to it; None where `label` is none."""
+        return None
+
     def new_version(self, tx: "Connection", task: "Task", label: str | None) -> "Task":  # noqa: ARG002 - few have more
         """Return the task under another version, `label` or the next free one; older answers do not count for it.
 
@@ -238,6 +243,10 @@ class Hooks:
         Raises:
             ConfigurationError: the database does not let go of it.
         """
+
+    def drop_images(self, tx: "Connection", before: "datetime", *, dry: bool) -> int:  # noqa: ARG002 - most hold none
+        """Delete the images that no item names and that were kept before a moment, unless `dry`; return how many."""
+        return 0
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - few are exported
         """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set.

@@ -51,7 +51,7 @@ def ill_formed(tag: str) -> str:
 
 
 class ExpertTags(BaseModel):
-    """The answer: the domains a person knows. Asked for 3 to 8; fewer are accepted, and none where there are none."""
+    """The answer of version 1: domains a person knows. Asked for 3 to 8; any number of them is accepted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -63,10 +63,33 @@ class ExpertTags(BaseModel):
     @field_validator("tags")
     @classmethod
     def _well_formed(cls, tags: list[str]) -> list[str]:
-        """Clean each tag, drop what is none and what stands twice, in order; refuse an answer that has none left."""
-        if not tags:
-            return tags
-        clean, why = well_formed(tags)
-        if not clean:
-            raise ValueError(f"no tag is left: {why}")
-        return clean
+        """Clean each tag, drop what is none and what stands twice, in order; refuse a list of which none is left."""
+        return _cleaned(tags)
+
+
+class SupportedTags(BaseModel):
+    """The answer since version 2: the domains that the text supports, none where it supports none."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    tags: list[str] = Field(
+        description="domains of knowledge that the text shows, lower case, most characteristic first; "
+        "empty where it shows none",
+        json_schema_extra={"minItems": 0, "maxItems": 8},
+    )
+
+    @field_validator("tags")
+    @classmethod
+    def _well_formed(cls, tags: list[str]) -> list[str]:
+        """Clean each tag as before."""
+        return _cleaned(tags)
+
+
+def _cleaned(tags: list[str]) -> list[str]:
+    """Return what of some tags is one, nothing of none; refuse them where none of them is."""
+    if not tags:
+        return []
+    clean, why = well_formed(tags)
+    if not clean:
+        raise ValueError(f"no tag is left: {why}")
+    return clean

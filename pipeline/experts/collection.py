@@ -5,6 +5,7 @@ from operator import call
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pipeline.core.ranking import FieldGroup, Ranking
 from pipeline.core.task import Entry
 from pipeline.experts import table
 from pipeline.experts.columns import HEADERS, USERNAME
@@ -28,6 +29,11 @@ class ExpertsCollection:
             "tags": "tags",
             "score": "findability_score",
         }
+    )
+
+    ranking = Ranking(
+        (FieldGroup(("title", "company", "bio", "name")), FieldGroup(("tags",), 0.5)),
+        asking="expert experte experten expertin experto experts specialist specialists",
     )
 
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
@@ -86,7 +92,14 @@ def index_entry(row: Mapping[Any, Any]) -> Entry:
 def _entry(*cells: Any) -> Entry:
     """Return the cells of `COLUMNS` as they are indexed."""
     metadata = dict(zip(NAMES, map(call, READERS.values(), cells), strict=True))
-    return Entry(str(cells[0]), index_text(metadata), metadata, metadata["tags"])
+    return Entry(str(cells[0]), index_text(metadata), metadata, metadata["tags"], _fields(metadata))
+
+
+def _fields(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts of an expert in whose words questions are looked for."""
+    texts = {name: metadata[key] for name, key in (("title", "Job Title"), ("company", "Company"), ("bio", "Bio"))}
+    name = f"{metadata['First Name']} {metadata['Last Name']}"
+    return {**texts, "name": name, "tags": ", ".join(metadata["tags"])}
 
 
 def index_text(metadata: Mapping[str, Any]) -> str:

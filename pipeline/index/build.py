@@ -183,7 +183,9 @@ class _Building:
             count, position = collection.count(tx), workspace.get_workspace(tx).position
             with gc_freeze.gc_frozen(), self._ws.display.bar("reading", count) as bar:
                 entries = self._embedder.keyed(collection.entries(tx), missing=missing, few=few, bar=bar)
-                begun = self._builds.begin(self._builds.next_number(), entries, position=position)
+                begun = self._builds.begin(
+                    self._builds.next_number(), entries, position=position, ranking=collection.ranking
+                )
         return _Draft(begun, count, tuple(missing))
 
     def _say_cost(self, entries: "Iterable[Entry]", count: int) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core import files, links
 from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
 from pipeline.index.build_lookup import STAGING, BuildLookup
 from pipeline.index.manifest import Begun, Manifest, Promotions, Staged
@@ -57,8 +58,12 @@ class Builds(BuildLookup):
             links.remove_link(path)
         return [path.name for path in stale]
 
-    def begin(self, number: int, entries: Iterable[tuple[Entry, bytes]], *, position: int) -> Begun:
-        """Write the entries of build `number`, with the keys of their vectors; on disk when this returns.
+    def begin(
+        self, number: int, entries: Iterable[tuple[Entry, bytes]], *, position: int, ranking: Ranking | None = None
+    ) -> Begun:
+        """Write the entries of build `number`, with the keys of their vectors, and their words by a ranking.
+
+        They are on disk when this returns. Without a ranking, words count as they do where nothing is said.
 
         When anything goes wrong, nothing of it remains.
 
@@ -72,7 +77,9 @@ class Builds(BuildLookup):
         self._staged = directory
         directory.mkdir(parents=True)
         with links.removed_on_error(directory):
-            return staging.begin_staging(directory, entries, number=number, position=position)
+            return staging.begin_staging(
+                directory, entries, number=number, position=position, ranking=ranking or Ranking()
+            )
 
     def is_begun(self, begun: Begun) -> bool:
         """Return whether what was begun is still there: a process that goes on with the index sweeps it away."""

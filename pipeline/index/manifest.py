@@ -6,7 +6,9 @@ A build is one directory, `builds/<number>/` in the folder of its collection (se
     metadata.json      a JSON list in vector order, one entry a line
     metadata.offsets   where each entry of that list begins and how long it is, u64 + u64 little-endian, in bytes
     entries.jsonl      {"id", "content", "vector", "metadata"} in vector order: hash of text and facts, key of the
-                       cached vector (hex), crc32 of the entry in metadata.json
+                       cached vector (hex), crc32 of the entry in metadata.json; "words", the sum of the lower halves
+                       of the numbers of its terms
+    words.*.npy        by which words entries are found (see `postings`)
     manifest.json      this module's `Manifest`; written last, so a directory without it is no build
 
 The one thing to know: `position` is the database's position when the entries were read, not the number of the build.
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
+from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
 
 if TYPE_CHECKING:
@@ -36,7 +39,9 @@ METADATA = "metadata.json"
 OFFSETS = "metadata.offsets"
 ENTRIES = "entries.jsonl"
 MANIFEST = "manifest.json"
-PARTS = (INDEX, METADATA, OFFSETS, ENTRIES)
+WORDS = ("words.terms.npy", "words.starts.npy", "words.rows.npy", "words.scores.npy")
+VECTORS = (INDEX, METADATA, OFFSETS, ENTRIES)  # what a build of a version before 0.2 has, which has no words
+PARTS = VECTORS + WORDS
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,13 @@ class Manifest:
     built_at: datetime  # aware, UTC
     hashes: Mapping[str, str]  # file name -> SHA-256 as hex
     sizes: Mapping[str, int]  # file name -> bytes
+    words: Mapping[str, Any] | None = None  # how terms are made, and what they count; None where it has no words
     format: int = FORMAT
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the build's files, but for the manifest."""
+        return VECTORS if self.words is None else PARTS
 
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values, the time as ISO 8601."""
@@ -69,12 +80,13 @@ class Promotions(Manifest):
 
 @dataclass(frozen=True)
 class Begun:
-    """The entries of a build that is being made, sealed by file name; its vectors and manifest are still to come."""
+    """The entries and words of a build that is being made, sealed by file name; vectors and manifest are to come."""
 
     directory: Path
     number: int
     position: int
     sealed: Mapping[str, files.Sealed]
+    ranking: Ranking
 
     @property
     def count(self) -> int:
@@ -92,10 +104,16 @@ class Staged:
     verified: bool = field(default=False, init=False)
 
 
-def content_hash(entry: Entry) -> str:
-    """Return the SHA-256, as hex, of what makes an entry up to date: its text and its facts."""
+def content_hash(entry: Entry, *, words: bool = True) -> str:
+    """Return the SHA-256, as hex, of what makes an entry up to date: its text, its facts, and its fields.
+
+    A build without `words` has no fields, so there they do not count.
+    """
     seen = f"[{encode_basestring_ascii(entry.text)}, {_facts_as_json(entry.facts)}]"
-    return hashlib.sha256(seen.encode("ascii")).hexdigest()
+    digest = hashlib.sha256(seen.encode("ascii"))
+    for name, text in (entry.fields or {}).items() if words else ():
+        digest.update(f"\0{name}\0{text}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _facts_as_json(facts: Any) -> str:
@@ -118,7 +136,7 @@ def read_manifest(directory: Path) -> Manifest:
         raise InconsistentError(f"{directory} is no build: it has no {MANIFEST}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InconsistentError(f"{path} cannot be read as a manifest: {error}") from None
-    for name in PARTS:
+    for name in manifest.parts:
         part = directory / name
         size = part.stat().st_size if part.is_file() else None
         if size != manifest.sizes.get(name):
@@ -131,7 +149,7 @@ def _parse(document: dict[str, Any]) -> Manifest:
     if document["format"] != FORMAT:
         raise ValueError(f"format {document['format']!r}, expected {FORMAT}")
     built_at = datetime.fromisoformat(document["built_at"])
-    known = {each.name: document[each.name] for each in dataclasses.fields(Manifest)}
+    known = {each.name: document[each.name] for each in dataclasses.fields(Manifest) if each.name in document}
     if any(not isinstance(known[name], int) for name in ("number", "count", "dim", "position")):
         raise ValueError("number, count, dim and position must be whole numbers")
     return Manifest(**{**known, "built_at": built_at})

@@ -1,6 +1,6 @@
 """Answer searches from one build.
 
-An `Index` opens the four files of its build at once and holds on to them, so whatever is promoted or removed
+An `Index` opens the files of its build at once and holds on to them, so whatever is promoted or removed
 meanwhile, vectors and metadata are of the same build. Nothing is read before it is asked for: faiss maps its file, and
 of the metadata only the hits are read, by their offsets. That keeps one search quick at any size.
 """
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pipeline.index.postings import Postings
+
 
 # of a line of `entries.jsonl`; inside of a JSON text no bare quotation mark stands
 _BEFORE_ID, _AFTER_ID = b'{"id":', b',"content":"'
@@ -28,11 +30,17 @@ _BEFORE_ID, _AFTER_ID = b'{"id":', b',"content":"'
 
 @dataclass(frozen=True)
 class Hit:
-    """One entry found: its rank from 1, the inner product with the query, and its row of `metadata.json`."""
+    """One entry found: its rank from 1, the inner product with the query, and its row of `metadata.json`.
+
+    `words_score` is its BM25; either is not a number where it was not asked for. `score` is what the entries are ranked
+    by, which is made of both, or is the only one.
+    """
 
     rank: int
     similarity: float
     metadata: Mapping[str, Any]
+    score: float
+    words_score: float
 
 
 class Index(AbstractContextManager["Index"]):
@@ -50,6 +58,7 @@ class Index(AbstractContextManager["Index"]):
         self._metadata = ReadHandle(directory / manifest.METADATA)
         self._offsets = ReadHandle(directory / manifest.OFFSETS)
         self._entries = ReadHandle(directory / manifest.ENTRIES)
+        self._words = [ReadHandle(directory / name) for name in manifest.WORDS if self.manifest.words is not None]
 
     def __len__(self) -> int:
         """Return how many entries the build holds."""
@@ -63,6 +72,16 @@ class Index(AbstractContextManager["Index"]):
         Raises:
             InconsistentError: the vector is of another width than the build, or not finite.
         """
+        from pipeline.index.fusion import found_entries, rank_entries
+
+        return found_entries(self, rank_entries(self, terms=None, vector=vector, k=k))
+
+    def nearest(self, vector: "NDArray[np.float32]", k: int) -> "tuple[NDArray[np.float32], NDArray[np.int64]]":
+        """Return similarities and rows of the same.
+
+        Raises:
+            InconsistentError: the vector is of another width than the build, or not finite.
+        """
         import numpy as np
 
         query = np.asarray(vector, dtype=np.float32).reshape(1, -1)
@@ -72,13 +91,28 @@ class Index(AbstractContextManager["Index"]):
                 "all of them finite",
                 hint="run `make index` with the model and width that the query uses",
             )
-        if k < 1:
-            return []
-        similarities, rows = self._nearest(query, min(k, len(self)))
-        return [
-            Hit(rank, similarity, self.metadata_at(row))
-            for rank, (similarity, row) in enumerate(zip(similarities, rows, strict=True), start=1)
-        ]
+        return self._nearest(query, max(0, min(k, len(self))))
+
+    def similarities(self, vector: "NDArray[np.float32]", rows: "NDArray[np.int64]") -> "NDArray[np.float32]":
+        """Return the inner products of `vector`, shape (dim,), with some rows, float32 (len(rows),)."""
+        import numpy as np
+
+        from pipeline.index import flat_file
+
+        held = flat_file.map_flat(self._vectors, count=len(self), dim=self.manifest.dim)
+        return held[rows] @ np.asarray(vector, dtype=np.float32).reshape(-1)
+
+    @cached_property
+    def words(self) -> "Postings | None":
+        """By which words its entries are found; None where the build is of a version that had none.
+
+        Raises:
+            InconsistentError: the words were made in another way than this version makes them.
+        """
+        from pipeline.index.postings import Postings
+
+        made = self.manifest.words
+        return None if made is None else Postings(self._words, made, len(self))
 
     def metadata_at(self, row: int) -> Mapping[str, Any]:
         """Return the metadata of one row, counted from 0.
@@ -118,7 +152,7 @@ class Index(AbstractContextManager["Index"]):
 
     def close(self) -> None:
         """Give the files back to the system; nothing can be asked afterwards."""
-        for handle in (self._vectors, self._metadata, self._offsets, self._entries):
+        for handle in (self._vectors, self._metadata, self._offsets, self._entries, *self._words):
             handle.close()
 
     def __exit__(self, *failure: object) -> None:
@@ -133,7 +167,7 @@ class Index(AbstractContextManager["Index"]):
         flat_file.single_threaded()
         return flat_file.open_flat(self._vectors)
 
-    def _nearest(self, query: "NDArray[np.float32]", k: int) -> "tuple[list[float], list[int]]":
+    def _nearest(self, query: "NDArray[np.float32]", k: int) -> "tuple[NDArray[np.float32], NDArray[np.int64]]":
         """Return similarities and rows of the `k` nearest, descending, equal ones in vector order.
 
         faiss may keep any of equally similar rows. Where the last place is shared, all who share it are asked for.
@@ -145,4 +179,4 @@ class Index(AbstractContextManager["Index"]):
             below = float(np.nextafter(similarities[k], np.float32(-np.inf)))
             _, similarities, rows = self._faiss.range_search(query, below)
         order = np.lexsort((rows, -similarities))[:k]
-        return similarities[order].tolist(), rows[order].tolist()
+        return similarities[order], rows[order]

@@ -234,7 +234,7 @@ class _LiveRunner:
         try:
             mark = await self._writer.write(lambda tx: self._ledger.mark(tx, entry.question, entry.same))
         except (OutdatedError, BudgetError) as error:
-            self._admission.limiter.withdraw(number)
+            self._admission.unasked(number)
             if isinstance(error, OutdatedError):
                 await self._all_again([entry.question, *entry.same], entry)
             else:
@@ -242,11 +242,12 @@ class _LiveRunner:
                 self._no_money = error
             return None
         if mark.number is None:
-            self._admission.limiter.withdraw(number)
-            self.report.answered += mark.is_answered
+            self._admission.unasked(number)
+            some = {entry.id, *mark.same}
+            self.report.answered += mark.is_answered * len(some)
             if not mark.is_answered and not mark.waits:
-                self.report.elsewhere += 1
-                self._handled.add(entry.id)
+                self.report.elsewhere += len(some)
+                self._handled |= some
         await self._all_again([one for one in entry.same if one.item.id not in mark.same], entry)
         return mark.number
 

@@ -90,9 +90,10 @@ def holding(root: Path) -> list[str]:
 
 
 def kept(workspace: Workspace) -> dict[str, list[dict[str, object]]]:
-    """Return what the database holds, without the journal, what is counted, and the builds' numbers."""
+    """Return what the database holds, without the journal, the builds' numbers, and what `status` once counted."""
     found = ledger.snapshot(workspace, without=ledger.TIMES | {"position"})
-    return {name: rows for name, rows in found.items() if name not in {"findable_events", "findable_builds"}}
+    without = {"findable_events", "findable_builds", "findable_counts"}
+    return {name: rows for name, rows in found.items() if name not in without}
 
 
 def is_healthy(template: Template, workspace: Workspace) -> None:

@@ -99,7 +99,9 @@ def goods(tmp_path: Path, workspace: Workspace, begun: Callable[[Callable[[], No
 def test_rows_are_found_by_what_index_says(goods: Goods) -> None:
     """By columns and by fields of the answer; a hit has its key, its label, its text and the plain fields of it."""
     hits = goods.found(TEA)
-    assert [list(hit) for hit in hits] == [["rank", "key", "similarity", "label", "text", "answer"]] * 4
+    assert [list(hit) for hit in hits] == [
+        ["rank", "key", "similarity", "label", "text", "answer", "score", "words_score"]
+    ] * 4
     assert (hits[0]["rank"], hits[0]["key"], hits[0]["label"]) == (1, "17", "Pellow kettle")
     room, parts = goods.workspace.query("SELECT room, parts FROM goods_answers WHERE id = '17'")[0]
     told = ", ".join(parts if isinstance(parts, list) else json.loads(parts))

@@ -80,3 +80,20 @@ def test_a_live_call_whose_image_is_gone_uploads_it_anew(workspace: Workspace, a
     workspace.ran_each(*ROUND[1:], *ROUND)
     assert counts(workspace) == {"answered": 3}
     assert not workspace.scalar("SELECT count(*) FROM findable_attempts WHERE charged")
+
+
+@pytest.mark.parametrize(
+    ("fault", "args", "is_its_own"),
+    [("status", {"code": 400}, False), ("status", {"code": 413}, True), ("file_failed", {}, True)],
+)
+def test_an_upload_that_is_refused_is_charged_where_it_is_for_the_image(
+    workspace: Workspace, api: Api, fault: str, args: dict[str, int], *, is_its_own: bool
+) -> None:
+    """It is not where any image would be refused so; then the next run asks again."""
+    put(workspace, put_images(red=saved("red"), blue=saved("blue")))
+    path = "upload_id=" if fault == "file_failed" else "/upload/[^?]*$"
+    api.fault(fault, nth=2, times=1_000, path=path, args=args)
+    workspace.ran("tag-live", CONCURRENCY="1", RETRY_FOR="0")
+    assert counts(workspace) == {"answered": 1, "parked" if is_its_own else "open": 1}
+    charged = workspace.query("SELECT charged FROM findable_attempts")
+    assert [bool(one) for (one,) in charged] == ([True] * 2 if is_its_own else [False])

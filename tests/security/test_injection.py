@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.text import delimit
 from pipeline.experts import table
-from pipeline.experts.task import PLACES, TagsRows
+from pipeline.experts.tags_rows import PLACES, TagsRows
 from tests import ledger
 from tests.delivery import TAGS, deliver, line, prepare, put_people, response, workspace_at
 from tests.lab import Api, Workspace

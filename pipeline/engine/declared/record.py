@@ -141,7 +141,7 @@ def _check_image_columns(images: Sequence[str], asked: Sequence[str], path: Path
     for name in images:
         if columns[name] != "text":
             said = f"images= names the column {name!r}, which holds {columns[name]} values; {NOTHING_ASKED}"
-            raise InputError(f"{at_member(path, 'images')}: {said}", hint="an image is a path, or an https address")
+            raise InputError(f"{at_member(path, 'images')}: {said}", hint="an image is a path, an address or bytes")
         if name in asked:
             said = f"prompt= names the column {name!r}, whose image goes out before the text; {NOTHING_ASKED}"
             raise InputError(f"{at_member(path, 'prompt')}: {said}", hint="leave it out of the prompt")

@@ -1,9 +1,9 @@
 """Ask about, judge and write the rows of a declared task, by a record of it and, to ask and judge, its file."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from pipeline.tables.answers_spec import AnswersSpec
 from pipeline.tables.item_table import ItemStates, ItemTable
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import ItemsSpec
+from pipeline.tables.kept_images import kept_image
 from pipeline.tables.rows import rows_among
 
 if TYPE_CHECKING:
@@ -78,11 +79,10 @@ class DeclaredRows(AskedRows):
         found: Sequence[str] = self.record.words.get("images", ())
         return found
 
-    @cached_property
-    def row_images(self) -> RowImages:
-        """Return what looks at the images of rows."""
+    def row_images(self, **kept: Any) -> RowImages:
+        """Return what looks at the images of rows; `kept` and `broken` are those of `PictureSource`."""
         source = self.image_settings.source(self.record, self.declaration)
-        return RowImages(self.images, self.record.words["asked"], source)
+        return RowImages(self.images, self.record.words["asked"], replace(source, **kept))
 
     @cached_property
     def answers_spec(self) -> AnswersSpec:
@@ -135,8 +135,9 @@ class DeclaredRows(AskedRows):
     def _with_images(self, tx: "Connection", ids: Sequence[str], items: Iterator[Item]) -> Iterator[Item]:
         """Yield what to ask with the images of the rows; those whose images cannot be opened any more are left out."""
         rows = self.rows(tx, ids)
+        images = self.row_images(kept=partial(kept_image, tx, self.items_spec, side=self.declaration.image_side))
         for item in items:
-            asked = self.row_images.put_into(item.prompt, rows[item.id])
+            asked = images.put_into(item.prompt, rows[item.id])
             if asked is not None:
                 yield item._replace(prompt=asked[0], input_hash=asked[1])
 

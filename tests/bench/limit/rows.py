@@ -69,15 +69,15 @@ def connected(data: Path) -> sqlite3.Connection:
 
 def requests(data: Path) -> Timed:
     """Make the bytes that every line has in common, and open the database twice: to read and to write."""
-    from pipeline.experts.answer import ExpertTags
-    from pipeline.experts.task import MAX_OUTPUT_TOKENS, SYSTEM
+    from pipeline.experts.prompts import CURRENT
+    from pipeline.experts.tags_rows import MAX_OUTPUT_TOKENS
     from pipeline.gemini.schema import response_schema
 
     reading, writing = connected(data), connected(data)
-    schema = orjson.dumps(response_schema(ExpertTags)).decode()
+    schema = orjson.dumps(response_schema(CURRENT.answer)).decode()
     rest = (
         '}]}],"systemInstruction":{"parts":[{"text":'
-        + orjson.dumps(SYSTEM).decode()
+        + orjson.dumps(CURRENT.system).decode()
         + '}]},"generationConfig":{"responseMimeType":"application/json","responseSchema":'
         + schema
         + f',"maxOutputTokens":{MAX_OUTPUT_TOKENS},"thinkingConfig":{{"thinkingLevel":"MINIMAL"}}}}}}}}\n'

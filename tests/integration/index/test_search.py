@@ -49,14 +49,14 @@ def _search(workspace: Workspace, question: str, *args: str, **values: str) -> l
 
 
 def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
-    """Rank from 1, similarity descending, and the seven keys that programs read, in order; a table is for people."""
+    """Rank from 1, score descending, and nine keys that programs read, in order; a table is for people."""
     before = indexed.query("SELECT * FROM findable_events"), indexed.query("SELECT * FROM findable_workspace")
     hits = _search(indexed, "who keeps bees")
     assert [list(hit) for hit in hits] == [
-        ["rank", "username", "similarity", "name", "job_title", "tags", "findability_score"]
+        ["rank", "username", "similarity", "name", "job_title", "tags", "findability_score", "score", "words_score"]
     ] * 4
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4]
-    assert [hit["similarity"] for hit in hits] == sorted((hit["similarity"] for hit in hits), reverse=True)
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
     best = hits[0]
     assert (best["username"], best["name"], best["job_title"]) == ("ada", "Ada Byron", "Beekeeper")
     assert (best["tags"], best["findability_score"]) == (["bees"], 35.9)

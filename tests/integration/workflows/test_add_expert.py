@@ -70,7 +70,7 @@ def test_a_person_is_inserted_tagged_and_scored(workspace: Workspace, api: Api, 
     A waiting text, the row, and that the person is not searchable before the next index are printed.
     """
     (ada,) = _added(workspace, file([SEED]))
-    assert list(ada) == ["username", "name", "tags", "findability_score", "problem", "took_s"]
+    assert list(ada) == ["username", "name", "tags", "findability_score", "problem", "took_s", "parked"]
     assert (ada["username"], ada["name"], ada["problem"]) == ("ada", "Ada Byron", "")
     assert ada["tags"]
     bio = len(SNAKE["bio"]) / 500 * 40

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 
 from pipeline.experts.answer import ExpertTags
-from pipeline.experts.task import TAGS, TagsRows
+from pipeline.experts.tags_rows import TagsRows
+from pipeline.experts.task import TAGS
 from pipeline.gemini import requests
 from pipeline.gemini import schema as gemini_schema
 
