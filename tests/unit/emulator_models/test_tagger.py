@@ -62,12 +62,12 @@ def test_leisure_gives_way_to_work() -> None:
     ("bio", "named"),
     [
         (
-            "Lichenologist: snowmelt modelling and drought planning.",
-            {"lichenology", "snowmelt modeling", "drought planning"},
+            "Speleologist: snowmelt modelling and drought planning.",
+            {"speleology", "snowmelt modeling", "drought planning"},
         ),
         ("Space lawyer\nLicences for launches.", {"space law"}),
         ("Kiln restorer\nI rebuild kilns.", {"kiln restoration"}),
-        ("Bryologist\nMosses of high moors, and ecological surveys.", {"bryology", "ecology"}),
+        ("Phycologist\nAlgae of high lakes, and ecological surveys.", {"phycology", "ecology"}),
         ("I teach kites and know ropes.", {"kites", "ropes"}),
     ],
 )
