@@ -135,7 +135,7 @@ DAYS = (
     Day(
         "taken-back",
         (
-            line("rollback", "expert-tags@1", "--yes", again=DONE_BEFORE),
+            line("rollback", "expert-tags@2", "--yes", again=DONE_BEFORE),
             line("batch-submit"),
             line("batch-poll"),
             line("batch-ingest"),
