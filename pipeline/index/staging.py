@@ -6,7 +6,6 @@ vectors made that are missing. The one thing to know: nothing may point at what 
 `pipeline.index.verify` has read it back.
 """
 
-import json
 import struct
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -83,14 +82,8 @@ def complete_staging(
         sizes={name: sealed[name].size for name in manifest.PARTS},
         words={"terms": terms.NAME, **begun.ranking.as_json()},
     )
-    seal_manifest(begun.directory, written)
+    manifest.seal_manifest(begun.directory, written)
     return Staged(begun.directory, written, cache)
-
-
-def seal_manifest(directory: Path, written: Manifest) -> None:
-    """Write the manifest of a build, on disk when this returns."""
-    document = json.dumps(written.as_json(), indent=1).encode("ascii")
-    files.seal_bytes(directory / manifest.MANIFEST, document + b"\n")
 
 
 def read_staged_pages(path: Path, size: int) -> Generator[list[StagedRow]]:
