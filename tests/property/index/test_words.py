@@ -43,7 +43,8 @@ def by_definition(groups: Sequence[Sequence[str]], weight: float, question: Sequ
 
 def normalised(scores: NDArray[Any]) -> NDArray[Any]:
     """Return scores less their mean, over their deviation; nothing where all are equal."""
-    return (scores - scores.mean()) / (scores.std() or np.inf)
+    spread: NDArray[Any] = (scores - scores.mean()) / (scores.std() or np.inf)
+    return spread
 
 
 @given(fields=ENTRIES, question=TEXTS, run=st.integers(1, 40), k=st.integers(1, 12))
