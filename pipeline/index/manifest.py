@@ -124,6 +124,12 @@ def _facts_as_json(facts: Any) -> str:
     return json.dumps(facts)
 
 
+def seal_manifest(directory: Path, written: Manifest) -> None:
+    """Write the manifest of a build, on disk when this returns."""
+    document = json.dumps(written.as_json(), indent=1).encode("ascii")
+    files.seal_bytes(directory / MANIFEST, document + b"\n")
+
+
 def read_manifest(directory: Path) -> Manifest:
     """Return the manifest of the build in `directory`, whose files are there with the sizes it states.
 
