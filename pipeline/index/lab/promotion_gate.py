@@ -18,7 +18,6 @@ from pipeline.index.lab.measures import MAIN, measure_rankings
 from pipeline.index.lab.open_lab import OpenLab
 from pipeline.index.manifest import Staged
 from pipeline.index.reader import Index
-from pipeline.index.staging import seal_manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,6 +60,8 @@ class PromotionGate:
         Raises:
             GateError: it is worse by more than chance, and `worse_ok` does not allow it; the one in service stays.
         """
+        from pipeline.index.staging import seal_manifest
+
         display, found = self._ws.display, None
         try:
             found = self._measured(staged)
