@@ -8,7 +8,8 @@ import click
 from jobs.command import Command, json_option, read_workspace
 from jobs.output import print_json, print_table
 from pipeline.index.lab import run as lab
-from pipeline.index.lab.run import LabReport, LabWanted
+from pipeline.index.lab.open_lab import LabWanted, OpenLab
+from pipeline.index.lab.run import LabReport
 
 SYSTEMS = {"served": "search ({model})", "bm25": "bm25", "chance": "random"}  # as the table has always named them
 NAMES = ("nDCG@10", "MRR", "P@5", "R@10")
@@ -24,8 +25,8 @@ def main(queries: Path, qrels: Path, *, as_json: bool) -> None:
     Prints nDCG@10, MRR, P@5 and R@10 of the search, of a fixed BM25, and of a random order, over the same people, or
     rows of TASK. `lab-run` does more.
     """
-    with read_workspace() as ws:
-        report = lab.run(ws, LabWanted(tuple(SYSTEMS), queries, qrels))
+    with read_workspace() as ws, OpenLab(ws) as opened:
+        report = lab.run(opened, LabWanted(tuple(SYSTEMS), queries, qrels))
     rows = _rows(report)
     if as_json:
         print_json(rows)

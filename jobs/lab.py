@@ -2,6 +2,7 @@
 
 import contextlib
 import getpass
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,6 +55,15 @@ judge_option = click.option(
 def variant_names(variants: str) -> tuple[str, ...]:
     """Return the names in a list with commas."""
     return tuple(name.strip() for name in variants.split(",") if name.strip())
+
+
+def next_key() -> str:
+    """Return the key that is pressed, without a terminal the next letter of standard input; empty at its end."""
+    if sys.stdin.isatty():
+        return click.getchar()
+    while (letter := sys.stdin.read(1)).isspace():
+        pass
+    return letter
 
 
 def check_given(queries: Path | None, qrels: Path | None) -> None:

@@ -1,18 +1,13 @@
 """`make lab-judge`: judge what variants of the search found, blind, with one key each."""
 
-import contextlib
-import sys
-
 import click
 
 from jobs.command import WritingCommand, json_option, open_workspace
-from jobs.lab import judge_option, seed_option, this_judge, variant_names, variants_option
+from jobs.lab import judge_option, next_key, seed_option, this_judge, variant_names, variants_option
 from jobs.output import Terminal, plural, print_json, print_line, print_text
-from pipeline.index.lab.judge import GRADES, Card, Judging
-from pipeline.index.lab.lab_build import opened_build
-from pipeline.index.lab.variant_build import system
+from pipeline.index.lab.judge import KEYS, Card, Judging
+from pipeline.index.lab.open_lab import OpenLab
 
-KEYS = f"{', '.join(f'{key} {word}' for key, word in GRADES.items())}, s skip, u undo, q quit"
 MOST = 1500  # characters of an item that are shown
 
 
@@ -28,11 +23,11 @@ def main(*, variants: str, again: bool, judge: str | None, seed: int, as_json: b
     One key each: 0 no, 1 partly, 2 good; s skips, u takes the last one back, q ends. Each is stored at once; the same
     command goes on with what is left. Without a terminal the keys are read from standard input.
     """
-    with open_workspace() as ws, opened_build(ws) as build, contextlib.ExitStack() as stack:
-        judging = Judging(ws.store, ws.task, build, judge=judge or this_judge(), now=ws.now)
+    with open_workspace() as ws, OpenLab(ws) as opened:
+        judging = Judging(ws.store, ws.task, opened.build, judge=judge or this_judge(), now=ws.now)
         if again or not judging.left():
-            judging.fill([system(ws, name, build, stack) for name in variant_names(variants)], seed=seed)
-        acted = _judge(judging)
+            judging.fill([opened.system(name) for name in variant_names(variants)], seed=seed)
+        acted = judging.run(show=_show, key=next_key, say=Terminal().say)
         left, words = judging.left(), ws.task.words
     if as_json:
         print_json({"judged": acted, "left": left})
@@ -40,34 +35,7 @@ def main(*, variants: str, again: bool, judge: str | None, seed: int, as_json: b
         print_line(f"{acted:,} judged or skipped, {left:,} left. Next: {words.make('lab-run')}")
 
 
-def _judge(judging: Judging) -> int:
-    """Show one card after the other, and do what each key says; return how many were judged or skipped."""
-    acted = 0
-    while (card := judging.next()) is not None:
-        _show(card)
-        key = _key()
-        if key in ("q", ""):
-            break
-        if key == "u":
-            acted -= judging.undo()
-        elif key in GRADES or key == "s":
-            judging.act(card, int(key) if key in GRADES else None)
-            acted += 1
-        else:
-            Terminal().say(f"{key!r} is none of: {KEYS}")
-    return acted
-
-
 def _show(card: Card) -> None:
     """Show one item with its question."""
     left = plural(card.total - card.done, "item")
     print_text(f"\n{left} left. {card.question}\n\n{card.name}\n{card.text[:MOST]}\n\n{KEYS}")
-
-
-def _key() -> str:
-    """Return the next key; empty at the end of the input."""
-    if sys.stdin.isatty():
-        return click.getchar()
-    while (letter := sys.stdin.read(1)).isspace():
-        pass
-    return letter

@@ -9,8 +9,8 @@ from jobs.lab import FILE, print_lab_report, qrels_option, queries_option, seed_
 from jobs.output import Terminal, print_json
 from pipeline.index.lab import report_files
 from pipeline.index.lab import run as lab
+from pipeline.index.lab.open_lab import LabWanted, OpenLab
 from pipeline.index.lab.report import lab_document
-from pipeline.index.lab.run import LabWanted
 
 
 @click.command(name="lab-run", cls=Command)
@@ -28,8 +28,8 @@ def main(*, variants: str, queries: Path | None, qrels: Path | None, to: Path | 
     """
     if (queries is None) != (qrels is None):
         raise click.UsageError("name both files, --queries and --qrels, or none. With make: QUERIES=… QRELS=…")
-    with read_workspace() as ws:
-        report = lab.run(ws, LabWanted(variant_names(variants), queries, qrels, seed))
+    with read_workspace() as ws, OpenLab(ws) as opened:
+        report = lab.run(opened, LabWanted(variant_names(variants), queries, qrels), seed=seed)
         task = ws.task.name
     if report.judged.gone:
         Terminal().warn(f"left out judgements of {report.judged.gone:,} that are not here any more")

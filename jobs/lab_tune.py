@@ -9,8 +9,8 @@ from jobs.lab import FILE, print_lab_report, qrels_option, queries_option, seed_
 from jobs.output import Terminal, print_json, print_line
 from pipeline.core import files
 from pipeline.index.lab import tune
+from pipeline.index.lab.open_lab import LabWanted, OpenLab
 from pipeline.index.lab.report import lab_document
-from pipeline.index.lab.run import LabWanted
 
 
 @click.command(name="lab-tune", cls=Command)
@@ -31,8 +31,8 @@ def main(
     """
     if (queries is None) != (qrels is None):
         raise click.UsageError("name both files, --queries and --qrels, or none. With make: QUERIES=… QRELS=…")
-    with read_workspace() as ws:
-        report = tune.run(ws, LabWanted((variant,) if variant else (), queries, qrels, seed))
+    with read_workspace() as ws, OpenLab(ws) as opened:
+        report = tune.run(opened, LabWanted((variant,) if variant else (), queries, qrels), seed=seed)
     if to is not None:
         files.seal_bytes(files.target_of(to), report.as_toml().encode())
         Terminal().say(f"written to {to}")

@@ -27,7 +27,7 @@ _VERB = re.compile(r".{3,}(?:i[sz](?:e|es|ing)|if(?:y|ies|ying))")
 """How verbs end that come from adjectives and nouns; likewise."""
 _AMOUNT = re.compile(r"[\d.,:/%\u00d7-]+[kmbx%]?")
 _SUPERLATIVE = re.compile(r".{3,}est|(?:twen|thir|for|fif|six|seven|eigh|nine)ty(?:-\w+)?")
-_SHORT_ADVERB = 5
+_SHORT_ADVERB, _SHORT_PLURAL = 5, 4
 _POSSESSIVES = ("'s", "\u2019s")
 
 
@@ -102,7 +102,7 @@ def is_no_end(lower: str) -> bool:
 def is_plural(lower: str) -> bool:
     """Tell whether a word is a plural behind which no noun is likely: `molecules`, but not `systems`."""
     is_one = lower.endswith(("ss", "us", "is", "ics", "'s")) or not lower.endswith("s") or "joined" in kinds(lower)
-    return not is_one and len(lower) > _SHORT_ADVERB - 1 and key_of(lower)[-1] != lower.rpartition("-")[2]
+    return not is_one and len(lower) >= _SHORT_PLURAL and key_of(lower)[-1] != lower.rpartition("-")[2]
 
 
 def is_gerund(lower: str) -> bool:

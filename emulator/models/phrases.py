@@ -7,6 +7,7 @@ off its ends. Acronyms are joined with their long forms by the
 algorithm of Schwartz and Hearst (2003). All places are code points of the text itself.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -182,26 +183,30 @@ def _pieces(signs: str, start: int) -> Iterator[_Token]:
 def _cut(run: list[_Token]) -> Iterator[list[_Token]]:
     """Yield the parts of a run, their ends taken off; of one longer than a name its end, for the rest is half a name.
 
-    It is broken before a participle ("the agent trained") and behind a plural ("distributions shift"), where a verb
-    that no list has may stand.
+    It is broken before a participle ("the agent trained"), before a verb in -ing, and behind a plural ("distributions
+    shift"), where a verb that no list has may stand.
     """
     parts: list[list[_Token]] = [[]]
-    for token in run:
-        before = parts[-1][-1] if parts[-1] else None
-        if before and (
-            (is_participle(token.lower) and not is_participle(before.lower))
-            or (is_plural(before.lower) and not (before.capital and token.capital))
-        ):
+    for at, token in enumerate(run):
+        if parts[-1] and _breaks(parts[-1][-1], token, run[at + 1 : at + 2]):
             parts.append([])
         parts[-1].append(token)
-    for at, part in enumerate(parts):
-        if at and is_plural(parts[at - 1][-1].lower) and len(part) == 1 and not part[0].capital:
-            continue
-        trimmed = _trimmed(part)
+    for before, part in itertools.pairwise([[], *parts]):
+        is_verb = (len(part) == 1 and not part[0].capital) or "base" in kinds(part[0].lower)
+        trimmed = _trimmed(part[1:] if is_verb and before and is_plural(before[-1].lower) else part)
         if len(trimmed) > 1 and is_gerund(trimmed[0].lower) and _is_object(trimmed[1].lower):
             trimmed = _trimmed(trimmed[1:])
         if trimmed:
             yield trimmed[-_PIECE_WORDS:] if len(trimmed) > _MOST_WORDS else trimmed
+
+
+def _breaks(before: _Token, token: _Token, following: list[_Token]) -> bool:
+    """Tell whether a phrase ends between two words."""
+    if is_participle(token.lower) and not is_participle(before.lower):
+        return True
+    if is_gerund(token.lower) and any(_is_object(one.lower) for one in following):
+        return True
+    return is_plural(before.lower) and not (before.capital and token.capital)
 
 
 def _is_object(lower: str) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from pipeline.core.task import (
+        Collection,
         ItemsWanted,
         ListedItem,
         RolledBackPage,
@@ -87,7 +88,7 @@ class ExportRows(NamedTuple):
 class Hooks:
     """What only some tasks do; a body here is what all others need."""
 
-    how_to_index = ""  # what puts the items into a search index, where they are in none
+    how_to_index = ""  # what to do or to type that puts the items into a search index, where they are in none
     derives = False  # columns of its rows follow from others, as a score does
     brings_items = False  # a source is read again and again, and would bring back an item that was forgotten
     export_word = "item"  # what one row of an export is called
@@ -113,6 +114,10 @@ class Hooks:
     def texts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - not all tell
         """Return by id what is asked about of these items, for a person to read; nothing where a task does not tell."""
         return {}
+
+    def begin_index(self) -> "Collection | None":
+        """Return what is indexed from the first build on, where there is none until it is asked for."""
+        return None
 
     def stale(self, tx: "Connection") -> "StaleItems | None":  # noqa: ARG002 - few tell
         """Return which items changed since they were answered; None where a task does not tell."""

@@ -17,6 +17,7 @@ from pipeline.core.errors import InconsistentError, InputError, UnavailableError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import Builds
+from pipeline.index.lab.promotion_gate import PromotionGate
 from pipeline.store import integrity, workspace
 from pipeline.store.leases import Lease, LeaseLostError
 
@@ -59,12 +60,15 @@ class _Draft:
     missing: "tuple[Entry, ...]"
 
 
-def run(ws: OpenWorkspace) -> IndexReport:
+def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
     """Build and promote an index of every entry of the collection of the task in use.
+
+    With `worse_ok` also where it does worse on the lab's judged questions than the one in service.
 
     Raises:
         InputError: there is no entry yet, or nothing of the task is indexed.
         InconsistentError: the build did not verify, or this process keeps standing still; the one in service stays.
+        GateError: it does worse on the judged questions, by more than chance; the one in service stays.
     """
     words = ws.task.words
     with ws.store.read() as tx:
@@ -73,7 +77,7 @@ def run(ws: OpenWorkspace) -> IndexReport:
                 f"no {words.one} is {words.done} yet, so there is nothing to index; the index in service stays",
                 hint=f"run `{words.make('tag')}` first",
             )
-    return _Building(ws).run()
+    return _Building(ws, worse_ok=worse_ok).run()
 
 
 def roll_back_index(ws: OpenWorkspace) -> IndexReport:
@@ -133,9 +137,9 @@ def hold_lease_during(store: "Store", lease: "Lease") -> Iterator[Callable[[], N
 class _Building:
     """One run that builds the index."""
 
-    def __init__(self, ws: OpenWorkspace) -> None:
+    def __init__(self, ws: OpenWorkspace, *, worse_ok: bool) -> None:
         """Begin without a draft."""
-        self._ws = ws
+        self._ws, self._worse_ok = ws, worse_ok
         self._builds = Builds(ws.data, ws.collection.folder)
         self._embedder = embed.Embedder(ws)
         self._embedded = 0
@@ -219,6 +223,7 @@ class _Building:
         with ws.display.bar("building", draft.count) as bar:
             staged = builds.complete(draft.begun, cache, task_type=embed.TASK_TYPE, progress=bar.show)
         builds.verify(staged, count=draft.count)
+        PromotionGate(ws).check(staged, worse_ok=self._worse_ok)
         promoted = builds.promote(staged, fence=lambda: hold_lease_during(ws.store, lease))
         record_build(ws.store, ws.collection, builds, promoted, at=ws.now())
         return IndexReport(

@@ -58,6 +58,7 @@ class Manifest:
     hashes: Mapping[str, str]  # file name -> SHA-256 as hex
     sizes: Mapping[str, int]  # file name -> bytes
     words: Mapping[str, Any] | None = None  # how terms are made, and what they count; None where it has no words
+    judged: Mapping[str, Any] | None = None  # what it reached on the lab's judged questions, and the build before it
     format: int = FORMAT
 
     @property
@@ -142,6 +143,12 @@ def read_manifest(directory: Path) -> Manifest:
         if size != manifest.sizes.get(name):
             raise InconsistentError(f"{part} has {size} bytes, expected {manifest.sizes.get(name)}")
     return manifest
+
+
+def seal_manifest(directory: Path, written: Manifest) -> None:
+    """Write the manifest of a build, on disk when this returns."""
+    document = json.dumps(written.as_json(), indent=1).encode("ascii")
+    files.seal_bytes(directory / MANIFEST, document + b"\n")
 
 
 def _parse(document: dict[str, Any]) -> Manifest:

@@ -6,7 +6,6 @@ vectors made that are missing. The one thing to know: nothing may point at what 
 `pipeline.index.verify` has read it back.
 """
 
-import json
 import struct
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -83,8 +82,7 @@ def complete_staging(
         sizes={name: sealed[name].size for name in manifest.PARTS},
         words={"terms": terms.NAME, **begun.ranking.as_json()},
     )
-    document = json.dumps(written.as_json(), indent=1).encode("ascii")
-    files.seal_bytes(begun.directory / manifest.MANIFEST, document + b"\n")
+    manifest.seal_manifest(begun.directory, written)
     return Staged(begun.directory, written, cache)
 
 

@@ -18,6 +18,7 @@ from pipeline.batch import uploads
 from pipeline.core.errors import FindableError, NotSentError, RemoteError, UnavailableError
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost.budget import BudgetError
+from pipeline.cost.queue_quota import QuotaFullError
 from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.record import Asked, Judgement, judge_reply
 from pipeline.gemini import requests, responses
@@ -278,7 +279,7 @@ class _LiveRunner:
         async with self._uploads:
             try:
                 there = await asyncio.to_thread(uploads.upload_images, self._ws, images)
-            except UnavailableError as error:
+            except (UnavailableError, QuotaFullError) as error:
                 raise NotSentError(error.message, hint=error.hint) from error  # the call was not made
         return requests.addressed(question.data, {name: one.uri for name, one in there.items()})
 

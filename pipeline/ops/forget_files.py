@@ -99,7 +99,7 @@ def renew_index(ws: OpenWorkspace, ids: Collection[str]) -> int | None:
         with ws.store.read() as tx:
             left = collection.count(tx)
         if left:
-            made = build.run(ws).number
+            made = build.run(ws, worse_ok=True).number  # what was forgotten is out, whatever it was worth
         else:
             with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
                 builds.retire(fence=lambda: build.hold_lease_during(ws.store, lease))

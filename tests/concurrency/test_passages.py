@@ -10,6 +10,7 @@ import pytest
 
 from emulator.server import start
 from tests.concurrency.conftest import WAITS
+from tests.concurrency.test_overtaken import NOT_OVERTAKEN
 from tests.integration import many_passages as passages
 from tests.integration.hands import Ended, Hand
 from tests.integration.many_passages import EXTRACTOR
@@ -89,7 +90,7 @@ def test_a_backfill_that_stood_still_does_no_harm(
     ended = []
     if first.wait_until_stopped():
         time.sleep(0.7)  # past its lease
-        second.start(workspace, *other, values=QUICK | {"LEASE": "60"})  # or a slow machine has each overtake the other
+        second.start(workspace, *other, values=QUICK | NOT_OVERTAKEN)
         until = time.monotonic() + 5.0
         while not second.has_ended() and time.monotonic() < until:  # who stands still may hold the database
             time.sleep(0.02)

@@ -359,7 +359,7 @@ DAYS = (
     Day("rebind", (line("rebind", "--yes"),), after="local", backend="local", unmakes=True),
 )
 SAMPLED = {  # days of `make test`
-    "sqlite": ("first", "second", "live", "passages", "own", "own-live", "images"),
+    "sqlite": ("first", "second", "passages", "own", "images"),
     "postgresql": ("first", "second", "own"),
 }[DATABASE]
 EVERY = os.environ.get("FAULTS") == "all"

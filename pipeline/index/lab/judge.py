@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 POOL = 10  # hits of each variant that are judged
 GRADES = {"0": "no", "1": "partly", "2": "good"}  # by their keys
+SKIP, UNDO, QUIT = "s", "u", "q"
+KEYS = f"{', '.join(f'{key} {word}' for key, word in GRADES.items())}, {SKIP} skip, {UNDO} undo, {QUIT} quit"
 
 
 class Card(NamedTuple):
@@ -72,6 +74,26 @@ class Judging:
         """Return how many pairs are left."""
         with self._store.read() as tx:
             return lab.count_pool(tx, self._task.name)[1]
+
+    def run(self, *, show: Callable[[Card], None], key: Callable[[], str], say: Callable[[str], None]) -> int:
+        """Show one card after the other, and do what each key says; return how many were judged or skipped.
+
+        It ends where nothing is left, and at an empty key: no more will come.
+        """
+        acted = 0
+        while (card := self.next()) is not None:
+            show(card)
+            pressed = key()
+            if pressed in {QUIT, ""}:
+                break
+            if pressed == UNDO:
+                acted -= self.undo()
+            elif pressed in GRADES or pressed == SKIP:
+                self.act(card, int(pressed) if pressed in GRADES else None)
+                acted += 1
+            else:
+                say(f"{pressed!r} is none of: {KEYS}")
+        return acted
 
     def next(self) -> Card | None:
         """Return what is to be judged next; None where nothing is left."""

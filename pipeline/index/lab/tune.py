@@ -5,21 +5,21 @@ ranked by these: what is reported is of questions that had no part in the choice
 the best of some side, as a fused search does.
 """
 
-import contextlib
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import FieldGroup, Ranking
-from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index.lab.lab_build import LabBuild, opened_build
+from pipeline.index.lab.intervals import SEED
+from pipeline.index.lab.judged import Judged
+from pipeline.index.lab.lab_build import LabBuild
 from pipeline.index.lab.measures import DEPTH, MAIN, measure_rankings
-from pipeline.index.lab.run import Judged, LabReport, LabWanted, judged_questions
-from pipeline.index.lab.variant_build import built_variant
+from pipeline.index.lab.open_lab import LabWanted, OpenLab
+from pipeline.index.lab.run import LabReport
 from pipeline.index.lab.variant_file import Variant, read_variant
 from pipeline.index.terms import terms_of_question
 
@@ -116,8 +116,8 @@ class _Trials:
     def values(self, weights: Weights) -> "NDArray[Any]":
         """Return the main measure of each question."""
         if weights not in self._values:
-            qids = [one.qid for one in self._judged.questions]
-            self._values[weights] = measure_rankings(self.rank(weights), self._judged.grades, qids)[MAIN]
+            found = measure_rankings(self.rank(weights), self._judged.grades, self._judged.qids)
+            self._values[weights] = found[MAIN]
         return self._values[weights]
 
     def best(self, grid: Sequence[Weights], places: "NDArray[Any]") -> Weights:
@@ -125,38 +125,34 @@ class _Trials:
         return max(grid, key=lambda weights: float(self.values(weights)[places].mean()))
 
 
-def run(ws: OpenWorkspace, wanted: LabWanted) -> TuneReport:
-    """Choose weights by cross-validation on the judged questions; a file among `wanted.variants` says which groups.
+def run(opened: OpenLab, wanted: LabWanted, *, seed: int = SEED) -> TuneReport:
+    """Choose weights by cross-validation on the judged questions; a file in `wanted.variants` says which groups.
 
     Raises:
         InputError: too few questions are judged, there are too many groups of fields, or a file is wrong.
     """
-    judged = judged_questions(ws.store, ws.task, wanted)
+    judged = opened.judged(wanted)
     if len(judged.questions) < FEWEST:
         raise InputError(f"{len(judged.questions)} judged questions are too few to tune by; {FEWEST} are needed")
     variant = read_variant(Path(wanted.variants[0])) if wanted.variants else Variant("collection")
-    ranking = variant.ranking(ws.collection.ranking)
+    ranking = variant.ranking(opened.collection.ranking)
     if len(ranking.groups) > MOST_GROUPS:
         raise InputError(f"{len(ranking.groups)} groups of fields are too many to tune; at most {MOST_GROUPS}")
-    with opened_build(ws) as build, contextlib.ExitStack() as stack:
-        sides = [
-            stack.enter_context(built_variant(ws, Variant("group", groups=(FieldGroup(group.fields),)), build))
-            for group in ranking.groups
-        ]
-        scored = {one.qid: _score(one.text, build, sides, ranking) for one in judged.questions}
-        return _tuned(build, judged, ranking, _Trials(judged, scored), seed=wanted.seed)
+    sides = [opened.build_of(replace(variant, groups=(FieldGroup(group.fields),))) for group in ranking.groups]
+    scored = {one.qid: _score(one.text, sides, ranking) for one in judged.questions}
+    return _tuned(opened.build, judged, ranking, _Trials(judged, scored), seed=seed)
 
 
-def _score(question: str, build: LabBuild, sides: Sequence[LabBuild], ranking: Ranking) -> _Scored:
+def _score(question: str, sides: Sequence[LabBuild], ranking: Ranking) -> _Scored:
     """Return one question's scores of the entries that are among the best of any side."""
     import numpy as np
 
     terms = terms_of_question(question, asking=ranking.asking)
     words = np.stack([side.words_scores(terms) for side in sides])
-    similarities = build.all_similarities(question)
+    similarities = sides[0].all_similarities(question)
     best = [np.argsort(-scores, kind="stable")[:_SIDE] for scores in (*words, similarities)]
     rows = np.unique(np.concatenate(best))
-    return _Scored([build.names[row] for row in rows], words[:, rows], similarities[rows])
+    return _Scored([sides[0].names[row] for row in rows], words[:, rows], similarities[rows])
 
 
 def _tuned(build: LabBuild, judged: Judged, ranking: Ranking, trials: _Trials, *, seed: int) -> TuneReport:
@@ -171,7 +167,7 @@ def _tuned(build: LabBuild, judged: Judged, ranking: Ranking, trials: _Trials, *
         weights = trials.best(grid, np.setdiff1d(np.arange(count), fold))
         chosen.append(weights)
         ranked = trials.rank(weights)
-        held_out |= {qid: ranked[qid] for qid in (judged.questions[at].qid for at in fold)}
+        held_out |= {judged.qids[at]: ranked[judged.qids[at]] for at in fold}
     report = LabReport(build.manifest, judged, {USUAL: trials.rank(usual), TUNED: held_out}, seed)
     return TuneReport(report, ranking, usual, chosen, trials.best(grid, np.arange(count)))
 

@@ -141,7 +141,7 @@ def spoiled_words(name: str, spoil: Callable[[NDArray[Any]], object]) -> Callabl
 
 TERMS, STARTS, ROWS, SCORES = manifest.WORDS
 WORDS = {
-    "terms do not ascend": spoiled_words(TERMS, lambda terms: terms[::-1]),
+    "terms of the build do not ascend": spoiled_words(TERMS, lambda terms: terms[::-1]),
     "do not follow one another": spoiled_words(STARTS, lambda starts: starts.__setitem__(1, 0)),
     "postings, expected": spoiled_words(STARTS, lambda starts: starts.__setitem__(-1, 99)),
     "out of order": spoiled_words(ROWS, lambda rows: rows.__setitem__(0, 99)),
