@@ -107,7 +107,7 @@ def _worth_saying(ranks: Sequence[Rank], declared: Sequence[str]) -> list[str]:
     never, broad = listed("never"), listed("broad")
     said = [rank for rank in ranks if rank.name not in never]
     specific = [rank.name for rank in said if rank.name not in broad and not rank.passing]
-    touched_on = [rank.name for rank in said if rank.name not in broad]
+    touched_on = [rank.name for rank in said if rank.name not in broad and rank.is_telling]
     return specific or [*declared, *touched_on][:_FEW] or [rank.name for rank in said][:_FEW]
 
 
