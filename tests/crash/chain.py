@@ -143,6 +143,15 @@ DAYS = (
         ),
         after="first",
     ),
+    Day(
+        "merged",
+        (
+            line("tags", "--merge", "water=hydrology; law=water law", "--who", "ada"),
+            line("tags", "--undo", "1", "--who", "bob", again=DONE_BEFORE),
+            line("index"),
+        ),
+        after="first",
+    ),
     # who dies here is saved without tags and goes out with a batch, so where the tags came from may differ
     Day(
         "added",
