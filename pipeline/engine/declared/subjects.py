@@ -26,7 +26,7 @@ from pipeline.engine.declared.record import (
     record_of,
 )
 from pipeline.engine.declared.row_images import ImageSettings
-from pipeline.engine.declared.rows import DeclaredRows
+from pipeline.engine.declared.rows import DeclaredRows, RowWriter
 from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
 from pipeline.store import answers, erase, leases, tasks, workspace
@@ -50,11 +50,23 @@ if TYPE_CHECKING:
 def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ...]:
     """Return every task that was recorded here as a subject; no file is loaded."""
     known, images = tasks.list_tasks(tx), ImageSettings.of(settings)
+    backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
     made = (
-        declared_task(one, refreshes=settings.refresh and bool(one.words.get("refresh")), image_settings=images)
+        declared_task(
+            one,
+            refreshes=settings.refresh and bool(one.words.get("refresh")),
+            image_settings=images,
+            writer=_writer(settings, backend, one),
+        )
         for one in known
     )
     return tuple(Subject(one.name, one, _collection(rows_of(one))) for one in made)
+
+
+def _writer(settings: Settings, backend: str, record: TaskRecord) -> RowWriter:
+    """Return who would answer about the rows of a task now."""
+    model = record.words.get("model") or settings.for_backend(backend).model
+    return RowWriter(backend, model, settings.prefer_versions or ())
 
 
 def _collection(rows: DeclaredRows) -> DeclaredCollection | None:
@@ -197,7 +209,7 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
         keeper.settle(DeclaredRows(new).items_spec)
     with store.read() as tx:
         found, images = tasks.get_task(tx, new.name) or new, before.image_settings
-        now = declared_task(found, refreshes=before.refreshes, image_settings=images)
+        now = declared_task(found, refreshes=before.refreshes, image_settings=images, writer=before.writer)
         if now.fingerprint != new.fingerprint:
             raise ConfigurationError(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
