@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from pipeline.core.declaration import Declaration, column_named, fill_template
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.settings import Settings
 from pipeline.core.task import Answered, Item, StaleItems, WriteResult
 from pipeline.engine.declared.asked import AskedRows
 from pipeline.engine.declared.fingerprint import digest, fingerprint_of
@@ -45,6 +46,12 @@ class RowWriter(NamedTuple):
     provider: str
     model: str
     preferred: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, settings: Settings, backend: str, record: TaskRecord) -> "RowWriter":
+        """Return who would answer about the rows of a task now."""
+        model = record.words.get("model") or settings.for_backend(backend).model
+        return cls(backend, model, settings.prefer_versions or ())
 
 
 NOBODY = RowWriter("", "")

@@ -56,17 +56,11 @@ def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ..
             one,
             refreshes=settings.refresh and bool(one.words.get("refresh")),
             image_settings=images,
-            writer=_writer(settings, backend, one),
+            writer=RowWriter.of(settings, backend, one),
         )
         for one in known
     )
     return tuple(Subject(one.name, one, _collection(rows_of(one))) for one in made)
-
-
-def _writer(settings: Settings, backend: str, record: TaskRecord) -> RowWriter:
-    """Return who would answer about the rows of a task now."""
-    model = record.words.get("model") or settings.for_backend(backend).model
-    return RowWriter(backend, model, settings.prefer_versions or ())
 
 
 def _collection(rows: DeclaredRows) -> DeclaredCollection | None:
@@ -200,13 +194,8 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     is_same = is_same and _is_imported(record, declaration, path, source.sha256)
     columns = record.columns if is_same else source.columns
     new = _put(store, declaration, path, columns, settings, at=at, display=display)
-    if keeper is not None:
-        keeper.flush()
     if not is_same:
-        broken = {} if keeper is None else keeper.broken
-        _fill(store, new, declaration, source, settings, at=at, display=display, broken=broken)
-    if keeper is not None:
-        keeper.settle(DeclaredRows(new).items_spec)
+        _fill(store, new, declaration, source, settings, at=at, display=display, keeper=keeper)
     with store.read() as tx:
         found, images = tasks.get_task(tx, new.name) or new, before.image_settings
         now = declared_task(found, refreshes=before.refreshes, image_settings=images, writer=before.writer)
@@ -263,10 +252,14 @@ def _fill(
     *,
     at: datetime,
     display: Progress,
-    broken: Mapping[str, str],
+    keeper: ImageKeeper | None,
 ) -> None:
     """Make a task's table hold what its source says, and keep that it does; one process at a time."""
     rows = DeclaredRows(record, image_settings=ImageSettings.of(settings))
+    look_at = None
+    if keeper is not None:
+        keeper.flush()
+        look_at = rows.row_images(broken=keeper.broken).look
     waiting = f"another process imports the items of {record.name}; waiting for it"
     with leases.wait_for_lease(
         store, f"items:{record.name}", lasts_s=settings.lease, on_wait=lambda: display.say(waiting), sleep=time.sleep
@@ -285,9 +278,11 @@ def _fill(
             is_forgotten=is_forgotten,
             guard=lease.check,
             settle=partial(_settle, record=record, sha256=source.sha256),
-            look_at=rows.row_images(broken=broken).look if rows.images else None,
+            look_at=look_at,
             touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
         )
+    if keeper is not None:
+        keeper.settle(rows.items_spec)
     if said := _said(report):
         display.say(f"{record.name}: {said}")
     for key, why in report.unusable_rows[:EXAMPLES]:
