@@ -154,12 +154,6 @@ def read_manifest(directory: Path) -> Manifest:
     return manifest
 
 
-def seal_manifest(directory: Path, written: Manifest) -> None:
-    """Write the manifest of a build, on disk when this returns."""
-    document = json.dumps(written.as_json(), indent=1).encode("ascii")
-    files.seal_bytes(directory / MANIFEST, document + b"\n")
-
-
 def _parse(document: dict[str, Any]) -> Manifest:
     """Return the manifest that a JSON document describes; unknown keys are left aside."""
     if document["format"] != FORMAT:

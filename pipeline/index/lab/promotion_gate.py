@@ -60,8 +60,6 @@ class PromotionGate:
         Raises:
             GateError: it is worse by more than chance, and `worse_ok` does not allow it; the one in service stays.
         """
-        from pipeline.index.staging import seal_manifest
-
         display, found = self._ws.display, None
         try:
             found = self._measured(staged)
