@@ -256,6 +256,7 @@ def home(workspace: Workspace, tmp_path: Path) -> tuple[Path, dict[str, str]]:
     return tmp_path, {**kept, **ours, "FINDABLE_TASK": "reviews"}
 
 
+@pytest.mark.full
 def test_python_and_a_command_at_once_ask_every_row_once(
     home: tuple[Path, dict[str, str]], workspace: Workspace, api: Api
 ) -> None:
