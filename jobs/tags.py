@@ -1,5 +1,6 @@
 """`make tags`: the tags of people, what may be merged, and `MERGE="ml=machine learning"`, which merges them."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from jobs.output import for_money, print_json
 from jobs.tags_shown import show_tags, tell_merged
 from jobs.values import COUNT, Count
 from pipeline.experts import tags
+from pipeline.index.alike import alike_texts
 
 
 @click.command(name="tags", cls=WritingCommand)
@@ -47,9 +49,8 @@ def main(
         raise click.UsageError("--merge and --undo exclude each other")
     if merge is None and undo is None:
         with open_workspace(task="experts") if meaning else read_workspace(task="experts") as ws:
-            report = tags.run(
-                ws, by_meaning=meaning, confirm=lambda cost: confirmed(for_money("Embed the tags?", cost), yes=yes)
-            )
+            confirm = partial(_confirmed, yes=yes)
+            report = tags.run(ws.store, alike=partial(alike_texts, ws, confirm=confirm) if meaning else None)
         show_tags(report, find=find, most=most, to=to, as_json=as_json)
         return
     how = tags.Merging(who or this_judge(), dry=dry)
@@ -59,3 +60,8 @@ def main(
         else:
             done = tags.undo(ws.store, undo or 0, how, at=ws.now())
     print_json(tags.merged_document(done)) if as_json else tell_merged(done, dry=dry)
+
+
+def _confirmed(cost: float, *, yes: bool) -> bool:
+    """Ask before tags are embedded that cost more than CONFIRM_ABOVE."""
+    return confirmed(for_money("Embed the tags?", cost), yes=yes)

@@ -18,6 +18,7 @@ _NEXT = re.compile(r"[\"')\]]{0,2} ([\w-]+)")
 _SAID = re.compile(
     r"[\"')\]]{0,2},? (?:is |are )?an? ((?:(?!of |for |that |which |to |in |with |on |based )[\w-]+ ?){1,5})"
 )
+_MODEL = re.compile(r"(?:LLM|GPT|BERT|[Ll]lama|Qwen|[Ff]ormer|Net)(?:[-.\d][\w.]*)?$")
 _SPECIES = re.compile(r"[A-Z][a-z]{2,}(?:us|a|um|is|es|as|on|yces) [a-z]{3,}(?:us|a|um|is|ae|i|ens|ans|es)")
 _KIND_OF = re.compile(r"([\w-]+),? (?:such as|like|including|called|named|e\.g\.,?|\() ?(?:the )?$", re.IGNORECASE)
 
@@ -61,6 +62,8 @@ def type_by_context(before: str, after: str, *, is_name: bool) -> str:
     return "method" if is_name and _COINED.search(before) else "other"
 
 
-def is_species(name: str) -> bool:
-    """Tell whether a name is that of a species: two Latin words, the first with a capital."""
-    return _SPECIES.fullmatch(name) is not None and not kinds(name.rpartition(" ")[2])
+def type_by_form(name: str) -> str:
+    """Return the type of a name by how it is written: two Latin words name a species, `-GPT2` a model; else `other`."""
+    if _SPECIES.fullmatch(name) and not kinds(name.rpartition(" ")[2]):
+        return "material"
+    return "model" if _MODEL.search(name) else "other"

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.models.concept_types import TYPES, is_species, is_unknown, type_by_context, type_of
+from emulator.models.concept_types import TYPES, is_unknown, type_by_context, type_by_form, type_of
 from emulator.models.markup import blanked
 from emulator.models.phrase_words import is_broad
 from emulator.models.phrases import Phrase, Place, phrases, single_words
@@ -26,11 +26,11 @@ from emulator.models.quotations import quotes_of, sentences_of
 _SUREST, _LEAST_SURE = 0.95, 0.5
 _STEP = 0.035
 """How much less sure each further concept is: 0.95 for the first, 0.5 for the fourteenth."""
-_CANDIDATES, _NEARLY_ALL = 9, 0.98
+_CANDIDATES, _NEARLY_ALL = 8, 0.975
 """Of so many candidates two thirds of all concepts are told that may be, of twice as many 86 %; all of very many."""
 _SAME_HEAD = 0.65
 """What a phrase is worth after one that ends with the same word, and again after each further one."""
-_LENGTHS = {1: 0.7, 2: 1.0, 3: 0.95}
+_LENGTHS = {1: 0.75, 2: 1.0, 3: 0.9}
 """People name most key phrases in two or three words; one word alone is rarely telling, four are often an accident."""
 _LONG = 0.6
 _STEM = 4
@@ -247,7 +247,8 @@ def _type(text: str, candidate: _Candidate) -> str:
     if kind != "other":
         return kind
     start, end = candidate.places[0]
-    if is_species(text[start:end]):
-        return "material"
+    kind = type_by_form(text[start:end])
+    if kind != "other":
+        return kind
     around = text[max(0, start - _AROUND) : start], text[end : end + _AROUND]
     return type_by_context(*around, is_name=candidate.capital)

@@ -115,8 +115,8 @@ class Hooks:
         """Return by id what is asked about of these items, for a person to read; nothing where a task does not tell."""
         return {}
 
-    def begin_index(self, data: "Path") -> "Collection | None":  # noqa: ARG002 - few are indexed only then
-        """Return what is indexed from now on, where that is so once it is asked for; `data` is the workspace."""
+    def begin_index(self) -> "Collection | None":
+        """Return what is indexed from the first build on, where there is none until it is asked for."""
         return None
 
     def stale(self, tx: "Connection") -> "StaleItems | None":  # noqa: ARG002 - few tell

@@ -66,9 +66,10 @@ class PictureSource:
                 if told.get("sha256") and not self.refetches:
                     return dict(told)
                 return self._seen(named, self.fetch(named), None)
+            told = _opened.get(named, told)
             stamp = told.get("stamp")
             if stamp is not None and _stamp_of(self._place(named)) == tuple(stamp):
-                return dict(told)
+                return {**told, "named": named}
             return self._seen(named, *self._read(named))
         except PictureError as error:
             return {**self._note(named, None), "why": error.message}
@@ -159,8 +160,20 @@ class PictureSource:
         if read is None or len(read[0]) > MAX_BYTES:
             raise PictureError(f"it has {size:,} bytes, and {MAX_BYTES:,} are the most that is read")
         data, after = read
-        is_settled = time.time_ns() - max(after.changed, after.moved) > SETTLED_NS
-        return data, after if is_settled else None
+        return data, after if _is_settled(after) else None
+
+
+_opened: dict[str, dict[str, Any]] = {}  # what this process saw of files that it opened, by their whole paths
+
+
+def note_opened(path: str, stamp: Stamp, sha256: str) -> None:
+    """Take a file for an image that can be asked about, which was found by opening it whole, until it changes."""
+    _opened[path] = {"sha256": sha256, "stamp": stamp if _is_settled(stamp) else None}
+
+
+def _is_settled(stamp: Stamp) -> bool:
+    """Return whether a file that is read now was last changed so long ago that its times tell another change."""
+    return time.time_ns() - max(stamp.changed, stamp.moved) > SETTLED_NS
 
 
 def _stamp_of(place: Path) -> Stamp | None:

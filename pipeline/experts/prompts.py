@@ -47,10 +47,11 @@ One tag that is right is enough. Never add one to have more. Where the text supp
 
 
 class TagsPrompt(NamedTuple):
-    """One version: its label, what the model is told, and about how many tokens an answer has."""
+    """One version: its label, what the model is told, the fewest tags it asks for, about how many tokens they take."""
 
     label: str
     system: str
+    fewest: int
     answer_tokens: int
 
     @property
@@ -61,7 +62,7 @@ class TagsPrompt(NamedTuple):
         return ExpertTags if self is FIRST else SupportedTags
 
 
-FIRST = TagsPrompt(f"{TASK}@1", _PLAUSIBLE, answer_tokens=22)  # the mean of 1,384 answers of the local engine
-SECOND = TagsPrompt(f"{TASK}@2", _SUPPORTED, answer_tokens=15)
+FIRST = TagsPrompt(f"{TASK}@1", _PLAUSIBLE, fewest=3, answer_tokens=22)  # the mean of 1,384 answers of the local engine
+SECOND = TagsPrompt(f"{TASK}@2", _SUPPORTED, fewest=1, answer_tokens=15)
 PROMPTS = {one.label: one for one in (FIRST, SECOND)}
 CURRENT = FIRST  # where VERSION= names none

@@ -1,7 +1,7 @@
 """List the tags of people, those that may say the same, and merge them as a person says; any merge can be undone."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +11,6 @@ from pipeline.core.files import why_not_readable
 from pipeline.experts import merging, table
 from pipeline.experts.answer import clean_tag, ill_formed
 from pipeline.experts.near_tags import COMPARED, NearTags, near_tags
-from pipeline.index.alike import alike_texts
 from pipeline.store import merges
 from pipeline.store.merges import Merge
 from pipeline.tables.cells import list_of, text_of
@@ -19,7 +18,6 @@ from pipeline.tables.cells import list_of, text_of
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pipeline.engine.workspace import OpenWorkspace
     from pipeline.store.database import Connection, Store
 
 EXAMPLES = 3  # usernames of a tag
@@ -70,20 +68,14 @@ class MergeReport:
     same: list[tuple[str, str]] = field(default_factory=list)
 
 
-def run(
-    ws: "OpenWorkspace", *, by_meaning: bool = False, confirm: Callable[[float], bool] = lambda _cost: True
-) -> TagsReport:
+def run(store: "Store", *, alike: Callable[[Sequence[str]], Iterable[tuple[str, str, float]]] | None) -> TagsReport:
     """Return all tags that people have, and those that may say the same.
 
-    Only with `by_meaning` tags are embedded, by the model of the workspace: what that costs is said first, and
-    `confirm` is called with it (USD) above CONFIRM_ABOVE.
-
-    Raises:
-        InputError: it was not confirmed; nothing was sent.
+    `alike` yields the pairs that mean the same of the most used tags; without it only their form tells.
     """
     used: Counter[str] = Counter()
     examples: dict[str, list[str]] = {}
-    with ws.store.read() as tx:
+    with store.read() as tx:
         people = 0
         for name, cell in table.people(tx).cells(tx, ("username", "tags"), table.tagged()):
             people += 1
@@ -93,8 +85,8 @@ def run(
                     examples.setdefault(tag, []).append(text_of(name))
         done = merges.list_merges(tx, table.TASK)
     often = sorted(used, key=lambda tag: (-used[tag], tag))
-    alike = list(alike_texts(ws, often[:COMPARED], confirm=confirm)) if by_meaning else []
-    return TagsReport(people, [TagUse(tag, used[tag], examples[tag]) for tag in often], near_tags(used, alike), done)
+    near = near_tags(used, [] if alike is None else alike(often[:COMPARED]))
+    return TagsReport(people, [TagUse(tag, used[tag], examples[tag]) for tag in often], near, done)
 
 
 def merge(store: "Store", pairs: Sequence[tuple[str, str]], how: Merging, *, at: "datetime") -> MergeReport:

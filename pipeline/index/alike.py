@@ -1,4 +1,4 @@
-"""Find which of some texts mean the same, by vectors of the workspace's model, which are cached as those of entries."""
+"""Find which of some texts mean the same, and which are nearer to others than to their own."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -7,12 +7,15 @@ import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.task import Entry
+from pipeline.gemini import models
+from pipeline.gemini.local_embeddings import embed_locally
 from pipeline.index.embed import Embedder
 from pipeline.index.vector_file import Vectors
 
 if TYPE_CHECKING:
     from pipeline.engine.workspace import OpenWorkspace
 
+ENCODER, WIDTH = "findable-local-embedding-1", 768
 LIKE = 0.8  # the least cosine of two texts that may mean the same
 
 
@@ -47,3 +50,18 @@ def nearest_pairs(texts: Sequence[str], vectors: Vectors) -> Iterator[tuple[str,
     for one, other in enumerate(nearest):
         if one < other and nearest[other] == one and likeness[one, other] >= LIKE:
             yield texts[one], texts[other], float(likeness[one, other])
+
+
+def others_nearer(short: Sequence[str], own: Sequence[int], texts: Sequence[str]) -> list[float]:
+    """Return for each short text what share of the texts is nearer to it than its own, by its place among them.
+
+    By the local engine's encoder, whatever the backend: nothing is sent, and nothing is cached. No text is blank.
+    """
+    if not short:
+        return []
+    model = models.load_models(None)[ENCODER]
+    wide, brief = (embed_locally(model, some, dim=WIDTH) for some in (texts, short))
+    likeness = brief @ wide.T
+    mine = likeness[np.arange(len(short)), list(own)]
+    nearer: list[float] = (likeness > mine[:, None]).mean(axis=1).tolist()
+    return nearer

@@ -21,13 +21,8 @@ PAGE = 500  # passages whose concepts are read at once
 
 
 def is_begun(data: Path) -> bool:
-    """Return whether an index of passages was ever asked for: it is the folder of its builds that says so."""
+    """Return whether a build of passages was ever begun: then they are indexed, as all else is."""
     return (data / "index" / FOLDER).is_dir()
-
-
-def begin(data: Path) -> None:
-    """Let there be an index of passages from now on."""
-    (data / "index" / FOLDER).mkdir(parents=True, exist_ok=True)
 
 
 class PassagesCollection:

@@ -13,6 +13,7 @@ from pipeline.core.task import ItemsWanted, ListedItem, RolledBackPage, Task, Ve
 from pipeline.passages import best as preferred
 from pipeline.passages import stored_versions, table
 from pipeline.passages.adopt import adopt
+from pipeline.passages.collection import PassagesCollection
 from pipeline.passages.schema import OF_PASSAGES, PassagesShape, tables_as_found
 from pipeline.passages.task import ConceptsRows
 from pipeline.store import live_calls, pilots, statistics, versions
@@ -21,12 +22,9 @@ from pipeline.tables.reflect import columns_of
 from pipeline.tables.rows import stands_in
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pydantic import BaseModel
     from sqlalchemy import Connection, Table
 
-    from pipeline.core.task import Collection
     from pipeline.passages.evidence import GroundedConcepts
     from pipeline.quality.figures import Quality
 
@@ -44,12 +42,9 @@ class PassagesHooks(Hooks):
         self._shape, self._settings = shape, settings
         self._label, self._skips = label, skips
 
-    def begin_index(self, data: "Path") -> "Collection":
-        """Let there be an index of passages from now on; return what of them is indexed."""
-        from pipeline.passages import collection
-
-        collection.begin(data)
-        return collection.PassagesCollection(self._shape)
+    def begin_index(self) -> PassagesCollection:
+        """Return what of the passages is indexed."""
+        return PassagesCollection(self._shape)
 
     def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
         """Return passages, looked for in id, source and text."""

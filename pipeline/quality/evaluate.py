@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 HALF = 0.5
 ENOUGH = 20  # items: when half of so many are wrong it is the question or the model, and no bad luck
+BY_CONSTRUCTION = (
+    "the local engine takes its answers out of the text and quotes the place: its evidence is true by construction, "
+    "and says nothing of what a model would prove"
+)
 NO_EXTRACTOR = "nobody@0/nothing"  # an extractor without answers: its gates are those of any other
 
 
@@ -130,7 +134,9 @@ def write_report(
         quality = quality_of(tx, ws.task, chosen)
     if not quality.items and not any(one.items for one in quality.figures):
         return None
-    quality = replace(quality, notes=[*(notes or []), *quality.notes])
+    has_evidence = any(one.name == "evidence" and one.value is not None for one in quality.figures)
+    by_construction = [BY_CONSTRUCTION] if ws.backend == "local" and has_evidence else []
+    quality = replace(quality, notes=[*(notes or []), *by_construction, *quality.notes])
     overrides = _overrides(ws.task, ws.settings.gates or "", quality)
     verdicts = gates.judge_figures(quality, overrides, others=_others(ws, quality), fewest=fewest)
     at = ws.now()

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 from PIL import Image
 
-from tests.integration.hands import Hand
+from pipeline.gemini.client import Client
+from pipeline.gemini.transfers import Upload
 from tests.lab import Api, Workspace, ran
 from tests.own.test_images import ROUND, asked, counts, put, put_images, saved
 
@@ -110,41 +111,33 @@ def test_an_upload_that_is_refused_is_charged_where_it_is_for_the_image(
 
 
 def images_there(workspace: Workspace) -> list[str]:
-    """Return the numbers of the images that are at the API, by their display names."""
+    """Return the display names of the images that are at the API."""
     with workspace.open() as ws:
-        return sorted(one.display_name.rpartition("-")[2] for one in ws.client.list_files() if "-image-" in str(one))
+        return sorted(one.display_name for one in ws.client.list_files() if "-image-" in one.display_name)
 
 
-def test_two_processes_upload_one_image_and_what_one_left_is_deleted_by_name(workspace: Workspace) -> None:
-    """One stands still past its lease while its upload ends, and another one uploads the same image meanwhile."""
+def test_two_that_upload_one_image_use_one_and_what_the_other_left_is_deleted_by_name(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One stands still past its lease when all bytes are there, and another one uploads the same image meanwhile."""
     put(workspace, put_images(red=saved("red"), again=saved("red")))
-    workspace.begin()
-    workspace.environ |= {"FINDABLE_LEASE": "0.3", "FINDABLE_YES": "1"}
-    peace = Workspace(workspace.data.with_name("peace"), {**workspace.environ, "GEMINI_API_KEY": "another"})
-    peace.environ["FINDABLE_DATA"] = str(peace.data)
-    peace.begin()
-    hands = Hand(), Hand()
-    try:
-        hands[0].start(peace, "batch-submit")
-        trail = hands[0].ended().trail
-        sent = next(at for at, step in enumerate(trail) if "POST /upload/" in step and "upload_id=" in step)
-        hands[0].start(workspace, "batch-submit", stop_at=sent + 3)  # all bytes are there, the reply is not read
-        assert hands[0].wait_until_stopped()
-        hands[1].start(workspace, "tag-live", "--limit", "1")
-        ended = hands[1].ended()
-        assert ended.code == 0, ended
-        hands[0].go_on()
-        ended = hands[0].ended()
-        assert ended.code == 0, ended
-    finally:
-        for one in hands:
-            one.close()
-    workspace.ran_each(*ROUND[1:])
+    upload, overtaken = Client.upload_image, list[str]()
+
+    def upload_slowly(client: Client, data: bytes, **told: str) -> Upload:
+        done = upload(client, data, **told)
+        if not overtaken:
+            overtaken.append(told["display_name"])
+            workspace.change("UPDATE findable_leases SET until = '2026-01-01 00:00:00+00:00'")
+            workspace.ran("tag-live", LIMIT="1")
+        return done
+
+    monkeypatch.setattr(Client, "upload_image", upload_slowly)
+    workspace.ran_each(*ROUND)
     assert counts(workspace) == {"answered": 2}
     assert workspace.scalar("SELECT count(*) FROM findable_answers") == 2
     assert not workspace.query("SELECT * FROM findable_attempts")
     assert set(dict(workspace.query(UPLOADS))) == {"dropped"}
-    assert images_there(workspace) == ["1"]
+    assert images_there(workspace) == overtaken
     workspace.ran("clean")
     assert images_there(workspace) == []
 

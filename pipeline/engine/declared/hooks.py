@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from pipeline.core.errors import InputError
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
@@ -124,10 +124,27 @@ class DeclaredHooks(Hooks):
         found = answers_rows.compare_rows(tx, spec, self._rows.record.name)
         counts = {way: getattr(found, way) for way in found.examples}
         if not counts:
-            return DerivedCheck()
+            return DerivedCheck(self._unusable(tx))
         told = (f"{count:,} {way} ({_shown(found.examples[way])})" for way, count in counts.items())
         why = "what other programs read there is not what was answered"
-        return DerivedCheck([RowFault(f"{spec.table}: {'; '.join(told)}", why, mend=self._rebuild)])
+        return DerivedCheck(
+            [*self._unusable(tx), RowFault(f"{spec.table}: {'; '.join(told)}", why, mend=self._rebuild)]
+        )
+
+    def _unusable(self, tx: "Connection") -> list[RowFault]:
+        """Say of how many rows the images cannot be asked about, if of any."""
+        record, mine = self._rows.record, self._rows.items_table.c
+        if not self._rows.images:
+            return []
+        told = (mine.findable_unusable.is_not(None), mine.findable_gone_at.is_(None))
+        first = tx.execute(select(mine.findable_key, mine.findable_unusable).where(*told).order_by(mine.findable_row))
+        key, why = next(iter(first), (None, ""))
+        if key is None:
+            return []
+        count = tx.execute(select(func.count()).select_from(self._rows.items_table).where(*told)).scalar_one()
+        said = f"{count:,} rows of {record.name} have an image that cannot be asked about ({key}: {why})"
+        listed = f"make items TASK={record.name} STATE=unusable"
+        return [RowFault(said, "they are not asked until their images are others", contradiction=False, next=listed)]
 
     def _rebuild(self, tx: "Connection") -> str:
         done = answers_rows.rebuild_rows(tx, self._rows.answers_spec, self._rows.record.name)

@@ -135,7 +135,7 @@ def test_parked_passages_are_listed_and_let_go_by_their_ids(both: Workspace, api
 
 
 def test_commands_about_people_are_about_people_whatever_task_says(both: Workspace) -> None:
-    """Show and add-expert take no notice of TASK=passages; index and search say that passages cannot be searched."""
+    """Show and add-expert take no notice of TASK=passages; index and search are about passages, which have none."""
     new = both.data.with_name("new.json")
     new.write_text(json.dumps({"username": "new", "bio": "I cast bells."}))
     ran(both, "add-expert", str(new), TASK="passages")
@@ -143,10 +143,11 @@ def test_commands_about_people_are_about_people_whatever_task_says(both: Workspa
     assert (shown["state"], len(shown["answers"])) == ("tagged", 1)
     ran(both, "index")
     assert [row["username"] for row in _document(both, "search", "bells")] == ["new"]
-    for command in (("search", "bells"), ("index",)):
-        said = ran(both, *command, TASK="passages", code=2)
-        assert "passages are not in the search index" in said
-        assert "`make export TASK=passages TO=answers.csv`" in said
+    said = ran(both, "search", "bells", TASK="passages", code=2)
+    assert "passages are not in the search index" in said
+    assert "`make index TASK=passages`" in said
+    assert "there is nothing to index" in ran(both, "index", TASK="passages", code=2)
+    assert not (both.data / "index/tasks").exists()
 
 
 @pytest.mark.sqlite_only(reason="what is loaded does not depend on the database")
