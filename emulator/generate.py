@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from emulator import media, stand_in
-from emulator.catalogue import MODEL_VERSION, QUICK_VERSION, STAND_IN_VERSION, Model
+from emulator.catalogue import MODEL_VERSION, QUICK_VERSION, STAND_IN_VERSION, TAGGER_VERSION, Model
 from emulator.dialect import Ask
 from emulator.errors import invalid
 from emulator.media import Medium
@@ -151,7 +151,7 @@ def _document(
         return stand_in.answer(shape, asked(request), looks), STAND_IN_VERSION
     if isinstance(shape, ConceptShape):
         return _concepts(request, shape, quick=quick), QUICK_VERSION if quick else MODEL_VERSION
-    return _tags(request, shape, looks), MODEL_VERSION
+    return _tags(request, shape, looks), TAGGER_VERSION
 
 
 def _tags(request: Mapping[str, Any], shape: Shape, looks: Sequence[Look | None]) -> object:

@@ -6,7 +6,7 @@ the same kind: a dentist's surgery, but not a costume maker's cheese grater.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from emulator.models import encoder
@@ -38,10 +38,17 @@ class Rank(NamedTuple):
     at: int
     name: str
     passing: bool
+    is_telling: bool
+    """Whether one word for it can hardly mean anything else."""
 
 
-def ranked(vocabulary: Vocabulary, founds: Sequence[Found], *, title: int, size: int) -> list[Rank]:
-    """Return how much is said of each term, the most first; the first `title` words of `size` are the text's title."""
+def ranked(
+    vocabulary: Vocabulary, founds: Sequence[Found], *, title: int, size: int, declared: Container[int] = ()
+) -> list[Rank]:
+    """Return how much is said of each term, the most first.
+
+    The first `title` words of `size` are the text's title; what stands at the places of `declared` is never in passing.
+    """
     places: dict[str, list[Found]] = {}
     for found in founds:
         places.setdefault(found.name, []).append(found)
@@ -49,7 +56,8 @@ def ranked(vocabulary: Vocabulary, founds: Sequence[Found], *, title: int, size:
     kinds = {name: {name, *vocabulary.ancestors(name)} - roots for name in places}
     said = [name for name in places if name not in never]
     titled = [name for name in said if places[name][0].at < title]
-    anchors = titled or [name for name in said if places[name][0].at < title + _FIRST]
+    first = title + (0 if title else _FIRST)
+    anchors = titled or [name for name in said if places[name][0].at < first]
     ranks = []
     for name, found_at in places.items():
         is_kin = any(name != other and not kinds[name].isdisjoint(kinds[other]) for other in anchors)
@@ -61,8 +69,10 @@ def ranked(vocabulary: Vocabulary, founds: Sequence[Found], *, title: int, size:
             near = is_said and any(map(_is_telling, found_at)) and _is_like_any(vocabulary, name, anchors)
             is_passing = not near
         else:
-            is_passing = len(found_at) == 1 and _is_late(found_at[0], title=title, is_kin=is_kin)
-        ranks.append(Rank(weight, found_at[0].at, name, is_passing and name not in anchors))
+            is_passing = len(found_at) == 1 and _is_late(found_at[0], first=first, is_kin=is_kin)
+        is_telling = any(map(_is_telling, found_at))
+        is_sure = name in anchors or any(found.at in declared for found in found_at)
+        ranks.append(Rank(weight, found_at[0].at, name, is_passing and not is_sure, is_telling))
     return sorted(ranks, key=lambda rank: (-rank.weight, rank.at, rank.name))
 
 
@@ -96,10 +106,10 @@ def _meaning(words: str) -> "NDArray[np.float32]":
     return unit
 
 
-def _is_late(found: Found, *, title: int, is_kin: bool) -> bool:
+def _is_late(found: Found, *, first: int, is_kin: bool) -> bool:
     """Tell whether a term that is named once is so behind the beginning, where it must be of the first ones' kind."""
     is_telling = _is_telling(found)
-    return found.at >= title + (_BEGINNING if is_telling else _FIRST) and not (is_kin and is_telling)
+    return found.at >= first + (_BEGINNING if is_telling else 0) and not (is_kin and is_telling)
 
 
 def _is_telling(found: Found) -> bool:

@@ -16,7 +16,7 @@ from pipeline.index.lab.judged import Judged, stored_judged
 from pipeline.index.lab.lab_build import LabBuild
 from pipeline.index.lab.measures import MAIN, measure_rankings
 from pipeline.index.lab.open_lab import OpenLab
-from pipeline.index.manifest import Staged
+from pipeline.index.manifest import Staged, seal_manifest
 from pipeline.index.reader import Index
 
 if TYPE_CHECKING:
@@ -60,8 +60,6 @@ class PromotionGate:
         Raises:
             GateError: it is worse by more than chance, and `worse_ok` does not allow it; the one in service stays.
         """
-        from pipeline.index.staging import seal_manifest
-
         display, found = self._ws.display, None
         try:
             found = self._measured(staged)
