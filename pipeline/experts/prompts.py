@@ -67,4 +67,4 @@ SECOND = TagsPrompt(
     f"{TASK}@2", _SUPPORTED, fewest=1, answer_tokens=11
 )  # the mean of 1,384 answers of the local engine
 PROMPTS = {one.label: one for one in (FIRST, SECOND)}
-CURRENT = FIRST  # where VERSION= names none
+CURRENT = SECOND  # where VERSION= names none

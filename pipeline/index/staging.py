@@ -19,12 +19,14 @@ import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.links import ReadHandle
 from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
 from pipeline.index import flat_file, manifest, terms
 from pipeline.index.cache import VectorCache
+from pipeline.index.floor import Highest, learn_floor
 from pipeline.index.manifest import Begun, Manifest, Staged, content_hash
-from pipeline.index.postings import PAGE, PostingsWriter
+from pipeline.index.postings import PAGE, Postings, PostingsWriter
 from pipeline.index.vector_file import BLOCK, Vectors
 
 OFFSET = struct.Struct("<QQ")  # where an entry of metadata.json begins, and its length, in bytes
@@ -60,16 +62,29 @@ def begin_staging(
 
 
 def complete_staging(
-    begun: Begun, cache: VectorCache, *, task_type: str, built_at: datetime, progress: Callable[[int], None]
+    begun: Begun,
+    cache: VectorCache,
+    *,
+    task_type: str,
+    built_at: datetime,
+    nonsense: Vectors | None,
+    progress: Callable[[int], None],
 ) -> Staged:
     """Add vectors and manifest to what was begun, on disk when this returns; `progress` gets the rows done so far.
+
+    The floor is learnt from the vectors of questions that mean nothing, where there are any.
 
     Raises:
         InconsistentError: a vector is not in the cache.
     """
     blocks = _vector_blocks(begun.directory / manifest.ENTRIES, cache, progress)
-    index = flat_file.write_flat(begun.directory / manifest.INDEX, blocks, count=begun.count, dim=cache.dim)
+    highest = Highest(nonsense)
+    index = flat_file.write_flat(
+        begun.directory / manifest.INDEX, highest.seen(blocks), count=begun.count, dim=cache.dim
+    )
     sealed = {**begun.sealed, manifest.INDEX: index}
+    words = {"terms": terms.NAME, **begun.ranking.as_json()}
+    postings = Postings([ReadHandle(begun.directory / name) for name in manifest.WORDS], words, begun.count)
     written = Manifest(
         number=begun.number,
         count=begun.count,
@@ -80,7 +95,8 @@ def complete_staging(
         built_at=built_at,
         hashes={name: sealed[name].sha256 for name in manifest.PARTS},
         sizes={name: sealed[name].size for name in manifest.PARTS},
-        words={"terms": terms.NAME, **begun.ranking.as_json()},
+        floor=None if nonsense is None else learn_floor(highest.found, postings),
+        words=words,
     )
     manifest.seal_manifest(begun.directory, written)
     return Staged(begun.directory, written, cache)

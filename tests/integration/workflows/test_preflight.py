@@ -15,7 +15,6 @@ COUNT = ":countTokens"
 PEOPLE = SHARED / "data" / "people" / "experts_1558.csv"
 SAMPLE = 60  # people of the file with a bio, evenly spread over it
 NEAR = 0.10  # of what is used
-ASKED = "expert-tags@2"  # the local engine gives as many tags as this version asks for
 
 
 def looked(workspace: Workspace, *options: str, **values: str) -> dict[str, Any]:
@@ -268,10 +267,10 @@ def test_the_estimate_for_real_people_is_near_what_is_used(tmp_path: Path, works
         everyone = [row for row in csv.DictReader(file) if row["Bio"].strip()]
     (tmp_path / "spread.json").write_text(json.dumps(everyone[:: len(everyone) // SAMPLE][:SAMPLE]))
     workspace.ran("import", str(tmp_path / "spread.json"))
-    document = looked(workspace, VERSION=ASKED)
+    document = looked(workspace)
     assert (document["items"], document["estimate"]["answers"]) == (SAMPLE, 0)
-    workspace.ran("tag-live", LIMIT=str(SAMPLE // 2), VERSION=ASKED)
-    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest", VERSION=ASKED)
+    workspace.ran("tag-live", LIMIT=str(SAMPLE // 2))
+    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest")
     [(tokens_in, tokens_out, answered)] = workspace.query(
         "SELECT sum(tokens_in), sum(tokens_out), count(*) FROM findable_answers"
     )
