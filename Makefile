@@ -26,8 +26,8 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   TASK ACCEPT_CHANGED AS_ASKED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST SECONDS KEEP \
   IMAGE_SIDE MEDIA_RESOLUTION INLINE_MAX FOLDER \
   MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT NAME ITEM RAW A B JUDGE VARIANTS VARIANT AGAIN WORSE_OK \
-  MERGE UNDO WHO MEANING
-COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST
+  MERGE UNDO WHO MEANING RANK TAG MIN_SCORE WHERE LIKE WHY QUESTIONS
+COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST RANK TAG WHERE LIKE WHY QUESTIONS
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
@@ -161,7 +161,7 @@ index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the
 	@$(RUN) index
 
 .PHONY: search
-search: setup ## find the experts who fit a question, or rows of TASK: Q="who knows water law" K=10, RANK=words or vectors
+search: setup ## find the experts who fit a question, or rows of TASK: Q="who knows water law" K=10 RANK=words or vectors TAG=law MIN_SCORE=60 WHERE="hourly_rate < 120" LIKE=username WHY=1 QUESTIONS=file.jsonl
 	@$(RUN) search
 
 .PHONY: add-expert

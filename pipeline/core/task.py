@@ -310,6 +310,12 @@ class Collection(Protocol):
     def plain_text(self, metadata: Mapping[str, Any]) -> str:
         """Return the text of an entry that a plain word search would look in."""
 
+    def texts(self, metadata: Mapping[str, Any]) -> Sequence[str]:
+        """Return the texts of an entry in which phrases are looked for, and of which a hit shows a sentence."""
+
+    def tags(self, metadata: Mapping[str, Any]) -> Sequence[str]:
+        """Return the tags of an entry, or whatever few words stand in their place."""
+
     def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return an entry that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""
 

@@ -59,6 +59,14 @@ class ExpertsCollection:
         """Return job title, company and biography."""
         return " ".join(str(metadata[key] or "") for key in ("Job Title", "Company", "Bio"))
 
+    def texts(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return job title, company and biography, those there are."""
+        return [str(metadata[key]) for key in ("Job Title", "Company", "Bio") if metadata[key]]
+
+    def tags(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return the tags."""
+        return [str(tag) for tag in metadata["tags"] or ()]
+
     def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return an expert that was found."""
         score, tags = metadata.get("findability_score"), metadata.get("tags")

@@ -23,6 +23,7 @@ from pipeline.index.manifest import Begun, Manifest, Promotions, Staged
 
 if TYPE_CHECKING:
     from pipeline.index.cache import VectorCache
+    from pipeline.index.vector_file import Vectors
 
 
 # raises where another process goes on with the index; what it gives, if anything, looks once more, and raises likewise
@@ -91,9 +92,12 @@ class Builds(BuildLookup):
         cache: "VectorCache",
         *,
         task_type: str,
+        nonsense: "Vectors | None" = None,
         progress: Callable[[int], None] = lambda _done: None,
     ) -> Staged:
         """Add the vectors and the manifest to what was begun; on disk when this returns.
+
+        The floor is learnt from the vectors of `floor.nonsense`, in its order; without them there is none.
 
         `progress` is called with the number of rows whose vectors are written so far. When anything goes wrong,
         nothing of the build remains.
@@ -105,7 +109,7 @@ class Builds(BuildLookup):
 
         with links.removed_on_error(begun.directory):
             return staging.complete_staging(
-                begun, cache, task_type=task_type, built_at=self._clock(), progress=progress
+                begun, cache, task_type=task_type, built_at=self._clock(), nonsense=nonsense, progress=progress
             )
 
     def discard(self) -> None:

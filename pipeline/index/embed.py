@@ -105,6 +105,35 @@ class Embedder:
             bar.show(seen, note=f"{embedded} embedded")
         return embedded
 
+    def lacks_questions(self, texts: Sequence[str]) -> bool:
+        """Return whether any of some questions is still to be embedded; those of the local engine never are."""
+        return self._ws.backend != "local" and bool(self.cache.missing(self._question_keys(texts)))
+
+    def embed_questions(self, texts: Sequence[str]) -> None:
+        """Embed those of some questions, a hundred at most, that are not in the cache, by one call."""
+        keys = self._question_keys(texts)
+        if missing := self.cache.missing(keys) if self._ws.backend != "local" else []:
+            some = [texts[at] for at in missing]
+            tokens = sum(estimate_tokens(frame_text(text, self._model, query=True)) for text in some)
+            dim, client = self._ws.settings.dim, self._ws.client
+            ask = partial(client.embed, self._model, some, dim=dim, query=True, is_paced=True)
+            self._keep([keys[at] for at in missing], self._pacing.call(ask, requests=len(some), tokens=tokens))
+
+    def questions(self, texts: Sequence[str]) -> Vectors:
+        """Return the vectors of such questions, float32 (len(texts), dim).
+
+        Raises:
+            InconsistentError: one is not in the cache.
+        """
+        if self._ws.backend == "local":
+            return embed_queries(self._ws, texts)
+        return self.cache.fetch(self._question_keys(texts))
+
+    def _question_keys(self, texts: Sequence[str]) -> list[bytes]:
+        from pipeline.index.lab.question_vectors import question_keys
+
+        return question_keys(self.cache, texts)
+
     def keyed(
         self, entries: Iterable[Entry], *, missing: list[Entry], few: int | None, bar: "Bar"
     ) -> Iterator[tuple[Entry, bytes]]:

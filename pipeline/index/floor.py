@@ -5,18 +5,20 @@ is enough where the vectors say nothing. The line is as steep as the best hits o
 high that most of them are below it. So it follows the model, the texts and their number by itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Self
 
+from pipeline.index.terms import terms_of_question
+
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from pipeline.index.postings import Postings
+    from pipeline.index.vector_file import Vectors
 
 SHARE = 0.87  # of questions without meaning that are below the floor: their best cosine and their best words together
-LEAST_SPREAD = 0.25  # of what one rare word gives: where few of them find a word at all, their spread says nothing
+LEAST_SPREAD = 0.2  # of what one rare word gives: where few of them find a word at all, their spread says nothing
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,32 @@ def nonsense() -> tuple[str, ...]:
     return tuple(line for line in lines if not line.startswith("#"))
 
 
-def learn_floor(cosines: "NDArray[np.float32]", words: "NDArray[np.float32]", *, rarest: float) -> Floor:
-    """Return the floor, of the best cosine and the best score of words of each question without meaning, (n,) each.
+class Highest:
+    """The highest cosine of each of some questions with any entry, of entries that come block by block."""
 
-    `rarest` is what a word gives at most that one entry has.
-    """
+    def __init__(self, questions: "Vectors | None") -> None:
+        """Begin with the vectors of the questions, float32 (questions, dim), and no entry."""
+        self._questions = questions
+        self.found: list[float] = []
+
+    def seen(self, blocks: "Iterable[Vectors]") -> "Iterator[Vectors]":
+        """Yield blocks of entries as they come, float32 (entries, dim), and look at each."""
+        import numpy as np
+
+        highest = None
+        for block in blocks:
+            if self._questions is not None and len(block):
+                here = (block @ self._questions.T).max(axis=0)
+                highest = here if highest is None else np.maximum(highest, here)
+            yield block
+        self.found = [] if highest is None else highest.tolist()
+
+
+def learn_floor(cosines: Sequence[float], postings: "Postings") -> Floor:
+    """Return the floor of a build, of the highest cosine of each question without meaning, and of its words."""
     import numpy as np
 
-    slope = max(float(np.std(cosines)), 1e-3) / max(float(np.std(words)), LEAST_SPREAD * rarest)
-    height = max(float(np.quantile(cosines + slope * words, SHARE)), 1e-3)
+    words = [float(postings.scores(terms_of_question(one)).max()) for one in nonsense()]
+    slope = max(float(np.std(cosines)), 1e-3) / max(float(np.std(words)), LEAST_SPREAD * postings.rarest)
+    height = max(float(np.quantile(np.array(cosines) + slope * np.array(words), SHARE)), 1e-3)
     return Floor(round(height, 4), round(height / slope, 4))

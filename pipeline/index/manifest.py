@@ -28,6 +28,7 @@ from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
+from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:
     from pipeline.index.cache import VectorCache
@@ -57,6 +58,7 @@ class Manifest:
     built_at: datetime  # aware, UTC
     hashes: Mapping[str, str]  # file name -> SHA-256 as hex
     sizes: Mapping[str, int]  # file name -> bytes
+    floor: Floor | None = None  # below what a hit is weak; None where that is not known
     words: Mapping[str, Any] | None = None  # how terms are made, and what they count; None where it has no words
     judged: Mapping[str, Any] | None = None  # what it reached on the lab's judged questions, and the build before it
     format: int = FORMAT
@@ -69,7 +71,8 @@ class Manifest:
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values, the time as ISO 8601."""
         known = {each.name: getattr(self, each.name) for each in dataclasses.fields(Manifest)}
-        return {"format": self.format, **known, "built_at": self.built_at.isoformat()}
+        floor = None if self.floor is None else self.floor.as_json()
+        return {"format": self.format, **known, "built_at": self.built_at.isoformat(), "floor": floor}
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,12 @@ def _facts_as_json(facts: Any) -> str:
     return json.dumps(facts)
 
 
+def seal_manifest(directory: Path, written: Manifest) -> None:
+    """Write the manifest of a build, on disk when this returns."""
+    document = json.dumps(written.as_json(), indent=1).encode("ascii")
+    files.seal_bytes(directory / MANIFEST, document + b"\n")
+
+
 def read_manifest(directory: Path) -> Manifest:
     """Return the manifest of the build in `directory`, whose files are there with the sizes it states.
 
@@ -153,4 +162,5 @@ def _parse(document: dict[str, Any]) -> Manifest:
     known = {each.name: document[each.name] for each in dataclasses.fields(Manifest) if each.name in document}
     if any(not isinstance(known[name], int) for name in ("number", "count", "dim", "position")):
         raise ValueError("number, count, dim and position must be whole numbers")
-    return Manifest(**{**known, "built_at": built_at})
+    floor = Floor.from_json(known["floor"]) if known.get("floor") is not None else None
+    return Manifest(**{**known, "built_at": built_at, "floor": floor})

@@ -53,6 +53,13 @@ class MetadataColumns:
                 f"{comparison.place}: there is no column {comparison.column!r}",
                 hint=f"there are {', '.join(self.names)}",
             )
+        return self._column(name)
+
+    def has_text(self, name: str) -> bool:
+        """Return whether any cell of a column is a text, or a list with one."""
+        return any(isinstance(one, str) for one in self._column(name).scalars)
+
+    def _column(self, name: str) -> Column:
         if name not in self._kept:
             self._kept[name] = self._read(name)
         return self._kept[name]

@@ -12,8 +12,10 @@ hold all texts. A term is known by 53 bits of its BLAKE2 hash: that any two of a
 
 import hashlib
 import io
+import math
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -36,8 +38,9 @@ TERMS, STARTS, ROWS, SCORES = WORDS
 TYPES = {TERMS: "<u8", STARTS: "<i8", ROWS: "<i4", SCORES: "<f4"}
 SPOOL = "words.runs"  # of postings, sorted by terms; gone when the build is written
 PAGE = 256  # entries that are taken in at once: as many as 8 bits tell apart
-RUN = 1 << 19  # postings that are sorted at once
-PIECES = 1 << 18  # pieces of texts whose terms are remembered
+RUN = 1 << 18  # postings that are sorted at once
+PIECES = 1 << 17  # pieces of texts whose terms are remembered
+YEAR = 4  # digits of numbers that come again; longer ones are each another
 HEAD = 4096  # bytes of a file among which its header is
 
 _GROUP = 53  # where the number of a term's group begins; the bits below are of its hash
@@ -86,7 +89,7 @@ class _KnownPieces(dict[bytes, bytes]):
         """Look up a piece that was not met before; the first ones are remembered, which come most often."""
         codes = (term_code(term, self._group) << 8 for term in terms.terms_of_piece(piece))
         found = b"".join(code.to_bytes(8, "little") for code in codes)
-        if len(self) < PIECES:
+        if len(self) < PIECES and (len(piece) <= YEAR or not piece.isdigit()):
             self[piece] = found
         return found
 
@@ -168,9 +171,11 @@ class PostingsWriter:
 
     def _scored(self, starts: NDArray[np.int64]) -> Iterator[tuple[_Run, NDArray[np.float64]]]:
         """Yield all postings in the order of terms, some at a time, and what BM25 gives for each."""
-        lengths = np.concatenate(self._lengths, axis=1)
-        norms = K1 * (1 - B + B * lengths / np.maximum(lengths.mean(axis=1, keepdims=True), 1e-9))
-        groups = (self._codes >> np.uint64(_GROUP)).astype(np.intp)
+        norms = np.concatenate(self._lengths, axis=1).astype(np.float32)
+        self._lengths.clear()
+        norms *= K1 * B / np.maximum(norms.mean(axis=1, keepdims=True, dtype=np.float64), 1e-9)
+        norms += K1 * (1 - B)
+        groups = (self._codes >> np.uint64(_GROUP)).astype(np.uint8)
         weights = np.array([group.weight for group in self._ranking.groups])[groups]
         weights *= np.log1p((self._count - self._held + 0.5) / (self._held + 0.5))
         edges = np.unique(np.searchsorted(starts, np.arange(0, starts[-1] + RUN, RUN)).clip(max=len(self._codes)))
@@ -212,6 +217,26 @@ def _write_header(writer: files.SealedWriter, name: str, length: int) -> None:
     np.lib.format.write_array_header_1_0(cast("Any", writer), header)
 
 
+class WordPart(NamedTuple):
+    """What one term of a question gives one entry: `score` = `times` x `weight` x `idf` x `tf`.
+
+    It comes so many `times` in the question, and `held` entries have it in these fields.
+    """
+
+    term: str
+    times: int
+    fields: tuple[str, ...]
+    held: int
+    idf: float
+    tf: float
+    weight: float
+    score: float
+
+
+def _idf(count: int, held: int) -> float:
+    return math.log1p((count - held + 0.5) / (held + 0.5))
+
+
 class Postings:
     """The words of one build, open for questions; nothing is read before it is asked for."""
 
@@ -233,6 +258,45 @@ class Postings:
     def scores(self, question: Sequence[str]) -> Scores:
         """Return what BM25 gives each entry for the terms of a question, float32 (entries,); zero where it has none."""
         return self.add_up(self._numbers(question))
+
+    def holding(self, wanted: Iterable[str]) -> NDArray[np.int64]:
+        """Return the rows of the entries that have every one of some terms, in whatever group, ascending."""
+        found: NDArray[np.int64] = np.arange(self._count)
+        for term in wanted:
+            rows = [self._postings(number)[0] for number in self._numbers([term]).tolist()]
+            found = np.intersect1d(found, np.concatenate(rows or [np.empty(0, np.int32)]))
+        return found
+
+    def parts(self, row: int, question: Iterable[str]) -> list[WordPart]:
+        """Return what each term of a question gives one entry, in every group that has it there."""
+        found = []
+        for term, times in Counter(question).items():
+            for number in self._numbers([term]).tolist():
+                rows, scores = self._postings(number)
+                at = int(np.searchsorted(rows, row))
+                if at < len(rows) and rows[at] == row:
+                    group = self.ranking.groups[int(self._terms[number]) >> _GROUP]
+                    idf = _idf(self._count, len(rows))
+                    given = float(scores[at])
+                    tf, score = given / (group.weight * idf), times * given
+                    found.append(WordPart(term, times, group.fields, len(rows), idf, tf, group.weight, score))
+        return found
+
+    @property
+    def rarest(self) -> float:
+        """How much a term tells that one entry has."""
+        return _idf(self._count, 1)
+
+    def idf(self, term: str) -> float:
+        """Return how much a term tells, by the group in which most entries have it; 0 where none has it."""
+        held = [len(self._postings(number)[0]) for number in self._numbers([term]).tolist()]
+        return _idf(self._count, max(held)) if held else 0.0
+
+    def _postings(self, number: int) -> tuple[NDArray[np.int32], Scores]:
+        """Return the rows that hold a term, ascending, and what it gives each."""
+        held = self._matrix.scores
+        here = slice(*held["indptr"][number : number + 2].tolist())
+        return held["indices"][here], held["data"][here]
 
     def add_up(self, found: NDArray[np.int64]) -> Scores:
         """Return the same for terms by their places in the file of terms."""

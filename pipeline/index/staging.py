@@ -6,7 +6,6 @@ vectors made that are missing. The one thing to know: nothing may point at what 
 `pipeline.index.verify` has read it back.
 """
 
-import json
 import struct
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -20,12 +19,14 @@ import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.links import ReadHandle
 from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
 from pipeline.index import flat_file, manifest, terms
 from pipeline.index.cache import VectorCache
+from pipeline.index.floor import Highest, learn_floor
 from pipeline.index.manifest import Begun, Manifest, Staged, content_hash
-from pipeline.index.postings import PAGE, PostingsWriter
+from pipeline.index.postings import PAGE, Postings, PostingsWriter
 from pipeline.index.vector_file import BLOCK, Vectors
 
 OFFSET = struct.Struct("<QQ")  # where an entry of metadata.json begins, and its length, in bytes
@@ -61,16 +62,29 @@ def begin_staging(
 
 
 def complete_staging(
-    begun: Begun, cache: VectorCache, *, task_type: str, built_at: datetime, progress: Callable[[int], None]
+    begun: Begun,
+    cache: VectorCache,
+    *,
+    task_type: str,
+    built_at: datetime,
+    nonsense: Vectors | None,
+    progress: Callable[[int], None],
 ) -> Staged:
     """Add vectors and manifest to what was begun, on disk when this returns; `progress` gets the rows done so far.
+
+    The floor is learnt from the vectors of questions that mean nothing, where there are any.
 
     Raises:
         InconsistentError: a vector is not in the cache.
     """
     blocks = _vector_blocks(begun.directory / manifest.ENTRIES, cache, progress)
-    index = flat_file.write_flat(begun.directory / manifest.INDEX, blocks, count=begun.count, dim=cache.dim)
+    highest = Highest(nonsense)
+    index = flat_file.write_flat(
+        begun.directory / manifest.INDEX, highest.seen(blocks), count=begun.count, dim=cache.dim
+    )
     sealed = {**begun.sealed, manifest.INDEX: index}
+    words = {"terms": terms.NAME, **begun.ranking.as_json()}
+    postings = Postings([ReadHandle(begun.directory / name) for name in manifest.WORDS], words, begun.count)
     written = Manifest(
         number=begun.number,
         count=begun.count,
@@ -81,16 +95,11 @@ def complete_staging(
         built_at=built_at,
         hashes={name: sealed[name].sha256 for name in manifest.PARTS},
         sizes={name: sealed[name].size for name in manifest.PARTS},
-        words={"terms": terms.NAME, **begun.ranking.as_json()},
+        floor=None if nonsense is None else learn_floor(highest.found, postings),
+        words=words,
     )
-    seal_manifest(begun.directory, written)
+    manifest.seal_manifest(begun.directory, written)
     return Staged(begun.directory, written, cache)
-
-
-def seal_manifest(directory: Path, written: Manifest) -> None:
-    """Write the manifest of a build, on disk when this returns."""
-    document = json.dumps(written.as_json(), indent=1).encode("ascii")
-    files.seal_bytes(directory / manifest.MANIFEST, document + b"\n")
 
 
 def read_staged_pages(path: Path, size: int) -> Generator[list[StagedRow]]:

@@ -34,6 +34,7 @@ STEMMED = range(3, 41)  # characters of words that may have another stem than th
 _BETWEEN = b" %b " % END
 _SPACE = ord(" ")
 _CUT = bytes(ord(chr(code).lower()) if chr(code).isalnum() else _SPACE for code in range(128)) + bytes(range(128, 256))
+_RUN = re.compile(r"\S+")
 _ACCENTS = re.compile("(?<![\u0400-\u04ff])[\u0300-\u036f]+")  # of any letters but Cyrillic ones
 _CYRILLIC = re.compile("[\u0400-\u04ff]+")
 _UNSPACED = re.compile(  # Thai to Burmese, Khmer, kana, Han, Hangul, and Han beyond
@@ -61,15 +62,43 @@ def terms_of(text: str) -> list[str]:
 
 def terms_of_question(question: str, *, asking: str = "") -> list[str]:
     """Return the terms of a question without words of asking, `asking` among them, or all where it has no others."""
-    terms, dropped = terms_of(question), {*terms_of(ASKING), *terms_of(asking)}
-    return [term for term in terms if term not in dropped] or terms
+    terms = terms_of(question)
+    return [term for term in terms if term not in _dropped(asking)] or terms
+
+
+@cache
+def _dropped(asking: str) -> frozenset[str]:
+    return frozenset((*terms_of(ASKING), *terms_of(asking)))
+
+
+def spans_of(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield where each term stands in a text, in order: start, end, term; pairs of characters overlap."""
+    for run in _RUN.finditer(text.translate(_KINDS)):
+        at = run.start()
+        for part in _UNSPACED.split(run[0]):
+            width = 2 if is_unspaced(part[:1]) and len(part) > 1 else len(part)
+            for shift in range(len(part) - width + 1) if part else ():
+                for term in terms_of(part[shift : shift + width]):
+                    yield at + shift, at + shift + width, term
+            at += len(part)
+
+
+def is_unspaced(text: str) -> bool:
+    """Return whether a text begins with a character of a script that has no spaces."""
+    return _UNSPACED.match(text) is not None
+
+
+def fold(text: str) -> str:
+    """Return a text as its words are compared: without case, accents, and forms of one character."""
+    if text.isascii():
+        return text.lower()
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", folded)))
 
 
 def _words(text: str) -> Iterator[str]:
     """Yield the words of a text of any script, folded; of a script without spaces its pairs of characters."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    plain = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", folded)))
-    for run in plain.translate(_KINDS).split():
+    for run in fold(text).translate(_KINDS).split():
         for part in _UNSPACED.split(run):
             if part and _UNSPACED.match(part) and len(part) > 1:
                 yield from map("".join, pairwise(part))

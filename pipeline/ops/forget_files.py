@@ -21,6 +21,7 @@ from pipeline.index import build, embed
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.index.cache import caches, vector_key
+from pipeline.index.floor import nonsense
 from pipeline.index.lab.question_vectors import question_keys
 from pipeline.ops import byte_scan
 from pipeline.quality import report_files
@@ -134,7 +135,7 @@ def drop_vectors(store: Store, data: Path, collections: Sequence[Indexed]) -> in
                 for entry in one.entries(tx)
             }
             questions = [each.text for one in collections for each in lab.lab_questions_of(tx, one.task)]
-        needed |= set(question_keys(cache, questions))
+        needed |= set(question_keys(cache, (*questions, *nonsense())))
         removed += cache.retain(needed)
     return removed
 

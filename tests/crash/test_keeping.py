@@ -22,7 +22,7 @@ from tests.integration import many_passages as passages
 from tests.lab import Workspace
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
-SAMPLE = 2  # fates of each command in `make test`
+SAMPLE = 1  # fates of each command in `make test`
 SEED = 20261120
 TRACES = (b"zq-77", b"Zanthippa", b"harpsichords of Quillmouth")
 PERSON = {"first_name": "Zanthippa", "last_name": "Quorn", "bio": "Mends the harpsichords of Quillmouth, all of them."}

@@ -139,6 +139,14 @@ class PoemsCollection:
         """Return the languages."""
         return " ".join(metadata["tags"])
 
+    def texts(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return the languages."""
+        return list(metadata["tags"])
+
+    def tags(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return the languages."""
+        return list(metadata["tags"])
+
     def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return a poem that was found."""
         return {"rank": rank, "similarity": similarity, **metadata}

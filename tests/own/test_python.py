@@ -256,6 +256,7 @@ def home(workspace: Workspace, tmp_path: Path) -> tuple[Path, dict[str, str]]:
     return tmp_path, {**kept, **ours, "FINDABLE_TASK": "reviews"}
 
 
+@pytest.mark.full
 def test_python_and_a_command_at_once_ask_every_row_once(
     home: tuple[Path, dict[str, str]], workspace: Workspace, api: Api
 ) -> None:
@@ -268,7 +269,7 @@ def test_python_and_a_command_at_once_ask_every_row_once(
         subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for command in ([sys.executable, "-c", script], [str(FINDABLE), "tag", "--mode", "live", "--json"])
     ]
-    said = [program.communicate(timeout=100) for program in programs]
+    said = [program.communicate(timeout=250) for program in programs]
     assert [program.returncode for program in programs] == [0, 0], said
     by_python, by_command = int(said[0][0]), json.loads(said[1][0])["live"]["answered"]
     assert by_python + by_command == asked(api) == 40
@@ -284,7 +285,7 @@ def test_folders_of_the_same_names_do_no_harm_or_are_named(home: tuple[Path, dic
 
     def run(*command: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=100
+            command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=250
         )
 
     done = run(str(FINDABLE), "preflight", "--json")

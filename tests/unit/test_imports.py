@@ -47,8 +47,8 @@ HEAVY = (
 )
 MAX_JOB_LINES = 80
 SHARED_BY_JOBS = {
-    *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "items_shown", "lab", "output", "readable"),
-    "render",
+    *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "hits", "items_shown", "lab", "output"),
+    *("prompt", "readable", "render"),
     *("tags_shown", "typed", "values", "variables"),
 }
 

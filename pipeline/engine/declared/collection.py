@@ -68,6 +68,14 @@ class DeclaredCollection:
         """Return the text that is shown."""
         return str(metadata["text"])
 
+    def texts(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return the text that is shown."""
+        return [str(metadata["text"])]
+
+    def tags(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return the texts in the fields of the answer."""
+        return list(_words(metadata["answer"]))
+
     def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row that was found: its key, the name that people know it by, its text, and its answer's fields."""
         told = {name: metadata[name] for name in ("label", "text", "answer")}

@@ -16,9 +16,8 @@ from pipeline.index.lab.judged import Judged, stored_judged
 from pipeline.index.lab.lab_build import LabBuild
 from pipeline.index.lab.measures import MAIN, measure_rankings
 from pipeline.index.lab.open_lab import OpenLab
-from pipeline.index.manifest import Staged
+from pipeline.index.manifest import Staged, seal_manifest
 from pipeline.index.reader import Index
-from pipeline.index.staging import seal_manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

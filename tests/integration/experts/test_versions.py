@@ -87,7 +87,7 @@ def test_what_was_prepared_under_one_version_is_judged_by_it(tmp_path_factory: p
 
 
 def test_who_is_tagged_or_parked_is_not_asked_again_by_itself(workspace: Workspace, api: Api, people: People) -> None:
-    """Under the next version only new people are asked; `compare` knows both."""
+    """Under the next version only new people are asked; `qc` and `compare` know both."""
     people(3)
     api.fault("answer_text", times=2, args={"text": NONE}, key="expert-tags/1")
     for _ in range(2):
@@ -95,6 +95,9 @@ def test_who_is_tagged_or_parked_is_not_asked_again_by_itself(workspace: Workspa
     assert ledger.people(workspace) == {"total": 3, "tagged": 2, "parked": 1}
     assert workspace.ran("batch-submit", VERSION=SECOND).exit_code == 0
     assert workspace.scalar("SELECT count(*) FROM findable_batches") == 2
+    assert (
+        json.loads(workspace.ran("qc", "--json").stdout)["extractor"] == FIRST
+    )  # what has answers, as long as one has
     api.fault("answer_text", times=4, args={"text": '{"tags": ["apiculture"]}'})
     found = json.loads(workspace.ran("compare", "1", "2", "--json", "--yes").stdout)
     assert found["asked"] == 4  # who is parked has no answer of either

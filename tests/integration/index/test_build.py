@@ -18,6 +18,7 @@ from pipeline.experts.collection import ExpertsCollection
 from pipeline.index import build as index_build
 from pipeline.index import embed
 from pipeline.index.builds import Builds
+from pipeline.index.floor import nonsense
 from pipeline.store import leases
 from pipeline.store import workspace as workspaces
 from pipeline.store.database import Connection
@@ -82,8 +83,8 @@ def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callabl
             drafts.extend(Builds(other.data).stale())
 
     assert _index_while(workspace, look).count == 3
-    assert free == [True]
-    assert [name.startswith("1.") for name in drafts] == [True]
+    assert free == [True] * 2  # of texts, and of the questions that a floor is learnt from
+    assert [name.startswith("1.") for name in drafts] == [True] * 2
     with workspace.open() as ws:
         assert (Builds(ws.data).numbers(), Builds(ws.data).stale()) == ([1], [])
 
@@ -106,10 +107,13 @@ def test_who_was_overtaken_while_embedding_begins_again(workspace: Workspace, ta
 def test_people_who_come_while_others_are_embedded_are_in_the_build(
     workspace: Workspace, tagged: Callable[[int], None]
 ) -> None:
-    """One comes with each call: what was begun is begun again, until the last round waits for nobody any more."""
+    """One comes with each call: what was begun is begun again, until the last round waits for nobody any more.
+
+    The first round has a call for questions, too.
+    """
     tagged(3)
     report = _index_while(workspace, lambda: tagged(1))
-    assert (report.count, report.embedded) == (3 + index_build.ROUNDS - 1, 3 + index_build.ROUNDS - 1)
+    assert (report.count, report.embedded) == (3 + index_build.ROUNDS, 3 + index_build.ROUNDS)
     assert _behind(workspace) == 1
 
 
@@ -118,12 +122,17 @@ def test_people_who_come_while_others_are_embedded_are_in_the_build(
 def test_many_missing_texts_are_embedded_in_a_pass_of_their_own(
     workspace: Workspace, api: Api, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
-    """Whether they are noted on the way or too many for that: each is embedded once, a hundred a call."""
+    """Whether they are noted on the way or too many for that: each is embedded once, a hundred a call.
+
+    So are the questions from which the floor is learnt.
+    """
     monkeypatch.setattr(embed, "FEW", few)
     tagged(150)
     report = _index(workspace)
     assert (report["count"], report["embedded"], report["cached"]) == (150, 150, 0)
-    assert len(api.seen("POST", EMBED)) == 2
+    assert sorted(call["requests"] for call in api.seen("POST", EMBED)) == [50, len(nonsense()), 100]
+    _index(workspace)
+    assert len(api.seen("POST", EMBED)) == 3
 
 
 def test_only_changed_texts_are_embedded_again(
@@ -261,7 +270,7 @@ def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace
         table.insert_person(tx, "long", {"bio": bio, "tags": '["water law"]'})
         workspaces.touch_revision(tx)
     assert _index(workspace)["embedded"] == 1
-    (call,) = api.seen("POST", EMBED)
+    call, _ = api.seen("POST", EMBED)
     sent = call["json"]["requests"][0]["content"]["parts"][0]["text"]
     assert len(sent) < 8_192 * 4
     assert sent.endswith("Domains: water law.")

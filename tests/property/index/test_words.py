@@ -5,18 +5,20 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pipeline.core.ranking import K1, B, FieldGroup, Ranking
 from pipeline.core.task import Entry
 from pipeline.index import postings, terms
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
-from pipeline.index.fusion import fuse, rank_entries
+from pipeline.index.fusion import rank_entries
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
 
 RANKING = Ranking((FieldGroup(("title", "text")), FieldGroup(("tags",), 0.5)), share=0.7)
@@ -37,6 +39,12 @@ def by_definition(groups: Sequence[Sequence[str]], weight: float, question: Sequ
             if term in text:
                 scores[row] += weight * rarity * text[term] / (text[term] + K1 * (1 - B + B * text.total() / average))
     return scores
+
+
+def normalised(scores: NDArray[Any]) -> NDArray[Any]:
+    """Return scores less their mean, over their deviation; nothing where all are equal."""
+    spread: NDArray[Any] = (scores - scores.mean()) / (scores.std() or np.inf)
+    return spread
 
 
 @given(fields=ENTRIES, question=TEXTS, run=st.integers(1, 40), k=st.integers(1, 12))
@@ -68,7 +76,7 @@ def test_entries_are_ranked_as_is_defined(fields: list[dict[str, str]], question
     assert np.allclose(by_words.scores, expected[best], rtol=1e-4)
     assert np.allclose(expected[by_words.rows], expected[best], rtol=1e-4)
     similarities = vectors_of([entry.text for entry in entries]) @ vectors_of([question])[0]
-    fused = fuse(expected.astype(np.float32), similarities, share=0.7)
+    fused = 0.7 * normalised(expected) + 0.3 * normalised(similarities)
     assert np.allclose(by_both.scores, np.sort(fused)[::-1][:k], atol=1e-3)
     assert np.allclose(by_both.scores, fused[by_both.rows], atol=1e-3)
 

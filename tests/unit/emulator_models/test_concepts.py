@@ -115,7 +115,7 @@ def test_phrases_are_whole_and_no_more(text: str, whole: str, half: str) -> None
 
 
 def test_a_long_text_names_no_more_than_it_is_about() -> None:
-    """The number grows ever more slowly with the candidates: thirteen of twenty, and never more than asked."""
+    """The number grows ever more slowly with the candidates: of twenty there are thirteen, never more than asked."""
     words = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa")
     text = ". ".join(f"The {word} {thing} is here" for word in words for thing in ("antenna", "electrode"))
     assert len(concepts(text)) == 13
