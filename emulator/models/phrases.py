@@ -129,8 +129,11 @@ def _runs(text: str) -> Iterator[list[_Token]]:
         kept: list[_Token] = []
         before = ""
         verb_follows = False
-        for token in run:
-            if is_stop(token.lower) and not (kept and "made" in kinds(token.lower)):
+        for token, following in itertools.zip_longest(run, run[1:]):
+            is_part = (kept and "made" in kinds(token.lower)) or (
+                following and (token.lower, singular(following.lower)) in pairs()
+            )
+            if is_stop(token.lower) and not is_part:
                 if kept:
                     yield kept
                 kept = []
