@@ -6,7 +6,7 @@ the same kind: a dentist's surgery, but not a costume maker's cheese grater.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from emulator.models import encoder
@@ -42,8 +42,13 @@ class Rank(NamedTuple):
     """Whether one word for it can hardly mean anything else."""
 
 
-def ranked(vocabulary: Vocabulary, founds: Sequence[Found], *, title: int, size: int) -> list[Rank]:
-    """Return how much is said of each term, the most first; the first `title` words of `size` are the text's title."""
+def ranked(
+    vocabulary: Vocabulary, founds: Sequence[Found], *, title: int, size: int, declared: Container[int] = ()
+) -> list[Rank]:
+    """Return how much is said of each term, the most first.
+
+    The first `title` words of `size` are the text's title; what stands at the places of `declared` is never in passing.
+    """
     places: dict[str, list[Found]] = {}
     for found in founds:
         places.setdefault(found.name, []).append(found)
@@ -66,7 +71,8 @@ def ranked(vocabulary: Vocabulary, founds: Sequence[Found], *, title: int, size:
         else:
             is_passing = len(found_at) == 1 and _is_late(found_at[0], first=first, is_kin=is_kin)
         is_telling = any(map(_is_telling, found_at))
-        ranks.append(Rank(weight, found_at[0].at, name, is_passing and name not in anchors, is_telling))
+        is_sure = name in anchors or any(found.at in declared for found in found_at)
+        ranks.append(Rank(weight, found_at[0].at, name, is_passing and not is_sure, is_telling))
     return sorted(ranks, key=lambda rank: (-rank.weight, rank.at, rank.name))
 
 

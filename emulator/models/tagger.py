@@ -60,17 +60,19 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     words = vocabulary.unfold(worded(text))
     pastimes = listed("pastimes")
     founds = _found(vocabulary, words, is_open=is_open, title=title)
-    ranks = ranked(vocabulary, about_work(founds, words, pastimes), title=title, size=len(words))
+    told = _declared(words, founds) if is_open else []
+    places = {found.at for found in told}
+    at_work = about_work(founds, words, pastimes)
+    ranks = ranked(vocabulary, at_work, title=title, size=len(words), declared=places)
     if not is_open:
         return [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
-    return _worth_saying(ranks, _declared(words, founds))
+    return _worth_saying(ranks, list(dict.fromkeys(found.name for found in told)))
 
 
-def _declared(words: Sequence[Word], founds: Sequence[Found]) -> list[str]:
-    """Return what a text declares that the person knows, where it names no term and no field."""
+def _declared(words: Sequence[Word], founds: Sequence[Found]) -> list[Found]:
+    """Return what a text declares outside asides that the person knows."""
     asides = [found for found in founds if found.name in ASIDES]
-    said = sorted([*asides, *declared(words)], key=lambda found: found.at)
-    return list(dict.fromkeys(found.name for found in about_work(said, words, ())))[:_FEW]
+    return about_work(sorted([*asides, *declared(words)], key=lambda found: found.at), words, ())
 
 
 def _words_of_title(text: str) -> int:
@@ -108,7 +110,7 @@ def _worth_saying(ranks: Sequence[Rank], declared: Sequence[str]) -> list[str]:
     said = [rank for rank in ranks if rank.name not in never]
     specific = [rank.name for rank in said if rank.name not in broad and not rank.passing]
     touched_on = [rank.name for rank in said if rank.name not in broad and rank.is_telling]
-    return specific or [*declared, *touched_on][:_FEW] or [rank.name for rank in said][:_FEW]
+    return specific or [*declared[:_FEW], *touched_on][:_FEW] or [rank.name for rank in said][:_FEW]
 
 
 def _topped_up(vocabulary: Vocabulary, names: list[str], *, text: str, wanted: int) -> list[str]:

@@ -51,11 +51,12 @@ def ill_formed(tag: str) -> str:
 
 
 class ExpertTags(BaseModel):
-    """The answer of version 1: domains a person knows. Asked for 3 to 8; any number of them is accepted."""
+    """The answer of version 1: domains a person knows. Asked for 3 to 8; any list with a tag in it is accepted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     tags: list[str] = Field(
+        min_length=1,
         description="3 to 8 domains of knowledge, lower case, most characteristic first",
         json_schema_extra={"minItems": 3, "maxItems": 8},
     )
@@ -63,7 +64,7 @@ class ExpertTags(BaseModel):
     @field_validator("tags")
     @classmethod
     def _well_formed(cls, tags: list[str]) -> list[str]:
-        """Clean each tag, drop what is none and what stands twice, in order; refuse a list of which none is left."""
+        """Clean each tag, drop what is none and what stands twice, in order; refuse an answer that has none left."""
         return _cleaned(tags)
 
 
@@ -81,14 +82,12 @@ class SupportedTags(BaseModel):
     @field_validator("tags")
     @classmethod
     def _well_formed(cls, tags: list[str]) -> list[str]:
-        """Clean each tag as before."""
-        return _cleaned(tags)
+        """Clean each tag as before; a list that was empty stays so, one of which nothing is left is refused."""
+        return _cleaned(tags) if tags else []
 
 
 def _cleaned(tags: list[str]) -> list[str]:
-    """Return what of some tags is one, nothing of none; refuse them where none of them is."""
-    if not tags:
-        return []
+    """Return what of some tags is one; refuse them where none is."""
     clean, why = well_formed(tags)
     if not clean:
         raise ValueError(f"no tag is left: {why}")

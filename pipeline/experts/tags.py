@@ -96,6 +96,7 @@ def merge(store: "Store", pairs: Sequence[tuple[str, str]], how: Merging, *, at:
         InputError: a tag is none, no person has it, or it would go round in a circle; nothing was changed.
     """
     with store.write() as tx:
+        merges.hold_merges(tx)
         rules = _rules(tx)
         wanted = dict.fromkeys((_checked(old), _checked(new)) for old, new in pairs)
         same = [(old, new) for old, new in wanted if rules.get(old) == new]
@@ -114,6 +115,7 @@ def undo(store: "Store", number: int, how: Merging, *, at: "datetime") -> MergeR
         InputError: there is no such merge in force; nothing was changed.
     """
     with store.write() as tx:
+        merges.hold_merges(tx)
         if how.dry:
             return MergeReport(people=_count_changes(tx, _rules(tx, without=number)))
         if not merges.undo_merge(tx, table.TASK, number, who=how.who, at=at):

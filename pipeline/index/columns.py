@@ -60,17 +60,37 @@ class _Truth(NamedTuple):
     false: "Mask"
 
 
+class _Places(dict[Any, int]):
+    """Scalars by their keys, in the order in which they were met."""
+
+    def __missing__(self, key: Any) -> int:
+        """Give the next place to one that was not met before."""
+        self[key] = len(self)
+        return self[key]
+
+
+def _key(scalar: Scalar) -> Any:
+    """Return what tells a scalar from others: True is 1 in Python."""
+    return scalar if isinstance(scalar, str) else (type(scalar), scalar)
+
+
 def column_of(cells: Sequence[Any], entries: Sequence[int] | None = None) -> Column:
     """Return the column of some cells, JSON values; of `entries`, which cell each has, or of one entry for each."""
     import numpy as np
 
-    places: dict[tuple[type, Scalar], int] = {}  # by type, for True is 1 in Python
+    places = _Places()
     members, ends = list[int](), [0]
     for cell in cells:
-        members += [places.setdefault((type(one), one), len(places)) for one in _scalars(cell)]
+        is_flat = isinstance(cell, list) and set(map(type, cell)) == {str} and "" not in cell  # as nearly all are
+        members += map(places.__getitem__, cell if is_flat else map(_key, _scalars(cell)))
         ends.append(len(members))
     which = np.arange(len(cells)) if entries is None else np.array(entries, dtype=np.int64)
-    return Column([one for _, one in places], np.array(members, dtype=np.int64), np.array(ends, dtype=np.int64), which)
+    return Column(
+        [one[1] if isinstance(one, tuple) else one for one in places],
+        np.array(members, dtype=np.int64),
+        np.array(ends, dtype=np.int64),
+        which,
+    )
 
 
 def column_named(name: str, known: Sequence[str]) -> str | None:

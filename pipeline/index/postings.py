@@ -38,8 +38,9 @@ TERMS, STARTS, ROWS, SCORES = WORDS
 TYPES = {TERMS: "<u8", STARTS: "<i8", ROWS: "<i4", SCORES: "<f4"}
 SPOOL = "words.runs"  # of postings, sorted by terms; gone when the build is written
 PAGE = 256  # entries that are taken in at once: as many as 8 bits tell apart
-RUN = 1 << 19  # postings that are sorted at once
-PIECES = 1 << 18  # pieces of texts whose terms are remembered
+RUN = 1 << 18  # postings that are sorted at once
+PIECES = 1 << 17  # pieces of texts whose terms are remembered
+YEAR = 4  # digits of numbers that come again; longer ones are each another
 HEAD = 4096  # bytes of a file among which its header is
 
 _GROUP = 53  # where the number of a term's group begins; the bits below are of its hash
@@ -88,7 +89,7 @@ class _KnownPieces(dict[bytes, bytes]):
         """Look up a piece that was not met before; the first ones are remembered, which come most often."""
         codes = (term_code(term, self._group) << 8 for term in terms.terms_of_piece(piece))
         found = b"".join(code.to_bytes(8, "little") for code in codes)
-        if len(self) < PIECES:
+        if len(self) < PIECES and (len(piece) <= YEAR or not piece.isdigit()):
             self[piece] = found
         return found
 
@@ -170,9 +171,11 @@ class PostingsWriter:
 
     def _scored(self, starts: NDArray[np.int64]) -> Iterator[tuple[_Run, NDArray[np.float64]]]:
         """Yield all postings in the order of terms, some at a time, and what BM25 gives for each."""
-        lengths = np.concatenate(self._lengths, axis=1)
-        norms = K1 * (1 - B + B * lengths / np.maximum(lengths.mean(axis=1, keepdims=True), 1e-9))
-        groups = (self._codes >> np.uint64(_GROUP)).astype(np.intp)
+        norms = np.concatenate(self._lengths, axis=1).astype(np.float32)
+        self._lengths.clear()
+        norms *= K1 * B / np.maximum(norms.mean(axis=1, keepdims=True, dtype=np.float64), 1e-9)
+        norms += K1 * (1 - B)
+        groups = (self._codes >> np.uint64(_GROUP)).astype(np.uint8)
         weights = np.array([group.weight for group in self._ranking.groups])[groups]
         weights *= np.log1p((self._count - self._held + 0.5) / (self._held + 0.5))
         edges = np.unique(np.searchsorted(starts, np.arange(0, starts[-1] + RUN, RUN)).clip(max=len(self._codes)))

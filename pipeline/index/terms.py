@@ -62,8 +62,13 @@ def terms_of(text: str) -> list[str]:
 
 def terms_of_question(question: str, *, asking: str = "") -> list[str]:
     """Return the terms of a question without words of asking, `asking` among them, or all where it has no others."""
-    terms, dropped = terms_of(question), {*terms_of(ASKING), *terms_of(asking)}
-    return [term for term in terms if term not in dropped] or terms
+    terms = terms_of(question)
+    return [term for term in terms if term not in _dropped(asking)] or terms
+
+
+@cache
+def _dropped(asking: str) -> frozenset[str]:
+    return frozenset((*terms_of(ASKING), *terms_of(asking)))
 
 
 def spans_of(text: str) -> Iterator[tuple[int, int, str]]:

@@ -40,10 +40,18 @@ class MergedItem(NamedTuple):
     merged: list[str]
 
 
+def hold_merges(tx: Connection) -> None:
+    """Keep other transactions from merging, and from writing answers that are to be merged, until this one ends."""
+    if tx.dialect.name == "postgresql":  # on SQLite one process writes at a time
+        tx.exec_driver_sql(f"LOCK TABLE {merges.name} IN SHARE ROW EXCLUSIVE MODE")
+
+
 def add_merge(tx: Connection, task: str, old: str, new: str, *, who: str, at: datetime) -> int:
-    """Put a merge into force, and return its number; no answer is written until the transaction ends."""
-    values = {"task": task, "old": old, "new": new, "who": who, "at": at}
-    return int(tx.execute(insert(merges).values(values).returning(merges.c.number)).scalar_one())
+    """Put a merge into force, and return its number; the merges are held."""
+    number = database.next_value(tx, merges.c.number)
+    values = {"number": number, "task": task, "old": old, "new": new, "who": who, "at": at}
+    tx.execute(insert(merges).values(values))
+    return number
 
 
 def undo_merge(tx: Connection, task: str, number: int, *, who: str, at: datetime) -> bool:

@@ -135,10 +135,19 @@ DAYS = (
     Day(
         "taken-back",
         (
-            line("rollback", "expert-tags@1", "--yes", again=DONE_BEFORE),
+            line("rollback", "expert-tags@2", "--yes", again=DONE_BEFORE),
             line("batch-submit"),
             line("batch-poll"),
             line("batch-ingest"),
+            line("index"),
+        ),
+        after="first",
+    ),
+    Day(
+        "merged",
+        (
+            line("tags", "--merge", "water=hydrology; law=water law", "--who", "ada"),
+            line("tags", "--undo", "1", "--who", "bob", again=DONE_BEFORE),
             line("index"),
         ),
         after="first",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 WHY = {SEEN[1]: "why unusable"}  # under which a reason is shown
+EXAMPLES = 3  # rows that a fault names
 LONG = 12  # letters of a text below which it may stand anywhere by chance
 
 
@@ -123,13 +124,25 @@ class DeclaredHooks(Hooks):
         spec = self._rows.answers_spec
         found = answers_rows.compare_rows(tx, spec, self._rows.record.name)
         counts = {way: getattr(found, way) for way in found.examples}
+        faults = [*self._unusable(tx), *self._unwritten(tx)]
         if not counts:
-            return DerivedCheck(self._unusable(tx))
+            return DerivedCheck(faults)
         told = (f"{count:,} {way} ({_shown(found.examples[way])})" for way, count in counts.items())
         why = "what other programs read there is not what was answered"
-        return DerivedCheck(
-            [*self._unusable(tx), RowFault(f"{spec.table}: {'; '.join(told)}", why, mend=self._rebuild)]
+        return DerivedCheck([*faults, RowFault(f"{spec.table}: {'; '.join(told)}", why, mend=self._rebuild)])
+
+    def _unwritten(self, tx: "Connection") -> list[RowFault]:
+        """Say of how many answers another program's table lacks the rows, if of any."""
+        target, many = self._rows.row_target, self._rows.record.name
+        if target is None or not (lacking := target.lacking(tx)):
+            return []
+        shown = ", ".join(lacking[:EXAMPLES])
+        fault = RowFault(
+            f"{target.name} lacks the rows of {len(lacking):,} {many} that are answered ({shown})",
+            "other programs do not see what was answered",
+            mend=lambda tx: f"{target.restore(tx)} rows of {target.name}",
         )
+        return [fault]
 
     def _unusable(self, tx: "Connection") -> list[RowFault]:
         """Say of how many rows the images cannot be asked about, if of any."""
@@ -183,7 +196,8 @@ class DeclaredHooks(Hooks):
         """Delete a row, its answers, and the images that it alone held as bytes."""
         spec = self._rows.items_spec
         row = self._rows.rows(tx, [item_id]).get(item_id, {})
-        answers_rows.remove_rows(tx, self._rows.answers_spec, item_ids=[item_id])
+        with self._rows.following(tx, [item_id]):
+            answers_rows.remove_rows(tx, self._rows.answers_spec, item_ids=[item_id])
         removal.remove_row(tx, self._rows.table(tx), item_id)
         held = {str(row.get(name)).removeprefix(KEPT) for name in spec.images}
         kept_images.drop_images(tx, spec, held.intersection(kept_images.unneeded_images(tx, spec)))

@@ -23,6 +23,7 @@ from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answer_fields, answers_rows, answers_table, items
 from pipeline.tables.answers_spec import check_fields, with_kept
+from pipeline.tables.row_target import check_target
 from pipeline.tables.write_to import column_target
 
 if TYPE_CHECKING:
@@ -198,7 +199,9 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
         answers_rows.rebuild_rows(tx, answers, new.name)
     if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
         workspace.touch_revision(tx, new.name)
-    if declaration.write_to is not None:
+    if (target := DeclaredRows(new).row_target) is not None:
+        check_target(tx, target)
+    elif declaration.write_to is not None:
         column_target(tx, DeclaredRows(new).answers_spec, declaration.write_to)
     tasks.put_task(tx, new)
     document = fingerprint_of(declaration)

@@ -26,7 +26,7 @@ from pipeline.engine.declared.record import (
     record_of,
 )
 from pipeline.engine.declared.row_images import ImageSettings
-from pipeline.engine.declared.rows import DeclaredRows
+from pipeline.engine.declared.rows import DeclaredRows, RowWriter
 from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
 from pipeline.store import answers, erase, leases, tasks, workspace
@@ -50,8 +50,14 @@ if TYPE_CHECKING:
 def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ...]:
     """Return every task that was recorded here as a subject; no file is loaded."""
     known, images = tasks.list_tasks(tx), ImageSettings.of(settings)
+    backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
     made = (
-        declared_task(one, refreshes=settings.refresh and bool(one.words.get("refresh")), image_settings=images)
+        declared_task(
+            one,
+            refreshes=settings.refresh and bool(one.words.get("refresh")),
+            image_settings=images,
+            writer=RowWriter.of(settings, backend, one),
+        )
         for one in known
     )
     return tuple(Subject(one.name, one, _collection(rows_of(one))) for one in made)
@@ -188,16 +194,11 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     is_same = is_same and _is_imported(record, declaration, path, source.sha256)
     columns = record.columns if is_same else source.columns
     new = _put(store, declaration, path, columns, settings, at=at, display=display)
-    if keeper is not None:
-        keeper.flush()
     if not is_same:
-        broken = {} if keeper is None else keeper.broken
-        _fill(store, new, declaration, source, settings, at=at, display=display, broken=broken)
-    if keeper is not None:
-        keeper.settle(DeclaredRows(new).items_spec)
+        _fill(store, new, declaration, source, settings, at=at, display=display, keeper=keeper)
     with store.read() as tx:
         found, images = tasks.get_task(tx, new.name) or new, before.image_settings
-        now = declared_task(found, refreshes=before.refreshes, image_settings=images)
+        now = declared_task(found, refreshes=before.refreshes, image_settings=images, writer=before.writer)
         if now.fingerprint != new.fingerprint:
             raise ConfigurationError(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
@@ -251,10 +252,14 @@ def _fill(
     *,
     at: datetime,
     display: Progress,
-    broken: Mapping[str, str],
+    keeper: ImageKeeper | None,
 ) -> None:
     """Make a task's table hold what its source says, and keep that it does; one process at a time."""
     rows = DeclaredRows(record, image_settings=ImageSettings.of(settings))
+    look_at = None
+    if keeper is not None:
+        keeper.flush()
+        look_at = rows.row_images(broken=keeper.broken).look
     waiting = f"another process imports the items of {record.name}; waiting for it"
     with leases.wait_for_lease(
         store, f"items:{record.name}", lasts_s=settings.lease, on_wait=lambda: display.say(waiting), sleep=time.sleep
@@ -273,9 +278,11 @@ def _fill(
             is_forgotten=is_forgotten,
             guard=lease.check,
             settle=partial(_settle, record=record, sha256=source.sha256),
-            look_at=rows.row_images(broken=broken).look if rows.images else None,
+            look_at=look_at,
             touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
         )
+    if keeper is not None:
+        keeper.settle(rows.items_spec)
     if said := _said(report):
         display.say(f"{record.name}: {said}")
     for key, why in report.unusable_rows[:EXAMPLES]:

@@ -37,7 +37,7 @@ _CLOSE = "UPDATE findable_requests SET open = 0, outcome = ?, reason = ? WHERE i
 _ANSWER = (
     "INSERT INTO findable_answers (task, item_id, batch, extractor, input_hash, answer, applied, outdated,"
     " model_version, response_id, tokens_in, tokens_out, cost, at)"
-    " VALUES ('expert-tags', ?, 1, 'expert-tags@1/gemini-3.5-flash-lite', ?, ?, 1, 0, ?, ?, ?, ?, ?, '2026-11-20')"
+    " VALUES ('expert-tags', ?, 1, 'expert-tags@2/gemini-3.5-flash-lite', ?, ?, 1, 0, ?, ?, ?, ?, ?, '2026-11-20')"
 )
 _ATTEMPT = (
     "INSERT INTO findable_attempts (task, item_id, batch, at, charged, forgiven, outcome, reason, code, excerpt,"

@@ -68,7 +68,7 @@ def test_a_batch_is_worked_on_by_its_own_task_alone(both: Workspace, api: Api) -
 @pytest.mark.full
 def test_what_to_type_next_is_about_the_same_subject(both: Workspace, api: Api) -> None:
     """Submit, a poll that waits still, a refused rollback and a poll that has all name the subject to make."""
-    for task, named, label in (("experts", "", "expert-tags@1"), ("passages", " TASK=passages", passages.LABEL)):
+    for task, named, label in (("experts", "", "expert-tags@2"), ("passages", " TASK=passages", passages.LABEL)):
         api.configure(paused=True)
         assert ran(both, "batch-submit", TASK=task).strip().endswith(f"Next: make batch-poll{named}")
         assert ran(both, "batch-poll", "--no-wait", TASK=task).strip().endswith(f"Next: make batch-poll{named}")

@@ -71,8 +71,8 @@ def test_somebody_new_without_a_tag_is_told(workspace: Workspace, api: Api, peop
 
 
 def test_what_was_prepared_under_one_version_is_judged_by_it(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Its requests stay, and its answers stand under its name; under either a list without tags is one."""
-    for version in (FIRST, SECOND):
+    """A list without tags is no answer under the first, and is asked once more; under the second it is one."""
+    for version, state in ((FIRST, "untagged"), (SECOND, "parked")):
         offline = workspace_at(tmp_path_factory.mktemp("offline") / "data")
         put_people(offline, 2)
         offline.environ["FINDABLE_VERSION"] = version
@@ -82,22 +82,26 @@ def test_what_was_prepared_under_one_version_is_judged_by_it(tmp_path_factory: p
         deliver(offline, b"\n".join([line(keys[0], response(NONE)), line(keys[1])]))
         offline.ran("batch-ingest")
         assert requests(offline) == written
-        assert ledger.people(offline) == {"total": 2, "tagged": 1, "parked": 1}
+        assert ledger.people(offline) == {"total": 2, "tagged": 1, state: 1}
         assert offline.query("SELECT DISTINCT extractor FROM findable_answers") == [(f"{version}/{MODEL}",)]
 
 
 def test_who_is_tagged_or_parked_is_not_asked_again_by_itself(workspace: Workspace, api: Api, people: People) -> None:
-    """Under the next version only new people are asked; `compare` knows both."""
+    """Under the next version only new people are asked; `qc` and `compare` know both."""
     people(3)
-    api.fault("answer_text", args={"text": NONE}, key="expert-tags/1")
-    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest", VERSION=FIRST)
+    api.fault("answer_text", times=2, args={"text": NONE}, key="expert-tags/1")
+    for _ in range(2):
+        workspace.ran_each("batch-submit", "batch-poll", "batch-ingest", VERSION=FIRST)
     assert ledger.people(workspace) == {"total": 3, "tagged": 2, "parked": 1}
     assert workspace.ran("batch-submit", VERSION=SECOND).exit_code == 0
-    assert workspace.scalar("SELECT count(*) FROM findable_batches") == 1
+    assert workspace.scalar("SELECT count(*) FROM findable_batches") == 2
+    assert (
+        json.loads(workspace.ran("qc", "--json").stdout)["extractor"] == FIRST
+    )  # what has answers, as long as one has
     api.fault("answer_text", times=4, args={"text": '{"tags": ["apiculture"]}'})
     found = json.loads(workspace.ran("compare", "1", "2", "--json", "--yes").stdout)
-    assert found["asked"] == 3  # all three have an answer of the first, one that names no tag
-    assert [one["a"]["is_stored"] for one in found["items"]].count(True) == 3
+    assert found["asked"] == 4  # who is parked has no answer of either
+    assert [one["a"]["is_stored"] for one in found["items"]].count(True) == 2
     assert {tuple(one["b"]["answer"]["tags"]) for one in found["items"]} == {("apiculture",)}
     assert workspace.query("SELECT DISTINCT extractor FROM findable_answers") == [(f"{FIRST}/{MODEL}",)]
 

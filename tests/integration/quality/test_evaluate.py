@@ -301,7 +301,7 @@ def tag(workspace: Workspace, tags: list[str], *, where: str = "1 = 1", **values
     """Give some people tags, as an answer of the extractor."""
     workspace.change(f"UPDATE experts SET tags = :tags WHERE {where}", tags=json.dumps(tags), **values)  # noqa: S608 - ours
     for (key,) in workspace.query(f"SELECT CAST(id AS TEXT) FROM experts WHERE {where}", **values):  # noqa: S608 - ours
-        answered(workspace, key, extractor="expert-tags@1/m-1", task="expert-tags", batch=None)
+        answered(workspace, key, extractor="expert-tags@2/m-1", task="expert-tags", batch=None)
 
 
 def test_people_have_gates_of_their_own(workspace: Workspace, people: Any) -> None:

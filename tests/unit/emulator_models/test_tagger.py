@@ -16,6 +16,7 @@ from emulator.models.tagger import tags
         ("Python/Django developer, CI/CD, front-end", {"python", "django", "devops", "frontend development"}),
         ("Professional violinist who teaches piano", {"violin", "music education"}),
         ("Truck driver, then warehouse manager.", {"trucking", "logistics"}),
+        ("Beekeeper\nKeeps bees and teaches water law.", {"beekeeping", "water law"}),
         ("Imkerin und Tischlermeisterin, gelernte Tischlerin", {"beekeeping", "carpentry"}),
         ("Infirmière puis boulangère à Lyon", {"nursing", "baking"}),
         ("律師、專長人權", {"human rights"}),
