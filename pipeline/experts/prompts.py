@@ -63,6 +63,6 @@ class TagsPrompt(NamedTuple):
 
 
 FIRST = TagsPrompt(f"{TASK}@1", _PLAUSIBLE, fewest=3, answer_tokens=22)  # the mean of 1,384 answers of the local engine
-SECOND = TagsPrompt(f"{TASK}@2", _SUPPORTED, fewest=1, answer_tokens=15)  # three tags of two words
+SECOND = TagsPrompt(f"{TASK}@2", _SUPPORTED, fewest=1, answer_tokens=10)  # likewise
 PROMPTS = {one.label: one for one in (FIRST, SECOND)}
 CURRENT = SECOND  # where VERSION= names none
