@@ -157,7 +157,7 @@ score: setup ## recompute all findability scores
 	@$(RUN) score
 
 .PHONY: index
-index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the previous build back
+index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the previous build back; WORSE_OK=1 passes the lab's gate
 	@$(RUN) index
 
 .PHONY: search

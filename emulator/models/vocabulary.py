@@ -28,7 +28,7 @@ _TELLING = re.compile(
 """Aliases of one word that hardly mean anything else: by how they end, or in another script."""
 _EXACT = ("=", "~")
 ASIDES = LEISURE, LIKING = "-leisure", "-liking"
-"""What stands in the place of a term where a text goes over to leisure, or to what somebody likes."""
+"""What stands in the place of a term where a text goes over to leisure, or to likings."""
 _reading = threading.Lock()
 _CUES = frozenset(
     {"developer", "programmer", "programming", "language", "engineer", "code", "coding", "lang", "dev", "script"}

@@ -62,7 +62,7 @@ class TagsPrompt(NamedTuple):
         return ExpertTags if self is FIRST else SupportedTags
 
 
-FIRST = TagsPrompt(f"{TASK}@1", _PLAUSIBLE, fewest=3, answer_tokens=22)  # the mean of 1,384 answers of the local engine
-SECOND = TagsPrompt(f"{TASK}@2", _SUPPORTED, fewest=1, answer_tokens=15)  # three tags of two words
+FIRST = TagsPrompt(f"{TASK}@1", _PLAUSIBLE, fewest=3, answer_tokens=22)  # three tags at least
+SECOND = TagsPrompt(f"{TASK}@2", _SUPPORTED, fewest=1, answer_tokens=11)  # the mean of the local engine's answers
 PROMPTS = {one.label: one for one in (FIRST, SECOND)}
 CURRENT = SECOND  # where VERSION= names none

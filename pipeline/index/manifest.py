@@ -20,6 +20,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,8 +116,8 @@ def content_hash(entry: Entry, *, words: bool = True) -> str:
     """
     seen = f"[{encode_basestring_ascii(entry.text)}, {_facts_as_json(entry.facts)}]"
     digest = hashlib.sha256(seen.encode("ascii"))
-    for name, text in (entry.fields or {}).items() if words else ():
-        digest.update(f"\0{name}\0{text}".encode("utf-8", "surrogatepass"))
+    if words and entry.fields:
+        digest.update("\0".join(chain.from_iterable(entry.fields.items())).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

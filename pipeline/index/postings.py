@@ -87,8 +87,8 @@ class _KnownPieces(dict[bytes, bytes]):
 
     def __missing__(self, piece: bytes) -> bytes:
         """Look up a piece that was not met before; the first ones are remembered, which come most often."""
-        codes = (term_code(term, self._group) << 8 for term in terms.terms_of_piece(piece))
-        found = b"".join(code.to_bytes(8, "little") for code in codes)
+        found_terms = (piece.decode(),) if piece.isdigit() else terms.terms_of_piece(piece)
+        found = b"".join([(term_code(term, self._group) << 8).to_bytes(8, "little") for term in found_terms])
         if len(self) < PIECES and (len(piece) <= YEAR or not piece.isdigit()):
             self[piece] = found
         return found

@@ -26,6 +26,7 @@ JUDGEMENT = 'a line is `qid 0 name grade`, or {"qid": …, "name": …, "grade":
 LOWEST, HIGHEST = -9, 99  # grades; those below one are not relevant
 _UNSOUND = re.compile("[\0\ud800-\udfff]")  # what no database holds
 _COLUMNS = 4  # of TREC
+_OTHERWISE = "#{\ufeff"  # what a line begins with that is no judgement as TREC has it
 T = TypeVar("T")
 
 
@@ -60,7 +61,7 @@ def read_judgements(path: Path) -> list[ReadJudgement]:
     Raises:
         InputError: the file is missing, a line is no judgement, or one item has two grades for a question.
     """
-    is_json = _read(path, lambda: path.read_text(encoding="utf-8-sig")).lstrip().startswith("{")
+    is_json = _read(path, lambda: path.read_text(encoding="utf-8-sig")).lstrip().startswith(_OTHERWISE[1])
     found: dict[tuple[str, str], ReadJudgement] = {}
     for one in _json_judgements(path) if is_json else _trec_judgements(path):
         if found.setdefault((one.qid, one.name), one).grade != one.grade:
@@ -78,7 +79,7 @@ def judgements_as_lines(judgements: Iterable[ReadJudgement], *, as_trec: bool) -
     """Yield each judgement as a line of either form.
 
     Raises:
-        InputError: TREC cannot hold an id or a name with white space.
+        InputError: TREC cannot hold an id or a name with white space, or an id that begins as a comment or as JSON.
     """
     for one in judgements:
         if not as_trec:
@@ -86,6 +87,9 @@ def judgements_as_lines(judgements: Iterable[ReadJudgement], *, as_trec: bool) -
             yield orjson.dumps(members) + b"\n"
         elif broken := next((each for each in (one.qid, one.name) if each.split() != [each]), None):
             said = f"{broken!r} holds white space, which a TREC file cannot"
+            raise InputError(f"{said}; nothing was written", hint="name a file that ends in .jsonl")
+        elif one.qid[0] in _OTHERWISE:
+            said = f"{one.qid!r} would be read as something else in a TREC file"
             raise InputError(f"{said}; nothing was written", hint="name a file that ends in .jsonl")
         else:
             yield f"{one.qid} 0 {one.name} {one.grade}\n".encode()
@@ -163,7 +167,7 @@ def _trec_judgements(path: Path) -> Iterator[ReadJudgement]:
     lines = _read(path, lambda: path.read_text(encoding="utf-8-sig")).split("\n")
     for number, line in enumerate(lines, start=1):
         place, parts = f"{path}, line {number}", line.split()
-        if not parts or parts[0].startswith("#"):
+        if not parts or parts[0].startswith(_OTHERWISE[0]):
             continue
         if len(parts) < _COLUMNS:
             raise InputError(f"{place}: expected `qid 0 name grade`, found {line[:80]!r}", hint=JUDGEMENT)

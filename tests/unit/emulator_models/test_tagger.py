@@ -73,7 +73,7 @@ def test_leisure_gives_way_to_work() -> None:
     ],
 )
 def test_fields_that_stand_in_no_vocabulary_are_taken_from_the_text(bio: str, named: set[str]) -> None:
-    """A field, who works in it, and what somebody says to know or to do."""
+    """A field, who works in it, and what a text declares."""
     assert named <= set(tags(bio))
 
 
