@@ -103,7 +103,7 @@ def test_citations_suppliers_and_measures_are_no_concepts() -> None:
         ("The data distributions shift quickly.", "data distributions", "data distributions shift"),
         ("Projecting embeddings onto planes helps.", "embeddings", "projecting embeddings"),
         ("It is hard to change food habits.", "food habits", "change food habits"),
-        ("Anyone may open a pull request.", "pull request", "request"),
+        ("Owners merge each pull request, repository and release note of contributors.", "pull request", "request"),
         ("We study reinforcement learning solutions.", "reinforcement learning", "learning solutions"),
         ("A novel and green solvent of 1-Ethyl-2-pyrrolidone (NEP) is used.", "green solvent", "novel and green"),
     ],
