@@ -206,6 +206,7 @@ class _Building:
                 begun = self._builds.begin(
                     self._builds.next_number(), entries, position=position, ranking=collection.ranking
                 )
+        lease.check()  # no later owner would sweep it away: one that took over before it was there has swept already
         return _Draft(begun, count, tuple(missing))
 
     def _say_cost(self, entries: "Iterable[Entry]", count: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -102,6 +103,26 @@ def test_who_was_overtaken_while_embedding_begins_again(workspace: Workspace, ta
     report = _index_while(workspace, build)
     assert (report.number, report.count) == (2, 3)
     assert _behind(workspace) == 0
+
+
+def test_what_is_begun_after_another_one_took_over_is_begun_again(
+    workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who stood still right before its first file comes too late to be swept away, and is not gone on with."""
+    tagged(3)
+    begin, once = Builds.begin, [None]
+
+    def late(builds: Builds, *args: Any, **more: Any) -> Any:
+        """Begin after another process built, which left vectors to embed."""
+        if once and once.pop() is None:
+            _index(workspace)
+            shutil.rmtree(workspace.data / "index" / "vectors")
+        return begin(builds, *args, **more)
+
+    monkeypatch.setattr(Builds, "begin", late)
+    assert _index(workspace)["number"] == 2
+    with workspace.open() as ws:
+        assert (Builds(ws.data).numbers(), Builds(ws.data).stale()) == ([1, 2], [])
 
 
 def test_people_who_come_while_others_are_embedded_are_in_the_build(
