@@ -32,7 +32,7 @@ class ExpertsCollection:
     )
 
     ranking = Ranking(
-        (FieldGroup(("title", "company", "bio", "name")), FieldGroup(("tags",), 0.5)),
+        (FieldGroup(("title", "company", "bio", "name")), FieldGroup(("tags",), 0.1)),
         asking="expert experte experten expertin experto experts specialist specialists",
     )
 
