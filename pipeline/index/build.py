@@ -178,8 +178,8 @@ class _Building:
     def _embed_nonsense(self) -> None:
         """Embed those questions, once for a model and width; where that cannot be done, the build has no floor."""
         try:
-            if self._learns:
-                self._embedder.embed_questions(nonsense())
+            if self._lacks_nonsense():
+                self._embedder.questions(nonsense())
         except (RemoteError, ConfigurationError):
             self._learns = False
 

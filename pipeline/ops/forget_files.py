@@ -22,7 +22,7 @@ from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.index.cache import caches, vector_key
 from pipeline.index.floor import nonsense
-from pipeline.index.lab.question_vectors import question_keys
+from pipeline.index.question_vectors import question_keys
 from pipeline.ops import byte_scan
 from pipeline.quality import report_files
 from pipeline.store import batches, erase, lab

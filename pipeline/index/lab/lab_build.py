@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Rank
 from pipeline.index.fusion import rank_entries
-from pipeline.index.lab.question_vectors import QuestionVectors
+from pipeline.index.question_vectors import QuestionVectors
 from pipeline.index.terms import terms_of_question
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from pipeline.index.builds import Builds
 from pipeline.index.lab.judged import Judged, judged_of_files, stored_judged
 from pipeline.index.lab.lab_build import LabBuild
 from pipeline.index.lab.measures import DEPTH
-from pipeline.index.lab.question_vectors import QuestionVectors
 from pipeline.index.lab.systems import SYSTEMS, Ranks
 from pipeline.index.lab.variant_file import Variant, read_variant
+from pipeline.index.question_vectors import QuestionVectors
 from pipeline.index.reader import Index
 
 if TYPE_CHECKING:

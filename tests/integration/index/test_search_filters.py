@@ -10,7 +10,7 @@ from pipeline.experts import table
 from pipeline.index import embed
 from pipeline.index.builds import Builds
 from pipeline.index.floor import nonsense
-from pipeline.index.lab.question_vectors import question_keys
+from pipeline.index.question_vectors import question_keys
 from pipeline.store import workspace as workspaces
 from tests.cli.terminal import typed
 from tests.lab import Api, Workspace
