@@ -51,6 +51,7 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "move": ("move", "Copy the workspace's database into PostgreSQL."),
     "clean": ("clean", "Remove old files and builds that nothing needs."),
     "eval": ("eval", "Measure the search with judged questions."),
+    "web": ("web", "Serve the page: see, search, add, rebuild."),
     "emulator": ("emulator", "Serve Gemini's protocol from the local engine."),
     "rebind": ("rebind", "Clear local answers, so that Gemini can be used."),
     "prices": ("prices", "List prices and limits of the models, with sources."),
