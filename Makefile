@@ -25,8 +25,9 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES \
   TASK ACCEPT_CHANGED AS_ASKED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST SECONDS KEEP \
   IMAGE_SIDE MEDIA_RESOLUTION INLINE_MAX FOLDER \
-  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT NAME ITEM RAW A B
-COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST
+  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT NAME ITEM RAW A B JUDGE VARIANTS VARIANT AGAIN WORSE_OK \
+  MERGE UNDO WHO MEANING RANK TAG MIN_SCORE WHERE LIKE WHY QUESTIONS
+COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST RANK TAG WHERE LIKE WHY QUESTIONS
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
@@ -156,11 +157,11 @@ score: setup ## recompute all findability scores
 	@$(RUN) score
 
 .PHONY: index
-index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the previous build back
+index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the previous build back; WORSE_OK=1 passes the lab's gate
 	@$(RUN) index
 
 .PHONY: search
-search: setup ## find the nearest experts, or rows of TASK: Q="who knows water law" K=10
+search: setup ## find the experts who fit a question, or rows of TASK: Q="who knows water law" K=10 RANK=words or vectors TAG=law MIN_SCORE=60 WHERE="hourly_rate < 120" LIKE=username WHY=1 QUESTIONS=file.jsonl
 	@$(RUN) search
 
 .PHONY: add-expert
@@ -178,6 +179,10 @@ people: setup ## list people by a part of their name, title, company or tags: FI
 .PHONY: show
 show: setup ## show everything known about one person, EXPERT=username or a part of the name, or of any task TASK= ITEM=key; RAW=1
 	@$(RUN) show
+
+.PHONY: tags
+tags: setup ## list the tags of people, and merge those that say the same: FIND=text K=20 MEANING=1 TO=plan.txt MERGE="ml=machine learning" (or an edited plan) UNDO=1 WHO=name DRY=1
+	@$(RUN) tags
 
 .PHONY: compare
 compare: setup ## put two versions, models or files of a task side by side on one sample: TASK=reviews A=1 B=2, N=50 SEED=1 TO=file.md
@@ -258,6 +263,26 @@ clean: setup ## remove files and builds older than KEEP_DAYS=30 that nothing nee
 .PHONY: eval
 eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.tsv
 	@$(RUN) eval
+
+.PHONY: lab-import
+lab-import: setup ## bring questions and judgements into the test lab: QUERIES=queries.jsonl QRELS=qrels.tsv JUDGE=name
+	@$(RUN) lab-import
+
+.PHONY: lab-judge
+lab-judge: setup ## judge what variants of the search found, blind, one key each; goes on where it ended: VARIANTS=hybrid,bm25 AGAIN=1
+	@$(RUN) lab-judge
+
+.PHONY: lab-run
+lab-run: setup ## measure variants of the search on judged questions: VARIANTS=hybrid,words,file.toml TO=folder SEED=7
+	@$(RUN) lab-run
+
+.PHONY: lab-tune
+lab-tune: setup ## choose weights of words, vectors and fields by cross-validation on judged questions: TO=weights.toml SEED=7
+	@$(RUN) lab-tune
+
+.PHONY: lab-export
+lab-export: setup ## write the test lab's questions and judgements: QUERIES=queries.jsonl QRELS=qrels.tsv (or .jsonl: who and when, too)
+	@$(RUN) lab-export
 
 .PHONY: emulator
 emulator: setup ## serve the local engine alone, on PORT=8080
@@ -365,7 +390,8 @@ format: $(TOOLS) ## format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-LOCK = @$(VENV)/lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+# without scipy, 143 MB, which pytrec-eval-terrier asks for and never imports
+LOCK = @$(VENV)/lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-package scipy \
   --custom-compile-command "make lock" $(if $(filter-out 0,$(UPGRADE)),--upgrade)
 
 .PHONY: lock

@@ -11,7 +11,9 @@ from typing import Any
 from emulator.errors import ApiError
 
 MODEL_VERSION = "findable-local-1"
-"""What answers every request, whatever it was called in the URL."""
+"""What answers every request that nothing below answers, whatever it was called in the URL."""
+TAGGER_VERSION = f"{MODEL_VERSION}-2"
+"""What answers a question for tags; the first was `MODEL_VERSION`, and gave three where a text supports none."""
 QUICK_VERSION = "findable-local-quick-1"
 """What answers a request for concepts where the setting `quick_concepts` asks for form and not for content."""
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from emulator import media, stand_in
-from emulator.catalogue import MODEL_VERSION, QUICK_VERSION, STAND_IN_VERSION, Model
+from emulator.catalogue import MODEL_VERSION, QUICK_VERSION, STAND_IN_VERSION, TAGGER_VERSION, Model
 from emulator.dialect import Ask
 from emulator.errors import invalid
 from emulator.media import Medium
@@ -151,18 +151,21 @@ def _document(
         return stand_in.answer(shape, asked(request), looks), STAND_IN_VERSION
     if isinstance(shape, ConceptShape):
         return _concepts(request, shape, quick=quick), QUICK_VERSION if quick else MODEL_VERSION
-    return _tags(request, shape, looks), MODEL_VERSION
+    return _tags(request, shape, looks), TAGGER_VERSION
 
 
 def _tags(request: Mapping[str, Any], shape: Shape, looks: Sequence[Look | None]) -> object:
-    """Return tags: of images the words of what is measured of them, else what the text is about."""
+    """Return tags: of images the words of what is measured of them, else what the text is about.
+
+    Of a person no more than the text supports, however many the schema asks for.
+    """
     if looks and shape.allowed is None:
         return shape.wrap(list(dict.fromkeys(word for one in looks if one for word in one.words()))[: shape.at_most])
-    text = "\n".join([said_in(TO_TAG, request), *map(told, looks)])
-    tags: list[str] = []
-    if text.strip() and shape.at_most > 0:
-        tags = tags_of(text, allowed=shape.allowed, at_least=shape.at_least, at_most=shape.at_most)
-    return shape.wrap(tags)
+    said = said_in(TO_TAG, request)
+    is_person = said != said_in((), request)
+    at_least = 0 if is_person and shape.allowed is None else shape.at_least
+    text = "\n".join([said, *map(told, looks)])
+    return shape.wrap(tags_of(text, allowed=shape.allowed, at_least=at_least, at_most=shape.at_most))
 
 
 def _concepts(request: Mapping[str, Any], shape: ConceptShape, *, quick: bool) -> object:

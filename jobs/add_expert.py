@@ -42,7 +42,9 @@ def _show(added: list[add_expert.AddedExpert]) -> None:
     rows = [(one.username, one.name, ", ".join(one.tags) or "-", one.findability_score) for one in added]
     print_table(("username", "name", "tags", "score"), rows)
     for one in added:
-        if one.problem:
+        if one.parked:
+            Terminal().warn(f"{one.username} is saved without tags and parked: {one.parked}")
+        elif one.problem:
             Terminal().warn(f"{one.username} is saved without tags ({one.problem}) and is due again: `make tag-live`")
         elif one.took_s is not None:
             Terminal().say(f"{one.username} tagged in {one.took_s:.1f} s")

@@ -38,7 +38,9 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that was named; where there is none, say which may have been meant."""
+        """Return the command that was named, by one word or two; where there is none, say which may have been meant."""
+        if "-".join(args[:2]) in COMMANDS:
+            args = ["-".join(args[:2]), *args[2:]]
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             meant = nearest(args[0], COMMANDS)
             raise click.UsageError(f"unknown command {args[0]!r}" + (f"; did you mean {meant}?" if meant else ""), ctx)

@@ -38,6 +38,8 @@ def main(username: str | None, *, item: str | None, yes: bool, as_json: bool) ->
     print_line(f"{name} is forgotten: {lines}, {plural(report.vectors, 'vector')}, {uploads}, and every row")
     if report.reports:
         print_line(f"{plural(report.reports, 'file')} of reports that named them went too. Next: make qc")
+    if report.questions:
+        print_line(f"{plural(report.questions, 'question')} of the test lab that named them went too")
     print_line("Backups and files outside the workspace are yours to clear")
 
 

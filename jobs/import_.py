@@ -8,6 +8,8 @@ import click
 from jobs.command import WritingCommand, confirm_guess, json_option, make_workspace, map_option
 from jobs.output import Terminal, print_json
 from jobs.render import show_import
+from pipeline.core.errors import InputError
+from pipeline.core.files import why_not_readable
 from pipeline.core.import_options import ImportOptions
 from pipeline.ops import status
 
@@ -42,6 +44,7 @@ def main(file: Path, *, mapping: str, strict: bool, report: Path | None, as_json
     """
     from pipeline.experts import import_ as import_people
 
+    _check_there(file)
     with make_workspace(task="experts") as ws:
         done = import_people.run(ws, file, ImportOptions(mapping, confirm_guess(), strict, report))
         then = "" if as_json else status.run(ws).document["next"]
@@ -63,11 +66,22 @@ def import_passages(file: Path, *, mapping: str, strict: bool, report: Path | No
     """
     from pipeline.passages import import_ as import_texts
 
+    _check_there(file)
     with make_workspace(task="passages") as ws:
         done = import_texts.run(ws, file, ImportOptions(mapping, confirm_guess(), strict, report))
         then = "" if as_json else status.run(ws).document["next"]
     described = f", {done.described:,} with other metadata" if done.described else ""
     _finish(done, then, as_json=as_json, words=("passage", "passages"), released="with another text", more=described)
+
+
+def _check_there(file: Path) -> None:
+    """Refuse a file that cannot be read, before a workspace is made for it.
+
+    Raises:
+        InputError: it cannot; the message says why.
+    """
+    if why := why_not_readable(file):
+        raise InputError(f"{file} {why}; nothing was imported", hint="check the path")
 
 
 def _finish(done: "ImportReport", then: str, *, as_json: bool, **words: Any) -> None:

@@ -26,7 +26,9 @@ def main(folder: Path, *, as_json: bool) -> None:
     Exit code 2 if there is no image.
     """
     from pipeline.images import import_ as import_files
+    from pipeline.images.scan import check_folder
 
+    check_folder(folder)
     with make_workspace(task="images") as ws:
         done = import_files.run(ws, folder)
         ws.bring_items()

@@ -131,6 +131,18 @@ def print_text(text: str, *, indent: str = "") -> None:
         click.echo(f"{indent}{printable(line)}".rstrip())
 
 
+def print_marked(*pieces: str, indent: int = 0) -> None:
+    """Print a line on a terminal, wrapped behind its indent, of pieces of which every second one is bold."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    line = Text()
+    for number, piece in enumerate(pieces):
+        line.append(printable(piece), style="bold" if number % 2 else None)
+    Console(highlight=False).print(Padding(line, (0, 0, 0, indent), expand=False))
+
+
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table on standard output: drawn for a terminal, as TSV with a line of headers for a pipe.
 

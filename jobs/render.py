@@ -46,7 +46,8 @@ def show_account(account: IngestSummary, words: Words) -> None:
         print_table(("outcome", "count", "reason", "examples"), rows)
     if batch.not_applied:
         terminal.warn(
-            f"{plural(batch.not_applied, 'answer')} not applied: the {words.one} was removed or answered meanwhile"
+            f"{plural(batch.not_applied, 'answer')} not applied: the {words.one} was removed or answered meanwhile, or "
+            f"is parked: `{words.make('parked')}` says why"
         )
     if account.outdated:
         terminal.warn(f"answered for an earlier {words.input}: {', '.join(account.outdated[:10])}")

@@ -1,42 +1,78 @@
-"""`make search Q="…"`: find the nearest experts, or answered rows of a task of one's own."""
+"""`make search Q="…"`: find the experts who fit a question, or answered rows of a task of one's own."""
 
-from typing import Any
+from pathlib import Path
 
 import click
 
 from jobs.command import Command, json_option, read_workspace
-from jobs.output import Terminal, plural, print_json, print_line, print_table
-from jobs.values import Count
-
-CUT = 120  # characters of a text in a table
+from jobs.hits import show_many, show_report
+from jobs.prompt import answer_prompts, check_one_question
+from jobs.values import Count, number, username
+from pipeline.core.ranking import Rank
+from pipeline.index.filters import Filters
 
 
 @click.command(name="search", cls=Command)
-@click.argument("question", envvar="FINDABLE_Q")
+@click.argument("question", required=False, default="", envvar="FINDABLE_Q")
 @click.option("-k", "k", type=Count(1, 1000), default=10, show_default=True, envvar="FINDABLE_K", help="How many.")
+@click.option(
+    "--rank",
+    type=click.Choice([str(one) for one in Rank]),
+    default=str(Rank.HYBRID),
+    show_default=True,
+    envvar="FINDABLE_RANK",
+    help="By what: words (BM25), vectors (meaning), or both.",
+)
+@click.option("--tag", default="", envvar="FINDABLE_TAG", metavar="TAG,…", help="Only those with each of these tags.")
+@click.option(
+    "--min-score", type=number, envvar="FINDABLE_MIN_SCORE", help="Only those with this score or a higher one."
+)
+@click.option(
+    "--where",
+    default="",
+    envvar="FINDABLE_WHERE",
+    metavar="CONDITION",
+    help="Only those of which it holds: hourly_rate < 120 AND currency = 'EUR'.",
+)
+@click.option(
+    "--like", default="", envvar="FINDABLE_LIKE", metavar="NAME", help="Those most like this one, without it."
+)
+@click.option("--why", is_flag=True, envvar="FINDABLE_WHY", help="Show how each score comes about.")
+@click.option(
+    "--questions",
+    type=click.Path(path_type=Path),
+    envvar="FINDABLE_QUESTIONS",
+    help='Ask every question of this file, lines of {"qid": …, "text": …}.',
+)
 @json_option
-def main(question: str, k: int, *, as_json: bool) -> None:
-    """Find the experts nearest to QUESTION in the index in service, or the rows of TASK."""
-    from pipeline.index import search
+def main(
+    *,
+    question: str,
+    k: int,
+    rank: str,
+    tag: str,
+    min_score: float | None,
+    where: str,
+    like: str,
+    questions: Path | None,
+    why: bool,
+    as_json: bool,
+) -> None:
+    """Find the experts who fit QUESTION best in the index in service, or the rows of TASK.
 
-    with read_workspace() as ws:
-        report, collection, words = search.run(ws, question, k=k), ws.collection, ws.task.words
-    if report.behind:
-        behind = plural(report.behind, words.one, words.many)
-        Terminal().warn(f"the index is behind the database by {behind}: `{words.make('index')}`")
-    found = [collection.shown(hit.rank, hit.similarity, hit.metadata) for hit in report.hits]
-    if as_json:
-        print_json(found)
-    elif found:
-        rows = [[_cell(name, one[name]) for name in collection.columns.values()] for one in found]
-        print_table(tuple(collection.columns), rows)
-    else:
-        print_line(f"no {collection.word} was found")
+    A phrase between quotation marks must stand in the text; an entry with a word behind a hyphen (-word) is left out.
+    Without a question on a terminal, it asks for one after the other.
+    """
+    from pipeline.index.search import OpenSearch, SearchOptions
 
-
-def _cell(name: str, value: Any) -> str:
-    """Return one value of a hit as a table shows it."""
-    if name == "similarity":
-        return f"{value:.3f}"
-    text = " ".join((", ".join(value) if isinstance(value, list) else str(value)).split())
-    return text if len(text) <= CUT else f"{text[:CUT].rstrip()} …"
+    is_asked = check_one_question({"Q": question, "LIKE": like, "QUESTIONS": questions}, as_json=as_json)
+    tags = tuple(filter(None, (one.strip() for one in tag.split(","))))
+    options = SearchOptions(k, Rank(rank), Filters(tags, min_score, where), why)
+    with read_workspace() as ws, OpenSearch(ws) as opened:
+        if questions is not None:
+            show_many(opened, questions, options, as_json=as_json)
+        elif is_asked:
+            report = opened.ask_like(username(like), options) if like else opened.ask(question, options)
+            show_report(opened, report, as_json=as_json)
+        else:
+            answer_prompts(opened, options)

@@ -54,6 +54,7 @@ def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
     why = f": {document['parked']}" if document["parked"] else ""
     state = "no bio (cannot be searched)" if document["state"] == "no_bio" else document["state"]
     fields.append(("state", f"{state}{where}{why}"))
+    fields += [("before merges", ", ".join(document["unmerged"]))] if document["unmerged"] else []
     fields += [("answer", origin(answer)) for answer in document["answers"]]
     fields += [
         ("attempt", f"{one['at']:%Y-%m-%d %H:%M} {one['outcome']}: {one['reason']}") for one in document["attempts"]

@@ -1,5 +1,6 @@
 """Check values of the command line: the types that several commands share."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,17 @@ def extractor(value: str) -> str:
     if not username(value).partition("/")[0].strip():
         raise click.BadParameter("it names no version; `make versions` lists all")
     return value
+
+
+def number(value: str) -> float:
+    """Return a number; raise BadParameter if it is none, or infinite."""
+    try:
+        found = float(value)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise click.BadParameter(f"{value!r} is no number")
+    return found
 
 
 def duration(value: str) -> float:

@@ -7,7 +7,7 @@ verb, `-ous` an adjective. That is right often enough for a name, and no grammar
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
 from emulator.models.words import singular
@@ -26,13 +26,29 @@ _ADJECTIVE = re.compile(
 _VERB = re.compile(r".{3,}(?:i[sz](?:e|es|ing)|if(?:y|ies|ying))")
 """How verbs end that come from adjectives and nouns; likewise."""
 _AMOUNT = re.compile(r"[\d.,:/%\u00d7-]+[kmbx%]?")
-_SHORT_ADVERB = 5
+_SUPERLATIVE = re.compile(r".{3,}est|(?:twen|thir|for|fif|six|seven|eigh|nine)ty(?:-\w+)?")
+_SHORT_ADVERB, _SHORT_PLURAL = 5, 4
 _POSSESSIVES = ("'s", "\u2019s")
 
 
 def is_broad(word: str) -> bool:
     """Tell whether a word, lower case and singular, is no concept alone."""
     return "broad" in kinds(word) or "front" in kinds(word)
+
+
+def says_nothing(words: Sequence[str]) -> bool:
+    """Tell whether a phrase is no concept: one broad word, or broad words and adjectives that say nothing.
+
+    Two broad nouns may be one, as "decision support".
+    """
+    return all(is_broad(word) for word in words) and (
+        len(words) == 1 or any("front" in kinds(word) or "empty" in kinds(word) for word in words)
+    )
+
+
+def is_tail(lower: str) -> bool:
+    """Tell whether a word says nothing behind two others: "reinforcement learning solutions"."""
+    return "tail" in kinds(lower) or "tail" in kinds(singular(lower))
 
 
 def kinds(word: str) -> frozenset[str]:
@@ -68,7 +84,10 @@ def is_stop(lower: str) -> bool:
 @functools.lru_cache(maxsize=1 << 16)
 def is_front(lower: str) -> bool:
     """Tell whether a word says nothing at the ends of a phrase: such adjectives, numbers, single letters."""
-    return "front" in kinds(lower) or _AMOUNT.fullmatch(lower) is not None or (len(lower) == 1 and lower.isascii())
+    known = kinds(lower)
+    superlative = _SUPERLATIVE.fullmatch(lower) is not None and not known
+    letter = len(lower) == 1 and lower.isascii()
+    return "front" in known or superlative or letter or _AMOUNT.fullmatch(lower) is not None
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -77,6 +96,18 @@ def is_no_end(lower: str) -> bool:
     known = kinds(lower)
     adjective = "adjective" in known or (_ADJECTIVE.fullmatch(lower) is not None and not known - {"front"})
     return adjective or is_front(lower) or is_participle(lower)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def is_plural(lower: str) -> bool:
+    """Tell whether a word is a plural behind which no noun is likely: `molecules`, but not `systems`."""
+    is_one = lower.endswith(("ss", "us", "is", "ics", "'s")) or not lower.endswith("s") or "joined" in kinds(lower)
+    return not is_one and len(lower) >= _SHORT_PLURAL and key_of(lower)[-1] != lower.rpartition("-")[2]
+
+
+def is_gerund(lower: str) -> bool:
+    """Tell whether a word ends as a verb's form in `-ing` and no list has it: `projecting`, but not `learning`."""
+    return lower.endswith("ing") and len(lower) > _SHORT_ADVERB and "-" not in lower and not kinds(lower)
 
 
 @functools.lru_cache(maxsize=1 << 16)
@@ -90,7 +121,7 @@ def _lists() -> dict[str, frozenset[str]]:
     """Return what the file says of each word."""
     said: dict[str, set[str]] = {}
     for kind, *words in _lines():
-        if kind in {"pair", "plural"}:
+        if kind in {"pair", "plural", "ends"}:
             continue
         for word in words:
             for form in _forms(word, kind):
@@ -102,6 +133,12 @@ def _lists() -> dict[str, frozenset[str]]:
 def _singulars() -> dict[str, str]:
     """Return the singulars of plurals that no rule for an ending gets right."""
     return {line[1]: line[2] for line in _lines() if line[0] == "plural"}
+
+
+@functools.cache
+def endings() -> dict[str, tuple[str, ...]]:
+    """Return for each type how words end that are of it, in the order in which they are to be tried."""
+    return {line[1]: tuple(line[2:]) for line in _lines() if line[0] == "ends"}
 
 
 @functools.cache

@@ -11,8 +11,8 @@ from emulator.models.phrases import Place
 QUOTE = 200
 """Characters of the longest quote."""
 _SENTENCE_END = re.compile(
-    r"(?<!\be\.g)(?<!\bi\.e)(?<!\bal)(?<!\bcf)(?<!\bvs)(?<!\bFig)(?<!\bEq)[.!?\u2026\u061f\u06d4\u0964]+(?=[\s\"'\u201d)\]]|$)"
-    r"|[\u3002\uff01\uff1f]|\n\s*\n|\0+"
+    r"[.!?\u2026\u061f\u06d4\u0964](?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bal\.)(?<!\bcf\.)(?<!\bvs\.)(?<!\bFig\.)(?<!\bEq\.)"
+    r"[.!?\u2026\u061f\u06d4\u0964]*(?=[\s\"'\u201d)\]]|$)|[\u3002\uff01\uff1f]|\n\s*\n|\0+"
 )
 _TURN = re.compile(r"(?:,\s+(?=(?:but|yet|however|although|though|while)\b)|;\s+)(?P<next>)", re.IGNORECASE)
 _CLAUSE = re.compile(r"[,;:\u060c\u3001\uff0c\uff1b]\s*")

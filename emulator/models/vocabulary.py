@@ -5,8 +5,9 @@ vocabulary hardly matters. The format of the file is described in its own first 
 """
 
 import functools
+import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -16,10 +17,18 @@ SOFTWARE = frozenset(
     {"software development", "programming", "computer science", "it infrastructure", "data science", "embedded systems"}
 )
 """Broad terms of the trade whose words are ambiguous everywhere else: "Go", "R", "Swift"."""
+_BEGINS_ALIKE, _ENDING = 4, 3
+"""Letters by which two words begin alike, and how many more the one may have behind them."""
 _REACH = 3
 """An ambiguous word needs a software word at most this many places away."""
-_MARKS = "=~^%"
+MARKS = "=~^%"
+_TELLING = re.compile(
+    r"(?:log(?:y|ists?|ía|ie|i[ae]n?)|ographe?[ry]?s?|istry?|ics|onom\w+|culture|iatr\w+|[^ -~]{2,}.*|\w{12,})$"
+)
+"""Aliases of one word that hardly mean anything else: by how they end, or in another script."""
 _EXACT = ("=", "~")
+ASIDES = LEISURE, LIKING = "-leisure", "-liking"
+"""What stands in the place of a term where a text goes over to leisure, or to likings."""
 _reading = threading.Lock()
 _CUES = frozenset(
     {"developer", "programmer", "programming", "language", "engineer", "code", "coding", "lang", "dev", "script"}
@@ -53,6 +62,8 @@ class Found(NamedTuple):
     """The place of its first word."""
     size: int
     """How many words it has."""
+    is_telling: bool = True
+    """Whether it can hardly mean anything else: "ecologist" and "fruit trees", but neither "ferry" nor "kiln"."""
 
 
 class _Entry(NamedTuple):
@@ -63,26 +74,42 @@ class _Entry(NamedTuple):
     """The exact casing it needs, or None where casing makes no difference."""
     mark: str
     """`=`, `~`, `^`, `%` or nothing, as the file says."""
+    is_telling: bool
 
 
 class Vocabulary:
     """The terms, and their aliases as a table from words to terms."""
 
-    def __init__(self, terms: Sequence[Term], *, passed_over: Iterable[str] = ()) -> None:
-        """Take `terms` and the phrases to read over; the first term that claims a phrase keeps it."""
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        *,
+        passed_over: Iterable[str] = (),
+        asides: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
+        """Take `terms`, the phrases to read over, and those that begin an aside by its kind.
+
+        The first that claims a phrase keeps it.
+        """
         self.terms = {term.name: term for term in terms}
         self._ancestors = {term.name: self._climb(term.name) for term in terms}
         self._entries: dict[tuple[str, ...], list[_Entry]] = {}
         self._longest: dict[str, int] = {}
         for phrase in passed_over:
             self._add(None, phrase)
-        for term in terms:
-            for alias in term.aliases:
-                self._add(term.name, alias)
+        for name, phrases in [*(asides or {}).items(), *((term.name, term.aliases) for term in terms)]:
+            for phrase in phrases:
+                self._add(name, phrase)
+
+    @functools.cached_property
+    def words(self) -> frozenset[str]:
+        """Return the words of all aliases, in lower case and singular: none of them is a name alone."""
+        phrases = (alias for term in self.terms.values() for alias in term.aliases)
+        return frozenset(word.plain for phrase in phrases for word in cut(phrase) if word.plain)
 
     def ancestors(self, name: str) -> list[str]:
-        """Return the terms that `name` implies, nearest first, each once; nothing for a term without parents."""
-        return self._ancestors[name]
+        """Return the terms that `name` implies, nearest first, each once; nothing for one without or a stranger."""
+        return self._ancestors.get(name, [])
 
     def find(self, words: Sequence[Word]) -> list[Found]:
         """Return what `words` say, from left to right, no two overlapping; breaks are never crossed."""
@@ -91,7 +118,7 @@ class Vocabulary:
         while at < len(words):
             size, entry = self._longest_at(words, at)
             if entry is not None and entry.name is not None:
-                by_mark.setdefault(entry.mark, []).append(Found(entry.name, at, size))
+                by_mark.setdefault(entry.mark, []).append(Found(entry.name, at, size, entry.is_telling))
             at += size
         software, shared = by_mark.pop("~", []), by_mark.pop("%", [])
         sure = sorted(found for group in by_mark.values() for found in group)
@@ -109,8 +136,8 @@ class Vocabulary:
         """Return `words` with camel-cased ones that no phrase begins with taken apart."""
         unfolded: list[Word] = []
         for word in words:
-            parts = [word] if word.plain in self._longest or word.surface.islower() else humps(word.surface)
-            unfolded.extend(parts)
+            is_whole = not word.plain or word.plain in self._longest or word.surface.islower()
+            unfolded.extend([word] if is_whole else humps(word.surface))
         return unfolded
 
     def _climb(self, name: str) -> list[str]:
@@ -125,9 +152,10 @@ class Vocabulary:
 
     def _add(self, name: str | None, alias: str) -> None:
         """Enter one alias with its mark; an entry that is there already stays."""
-        mark, phrase = (alias[0], alias[1:]) if alias[0] in _MARKS else ("", alias)
+        mark, phrase = (alias[0], alias[1:]) if alias[0] in MARKS else ("", alias)
         words = [word for word in cut(phrase) if word.plain]
-        entry = _Entry(name, phrase if mark in _EXACT else None, mark)
+        is_telling = len(words) > 1 or _is_like(name or "", phrase.lower()) or _TELLING.search(phrase) is not None
+        entry = _Entry(name, phrase if mark in _EXACT else None, mark, is_telling)
         entries = self._entries.setdefault(_key(words), [])
         if all(known.surface != entry.surface for known in entries):
             entries.append(entry)
@@ -142,7 +170,7 @@ class Vocabulary:
         for size in range(min(most, len(words) - at), 0, -1):
             part = words[at : at + size]
             for entry in self._entries.get(_key(part), ()):
-                named = entry.mark == "^" and at > 0 and _like_a_surname(words[at - 1], words[at])
+                named = entry.mark == "^" and _like_a_surname(words, at)
                 if not named and entry.surface in {None, _surface(part)}:
                     return size, entry
         return 1, None
@@ -161,22 +189,22 @@ def everything() -> Vocabulary:
 @functools.cache
 def _everything() -> Vocabulary:
     terms: list[Term] = []
-    passed_over: list[str] = []
+    apart: dict[str, list[str]] = {}
     text = files("emulator.models").joinpath("vocabulary.tsv").read_text(encoding="utf-8")
     for line in text.splitlines():
         if line and not line.startswith("#"):
             name, parents, aliases = (cell.strip() for cell in line.split("\t"))
-            if name == "-":
-                passed_over += _cell(aliases)
+            if name.startswith("-"):
+                apart[name] = _cell(aliases)
             else:
                 terms.append(_term(name, parents=_cell(parents), aliases=_cell(aliases)))
-    return Vocabulary(terms, passed_over=passed_over)
+    return Vocabulary(terms, passed_over=apart.pop("-"), asides=apart)
 
 
 def _term(name: str, *, parents: list[str], aliases: list[str]) -> Term:
     """Return one term; its name is an alias too, unless marked with "!" or said to need a certain casing."""
     bare = name.removeprefix("!")
-    named = name == bare and all(alias[1:].lower() != bare for alias in aliases if alias[0] in _MARKS)
+    named = name == bare and all(alias[1:].lower() != bare for alias in aliases if alias[0] in MARKS)
     return Term(bare, tuple(parents), tuple([bare, *aliases] if named else aliases))
 
 
@@ -184,14 +212,24 @@ def _cell(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _is_like(name: str, alias: str) -> bool:
+    """Say whether a word is the name of a term or begins as it does: "midwife" for midwifery."""
+    size = max(_BEGINS_ALIKE, len(alias) - _ENDING)
+    return alias == name or (len(name) >= size and name[:size] == alias[:size] and " " not in name)
+
+
 def _key(words: Sequence[Word]) -> tuple[str, ...]:
     """Return what a phrase is known by: the plain form of a single word, the stems of several."""
     return (words[0].plain,) if len(words) == 1 else tuple(word.stem for word in words)
 
 
-def _like_a_surname(before: Word, word: Word) -> bool:
-    """Say whether `word` may be the surname of `before`: "Mary Baker", but not "Head Baker" and not "the Baker"."""
-    return word.surface[:1].isupper() and before.surface[:1].isupper() and before.plain not in _RANKS
+def _like_a_surname(words: Sequence[Word], at: int) -> bool:
+    """Say whether a word may be a surname: "Mary Baker", "Mary J. Baker", but not "Head Baker" and not "the Baker"."""
+    first = at - 1
+    if first > 0 and not words[first].plain and len(words[first - 1].surface) == 1:
+        first -= 1  # an initial before its dot
+    before = words[first].surface if first >= 0 else ""
+    return words[at].surface[:1].isupper() and before[:1].isupper() and words[first].plain not in _RANKS
 
 
 def _surface(words: Sequence[Word]) -> str:

@@ -24,6 +24,7 @@ _PLURALS = (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes",
 _TOO_SHORT = 3
 """Letters that a word must exceed before its "s" is taken for a plural: "bus", "aws", "ios"."""
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_CYRILLIC = re.compile("[\u0400-\u04ff]")
 _stemming = threading.Lock()
 
 
@@ -59,6 +60,9 @@ def _word(surface: str) -> Word:
     """Return `surface` with its two forms for comparing."""
     folded = unicodedata.normalize("NFKD", surface.casefold())
     bare = "".join(sign for sign in folded if not unicodedata.combining(sign))
+    if _CYRILLIC.match(bare):  # a noun of ten forms has no other singular than its stem
+        stemmed = stem(bare, "russian") or surface
+        return Word(surface, stemmed, stemmed)
     return Word(surface, singular(bare) or surface, stem(bare) or surface)
 
 
@@ -72,15 +76,15 @@ def singular(word: str) -> str:
     return word
 
 
-def stem(word: str) -> str:
-    """Return the English stem of a word."""
-    with _stemming:  # the stemmer keeps the word it works on in itself
-        return str(_stemmer().stemWord(word))
+def stem(word: str, language: str = "english") -> str:
+    """Return the stem of a word, of an English one unless told."""
+    with _stemming:  # a stemmer keeps the word it works on in itself
+        return str(_stemmer(language).stemWord(word))
 
 
 @functools.cache
-def _stemmer() -> Any:
-    """Return the English stemmer; it must be called under the lock."""
+def _stemmer(language: str) -> Any:
+    """Return the stemmer of a language; it must be called under the lock."""
     import snowballstemmer
 
-    return snowballstemmer.stemmer("english")
+    return snowballstemmer.stemmer(language)

@@ -97,7 +97,7 @@ def _ingest_once(ws: OpenWorkspace, number: int) -> IngestSummary | None:
         batch = _with_fingerprint(ws, batch)
         how = {"accepted": ws.settings.accept_changed, "as_asked": ws.settings.as_asked}
         with ws.store.read() as tx:
-            task = ws.task.judging(tx, batch.fingerprint, f"batch {batch.number}", **how)
+            task = ws.task.judging(tx, batch.label, batch.fingerprint, f"batch {batch.number}", **how)
         return _Ingest(ws, batch, lease, task).run()
 
 

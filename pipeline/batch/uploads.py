@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pipeline.core.errors import RemoteError
+from pipeline.core.errors import InconsistentError, RemoteError
 from pipeline.core.states import OPEN
 from pipeline.cost.queue_quota import QuotaFullError
 from pipeline.engine.pictures import SENT_TYPE
@@ -108,7 +108,7 @@ def upload_images(ws: "OpenWorkspace", images: "Mapping[str, bytes]") -> "dict[s
                 found[sha256] = uploads.UploadedImage(number, sha256, made.name, made.uri, at)
         return found
 
-    return read_again(once, times=TRIES) if images else {}
+    return read_again(once, times=TRIES, after=InconsistentError) if images else {}
 
 
 def _check_stored(tx: "Connection", size: int, *, at: "datetime") -> None:

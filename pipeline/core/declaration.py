@@ -79,7 +79,7 @@ class Declaration(Generic[A_co]):
     examples: Sequence[tuple[Mapping[str, Any], Any]] = ()
     quotes_in: str | None = None
     check: "Callable[[Any, Mapping[str, Any]], str | None] | None" = None
-    write_to: str | None = None  # "table.column=field"
+    write_to: str | None = None  # "table.column=field", or "table.column" for a row of each answer
     index: str | None = None
     label: str | None = None
     refresh: bool = False

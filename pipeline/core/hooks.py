@@ -13,12 +13,14 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from pydantic import BaseModel
     from sqlalchemy import Connection, Table
 
     from pipeline.core.task import (
+        Collection,
         ItemsWanted,
         ListedItem,
         RolledBackPage,
@@ -86,7 +88,7 @@ class ExportRows(NamedTuple):
 class Hooks:
     """What only some tasks do; a body here is what all others need."""
 
-    how_to_index = ""  # what puts the items into a search index, where they are in none
+    how_to_index = ""  # what to do or to type that puts the items into a search index, where they are in none
     derives = False  # columns of its rows follow from others, as a score does
     brings_items = False  # a source is read again and again, and would bring back an item that was forgotten
     export_word = "item"  # what one row of an export is called
@@ -112,6 +114,10 @@ class Hooks:
     def texts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - not all tell
         """Return by id what is asked about of these items, for a person to read; nothing where a task does not tell."""
         return {}
+
+    def begin_index(self) -> "Collection | None":
+        """Return what is indexed from the first build on, where there is none until it is asked for."""
+        return None
 
     def stale(self, tx: "Connection") -> "StaleItems | None":  # noqa: ARG002 - few tell
         """Return which items changed since they were answered; None where a task does not tell."""
@@ -143,6 +149,10 @@ class Hooks:
     def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:  # noqa: ARG002 - few keep another thing
         """Return the JSON of an answer that the engine keeps."""
         return answer.model_dump_json()
+
+    def under_version(self, task: "Task", label: str) -> "Task | None":  # noqa: ARG002 - few know what they asked before
+        """Return the task as it asks and judges under a version that is known to it; None where `label` is none."""
+        return None
 
     def new_version(self, tx: "Connection", task: "Task", label: str | None) -> "Task":  # noqa: ARG002 - few have more
         """Return the task under another version, `label` or the next free one; older answers do not count for it.
@@ -238,6 +248,10 @@ class Hooks:
         Raises:
             ConfigurationError: the database does not let go of it.
         """
+
+    def drop_images(self, tx: "Connection", before: "datetime", *, dry: bool) -> int:  # noqa: ARG002 - most hold none
+        """Delete the images that no item names and that were kept before a moment, unless `dry`; return how many."""
+        return 0
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - few are exported
         """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set.

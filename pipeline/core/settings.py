@@ -219,7 +219,7 @@ class Settings:
         "ask again about rows that changed since they were answered, in tasks that say refresh=True",
     )
     version: str | None = _setting(
-        None, _label, "what answers about passages are attributed to; passage-concepts@1 without it"
+        None, _label, "what passages or people are asked under; without it the question in use of each"
     )
     skip_versions: tuple[str, ...] | None = _setting(
         None, _labels, "versions whose concepts keep a passage from being asked; all without it, with VERSION= that one"

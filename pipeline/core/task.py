@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pipeline.core.errors import InputError
 from pipeline.core.hooks import Hooks
+from pipeline.core.ranking import Ranking
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -250,16 +251,24 @@ class Task:
             raise InputError(f"the {self.words.many} of this workspace cannot be listed")
         return found
 
-    def judging(
-        self, tx: "Connection", fingerprint: str | None, what: str, *, accepted: bool, as_asked: bool
-    ) -> "Task":
-        """Return the task that judges what was asked under a fingerprint: itself, where its declaration is that one.
+    @property
+    def counts_any(self) -> bool:
+        """Return whether an answer of any version is enough, so that a new one alone asks about no item again."""
+        return self.fingerprint is None and self.skips is None
 
-        Also where a change since then is `accepted`; with `as_asked` the task as it was then.
+    def judging(
+        self, tx: "Connection", label: str, fingerprint: str | None, what: str, *, accepted: bool, as_asked: bool
+    ) -> "Task":
+        """Return the task that judges what was asked: itself, where its declaration is that of the fingerprint.
+
+        Also where a change since then is `accepted`; with `as_asked` the task as it was then. Of a built-in task what
+        judges is that of the version `label`.
 
         Raises:
             ConfigurationError: the declaration is another one now; `what` names what was asked.
         """
+        if (known := self.hooks.under_version(self, label)) is not None:
+            return known
         rows = self.hooks.judging(tx, fingerprint, what, accepted=accepted, as_asked=as_asked)
         return self if rows is None else replace(self, rows=rows)
 
@@ -268,13 +277,15 @@ class Task:
 class Entry:
     """One row of the index: the item's id, the text that is embedded, and what stands in `metadata.json` for it.
 
-    `facts` (JSON) are what, beside the text, makes an index out of date when it changes.
+    `facts` (JSON) are what, beside the text, makes an index out of date when it changes; so do the `fields`, texts by
+    their names, in whose words the entry is found. Without any, it is found in those of its text.
     """
 
     id: str
     text: str
     metadata: Mapping[str, Any]
     facts: Any = None
+    fields: Mapping[str, str] | None = None
 
 
 class Collection(Protocol):
@@ -285,6 +296,7 @@ class Collection(Protocol):
     word: str  # what one entry is called
     question: str  # how a question may begin, for a hint
     columns: Mapping[str, str]  # of a table of what was found: the names in `shown`, by their headings
+    ranking: Ranking  # what the words of each field of an entry count, and words beside vectors
 
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
         """Return how many entries there are in this snapshot, or among some ids, by a query of its own."""
@@ -297,6 +309,12 @@ class Collection(Protocol):
 
     def plain_text(self, metadata: Mapping[str, Any]) -> str:
         """Return the text of an entry that a plain word search would look in."""
+
+    def texts(self, metadata: Mapping[str, Any]) -> Sequence[str]:
+        """Return the texts of an entry in which phrases are looked for, and of which a hit shows a sentence."""
+
+    def tags(self, metadata: Mapping[str, Any]) -> Sequence[str]:
+        """Return the tags of an entry, or whatever few words stand in their place."""
 
     def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return an entry that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""

@@ -1,4 +1,4 @@
-"""Find the image that a cell of a table names: a file below a folder, or what an https address gives.
+"""Find the image that a cell of a table names: a file below a folder, what an https address gives, or bytes it held.
 
 What was seen of it is kept beside its row, so that a file that did not change is not read again: size and times alone
 tell, and tell nothing of a file that was written less than two seconds before it was read.
@@ -9,14 +9,15 @@ import hashlib
 import mimetypes
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pipeline.engine.picture_file import Stamp, read_file
-from pipeline.engine.pictures import MAX_BYTES, PictureError, prepare, probe
+from pipeline.engine.pictures import MAX_BYTES, SENT_TYPE, PictureError, prepare, probe
 from pipeline.gemini.requests import uploaded_part
+from pipeline.tables.kept_images import KEPT
 
 SETTLED_NS = 2_000_000_000  # after which another write gives a file another time, on every file system
 REGISTERED = "gs://"
@@ -36,6 +37,8 @@ class PictureSource:
     """Where the images of a task are, and how they go out.
 
     `registered` lets `gs://` addresses pass as they are; `refetches` asks https addresses again that were asked before.
+    `kept` gives what is sent of bytes that were taken from a cell, by their hash; `broken` says which of them cannot
+    be asked about, and why.
     """
 
     folder: Path
@@ -44,6 +47,8 @@ class PictureSource:
     registered: bool
     fetch: Callable[[str], bytes]
     refetches: bool = False
+    kept: Callable[[str], bytes | None] = field(default=lambda _sha256: None)
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     def look(self, named: str, known: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return what is seen of an image, for the next look: what it was, its `sha256`, and `why` it cannot be asked.
@@ -54,15 +59,17 @@ class PictureSource:
         same = known is not None and known.get("named") == named
         told: Mapping[str, Any] = known if known is not None and same and not known.get("why") else {}
         try:
-            if named.startswith(REGISTERED):
-                return self._note(named, self._registered(named).sha256)
+            if named.startswith((KEPT, REGISTERED)):
+                is_kept = named.startswith(KEPT)
+                return self._note(named, self._taken(named) if is_kept else self._registered(named).sha256)
             if named.startswith(ADDRESSES):
                 if told.get("sha256") and not self.refetches:
                     return dict(told)
                 return self._seen(named, self.fetch(named), None)
+            told = _opened.get(named, told)
             stamp = told.get("stamp")
             if stamp is not None and _stamp_of(self._place(named)) == tuple(stamp):
-                return dict(told)
+                return {**told, "named": named}
             return self._seen(named, *self._read(named))
         except PictureError as error:
             return {**self._note(named, None), "why": error.message}
@@ -75,13 +82,33 @@ class PictureSource:
         """
         if named.startswith(REGISTERED):
             return self._registered(named)
+        if named.startswith(KEPT):
+            sha256 = named.removeprefix(KEPT)
+            sent = self.kept(sha256)
+            if sent is None:
+                raise PictureError("its bytes are not kept any more; the next look at its source keeps them")
+            return self._sent(sent, sha256)
         data = self.fetch(named) if named.startswith(ADDRESSES) else self._read(named)[0]
-        sent, sha256 = prepare(data, side=self.side), hashlib.sha256(data).hexdigest()
-        if len(sent.data) > self.inline_max:
-            own = hashlib.sha256(sent.data).hexdigest()
-            return SentPart(uploaded_part(sent.mime_type, own), sha256, {own: sent.data})
-        inline = {"mimeType": sent.mime_type, "data": base64.b64encode(sent.data).decode("ascii")}
+        return self._sent(prepare(data, side=self.side).data, hashlib.sha256(data).hexdigest())
+
+    def _sent(self, data: bytes, sha256: str) -> SentPart:
+        """Return the bytes that are sent of an image as a request carries them, within it or as an upload."""
+        if len(data) > self.inline_max:
+            own = hashlib.sha256(data).hexdigest()
+            return SentPart(uploaded_part(SENT_TYPE, own), sha256, {own: data})
+        inline = {"mimeType": SENT_TYPE, "data": base64.b64encode(data).decode("ascii")}
         return SentPart({"inlineData": inline}, sha256)
+
+    def _taken(self, named: str) -> str:
+        """Return the hash of bytes that were taken from a cell.
+
+        Raises:
+            PictureError: they are no image that can be asked about.
+        """
+        sha256 = named.removeprefix(KEPT)
+        if (why := self.broken.get(sha256)) is not None:
+            raise PictureError(why)
+        return sha256
 
     def _seen(self, named: str, data: bytes, stamp: Stamp | None) -> dict[str, Any]:
         """Return what is seen of bytes that were read."""
@@ -133,8 +160,20 @@ class PictureSource:
         if read is None or len(read[0]) > MAX_BYTES:
             raise PictureError(f"it has {size:,} bytes, and {MAX_BYTES:,} are the most that is read")
         data, after = read
-        is_settled = time.time_ns() - max(after.changed, after.moved) > SETTLED_NS
-        return data, after if is_settled else None
+        return data, after if _is_settled(after) else None
+
+
+_opened: dict[str, dict[str, Any]] = {}  # what this process saw of files that it opened, by their whole paths
+
+
+def note_opened(path: str, stamp: Stamp, sha256: str) -> None:
+    """Take a file for an image that can be asked about, which was found by opening it whole, until it changes."""
+    _opened[path] = {"sha256": sha256, "stamp": stamp if _is_settled(stamp) else None}
+
+
+def _is_settled(stamp: Stamp) -> bool:
+    """Return whether a file that is read now was last changed so long ago that its times tell another change."""
+    return time.time_ns() - max(stamp.changed, stamp.moved) > SETTLED_NS
 
 
 def _stamp_of(place: Path) -> Stamp | None:

@@ -113,7 +113,9 @@ def check_any_items(store: "Store", task: "Task") -> None:
 
 
 def begin_asking(store: "Store", task: "Task", *, model: str, at: datetime) -> None:
-    """Note under which version items are asked from now on; under a new label those parked before get another chance.
+    """Note under which version items are asked from now on.
+
+    Under a new label that asks about answered items, too, those that are parked get another chance.
 
     Raises:
         ConfigurationError: that version is being rolled back.
@@ -123,7 +125,8 @@ def begin_asking(store: "Store", task: "Task", *, model: str, at: datetime) -> N
         if not task.total(tx) or (known is not None and known.withdrawn_at is None):
             return
     with store.write() as tx:
-        if versions.begin_version(tx, task.name, task.label, model=model, skips=task.skips, at=at):
+        is_new = versions.begin_version(tx, task.name, task.label, model=model, skips=task.skips, at=at)
+        if is_new and not task.counts_any:
             answers.unpark(tx, task.name, ids=None)
 
 

@@ -143,7 +143,8 @@ def write_judgements(
     answers.add_attempts(tx, [whose | _usage(one, prices) | _attempt_row(one) for one in bad])
     answers.park(tx, task.name, written.blocked, at=at)
     parked = _park(tx, task, bad, at=at)
-    retries.end_retries(tx, task.name, {"tagged": [one.asked.item_id for one in good], "parked": parked}, at=at)
+    tagged = {one.asked.item_id for one in good} - written.blocked.keys()
+    retries.end_retries(tx, task.name, {"tagged": tagged, "parked": parked | written.blocked.keys()}, at=at)
     return written
 
 

@@ -190,12 +190,17 @@ class OpenWorkspace:
     def bring_index(self) -> None:
         """Bring what is recorded of a declared task's index up to date with its file, where that can be loaded.
 
+        Items that are indexed once that is asked for are so for this command, and from their first build on.
+
         Raises:
             InputError: it names a column that its rows have not.
         """
         if registry.is_declared(self.settings):
             registry.declared().bring_index(self.store, self.task, display=self.display)
             self._renew_subject()
+        elif not self.is_indexed and (collection := self.task.hooks.begin_index()) is not None:
+            mine = self.subject
+            self.subjects = tuple(one._replace(collection=collection) if one is mine else one for one in self.subjects)
 
     def _renew_subject(self) -> None:
         """Take the subject of a declared task as it is recorded now."""

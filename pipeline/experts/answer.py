@@ -51,7 +51,7 @@ def ill_formed(tag: str) -> str:
 
 
 class ExpertTags(BaseModel):
-    """The answer: the domains a person knows. Asked for 3 to 8; any list with a tag in it is accepted."""
+    """The answer of version 1: domains a person knows. Asked for 3 to 8; any list with a tag in it is accepted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -65,7 +65,30 @@ class ExpertTags(BaseModel):
     @classmethod
     def _well_formed(cls, tags: list[str]) -> list[str]:
         """Clean each tag, drop what is none and what stands twice, in order; refuse an answer that has none left."""
-        clean, why = well_formed(tags)
-        if not clean:
-            raise ValueError(f"no tag is left: {why}")
-        return clean
+        return _cleaned(tags)
+
+
+class SupportedTags(BaseModel):
+    """The answer since version 2: the domains that the text supports, none where it supports none."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    tags: list[str] = Field(
+        description="domains of knowledge that the text shows, lower case, most characteristic first; "
+        "empty where it shows none",
+        json_schema_extra={"minItems": 0, "maxItems": 8},
+    )
+
+    @field_validator("tags")
+    @classmethod
+    def _well_formed(cls, tags: list[str]) -> list[str]:
+        """Clean each tag as before; a list that was empty stays so, one of which nothing is left is refused."""
+        return _cleaned(tags) if tags else []
+
+
+def _cleaned(tags: list[str]) -> list[str]:
+    """Return what of some tags is one; refuse them where none is."""
+    clean, why = well_formed(tags)
+    if not clean:
+        raise ValueError(f"no tag is left: {why}")
+    return clean

@@ -5,6 +5,7 @@ from operator import call
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pipeline.core.ranking import FieldGroup, Ranking
 from pipeline.core.task import Entry
 from pipeline.experts import table
 from pipeline.experts.columns import HEADERS, USERNAME
@@ -30,6 +31,11 @@ class ExpertsCollection:
         }
     )
 
+    ranking = Ranking(
+        (FieldGroup(("title", "company", "bio", "name")), FieldGroup(("tags",), 0.1)),
+        asking="expert experte experten expertin experto experts specialist specialists",
+    )
+
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
         """Return how many experts are tagged in this snapshot."""
         if among is None:
@@ -52,6 +58,14 @@ class ExpertsCollection:
     def plain_text(self, metadata: Mapping[str, Any]) -> str:
         """Return job title, company and biography."""
         return " ".join(str(metadata[key] or "") for key in ("Job Title", "Company", "Bio"))
+
+    def texts(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return job title, company and biography, those there are."""
+        return [str(metadata[key]) for key in ("Job Title", "Company", "Bio") if metadata[key]]
+
+    def tags(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return the tags."""
+        return [str(tag) for tag in metadata["tags"] or ()]
 
     def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return an expert that was found."""
@@ -86,7 +100,14 @@ def index_entry(row: Mapping[Any, Any]) -> Entry:
 def _entry(*cells: Any) -> Entry:
     """Return the cells of `COLUMNS` as they are indexed."""
     metadata = dict(zip(NAMES, map(call, READERS.values(), cells), strict=True))
-    return Entry(str(cells[0]), index_text(metadata), metadata, metadata["tags"])
+    return Entry(str(cells[0]), index_text(metadata), metadata, metadata["tags"], _fields(metadata))
+
+
+def _fields(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts of an expert in whose words questions are looked for."""
+    texts = {name: metadata[key] for name, key in (("title", "Job Title"), ("company", "Company"), ("bio", "Bio"))}
+    name = f"{metadata['First Name']} {metadata['Last Name']}"
+    return {**texts, "name": name, "tags": ", ".join(metadata["tags"])}
 
 
 def index_text(metadata: Mapping[str, Any]) -> str:

@@ -2,15 +2,20 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
 from pipeline.core.progress import Progress
-from pipeline.core.task import ItemsWanted, ListedItem
+from pipeline.core.task import ItemsWanted, ListedItem, Task
 from pipeline.experts import adopt, table
+from pipeline.experts.merging import unmerged
+from pipeline.experts.prompts import PROMPTS
 from pipeline.experts.schema import experts
 from pipeline.experts.score import score
-from pipeline.store import answers, claims, workspace
+from pipeline.experts.tags_rows import TagsRows
+from pipeline.store import answers, claims, merges, workspace
+from pipeline.store.merges import MergedItem
 from pipeline.tables import removal
 from pipeline.tables.cells import list_of, number_of, text_of
 
@@ -42,6 +47,13 @@ class ExpertsHooks(Hooks):
     def id_of(self, tx: "Connection", name: str) -> str:
         """Return the id of the person of that username."""
         return str(table.by_username(tx, name)["id"])
+
+    def under_version(self, task: Task, label: str) -> Task | None:
+        """Return the task as it asks under another version of the question about people."""
+        asked = PROMPTS.get(label)
+        if asked is None:
+            return None
+        return replace(task, label=label, answer_tokens=asked.answer_tokens, rows=TagsRows(asked))
 
     def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
         """Return people, looked for in names, title, company and tags."""
@@ -75,9 +87,11 @@ class ExpertsHooks(Hooks):
         """Compare scores with their rows, and tags with the answers that were applied."""
         wrong: dict[str, list[str]] = {SCORES: [], TAGS: [], TEXT: []}
         applied = answers.current_answers(tx, table.TASK)
+        kept = dict(merges.every_merged(tx, table.TASK))
         with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
             for number, row in enumerate(table.all_experts(tx), start=1):
-                for kind in _wrong(row, applied.pop(str(row["id"]), None)):
+                key = str(row["id"])
+                for kind in _wrong(row, applied.pop(key, None), kept.pop(key, None)):
                     wrong[kind].append(text_of(row["username"]))
                 bar.show(number)
         return DerivedCheck([_fault(kind, names) for kind, names in wrong.items() if names], sorted(applied))
@@ -95,8 +109,8 @@ class ExpertsHooks(Hooks):
         adopt.settle_foreign(tx)
 
     def contains_text(self, tx: "Connection", text: str) -> bool:
-        """Return whether a text stands in any row."""
-        return table.text_is_stored(tx, text)
+        """Return whether a text stands in any row, or in the tags that one had before they were merged."""
+        return table.text_is_stored(tx, text) or merges.stands_in_merged(tx, table.TASK, text)
 
     def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
         """Return username, name as it is indexed and as it lies in a row, biography and addresses of a person."""
@@ -135,11 +149,11 @@ def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _wrong(row: Mapping[Any, Any], answer: str | None) -> Iterator[str]:
-    """Yield what is wrong with one row."""
+def _wrong(row: Mapping[Any, Any], answer: str | None, kept: MergedItem | None) -> Iterator[str]:
+    """Yield what is wrong with one row, whose tags may have been merged."""
     if score(row) != number_of(row["findability_score"]):
         yield SCORES
-    if answer is not None and list_of(row["tags"]) != json.loads(answer).get("tags"):
+    if answer is not None and unmerged(list_of(row["tags"]), kept) != json.loads(answer).get("tags"):
         yield TAGS
     if any(GAP in text_of(row[column]) for column in ("username", *table.INPUT_COLUMNS)):
         yield TEXT

@@ -1,11 +1,14 @@
 """What the tags are like: the figures, their gates, and samples for a person to read."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.experts import table
+from pipeline.experts.prompts import CURRENT, PROMPTS
 from pipeline.experts.schema import item_id
+from pipeline.experts.support import TaggedText, in_english, unsupported
 from pipeline.quality.figures import Figure, Quality, Rows, Sample
 from pipeline.quality.measures import Bound, ListTally, count_figures, gates_of, histogram_bars, share, usage_figures
 from pipeline.quality.statistics import Choice
@@ -13,6 +16,8 @@ from pipeline.store import statistics
 from pipeline.tables.cells import list_of, text_of
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
     from pipeline.store.database import Connection
 
 
@@ -23,14 +28,35 @@ LONGEST_BAR = 12  # tags of a person that have a bar of their own
 MOST_BIO = 300  # characters of a biography shown in a sample
 FEWEST = 50  # people: of fewer a figure may be anything by chance
 FEWEST_TAGGED = 1000  # people: a vocabulary of fewer is mostly tags that stand once, however good they are
+FEWEST_MIXED = 500  # people: among fewer, or in a pilot, a few tags that many have are no wonder
+FEWEST_READ = 250  # people whose texts are read: more than a pilot has
+COMMONEST = 10  # tags
+READ = 500  # people, chosen by a hash of their ids, whose tags are held against their texts
 
 BOUNDS: tuple[Bound, ...] = (
-    ("tags", 1.0, 12.0, FEWEST, "The question asks for 3 to 8, and any list with a tag in it is accepted."),
+    ("tags", 1.0, 12.0, FEWEST, "The question asks for at most 8, and any list with a tag in it is accepted."),
     ("used-once", None, 0.98, FEWEST_TAGGED, "A tag of one person finds only that person; more are no vocabulary."),
+    ("commonest", None, 0.7, FEWEST_MIXED, "Tags that most people have find all of them: science, technology."),
+    ("at-minimum", None, 0.75, FEWEST_MIXED, "Where nearly all have the fewest, the model stops there or pads to it."),
+    ("unlike-text", None, 0.15, FEWEST_READ, "Tags dealt out at random are unlike in 60 % of cases."),
     ("longest-tag", None, 60.0, FEWEST, "A phrase of three words has half as many."),
     ("parked", None, 0.5, FEWEST, "If half are parked, something is wrong: read the reasons."),
     ("failed", None, 0.5, FEWEST, "If half fail, something is wrong: each is paid for and asked again."),
 )
+
+
+@dataclass
+class TagTally(ListTally[str]):
+    """What one pass over tags came to: also how often each is used, and whose texts are read."""
+
+    used: Counter[str] = field(default_factory=Counter)
+    read: Choice[str] = field(default_factory=lambda: Choice(READ, seed=SEED))
+
+    def add(self, key: str, members: Sequence[str], shown: str) -> None:
+        """Count the tags of one person."""
+        super().add(key, members, shown)
+        self.used.update(members)
+        self.read.offer(key, key)
 
 
 def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
@@ -38,13 +64,18 @@ def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
     condition = table.tagged()
     if extractor is not None:
         condition = condition & item_id.in_(statistics.applied_ids(table.TASK, extractor))
-    tally = ListTally[str](Choice(SAMPLES, seed=SEED))
-    used: Counter[str] = Counter()
+    tally = TagTally(Choice(SAMPLES, seed=SEED))
     for key, cell in table.people(tx).cells(tx, ("id", "tags"), condition):
-        tags = list_of(cell) or []
-        tally.add(str(key), tags, str(key))
-        used.update(tags)
-    figures = {one.name: one for one in _figures(tx, extractor, tally.lengths, used)}
+        tally.add(str(key), list_of(cell) or [], str(key))
+    carrying = _count_carrying(tx, condition, [tag for tag, _ in _often(tally.used)[:COMMONEST]])
+    texts = in_english(_texts(tx, list(tally.read))) if tally.answers >= FEWEST else []
+    unlike = unsupported(texts)
+    found = (
+        *_figures(tx, extractor, tally.lengths, tally.used),
+        *_padding(extractor, tally.lengths, carrying),
+        _unlike_figure(texts, len(unlike)),
+    )
+    figures = {one.name: one for one in found}
     return Quality(
         title="Quality of the tags of people",
         extractor=extractor or "all",
@@ -52,7 +83,7 @@ def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
         figures=list(figures.values()),
         gates=gates_of(figures, BOUNDS),
         distributions=list(histogram_bars("Tags of a person", "people", tally.lengths, most=LONGEST_BAR)),
-        tables=list(_tables(used)),
+        tables=[*_tables(tally.used), _unlike_rows(unlike)],
         samples=list(_samples(tx, list(tally.shown))),
     )
 
@@ -79,8 +110,48 @@ def _figures(tx: "Connection", extractor: str | None, numbers: Counter[int], use
     yield from usage_figures(replies, one="person")
 
 
+def _padding(extractor: str | None, numbers: Counter[int], carrying: int) -> Iterator[Figure]:
+    """Yield what tells of tags that were given to have some."""
+    people, label = numbers.total(), (extractor or "").partition("/")[0]
+    fewest = PROMPTS.get(label, CURRENT).fewest
+    few = sum(times for number, times in numbers.items() if number <= fewest)
+    told = f"people with any of the {COMMONEST} commonest tags"
+    yield Figure("commonest", share(carrying, people), "share", told, people)
+    told = f"people whose tags are no more than {fewest}, the fewest that are asked for"
+    yield Figure("at-minimum", share(few, people), "share", told, people)
+
+
+def _count_carrying(tx: "Connection", condition: "ColumnElement[bool]", tags: Sequence[str]) -> int:
+    """Return how many people have any of these tags."""
+    cells = table.people(tx).cells(tx, ("tags",), condition)
+    return sum(not set(tags).isdisjoint(list_of(cell) or ()) for (cell,) in cells)
+
+
+def _unlike_figure(texts: Sequence[TaggedText], unlike: int) -> Figure:
+    told = "tags unlike the text, by its words and by meaning, in a sample of texts in English"
+    return Figure("unlike-text", share(unlike, sum(len(one.tags) for one in texts)), "share", told, len(texts))
+
+
+def _unlike_rows(unlike: Sequence[tuple[int, str]]) -> Rows:
+    often = Counter(tag for _, tag in unlike)
+    return Rows("Tags unlike the text", ("tag", "people in the sample"), _often(often)[:EXAMPLES])
+
+
+def _often(used: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(used.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _texts(tx: "Connection", ids: list[str]) -> list[TaggedText]:
+    """Return what was asked about these people, with their tags."""
+    rows = table.by_ids(tx, ids, ("job_title", "bio", "tags"))
+    texts = (
+        (" ".join((text_of(row["job_title"]), text_of(row["bio"]))), list_of(row["tags"])) for row in rows.values()
+    )
+    return [TaggedText(text, tags or ()) for text, tags in texts]
+
+
 def _tables(used: Counter[str]) -> Iterator[Rows]:
-    often = sorted(used.items(), key=lambda pair: (-pair[1], pair[0]))[:EXAMPLES]
+    often = _often(used)[:EXAMPLES]
     long = sorted(used.items(), key=lambda pair: (-len(pair[0]), pair[0]))[: EXAMPLES // 4]
     yield Rows("Most used tags", ("tag", "people"), often)
     yield Rows("Longest tags", ("tag", "people"), long)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import InputError
 from pipeline.core.task import ItemsWanted
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import table
+from pipeline.experts import merging, table
 from pipeline.experts.collection import index_entry
 from pipeline.experts.export import expert_document
 from pipeline.index import staleness
@@ -26,7 +26,8 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
     It is one document from one snapshot.
 
     Its keys: `expert` (the row by the names of the header), `id`, `state`, `batch` (that claims the person), `parked`
-    (the reason), `answers` and `attempts` (oldest first), and `index` (`indexed`, `up_to_date`, `build`).
+    (the reason), `answers` and `attempts` (oldest first), `unmerged` (the tags as they were before a person merged
+    some, None where that is not so), and `index` (`indexed`, `up_to_date`, `build`).
 
     Raises:
         InputError: no person has that name, or several hold it in theirs.
@@ -42,8 +43,10 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         alone = ItemsWanted((), None, None, 1, ws.now(), only=item_id)
         ((_, state, _),) = table.people(tx).listed(tx, alone, (), searched=())
         index = staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row))
+        before = merging.given_tags(tx, {item_id: row})[item_id]
+    expert = expert_document(row)
     return {
-        "expert": expert_document(row),
+        "expert": expert,
         "id": row["id"],
         "state": state,
         "batch": claim.batch if claim else None,
@@ -51,6 +54,7 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         "parked": parked,
         "answers": given,
         "attempts": failed,
+        "unmerged": before if before and before != expert["tags"] else None,
         "index": index,
     }
 

@@ -2,9 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.task import Subject
 from pipeline.experts.collection import ExpertsCollection
-from pipeline.experts.task import TAGS
+from pipeline.experts.prompts import CURRENT, PROMPTS
+from pipeline.experts.table import TASK
+from pipeline.experts.task import tags_task
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -21,5 +24,13 @@ def check_movable(tx: "Connection", settings: "Settings") -> None:
 
 
 def subject(tx: "Connection", settings: "Settings") -> Subject:  # noqa: ARG001 - the same for every workspace
-    """Return the subject."""
-    return Subject("experts", TAGS, ExpertsCollection())
+    """Return the subject, whose task asks under VERSION= where that is one of its own, else under the current one.
+
+    Raises:
+        ConfigurationError: there is no such version of the question about people.
+    """
+    label = settings.version or ""
+    asked = PROMPTS.get(label, CURRENT)
+    if label != asked.label and label.partition("@")[0] == TASK:
+        raise ConfigurationError(f"VERSION={label}: people are asked about under {' or '.join(PROMPTS)}")
+    return Subject("experts", tags_task(asked), ExpertsCollection())

@@ -13,7 +13,7 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
-from pipeline.store import answers, claims, database
+from pipeline.store import answers, claims, database, merges
 from pipeline.store.database import among, pages
 from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.derived import DerivedColumn
@@ -182,6 +182,20 @@ def write_tags(
     return {str(row) for some in changes.values() for _, _, row in some}
 
 
+def replace_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]]) -> set[str]:
+    """Write other tags (JSON text by id) in the place of those of some `rows`; return the ids that took them.
+
+    Raises:
+        ConfigurationError: an adopted table refuses them.
+    """
+    writing = update(experts).where(experts.c.id == bindparam("row")).values(tags=bindparam("new_tags"))
+    with refusals("experts"):
+        changes = [(tags[key], rows[key]["id"]) for key in tags]
+        database.run_many(tx, writing, ("new_tags", "row"), changes)
+    found = by_ids(tx, list(tags), ("tags",))
+    return {key for key, row in found.items() if list_of(row["tags"]) == list_of(tags[key])}
+
+
 def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     """Take tags back, with the score that follows; only used when a backend's answers are cleared.
 
@@ -192,6 +206,7 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
         with refusals("experts"):
             tx.execute(update(experts).where(among(tx, experts.c.id, some)).values(fit_rates(tx, {"tags": None})))
         SCORES.refresh(tx, among(tx, experts.c.id, some))
+    merges.drop_merged(tx, TASK, ids)
 
 
 def tagged() -> ColumnElement[bool]:

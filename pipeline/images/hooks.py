@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Text, cast, delete, select
 
-from pipeline.core.hooks import DerivedCheck, RowFault
-from pipeline.core.progress import Progress
 from pipeline.core.task import Task
 from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.rows import DeclaredRows
-from pipeline.images import ASSET_AI
 from pipeline.images.adopt import adopt
-from pipeline.images.asset_ai import AssetAi
 from pipeline.images.schema import asset_ai_table, assets_table, tables_as_found
 from pipeline.tables.rows import holds
 
@@ -23,16 +19,13 @@ if TYPE_CHECKING:
     from pipeline.quality.figures import Quality
 
 
-EXAMPLES = 3  # images that a fault names
-
-
 class ImagesHooks(DeclaredHooks):
     """The tables of images beside those of a declared task; see `pipeline.core.hooks` for what each member promises."""
 
-    def __init__(self, rows: DeclaredRows, task: Task, asset_ai: AssetAi) -> None:
-        """Keep the rows, the task as it is measured, and the rows that other programs read."""
+    def __init__(self, rows: DeclaredRows, task: Task) -> None:
+        """Keep the rows, and the task as it is measured."""
         super().__init__(rows)
-        self._task, self._asset_ai = task, asset_ai
+        self._task = task
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":
         """Return the tables of items and answers, and the two that other programs read."""
@@ -44,19 +37,6 @@ class ImagesHooks(DeclaredHooks):
             one.create(there)
         adopt(there)
         super().make_tables(tx, there)
-
-    def check_derived(self, tx: "Connection", display: Progress) -> DerivedCheck:
-        """Hold the tables against the record of answers, from which they can be made again."""
-        found = super().check_derived(tx, display)
-        if not (lacking := self._asset_ai.lacking(tx)):
-            return found
-        shown = ", ".join(lacking[:EXAMPLES])
-        fault = RowFault(
-            f"{ASSET_AI} lacks the rows of {len(lacking):,} images that are described ({shown})",
-            "other programs do not see what was answered",
-            mend=lambda tx: f"{self._asset_ai.restore(tx)} rows of {ASSET_AI}",
-        )
-        return DerivedCheck([*found.faults, fault])
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the summaries and buckets of one extractor are like."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.errors import InputError
-from pipeline.engine.picture_file import ChangedError, NoFileError, read_file
+from pipeline.engine.picture_file import ChangedError, NoFileError, Stamp, read_file
+from pipeline.engine.picture_source import note_opened
 from pipeline.engine.pictures import PictureError, probe
 from pipeline.tables.item_values import UNSOUND
 
@@ -27,11 +28,12 @@ UNPRINTED = "its name holds a line end or another character that is not printed"
 
 
 class FoundFile(NamedTuple):
-    """One file that is, or is called, an image: where it is, its bytes, and their SHA-256."""
+    """One file that is, or is called, an image: where it is, its bytes, their SHA-256, and what tells a change."""
 
     path: str
     data: bytes
     sha256: str
+    stamp: Stamp
 
 
 class Facts(NamedTuple):
@@ -59,8 +61,7 @@ class FolderScan:
         Raises:
             InputError: the folder cannot be read at all.
         """
-        if not self.folder.is_dir():
-            raise InputError(f"{self.folder} is no folder; nothing was imported", hint="FOLDER= names one with images")
+        check_folder(self.folder)
         walked = os.walk(os.path.realpath(self.folder), onerror=self._refused)
         for place, folders, names in walked:
             self.left_out["links, which are not followed"] += sum(map(os.path.islink, _in(place, folders)))
@@ -91,8 +92,18 @@ class FolderScan:
         if read is None:
             self.left_out[why] += 1
             return None
-        data, _ = read
-        return FoundFile(path, data, hashlib.sha256(data).hexdigest())
+        data, stamp = read
+        return FoundFile(path, data, hashlib.sha256(data).hexdigest(), stamp)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse what is no folder.
+
+    Raises:
+        InputError: it is none; nothing was imported.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; nothing was imported", hint="FOLDER= names one with images")
 
 
 def _in(place: str, names: list[str]) -> list[str]:
@@ -109,11 +120,12 @@ def _unfit(path: str) -> str:
 
 
 def facts_of(found: FoundFile) -> Facts:
-    """Return what is kept of a file, after a look at all of its pixels."""
+    """Return what is kept of a file, after a look at all of its pixels; this process need not look again."""
     try:
         seen = probe(found.data)
     except PictureError as error:
         return Facts(found.sha256, None, None, None, None, len(found.data), error.message)
+    note_opened(found.path, found.stamp, found.sha256)
     taken = None if seen.taken_at is None else seen.taken_at.isoformat(" ")
     problem = None if found.path.isprintable() else UNPRINTED
     return Facts(found.sha256, seen.width, seen.height, seen.mime_type, taken, seen.size, problem)

@@ -24,7 +24,7 @@ from pipeline.store.copy import CopyJson
 from pipeline.store.table_base import BigId
 from pipeline.store.times import IsoTime
 from pipeline.tables.adopt import TableSpec, check_demands
-from pipeline.tables.columns import TEXT, Accepts, AsTheColumn, IdKind, Ids, ReflectedColumn, id_type, ids_in, ids_of
+from pipeline.tables.columns import TEXT, Accepts, AsTheColumn, IdKind, ReflectedColumn, id_type, ids_in, ids_of
 from pipeline.tables.reflect import columns_of
 
 WORDS = Accepts((*TEXT.types, "citext"))
@@ -117,8 +117,3 @@ def tables_as_found(tx: Connection) -> tuple[Table, Table]:
 
 def _as_there(name: str, key: str, kinds: Mapping[str, tuple[Any, Accepts]]) -> Table:
     return Table(name, MetaData(), Column(key, AsTheColumn()), *_columns(kinds))
-
-
-def assets_id(tx: Connection) -> Ids:
-    """Return which ids `asset_ai` holds."""
-    return ids_in(columns_of(tx, ASSET_AI).get("asset_id"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.task import Subject
 from pipeline.images import ASSET_AI, MARK, TASK
-from pipeline.store import schema, workspace
+from pipeline.store import schema
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -28,18 +28,12 @@ def subject(tx: "Connection", settings: "Settings") -> None:
     """Return None: the subject comes with the declared tasks."""
 
 
-def of_declared(tx: "Connection", settings: "Settings", declared: Subject) -> Subject:
+def of_declared(tx: "Connection", settings: "Settings", declared: Subject) -> Subject:  # noqa: ARG001 - it tells all
     """Return the subject: what was declared, with what other programs read kept beside it."""
     from pipeline.engine.declared.task import rows_of
     from pipeline.images.rows import ImagesCollection, ImagesRows, images_task
 
     known = rows_of(declared.task)
-    backend = workspace.get_workspace(tx).backend or settings.wanted_backend
-    rows = ImagesRows(
-        **{one.name: getattr(known, one.name) for one in fields(known)},
-        provider=backend,
-        asked_model=settings.for_backend(backend).model,
-        preferred=settings.prefer_versions or (),
-    )
+    rows = ImagesRows(**{one.name: getattr(known, one.name) for one in fields(known)})
     collection = ImagesCollection(rows, str(known.record.words.get("index") or ""))
     return Subject(TASK, images_task(declared.task, rows), collection)

@@ -13,10 +13,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core import gc_freeze
-from pipeline.core.errors import InconsistentError, InputError, UnavailableError
+from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError, UnavailableError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import Builds
+from pipeline.index.floor import nonsense
+from pipeline.index.lab.promotion_gate import PromotionGate
 from pipeline.store import integrity, workspace
 from pipeline.store.leases import Lease, LeaseLostError
 
@@ -59,12 +61,15 @@ class _Draft:
     missing: "tuple[Entry, ...]"
 
 
-def run(ws: OpenWorkspace) -> IndexReport:
+def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
     """Build and promote an index of every entry of the collection of the task in use.
+
+    With `worse_ok` also where it does worse on the lab's judged questions than the one in service.
 
     Raises:
         InputError: there is no entry yet, or nothing of the task is indexed.
         InconsistentError: the build did not verify, or this process keeps standing still; the one in service stays.
+        GateError: it does worse on the judged questions, by more than chance; the one in service stays.
     """
     words = ws.task.words
     with ws.store.read() as tx:
@@ -73,7 +78,7 @@ def run(ws: OpenWorkspace) -> IndexReport:
                 f"no {words.one} is {words.done} yet, so there is nothing to index; the index in service stays",
                 hint=f"run `{words.make('tag')}` first",
             )
-    return _Building(ws).run()
+    return _Building(ws, worse_ok=worse_ok).run()
 
 
 def roll_back_index(ws: OpenWorkspace) -> IndexReport:
@@ -133,12 +138,13 @@ def hold_lease_during(store: "Store", lease: "Lease") -> Iterator[Callable[[], N
 class _Building:
     """One run that builds the index."""
 
-    def __init__(self, ws: OpenWorkspace) -> None:
+    def __init__(self, ws: OpenWorkspace, *, worse_ok: bool) -> None:
         """Begin without a draft."""
-        self._ws = ws
+        self._ws, self._worse_ok = ws, worse_ok
         self._builds = Builds(ws.data, ws.collection.folder)
         self._embedder = embed.Embedder(ws)
         self._embedded = 0
+        self._learns = True  # the floor; not where what it is learnt from cannot be had
 
     def run(self) -> IndexReport:
         """Draft, embed and promote, as often as something comes between."""
@@ -150,10 +156,12 @@ class _Building:
                         draft = self._drafted(lease, draft, few=embed.FEW if left else None)
                         if draft.missing and not left:
                             self._embed_few(draft)
-                        if not (draft.missing and left):
+                        if not (left and (draft.missing or self._lacks_nonsense())):
                             return self._promoted(lease, draft)
-                    self._embed_few(draft)  # the usual case after a change: no lease is held meanwhile
+                    if draft.missing:
+                        self._embed_few(draft)  # the usual case after a change: no lease is held meanwhile
                     draft = replace(draft, missing=())
+                    self._embed_nonsense()
                 except LeaseLostError:  # this process stood still, and another one went on with the index: begin again
                     if not left:
                         raise
@@ -162,6 +170,18 @@ class _Building:
         finally:
             self._builds.discard()  # an interrupt may strike between two steps, each of which cleans up after itself
         raise AssertionError("the last round returns or raises")
+
+    def _lacks_nonsense(self) -> bool:
+        """Return whether questions that mean nothing are still to be embedded, from which the floor is learnt."""
+        return self._learns and self._embedder.lacks_questions(nonsense())
+
+    def _embed_nonsense(self) -> None:
+        """Embed those questions, once for a model and width; where that cannot be done, the build has no floor."""
+        try:
+            if self._lacks_nonsense():
+                self._embedder.questions(nonsense())
+        except (RemoteError, ConfigurationError):
+            self._learns = False
 
     def _drafted(self, lease: "Lease", draft: _Draft | None, *, few: int | None) -> _Draft:
         """Return a build that is begun: the one from before where it still stands for the database, else a new one.
@@ -183,7 +203,10 @@ class _Building:
             count, position = collection.count(tx), workspace.get_workspace(tx).position
             with gc_freeze.gc_frozen(), self._ws.display.bar("reading", count) as bar:
                 entries = self._embedder.keyed(collection.entries(tx), missing=missing, few=few, bar=bar)
-                begun = self._builds.begin(self._builds.next_number(), entries, position=position)
+                begun = self._builds.begin(
+                    self._builds.next_number(), entries, position=position, ranking=collection.ranking
+                )
+        lease.check()  # no later owner would sweep it away: one that took over before it was there has swept already
         return _Draft(begun, count, tuple(missing))
 
     def _say_cost(self, entries: "Iterable[Entry]", count: int) -> None:
@@ -214,9 +237,11 @@ class _Building:
 
     def _promoted(self, lease: "Lease", draft: _Draft) -> IndexReport:
         ws, builds, cache = self._ws, self._builds, self._embedder.cache
+        vectors = self._embedder.questions(nonsense()) if self._learns and not self._lacks_nonsense() else None
         with ws.display.bar("building", draft.count) as bar:
-            staged = builds.complete(draft.begun, cache, task_type=embed.TASK_TYPE, progress=bar.show)
+            staged = builds.complete(draft.begun, cache, task_type=embed.TASK_TYPE, nonsense=vectors, progress=bar.show)
         builds.verify(staged, count=draft.count)
+        PromotionGate(ws).check(staged, worse_ok=self._worse_ok)
         promoted = builds.promote(staged, fence=lambda: hold_lease_during(ws.store, lease))
         record_build(ws.store, ws.collection, builds, promoted, at=ws.now())
         return IndexReport(

@@ -104,7 +104,7 @@ class BuildLookup:
             found = manifest.read_manifest(directory)
         except InconsistentError as error:
             return [error.message]
-        wrong = [name for name in manifest.PARTS if files.sha256_of(directory / name) != found.hashes[name]]
+        wrong = [name for name in found.parts if files.sha256_of(directory / name) != found.hashes[name]]
         return [f"{directory / name} has other bytes than the build was made with" for name in wrong]
 
     def unsound_rows(self, number: int) -> str:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.core import files, links
 from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
 from pipeline.index.build_lookup import STAGING, BuildLookup
 from pipeline.index.manifest import Begun, Manifest, Promotions, Staged
 
 if TYPE_CHECKING:
     from pipeline.index.cache import VectorCache
+    from pipeline.index.vector_file import Vectors
 
 
 # raises where another process goes on with the index; what it gives, if anything, looks once more, and raises likewise
@@ -57,8 +59,12 @@ class Builds(BuildLookup):
             links.remove_link(path)
         return [path.name for path in stale]
 
-    def begin(self, number: int, entries: Iterable[tuple[Entry, bytes]], *, position: int) -> Begun:
-        """Write the entries of build `number`, with the keys of their vectors; on disk when this returns.
+    def begin(
+        self, number: int, entries: Iterable[tuple[Entry, bytes]], *, position: int, ranking: Ranking | None = None
+    ) -> Begun:
+        """Write the entries of build `number`, with the keys of their vectors, and their words by a ranking.
+
+        They are on disk when this returns. Without a ranking, words count as they do where nothing is said.
 
         When anything goes wrong, nothing of it remains.
 
@@ -72,7 +78,9 @@ class Builds(BuildLookup):
         self._staged = directory
         directory.mkdir(parents=True)
         with links.removed_on_error(directory):
-            return staging.begin_staging(directory, entries, number=number, position=position)
+            return staging.begin_staging(
+                directory, entries, number=number, position=position, ranking=ranking or Ranking()
+            )
 
     def is_begun(self, begun: Begun) -> bool:
         """Return whether what was begun is still there: a process that goes on with the index sweeps it away."""
@@ -84,9 +92,12 @@ class Builds(BuildLookup):
         cache: "VectorCache",
         *,
         task_type: str,
+        nonsense: "Vectors | None" = None,
         progress: Callable[[int], None] = lambda _done: None,
     ) -> Staged:
         """Add the vectors and the manifest to what was begun; on disk when this returns.
+
+        The floor is learnt from the vectors of `floor.nonsense`, in its order; without them there is none.
 
         `progress` is called with the number of rows whose vectors are written so far. When anything goes wrong,
         nothing of the build remains.
@@ -98,7 +109,7 @@ class Builds(BuildLookup):
 
         with links.removed_on_error(begun.directory):
             return staging.complete_staging(
-                begun, cache, task_type=task_type, built_at=self._clock(), progress=progress
+                begun, cache, task_type=task_type, built_at=self._clock(), nonsense=nonsense, progress=progress
             )
 
     def discard(self) -> None:

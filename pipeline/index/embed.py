@@ -18,6 +18,7 @@ from pipeline.gemini.rate_limiter import Pacing
 from pipeline.gemini.tokens import Usage, estimate_tokens, usage_cost
 from pipeline.index.cache import VectorCache, vector_key
 from pipeline.index.concurrent import as_completed
+from pipeline.index.question_vectors import QuestionVectors
 from pipeline.index.vector_file import Vectors
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Embedder:
         self._model = ws.embedding_model
         limits = NO_LIMITS if ws.backend == "local" else models.model_limits(self._model, tier=ws.settings.tier)
         self._pacing = Pacing(limits, patience_s=ws.settings.poll_patience, sleep=ws.sleep, monotonic=ws.monotonic)
+        self._questions = QuestionVectors(None if ws.backend == "local" else self.cache, self._asked)
 
     def keys(self, entries: Iterable[Entry]) -> list[bytes]:
         """Return the cache's keys for some entries."""
@@ -105,6 +107,14 @@ class Embedder:
             bar.show(seen, note=f"{embedded} embedded")
         return embedded
 
+    def lacks_questions(self, texts: Sequence[str]) -> bool:
+        """Return whether any of some questions is still to be embedded; those of the local engine never are."""
+        return not self._questions.are_free(texts)
+
+    def questions(self, texts: Sequence[str]) -> Vectors:
+        """Return the vectors of questions, float32 (len(texts), dim); what is not in the cache is embedded."""
+        return self._questions.embed(texts)
+
     def keyed(
         self, entries: Iterable[Entry], *, missing: list[Entry], few: int | None, bar: "Bar"
     ) -> Iterator[tuple[Entry, bytes]]:
@@ -150,13 +160,27 @@ class Embedder:
         text = fit_text(entry.text, limit=self._model.input_limit)
         return text, estimate_tokens(frame_text(text, self._model, query=False))
 
+    def _asked(self, texts: Sequence[str]) -> Vectors:
+        """Return the vectors of at most a hundred questions, made now."""
+        if self._ws.backend == "local":
+            return embed_queries(self._ws, texts)
+        tokens = sum(estimate_tokens(frame_text(text, self._model, query=True)) for text in texts)
+        dim, client = self._ws.settings.dim, self._ws.client
+        ask = partial(client.embed, self._model, texts, dim=dim, query=True, is_paced=True)
+        vectors = self._pacing.call(ask, requests=len(texts), tokens=tokens)
+        self._bind()
+        return vectors
+
     def _keep(self, keys: list[bytes], vectors: Vectors) -> None:
         """Put vectors into the cache; the workspace is bound before the first one."""
+        self._bind()
+        self.cache.add(keys, vectors)
+
+    def _bind(self) -> None:
         if not self._ws.is_bound:
             with self._ws.store.write() as tx:
                 self._ws.bind(tx)
             self._ws.is_bound = True
-        self.cache.add(keys, vectors)
 
 
 def fit_text(text: str, *, limit: int | None) -> str:

@@ -5,6 +5,7 @@ the rows. Before that is relied on, the header is compared with the one the inst
 faiss writes the file itself, at the price of memory.
 """
 
+import mmap
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
@@ -72,6 +74,20 @@ def read_flat_blocks(handle: ReadHandle, *, count: int, dim: int) -> Iterator[Ve
         raw = memoryview(buffer)[: 4 * rows * dim]
         handle.read_into(raw, start + 4 * first * dim)
         yield np.frombuffer(raw, dtype="<f4").reshape(rows, dim)
+
+
+def map_flat(handle: ReadHandle, *, count: int, dim: int) -> Vectors:
+    """Return the rows of an index of `count` rows, float32 (count, dim), mapped and not read."""
+    raw = mmap.mmap(handle.descriptor, 0, access=mmap.ACCESS_READ)
+    return np.frombuffer(raw, "<f4", count * dim, _rows_begin(handle, count=count, dim=dim)).reshape(count, dim)
+
+
+def among(mask: NDArray[np.bool_] | None) -> Any:
+    """Return what lets faiss search among the rows that pass alone, bool (rows,); None for all."""
+    if mask is None:
+        return None
+    untyped: Any = faiss  # its types are those of C++, and its wrappers take arrays
+    return untyped.SearchParameters(sel=untyped.IDSelectorBitmap(np.packbits(mask, bitorder="little")))
 
 
 def flat_head(handle: ReadHandle, *, count: int, dim: int) -> bytes:

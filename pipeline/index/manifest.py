@@ -6,7 +6,9 @@ A build is one directory, `builds/<number>/` in the folder of its collection (se
     metadata.json      a JSON list in vector order, one entry a line
     metadata.offsets   where each entry of that list begins and how long it is, u64 + u64 little-endian, in bytes
     entries.jsonl      {"id", "content", "vector", "metadata"} in vector order: hash of text and facts, key of the
-                       cached vector (hex), crc32 of the entry in metadata.json
+                       cached vector (hex), crc32 of the entry in metadata.json; "words", the sum of the lower halves
+                       of the numbers of its terms
+    words.*.npy        by which words entries are found (see `postings`)
     manifest.json      this module's `Manifest`; written last, so a directory without it is no build
 
 The one thing to know: `position` is the database's position when the entries were read, not the number of the build.
@@ -18,13 +20,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
+from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
+from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:
     from pipeline.index.cache import VectorCache
@@ -36,7 +41,9 @@ METADATA = "metadata.json"
 OFFSETS = "metadata.offsets"
 ENTRIES = "entries.jsonl"
 MANIFEST = "manifest.json"
-PARTS = (INDEX, METADATA, OFFSETS, ENTRIES)
+WORDS = ("words.terms.npy", "words.starts.npy", "words.rows.npy", "words.scores.npy")
+VECTORS = (INDEX, METADATA, OFFSETS, ENTRIES)  # what a build of a version before 0.2 has, which has no words
+PARTS = VECTORS + WORDS
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,21 @@ class Manifest:
     built_at: datetime  # aware, UTC
     hashes: Mapping[str, str]  # file name -> SHA-256 as hex
     sizes: Mapping[str, int]  # file name -> bytes
+    floor: Floor | None = None  # below what a hit is weak; None where that is not known
+    words: Mapping[str, Any] | None = None  # how terms are made, and what they count; None where it has no words
+    judged: Mapping[str, Any] | None = None  # what it reached on the lab's judged questions, and the build before it
     format: int = FORMAT
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the build's files, but for the manifest."""
+        return VECTORS if self.words is None else PARTS
 
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values, the time as ISO 8601."""
         known = {each.name: getattr(self, each.name) for each in dataclasses.fields(Manifest)}
-        return {"format": self.format, **known, "built_at": self.built_at.isoformat()}
+        floor = None if self.floor is None else self.floor.as_json()
+        return {"format": self.format, **known, "built_at": self.built_at.isoformat(), "floor": floor}
 
 
 @dataclass(frozen=True)
@@ -69,12 +85,13 @@ class Promotions(Manifest):
 
 @dataclass(frozen=True)
 class Begun:
-    """The entries of a build that is being made, sealed by file name; its vectors and manifest are still to come."""
+    """The entries and words of a build that is being made, sealed by file name; vectors and manifest are to come."""
 
     directory: Path
     number: int
     position: int
     sealed: Mapping[str, files.Sealed]
+    ranking: Ranking
 
     @property
     def count(self) -> int:
@@ -92,10 +109,16 @@ class Staged:
     verified: bool = field(default=False, init=False)
 
 
-def content_hash(entry: Entry) -> str:
-    """Return the SHA-256, as hex, of what makes an entry up to date: its text and its facts."""
+def content_hash(entry: Entry, *, words: bool = True) -> str:
+    """Return the SHA-256, as hex, of what makes an entry up to date: its text, its facts, and its fields.
+
+    A build without `words` has no fields, so there they do not count.
+    """
     seen = f"[{encode_basestring_ascii(entry.text)}, {_facts_as_json(entry.facts)}]"
-    return hashlib.sha256(seen.encode("ascii")).hexdigest()
+    digest = hashlib.sha256(seen.encode("ascii"))
+    if words and entry.fields:
+        digest.update("\0".join(chain.from_iterable(entry.fields.items())).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _facts_as_json(facts: Any) -> str:
@@ -103,6 +126,12 @@ def _facts_as_json(facts: Any) -> str:
     if isinstance(facts, list) and set(map(type, facts)) == {str}:
         return f"[{', '.join(map(encode_basestring_ascii, facts))}]"
     return json.dumps(facts)
+
+
+def seal_manifest(directory: Path, written: Manifest) -> None:
+    """Write the manifest of a build, on disk when this returns."""
+    document = json.dumps(written.as_json(), indent=1).encode("ascii")
+    files.seal_bytes(directory / MANIFEST, document + b"\n")
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -118,7 +147,7 @@ def read_manifest(directory: Path) -> Manifest:
         raise InconsistentError(f"{directory} is no build: it has no {MANIFEST}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InconsistentError(f"{path} cannot be read as a manifest: {error}") from None
-    for name in PARTS:
+    for name in manifest.parts:
         part = directory / name
         size = part.stat().st_size if part.is_file() else None
         if size != manifest.sizes.get(name):
@@ -131,7 +160,8 @@ def _parse(document: dict[str, Any]) -> Manifest:
     if document["format"] != FORMAT:
         raise ValueError(f"format {document['format']!r}, expected {FORMAT}")
     built_at = datetime.fromisoformat(document["built_at"])
-    known = {each.name: document[each.name] for each in dataclasses.fields(Manifest)}
+    known = {each.name: document[each.name] for each in dataclasses.fields(Manifest) if each.name in document}
     if any(not isinstance(known[name], int) for name in ("number", "count", "dim", "position")):
         raise ValueError("number, count, dim and position must be whole numbers")
-    return Manifest(**{**known, "built_at": built_at})
+    floor = Floor.from_json(known["floor"]) if known.get("floor") is not None else None
+    return Manifest(**{**known, "built_at": built_at, "floor": floor})

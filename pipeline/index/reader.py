@@ -1,11 +1,11 @@
 """Answer searches from one build.
 
-An `Index` opens the four files of its build at once and holds on to them, so whatever is promoted or removed
+An `Index` opens the files of its build at once and holds on to them, so whatever is promoted or removed
 meanwhile, vectors and metadata are of the same build. Nothing is read before it is asked for: faiss maps its file, and
 of the metadata only the hits are read, by their offsets. That keeps one search quick at any size.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,23 +16,42 @@ from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
 from pipeline.index import manifest
 from pipeline.index.manifest import Manifest
+from pipeline.index.metadata import MetadataColumns
+from pipeline.index.snippet import Snippet
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pipeline.index.columns import Mask
+    from pipeline.index.postings import Postings
+    from pipeline.index.why import Why
 
+
+PRODUCTS = 1 << 24  # that are in memory at once, 64 MB
+BLOCK = 4096  # entries that many vectors are held against at once
 # of a line of `entries.jsonl`; inside of a JSON text no bare quotation mark stands
 _BEFORE_ID, _AFTER_ID = b'{"id":', b',"content":"'
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One entry found: its rank from 1, the inner product with the query, and its row of `metadata.json`."""
+    """One entry found: its rank from 1, the inner product with the query, and its row of `metadata.json`.
+
+    `words_score` is its BM25; either is not a number where it was not asked for. `score` is what the entries are ranked
+    by, which is made of both, or is the only one. `snippet` is the sentence that matched best, `tags` are those that
+    match; whether it `is_weak` is known where both scores are, and the build has a floor.
+    """
 
     rank: int
     similarity: float
     metadata: Mapping[str, Any]
+    score: float
+    words_score: float
+    snippet: Snippet | None = None
+    tags: tuple[str, ...] = ()
+    is_weak: bool | None = None
+    why: "Why | None" = None
 
 
 class Index(AbstractContextManager["Index"]):
@@ -50,6 +69,7 @@ class Index(AbstractContextManager["Index"]):
         self._metadata = ReadHandle(directory / manifest.METADATA)
         self._offsets = ReadHandle(directory / manifest.OFFSETS)
         self._entries = ReadHandle(directory / manifest.ENTRIES)
+        self._words = [ReadHandle(directory / name) for name in manifest.WORDS if self.manifest.words is not None]
 
     def __len__(self) -> int:
         """Return how many entries the build holds."""
@@ -63,6 +83,18 @@ class Index(AbstractContextManager["Index"]):
         Raises:
             InconsistentError: the vector is of another width than the build, or not finite.
         """
+        from pipeline.index.fusion import found_entries, rank_entries
+
+        return found_entries(self, rank_entries(self, terms=None, vector=vector, k=k))
+
+    def nearest(
+        self, vector: "NDArray[np.float32]", k: int, mask: "Mask | None" = None
+    ) -> "tuple[NDArray[np.float32], NDArray[np.int64]]":
+        """Return similarities and rows of the same, or of those alone that pass, bool (entries,).
+
+        Raises:
+            InconsistentError: the vector is of another width than the build, or not finite.
+        """
         import numpy as np
 
         query = np.asarray(vector, dtype=np.float32).reshape(1, -1)
@@ -72,13 +104,63 @@ class Index(AbstractContextManager["Index"]):
                 "all of them finite",
                 hint="run `make index` with the model and width that the query uses",
             )
-        if k < 1:
-            return []
-        similarities, rows = self._nearest(query, min(k, len(self)))
-        return [
-            Hit(rank, similarity, self.metadata_at(row))
-            for rank, (similarity, row) in enumerate(zip(similarities, rows, strict=True), start=1)
-        ]
+        return self._nearest(query, max(0, k), mask)
+
+    def similarities(self, vector: "NDArray[np.float32]", rows: "NDArray[np.int64]") -> "NDArray[np.float32]":
+        """Return the inner products of `vector`, shape (dim,), with some rows, float32 (len(rows),)."""
+        import numpy as np
+
+        return self.held[rows] @ np.asarray(vector, dtype=np.float32).reshape(-1)
+
+    def all_similarities(self, vectors: "NDArray[np.float32]") -> "Iterator[NDArray[np.float32]]":
+        """Yield the inner products of each of some vectors, shape (n, dim), with all entries, float32 (entries,).
+
+        As many vectors at a time as fit into a little memory pass over the entries together.
+        """
+        import numpy as np
+
+        some = max(1, PRODUCTS // len(self))
+        for first in range(0, len(vectors), some):
+            found = np.empty((min(some, len(vectors) - first), len(self)), dtype=np.float32)
+            for start in range(0, len(self), BLOCK):
+                np.matmul(
+                    vectors[first : first + some],
+                    self.held[start : start + BLOCK].T,
+                    out=found[:, start : start + BLOCK],
+                )
+            yield from found
+
+    @cached_property
+    def words(self) -> "Postings | None":
+        """By which words its entries are found; None where the build is of a version that had none.
+
+        Raises:
+            InconsistentError: the words were made in another way than this version makes them.
+        """
+        from pipeline.index.postings import Postings
+
+        made = self.manifest.words
+        return None if made is None else Postings(self._words, made, len(self))
+
+    @cached_property
+    def held(self) -> "NDArray[np.float32]":
+        """The vectors of all entries, float32 (entries, dim), mapped and not read."""
+        from pipeline.index import flat_file
+
+        return flat_file.map_flat(self._vectors, count=len(self), dim=self.manifest.dim)
+
+    @cached_property
+    def columns(self) -> "MetadataColumns":
+        """The columns of the metadata."""
+        return MetadataColumns(self._metadata, len(self), self.metadata_at)
+
+    def row_of(self, entry_id: str) -> int | None:
+        """Return the row of an entry, counted from 0; None where the build does not have it."""
+        import orjson
+
+        lines = self._entries.read(self._entries.size, 0)
+        at = lines.find(_BEFORE_ID + orjson.dumps(entry_id) + _AFTER_ID)
+        return None if at < 0 else lines.count(b"\n", 0, at)
 
     def metadata_at(self, row: int) -> Mapping[str, Any]:
         """Return the metadata of one row, counted from 0.
@@ -118,7 +200,7 @@ class Index(AbstractContextManager["Index"]):
 
     def close(self) -> None:
         """Give the files back to the system; nothing can be asked afterwards."""
-        for handle in (self._vectors, self._metadata, self._offsets, self._entries):
+        for handle in (self._vectors, self._metadata, self._offsets, self._entries, *self._words):
             handle.close()
 
     def __exit__(self, *failure: object) -> None:
@@ -133,16 +215,24 @@ class Index(AbstractContextManager["Index"]):
         flat_file.single_threaded()
         return flat_file.open_flat(self._vectors)
 
-    def _nearest(self, query: "NDArray[np.float32]", k: int) -> "tuple[list[float], list[int]]":
+    def _nearest(
+        self, query: "NDArray[np.float32]", k: int, mask: "Mask | None"
+    ) -> "tuple[NDArray[np.float32], NDArray[np.int64]]":
         """Return similarities and rows of the `k` nearest, descending, equal ones in vector order.
 
         faiss may keep any of equally similar rows. Where the last place is shared, all who share it are asked for.
         """
         import numpy as np
 
-        similarities, rows = (found[0] for found in self._faiss.search(query, min(k + 1, len(self))))
+        from pipeline.index import flat_file
+
+        passing = len(self) if mask is None else int(np.count_nonzero(mask))
+        k, among = min(k, passing), flat_file.among(mask)
+        if not k:
+            return np.empty(0, np.float32), np.empty(0, np.int64)
+        similarities, rows = (found[0] for found in self._faiss.search(query, min(k + 1, passing), params=among))
         if len(rows) > k and similarities[k] == similarities[k - 1]:
             below = float(np.nextafter(similarities[k], np.float32(-np.inf)))
-            _, similarities, rows = self._faiss.range_search(query, below)
+            _, similarities, rows = self._faiss.range_search(query, below, params=among)
         order = np.lexsort((rows, -similarities))[:k]
-        return similarities[order].tolist(), rows[order].tolist()
+        return similarities[order], rows[order]

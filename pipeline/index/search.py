@@ -1,43 +1,191 @@
-"""Find the entries nearest to a question in the build in service."""
+"""Find the entries that fit a question best in the build in service, or those that are like one of them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.ranking import Rank
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.limits import MAX_EMBED_TEXTS
 from pipeline.index import embed, staleness
 from pipeline.index.builds import Builds
+from pipeline.index.filters import Filters, every, mask_of
 from pipeline.index.manifest import Manifest
-from pipeline.index.reader import Hit
+from pipeline.index.question import Question, parse_question
+from pipeline.index.reader import Hit, Index
+from pipeline.index.terms import terms_of, terms_of_question
 from pipeline.store.counts import CountMemory
 
-MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
+if TYPE_CHECKING:
+    from pipeline.index.columns import Mask
+    from pipeline.index.vector_file import Vectors
+
+LIKE_TERMS = 25  # of an entry, those that count most for itself, by which others like it are looked for
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How many entries are wanted, by what they are ranked, which may be found, and whether to say how scores arise."""
+
+    k: int = 10
+    rank: Rank = Rank.HYBRID
+    filters: Filters = field(default_factory=Filters)
+    why: bool = False
 
 
 @dataclass(frozen=True)
 class SearchReport:
-    """The nearest entries, best first, and how many entries the index is behind."""
+    """The best entries, best first, how many entries the index is behind, and whether it lacks words to rank by."""
 
     hits: list[Hit]
     behind: int
+    lacks_words: bool = False
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether there are hits, and none is better than what a question without meaning finds."""
+        return bool(self.hits) and all(hit.is_weak for hit in self.hits)
 
 
-def run(ws: OpenWorkspace, question: str, *, k: int) -> SearchReport:
-    """Return the `k` nearest entries, or all if there are fewer.
+class OpenSearch(AbstractContextManager["OpenSearch"]):
+    """The build in service, open for one question after the other; a new one is taken up when it is promoted."""
 
-    Raises:
-        InputError: the question is blank, too long or no text, there is no index yet, or the task has none.
-        ConfigurationError: the index was built with another model or width than the question would be embedded with.
-    """
-    collection, text = ws.collection, _checked(question)
-    with Builds(ws.data, collection.folder).open() as index:
-        check_embedding(index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim, make=ws.task.words.make)
-        hits = index.search(embed.embed_queries(ws, [text])[0], k)
+    def __init__(self, ws: OpenWorkspace) -> None:
+        """Open the build.
+
+        Raises:
+            InputError: there is no index yet, or the task has none.
+        """
+        self._ws = ws
+        self.collection, self.words = ws.collection, ws.task.words
+        self._builds = Builds(ws.data, self.collection.folder)
+        self.index: Index = self._builds.open()
+
+    def __exit__(self, *failure: object) -> None:
+        """Close the files."""
+        self.index.close()
+
+    def renew(self) -> bool:
+        """Take up the build in service, where it is another one now; return whether it is."""
+        now = self._builds.current()
+        if now is None or now == self.index.manifest:
+            return False
+        self.index.close()
+        self.index = self._builds.open()
+        return True
+
+    def ask(self, question: str, options: SearchOptions) -> SearchReport:
+        """Return the `k` best entries, or all if there are fewer; by words alone, those that have some of its words.
+
+        Raises:
+            InputError: the question asks nothing, a filter cannot be read, or it is to be answered by words, and has
+                none or the index has none.
+            ConfigurationError: the index was built with another model or width than questions would be embedded with.
+        """
+        asked = parse_question(question)
+        (terms,) = self._terms([asked], options.rank)
+        mask = mask_of(self.index, self.collection, options.filters, asked)
+        vector = None if (vectors := self._vectors([asked], options.rank)) is None else vectors[0]
+        return self._report(self._asking(asked.text), terms, vector, mask, options, is_judged=True)
+
+    def ask_like(self, name: str, options: SearchOptions) -> SearchReport:
+        """Return what is like one entry, which is left out, by its vector and the words that count most for it.
+
+        Raises:
+            InputError: there is none of that name, or it is not in the index.
+        """
+        import numpy as np
+
+        row, index = self._row_of(name), self.index
+        mask = mask_of(index, self.collection, options.filters)
+        mask = np.ones(len(index), dtype=bool) if mask is None else mask
+        mask[row] = False
+        told = terms_of("\n".join(self.collection.texts(index.metadata_at(row))))
+        parts = sorted(index.words.parts(row, set(told)), key=lambda part: -part.score) if index.words else []
+        terms = list(dict.fromkeys(part.term for part in parts))[:LIKE_TERMS]
+        vector = None if options.rank is Rank.WORDS else index.held[row]
+        asked = None if options.rank is Rank.VECTORS else terms
+        return self._report(terms, asked, vector, mask, options, is_judged=False)
+
+    def ask_many(self, questions: Sequence[str], options: SearchOptions) -> Iterator[list[Hit]]:
+        """Yield the hits of each of many questions, without what a reader of one asks next; see `ask`."""
+        from pipeline.index.described import is_weak
+        from pipeline.index.fusion import found_entries, rank_many
+
+        always = mask_of(self.index, self.collection, options.filters)
+        for first in range(0, len(questions), MAX_EMBED_TEXTS):
+            some = [parse_question(one) for one in questions[first : first + MAX_EMBED_TEXTS]]
+            masks = [every(always, mask_of(self.index, self.collection, Filters(), one)) for one in some]
+            terms, vectors = self._terms(some, options.rank), self._vectors(some, options.rank)
+            for ranked in rank_many(self.index, terms=terms, vectors=vectors, k=options.k, masks=masks):
+                yield [replace(hit, is_weak=is_weak(self.index, hit)) for hit in found_entries(self.index, ranked)]
+
+    def _report(
+        self,
+        told: Sequence[str],
+        terms: Sequence[str] | None,
+        vector: "Vectors | None",
+        mask: "Mask | None",
+        options: SearchOptions,
+        *,
+        is_judged: bool,
+    ) -> SearchReport:
+        """Return the best entries, described by the terms that were `told`, whether they rank or not."""
+        from pipeline.index.described import described_hits
+        from pipeline.index.fusion import rank_entries
+
+        ws, index = self._ws, self.index
+        ranked = rank_entries(index, terms=terms, vector=vector, k=options.k, mask=mask)
+        hits = described_hits(index, self.collection, ranked, told, why=options.why, is_judged=is_judged)
         with ws.store.read() as tx:
             memory = CountMemory(tx)
-            behind, _ = staleness.remembered_stale(collection, tx, index, memory, ws.display)
-    memory.keep(ws.store, at=ws.now())
-    return SearchReport(hits, behind)
+            behind, _ = staleness.remembered_stale(self.collection, tx, index, memory, ws.display)
+        memory.keep(ws.store, at=ws.now())
+        return SearchReport(hits, behind, terms is not None and index.words is None)
+
+    def _asking(self, text: str) -> list[str]:
+        return terms_of_question(text, asking=self.collection.ranking.asking)
+
+    def _terms(self, asked: Sequence[Question], rank: Rank) -> list[list[str] | None]:
+        """Return the terms of some questions; None for each where words do not rank.
+
+        Raises:
+            InputError: words alone rank, and a question has none.
+        """
+        terms = [None if rank is Rank.VECTORS else self._asking(one.text) for one in asked]
+        if rank is Rank.WORDS and not all(terms):
+            raise InputError("the question has no words to search by, or stop words alone", hint="leave RANK=words out")
+        return terms
+
+    def _vectors(self, asked: Sequence[Question], rank: Rank) -> "Vectors | None":
+        """Return the vectors of at most a hundred questions, float32 (questions, dim); None where they do not rank.
+
+        Raises:
+            ConfigurationError: the build is of another model or width.
+        """
+        if rank is Rank.WORDS:
+            return None
+        ws = self._ws
+        check_embedding(
+            self.index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim, make=ws.task.words.make
+        )
+        return embed.embed_queries(ws, [one.text for one in asked])
+
+    def _row_of(self, name: str) -> int:
+        """Return the row of the item of a name.
+
+        Raises:
+            InputError: there is none, or it is not in the build.
+        """
+        task = self._ws.task
+        with self._ws.store.read() as tx:
+            row = self.index.row_of(task.id_of(tx, name))
+        if row is None:
+            hint = f"it is once it is {task.words.done}: `{task.words.make('index')}`"
+            raise InputError(f"{name!r} is not in the index in service", hint=hint)
+        return row
 
 
 def check_embedding(built: Manifest, *, model: str, dim: int, make: Callable[[str], str]) -> None:
@@ -52,15 +200,3 @@ def check_embedding(built: Manifest, *, model: str, dim: int, make: Callable[[st
             f"{model}, {dim} wide; nothing was searched",
             hint=f"run `{make('index')}`, or set FINDABLE_EMBEDDING_MODEL={built.model} FINDABLE_DIM={built.dim}",
         )
-
-
-def _checked(question: str) -> str:
-    """Return a question as it is embedded, its white space collapsed; refuse what cannot be one."""
-    text = " ".join(question.split())
-    if not text:
-        raise InputError("there is nothing to search for", hint='`make search Q="who knows water law"`')
-    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise InputError("the question holds what is no text (NUL, or bytes that are no UTF-8)", hint="type it anew")
-    if len(text) > MAX_QUESTION:
-        raise InputError(f"the question has {len(text):,} characters, the limit is {MAX_QUESTION:,}", hint="shorten it")
-    return text

@@ -6,7 +6,6 @@ vectors made that are missing. The one thing to know: nothing may point at what 
 `pipeline.index.verify` has read it back.
 """
 
-import json
 import struct
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -20,50 +19,72 @@ import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.links import ReadHandle
+from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
-from pipeline.index import flat_file, manifest
+from pipeline.index import flat_file, manifest, terms
 from pipeline.index.cache import VectorCache
+from pipeline.index.floor import Highest, learn_floor
 from pipeline.index.manifest import Begun, Manifest, Staged, content_hash
+from pipeline.index.postings import PAGE, Postings, PostingsWriter
 from pipeline.index.vector_file import BLOCK, Vectors
 
 OFFSET = struct.Struct("<QQ")  # where an entry of metadata.json begins, and its length, in bytes
 OPEN, BETWEEN, CLOSE = b"[\n", b",\n", b"\n]\n"  # before, between and behind them; the first two are of one length
-PAGE = 256  # entries: so few that they stay in the processor's cache from reading to writing
 
 
 class StagedRow(NamedTuple):
-    """One line of `entries.jsonl`: the id, hash of text and tags, key of the vector, crc32 of the metadata."""
+    """One line of `entries.jsonl`: id, hash of its content, key of the vector, crc32 of metadata, sum of its terms."""
 
     id: str
     content: str
     vector: bytes
     metadata: int
+    words: int
 
 
-def begin_staging(directory: Path, entries: Iterable[tuple[Entry, bytes]], *, number: int, position: int) -> Begun:
-    """Write the entries of a build into `directory`, on disk when this returns; their vectors are not looked for.
+def begin_staging(
+    directory: Path, entries: Iterable[tuple[Entry, bytes]], *, number: int, position: int, ranking: Ranking
+) -> Begun:
+    """Write the entries of a build and their words into `directory`, on disk when this returns.
+
+    Their vectors are not looked for.
 
     Raises:
         InputError: there are no entries.
         InconsistentError: an entry's metadata is no JSON.
     """
-    sealed = _write_entries(directory, entries)
-    if not sealed[manifest.ENTRIES].lines:
-        raise InputError("there is nothing to index", hint="run `make batch-submit` to have rows answered first")
-    return Begun(directory, number, position, sealed)
+    with PostingsWriter(directory, ranking) as words:
+        sealed = _write_entries(directory, entries, words)
+        if not sealed[manifest.ENTRIES].lines:
+            raise InputError("there is nothing to index", hint="run `make batch-submit` to have rows answered first")
+        return Begun(directory, number, position, {**sealed, **words.seal()}, ranking)
 
 
 def complete_staging(
-    begun: Begun, cache: VectorCache, *, task_type: str, built_at: datetime, progress: Callable[[int], None]
+    begun: Begun,
+    cache: VectorCache,
+    *,
+    task_type: str,
+    built_at: datetime,
+    nonsense: Vectors | None,
+    progress: Callable[[int], None],
 ) -> Staged:
     """Add vectors and manifest to what was begun, on disk when this returns; `progress` gets the rows done so far.
+
+    The floor is learnt from the vectors of questions that mean nothing, where there are any.
 
     Raises:
         InconsistentError: a vector is not in the cache.
     """
     blocks = _vector_blocks(begun.directory / manifest.ENTRIES, cache, progress)
-    index = flat_file.write_flat(begun.directory / manifest.INDEX, blocks, count=begun.count, dim=cache.dim)
+    highest = Highest(nonsense)
+    index = flat_file.write_flat(
+        begun.directory / manifest.INDEX, highest.seen(blocks), count=begun.count, dim=cache.dim
+    )
     sealed = {**begun.sealed, manifest.INDEX: index}
+    words = {"terms": terms.NAME, **begun.ranking.as_json()}
+    postings = Postings([ReadHandle(begun.directory / name) for name in manifest.WORDS], words, begun.count)
     written = Manifest(
         number=begun.number,
         count=begun.count,
@@ -74,9 +95,10 @@ def complete_staging(
         built_at=built_at,
         hashes={name: sealed[name].sha256 for name in manifest.PARTS},
         sizes={name: sealed[name].size for name in manifest.PARTS},
+        floor=None if nonsense is None else learn_floor(highest.found, postings),
+        words=words,
     )
-    document = json.dumps(written.as_json(), indent=1).encode("ascii")
-    files.seal_bytes(begun.directory / manifest.MANIFEST, document + b"\n")
+    manifest.seal_manifest(begun.directory, written)
     return Staged(begun.directory, written, cache)
 
 
@@ -91,7 +113,8 @@ def read_staged_pages(path: Path, size: int) -> Generator[list[StagedRow]]:
             try:
                 rows = orjson.loads(b"[%b]" % b",".join(page))
                 found = [
-                    StagedRow(row["id"], row["content"], bytes.fromhex(row["vector"]), row["metadata"]) for row in rows
+                    StagedRow(row["id"], row["content"], bytes.fromhex(row["vector"]), row["metadata"], row["words"])
+                    for row in rows
                 ]
             except (ValueError, KeyError, TypeError) as error:
                 raise InconsistentError(
@@ -100,8 +123,10 @@ def read_staged_pages(path: Path, size: int) -> Generator[list[StagedRow]]:
             yield found
 
 
-def _write_entries(directory: Path, entries: Iterable[tuple[Entry, bytes]]) -> dict[str, files.Sealed]:
-    """Seal metadata, offsets and rows as the entries come, and return them by file name."""
+def _write_entries(
+    directory: Path, entries: Iterable[tuple[Entry, bytes]], words: PostingsWriter
+) -> dict[str, files.Sealed]:
+    """Seal metadata, offsets and rows as the entries come, and return them by file name; take in their words."""
     with (
         files.SealedWriter(directory / manifest.METADATA) as metadata,
         files.SealedWriter(directory / manifest.OFFSETS) as offsets,
@@ -112,6 +137,7 @@ def _write_entries(directory: Path, entries: Iterable[tuple[Entry, bytes]]) -> d
             documents = [_json(entry.metadata, entry.id) for entry, _ in page]
             offsets.write(_places(documents, start=metadata.size + len(BETWEEN)))
             metadata.write((BETWEEN if metadata.size else OPEN) + BETWEEN.join(documents))
+            sums = words.add([entry for entry, _ in page])
             rows.write_lines(
                 [
                     _json(
@@ -120,10 +146,11 @@ def _write_entries(directory: Path, entries: Iterable[tuple[Entry, bytes]]) -> d
                             "content": content_hash(entry),
                             "vector": key.hex(),
                             "metadata": zlib.crc32(document),
+                            "words": sum_,
                         },
                         entry.id,
                     )
-                    for (entry, key), document in zip(page, documents, strict=True)
+                    for (entry, key), document, sum_ in zip(page, documents, sums, strict=True)
                 ]
             )
         metadata.write(CLOSE)

@@ -49,7 +49,7 @@ def count_stale(
         return staleness(collection, tx, index, display).behind
     held = index.content_hashes(set(changed)) if changed else {}
     new = collection.count(tx, [one for one in changed if one not in held])
-    return new + _compared(held, collection.entries(tx, list(held))).behind
+    return new + _compared(held, collection.entries(tx, list(held)), index).behind
 
 
 def remembered_stale(
@@ -70,7 +70,7 @@ def remembered_stale(
 def staleness(collection: Collection, tx: "Connection", index: "Index", display: Progress) -> Staleness:
     """Compare every entry of the database with an index; changes of other programs are found too."""
     with display.bar("comparing", len(index), late=True) as bar:
-        return _compared(index.content_hashes(), _shown(collection.entries(tx), bar))
+        return _compared(index.content_hashes(), _shown(collection.entries(tx), bar), index)
 
 
 def place_of_entry(data: Path, collection: Collection, item_id: str, entry: Entry | None) -> dict[str, Any]:
@@ -84,16 +84,17 @@ def place_of_entry(data: Path, collection: Collection, item_id: str, entry: Entr
         if builds.current() is None:
             return nothing
         with builds.open() as index:
-            held, number = index.content_hashes({item_id}).get(item_id), index.manifest.number
+            held, built = index.content_hashes({item_id}).get(item_id), index.manifest
     except FindableError as error:
         return {**nothing, "problem": error.message}
-    is_same = entry is not None and held == content_hash(entry)
-    return {"indexed": held is not None, "up_to_date": is_same, "build": number}
+    is_same = entry is not None and held == content_hash(entry, words=built.words is not None)
+    return {"indexed": held is not None, "up_to_date": is_same, "build": built.number}
 
 
-def _compared(held: dict[str, str], entries: Iterable[Entry]) -> Staleness:
-    """Compare entries with the hashes that an index holds."""
-    outdated = sum(held.pop(entry.id, None) != content_hash(entry) for entry in entries)
+def _compared(held: dict[str, str], entries: Iterable[Entry], index: "Index") -> Staleness:
+    """Compare entries with the hashes that an index holds of them."""
+    words = index.manifest.words is not None
+    outdated = sum(held.pop(entry.id, None) != content_hash(entry, words=words) for entry in entries)
     return Staleness(outdated, len(held))
 
 

@@ -19,8 +19,10 @@ from pipeline.core.links import ReadHandle
 from pipeline.index import flat_file, manifest
 from pipeline.index.cache import check_unit_rows
 from pipeline.index.manifest import Staged
-from pipeline.index.staging import BETWEEN, CLOSE, OFFSET, OPEN, PAGE, StagedRow, read_staged_pages
+from pipeline.index.postings import PAGE
+from pipeline.index.staging import BETWEEN, CLOSE, OFFSET, OPEN, StagedRow, read_staged_pages
 from pipeline.index.vector_file import BLOCK, Vectors
+from pipeline.index.verify_words import verify_words
 
 SAMPLE = 64  # rows that must find themselves first
 TIE = 1e-5  # similarities closer than this are equal: float32 sums of 3,072 products differ by less
@@ -39,8 +41,9 @@ def verify_build(staged: Staged, *, count: int) -> None:
         raise InconsistentError(f"the build holds {found.count} entries, expected {count}")
     for name in (manifest.METADATA, manifest.OFFSETS, manifest.ENTRIES):
         files.verify(staged.directory / name, sha256=found.hashes[name], what=f"{name} of the build")
-    sample = _verify_rows(staged.directory, count=count)
+    sample, sums = _verify_rows(staged.directory, count=count)
     _verify_vectors(staged, sample)
+    verify_words(staged.directory, found, sums=np.array(sums), sample=sorted(sample))
     staged.verified = True
 
 
@@ -59,10 +62,14 @@ def unsound_build_rows(directory: Path) -> str:
     return ""
 
 
-def _verify_rows(directory: Path, *, count: int) -> dict[int, bytes]:
-    """Pass when metadata, offsets and rows tell of the same entries; return a sample of row number -> vector key."""
+def _verify_rows(directory: Path, *, count: int) -> tuple[dict[int, bytes], list[int]]:
+    """Pass when metadata, offsets and rows tell of the same entries.
+
+    Return a sample of row number -> vector key, and the checksum of the terms of each row.
+    """
     chosen = set(random.Random(count).sample(range(count), min(SAMPLE, count)))  # noqa: S311 - the same rows each time
     sample: dict[int, bytes] = {}
+    sums: list[int] = []
     end, number = 0, 0
     with (
         (directory / manifest.METADATA).open("rb") as metadata,
@@ -76,6 +83,7 @@ def _verify_rows(directory: Path, *, count: int) -> dict[int, bytes]:
                 piece = metadata.read(len(between) + length) if start == end + len(between) else b""
                 _verify_document(piece, between, row, number)
                 end = start + length
+                sums.append(row.words)
                 if number in chosen:
                     sample[number] = row.vector
                 number += 1
@@ -83,7 +91,7 @@ def _verify_rows(directory: Path, *, count: int) -> dict[int, bytes]:
             raise InconsistentError(
                 f"the build lists {number} entries, expected {count}, or holds more than its entries"
             )
-    return sample
+    return sample, sums
 
 
 def _verify_document(piece: bytes, between: bytes, row: StagedRow, number: int) -> None:

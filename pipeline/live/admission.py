@@ -111,6 +111,11 @@ class Admission:
         self.concurrency.begun(in_flight=len(self._in_flight), at=now)
         return number
 
+    def unasked(self, number: int) -> None:
+        """Take back a call that was counted and is not made, which the service has not kept waiting."""
+        self.limiter.withdraw(number)
+        self.concurrency.unasked(at=self._ws.monotonic())
+
     def ended(self) -> None:
         """Take that a call ended: the day's requests may be fewer now."""
         self._is_counted = False

@@ -43,6 +43,10 @@ class Concurrency:
         if in_flight == 0:
             self._quiet_since = at
 
+    def unasked(self, *, at: float) -> None:
+        """Take that an item needed no call: what takes its time is not the service."""
+        self._quiet_since = at
+
     def answered(self, *, took_s: float, was_full: bool, at: float) -> bool:
         """Take a success; `was_full` where more calls waited for room. Returns whether it ended a stall."""
         self._quiet_since = at

@@ -18,6 +18,7 @@ from pipeline.batch import uploads
 from pipeline.core.errors import FindableError, NotSentError, RemoteError, UnavailableError
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost.budget import BudgetError
+from pipeline.cost.queue_quota import QuotaFullError
 from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.record import Asked, Judgement, judge_reply
 from pipeline.gemini import requests, responses
@@ -234,7 +235,7 @@ class _LiveRunner:
         try:
             mark = await self._writer.write(lambda tx: self._ledger.mark(tx, entry.question, entry.same))
         except (OutdatedError, BudgetError) as error:
-            self._admission.limiter.withdraw(number)
+            self._admission.unasked(number)
             if isinstance(error, OutdatedError):
                 await self._all_again([entry.question, *entry.same], entry)
             else:
@@ -242,11 +243,12 @@ class _LiveRunner:
                 self._no_money = error
             return None
         if mark.number is None:
-            self._admission.limiter.withdraw(number)
-            self.report.answered += mark.is_answered
+            self._admission.unasked(number)
+            some = {entry.id, *mark.same}
+            self.report.answered += mark.is_answered * len(some)
             if not mark.is_answered and not mark.waits:
-                self.report.elsewhere += 1
-                self._handled.add(entry.id)
+                self.report.elsewhere += len(some)
+                self._handled |= some
         await self._all_again([one for one in entry.same if one.item.id not in mark.same], entry)
         return mark.number
 
@@ -277,7 +279,7 @@ class _LiveRunner:
         async with self._uploads:
             try:
                 there = await asyncio.to_thread(uploads.upload_images, self._ws, images)
-            except UnavailableError as error:
+            except (UnavailableError, QuotaFullError) as error:
                 raise NotSentError(error.message, hint=error.hint) from error  # the call was not made
         return requests.addressed(question.data, {name: one.uri for name, one in there.items()})
 

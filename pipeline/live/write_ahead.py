@@ -66,7 +66,7 @@ class Marked(NamedTuple):
     """What came of a question about to be asked: the number of its call or, without one, why none is made.
 
     Its item `is_answered` by what an equal one was told, or `waits` for an equal one that this process asks; else it is
-    with others. The items `same` share the call.
+    with others. What became of it became of the items `same`, which share the call where one is made.
     """
 
     number: int | None = None
@@ -125,7 +125,7 @@ class CallLedger:
             if not self._may_be_asked(tx, item):
                 return Marked()
             if (shared := self._shared(tx, question)) is not None:
-                return shared
+                return shared._replace(same=self._joining(tx, same, shared))
         day = budget.today(ws.now()).isoformat()
         if self.limits.rpd is not None and live_calls.calls_of_day(tx, ws.model.name, day=day) >= self.limits.rpd:
             raise day_used_up(ws.model.name, self.limits.rpd, now=ws.now())
@@ -154,15 +154,18 @@ class CallLedger:
         if self.purpose is not Purpose.COMPARE:
             contents, form = requests.split_request(question.data)
             wire_texts.keep_request(tx, number, contents=contents, form=form, at=ws.now())
-        return Marked(number, same=frozenset(one.item.id for one in same if self._joins(tx, one)))
+        return Marked(number, same=self._joining(tx, same, Marked(waits=True)))
 
-    def _joins(self, tx: "Connection", question: PlannedRequest) -> bool:
-        """Let an item share the call that was marked just now, if it can be asked as it is."""
+    def _joining(self, tx: "Connection", same: Sequence[PlannedRequest], first: Marked) -> frozenset[str]:
+        """Let items share what was asked just now, or before, and return those that came to the same as the first."""
+        return frozenset(one.item.id for one in same if self._joined(tx, one) == first)
+
+    def _joined(self, tx: "Connection", question: PlannedRequest) -> Marked | None:
+        """Let an item share what was asked already; None where it cannot be asked as it is."""
         try:
-            shared = self._shared(tx, question) if self._may_be_asked(tx, question.item) else None
+            return self._shared(tx, question) if self._may_be_asked(tx, question.item) else None
         except OutdatedError:
-            return False
-        return shared is not None and shared.waits
+            return None
 
     def _shared(self, tx: "Connection", question: PlannedRequest) -> Marked | None:
         """Let an item share what was asked already and is the same; None where nothing was."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.batch import prepare, uploads
 from pipeline.core import links
 from pipeline.core.errors import ConfigurationError, RemoteError
+from pipeline.core.hooks import Hooks
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
 from pipeline.index.build_lookup import left_folders
@@ -25,7 +26,8 @@ from pipeline.store.database import Store
 class CleanReport:
     """What was removed, or with `dry` would be: batches whose files went, all their bytes, uploads, builds, reports.
 
-    `live_texts` is how many live calls lost the text that went over the wire.
+    `live_texts` is how many live calls lost the text that went over the wire, `images` how many images that rows held
+    as bytes went.
     """
 
     keep_days: float
@@ -38,11 +40,13 @@ class CleanReport:
     reports: list[str] = field(default_factory=list)
     litter: list[str] = field(default_factory=list)
     live_texts: int = 0
+    images: int = 0
 
     @property
     def nothing(self) -> bool:
         """True when there was nothing to remove."""
-        return not (self.files or self.uploads or self.builds or self.reports or self.litter or self.live_texts)
+        some = (self.files, self.uploads, self.builds, self.reports, self.litter, self.live_texts, self.images)
+        return not any(some)
 
 
 def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
@@ -64,6 +68,7 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
         named = {Path(one.report).stem for one in pilots.all_pilots(tx) if one.report is not None}
     for subject in ws.subjects:
         _clean_reports(ws.data, subject.task.name, oldest=oldest, named=named, report=report)
+        _clean_images(ws.store, subject.hooks, oldest, report=report)
     _clean_uploads(ws, report=report)
     return report
 
@@ -87,6 +92,16 @@ def _clean_batches(store: Store, data: Path, *, oldest: datetime, now: datetime,
                 erase.note_cleaned(tx, batch.number, why=f"older than {report.keep_days:g} days", at=now)
         for path in paths:
             path.unlink(missing_ok=True)
+
+
+def _clean_images(store: Store, hooks: Hooks, oldest: datetime, *, report: CleanReport) -> None:
+    """Remove the images that rows held as bytes, were kept before `oldest`, and are named by no row any more."""
+    with store.read() as tx:
+        found = hooks.drop_images(tx, oldest, dry=True)
+    if found and not report.dry:
+        with store.write() as tx:
+            found = hooks.drop_images(tx, oldest, dry=False)
+    report.images += found
 
 
 def _clean_live_texts(store: Store, oldest: datetime, *, report: CleanReport) -> None:

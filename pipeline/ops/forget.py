@@ -21,7 +21,7 @@ from pipeline.index import build
 from pipeline.ops import byte_scan, forget_files
 from pipeline.ops.checks import files
 from pipeline.quality import report_files
-from pipeline.store import batches, claims, erase, integrity, wire_texts, workspace
+from pipeline.store import batches, claims, erase, integrity, lab, wire_texts, workspace
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
@@ -44,6 +44,7 @@ class ForgetReport:
     uploads: int = 0
     vectors: int = 0
     reports: int = 0
+    questions: int = 0  # of the test lab, that named the person
     build: int | None = None
     own_files: list[str] = field(default_factory=list)
     named_by_others: list[str] = field(default_factory=list)
@@ -74,7 +75,9 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
             index.check(tx)
             _erase(tx, subject, ids, words=words, now=ws.now())
             proving = [word for word in texts if not _is_of_others(tx, subject, ws.subjects, word)]
-            wire_texts.drop_holding(tx, [needle.decode("utf-8", "replace") for needle in byte_scan.needles(proving)])
+            forms = [needle.decode("utf-8", "replace") for needle in byte_scan.needles(proving)]
+            wire_texts.drop_holding(tx, forms)
+            report.questions = lab.drop_questions_holding(tx, forms)
             report.rows_of_others = _rows_of_others(tx, subject, ws.subjects, words)
     drop_reports = partial(forget_files.drop_reports, ws.data, task, ids, words=byte_scan.needles(texts))
     report.reports = drop_reports()

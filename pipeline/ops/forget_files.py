@@ -21,9 +21,11 @@ from pipeline.index import build, embed
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.index.cache import caches, vector_key
+from pipeline.index.floor import nonsense
+from pipeline.index.question_vectors import question_keys
 from pipeline.ops import byte_scan
 from pipeline.quality import report_files
-from pipeline.store import batches, erase
+from pipeline.store import batches, erase, lab
 from pipeline.store.batches import Batch
 from pipeline.store.database import Store
 
@@ -98,7 +100,7 @@ def renew_index(ws: OpenWorkspace, ids: Collection[str]) -> int | None:
         with ws.store.read() as tx:
             left = collection.count(tx)
         if left:
-            made = build.run(ws).number
+            made = build.run(ws, worse_ok=True).number  # what was forgotten is out, whatever it was worth
         else:
             with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
                 builds.retire(fence=lambda: build.hold_lease_during(ws.store, lease))
@@ -120,7 +122,7 @@ def drop_left_indexes(ws: OpenWorkspace) -> None:
 
 
 def drop_vectors(store: Store, data: Path, collections: Sequence[Indexed]) -> int:
-    """Remove every cached vector that no entry of any collection asks for, of all models; return how many."""
+    """Remove every cached vector that no entry and no question of the lab asks for, of all models; return how many."""
     folder = data / "index" / "vectors"
     if not folder.is_dir():
         return 0
@@ -132,6 +134,8 @@ def drop_vectors(store: Store, data: Path, collections: Sequence[Indexed]) -> in
                 for one in collections
                 for entry in one.entries(tx)
             }
+            questions = [each.text for one in collections for each in lab.lab_questions_of(tx, one.task)]
+        needed |= set(question_keys(cache, (*questions, *nonsense())))
         removed += cache.retain(needed)
     return removed
 

@@ -168,7 +168,7 @@ class _Removal:
     def answers(self, tx: "Connection", after: Any | None) -> Any | None:
         """Delete the answers with where they came from."""
         page = versions.page_of_answers(tx, self._task.name, _extractor(self._one), after=after or 0, most=BLOCK)
-        versions.remove_answers(tx, [row.id for row in page])
+        self.done.let_go += versions.remove_answers(tx, self._task.name, page)
         self.done.answers += len(page)
         return page[-1].id if page else None
 

@@ -13,6 +13,7 @@ from pipeline.core.task import ItemsWanted, ListedItem, RolledBackPage, Task, Ve
 from pipeline.passages import best as preferred
 from pipeline.passages import stored_versions, table
 from pipeline.passages.adopt import adopt
+from pipeline.passages.collection import PassagesCollection
 from pipeline.passages.schema import OF_PASSAGES, PassagesShape, tables_as_found
 from pipeline.passages.task import ConceptsRows
 from pipeline.store import live_calls, pilots, statistics, versions
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 class PassagesHooks(Hooks):
     """The tables of passages and concepts; see `pipeline.core.hooks` for what each member promises."""
 
+    how_to_index = "`make index TASK=passages` embeds those that have concepts, and builds their index"
     export_word = "concept"
     export_choices = frozenset({"best", "extractor"})
     export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -39,6 +41,10 @@ class PassagesHooks(Hooks):
         """Keep how the tables are, what is set of them, and what says which passages are open; see `ConceptsRows`."""
         self._shape, self._settings = shape, settings
         self._label, self._skips = label, skips
+
+    def begin_index(self) -> PassagesCollection:
+        """Return what of the passages is indexed."""
+        return PassagesCollection(self._shape)
 
     def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
         """Return passages, looked for in id, source and text."""

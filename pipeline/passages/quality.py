@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.excerpts import cut_part, marked_part
+from pipeline.gemini.models import load_models
 from pipeline.passages import measure, table
 from pipeline.passages.answer import CONCEPT_TYPES
 from pipeline.passages.measure import MeasuredAnswer, MeasuredConcept, MeasuredVersion, Tally
@@ -28,6 +29,8 @@ LONGEST_BAR = 20  # concepts of a passage that have a bar of their own
 AROUND = 140  # characters of a passage shown before and after a quotation
 FEWEST = 1  # passages: a run of three is judged by three; one bad answer in a hundred fails what 99 % must pass
 FEWEST_CONCEPTS = 150  # on each side: between two samples so large of one distribution chance makes 0.02 bits
+FEWEST_LISTS = 20  # passages: a few long ones may well speak of many things
+MOST = 14  # concepts of a passage that the question asks for at most
 
 INVALID = "replies that are no valid answer, of all replies"
 
@@ -35,6 +38,8 @@ BOUNDS: tuple[Bound, ...] = (
     ("coverage", 0.99, None, FEWEST, "Every passage with text speaks of something."),
     ("evidence", 0.99, None, FEWEST, "A concept without a quotation cannot be checked."),
     ("concepts", 4.0, 14.0, FEWEST, "The question asks for 4 to 14; outside it was read otherwise."),
+    ("full", None, 0.25, FEWEST_LISTS, "A full list is cut off or filled up; many are a habit of the model."),
+    ("other", None, 0.5, FEWEST_CONCEPTS, "Where most are of no type, the types say nothing of these texts."),
     ("parse-failure", None, 0.01, FEWEST, "The schema goes out with every request; more is a fault of it."),
     ("divergence", None, 0.2, FEWEST_CONCEPTS, "It takes half of all concepts to have moved to another type."),
     ("garbage", None, 0.02, FEWEST, "Some odd names are in any text; more are a habit of the model."),
@@ -61,6 +66,8 @@ def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | No
             _coverage(tx, names.answers, extractor),
             _evidence([one for one in tallies if one.version in mine], names.answers),
             *count_figures("concepts", names.lengths, one="passage", many="passages"),
+            _full(names.lengths),
+            Figure("other", share(types["other"], types.total()), "share", "concepts of the type other", types.total()),
             Figure("parse-failure", share(replies.invalid, replies.total), "share", INVALID, replies.total),
             _divergence(types, other_types),
             *names.figures(near, one="passage"),
@@ -105,6 +112,14 @@ def _evidence(tallies: Sequence[Tally], answers: int) -> Figure:
     return Figure("evidence", value, "share", "concepts with a quotation found in the passage", answers)
 
 
+def _full(lengths: Mapping[int, int]) -> Figure:
+    """Return the share of passages with as many concepts as the question asks for at most, or more."""
+    full, answers = sum(times for length, times in lengths.items() if length >= MOST), sum(lengths.values())
+    return Figure(
+        "full", share(full, answers), "share", f"passages with {MOST} concepts, the most there may be", answers
+    )
+
+
 def _divergence(types: Mapping[str, int], others: Mapping[str, int]) -> Figure:
     """Return how the types differ from those of all other versions together; measured on the smaller side's concepts.
 
@@ -142,6 +157,9 @@ def _notes(answers: int, mine: Sequence[MeasuredVersion], others: Counter[str]) 
         yield f"near duplicates were looked for in {COMPARED:,} passages, drawn at random (seed {SEED})"
     if len(mine) > 1:
         yield f"these are {len(mine)} versions together: a passage counts once for each"
+    models = load_models()
+    if any(one.model in models and models[one.model].local for one in mine):
+        yield "the local engine cuts its quotations out of the passage: its evidence is true by construction"
     if not others:
         yield "no other version is here to compare the types with"
     if strange := sum(times for name, times in others.items() if name not in CONCEPT_TYPES):

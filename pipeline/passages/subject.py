@@ -43,12 +43,13 @@ def check_movable(tx: "Connection", settings: "Settings") -> None:
 
 
 def subject(tx: "Connection", settings: "Settings") -> Subject:
-    """Return the subject; nothing of it is indexed.
+    """Return the subject; it is indexed from when that was first asked for.
 
     Answers are attributed to VERSION=, else to the version of a backfill that is not over, else to the first. Beside
     the version itself, SKIP_VERSIONS= says whose concepts keep a passage from being asked: all without it, but none
     where VERSION= or `--no-resume` began a version of its own.
     """
+    from pipeline.passages.collection import PassagesCollection, is_begun
     from pipeline.passages.hooks import PassagesHooks
     from pipeline.passages.schema import read_shape
     from pipeline.passages.table import TASK
@@ -66,4 +67,4 @@ def subject(tx: "Connection", settings: "Settings") -> Subject:
         skips = next((one.skips for one in begun if one.label == label), None)
     shape = read_shape(tx, passages=settings.passages_table)
     task = concepts_task(shape, PassagesHooks(shape, settings, label, skips), label=label, skips=skips)
-    return Subject("passages", task, None)
+    return Subject("passages", task, PassagesCollection(shape) if is_begun(settings.data) else None)

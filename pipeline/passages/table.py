@@ -30,7 +30,7 @@ from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
 from pipeline.tables.item_table import ItemStates, ItemTable
 from pipeline.tables.new_rows import filled
-from pipeline.tables.rows import has_words, refusals
+from pipeline.tables.rows import has_words, refusals, rows_among
 
 TASK = "passage-concepts"
 
@@ -142,6 +142,17 @@ def with_concepts(
 ) -> set[str]:
     """Return which of these passages have concepts of some versions in sight, or of any where None."""
     return item_table(shape).ids_among(tx, ids, has_concepts(shape, versions))
+
+
+def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the names of the concepts in sight of these passages, by id, each once, in order."""
+    concepts = shape.concepts.c
+    native = [*shape.concept_ids.native(ids), *(ids if shape.keeps_types else ())]
+    whose, name = concepts.passage_id, concepts.concept_name
+    found: dict[str, set[str]] = {}
+    for row in rows_among(tx, whose, native, [whose, name], name.is_not(None), in_sight(shape)):
+        found.setdefault(cell_words(row[0]), set()).add(cell_words(row[1]))
+    return {key: sorted(names) for key, names in found.items()}
 
 
 def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[PassageRow]) -> None:

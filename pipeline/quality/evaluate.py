@@ -9,6 +9,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import gates, report, report_files
 from pipeline.quality.answer_figures import measure_answers
 from pipeline.quality.figures import Quality, Verdict, shown
+from pipeline.store import statistics, versions
 
 if TYPE_CHECKING:
     from pipeline.core.task import Task
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 HALF = 0.5
 ENOUGH = 20  # items: when half of so many are wrong it is the question or the model, and no bad luck
+BY_CONSTRUCTION = (
+    "the local engine takes its answers out of the text and quotes the place: its evidence is true by construction, "
+    "and says nothing of what a model would prove"
+)
 NO_EXTRACTOR = "nobody@0/nothing"  # an extractor without answers: its gates are those of any other
 
 
@@ -116,7 +121,7 @@ def _others(ws: "OpenWorkspace", quality: "Quality") -> set[str]:
 def write_report(
     ws: "OpenWorkspace", *, extractor: str | None = None, notes: "list[str] | None" = None, fewest: int | None = None
 ) -> QualityReport | None:
-    """Write the report on an extractor's answers (those of the task's label where none is named), and return it.
+    """Write the report on an extractor's answers (those of the label in use where none is named), and return it.
 
     None where there is nothing to tell: neither an answer nor a reply. `notes` are shown on top of it; of
     `fewest` see `gates.judge`.
@@ -124,12 +129,14 @@ def write_report(
     Raises:
         ConfigurationError: GATES names a gate that there is not, or a bound that is none; nothing was written.
     """
-    chosen = extractor or ws.task.label
     with ws.store.read() as tx:
+        chosen = extractor or (ws.task.label if ws.settings.version else _answered_label(tx, ws.task))
         quality = quality_of(tx, ws.task, chosen)
     if not quality.items and not any(one.items for one in quality.figures):
         return None
-    quality = replace(quality, notes=[*(notes or []), *quality.notes])
+    has_evidence = any(one.name == "evidence" and one.value is not None for one in quality.figures)
+    by_construction = [BY_CONSTRUCTION] if ws.backend == "local" and has_evidence else []
+    quality = replace(quality, notes=[*(notes or []), *by_construction, *quality.notes])
     overrides = _overrides(ws.task, ws.settings.gates or "", quality)
     verdicts = gates.judge_figures(quality, overrides, others=_others(ws, quality), fewest=fewest)
     at = ws.now()
@@ -150,8 +157,15 @@ def write_report(
     return QualityReport(path, report.verdict_line(verdicts), verdicts, {**document, "report": str(path)})
 
 
+def _answered_label(tx: "Connection", task: "Task") -> str:
+    """Return the task's label; while there is no answer of it, and older ones count, the last that has answers."""
+    begun = versions.list_versions(tx, task.name) if task.counts_any else []
+    answered = [one.label for one in begun if statistics.count_answered(tx, task.name, one.extractor)]
+    return answered[-1] if answered and task.label not in answered else task.label
+
+
 def run(ws: OpenWorkspace, *, extractor: str | None = None) -> QualityReport | None:
-    """Write the report on an extractor's answers, or on those of the task's label; None where there is nothing yet.
+    """Write the report on an extractor's answers, or on those of the label in use; None where there is nothing yet.
 
     The caller asks the report to `check` itself when it has been shown.
 

@@ -247,15 +247,18 @@ def given_answers(
     return {(row[0], row[1]): GivenAnswer(*row[2:]) for rows in found for row in rows}
 
 
-def newest_answers(tx: Connection, task: str, *, of: str, after: str = "") -> list[tuple[str, str, str, datetime]]:
+def newest_answers(
+    tx: Connection, task: str, *, of: str | None, after: str = ""
+) -> list[tuple[str, str, str, datetime]]:
     """Return (item id, extractor, answer as JSON, when) of the next items behind an id, by id; empty after the last.
 
-    `of` is an extractor, or a label, which stands for those of all models; each item's is the one applied last. Those
-    of a version that is being rolled back count as gone.
+    `of` is an extractor, or a label, which stands for those of all models, or None for those of any; each item's is the
+    one applied last. Those of a version that is being rolled back count as gone.
     """
     told = answers.c
-    mine = and_(_stays(task), or_(told.extractor == of, told.extractor.startswith(f"{of}/", autoescape=True)))
-    mine = and_(mine, told.item_id > after)
+    mine = and_(_stays(task), told.item_id > after)
+    if of is not None:
+        mine = and_(mine, or_(told.extractor == of, told.extractor.startswith(f"{of}/", autoescape=True)))
     ids = select(told.item_id).where(mine).distinct().order_by(told.item_id).limit(PAGE).subquery()
     newest = select(func.max(told.id)).where(mine, told.item_id.in_(select(ids.c.item_id))).group_by(told.item_id)
     query = select(told.item_id, told.extractor, told.answer, told.at).where(told.id.in_(newest))

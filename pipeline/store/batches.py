@@ -87,6 +87,11 @@ class Batch:
         return sum(one or 0 for one in (self.answered, self.refused, self.invalid, self.missing))
 
     @property
+    def label(self) -> str:
+        """Return the version under which its items were asked: the extractor without the model."""
+        return self.extractor.partition("/")[0]
+
+    @property
     def is_over(self) -> bool:
         """True when nothing will happen to this batch any more."""
         return self.state in OVER

@@ -1,4 +1,7 @@
-"""Delete everything a backend did: batches, requests, live calls, answers, builds; journal and tasks stay."""
+"""Delete everything a backend did: batches, requests, live calls, answers, builds.
+
+The journal stays, and what people said: tasks, merges, and the questions and judgements of the lab.
+"""
 
 import secrets
 from datetime import datetime
@@ -7,7 +10,10 @@ from sqlalchemy import Connection, delete, update
 
 from pipeline.store import tables, versions, workspace
 
-KEPT = (tables.workspace, tables.events, tables.leases, tables.parked, tables.tasks, tables.fingerprints)
+KEPT = (
+    *(tables.workspace, tables.events, tables.leases, tables.parked, tables.tasks, tables.fingerprints),
+    *(*tables.LAB, *tables.MERGES),
+)
 
 
 def clear_answers(tx: Connection, *, why: str, at: datetime) -> None:

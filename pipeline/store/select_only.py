@@ -19,7 +19,7 @@ from pipeline.core.errors import InputError
 from pipeline.store.postgresql import first_line
 
 MOST_BYTES = 64 << 20  # of one value, or row, of SQLite
-PAGE = 1_000  # rows in memory
+PAGE, PAGE_BYTES = 1_000, 32 << 20  # rows in memory, and about how much of bytes they may hold
 _STEPS = 10_000  # of SQLite's machine between two looks at the clock, a millisecond or so
 _CURSOR = "findable_items"
 _FORBIDDEN = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"})
@@ -45,6 +45,7 @@ _BY_ITSELF = frozenset(
 )
 _OTHERS = ("08", "57P", "53", "XX")  # SQLSTATEs that say something of the server
 _BROKEN_OFF = "57014"
+_BYTEA = 17
 # of PostgreSQL's types, by their numbers; what another type is, its values say
 _KINDS = {16: "boolean", 20: "integer", 21: "integer", 23: "integer", 700: "real", 701: "real", 25: "text",
           1043: "text", 114: "json", 3802: "json"}  # fmt: skip
@@ -193,8 +194,12 @@ def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[Selec
 
 
 def _server_rows(driver: Any, cursor: Any, clock: _Clock) -> Iterator[Sequence[Any]]:
-    """Yield the rows; fewer are fetched at a time where they come slowly, for the limit is on each fetch."""
+    """Yield the rows; fewer are fetched at a time where they come slowly, for the limit is on each fetch.
+
+    And where they hold many bytes, as images are.
+    """
     size = 1
+    has_bytes = any(one.type_code == _BYTEA for one in cursor.description or ())
     while True:
         began = time.monotonic()
         with _server_refusals(clock):
@@ -206,6 +211,9 @@ def _server_rows(driver: Any, cursor: Any, clock: _Clock) -> Iterator[Sequence[A
             return
         is_quick = time.monotonic() - began < clock.timeout_s / 10
         size = min(PAGE, size * 2) if is_quick else max(1, size // 10)
+        if has_bytes:
+            held = sum(len(cell) for row in rows for cell in row if isinstance(cell, bytes))
+            size = max(1, min(size, PAGE_BYTES * len(rows) // max(held, 1)))
 
 
 def _limit(driver: Any, timeout_s: float) -> None:

@@ -2,12 +2,12 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, text
 
-from pipeline.store import upload_tables
+from pipeline.store import lab_tables, merge_tables, upload_tables
 from pipeline.store.table_base import METADATA, BigId
 from pipeline.store.times import UtcTime
 
 metadata = METADATA
-UPLOADS = (upload_tables.uploads, upload_tables.upload_uses)
+UPLOADS, LAB, MERGES = upload_tables.UPLOADS, lab_tables.LAB, merge_tables.MERGES
 
 workspace = Table(
     "findable_workspace",

@@ -30,3 +30,5 @@ upload_uses = Table(
     Column("owner", Text),
     Column("until", UtcTime),
 )
+
+UPLOADS = (uploads, upload_uses)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, cast, delete, func, insert, select, update
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.store import workspace
@@ -168,10 +168,9 @@ def page_of_answers(
     return [StoredAnswer._make(row) for row in tx.execute(query)]
 
 
-def remove_answers(tx: Connection, ids: Sequence[int]) -> None:
-    """Delete answers by the numbers of their rows."""
-    for some in pages(ids):
-        tx.execute(delete(answers).where(answers.c.id.in_(some)))
+def remove_answers(tx: Connection, task: str, rows: Sequence[StoredAnswer]) -> int:
+    """Delete answers, and unpark the items that nothing keeps parked any more; return how many those are."""
+    return _removed(tx, answers, task, rows)
 
 
 def page_of_attempts(tx: Connection, task: str, extractor: str, *, after: int, most: int) -> list[StoredAnswer]:
@@ -187,9 +186,13 @@ def page_of_attempts(tx: Connection, task: str, extractor: str, *, after: int, m
 
 def remove_attempts(tx: Connection, task: str, rows: Sequence[StoredAnswer]) -> int:
     """Delete attempts, and unpark the items that nothing keeps parked any more; return how many."""
+    return _removed(tx, attempts, task, rows)
+
+
+def _removed(tx: Connection, table: Table, task: str, rows: Sequence[StoredAnswer]) -> int:
     unparked = 0
     for some in pages(rows):
-        tx.execute(delete(attempts).where(attempts.c.id.in_([one.id for one in some])))
+        tx.execute(delete(table).where(table.c.id.in_([one.id for one in some])))
         unparked += tx.execute(delete(parked).where(_is_free(task, [one.item_id for one in some]))).rowcount
     return unparked
 

@@ -4,6 +4,7 @@ The record's answers that count are those that were applied, the last of each it
 one order, so that any number of rows is compared at flat memory.
 """
 
+import contextlib
 import heapq
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -83,6 +84,15 @@ def key_values(spec: AnswersSpec, item_id: str) -> list[Any]:
     parts = [item_id] if len(spec.key) == 1 else json.loads(item_id)
     kinds = (kind for _, kind in spec.key)
     return [int(part) if kind == "integer" else part for kind, part in zip(kinds, parts, strict=True)]
+
+
+def keys_among(spec: AnswersSpec, ids: Iterable[str]) -> dict[str, list[Any]]:
+    """Return the values of the key's columns by id, without ids of no item, as of those that were forgotten."""
+    found = {}
+    for one in ids:
+        with contextlib.suppress(ValueError):
+            found[one] = key_values(spec, one)
+    return found
 
 
 def write_rows(tx: Connection, spec: AnswersSpec, rows: Iterable[ProjectedRow]) -> int:
@@ -207,6 +217,7 @@ def _delete(tx: Connection, spec: AnswersSpec, identities: Sequence[tuple[str, s
         some = [one for one in identities if (one[1] is not None) is extractors]
         names = [name for name, _ in spec.key] + [EXTRACTOR] * extractors
         removal = delete(table).where(*(table.c[name] == bindparam(f"c{place}") for place, name in enumerate(names)))
-        rows = [[*key_values(spec, item_id), *([extractor] * extractors)] for item_id, extractor in some]
+        keys = keys_among(spec, {item_id for item_id, _ in some})
+        rows = [[*keys[item_id], *([extractor] * extractors)] for item_id, extractor in some if item_id in keys]
         removed += run_many(tx, removal, [f"c{place}" for place, _ in enumerate(names)], rows)
     return removed

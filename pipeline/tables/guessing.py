@@ -18,6 +18,7 @@ from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import KEY_KINDS
 from pipeline.tables.items_file import SourceRow
+from pipeline.tables.kept_images import KEPT
 from pipeline.tables.layout import CellKind, ColumnSpec
 from pipeline.tables.names import fold
 
@@ -29,6 +30,7 @@ NAMES = ("name", "slug", "url", "username", "email", "title")  # a key where non
 TITLES = COLUMN_NAMES["row_title"]
 _ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr|no|code|number|nummer)$|(?<=[a-z])I[dD]$")
 _WORDS = re.compile(r"(?:[^\W\d_](?<![A-Z]))+|[A-Z](?:[^\W\d_](?<![A-Z]))*")  # letters, anew where a capital begins
+_IMAGE = re.compile(rf"{KEPT}|\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE)
 _NO_WORD = re.compile(r"\W+")
 _TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
 
@@ -37,7 +39,8 @@ class TableGuess(NamedTuple):
     """The columns of a table: its key ("row" where none is one), its text, and what says what a row is, if any does.
 
     `names` are what a prompt calls the columns to ask about, the text the last. `can_be_quoted` is whether the text is
-    one, and no number or other value. `notes` say why, a line each.
+    one, and no number or other value. `notes` say why, a line each. `images` hold images; where there is nothing to ask
+    beside them, the text is empty.
     """
 
     key: str
@@ -46,6 +49,7 @@ class TableGuess(NamedTuple):
     names: tuple[str, ...]
     can_be_quoted: bool
     notes: tuple[str, ...]
+    images: tuple[str, ...] = ()
 
 
 class _Keys:
@@ -95,7 +99,12 @@ def guess_columns(
     found = _Keys([name for name in (_like_keys(may_be) if keys is None else keys) if name in may_be])
     cells = _read(columns, rows, found)
     key, why_key = found.guess()
-    text, why = _text(columns, {name: cells[name] for name in columns if name != key or len(columns) == 1})
+    images = tuple(name for name in columns if name != key and columns[name] == "text" and _are_images(cells[name]))
+    told = tuple(f"images: {excerpt(name)!r}, whose cells are images, or name some" for name in images)
+    there = {name: cells[name] for name in columns if (name != key or len(columns) == 1) and name not in images}
+    if images and not any(columns[name] == "text" and _has_letters(texts) for name, texts in there.items()):
+        return TableGuess(key, "", None, (), can_be_quoted=False, notes=(why_key, *told), images=images)
+    text, why = _text(columns, there)
     name = _name_in_prompt(text, columns)
     if name is None:
         raise InputError(
@@ -103,12 +112,13 @@ def guess_columns(
             "another column is called alike; nothing was written",
             hint="give the column another name in the source (in a query with AS), then run it again",
         )
-    title = _title({one: texts for one, texts in cells.items() if one not in {key, text}})
+    title = _title({one: texts for one, texts in there.items() if one not in {key, text}})
     titled = None if title is None else _name_in_prompt(title, columns)
     beside = () if titled is None else (f"beside it: {excerpt(title)!r}, which by its name says what it is about",)
-    notes = (why_key, f"text: {excerpt(text)!r}, {why}", *beside)
+    notes = (why_key, *told, f"text: {excerpt(text)!r}, {why}", *beside)
     names = (name,) if titled is None else (titled, name)
-    return TableGuess(key, text, title if titled else None, names, can_be_quoted=columns[text] == "text", notes=notes)
+    can_be_quoted = columns[text] == "text" and not images
+    return TableGuess(key, text, title if titled else None, names, can_be_quoted, notes, images)
 
 
 def _read(columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], keys: _Keys) -> dict[str, list[str]]:
@@ -148,6 +158,12 @@ def _text(columns: Mapping[str, str], cells: Mapping[str, Sequence[str]]) -> tup
     if liked is not None and lengths[liked] >= LIKE_LONGEST * lengths[longest]:
         return liked, "by its name, which is like one of a text"
     return longest, f"the longest with {lengths[longest]:,.0f} characters in the mean"
+
+
+def _are_images(texts: Iterable[str]) -> bool:
+    """Return whether most cells that hold something stood for bytes, or end as the names of images do."""
+    found = [_IMAGE.match(text) is not None for text in texts if text.strip()]
+    return sum(found) * 2 > len(found)
 
 
 def _has_word_of_text(name: str) -> bool:

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, time
 from decimal import Decimal
 from typing import Any
@@ -22,6 +22,9 @@ LARGEST = 2**63 - 1
 _JSON = [json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort) for sort in (False, True)]
 UNSOUND = re.compile("[\0\ud800-\udfff]")  # what PostgreSQL holds no text with, and what is no text
 
+_BYTES = (bytes, bytearray, memoryview)
+TakeBytes = Callable[[str, bytes], str]  # given the name of a column and the bytes of a cell
+
 
 class UnfitValueError(ValueError):
     """A value does not fit into its column, which holds another kind; the message says what both are."""
@@ -29,6 +32,16 @@ class UnfitValueError(ValueError):
 
 class UnsoundValueError(ValueError):
     """A text cannot be kept to the letter; the message says why."""
+
+
+def plain_row(row: Mapping[Any, Any], *, take: TakeBytes | None = None) -> dict[str, Any]:
+    """Return a row's values by column as JSON has them; what stands for bytes is as `take` says, where it is given."""
+    return {
+        str(name): take(str(name), bytes(value))
+        if take is not None and isinstance(value, _BYTES)
+        else plain_value(value)
+        for name, value in row.items()
+    }
 
 
 def plain_value(value: Any) -> Any:
@@ -51,7 +64,7 @@ def plain_value(value: Any) -> Any:
 
 def _shown(value: Any) -> str | None:
     """Return the text that a value without a kind of its own is shown as."""
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, _BYTES):
         return bytes(value).decode("utf-8", "surrogateescape")
     if isinstance(value, float) and math.isnan(value):
         return None

@@ -6,13 +6,14 @@ changes while it is read, is none: what it would leave out did not vanish from i
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from pipeline.core.errors import InputError
 from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding
-from pipeline.tables.item_values import common_kind, kind_of_value, plain_value
+from pipeline.tables.item_values import TakeBytes, common_kind, kind_of_value, plain_row
 from pipeline.tables.items import MAX_COLUMNS, check_names
 from pipeline.tables.layout import Layout, TextRow
 from pipeline.tables.table_file import format_of, read_header_of, size_of
@@ -41,14 +42,14 @@ class ItemsFile:
     whole file.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Read the file once, for its columns.
+    def __init__(self, path: Path, *, take: TakeBytes | None = None) -> None:
+        """Read the file once, for its columns; `take` is given the cells that are bytes, at each reading.
 
         Raises:
             InputError: there is no such file, it is damaged or empty, or no table can have its columns.
             ConfigurationError: it is Parquet, and pyarrow is not installed.
         """
-        self.path = path
+        self.path, self._take = path, take
         try:
             size_of(path, _LAYOUT)
             self.sha256 = _sha256_of(path)
@@ -95,7 +96,8 @@ class ItemsFile:
     def _rows(self) -> Iterator[TextRow | Finding]:
         try:
             if self.format == "parquet":
-                yield from parquet_file.parquet_rows(self.path, layout=_LAYOUT, ignored={}, plain=plain_value)
+                plain = partial(plain_row, take=self._take)
+                yield from parquet_file.parquet_rows(self.path, layout=_LAYOUT, ignored={}, plain=plain)
                 return
             with self._encoding.open(self.path) as file:
                 yield from self._checked(self._of_text(file))
@@ -132,9 +134,9 @@ class ItemsFile:
             )
 
 
-def open_file(path: Path) -> ItemsFile:
+def open_file(path: Path, *, take: TakeBytes | None = None) -> ItemsFile:
     """Open a file of items; raises as `ItemsFile` does."""
-    return ItemsFile(path)
+    return ItemsFile(path, take=take)
 
 
 def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object) -> dict[str, str]:

@@ -12,7 +12,8 @@ from pipeline.tables.frames import pyarrow_for
 from pipeline.tables.layout import Layout, TextRow, row_of
 
 MAGIC = b"PAR1"  # the first bytes of such a file
-BATCH = 1000  # rows in memory
+BATCH, BATCH_BYTES = 1000, 16 * 2**20  # rows in memory, and about how much they may hold together
+BUFFER = 2**20  # bytes of a column that are read ahead
 
 
 def parquet_rows(
@@ -26,7 +27,7 @@ def parquet_rows(
     """
     number = 0
     with _opened(path, lambda: number) as file:
-        for batch in file.iter_batches(batch_size=BATCH):
+        for batch in file.iter_batches(batch_size=_rows_at_once(file.metadata)):
             for values in batch.to_pylist():
                 number += 1
                 yield row_of((plain or _plain)(values), line=number, layout=layout, ignored=ignored)
@@ -38,6 +39,13 @@ def parquet_names(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
+def _rows_at_once(metadata: Any) -> int:
+    """Return how many rows are read at a time, fewer where they are large, as images are."""
+    size: int = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    rows: int = metadata.num_rows
+    return max(1, min(BATCH, BATCH_BYTES * rows // max(size, 1)))
+
+
 @contextlib.contextmanager
 def _opened(path: Path, read: Callable[[], int]) -> Iterator[Any]:
     """Open a file for the length of a block; `read` says how many rows were read by then."""
@@ -45,7 +53,7 @@ def _opened(path: Path, read: Callable[[], int]) -> Iterator[Any]:
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
             yield file
     except pa.ArrowException as error:
         where = f" after row {read()}" if read() else "; nothing was imported"

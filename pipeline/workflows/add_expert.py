@@ -18,7 +18,7 @@ from pipeline.experts.rows import Person
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.store import claims, retries, workspace
+from pipeline.store import answers, claims, retries, workspace
 from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.json_document import JsonDocument
@@ -33,7 +33,10 @@ PATIENCE_S = 10.0  # ours: seconds that a person at a terminal waits for a limit
 
 @dataclass(frozen=True)
 class AddedExpert:
-    """One new person as stored; `problem` says why there are no tags, `took_s` how long a call took, if made."""
+    """One new person as stored; `problem` says why there are no tags, `took_s` how long a call took, if made.
+
+    `parked` says why nothing more will be asked about them, where that is so.
+    """
 
     username: str
     name: str
@@ -41,6 +44,7 @@ class AddedExpert:
     findability_score: float
     problem: str = ""
     took_s: float | None = None
+    parked: str = ""
 
 
 class SavedExpert(NamedTuple):
@@ -84,7 +88,7 @@ def run(
             down = problem if is_down else ""
         if problem:
             _note_due(ws.store, ws.task.name, person.username, reason=problem, at=ws.now())
-        added.append(_added(ws.store, person.username, problem=problem, took_s=took_s))
+        added.append(_added(ws.store, ws.task.name, person.username, problem=problem, took_s=took_s))
     return added
 
 
@@ -139,13 +143,14 @@ def _has_bio(person: Person) -> bool:
     return bool(text_of(person.values.get("bio")))
 
 
-def _added(store: Store, username: str, *, problem: str, took_s: float | None) -> AddedExpert:
+def _added(store: Store, task_name: str, username: str, *, problem: str, took_s: float | None) -> AddedExpert:
     """Return a person as stored."""
     with store.read() as tx:
         row = table.by_username(tx, username)
+        parked = answers.parked_reason(tx, task_name, str(row["id"])) or ""
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
     score = number_of(row["findability_score"]) or 0.0
-    return AddedExpert(username, name, list_of(row["tags"]) or [], score, problem, took_s)
+    return AddedExpert(username, name, list_of(row["tags"]) or [], score, problem, took_s, parked)
 
 
 def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:

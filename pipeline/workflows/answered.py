@@ -83,7 +83,8 @@ class Answers(Generic[A_co]):
 
     def _page(self, store: "Store", task: "Task", after: str) -> list[AnsweredRow[A_co]]:
         with store.read() as tx:
-            found = answers.newest_answers(tx, task.name, of=self._extractor or task.label, after=after)
+            of = self._extractor or (None if task.counts_any else task.label)
+            found = answers.newest_answers(tx, task.name, of=of, after=after)
             rows = _source_rows(tx, task, [one[0] for one in found])
         return [
             AnsweredRow(key, _model_of(task, key, extractor, text), extractor, at, rows.get(key, {}))

@@ -29,9 +29,21 @@ class Side:
     ws: OpenWorkspace | None = None
 
 
-def is_stored_version(text: str) -> bool:
-    """Return whether a side is a version whose answers are stored: its number, or a label with or without a model."""
+def is_stored_version(task: "Task", text: str) -> bool:
+    """Return whether a side is a version of which stored answers alone are taken.
+
+    It is one by its number, or a label with or without a model; a task that knows how it asked under it asks again.
+    """
+    return _is_version(text) and task.hooks.under_version(task, _label_of(task, text)) is None
+
+
+def _is_version(text: str) -> bool:
     return text.isdecimal() or "@" in text
+
+
+def _label_of(task: "Task", text: str) -> str:
+    """Return the label that a version's number stands for, else the text itself."""
+    return f"{task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
 
 
 def side_of(ws: OpenWorkspace, text: str) -> Side:
@@ -40,13 +52,16 @@ def side_of(ws: OpenWorkspace, text: str) -> Side:
     Raises:
         InputError, ConfigurationError: there is no such file or model, or no answer is kept of the task's.
     """
-    if is_stored_version(text):
+    if _is_version(text):
+        label = _label_of(ws.task, text)
+        if (known := ws.task.hooks.under_version(ws.task, label)) is not None:
+            asked = _again(replace(ws, task=known), ws)
+            return Side(asked.extractor, asked.extractor, asked)
         if not ws.task.keeps_answers:
             raise InputError(
                 f"the answers of {ws.task.name} stand in a table of their own, and cannot be compared yet",
                 hint="A= and B= may be two models, which are asked",
             )
-        label = f"{ws.task.label.partition('@')[0]}@{text}" if text.isdecimal() else text
         return Side(f"the answers of {label}", label)
     if text.endswith(".py") or "/" in text:
         asked = _with_task(ws, Path(text))

@@ -27,9 +27,10 @@ from pipeline.engine.declared.task_file import hand_over, look_again
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
-from pipeline.index import build, search
+from pipeline.index import build
 from pipeline.index.build import IndexReport
 from pipeline.index.reader import Hit
+from pipeline.index.search import OpenSearch, SearchOptions
 from pipeline.live.in_thread import Stop, await_in_thread, run_in_thread
 from pipeline.ops import log
 from pipeline.tables.frames import rows_of
@@ -197,8 +198,8 @@ class Workspace:
         return await self._awaited(partial(self._search, question, k, task))
 
     def _search(self, question: str, k: int, task: TaskLike, stop: Stop) -> list[Hit]:
-        with self._opened(self._settings_of(task), Access.READ, stop) as ws:
-            return search.run(ws, question, k=k).hits
+        with self._opened(self._settings_of(task), Access.READ, stop) as ws, OpenSearch(ws) as opened:
+            return opened.ask(question, SearchOptions(k=k)).hits
 
     def batches(self) -> list[BatchSummary]:
         """Return every batch of every task, oldest first."""

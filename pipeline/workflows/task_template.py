@@ -35,7 +35,7 @@ task = Task(
     answer=Answer,  # only what is valid by it is kept
     items={items},  # {source}
     key={key},  # {key_said}
-    prompt={prompt},  # {{column}} is a row's value, as data between tags
+{images}    prompt={prompt},  # {{column}} is a row's value, as data between tags
     system=__doc__,  # the question
 {quotes_in}    index={index},  # the text that answered rows are found by: make index, make search
     # What else there is:
@@ -48,6 +48,7 @@ task = Task(
     # refresh=True,  # REFRESH=1 asks again about rows that changed
 )
 '''
+_IMAGES = "    images=[{names}],  # columns that hold an image: a path, an https address, or its bytes\n"
 _QUOTE = "    quote: Quote  # must stand in {text!r}, or the answer is invalid; its place is kept with it\n"
 
 
@@ -66,10 +67,11 @@ def task_text(items: str, guess: TableGuess, *, what: str) -> str:
         source="a file, relative to this one: CSV, JSON lines, JSON or Parquet; or a SELECT",
         key=_literal(guess.key),
         key_said="a hash of each row" if is_made else "tells rows apart",
-        prompt=_literal(_prompt(guess.names)),
+        images=_IMAGES.format(names=", ".join(map(_literal, guess.images))) if guess.images else "",
+        prompt=_literal(_prompt(guess.names) if guess.names else "What does the image show?"),
         quotes_in=f"    quotes_in={_literal(guess.text)},\n" if guess.can_be_quoted else "",
-        index=_literal(". ".join(f"{{{name}}}" for name in guess.names)),
-        label=_literal(f"{{{guess.names[0]}}}"),
+        index=_literal(". ".join(f"{{{name}}}" for name in guess.names or [summary])),
+        label=_literal(f"{{{(guess.names or (guess.key,))[0]}}}"),
         example=json.dumps(dict.fromkeys(guess.names, "…"), ensure_ascii=False),
     )
 

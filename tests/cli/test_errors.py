@@ -186,6 +186,14 @@ def test_what_the_user_typed_wrong_is_bad_usage(local: Workspace) -> None:
     refused(local, "import", "/nowhere/people.csv", code=2, said="/nowhere/people.csv")
 
 
+def test_a_path_that_holds_nothing_to_import_makes_no_workspace(local: Workspace) -> None:
+    """It is said before a folder is made for it."""
+    Path("photo.jpg").write_bytes(b"")
+    for words in ("import nope.csv", "import-passages nope.jsonl", "import-images nope", "import-images photo.jpg"):
+        refused(local, *words.split(), code=2, said="nothing was imported")
+        assert not local.data.exists(), words
+
+
 def shell(local: Workspace, line: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
     """Run a line of shell in which FINDABLE stands for the command."""
     words = ["sh", "-c", line.replace("FINDABLE", f'"{sys.executable}" -m jobs')]

@@ -76,11 +76,9 @@ def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypa
     assert not (tmp_path / "~").exists()
 
 
-@pytest.mark.parametrize(
-    ("command", "value"), [("search", "Q="), ("import", "EXPERTS="), ("batch-cancel", "BATCH="), ("export", "TO=")]
-)
+@pytest.mark.parametrize(("command", "value"), [("import", "EXPERTS="), ("batch-cancel", "BATCH="), ("export", "TO=")])
 def test_a_missing_value_is_named_as_make_takes_it(local: Workspace, command: str, value: str) -> None:
-    """`make search` without a question says that Q= is missing."""
+    """`make import` without a file says that EXPERTS= is missing."""
     result = local.ran(command, code=2)
     assert f"With make: {value}" in result.stderr
 

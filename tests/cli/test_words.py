@@ -34,7 +34,8 @@ COMMAND_WORDS = {  # of each command what it takes, as options and as make has i
     "batch-cancel": "BATCH YES JSON --yes --json",
     "score": "JSON --json",
     "index": "ROLLBACK JSON --rollback --json",
-    "search": "Q K JSON -k --json",
+    "search": "Q K RANK TAG MIN_SCORE WHERE LIKE WHY QUESTIONS JSON -k --rank --tag --min-score --where --like --why "
+    "--questions --json",
     "add-expert": "EXPERT JSON --json",
     "show": "EXPERT ITEM RAW JSON --item --raw --json",
     "compare": "A B N SEED TO YES JSON --n --seed --to --yes --json",

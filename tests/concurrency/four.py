@@ -159,7 +159,7 @@ class Four:
         self.engine.configure(batch_looks=1)
         own = {"FINDABLE_DATA": str(folder / "data"), "GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.engine.url}
         quick = {f"FINDABLE_{name}": value for name, value in QUICK.items()}
-        self.workspace = Workspace(folder / "data", {**quick, **own, **where.environ})
+        self.workspace = Workspace(folder / "data", {**quick, **own, **where.environ}).begin()
         self._nursery, self._hand = Nursery(), Hand()
         self._lives: dict[int, Life] = {}
         self._stops: list[tuple[datetime, datetime]] = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.core.task import Entry
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
+from pipeline.index.fusion import rank_entries
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
 
 COUNT = 5
@@ -24,7 +25,7 @@ def cache_of(data_dir: Path) -> VectorCache:
 
 def text_of(number: int, row: int) -> str:
     """Return the text of one row of one build; no two builds share a text."""
-    return f"build {number} row {row}"
+    return f"build {number} row {row}, r{row}b{number}"
 
 
 def metadata_of(number: int, row: int) -> dict[str, object]:
@@ -48,13 +49,15 @@ def make(data_dir: Path, position: int) -> None:
 
 
 def check(data_dir: Path) -> int:
-    """Return the number of the build in service, after every row of it found itself with its own metadata."""
+    """Return the number of the build in service, after every row of it was found by its vector and by its word."""
     index = Builds(data_dir).open()
     number = index.manifest.number
     for row in range(COUNT):
         (hit,) = index.search(vectors_of([text_of(number, row)])[0], 1)
         if hit.metadata != metadata_of(number, row) or hit.similarity < 1 - 1e-5:
             raise AssertionError(f"build {number}, row {row}: found {hit}")
+        if rank_entries(index, terms=[f"r{row}b{number}"], vector=None, k=COUNT).rows.tolist() != [row]:
+            raise AssertionError(f"build {number}, row {row}: not found by its word")
     return number
 
 

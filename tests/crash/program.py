@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from tests.lab import ROOT
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that the program may fork
 LIVES = Fate()
-LOADING_S = 120.0
+KILLED = -signal.SIGKILL
+LOADING_S = 600.0  # to end a hang, as every limit here
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from tests.crash.steps import CUT, FULL, ROT, Fate
 from tests.lab import CONTROL, ON_POSTGRESQL, Workspace, copy_tree
 
 KEY = "key-of-the-sweep"
-PATIENCE_S = 200.0  # for days in peace that another process lives
+PATIENCE_S = 1500.0  # for days in peace that another process lives
 MOST_COMMANDS = 12  # that it may take until there is nothing to do
 WAITS = {
     "BATCH_ROWS": "4",

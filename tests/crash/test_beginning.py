@@ -10,7 +10,7 @@ from tests.crash.program import LIVES, Ended, Mortal
 from tests.crash.steps import Fate
 from tests.lab import KEY, Workspace
 
-SAMPLE = 2  # steps in `make test`, beside that of `.env` and the last one, the import
+SAMPLE = 1  # steps in `make test`, beside that of `.env` and the last one, the import
 SEED = 20261122
 PEOPLE = "Benutzername;Vorname;Nachname;Über mich\nines;Inês;Moura;Baut Gitarren.\nolaf;Olaf;Brandt;Gräbt Brunnen.\n"
 INIT = ("init", "--file", "leute.csv", "--backend", "gemini", "--budget", "3")

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.sqlite_only("no database takes part")
 
 ROOT = Path(__file__).parents[2]
 EVERY = 1 if os.environ.get("FAULTS") == "all" else 3  # so many changes lie between two deaths
+LONGEST_S = 1000.0  # to end a hang; on a busy machine a child takes minutes
 RECORD = 32 + 4 * DIM + 4
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that the child may fork
 
@@ -33,7 +34,7 @@ def start(name: str, *arguments: object) -> subprocess.Popen[str]:
 
 def finish(child: subprocess.Popen[str]) -> tuple[int, str]:
     """Wait for a child and return its exit status and what it printed, errors included."""
-    out, err = child.communicate(timeout=100)
+    out, err = child.communicate(timeout=LONGEST_S)
     return child.returncode, (out + err).strip()
 
 

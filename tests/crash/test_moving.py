@@ -112,7 +112,7 @@ def test_a_move_that_is_killed_can_be_run_again(
     """Killed before or after any of its steps it left nothing or everything there; the next run ends it."""
     before = counts(source)
     every = (*(Fate(number, "before") for number in range(1, len(trail) + 1)), Fate(len(trail), "after"))
-    for fate in every[:: -1 if EVERY else -6]:
+    for fate in every[:: -1 if EVERY else -9]:
         here, there = copied(source, tmp_path / f"{fate.at}-{fate.side}")
         ended = moving(mortal, here, there, fate)
         assert ended.code == -signal.SIGKILL, (fate, ended)

@@ -24,10 +24,10 @@ from emulator.world import World
 from pipeline.core.errors import InputError, RemoteError
 from pipeline.core.states import Outcome
 from pipeline.core.text import delimit
-from pipeline.experts.answer import ExpertTags
+from pipeline.experts.answer import SupportedTags
 from pipeline.experts.read import People, read_person_documents
 from pipeline.experts.rows import Person
-from pipeline.experts.task import PLACES
+from pipeline.experts.tags_rows import PLACES
 from pipeline.gemini import requests
 from pipeline.gemini.error_mapping import map_error
 from pipeline.gemini.operations import BATCH_NAME, FILE_NAME, UnreadableError, read_operation, read_page
@@ -121,14 +121,14 @@ def _check_reply(reply: Response) -> None:
     assert len(reply.excerpt) <= MAX_EXCERPT
     assert reply.excerpt.isprintable()
     assert min(reply.usage.prompt, reply.usage.answer, reply.usage.thoughts, reply.usage.cached) >= 0
-    answer, why = parse_answer(reply, ExpertTags)
+    answer, why = parse_answer(reply, SupportedTags)
     assert (answer is None) == (why != "ok")
     assert len(why) <= MAX_EXCERPT
     assert why.isprintable()
-    if isinstance(answer, ExpertTags):
-        assert answer.tags == list(dict.fromkeys(answer.tags)) != []
+    if isinstance(answer, SupportedTags):
+        assert answer.tags == list(dict.fromkeys(answer.tags))
         assert all(tag.isprintable() and 0 < len(tag) <= 60 and not set(tag) & set("<>{}[]") for tag in answer.tags)
-        assert ExpertTags(tags=answer.tags) == answer
+        assert SupportedTags(tags=answer.tags) == answer
 
 
 def result_file(data: bytes) -> None:

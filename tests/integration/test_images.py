@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pipeline.engine import picture_source
 from tests.lab import Api, Workspace
 
 MODEL = "gemini-3.5-flash-lite"
@@ -111,6 +112,19 @@ def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: W
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%/elsewhere/%'") == 5
 
 
+def test_an_import_opens_each_image_once(workspace: Workspace, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it saw of the files is what their rows are made of; what cannot be opened by then `doctor` names."""
+    monkeypatch.setattr(picture_source, "SETTLED_NS", 0)
+    monkeypatch.setattr(picture_source, "probe", lambda _: pytest.fail("an image was opened twice"))
+    _imported(workspace, photos)
+    assert workspace.scalar("SELECT count(*) FROM images_items WHERE findable_unusable IS NULL") == 3
+    monkeypatch.undo()
+    (photos / "navy.png").write_bytes(b"")
+    workspace.ran("preflight", TASK="images")
+    said = workspace.ran("doctor", TASK="images").output
+    assert "1 rows of images have an image that cannot be asked about" in said
+
+
 @pytest.mark.parametrize("way", ["live", "batch"])
 def test_images_are_described_once(workspace: Workspace, photos: Path, way: str) -> None:
     """Every image that opens is asked about once, and `asset_ai` has a row for each; broken ones are never asked."""
@@ -181,6 +195,20 @@ def test_a_row_that_another_program_writes_meanwhile_stays(workspace: Workspace,
     left = workspace.query("SELECT * FROM asset_ai WHERE asset_id > 1 ORDER BY asset_id")
     workspace.ran("rollback", f"images@1/{MODEL}", "--yes", TASK="images")
     assert workspace.query("SELECT * FROM asset_ai ORDER BY asset_id") == left
+
+
+@pytest.mark.parametrize("preferred", ["images@2", "images@3"])
+def test_the_preferred_version_is_what_other_programs_read(workspace: Workspace, photos: Path, preferred: str) -> None:
+    """Of several that describe an image, the one that PREFER_VERSIONS names; no row is added beside it."""
+    _imported(workspace, photos)
+    workspace.ran("tag", TASK="images", MODE="live")
+    columns = workspace.columns("images_answers")
+    for version in ("images@2", "images@3"):
+        other = {"extractor": f"'{version}/{MODEL}'", "summary": f"'Of {version}.'"}
+        told = ", ".join(other.get(name, name) for name in columns)
+        workspace.change(f"INSERT INTO images_answers SELECT {told} FROM images_answers WHERE extractor LIKE '%@1/%'")  # noqa: S608
+    workspace.ran("rollback", f"images@1/{MODEL}", "--yes", TASK="images", PREFER_VERSIONS=preferred)
+    assert workspace.query("SELECT summary, count(*) FROM asset_ai GROUP BY summary") == [(f"Of {preferred}.", 3)]
 
 
 def test_an_image_is_found_and_forgotten_with_all_that_was_said_of_it(workspace: Workspace, photos: Path) -> None:

@@ -120,12 +120,12 @@ def test_a_copy_takes_as_long_as_it_takes(role: Role, tmp_path: Path) -> None:
     """What is held while the server's own programs read and write stays held, whatever the server allows else."""
     role.has_people()
     role.workspace.begin()
-    role.is_set("idle_in_transaction_session_timeout = '300ms'")
-    role.is_set("transaction_timeout = '300ms'")
+    role.is_set("idle_in_transaction_session_timeout = '1500ms'")
+    role.is_set("transaction_timeout = '1500ms'")
     slow = tmp_path / "slow"
     slow.mkdir()
     for name in ("pg_dump", "pg_restore"):
-        (slow / name).write_text(f'#!/bin/sh\nsleep 0.5\nexec "{postgresql.shared().programs / name}" "$@"\n')
+        (slow / name).write_text(f'#!/bin/sh\nsleep 2\nexec "{postgresql.shared().programs / name}" "$@"\n')
         (slow / name).chmod(0o755)
     role.run("backup", str(tmp_path / "copy"), PG_BIN=str(slow))
     postgresql.empty(tmp_path / "theirs")

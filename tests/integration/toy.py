@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Column, Connection, MetaData, Table, Text, func, select, true, update
 
 from pipeline.core.hooks import Hooks
+from pipeline.core.ranking import Ranking
 from pipeline.core.task import Answered, Entry, Item, Prompt, Task, Words, WriteResult
 from pipeline.tables.item_table import ItemStates, ItemTable
 
@@ -115,6 +116,7 @@ class PoemsCollection:
     word = "poem"
     question = "…"
     columns: Mapping[str, str] = MappingProxyType({"code": "id"})
+    ranking = Ranking()
 
     def count(self, tx: Connection, among: Sequence[str] | None = None) -> int:
         """Return how many poems have languages."""
@@ -136,6 +138,14 @@ class PoemsCollection:
     def plain_text(self, metadata: Mapping[str, Any]) -> str:
         """Return the languages."""
         return " ".join(metadata["tags"])
+
+    def texts(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return the languages."""
+        return list(metadata["tags"])
+
+    def tags(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return the languages."""
+        return list(metadata["tags"])
 
     def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return a poem that was found."""

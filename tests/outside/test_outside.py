@@ -13,7 +13,7 @@ import pytest
 
 from tests import ledger
 from tests.crash import homes
-from tests.crash.program import Mortal
+from tests.crash.program import KILLED, Mortal
 from tests.crash.steps import Fate
 from tests.lab import CONTROL, KEY, Workspace
 from tests.outside.answers import Json, RefusedLine, fill, user_text
@@ -24,7 +24,6 @@ TRADES = ("glass", "ships", "bread", "clocks", "rivers", "maps", "looms", "soil"
 ROUND = ("batch-submit", "batch-poll", "batch-ingest")
 MOST_ROUNDS = 9
 MOST_STEPS = 40  # a command takes about so many; who is to die later lives
-KILLED = -9
 MANNERS: dict[str, Json] = {
     "SDK's words, numbers, key first": {"states": "JOB_STATE_", "stats": "numbers", "key_first": True},
     "no statistics, result in the response": {

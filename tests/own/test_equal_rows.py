@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies
 
 from emulator.server import start
 from pipeline.core import files
+from pipeline.live.questions import OpenQuestions
 from pipeline.store import claims
 from tests import ledger
 from tests.crash import homes
@@ -100,6 +101,20 @@ def test_live_one_asks_and_pays_and_the_others_share(notes: Workspace, api: Api)
     assert [row[1:] for row in kept].count((1, 0)) == 3
     shares = next(row[0] for row in kept if row[2])
     assert "(no request of its own: " in notes.ran("show", "--item", shares, "--raw").stdout
+
+
+def test_rows_that_are_answered_already_are_written_together(
+    notes: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that takes them up makes the question of each once, and asks nothing."""
+    rows(A)
+    notes.ran("tag-live")
+    rows(*[A] * 40)
+    monkeypatch.setattr(OpenQuestions, "again", lambda *_: pytest.fail("a question was made twice"))
+    notes.ran("tag-live", GATES="same=off")
+    check(notes)
+    assert asked(api) == 1
+    assert ledger.people(notes) == {"total": 40, "answered": 40}
 
 
 @pytest.mark.parametrize("way", [COLLECT, ("tag-live",)], ids=["batch", "live"])
@@ -218,7 +233,7 @@ def test_what_is_asked_live_while_a_file_is_written_is_not_asked_by_it(
     assert (asked(api), ledger.people(notes)) == (2, {"total": 3, "answered": 3})
 
 
-@settings(max_examples=3)
+@settings(max_examples=settings().max_examples // 12)
 @given(data=strategies.data())
 def test_whatever_rows_there_are_each_is_accounted_once_and_each_question_asked_once(
     data: strategies.DataObject,

@@ -24,6 +24,7 @@ class Seen(BaseModel):
 
 task = Task(answer=Seen, items="photos.csv", prompt="What is it? {{note}}", images=["photo"]{more})
 """
+MODEL = "gemini-3.5-flash-lite"
 LEAVING = "the rows of photos and their images leave this machine"
 ROUND = ("batch-submit", "batch-poll", "batch-ingest")
 
@@ -153,3 +154,48 @@ def test_a_file_is_read_again_only_where_it_changed(workspace: Workspace, monkey
     Path("tasks", "moved.jpg").write_bytes(saved("lime"))
     assert "1 changed" in ran(workspace, "batch-submit")
     assert len(opened) == 4  # another path is another file until it was read
+
+
+def test_a_pair_of_tables_of_another_program_is_adopted_by_its_names(workspace: Workspace) -> None:
+    """Its rows stay, what has a row of this provider and model is not asked, the rest is, and is taken back again."""
+    put_images(navy=saved("navy"), lime=saved("lime"), red=saved("red"))
+    workspace.begin().change("CREATE TABLE library (no INTEGER PRIMARY KEY, file TEXT)")
+    for number, name in enumerate(("navy", "lime", "red"), 1):
+        workspace.change("INSERT INTO library VALUES (:no, :file)", no=number, file=f"{name}.jpg")
+    columns = "photo_id INTEGER, provider TEXT, model TEXT, summary TEXT, colours TEXT, created_at TEXT"
+    workspace.change(f"CREATE TABLE photo_ai ({columns})")
+    theirs = [(1, "gemini", MODEL, "Theirs.", "[]", "1999"), (2, "gemini", "of-last-year", "Old.", "[ ]", "1998")]
+    for row in theirs:
+        told = dict(zip("abcdef", row, strict=True))
+        workspace.change("INSERT INTO photo_ai VALUES (:a, :b, :c, :d, :e, :f)", **told)
+    more = ', write_to="photo_ai.photo_id"'
+    text = TASK.format(more=more).replace("photos.csv", "SELECT no AS id, file FROM library ORDER BY no")
+    text = text.replace('["photo"]', '["file"]').replace(" {note}", "")
+    Path("tasks", "photos.py").write_text(text, encoding="utf-8")
+    workspace.environ["FINDABLE_TASK"] = "photos"
+    workspace.ran_each(*ROUND[:1])
+    assert [line["key"] for line in asked(workspace)] == ["photos/2", "photos/3"]
+    workspace.ran_each(*ROUND[1:])
+    assert counts(workspace) == {"answered": 3}
+    found = workspace.query("SELECT * FROM photo_ai ORDER BY photo_id, created_at")
+    assert [row for row in found if row in theirs] == theirs
+    ours = {row[:3]: json.loads(row[4]) for row in found if row not in theirs}
+    assert ours == {(2, "gemini", MODEL): ["green"], (3, "gemini", MODEL): ["red"]}
+    workspace.change("DELETE FROM photo_ai WHERE photo_id = 3")
+    assert "photo_ai lacks the rows of 1 photos" in ran(workspace, "doctor", code=5)
+    workspace.ran("doctor", "--fix")
+    workspace.ran("forget", "--item", "3", "--yes")
+    assert len(workspace.query("SELECT * FROM photo_ai")) == 3
+    workspace.ran("rollback", f"photos@1/{MODEL}", "--yes")
+    assert workspace.query("SELECT * FROM photo_ai ORDER BY photo_id") == theirs
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [("nowhere.photo_id", "no table `nowhere`"), ("photo_ai.photo_id", "lacks the columns provider, model, summary")],
+)
+def test_a_table_that_cannot_take_rows_is_refused(workspace: Workspace, where: str, said: str) -> None:
+    """Before anything is asked."""
+    workspace.begin().change("CREATE TABLE photo_ai (photo_id TEXT, created_at TEXT, colours TEXT)")
+    put(workspace, put_images(red=saved("red")), more=f', write_to="{where}"')
+    assert said in ran(workspace, "batch-submit", code=2)

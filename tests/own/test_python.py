@@ -19,6 +19,7 @@ import findable
 from findable import Quote, Task
 from pipeline.engine.declared import given
 from tests.lab import ROOT, Api, Workspace
+from tests.own.test_images import saved
 
 LIVE = ":generateContent"
 KEYS = {"GEMINI_API_KEY": "api_key", "GOOGLE_GEMINI_BASE_URL": "base_url"}
@@ -40,6 +41,12 @@ class Review(BaseModel):
     stars: int | None = Field(default=None, ge=1, le=5)
 
 
+class Stars(BaseModel):
+    """How good an image is."""
+
+    stars: int
+
+
 class Stricter(Review):
     """The same with one field more."""
 
@@ -53,7 +60,7 @@ def rows(count: int) -> list[dict[str, Any]]:
 
 def declared(**changed: Any) -> Task[Review]:
     """Return a task that stands in no module."""
-    return Task(answer=Review, **{"name": "reviews", "items": "reviews.csv", "prompt": "{text}", **changed})
+    return Task(**{"answer": Review, "name": "reviews", "items": "reviews.csv", "prompt": "{text}", **changed})
 
 
 @pytest.fixture
@@ -95,6 +102,16 @@ def test_a_task_without_a_file_is_asked_and_read_in_its_own_types(ws: findable.W
     assert [row["id"] for row in flat] == [1, 2, 3, 4]
     assert flat[0]["verdicts"][0]["quote"].keys() == {"quote", "start", "end"}
     assert ws.answers(task).to_arrow().num_rows == 4
+
+
+def test_rows_may_hold_images_as_bytes(ws: findable.Workspace, workspace: Workspace) -> None:
+    """Equal ones are one question; what stands in the workspace's table is their hash."""
+    pictures = {1: saved("red"), 2: saved("red"), 3: saved("blue")}
+    task = declared(prompt="What is it?", images=["photo"], answer=Stars)
+    ws.tag(task, items=[{"id": key, "photo": data} for key, data in pictures.items()], mode="live")
+    assert workspace.scalar("SELECT count(*) FROM reviews_answers") == 3
+    assert workspace.scalar("SELECT count(*) FROM reviews_kept_images") == 2
+    assert workspace.scalar("SELECT count(DISTINCT photo) FROM reviews_items WHERE photo LIKE 'sha256:%'") == 2
 
 
 def test_a_task_of_a_file_is_one_for_python_and_for_commands(
@@ -239,6 +256,7 @@ def home(workspace: Workspace, tmp_path: Path) -> tuple[Path, dict[str, str]]:
     return tmp_path, {**kept, **ours, "FINDABLE_TASK": "reviews"}
 
 
+@pytest.mark.full
 def test_python_and_a_command_at_once_ask_every_row_once(
     home: tuple[Path, dict[str, str]], workspace: Workspace, api: Api
 ) -> None:
@@ -251,7 +269,7 @@ def test_python_and_a_command_at_once_ask_every_row_once(
         subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for command in ([sys.executable, "-c", script], [str(FINDABLE), "tag", "--mode", "live", "--json"])
     ]
-    said = [program.communicate(timeout=100) for program in programs]
+    said = [program.communicate(timeout=250) for program in programs]
     assert [program.returncode for program in programs] == [0, 0], said
     by_python, by_command = int(said[0][0]), json.loads(said[1][0])["live"]["answered"]
     assert by_python + by_command == asked(api) == 40
@@ -267,7 +285,7 @@ def test_folders_of_the_same_names_do_no_harm_or_are_named(home: tuple[Path, dic
 
     def run(*command: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=100
+            command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=250
         )
 
     done = run(str(FINDABLE), "preflight", "--json")

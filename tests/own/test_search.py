@@ -34,6 +34,8 @@ GOODS = {
 }
 TEA, DIG = "a cup of tea", "dig the earth"
 PLACE = Path("index/tasks/goods")
+KEYS = ["rank", "key", "similarity", "label", "text", "answer", "score", "words_score", "weak", "matching_tags"]
+KEYS += ["snippet"]
 KINDS = ("faiss.index", "metadata.json")
 
 
@@ -99,7 +101,7 @@ def goods(tmp_path: Path, workspace: Workspace, begun: Callable[[Callable[[], No
 def test_rows_are_found_by_what_index_says(goods: Goods) -> None:
     """By columns and by fields of the answer; a hit has its key, its label, its text and the plain fields of it."""
     hits = goods.found(TEA)
-    assert [list(hit) for hit in hits] == [["rank", "key", "similarity", "label", "text", "answer"]] * 4
+    assert [list(hit) for hit in hits] == [KEYS] * 4
     assert (hits[0]["rank"], hits[0]["key"], hits[0]["label"]) == (1, "17", "Pellow kettle")
     room, parts = goods.workspace.query("SELECT room, parts FROM goods_answers WHERE id = '17'")[0]
     told = ", ".join(parts if isinstance(parts, list) else json.loads(parts))
@@ -111,7 +113,7 @@ def test_rows_are_found_by_what_index_says(goods: Goods) -> None:
     judged.write_text("1 0 9 1\n", encoding="utf-8")
     assert "search (gemini-embedding-2) all 1 1.000 1.000 0.200 1.000" in goods.ran("eval", str(queries), str(judged))
     lines = goods.workspace.ran("search", TEA, K="2").stdout.splitlines()
-    assert lines[0].split("\t") == ["rank", "similarity", "key", "label", "text"]
+    assert lines[0].split("\t") == ["rank", "similarity", "key", "label", "text", "words", "weak", "matched"]
     assert [line.split("\t")[2:4] for line in lines[1:2]] == [["17", "Pellow kettle"]]
     assert len(lines) == 3
     assert goods.index() | {"built_at": ""} == {
@@ -284,3 +286,17 @@ def test_python_indexes_and_searches(goods: Goods, monkeypatch: pytest.MonkeyPat
     assert (hit.rank, hit.metadata["id"], hit.metadata["text"]) == (1, "17", GOODS["17"][1])
     with pytest.raises(findable.FindableError, match="there is no index"):
         ws.search(TEA)
+
+
+def test_rows_are_filtered_by_their_answers(goods: Goods) -> None:
+    """A field of the answer by its own name, any of its texts as a tag, a phrase of the text; and like another row."""
+    rooms = {hit["key"]: hit["answer"]["room"] for hit in goods.found(TEA)}
+    for room in set(rooms.values()):
+        expected = {key for key, one in rooms.items() if one == room}
+        for filters in ({"WHERE": f"room = '{room}'"}, {"WHERE": f"answer.room IN ('{room}')"}, {"TAG": room}):
+            assert {hit["key"] for hit in goods.found(TEA, **filters)} == expected
+    assert [hit["key"] for hit in goods.found('"wet clay" tea')] == ["9"]
+    assert "9" not in {hit["key"] for hit in json.loads(goods.workspace.ran("search", "--like", "9", "--json").stdout)}
+    assert "there is no column 'score'" in goods.ran("search", TEA, MIN_SCORE="5", code=2)
+    best = goods.found("who digs clay")[0]
+    assert [best["snippet"]["text"][start:end] for start, end in best["snippet"]["marks"]][:1] == ["Digs"]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.crash import homes
-from tests.crash.program import Mortal
+from tests.crash.program import KILLED, Mortal
 from tests.crash.steps import Fate
 from tests.lab import Api, Workspace
 from tests.outside.server import Outside
@@ -26,7 +26,6 @@ TABLES = Path(__file__).parent / "tables"
 ROUND = ("batch-submit", "batch-poll", "batch-ingest")
 MOST_ROUNDS = 9
 MOST_STEPS = 60
-KILLED = -9
 SERVERS = ("emulator", "outside")
 
 

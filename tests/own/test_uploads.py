@@ -1,13 +1,24 @@
 """Images that are too large for a request: uploaded once, named in requests, deleted when nothing needs them."""
 
+import io
 from datetime import timedelta
 
 import pytest
+from PIL import Image
 
+from pipeline.gemini.client import Client
+from pipeline.gemini.transfers import Upload
 from tests.lab import Api, Workspace, ran
 from tests.own.test_images import ROUND, asked, counts, put, put_images, saved
 
 UPLOADS = "SELECT state, count(*) FROM findable_uploads GROUP BY state"
+
+
+def noise() -> bytes:
+    """Return the file of an image that has some 100,000 bytes as it is sent."""
+    out = io.BytesIO()
+    Image.effect_noise((400, 400), 100).save(out, "PNG")
+    return out.getvalue()
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +91,70 @@ def test_a_live_call_whose_image_is_gone_uploads_it_anew(workspace: Workspace, a
     workspace.ran_each(*ROUND[1:], *ROUND)
     assert counts(workspace) == {"answered": 3}
     assert not workspace.scalar("SELECT count(*) FROM findable_attempts WHERE charged")
+
+
+@pytest.mark.parametrize(
+    ("fault", "args", "is_its_own"),
+    [("status", {"code": 400}, False), ("status", {"code": 413}, True), ("file_failed", {}, True)],
+)
+def test_an_upload_that_is_refused_is_charged_where_it_is_for_the_image(
+    workspace: Workspace, api: Api, fault: str, args: dict[str, int], *, is_its_own: bool
+) -> None:
+    """It is not where any image would be refused so; then the next run asks again."""
+    put(workspace, put_images(red=saved("red"), blue=saved("blue")))
+    path = "upload_id=" if fault == "file_failed" else "/upload/[^?]*$"
+    api.fault(fault, nth=2, times=1_000, path=path, args=args)
+    workspace.ran("tag-live", CONCURRENCY="1", RETRY_FOR="0")
+    assert counts(workspace) == {"answered": 1, "parked" if is_its_own else "open": 1}
+    charged = workspace.query("SELECT charged FROM findable_attempts")
+    assert [bool(one) for (one,) in charged] == ([True] * 2 if is_its_own else [False])
+
+
+def images_there(workspace: Workspace) -> list[str]:
+    """Return the display names of the images that are at the API."""
+    with workspace.open() as ws:
+        return sorted(one.display_name for one in ws.client.list_files() if "-image-" in one.display_name)
+
+
+def test_two_that_upload_one_image_use_one_and_what_the_other_left_is_deleted_by_name(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One stands still past its lease when all bytes are there, and another one uploads the same image meanwhile."""
+    put(workspace, put_images(red=saved("red"), again=saved("red")))
+    upload, overtaken = Client.upload_image, list[str]()
+
+    def upload_slowly(client: Client, data: bytes, **told: str) -> Upload:
+        done = upload(client, data, **told)
+        if not overtaken:
+            overtaken.append(told["display_name"])
+            workspace.change("UPDATE findable_leases SET until = '2026-01-01 00:00:00+00:00'")
+            workspace.ran("tag-live", LIMIT="1")
+        return done
+
+    monkeypatch.setattr(Client, "upload_image", upload_slowly)
+    workspace.ran_each(*ROUND)
+    assert counts(workspace) == {"answered": 2}
+    assert workspace.scalar("SELECT count(*) FROM findable_answers") == 2
+    assert not workspace.query("SELECT * FROM findable_attempts")
+    assert set(dict(workspace.query(UPLOADS))) == {"dropped"}
+    assert images_there(workspace) == overtaken
+    workspace.ran("clean")
+    assert images_there(workspace) == []
+
+
+@pytest.mark.parametrize("way", ["batch-submit", "tag-live"])
+def test_no_image_goes_where_there_is_no_room_for_it(workspace: Workspace, api: Api, way: str) -> None:
+    """At most four fifths of what the API stores is taken; what finds no room is not asked, and costs nothing."""
+    put(workspace, put_images(red=saved("red")))
+    api.fault("quota_batch")
+    workspace.ran("batch-submit", code=4)
+    workspace.change("UPDATE findable_uploads SET size = 16000000000 - 20000")
+    put(workspace, put_images(red=saved("red"), noise=noise()))
+    said = ran(workspace, way, code=4, CONCURRENCY="1")
+    assert "16,000,000,000 bytes of uploads" in said
+    assert counts(workspace) == {"claimed": 1, "open": 1}
+    assert not workspace.query("SELECT * FROM findable_attempts WHERE charged")
+    assert not workspace.scalar("SELECT count(*) FROM findable_calls WHERE outcome = 'lost'")
+    workspace.change("UPDATE findable_uploads SET size = 16000000000 - 200000")
+    workspace.ran(way, CONCURRENCY="1")
+    assert dict(workspace.query(UPLOADS))["uploaded"] == 1 + (way == "batch-submit")

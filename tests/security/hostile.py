@@ -37,7 +37,7 @@ ANSWERS = (
     '{"tags": ["{\\"tags\\": []}"]}',
     '{"tags": ["https://owned.example"]}',
     '{"tags": null}',
-    '{"tags": []}',
+    '{"tags": [""]}',
     '{"tags": [NaN]}',
     "[" * 100_000,
     "I am sorry, I cannot do that.",

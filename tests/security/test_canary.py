@@ -55,6 +55,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "unpark": ("unpark", "--all"),
     "doctor": ("doctor",),
     "eval": ("eval", "{files}/queries.jsonl", "{files}/qrels.tsv"),
+    "lab-import": ("lab-import", "--queries", "{files}/queries.jsonl", "--qrels", "{files}/qrels.tsv"),
+    "lab-judge": ("lab-judge", "--variants", "vectors,bm25"),
+    "lab-run": ("lab-run", "--variants", "vectors,bm25", "--to", "{files}/lab"),
+    "lab-tune": ("lab-tune", "--json"),
+    "lab-export": ("lab-export", "--queries", "{files}/questions.jsonl"),
     "prices": ("prices", "--json"),
     "settings": ("settings", "--json"),
     "import-passages": ("import-passages", "{files}/passages.jsonl"),
@@ -65,6 +70,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "best-concepts": ("best-concepts", "--json"),
     "qc": ("qc", "--json"),
     "versions": ("versions", "--json"),
+    "tags": ("tags", "--meaning"),
     "rollback": ("rollback", "passage-concepts@9", "--yes"),
     "backup": ("backup", "{files}/backup"),
     "restore": ("restore", "{files}/backup", "--yes"),
@@ -104,9 +110,9 @@ def _files(tmp_path: Path) -> Path:
         "".join(json.dumps({"id": f"t{number}", "text": passages.text_of(number)}) + "\n" for number in range(3))
     )
     (folder / "new.json").write_text(json.dumps({"username": "new", "bio": "I cast bells."}))
-    (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "water law"}\n')
+    (folder / "queries.jsonl").write_text('{"qid": "q1", "text": "water law"}\n')
     Image.new("RGB", (4, 4), "teal").save(folder / "field.png")
-    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tp0\t1\n")
+    (folder / "qrels.tsv").write_text("q1\t0\tp0\t1\n")
     return folder
 
 

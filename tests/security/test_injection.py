@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.text import delimit
 from pipeline.experts import table
-from pipeline.experts.task import PLACES, TagsRows
+from pipeline.experts.tags_rows import PLACES, TagsRows
 from tests import ledger
 from tests.delivery import TAGS, deliver, line, prepare, put_people, response, workspace_at
 from tests.lab import Api, Workspace
@@ -141,7 +141,7 @@ def test_a_live_answer_is_held_to_the_same(workspace: Workspace, api: Api, tmp_p
     person = tmp_path / "new.json"
     under_orders = [ANSWERS[number] for number in (0, 6, 8, 9, 16)]
     for number, text in enumerate(under_orders):
-        person.write_text(json.dumps({"username": f"new-{number}", "bio": BIOGRAPHIES[1]}))
+        person.write_text(json.dumps({"username": f"new-{number}", "bio": BIOGRAPHIES[17]}))
         api.fault("answer_text", times=100, args={"text": text})
         assert f"new-{number} is saved without tags (" in workspace.ran("add-expert", str(person)).stderr
         api.clear_faults()

@@ -45,7 +45,7 @@ LINES: Words = (  # what becomes of the lines of a result
     *plain("all_lines_fail", "cut_last_line", "no_last_newline", "blank_lines", "crlf", "bom"),
     *((word, {"fraction": 0.2}) for word in PARTS),
     *(("error_line", {"fraction": fraction, "code": code}) for fraction, code in ((0.2, 13), (0.1, 3))),
-    ("answer_text", {"fraction": 0.2, "text": '{"tags": []}'}),
+    ("answer_text", {"fraction": 0.2, "text": '{"tags": [""]}'}),
 )
 
 

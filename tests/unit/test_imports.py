@@ -29,8 +29,8 @@ MAY_NAME = {"pipeline.core.settings"}  # it has the task's name and the name of 
 FILES_OF_INDEX = {
     f"pipeline.index.{name}"
     for name in (
-        *("build_lookup", "builds", "cache", "concurrent", "flat_file", "manifest", "metrics", "reader", "staging"),
-        *("vector_file", "verify"),
+        *("build_lookup", "builds", "cache", "concurrent", "flat_file", "manifest", "reader", "staging"),
+        *("fusion", "postings", "terms", "vector_file", "verify", "verify_words"),
     )
 }
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
@@ -40,14 +40,16 @@ DOORS = {
     "emulator.server.serve": "jobs.emulator",
 }
 HEAVY = (
-    *("PIL", "alembic", "asyncio", "charset_normalizer", "faiss", "fcntl", "genai_prices", "google", "jsonlines"),
-    *("numpy", "orjson", "pandas", "pillow_heif", "psutil", "psycopg", "pyarrow", "pydantic", "pydantic_core"),
-    *("rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "uvicorn"),
+    *("PIL", "alembic", "asyncio", "bm25s", "charset_normalizer", "faiss", "fcntl", "genai_prices", "google"),
+    *("jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psutil", "psycopg", "pyarrow", "pydantic"),
+    *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "uvicorn"),
+    "ir_measures",
 )
 MAX_JOB_LINES = 80
 SHARED_BY_JOBS = {
-    *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "items_shown", "output", "readable", "render"),
-    *("typed", "values", "variables"),
+    *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "hits", "items_shown", "lab", "output"),
+    *("prompt", "readable", "render"),
+    *("tags_shown", "typed", "values", "variables"),
 }
 
 

@@ -25,6 +25,7 @@ ANY = "<{}>"  # of a value of which only the type is compared
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?([+-]\d\d:\d\d|Z)?")
 PROSE = frozenset({"message", "said", "why", "text", "next", "reason", "takes", "quota", "warnings", "mended", "help"})
 VARIES = frozenset({"age_s", "workspace", "path", "report", "seconds", "uptime"})
+AS_BEFORE = {"VERSION": "expert-tags@1"}  # what people were asked under; without it they are asked the next question
 MODELS = """[models."gemini-3.5-flash-lite"]
 price_in = 0.3
 price_out = 2.5
@@ -48,11 +49,11 @@ DOCUMENTS: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
     "parked": (("parked",), {}),
     "parked passages": (("parked",), PASSAGES),
     "doctor": (("doctor",), {}),
-    "preflight": (("preflight",), {}),
+    "preflight": (("preflight",), AS_BEFORE),
     "preflight of passages": (("preflight",), PASSAGES),
     "settings": (("settings",), {}),
     "search": (("search", "water and bees", "-k", "3"), {}),
-    "dry": (("batch-submit", "--dry"), {}),
+    "dry": (("batch-submit", "--dry"), AS_BEFORE),
     "dry, passages": (("batch-submit", "--dry"), PASSAGES),
     "qc": (("qc",), {}),
     "qc of passages": (("qc",), PASSAGES),
@@ -102,9 +103,9 @@ def variants(folder: Path) -> dict[str, dict[str, str]]:
         "limited": {"LIMIT": "7"},
         "within a quota": {"MODELS_FILE": str(narrow), "TIER": "1", "BATCH_ROWS": "1000"},
     }
-    people = {f"people, {name}": values for name, values in of.items()}
+    people = {f"people, {name}": {**values, **AS_BEFORE} for name, values in of.items()}
     texts = {f"passages, {name}": {**PASSAGES, **values} for name, values in of.items()}
-    people["people, within a budget"] = {"BUDGET_PER_DAY": "0.0156"}
+    people["people, within a budget"] = {"BUDGET_PER_DAY": "0.0156", **AS_BEFORE}
     texts["passages, within a budget"] = {**PASSAGES, "BUDGET_PER_DAY": "0.02"}
     return people | texts
 
@@ -141,7 +142,7 @@ def digests(written: tuple[int, dict[str, bytes]]) -> dict[str, Any]:
 def live_requests(kept: Kept) -> dict[str, list[str]]:
     """Return the digests of what live calls and embedding calls send."""
     with copied(kept, "live") as (workspace, api):
-        workspace.run("tag-live", "--limit", "4")
+        workspace.run("tag-live", "--limit", "4", **AS_BEFORE)
         workspace.run("tag-live", "--limit", "4", **PASSAGES)
         workspace.run("index")
         workspace.run("search", "water and bees")

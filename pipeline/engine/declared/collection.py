@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, func, select
 
 from pipeline.core.declaration import column_named, columns_in, fill_template
+from pipeline.core.ranking import FieldGroup, Ranking
 from pipeline.core.task import Entry
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store import answers
@@ -35,6 +36,8 @@ class DeclaredCollection:
     columns: Mapping[str, str] = MappingProxyType(
         {name: name for name in ("rank", "similarity", "key", "label", "text")}
     )
+
+    ranking = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
 
     def __init__(self, rows: DeclaredRows, template: str) -> None:
         """Keep the rows of the task, and the template."""
@@ -64,6 +67,14 @@ class DeclaredCollection:
     def plain_text(self, metadata: Mapping[str, Any]) -> str:
         """Return the text that is shown."""
         return str(metadata["text"])
+
+    def texts(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return the text that is shown."""
+        return [str(metadata["text"])]
+
+    def tags(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return the texts in the fields of the answer."""
+        return list(_words(metadata["answer"]))
 
     def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row that was found: its key, the name that people know it by, its text, and its answer's fields."""
@@ -96,7 +107,9 @@ class DeclaredCollection:
         label = self._rows.label_of(row)
         text = fill_template(self._template, lambda name: self._value(name, row, answer)).strip() or label
         key = str(row["findable_key"])
-        return Entry(key, text, {"id": key, "label": label, "text": text[:SHOWN], "answer": told}, [label, told])
+        metadata = {"id": key, "label": label, "text": text[:SHOWN], "answer": told}
+        fields = {"text": text, "label": label, "answer": "\n".join(_words(told))}
+        return Entry(key, text, metadata, [label, told], fields)
 
     @cached_property
     def _places(self) -> Mapping[str, str | None]:

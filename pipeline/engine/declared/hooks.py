@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from pipeline.core.errors import InputError
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
@@ -15,11 +16,12 @@ from pipeline.core.task import ItemsWanted, ListedItem, StaleItems
 from pipeline.engine.declared import given
 from pipeline.engine.declared.judge import asked_document
 from pipeline.engine.declared.rows import UNUSABLE, DeclaredRows
-from pipeline.tables import answers_rows, answers_table, items, removal
+from pipeline.tables import answers_rows, answers_table, items, kept_images, removal
 from pipeline.tables.answers_export import AnswersExport, encoded
 from pipeline.tables.answers_spec import answers_table as table_of
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import SEEN
+from pipeline.tables.kept_images import KEPT
 from pipeline.tables.rows import holds, stands_in
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 
 WHY = {SEEN[1]: "why unusable"}  # under which a reason is shown
+EXAMPLES = 3  # rows that a fault names
 LONG = 12  # letters of a text below which it may stand anywhere by chance
 
 
@@ -121,11 +124,40 @@ class DeclaredHooks(Hooks):
         spec = self._rows.answers_spec
         found = answers_rows.compare_rows(tx, spec, self._rows.record.name)
         counts = {way: getattr(found, way) for way in found.examples}
+        faults = [*self._unusable(tx), *self._unwritten(tx)]
         if not counts:
-            return DerivedCheck()
+            return DerivedCheck(faults)
         told = (f"{count:,} {way} ({_shown(found.examples[way])})" for way, count in counts.items())
         why = "what other programs read there is not what was answered"
-        return DerivedCheck([RowFault(f"{spec.table}: {'; '.join(told)}", why, mend=self._rebuild)])
+        return DerivedCheck([*faults, RowFault(f"{spec.table}: {'; '.join(told)}", why, mend=self._rebuild)])
+
+    def _unwritten(self, tx: "Connection") -> list[RowFault]:
+        """Say of how many answers another program's table lacks the rows, if of any."""
+        target, many = self._rows.row_target, self._rows.record.name
+        if target is None or not (lacking := target.lacking(tx)):
+            return []
+        shown = ", ".join(lacking[:EXAMPLES])
+        fault = RowFault(
+            f"{target.name} lacks the rows of {len(lacking):,} {many} that are answered ({shown})",
+            "other programs do not see what was answered",
+            mend=lambda tx: f"{target.restore(tx)} rows of {target.name}",
+        )
+        return [fault]
+
+    def _unusable(self, tx: "Connection") -> list[RowFault]:
+        """Say of how many rows the images cannot be asked about, if of any."""
+        record, mine = self._rows.record, self._rows.items_table.c
+        if not self._rows.images:
+            return []
+        told = (mine.findable_unusable.is_not(None), mine.findable_gone_at.is_(None))
+        first = tx.execute(select(mine.findable_key, mine.findable_unusable).where(*told).order_by(mine.findable_row))
+        key, why = next(iter(first), (None, ""))
+        if key is None:
+            return []
+        count = tx.execute(select(func.count()).select_from(self._rows.items_table).where(*told)).scalar_one()
+        said = f"{count:,} rows of {record.name} have an image that cannot be asked about ({key}: {why})"
+        listed = f"make items TASK={record.name} STATE=unusable"
+        return [RowFault(said, "they are not asked until their images are others", contradiction=False, next=listed)]
 
     def _rebuild(self, tx: "Connection") -> str:
         done = answers_rows.rebuild_rows(tx, self._rows.answers_spec, self._rows.record.name)
@@ -161,9 +193,21 @@ class DeclaredHooks(Hooks):
         return () if self._rows.record.is_query else (Path(self._rows.record.items),)
 
     def remove(self, tx: "Connection", item_id: str) -> None:
-        """Delete a row and its answers."""
-        answers_rows.remove_rows(tx, self._rows.answers_spec, item_ids=[item_id])
+        """Delete a row, its answers, and the images that it alone held as bytes."""
+        spec = self._rows.items_spec
+        row = self._rows.rows(tx, [item_id]).get(item_id, {})
+        with self._rows.following(tx, [item_id]):
+            answers_rows.remove_rows(tx, self._rows.answers_spec, item_ids=[item_id])
         removal.remove_row(tx, self._rows.table(tx), item_id)
+        held = {str(row.get(name)).removeprefix(KEPT) for name in spec.images}
+        kept_images.drop_images(tx, spec, held.intersection(kept_images.unneeded_images(tx, spec)))
+
+    def drop_images(self, tx: "Connection", before: datetime, *, dry: bool) -> int:
+        """Delete those that no row names; the next look at the source keeps one again that is there."""
+        spec = self._rows.items_spec
+        unneeded = kept_images.unneeded_images(tx, spec, before=before)
+        kept_images.drop_images(tx, spec, () if dry else unneeded)
+        return len(unneeded)
 
     def check_removable(self, tx: "Connection", item_id: str) -> None:
         """See that a row can be deleted, by deleting it and taking that back."""

@@ -23,6 +23,7 @@ from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answer_fields, answers_rows, answers_table, items
 from pipeline.tables.answers_spec import check_fields, with_kept
+from pipeline.tables.row_target import check_target
 from pipeline.tables.write_to import column_target
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _check_image_columns(images: Sequence[str], asked: Sequence[str], path: Path
     for name in images:
         if columns[name] != "text":
             said = f"images= names the column {name!r}, which holds {columns[name]} values; {NOTHING_ASKED}"
-            raise InputError(f"{at_member(path, 'images')}: {said}", hint="an image is a path, or an https address")
+            raise InputError(f"{at_member(path, 'images')}: {said}", hint="an image is a path, an address or bytes")
         if name in asked:
             said = f"prompt= names the column {name!r}, whose image goes out before the text; {NOTHING_ASKED}"
             raise InputError(f"{at_member(path, 'prompt')}: {said}", hint="leave it out of the prompt")
@@ -198,7 +199,9 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
         answers_rows.rebuild_rows(tx, answers, new.name)
     if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
         workspace.touch_revision(tx, new.name)
-    if declaration.write_to is not None:
+    if (target := DeclaredRows(new).row_target) is not None:
+        check_target(tx, target)
+    elif declaration.write_to is not None:
         column_target(tx, DeclaredRows(new).answers_spec, declaration.write_to)
     tasks.put_task(tx, new)
     document = fingerprint_of(declaration)

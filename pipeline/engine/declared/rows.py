@@ -1,16 +1,18 @@
 """Ask about, judge and write the rows of a declared task, by a record of it and, to ask and judge, its file."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from pipeline.core.declaration import Declaration, column_named, fill_template
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.settings import Settings
 from pipeline.core.task import Answered, Item, StaleItems, WriteResult
 from pipeline.engine.declared.asked import AskedRows
 from pipeline.engine.declared.fingerprint import digest, fingerprint_of
@@ -28,6 +30,8 @@ from pipeline.tables.answers_spec import AnswersSpec
 from pipeline.tables.item_table import ItemStates, ItemTable
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import ItemsSpec
+from pipeline.tables.kept_images import kept_image
+from pipeline.tables.row_target import RowTarget, rows_written_to
 from pipeline.tables.rows import rows_among
 
 if TYPE_CHECKING:
@@ -35,6 +39,22 @@ if TYPE_CHECKING:
 
     from pipeline.store.database import Connection
 
+
+class RowWriter(NamedTuple):
+    """Who answers now, as other programs' tables name it: the provider, its model, and the versions that come first."""
+
+    provider: str
+    model: str
+    preferred: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, settings: Settings, backend: str, record: TaskRecord) -> "RowWriter":
+        """Return who would answer about the rows of a task now."""
+        model = record.words.get("model") or settings.for_backend(backend).model
+        return cls(backend, model, settings.prefer_versions or ())
+
+
+NOBODY = RowWriter("", "")
 UNUSABLE = "unusable"  # the state of a row that has an image which cannot be asked about
 NAMED = 1_000  # characters of a label that are kept
 
@@ -51,6 +71,7 @@ class DeclaredRows(AskedRows):
     refreshes: bool = False
     document: Mapping[str, Any] | None = None
     image_settings: ImageSettings = UNSET
+    writer: RowWriter = NOBODY
 
     @property
     def label(self) -> str:
@@ -78,16 +99,29 @@ class DeclaredRows(AskedRows):
         found: Sequence[str] = self.record.words.get("images", ())
         return found
 
-    @cached_property
-    def row_images(self) -> RowImages:
-        """Return what looks at the images of rows."""
+    def row_images(self, **kept: Any) -> RowImages:
+        """Return what looks at the images of rows; `kept` and `broken` are those of `PictureSource`."""
         source = self.image_settings.source(self.record, self.declaration)
-        return RowImages(self.images, self.record.words["asked"], source)
+        return RowImages(self.images, self.record.words["asked"], replace(source, **kept))
 
     @cached_property
     def answers_spec(self) -> AnswersSpec:
         """Return what the table of the answers is."""
         return AnswersSpec(self.record.prefix, self.record.key, self.record.fields, self.items_spec.table)
+
+    @cached_property
+    def row_target(self) -> RowTarget | None:
+        """Return the table of another program that gets a row of each answer; None where `write_to=` names none."""
+        where = rows_written_to(self.record.words.get("write_to"))
+        return None if where is None else RowTarget(self.answers_spec, *where, *self._whose)
+
+    @property
+    def _whose(self) -> tuple[str, Sequence[str]]:
+        return self.writer.provider, self.writer.preferred
+
+    def following(self, tx: "Connection", ids: Sequence[str]) -> AbstractContextManager[None]:
+        """Bring the rows of another program's table to what the answers about some rows are at the end of a block."""
+        return nullcontext() if self.row_target is None else self.row_target.following(tx, ids)
 
     @cached_property
     def items_table(self) -> Any:
@@ -135,8 +169,9 @@ class DeclaredRows(AskedRows):
     def _with_images(self, tx: "Connection", ids: Sequence[str], items: Iterator[Item]) -> Iterator[Item]:
         """Yield what to ask with the images of the rows; those whose images cannot be opened any more are left out."""
         rows = self.rows(tx, ids)
+        images = self.row_images(kept=partial(kept_image, tx, self.items_spec, side=self.declaration.image_side))
         for item in items:
-            asked = self.row_images.put_into(item.prompt, rows[item.id])
+            asked = images.put_into(item.prompt, rows[item.id])
             if asked is not None:
                 yield item._replace(prompt=asked[0], input_hash=asked[1])
 
@@ -190,14 +225,16 @@ class DeclaredRows(AskedRows):
         ready = [
             ProjectedRow(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
         ]
-        answers_rows.write_rows(tx, self.answers_spec, ready)
-        if where := self.record.words.get("write_to"):
+        with self.following(tx, [one.item_id for one in ready]):
+            answers_rows.write_rows(tx, self.answers_spec, ready)
+        if (where := self.record.words.get("write_to")) and not rows_written_to(where):
             write_to.write_column(tx, self.answers_spec, write_to.column_target(tx, self.answers_spec, where), ready)
         return WriteResult(applied=applied, outdated=outdated)
 
     def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take the answers about these rows out of their table."""
-        return answers_rows.remove_rows(tx, self.answers_spec, item_ids=ids, extractor=extractor)
+        with self.following(tx, ids):
+            return answers_rows.remove_rows(tx, self.answers_spec, item_ids=ids, extractor=extractor)
 
     def stale(self, tx: "Connection") -> StaleItems:
         """Return how many rows changed since they were answered, and since when the first of them."""
@@ -222,7 +259,19 @@ class DeclaredRows(AskedRows):
         return str(row["findable_hash"])
 
     def _is_answered(self, *, of_input: bool) -> ColumnElement[bool]:
-        """Return the condition that a row has an answer of this version; `of_input` to what it holds now."""
+        """Return the condition that a row has an answer of this version; `of_input` to what it holds now.
+
+        Where each answer is a row of another program's table, one of this provider and model counts, too; with
+        `of_input` where another program wrote it, or the answer is to the row as it is now.
+        """
+        answered = self._is_answered_here(of_input=of_input)
+        if self.row_target is None:
+            return answered
+        row = self.row_target.has_row(self.items_table.c.findable_key, self.writer.model)
+        return answered | (row & ~self._is_answered_here(of_input=False) if of_input else row)
+
+    def _is_answered_here(self, *, of_input: bool) -> ColumnElement[bool]:
+        """Return the condition that a row has an answer of this version in the record."""
         mine = self.items_table.c
         query = select(given.c.id).where(given.c.item_id == mine.findable_key, self._is_mine())
         if of_input:

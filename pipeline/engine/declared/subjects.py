@@ -16,6 +16,7 @@ from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject, Task
 from pipeline.engine.declared import given
 from pipeline.engine.declared.collection import DeclaredCollection
+from pipeline.engine.declared.kept_images import ImageKeeper, name_bytes
 from pipeline.engine.declared.record import (
     items_place,
     meant,
@@ -25,11 +26,12 @@ from pipeline.engine.declared.record import (
     record_of,
 )
 from pipeline.engine.declared.row_images import ImageSettings
-from pipeline.engine.declared.rows import DeclaredRows
+from pipeline.engine.declared.rows import DeclaredRows, RowWriter
 from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
 from pipeline.store import answers, erase, leases, tasks, workspace
 from pipeline.store.tasks import TaskRecord
+from pipeline.tables.item_values import TakeBytes
 from pipeline.tables.items_file import open_file
 from pipeline.tables.items_fill import ItemsReport, fill_items
 from pipeline.tables.items_query import open_query
@@ -48,8 +50,14 @@ if TYPE_CHECKING:
 def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ...]:
     """Return every task that was recorded here as a subject; no file is loaded."""
     known, images = tasks.list_tasks(tx), ImageSettings.of(settings)
+    backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
     made = (
-        declared_task(one, refreshes=settings.refresh and bool(one.words.get("refresh")), image_settings=images)
+        declared_task(
+            one,
+            refreshes=settings.refresh and bool(one.words.get("refresh")),
+            image_settings=images,
+            writer=RowWriter.of(settings, backend, one),
+        )
         for one in known
     )
     return tuple(Subject(one.name, one, _collection(rows_of(one))) for one in made)
@@ -179,16 +187,18 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     """
     before = rows_of(task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
-    source = _source(store, declaration, path, settings)
+    spec = replace(before.items_spec, images=tuple(declaration.images))
+    keeper = ImageKeeper(store, spec, side=declaration.image_side, at=at) if declaration.images else None
+    source = _source(store, declaration, path, settings, take=None if keeper is None else keeper.take)
     is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
     is_same = is_same and _is_imported(record, declaration, path, source.sha256)
     columns = record.columns if is_same else source.columns
     new = _put(store, declaration, path, columns, settings, at=at, display=display)
     if not is_same:
-        _fill(store, new, declaration, source, settings, at=at, display=display)
+        _fill(store, new, declaration, source, settings, at=at, display=display, keeper=keeper)
     with store.read() as tx:
         found, images = tasks.get_task(tx, new.name) or new, before.image_settings
-        now = declared_task(found, refreshes=before.refreshes, image_settings=images)
+        now = declared_task(found, refreshes=before.refreshes, image_settings=images, writer=before.writer)
         if now.fingerprint != new.fingerprint:
             raise ConfigurationError(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
@@ -242,9 +252,14 @@ def _fill(
     *,
     at: datetime,
     display: Progress,
+    keeper: ImageKeeper | None,
 ) -> None:
     """Make a task's table hold what its source says, and keep that it does; one process at a time."""
     rows = DeclaredRows(record, image_settings=ImageSettings.of(settings))
+    look_at = None
+    if keeper is not None:
+        keeper.flush()
+        look_at = rows.row_images(broken=keeper.broken).look
     waiting = f"another process imports the items of {record.name}; waiting for it"
     with leases.wait_for_lease(
         store, f"items:{record.name}", lasts_s=settings.lease, on_wait=lambda: display.say(waiting), sleep=time.sleep
@@ -263,9 +278,11 @@ def _fill(
             is_forgotten=is_forgotten,
             guard=lease.check,
             settle=partial(_settle, record=record, sha256=source.sha256),
-            look_at=rows.row_images.look if rows.images else None,
+            look_at=look_at,
             touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
         )
+    if keeper is not None:
+        keeper.settle(rows.items_spec)
     if said := _said(report):
         display.say(f"{record.name}: {said}")
     for key, why in report.unusable_rows[:EXAMPLES]:
@@ -349,22 +366,26 @@ def _declared(path: Path, settings: Settings) -> Declaration:
     return ImageSettings.of(settings).over(load_declaration(path))
 
 
-def _source(store: "Store", declaration: Declaration, path: Path, settings: Settings) -> Any:
-    """Return the opened source of a task's items.
+def _source(
+    store: "Store", declaration: Declaration, path: Path, settings: Settings, *, take: TakeBytes | None = None
+) -> Any:
+    """Return the opened source of a task's items; `take` is given the cells that are bytes, and keeps none by itself.
 
     Raises:
         InputError: it cannot be read; the message names it.
     """
     if declaration.is_query:
-        return open_query(store, declaration.items, timeout_s=settings.select_timeout)
-    return _rows_source(declaration, path)
+        take = take or partial(name_bytes, declaration.images)
+        return open_query(store, declaration.items, timeout_s=settings.select_timeout, take=take)
+    return _rows_source(declaration, path, take=take)
 
 
-def _rows_source(declaration: Declaration, path: Path) -> Any:
+def _rows_source(declaration: Declaration, path: Path, *, take: TakeBytes | None = None) -> Any:
     """Return the opened file of a task's items, or the rows that were handed over in its place."""
+    take = take or partial(name_bytes, declaration.images)
     if declaration.items == given.ROWS:
-        return given.given_rows(path)
-    return open_file(Path(items_place(declaration, path)))
+        return given.given_rows(path, take=take)
+    return open_file(Path(items_place(declaration, path)), take=take)
 
 
 def _unused(settings: Settings) -> ConfigurationError:

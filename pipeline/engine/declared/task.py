@@ -5,13 +5,15 @@ from typing import cast
 from pipeline.core.task import Task, Words
 from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.row_images import UNSET, ImageSettings
-from pipeline.engine.declared.rows import DeclaredRows
+from pipeline.engine.declared.rows import NOBODY, DeclaredRows, RowWriter
 from pipeline.store.tasks import TaskRecord
 
 ANSWER_TOKENS = 150  # where the record is older than estimates by the schema
 
 
-def declared_task(record: TaskRecord, *, refreshes: bool = False, image_settings: ImageSettings = UNSET) -> Task:
+def declared_task(
+    record: TaskRecord, *, refreshes: bool = False, image_settings: ImageSettings = UNSET, writer: RowWriter = NOBODY
+) -> Task:
     """Return the task of a record; no file is loaded. `refreshes` asks again about rows that changed."""
     named = f" TASK={record.name}"
     words = Words(
@@ -26,7 +28,7 @@ def declared_task(record: TaskRecord, *, refreshes: bool = False, image_settings
         named=named,
     )
     source = "its query gives none" if record.is_query else f"{record.items} holds none"
-    rows = DeclaredRows(record, refreshes, image_settings=image_settings)
+    rows = DeclaredRows(record, refreshes, image_settings=image_settings, writer=writer)
     return Task(
         name=record.name,
         label=rows.label,

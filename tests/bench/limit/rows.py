@@ -37,7 +37,7 @@ _CLOSE = "UPDATE findable_requests SET open = 0, outcome = ?, reason = ? WHERE i
 _ANSWER = (
     "INSERT INTO findable_answers (task, item_id, batch, extractor, input_hash, answer, applied, outdated,"
     " model_version, response_id, tokens_in, tokens_out, cost, at)"
-    " VALUES ('expert-tags', ?, 1, 'expert-tags@1/gemini-3.5-flash-lite', ?, ?, 1, 0, ?, ?, ?, ?, ?, '2026-11-20')"
+    " VALUES ('expert-tags', ?, 1, 'expert-tags@2/gemini-3.5-flash-lite', ?, ?, 1, 0, ?, ?, ?, ?, ?, '2026-11-20')"
 )
 _ATTEMPT = (
     "INSERT INTO findable_attempts (task, item_id, batch, at, charged, forgiven, outcome, reason, code, excerpt,"
@@ -69,15 +69,15 @@ def connected(data: Path) -> sqlite3.Connection:
 
 def requests(data: Path) -> Timed:
     """Make the bytes that every line has in common, and open the database twice: to read and to write."""
-    from pipeline.experts.answer import ExpertTags
-    from pipeline.experts.task import MAX_OUTPUT_TOKENS, SYSTEM
+    from pipeline.experts.prompts import CURRENT
+    from pipeline.experts.tags_rows import MAX_OUTPUT_TOKENS
     from pipeline.gemini.schema import response_schema
 
     reading, writing = connected(data), connected(data)
-    schema = orjson.dumps(response_schema(ExpertTags)).decode()
+    schema = orjson.dumps(response_schema(CURRENT.answer)).decode()
     rest = (
         '}]}],"systemInstruction":{"parts":[{"text":'
-        + orjson.dumps(SYSTEM).decode()
+        + orjson.dumps(CURRENT.system).decode()
         + '}]},"generationConfig":{"responseMimeType":"application/json","responseSchema":'
         + schema
         + f',"maxOutputTokens":{MAX_OUTPUT_TOKENS},"thinkingConfig":{{"thinkingLevel":"MINIMAL"}}}}}}}}\n'

@@ -19,8 +19,8 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from pipeline.core.text import delimit
 from pipeline.experts import schema
-from pipeline.experts.answer import ExpertTags
-from pipeline.experts.task import MAX_OUTPUT_TOKENS, PLACES, SYSTEM
+from pipeline.experts.prompts import CURRENT
+from pipeline.experts.tags_rows import MAX_OUTPUT_TOKENS, PLACES
 from pipeline.gemini.schema import response_schema
 from pipeline.store import tables
 from tests.bench.grounds import MODEL, PRICE_IN, PRICE_OUT, database
@@ -139,7 +139,7 @@ class _Tags(BaseModel):
 def requests(data: Path) -> Timed:
     """Request files of everybody."""
     engine = engine_of(data)
-    schema = response_schema(ExpertTags)
+    schema = response_schema(CURRENT.answer)
 
     def run() -> Said:
         with Session(engine) as session:
@@ -184,7 +184,7 @@ def _line_of(number: int, text: str, schema: dict[str, Any]) -> _Asked:
         thinking_config={"thinkingLevel": "MINIMAL"},
     )
     contents = [_Content(role="user", parts=[_Part(text=text)])]
-    system = _Instruction(parts=[_Part(text=SYSTEM)])
+    system = _Instruction(parts=[_Part(text=CURRENT.system)])
     body = _Body(contents=contents, system_instruction=system, generation_config=config)
     return _Asked(key=f"{TASK}/{number}", request=body)
 

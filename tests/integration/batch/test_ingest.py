@@ -112,7 +112,7 @@ FAILURES = [
     Case("half a surrogate pair", says('{"tags":["water \\ud800 law"]}'), "invalid", "does-not-parse"),
     Case("another field", says('{"tags":["a"],"notes":"x"}'), "invalid", "does-not-validate: notes"),
     Case("numbers", says('{"tags":[1,2]}'), "invalid", "does-not-validate: tags.0"),
-    Case("empty list", says('{"tags":[]}'), "invalid", "does-not-validate: tags"),
+    Case("empty list", says('{"tags":[""]}'), "invalid", "does-not-validate: tags"),
     Case("only blank tags", says('{"tags":[" ","\\t"]}'), "invalid", "does-not-validate: tags"),
     # several lines
     Case("error twice", lambda key: [error(key, 13), error(key, 14)], "refused", "error-line", 13),
@@ -245,7 +245,7 @@ def test_usage_and_cost_are_those_of_the_lines(offline: Workspace) -> None:
     before = offline.scalar("SELECT findability_score FROM experts WHERE id = 1")
     uses = [(8, 11, 829), (100, 20, 0), (31, 0, 0)]
     text = '{"tags":["  Water\\tLaw ","water law","BEEKEEPING","","bee  keeping"]}'
-    bodies = [response(text), response('{"tags":[]}'), {"promptFeedback": {"blockReason": "SAFETY"}}]
+    bodies = [response(text), response('{"tags":[""]}'), {"promptFeedback": {"blockReason": "SAFETY"}}]
     lines = []
     for key, answer, (asked, said, thought) in zip(keys, bodies, uses, strict=False):
         usage = {"promptTokenCount": asked, "candidatesTokenCount": said, "thoughtsTokenCount": thought}
@@ -263,7 +263,7 @@ def test_usage_and_cost_are_those_of_the_lines(offline: Workspace) -> None:
     asked_hash = offline.scalar("SELECT input_hash FROM findable_requests WHERE item_id = '1'")
     columns = "extractor, batch, input_hash, applied, outdated, model_version, response_id, tokens_in, tokens_out"
     assert offline.query(f"SELECT {columns} FROM findable_answers") == [  # noqa: S608 - our names
-        (f"expert-tags@1/{MODEL}", 1, asked_hash, 1, 0, MODEL, "response-1", 8, 840)
+        (f"expert-tags@2/{MODEL}", 1, asked_hash, 1, 0, MODEL, "response-1", 8, 840)
     ]
 
 

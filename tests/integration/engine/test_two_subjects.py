@@ -68,7 +68,7 @@ def test_a_batch_is_worked_on_by_its_own_task_alone(both: Workspace, api: Api) -
 @pytest.mark.full
 def test_what_to_type_next_is_about_the_same_subject(both: Workspace, api: Api) -> None:
     """Submit, a poll that waits still, a refused rollback and a poll that has all name the subject to make."""
-    for task, named, label in (("experts", "", "expert-tags@1"), ("passages", " TASK=passages", passages.LABEL)):
+    for task, named, label in (("experts", "", "expert-tags@2"), ("passages", " TASK=passages", passages.LABEL)):
         api.configure(paused=True)
         assert ran(both, "batch-submit", TASK=task).strip().endswith(f"Next: make batch-poll{named}")
         assert ran(both, "batch-poll", "--no-wait", TASK=task).strip().endswith(f"Next: make batch-poll{named}")
@@ -135,7 +135,7 @@ def test_parked_passages_are_listed_and_let_go_by_their_ids(both: Workspace, api
 
 
 def test_commands_about_people_are_about_people_whatever_task_says(both: Workspace) -> None:
-    """Show and add-expert take no notice of TASK=passages; index and search say that passages cannot be searched."""
+    """Show and add-expert take no notice of TASK=passages; index and search are about passages, which have none."""
     new = both.data.with_name("new.json")
     new.write_text(json.dumps({"username": "new", "bio": "I cast bells."}))
     ran(both, "add-expert", str(new), TASK="passages")
@@ -143,10 +143,11 @@ def test_commands_about_people_are_about_people_whatever_task_says(both: Workspa
     assert (shown["state"], len(shown["answers"])) == ("tagged", 1)
     ran(both, "index")
     assert [row["username"] for row in _document(both, "search", "bells")] == ["new"]
-    for command in (("search", "bells"), ("index",)):
-        said = ran(both, *command, TASK="passages", code=2)
-        assert "passages are not in the search index" in said
-        assert "`make export TASK=passages TO=answers.csv`" in said
+    said = ran(both, "search", "bells", TASK="passages", code=2)
+    assert "passages are not in the search index" in said
+    assert "`make index TASK=passages`" in said
+    assert "there is nothing to index" in ran(both, "index", TASK="passages", code=2)
+    assert not (both.data / "index/tasks").exists()
 
 
 @pytest.mark.sqlite_only(reason="what is loaded does not depend on the database")

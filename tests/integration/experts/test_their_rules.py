@@ -46,7 +46,7 @@ def test_tags_that_are_taken_back_become_the_default(theirs: Workspace) -> None:
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
         ran(theirs, command)
     assert theirs.scalar("SELECT tags FROM experts") != "[]"
-    ran(theirs, "rollback", "expert-tags@1", "--yes")
+    ran(theirs, "rollback", "expert-tags@2", "--yes")
     assert theirs.scalar("SELECT tags FROM experts") == "[]"
     assert json.loads(ran(theirs, "status", "--json"))["experts"]["untagged"] == 1
 
@@ -57,7 +57,7 @@ def test_a_table_that_refuses_to_lose_tags_is_told(theirs: Workspace) -> None:
     theirs.change(TABLE.replace("DEFAULT '[]'", """DEFAULT '["new"]'"""))
     theirs.change("INSERT INTO experts (username, bio, tags) VALUES ('a', 'I teach water law.', '[]')")
     theirs.begin().ran_each("batch-submit", "batch-poll", "batch-ingest")
-    result = theirs.run("rollback", "expert-tags@1", "--yes")
+    result = theirs.run("rollback", "expert-tags@2", "--yes")
     assert (result.exit_code, "refuses a row" in result.stderr) == (3, True), result.output
     assert theirs.scalar("SELECT tags FROM experts") not in {"", "[]"}
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -18,6 +19,7 @@ from pipeline.experts.collection import ExpertsCollection
 from pipeline.index import build as index_build
 from pipeline.index import embed
 from pipeline.index.builds import Builds
+from pipeline.index.floor import nonsense
 from pipeline.store import leases
 from pipeline.store import workspace as workspaces
 from pipeline.store.database import Connection
@@ -82,8 +84,8 @@ def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callabl
             drafts.extend(Builds(other.data).stale())
 
     assert _index_while(workspace, look).count == 3
-    assert free == [True]
-    assert [name.startswith("1.") for name in drafts] == [True]
+    assert free == [True] * 2  # of texts, and of the questions that a floor is learnt from
+    assert [name.startswith("1.") for name in drafts] == [True] * 2
     with workspace.open() as ws:
         assert (Builds(ws.data).numbers(), Builds(ws.data).stale()) == ([1], [])
 
@@ -103,13 +105,36 @@ def test_who_was_overtaken_while_embedding_begins_again(workspace: Workspace, ta
     assert _behind(workspace) == 0
 
 
+def test_what_is_begun_after_another_one_took_over_is_begun_again(
+    workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who stood still right before its first file comes too late to be swept away, and is not gone on with."""
+    tagged(3)
+    begin, once = Builds.begin, [None]
+
+    def late(builds: Builds, *args: Any, **more: Any) -> Any:
+        """Begin after another process built, which left vectors to embed."""
+        if once and once.pop() is None:
+            _index(workspace)
+            shutil.rmtree(workspace.data / "index" / "vectors")
+        return begin(builds, *args, **more)
+
+    monkeypatch.setattr(Builds, "begin", late)
+    assert _index(workspace)["number"] == 2
+    with workspace.open() as ws:
+        assert (Builds(ws.data).numbers(), Builds(ws.data).stale()) == ([1, 2], [])
+
+
 def test_people_who_come_while_others_are_embedded_are_in_the_build(
     workspace: Workspace, tagged: Callable[[int], None]
 ) -> None:
-    """One comes with each call: what was begun is begun again, until the last round waits for nobody any more."""
+    """One comes with each call: what was begun is begun again, until the last round waits for nobody any more.
+
+    The first round has a call for questions, too.
+    """
     tagged(3)
     report = _index_while(workspace, lambda: tagged(1))
-    assert (report.count, report.embedded) == (3 + index_build.ROUNDS - 1, 3 + index_build.ROUNDS - 1)
+    assert (report.count, report.embedded) == (3 + index_build.ROUNDS, 3 + index_build.ROUNDS)
     assert _behind(workspace) == 1
 
 
@@ -118,12 +143,17 @@ def test_people_who_come_while_others_are_embedded_are_in_the_build(
 def test_many_missing_texts_are_embedded_in_a_pass_of_their_own(
     workspace: Workspace, api: Api, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
-    """Whether they are noted on the way or too many for that: each is embedded once, a hundred a call."""
+    """Whether they are noted on the way or too many for that: each is embedded once, a hundred a call.
+
+    So are the questions from which the floor is learnt.
+    """
     monkeypatch.setattr(embed, "FEW", few)
     tagged(150)
     report = _index(workspace)
     assert (report["count"], report["embedded"], report["cached"]) == (150, 150, 0)
-    assert len(api.seen("POST", EMBED)) == 2
+    assert sorted(call["requests"] for call in api.seen("POST", EMBED)) == [50, len(nonsense()), 100]
+    _index(workspace)
+    assert len(api.seen("POST", EMBED)) == 3
 
 
 def test_only_changed_texts_are_embedded_again(
@@ -261,7 +291,7 @@ def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace
         table.insert_person(tx, "long", {"bio": bio, "tags": '["water law"]'})
         workspaces.touch_revision(tx)
     assert _index(workspace)["embedded"] == 1
-    (call,) = api.seen("POST", EMBED)
+    call, _ = api.seen("POST", EMBED)
     sent = call["json"]["requests"][0]["content"]["parts"][0]["text"]
     assert len(sent) < 8_192 * 4
     assert sent.endswith("Domains: water law.")

@@ -49,22 +49,25 @@ def _search(workspace: Workspace, question: str, *args: str, **values: str) -> l
 
 
 def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
-    """Rank from 1, similarity descending, and the seven keys that programs read, in order; a table is for people."""
+    """Rank from 1, score descending, and twelve keys that programs read, in order; a table is for people."""
     before = indexed.query("SELECT * FROM findable_events"), indexed.query("SELECT * FROM findable_workspace")
     hits = _search(indexed, "who keeps bees")
-    assert [list(hit) for hit in hits] == [
-        ["rank", "username", "similarity", "name", "job_title", "tags", "findability_score"]
-    ] * 4
+    assert list(hits[3]) == [
+        *("rank", "username", "similarity", "name", "job_title", "tags", "findability_score", "score", "words_score"),
+        *("weak", "matching_tags", "snippet"),
+    ]
     assert [hit["rank"] for hit in hits] == [1, 2, 3, 4]
-    assert [hit["similarity"] for hit in hits] == sorted((hit["similarity"] for hit in hits), reverse=True)
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
     best = hits[0]
     assert (best["username"], best["name"], best["job_title"]) == ("ada", "Ada Byron", "Beekeeper")
     assert (best["tags"], best["findability_score"]) == (["bees"], 35.9)
     assert {hit["username"]: hit["name"] for hit in hits} == {"ada": "Ada Byron", "bob": "Bob", "cyd": "Zoë", "李": ""}
     lines = indexed.run("search", "水法").stdout.splitlines()
-    assert lines[0].split("\t") == ["rank", "similarity", "username", "name", "title", "tags", "score"]
+    assert lines[0].split("\t") == [
+        *("rank", "similarity", "username", "name", "title", "tags", "score", "words", "weak", "matched")
+    ]
     assert sorted(line.split("\t")[2] for line in lines[1:]) == ["ada", "bob", "cyd", "李"]
-    assert {len(line.split("\t")) for line in lines} == {7}
+    assert {len(line.split("\t")) for line in lines} == {10}
     after = indexed.query("SELECT * FROM findable_events"), indexed.query("SELECT * FROM findable_workspace")
     assert after == before  # a search reads only
 

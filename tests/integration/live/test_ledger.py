@@ -88,6 +88,7 @@ def asked(workspace: Workspace, api: Api, made: Path, tmp_path: Path) -> Workspa
     return Workspace(workspace.data, workspace.environ)
 
 
+@pytest.mark.sampled(0)
 def test_calls_of_dead_processes_are_ended(asked: Workspace) -> None:
     """Found, no contradiction, and lost with FIX=1; so they are by the next run, without doctor."""
     asked.change(DYING, owner=DEAD)

@@ -273,7 +273,7 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, bool | str]] = {  # plant, what is s
             "INSERT INTO findable_attempts (task, item_id, batch, at, charged, outcome, reason) VALUES "
             "('expert-tags', '3', 1, :long_ago, true, 'missing', 'x')"
         ),
-        "0 requests without an answer, and 1 attempts are stored",
+        "0 items without an answer, and 1 attempts are stored",
         False,
     ),
     "requests": ("DELETE FROM findable_requests WHERE item_id = '3'", "and 5 of them are kept", False),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
+from pipeline.engine.declared.task_file import look_again
 from tests.lab import Workspace
 
 SOURCE = "shop,number,text,cost\n" + "".join(
@@ -173,6 +174,7 @@ def test_commands_that_keep_a_workspace_do_without_the_file(kept: Workspace, tmp
     path = tmp_path / "tasks" / "things.py"
     kept.ran("doctor", FIX="1")
     path.write_text("def (", encoding="utf-8")
+    look_again()  # this process may have made the workspace
     kept.ran_each("status", "doctor", "versions", "parked", "items", "costs", "batches", "qc")
     kept.ran("export", str(tmp_path / "out.csv"))
     assert "line 1" in kept.ran("batch-submit", code=2).output

@@ -9,7 +9,7 @@ from tests import ledger
 from tests.lab import Workspace, ran
 
 People = Callable[..., list[str]]
-EXTRACTOR = "expert-tags@1"
+EXTRACTOR = "expert-tags@2"
 OTHER = "gemini-2.5-flash"
 
 
@@ -82,12 +82,12 @@ def test_tags_that_another_extractor_gave_since_stay(tagged: Workspace) -> None:
     tags = tagged.scalar("SELECT tags FROM experts WHERE username = 'person-0000'")
     tagged.change(
         "INSERT INTO findable_answers (task, item_id, batch, extractor, input_hash, answer, applied, outdated,"
-        " model_version, response_id, tokens_in, tokens_out, cost, at) SELECT task, item_id, NULL, 'expert-tags@2/m',"
+        " model_version, response_id, tokens_in, tokens_out, cost, at) SELECT task, item_id, NULL, 'expert-tags@3/m',"
         " input_hash, answer, applied, outdated, 'm', 'r', 1, 1, 0, at FROM findable_answers ORDER BY id LIMIT 1"
     )
     first = tagged.scalar("SELECT item_id FROM findable_answers ORDER BY id LIMIT 1")
     ran(tagged, "rollback", EXTRACTOR, "--yes")
     kept = "SELECT tags FROM experts WHERE CAST(id AS TEXT) = :id"
     assert tagged.scalar(kept, id=first) == tags
-    ran(tagged, "rollback", "expert-tags@2/m", "--yes")
+    ran(tagged, "rollback", "expert-tags@3/m", "--yes")
     assert tagged.scalar(kept, id=first) is None

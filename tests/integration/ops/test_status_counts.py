@@ -59,7 +59,7 @@ def test_behind_is_told_from_what_changed(indexed: Workspace, tmp_path: Path, co
     """Changed, tagged and added people count, those without tags do not; after the next build nothing does."""
     (name,) = indexed.query("SELECT username FROM experts WHERE id = 2")[0]
     assert _behind(indexed) == 0
-    indexed.ran("import", _write(tmp_path, f"{name},I keep goats.,Farm", "untagged,I am new.,"))
+    indexed.ran("import", _write(tmp_path, f"{name},I keep goats.,Farm", "untagged,I bind books.,"))
     indexed.ran("import", _write(tmp_path, f"{name},I keep goats.,Farm"))
     assert _behind(indexed) == 1
     indexed.ran_each("batch-submit", "batch-poll", "batch-ingest", "score")

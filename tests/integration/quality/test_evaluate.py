@@ -225,6 +225,31 @@ def test_samples_mark_what_the_offsets_say(workspace: Workspace) -> None:
     assert not any(one.spans for key, one in shown.items() if key != "good")
 
 
+def test_full_lists_and_types_that_say_nothing_fail_their_gates(workspace: Workspace) -> None:
+    """A list of fourteen is full, a concept of the type other says nothing of its kind: few of each pass, all fail."""
+    ready(workspace)
+    passages = ", ".join(f"('p-{number}', '{TEXT}')" for number in range(20))
+    workspace.change(f"INSERT INTO passages (id, text) VALUES {passages}")  # noqa: S608 - our ids
+    put(workspace, "p-0", ["law"], concept_type="other", extractor_model="findable-local-1")
+    columns = (
+        "concept_name, passage_id, concept_type, aliases, confidence, extractor_model, extractor_version, created_at"
+    )
+    workspace.change(
+        f"INSERT INTO passage_concepts ({columns}) SELECT one.id || other.id, one.id, {columns.split(', ', 2)[2]} "  # noqa: S608
+        "FROM passages one, passages other, passage_concepts WHERE other.id <> 'p-1' AND other.id < 'p-5'"
+    )
+    workspace.change("DELETE FROM passage_concepts WHERE concept_name = 'law'")
+    found = measured(workspace)
+    assert (figure(found, "concepts"), figure(found, "full"), figure(found, "other")) == (14, 1, 1)
+    assert [verdict(found, name).passed for name in ("full", "other")] == [False, False]
+    assert any("true by construction" in note for note in found.notes)
+    workspace.change("UPDATE passage_concepts SET concept_type = 'task' WHERE passage_id < 'p-5'")
+    workspace.change("DELETE FROM passage_concepts WHERE concept_name LIKE '%p-0' AND passage_id < 'p-7'")
+    found = measured(workspace)
+    assert (figure(found, "full"), verdict(found, "full").passed) == (3 / 20, True)
+    assert (figure(found, "other"), verdict(found, "other").passed) == (68 / 263, True)
+
+
 def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) -> None:
     """A gate that fails ends with exit code 6, its figure and the report's path; a bad bound (3) writes nothing."""
     ready(workspace)
@@ -276,7 +301,7 @@ def tag(workspace: Workspace, tags: list[str], *, where: str = "1 = 1", **values
     """Give some people tags, as an answer of the extractor."""
     workspace.change(f"UPDATE experts SET tags = :tags WHERE {where}", tags=json.dumps(tags), **values)  # noqa: S608 - ours
     for (key,) in workspace.query(f"SELECT CAST(id AS TEXT) FROM experts WHERE {where}", **values):  # noqa: S608 - ours
-        answered(workspace, key, extractor="expert-tags@1/m-1", task="expert-tags", batch=None)
+        answered(workspace, key, extractor="expert-tags@2/m-1", task="expert-tags", batch=None)
 
 
 def test_people_have_gates_of_their_own(workspace: Workspace, people: Any) -> None:

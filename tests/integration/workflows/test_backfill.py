@@ -145,7 +145,7 @@ def test_stopped_on_the_way_it_asks_nobody_twice(workspace: Workspace, api: Api,
             assert time.monotonic() < until, "it never came so far"
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=200)
     assert process.returncode == 130, said
     assert "Traceback" not in said
     done = backfill(workspace, "--wait", "--no-resume", **values)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from PIL import Image
 
 from tests.lab import Workspace
 
@@ -104,6 +105,19 @@ def test_the_file_runs_as_it_is(workspace: Workspace, table: Table) -> None:
         for point in row["points"]:
             quote = point["quote"]
             assert row[table.text][quote["start"] : quote["end"]] == quote["quote"]
+
+
+@pytest.mark.parametrize("beside", [{}, {"note": LONG}], ids=["alone", "beside a text"])
+def test_a_column_of_images_is_known_by_its_cells(workspace: Workspace, beside: Mapping[str, str]) -> None:
+    """Paths and addresses go out as images, and are asked about with the text beside them, where there is one."""
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (40, 30), "navy").save(name)
+    Table("t.csv", [{"id": at, "picture": f"{at}.jpg", **beside} for at in "ab"], "id", "note", None).write()
+    document = json.loads(workspace.ran("new-task", "mine", "--from", "t.csv", "--json").stdout)
+    assert (document["images"], document["text"]) == (["picture"], "note" if beside else "")
+    tried = json.loads(workspace.ran("try", "--json", TASK="mine").stdout)["items"]
+    assert [one["outcome"] for one in tried] == ["answered"] * 2
+    assert "inlineData" in tried[0]["request"]["contents"][0]["parts"][0]
 
 
 def test_a_query_has_its_first_column_as_key(workspace: Workspace) -> None:

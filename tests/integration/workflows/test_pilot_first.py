@@ -198,7 +198,7 @@ def test_two_at_once_run_one_pilot(workspace: Workspace, api: Api, people: Peopl
     command = [sys.executable, "-m", "jobs", "batch-submit", "--pilot", "5"]
     environ = workspace.environ | {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
     both = [subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
-    ended = [(one.communicate(timeout=60), one.returncode) for one in both]
+    ended = [(one.communicate(timeout=200), one.returncode) for one in both]
     assert [code for _, code in ended] == [0, 0], ended
     assert pilots(workspace) == [("passed", 5)]
     assert len(api.seen("POST", LIVE)) == workspace.scalar("SELECT count(*) FROM findable_calls") == 5

@@ -53,12 +53,74 @@ def test_an_acronym_is_an_alias_and_counts_as_its_long_form() -> None:
         ("aluminium oxide", "material"),
         ("nightly release pipeline", "process"),
         ("heterogeneous population", "other"),
+        ("electron microscopy", "method"),
+        ("acoustic metamaterial thermodynamics", "domain"),
+        ("potassium ferricyanide", "material"),
+        ("plant disease susceptibility", "metric"),
+        ("pulmonary fibrosis", "process"),
     ],
 )
 def test_the_last_word_gives_the_type(name: str, kind: str) -> None:
     """Every type of the list is given, by a word or by its ending."""
     assert kind in TYPES
     assert [concept["type"] for concept in concepts(f"The {name} is here.")][:1] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "kind"),
+    [
+        ("We grew Botrytis cinerea on agar.", "Botrytis cinerea", "material"),
+        ("We use XPlan, a planner for robots.", "XPlan", "model"),
+        ("Several datasets such as QM9 are small.", "QM9", "dataset"),
+        ("We propose DeepFoo for cars.", "DeepFoo", "method"),
+        ("All answers are of FooGPT-4.", "FooGPT-4", "model"),
+    ],
+)
+def test_what_a_text_says_of_a_name_gives_its_type(text: str, name: str, kind: str) -> None:
+    """A name that says nothing itself is what the text calls it; the Latin name of a species is a material."""
+    assert (name, kind) in [(concept["name"], concept["type"]) for concept in concepts(text)]
+
+
+def test_citations_suppliers_and_measures_are_no_concepts() -> None:
+    """Names in citations and addresses, amounts and figures are read over; what stands beside them is not."""
+    text = (
+        "Silica particles of 100 nm were purchased from Sigma-Aldrich (St. Louis, MO, USA) and bleomycin was obtained "
+        "from Foobar Chem Co., Ltd. (Daejeon, Republic of Korea). Charge carriers have a long diffusion length7,8 (Roh "
+        "et al., 2006; Green and Ho-Baillie 2017). Potassium ferricyanide (K3Fe(CN)6) shows in Fig. 3b a band gap "
+        "[12,13], as Kojima et al. found (n = 19)."
+    )
+    found = names(text)
+    assert {"silica particles", "bleomycin", "charge carriers", "diffusion length", "band gap"} <= set(found)
+    beside = ("Sigma", "Louis", "USA", "Foobar", "Korea", "Roh", "Baillie", "Kojima", "CN", "nm", "3b", "length7")
+    assert not [name for name in found if any(word in name for word in beside)]
+    assert all(quote in text for concept in concepts(text) for quote in concept["quotes"])
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "half"),
+    [
+        ("Human non-small cell lung carcinoma 3-D culture models grow.", "3-D culture models", "cell lung carcinoma"),
+        ("The data distributions shift quickly.", "data distributions", "data distributions shift"),
+        ("Projecting embeddings onto planes helps.", "embeddings", "projecting embeddings"),
+        ("It is hard to change food habits.", "food habits", "change food habits"),
+        ("Owners merge each pull request, repository and release note of contributors.", "pull request", "request"),
+        ("We study reinforcement learning solutions.", "reinforcement learning", "learning solutions"),
+        ("A novel and green solvent of 1-Ethyl-2-pyrrolidone (NEP) is used.", "green solvent", "novel and green"),
+    ],
+)
+def test_phrases_are_whole_and_no_more(text: str, whole: str, half: str) -> None:
+    """What is cut off a long run is no concept, and neither is a phrase with its verb."""
+    found = names(text)
+    assert whole in found
+    assert not [name for name in found if name.startswith(half)]
+
+
+def test_a_long_text_names_no_more_than_it_is_about() -> None:
+    """The number grows ever more slowly with the candidates: of twenty there are thirteen, never more than asked."""
+    words = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa")
+    text = ". ".join(f"The {word} {thing} is here" for word in words for thing in ("antenna", "electrode"))
+    assert len(concepts(text)) == 13
+    assert len(concepts(text, at_most=6)) <= 6
 
 
 def test_near_duplicates_are_one() -> None:

@@ -1,14 +1,17 @@
 """A build is written whole, and anything wrong with it is found before it can be promoted."""
 
+import io
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 import orjson
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
@@ -122,9 +125,36 @@ def garble_an_entry(staged: Staged) -> None:
     resealed(staged, manifest.ENTRIES, b"not json\n" + lines.split(b"\n", 1)[1])
 
 
+def spoiled_words(name: str, spoil: Callable[[NDArray[Any]], object]) -> Callable[[Staged], None]:
+    """Return what spoils one array of the words, by a function that changes it in place or returns another."""
+
+    def act(staged: Staged) -> None:
+        """Spoil it."""
+        array = np.load(staged.directory / name)
+        changed = spoil(array)
+        written = io.BytesIO()
+        np.save(written, changed if isinstance(changed, np.ndarray) else array)
+        resealed(staged, name, written.getvalue())
+
+    return act
+
+
+TERMS, STARTS, ROWS, SCORES = manifest.WORDS
+WORDS = {
+    "terms of the build do not ascend": spoiled_words(TERMS, lambda terms: terms[::-1]),
+    "do not follow one another": spoiled_words(STARTS, lambda starts: starts.__setitem__(1, 0)),
+    "postings, expected": spoiled_words(STARTS, lambda starts: starts.__setitem__(-1, 99)),
+    "out of order": spoiled_words(ROWS, lambda rows: rows.__setitem__(0, 99)),
+    "row 0 has other words": spoiled_words(TERMS, lambda terms: terms.__iadd__(1)),
+    "no positive number": spoiled_words(SCORES, lambda scores: scores.__setitem__(3, np.nan)),
+    "no such array": spoiled_words(SCORES, lambda scores: scores.astype(np.float64)),
+}
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        *((spoil, message) for message, spoil in WORDS.items()),
         (swap_vectors, "does not find itself first"),
         (spoil_a_vector, "not finite and of length 1"),
         (swap_metadata, "differ at row 0"),
@@ -168,9 +198,14 @@ def test_a_manifest_of_any_bytes_is_an_error_of_ours(tmp_path: Path, spoiled: by
         manifest.read_manifest(tmp_path)
 
 
-def test_the_hash_follows_text_and_facts_alone() -> None:
-    """A change of rate or score leaves an entry up to date; another text or other facts (a person's tags) do not."""
+def test_the_hash_follows_text_facts_and_fields_alone() -> None:
+    """A change of rate or score leaves an entry up to date; another text, facts (a person's tags) or fields do not.
+
+    In a build without words, fields are not looked at.
+    """
     known = Entry("1", "text", {"Hourly Rate": 1.0}, ["a"])
     assert content_hash(known) == content_hash(Entry("1", "text", {"Hourly Rate": 2.0}, ["a"]))
     others = [Entry("1", "text.", {}, ["a"]), Entry("1", "text", {}, ["b"]), Entry("1", "text", {})]
-    assert len({content_hash(each) for each in [known, *others]}) == 4
+    fields = [Entry("1", "text", {}, ["a"], one) for one in ({"a": "bc"}, {"a": "b", "c": ""}, {"ab": "c"})]
+    assert len({content_hash(each) for each in [known, *others, *fields]}) == 7
+    assert {content_hash(each, words=False) for each in fields} == {content_hash(known)}

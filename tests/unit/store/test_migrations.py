@@ -42,6 +42,8 @@ SHAPES = {
     "0009": "d5ab0b2a848067ea",
     "0010": "e40ee4c38930e73c",
     "0011": "6171c81a296d48fb",
+    "0012": "4e512049e3e00ec7",
+    "0014": "7df0a59d69a2cf02",
 }
 OLD_PROBES = """
 INSERT INTO findable_batches (number, task, extractor, model, state, requests, request_file, request_sha256,

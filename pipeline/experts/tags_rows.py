@@ -1,0 +1,126 @@
+"""Ask about people, judge what is said of them, and write their tags with the score that follows."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.declaration import Declaration
+from pipeline.core.task import Answered, Item, WriteResult
+from pipeline.engine.declared.asked import AskedRows
+from pipeline.engine.declared.question import Question
+from pipeline.experts import merging, table
+from pipeline.experts.prompts import CURRENT, TagsPrompt
+from pipeline.store import answers, merges
+from pipeline.tables.cells import text_of
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from pipeline.store.database import Connection
+    from pipeline.tables.kind_index import CountedTable
+
+
+PROMPT = "{username}\n{job_title}\n{biography}"
+PLACES = {"username": "username", "job_title": "job_title", "biography": "bio"}
+PERSON = 16  # hex digits of an input hash that say whom it is about, before those of what was asked
+MAX_OUTPUT_TOKENS = 1024  # eight tags need about sixty; the rest is room for thoughts
+
+KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
+SILENT = "the text supports no tag"
+
+
+@dataclass(frozen=True, eq=False)
+class TagsRows(AskedRows):
+    """Tags for experts under one version; see `pipeline.core.task.TaskRows` for what each member promises."""
+
+    asked: TagsPrompt = CURRENT
+
+    columns = table.ASKED
+
+    @cached_property
+    def question(self) -> Question:
+        """Return the question."""
+        declared = Declaration(
+            answer=self.asked.answer,
+            items="experts",
+            prompt=PROMPT,
+            system=self.asked.system,
+            max_output_tokens=MAX_OUTPUT_TOKENS,
+        )
+        return Question(declared, PLACES, told="", text_of=_told)
+
+    def table(self, tx: "Connection") -> "CountedTable":
+        """Return the table of people."""
+        return table.people(tx)
+
+    def item(self, item_id: str, row: Mapping[str, Any]) -> Item:
+        """Return what to ask about one person; the hash says whom it is about, and covers all that is asked."""
+        prompt = self.question.about(row)
+        return Item(item_id, prompt, f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(prompt.parts[0]['text'])}")
+
+    def input_hash(self, row: Mapping[str, Any]) -> str:
+        """Return the hash of a question."""
+        return self.item("", row).input_hash
+
+    def write(
+        self,
+        tx: "Connection",
+        answers: Sequence[Answered],
+        *,
+        extractor: str,  # noqa: ARG002 - a row of tags does not tell whose they are
+        at: datetime,  # noqa: ARG002 - nor since when
+    ) -> WriteResult:
+        """Write tags and the scores they give, where there are no tags yet and the row is still the same person's.
+
+        A person whose row did not take them, though the database said nothing, is blocked; so is one whose text, as it
+        still is, supports none.
+        """
+        asked = {one.item_id: one for one in answers}
+        rules = merges.rules_in_force(tx, table.TASK, held=True)
+        rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
+        outdated = {key: now for key, row in rows.items() if (now := self.input_hash(row)) != asked[key].input_hash}
+        strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
+        theirs = {key: row for key, row in rows.items() if key not in strangers}
+        tags = {key: merging.merged(found, rules) for key in theirs if (found := _tags(asked[key].answer))}
+        texts = {key: merging.as_json(one.merged) for key, one in tags.items()}
+        written = table.write_tags(tx, texts, rows={key: theirs[key] for key in tags})
+        merges.keep_merged(tx, table.TASK, {key: tags[key] for key in written})
+        kept = table.untagged_among(tx, [key for key in asked if key not in strangers])
+        blocked = {key: KEPT if key in tags else SILENT for key in kept if key in tags or key not in outdated}
+        return WriteResult(applied=written - kept, outdated=set(outdated), blocked=blocked)
+
+    def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
+        """Take tags back where they are still those of the last applied answer, with the score that follows.
+
+        Also where a person merged some of them.
+        """
+        given = answers.last_applied(tx, table.TASK, ids)
+        mine = {key: answer for key, (whose, answer) in given.items() if extractor in {None, whose}}
+        tags = merging.given_tags(tx, table.by_ids(tx, list(mine), ("tags",)))
+        ours = [key for key, found in tags.items() if found == json.loads(mine[key]).get("tags")]
+        table.clear_tags(tx, ours)
+        return len(ours)
+
+
+def _told(row: Mapping[str, Any], column: str) -> str:
+    """Return what a cell says; a name and a title on one line."""
+    text = text_of(row[column])
+    return text if column == "bio" else " ".join(text.split())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _is_of_another(now: str, asked: str) -> bool:
+    """Return whether two input hashes are of two people: a table that gives ids again had one deleted meanwhile."""
+    return ":" in asked and now.partition(":")[0] != asked.partition(":")[0]
+
+
+def _tags(answer: "BaseModel") -> list[str]:
+    """Return the tags of an answer."""
+    return answer.tags  # type: ignore[attr-defined,no-any-return]  # of either version, which load with pydantic

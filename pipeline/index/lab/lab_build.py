@@ -1,0 +1,94 @@
+"""Ask one open build, as search asks it, for many questions."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.errors import InputError
+from pipeline.core.ranking import Rank
+from pipeline.index.fusion import rank_entries
+from pipeline.index.question_vectors import QuestionVectors
+from pipeline.index.terms import terms_of_question
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.core.task import Collection
+    from pipeline.index.manifest import Manifest
+    from pipeline.index.reader import Index
+
+
+class LabBuild:
+    """One build, the names of its entries in vector order, and what embeds questions for it."""
+
+    def __init__(self, index: "Index", collection: "Collection", questions: QuestionVectors) -> None:
+        """Take an open build; its metadata is read when it is first asked for."""
+        self.index = index
+        self._collection = collection
+        self.questions = questions
+        self._vectors: dict[str, Any] = {}
+        self._names: dict[int, str] = {}
+
+    @property
+    def manifest(self) -> "Manifest":
+        """Return what the build holds."""
+        return self.index.manifest
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The name of each entry, in vector order."""
+        return [self._name_at(row) for row in range(len(self.index))]
+
+    @cached_property
+    def plain_texts(self) -> list[str]:
+        """What a plain word search would look in, of each entry."""
+        return [self._collection.plain_text(self.index.metadata_at(row)) for row in range(len(self.index))]
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The id of each entry, in vector order."""
+        return list(self.index.content_hashes())
+
+    def rank(self, rank: Rank, questions: Sequence[str], *, depth: int) -> list[list[str]]:
+        """Return the names of the `depth` best entries for each question, as search ranks them.
+
+        Raises:
+            InputError: they are to be ranked by words, and the build has none.
+        """
+        asking = self._collection.ranking.asking
+        vectors = [None] * len(questions) if rank is Rank.WORDS else self.vectors(questions)
+        found = []
+        for question, vector in zip(questions, vectors, strict=True):
+            terms = None if rank is Rank.VECTORS else terms_of_question(question, asking=asking)
+            ranked = rank_entries(self.index, terms=terms, vector=vector, k=depth)
+            found.append([self._name_at(int(row)) for row in ranked.rows])
+        return found
+
+    def words_scores(self, terms: Sequence[str]) -> "NDArray[Any]":
+        """Return what the words of a question give each entry, float32 (entries,).
+
+        Raises:
+            InputError: the build has no words.
+        """
+        if self.index.words is None:
+            raise InputError("the index in service has no words yet; nothing was measured", hint="run `make index`")
+        return self.index.words.scores(terms)
+
+    def all_similarities(self, question: str) -> "NDArray[Any]":
+        """Return how similar each entry is to a question, float32 (entries,)."""
+        import numpy as np
+
+        return self.index.similarities(self.vectors([question])[0], np.arange(len(self.index)))
+
+    def vectors(self, questions: Sequence[str]) -> "list[NDArray[Any]]":
+        """Return the vector of each question; a question is embedded once."""
+        missing = [one for one in dict.fromkeys(questions) if one not in self._vectors]
+        if missing:
+            self._vectors |= zip(missing, self.questions.embed(missing), strict=True)
+        return [self._vectors[one] for one in questions]
+
+    def _name_at(self, row: int) -> str:
+        """Return the name of one entry, which is read once."""
+        if row not in self._names:
+            self._names[row] = self._collection.name_of(self.index.metadata_at(row))
+        return self._names[row]

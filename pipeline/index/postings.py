@@ -1,0 +1,351 @@
+"""The words of a build: which entries hold which term, and what BM25 gives each of them for it.
+
+    words.terms.npy    u64, ascending: the number of each term, which follows from its group of fields and its letters
+    words.starts.npy   i64: where the postings of each term begin, and last where those of all end
+    words.rows.npy     i32: the entries that hold a term, in vector order, for one term behind the other
+    words.scores.npy   f32: what the term gives each of them, times the weight of its group
+
+The last three are the matrix of bm25s, which maps it and adds up; it is made here at flat memory, where bm25s would
+hold all texts. A term is known by 53 bits of its BLAKE2 hash: that any two of a million share theirs has a chance of
+1 in 18,000, and two rare words would find each other's entries then.
+"""
+
+import hashlib
+import io
+import math
+import mmap
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core import files
+from pipeline.core.errors import InconsistentError
+from pipeline.core.links import ReadHandle
+from pipeline.core.ranking import K1, B, Ranking, ranking_from_json
+from pipeline.core.task import Entry
+from pipeline.index import terms
+from pipeline.index.manifest import WORDS
+
+Scores = NDArray[np.float32]
+Codes = NDArray[np.uint64]
+TERMS, STARTS, ROWS, SCORES = WORDS
+TYPES = {TERMS: "<u8", STARTS: "<i8", ROWS: "<i4", SCORES: "<f4"}
+SPOOL = "words.runs"  # of postings, sorted by terms; gone when the build is written
+PAGE = 256  # entries that are taken in at once: as many as 8 bits tell apart
+RUN = 1 << 18  # postings that are sorted at once
+PIECES = 1 << 17  # pieces of texts whose terms are remembered
+YEAR = 4  # digits of numbers that come again; longer ones are each another
+HEAD = 4096  # bytes of a file among which its header is
+
+_GROUP = 53  # where the number of a term's group begins; the bits below are of its hash
+_ROW_BITS, _ROW_MASK, _SUM_MASK = np.uint64(8), np.uint64(PAGE - 1), np.uint64(0xFFFFFFFF)
+
+
+def term_code(term: str, group: int) -> int:
+    """Return the number of a term in a group of fields, 56 bits."""
+    digest = hashlib.blake2b(term.encode("utf-8"), digest_size=8).digest()
+    return group << _GROUP | int.from_bytes(digest, "little") >> (64 - _GROUP)
+
+
+def checksums(codes: Codes, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return for each of `count` rows the sum of the lower halves of the numbers of its terms, one code a posting."""
+    return np.bincount(rows, weights=codes & _SUM_MASK, minlength=count).astype(np.int64)  # exact below 2**53
+
+
+class _Run(NamedTuple):
+    """Postings sorted by terms, and by rows where terms are equal: numbers of terms, rows, how often each is there."""
+
+    codes: Codes
+    rows: NDArray[np.int32]
+    counts: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, parts: "Sequence[_Run]") -> "_Run":
+        """Return parts whose rows follow one another, as one run."""
+        whole: Any = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        order = np.argsort(whole[0], kind="stable")
+        return cls(*(array[order] for array in whole))
+
+    def cut(self, low: int, high: int) -> "_Run":
+        """Return the postings from `low` up to `high`."""
+        return _Run(self.codes[low:high], self.rows[low:high], self.counts[low:high])
+
+
+class _KnownPieces(dict[bytes, bytes]):
+    """The numbers of the terms of a piece of text in one group, u64 one behind the other, eight bits further up."""
+
+    def __init__(self, group: int) -> None:
+        """Begin with what stands between two texts: zero."""
+        super().__init__({terms.END: bytes(8)})
+        self._group = group
+
+    def __missing__(self, piece: bytes) -> bytes:
+        """Look up a piece that was not met before; the first ones are remembered, which come most often."""
+        found_terms = (piece.decode(),) if piece.isdigit() else terms.terms_of_piece(piece)
+        found = b"".join([(term_code(term, self._group) << 8).to_bytes(8, "little") for term in found_terms])
+        if len(self) < PIECES and (len(piece) <= YEAR or not piece.isdigit()):
+            self[piece] = found
+        return found
+
+
+class PostingsWriter:
+    """Writes the words of a build as its entries come, in a `with` block; a number of pages of them is in memory."""
+
+    def __init__(self, directory: Path, ranking: Ranking) -> None:
+        """Begin without entries."""
+        self._directory, self._ranking = directory, ranking
+        self._spool = (directory / SPOOL).open("wb")
+        self._known = [_KnownPieces(group) for group in range(len(ranking.groups))]
+        self._lengths: list[NDArray[np.int32]] = []  # of each page: terms of each entry, (groups, entries)
+        self._count = 0  # entries so far
+        self._pages: list[_Run] = []  # that are in no run yet
+        self._runs: list[int] = []  # the lengths of those that are spooled
+        self._codes: Codes = np.empty(0, np.uint64)  # of all terms in runs, ascending
+        self._held: NDArray[np.int64] = np.empty(0, np.int64)  # how many entries hold each
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the runs."""
+        self._spool.close()
+        (self._directory / SPOOL).unlink(missing_ok=True)
+
+    def add(self, entries: Sequence[Entry]) -> list[int]:
+        """Take in the next entries, PAGE at most; return the checksum of the terms of each."""
+        texts = [self._ranking.texts(entry.fields or {"text": entry.text}) for entry in entries]
+        found, lengths = [], np.zeros((len(self._known), len(entries)), np.int32)
+        for group, known in enumerate(self._known):
+            pieces = terms.pieces([text[group] for text in texts])
+            codes = np.frombuffer(b"".join(map(known.__getitem__, pieces)), "<u8")
+            is_term = codes != 0
+            rows = np.cumsum(~is_term)[is_term]
+            lengths[group] = np.bincount(rows, minlength=len(entries))
+            found.append(codes[is_term] | rows.astype(np.uint64))
+        page, counts = np.unique(np.concatenate(found), return_counts=True)
+        codes, rows = page >> _ROW_BITS, (page & _ROW_MASK).astype(np.int64)
+        self._pages.append(_Run(codes, (rows + self._count).astype(np.int32), counts.astype(np.uint32)))
+        self._lengths.append(lengths)
+        self._count += len(entries)
+        if sum(len(one.codes) for one in self._pages) >= RUN:
+            self._spool_run()
+        return [int(one) for one in checksums(codes, rows, len(entries))]
+
+    def seal(self) -> dict[str, files.Sealed]:
+        """Write the words of all entries; on disk when this returns, by file name."""
+        self._spool_run()
+        self._spool.flush()
+        starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(self._held)))
+        sealed = {TERMS: self._sealed(TERMS, self._codes), STARTS: self._sealed(STARTS, starts)}
+        total = int(starts[-1])
+        with (
+            files.SealedWriter(self._directory / ROWS) as rows,
+            files.SealedWriter(self._directory / SCORES) as scores,
+        ):
+            for writer, name in ((rows, ROWS), (scores, SCORES)):
+                _write_header(writer, name, total)
+            for run, given in self._scored(starts):
+                rows.write(_bytes_of(ROWS, run.rows))
+                scores.write(_bytes_of(SCORES, given))
+            return {**sealed, ROWS: rows.seal(), SCORES: scores.seal()}
+
+    def _spool_run(self) -> None:
+        """Sort what came since the last run, write it as one, and count its terms."""
+        run = _Run.of(self._pages) if self._pages else None
+        self._pages.clear()
+        if run is None or not len(run.codes):
+            return
+        for array in run:
+            self._spool.write(array.data)
+        self._runs.append(len(run.codes))
+        codes, held = np.unique(run.codes, return_counts=True)
+        self._codes, which = np.unique(np.concatenate((self._codes, codes)), return_inverse=True)
+        self._held = np.bincount(which, weights=np.concatenate((self._held, held))).astype(np.int64)
+
+    def _scored(self, starts: NDArray[np.int64]) -> Iterator[tuple[_Run, NDArray[np.float64]]]:
+        """Yield all postings in the order of terms, some at a time, and what BM25 gives for each."""
+        norms = np.concatenate(self._lengths, axis=1).astype(np.float32)
+        self._lengths.clear()
+        norms *= K1 * B / np.maximum(norms.mean(axis=1, keepdims=True, dtype=np.float64), 1e-9)
+        norms += K1 * (1 - B)
+        groups = (self._codes >> np.uint64(_GROUP)).astype(np.uint8)
+        weights = np.array([group.weight for group in self._ranking.groups])[groups]
+        weights *= np.log1p((self._count - self._held + 0.5) / (self._held + 0.5))
+        edges = np.unique(np.searchsorted(starts, np.arange(0, starts[-1] + RUN, RUN)).clip(max=len(self._codes)))
+        for run, (low, high) in zip(self._merged(edges), pairwise(edges.tolist()), strict=True):
+            which = np.repeat(np.arange(low, high), self._held[low:high])
+            yield run, weights[which] * run.counts / (run.counts + norms[groups[which], run.rows])
+
+    def _merged(self, edges: NDArray[np.int64]) -> Iterator[_Run]:
+        """Yield the postings of the terms between each two neighbouring edges, in their order."""
+        runs = list(self._read_runs())
+        cuts = [[*np.searchsorted(run.codes, self._codes[edges[:-1]]).tolist(), len(run.codes)] for run in runs]
+        for at in range(len(edges) - 1):
+            yield _Run.of([run.cut(cut[at], cut[at + 1]) for run, cut in zip(runs, cuts, strict=True)])
+
+    def _read_runs(self) -> Iterator[_Run]:
+        """Yield the runs as they were spooled, mapped and not read."""
+        start = 0
+        for length in self._runs:
+            arrays = []
+            for kind in (np.uint64, np.int32, np.uint32):
+                arrays.append(np.memmap(self._directory / SPOOL, kind, "r", start, length))
+                start += arrays[-1].nbytes
+            yield _Run(*arrays)
+
+    def _sealed(self, name: str, array: NDArray[Any]) -> files.Sealed:
+        with files.SealedWriter(self._directory / name) as writer:
+            _write_header(writer, name, len(array))
+            writer.write(_bytes_of(name, array))
+            return writer.seal()
+
+
+def _bytes_of(name: str, array: NDArray[Any]) -> memoryview:
+    """Return an array as it stands in a file."""
+    return np.ascontiguousarray(array, TYPES[name]).view(np.uint8).data
+
+
+def _write_header(writer: files.SealedWriter, name: str, length: int) -> None:
+    header: Any = {"descr": TYPES[name], "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(cast("Any", writer), header)
+
+
+class WordPart(NamedTuple):
+    """What one term of a question gives one entry: `score` = `times` x `weight` x `idf` x `tf`.
+
+    It comes so many `times` in the question, and `held` entries have it in these fields.
+    """
+
+    term: str
+    times: int
+    fields: tuple[str, ...]
+    held: int
+    idf: float
+    tf: float
+    weight: float
+    score: float
+
+
+def _idf(count: int, held: int) -> float:
+    return math.log1p((count - held + 0.5) / (held + 0.5))
+
+
+class Postings:
+    """The words of one build, open for questions; nothing is read before it is asked for."""
+
+    def __init__(self, handles: Sequence[ReadHandle], words: Mapping[str, Any], count: int) -> None:
+        """Keep the open files, in the order of `WORDS`, what the manifest says of the words, and the number of entries.
+
+        Raises:
+            InconsistentError: the terms were made in another way than this version makes them.
+        """
+        if words.get("terms") != terms.NAME:
+            raise InconsistentError(
+                f"the index has words made by {words.get('terms')}, and this version makes {terms.NAME}",
+                hint="run `make index`, or search with RANK=vectors",
+            )
+        self.ranking = ranking_from_json(words)
+        self._handles = dict(zip(WORDS, handles, strict=True))
+        self._count = count
+
+    def scores(self, question: Sequence[str]) -> Scores:
+        """Return what BM25 gives each entry for the terms of a question, float32 (entries,); zero where it has none."""
+        return self.add_up(self._numbers(question))
+
+    def holding(self, wanted: Iterable[str]) -> NDArray[np.int64]:
+        """Return the rows of the entries that have every one of some terms, in whatever group, ascending."""
+        found: NDArray[np.int64] = np.arange(self._count)
+        for term in wanted:
+            rows = [self._postings(number)[0] for number in self._numbers([term]).tolist()]
+            found = np.intersect1d(found, np.concatenate(rows or [np.empty(0, np.int32)]))
+        return found
+
+    def parts(self, row: int, question: Iterable[str]) -> list[WordPart]:
+        """Return what each term of a question gives one entry, in every group that has it there."""
+        found = []
+        for term, times in Counter(question).items():
+            for number in self._numbers([term]).tolist():
+                rows, scores = self._postings(number)
+                at = int(np.searchsorted(rows, row))
+                if at < len(rows) and rows[at] == row:
+                    group = self.ranking.groups[int(self._terms[number]) >> _GROUP]
+                    idf = _idf(self._count, len(rows))
+                    given = float(scores[at])
+                    tf, score = given / (group.weight * idf), times * given
+                    found.append(WordPart(term, times, group.fields, len(rows), idf, tf, group.weight, score))
+        return found
+
+    @property
+    def rarest(self) -> float:
+        """How much a term tells that one entry has."""
+        return _idf(self._count, 1)
+
+    def idf(self, term: str) -> float:
+        """Return how much a term tells, by the group in which most entries have it; 0 where none has it."""
+        held = [len(self._postings(number)[0]) for number in self._numbers([term]).tolist()]
+        return _idf(self._count, max(held)) if held else 0.0
+
+    def _postings(self, number: int) -> tuple[NDArray[np.int32], Scores]:
+        """Return the rows that hold a term, ascending, and what it gives each."""
+        held = self._matrix.scores
+        here = slice(*held["indptr"][number : number + 2].tolist())
+        return held["indices"][here], held["data"][here]
+
+    def add_up(self, found: NDArray[np.int64]) -> Scores:
+        """Return the same for terms by their places in the file of terms."""
+        if not len(found):
+            return np.zeros(self._count, np.float32)
+        given: Scores = self._matrix.get_scores_from_ids(found)
+        return given
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Return the array in one of the files, mapped.
+
+        Raises:
+            InconsistentError: it is no such array.
+        """
+        handle = self._handles[name]
+        raw = mmap.mmap(handle.descriptor, 0, access=mmap.ACCESS_READ)
+        try:
+            head = io.BytesIO(raw[:HEAD])
+            np.lib.format.read_magic(cast("Any", head))
+            (length,), _, kind = np.lib.format.read_array_header_1_0(cast("Any", head))
+            if kind != np.dtype(TYPES[name]):
+                raise ValueError(f"it holds {kind}")  # noqa: TRY301 - told as the others are
+            return np.frombuffer(raw, kind, length, head.tell())
+        except ValueError as error:
+            raise InconsistentError(f"{handle.path} is no such array: {error}", hint="run `make index`") from None
+
+    def _numbers(self, question: Sequence[str]) -> NDArray[np.int64]:
+        """Return the places of a question's terms among those of the build, in every group that has them."""
+        groups = range(len(self.ranking.groups))
+        codes = np.array([term_code(term, group) for term in question for group in groups], np.uint64)
+        found = np.searchsorted(self._terms, codes)
+        found[found == len(self._terms)] = 0
+        return found[self._terms[found] == codes] if len(self._terms) else found[:0]
+
+    @cached_property
+    def _terms(self) -> Codes:
+        return self.array(TERMS)
+
+    @cached_property
+    def _matrix(self) -> Any:
+        """The matrix, as bm25s adds it up."""
+        import bm25s
+
+        matrix = bm25s.BM25()
+        matrix.scores = {
+            "data": self.array(SCORES),
+            "indices": self.array(ROWS),
+            "indptr": self.array(STARTS),
+            "num_docs": self._count,
+        }
+        matrix.nonoccurrence_array = None
+        return matrix

@@ -1,0 +1,89 @@
+"""Split a question into what is asked, the phrases that must stand in a text, and what must not."""
+
+import re
+from dataclasses import dataclass
+
+from pipeline.core.errors import InputError
+
+MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
+_QUOTES = {'"': '"', "“": "”", "„": "“”", "«": "»"}  # what opens a phrase, and what closes it
+_OPENING = re.compile(rf"(?<!\S)(?P<without>-?)(?P<quote>[{''.join(_QUOTES)}])")
+_WITHOUT = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question: its words without signs of ours, the phrases that must stand in a text, and what must not."""
+
+    text: str
+    phrases: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+def parse_question(given: str) -> Question:
+    """Return a question, its white space collapsed.
+
+    A phrase stands between quotation marks that begin a word; what is excluded has a hyphen before it. A hyphen inside
+    of a word, or between blanks, is none.
+
+    Raises:
+        InputError: it is blank, too long, no text, has a quotation mark that is not closed, or says only what is not
+            wanted.
+    """
+    text = _checked(given)
+    words, phrases, without = [], list[str](), list[str]()
+    at = 0
+    while opening := _OPENING.search(text, at):
+        end = _closing(text, opening)
+        phrase = text[opening.end() : end].strip()
+        if not any(map(str.isalnum, phrase)):
+            raise _empty(f"between the quotation marks at character {opening.start('quote') + 1} stands no word")
+        words.append(_split_words(text[at : opening.start()], without))
+        if opening["without"]:
+            without.append(phrase)
+        else:
+            phrases.append(phrase)
+            words.append(phrase)
+        at = end + 1
+    words.append(_split_words(text[at:], without))
+    plain = " ".join(" ".join(words).split())
+    if not plain:
+        raise _empty("the question says only what is not wanted")
+    return Question(plain, tuple(phrases), tuple(without))
+
+
+def _split_words(text: str, without: list[str]) -> str:
+    """Return a piece of a question without the words that have a hyphen before them, which go to `without`."""
+    without += [found["word"] for found in _WITHOUT.finditer(text)]
+    return _WITHOUT.sub(" ", text)
+
+
+def _closing(text: str, opening: re.Match[str]) -> int:
+    """Return where a quotation mark is closed.
+
+    Raises:
+        InputError: nowhere.
+    """
+    closing = re.compile(f"[{_QUOTES[opening['quote']]}]").search(text, opening.end())
+    if closing is None:
+        raise InputError(
+            f"the quotation mark at character {opening.start('quote') + 1} of the question is not closed",
+            hint="close it, or leave it out: a phrase between quotation marks must stand in the text as it is",
+        )
+    return closing.start()
+
+
+def _empty(why: str) -> InputError:
+    return InputError(f"there is nothing to search for: {why}", hint='`make search Q="who knows water law"`')
+
+
+def _checked(question: str) -> str:
+    """Return a question with its white space collapsed; refuse what cannot be one."""
+    text = " ".join(question.split())
+    if not text:
+        raise InputError("there is nothing to search for", hint='`make search Q="who knows water law"`')
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise InputError("the question holds what is no text (NUL, or bytes that are no UTF-8)", hint="type it anew")
+    if len(text) > MAX_QUESTION:
+        raise InputError(f"the question has {len(text):,} characters, the limit is {MAX_QUESTION:,}", hint="shorten it")
+    return text

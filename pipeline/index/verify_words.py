@@ -1,0 +1,67 @@
+"""Verify the words of a staged build: the postings are those of its entries, and entries are found by them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core import files
+from pipeline.core.errors import InconsistentError
+from pipeline.core.links import ReadHandle
+from pipeline.index.manifest import WORDS, Manifest
+from pipeline.index.postings import ROWS, RUN, SCORES, STARTS, TERMS, Postings, checksums
+
+Numbers = NDArray[np.int64]
+
+
+def verify_words(directory: Path, manifest: Manifest, *, sums: Numbers, sample: list[int]) -> None:
+    """Pass when the words on disk are whole, of terms in order, and of the entries with these checksums.
+
+    Each row of the sample must be found by its rarest term.
+
+    Raises:
+        InconsistentError: they are not; the message says what differs.
+    """
+    for name in WORDS:
+        files.verify(directory / name, sha256=manifest.hashes[name], what=f"{name} of the build")
+    postings = Postings([ReadHandle(directory / name) for name in WORDS], manifest.words or {}, manifest.count)
+    codes, starts = postings.array(TERMS), postings.array(STARTS)
+    if not _is_ascending(codes) or len(starts) != len(codes) + 1:
+        raise InconsistentError("the terms of the build do not ascend, or are not as many as have postings")
+    if not _is_ascending(starts) or starts[0]:
+        raise InconsistentError("the postings of the build's terms do not follow one another")
+    rarest = _verify_postings(postings, sums, np.array(sample))
+    for row, term in rarest.items():
+        if not postings.add_up(np.array([term]))[row] > 0:
+            raise InconsistentError(f"row {row} is not found by its rarest term")
+
+
+def _verify_postings(postings: Postings, sums: Numbers, sample: Numbers) -> dict[int, int]:
+    """Pass when the postings are those of entries with these checksums; return the rarest term of rows of a sample."""
+    codes, starts = postings.array(TERMS), postings.array(STARTS)
+    rows, scores = postings.array(ROWS), postings.array(SCORES)
+    if not starts[-1] == len(rows) == len(scores):
+        raise InconsistentError(f"the words of the build have {len(rows)} postings, expected {starts[-1]}")
+    held, found, last = np.diff(starts), np.zeros_like(sums), -1
+    rarest: dict[int, tuple[int, int]] = {}
+    for low in range(0, len(rows), RUN):
+        here = rows[low : low + RUN].astype(np.int64)
+        which = np.searchsorted(starts, np.arange(low, low + len(here)), side="right") - 1
+        places = which * len(sums) + here
+        if here.min() < 0 or here.max() >= len(sums) or not _is_ascending(places) or places[0] <= last:
+            raise InconsistentError("the postings of the build are out of order, or of entries that are not there")
+        if not (np.isfinite(scores[low : low + RUN]) & (scores[low : low + RUN] > 0)).all():
+            raise InconsistentError("a score among the words of the build is no positive number")
+        found += checksums(codes[which], here, len(sums))
+        last = int(places[-1])
+        for at in np.flatnonzero(np.isin(here, sample)).tolist():
+            one = (int(held[which[at]]), int(which[at]))
+            rarest[int(here[at])] = min(one, rarest.get(int(here[at]), one))
+    if not np.array_equal(found, sums):
+        raise InconsistentError(f"row {np.flatnonzero(found != sums)[0]} has other words than its entry")
+    return {row: term for row, (_, term) in rarest.items()}
+
+
+def _is_ascending(array: NDArray[Any]) -> bool:
+    return bool((array[1:] > array[:-1]).all())

@@ -1,0 +1,159 @@
+"""Keep a table of another program: of each item, provider and model one row, with the answer of the preferred version.
+
+Rows of another program stay as they are, and no row is added beside one of them.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Column, ColumnElement, MetaData, Table, Text, and_, cast, delete, insert, select, update
+
+from pipeline.core.errors import InputError
+from pipeline.store.database import pages
+from pipeline.store.times import IsoTime
+from pipeline.tables.answers_rows import keys_among
+from pipeline.tables.answers_spec import AnswersSpec, answers_table
+from pipeline.tables.columns import AsTheColumn, ids_in
+from pipeline.tables.reflect import columns_of, folded, kind_of
+from pipeline.tables.rows import refusals
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+OF_ROWS = ("provider", "model", "created_at")  # the columns beside the item's and those of the answer's fields
+_PARTS = re.compile(r"\s*([^=]+)\.([^.=]+?)\s*")
+
+
+class _Said(NamedTuple):
+    """What one version said of an item, by the fields of its answer."""
+
+    label: str
+    values: Mapping[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class RowTarget:
+    """The rows that this workspace writes into a table: of its provider, by the versions in the order of preference.
+
+    `key` is the column of the item there. Without `preferred` the newest answer counts, and behind those that are named
+    too.
+    """
+
+    answers: AnswersSpec
+    name: str
+    key: str
+    provider: str
+    preferred: Sequence[str] = ()
+
+    @cached_property
+    def table(self) -> Table:
+        """Return the table, its types as they are there."""
+        told = [self.key, "provider", "model", *(name for name, _ in self.answers.fields)]
+        columns = [Column(one, AsTheColumn()) for one in told]
+        return Table(self.name, MetaData(), *columns, Column("created_at", IsoTime()))
+
+    @contextmanager
+    def following(self, tx: "Connection", ids: Collection[str]) -> Iterator[None]:
+        """Bring the rows of some items to what their answers are at the end of a block."""
+        before = self._said(tx, ids)
+        yield
+        after = self._said(tx, ids)
+        for key in sorted(before.keys() | after.keys()):
+            self._follow(tx, key, before.get(key, []), after.get(key, []))
+
+    def _said(self, tx: "Connection", ids: Collection[str]) -> dict[tuple[str, str], list[_Said]]:
+        """Return what was said of some items, by item and model."""
+        table, fields = answers_table(self.answers), self.answers.fields
+        own = table.c[self.answers.key[0][0]]
+        columns = [own, *(table.c[name] for name in ("extractor", "answered_at", *(name for name, _ in fields)))]
+        found: dict[tuple[str, str], list[_Said]] = {}
+        for some in pages(sorted(ids)):
+            keys = [key for (key,) in keys_among(self.answers, some).values()]
+            for key, extractor, at, *cells in tx.execute(select(*columns).where(own.in_(keys))):
+                label, _, model = extractor.partition("/")
+                values = {name: _stored(cell) for (name, _), cell in zip(fields, cells, strict=True)}
+                found.setdefault((str(key), model), []).append(_Said(label, values, at))
+        return found
+
+    def _follow(self, tx: "Connection", key: tuple[str, str], before: list[_Said], after: list[_Said]) -> None:
+        """Bring one row to the best of what is said now, if it is ours: if it says what was said before."""
+        item_id, model = key
+        table = self.table
+        native = ids_in(columns_of(tx, self.name).get(folded(tx, self.key))).stored(item_id)
+        here = and_(table.c[self.key] == native, table.c.provider == self.provider, table.c.model == model)
+        # a text tells whose it is: how JSON and numbers are spelled is the database's own
+        told = [name for name, kind in self.answers.fields if kind == "text"]
+        row = tx.execute(select(*(table.c[name] for name in told or [self.key])).where(here)).first()
+        if row is not None and tuple(row) not in {tuple(one.values[name] for name in told) for one in before}:
+            return
+        values: dict[str, Any] = {}
+        if after:
+            best = max(after, key=self._rank)
+            values = {**best.values, "created_at": best.at}
+        with refusals(table.name):
+            if values and row is None:
+                values |= {self.key: native, "provider": self.provider, "model": model}
+                tx.execute(insert(table).values(values))
+            elif values:
+                tx.execute(update(table).where(here).values(values))
+            elif row is not None:
+                tx.execute(delete(table).where(here))
+
+    def _rank(self, said: _Said) -> tuple[int, datetime]:
+        """Return how far a version is preferred."""
+        names = list(self.preferred)
+        return (-names.index(said.label) if said.label in names else -len(names), said.at)
+
+    def lacking(self, tx: "Connection") -> list[str]:
+        """Return the ids of the items that have an answer here, and no row of this provider."""
+        mine = select(cast(self.table.c[self.key], Text)).where(self.table.c.provider == self.provider)
+        key = cast(answers_table(self.answers).c[self.answers.key[0][0]], Text)
+        return list(tx.execute(select(key).where(key.not_in(mine)).distinct()).scalars())
+
+    def restore(self, tx: "Connection") -> int:
+        """Write the rows that are lacking, and return how many items got one."""
+        said = self._said(tx, self.lacking(tx))
+        for key, some in said.items():
+            self._follow(tx, key, some, some)
+        return len({item_id for item_id, _ in said})
+
+    def has_row(self, item_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
+        """Return the condition that an item, by its id as text, has a row of this provider and a model."""
+        mine = (self.table.c.provider == self.provider) & (self.table.c.model == model)
+        return cast(item_id, Text).in_(select(cast(self.table.c[self.key], Text)).where(mine))
+
+
+def rows_written_to(write_to: str | None) -> tuple[str, str] | None:
+    """Return the table that gets a row of each answer, and its column of the item; None where there is none."""
+    parts = _PARTS.fullmatch(write_to or "")
+    return None if parts is None else (parts[1], parts[2])
+
+
+def check_target(tx: "Connection", target: RowTarget) -> None:
+    """Pass where a table can hold the rows.
+
+    Raises:
+        InputError: there is no such table, it lacks a column, or the key of the task has several columns.
+    """
+    said = f'write_to="{target.name}.{target.key}"'
+    if kind_of(tx, target.name) != "table" or len(target.answers.key) != 1:
+        why = f"this database has no table `{target.name}`" if len(target.answers.key) == 1 else "the key is of several"
+        raise InputError(f"{said}: {why}", hint='write_to="table.column", for a row of each answer by that column')
+    there = columns_of(tx, target.name)
+    if lacking := [one.name for one in target.table.c if folded(tx, one.name) not in there]:
+        raise InputError(
+            f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}",
+            hint=f"a row has the item's column, {', '.join(OF_ROWS)}, and one for each field of the answer",
+        )
+
+
+def _stored(cell: Any) -> Any:
+    """Return a cell of an answer as another table takes it: what is no plain value as JSON."""
+    return json.dumps(cell, ensure_ascii=False) if isinstance(cell, list | dict) else cell

@@ -1,0 +1,136 @@
+"""`search` by words, by vectors and by both, on one build, and on one of before that has no words."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline.core import files
+from pipeline.experts import table
+from pipeline.index.manifest import ENTRIES, WORDS, content_hash
+from pipeline.store import workspace as workspaces
+from tests.lab import Api, Workspace
+
+PEOPLE = {
+    "ada": {"job_title": "Beekeeper at Hive", "company": "Honey", "bio": "Keeps bees.", "tags": '["bees"]'},
+    "bob": {"first_name": "Bob", "bio": "Teaches the law of rivers; rivers, rivers.", "tags": '["water law"]'},
+    "cyd": {"last_name": "Zoë", "job_title": "Sänger", "tags": '["opera"]'},
+    "李": {"bio": "我教水法。", "tags": '["rivers"]'},
+}
+
+
+@pytest.fixture
+def indexed(workspace: Workspace) -> Workspace:
+    """A workspace whose four people are indexed."""
+    with workspace.open() as ws, ws.store.write() as tx:
+        for username, values in PEOPLE.items():
+            table.insert_person(tx, username, values)
+        workspaces.touch_revision(tx)
+    workspace.ran("index")
+    return workspace
+
+
+def found(workspace: Workspace, question: str, **values: str) -> list[dict[str, Any]]:
+    """Return the hits of a question."""
+    hits: list[dict[str, Any]] = json.loads(workspace.ran("search", "--json", "--", question, **values).stdout)
+    return hits
+
+
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("who knows RIVERS?", ["bob", "李"]),  # a word of the text counts more than one of the tags
+        ("水法", ["李"]),
+        ("sanger", ["cyd"]),
+        ("Zoe", ["cyd"]),
+        ("honey", ["ada"]),
+        ("keeping a bee", ["ada"]),
+        ("glaciers", []),
+    ],
+)
+def test_by_words_those_are_found_that_have_some(indexed: Workspace, api: Api, question: str, names: list[str]) -> None:
+    """In every script and field, without accents and endings; the question is not embedded, and has no similarity."""
+    before = len(api.journal())
+    hits = found(indexed, question, RANK="words")
+    assert [hit["username"] for hit in hits] == names
+    assert all(hit["similarity"] is None and hit["score"] == hit["words_score"] > 0 for hit in hits)
+    assert len(api.journal()) == before
+
+
+def test_by_vectors_and_by_both_all_are_ranked(indexed: Workspace) -> None:
+    """By vectors a hit's score is its similarity; by both, which is usual, it is made of that and of its words."""
+    vectors = found(indexed, "law of rivers", RANK="vectors")
+    assert [hit["score"] for hit in vectors] == [hit["similarity"] for hit in vectors]
+    assert {hit["words_score"] for hit in vectors} == {None}
+    both = found(indexed, "law of rivers")
+    assert both == found(indexed, "law of rivers", RANK="hybrid")
+    assert both[0]["username"] == "bob"
+    assert {hit["username"]: hit["similarity"] for hit in both} == {
+        hit["username"]: hit["similarity"] for hit in vectors
+    }
+    assert "'bm25' is not one of" in indexed.ran("search", "law", RANK="bm25", code=2).stderr
+
+
+def test_what_has_no_words_is_answered_by_vectors_or_refused(indexed: Workspace) -> None:
+    """A question of stop words or signs alone; a build of another model is searched by words all the same."""
+    for question in ("who is it with", "🐝", "AND OR NOT", "-- ++"):
+        if not question.startswith("-"):
+            assert len(found(indexed, question)) == 4
+        assert "RANK=words" in indexed.ran("search", "--", question, RANK="words", code=2).stderr
+    indexed.ran("search", "honey", DIM="256", code=3)
+    assert [hit["username"] for hit in found(indexed, "honey", DIM="256", RANK="words")] == ["ada"]
+
+
+def without_words(workspace: Workspace) -> None:
+    """Make the build in service one of the version before: what is new in it is gone."""
+    build = (workspace.data / "index/current").resolve()
+    document = json.loads((build / "manifest.json").read_bytes())
+    with workspace.open() as ws, ws.store.read() as tx:
+        hashes = {entry.id: content_hash(entry, words=False) for entry in ws.collection.entries(tx)}
+    rows = [json.loads(line) for line in (build / ENTRIES).read_bytes().splitlines()]
+    lines = [{**row, "content": hashes[row["id"]]} for row in rows]
+    for line in lines:
+        del line["words"]
+    sealed = files.seal_bytes(build / ENTRIES, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    document["hashes"][ENTRIES], document["sizes"][ENTRIES] = sealed.sha256, sealed.size
+    for name in WORDS:
+        (build / name).unlink()
+        del document["hashes"][name], document["sizes"][name]
+    del document["words"]
+    (build / "manifest.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+def test_a_build_of_before_is_searched_by_vectors_and_says_so(indexed: Workspace) -> None:
+    """It is whole, and not behind; only words cannot be asked of it, until the next build."""
+    without_words(indexed)
+    searched = indexed.ran("search", "rivers", "--json")
+    assert "the index has no words yet, so it was searched by vectors alone: `make index`" in searched.stderr
+    assert {hit["words_score"] for hit in json.loads(searched.stdout)} == {None}
+    assert "has no words yet" not in indexed.ran("search", "rivers", RANK="vectors").stderr
+    assert "make index" in indexed.ran("search", "rivers", RANK="words", code=2).stderr
+    assert json.loads(indexed.ran("status", "--exact", "--json").stdout)["index"]["behind"] == 0
+    indexed.ran("doctor")
+    indexed.ran("index")
+    assert [hit["username"] for hit in found(indexed, "rivers", RANK="words")] == ["bob", "李"]
+    indexed.ran("index", "--rollback")
+    assert found(indexed, "rivers")
+
+
+def test_a_change_of_a_field_alone_leaves_the_index_behind(indexed: Workspace) -> None:
+    """The text that is embedded stays: "Beekeeper at Hive at Honey."."""
+    indexed.change("UPDATE experts SET job_title = 'Beekeeper', company = 'Hive at Honey' WHERE username = 'ada'")
+    assert json.loads(indexed.ran("status", "--exact", "--json").stdout)["index"]["behind"] == 1
+
+
+def test_words_go_where_the_build_goes(indexed: Workspace) -> None:
+    """Into a backup and back, in whole; damage to them is told and a new build mends it."""
+    kept = indexed.data.with_name("kept")
+    indexed.ran("backup", str(kept))
+    words = indexed.data / "index/current" / WORDS[-1]
+    words.write_bytes(words.read_bytes()[:-1] + b"\x7f")
+    assert WORDS[-1] in indexed.ran("doctor", code=5).stderr
+    indexed.ran("index")
+    indexed.ran("doctor")
+    again = indexed.data.with_name("again")
+    indexed.ran("restore", str(kept), DATA=str(again))
+    assert (again / "index/current" / WORDS[-1]).read_bytes() == (kept / "index/builds/1" / WORDS[-1]).read_bytes()

@@ -1,0 +1,247 @@
+"""What a search may find, why it did, whether it is any good, and many questions at once."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.experts import table
+from pipeline.index import embed
+from pipeline.index.builds import Builds
+from pipeline.index.floor import nonsense
+from pipeline.index.question_vectors import question_keys
+from pipeline.store import workspace as workspaces
+from tests.cli.terminal import typed
+from tests.lab import Api, Workspace
+
+PEOPLE: dict[str, dict[str, Any]] = {
+    "ada": {
+        "job_title": "Beekeeper",
+        "bio": "Keeps bees in the city. Teaches the law of water to towns.",
+        "hourly_rate": 90,
+        "currency": "EUR",
+        "tags": '["bees", "water law"]',
+        "findability_score": 80,
+    },
+    "bob": {
+        "bio": "Teaches water law. Sails.",
+        "hourly_rate": 150,
+        "currency": "EUR",
+        "tags": '["water law", "rivers"]',
+        "findability_score": 60,
+    },
+    "cyd": {
+        "job_title": "Sänger",
+        "bio": "Sings the opera.",
+        "tags": '["opera"]',
+        "hourly_rate": 40,
+        "currency": "usd",
+    },
+    "dan": {"bio": "Measures rivers, and the laws of flow.", "tags": '["rivers"]', "findability_score": 30},
+    "李": {"bio": "我教水法律。", "tags": '["water law"]', "currency": "EUR"},
+}
+
+
+@pytest.fixture
+def searched(workspace: Workspace) -> Workspace:
+    """A workspace whose five people are indexed."""
+    with workspace.open() as ws, ws.store.write() as tx:
+        for username, values in PEOPLE.items():
+            table.insert_person(tx, username, values)
+        workspaces.touch_revision(tx)
+    workspace.ran("index")
+    return workspace
+
+
+def found(workspace: Workspace, *args: str, **values: str) -> list[dict[str, Any]]:
+    """Return the hits of a search."""
+    hits: list[dict[str, Any]] = json.loads(workspace.ran("search", "--json", *args, **values).stdout)
+    return hits
+
+
+def names(workspace: Workspace, question: str, **values: str) -> set[str]:
+    """Return who is found by words and vectors."""
+    return {hit["username"] for hit in found(workspace, "--", question, **values)}
+
+
+@pytest.mark.parametrize(
+    ("question", "filters", "expected"),
+    [
+        ("water", {"WHERE": "hourly_rate < 120 AND Currency = 'eur'"}, {"ada"}),
+        ("water", {"WHERE": "\"Hourly Rate\" IS NULL OR NOT currency = 'EUR'"}, {"cyd", "dan", "李"}),
+        ("water", {"WHERE": "tags IN ('opera', 'rivers') AND bio CONTAINS 'river'"}, {"dan"}),
+        ("water", {"TAG": "Water Law"}, {"ada", "bob", "李"}),
+        ("water", {"TAG": "rivers, water law"}, {"bob"}),
+        ("water", {"MIN_SCORE": "1", "TAG": "bees", "WHERE": "hourly_rate > 1"}, {"ada"}),
+        ("water", {"WHERE": "hourly_rate > 1000"}, set()),
+        ('"water law"', {}, {"bob"}),
+        ('"The LAW, of water"', {}, {"ada"}),
+        ('"laws of"', {}, {"dan"}),
+        ('"水法"', {}, {"李"}),
+        ('"of the"', {}, set()),
+        ("law -bees -sails", {}, {"cyd", "dan", "李"}),
+        ('law -"water law"', {}, {"ada", "cyd", "dan", "李"}),
+        ("sanger -SANGER", {}, {"ada", "bob", "dan", "李"}),
+        ('"teaches" -sails', {"MIN_SCORE": "1"}, {"ada"}),
+    ],
+)
+def test_only_what_passes_is_found(
+    searched: Workspace, question: str, filters: dict[str, str], expected: set[str]
+) -> None:
+    """Every entry that passes and no other one, by both sides, by vectors, and among many questions."""
+    assert names(searched, question, **filters) == expected
+    assert names(searched, question, RANK="vectors", **filters) == expected
+    assert {hit["username"] for hit in found(searched, "-k", "1", "--", question, **filters)} <= expected
+    words = names(searched, question, RANK="words", **filters) if question != '"of the"' else set()
+    assert words <= expected
+
+
+def test_the_least_score_is_held_against_each(searched: Workspace) -> None:
+    """Those with that score or a higher one are found, and those without any are not."""
+    scores = {hit["username"]: hit["findability_score"] for hit in found(searched, "law")}
+    for least in filter(None, scores.values()):
+        expected = {name for name, score in scores.items() if score is not None and score >= least}
+        assert names(searched, "law", MIN_SCORE=str(least)) == expected
+
+
+def test_the_sentence_tags_and_scores_of_a_hit_are_shown(searched: Workspace) -> None:
+    """The sentence with the question's words marked, the tags that match; for a pipe with plain marks."""
+    best = found(searched, "law of the water")[0]
+    assert (best["username"], best["matching_tags"]) == ("bob", ["water law"])
+    text, marks = best["snippet"]["text"], best["snippet"]["marks"]
+    assert (text, [text[start:end] for start, end in marks]) == ("Teaches water law.", ["water", "law"])
+    line = searched.ran("search", "law of the water", "-k", "1", "--why").stdout.splitlines()[1].split("\t")
+    assert line[9] == "Teaches **water** **law**."
+    (chinese,) = found(searched, "水法", "-k", "1")
+    assert chinese["snippet"] == {"text": "我教水法律。", "marks": [[2, 4]]}
+
+
+def test_the_arithmetic_of_a_score_adds_up(searched: Workspace) -> None:
+    """Words add up to the score of words, and both sides to the score that ranks."""
+    for hit in found(searched, "water law rivers law", WHY="1"):
+        words, sides = hit["why"]["words"], hit["why"]["sides"]
+        assert sum(one["score"] for one in words) == pytest.approx(hit["words_score"], abs=1e-3)
+        for one in words:
+            given = one["times"] * one["idf"] * one["tf"] * one["weight"]
+            assert given == pytest.approx(one["score"], abs=1e-3)
+        assert [side["name"] for side in sides] == ["words", "cosine"]
+        assert [side["score"] for side in sides] == pytest.approx([hit["words_score"], hit["similarity"]], abs=1e-3)
+        assert sum(side["gives"] for side in sides) == pytest.approx(hit["score"], abs=1e-3)
+    alone = found(searched, "water", WHY="1", RANK="vectors")[0]["why"]
+    assert alone == {"words": [], "sides": []}
+
+
+def test_who_is_like_another_is_found_without_that_one(searched: Workspace) -> None:
+    """By words and vectors, filters too; an unknown name, and one that is not in the index, are said."""
+    like = [hit["username"] for hit in found(searched, LIKE="bob")]
+    assert like[0] in {"ada", "dan"}
+    assert sorted(like) == ["ada", "cyd", "dan", "李"]
+    assert found(searched, LIKE="bob", TAG="rivers")[0]["username"] == "dan"
+    assert "there is no expert 'eve'" in searched.ran("search", LIKE="eve", code=2).stderr
+    with searched.open() as ws, ws.store.write() as tx:
+        table.insert_person(tx, "eve", {"bio": "New."})
+    assert "'eve' is not in the index in service" in searched.ran("search", LIKE="eve", code=2).stderr
+    assert "Q= and LIKE= do not go together" in searched.ran("search", "bees", LIKE="bob", code=2).stderr
+
+
+def test_questions_without_meaning_find_weak_hits_alone(searched: Workspace) -> None:
+    """Their first line says so, and the manifest the floor; a question that is answered has a hit that is not weak."""
+    with searched.open() as ws, Builds(ws.data).open() as index:
+        floor = index.manifest.floor
+    assert floor is not None
+    for question in ("qwpo zxmv", "best recipe for lasagne", "42", "🍕"):
+        result = searched.ran("search", question, "--json")
+        assert all(hit["weak"] for hit in json.loads(result.stdout))
+        assert "nothing here matches well; the nearest are" in result.stderr
+    hits = found(searched, "who teaches water law")
+    assert not hits[0]["weak"]
+    for hit in hits:
+        is_below = hit["similarity"] / floor.cosine + hit["words_score"] / floor.words < 1
+        assert hit["weak"] is is_below
+    assert "nothing here" not in searched.ran("search", "who teaches water law").stderr
+    assert {hit["weak"] for hit in found(searched, "law", RANK="vectors")} == {None}
+
+
+def test_a_build_goes_without_a_floor_where_its_questions_cannot_be_embedded(searched: Workspace, api: Api) -> None:
+    """Texts that are cached need no network, and neither does a build of them."""
+    for cache in (searched.data / "index" / "vectors").glob("*.vectors"):
+        kept = cache.read_bytes()
+        searched.ran("index")
+        assert cache.read_bytes() == kept  # they are embedded once
+    with searched.open() as ws:
+        embedder = embed.Embedder(ws)
+        embedder.cache.forget(question_keys(embedder.cache, nonsense()))  # as a version before had it
+    api.fault("status", times=99, path=":batchEmbedContents", args={"code": 503})
+    searched.ran("index", RETRY_FOR="0")
+    api.clear_faults()
+    assert {hit["weak"] for hit in found(searched, "law")} == {None}
+    searched.ran("index")
+    assert None not in {hit["weak"] for hit in found(searched, "law")}
+
+
+def test_many_questions_are_answered_as_one_by_one(searched: Workspace, tmp_path: Path) -> None:
+    """One document, in the order of the file, with phrases and filters; as a table, too."""
+    asked = {"a": "who teaches water law", "b": '"rivers"', "c": "opera -sings", "d": "🐝"}
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps({"qid": qid, "text": text}) + "\n" for qid, text in asked.items()))
+    for filters in ({}, {"WHERE": "hourly_rate IS NOT NULL"}, {"RANK": "words"}, {"RANK": "vectors"}):
+        some = {qid: text for qid, text in asked.items() if qid in "ab" or filters.get("RANK") != "words"}
+        path.write_text("".join(json.dumps({"qid": qid, "text": text}) + "\n" for qid, text in some.items()))
+        many = json.loads(searched.ran("search", "--questions", str(path), "-k", "3", "--json", **filters).stdout)
+        assert [one["qid"] for one in many] == list(some)
+        for one, text in zip(many, some.values(), strict=True):
+            alone = found(searched, "-k", "3", "--", text, **filters)
+            assert [hit["username"] for hit in one["hits"]] == [hit["username"] for hit in alone]
+            for hit, other in zip(one["hits"], alone, strict=True):
+                assert hit["score"] == pytest.approx(other["score"], abs=1e-3)
+                assert hit["weak"] is other["weak"]
+    lines = searched.ran("search", QUESTIONS=str(path), K="2").stdout.splitlines()
+    assert lines[0].split("\t")[:4] == ["qid", "rank", "similarity", "username"]
+    assert [line.split("\t")[0] for line in lines[1:3]] == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("args", "values", "said"),
+    [
+        ((), {}, 'make search Q="who knows water law"'),
+        (("--json",), {}, "there is no question"),
+        (("--", "-bees"), {}, "only what is not wanted"),
+        (("--", '"" -bees'), {}, "stands no word"),
+        (("--", 'law "water'), {}, "at character 5 of the question is not closed"),
+        (("law",), {"WHERE": "hourly_rat < 5"}, "WHERE, character 1: there is no column 'hourly_rat'"),
+        (("law",), {"WHERE": "1 = 1 OR bio = 'x'"}, "there is no column '1'"),
+        (("law",), {"WHERE": "hourly_rate < 'x'"}, "no cell of hourly_rate is text"),
+        (("law",), {"WHERE": "bio < 5"}, "no cell of bio is a number"),
+        (("law",), {"WHERE": "bio; DROP TABLE experts"}, "WHERE cannot be read at character"),
+        (("law",), {"MIN_SCORE": "much"}, "'much' is no number"),
+        (("law",), {"MIN_SCORE": "nan"}, "'nan' is no number"),
+        (("--questions", "{file}"), {}, "line 2: field 'qid'"),
+        (("--questions", "missing.jsonl"), {}, "missing.jsonl"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(
+    searched: Workspace, tmp_path: Path, args: tuple[str, ...], values: dict[str, str], said: str
+) -> None:
+    """Exit code 2, and where the fault is."""
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"qid": "1", "text": "law"}\n{"text": "law"}\n')
+    result = searched.ran("search", *(arg.format(file=file) for arg in args), code=2, **values)
+    assert said in " ".join(result.output.split())
+
+
+def test_odd_questions_are_answered(searched: Workspace) -> None:
+    """8,000 characters, an emoji, Arabic, signs that are no operators."""
+    for question in ("water law " * 800, "🐝", "قانون المياه", "- -- ' law", "a-b", "'; DROP TABLE experts; --"):
+        assert len(found(searched, "--", question[:8000])) == 5
+
+
+def test_without_a_question_a_terminal_is_a_prompt(searched: Workspace, tmp_path: Path) -> None:
+    """It answers one after the other, goes on after an error, and ends with an empty line."""
+    environ = {**searched.environ, "FINDABLE_DATA": str(searched.data), "TERM": "dumb", "COLUMNS": "200"}
+    code, seen = typed(tmp_path, "search", "-k", "1", keys='law "water\nwho teaches water law\n\n', environ=environ)
+    assert code == 0
+    before, _, after = " ".join(seen.split()).partition("search> 1 bob")
+    assert "at character 5 of the question is not closed" in before
+    assert after.startswith(" Teaches water law. tags: water law cosine ")
+    assert after.endswith("search>")

@@ -1,0 +1,21 @@
+"""When a hit is weak."""
+
+import pytest
+
+from pipeline.index.floor import Floor, nonsense
+
+
+def test_a_hit_is_weak_below_the_line_between_both_floors() -> None:
+    """A cosine or words that are enough alone, or a part of each."""
+    floor = Floor(0.4, 8.0)
+    weak = [(0.39, 0.0), (0.0, 7.9), (0.2, 3.9), (-0.3, 9.0)]
+    assert [floor.is_weak(*one) for one in weak] == [True] * 4
+    assert [floor.is_weak(*one) for one in ((0.4, 0.0), (0.0, 8.0), (0.2, 4.1), (0.1, 7.0))] == [False] * 4
+
+
+def test_what_is_no_floor_is_refused() -> None:
+    """A manifest with others is no manifest."""
+    assert Floor.from_json(Floor(0.4, 8.0).as_json()) == Floor(0.4, 8.0)
+    with pytest.raises(ValueError, match="a floor of"):
+        Floor.from_json({"cosine": 0, "words": 8})
+    assert len(set(nonsense())) == len(nonsense()) <= 100

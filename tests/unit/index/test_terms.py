@@ -1,0 +1,43 @@
+"""What is a term of which text, in many scripts; it may not change under one name."""
+
+import pytest
+
+from pipeline.index.terms import NAME, terms_of, terms_of_question
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Water-Law, WATER laws; hydrologists'", "water law water law hydrolog"),
+        ("I don't know who it is with", "know"),
+        ("Ökologie, naïve Cafés, Straße, E\u0301COLE, ﬁne m²", "okologi naiv cafe strass ecol fine m2"),
+        ("AI for the UN and CI in a war zone", "ai un ci war zone"),
+        ("谁懂水法?法", "谁懂 懂水 水法 法"),
+        ("東京タワー ﾄｳｷｮｳ iPhone手机", "東京 京タ タワ ワー トウ ウキ キョ ョウ iphon 手机"),
+        ("기계 학습", "기계 학습"),
+        ("Юристы по водному праву", "юрист водн прав"),
+        ("القانون المائي", "القانون المائي"),
+        ("हिन्दी", "हिन्दी"),
+        ("C, R and SQL:2016 in node.js", "c r sql 2016 node js"),
+        ("😀 -- + _", ""),
+    ],
+)
+def test_terms_of_many_scripts(text: str, found: str) -> None:
+    """Words fold, lose their accents and their endings; scripts without spaces give pairs; stop words give nothing."""
+    assert " ".join(terms_of(text)) == found
+    assert NAME == "words@1"
+
+
+@pytest.mark.parametrize(
+    ("question", "left"),
+    [
+        ("Who knows someone experienced in water law?", "water law"),
+        ("looking for a Django gardener, please", "django"),
+        ("wer kennt Wasserrecht", "wasserrecht"),
+        ("someone who knows", "someon know"),
+        ("who is it", ""),
+    ],
+)
+def test_words_of_asking_are_left_out_of_questions(question: str, left: str) -> None:
+    """But not where nothing else is asked."""
+    assert " ".join(terms_of_question(question, asking="gardeners")) == left
