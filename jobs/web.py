@@ -13,9 +13,9 @@ from jobs.output import Terminal, print_line
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, envvar="FINDABLE_PORT", help="0: any."
 )
-@click.option("--open/--no-open", "opens", default=True, envvar="FINDABLE_OPEN", help="Open a browser.")
+@click.option("--no-open", is_flag=True, envvar="FINDABLE_NO_OPEN", help="Open no browser.")
 @click.option("--readonly", is_flag=True, envvar="FINDABLE_READONLY", help="Let nothing be changed.")
-def main(port: int, *, opens: bool, readonly: bool) -> None:
+def main(port: int, *, no_open: bool, readonly: bool) -> None:
     """Serve the page of the workspace on loopback until Ctrl-C; the first line is its address, with the token."""
     from web import serve
 
@@ -23,7 +23,7 @@ def main(port: int, *, opens: bool, readonly: bool) -> None:
         """Say where it is, and open it."""
         print_line(address)
         Terminal().say("the page is served on this machine alone; Ctrl-C ends it")
-        if opens:
+        if not no_open:
             webbrowser.open(address)
 
     serve.run(read_settings(), port=port, ready=ready, readonly=readonly)

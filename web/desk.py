@@ -6,13 +6,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pipeline.core.progress import NoProgress, Progress
-from pipeline.core.settings import BUILT_IN, Settings
-from pipeline.engine.access import Access
+from pipeline.core.settings import Settings
+from pipeline.engine.access import Access as Opened
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.live.due_tagger import DueTagger
+from web.guard import Access
+from web.problem import Refused
 from web.running import Running
 
 PEOPLE = "experts"  # the task that people are of
+ANSWERED_S = 7.0  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
 
 
 @dataclass
@@ -20,9 +23,8 @@ class Desk:
     """One page on one workspace: each request opens it anew, so that what other processes do is seen at once."""
 
     settings: Settings
-    token: str
-    csrf: str
-    readonly: bool = False
+    access: Access
+    patience_s: float = ANSWERED_S
     tagger: DueTagger = field(init=False)
     running: Running = field(init=False)
 
@@ -31,31 +33,40 @@ class Desk:
         self.tagger = DueTagger(partial(self.to_write, PEOPLE))
         self.running = Running()
 
-    @contextlib.contextmanager
-    def to_read(self, task: str | None = None) -> Iterator[OpenWorkspace]:
-        """Open the workspace to be read, for the length of a block; `task` is meant in the place of that which is set."""
-        with self._opened(task, Access.READ, NoProgress()) as ws:
-            yield ws
+    def to_read(self, task: str | None = None) -> contextlib.AbstractContextManager[OpenWorkspace]:
+        """Open the workspace to be read, for the length of a block; `task` is meant in the place of that which is set.
+
+        Raises:
+            Refused: the workspace has no such task.
+        """
+        return self._opened(task, Opened.READ, NoProgress())
+
+    def to_write(
+        self, task: str | None = None, display: Progress | None = None
+    ) -> contextlib.AbstractContextManager[OpenWorkspace]:
+        """Open the workspace to be written; `display` gets what a command would print.
+
+        Raises:
+            Refused: the workspace has no such task.
+        """
+        return self._opened(task, Opened.WRITE, display or NoProgress())
 
     @contextlib.contextmanager
-    def to_write(self, task: str | None = None, display: Progress | None = None) -> Iterator[OpenWorkspace]:
-        """Open the workspace to be written; `display` gets what a command would print."""
-        with self._opened(task, Access.CREATE, display or NoProgress()) as ws:
-            yield ws
-
-    def _opened(
-        self, task: str | None, access: Access, display: Progress
-    ) -> "contextlib.AbstractContextManager[OpenWorkspace]":
+    def _opened(self, task: str | None, access: Opened, display: Progress) -> Iterator[OpenWorkspace]:
+        """Open the workspace; no file of a task is loaded, so a request can name only what was used here."""
         settings = replace(self.settings, task=task or self.settings.task)
-        return open_workspace(settings, display, access=access, whole=settings.task not in BUILT_IN)
+        with open_workspace(settings, display, access=access, whole=True) as ws:
+            if task and ws.settings.task != task:
+                raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
+            yield ws
 
     def start(self) -> None:
         """Begin the work in the background."""
-        if not self.readonly:
+        if not self.access.readonly:
             self.tagger.start()
 
     def stop(self, *, within_s: float) -> None:
         """End the work in the background; what is under way may finish within so many seconds."""
-        if not self.readonly:
+        if not self.access.readonly:
             self.tagger.stop(within_s=within_s)
         self.running.stop(within_s=within_s)

@@ -1,8 +1,8 @@
 """Let a request in, or refuse it: its host, its origin, who sends it, what it may change, and how long its body is.
 
-Everything but the style sheet and the scripts needs the token: in a cookie that the first address sets (as Jupyter
-does), or as `Authorization: Bearer`. What changes something needs, with the cookie, a second token that another site
-cannot read. The rules are OWASP's of cross-site request forgery and of security headers.
+Every address needs the token: in a cookie that the first address sets (as Jupyter does), or as `Authorization:
+Bearer`. What changes something needs, with the cookie, a second token that another site cannot read. The rules are
+OWASP's of cross-site request forgery and of security headers.
 """
 
 import hashlib
@@ -18,12 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from web import problem
 from web.problem import Refused
 
-COOKIE = "findable_token"
 CSRF = "x-csrf-token"
 MAX_BODY = 1 << 20  # bytes of a request that is no file
 MAX_FILE = 1 << 30  # bytes of a file that is dropped
 FILES = "/api/files"  # where one may be sent
-STATIC = "/static/"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -33,18 +31,21 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-_LOCKED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>findable</title>
-<link rel="stylesheet" href="/static/style.css"><main class="locked"><h1>findable</h1>
+_LOCKED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>findable</title><main><h1>findable</h1>
 <p>This page needs its token. Open the address that <code>make web</code> printed: it ends with
 <code>?token=…</code>.</p></main></html>"""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Who may come in: the token, the names under which the page is reached (host:port), and whether it only reads."""
+    """Who may come in: the token, the names under which the page is reached (host:port), and whether it only reads.
+
+    Cookies know no ports, so `cookie` is another name for each page of a machine.
+    """
 
     token: str = field(repr=False)
     hosts: frozenset[str]
+    cookie: str = "findable"
     readonly: bool = False
 
     def is_token(self, given: str) -> bool:
@@ -73,7 +74,7 @@ class Guard:
             answer = self._checked(scope)
         except Refused as refused:
             answer = _refusal(scope, refused)
-        with_headers = _with_headers(scope, send)
+        with_headers = _with_headers(send)
         if answer is not None:
             await answer(scope, receive, with_headers)
             return
@@ -94,13 +95,10 @@ class Guard:
             raise Refused(403, "another site asked for this")
         if method not in SAFE and headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             raise Refused(403, "another site asked for this")
-        if scope["path"].startswith(STATIC):
-            return None
-        if int(headers.get("content-length") or 0) > _most(scope):
-            raise Refused(413, f"the body is longer than {_most(scope):,} bytes")
         if entered := self._entered(scope):
             return entered
         by_cookie = self._who(headers)
+        self._check_length(headers, _most(scope))
         if method in SAFE:
             return None
         if self._access.readonly:
@@ -108,6 +106,19 @@ class Guard:
         if by_cookie and not hmac.compare_digest(headers.get(CSRF, "").encode(), self._access.csrf.encode()):
             raise Refused(403, "the request does not come from this page; nothing was changed", hint="reload the page")
         return None
+
+    @staticmethod
+    def _check_length(headers: Headers, most: int) -> None:
+        """Refuse a body that says to be longer than `most` bytes; one that does not say it is cut off, see `_Limited`.
+
+        Raises:
+            Refused: it is longer, or its length is no number.
+        """
+        said = headers.get("content-length", "0")
+        if not said.isdecimal():
+            raise Refused(400, "the length of the body is no number")
+        if int(said) > most:
+            raise Refused(413, f"the body is longer than {most:,} bytes; nothing was changed")
 
     def _entered(self, scope: Scope) -> Response | None:
         """Return the answer to an address with the token: the cookie, and the address without it."""
@@ -117,7 +128,7 @@ class Guard:
             return None
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         answer = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), status_code=303)
-        answer.set_cookie(COOKIE, self._access.token, httponly=True, samesite="strict", path="/")
+        answer.set_cookie(self._access.cookie, self._access.token, httponly=True, samesite="strict", path="/")
         return answer
 
     def _who(self, headers: Headers) -> bool:
@@ -130,7 +141,7 @@ class Guard:
         if kind.lower() == "bearer" and self._access.is_token(given.strip()):
             return False
         try:
-            found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+            found = SimpleCookie(headers.get("cookie", "")).get(self._access.cookie)
         except CookieError:
             found = None
         if found is None or not self._access.is_token(found.value):
@@ -163,11 +174,10 @@ def _refusal(scope: Scope, refused: Refused) -> Response:
     is_page = not scope["path"].startswith("/api") and "text/html" in Headers(scope=scope).get("accept", "")
     if refused.status == 401 and is_page:  # noqa: PLR2004 - HTTP's own number
         return HTMLResponse(_LOCKED, status_code=refused.status)
-    body = problem.as_bytes(problem.of_refused(refused))
-    return Response(body, status_code=refused.status, media_type=problem.CONTENT_TYPE)
+    return problem.response(problem.of(refused))
 
 
-def _with_headers(scope: Scope, send: Send) -> Send:
+def _with_headers(send: Send) -> Send:
     """Return what sends an answer with the headers that every answer has."""
 
     async def sending(message: Message) -> None:
@@ -175,8 +185,7 @@ def _with_headers(scope: Scope, send: Send) -> Send:
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
-            if not scope["path"].startswith(STATIC):
-                headers.setdefault("cache-control", "no-store")
+            headers.setdefault("cache-control", "private, no-cache")
         await send(message)
 
     return sending

@@ -3,6 +3,10 @@
 import json
 from typing import Any
 
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
@@ -37,17 +41,23 @@ def document(status: int, title: str, detail: str, *, hint: str = "", **more: An
     return {"type": "about:blank", "title": title, "status": status, "detail": detail, "hint": hint, **known}
 
 
-def of_error(error: FindableError) -> dict[str, Any]:
-    """Return the problem that an error of a command is."""
-    status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
-    return document(status, type(error).__name__, error.message, hint=error.hint, exit_code=error.exit_code)
+def of(error: Exception) -> dict[str, Any]:
+    """Return the problem that an error is: of a command, of a request that was refused, or of one that is malformed."""
+    if isinstance(error, FindableError):
+        status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
+        return document(status, type(error).__name__, error.message, hint=error.hint, exit_code=error.exit_code)
+    if isinstance(error, Refused):
+        return document(error.status, "Refused", error.detail, hint=error.hint, field=error.field)
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        name = str(first["loc"][-1])
+        return document(422, "Invalid", f"{name}: {first['msg']}", field=name)
+    if isinstance(error, HTTPException):
+        return document(error.status_code, "Refused", error.detail)
+    return document(500, "Stopped", f"a bug in findable: {type(error).__name__}; what is stored is as it was")
 
 
-def of_refused(error: Refused) -> dict[str, Any]:
-    """Return the problem of a request that was refused."""
-    return document(error.status, "Refused", error.detail, hint=error.hint, field=error.field)
-
-
-def as_bytes(found: dict[str, Any]) -> bytes:
-    """Return a problem as it is sent."""
-    return json.dumps(found, ensure_ascii=False).encode()
+def response(found: dict[str, Any]) -> Response:
+    """Return the answer that says it."""
+    body = json.dumps(found, ensure_ascii=False).encode()
+    return Response(body, status_code=found["status"], media_type=CONTENT_TYPE)

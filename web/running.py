@@ -88,6 +88,10 @@ class Running:
         """Return one by its number."""
         return self._all.get(number)
 
+    def every(self) -> list[Work]:
+        """Return all that are kept, oldest first."""
+        return list(self._all.values())
+
     def newest(self, kind: str) -> Work | None:
         """Return the last one of a kind."""
         return next((one for one in reversed(list(self._all.values())) if one.kind == kind), None)
@@ -108,7 +112,7 @@ def _carried_out(work: Work, do: Callable[[Work], Any]) -> None:
         work.result = do(work)
         work.state = "done"
     except FindableError as error:
-        work.error, work.state = problem.of_error(error), "failed"
+        work.error, work.state = problem.of(error), "failed"
     except BaseException as error:  # noqa: BLE001 - a thread's last words
         said = "interrupted" if isinstance(error, KeyboardInterrupt) else f"a bug in findable: {type(error).__name__}"
         work.error, work.state = problem.document(500, "Stopped", said), "failed"

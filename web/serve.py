@@ -33,11 +33,11 @@ def run(
     listening = _bound(port)
     number = listening.getsockname()[1]
     hosts = frozenset({f"127.0.0.1:{number}", f"localhost:{number}"})
-    access = Access(token or secrets.token_urlsafe(24), hosts, readonly=readonly)
-    desk = Desk(settings, access.token, access.csrf, readonly=readonly)
+    access = Access(token or secrets.token_urlsafe(24), hosts, cookie=f"findable_{number}", readonly=readonly)
+    desk = Desk(settings, access)
     with desk.to_read():
         pass  # there is a workspace, which is said before anything is served
-    server = _server(application(desk, access))
+    server = _server(application(desk))
     over = threading.Event()
 
     def finish(_signal: int, _frame: FrameType | None) -> None:

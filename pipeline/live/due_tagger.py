@@ -1,4 +1,4 @@
-"""Ask about items that are due in the background of a process that goes on: one at once, all the others again and again.
+"""Ask about due items in the background of a process that goes on: one at once, all the others again and again.
 
 What a process holds in the database is signed with its name, whichever of its threads holds it. So the one thing to
 know: an item is in the hands of at most one thread here, and `_Hands` says of which.
@@ -79,11 +79,15 @@ class DueTagger:
             interrupt_thread(number)
         ended.join(within_s)
 
+    def look(self) -> None:
+        """Ask about all that is due and in no thread's hands, and wait for what comes of it."""
+        self._ask(lambda ids: ids)
+
     def _look_again(self) -> None:
-        """Ask about all that is due, until it is over."""
+        """Look again and again, until it is over."""
         while not self._over.is_set():
             with contextlib.suppress(KeyboardInterrupt):
-                self._ask(lambda ids: ids)
+                self.look()
             self._over.wait(self._every_s)
 
     def _ask(self, wanted: Callable[[list[str]], list[str]]) -> None:

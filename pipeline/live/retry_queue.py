@@ -24,7 +24,8 @@ PATIENCE_S = 60.0  # ours: where the limits leave no room for longer, what is du
 def retry_due(ws: OpenWorkspace, *, patience_s: float, chosen: Callable[[list[str]], list[str]] = list) -> LiveReport:
     """Ask once more about every item that is due and can be asked; one that fails again stays due, with its new reason.
 
-    Of their ids only those that `chosen` returns are asked about. What keeps the service from answering stands in the report and is not raised; an interrupt is.
+    Of their ids only those that `chosen` returns are asked about. What keeps the service from answering stands in the
+    report and is not raised; an interrupt is.
     """
     task = ws.task
     questions.free_dead_owners(ws.store, now=ws.now())

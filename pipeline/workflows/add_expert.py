@@ -110,9 +110,9 @@ def save(ws: OpenWorkspace, data: bytes, *, name: str, reason: str) -> list[Save
     return saved
 
 
-def as_stored(store: Store, username: str) -> AddedExpert:
+def as_stored(store: Store, task_name: str, username: str) -> AddedExpert:
     """Return a person as stored."""
-    return _added(store, username, problem="", took_s=None)
+    return _added(store, task_name, username, problem="", took_s=None)
 
 
 def _tell_reading(ws: OpenWorkspace, found: JsonDocument[Person]) -> None:

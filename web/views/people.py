@@ -6,28 +6,48 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.core.errors import InputError
 from pipeline.workflows import add_expert
 from web.desk import PEOPLE, Desk
 from web.problem import Refused
+from web.render import desk_of, show_page
+from web.view import View
 
-ANSWERED_S = 7.0  # after so many seconds the reply goes out, with tags or without; the promise is eight
+router = APIRouter()
+VIEW = View(router)
+
 DUE = "added on the page, and not tagged yet"
+FIELDS = (
+    *(("username", "Username", "text"), ("first_name", "First name", "text"), ("last_name", "Last name", "text")),
+    *(("job_title", "Job title", "text"), ("company", "Company", "text"), ("bio", "Bio", "area")),
+    *(("hourly_rate", "Hourly rate", "number"), ("currency", "Currency", "text")),
+    ("profile_url", "Profile address", "url"),
+)
 
 
-async def add_person(desk: Desk, body: bytes) -> dict[str, Any]:
-    """Save a person and wait for their tags, for some seconds at the most; return the reply.
+@router.post("/api/admin/experts", status_code=201)
+async def add_person(request: Request) -> JSONResponse:
+    """Save a person and wait for their tags, for some seconds at the most: 201 {ok, username, tags, …}.
 
-    Raises:
-        Refused: the body is no person, or the username exists.
+    The body has the names of `make add-expert`, or those of the CSV. What comes later than the reply is kept all the
+    same, and `retrying` says so.
     """
-    until = time.monotonic() + ANSWERED_S
-    saved, asked = await run_in_threadpool(_save, desk, body)
+    desk, began = desk_of(request), time.monotonic()
+    saved, asked = await run_in_threadpool(_save, desk, await request.body())
     if asked is not None:
-        await asyncio.wait([asyncio.wrap_future(asked)], timeout=max(0.0, until - time.monotonic()))
-    return await run_in_threadpool(_reply, desk, saved)
+        await asyncio.wait([asyncio.wrap_future(asked)], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
+    return JSONResponse(await run_in_threadpool(_reply, desk, saved), status_code=201)
+
+
+@router.get("/people/new", include_in_schema=False)
+def new_person_page(request: Request) -> HTMLResponse:
+    """Show the form for a new person."""
+    with desk_of(request).to_read(PEOPLE) as ws:
+        return show_page(request, "people.html", ws, fields=FIELDS)
 
 
 def _save(desk: Desk, body: bytes) -> tuple[add_expert.SavedExpert, Future[None] | None]:
@@ -58,7 +78,7 @@ def _field(error: InputError) -> str | None:
 def _reply(desk: Desk, saved: add_expert.SavedExpert) -> dict[str, Any]:
     """Return what is stored of a person, as the reply has it."""
     with desk.to_read(PEOPLE) as ws:
-        stored = add_expert.as_stored(ws.store, saved.username)
+        stored = add_expert.as_stored(ws.store, ws.task.name, saved.username)
     return {
         "ok": True,
         "username": stored.username,
