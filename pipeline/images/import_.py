@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, or_, select, update
 
 from pipeline.core.errors import InputError
+from pipeline.engine.pictures import NEEDS_HEIC, knows_heic
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import ASSETS, TASK
 from pipeline.images.scan import Facts, FolderScan, FoundFile, facts_of
@@ -83,13 +84,13 @@ class ImagesImportReport:
             self.broken_files.append((path, problem))
 
     def check(self) -> None:
-        """Raise where the folder holds no image.
+        """Raise where the folder holds no image, and never held one.
 
         Raises:
-            InputError: it holds none; nothing was changed.
+            InputError: it holds none; none was imported.
         """
-        if not self.total:
-            raise InputError(f"{self.folder} holds no image; nothing was changed", hint="FOLDER= names one with images")
+        if not self.total + self.gone:
+            raise InputError(f"{self.folder} holds no image; none was imported", hint="FOLDER= names one with images")
 
 
 def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
@@ -147,9 +148,15 @@ def _plan(tx: "Connection", some: Sequence[FoundFile], *, is_refreshed: bool) ->
             moved = left.get(one.sha256)
             found.append((one, moved.pop(0) if moved else None, False))
             continue
-        again = its_own["problem"] is not None and (is_refreshed or its_own["problem"] == GONE)
+        problem = its_own["problem"]
+        again = problem is not None and (is_refreshed or _is_mended(problem))
         found.append((one, its_own, its_own["hash"] == one.sha256 and not again))
     return found
+
+
+def _is_mended(problem: str) -> bool:
+    """Return whether what was wrong with a file that is there is so no more, though its bytes are the same."""
+    return problem == GONE or (problem == NEEDS_HEIC and knows_heic())
 
 
 def _write(tx: "Connection", looked: Sequence[Looked], done: ImagesImportReport) -> None:

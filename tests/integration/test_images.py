@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline.engine import picture_source
+from pipeline.engine import picture_source, pictures
+from pipeline.images import import_
 from tests.lab import Api, Workspace
 
 MODEL = "gemini-3.5-flash-lite"
@@ -110,6 +111,31 @@ def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: W
     photos.rename(photos.with_name("elsewhere"))
     assert _counts(_imported(workspace, photos.with_name("elsewhere"))) == (0, 0, 5, 0, 0)
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%/elsewhere/%'") == 5
+
+
+def test_a_broken_image_is_shown_by_its_path_and_forgotten(workspace: Workspace, photos: Path) -> None:
+    """With why it is; and a folder that holds images no more is news of them, and no mistake."""
+    (photos / "cut.jpg").write_bytes(_picture("lime", "JPEG")[:200])
+    _imported(workspace, photos)
+    shown = json.loads(workspace.ran("show", "--item", str(photos / "cut.jpg"), "--json", TASK="images").stdout)
+    assert (shown["state"], "cut off" in shown["columns"]["why unusable"]) == ("unusable", True)
+    workspace.ran("forget", "--item", shown["item"], "--yes", TASK="images")
+    assert workspace.scalar("SELECT count(*) FROM assets") == len(list(photos.rglob("*.*"))) - 1
+    for path in photos.rglob("*.*"):
+        path.unlink()
+    assert _imported(workspace, photos)["gone"] == 3
+
+
+def test_heic_is_opened_once_its_extra_is_there(
+    workspace: Workspace, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the next import, though the bytes are the same."""
+    (photos / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(12))
+    for is_there in (False, True):
+        for module in (pictures, import_):
+            monkeypatch.setattr(module, "knows_heic", lambda is_there=is_there: is_there)
+        (broken,) = _imported(workspace, photos)["broken_files"]
+        assert ("an extra" in broken["reason"]) is not is_there
 
 
 def test_an_import_opens_each_image_once(workspace: Workspace, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
