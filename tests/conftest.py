@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 from pipeline.experts import table
-from tests import compiled, engine, migrated, postgresql, scratch
+from tests import compiled, engine, frozen, migrated, postgresql, scratch
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
 from tests.mutants import mutation
 from tests.outside.server import Outside, serving
@@ -107,8 +107,7 @@ def _not_drawn(items: list[pytest.Item]) -> set[pytest.Item]:
 
 def pytest_collection_finish() -> None:
     """Look for garbage from here on, less often than usual, and never in what was imported."""
-    gc.collect()
-    gc.freeze()
+    frozen.freeze()
     gc.enable()
     gc.set_threshold(10_000, 10, 20)
 

@@ -104,7 +104,7 @@ class PromotionGate:
 
 def _values(build: LabBuild, judged: Judged) -> "NDArray[Any] | None":
     """Return what a build reaches on each question, asked with its own model; None where that would be paid for."""
-    if not build.questions.are_free(judged.texts):
+    if not build.is_free(judged.texts):
         return None
     ranked = build.rank(Rank.HYBRID, judged.texts, depth=FIRST)
     return measure_rankings(dict(zip(judged.qids, ranked, strict=True)), judged.grades, judged.qids)[MAIN]

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from jobs.cli import main
+from pipeline.core.ranking import Rank
 from pipeline.index.lab import run as lab
 from pipeline.index.lab.open_lab import LabWanted, OpenLab
 from tests.lab import Api, Workspace
@@ -74,6 +75,18 @@ def test_variants_are_measured_with_intervals_and_side_by_side(judged: Workspace
     assert means(measured(judged, "--variants", "vectors,hybrid"))["hybrid"] == reached["hybrid"]
     assert len(api.seen("POST", "mbed")) == asked
     assert [one.name for one in (judged.data / "index" / "builds").iterdir()] == ["1"]
+
+
+def test_a_question_finds_what_it_finds_in_a_search(judged: Workspace) -> None:
+    """With its phrases and what it excludes, by every variant that ranks as search does."""
+    questions = ('hive "hive 7"', "hive -7 -8", 'hive -"hive 1"')
+    with judged.open() as ws, OpenLab(ws) as opened:
+        found = {str(rank): opened.system(str(rank))(questions) for rank in Rank}
+    for rank, rankings in found.items():
+        for question, names in zip(questions, rankings, strict=True):
+            hits = json.loads(judged.ran("search", "--json", "-k", "100", "--", question, RANK=rank).stdout)
+            assert names == [hit["username"] for hit in hits]
+            assert 0 < len(names) < COUNT
 
 
 BAD = [
