@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, or_, select, update
 
 from pipeline.core.errors import InputError
+from pipeline.engine.picture_file import UNPRINTED, is_printed
 from pipeline.engine.pictures import NEEDS_HEIC, knows_heic
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import ASSETS, TASK
@@ -149,14 +150,15 @@ def _plan(tx: "Connection", some: Sequence[FoundFile], *, is_refreshed: bool) ->
             found.append((one, moved.pop(0) if moved else None, False))
             continue
         problem = its_own["problem"]
-        again = problem is not None and (is_refreshed or _is_mended(problem))
+        again = problem is not None and (is_refreshed or _is_mended(one.path, problem))
         found.append((one, its_own, its_own["hash"] == one.sha256 and not again))
     return found
 
 
-def _is_mended(problem: str) -> bool:
+def _is_mended(path: str, problem: str) -> bool:
     """Return whether what was wrong with a file that is there is so no more, though its bytes are the same."""
-    return problem == GONE or (problem == NEEDS_HEIC and knows_heic())
+    mended = {GONE: True, NEEDS_HEIC: knows_heic(), UNPRINTED: is_printed(path)}
+    return mended.get(problem, False)
 
 
 def _write(tx: "Connection", looked: Sequence[Looked], done: ImagesImportReport) -> None:

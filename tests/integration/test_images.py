@@ -68,6 +68,7 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
     for name, data in bad.items():
         (photos / name).write_bytes(data)
     (photos / "cmyk.jpg").write_bytes(_picture("red", "JPEG", mode="CMYK"))
+    (photos / "at 3.05.10\u202fPM \U0001f468\u200d\U0001f469.png").write_bytes(_picture("pink"))
     (photos / "movie.mp4").write_bytes(b"no image at all")
     (photos / ".hidden.png").write_bytes(_picture("red"))
     (photos.parent / "outside.png").write_bytes(_picture("red"))
@@ -75,7 +76,7 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
     (photos / "linked").symlink_to(photos.parent)
     os.mkfifo(photos / "pipe.png")
     report = _imported(workspace, photos)
-    assert _counts(report) == (9, 0, 0, 0, 5)
+    assert _counts(report) == (10, 0, 0, 0, 5)
     reasons = {Path(one["path"]).name: one["reason"] for one in report["broken_files"]}
     assert "cut off" in reasons["cut.jpg"]
     assert "0 bytes" in reasons["empty.png"]
@@ -86,10 +87,10 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
         "other files": 2,
         "devices, pipes and sockets": 1,
     }
-    assert _counts(_imported(workspace, photos)) == (0, 0, 0, 9, 5)
+    assert _counts(_imported(workspace, photos)) == (0, 0, 0, 10, 5)
     found = dict(workspace.query("SELECT path, format FROM assets"))
     assert found[str(photos / "notes.txt")] == "image/png"
-    assert workspace.scalar("SELECT count(*) FROM images_items") == 4
+    assert workspace.scalar("SELECT count(*) FROM images_items WHERE findable_unusable IS NULL") == 5
 
 
 def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: Workspace, photos: Path) -> None:
