@@ -9,6 +9,7 @@ import functools
 import re
 from collections.abc import Container, Iterator, Sequence
 
+from emulator.models.phrase_words import kinds
 from emulator.models.tagging import agents, names, spelled, words
 from emulator.models.vocabulary import Found
 from emulator.models.words import Word
@@ -20,6 +21,12 @@ _MOST = 2
 _SHORTEST = 3
 _ADJECTIVE = re.compile(r".{3,}(?:al|ic|ary|ous|ine|ular)")
 _BEFORE_NOUNS = frozenset({"the", "a", "an", "all", "many", "old", "my", "his", "her", "their", "of", "about"})
+_BEFORE_VERBS = frozenset(
+    {"am", "is", "are", "was", "were", "been", "by", "love", "loves", "enjoy", "enjoys", "like", "likes"}
+)
+"""Behind these a word in `-ing` is a verb: "loves building systems"."""
+_SAY_NOTHING = frozenset({"stop", "front", "verb"})
+"""Kinds of words with which no phrase begins, unless the vocabulary knows them: "paper conservation"."""
 _PREFIXES = frozenset({"non", "cross", "post", "pre", "multi", "anti", "co", "re", "sub", "inter", "micro", "macro"})
 _FORM = re.compile(r".{2,}(?:ing|ed|ly|s)")
 """How verbs, plurals and adverbs end: they say nothing of a field, but for those that are listed."""
@@ -121,6 +128,8 @@ def _before(said: Sequence[Word], head: int, known: Container[str], *, title: in
         lower = said[place].surface.lower()
         if found and not (_ADJECTIVE.fullmatch(lower) or lower in _PREFIXES):
             break
+        if lower.endswith("ing") and place > 0 and said[place - 1].surface.lower() in _BEFORE_VERBS:
+            break
         found.insert(0, lower)
         place -= 1
     return [] if len(found) == 1 and found[0] in _PREFIXES else found
@@ -130,6 +139,8 @@ def _says_which(word: Word, known: Container[str], *, is_titled: bool) -> bool:
     """Tell whether a word may stand before a head."""
     lower = word.surface.lower()
     if not _ENGLISH.fullmatch(lower) or lower in _weak() or word.plain in _weak():
+        return False
+    if word.plain not in known and not kinds(lower).isdisjoint(_SAY_NOTHING):
         return False
     if lower in _modifiers() or lower in _PREFIXES:
         return True

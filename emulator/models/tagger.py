@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from emulator.models import encoder
 from emulator.models.fields import declared, fields
+from emulator.models.languages import is_foreign, pace_of, without_false_friends
 from emulator.models.leisure import about_work, worded
 from emulator.models.markup import plain
 from emulator.models.ranking import Rank, ranked
@@ -58,15 +59,26 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     """Return the terms that a text is about, the most first; with `is_open` also fields that it names itself."""
     title = _words_of_title(text)
     words = vocabulary.unfold(worded(text))
-    pastimes = listed("pastimes")
-    founds = _found(vocabulary, words, is_open=is_open, title=title)
-    told = _declared(words, founds) if is_open else []
+    foreign = is_foreign(words)
+    if foreign:
+        words = without_false_friends(words)
+    pastimes = _pastimes(vocabulary)
+    founds = _found(vocabulary, words, is_open=is_open and not foreign, title=title)
+    told = _declared(words, founds) if is_open and not foreign else []
     places = {found.at for found in told}
     at_work = about_work(founds, words, pastimes)
-    ranks = ranked(vocabulary, at_work, title=title, size=len(words), declared=places)
+    ranks = ranked(vocabulary, at_work, title=title, size=len(words), pace=pace_of(words), declared=places)
     if not is_open:
         return [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
-    return _worth_saying(ranks, list(dict.fromkeys(found.name for found in told)))
+    return _worth_saying(vocabulary, ranks, list(dict.fromkeys(found.name for found in told)))
+
+
+@functools.lru_cache(maxsize=16)
+def _pastimes(vocabulary: Vocabulary) -> frozenset[str]:
+    """Return the terms that are pastimes, and those of which all that is broader is one: "craft beer"."""
+    known, wide = listed("pastimes"), listed("never")
+    terms = vocabulary.terms.items()
+    return known.union(name for name, term in terms if term.parents and (known - wide).issuperset(term.parents))
 
 
 def _declared(words: Sequence[Word], founds: Sequence[Found]) -> list[Found]:
@@ -104,13 +116,33 @@ def _is_said(field: Found, founds: Sequence[Found]) -> bool:
     return any(found.size > 1 or _end(found) >= _end(field) - is_empty for found in begun)
 
 
-def _worth_saying(ranks: Sequence[Rank], declared: Sequence[str]) -> list[str]:
+def _worth_saying(vocabulary: Vocabulary, ranks: Sequence[Rank], declared: Sequence[str]) -> list[str]:
     """Return the names of what is worth a tag, from ranks in order: what is declared before what says little."""
     never, broad = listed("never"), listed("broad")
     said = [rank for rank in ranks if rank.name not in never]
     specific = [rank.name for rank in said if rank.name not in broad and not rank.passing]
+    above = {up for name in specific for up in vocabulary.ancestors(name)} & listed("bywords")
+    specific = [name for name in specific if name not in above]
     touched_on = [rank.name for rank in said if rank.name not in broad and rank.is_telling]
-    return specific or [*declared[:_FEW], *touched_on][:_FEW] or [rank.name for rank in said][:_FEW]
+    if specific or declared or touched_on:
+        return specific or [*declared[:_FEW], *touched_on][:_FEW]
+    return _narrowest(vocabulary, [rank.name for rank in said if not rank.passing] or [rank.name for rank in said])[
+        :_FEW
+    ]
+
+
+def _narrowest(vocabulary: Vocabulary, names: Sequence[str]) -> list[str]:
+    """Return those of some terms of which no other of them is a narrower one; of two of one meaning the first."""
+    ups = {name: set(vocabulary.ancestors(name)) for name in names}
+    return [
+        name
+        for place, name in enumerate(names)
+        if not any(
+            name in ups[other] and (other not in ups[name] or at < place)
+            for at, other in enumerate(names)
+            if at != place
+        )
+    ]
 
 
 def _topped_up(vocabulary: Vocabulary, names: list[str], *, text: str, wanted: int) -> list[str]:
