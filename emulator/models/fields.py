@@ -92,7 +92,8 @@ def _listed_at(said: Sequence[Word], at: int) -> Iterator[Found]:
         first = place
         while place < len(said) and place - first <= _MOST and _is_plain_word(said[place]):
             place += 1
-        if place - first > 1 or (place > first and not said[first].surface.endswith("ing")):
+        is_cut = place < len(said) and said[place].surface in _weak() and "stop" not in kinds(said[place].surface)
+        if not is_cut and (place - first > 1 or (place > first and not said[first].surface.endswith("ing"))):
             yield Found(" ".join(word.surface for word in said[first:place]), first, place - first)
         if place == first or place >= len(said) or said[place].surface != "and":
             return

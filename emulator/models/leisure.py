@@ -14,6 +14,8 @@ _BEFORE_NAME = "在于於从從和与與的是我任为為及曾到向跟由過�
 _BREAK, _STOP = Word(",", "", ""), Word(".", "", "")
 _JOINING = frozenset({"l", "le", "of", "for", "de", "des", "du", "für", "der", "del", "la", "the"})
 _BEHIND = frozenset({"of", "for", "de", "des", "du", "für", "der", "del"})
+_BRIEF = 2
+"""Words of a sentence that tells a liking beside others."""
 _ARTICLES = frozenset({"l", "la", "le", "los", "las", "the"})
 _WHERE = frozenset({"at", "chez", "bei"})
 _FOR, _WORKING = "for", frozenset({"work", "works", "worked", "working"})
@@ -109,7 +111,18 @@ def _likings(founds: Sequence[Found], said: Sequence[Word]) -> Iterator[tuple[in
     family = _family()
     for at, word in enumerate(said):
         if word.surface in family and _is_alone(said, at):
-            yield _begin_of_sentence(said, at), _end_of_sentence(said, at)
+            yield _brief_around(said, _begin_of_sentence(said, at), _end_of_sentence(said, at))
+
+
+def _brief_around(said: Sequence[Word], begin: int, end: int) -> tuple[int, int]:
+    """Return where a row of sentences of a word or two begins and is over ("Cats. Cake."); else one sentence alone."""
+    if end - begin > _BRIEF:
+        return begin, end
+    while begin > 0 and begin - 1 - (before := _begin_of_sentence(said, begin - 2)) <= _BRIEF:
+        begin = before
+    while end + 1 < len(said) and (after := _end_of_sentence(said, end + 1)) - end - 1 <= _BRIEF:
+        end = after
+    return begin, end
 
 
 def _is_alone(said: Sequence[Word], at: int) -> bool:
