@@ -70,6 +70,15 @@ class PassagesHooks(Hooks):
         located = sum(one.evidence is not None for one in concepts)
         return json.dumps({"concepts": len(concepts), "located": located})
 
+    def written_answers(self, tx: "Connection", extractor: str, ids: Sequence[str]) -> "Mapping[str, BaseModel]":
+        """Return the concepts of these passages as they were answered, without those that were changed since."""
+        from pipeline.passages.evidence import concepts_in
+
+        label, _, model = extractor.partition("/")
+        found = table.stored_concepts(tx, self._shape, ids, version=label, model=model)
+        read = {key: concepts_in(rows) for key, rows in found.items()}
+        return {key: answer for key, answer in read.items() if answer is not None}
+
     def new_version(self, tx: "Connection", task: Task, label: str | None) -> Task:
         """Return the task under a version of its own: `label`, or `passage-concepts@n` with the next free number.
 

@@ -8,7 +8,6 @@ start an engine, and to end it.
 
 import contextlib
 import ctypes
-import gc
 import importlib
 import json
 import mmap
@@ -28,7 +27,7 @@ from typing import Any, NoReturn
 
 import pydantic
 
-from tests import postgresql
+from tests import frozen, postgresql
 from tests.crash.steps import Fate, Steps
 from tests.crash.watching import watch
 
@@ -195,8 +194,7 @@ def preload() -> None:
     ssl.SSLContext.load_verify_locations = lambda *_arguments, **_options: None  # type: ignore[method-assign]  # no TLS here
     threads = Path("/proc/self/status").read_text().partition("Threads:")[2].split()[0]
     assert threads == "1", f"{threads} threads: a process with more than one must not fork"
-    gc.collect()
-    gc.freeze()  # what no child's collector looks at stays shared
+    frozen.freeze()  # what no child's collector looks at stays shared
 
 
 def obey(order: dict[str, Any]) -> dict[str, Any]:

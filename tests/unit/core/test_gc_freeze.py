@@ -5,22 +5,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.core import gc_freeze
+from pipeline.core.gc_freeze import gc_frozen  # itself, before it is another's
 
 
 @pytest.fixture(autouse=True)
 def _nothing_frozen() -> Iterator[None]:
-    """Begin and end with nothing left out."""
+    """Begin with nothing left out, and leave out again what was."""
     gc.unfreeze()
     yield
-    gc.unfreeze()
+    gc.freeze()
 
 
 def test_what_was_there_is_left_out_until_the_end() -> None:
     """Inside nothing that was alive is looked at; afterwards all is again, after an error or an inner block too."""
     before = gc.get_freeze_count()
-    with pytest.raises(KeyError), gc_freeze.gc_frozen():
-        with gc_freeze.gc_frozen():
+    with pytest.raises(KeyError), gc_frozen():
+        with gc_frozen():
             pass
         inside = gc.get_freeze_count()
         raise KeyError
