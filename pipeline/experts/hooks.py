@@ -14,7 +14,7 @@ from pipeline.experts.prompts import PROMPTS
 from pipeline.experts.schema import experts
 from pipeline.experts.score import score
 from pipeline.experts.tags_rows import TagsRows
-from pipeline.store import answers, claims, merges, workspace
+from pipeline.store import answers, claims, edits, merges, workspace
 from pipeline.store.merges import MergedItem
 from pipeline.tables import removal
 from pipeline.tables.cells import list_of, number_of, text_of
@@ -109,8 +109,9 @@ class ExpertsHooks(Hooks):
         adopt.settle_foreign(tx)
 
     def contains_text(self, tx: "Connection", text: str) -> bool:
-        """Return whether a text stands in any row, or in the tags that one had before they were merged."""
-        return table.text_is_stored(tx, text) or merges.stands_in_merged(tx, table.TASK, text)
+        """Return whether a text stands in any row, or in tags that one had before they were merged or edited."""
+        held = (merges.stands_in_merged, edits.stands_in_answers)
+        return table.text_is_stored(tx, text) or any(one(tx, table.TASK, text) for one in held)
 
     def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
         """Return username, name as it is indexed and as it lies in a row, biography and addresses of a person."""

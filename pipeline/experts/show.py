@@ -10,6 +10,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import merging, table
 from pipeline.experts.collection import index_entry
 from pipeline.experts.export import expert_document
+from pipeline.experts.person_tags import tags_of_person
 from pipeline.index import staleness
 from pipeline.store import answers, claims, tables
 from pipeline.tables.cells import text_of
@@ -27,7 +28,8 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
 
     Its keys: `expert` (the row by the names of the header), `id`, `state`, `batch` (that claims the person), `parked`
     (the reason), `answers` and `attempts` (oldest first), `unmerged` (the tags as they were before a person merged
-    some, None where that is not so), and `index` (`indexed`, `up_to_date`, `build`).
+    some, None where that is not so), `tags_state` (from which they can be edited) and `edits` (by hand, oldest first),
+    and `index` (`indexed`, `up_to_date`, `build`).
 
     Raises:
         InputError: no person has that name, or several hold it in theirs.
@@ -44,6 +46,7 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         ((_, state, _),) = table.people(tx).listed(tx, alone, (), searched=())
         index = staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row))
         before = merging.given_tags(tx, {item_id: row})[item_id]
+        by_hand = tags_of_person(tx, row)
     expert = expert_document(row)
     return {
         "expert": expert,
@@ -55,6 +58,8 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         "answers": given,
         "attempts": failed,
         "unmerged": before if before and before != expert["tags"] else None,
+        "tags_state": by_hand.state,
+        "edits": [one.document() for one in by_hand.edits],
         "index": index,
     }
 

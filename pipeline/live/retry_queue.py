@@ -1,5 +1,6 @@
 """Items saved while Gemini failed: the next command that asks tries them again and reports what became of them."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 PATIENCE_S = 60.0  # ours: where the limits leave no room for longer, what is due waits for the next command
 
 
-def retry_due(ws: OpenWorkspace, *, patience_s: float) -> LiveReport:
+def retry_due(ws: OpenWorkspace, *, patience_s: float, chosen: Callable[[list[str]], list[str]] = list) -> LiveReport:
     """Ask once more about every item that is due and can be asked; one that fails again stays due, with its new reason.
 
-    What keeps the service from answering stands in the report and is not raised; an interrupt is.
+    Of their ids only those that `chosen` returns are asked about. What keeps the service from answering stands in the
+    report and is not raised; an interrupt is.
     """
     task = ws.task
     questions.free_dead_owners(ws.store, now=ws.now())
@@ -31,7 +33,7 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float) -> LiveReport:
     with ws.store.read() as tx:
         waiting = retries.due_ids(tx, task.name)
         open_ids = task.pending_among(tx, waiting)
-        ids = [one for one in waiting if one in open_ids and not claims.is_any_claimed(tx, task.name, [one])]
+        ids = chosen([one for one in waiting if one in open_ids and not claims.is_any_claimed(tx, task.name, [one])])
     if not ids:
         return LiveReport()
     ledger = CallLedger.calibrated(ws, Purpose.ADD)

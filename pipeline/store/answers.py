@@ -31,6 +31,7 @@ from pipeline.store.tables import answers, attempts, calls, parked, versions
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
+PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
 COMPARED = "probe"  # the purpose of live calls that are compared with a batch's replies, and whose answers are not kept
 ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were rolled back

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.engine.questions import RequestBuilder
@@ -22,6 +23,10 @@ from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.json_document import JsonDocument
 from pipeline.tables.mapping import choices_of
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
 
 PATIENCE_S = 10.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
 
@@ -40,6 +45,14 @@ class AddedExpert:
     problem: str = ""
     took_s: float | None = None
     parked: str = ""
+
+
+class SavedExpert(NamedTuple):
+    """One new person in the table: the username, the item's id, and whether a call about them is due."""
+
+    username: str
+    item_id: str
+    is_due: bool
 
 
 def run(
@@ -77,6 +90,29 @@ def run(
             _note_due(ws.store, ws.task.name, person.username, reason=problem, at=ws.now())
         added.append(_added(ws.store, ws.task.name, person.username, problem=problem, took_s=took_s))
     return added
+
+
+def save(ws: OpenWorkspace, data: bytes, *, name: str, reason: str) -> list[SavedExpert]:
+    """Add the people of a JSON document without a call; who has a bio is due, for the `reason` that is given.
+
+    Raises:
+        InputError: as `run` does; no person was added.
+    """
+    found = read_person_documents(data, choices_of(ws.store, ws.settings.task, given=""), name=name)
+    _check_new(ws.store, found.made)
+    saved = []
+    for person in found.made:
+        with ws.store.write() as tx:
+            key = _written(ws, tx, person)
+            if _has_bio(person):
+                retries.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())
+        saved.append(SavedExpert(person.username, key, is_due=_has_bio(person)))
+    return saved
+
+
+def as_stored(store: Store, task_name: str, username: str) -> AddedExpert:
+    """Return a person as stored."""
+    return _added(store, task_name, username, problem="", took_s=None)
 
 
 def _tell_reading(ws: OpenWorkspace, found: JsonDocument[Person]) -> None:
@@ -120,11 +156,7 @@ def _added(store: Store, task_name: str, username: str, *, problem: str, took_s:
 def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
     """Insert one person; return their id if a live call follows, under a claim for it."""
     with ws.store.write() as tx:
-        if table.by_usernames(tx, [person.username]):
-            raise InputError(f"the username {person.username!r} exists already; this person was not added")
-        claims.free_dead_claims(tx, now=ws.now())
-        key = table.insert_person(tx, person.username, person.values)
-        workspace.touch_revision(tx, ws.task.name, [key])
+        key = _written(ws, tx, person)
         if not is_asked or not _has_bio(person):
             return None
         item = next(iter(ws.task.rows.items(tx, [key])))
@@ -132,6 +164,20 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
         lasts_s = ws.settings.call_timeout + ws.settings.lease
         claims.take_live(tx, ws.task.name, key, input_hash=item.input_hash, lasts_s=lasts_s, at=ws.now())
         return key
+
+
+def _written(ws: OpenWorkspace, tx: "Connection", person: Person) -> str:
+    """Insert one person and return their id.
+
+    Raises:
+        InputError: another process added them meanwhile.
+    """
+    if table.by_usernames(tx, [person.username]):
+        raise InputError(f"the username {person.username!r} exists already; this person was not added")
+    claims.free_dead_claims(tx, now=ws.now())
+    key = table.insert_person(tx, person.username, person.values)
+    workspace.touch_revision(tx, ws.task.name, [key])
+    return key
 
 
 def _tag(ws: OpenWorkspace, username: str, item_id: str) -> tuple[str, bool]:

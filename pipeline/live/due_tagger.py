@@ -1,0 +1,101 @@
+"""Ask about due items in the background of a process that goes on: one at once, all the others again and again.
+
+What a process holds in the database is signed with its name, whichever of its threads holds it. So the one thing to
+know: an item is in the hands of at most one thread here, and `_Hands` says of which.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from pipeline.core.errors import FindableError
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.live.interrupts import interrupt_thread
+from pipeline.live.retry_queue import PATIENCE_S, retry_due
+
+THREADS = 16  # calls about new items under way at once; each may hang for as long as a call may take
+EVERY_S = 60.0  # between two looks at what is due
+OPENED_S = 5.0  # so long after a failure of the workspace itself it is tried again
+
+Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
+
+
+class _Hands:
+    """Which items a thread of this process asks about now."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._held: set[str] = set()
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def taking(self) -> Iterator[Callable[[list[str]], list[str]]]:
+        """Give a function that takes what is free of some ids; they are free again after the block."""
+        mine: set[str] = set()
+
+        def take(ids: list[str]) -> list[str]:
+            with self._lock:
+                free = [one for one in ids if one not in self._held]
+                mine.update(free)
+                self._held.update(free)
+            return free
+
+        try:
+            yield take
+        finally:
+            with self._lock:
+                self._held -= mine
+
+
+class DueTagger:
+    """Threads that ask about due items of the task of a workspace, from `start` to `stop`."""
+
+    def __init__(self, opened: Opened, *, every_s: float = EVERY_S) -> None:
+        """Take what opens the workspace to be written; nothing is begun yet."""
+        self._opened, self._every_s = opened, every_s
+        self._hands = _Hands()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="due")
+        self._over = threading.Event()
+        self._rounds = threading.Thread(target=self._look_again, name="due-rounds", daemon=True)
+        self._busy: set[int] = set()  # threads that ask now
+
+    def start(self) -> None:
+        """Begin to look at what is due, at once and then again and again."""
+        self._rounds.start()
+
+    def ask(self, item_id: str) -> Future[None]:
+        """Ask about one due item as soon as a thread is free; what became of it stands in the database."""
+        return self._pool.submit(self._ask, lambda ids: [one for one in ids if one == item_id])
+
+    def stop(self, *, within_s: float) -> None:
+        """Begin nothing more; what is under way may go on for so many seconds, then it is given up in order."""
+        self._over.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        ended = threading.Thread(target=self._pool.shutdown, daemon=True)
+        ended.start()
+        ended.join(within_s)
+        for number in list(self._busy):
+            interrupt_thread(number)
+        ended.join(within_s)
+
+    def look(self) -> None:
+        """Ask about all that is due and in no thread's hands, and wait for what comes of it."""
+        self._ask(lambda ids: ids)
+
+    def _look_again(self) -> None:
+        """Look again and again, until it is over."""
+        while not self._over.is_set():
+            with contextlib.suppress(KeyboardInterrupt):
+                self.look()
+            self._over.wait(self._every_s)
+
+    def _ask(self, wanted: Callable[[list[str]], list[str]]) -> None:
+        """Ask about what is due, wanted and in no other thread's hands."""
+        number = threading.get_ident()
+        self._busy.add(number)
+        try:
+            with self._hands.taking() as take, contextlib.suppress(FindableError), self._opened() as ws:
+                retry_due(ws, patience_s=PATIENCE_S, chosen=lambda ids: take(wanted(ids)))
+        finally:
+            self._busy.discard(number)
