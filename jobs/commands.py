@@ -57,6 +57,7 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "lab-run": ("lab_run", "Measure variants of the search on judged questions."),
     "lab-tune": ("lab_tune", "Choose weights of words and fields by cross-validation."),
     "lab-export": ("lab_export", "Write the lab's questions and judgements to files."),
+    "web": ("web", "Serve the page: see, search, add, rebuild."),
     "emulator": ("emulator", "Serve Gemini's protocol from the local engine."),
     "rebind": ("rebind", "Clear local answers, so that Gemini can be used."),
     "prices": ("prices", "List prices and limits of the models, with sources."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
 from pipeline.core.progress import Progress
-from pipeline.core.task import ItemsWanted, ListedItem, Task
+from pipeline.core.task import Task
 from pipeline.experts import adopt, table
 from pipeline.experts.merging import unmerged
 from pipeline.experts.prompts import PROMPTS
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from pipeline.quality.figures import Quality
+    from pipeline.tables.grid import Grid
 
 SCORES = "scores that do not follow from their row"
 TAGS = "tags that another program changed after they were written"
@@ -55,11 +56,11 @@ class ExpertsHooks(Hooks):
             return None
         return replace(task, label=label, answer_tokens=asked.answer_tokens, rows=TagsRows(asked))
 
-    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return people, looked for in names, title, company and tags."""
-        columns = (*table.LISTED, "findability_score")
-        found = table.people(tx).listed(tx, wanted, columns, searched=table.LISTED)
-        return [ListedItem(key, state, _listed(row)) for key, state, row in found]
+    def grid(self, tx: "Connection") -> "Grid":
+        """Return what lists people."""
+        from pipeline.experts.grid import people_grid
+
+        return people_grid(tx)
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the tags of one extractor are like."""
@@ -135,19 +136,6 @@ class ExpertsHooks(Hooks):
         from pipeline.experts import export
 
         return ExportRows(table.all_experts(tx), export.encode_experts, table.people(tx).total(tx))
-
-
-def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a list shows of a person."""
-    first, last = text_of(row["first_name"]), text_of(row["last_name"])
-    return {
-        "username": text_of(row["username"]),
-        "name": f"{first} {last}".strip(),
-        "job_title": text_of(row["job_title"]),
-        "company": text_of(row["company"]),
-        "tags": list_of(row["tags"]) or [],
-        "findability_score": number_of(row["findability_score"]),
-    }
 
 
 def _wrong(row: Mapping[Any, Any], answer: str | None, kept: MergedItem | None) -> Iterator[str]:

@@ -52,6 +52,18 @@ def parse_question(given: str) -> Question:
     return Question(plain, tuple(phrases), tuple(without))
 
 
+def parse_one_of_many(given: str, place: str) -> Question:
+    """Return one of many questions.
+
+    Raises:
+        InputError: as for one; the message begins with its place.
+    """
+    try:
+        return parse_question(given)
+    except InputError as error:
+        raise InputError(f"{place}: {error.message}", hint=error.hint) from None
+
+
 def _split_words(text: str, without: list[str]) -> str:
     """Return a piece of a question without the words that have a hyphen before them, which go to `without`."""
     without += [found["word"] for found in _WITHOUT.finditer(text)]

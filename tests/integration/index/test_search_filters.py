@@ -151,16 +151,22 @@ def test_questions_without_meaning_find_weak_hits_alone(searched: Workspace) -> 
         floor = index.manifest.floor
     assert floor is not None
     for question in ("qwpo zxmv", "best recipe for lasagne", "42", "🍕"):
-        result = searched.ran("search", question, "--json")
-        assert all(hit["weak"] for hit in json.loads(result.stdout))
-        assert "nothing here matches well; the nearest are" in result.stderr
+        for rank in ("hybrid", "vectors"):
+            result = searched.ran("search", question, "--json", RANK=rank)
+            assert all(hit["weak"] for hit in json.loads(result.stdout))
+            assert "nothing here matches well; the nearest are" in result.stderr
+    by_words = "city plumber quotes discount bathroom tiles overnight delivery"
+    assert "nothing here matches well" in searched.ran("search", by_words, RANK="words").stderr
+    assert not found(searched, "who sings opera", RANK="words")[0]["weak"]
     hits = found(searched, "who teaches water law")
     assert not hits[0]["weak"]
     for hit in hits:
         is_below = hit["similarity"] / floor.cosine + hit["words_score"] / floor.words < 1
         assert hit["weak"] is is_below
     assert "nothing here" not in searched.ran("search", "who teaches water law").stderr
-    assert {hit["weak"] for hit in found(searched, "law", RANK="vectors")} == {None}
+    vectors = found(searched, "who teaches water law", RANK="vectors")
+    assert {hit["username"]: hit["weak"] for hit in vectors} == {hit["username"]: hit["weak"] for hit in hits}
+    assert {hit["weak"] for hit in found(searched, LIKE="bob")} == {None}
 
 
 def test_a_build_goes_without_a_floor_where_its_questions_cannot_be_embedded(searched: Workspace, api: Api) -> None:
