@@ -4,6 +4,7 @@ A word counts with its weight, once for each sentence; of equal sentences the fi
 round its heaviest words, and says so with an ellipsis. Marks are offsets in what is shown, in characters.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -30,6 +31,12 @@ class Snippet(NamedTuple):
 
     text: str
     marks: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def pieces(self) -> list[str]:
+        """Return the text in pieces, of which every second one is marked."""
+        ends = [0, *(at for mark in self.marks for at in mark), len(self.text)]
+        return [self.text[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def best_snippet(
