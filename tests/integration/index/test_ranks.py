@@ -1,6 +1,7 @@
 """`search` by words, by vectors and by both, on one build, and on one of before that has no words."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,13 +21,18 @@ PEOPLE = {
 
 
 @pytest.fixture
-def indexed(workspace: Workspace) -> Workspace:
+def indexed(workspace: Workspace, begun: Callable[[Callable[[], None]], None]) -> Workspace:
     """A workspace whose four people are indexed."""
-    with workspace.open() as ws, ws.store.write() as tx:
-        for username, values in PEOPLE.items():
-            table.insert_person(tx, username, values)
-        workspaces.touch_revision(tx)
-    workspace.ran("index")
+
+    def prepare() -> None:
+        """Put them in and build."""
+        with workspace.open() as ws, ws.store.write() as tx:
+            for username, values in PEOPLE.items():
+                table.insert_person(tx, username, values)
+            workspaces.touch_revision(tx)
+        workspace.ran("index")
+
+    begun(prepare)
     return workspace
 
 

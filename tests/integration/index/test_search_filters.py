@@ -1,6 +1,7 @@
 """What a search may find, why it did, whether it is any good, and many questions at once."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,18 @@ PEOPLE: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def searched(workspace: Workspace) -> Workspace:
+def searched(workspace: Workspace, begun: Callable[[Callable[[], None]], None]) -> Workspace:
     """A workspace whose five people are indexed."""
-    with workspace.open() as ws, ws.store.write() as tx:
-        for username, values in PEOPLE.items():
-            table.insert_person(tx, username, values)
-        workspaces.touch_revision(tx)
-    workspace.ran("index")
+
+    def prepare() -> None:
+        """Put them in and build."""
+        with workspace.open() as ws, ws.store.write() as tx:
+            for username, values in PEOPLE.items():
+                table.insert_person(tx, username, values)
+            workspaces.touch_revision(tx)
+        workspace.ran("index")
+
+    begun(prepare)
     return workspace
 
 
