@@ -29,6 +29,11 @@ class Page(TestClient):
         super().__init__(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
         self.headers["authorization"] = f"Bearer {access.token}"
 
+    def __exit__(self, *failure: object) -> None:
+        """Close what is open."""
+        super().__exit__(*failure)
+        self.desk.stop(within_s=LONG_S)
+
     def routes(self) -> list[BaseRoute]:
         """Return every route of the application, its documents and its files among them."""
         app = self.guard._app

@@ -14,10 +14,12 @@ from pipeline.core.errors import (
     InconsistentError,
     InputError,
     RemoteError,
+    TakenError,
 )
 
 CONTENT_TYPE = "application/problem+json"
 _STATUS: tuple[tuple[type[FindableError], int], ...] = (
+    (TakenError, 409),
     (InputError, 422),
     (ConfigurationError, 409),
     (RemoteError, 503),
@@ -45,7 +47,8 @@ def of(error: Exception) -> dict[str, Any]:
     """Return the problem that an error is: of a command, of a request that was refused, or of one that is malformed."""
     if isinstance(error, FindableError):
         status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
-        return document(status, type(error).__name__, error.message, hint=error.hint, exit_code=error.exit_code)
+        known = {"exit_code": error.exit_code, "field": getattr(error, "field", "") or None}
+        return document(status, type(error).__name__, error.message, hint=error.hint, **known)
     if isinstance(error, Refused):
         return document(error.status, "Refused", error.detail, hint=error.hint, field=error.field)
     if isinstance(error, RequestValidationError):

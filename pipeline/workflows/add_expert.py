@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, TakenError
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
+from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.read import read_person_documents
 from pipeline.experts.rows import Person
 from pipeline.live.questions import SelectedQuestions
@@ -48,10 +49,11 @@ class AddedExpert:
 
 
 class SavedExpert(NamedTuple):
-    """One new person in the table: the username, the item's id, and whether a call about them is due."""
+    """One new person in the table: the username, the item's id, the score, and whether a call about them is due."""
 
     username: str
     item_id: str
+    findability_score: float
     is_due: bool
 
 
@@ -96,23 +98,40 @@ def save(ws: OpenWorkspace, data: bytes, *, name: str, reason: str) -> list[Save
     """Add the people of a JSON document without a call; who has a bio is due, for the `reason` that is given.
 
     Raises:
-        InputError: as `run` does; no person was added.
+        InputError, ConfigurationError: as `run` does; or a value would not be stored as it is. No person was added.
     """
-    found = read_person_documents(data, choices_of(ws.store, ws.settings.task, given=""), name=name)
-    _check_new(ws.store, found.made)
+    people = read_person_documents(data, choices_of(ws.store, ws.settings.task, given=""), name=name).made
+    _check_as_they_are(people, name=name)
+    if any(_has_bio(person) for person in people):
+        ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
+    _check_new(ws.store, people)
     saved = []
-    for person in found.made:
+    for person in people:
         with ws.store.write() as tx:
             key = _written(ws, tx, person)
             if _has_bio(person):
                 retries.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())
-        saved.append(SavedExpert(person.username, key, is_due=_has_bio(person)))
+            score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
+        saved.append(SavedExpert(person.username, key, score, is_due=_has_bio(person)))
     return saved
 
 
-def as_stored(store: Store, task_name: str, username: str) -> AddedExpert:
-    """Return a person as stored."""
-    return _added(store, task_name, username, problem="", took_s=None)
+def _check_as_they_are(people: Sequence[Person], *, name: str) -> None:
+    """Refuse people of whom a value would be stored in another way, or not at all."""
+    for change in (change for person in people for change in person.changes):
+        field = next((column for column, label in HEADERS.items() if label == change.column), "")
+        raise InputError(
+            f"{name}: {change.column}: {change.reason} ({change.value}); nothing was stored",
+            hint="leave it out, or give it as it is to be stored",
+            field=field,
+        )
+
+
+def as_stored(store: Store, task_name: str, saved: SavedExpert) -> tuple[AddedExpert, bool]:
+    """Return a person as stored, and whether they are asked about again."""
+    with store.read() as tx:
+        is_due = saved.item_id in retries.due_ids(tx, task_name)
+    return _added(store, task_name, saved.username, problem="", took_s=None), is_due
 
 
 def _tell_reading(ws: OpenWorkspace, found: JsonDocument[Person]) -> None:
@@ -133,9 +152,11 @@ def _check_new(store: Store, people: Sequence[Person]) -> None:
     with store.read() as tx:
         taken = twice or next(iter(table.by_usernames(tx, names)), None)
     if taken is not None:
-        raise InputError(
+        kind = InputError if twice else TakenError
+        raise kind(
             f"the username {taken!r} {'stands twice in the input' if twice else 'exists already'}; no person was added",
             hint=f"`make show EXPERT={taken}`; `make import` changes existing people",
+            field=USERNAME,
         )
 
 
@@ -170,10 +191,11 @@ def _written(ws: OpenWorkspace, tx: "Connection", person: Person) -> str:
     """Insert one person and return their id.
 
     Raises:
-        InputError: another process added them meanwhile.
+        TakenError: another process added them meanwhile.
     """
     if table.by_usernames(tx, [person.username]):
-        raise InputError(f"the username {person.username!r} exists already; this person was not added")
+        said = f"the username {person.username!r} exists already; this person was not added"
+        raise TakenError(said, field=USERNAME)
     claims.free_dead_claims(tx, now=ws.now())
     key = table.insert_person(tx, person.username, person.values)
     workspace.touch_revision(tx, ws.task.name, [key])

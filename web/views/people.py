@@ -1,7 +1,6 @@
 """`POST /api/admin/experts`: one new person, saved at once, and tagged within seconds or later."""
 
 import asyncio
-import json
 import time
 from concurrent.futures import Future
 from typing import Any
@@ -10,7 +9,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from pipeline.core.errors import InputError
 from pipeline.workflows import add_expert
 from web.desk import PEOPLE, Desk
 from web.problem import Refused
@@ -38,9 +36,12 @@ async def add_person(request: Request) -> JSONResponse:
     """
     desk, began = desk_of(request), time.monotonic()
     saved, asked = await run_in_threadpool(_save, desk, await request.body())
+    done: set[asyncio.Future[None]] = set()
     if asked is not None:
-        await asyncio.wait([asyncio.wrap_future(asked)], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
-    return JSONResponse(await run_in_threadpool(_reply, desk, saved), status_code=201)
+        left = began + desk.patience_s - time.monotonic()
+        done, _ = await asyncio.wait([asyncio.wrap_future(asked)], timeout=max(0.0, left))
+    reply = _reply(saved.username, [], saved.findability_score, retrying=saved.is_due)
+    return JSONResponse(await run_in_threadpool(_stored, desk, saved) if done else reply, status_code=201)
 
 
 @router.get("/people/new", include_in_schema=False)
@@ -52,37 +53,25 @@ def new_person_page(request: Request) -> HTMLResponse:
 
 def _save(desk: Desk, body: bytes) -> tuple[add_expert.SavedExpert, Future[None] | None]:
     """Store a person; return them, and what ends when they were asked about."""
-    if isinstance(_parsed(body), list):
+    if body.lstrip()[:1] == b"[":
         raise Refused(422, "the body is a list; one person at a time is added here", hint="`make import` adds many")
-    try:
-        with desk.to_write(PEOPLE) as ws:
-            (saved,) = add_expert.save(ws, body, name="the body", reason=DUE)
-    except InputError as error:
-        is_taken = "exists already" in error.message
-        raise Refused(409 if is_taken else 422, error.message, hint=error.hint, field=_field(error)) from error
+    with desk.saving, desk.to_write(PEOPLE) as ws:
+        (saved,) = add_expert.save(ws, body, name="the body", reason=DUE)
     return saved, desk.tagger.ask(saved.item_id) if saved.is_due else None
 
 
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise Refused(422, f"the body is no JSON: {error}", hint='{"username": "…", "bio": "…"}') from None
-
-
-def _field(error: InputError) -> str | None:
-    """Return the field that an error of reading is about, where it names one."""
-    return "username" if "username" in error.message.lower() else None
-
-
-def _reply(desk: Desk, saved: add_expert.SavedExpert) -> dict[str, Any]:
-    """Return what is stored of a person, as the reply has it."""
+def _stored(desk: Desk, saved: add_expert.SavedExpert) -> dict[str, Any]:
+    """Return the reply about a person as they are stored."""
     with desk.to_read(PEOPLE) as ws:
-        stored = add_expert.as_stored(ws.store, ws.task.name, saved.username)
+        found, is_due = add_expert.as_stored(ws.store, ws.task.name, saved)
+    return _reply(found.username, found.tags, found.findability_score, retrying=is_due)
+
+
+def _reply(username: str, tags: list[str], score: float, *, retrying: bool) -> dict[str, Any]:
     return {
         "ok": True,
-        "username": stored.username,
-        "tags": stored.tags or None,
-        "findability_score": stored.findability_score,
-        "retrying": saved.is_due and not stored.tags,
+        "username": username,
+        "tags": tags or None,
+        "findability_score": score,
+        "retrying": retrying,
     }
