@@ -112,10 +112,11 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             ConfigurationError: the index was built with another model or width than questions would be embedded with.
         """
         asked = parse_question(question)
-        (terms,) = self._terms([asked], options.rank)
+        told = self._told([asked], options.rank)
         mask = mask_of(self.index, self.collection, options.filters, asked)
         vector = None if (vectors := self._vectors([asked], options.rank)) is None else vectors[0]
-        return self._report(self._asking(asked.text), terms, vector, mask, options, is_judged=True)
+        terms = None if options.rank is Rank.VECTORS else told[0]
+        return self._report(told[0], terms, vector, mask, options, is_judged=True)
 
     def ask_like(self, name: str, options: SearchOptions) -> SearchReport:
         """Return what is like one entry, which is left out, by its vector and the words that count most for it.
@@ -145,10 +146,11 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         for first in range(0, len(questions), MAX_EMBED_TEXTS):
             some = [parse_one_of_many(one, repr(one[:NAMED])) for one in questions[first : first + MAX_EMBED_TEXTS]]
             masks = [every(always, mask_of(self.index, self.collection, Filters(), one)) for one in some]
-            terms, vectors = self._terms(some, options.rank), self._vectors(some, options.rank)
+            told, vectors = self._told(some, options.rank), self._vectors(some, options.rank)
+            terms = [None] * len(some) if options.rank is Rank.VECTORS else told
             found = rank_many(self.index, terms=terms, vectors=vectors, k=options.k, masks=masks)
-            for one, ranked in zip(some, found, strict=True):
-                weak = weak_ones(self.index, ranked, self._asking(one.text))
+            for one, ranked in zip(told, found, strict=True):
+                weak = weak_ones(self.index, ranked, one)
                 hits = zip(found_entries(self.index, ranked), weak, strict=True)
                 yield [replace(hit, is_weak=is_weak) for hit, is_weak in hits]
 
@@ -175,16 +177,13 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         memory.keep(ws.store, at=ws.now())
         return SearchReport(hits, behind, terms is not None and index.words is None)
 
-    def _asking(self, text: str) -> list[str]:
-        return terms_of_question(text, asking=self.collection.ranking.asking)
-
-    def _terms(self, asked: Sequence[Question], rank: Rank) -> list[list[str] | None]:
-        """Return the terms of some questions; None for each where words do not rank.
+    def _told(self, asked: Sequence[Question], rank: Rank) -> list[list[str]]:
+        """Return the terms of some questions.
 
         Raises:
             InputError: words alone rank, and a question has none.
         """
-        terms = [None if rank is Rank.VECTORS else self._asking(one.text) for one in asked]
+        terms = [terms_of_question(one.text, asking=self.collection.ranking.asking) for one in asked]
         if rank is Rank.WORDS and not all(terms):
             lacking = next(one.text for one, some in zip(asked, terms, strict=True) if not some)
             said = f"the question {lacking[:NAMED]!r} has no words to search by, or stop words alone"

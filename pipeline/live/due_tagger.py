@@ -10,17 +10,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from pipeline.core.errors import FindableError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.live.interrupts import interrupt_thread
-from pipeline.live.retry_queue import PATIENCE_S, retry_due
+from pipeline.live.report import LiveReport
+from pipeline.live.retry_queue import PATIENCE_S, ask_due, retry_due
 from pipeline.live.runner import GRACE_S
 
-THREADS = 16  # calls about new items under way at once; each may hang for as long as a call may take
+if TYPE_CHECKING:
+    from pipeline.gemini.client import Client
+
+THREADS = 8  # calls about new items under way at once; each may hang for as long as a call may take
 EVERY_S = 60.0  # between two looks at what is due
 
 Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
+Take = Callable[[list[str]], list[str]]
 
 
 class _Hands:
@@ -32,7 +38,7 @@ class _Hands:
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def taking(self) -> Iterator[Callable[[list[str]], list[str]]]:
+    def taking(self) -> Iterator[Take]:
         """Give a function that takes what is free of some ids; they are free again after the block."""
         mine: set[str] = set()
 
@@ -67,11 +73,11 @@ class DueTagger:
 
     def ask(self, item_id: str) -> Future[None]:
         """Ask about one due item as soon as a thread is free; what became of it stands in the database."""
-        return self._pool.submit(self._ask, lambda ids: [one for one in ids if one == item_id])
+        return self._pool.submit(self._asked, lambda ws, take: ask_due(ws, take([item_id]), patience_s=PATIENCE_S))
 
     def look(self) -> None:
         """Ask about all that is due and in no thread's hands, and wait for what comes of it."""
-        self._ask(lambda ids: ids)
+        self._asked(lambda ws, take: retry_due(ws, patience_s=PATIENCE_S, chosen=take))
 
     def stop(self, *, within_s: float) -> None:
         """Begin nothing more; what is under way may finish within so many seconds, the last of them in a hurry."""
@@ -95,20 +101,20 @@ class DueTagger:
     def _make_ready(self) -> None:
         """Load what a call needs, which takes longer than a call, before the first item waits for it."""
 
-        async def opened(ws: OpenWorkspace) -> None:
-            async with ws.client.live():
+        async def opened(client: "Client") -> None:
+            async with client.live():
                 pass
 
         with self._opened() as ws:
-            asyncio.run(opened(ws))
+            asyncio.run(opened(ws.client))
 
-    def _ask(self, wanted: Callable[[list[str]], list[str]]) -> None:
-        """Ask about what is due, wanted and in no other thread's hands."""
+    def _asked(self, ask: Callable[[OpenWorkspace, Take], LiveReport]) -> None:
+        """Ask about items that are taken, and are in no other thread's hands."""
         thread = threading.current_thread()
         self._asking.add(thread)
         kept_quiet = contextlib.suppress(FindableError, KeyboardInterrupt)  # why stands in the database
         try:
             with self._hands.taking() as take, kept_quiet, self._opened() as ws:
-                retry_due(ws, patience_s=PATIENCE_S, chosen=lambda ids: take(wanted(ids)))
+                ask(ws, take)
         finally:
             self._asking.discard(thread)

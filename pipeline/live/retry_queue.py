@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import FindableError
@@ -28,35 +29,42 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float, chosen: Callable[[list[st
     Of their ids only those that `chosen` returns are asked about. What keeps the service from answering stands in the
     report and is not raised; an interrupt is.
     """
-    task = ws.task
     questions.free_dead_owners(ws.store, now=ws.now())
-    settle_retries(ws.store, task, at=ws.now())
+    settle_retries(ws.store, ws.task, at=ws.now())
     with ws.store.read() as tx:
-        waiting = retries.due_ids(tx, task.name)
-        open_ids = task.pending_among(tx, waiting)
-        ids = chosen([one for one in waiting if one in open_ids and not claims.is_any_claimed(tx, task.name, [one])])
+        waiting = retries.due_ids(tx, ws.task.name)
+    return ask_due(ws, chosen(waiting), patience_s=patience_s)
+
+
+def ask_due(ws: OpenWorkspace, ids: list[str], *, patience_s: float) -> LiveReport:
+    """Ask about some items that are due, as `retry_due` does; those that cannot be asked now are passed over."""
+    task = ws.task
+    with ws.store.read() as tx:
+        open_ids = task.pending_among(tx, ids)
+        ids = [one for one in ids if one in open_ids and not claims.is_any_claimed(tx, task.name, [one])]
     if not ids:
         return LiveReport()
+    note = partial(_note_failed, ws.store, task.name, ids, at=ws.now())
     try:
         ledger = CallLedger.calibrated(ws, Purpose.ADD)
         source = SelectedQuestions(RequestBuilder(task, ws.model, asks_each=ws.settings.ask_each), ids)
         report = ask_live(ledger, source, patience_s=patience_s)
     except FindableError as error:
-        _note_failed(ws, ids, {}, otherwise=error.message)
+        note({}, otherwise=error.message)
         raise
-    otherwise = report.stopped.message if report.stopped else "not asked to the end"
-    _note_failed(ws, ids, dict(report.samples), otherwise=otherwise)
+    note(dict(report.samples), otherwise=report.stopped.message if report.stopped else "not asked to the end")
     if report.interrupted:
         raise KeyboardInterrupt
     return report
 
 
-def _note_failed(ws: OpenWorkspace, ids: list[str], reasons: dict[str, str], *, otherwise: str) -> None:
+def _note_failed(
+    store: "Store", task_name: str, ids: list[str], reasons: dict[str, str], *, otherwise: str, at: datetime
+) -> None:
     """Keep why those of some items that are due still were not answered."""
-    name = ws.task.name
-    with ws.store.write() as tx:
-        for one in set(retries.due_ids(tx, name)).intersection(ids):
-            retries.add_retry(tx, name, one, reason=reasons.get(one) or otherwise, at=ws.now())
+    with store.write() as tx:
+        for one in set(retries.due_ids(tx, task_name)).intersection(ids):
+            retries.add_retry(tx, task_name, one, reason=reasons.get(one) or otherwise, at=at)
 
 
 def settle_retries(store: "Store", task: "Task", *, at: datetime) -> None:

@@ -36,7 +36,7 @@ PATIENCE_S = 10.0  # ours: seconds that a person at a terminal waits for a limit
 class AddedExpert:
     """One new person as stored; `problem` says why there are no tags, `took_s` how long a call took, if made.
 
-    `parked` says why nothing more will be asked about them, where that is so, `is_due` that they are asked about again.
+    `parked` says why nothing more will be asked about them, where that is so.
     """
 
     username: str
@@ -46,7 +46,6 @@ class AddedExpert:
     problem: str = ""
     took_s: float | None = None
     parked: str = ""
-    is_due: bool = False
 
 
 class SavedExpert(NamedTuple):
@@ -128,9 +127,11 @@ def _check_as_they_are(people: Sequence[Person], *, name: str) -> None:
         )
 
 
-def as_stored(store: Store, task_name: str, username: str) -> AddedExpert:
-    """Return a person as stored."""
-    return _added(store, task_name, username, problem="", took_s=None)
+def as_stored(store: Store, task_name: str, saved: SavedExpert) -> tuple[AddedExpert, bool]:
+    """Return a person as stored, and whether they are asked about again."""
+    with store.read() as tx:
+        is_due = saved.item_id in retries.due_ids(tx, task_name)
+    return _added(store, task_name, saved.username, problem="", took_s=None), is_due
 
 
 def _tell_reading(ws: OpenWorkspace, found: JsonDocument[Person]) -> None:
@@ -168,10 +169,9 @@ def _added(store: Store, task_name: str, username: str, *, problem: str, took_s:
     with store.read() as tx:
         row = table.by_username(tx, username)
         parked = answers.parked_reason(tx, task_name, str(row["id"])) or ""
-        is_due = str(row["id"]) in retries.due_ids(tx, task_name)
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
     score = number_of(row["findability_score"]) or 0.0
-    return AddedExpert(username, name, list_of(row["tags"]) or [], score, problem, took_s, parked, is_due)
+    return AddedExpert(username, name, list_of(row["tags"]) or [], score, problem, took_s, parked)
 
 
 def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:

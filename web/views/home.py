@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import status
 from web.render import desk_of, show_page
 from web.view import Link, View
@@ -36,19 +35,18 @@ def get_tasks(request: Request) -> list[dict[str, Any]]:
 def home_page(request: Request, task: str | None = None) -> HTMLResponse:
     """Show where everything stands."""
     with desk_of(request).to_read(task) as ws:
-        return show_page(request, "home.html", ws, **_state(ws))
+        return show_page(request, "home.html", ws, **_state(status.run(ws)))
 
 
 @router.get("/parts/home", include_in_schema=False)
 def home_part(request: Request, task: str | None = None) -> HTMLResponse:
     """Show the same again, for a page that is open."""
     with desk_of(request).to_read(task) as ws:
-        return show_page(request, "parts/home.html", ws, **_state(ws))
+        return show_page(request, "parts/home.html", ws, **_state(status.run(ws)))
 
 
-def _state(ws: OpenWorkspace) -> dict[str, Any]:
+def _state(report: status.StatusReport) -> dict[str, Any]:
     """Return what the page shows."""
-    report = status.run(ws)
     document, name = report.document, report.subject
     counts = [
         (key.replace("_", " "), count, "/items?" + urlencode({"task": name, "state": "" if key == "total" else key}))

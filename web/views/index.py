@@ -6,11 +6,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
 from pipeline.ops import status
 from web.render import desk_of, show_page
-from web.running import Work
+from web.running import Running, Work
 from web.view import Link, View
 from web.views.work import accepted
 
@@ -37,17 +36,17 @@ def begin_index(request: Request, task: str) -> JSONResponse:
 def index_page(request: Request, task: str | None = None) -> HTMLResponse:
     """Show the index of a task."""
     with desk_of(request).to_read(task) as ws:
-        return show_page(request, "index.html", ws, **_index(request, ws))
+        return show_page(request, "index.html", ws, **_index(desk_of(request).running, status.run(ws)))
 
 
 @router.get("/parts/index", include_in_schema=False)
 def index_part(request: Request, task: str | None = None) -> HTMLResponse:
     """Show the same again, for a page that is open."""
     with desk_of(request).to_read(task) as ws:
-        return show_page(request, "parts/index.html", ws, **_index(request, ws))
+        return show_page(request, "parts/index.html", ws, **_index(desk_of(request).running, status.run(ws)))
 
 
-def _index(request: Request, ws: OpenWorkspace) -> dict[str, Any]:
+def _index(running: Running, report: status.StatusReport) -> dict[str, Any]:
     """Return what is known of the index, and of the work on it."""
-    work = desk_of(request).running.newest(f"index {ws.settings.task}")
-    return {"index": status.run(ws).document["index"], "work": work.document if work else None}
+    work = running.newest(f"index {report.subject}")
+    return {"index": report.document["index"], "work": work.document if work else None}

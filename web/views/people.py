@@ -41,7 +41,7 @@ async def add_person(request: Request) -> JSONResponse:
         left = began + desk.patience_s - time.monotonic()
         done, _ = await asyncio.wait([asyncio.wrap_future(asked)], timeout=max(0.0, left))
     reply = _reply(saved.username, [], saved.findability_score, retrying=saved.is_due)
-    return JSONResponse(await run_in_threadpool(_stored, desk, saved.username) if done else reply, status_code=201)
+    return JSONResponse(await run_in_threadpool(_stored, desk, saved) if done else reply, status_code=201)
 
 
 @router.get("/people/new", include_in_schema=False)
@@ -60,11 +60,11 @@ def _save(desk: Desk, body: bytes) -> tuple[add_expert.SavedExpert, Future[None]
     return saved, desk.tagger.ask(saved.item_id) if saved.is_due else None
 
 
-def _stored(desk: Desk, username: str) -> dict[str, Any]:
+def _stored(desk: Desk, saved: add_expert.SavedExpert) -> dict[str, Any]:
     """Return the reply about a person as they are stored."""
     with desk.to_read(PEOPLE) as ws:
-        found = add_expert.as_stored(ws.store, ws.task.name, username)
-    return _reply(found.username, found.tags, found.findability_score, retrying=found.is_due)
+        found, is_due = add_expert.as_stored(ws.store, ws.task.name, saved)
+    return _reply(found.username, found.tags, found.findability_score, retrying=is_due)
 
 
 def _reply(username: str, tags: list[str], score: float, *, retrying: bool) -> dict[str, Any]:

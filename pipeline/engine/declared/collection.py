@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 SHOWN = 1_000  # characters of the text that a hit shows
+LONGEST_TAG = 60  # characters of a text that stands in the place of a tag; longer ones are sentences
 NO_WORDS = frozenset({"start", "end"})  # of a quotation: where it stands
 
 
@@ -73,8 +74,8 @@ class DeclaredCollection:
         return [str(metadata["text"])]
 
     def tags(self, metadata: Mapping[str, Any]) -> list[str]:
-        """Return the texts in the fields of the answer."""
-        return list(_words(metadata["answer"]))
+        """Return the short texts in the fields of the answer."""
+        return [text for text in _words(metadata["answer"]) if len(text) <= LONGEST_TAG]
 
     def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row that was found: its key, the name that people know it by, its text, and its answer's fields."""

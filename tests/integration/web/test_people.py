@@ -1,10 +1,11 @@
 """`POST /api/admin/experts`: a person is saved at once, and tagged within seconds or later."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from tests.lab import Api
+from tests.lab import Api, Workspace
 from tests.page import Page
 
 ADD = "/api/admin/experts"
@@ -52,6 +53,42 @@ def test_a_person_is_saved_while_gemini_is_down_and_tagged_when_it_is_back(page:
         assert (found["tags"], found["retrying"]) == (None, True)
         assert isinstance(found["findability_score"], float)
         api.clear_faults()
+    asked = len(api.seen("POST", LIVE))
     page.desk.tagger.look()
+    assert len(api.seen("POST", LIVE)) == asked + 2
     listed = page.get("/api/tasks/experts/items", params={"state": "tagged"}).json()["items"]
     assert [one["username"] for one in listed] == ["ada", "bob"]
+
+
+def asked_about(api: Api) -> list[int]:
+    """Return how often each was asked about, by what answered calls were told."""
+    told = Counter(one["text_sha256"] for one in api.seen("POST", LIVE) if one["status"] == 200)
+    return list(told.values())
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.full)])
+@pytest.mark.sampled(0)
+def test_what_comes_late_is_kept_and_asked_for_once(page: Page, api: Api, count: int) -> None:
+    """While a call may still answer, neither the next look at what is due nor a command asks again."""
+    api.fault("slow_reply", times=10_000, path=LIVE, args={"seconds": 3.0})
+    page.desk.patience_s = 0.0
+    for number in range(count):
+        got = page.post(ADD, json={"username": f"p{number}", "bio": f"{BIO} Number {number}."})
+        assert (got.status_code, got.json()["tags"], got.json()["retrying"]) == (201, None, True)
+    page.desk.tagger.look()
+    page.desk.tagger._pool.shutdown()
+    page.desk.tagger.look()
+    assert page.get("/api/status").json()["experts"]["tagged"] == count
+    assert asked_about(api) == [1] * count
+
+
+@pytest.mark.sampled(0)
+def test_what_was_left_undone_is_tagged_at_once_after_a_restart(page: Page, workspace: Workspace, api: Api) -> None:
+    """A page that was killed before it asked: the next one begins with those who are due."""
+    page.desk.tagger.stop(within_s=0)
+    with pytest.raises(RuntimeError):
+        page.post(ADD, json={"username": "ada", "bio": BIO})
+    assert api.seen("POST", LIVE) == []
+    with Page(workspace) as again:
+        again.desk.tagger.look()
+        assert again.get("/api/tasks/experts/items").json()["items"][0]["state"] == "tagged"
