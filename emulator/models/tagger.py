@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from emulator.models import encoder
 from emulator.models.fields import declared, fields
+from emulator.models.languages import is_false_friend, is_foreign, pace_of
 from emulator.models.leisure import about_work, worded
 from emulator.models.markup import plain
 from emulator.models.ranking import Rank, ranked
@@ -58,21 +59,33 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     """Return the terms that a text is about, the most first; with `is_open` also fields that it names itself."""
     title = _words_of_title(text)
     words = vocabulary.unfold(worded(text))
-    pastimes = listed("pastimes")
-    founds = _found(vocabulary, words, is_open=is_open, title=title)
-    told = _declared(words, founds) if is_open else []
+    foreign = is_foreign(words)
+    pastimes = _pastimes(vocabulary)
+    founds = _found(vocabulary, words, is_open=is_open and not foreign, title=title)
+    if foreign:
+        founds = [found for found in founds if found.size > 1 or not is_false_friend(words[found.at])]
+    told = _declared(words, founds) if is_open and not foreign else []
     places = {found.at for found in told}
     at_work = about_work(founds, words, pastimes)
-    ranks = ranked(vocabulary, at_work, title=title, size=len(words), declared=places)
+    ranks = ranked(vocabulary, at_work, title=title, size=len(words), pace=pace_of(words), declared=places)
     if not is_open:
         return [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
-    return _worth_saying(ranks, list(dict.fromkeys(found.name for found in told)))
+    return _worth_saying(vocabulary, ranks, list(dict.fromkeys(found.name for found in told)))
+
+
+@functools.lru_cache(maxsize=16)
+def _pastimes(vocabulary: Vocabulary) -> frozenset[str]:
+    """Return the terms that are pastimes, and those of which all that is broader is one: "craft beer"."""
+    known, wide = listed("pastimes"), listed("never")
+    terms = vocabulary.terms.items()
+    return known.union(name for name, term in terms if term.parents and (known - wide).issuperset(term.parents))
 
 
 def _declared(words: Sequence[Word], founds: Sequence[Found]) -> list[Found]:
     """Return what a text declares outside asides that the person knows."""
+    told = list(declared(words))
     asides = [found for found in founds if found.name in ASIDES]
-    return about_work(sorted([*asides, *declared(words)], key=lambda found: found.at), words, ())
+    return about_work(sorted([*asides, *told], key=lambda found: found.at), words, ()) if told else []
 
 
 def _words_of_title(text: str) -> int:
@@ -104,13 +117,43 @@ def _is_said(field: Found, founds: Sequence[Found]) -> bool:
     return any(found.size > 1 or _end(found) >= _end(field) - is_empty for found in begun)
 
 
-def _worth_saying(ranks: Sequence[Rank], declared: Sequence[str]) -> list[str]:
+def _worth_saying(vocabulary: Vocabulary, ranks: Sequence[Rank], declared: Sequence[str]) -> list[str]:
     """Return the names of what is worth a tag, from ranks in order: what is declared before what says little."""
     never, broad = listed("never"), listed("broad")
     said = [rank for rank in ranks if rank.name not in never]
-    specific = [rank.name for rank in said if rank.name not in broad and not rank.passing]
-    touched_on = [rank.name for rank in said if rank.name not in broad and rank.is_telling]
-    return specific or [*declared[:_FEW], *touched_on][:_FEW] or [rank.name for rank in said][:_FEW]
+    sure = [rank for rank in said if not rank.passing]
+    touched_on = [rank for rank in said if rank.name not in broad and rank.is_telling]
+    specific = _with_title(vocabulary, sure, [rank for rank in sure if rank.name not in broad])
+    if specific:
+        return specific
+    if declared or touched_on:
+        return [*declared[:_FEW], *_with_title(vocabulary, sure, touched_on)][:_FEW]
+    return _narrowest(vocabulary, [rank.name for rank in sure or said])[:_FEW]
+
+
+def _with_title(vocabulary: Vocabulary, ranks: Sequence[Rank], narrow: Sequence[Rank]) -> list[str]:
+    """Return the names of terms without the bywords for others of them, and a broad title that is none of theirs."""
+    bywords = listed("bywords")
+    above = {up for rank in narrow for up in vocabulary.ancestors(rank.name)}
+    first = min((rank.at for rank in ranks), default=0)
+    kept = [rank for rank in narrow if rank.at == first or not (rank.name in bywords and rank.name in above)]
+    if narrow and not any(rank.is_titled for rank in narrow):
+        kept += [rank for rank in ranks if rank.is_titled and rank.name not in above and rank not in narrow]
+    return [rank.name for rank in sorted(kept, key=lambda rank: -rank.weight)]
+
+
+def _narrowest(vocabulary: Vocabulary, names: Sequence[str]) -> list[str]:
+    """Return those of some terms of which no other of them is a narrower one; of two of one meaning the first."""
+    ups = {name: set(vocabulary.ancestors(name)) for name in names}
+    return [
+        name
+        for place, name in enumerate(names)
+        if not any(
+            name in ups[other] and (other not in ups[name] or at < place)
+            for at, other in enumerate(names)
+            if at != place
+        )
+    ]
 
 
 def _topped_up(vocabulary: Vocabulary, names: list[str], *, text: str, wanted: int) -> list[str]:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from pipeline.core.task import (
         Collection,
-        ItemsWanted,
-        ListedItem,
         RolledBackPage,
         StaleItems,
         Task,
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
         VersionCounts,
     )
     from pipeline.quality.figures import Quality
+    from pipeline.tables.grid import Grid
 
 
 class RowFault(NamedTuple):
@@ -103,12 +102,8 @@ class Hooks:
         """
         return None
 
-    def list_items(self, tx: "Connection", wanted: "ItemsWanted") -> "list[ListedItem] | None":  # noqa: ARG002 - not all
-        """Return the items that are wanted, in the order of their rows; None where they cannot be listed.
-
-        Raises:
-            InputError: none can be in the state that is wanted.
-        """
+    def grid(self, tx: "Connection") -> "Grid | None":  # noqa: ARG002 - not all
+        """Return what lists the items; None where they cannot be listed."""
         return None
 
     def texts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - not all tell
@@ -149,6 +144,15 @@ class Hooks:
     def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:  # noqa: ARG002 - few keep another thing
         """Return the JSON of an answer that the engine keeps."""
         return answer.model_dump_json()
+
+    def written_answers(
+        self,
+        tx: "Connection",  # noqa: ARG002 - few keep another thing
+        extractor: str,  # noqa: ARG002
+        ids: Sequence[str],  # noqa: ARG002
+    ) -> "Mapping[str, BaseModel]":
+        """Return by id the whole answers of an extractor that stand in the subject's rows, and not in `stored_json`."""
+        return {}
 
     def under_version(self, task: "Task", label: str) -> "Task | None":  # noqa: ARG002 - few know what they asked before
         """Return the task as it asks and judges under a version that is known to it; None where `label` is none."""

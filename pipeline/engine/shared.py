@@ -14,6 +14,8 @@ from pipeline.gemini.responses import Response, read_back
 from pipeline.store import answers, claims, equals
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from pipeline.core.task import Task
     from pipeline.store.answers import GivenAnswer
     from pipeline.store.database import Connection
@@ -26,6 +28,13 @@ class LookedUp(NamedTuple):
     line: PlannedRequest
     equal: "Equal | None" = None
     given: Judgement | None = None
+
+
+class _Kept(NamedTuple):
+    """An answer in the record, and as the record has it."""
+
+    answer: "BaseModel"
+    stored: "GivenAnswer"
 
 
 def look_up(tx: "Connection", task: "Task", extractor: str, lines: Sequence[PlannedRequest]) -> list[LookedUp]:
@@ -44,8 +53,8 @@ def look_up(tx: "Connection", task: "Task", extractor: str, lines: Sequence[Plan
         if equal is None or equal.is_open:
             found.append(LookedUp(line, equal))
         else:
-            answer = stored.get((equal.item_id, equal.input_hash))
-            found.append(LookedUp(line, given=None if answer is None else _given(task, line, equal, answer)))
+            kept = stored.get((equal.item_id, equal.input_hash))
+            found.append(LookedUp(line, given=None if kept is None else _given(task, line, equal, kept)))
     return found
 
 
@@ -59,18 +68,26 @@ def write_given(tx: "Connection", task: "Task", judged: Sequence[Judgement], *, 
 
 def _stored_answers(
     tx: "Connection", task: "Task", extractor: str, closed: Sequence["Equal"]
-) -> Mapping[tuple[str, str], "GivenAnswer"]:
-    """Return the answers that are kept whole of closed requests, by item and hash of its input."""
-    ids = [one.item_id for one in closed] if task.keeps_answers else []
-    return answers.given_answers(tx, task.name, extractor, task.fingerprint, ids) if ids else {}
+) -> Mapping[tuple[str, str], _Kept]:
+    """Return the answers to closed requests, by item and hash of its input, that can be read back as they were."""
+    ids = [one.item_id for one in closed]
+    if not ids:
+        return {}
+    written = task.hooks.written_answers(tx, extractor, ids)
+    found = {}
+    for key, stored in answers.given_answers(tx, task.name, extractor, task.fingerprint, ids).items():
+        answer = written.get(key[0]) or read_back(stored.answer, task.rows.answer)
+        if answer is not None and task.hooks.stored_json(answer, applied=True) == stored.answer:
+            found[key] = _Kept(answer, stored)
+    return found
 
 
-def _given(task: "Task", line: PlannedRequest, equal: "Equal", stored: "GivenAnswer") -> Judgement | None:
+def _given(task: "Task", line: PlannedRequest, equal: "Equal", kept: _Kept) -> Judgement | None:
     """Return what an answer to the same question is for an item, None where it is not valid for it, or was its own."""
-    item, answer = line.item, read_back(stored.answer, task.rows.answer)
-    if answer is None or equal.item_id == item.id:
+    item, stored = line.item, kept.stored
+    if equal.item_id == item.id:
         return None
-    valid, _ = task.rows.judged(answer, item.context, input_hash=item.input_hash)
+    valid, _ = task.rows.judged(kept.answer, item.context, input_hash=item.input_hash)
     if valid is None:
         return None
     reply = Response(Outcome.ANSWERED, "ok", model_version=stored.model_version, response_id=stored.response_id)

@@ -217,9 +217,7 @@ class _LiveRunner:
             await self._writer.write(functools.partial(ledger.keep, number=mark, item=item, unjudged=unjudged))
             raise unjudged.why from unjudged
         try:
-            shared, open_still = await self._writer.write(
-                lambda tx: (ledger.settle_shared(tx, item, ended), ledger.settle(tx, mark, item, ended))
-            )
+            shared, open_still = await self._writer.write(lambda tx: ledger.settle_all(tx, mark, entry.question, ended))
         except Exception as error:
             lost = functools.partial(ledger.lose, number=mark, item_id=item.id, why=UNKEPT, ended=ended)
             await self._writer.write(lost)
@@ -232,12 +230,16 @@ class _LiveRunner:
 
     async def _mark(self, entry: Entry, number: int) -> int | None:
         """Commit the mark of one call and return its number; None where the call is not made now."""
+        if any(map(self._ledger.failed.untold, entry.questions)):
+            self._admission.unasked(number)
+            await self._settle_late(entry)
+            return None
         try:
             mark = await self._writer.write(lambda tx: self._ledger.mark(tx, entry.question, entry.same))
         except (OutdatedError, BudgetError) as error:
             self._admission.unasked(number)
             if isinstance(error, OutdatedError):
-                await self._all_again([entry.question, *entry.same], entry)
+                await self._all_again(entry.questions, entry)
             else:
                 self._waiting.appendleft(entry)
                 self._no_money = error
@@ -251,6 +253,13 @@ class _LiveRunner:
                 self._handled |= some
         await self._all_again([one for one in entry.same if one.item.id not in mark.same], entry)
         return mark.number
+
+    async def _settle_late(self, entry: Entry) -> None:
+        """Take it that what some items ask failed in this run before they came."""
+        ledger = self._ledger
+        ends = await self._writer.write(lambda tx: [ledger.settle_late(tx, one) for one in entry.questions])
+        for one in ends:
+            await self._account_for_shared(entry, one, again=one.judgement is None or one.is_open)
 
     async def _call(self, entry: Entry, number: int, *, since: datetime) -> tuple[EndedCall, bool]:
         """Make one call and judge it; return how it ended, and whether the item should be asked again."""

@@ -29,9 +29,14 @@ class Entry:
         return self.question.item.id
 
     @property
+    def questions(self) -> list[PlannedRequest]:
+        """Return the question as each item asks it that the answer is for."""
+        return [self.question, *self.same]
+
+    @property
     def ids(self) -> list[str]:
         """Return all items that the answer is for."""
-        return [self.id, *(one.item.id for one in self.same)]
+        return [one.item.id for one in self.questions]
 
 
 class WaitingLine(deque[Entry]):

@@ -20,6 +20,7 @@ from pipeline.gemini import requests, tokens
 from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
 from pipeline.gemini.tokens import Usage
+from pipeline.live.failed_questions import FailedQuestions, Failure
 from pipeline.store import answers, claims, equals, live_calls, versions, wire_texts
 from pipeline.store.leases import this_owner
 
@@ -98,6 +99,7 @@ class CallLedger:
     limits: RateLimits
     marks: dict[int, datetime] = field(default_factory=dict)  # of the last minute, by number
     added_up: set[datetime] = field(default_factory=set)  # the beginnings of budgets, see `Budgets.check_live`
+    failed: FailedQuestions = field(default_factory=FailedQuestions)
 
     @classmethod
     def calibrated(cls, ws: "OpenWorkspace", purpose: Purpose, run: int | None = None, **more: Any) -> Self:
@@ -196,6 +198,23 @@ class CallLedger:
             one for one in live_calls.calls_since(tx, self.ws.model.name, since=since) if one.number not in self.marks
         ]
 
+    def settle_all(
+        self, tx: "Connection", number: int, question: PlannedRequest, ended: EndedCall
+    ) -> tuple[list[SharedEnd], bool]:
+        """Write what a call came to for the item that it is about and for those that share it.
+
+        Return what became of these, and whether the first may be asked again. What failed is kept for items to come.
+        """
+        shared = self._settle_shared(tx, question.item, ended)
+        is_open = self.settle(tx, number, question.item, ended)
+        judgement = ended.judgement
+        if question.question is not None and judgement is not None and judgement.outcome is not Outcome.ANSWERED:
+            request = equals.newest_asking(tx, question.question)
+            if judgement.charged and request is not None:
+                told = {question.item.id, *(one.item_id for one in shared)}
+                self.failed.add(question.question, Failure(request, judgement, told))
+        return shared, is_open
+
     def settle(self, tx: "Connection", number: int, item: "Item", ended: EndedCall) -> bool:
         """Keep how a call ended, let its item go, and write what came; return whether the item may be asked again."""
         ws, judgement = self.ws, ended.judgement
@@ -213,14 +232,44 @@ class CallLedger:
         write_judgements(tx, ws.task, [judgement], source=self._source, at=ws.now())
         return self._is_open(tx, item.id, judgement)
 
-    def settle_shared(self, tx: "Connection", item: "Item", ended: EndedCall) -> list[SharedEnd]:
+    def settle_late(self, tx: "Connection", question: PlannedRequest) -> SharedEnd:
+        """Write what calls of this run came to for an item that asks the same and comes after them."""
+        task, item, judgement = self.ws.task, question.item, None
+        for failure in self.failed.untold(question):
+            failure.told.add(item.id)
+            asked = Asked(item.id, item.input_hash, failure.request)
+            judged = _judged_too(task, asked, failure.judgement, item.context)
+            if judged is not None and self._may_be_charged(tx, item):
+                judgement = judged
+                write_judgements(tx, task, [judged], source=self._source, at=self.ws.now())
+        return SharedEnd(item.id, judgement, self._is_open(tx, item.id, judgement))
+
+    def _may_be_charged(self, tx: "Connection", item: "Item") -> bool:
+        """Return whether an item could be asked what it was to be asked."""
+        try:
+            return self._may_be_asked(tx, item) and not claims.is_any_claimed(tx, self.ws.task.name, [item.id])
+        except OutdatedError:
+            return False
+
+    def _settle_shared(self, tx: "Connection", item: "Item", ended: EndedCall) -> list[SharedEnd]:
         """Write what a call came to for the items that share it, before it is settled; each is judged by itself."""
         task = self.ws.task
         sharing = [] if self.purpose is Purpose.COMPARE else equals.sharing_live(tx, task.name, item.id)
         if not sharing:
             return []
         contexts = task.rows.contexts(tx, [one.item_id for one in sharing])
-        judged = [(one, _judged_too(task, one, ended.judgement, contexts.get(one.item_id))) for one in sharing]
+        judged = [
+            (
+                one,
+                _judged_too(
+                    task,
+                    Asked(one.item_id, one.input_hash, one.shares),
+                    ended.judgement,
+                    contexts.get(one.item_id),
+                ),
+            )
+            for one in sharing
+        ]
         known = [(one, judgement) for one, judgement in judged if judgement is not None]
         claims.record_outcomes(tx, [(one, judgement.outcome, judgement.reason) for one, judgement in known])
         write_judgements(tx, task, [judgement for _, judgement in known], source=self._source, at=self.ws.now())
@@ -304,11 +353,10 @@ class CallLedger:
         return True
 
 
-def _judged_too(task: "Task", one: claims.Request, judgement: Judgement | None, context: Any) -> Judgement | None:
+def _judged_too(task: "Task", asked: Asked, judgement: Judgement | None, context: Any) -> Judgement | None:
     """Return what a call's judgement is for an item that shares it; None where there is none, or its check failed."""
     if judgement is None:
         return None
-    asked = Asked(one.item_id, one.input_hash, one.shares)
     if judgement.reply is None:
         return judgement._replace(asked=asked)
     try:

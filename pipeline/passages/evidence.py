@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.core.excerpts import context_of
 from pipeline.core.locate import Location, SearchableText
 from pipeline.passages.answer import CONCEPT_TYPES, NamedConcept, PassageConcepts
+from pipeline.passages.table import ConceptRow
+from pipeline.tables.cells import cell_words, loaded
 
 MAX_CONTEXT = 300  # characters
 MAX_TOLD = 40  # characters of a strange type in a note
@@ -65,6 +67,11 @@ class GroundedConcepts(_Stored):
 
     concepts: list[GroundedConcept]
 
+    def stands_in(self, text: str) -> bool:
+        """Return whether every quotation is the slice of a text that it says."""
+        found = (one for concept in self.concepts if concept.evidence is not None for one in concept.evidence.support)
+        return all(text[one.start : one.end] == one.quote for one in found)
+
 
 def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None, str]:
     """Return an answer with its evidence, or None and the reason where no quotation is in the passage."""
@@ -73,6 +80,25 @@ def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None,
     if all(concept.evidence is None for concept in concepts):
         return None, NOTHING_FOUND
     return GroundedConcepts(concepts=concepts), ""
+
+
+def concepts_in(rows: Sequence[ConceptRow]) -> GroundedConcepts | None:
+    """Return the answer that rows of concepts hold; None where they are not as they were written."""
+    try:
+        return GroundedConcepts(concepts=[_read(row) for row in rows])
+    except (TypeError, ValueError):
+        return None
+
+
+def _read(row: ConceptRow) -> GroundedConcept:
+    told = {
+        "name": cell_words(row.concept_name),
+        "type": cell_words(row.concept_type),
+        "aliases": loaded(row.aliases),
+        "confidence": float(row.confidence),
+        "evidence": loaded(row.evidence),
+    }
+    return GroundedConcept.model_validate(told)
 
 
 def _grounded(concept: NamedConcept, passage: SearchableText) -> GroundedConcept:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.hooks import CheckResult, ExportRows, ExportWanted, Hooks
 from pipeline.core.settings import Settings
-from pipeline.core.task import ItemsWanted, ListedItem, RolledBackPage, Task, VersionCounts
+from pipeline.core.task import RolledBackPage, Task, VersionCounts
 from pipeline.passages import best as preferred
 from pipeline.passages import stored_versions, table
 from pipeline.passages.adopt import adopt
@@ -17,7 +17,6 @@ from pipeline.passages.collection import PassagesCollection
 from pipeline.passages.schema import OF_PASSAGES, PassagesShape, tables_as_found
 from pipeline.passages.task import ConceptsRows
 from pipeline.store import live_calls, pilots, statistics, versions
-from pipeline.tables.cells import cell_words
 from pipeline.tables.reflect import columns_of
 from pipeline.tables.rows import stands_in
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.passages.evidence import GroundedConcepts
     from pipeline.quality.figures import Quality
+    from pipeline.tables.grid import Grid
 
 
 class PassagesHooks(Hooks):
@@ -46,15 +46,11 @@ class PassagesHooks(Hooks):
         """Return what of the passages is indexed."""
         return PassagesCollection(self._shape)
 
-    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return passages, looked for in id, source and text."""
-        columns = [name for name in ("source", "text") if self._shape.has(name)]
-        found = table.item_table(self._shape, skip=self._skips, label=self._label)
-        rows = found.listed(tx, wanted, columns, searched=["id", *columns])
-        return [
-            ListedItem(key, state, {"id": key, **{name: cell_words(cell) for name, cell in row.items()}})
-            for key, state, row in rows
-        ]
+    def grid(self, tx: "Connection") -> "Grid":
+        """Return what lists passages."""
+        from pipeline.passages.grid import passages_grid
+
+        return passages_grid(tx, self._shape, table.item_table(self._shape, skip=self._skips, label=self._label))
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the concepts of one extractor are like."""
@@ -69,6 +65,15 @@ class PassagesHooks(Hooks):
         concepts = cast("GroundedConcepts", answer).concepts
         located = sum(one.evidence is not None for one in concepts)
         return json.dumps({"concepts": len(concepts), "located": located})
+
+    def written_answers(self, tx: "Connection", extractor: str, ids: Sequence[str]) -> "Mapping[str, BaseModel]":
+        """Return the concepts of these passages as they were answered, without those that were changed since."""
+        from pipeline.passages.evidence import concepts_in
+
+        label, _, model = extractor.partition("/")
+        found = table.stored_concepts(tx, self._shape, ids, version=label, model=model)
+        read = {key: concepts_in(rows) for key, rows in found.items()}
+        return {key: answer for key, answer in read.items() if answer is not None}
 
     def new_version(self, tx: "Connection", task: Task, label: str | None) -> Task:
         """Return the task under a version of its own: `label`, or `passage-concepts@n` with the next free number.

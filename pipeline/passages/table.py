@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from pipeline.passages.schema import OPTIONAL, PassagesShape
 from pipeline.store import database
-from pipeline.store.database import pages
+from pipeline.store.database import among, pages
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
@@ -153,6 +153,21 @@ def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> d
     for row in rows_among(tx, whose, native, [whose, name], name.is_not(None), in_sight(shape)):
         found.setdefault(cell_words(row[0]), set()).add(cell_words(row[1]))
     return {key: sorted(names) for key, names in found.items()}
+
+
+def stored_concepts(
+    tx: Connection, shape: PassagesShape, ids: Sequence[str], *, version: str, model: str
+) -> dict[str, list[ConceptRow]]:
+    """Return the concepts of one version and model of these passages, by id, in the order of their own ids."""
+    concepts = shape.concepts.c
+    native = [*shape.concept_ids.native(ids), *(ids if shape.keeps_types else ())]
+    query = select(*(concepts[name] for name in ConceptRow._fields)).order_by(concepts.id)
+    query = query.where(of_extractors(shape, [(version, model)]))
+    found: dict[str, list[ConceptRow]] = {}
+    for some in pages(native):
+        for row in tx.execute(query.where(among(tx, concepts.passage_id, some))):
+            found.setdefault(cell_words(row[0]), []).append(ConceptRow._make(row))
+    return found
 
 
 def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[PassageRow]) -> None:

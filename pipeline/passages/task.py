@@ -104,10 +104,16 @@ class ConceptsRows(AskedRows):
         return table.item_table(self.shape, skip=self.skips, label=self.label)
 
     def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":
-        """Return the concepts with the quotations that are in the text, or None and why there are none."""
-        from pipeline.passages.evidence import ground
+        """Return the concepts with the quotations that are in the text, or None and why there are none.
 
-        return ground(cast("PassageConcepts", answer), cell_words(row["text"]))
+        Those that were found in a passage which asked the same prove as much here where they stand at the same places.
+        """
+        from pipeline.passages.evidence import NOTHING_FOUND, GroundedConcepts, ground
+
+        text = cell_words(row["text"])
+        if isinstance(answer, GroundedConcepts):
+            return (answer, "") if answer.stands_in(text) else (None, NOTHING_FOUND)
+        return ground(cast("PassageConcepts", answer), text)
 
     def write(self, tx: "Connection", answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
         """Write concepts where the text is still the one they were found in, and the version has none there yet."""

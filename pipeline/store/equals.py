@@ -54,6 +54,11 @@ def newest_request(tx: Connection) -> int:
     return tx.execute(select(func.max(requests.c.id))).scalar() or 0
 
 
+def newest_asking(tx: Connection, question: str) -> int | None:
+    """Return the newest request that asked a question, open or not."""
+    return tx.execute(select(func.max(requests.c.id)).where(requests.c.question == question)).scalar()
+
+
 def check_unasked(tx: Connection, questions: Collection[str], *, since: int) -> None:
     """Hold that none of these questions was asked by a request newer than one.
 

@@ -147,7 +147,9 @@ DAYS = (
         "merged",
         (
             line("tags", "--merge", "water=hydrology; law=water law", "--who", "ada"),
+            line("tags", "--person", "person-1", "--add", "by hand", "--who", "ada"),
             line("tags", "--undo", "1", "--who", "bob", again=DONE_BEFORE),
+            line("tags", "--person", "person-1", "--undo", "1", "--who", "bob"),
             line("index"),
         ),
         after="first",

@@ -54,6 +54,8 @@ QUERIES = {
     "asked with": ASKED_WITH,
     "merges": "SELECT number, old, new, who, undone_by FROM findable_merges ORDER BY number",
     "merged": "SELECT * FROM findable_merged_items ORDER BY item_id",
+    "edits": """SELECT item_id, who, before, undoes FROM findable_edits e JOIN findable_answers a ON a.id = e.answer
+                ORDER BY a.id""",
 }
 ITEMS = """SELECT findable_key, findable_row, findable_hash, findable_empty, findable_gone_at IS NULL,
            findable_changed_at IS NULL, id, product, text FROM reviews_items ORDER BY findable_row"""

@@ -37,6 +37,7 @@ DISKS, SERVERS = (2, 3) if os.environ.get("FAULTS") == "all" else (1, 1)
 OF_SUBJECT = 2
 CREATE = ":batchGenerateContent"
 FIRST, PILOT, OWN, IMAGES, SUBMIT = "first", "pilot", "own", "images", 1
+BY_HAND, EDIT = "merged", 1
 UNREACHABLE, CONTRADICTION, INTERRUPTED = 4, 5, 130
 NO_ROOM = {0, 3}  # of who finds no room: done without it, or told so
 
@@ -105,6 +106,13 @@ def test_dying_around_a_create_makes_no_second_batch(sweep: Sweep, meet: Meet, h
 def test_a_pilot_that_is_killed_resumes(sweep: Sweep, meet: Meet) -> None:
     """Run again the command ends the same pilot, in the same batch, and sends the rest."""
     meet(dice_of(7).sample([one for one in deaths(sweep) if (one.day, one.number) == (PILOT, SUBMIT)], CHUNK))
+
+
+@pytest.mark.full
+def test_an_edit_by_hand_is_whole_or_was_never_begun(sweep: Sweep, meet: Meet) -> None:
+    """Killed around any of its steps and run again it is one edit, and tags, score and index are as without deaths."""
+    lives = meet([one for one in deaths(sweep) if (one.day, one.number) == (BY_HAND, EDIT)])
+    assert [lived.ended[0].code for lived in lives] == [-9] * len(lives)
 
 
 @pytest.mark.full

@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies
 
 from emulator.server import start
 from pipeline.core import files
+from pipeline.live import questions
 from pipeline.live.questions import OpenQuestions
 from pipeline.store import claims
 from tests import ledger
@@ -117,12 +118,13 @@ def test_rows_that_are_answered_already_are_written_together(
     assert ledger.people(notes) == {"total": 40, "answered": 40}
 
 
-@pytest.mark.parametrize("way", [COLLECT, ("tag-live",)], ids=["batch", "live"])
+@pytest.mark.parametrize(("way", "many"), [(COLLECT, 3), (("tag-live",), 5)], ids=["batch", "live"])
 def test_a_question_that_fails_is_charged_to_all_who_ask_it_and_parks_them(
-    notes: Workspace, api: Api, way: tuple[str, ...]
+    notes: Workspace, api: Api, way: tuple[str, ...], many: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Together, and paid once; let go they are asked together again."""
-    rows(A, A, A)
+    """Together, also those that a run reads later, and paid once; let go they are asked together again."""
+    monkeypatch.setattr(questions, "PAGE", 2)
+    rows(*[A] * many)
     if len(way) > 1:
         api.fault("error_line", key="notes/1", times=9)
     else:
@@ -130,16 +132,16 @@ def test_a_question_that_fails_is_charged_to_all_who_ask_it_and_parks_them(
     for _ in range(3):
         notes.ran_each(*way, CONCURRENCY="1")
         check(notes)
-    assert ledger.people(notes) == {"total": 3, "parked": 3}
+    assert ledger.people(notes) == {"total": many, "parked": many}
     assert asked(api) == 2
     failed = notes.query(FAILED)
-    assert [row[:2] for row in failed] == [(item, True) for item in ("1", "2", "3") for _ in range(2)]
+    assert [row[:2] for row in failed] == [(item, True) for item in sorted(map(str, range(1, many + 1))) for _ in "12"]
     assert sum(row[2] for row in failed) == (0 if len(way) > 1 else 2)
     api.clear_faults()
     notes.ran("unpark", "--all")
     notes.ran_each(*way)
     check(notes)
-    assert ledger.people(notes) == {"total": 3, "answered": 3}
+    assert ledger.people(notes) == {"total": many, "answered": many}
     assert asked(api) == 3
 
 

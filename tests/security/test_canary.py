@@ -80,7 +80,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "batch-cancel": ("batch-cancel", "1", "--yes"),
     "rebind": ("rebind", "--yes"),
 }
-ELSEWHERE = {"demo", "emulator"}  # they read no key; `demo` is run below
+ELSEWHERE = {"demo", "emulator", "web"}  # the first two read no key; `demo` and `web` are run below
 
 # what the server does, as fault words of the emulator with their arguments
 FAILURES: dict[str, tuple[str, dict[str, Any]]] = {

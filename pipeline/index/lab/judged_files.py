@@ -19,6 +19,7 @@ import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InputError
+from pipeline.index.question import parse_one_of_many
 from pipeline.store.lab import LabQuestion
 
 QUESTION = 'a line is {"qid": …, "text": …}'
@@ -45,7 +46,7 @@ def read_questions(path: Path) -> list[LabQuestion]:
     """Return the questions of a JSON lines file.
 
     Raises:
-        InputError: the file is missing, a line is no question, or two have one id.
+        InputError: the file is missing, a line is no question or one that search refuses, or two have one id.
     """
     found: dict[str, LabQuestion] = {}
     for place, document in _documents(path):
@@ -118,6 +119,7 @@ def _question(document: Any, place: str) -> LabQuestion:
     if not isinstance(document, dict):
         raise InputError(f"{place}: a question must be an object", hint=QUESTION)
     needed = [_text(document, name, place, hint=QUESTION) for name in ("qid", "text")]
+    parse_one_of_many(needed[1], f"{place}: field 'text'")
     given = [_text(document, name, place, hint=QUESTION, needed=False) for name in ("type", "language")]
     return LabQuestion(*needed, *given)
 

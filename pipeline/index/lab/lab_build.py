@@ -1,12 +1,17 @@
 """Ask one open build, as search asks it, for many questions."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Rank
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.index import embed
+from pipeline.index.filters import Filters, mask_of
 from pipeline.index.fusion import rank_entries
+from pipeline.index.question import Question, parse_question
 from pipeline.index.question_vectors import QuestionVectors
 from pipeline.index.terms import terms_of_question
 
@@ -14,8 +19,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.core.task import Collection
+    from pipeline.index.columns import Mask
     from pipeline.index.manifest import Manifest
     from pipeline.index.reader import Index
+
+
+def with_model(ws: OpenWorkspace, model: str, dim: int) -> OpenWorkspace:
+    """Return the workspace with another model to embed with."""
+    return replace(ws, settings=replace(ws.settings, embedding_model=model, dim=dim))
+
+
+def lab_build_of(ws: OpenWorkspace, index: "Index") -> "LabBuild":
+    """Return an open build of the task in use, for which questions are embedded with its own model."""
+    ws = with_model(ws, index.manifest.model, index.manifest.dim)
+    cache = None if ws.backend == "local" else embed.vector_cache(ws)
+    return LabBuild(index, ws.collection, QuestionVectors(cache, partial(embed.embed_queries, ws)))
 
 
 class LabBuild:
@@ -25,7 +43,7 @@ class LabBuild:
         """Take an open build; its metadata is read when it is first asked for."""
         self.index = index
         self._collection = collection
-        self.questions = questions
+        self._questions = questions
         self._vectors: dict[str, Any] = {}
         self._names: dict[int, str] = {}
 
@@ -53,16 +71,25 @@ class LabBuild:
         """Return the names of the `depth` best entries for each question, as search ranks them.
 
         Raises:
-            InputError: they are to be ranked by words, and the build has none.
+            InputError: search refuses one of the questions, or they are to be ranked by words, and the build has none.
         """
         asking = self._collection.ranking.asking
-        vectors = [None] * len(questions) if rank is Rank.WORDS else self.vectors(questions)
+        asked = [parse_question(one) for one in questions]
+        vectors = [None] * len(asked) if rank is Rank.WORDS else self.vectors(asked)
         found = []
-        for question, vector in zip(questions, vectors, strict=True):
-            terms = None if rank is Rank.VECTORS else terms_of_question(question, asking=asking)
-            ranked = rank_entries(self.index, terms=terms, vector=vector, k=depth)
+        for one, vector in zip(asked, vectors, strict=True):
+            terms = None if rank is Rank.VECTORS else terms_of_question(one.text, asking=asking)
+            ranked = rank_entries(self.index, terms=terms, vector=vector, k=depth, mask=self.passing(one))
             found.append([self._name_at(int(row)) for row in ranked.rows])
         return found
+
+    def passing(self, question: Question) -> "Mask | None":
+        """Return which entries have the phrases of a question and nothing it excludes; None where all do."""
+        return mask_of(self.index, self._collection, Filters(), question)
+
+    def is_free(self, questions: Sequence[str]) -> bool:
+        """Return whether no service is asked for the vectors of these questions."""
+        return self._questions.are_free([parse_question(one).text for one in questions])
 
     def words_scores(self, terms: Sequence[str]) -> "NDArray[Any]":
         """Return what the words of a question give each entry, float32 (entries,).
@@ -74,18 +101,19 @@ class LabBuild:
             raise InputError("the index in service has no words yet; nothing was measured", hint="run `make index`")
         return self.index.words.scores(terms)
 
-    def all_similarities(self, question: str) -> "NDArray[Any]":
+    def all_similarities(self, question: Question) -> "NDArray[Any]":
         """Return how similar each entry is to a question, float32 (entries,)."""
         import numpy as np
 
         return self.index.similarities(self.vectors([question])[0], np.arange(len(self.index)))
 
-    def vectors(self, questions: Sequence[str]) -> "list[NDArray[Any]]":
-        """Return the vector of each question; a question is embedded once."""
-        missing = [one for one in dict.fromkeys(questions) if one not in self._vectors]
+    def vectors(self, questions: Sequence[Question]) -> "list[NDArray[Any]]":
+        """Return the vector of each question; a text is embedded once."""
+        texts = [one.text for one in questions]
+        missing = [one for one in dict.fromkeys(texts) if one not in self._vectors]
         if missing:
-            self._vectors |= zip(missing, self.questions.embed(missing), strict=True)
-        return [self._vectors[one] for one in questions]
+            self._vectors |= zip(missing, self._questions.embed(missing), strict=True)
+        return [self._vectors[one] for one in texts]
 
     def _name_at(self, row: int) -> str:
         """Return the name of one entry, which is read once."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import FieldGroup, Ranking
+from pipeline.index.fusion import DEPTH as SIDE
+from pipeline.index.fusion import best, fuse
 from pipeline.index.lab.intervals import SEED
 from pipeline.index.lab.judged import Judged
 from pipeline.index.lab.lab_build import LabBuild
@@ -21,6 +23,7 @@ from pipeline.index.lab.measures import DEPTH, MAIN, measure_rankings
 from pipeline.index.lab.open_lab import LabWanted, OpenLab
 from pipeline.index.lab.run import LabReport
 from pipeline.index.lab.variant_file import Variant, read_variant
+from pipeline.index.question import parse_question
 from pipeline.index.terms import terms_of_question
 
 if TYPE_CHECKING:
@@ -31,7 +34,6 @@ FEWEST = 2 * FOLDS  # questions
 SHARES = tuple(round(step / 10, 1) for step in range(11))
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)  # of each group but the first, which counts 1
 MOST_GROUPS = 3
-_SIDE = 1000  # of the best of each side, over whose union scores are normalised
 USUAL, TUNED = "as it is", "tuned, on held-out folds"
 
 
@@ -87,18 +89,13 @@ class _Scored:
 
         words = np.asarray(weights.groups) @ self.words
         if weights.share == 1:
-            return [self.names[at] for at in np.argsort(-words, kind="stable")[:DEPTH] if words[at] > 0]
-        near = np.argsort(-self.similarities, kind="stable")[:_SIDE]
-        if weights.share == 0:
-            return [self.names[at] for at in near[:DEPTH]]
-        found = np.argsort(-words, kind="stable")[:_SIDE]
-        both = np.union1d(found[words[found] > 0], near)
-        fused = weights.share * _normalised(words[both]) + (1 - weights.share) * _normalised(self.similarities[both])
-        return [self.names[at] for at in both[np.argsort(-fused, kind="stable")[:DEPTH]]]
-
-
-def _normalised(scores: "NDArray[Any]") -> Any:
-    return (scores - scores.mean()) / (scores.std() or 1)
+            rows = best(words, DEPTH, words > 0)
+        elif weights.share == 0:
+            rows = best(self.similarities, DEPTH)
+        else:
+            both = np.union1d(best(words, SIDE, words > 0), best(self.similarities, SIDE))
+            rows = both[best(fuse(words[both], self.similarities[both], share=weights.share), DEPTH)]
+        return [self.names[at] for at in rows]
 
 
 class _Trials:
@@ -147,11 +144,11 @@ def _score(question: str, sides: Sequence[LabBuild], ranking: Ranking) -> _Score
     """Return one question's scores of the entries that are among the best of any side."""
     import numpy as np
 
-    terms = terms_of_question(question, asking=ranking.asking)
+    asked = parse_question(question)
+    terms, mask = terms_of_question(asked.text, asking=ranking.asking), sides[0].passing(asked)
     words = np.stack([side.words_scores(terms) for side in sides])
-    similarities = sides[0].all_similarities(question)
-    best = [np.argsort(-scores, kind="stable")[:_SIDE] for scores in (*words, similarities)]
-    rows = np.unique(np.concatenate(best))
+    similarities = sides[0].all_similarities(asked)
+    rows = np.unique(np.concatenate([best(scores, SIDE, mask) for scores in (*words, similarities)]))
     return _Scored([sides[0].names[row] for row in rows], words[:, rows], similarities[rows])
 
 

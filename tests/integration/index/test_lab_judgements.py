@@ -57,6 +57,7 @@ def test_what_was_imported_comes_out_again(
 BAD = [
     ("--queries", '{"qid": "q1", "text": "law"}\n{"qid": "q1", "text": "bees"}\n', "line 2: field 'qid'"),
     ("--queries", '{"qid": "q1", "text": 7}\n', "line 1: field 'text'"),
+    ("--queries", '{"qid": "q1", "text": "law -\\"water"}\n', "line 1: field 'text': the quotation mark at"),
     ("--queries", '{"qid": "q1", "text": "a\\u0000b"}\n', "line 1: field 'text'"),
     ("--qrels", "q1 0 person-0000 2\nq1 0 person-0001 two\n", "line 2: field 'grade'"),
     ("--qrels", "q1 0 person-0000 2\nq1 0 person-0000 1\n", "line 2: field 'grade'"),

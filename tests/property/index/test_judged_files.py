@@ -17,6 +17,7 @@ from pipeline.index.lab.judged_files import (
     read_questions,
 )
 from pipeline.index.lab.variant_file import read_variant
+from pipeline.index.question import parse_question
 from pipeline.store.lab import LabQuestion
 
 anything = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -27,6 +28,18 @@ BYTES = st.binary(max_size=60) | st.lists(PIECES).map(lambda some: "".join(some)
 LETTERS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20)
 WORDS = LETTERS.filter(lambda text: text.strip() == text)
 MAYBE = WORDS | st.just("")
+
+
+def is_asked(text: str) -> bool:
+    """Return whether search takes a text as a question."""
+    try:
+        parse_question(text)
+    except InputError:
+        return False
+    return True
+
+
+ASKED = WORDS.filter(is_asked)
 TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - drawn
 JUDGEMENTS = st.builds(ReadJudgement, WORDS, WORDS, st.integers(-9, 99), st.just(""), WORDS, TIMES)
 READERS = {"q.jsonl": read_questions, "j.tsv": read_judgements, "v.toml": read_variant, "v.json": read_variant}
@@ -43,7 +56,7 @@ def test_any_file_is_read_or_refused(tmp_path: Path, data: bytes) -> None:
 
 
 @anything
-@given(st.lists(st.builds(LabQuestion, WORDS, WORDS, MAYBE, MAYBE), unique_by=lambda one: one.qid))
+@given(st.lists(st.builds(LabQuestion, WORDS, ASKED, MAYBE, MAYBE), unique_by=lambda one: one.qid))
 def test_questions_are_read_as_they_were(tmp_path: Path, questions: list[LabQuestion]) -> None:
     """With type and language, where they have any."""
     path = tmp_path / "q.jsonl"

@@ -1,0 +1,52 @@
+"""The page as tests ask it: its whole application in this process, without a port, on a workspace of a test."""
+
+from dataclasses import replace
+
+from fastapi import FastAPI
+from starlette.routing import BaseRoute
+from starlette.testclient import TestClient
+
+from pipeline.core import settings
+from tests.lab import Workspace
+from web.app import application
+from web.desk import Desk
+from web.guard import Access
+
+HOST = "127.0.0.1:8765"
+TOKEN = "token-that-must-never-be-seen-anywhere"  # noqa: S105 - of tests
+LONG_S = 120.0  # no test waits for it to end: a busy machine may take long
+ACCESS = Access(TOKEN, frozenset({HOST}))
+
+
+class Page(TestClient):
+    """A program that has the token; `desk` is what the page works with, `routes` are all of the application's."""
+
+    def __init__(self, workspace: Workspace, access: Access = ACCESS) -> None:
+        """Serve the page of a workspace that is there; what works in the background is not begun."""
+        environ = {**workspace.environ, "FINDABLE_CALL_TIMEOUT": f"{LONG_S}"}
+        self.desk = Desk(settings.load_settings(environ), access, patience_s=LONG_S)
+        self.guard = application(self.desk)
+        super().__init__(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
+        self.headers["authorization"] = f"Bearer {access.token}"
+
+    def __exit__(self, *failure: object) -> None:
+        """Close what is open."""
+        super().__exit__(*failure)
+        self.desk.stop(within_s=LONG_S)
+
+    def routes(self) -> list[BaseRoute]:
+        """Return every route of the application, its documents and its files among them."""
+        app = self.guard._app
+        assert isinstance(app, FastAPI)
+        return app.routes
+
+    def browser(self, *, access: Access = ACCESS) -> TestClient:
+        """Return a reader's browser that opened the address with the token."""
+        found = TestClient(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
+        found.get("/", params={"token": access.token})
+        return found
+
+
+def readonly(access: Access = ACCESS) -> Access:
+    """Return an access that only reads."""
+    return replace(access, readonly=True)
