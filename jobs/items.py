@@ -14,8 +14,8 @@ from jobs.items_listed import print_counts, print_page
 from jobs.output import plural, print_json, print_line
 from jobs.values import COUNT
 from pipeline.core.listed import ItemFilter
-from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import items
+from pipeline.ops.export import ExportReport
 
 PAGE = 20
 
@@ -107,20 +107,19 @@ def people(**given: Any) -> None:
 def _list(task: str | None, wanted: _Wanted) -> None:
     """Print one page of a task's items, or what they are counted by, or write all to a file."""
     with read_workspace(task=task) as ws:
+        found, word = items.run(ws), ws.task.words.one
+        told: Any = {"sort": wanted.sort, "fields": wanted.columns}
         if wanted.to is not None:
-            _write(ws, wanted.to, wanted)
+            _print_done(found.export(wanted.to, wanted.which, **told), as_json=wanted.as_json)
         elif wanted.counts:
-            print_counts(items.facets(ws, wanted.which), as_json=wanted.as_json)
+            print_counts(found.facets(wanted.which), as_json=wanted.as_json)
         else:
-            page = items.run(
-                ws, wanted.which, limit=wanted.limit, after=wanted.after, sort=wanted.sort, fields=wanted.columns
-            )
-            print_page(page, ws.task.words.one, as_json=wanted.as_json)
+            page = found.page(wanted.which, limit=wanted.limit, after=wanted.after, **told)
+            print_page(page, word, as_json=wanted.as_json)
 
 
-def _write(ws: OpenWorkspace, path: Path, wanted: _Wanted) -> None:
-    done = items.export_csv(ws, path, wanted.which, sort=wanted.sort, fields=wanted.columns)
-    if wanted.as_json:
+def _print_done(done: ExportReport, *, as_json: bool) -> None:
+    if as_json:
         print_json(asdict(done))
     else:
         print_line(f"{plural(done.count, done.word)} written to {done.path}")

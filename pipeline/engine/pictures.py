@@ -83,7 +83,7 @@ def probe(data: bytes) -> Picture:
     return Picture(mime_type, width, height, _taken_at(exif), len(data))
 
 
-def prepare(data: bytes, *, side: int) -> SentPicture:
+def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> SentPicture:
     """Return an image as it is sent, its longer side at most `side` pixels; a smaller one is not enlarged.
 
     Raises:
@@ -109,7 +109,7 @@ def prepare(data: bytes, *, side: int) -> SentPicture:
         if turn is not None:
             seen = seen.transpose(turn)
         out = io.BytesIO()
-        seen.save(out, "JPEG", quality=QUALITY, subsampling=0)
+        seen.save(out, "JPEG", quality=quality, subsampling=0)
     return SentPicture(out.getvalue(), SENT_TYPE, *seen.size)
 
 

@@ -4,20 +4,21 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Text, cast, delete, or_, select
+from sqlalchemy import Text, cast, delete, select
 
-from pipeline.core.task import ItemsWanted, ListedItem, Task
-from pipeline.engine.declared.hooks import WHY, DeclaredHooks
-from pipeline.engine.declared.rows import UNUSABLE, DeclaredRows
+from pipeline.core.task import Task
+from pipeline.engine.declared.hooks import DeclaredHooks
+from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.images.adopt import adopt
+from pipeline.images.grid import ImagesGrid, broken_image
 from pipeline.images.schema import asset_ai_table, assets_table, tables_as_found
-from pipeline.tables.items import SEEN
 from pipeline.tables.rows import holds
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from pipeline.quality.figures import Quality
+    from pipeline.tables.grid import Grid
 
 
 class ImagesHooks(DeclaredHooks):
@@ -45,18 +46,12 @@ class ImagesHooks(DeclaredHooks):
         Raises:
             InputError: there is none.
         """
-        found = _broken(tx, name)
+        found = broken_image(tx, name)
         return super().id_of(tx, name) if found is None else found[0]
 
-    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return images; of the one that is wanted also why it cannot be asked about."""
-        rows = super().list_items(tx, wanted)
-        found = None if wanted.only is None else _broken(tx, wanted.only)
-        if found is None:
-            return rows
-        key, path, problem = found
-        rows = rows or [ListedItem(key, UNUSABLE, {"id": key, "path": path})]
-        return [one._replace(values={**one.values, WHY[SEEN[1]]: problem}) for one in rows]
+    def grid(self, tx: "Connection") -> "Grid":
+        """Return what lists images; of the one that is wanted also why it cannot be asked about."""
+        return ImagesGrid.of(super().grid(tx))
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the summaries and buckets of one extractor are like."""
@@ -76,12 +71,3 @@ class ImagesHooks(DeclaredHooks):
         super().remove(tx, item_id)
         for table, column in ((asset_ai_table(), "asset_id"), (assets_table(), "id")):
             tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
-
-
-def _broken(tx: "Connection", name: str) -> tuple[str, str, str] | None:
-    """Return (id, path, problem) of the image of that id or path, where it cannot be asked about."""
-    assets = assets_table()
-    key = cast(assets.c.id, Text)
-    known = select(key, assets.c.path, assets.c.problem).where(or_(key == name, assets.c.path == name))
-    row = tx.execute(known.where(assets.c.problem.is_not(None)).limit(1)).first()
-    return None if row is None else (row[0], row[1], row[2])

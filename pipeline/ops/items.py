@@ -1,13 +1,17 @@
 """List items of a task as a person wants them, page by page, as a file, and counted by what tells them apart."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core.listed import Facets, ItemFilter, ItemsPage, ItemsWanted
+from pipeline.core.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.export import ExportReport, write_file
+from pipeline.store.database import Store
 from pipeline.tables import export
 from pipeline.tables.answers_export import words_of
 from pipeline.tables.facets import EXACT, count_facets
@@ -29,92 +33,95 @@ class Listing(NamedTuple):
     has_scores: bool
 
 
-def listing(ws: OpenWorkspace) -> Listing:
-    """Return what the list of the task's items offers, at the size that it has.
+@dataclass(frozen=True)
+class ItemList:
+    """The items of a task at one moment (aware), to be listed, counted and written to a file.
 
-    Raises:
-        InputError: the items of this task cannot be listed.
+    Its methods raise InputError where the items of this task cannot be listed.
     """
-    with ws.store.read() as tx:
-        grid = ws.task.grid(tx)
-        facets = (grid.tags, grid.versions, grid.score)
-        offered = (grid.names, tuple(grid.usual), grid.offered_sorts(tx), grid.table.states.names)
-        return Listing(*offered, *(one is not None for one in facets))
+
+    store: Store
+    task: Task
+    now: datetime
+
+    def listing(self) -> Listing:
+        """Return what the list offers, at the size that it has."""
+        with self.store.read() as tx:
+            grid = self.task.grid(tx)
+            facets = (grid.tags, grid.versions, grid.score)
+            offered = (grid.names, tuple(grid.usual), grid.offered_sorts(tx), grid.table.states.names)
+            return Listing(*offered, *(one is not None for one in facets))
+
+    def page(
+        self,
+        which: ItemFilter = ALL,
+        *,
+        limit: int,
+        after: str | None = None,
+        sort: str | None = None,
+        fields: Sequence[str] | None = None,
+        at_once: bool = False,
+    ) -> ItemsPage:
+        """Return at most `limit` items, those behind the place `after` where it is given; see `ItemsWanted`.
+
+        `at_once` ends a page after a look at `LOOKS` rows: it may have fewer items, or none, and more may be behind it.
+
+        Raises:
+            InputError: there is no such place, state, sort or column, or the items have no tags, versions or scores.
+        """
+        looks = LOOKS if at_once else None
+        with self.store.read() as tx:
+            return self.task.grid(tx).page(tx, ItemsWanted(limit, self.now, which, after, sort, fields, looks))
+
+    def facets(self, which: ItemFilter = ALL, *, exact: int = EXACT) -> Facets:
+        """Return how many items there are of each state, tag, version and score; see `count_facets`.
+
+        Raises:
+            InputError: there is no such state, or the items have no tags, versions or scores.
+        """
+        with self.store.read() as tx:
+            return count_facets(tx, self.task.grid(tx), which, now=self.now, exact=exact)
+
+    def export(
+        self, path: Path, which: ItemFilter = ALL, *, sort: str | None = None, fields: Sequence[str] | None = None
+    ) -> ExportReport:
+        """Write what `csv` yields to a file that appears when it is whole; an old file there is as it was until then.
+
+        Raises:
+            InputError: as of `page`, or the file cannot be written.
+        """
+        lines = -1
+
+        def counted() -> Iterator[bytes]:
+            nonlocal lines
+            for line in self.csv(which, sort=sort, fields=fields):
+                lines += 1
+                yield line
+
+        write_file(path, counted())
+        return ExportReport(str(path), "csv", lines, self.task.words.one)
+
+    def csv(
+        self, which: ItemFilter = ALL, *, sort: str | None = None, fields: Sequence[str] | None = None
+    ) -> Iterator[bytes]:
+        """Yield all items that are wanted as CSV, a line at a time: the header, then an item each, its state last.
+
+        From one snapshot and at flat memory; no cell is a formula.
+
+        Raises:
+            InputError: as of `page`, before the first line.
+        """
+        with self.store.read() as tx:
+            pages = self.task.grid(tx).pages(tx, ItemsWanted(ROWS, self.now, which, sort=sort, fields=fields))
+            first = next(pages)
+            items = (item for page in chain([first], pages) for item in page.items)
+            rows = ([*map(_cell, one.values.values()), one.state] for one in items)
+            yield from export.csv(rows, [*first.names, "state"])
 
 
-def run(
-    ws: OpenWorkspace,
-    which: ItemFilter = ALL,
-    *,
-    limit: int,
-    after: str | None = None,
-    sort: str | None = None,
-    fields: Sequence[str] | None = None,
-    at_once: bool = False,
-) -> ItemsPage:
-    """Return at most `limit` items, those behind the place `after` where it is given; see `ItemsWanted`.
-
-    `at_once` ends a page after a look at `LOOKS` rows: it may have fewer items, or none, and more may be behind it.
-
-    Raises:
-        InputError: there is no such place, state, sort or column, or the items have no tags, versions or scores.
-    """
-    looks = LOOKS if at_once else None
-    with ws.store.read() as tx:
-        return ws.task.grid(tx).page(tx, ItemsWanted(limit, ws.now(), which, after, sort, fields, looks))
-
-
-def facets(ws: OpenWorkspace, which: ItemFilter = ALL, *, exact: int = EXACT) -> Facets:
-    """Return how many items there are of each state, tag, version and score; see `count_facets`.
-
-    Raises:
-        InputError: there is no such state, or the items have no tags, versions or scores.
-    """
-    with ws.store.read() as tx:
-        return count_facets(tx, ws.task.grid(tx), which, now=ws.now(), exact=exact)
-
-
-def export_csv(
-    ws: OpenWorkspace,
-    path: Path,
-    which: ItemFilter = ALL,
-    *,
-    sort: str | None = None,
-    fields: Sequence[str] | None = None,
-) -> ExportReport:
-    """Write what `csv_of` yields to a file that appears when it is whole; an old file there is as it was until then.
-
-    Raises:
-        InputError: as of `run`, or the file cannot be written.
-    """
-    lines = -1
-
-    def counted() -> Iterator[bytes]:
-        nonlocal lines
-        for line in csv_of(ws, which, sort=sort, fields=fields):
-            lines += 1
-            yield line
-
-    write_file(path, counted())
-    return ExportReport(str(path), "csv", lines, ws.task.words.one)
-
-
-def csv_of(
-    ws: OpenWorkspace, which: ItemFilter = ALL, *, sort: str | None = None, fields: Sequence[str] | None = None
-) -> Iterator[bytes]:
-    """Yield all items that are wanted as CSV, a line at a time: the header, then an item each, its state last.
-
-    From one snapshot and at flat memory; no cell is a formula.
-
-    Raises:
-        InputError: as of `run`, before the first line.
-    """
-    with ws.store.read() as tx:
-        wanted = ItemsWanted(ROWS, ws.now(), which, sort=sort, fields=fields)
-        pages = ws.task.grid(tx).pages(tx, wanted)
-        first = next(pages)
-        items = (item for page in chain([first], pages) for item in page.items)
-        yield from export.csv(([*map(_cell, one.values.values()), one.state] for one in items), [*first.names, "state"])
+def run(ws: OpenWorkspace) -> ItemList:
+    """Return the items of the task in use, as they are now."""
+    return ItemList(ws.store, ws.task, ws.now())
 
 
 def _cell(value: Any) -> str | float:

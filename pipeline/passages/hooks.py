@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,7 +35,12 @@ class PassagesHooks(Hooks):
     how_to_index = "`make index TASK=passages` embeds those that have concepts, and builds their index"
     export_word = "concept"
     export_choices = frozenset({"best", "extractor"})
-    export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+    export_formats: Mapping[str, str] = {
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".parquet": "parquet",
+        ".html": "html",
+    }
 
     def __init__(self, shape: PassagesShape, settings: Settings, label: str, skips: tuple[str, ...] | None) -> None:
         """Keep how the tables are, what is set of them, and what says which passages are open; see `ConceptsRows`."""
@@ -141,7 +146,12 @@ class PassagesHooks(Hooks):
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:
         """Return the concepts, by passage."""
-        from pipeline.passages.export import encode_concepts
+        from pipeline.passages import export
+
+        def encode(rows: Iterable[Any], format_: str) -> Iterator[bytes]:
+            if format_ == "html":
+                return export.encode_marked(tx, self._shape, rows)
+            return export.encode_concepts(rows, format_)
 
         if wanted.best and wanted.extractor:
             raise InputError(
@@ -149,7 +159,7 @@ class PassagesHooks(Hooks):
             )
         if wanted.best:
             preference = preferred.preference_of(self._settings)
-            return ExportRows(preferred.best_concepts(tx, self._shape, preference), encode_concepts)
+            return ExportRows(preferred.best_concepts(tx, self._shape, preference), encode)
         found = preferred.all_concepts(tx, self._shape, extractor=wanted.extractor)
         first = next(found, None)
         if first is None and wanted.extractor is not None:
@@ -157,4 +167,4 @@ class PassagesHooks(Hooks):
                 f"there is no concept of {wanted.extractor!r}; nothing was written",
                 hint="`make versions` lists whose concepts there are",
             )
-        return ExportRows(found if first is None else itertools.chain([first], found), encode_concepts)
+        return ExportRows(found if first is None else itertools.chain([first], found), encode)

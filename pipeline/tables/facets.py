@@ -141,26 +141,27 @@ def _sample(tx: Connection, grid: Grid, total: int) -> Iterator[ColumnElement[bo
     """Yield conditions of which each holds for some of the rows of a sample, and no row for two."""
     table, chance = grid.table.table, random.Random(total)  # noqa: S311 - nothing is secret here
     key: ColumnElement[Any] = table.c[grid.table.key]
-    numbers = [table.c[grid.table.order], *([literal_column("rowid")] if has_row_numbers(tx, table.name) else [])]
-    found = next(((one, *span) for one in numbers if (span := _span(tx, grid, one, most=THIN * total))), None)
-    if found is not None:
-        key, low, span = found
-        values = chance.sample(range(low, low + span), min(span, SAMPLE * span // total))
-    elif not is_sqlite(tx):
+    numbered = [table.c[grid.table.order], *([literal_column("rowid")] if has_row_numbers(tx, table.name) else [])]
+    values: Sequence[Any] = ()
+    for one in numbered:
+        if numbers := _numbers(tx, grid, one, most=THIN * total):
+            key, values = one, chance.sample(numbers, min(len(numbers), SAMPLE * len(numbers) // total))
+            break
+    if not values and not is_sqlite(tx):
         share = table.tablesample(func.system(100 * SAMPLE / total), seed=literal(1))
         values = list(tx.execute(select(share.c[grid.table.key])).scalars())
-    else:
+    if not values:
         ids, step = streamed(tx, select(key), page=PAGE).scalars(), max(total // SAMPLE, 1)
         values = list(islice(ids, chance.randrange(step), None, step))
     for some in pages(values, PAGE):
         yield among(tx, key, some)
 
 
-def _span(tx: Connection, grid: Grid, key: ColumnElement[Any], *, most: int) -> tuple[int, int] | None:
-    """Return the first of the numbers of all rows, and among how many they are; None where no number, or thinly."""
-    low, high = (tx.execute(select(one(key)).select_from(grid.table.table)).scalar() for one in (func.min, func.max))
-    is_thin = not (isinstance(low, int) and isinstance(high, int)) or high - low >= most
-    return None if is_thin else (low, high - low + 1)
+def _numbers(tx: Connection, grid: Grid, key: ColumnElement[Any], *, most: int) -> range:
+    """Return the numbers among which those of all rows are; none where they are none, or far apart."""
+    ends = [tx.execute(select(one(key)).select_from(grid.table.table)).scalar() for one in (func.min, func.max)]
+    low, high = (one if isinstance(one, int) else most for one in ends)
+    return range(low, high + 1) if high - low < most and isinstance(ends[0], int) else range(0)
 
 
 def _is_of(extractor: str, version: str) -> bool:

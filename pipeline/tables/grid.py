@@ -98,7 +98,11 @@ class Grid:
             driving.append(self._is_one_of(tx, [wanted.only]))
         if wanted.after is not None:
             driving.append(order.behind(self._place(tx, wanted.after, order)))
-        conditions, end = self.conditions(tx, wanted.which, now=wanted.now), None
+        which, end = wanted.which, None
+        if order.keys[0] is self.score:  # along whose index its bounds are found
+            driving += self._scores(which)
+            which = which._replace(min_score=None, max_score=None)
+        conditions = self.conditions(tx, which, now=wanted.now)
         if conditions and wanted.looks is not None and order.has_index:
             end = self._end(tx, order, driving, wanted.looks)
         if end is not None:
@@ -134,12 +138,16 @@ class Grid:
         found += [_given(self.tags, "tags").says(one) for one in which.tags]
         if which.extractor:
             found.append(_given(self.versions, "versions").says(which.extractor))
-        if which.min_score is not None or which.max_score is not None:
-            score = _given(self.score, "scores")
-            found.append(score >= literal(max(which.min_score or 0.0, 0.0), score.type))
-            if which.max_score is not None:
-                found.append(score <= literal(which.max_score, score.type))
+        found += self._scores(which)
         return found
+
+    def _scores(self, which: ItemFilter) -> list[ColumnElement[bool]]:
+        """Return the conditions that a row has a score within the bounds that are wanted."""
+        if which.min_score is None and which.max_score is None:
+            return []
+        score = _given(self.score, "scores")
+        found = [score >= literal(max(which.min_score or 0.0, 0.0), score.type)]
+        return found if which.max_score is None else [*found, score <= literal(which.max_score, score.type)]
 
     def state(self, tx: Connection, *, now: datetime) -> ColumnElement[str]:
         """Return a row's state as an expression."""

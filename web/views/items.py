@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from pipeline.core.listed import ItemFilter
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import items
 from web.render import as_cell, desk_of, show_page
@@ -23,7 +24,7 @@ def list_items(
 ) -> dict[str, Any]:
     """Return one page of a task's items, as `findable items --json`; the next one begins behind `after`."""
     with desk_of(request).to_read(task) as ws:
-        return items.run(ws, find.split(), state=state or None, after=after or None, limit=limit).document
+        return items.run(ws).page(ItemFilter(find.split(), state or None), after=after or None, limit=limit).document
 
 
 @router.get("/items", include_in_schema=False)
@@ -48,7 +49,7 @@ def items_part(
 
 def _listed(ws: OpenWorkspace, find: str, state: str, after: str) -> dict[str, Any]:
     """Return a page of items as the table shows them."""
-    page = items.run(ws, find.split(), state=state or None, after=after or None, limit=ROWS)
+    page = items.run(ws).page(ItemFilter(find.split(), state or None), after=after or None, limit=ROWS)
     found = [
         {"key": one.id, "state": one.state, "cells": [as_cell(value) for value in one.values.values()]}
         for one in page.items

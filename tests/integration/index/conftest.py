@@ -36,13 +36,12 @@ def indexed(
     people: Mapping[str, Mapping[str, Any]] = request.module.PEOPLE
 
     def prepare() -> None:
-        """Put them in and build."""
         with workspace.open() as ws, ws.store.write() as tx:
             for username, values in people.items():
                 table.insert_person(tx, username, values)
             workspaces.touch_revision(tx)
         workspace.ran("index")
 
-    prepare.__module__ = request.module.__name__  # each has people of its own
+    prepare.__module__ = request.module.__name__  # what is prepared is of that module
     begun(prepare)
     return workspace

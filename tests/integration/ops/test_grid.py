@@ -81,10 +81,10 @@ def test_counts_of_a_large_table_are_estimated_and_say_so(many: Workspace, monke
     """What is not counted whole is marked; states and the total are known all the same."""
     monkeypatch.setattr(facets, "SAMPLE", PEOPLE // 2)
     with many.open() as ws:
-        whole, sampled = items.facets(ws), items.facets(ws, exact=10)
+        whole, sampled = items.run(ws).facets(), items.run(ws).facets(exact=10)
         assert (sampled.total, dict(sampled.states)) == (whole.total, dict(whole.states))
         assert set(sampled.estimated) == {"tags", "versions", "scores"}
-        filtered = items.facets(ws, ItemFilter(tags=["common"]), exact=10)
+        filtered = items.run(ws).facets(ItemFilter(tags=["common"]), exact=10)
     assert filtered.total == pytest.approx(PEOPLE // 2, abs=PEOPLE // 3)
     assert "total" in filtered.estimated
 
@@ -95,10 +95,10 @@ def test_a_page_that_comes_at_once_says_where_to_go_on(many: Workspace, monkeypa
     with many.open() as ws:
         for sort in (None, "findability_score", "-username"):
             which = ItemFilter(tags=["bells"])
-            whole = [one.id for one in items.run(ws, which, limit=PEOPLE, sort=sort).items]
+            whole = [one.id for one in items.run(ws).page(which, limit=PEOPLE, sort=sort).items]
             found, after, pages = [], None, 0
             while after is not None or not pages:
-                page = items.run(ws, which, limit=3, after=after, sort=sort, at_once=True)
+                page = items.run(ws).page(which, limit=3, after=after, sort=sort, at_once=True)
                 found += [one.id for one in page.items]
                 after, pages = page.after, pages + 1
             assert found == whole
