@@ -324,7 +324,7 @@ ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/
   $(addprefix tests/concurrency/test_,nobody_waits.py overtaken.py passages.py two_at_once.py) tests/crash/test_sweep.py \
   tests/yardstick/test_goes_on.py $(addprefix tests/security/test_,canary.py injection.py)
 # what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing
-PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 4 --dist worksteal
+PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 3 --dist worksteal
 
 .PHONY: test
 test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the database makes a difference; many cases are sampled

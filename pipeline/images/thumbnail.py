@@ -12,9 +12,9 @@ from pipeline.store.database import Store
 
 
 def thumbnail_of(store: Store, data: Path, item_id: str, *, side: int) -> bytes:
-    """Return the JPEG of an image, its longer side at most `side` pixels: one of `thumbnails.SIDES`.
+    """Return the JPEG of an image of the workspace in the folder `data`, its longer side at most `side` pixels.
 
-    It is kept in `data`, the folder of the workspace.
+    `side` is one of `thumbnails.SIDES`.
 
     Raises:
         PictureError: it cannot be shown, for the reason that the message says.

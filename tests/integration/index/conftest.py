@@ -29,12 +29,19 @@ def tagged(workspace: Workspace) -> Callable[[int], None]:
 
 
 @pytest.fixture
-def indexed(workspace: Workspace, request: pytest.FixtureRequest) -> Workspace:
+def indexed(
+    workspace: Workspace, request: pytest.FixtureRequest, begun: Callable[[Callable[[], None]], None]
+) -> Workspace:
     """A workspace whose people, those that a test's module has as PEOPLE, are indexed."""
     people: Mapping[str, Mapping[str, Any]] = request.module.PEOPLE
-    with workspace.open() as ws, ws.store.write() as tx:
-        for username, values in people.items():
-            table.insert_person(tx, username, values)
-        workspaces.touch_revision(tx)
-    workspace.ran("index")
+
+    def prepare() -> None:
+        with workspace.open() as ws, ws.store.write() as tx:
+            for username, values in people.items():
+                table.insert_person(tx, username, values)
+            workspaces.touch_revision(tx)
+        workspace.ran("index")
+
+    prepare.__module__ = request.module.__name__  # what is prepared is of that module
+    begun(prepare)
     return workspace
