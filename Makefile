@@ -169,11 +169,11 @@ add-expert: setup ## add one new person from EXPERT=file.json, tagged at once; M
 	@$(RUN) add-expert
 
 .PHONY: items
-items: setup ## list items, passages with TASK=passages, or rows with TASK=yours, by a part of what they are called: FIND=text STATE=parked LIMIT=20 AFTER=id
+items: setup ## list items, passages with TASK=passages, or rows with TASK=yours, by a part of what they are called: FIND=text STATE=parked TAG=law EXTRACTOR=version MIN_SCORE=40 MAX_SCORE=60 SORT=-username FIELDS=username,bio LIMIT=20 AFTER=id; COUNTS=1 counts them, TO=view.csv writes all
 	@$(RUN) items
 
 .PHONY: people
-people: setup ## list people by a part of their name, title, company or tags: FIND=hallibrook STATE=parked LIMIT=20 AFTER=id
+people: setup ## list people by a part of their name, title, company or tags: FIND=hallibrook STATE=parked TAG=law EXTRACTOR=version MIN_SCORE=40 MAX_SCORE=60 SORT=-findability_score FIELDS=username,bio LIMIT=20 AFTER=id; COUNTS=1 counts them, TO=view.csv writes all
 	@$(RUN) people
 
 .PHONY: show
@@ -193,7 +193,7 @@ log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and
 	@$(RUN) log
 
 .PHONY: export
-export: setup ## write experts, concepts with TASK=passages, or answers with TASK=yours, to TO=experts.csv (.jsonl, .json, .parquet, -); BEST=1, EXTRACTOR=, ROWS=field, COST=1
+export: setup ## write experts, concepts with TASK=passages, or answers with TASK=yours, to TO=experts.csv (.jsonl, .json, .parquet, .html with TASK=passages, -); BEST=1, EXTRACTOR=, ROWS=field, COST=1
 	@$(RUN) export
 
 .PHONY: passages-pilot
