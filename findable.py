@@ -25,7 +25,7 @@ def _check_not_hidden() -> None:
         ImportError: another folder of that name comes before; the message names it.
     """
     home = Path(__file__).resolve().parent
-    for name in ("pipeline", "jobs", "emulator"):
+    for name in ("pipeline", "jobs", "web", "emulator"):
         spec = find_spec(name)
         found = [Path(one).resolve() for one in (spec.submodule_search_locations or ())] if spec else []
         if spec is None or home / name not in found[:1]:

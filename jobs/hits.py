@@ -1,13 +1,12 @@
 """Show what a search found: on a terminal hit by hit, for a pipe as a table, for programs as JSON."""
 
-import itertools
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.output import Terminal, plural, print_json, print_line, print_marked, print_table, print_text
+from pipeline.index.hit_documents import hit_document, whole_document
 
 if TYPE_CHECKING:
     from pipeline.core.task import Collection
@@ -21,13 +20,6 @@ CUT = 120  # characters of a text in a table
 MARK = "**"  # before and behind a word of the question, where nothing is bold
 
 
-def hit_document(collection: "Collection", hit: "Hit") -> dict[str, Any]:
-    """Return a hit as programs read it; a score that was not asked for is null."""
-    shown = collection.shown(hit.rank, hit.similarity, hit.metadata)
-    found = {**shown, "score": round(hit.score, 4), "words_score": round(hit.words_score, 4), "weak": hit.is_weak}
-    return {name: None if isinstance(one, float) and math.isnan(one) else one for name, one in found.items()}
-
-
 def show_report(opened: "OpenSearch", report: "SearchReport", *, as_json: bool) -> None:
     """Print what one question found, after what is to be known of it."""
     words, terminal, hits, collection = opened.words, Terminal(), report.hits, opened.collection
@@ -39,7 +31,7 @@ def show_report(opened: "OpenSearch", report: "SearchReport", *, as_json: bool) 
     if report.is_weak:
         terminal.warn("nothing here matches well; the nearest are")
     if as_json:
-        print_json([_whole_document(collection, hit) for hit in hits])
+        print_json([whole_document(collection, hit) for hit in hits])
     elif not hits:
         print_line(f"no {collection.word} was found")
     elif sys.stdout.isatty():
@@ -47,16 +39,6 @@ def show_report(opened: "OpenSearch", report: "SearchReport", *, as_json: bool) 
             _show(collection, hit)
     else:
         _print_rows(collection, hits)
-
-
-def _whole_document(collection: "Collection", hit: "Hit") -> dict[str, Any]:
-    snippet = hit.snippet
-    found = {
-        **hit_document(collection, hit),
-        "matching_tags": list(hit.tags),
-        "snippet": None if snippet is None else {"text": snippet.text, "marks": [list(mark) for mark in snippet.marks]},
-    }
-    return found if hit.why is None else {**found, "why": hit.why.as_json()}
 
 
 def _print_rows(collection: "Collection", hits: Sequence["Hit"]) -> None:
@@ -78,7 +60,7 @@ def _show(collection: "Collection", hit: "Hit") -> None:
     told = [_cell("", one) for one in others if isinstance(one, str) and one]
     print_marked(f"{hit.rank:>3}  ", str(name), f"  {', '.join(told)}" if told else "")
     if hit.snippet is not None and hit.snippet.text:
-        print_marked(*_pieces(hit.snippet), indent=len(INDENT))
+        print_marked(*hit.snippet.pieces, indent=len(INDENT))
     if hit.tags:
         print_text(f"tags: {', '.join(hit.tags)}", indent=INDENT)
     scores = [("cosine", _number(found["similarity"])), ("words", _number(found["words_score"]))]
@@ -112,14 +94,8 @@ def _side_line(side: "Side") -> str:
 
 
 def _plainly_marked(snippet: "Snippet | None") -> str:
-    pieces = _pieces(snippet) if snippet is not None else []
+    pieces = snippet.pieces if snippet is not None else []
     return "".join(f"{MARK}{piece}{MARK}" if number % 2 else piece for number, piece in enumerate(pieces))
-
-
-def _pieces(snippet: "Snippet") -> list[str]:
-    """Return the text of a snippet in pieces, of which every second one is marked."""
-    ends = [0, *(at for mark in snippet.marks for at in mark), len(snippet.text)]
-    return [snippet.text[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _number(value: float | None) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / ".test-full.json"
-PRODUCT = ("pipeline", "jobs", "emulator", "findable.py")
+PRODUCT = ("pipeline", "jobs", "web", "emulator", "findable.py")
 EVERY_CASE = {"HYPOTHESIS_PROFILE": "searching", "FAULTS": "all", "KEEPING": "all", "FINDABLE_SHARE": "1"}
 PYTEST = ("-m", "pytest", "-q", "-n", "5", "--dist", "worksteal", "--timeout", "7200")
 APART = ("bench", "soak")  # parts of their own

@@ -2,6 +2,8 @@
 
     FindableError
     ├── InputError            2    the input or the usage is wrong
+    │   ├── TakenError             what is to be added is there already
+    │   └── ChangedMeanwhileError  what is to be changed is not as it was shown
     ├── ConfigurationError    3    something must be configured
     ├── RemoteError           4    Gemini refused or cannot be reached; run again later
     │   ├── RefusedError           a clear no: nothing happened there (4xx)
@@ -40,6 +42,24 @@ class InputError(FindableError):
     """The input or the usage is wrong; nothing was changed unless the message says so."""
 
     exit_code = 2
+
+    def __init__(self, message: str, *, hint: str = "", field: str = "") -> None:
+        """Keep, beside what every error keeps, the field of a document that is wrong, where it is one."""
+        super().__init__(message, hint=hint)
+        self.field = field
+
+
+class TakenError(InputError):
+    """What is to be added is there already."""
+
+
+class ChangedMeanwhileError(InputError):
+    """What is to be changed is not in the state in which it was shown; nothing was changed."""
+
+    def __init__(self, message: str, *, hint: str, was: Any, now: Any) -> None:
+        """Keep both states for programs: the one that was shown (None where it is not known), and the one of now."""
+        super().__init__(message, hint=hint)
+        self.was, self.now = was, now
 
 
 class ConfigurationError(FindableError):

@@ -322,6 +322,10 @@ class Postings:
         held = [len(self._postings(number)[0]) for number in self._numbers([term]).tolist()]
         return _idf(self._count, max(held)) if held else 0.0
 
+    def told(self, question: Iterable[str]) -> float:
+        """Return how much all terms of a question tell; what no entry has tells as much as what one has."""
+        return sum(self.idf(term) or self.rarest for term in question)
+
     def _postings(self, number: int) -> tuple[NDArray[np.int32], Scores]:
         """Return the rows that hold a term, ascending, and what it gives each."""
         held = self._matrix.scores

@@ -62,7 +62,9 @@ class DocumentReader(Generic[MadeOf]):
                 where = f"{self.word} {number}, " if isinstance(value, list) else ""
                 found = f" (found {one.value!r})" if one.value else ""
                 place = _place(text, number, one.column, layout)
-                raise self._refused(said, place, f"{where}{one.column or 'the document'}: {one.reason}{found}")
+                field = next((name for name, label in layout.columns.items() if label == one.column), "")
+                why = f"{where}{one.column or 'the document'}: {one.reason}{found}"
+                raise self._refused(said, place, why, field=field)
             made.append(one)
         if not made:
             raise self._refused(said, "", f"the list holds no {self.word}")
@@ -81,9 +83,10 @@ class DocumentReader(Generic[MadeOf]):
             place = f"line {at.partition(' (')[0].replace(' c', ', c')}" if at else ""
             raise self._refused(said, place, f"no JSON: {why}") from None
 
-    def _refused(self, said: str, place: str, why: str) -> InputError:
+    def _refused(self, said: str, place: str, why: str, *, field: str = "") -> InputError:
         """Return the error for a document that is not taken."""
-        return InputError(f"{said}{f', {place}' if place else ''}: {why}; nothing was stored", hint=self.hint)
+        where = f"{said}{f', {place}' if place else ''}"
+        return InputError(f"{where}: {why}; nothing was stored", hint=self.hint, field=field)
 
 
 def _place(text: str, number: int, label: str, layout: Layout) -> str:

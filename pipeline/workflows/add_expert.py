@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, TakenError
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
+from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.read import read_person_documents
 from pipeline.experts.rows import Person
 from pipeline.live.questions import SelectedQuestions
@@ -22,6 +24,11 @@ from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.json_document import JsonDocument
 from pipeline.tables.mapping import choices_of
+
+if TYPE_CHECKING:
+    from pipeline.core.progress import Progress
+    from pipeline.store.database import Connection
+
 
 PATIENCE_S = 10.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
 
@@ -42,6 +49,15 @@ class AddedExpert:
     parked: str = ""
 
 
+class SavedExpert(NamedTuple):
+    """One new person in the table: the username, the item's id, the score, and whether a call about them is due."""
+
+    username: str
+    item_id: str
+    findability_score: float
+    is_due: bool
+
+
 def run(
     ws: OpenWorkspace, data: bytes, *, name: str, mapping: str, on_tagging: Callable[[str], None]
 ) -> list[AddedExpert]:
@@ -60,7 +76,10 @@ def run(
     if any(_has_bio(person) for person in people):
         ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
     _check_new(ws.store, people)
-    _tell_reading(ws, found)
+    _tell_reading(ws.display, found)
+    if found.mapping.kept:
+        with ws.store.write() as tx:
+            workspace.keep_columns(tx, ws.settings.task, found.mapping.header, found.mapping.kept, at=ws.now())
     added: list[AddedExpert] = []
     down = ""
     for person in people:
@@ -79,15 +98,52 @@ def run(
     return added
 
 
-def _tell_reading(ws: OpenWorkspace, found: JsonDocument[Person]) -> None:
-    """Say how the document was read, and keep what its names mean."""
-    for note in found.notes:
-        ws.display.say(note)
-    for change in (change for person in found.made for change in person.changes):
-        ws.display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
-    if found.mapping.kept:
+def save(ws: OpenWorkspace, data: bytes, *, name: str, reason: str) -> list[SavedExpert]:
+    """Add the people of a JSON document without a call; who has a bio is due, for the `reason` that is given.
+
+    Raises:
+        InputError, ConfigurationError: as `run` does; or a value would not be stored as it is. No person was added.
+    """
+    people = read_person_documents(data, choices_of(ws.store, ws.settings.task, given=""), name=name).made
+    _check_as_they_are(people, name=name)
+    if any(_has_bio(person) for person in people):
+        ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
+    _check_new(ws.store, people)
+    saved = []
+    for person in people:
         with ws.store.write() as tx:
-            workspace.keep_columns(tx, ws.settings.task, found.mapping.header, found.mapping.kept, at=ws.now())
+            key = _written(tx, ws.task.name, person, now=ws.now())
+            if _has_bio(person):
+                retries.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())
+            score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
+        saved.append(SavedExpert(person.username, key, score, is_due=_has_bio(person)))
+    return saved
+
+
+def _check_as_they_are(people: Sequence[Person], *, name: str) -> None:
+    """Refuse people of whom a value would be stored in another way, or not at all."""
+    for change in (change for person in people for change in person.changes):
+        field = next((column for column, label in HEADERS.items() if label == change.column), "")
+        raise InputError(
+            f"{name}: {change.column}: {change.reason} ({change.value}); nothing was stored",
+            hint="leave it out, or give it as it is to be stored",
+            field=field,
+        )
+
+
+def as_stored(store: Store, task_name: str, saved: SavedExpert) -> tuple[AddedExpert, bool]:
+    """Return a person as stored, and whether they are asked about again."""
+    with store.read() as tx:
+        is_due = saved.item_id in retries.due_ids(tx, task_name)
+    return _added(store, task_name, saved.username, problem="", took_s=None), is_due
+
+
+def _tell_reading(display: "Progress", found: JsonDocument[Person]) -> None:
+    """Say how the document was read."""
+    for note in found.notes:
+        display.say(note)
+    for change in (change for person in found.made for change in person.changes):
+        display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
 
 
 def _check_new(store: Store, people: Sequence[Person]) -> None:
@@ -97,9 +153,11 @@ def _check_new(store: Store, people: Sequence[Person]) -> None:
     with store.read() as tx:
         taken = twice or next(iter(table.by_usernames(tx, names)), None)
     if taken is not None:
-        raise InputError(
+        kind = InputError if twice else TakenError
+        raise kind(
             f"the username {taken!r} {'stands twice in the input' if twice else 'exists already'}; no person was added",
             hint=f"`make show EXPERT={taken}`; `make import` changes existing people",
+            field=USERNAME,
         )
 
 
@@ -120,11 +178,7 @@ def _added(store: Store, task_name: str, username: str, *, problem: str, took_s:
 def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
     """Insert one person; return their id if a live call follows, under a claim for it."""
     with ws.store.write() as tx:
-        if table.by_usernames(tx, [person.username]):
-            raise InputError(f"the username {person.username!r} exists already; this person was not added")
-        claims.free_dead_claims(tx, now=ws.now())
-        key = table.insert_person(tx, person.username, person.values)
-        workspace.touch_revision(tx, ws.task.name, [key])
+        key = _written(tx, ws.task.name, person, now=ws.now())
         if not is_asked or not _has_bio(person):
             return None
         item = next(iter(ws.task.rows.items(tx, [key])))
@@ -132,6 +186,21 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
         lasts_s = ws.settings.call_timeout + ws.settings.lease
         claims.take_live(tx, ws.task.name, key, input_hash=item.input_hash, lasts_s=lasts_s, at=ws.now())
         return key
+
+
+def _written(tx: "Connection", task_name: str, person: Person, *, now: datetime) -> str:
+    """Insert one person and return their id.
+
+    Raises:
+        TakenError: another process added them meanwhile.
+    """
+    if table.by_usernames(tx, [person.username]):
+        said = f"the username {person.username!r} exists already; this person was not added"
+        raise TakenError(said, field=USERNAME)
+    claims.free_dead_claims(tx, now=now)
+    key = table.insert_person(tx, person.username, person.values)
+    workspace.touch_revision(tx, task_name, [key])
+    return key
 
 
 def _tag(ws: OpenWorkspace, username: str, item_id: str) -> tuple[str, bool]:

@@ -55,6 +55,7 @@ COMMAND_WORDS = {  # of each command what it takes, as options and as make has i
     "move": "TO JSON --json",
     "clean": "DRY JSON --dry --json",
     "eval": "QUERIES QRELS JSON --json",
+    "web": "PORT READONLY NO_OPEN --port --readonly --no-open",
     "emulator": "PORT RPM TPM RPD --port --host --rpm --tpm --rpd",
     "rebind": "GIVE_UP YES JSON --give-up --yes --json",
     "prices": "JSON --json",

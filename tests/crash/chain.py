@@ -151,7 +151,9 @@ DAYS = (
         "merged",
         (
             line("tags", "--merge", "water=hydrology; law=water law", "--who", "ada"),
+            line("tags", "--person", "person-1", "--add", "by hand", "--who", "ada"),
             line("tags", "--undo", "1", "--who", "bob", again=DONE_BEFORE),
+            line("tags", "--person", "person-1", "--undo", "1", "--who", "bob"),
             line("index"),
         ),
         after="first",
@@ -385,9 +387,6 @@ DAYS = (
     ),
     Day("rebind", (line("rebind", "--yes"),), after="local", backend="local", unmakes=True),
 )
-SAMPLED = {  # days of `make test`
-    "sqlite": ("first", "second", "passages", "own", "images"),
-    "postgresql": ("first", "second"),
-}[DATABASE]
+SAMPLED = ("first", "second")  # days of `make test`; tasks of one's own and images die in tests of their own
 EVERY = os.environ.get("FAULTS") == "all"
 DAY_OF = {day.name: day for day in DAYS if DATABASE in day.databases and (EVERY or day.name in SAMPLED)}

@@ -54,6 +54,8 @@ QUERIES = {
     "asked with": ASKED_WITH,
     "merges": "SELECT number, old, new, who, undone_by FROM findable_merges ORDER BY number",
     "merged": "SELECT * FROM findable_merged_items ORDER BY item_id",
+    "edits": """SELECT item_id, who, before, undoes FROM findable_edits e JOIN findable_answers a ON a.id = e.answer
+                ORDER BY a.id""",
     "questions": "SELECT task, qid, text FROM findable_lab_questions ORDER BY task, qid",
     "judgements": "SELECT task, qid, item_id, grade FROM findable_lab_judgements ORDER BY task, qid, item_id",
 }

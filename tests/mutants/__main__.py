@@ -20,7 +20,18 @@ from tests.mutants.mutation import ROOT, Mutant, listed, mutated
 from tests.scratch import quick_folder
 
 COPIED = (
-    *("pipeline", "jobs", "emulator", "findable.py", "tests", "data/sample", "docs", "pyproject.toml", "Makefile"),
+    *(
+        "pipeline",
+        "jobs",
+        "web",
+        "emulator",
+        "findable.py",
+        "tests",
+        "data/sample",
+        "docs",
+        "pyproject.toml",
+        "Makefile",
+    ),
     "README.md",
 )
 PYTEST = (

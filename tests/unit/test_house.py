@@ -7,9 +7,9 @@ from statistics import median
 
 from tests.house import ABOVE, arrows, circles, floors, is_down, loose, modules, share
 
-ROOMS = 17
-FLOORS = 9
-ARROWS = 92
+ROOMS = 18
+FLOORS = 10
+ARROWS = 105
 LONGEST = 400
 MEDIAN = 150
 FUNCTION_MEDIAN = 8

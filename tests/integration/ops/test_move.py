@@ -53,6 +53,7 @@ def mid_life(workspace: Workspace, people: Callable[..., list[str]], api: Api, b
             ran(workspace, "batch-submit", "--limit", "2")
             for command in commands:
                 ran(workspace, command)
+        ran(workspace, "tags", "--person", "person-0001", "--add", "law")
         judge_and_merge(workspace)
         api.fault("quota_batch")
         ran(workspace, "batch-submit", code=4)

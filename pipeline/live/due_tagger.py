@@ -1,0 +1,127 @@
+"""Ask about due items in the background of a process that goes on: one at once, all the others again and again.
+
+What a process holds in the database is signed with its name, whichever of its threads holds it. So the one thing to
+know: an item is in the hands of at most one thread here, and `_Hands` says of which.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from pipeline.core.errors import FindableError
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.live.interrupts import interrupt_thread
+from pipeline.live.report import LiveReport
+from pipeline.live.retry_queue import PATIENCE_S, ask_due, retry_due
+from pipeline.live.runner import GRACE_S
+
+if TYPE_CHECKING:
+    from pipeline.gemini.client import Client
+
+THREADS = 8  # calls about new items under way at once; each may hang for as long as a call may take
+EVERY_S = 60.0  # between two looks at what is due
+
+Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
+Take = Callable[[list[str]], list[str]]
+
+
+class _Hands:
+    """Which items a thread of this process asks about now."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._held: set[str] = set()
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def taking(self) -> Iterator[Take]:
+        """Give a function that takes what is free of some ids; they are free again after the block."""
+        mine: set[str] = set()
+
+        def take(ids: list[str]) -> list[str]:
+            with self._lock:
+                free = [one for one in ids if one not in self._held]
+                mine.update(free)
+                self._held.update(free)
+            return free
+
+        try:
+            yield take
+        finally:
+            with self._lock:
+                self._held -= mine
+
+
+class DueTagger:
+    """Threads that ask about due items of the task of a workspace, from `start` to `stop`."""
+
+    def __init__(self, opened: Opened, *, every_s: float = EVERY_S) -> None:
+        """Take what opens the workspace to be written; nothing is begun yet."""
+        self._opened, self._every_s = opened, every_s
+        self._hands = _Hands()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="due")
+        self._over = threading.Event()
+        self._asking: set[threading.Thread] = set()
+
+    def start(self) -> None:
+        """Look at what is due, at once and then again and again."""
+        threading.Thread(target=self._look_again, name="due-rounds", daemon=True).start()
+
+    def ask(self, item_id: str) -> Future[None]:
+        """Ask about one due item as soon as a thread is free; what became of it stands in the database.
+
+        After `stop` nothing is asked: the item stays due.
+        """
+        if self._over.is_set():
+            done: Future[None] = Future()
+            done.set_result(None)
+            return done
+        return self._pool.submit(self._asked, lambda ws, take: ask_due(ws, take([item_id]), patience_s=PATIENCE_S))
+
+    def look(self) -> None:
+        """Ask about all that is due and in no thread's hands, and wait for what comes of it."""
+        self._asked(lambda ws, take: retry_due(ws, patience_s=PATIENCE_S, chosen=take))
+
+    def stop(self, *, within_s: float) -> None:
+        """Begin nothing more; what is under way may finish within so many seconds, the last of them in a hurry."""
+        until = time.monotonic() + within_s
+        self._over.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for hurry_s in (GRACE_S + 1.0, 0.0):
+            for thread in list(self._asking):
+                thread.join(max(0.0, until - hurry_s - time.monotonic()))
+            for thread in list(self._asking):
+                interrupt_thread(thread.ident or 0)
+
+    def _look_again(self) -> None:
+        """Look again and again, each time in a thread of its own: one may wait for long for what others need not."""
+        with contextlib.suppress(FindableError):
+            self._make_ready()
+        while not self._over.is_set():
+            threading.Thread(target=self.look, name="due-look", daemon=True).start()
+            self._over.wait(self._every_s)
+
+    def _make_ready(self) -> None:
+        """Load what a call needs, which takes longer than a call, before the first item waits for it."""
+
+        async def opened(client: "Client") -> None:
+            async with client.live():
+                pass
+
+        with self._opened() as ws:
+            asyncio.run(opened(ws.client))
+
+    def _asked(self, ask: Callable[[OpenWorkspace, Take], LiveReport]) -> None:
+        """Ask about items that are taken, and are in no other thread's hands."""
+        thread = threading.current_thread()
+        self._asking.add(thread)
+        kept_quiet = contextlib.suppress(FindableError, KeyboardInterrupt)  # why stands in the database
+        try:
+            with self._hands.taking() as take, kept_quiet, self._opened() as ws:
+                ask(ws, take)
+        finally:
+            self._asking.discard(thread)

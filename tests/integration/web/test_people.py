@@ -1,0 +1,93 @@
+"""`POST /api/admin/experts`: a person is saved at once, and tagged within seconds or later."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.lab import Api, Workspace
+from tests.page import Page
+
+ADD = "/api/admin/experts"
+BIO = "I keep bees and teach water law."
+LIVE = ":generateContent"
+
+
+def test_a_person_is_added_with_tags(page: Page, api: Api) -> None:
+    """201 with tags and a score, in snake case or with the CSV's names; without a bio there is no call."""
+    got = page.post(ADD, json={"username": "ada", "first_name": "Ada", "bio": BIO})
+    found = got.json()
+    assert (got.status_code, found["ok"], found["username"], found["retrying"]) == (201, True, "ada", False)
+    assert found["tags"]
+    assert found["findability_score"] > 0
+    assert set(page.post(ADD, json={"Username": "bob", "First Name": "Bob"}).json()["tags"] or []) == set()
+    assert len(api.seen("POST", LIVE)) == 1
+    listed = page.get("/api/tasks/experts/items").json()["items"]
+    assert [(one["username"], one["state"]) for one in listed] == [("ada", "tagged"), ("bob", "no_bio")]
+
+
+@pytest.mark.sampled(0)
+def test_what_cannot_be_added_is_refused_by_name(page: Page) -> None:
+    """409 for a username that is there, 422 with the field for all else; nothing is written."""
+    assert page.post(ADD, json={"username": "ada"}).status_code == 201
+    wrong: tuple[tuple[int, Any, str | None], ...] = (
+        (409, {"username": "ada", "bio": "other"}, "username"),
+        (422, [{"username": "bea"}], None),
+        (422, "bea", None),
+        (422, {}, "username"),
+        (422, {"username": "a\0b"}, "username"),
+    )
+    for status, body, field in wrong:
+        got = page.post(ADD, json=body)
+        assert (got.status_code, got.json().get("field")) == (status, field), got.text
+        assert got.json()["hint"], body
+    assert page.post(ADD, content=b"{").status_code == 422
+    assert [one["username"] for one in page.get("/api/tasks/experts/items").json()["items"]] == ["ada"]
+
+
+def test_a_person_is_saved_while_gemini_is_down_and_tagged_when_it_is_back(page: Page, api: Api) -> None:
+    """A refusal and a broken reply: 201 with null for tags; the next look at what is due asks again."""
+    for name, (word, args) in {"ada": ("status", {"code": 503}), "bob": ("html_as_json", {"code": 200})}.items():
+        api.fault(word, times=100, path=LIVE, args=args)
+        found = page.post(ADD, json={"username": name, "bio": BIO}).json()
+        assert (found["tags"], found["retrying"]) == (None, True)
+        assert isinstance(found["findability_score"], float)
+        api.clear_faults()
+    asked = len(api.seen("POST", LIVE))
+    page.desk.tagger.look()
+    assert len(api.seen("POST", LIVE)) == asked + 2
+    listed = page.get("/api/tasks/experts/items", params={"state": "tagged"}).json()["items"]
+    assert [one["username"] for one in listed] == ["ada", "bob"]
+
+
+def asked_about(api: Api) -> list[int]:
+    """Return how often each was asked about, by what answered calls were told."""
+    told = Counter(one["text_sha256"] for one in api.seen("POST", LIVE) if one["status"] == 200)
+    return list(told.values())
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.full)])
+@pytest.mark.sampled(0)
+def test_what_comes_late_is_kept_and_asked_for_once(page: Page, api: Api, count: int) -> None:
+    """While a call may still answer, neither the next look at what is due nor a command asks again."""
+    api.fault("slow_reply", times=10_000, path=LIVE, args={"seconds": 3.0})
+    page.desk.patience_s = 0.0
+    for number in range(count):
+        got = page.post(ADD, json={"username": f"p{number}", "bio": f"{BIO} Number {number}."})
+        assert (got.status_code, got.json()["tags"], got.json()["retrying"]) == (201, None, True)
+    page.desk.tagger.look()
+    page.desk.tagger._pool.shutdown()
+    page.desk.tagger.look()
+    assert page.get("/api/status").json()["experts"]["tagged"] == count
+    assert asked_about(api) == [1] * count
+
+
+@pytest.mark.sampled(0)
+def test_what_was_left_undone_is_tagged_at_once_after_a_restart(page: Page, workspace: Workspace, api: Api) -> None:
+    """A page that was killed before it asked: the next one begins with those who are due."""
+    page.desk.tagger.stop(within_s=0)
+    assert page.post(ADD, json={"username": "ada", "bio": BIO}).json()["retrying"]
+    assert api.seen("POST", LIVE) == []
+    with Page(workspace) as again:
+        again.desk.tagger.look()
+        assert again.get("/api/tasks/experts/items").json()["items"][0]["state"] == "tagged"

@@ -1,0 +1,41 @@
+"""The application: the views behind their guard, and how errors become answers."""
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from pipeline.core.errors import FindableError
+from web import problem
+from web.desk import Desk
+from web.etag import Tagged
+from web.guard import Guard
+from web.problem import Refused
+from web.render import problem_page
+from web.views import VIEWS
+
+HERE = Path(__file__).parent
+
+
+def application(desk: Desk) -> Guard:
+    """Return the application on a workspace, behind its guard."""
+    app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app.state.desk = desk
+    app.state.links = tuple(view.link for view in VIEWS if view.link)
+    for view in VIEWS:
+        app.include_router(view.router)
+    app.mount("/static", StaticFiles(directory=HERE / "static"))
+    for kind in (FindableError, Refused, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, _answer)
+    return Guard(Tagged(app), access=desk.access)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    """Return what went wrong: as JSON to a program, as a page to a reader."""
+    found = problem.of(error)
+    if request.url.path.startswith("/api"):
+        return problem.response(found)
+    return problem_page(request, found)

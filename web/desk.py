@@ -1,0 +1,85 @@
+"""What the page works with: the workspace, opened as commands open it, what tags new people, and what runs for long."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from pipeline.core.progress import NoProgress, Progress
+from pipeline.core.settings import Settings
+from pipeline.engine.access import Access as Opened
+from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.live.due_tagger import DueTagger
+from web.guard import Access
+from web.kept import Kept
+from web.problem import Refused
+from web.running import Running
+
+PEOPLE = "experts"  # the task that people are of
+ANSWERED_S = 6.0  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
+
+
+@dataclass
+class Desk:
+    """One page on one workspace; what other processes do to it is seen at once, to the whole of it within a second."""
+
+    settings: Settings
+    access: Access
+    patience_s: float = ANSWERED_S
+    tagger: DueTagger = field(init=False)
+    running: Running = field(init=False)
+    saving: threading.Lock = field(init=False, default_factory=threading.Lock)  # many new people wait in order
+    _open: Kept = field(init=False, default_factory=Kept)
+
+    def __post_init__(self) -> None:
+        """Make what works in the background; nothing is begun."""
+        self.tagger = DueTagger(partial(self.to_write, PEOPLE))
+        self.running = Running()
+
+    def to_read(self, task: str | None = None) -> contextlib.AbstractContextManager[OpenWorkspace]:
+        """Open the workspace to be read, for the length of a block; `task` is meant in the place of that which is set.
+
+        Raises:
+            Refused: the workspace has no such task.
+        """
+        return self._kept(task, Opened.READ)
+
+    def to_write(
+        self, task: str | None = None, display: Progress | None = None
+    ) -> contextlib.AbstractContextManager[OpenWorkspace]:
+        """Open the workspace to be written; `display` gets what a command would print.
+
+        Raises:
+            Refused: the workspace has no such task.
+        """
+        return self._opened(task, Opened.WRITE, display) if display else self._kept(task, Opened.WRITE)
+
+    @contextlib.contextmanager
+    def _opened(self, task: str | None, access: Opened, display: Progress) -> Iterator[OpenWorkspace]:
+        """Open the workspace; no file of a task is loaded, so a request can name only what was used here."""
+        settings = replace(self.settings, task=task or self.settings.task)
+        with open_workspace(settings, display, access=access, whole=True) as ws:
+            if task and ws.settings.task != task:
+                raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
+            yield ws
+
+    def _kept(self, task: str | None, access: Opened) -> contextlib.AbstractContextManager[OpenWorkspace]:
+        """Open the workspace, or take one that is open still."""
+        return self._open.taken((task, access), partial(self._opened, task, access, NoProgress()))
+
+    def start(self) -> None:
+        """Begin the work in the background."""
+        if not self.access.readonly:
+            self.tagger.start()
+
+    def stop(self, *, within_s: float) -> None:
+        """End the work in the background; what is under way may finish within so many seconds, all in all."""
+        until = time.monotonic() + within_s
+        self.tagger.stop(within_s=within_s)
+        self.running.stop(within_s=max(0.0, until - time.monotonic()))
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._open.close()

@@ -1,0 +1,191 @@
+"""Let a request in, or refuse it: its host, its origin, who sends it, what it may change, and how long its body is.
+
+Every address needs the token: in a cookie that the first address sets (as Jupyter does), or as `Authorization:
+Bearer`. What changes something needs, with the cookie, a second token that another site cannot read. The rules are
+OWASP's of cross-site request forgery and of security headers.
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from web import problem
+from web.problem import Refused
+
+CSRF = "x-csrf-token"
+MAX_BODY = 1 << 20  # bytes of a request that is no file
+MAX_FILE = 1 << 30  # bytes of a file that is dropped
+FILES = "/api/files"  # where one may be sent
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+_LOCKED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>findable</title><main><h1>findable</h1>
+<p>This page needs its token. Open the address that <code>make web</code> printed: it ends with
+<code>?token=…</code>.</p></main></html>"""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may come in: the token, the names under which the page is reached (host:port), and whether it only reads.
+
+    Cookies know no ports, so `cookie` is another name for each page of a machine.
+    """
+
+    token: str = field(repr=False)
+    hosts: frozenset[str]
+    cookie: str = "findable"
+    readonly: bool = False
+
+    def is_token(self, given: str) -> bool:
+        """Return whether this is the token, in constant time."""
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+    @property
+    def csrf(self) -> str:
+        """Return the second token, which the page's own requests send in a header."""
+        return hmac.new(self.token.encode(), b"csrf", hashlib.sha256).hexdigest()
+
+
+class Guard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, *, access: Access) -> None:
+        """Stand before `app`."""
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that is not let in, else hand it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            answer = self._checked(scope)
+        except Refused as refused:
+            answer = _refusal(scope, refused)
+        with_headers = _with_headers(send)
+        if answer is not None:
+            await answer(scope, receive, with_headers)
+            return
+        await self._app(scope, _Limited(receive, _most(scope)), with_headers)
+
+    def _checked(self, scope: Scope) -> Response | None:
+        """Return the answer to a request that brings the token in its address; None where it is let in.
+
+        Raises:
+            Refused: it is not.
+        """
+        headers, method = Headers(scope=scope), scope["method"]
+        host = headers.get("host", "")
+        if host not in self._access.hosts:
+            raise Refused(421, f"{host!r} is not an address of this page")
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            raise Refused(403, "another site asked for this")
+        if method not in SAFE and headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+            raise Refused(403, "another site asked for this")
+        if entered := self._entered(scope):
+            return entered
+        by_cookie = self._who(headers)
+        self._check_length(headers, _most(scope))
+        if method in SAFE:
+            return None
+        if self._access.readonly:
+            raise Refused(403, "this page is read-only; nothing was changed", hint="start it without READONLY=1")
+        if by_cookie and not hmac.compare_digest(headers.get(CSRF, "").encode(), self._access.csrf.encode()):
+            raise Refused(403, "the request does not come from this page; nothing was changed", hint="reload the page")
+        return None
+
+    @staticmethod
+    def _check_length(headers: Headers, most: int) -> None:
+        """Refuse a body that says to be longer than `most` bytes; one that does not say it is cut off, see `_Limited`.
+
+        Raises:
+            Refused: it is longer, or its length is no number.
+        """
+        said = headers.get("content-length", "0")
+        if not said.isdecimal():
+            raise Refused(400, "the length of the body is no number")
+        if int(said) > most:
+            raise Refused(413, f"the body is longer than {most:,} bytes; nothing was changed")
+
+    def _entered(self, scope: Scope) -> Response | None:
+        """Return the answer to an address with the token: the cookie, and the address without it."""
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        given = [value for name, value in query if name == "token"]
+        if scope["method"] != "GET" or not given or not self._access.is_token(given[0]):
+            return None
+        rest = urlencode([(name, value) for name, value in query if name != "token"])
+        answer = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), status_code=303)
+        answer.set_cookie(self._access.cookie, self._access.token, httponly=True, samesite="strict", path="/")
+        return answer
+
+    def _who(self, headers: Headers) -> bool:
+        """Return whether a request has the token in the cookie; false where it has it as a program does.
+
+        Raises:
+            Refused: it has none, or another one.
+        """
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and self._access.is_token(given.strip()):
+            return False
+        try:
+            found = SimpleCookie(headers.get("cookie", "")).get(self._access.cookie)
+        except CookieError:
+            found = None
+        if found is None or not self._access.is_token(found.value):
+            raise Refused(401, "the token is missing or wrong", hint="open the address that `make web` printed")
+        return True
+
+
+class _Limited:
+    """A request's body, which is cut off where it is longer than it said, or than it may be."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive, self._left = receive, most
+
+    async def __call__(self) -> Message:
+        """Return the next piece."""
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise Refused(413, "the body is too long")
+        return message
+
+
+def _most(scope: Scope) -> int:
+    """Return how many bytes the body of a request may have."""
+    return MAX_FILE if scope["path"] == FILES else MAX_BODY
+
+
+def _refusal(scope: Scope, refused: Refused) -> Response:
+    """Return the answer to a request that is not let in: a page for a browser that only lacks the token."""
+    is_page = not scope["path"].startswith("/api") and "text/html" in Headers(scope=scope).get("accept", "")
+    if refused.status == 401 and is_page:  # noqa: PLR2004 - HTTP's own number
+        return HTMLResponse(_LOCKED, status_code=refused.status)
+    return problem.response(problem.of(refused))
+
+
+def _with_headers(send: Send) -> Send:
+    """Return what sends an answer with the headers that every answer has."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("cache-control", "private, no-cache")
+        await send(message)
+
+    return sending

@@ -1,0 +1,100 @@
+"""Workspaces that stay open for a second between requests: opening one costs more than what most requests ask.
+
+One request at a time has each. After a second it is closed, so that what other commands do to the whole of it (restore
+it, bind it, add a task) is seen.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+
+from pipeline.engine.workspace import OpenWorkspace
+
+KEPT_S = 1.0
+
+Opens = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
+
+
+@dataclass
+class _Open:
+    """An open workspace, what closes it, and since when it is open."""
+
+    ws: OpenWorkspace
+    closing: contextlib.ExitStack
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it is to be closed."""
+        return time.monotonic() - self.since > KEPT_S
+
+
+class Kept:
+    """The workspaces that wait for the next request, by what they were opened for."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._free: dict[Hashable, list[_Open]] = {}
+        self._lock = threading.Lock()
+        self._sweeps: threading.Timer | None = None
+
+    @contextlib.contextmanager
+    def taken(self, purpose: Hashable, opens: Opens) -> Iterator[OpenWorkspace]:
+        """Give a workspace for the length of a block, one that waits or one that is opened; an error closes it."""
+        one = self._waiting(purpose) or self._opened(opens)
+        try:
+            yield one.ws
+        except BaseException:
+            one.closing.close()
+            raise
+        if not self._put_back(purpose, one):
+            one.closing.close()
+
+    def close(self) -> None:
+        """Close those that wait."""
+        with self._lock:
+            if self._sweeps is not None:
+                self._sweeps.cancel()
+                self._sweeps = None
+            found = [one for some in self._free.values() for one in some]
+            self._free.clear()
+        for one in found:
+            one.closing.close()
+
+    def _waiting(self, purpose: Hashable) -> _Open | None:
+        with self._lock:
+            some = self._free.get(purpose, [])
+            return some.pop() if some and not some[-1].is_old else None
+
+    @staticmethod
+    def _opened(opens: Opens) -> _Open:
+        with contextlib.ExitStack() as stack:
+            ws = stack.enter_context(opens())
+            return _Open(ws, stack.pop_all())
+
+    def _put_back(self, purpose: Hashable, one: _Open) -> bool:
+        """Let one wait for the next request; false where it is old."""
+        if one.is_old:
+            return False
+        with self._lock:
+            self._free.setdefault(purpose, []).append(one)
+            if self._sweeps is None:
+                self._sweeps = threading.Timer(KEPT_S, self._sweep)
+                self._sweeps.daemon = True
+                self._sweeps.start()
+        return True
+
+    def _sweep(self) -> None:
+        """Close those that waited for too long, and look again while some wait."""
+        with self._lock:
+            old = [one for some in self._free.values() for one in some if one.is_old]
+            self._free = {purpose: [one for one in some if not one.is_old] for purpose, some in self._free.items()}
+            waits = any(self._free.values())
+            self._sweeps = threading.Timer(KEPT_S, self._sweep) if waits else None
+            if self._sweeps is not None:
+                self._sweeps.daemon = True
+                self._sweeps.start()
+        for one in old:
+            one.closing.close()

@@ -1,0 +1,66 @@
+"""What went wrong, as a program reads it: problem+json (RFC 9457) with `hint` and the exit code of the command."""
+
+import json
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    GateError,
+    InconsistentError,
+    InputError,
+    RemoteError,
+    TakenError,
+)
+
+CONTENT_TYPE = "application/problem+json"
+_STATUS: tuple[tuple[type[FindableError], int], ...] = (
+    (TakenError, 409),
+    (InputError, 422),
+    (ConfigurationError, 409),
+    (RemoteError, 503),
+    (InconsistentError, 409),
+    (GateError, 409),
+)
+
+
+class Refused(Exception):  # noqa: N818 - a request is refused, which is no fault of ours
+    """A request that is answered with a status and the reason, before any command's function is called."""
+
+    def __init__(self, status: int, detail: str, *, hint: str = "", field: str | None = None) -> None:
+        """Keep the HTTP status, why, what to do instead, and the field of the body that is meant."""
+        super().__init__(detail)
+        self.status, self.detail, self.hint, self.field = status, detail, hint, field
+
+
+def document(status: int, title: str, detail: str, *, hint: str = "", **more: Any) -> dict[str, Any]:
+    """Return a problem as its JSON document."""
+    known = {name: value for name, value in more.items() if value is not None}
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail, "hint": hint, **known}
+
+
+def of(error: Exception) -> dict[str, Any]:
+    """Return the problem that an error is: of a command, of a request that was refused, or of one that is malformed."""
+    if isinstance(error, FindableError):
+        status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
+        known = {"exit_code": error.exit_code, "field": getattr(error, "field", "") or None}
+        return document(status, type(error).__name__, error.message, hint=error.hint, **known)
+    if isinstance(error, Refused):
+        return document(error.status, "Refused", error.detail, hint=error.hint, field=error.field)
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        name = str(first["loc"][-1])
+        return document(422, "Invalid", f"{name}: {first['msg']}", field=name)
+    if isinstance(error, HTTPException):
+        return document(error.status_code, "Refused", error.detail)
+    return document(500, "Stopped", f"a bug in findable: {type(error).__name__}; what is stored is as it was")
+
+
+def response(found: dict[str, Any]) -> Response:
+    """Return the answer that says it."""
+    body = json.dumps(found, ensure_ascii=False).encode()
+    return Response(body, status_code=found["status"], media_type=CONTENT_TYPE)

@@ -1,0 +1,66 @@
+"""Make pages of templates: what stands around each, and how values are shown."""
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pipeline.engine.workspace import OpenWorkspace
+from web.desk import Desk
+
+CUT = 160  # characters of a cell
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+)
+
+
+def desk_of(request: Request) -> Desk:
+    """Return what the page works with."""
+    found: Desk = request.app.state.desk
+    return found
+
+
+def show_page(request: Request, template: str, ws: OpenWorkspace, **values: Any) -> HTMLResponse:
+    """Return a page, or a part of one, about the task of a workspace."""
+    task, here = ws.settings.task, request.url.path
+    links = [
+        (
+            f"{one.href}?task={task}" if one.of_task else one.href,
+            one.label or ws.task.words.many.capitalize(),
+            one.href == here,
+        )
+        for one in request.app.state.links
+    ]
+    about = {"task": task, "words": ws.task.words, "workspace": str(ws.data), "backend": ws.backend}
+    return _filled(request, template, {"links": links, **about, **values})
+
+
+def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
+    """Return a page that says what went wrong."""
+    desk = desk_of(request)
+    about = {"task": desk.settings.task, "workspace": str(desk.settings.data), "backend": ""}
+    found = _filled(request, "problem.html", {"links": [("/", "Home", False)], **about, "problem": problem})
+    found.status_code = int(problem["status"])
+    return found
+
+
+def _filled(request: Request, template: str, values: dict[str, Any]) -> HTMLResponse:
+    access = desk_of(request).access
+    known = {"csrf": access.csrf, "readonly": access.readonly, "q": ""}
+    return HTMLResponse(_templates.get_template(template).render({**known, **values}))
+
+
+def as_cell(value: object) -> str:
+    """Return a value as a cell of a table: a long text is cut."""
+    text = as_text(value)
+    return text if len(text) <= CUT else f"{text[:CUT].rstrip()} …"
+
+
+def as_text(value: object) -> str:
+    """Return a value as text: a list with commas, nothing as an empty text."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)

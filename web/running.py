@@ -1,0 +1,120 @@
+"""Long work that a request began: one at a time of each kind, with how far it has come and what came of it."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from pipeline.core.errors import FindableError
+from pipeline.core.progress import Bar
+from pipeline.live.interrupts import interrupt_thread
+from web import problem
+
+KEPT = 50  # pieces of work that are over and can still be looked at
+LINES = 100  # of what one says
+
+
+@dataclass
+class Work:
+    """One piece of long work; a display for the command's function that does it."""
+
+    number: int
+    kind: str
+    state: str = "running"  # or done, failed
+    label: str = ""
+    done: int = 0
+    total: int | None = None
+    note: str = ""
+    lines: list[str] = field(default_factory=list)
+    result: Any = None
+    error: dict[str, Any] | None = None
+    began: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+    thread: threading.Thread | None = field(default=None, repr=False)
+
+    def say(self, line: str) -> None:
+        """Keep a line."""
+        self.lines = [*self.lines[-LINES:], line]
+
+    def warn(self, line: str) -> None:
+        """Keep a warning."""
+        self.say(line)
+
+    @contextlib.contextmanager
+    def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:  # noqa: ARG002 - a page shows it at once
+        """Keep how far one part of it has come."""
+        self.label, self.total, self.done, self.note = label, total, done, ""
+        yield self
+
+    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
+        """Keep how far it is."""
+        self.done, self.note = done, note
+        self.total = self.total if total is None else total
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return it for programs."""
+        names = ("number", "kind", "state", "label", "done", "total", "note", "lines", "result", "error")
+        took = (self.ended or time.monotonic()) - self.began
+        return {name: getattr(self, name) for name in names} | {"took_s": round(took, 2)}
+
+
+class Running:
+    """The long work of this page."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._numbers, self._lock = count(1), threading.Lock()
+        self._all: dict[int, Work] = {}
+
+    def begin(self, kind: str, do: Callable[[Work], Any]) -> Work:
+        """Begin a piece of work in a thread of its own; while one of its kind is under way, return that one."""
+        with self._lock:
+            same = next((one for one in self._all.values() if one.kind == kind and one.state == "running"), None)
+            if same is not None:
+                return same
+            work = Work(next(self._numbers), kind)
+            self._all[work.number] = work
+            for number in [one.number for one in self._all.values() if one.state != "running"][:-KEPT]:
+                del self._all[number]
+            work.thread = threading.Thread(target=_carried_out, args=(work, do), name=kind, daemon=True)
+            work.thread.start()
+        return work
+
+    def get(self, number: int) -> Work | None:
+        """Return one by its number."""
+        return self._all.get(number)
+
+    def every(self) -> list[Work]:
+        """Return all that are kept, oldest first."""
+        return list(self._all.values())
+
+    def newest(self, kind: str) -> Work | None:
+        """Return the last one of a kind."""
+        return next((one for one in reversed(list(self._all.values())) if one.kind == kind), None)
+
+    def stop(self, *, within_s: float) -> None:
+        """Let what is under way finish within so many seconds, then interrupt it as Ctrl-C would."""
+        until = time.monotonic() + within_s
+        threads = [one.thread for one in list(self._all.values()) if one.state == "running" and one.thread is not None]
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive() and thread.ident is not None:
+                interrupt_thread(thread.ident)
+
+
+def _carried_out(work: Work, do: Callable[[Work], Any]) -> None:
+    """Do a piece of work, and keep what came of it."""
+    try:
+        work.result = do(work)
+        work.state = "done"
+    except FindableError as error:
+        work.error, work.state = problem.of(error), "failed"
+    except BaseException as error:  # noqa: BLE001 - a thread's last words
+        said = "interrupted" if isinstance(error, KeyboardInterrupt) else f"a bug in findable: {type(error).__name__}"
+        work.error, work.state = problem.document(500, "Stopped", said), "failed"
+    finally:
+        work.ended = time.monotonic()

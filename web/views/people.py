@@ -1,0 +1,77 @@
+"""`POST /api/admin/experts`: one new person, saved at once, and tagged within seconds or later."""
+
+import asyncio
+import time
+from concurrent.futures import Future
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from pipeline.workflows import add_expert
+from web.desk import PEOPLE, Desk
+from web.problem import Refused
+from web.render import desk_of, show_page
+from web.view import View
+
+router = APIRouter()
+VIEW = View(router)
+
+DUE = "added on the page, and not tagged yet"
+FIELDS = (
+    *(("username", "Username", "text"), ("first_name", "First name", "text"), ("last_name", "Last name", "text")),
+    *(("job_title", "Job title", "text"), ("company", "Company", "text"), ("bio", "Bio", "area")),
+    *(("hourly_rate", "Hourly rate", "number"), ("currency", "Currency", "text")),
+    ("profile_url", "Profile address", "url"),
+)
+
+
+@router.post("/api/admin/experts", status_code=201)
+async def add_person(request: Request) -> JSONResponse:
+    """Save a person and wait for their tags, for some seconds at the most: 201 {ok, username, tags, …}.
+
+    The body has the names of `make add-expert`, or those of the CSV. What comes later than the reply is kept all the
+    same, and `retrying` says so.
+    """
+    desk, began = desk_of(request), time.monotonic()
+    saved, asked = await run_in_threadpool(_save, desk, await request.body())
+    done: set[asyncio.Future[None]] = set()
+    if asked is not None:
+        left = began + desk.patience_s - time.monotonic()
+        done, _ = await asyncio.wait([asyncio.wrap_future(asked)], timeout=max(0.0, left))
+    reply = _reply(saved.username, [], saved.findability_score, retrying=saved.is_due)
+    return JSONResponse(await run_in_threadpool(_stored, desk, saved) if done else reply, status_code=201)
+
+
+@router.get("/people/new", include_in_schema=False)
+def new_person_page(request: Request) -> HTMLResponse:
+    """Show the form for a new person."""
+    with desk_of(request).to_read(PEOPLE) as ws:
+        return show_page(request, "people.html", ws, fields=FIELDS)
+
+
+def _save(desk: Desk, body: bytes) -> tuple[add_expert.SavedExpert, Future[None] | None]:
+    """Store a person; return them, and what ends when they were asked about."""
+    if body.lstrip()[:1] == b"[":
+        raise Refused(422, "the body is a list; one person at a time is added here", hint="`make import` adds many")
+    with desk.saving, desk.to_write(PEOPLE) as ws:
+        (saved,) = add_expert.save(ws, body, name="the body", reason=DUE)
+    return saved, desk.tagger.ask(saved.item_id) if saved.is_due else None
+
+
+def _stored(desk: Desk, saved: add_expert.SavedExpert) -> dict[str, Any]:
+    """Return the reply about a person as they are stored."""
+    with desk.to_read(PEOPLE) as ws:
+        found, is_due = add_expert.as_stored(ws.store, ws.task.name, saved)
+    return _reply(found.username, found.tags, found.findability_score, retrying=is_due)
+
+
+def _reply(username: str, tags: list[str], score: float, *, retrying: bool) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "username": username,
+        "tags": tags or None,
+        "findability_score": score,
+        "retrying": retrying,
+    }
