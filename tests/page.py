@@ -1,7 +1,14 @@
 """The page as tests ask it: its whole application in this process, without a port, on a workspace of a test."""
 
+import os
+import signal
+import threading
+from collections.abc import Callable
 from dataclasses import replace
+from unittest import mock
 
+import httpx2
+from click.testing import Result
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 from starlette.testclient import TestClient
@@ -10,6 +17,7 @@ from pipeline.core import settings
 from tests.lab import Workspace
 from web.app import application
 from web.desk import Desk
+from web.etag import Tagged
 from web.guard import Access
 
 HOST = "127.0.0.1:8765"
@@ -33,18 +41,50 @@ class Page(TestClient):
         """Close what is open."""
         super().__exit__(*failure)
         self.desk.stop(within_s=LONG_S)
+        self.desk.close()
 
     def routes(self) -> list[BaseRoute]:
         """Return every route of the application, its documents and its files among them."""
-        app = self.guard._app
-        assert isinstance(app, FastAPI)
-        return app.routes
+        tagged = self.guard._app
+        assert isinstance(tagged, Tagged)
+        assert isinstance(tagged._app, FastAPI)
+        return tagged._app.routes
 
     def browser(self, *, access: Access = ACCESS) -> TestClient:
         """Return a reader's browser that opened the address with the token."""
         found = TestClient(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
         found.get("/", params={"token": access.token})
         return found
+
+
+def served(workspace: Workspace, reader: Callable[[httpx2.Client, str], None], *options: str, **values: str) -> Result:
+    """Run the command `web` in this process until a reader is through; it gets a client and the address with the token.
+
+    The reader is the browser that the command opens. What it raises is raised.
+    """
+    failed: list[BaseException] = []
+
+    def read(address: str) -> None:
+        """Read, and end the command."""
+        base = address.partition("/?")[0]
+        try:
+            with httpx2.Client(base_url=base, trust_env=False, timeout=LONG_S, verify=False) as client:
+                reader(client, address)
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            failed.append(error)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def opened(address: str) -> bool:
+        """Be the browser."""
+        threading.Thread(target=read, args=(address,)).start()
+        return True
+
+    with mock.patch("webbrowser.open", opened):
+        done = workspace.run("web", "--port", "0", *options, CALL_TIMEOUT=f"{LONG_S}", **values)
+    if failed:
+        raise failed[0]
+    return done
 
 
 def readonly(access: Access = ACCESS) -> Access:

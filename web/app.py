@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 from pipeline.core.errors import FindableError
 from web import problem
 from web.desk import Desk
+from web.etag import Tagged
 from web.guard import Guard
 from web.problem import Refused
 from web.render import problem_page
@@ -27,9 +28,9 @@ def application(desk: Desk) -> Guard:
     for view in VIEWS:
         app.include_router(view.router)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
-    for kind in (FindableError, Refused, RequestValidationError, HTTPException):
+    for kind in (FindableError, Refused, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer)
-    return Guard(app, access=desk.access)
+    return Guard(Tagged(app), access=desk.access)
 
 
 async def _answer(request: Request, error: Exception) -> Response:

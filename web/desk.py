@@ -79,4 +79,7 @@ class Desk:
         until = time.monotonic() + within_s
         self.tagger.stop(within_s=within_s)
         self.running.stop(within_s=max(0.0, until - time.monotonic()))
+
+    def close(self) -> None:
+        """Close what is open."""
         self._open.close()

@@ -1,10 +1,12 @@
 """Serve the page until it is told to stop."""
 
+import contextlib
 import os
 import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -30,14 +32,21 @@ def run(
     Raises:
         ConfigurationError: the port is taken, or there is no workspace.
     """
-    listening = _bound(port)
-    number = listening.getsockname()[1]
-    hosts = frozenset({f"127.0.0.1:{number}", f"localhost:{number}"})
-    access = Access(token or secrets.token_urlsafe(24), hosts, cookie=f"findable_{number}", readonly=readonly)
-    desk = Desk(settings, access)
-    with desk.to_read():
-        pass  # there is a workspace, which is said before anything is served
-    server = _server(application(desk))
+    with contextlib.closing(_bound(port)) as listening:
+        number = listening.getsockname()[1]
+        hosts = frozenset({f"127.0.0.1:{number}", f"localhost:{number}"})
+        access = Access(token or secrets.token_urlsafe(24), hosts, cookie=f"findable_{number}", readonly=readonly)
+        desk = Desk(settings, access)
+        try:
+            with desk.to_read():
+                pass  # there is a workspace, which is said before anything is served
+            _serve(desk, listening, lambda: ready(f"http://127.0.0.1:{number}/?token={access.token}"))
+        finally:
+            desk.close()
+
+
+def _serve(desk: Desk, listening: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until SIGINT or SIGTERM; then what runs may finish."""
     over = threading.Event()
 
     def finish(_signal: int, _frame: FrameType | None) -> None:
@@ -45,17 +54,18 @@ def run(
 
     wanted = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(each, finish) for each in wanted]
+    server = _server(application(desk))
     serving = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="page", daemon=True)
     try:
         serving.start()
         desk.start()
-        ready(f"http://127.0.0.1:{number}/?token={access.token}")
+        ready()
         over.wait()
     finally:
+        until = time.monotonic() + GRACE_S
         server.should_exit = True
         desk.stop(within_s=GRACE_S)
-        serving.join(GRACE_S)
-        listening.close()
+        serving.join(max(1.0, until - time.monotonic()))
         for each, handler in zip(wanted, before, strict=True):
             signal.signal(each, handler)
 

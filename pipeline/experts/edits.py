@@ -183,18 +183,20 @@ def _written(
     if found.merged == now.tags:
         return Edited(now, None)
     if found.merged:
-        if not table.replace_tags(tx, {key: merging.as_json(found.merged)}, rows={key: row}):
-            raise ConfigurationError(f"a trigger or a rule of the database keeps {now.username!r} as it is; {NOTHING}")
+        table.replace_tags(tx, {key: merging.as_json(found.merged)}, rows={key: row})
         merges.keep_merged(tx, table.TASK, {key: found})
         table.SCORES.refresh(tx, experts.c.id == row["id"])
         answers.unpark(tx, table.TASK, ids=[key])
         retries.end_retries(tx, table.TASK, {"tagged": [key]}, at=at)
     else:
         table.clear_tags(tx, [key])
+    done = table.by_ids(tx, [key])[key]
+    if list_of(done["tags"]) != found.merged:
+        raise ConfigurationError(f"a trigger or a rule of the database keeps {now.username!r} as it is; {NOTHING}")
     said, before = json.dumps({"tags": tags}, ensure_ascii=False), json.dumps({"tags": now.tags}, ensure_ascii=False)
     store_edits.add_edit(tx, table.TASK, key, said, before=before, who=who, undoes=undoes, at=at)
     workspace.touch_revision(tx, table.TASK, [key])
-    return Edited(tags_of_person(tx, table.by_ids(tx, [key])[key]), len(now.edits) + 1)
+    return Edited(tags_of_person(tx, done), len(now.edits) + 1)
 
 
 def _who(name: str) -> str:

@@ -72,7 +72,14 @@ class DueTagger:
         threading.Thread(target=self._look_again, name="due-rounds", daemon=True).start()
 
     def ask(self, item_id: str) -> Future[None]:
-        """Ask about one due item as soon as a thread is free; what became of it stands in the database."""
+        """Ask about one due item as soon as a thread is free; what became of it stands in the database.
+
+        After `stop` nothing is asked: the item stays due.
+        """
+        if self._over.is_set():
+            done: Future[None] = Future()
+            done.set_result(None)
+            return done
         return self._pool.submit(self._asked, lambda ws, take: ask_due(ws, take([item_id]), patience_s=PATIENCE_S))
 
     def look(self) -> None:

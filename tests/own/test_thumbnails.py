@@ -27,21 +27,21 @@ def test_a_thumbnail_is_made_once_and_stays_in_the_workspace(workspace: Workspac
     by_path = {row[1]: str(row[0]) for row in workspace.query("SELECT id, path FROM assets")}
     mine, broken = by_path[str(path)], by_path[str(path.with_name("b.png"))]
     with workspace.open() as ws:
-        small = thumbnail_of(ws, mine, side=320)
+        small = thumbnail_of(ws.store, ws.data, mine, side=320)
         assert Image.open(io.BytesIO(small)).size == (320, 107)
         with pytest.raises(PictureError, match="none of the images that can be opened"):
-            thumbnail_of(ws, broken, side=320)
+            thumbnail_of(ws.store, ws.data, broken, side=320)
         (kept,) = (workspace.data / thumbnails.FOLDER).rglob("*.jpg")
         put(tmp_path / "photos", "a.png", "blue")
-        assert thumbnail_of(ws, mine, side=320) == small
+        assert thumbnail_of(ws.store, ws.data, mine, side=320) == small
         with pytest.raises(PictureError, match="changed since it was imported"):
-            thumbnail_of(ws, mine, side=160)
+            thumbnail_of(ws.store, ws.data, mine, side=160)
         put(tmp_path / "photos", "a.png", "red")
         outside = tmp_path / "outside.jpg"
         outside.write_bytes(b"secret")
         kept.unlink()
         kept.symlink_to(outside)
-        assert thumbnail_of(ws, mine, side=320) == small
+        assert thumbnail_of(ws.store, ws.data, mine, side=320) == small
         assert outside.read_bytes() == b"secret"
         thumbnails.drop_thumbnails(ws.data)
     assert not (workspace.data / thumbnails.FOLDER).exists()
@@ -56,7 +56,7 @@ def test_few_are_kept_of_each_kind_and_forgotten_with_their_image(
     workspace.ran("import-images", str(tmp_path / "photos"))
     with workspace.open() as ws:
         for side in thumbnails.SIDES:
-            thumbnail_of(ws, "1", side=side)
+            thumbnail_of(ws.store, ws.data, "1", side=side)
         assert len(list((workspace.data / thumbnails.FOLDER).rglob("*.jpg"))) == thumbnails.MOST
     workspace.ran("forget", "--item", "1", "--yes", TASK="images")
     assert not (workspace.data / thumbnails.FOLDER).exists()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -19,6 +20,7 @@ from jobs.cli import main
 from jobs.commands import COMMANDS as ALL
 from tests.integration import many_passages as passages
 from tests.lab import KEY, Api, Workspace
+from tests.page import served
 
 SESSION = "canary-session-of-an-upload"
 ECHO = f"bad key {KEY} at https://h.example/upload?upload_id={SESSION}&key={KEY} in {{'upload_id': '{SESSION}'}}"
@@ -222,6 +224,31 @@ def test_nothing_is_written_whatever_the_server_says(
     said += _run(workspace, files, "batches", "status", "show", "parked", "qc", "versions", "passages-status")
     assert "this is a bug" not in said
     _check(workspace.data.parent, said, *log, *_stored(workspace), secrets={KEY, SESSION, *_sessions(api)})
+
+
+@pytest.mark.sampled(0)
+def test_the_page_tells_neither_the_key_nor_its_token(workspace: Workspace, api: Api, log: list[str]) -> None:
+    """Not in what it answers, keeps or logs, while Gemini echoes the key; the token is in the first line alone."""
+    workspace.begin()
+    api.fault("status", times=10_000, args={"code": 503, "message": LONG_ECHO})
+    said = []
+
+    def read(client: httpx2.Client, address: str) -> None:
+        """Ask whatever shows an error."""
+        said.append(address.partition("token=")[2])
+        headers = {"authorization": f"Bearer {said[0]}"}
+        person = {"username": "ada", "bio": "I cast bells."}
+        said.append(client.post("/api/admin/experts", headers=headers, json=person).text)
+        paths = ("/", "/settings", "/items", "/none", "/api/status", "/api/settings", "/api/tasks/experts/item?key=1")
+        said.extend(client.get(path, headers=headers).text for path in paths)
+
+    done = served(workspace, read, "--debug")
+    token, *answers = said
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[1:] == []
+    assert "bad key ***" in "".join(answers)
+    _check(workspace.data.parent, *answers, *log, done.output, *_stored(workspace), secrets={KEY, SESSION})
+    _check(workspace.data.parent, *answers, *log, done.stderr, *_stored(workspace), secrets={token})
 
 
 @pytest.mark.sampled(0)

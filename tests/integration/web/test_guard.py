@@ -119,3 +119,15 @@ def test_an_error_is_a_problem_with_a_hint(page: Page) -> None:
     assert page.get("/api/tasks/nobody/items").json()["status"] == 404
     assert page.get("/api/costs", params={"by": "moon"}).json()["field"] == "by"
     assert page.get("/api/work/7").status_code == 404
+
+
+@pytest.mark.sampled(0)
+def test_a_document_that_is_known_is_not_sent_again(page: Page) -> None:
+    """304 with an empty body while nothing changed; another document has another tag."""
+    first = page.get("/api/tasks/experts/items")
+    again = page.get("/api/tasks/experts/items", headers={"if-none-match": f'"other", W/{first.headers["etag"]}'})
+    assert (again.status_code, again.content) == (304, b"")
+    page.post(ADD, json=ADA)
+    now = page.get("/api/tasks/experts/items", headers={"if-none-match": first.headers["etag"]})
+    assert (now.status_code, len(now.json()["items"])) == (200, 1)
+    assert now.headers["etag"] != first.headers["etag"]
