@@ -26,8 +26,10 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   TASK ACCEPT_CHANGED AS_ASKED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST SECONDS KEEP \
   IMAGE_SIDE MEDIA_RESOLUTION INLINE_MAX FOLDER \
   MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT NAME ITEM RAW A B JUDGE VARIANTS VARIANT AGAIN WORSE_OK \
-  MERGE UNDO WHO MEANING RANK TAG MIN_SCORE WHERE LIKE WHY QUESTIONS READONLY NO_OPEN HOST NAMES PROXY_HEADER PROXY_FROM
-COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST RANK TAG WHERE LIKE WHY QUESTIONS READONLY HOST NAMES
+  MERGE UNDO WHO MEANING ADD REMOVE RENAME OF_STATE RANK TAG MIN_SCORE WHERE LIKE WHY QUESTIONS READONLY NO_OPEN \
+  HOST NAMES PROXY_HEADER PROXY_FROM
+COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST RANK TAG WHERE LIKE WHY QUESTIONS ADD REMOVE RENAME \
+  READONLY HOST NAMES
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
@@ -181,7 +183,7 @@ show: setup ## show everything known about one person, EXPERT=username or a part
 	@$(RUN) show
 
 .PHONY: tags
-tags: setup ## list the tags of people, and merge those that say the same: FIND=text K=20 MEANING=1 TO=plan.txt MERGE="ml=machine learning" (or an edited plan) UNDO=1 WHO=name DRY=1
+tags: setup ## list the tags of people, and merge those that say the same: FIND=text K=20 MEANING=1 TO=plan.txt MERGE="ml=machine learning" (or an edited plan) UNDO=1 WHO=name DRY=1; or edit those of one person: EXPERT=username ADD="law; ml" REMOVE=tag RENAME="old=new" UNDO=1
 	@$(RUN) tags
 
 .PHONY: compare
@@ -324,7 +326,7 @@ ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/
   $(addprefix tests/concurrency/test_,nobody_waits.py overtaken.py passages.py two_at_once.py) tests/crash/test_sweep.py \
   tests/yardstick/test_goes_on.py $(addprefix tests/security/test_,canary.py injection.py)
 # what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing
-PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 4 --dist worksteal
+PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 3 --dist worksteal
 
 .PHONY: test
 test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the database makes a difference; many cases are sampled

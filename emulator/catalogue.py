@@ -12,7 +12,7 @@ from emulator.errors import ApiError
 
 MODEL_VERSION = "findable-local-1"
 """What answers every request that nothing below answers, whatever it was called in the URL."""
-TAGGER_VERSION = f"{MODEL_VERSION}-2"
+TAGGER_VERSION = f"{MODEL_VERSION}-3"
 """What answers a question for tags; the first was `MODEL_VERSION`, and gave three where a text supports none."""
 QUICK_VERSION = "findable-local-quick-1"
 """What answers a request for concepts where the setting `quick_concepts` asks for form and not for content."""

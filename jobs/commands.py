@@ -33,7 +33,7 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "add-expert": ("add_expert", "Add one person from a JSON file, tagged at once."),
     "items": ("items", "List items by a part of their name, in any state."),
     "people": ("items:people", "List people by a part of their name, title, company or tags."),
-    "tags": ("tags", "List the tags of people, and merge those that say the same."),
+    "tags": ("tags", "List the tags of people, merge them, or edit those of one."),
     "show": ("show", "Show everything known about one person, or any item."),
     "compare": ("compare", "Put two versions, models or files of a task side by side."),
     "log": ("log", "List the newest requests, and what came of each."),

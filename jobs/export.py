@@ -18,7 +18,7 @@ from pipeline.ops import export
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["csv", "json", "jsonl", "parquet"]),
+    type=click.Choice(["csv", "json", "jsonl", "parquet", "html"]),
     envvar="FINDABLE_FORMAT",
     help="The format, if the ending of TO does not say it.",
 )
@@ -39,7 +39,8 @@ def main(
 ) -> None:
     """Write all experts with tags and scores to TO (.csv, .json, .jsonl, .parquet; `-` is standard output).
 
-    With TASK=passages: all concepts with their evidence (.jsonl, .parquet). With a task of your own: the newest answer
+    With TASK=passages: all concepts with their evidence (.jsonl, .parquet), or the passages with the quotations marked
+    (.html, one file for a browser). With a task of your own: the newest answer
     of each row beside the row, or with --rows a row for each member of a list that the answers hold.
 
     In CSV, cells that a spreadsheet would run as formulas are written as text. The file is written completely or not at

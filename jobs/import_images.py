@@ -45,7 +45,7 @@ def _show(done: "ImagesImportReport") -> None:
     for path, why in done.broken_files[:SHOWN]:
         terminal.warn(f"broken: {path}: {why}")
     if done.broken > SHOWN:
-        terminal.say(f"note: {done.broken - SHOWN:,} more are broken; `make items TASK=images` and JSON=1 list them")
+        terminal.say(f"note: {done.broken - SHOWN:,} more are broken; JSON=1 and `assets.problem` tell of them")
     if done.gone:
         terminal.say(f"note: {plural(done.gone, 'image is', 'images are')} not there any more, and not asked about")
     for why, count in done.left_out.items():

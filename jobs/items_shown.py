@@ -48,6 +48,13 @@ def origin(answer: Mapping[str, Any]) -> str:
     return said if answer["applied"] else f"{said} (not applied)"
 
 
+def edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return an edit as a line of a table: number, who, when, what."""
+    undone = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
+    changes = [*(f"-{tag}" for tag in edit["removed"]), *(f"+{tag}" for tag in edit["added"])]
+    return (str(edit["number"]), edit["who"], f"{edit['at']:%Y-%m-%d %H:%M}", ", ".join(changes) + undone)
+
+
 def way(request: Mapping[str, Any]) -> str:
     """Return how a request was made: in which line of which batch, or live and what for."""
     if request["batch"] is not None:

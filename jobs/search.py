@@ -1,6 +1,7 @@
 """`make search Q="…"`: find the experts who fit a question, or answered rows of a task of one's own."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -9,7 +10,6 @@ from jobs.hits import show_many, show_report
 from jobs.prompt import answer_prompts, check_one_question
 from jobs.values import Count, number, username
 from pipeline.core.ranking import Rank
-from pipeline.index.filters import Filters
 
 
 @click.command(name="search", cls=Command)
@@ -49,7 +49,7 @@ def main(
     *,
     question: str,
     k: int,
-    rank: str,
+    rank: Literal["hybrid", "words", "vectors"],
     tag: str,
     min_score: float | None,
     where: str,
@@ -63,11 +63,10 @@ def main(
     A phrase between quotation marks must stand in the text; an entry with a word behind a hyphen (-word) is left out.
     Without a question on a terminal, it asks for one after the other.
     """
-    from pipeline.index.search import OpenSearch, SearchOptions
+    from pipeline.index.search import OpenSearch, search_options
 
     is_asked = check_one_question({"Q": question, "LIKE": like, "QUESTIONS": questions}, as_json=as_json)
-    tags = tuple(filter(None, (one.strip() for one in tag.split(","))))
-    options = SearchOptions(k, Rank(rank), Filters(tags, min_score, where), why)
+    options = search_options(k, rank=rank, tag=tag, min_score=min_score, where=where, why=why)
     with read_workspace() as ws, OpenSearch(ws) as opened:
         if questions is not None:
             show_many(opened, questions, options, as_json=as_json)

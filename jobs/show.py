@@ -6,9 +6,10 @@ import click
 
 from jobs import values
 from jobs.command import Command, json_option, read_workspace
-from jobs.items_shown import indexed, item_fields, origin, print_wire
+from jobs.items_shown import edit_cells, indexed, item_fields, origin, print_wire
 from jobs.output import Terminal, plural, print_fields, print_json, print_line, print_table, raw_writer
 from pipeline.experts import show
+from pipeline.experts.person_tags import BY_HAND
 from pipeline.ops import show as any_item
 from pipeline.passages import show as concepts
 
@@ -55,7 +56,8 @@ def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
     state = "no bio (cannot be searched)" if document["state"] == "no_bio" else document["state"]
     fields.append(("state", f"{state}{where}{why}"))
     fields += [("before merges", ", ".join(document["unmerged"]))] if document["unmerged"] else []
-    fields += [("answer", origin(answer)) for answer in document["answers"]]
+    fields += [("answer", origin(answer)) for answer in document["answers"] if answer["extractor"] != BY_HAND]
+    fields += [("edit", "{0}, {2} {1}: {3}".format(*edit_cells(edit))) for edit in document["edits"]]
     fields += [
         ("attempt", f"{one['at']:%Y-%m-%d %H:%M} {one['outcome']}: {one['reason']}") for one in document["attempts"]
     ]

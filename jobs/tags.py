@@ -1,4 +1,4 @@
-"""`make tags`: the tags of people, what may be merged, and `MERGE="ml=machine learning"`, which merges them."""
+"""`make tags`: the tags of people, `MERGE="ml=machine learning"`; `EXPERT=username ADD=law`: those of one, edited."""
 
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from jobs import values
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, read_workspace, yes_option
 from jobs.lab import this_judge
 from jobs.output import for_money, print_json
+from jobs.tags_of_person import OfPerson, edit_person, person_options
 from jobs.tags_shown import show_tags, tell_merged
 from jobs.values import COUNT, Count
 from pipeline.experts import tags
@@ -21,9 +22,10 @@ from pipeline.index.alike import alike_texts
 @click.option("--meaning", is_flag=True, envvar="FINDABLE_MEANING", help="Look for tags that mean the same, too.")
 @click.option("--to", type=click.Path(path_type=Path), envvar="FINDABLE_TO", help="Write what may be merged here.")
 @click.option("--merge", type=values.username, envvar="FINDABLE_MERGE", help='"old=new; old=new", or an edited plan.')
-@click.option("--undo", type=Count(1, values.LARGEST), envvar="FINDABLE_UNDO", help="The number of a merge to undo.")
-@click.option("--who", type=values.username, envvar="FINDABLE_WHO", help="Who merges; else the user of the system.")
-@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only say how many people it would concern.")
+@click.option("--undo", type=Count(1, values.LARGEST), envvar="FINDABLE_UNDO", help="The merge or edit to undo.")
+@click.option("--who", type=values.username, envvar="FINDABLE_WHO", help="Who says so; else the user of the system.")
+@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only say how many people a merge would concern.")
+@person_options
 @yes_option
 @json_option
 def main(
@@ -36,6 +38,7 @@ def main(
     undo: int | None,
     who: str | None,
     dry: bool,
+    one: OfPerson | None,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -43,10 +46,16 @@ def main(
 
     With --to they are written as a plan, a line a merge; edited, --merge carries it out. A merge holds for all who have
     the tag and for answers to come; --undo gives back what was there before. --meaning embeds the tags: at Gemini that
-    is paid for, and said first.
+    is paid for, and said first. With --person the tags of one, and every edit; --add, --remove and --rename edit them,
+    --undo takes back an edit by its number, and no model touches them from then on.
     """
     if merge is not None and undo is not None:
         raise click.UsageError("--merge and --undo exclude each other")
+    if one is not None:
+        if merge is not None or dry or (undo is not None and any(one.change)):
+            raise click.UsageError("an edit of one --person goes without --merge, --dry, and --undo of another edit")
+        edit_person(one, who or this_judge(), undo=undo, as_json=as_json)
+        return
     if merge is None and undo is None:
         with open_workspace(task="experts") if meaning else read_workspace(task="experts") as ws:
             confirm = partial(_confirmed, yes=yes)

@@ -1,6 +1,8 @@
 """What all tests share: no way out of this machine, a clean environment, a workspace, and the emulator."""
 
+import contextlib
 import gc
+import importlib
 import ipaddress
 import os
 import random
@@ -51,6 +53,22 @@ def pytest_unconfigure() -> None:
     """Remove what the processes of this run shared."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         scratch.remove()
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Let each worker begin with modules of its own: what one has compiled, the others need not.
+
+    What cannot be imported is told when it is collected.
+    """
+    number, count = os.environ.get("PYTEST_XDIST_WORKER", "")[2:], os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    if not number:
+        return
+    here = session.config.rootpath
+    named = [here / one.partition("::")[0] for one in session.config.args]
+    files = [file for one in named for file in ([one] if one.is_file() else sorted(one.rglob("test_*.py")))]
+    for file in files[int(number) :: int(count)]:
+        with contextlib.suppress(Exception):
+            importlib.import_module(".".join(file.relative_to(here).with_suffix("").parts))
 
 
 LEFT_OUT = pytest.StashKey[int]()  # how many cases this run leaves to `make test-full`, or to SQLite
@@ -114,8 +132,9 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Note what a worker left out; all of them leave out the same."""
-    node.config.stash[LEFT_OUT] = node.workeroutput.get("left out", 0)
+    """Note what a worker left out; all of them leave out the same, and one that crashed says nothing."""
+    if hasattr(node, "workeroutput"):
+        node.config.stash[LEFT_OUT] = node.workeroutput.get("left out", 0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

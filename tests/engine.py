@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from emulator.gate import Gate
+from emulator.models import tagger
 from emulator.server import Server, start
 from emulator.settings import Settings
 from emulator.wire import application
@@ -47,8 +48,12 @@ def still(server: Server, root: Path) -> Iterator[None]:
 
 
 def _server(root: Path) -> Server:
-    """Return the server of this process, started with the first test that needs one, or after it was stopped."""
+    """Return the server of this process, started with the first test that needs one, or after it was stopped.
+
+    Its models are read before it is asked: on a busy machine that may take longer than a call waits for its answer.
+    """
     if not _SERVERS or not _SERVERS[0]._thread.is_alive():
+        tagger.tags("zither and quiet", at_least=3, at_most=3)
         _SERVERS[:] = [start(root / "first")]
         _SERVERS[0].world.close()
     return _SERVERS[0]

@@ -78,11 +78,11 @@ class Module:
 
     def takers(self) -> int:
         """Return how many of its functions take the whole workspace, where most need a value or two of it."""
-        return sum(WHOLE in ast.unparse(node.args) for node in self._functions())
+        return sum(WHOLE in ast.unparse(node.args) for node in self._functions()) if WHOLE in self.text else 0
 
     def _functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
         """Yield its functions, those of classes and within others among them."""
-        for node in ast.walk(ast.parse(self.text)):
+        for node in ast.walk(_tree(self.text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield node
 
@@ -92,9 +92,15 @@ class Module:
 
 
 @cache
+def _tree(text: str) -> ast.Module:
+    """Return the text of a module as it is parsed."""
+    return ast.parse(text)
+
+
+@cache
 def _imported(text: str) -> tuple[Import, ...]:
     """Return what the text of a module imports."""
-    return tuple(_imports(ast.parse(text), is_late=False))
+    return tuple(_imports(_tree(text), is_late=False))
 
 
 def _imports(node: ast.AST, *, is_late: bool) -> Iterator[Import]:

@@ -79,11 +79,12 @@ def _check_shared(workspace: Workspace) -> None:
 
 
 def _check_people(workspace: Workspace) -> None:
-    """Everybody is in exactly one of five states, and whoever is tagged has one applied answer of ours."""
+    """Everybody is in exactly one of five states, and of the models' answers to each one at most is applied."""
     people = status(workspace)[_subject(workspace)]
     total = people.pop("total")
     assert sum(people.values()) == total, people
-    twice = "SELECT item_id FROM findable_answers WHERE applied GROUP BY task, item_id HAVING count(*) > 1"
+    of_models = "SELECT item_id FROM findable_answers WHERE applied AND extractor <> 'person'"
+    twice = f"{of_models} GROUP BY task, item_id HAVING count(*) > 1"
     assert workspace.query(twice) == []
     claims = "SELECT item_id FROM findable_requests WHERE open GROUP BY task, item_id HAVING count(*) > 1"
     assert workspace.query(claims) == []
@@ -92,7 +93,7 @@ def _check_people(workspace: Workspace) -> None:
 def _check_calls(workspace: Workspace) -> None:
     """Whoever was answered live has an answer, a day counts the calls of that day, and each call is of a known run."""
     answered = "SELECT count(*) FROM findable_calls WHERE outcome = 'answered' AND purpose <> 'probe'"
-    kept = "SELECT count(*) FROM findable_answers WHERE batch IS NULL AND shares IS NULL"
+    kept = "SELECT count(*) FROM findable_answers WHERE batch IS NULL AND shares IS NULL AND extractor <> 'person'"
     assert workspace.scalar(answered) <= workspace.scalar(kept)
     marked = (
         "SELECT model, day, count(*), sum(coalesce(tokens_in, estimated_in)) FROM findable_calls "

@@ -21,9 +21,7 @@ from web import problem
 from web.problem import Refused
 
 CSRF = "x-csrf-token"
-MAX_BODY = 1 << 20  # bytes of a request that is no file
-MAX_FILE = 1 << 30  # bytes of a file that is dropped
-FILES = "/api/files"  # where one may be sent
+MAX_BODY = 1 << 20  # bytes of a request
 LOGIN = "/login"
 MAX_PASSWORD = 4096  # bytes of a form with a password
 WRONG_S = 1.0
@@ -74,7 +72,7 @@ class Access:
             return False
         header, addresses = self.proxy
         came_from = scope.get("client")
-        return came_from is not None and str(came_from[0]) in addresses and header in Headers(scope=scope)
+        return came_from is not None and came_from[0] in addresses and header in Headers(scope=scope)
 
     @property
     def csrf(self) -> str:
@@ -108,7 +106,7 @@ class Guard:
         if answer is not None:
             await answer(scope, receive, with_headers)
             return
-        await self._app(scope, _Limited(receive, _most(scope)), with_headers)
+        await self._app(scope, _Limited(receive, MAX_BODY), with_headers)
 
     def _checked(self, scope: Scope) -> Response | None:
         """Return the answer to a request that brings the token in its address; None where it is let in.
@@ -130,7 +128,7 @@ class Guard:
         if _is_login(scope) and self._access.password:
             return None
         by_cookie = self._access.is_named(scope) or self._who(headers)
-        self._check_length(headers, _most(scope))
+        self._check_length(headers, MAX_BODY)
         if method in SAFE:
             return None
         if self._access.readonly:
@@ -212,14 +210,9 @@ class _Limited:
         return message
 
 
-def _most(scope: Scope) -> int:
-    """Return how many bytes the body of a request may have."""
-    return MAX_FILE if scope["path"] == FILES else MAX_BODY
-
-
 def _is_login(scope: Scope) -> bool:
     """Return whether a request brings a password."""
-    return scope["method"] == "POST" and scope["path"] == LOGIN
+    return bool((scope["method"], scope["path"]) == ("POST", LOGIN))
 
 
 def _refusal(scope: Scope, refused: Refused, *, asks: bool) -> Response:

@@ -25,6 +25,9 @@ _BEFORE_VERBS = frozenset(
     {"am", "is", "are", "was", "were", "been", "by", "love", "loves", "enjoy", "enjoys", "like", "likes"}
 )
 """Behind these a word in `-ing` is a verb: "loves building systems"."""
+_BEFORE_BASES = frozenset(
+    {"i", "we", "they", "you", "who", "that", "to", "and", "or", "can", "will", "also", "currently"}
+)
 _SAY_NOTHING = frozenset({"stop", "front", "verb"})
 """Kinds of words with which no phrase begins, unless the vocabulary knows them: "paper conservation"."""
 _PREFIXES = frozenset({"non", "cross", "post", "pre", "multi", "anti", "co", "re", "sub", "inter", "micro", "macro"})
@@ -89,7 +92,8 @@ def _listed_at(said: Sequence[Word], at: int) -> Iterator[Found]:
         first = place
         while place < len(said) and place - first <= _MOST and _is_plain_word(said[place]):
             place += 1
-        if place - first > 1 or (place > first and not said[first].surface.endswith("ing")):
+        is_cut = place < len(said) and said[place].surface in _weak() and "stop" not in kinds(said[place].surface)
+        if not is_cut and (place - first > 1 or (place > first and not said[first].surface.endswith("ing"))):
             yield Found(" ".join(word.surface for word in said[first:place]), first, place - first)
         if place == first or place >= len(said) or said[place].surface != "and":
             return
@@ -126,13 +130,19 @@ def _before(said: Sequence[Word], head: int, known: Container[str], *, title: in
         if place >= title and not said[place].surface.islower() and place > 0 and said[place - 1].plain:
             break  # a name, or a part of one
         lower = said[place].surface.lower()
-        if found and not (_ADJECTIVE.fullmatch(lower) or lower in _PREFIXES):
+        is_noun = lower in _modifiers() or (said[place].plain in known and not _is_verb_place(said, place))
+        if found and not (is_noun or _ADJECTIVE.fullmatch(lower) or lower in _PREFIXES):
             break
         if lower.endswith("ing") and place > 0 and said[place - 1].surface.lower() in _BEFORE_VERBS:
             break
         found.insert(0, lower)
         place -= 1
     return [] if len(found) == 1 and found[0] in _PREFIXES else found
+
+
+def _is_verb_place(said: Sequence[Word], at: int) -> bool:
+    """Tell whether a word that is a noun and a verb may be the verb: at the beginning, behind "I", "to", "and"."""
+    return at == 0 or not said[at - 1].plain or said[at - 1].surface.lower() in _BEFORE_BASES
 
 
 def _says_which(word: Word, known: Container[str], *, is_titled: bool) -> bool:

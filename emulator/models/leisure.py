@@ -12,8 +12,11 @@ _QUOTED = re.compile(r"«[^«»\n]{1,80}»|„[^„“”\n]{1,80}[“”]|“[^
 _BEFORE_NAME = "在于於从從和与與的是我任为為及曾到向跟由過过了"
 """Signs that are no part of a name of an organisation behind them."""
 _BREAK, _STOP = Word(",", "", ""), Word(".", "", "")
-_JOINING = frozenset({"of", "for", "de", "des", "du", "für", "der", "del", "la", "the"})
+_JOINING = frozenset({"l", "le", "of", "for", "de", "des", "du", "für", "der", "del", "la", "the"})
 _BEHIND = frozenset({"of", "for", "de", "des", "du", "für", "der", "del"})
+_BRIEF = 2
+"""Words of a sentence that tells a liking beside others."""
+_ARTICLES = frozenset({"l", "la", "le", "los", "las", "the"})
 _WHERE = frozenset({"at", "chez", "bei"})
 _FOR, _WORKING = "for", frozenset({"work", "works", "worked", "working"})
 _AND = frozenset({"and", "y", "e", "et", "und", "и"})
@@ -61,7 +64,7 @@ _BESIDE_FAMILY = frozenset(
 
 def worded(text: str) -> list[Word]:
     """Return the words of a text, with a break in the place of each quotation and each name of an organisation."""
-    said = cut(_name_in_signs().sub(" , ", _QUOTED.sub(" , ", text)))
+    said = cut(_QUOTED.sub(" , ", text if text.isascii() else _name_in_signs().sub(" , ", text)))
     kept: list[Word] = []
     at = 0
     for start, end in _names(said):
@@ -105,9 +108,21 @@ def _likings(founds: Sequence[Found], said: Sequence[Word]) -> Iterator[tuple[in
         elif found.name == LIKING:
             is_last = _is_item_over(said, found.at + found.size)
             yield _begin_of_sentence(said, found.at) if is_last else found.at, _end_of_sentence(said, found.at)
+    family = _family()
     for at, word in enumerate(said):
-        if word.surface.lower() in _family() and _is_alone(said, at):
-            yield _begin_of_sentence(said, at), _end_of_sentence(said, at)
+        if word.surface in family and _is_alone(said, at):
+            yield _brief_around(said, _begin_of_sentence(said, at), _end_of_sentence(said, at))
+
+
+def _brief_around(said: Sequence[Word], begin: int, end: int) -> tuple[int, int]:
+    """Return where a row of sentences of a word or two begins and is over ("Cats. Cake."); else one sentence alone."""
+    if end - begin > _BRIEF:
+        return begin, end
+    while begin > 0 and begin - 1 - (before := _begin_of_sentence(said, begin - 2)) <= _BRIEF:
+        begin = before
+    while end + 1 < len(said) and (after := _end_of_sentence(said, end + 1)) - end - 1 <= _BRIEF:
+        end = after
+    return begin, end
 
 
 def _is_alone(said: Sequence[Word], at: int) -> bool:
@@ -138,20 +153,34 @@ def _end_of_item(said: Sequence[Word], at: int) -> int:
 
 @functools.cache
 def _family() -> frozenset[str]:
-    return frozenset(words("family"))
+    known = words("family")
+    return frozenset([*known, *map(str.capitalize, known)])
 
 
 def _names(said: Sequence[Word]) -> Iterator[tuple[int, int]]:
     """Yield the places of names of organisations: where each begins, and where it is over."""
+    known = _organisations()
     at = 0
     while at < len(said):
         if not said[at].surface[:1].isupper():
-            at += 1
+            is_name = said[at].surface in known and _is_of_name(said, at + 1)
+            end = _end_of_run(said, at + 1) if is_name else at + 1
+            if is_name:
+                yield at, end
+            at = end
             continue
         end = _end_of_run(said, at)
         name, at = _name_in(said, at, end)
         if name < at:
             yield name, at
+
+
+def _is_of_name(said: Sequence[Word], at: int) -> bool:
+    """Tell whether "of" and a name stand at a place, as in "musée du Louvre"."""
+    place = at + 1
+    while place < len(said) and said[place].surface in _ARTICLES:
+        place += 1
+    return place < len(said) and said[at].surface in _BEHIND and said[place].surface[:1].isupper()
 
 
 def _end_of_run(said: Sequence[Word], at: int) -> int:
@@ -173,11 +202,11 @@ def _name_in(said: Sequence[Word], start: int, end: int) -> tuple[int, int]:
     is_for = before == _FOR and start > 1 and said[start - 2].surface.lower() in _WORKING
     if end - start > 1 and (before in _WHERE or is_for):
         return start, end
-    begin = start
+    begin, known = start, _houses() if before.islower() else _organisations()
     for place in range(start, end):
         if said[place].surface in _JOINING:
             begin = place + 1
-        elif said[place].surface.lower() in (_organisations() | _houses() if before.islower() else _organisations()):
+        elif said[place].surface.lower() in known:
             follows = said[place + 1].surface if place + 1 < end else ""
             if follows in _BEHIND:
                 return begin, end
@@ -189,12 +218,15 @@ def _name_in(said: Sequence[Word], start: int, end: int) -> tuple[int, int]:
 @functools.cache
 def _name_in_signs() -> re.Pattern[str]:
     """Return what finds Chinese and Japanese names of organisations by their last signs."""
-    return re.compile(rf"(?:(?![{_BEFORE_NAME}])[{CJK}]){{1,6}}?(?:{'|'.join(words('signs'))})")
+    return re.compile(
+        rf"[{CJK}](?<![{_BEFORE_NAME}])(?:(?![{_BEFORE_NAME}])[{CJK}]){{0,5}}?(?:{'|'.join(words('signs'))})"
+    )
 
 
 @functools.cache
 def _houses() -> frozenset[str]:
-    return frozenset(words("houses"))
+    """Return what names of organisations hold, and those of houses of the arts."""
+    return _organisations().union(words("houses"))
 
 
 @functools.cache

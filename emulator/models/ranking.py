@@ -43,6 +43,7 @@ class Rank(NamedTuple):
     passing: bool
     is_telling: bool
     """Whether one word for it can hardly mean anything else."""
+    is_titled: bool
 
 
 def ranked(
@@ -89,7 +90,7 @@ def ranked(
             is_passing = len(found_at) == 1 and _is_late(found_at[0], first=first, is_kin=is_kin, grace=grace)
         is_telling = any(map(_is_telling, found_at))
         is_sure = name in anchors or name in paired or any(found.at in declared for found in found_at)
-        ranks.append(Rank(weight, found_at[0].at, name, is_passing and not is_sure, is_telling))
+        ranks.append(Rank(weight, found_at[0].at, name, is_passing and not is_sure, is_telling, name in titled))
     return sorted(ranks, key=lambda rank: (-rank.weight, rank.at, rank.name))
 
 
@@ -142,5 +143,10 @@ def _is_late(found: Found, *, first: int, is_kin: bool, grace: tuple[int, int]) 
 
 def _is_telling(found: Found) -> bool:
     """Tell whether words stand for their term late in a text, too."""
-    says_little = found.name in listed("broad") or found.name in listed("bywords")
-    return found.size > 1 or (found.is_telling and not says_little)
+    return found.size > 1 or (found.is_telling and found.name not in _little())
+
+
+@functools.cache
+def _little() -> frozenset[str]:
+    """Return the terms of which one word says little where it stands late in a text."""
+    return listed("broad") | listed("bywords")

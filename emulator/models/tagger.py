@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from emulator.models import encoder
 from emulator.models.fields import declared, fields
-from emulator.models.languages import is_foreign, pace_of, without_false_friends
+from emulator.models.languages import is_false_friend, is_foreign, pace_of
 from emulator.models.leisure import about_work, worded
 from emulator.models.markup import plain
 from emulator.models.ranking import Rank, ranked
@@ -60,10 +60,10 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     title = _words_of_title(text)
     words = vocabulary.unfold(worded(text))
     foreign = is_foreign(words)
-    if foreign:
-        words = without_false_friends(words)
     pastimes = _pastimes(vocabulary)
     founds = _found(vocabulary, words, is_open=is_open and not foreign, title=title)
+    if foreign:
+        founds = [found for found in founds if found.size > 1 or not is_false_friend(words[found.at])]
     told = _declared(words, founds) if is_open and not foreign else []
     places = {found.at for found in told}
     at_work = about_work(founds, words, pastimes)
@@ -83,8 +83,9 @@ def _pastimes(vocabulary: Vocabulary) -> frozenset[str]:
 
 def _declared(words: Sequence[Word], founds: Sequence[Found]) -> list[Found]:
     """Return what a text declares outside asides that the person knows."""
+    told = list(declared(words))
     asides = [found for found in founds if found.name in ASIDES]
-    return about_work(sorted([*asides, *declared(words)], key=lambda found: found.at), words, ())
+    return about_work(sorted([*asides, *told], key=lambda found: found.at), words, ()) if told else []
 
 
 def _words_of_title(text: str) -> int:
@@ -120,15 +121,25 @@ def _worth_saying(vocabulary: Vocabulary, ranks: Sequence[Rank], declared: Seque
     """Return the names of what is worth a tag, from ranks in order: what is declared before what says little."""
     never, broad = listed("never"), listed("broad")
     said = [rank for rank in ranks if rank.name not in never]
-    specific = [rank.name for rank in said if rank.name not in broad and not rank.passing]
-    above = {up for name in specific for up in vocabulary.ancestors(name)} & listed("bywords")
-    specific = [name for name in specific if name not in above]
-    touched_on = [rank.name for rank in said if rank.name not in broad and rank.is_telling]
-    if specific or declared or touched_on:
-        return specific or [*declared[:_FEW], *touched_on][:_FEW]
-    return _narrowest(vocabulary, [rank.name for rank in said if not rank.passing] or [rank.name for rank in said])[
-        :_FEW
-    ]
+    sure = [rank for rank in said if not rank.passing]
+    touched_on = [rank for rank in said if rank.name not in broad and rank.is_telling]
+    specific = _with_title(vocabulary, sure, [rank for rank in sure if rank.name not in broad])
+    if specific:
+        return specific
+    if declared or touched_on:
+        return [*declared[:_FEW], *_with_title(vocabulary, sure, touched_on)][:_FEW]
+    return _narrowest(vocabulary, [rank.name for rank in sure or said])[:_FEW]
+
+
+def _with_title(vocabulary: Vocabulary, ranks: Sequence[Rank], narrow: Sequence[Rank]) -> list[str]:
+    """Return the names of terms without the bywords for others of them, and a broad title that is none of theirs."""
+    bywords = listed("bywords")
+    above = {up for rank in narrow for up in vocabulary.ancestors(rank.name)}
+    first = min((rank.at for rank in ranks), default=0)
+    kept = [rank for rank in narrow if rank.at == first or not (rank.name in bywords and rank.name in above)]
+    if narrow and not any(rank.is_titled for rank in narrow):
+        kept += [rank for rank in ranks if rank.is_titled and rank.name not in above and rank not in narrow]
+    return [rank.name for rank in sorted(kept, key=lambda rank: -rank.weight)]
 
 
 def _narrowest(vocabulary: Vocabulary, names: Sequence[str]) -> list[str]:

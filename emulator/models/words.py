@@ -24,7 +24,7 @@ _PLURALS = (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes",
 _TOO_SHORT = 3
 """Letters that a word must exceed before its "s" is taken for a plural: "bus", "aws", "ios"."""
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_SIGN = re.compile(f"[{CJK}]")
+_FIRST_SIGN = CJK[0]
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
 _stemming = threading.Lock()
 
@@ -53,7 +53,7 @@ def cut(text: str) -> list[Word]:
 
 def is_sign(surface: str) -> bool:
     """Tell whether a word is one Chinese, Japanese or Korean character."""
-    return _SIGN.match(surface) is not None
+    return surface >= _FIRST_SIGN
 
 
 def humps(surface: str) -> list[Word]:

@@ -2,7 +2,8 @@
 
     FindableError
     ├── InputError            2    the input or the usage is wrong
-    │   └── TakenError             what is to be added is there already
+    │   ├── TakenError             what is to be added is there already
+    │   └── ChangedMeanwhileError  what is to be changed is not as it was shown
     ├── ConfigurationError    3    something must be configured
     ├── RemoteError           4    Gemini refused or cannot be reached; run again later
     │   ├── RefusedError           a clear no: nothing happened there (4xx)
@@ -50,6 +51,15 @@ class InputError(FindableError):
 
 class TakenError(InputError):
     """What is to be added is there already."""
+
+
+class ChangedMeanwhileError(InputError):
+    """What is to be changed is not in the state in which it was shown; nothing was changed."""
+
+    def __init__(self, message: str, *, hint: str, was: Any, now: Any) -> None:
+        """Keep both states for programs: the one that was shown (None where it is not known), and the one of now."""
+        super().__init__(message, hint=hint)
+        self.was, self.now = was, now
 
 
 class ConfigurationError(FindableError):

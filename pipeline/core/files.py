@@ -148,7 +148,8 @@ def sweep_parts(path: Path, *, alone: bool = False) -> None:
 
 
 def seal_bytes(path: Path, data: bytes) -> Sealed:
-    """Write a small file whole, durable and final when this returns."""
+    """Write a small file whole, durable and final when this returns; what dead processes left of it is removed."""
+    sweep_parts(path)
     with SealedWriter(path) as writer:
         writer.write(data)
         return writer.seal()

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from pipeline.core.task import (
         Collection,
-        ItemsWanted,
-        ListedItem,
         RolledBackPage,
         StaleItems,
         Task,
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
         VersionCounts,
     )
     from pipeline.quality.figures import Quality
+    from pipeline.tables.grid import Grid
 
 
 class RowFault(NamedTuple):
@@ -103,12 +102,8 @@ class Hooks:
         """
         return None
 
-    def list_items(self, tx: "Connection", wanted: "ItemsWanted") -> "list[ListedItem] | None":  # noqa: ARG002 - not all
-        """Return the items that are wanted, in the order of their rows; None where they cannot be listed.
-
-        Raises:
-            InputError: none can be in the state that is wanted.
-        """
+    def grid(self, tx: "Connection") -> "Grid | None":  # noqa: ARG002 - not all
+        """Return what lists the items; None where they cannot be listed."""
         return None
 
     def texts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - not all tell

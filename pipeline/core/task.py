@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
 
     from pipeline.core.settings import Settings
+    from pipeline.tables.grid import Grid
     from pipeline.tables.item_table import ItemTable
 
 
@@ -112,33 +113,6 @@ class Words(NamedTuple):
     def make(self, target: str) -> str:
         """Return what to type so that a target is about this subject."""
         return f"make {target}{self.named}"
-
-
-class ItemsWanted(NamedTuple):
-    """Which items to list: those that hold all of some words, in one state or any, at most so many behind one id.
-
-    `now` (aware) is the moment at which a state holds. `only` is the id of the one that is wanted, with all its values.
-    """
-
-    words: Sequence[str]
-    state: str | None
-    after: str | None
-    limit: int
-    now: datetime
-    only: str | None = None
-
-
-class ListedItem(NamedTuple):
-    """One item in a list: its id, its state, and by their names the values that tell what it is.
-
-    `input_hash` is of its input as it is now, `changed_at` (aware) when that changed last; None where not known.
-    """
-
-    id: str
-    state: str
-    values: Mapping[str, Any]
-    input_hash: str | None = None
-    changed_at: datetime | None = None
 
 
 class TaskRows(Protocol):
@@ -240,13 +214,13 @@ class Task:
             raise InputError(f"there is no {self.words.one} {name!r}", hint=listed)
         return name
 
-    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return the items that are wanted, in the order of their rows, by one query.
+    def grid(self, tx: "Connection") -> "Grid":
+        """Return what lists the items.
 
         Raises:
-            InputError: the items of this task cannot be listed, or none can be in that state.
+            InputError: the items of this task cannot be listed.
         """
-        found = self.hooks.list_items(tx, wanted)
+        found = self.hooks.grid(tx)
         if found is None:
             raise InputError(f"the {self.words.many} of this workspace cannot be listed")
         return found

@@ -11,9 +11,10 @@ from pipeline.core.errors import ConfigurationError
 # Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
 # that leads out is refused. A user's own files may stand beside them and be what they like.
 WRITTEN = {
-    "": r"findable\.db.*|workspace\.json.*|batches|index|reports|emulator|local-engine.*",
+    "": r"findable\.db.*|workspace\.json.*|batches|index|reports|emulator|local-engine.*|thumbnails",
     "batches": ".*",
     "reports": ".*",
+    "thumbnails": ".*",
     "index": ".*",
     "index/builds": ".*",
     "index/vectors": ".*",

@@ -1,6 +1,7 @@
 """Read a file that may be an image: a regular one, without waiting or following a link, unchanged while it is read."""
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import NamedTuple
 
 from pipeline.engine.pictures import MAX_BYTES, PictureError
 
+UNPRINTED = "its name holds a line end or another character that is not printed"
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # not what cameras and systems name files with, as U+202F
 _HEAD = 16  # bytes in which a file says that it may be an image
 
 
@@ -30,6 +33,11 @@ class Stamp(NamedTuple):
     def of(cls, found: os.stat_result) -> "Stamp":
         """Return the stamp that a look at a file gives."""
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def is_printed(path: str) -> bool:
+    """Return whether a path stands on one line, wherever it is shown."""
+    return _CONTROLS.search(path) is None
 
 
 def read_file(

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from pipeline.engine.picture_file import Stamp, read_file
+from pipeline.engine.picture_file import UNPRINTED, Stamp, is_printed, read_file
 from pipeline.engine.pictures import MAX_BYTES, SENT_TYPE, PictureError, prepare, probe
 from pipeline.gemini.requests import uploaded_part
 from pipeline.tables.kept_images import KEPT
@@ -137,8 +137,8 @@ class PictureSource:
         Raises:
             PictureError: it is not below it, or cannot be told.
         """
-        if any(not one.isprintable() for one in named):
-            raise PictureError("its name holds a line end or another character that is not printed")
+        if not is_printed(named):
+            raise PictureError(UNPRINTED)
         try:
             place = (self.folder / named).resolve(strict=True)
         except FileNotFoundError:

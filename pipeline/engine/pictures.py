@@ -34,6 +34,7 @@ _TYPES = {
     "HEIF": "image/heic",
 }
 _HEIC = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
+NEEDS_HEIC = "it is HEIC, which is opened with an extra alone (make setup EXTRAS=heic, or pip install 'findable[heic]')"
 _SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:svg[\s>]|(?:\?xml|!doctype|!--).*<svg[\s>])", re.DOTALL | re.IGNORECASE)
 _HEAD = 4_096  # bytes in which an SVG says that it is one
 _ORIENTATION, _CHANGED, _EXIF, _TAKEN, _OFFSET = 0x0112, 0x0132, 0x8769, 0x9003, 0x9011  # tags of EXIF
@@ -82,7 +83,7 @@ def probe(data: bytes) -> Picture:
     return Picture(mime_type, width, height, _taken_at(exif), len(data))
 
 
-def prepare(data: bytes, *, side: int) -> SentPicture:
+def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> SentPicture:
     """Return an image as it is sent, its longer side at most `side` pixels; a smaller one is not enlarged.
 
     Raises:
@@ -108,7 +109,7 @@ def prepare(data: bytes, *, side: int) -> SentPicture:
         if turn is not None:
             seen = seen.transpose(turn)
         out = io.BytesIO()
-        seen.save(out, "JPEG", quality=QUALITY, subsampling=0)
+        seen.save(out, "JPEG", quality=quality, subsampling=0)
     return SentPicture(out.getvalue(), SENT_TYPE, *seen.size)
 
 
@@ -127,10 +128,8 @@ def _opened(data: bytes) -> Iterator["Image"]:
         raise PictureError(f"it has {len(data):,} bytes, and {MAX_BYTES:,} are the most that is read")
     if _SVG.match(data[:_HEAD]):
         raise PictureError("it is an SVG, a drawing and no picture, which is not supported; save it as PNG")
-    if _HEIC.match(data) and not _knows_heic():
-        raise PictureError(
-            "it is HEIC, which is opened with an extra alone (make setup EXTRAS=heic, or pip install 'findable[heic]')"
-        )
+    if _HEIC.match(data) and not knows_heic():
+        raise PictureError(NEEDS_HEIC)
     Image.MAX_IMAGE_PIXELS = None  # ours is the bound below, which warns of nothing
     Image.init()
     known = [one for one in _TYPES if one in Image.OPEN]
@@ -158,7 +157,7 @@ def _known() -> str:
     return ", ".join(dict.fromkeys(one.partition("/")[2].upper() for one in _TYPES.values()))
 
 
-def _knows_heic() -> bool:
+def knows_heic() -> bool:
     """Return whether the extra that opens HEIC is installed, and let Pillow know it."""
     try:
         import pillow_heif

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, literal, or_, select
 
 from pipeline.core.settings import Settings
+from pipeline.experts.grid import has_score_index, make_score_index
 from pipeline.experts.schema import SPEC, experts, forget_shape, item_id
 from pipeline.experts.table import INDEX, PAGE, SCORES, TASK, by_ids, looks_foreign, untagged
 from pipeline.store import answers, workspace
@@ -35,6 +36,7 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     done = tables.adopt_table(tx, SPEC, first=not tables.is_marked(tx, SPEC))
     forget_shape(tx)
     INDEX.ensure(tx)
+    make_score_index(tx)
     if done.made:
         return []
     lines = list(done.lines)
@@ -58,6 +60,8 @@ def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]
 def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
     if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")) or INDEX.is_lacking(tx):
+        return False
+    if not has_score_index(tx):
         return False
     todo = (select(literal(1)).where(condition).limit(1) for condition in (unscored, experts.c.id.is_(None)))
     return all(tx.execute(query).first() is None for query in todo)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pipeline.core.errors import InputError
 from pipeline.core.text import MAX_RAW, without_markup
 
 MAX_TAG = 60  # characters; a phrase of three words has half as many, and what is longer is a sentence
@@ -48,6 +49,18 @@ def ill_formed(tag: str) -> str:
     if _LEFT_OVER.search(tag):
         return "a tag holds mark-up"
     return "a tag is an address" if "://" in tag else ""
+
+
+def checked_tag(tag: str) -> str:
+    """Return a tag that a person typed as it is written.
+
+    Raises:
+        InputError: it is none.
+    """
+    clean = clean_tag(tag)
+    if why := ill_formed(clean):
+        raise InputError(f"{tag[:MAX_RAW]!r} cannot be a tag: {why}; nothing was changed")
+    return clean
 
 
 class ExpertTags(BaseModel):

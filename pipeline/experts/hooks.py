@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
 from pipeline.core.progress import Progress
-from pipeline.core.task import ItemsWanted, ListedItem, Task
+from pipeline.core.task import Task
 from pipeline.experts import adopt, table
 from pipeline.experts.merging import unmerged
 from pipeline.experts.prompts import PROMPTS
 from pipeline.experts.schema import experts
 from pipeline.experts.score import score
 from pipeline.experts.tags_rows import TagsRows
-from pipeline.store import answers, claims, merges, workspace
+from pipeline.store import answers, claims, edits, merges, workspace
 from pipeline.store.merges import MergedItem
 from pipeline.tables import removal
 from pipeline.tables.cells import list_of, number_of, text_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from pipeline.quality.figures import Quality
+    from pipeline.tables.grid import Grid
 
 SCORES = "scores that do not follow from their row"
 TAGS = "tags that another program changed after they were written"
@@ -55,11 +56,11 @@ class ExpertsHooks(Hooks):
             return None
         return replace(task, label=label, answer_tokens=asked.answer_tokens, rows=TagsRows(asked))
 
-    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return people, looked for in names, title, company and tags."""
-        columns = (*table.LISTED, "findability_score")
-        found = table.people(tx).listed(tx, wanted, columns, searched=table.LISTED)
-        return [ListedItem(key, state, _listed(row)) for key, state, row in found]
+    def grid(self, tx: "Connection") -> "Grid":
+        """Return what lists people."""
+        from pipeline.experts.grid import people_grid
+
+        return people_grid(tx)
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the tags of one extractor are like."""
@@ -109,8 +110,9 @@ class ExpertsHooks(Hooks):
         adopt.settle_foreign(tx)
 
     def contains_text(self, tx: "Connection", text: str) -> bool:
-        """Return whether a text stands in any row, or in the tags that one had before they were merged."""
-        return table.text_is_stored(tx, text) or merges.stands_in_merged(tx, table.TASK, text)
+        """Return whether a text stands in any row, or in tags that one had before they were merged or edited."""
+        held = (merges.stands_in_merged, edits.stands_in_answers)
+        return table.text_is_stored(tx, text) or any(one(tx, table.TASK, text) for one in held)
 
     def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
         """Return username, name as it is indexed and as it lies in a row, biography and addresses of a person."""
@@ -134,19 +136,6 @@ class ExpertsHooks(Hooks):
         from pipeline.experts import export
 
         return ExportRows(table.all_experts(tx), export.encode_experts, table.people(tx).total(tx))
-
-
-def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a list shows of a person."""
-    first, last = text_of(row["first_name"]), text_of(row["last_name"])
-    return {
-        "username": text_of(row["username"]),
-        "name": f"{first} {last}".strip(),
-        "job_title": text_of(row["job_title"]),
-        "company": text_of(row["company"]),
-        "tags": list_of(row["tags"]) or [],
-        "findability_score": number_of(row["findability_score"]),
-    }
 
 
 def _wrong(row: Mapping[Any, Any], answer: str | None, kept: MergedItem | None) -> Iterator[str]:

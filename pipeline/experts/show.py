@@ -1,18 +1,16 @@
 """Show everything known about one person: row, tags, where they came from, attempts, index. Reads only."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError
-from pipeline.core.task import ItemsWanted
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import merging, table
 from pipeline.experts.collection import index_entry
 from pipeline.experts.export import expert_document
+from pipeline.experts.person_tags import tags_of_person
 from pipeline.index import staleness
 from pipeline.store import answers, claims, tables
-from pipeline.tables.cells import text_of
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -27,23 +25,24 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
 
     Its keys: `expert` (the row by the names of the header), `id`, `state`, `batch` (that claims the person), `parked`
     (the reason), `answers` and `attempts` (oldest first), `unmerged` (the tags as they were before a person merged
-    some, None where that is not so), and `index` (`indexed`, `up_to_date`, `build`).
+    some, None where that is not so), `tags_state` (from which they can be edited) and `edits` (by hand, oldest first),
+    and `index` (`indexed`, `up_to_date`, `build`).
 
     Raises:
         InputError: no person has that name, or several hold it in theirs.
     """
     task = ws.task.name
     with ws.store.read() as tx:
-        row = _row(tx, username, now=ws.now())
+        row = _row(tx, username)
         item_id = str(row["id"])
         given, failed = answers.of_item(tx, task, item_id)
         open_claim = claims.claimed_ids(task).where(tables.requests.c.item_id == item_id)
         claim = tx.execute(open_claim.with_only_columns(tables.requests.c.batch, tables.requests.c.at)).first()
         parked = answers.parked_reason(tx, task, item_id)
-        alone = ItemsWanted((), None, None, 1, ws.now(), only=item_id)
-        ((_, state, _),) = table.people(tx).listed(tx, alone, (), searched=())
+        state = table.people(tx).state_of(tx, item_id, now=ws.now())
         index = staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row))
         before = merging.given_tags(tx, {item_id: row})[item_id]
+        by_hand = tags_of_person(tx, row)
     expert = expert_document(row)
     return {
         "expert": expert,
@@ -55,19 +54,17 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         "answers": given,
         "attempts": failed,
         "unmerged": before if before and before != expert["tags"] else None,
+        "tags_state": by_hand.state,
+        "edits": [one.document() for one in by_hand.edits],
         "index": index,
     }
 
 
-def _row(tx: "Connection", name: str, *, now: datetime) -> Mapping[Any, Any]:
+def _row(tx: "Connection", name: str) -> Mapping[Any, Any]:
     """Return the row of the person of that username, or of the one in whose username or name it stands."""
     if name in table.by_usernames(tx, [name]):
         return table.by_username(tx, name)
-    wanted = ItemsWanted(name.split(), None, None, FEW + 1, now)
-    found = [
-        text_of(row["username"])
-        for _, _, row in table.people(tx).listed(tx, wanted, ("username",), searched=table.NAMED)
-    ]
+    found = table.usernames_with(tx, name.split(), limit=FEW + 1)
     if len(found) > 1:
         some = ", ".join(found[:FEW]) + (", …" if len(found) > FEW else "")
         raise InputError(f"{name!r} stands in the names of several people: {some}", hint="name one by the username")

@@ -20,7 +20,7 @@ from pipeline.tables.derived import DerivedColumn
 from pipeline.tables.item_table import ItemStates
 from pipeline.tables.kind_index import CountedTable, KindIndex
 from pipeline.tables.list_cells import holds_no_texts, looks_like_no_list
-from pipeline.tables.rows import has_words, holds, refusals
+from pipeline.tables.rows import has_words, holds, mentions, refusals
 
 TASK = "expert-tags"
 PAGE = 2000
@@ -78,6 +78,13 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
             hint="`make people FIND=…` finds people by a part of their name, title, company or tags",
         )
     return row
+
+
+def usernames_with(tx: Connection, words: Sequence[str], *, limit: int) -> list[str]:
+    """Return the first usernames of people in whose username or names all of some words stand."""
+    named = [experts.c[name] for name in NAMED]
+    query = select(experts.c.username).where(*(mentions(tx, named, word) for word in words)).order_by(experts.c.id)
+    return [text_of(one) for one in tx.execute(query.limit(limit)).scalars()]
 
 
 def all_experts(tx: Connection) -> Iterator[dict[str, Any]]:

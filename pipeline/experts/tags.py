@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core.errors import InputError
 from pipeline.core.files import why_not_readable
 from pipeline.experts import merging, table
-from pipeline.experts.answer import clean_tag, ill_formed
+from pipeline.experts.answer import checked_tag
 from pipeline.experts.near_tags import COMPARED, NearTags, near_tags
 from pipeline.store import merges
 from pipeline.store.merges import Merge
@@ -98,7 +98,7 @@ def merge(store: "Store", pairs: Sequence[tuple[str, str]], how: Merging, *, at:
     with store.write() as tx:
         merges.hold_merges(tx)
         rules = _rules(tx)
-        wanted = dict.fromkeys((_checked(old), _checked(new)) for old, new in pairs)
+        wanted = dict.fromkeys((checked_tag(old), checked_tag(new)) for old, new in pairs)
         same = [(old, new) for old, new in wanted if rules.get(old) == new]
         fresh = [pair for pair in wanted if pair not in same]
         rules = _with(tx, rules, fresh)
@@ -186,6 +186,11 @@ def planned(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
+def listed(text: str | None) -> list[str]:
+    """Return the tags of `ml; water law`."""
+    return [one.strip() for one in (text or "").split(";") if one.strip()]
+
+
 def typed(text: str) -> list[tuple[str, str]]:
     """Return the merges of `ml=machine learning; ai=artificial intelligence`.
 
@@ -196,18 +201,6 @@ def typed(text: str) -> list[tuple[str, str]]:
     if not parts or not all(old.strip() and new.strip() for old, _, new in parts):
         raise InputError(f"{text!r} names no two tags; {NOTHING}", hint='write it like MERGE="ml=machine learning"')
     return [(old, new) for old, _, new in parts]
-
-
-def _checked(tag: str) -> str:
-    """Return a tag as it is written.
-
-    Raises:
-        InputError: it is none.
-    """
-    clean = clean_tag(tag)
-    if why := ill_formed(clean):
-        raise InputError(f"{tag!r} cannot be a tag: {why}; {NOTHING}")
-    return clean
 
 
 def _rules(tx: "Connection", *, without: int | None = None) -> dict[str, str]:

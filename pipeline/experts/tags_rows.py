@@ -96,10 +96,11 @@ class TagsRows(AskedRows):
     def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take tags back where they are still those of the last applied answer, with the score that follows.
 
-        Also where a person merged some of them.
+        Also where a person merged some of them; those of a person who was edited by hand stay.
         """
         given = answers.last_applied(tx, table.TASK, ids)
-        mine = {key: answer for key, (whose, answer) in given.items() if extractor in {None, whose}}
+        of_models = {key: one for key, one in given.items() if one[0] != answers.PERSON}
+        mine = {key: answer for key, (whose, answer) in of_models.items() if extractor in {None, whose}}
         tags = merging.given_tags(tx, table.by_ids(tx, list(mine), ("tags",)))
         ours = [key for key, found in tags.items() if found == json.loads(mine[key]).get("tags")]
         table.clear_tags(tx, ours)

@@ -10,6 +10,7 @@ from pipeline.core.task import Task
 from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.images.adopt import adopt
+from pipeline.images.grid import ImagesGrid, broken_image
 from pipeline.images.schema import asset_ai_table, assets_table, tables_as_found
 from pipeline.tables.rows import holds
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from pipeline.quality.figures import Quality
+    from pipeline.tables.grid import Grid
 
 
 class ImagesHooks(DeclaredHooks):
@@ -37,6 +39,19 @@ class ImagesHooks(DeclaredHooks):
             one.create(there)
         adopt(there)
         super().make_tables(tx, there)
+
+    def id_of(self, tx: "Connection", name: str) -> str:
+        """Return the id of the image of that id or path, also of one that cannot be asked about.
+
+        Raises:
+            InputError: there is none.
+        """
+        found = broken_image(tx, name)
+        return super().id_of(tx, name) if found is None else found[0]
+
+    def grid(self, tx: "Connection") -> "Grid":
+        """Return what lists images; of the one that is wanted also why it cannot be asked about."""
+        return ImagesGrid.of(super().grid(tx))
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the summaries and buckets of one extractor are like."""

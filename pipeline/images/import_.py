@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, or_, select, update
 
 from pipeline.core.errors import InputError
+from pipeline.engine.picture_file import UNPRINTED, is_printed
+from pipeline.engine.pictures import NEEDS_HEIC, knows_heic
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import ASSETS, TASK
 from pipeline.images.scan import Facts, FolderScan, FoundFile, facts_of
@@ -83,13 +85,13 @@ class ImagesImportReport:
             self.broken_files.append((path, problem))
 
     def check(self) -> None:
-        """Raise where the folder holds no image.
+        """Raise where the folder holds no image, and never held one.
 
         Raises:
-            InputError: it holds none; nothing was changed.
+            InputError: it holds none; none was imported.
         """
-        if not self.total:
-            raise InputError(f"{self.folder} holds no image; nothing was changed", hint="FOLDER= names one with images")
+        if not self.total + self.gone:
+            raise InputError(f"{self.folder} holds no image; none was imported", hint="FOLDER= names one with images")
 
 
 def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
@@ -147,9 +149,16 @@ def _plan(tx: "Connection", some: Sequence[FoundFile], *, is_refreshed: bool) ->
             moved = left.get(one.sha256)
             found.append((one, moved.pop(0) if moved else None, False))
             continue
-        again = its_own["problem"] is not None and (is_refreshed or its_own["problem"] == GONE)
+        problem = its_own["problem"]
+        again = problem is not None and (is_refreshed or _is_mended(one.path, problem))
         found.append((one, its_own, its_own["hash"] == one.sha256 and not again))
     return found
+
+
+def _is_mended(path: str, problem: str) -> bool:
+    """Return whether what was wrong with a file that is there is so no more, though its bytes are the same."""
+    mended = {GONE: True, NEEDS_HEIC: knows_heic(), UNPRINTED: is_printed(path)}
+    return mended.get(problem, False)
 
 
 def _write(tx: "Connection", looked: Sequence[Looked], done: ImagesImportReport) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.errors import InputError
-from pipeline.engine.picture_file import ChangedError, NoFileError, Stamp, read_file
+from pipeline.engine.picture_file import UNPRINTED, ChangedError, NoFileError, Stamp, is_printed, read_file
 from pipeline.engine.picture_source import note_opened
 from pipeline.engine.pictures import PictureError, probe
 from pipeline.tables.item_values import UNSOUND
@@ -24,7 +24,6 @@ ENDINGS = (
 )
 _MAGIC = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp(?:avif|hei|hev|mif)", re.DOTALL)
 OTHERS = "other files"
-UNPRINTED = "its name holds a line end or another character that is not printed"
 
 
 class FoundFile(NamedTuple):
@@ -127,5 +126,5 @@ def facts_of(found: FoundFile) -> Facts:
         return Facts(found.sha256, None, None, None, None, len(found.data), error.message)
     note_opened(found.path, found.stamp, found.sha256)
     taken = None if seen.taken_at is None else seen.taken_at.isoformat(" ")
-    problem = None if found.path.isprintable() else UNPRINTED
+    problem = None if is_printed(found.path) else UNPRINTED
     return Facts(found.sha256, seen.width, seen.height, seen.mime_type, taken, seen.size, problem)

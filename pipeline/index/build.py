@@ -152,7 +152,7 @@ class _Building:
         try:
             for left in reversed(range(ROUNDS)):
                 try:
-                    with self._ws.waited_lease(LEASE, waiting=WAITING) as lease, _checked_after_failure(lease):
+                    with self._ws.waited_lease(LEASE, waiting=WAITING) as lease, checked_after_failure(lease):
                         draft = self._drafted(lease, draft, few=embed.FEW if left else None)
                         if draft.missing and not left:
                             self._embed_few(draft)
@@ -256,7 +256,7 @@ class _Building:
 
 
 @contextlib.contextmanager
-def _checked_after_failure(lease: "Lease") -> Iterator[None]:
+def checked_after_failure(lease: "Lease") -> Iterator[None]:
     """Raise for the lost lease where files were swept away under a process that stood still.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from math import isnan
 from typing import TYPE_CHECKING
 
 from pipeline.index.fusion import Ranked, found_entries
@@ -20,6 +19,7 @@ def described_hits(
     index: "Index", collection: "Collection", ranked: Ranked, terms: Sequence[str], *, why: bool, is_judged: bool
 ) -> list[Hit]:
     """Return ranked entries as hits; `why` adds the arithmetic, and where the ranking `is_judged` each may be weak."""
+    weak = weak_ones(index, ranked, terms) if is_judged else [None] * len(ranked.rows)
     words = index.words
     weights = {term: words.idf(term) if words else 1.0 for term in dict.fromkeys(terms)}
     return [
@@ -27,19 +27,26 @@ def described_hits(
             hit,
             snippet=best_snippet(collection.texts(hit.metadata), weights, _places),
             tags=tuple(tag for tag in collection.tags(hit.metadata) if not weights.keys().isdisjoint(terms_of(tag))),
-            is_weak=is_weak(index, hit) if is_judged else None,
+            is_weak=is_weak,
             why=_why(index, ranked, hit, row, terms) if why else None,
         )
-        for hit, row in zip(found_entries(index, ranked), ranked.rows.tolist(), strict=True)
+        for hit, row, is_weak in zip(found_entries(index, ranked), ranked.rows.tolist(), weak, strict=True)
     ]
 
 
-def is_weak(index: "Index", hit: Hit) -> bool | None:
-    """Return whether a hit is below the floor of its build; None where that cannot be said."""
-    floor = index.manifest.floor
-    if floor is None or isnan(hit.similarity) or isnan(hit.words_score):
-        return None
-    return floor.is_weak(hit.similarity, hit.words_score)
+def weak_ones(index: "Index", ranked: Ranked, terms: Sequence[str]) -> list[bool | None]:
+    """Return of each ranked entry whether it is below the floor of its build; None where that cannot be said.
+
+    Words count where vectors alone rank, too: they cost nothing.
+    """
+    floor, words = index.manifest.floor, index.words
+    if floor is None or words is None:
+        return [None] * len(ranked.rows)
+    found = words.scores(terms)[ranked.rows] if ranked.words is None else ranked.words
+    if ranked.similarities is None:
+        told = words.told(terms)
+        return [floor.is_weak_alone(score, told) for score in found.tolist()]
+    return list(map(floor.is_weak, ranked.similarities.tolist(), found.tolist()))
 
 
 def _why(index: "Index", ranked: Ranked, hit: Hit, row: int, terms: Sequence[str]) -> Why:

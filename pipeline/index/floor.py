@@ -3,6 +3,9 @@
 A hit is weak below a line between two points: a cosine that is enough where no word is found, and a sum of words that
 is enough where the vectors say nothing. The line is as steep as the best hits of such questions are spread, and so
 high that most of them are below it. So it follows the model, the texts and their number by itself.
+
+Where words alone rank there is no cosine, and a sum of words says little: one rare word may be all that is asked, or
+one of ten. So that sum times the share of the question that it makes up has a floor of its own.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,20 +22,29 @@ if TYPE_CHECKING:
 
 SHARE = 0.87  # of questions without meaning that are below the floor: their best cosine and their best words together
 LEAST_SPREAD = 0.2  # of what one rare word gives: where few of them find a word at all, their spread says nothing
+LEAST_ALONE = 0.05  # of the same: about what one rare word of five comes to
 
 
 @dataclass(frozen=True)
 class Floor:
-    """The cosine that is enough alone, and the score of words that is; together, they are enough in part."""
+    """The cosine that is enough alone, and the score of words that is; together, they are enough in part.
+
+    `alone` is what words must come to that rank alone; None in a build of a version that did not know it.
+    """
 
     cosine: float
     words: float
+    alone: float | None = None
 
     def is_weak(self, cosine: float, words: float) -> bool:
         """Return whether a hit with these scores is no better than what a question without meaning finds."""
         return cosine / self.cosine + words / self.words < 1
 
-    def as_json(self) -> dict[str, float]:
+    def is_weak_alone(self, words: float, told: float) -> bool | None:
+        """Return the same of a hit by words alone, whose question's terms tell so much; None where it is not known."""
+        return None if self.alone is None else come_to(words, told) < self.alone
+
+    def as_json(self) -> dict[str, float | None]:
         """Return it as it stands in a manifest."""
         return asdict(self)
 
@@ -44,10 +56,16 @@ class Floor:
             KeyError: it has others names.
             ValueError: its values are no numbers above 0.
         """
-        found = cls(float(document["cosine"]), float(document["words"]))
-        if not (found.cosine > 0 and found.words > 0):
+        alone = document.get("alone")
+        found = cls(float(document["cosine"]), float(document["words"]), None if alone is None else float(alone))
+        if not (found.cosine > 0 and found.words > 0 and (found.alone or 0) >= 0):
             raise ValueError(f"a floor of {document}")
         return found
+
+
+def come_to(words: float, told: float) -> float:
+    """Return what a score of words comes to alone: times its share of what all the question's terms tell."""
+    return words * words / told if told else 0.0
 
 
 @cache
@@ -82,7 +100,10 @@ def learn_floor(cosines: Sequence[float], postings: "Postings") -> Floor:
     """Return the floor of a build, of the highest cosine of each question without meaning, and of its words."""
     import numpy as np
 
-    words = [float(postings.scores(terms_of_question(one)).max()) for one in nonsense()]
+    asked = [terms_of_question(one) for one in nonsense()]
+    words = [float(postings.scores(terms).max()) for terms in asked]
+    alone = [come_to(score, postings.told(terms)) for score, terms in zip(words, asked, strict=True)]
     slope = max(float(np.std(cosines)), 1e-3) / max(float(np.std(words)), LEAST_SPREAD * postings.rarest)
     height = max(float(np.quantile(np.array(cosines) + slope * np.array(words), SHARE)), 1e-3)
-    return Floor(round(height, 4), round(height / slope, 4))
+    least = max(float(np.quantile(alone, SHARE)), LEAST_ALONE * postings.rarest)
+    return Floor(round(height, 4), round(height / slope, 4), round(least, 4))

@@ -14,6 +14,7 @@ import hashlib
 import io
 import math
 import mmap
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -36,9 +37,10 @@ Scores = NDArray[np.float32]
 Codes = NDArray[np.uint64]
 TERMS, STARTS, ROWS, SCORES = WORDS
 TYPES = {TERMS: "<u8", STARTS: "<i8", ROWS: "<i4", SCORES: "<f4"}
-SPOOL = "words.runs"  # of postings, sorted by terms; gone when the build is written
+SPOOL = "words.runs"  # of postings, sorted by terms, and then of terms; gone when the build is written
 PAGE = 256  # entries that are taken in at once: as many as 8 bits tell apart
 RUN = 1 << 18  # postings that are sorted at once
+MARK = 256  # of so many postings of a run one is remembered, to tell where all runs can be cut
 PIECES = 1 << 17  # pieces of texts whose terms are remembered
 YEAR = 4  # digits of numbers that come again; longer ones are each another
 HEAD = 4096  # bytes of a file among which its header is
@@ -102,12 +104,11 @@ class PostingsWriter:
         self._directory, self._ranking = directory, ranking
         self._spool = (directory / SPOOL).open("wb")
         self._known = [_KnownPieces(group) for group in range(len(ranking.groups))]
-        self._lengths: list[NDArray[np.int32]] = []  # of each page: terms of each entry, (groups, entries)
+        self._lengths = array("f")  # terms of each entry, by group
         self._count = 0  # entries so far
         self._pages: list[_Run] = []  # that are in no run yet
         self._runs: list[int] = []  # the lengths of those that are spooled
-        self._codes: Codes = np.empty(0, np.uint64)  # of all terms in runs, ascending
-        self._held: NDArray[np.int64] = np.empty(0, np.int64)  # how many entries hold each
+        self._marks: list[Codes] = [np.zeros(1, np.uint64)]  # terms of some postings of each run
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -121,18 +122,18 @@ class PostingsWriter:
     def add(self, entries: Sequence[Entry]) -> list[int]:
         """Take in the next entries, PAGE at most; return the checksum of the terms of each."""
         texts = [self._ranking.texts(entry.fields or {"text": entry.text}) for entry in entries]
-        found, lengths = [], np.zeros((len(self._known), len(entries)), np.int32)
+        found, lengths = [], np.zeros((len(entries), len(self._known)), np.float32)
         for group, known in enumerate(self._known):
             pieces = terms.pieces([text[group] for text in texts])
             codes = np.frombuffer(b"".join(map(known.__getitem__, pieces)), "<u8")
             is_term = codes != 0
             rows = np.cumsum(~is_term)[is_term]
-            lengths[group] = np.bincount(rows, minlength=len(entries))
+            lengths[:, group] = np.bincount(rows, minlength=len(entries))
             found.append(codes[is_term] | rows.astype(np.uint64))
         page, counts = np.unique(np.concatenate(found), return_counts=True)
         codes, rows = page >> _ROW_BITS, (page & _ROW_MASK).astype(np.int64)
         self._pages.append(_Run(codes, (rows + self._count).astype(np.int32), counts.astype(np.uint32)))
-        self._lengths.append(lengths)
+        self._lengths.frombytes(lengths.tobytes())
         self._count += len(entries)
         if sum(len(one.codes) for one in self._pages) >= RUN:
             self._spool_run()
@@ -141,70 +142,99 @@ class PostingsWriter:
     def seal(self) -> dict[str, files.Sealed]:
         """Write the words of all entries; on disk when this returns, by file name."""
         self._spool_run()
-        self._spool.flush()
-        starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(self._held)))
-        sealed = {TERMS: self._sealed(TERMS, self._codes), STARTS: self._sealed(STARTS, starts)}
-        total = int(starts[-1])
+        total, first = sum(self._runs), self._spool.tell()
         with (
             files.SealedWriter(self._directory / ROWS) as rows,
             files.SealedWriter(self._directory / SCORES) as scores,
         ):
             for writer, name in ((rows, ROWS), (scores, SCORES)):
                 _write_header(writer, name, total)
-            for run, given in self._scored(starts):
-                rows.write(_bytes_of(ROWS, run.rows))
-                scores.write(_bytes_of(SCORES, given))
-            return {**sealed, ROWS: rows.seal(), SCORES: scores.seal()}
+            spooled = self._write_postings(rows, scores)
+            sealed = {ROWS: rows.seal(), SCORES: scores.seal()}
+        found = list(self._read(first, spooled, np.uint64, np.int64))
+        sealed[TERMS] = self._sealed(TERMS, [codes for codes, _ in found])
+        sealed[STARTS] = self._sealed(STARTS, [np.zeros(1), *(ends for _, ends in found)])
+        return sealed
 
     def _spool_run(self) -> None:
-        """Sort what came since the last run, write it as one, and count its terms."""
-        run = _Run.of(self._pages) if self._pages else None
-        self._pages.clear()
-        if run is None or not len(run.codes):
+        """Sort what came since the last run, and write it as one."""
+        if not any(len(page.codes) for page in self._pages):
             return
-        for array in run:
-            self._spool.write(array.data)
+        run = _Run.of(self._pages)
+        self._pages.clear()
+        for each in run:
+            self._spool.write(each.data)
         self._runs.append(len(run.codes))
-        codes, held = np.unique(run.codes, return_counts=True)
-        self._codes, which = np.unique(np.concatenate((self._codes, codes)), return_inverse=True)
-        self._held = np.bincount(which, weights=np.concatenate((self._held, held))).astype(np.int64)
+        self._marks.append(run.codes[::MARK].copy())
 
-    def _scored(self, starts: NDArray[np.int64]) -> Iterator[tuple[_Run, NDArray[np.float64]]]:
-        """Yield all postings in the order of terms, some at a time, and what BM25 gives for each."""
-        norms = np.concatenate(self._lengths, axis=1).astype(np.float32)
-        self._lengths.clear()
-        norms *= K1 * B / np.maximum(norms.mean(axis=1, keepdims=True, dtype=np.float64), 1e-9)
+    def _write_postings(self, rows: files.SealedWriter, scores: files.SealedWriter) -> list[int]:
+        """Write all postings in the order of terms, some at a time; spool the terms, and where those of each end.
+
+        Return how many terms were spooled at a time.
+        """
+        norms = self._norms()
+        runs = [_Run(*arrays) for arrays in self._read(0, self._runs, np.uint64, np.int32, np.uint32)]
+        end, lengths = 0, list[int]()
+        for parts in self._merged(runs):
+            codes, held = _terms_of(parts)
+            groups = (codes >> np.uint64(_GROUP)).astype(np.uint8)
+            weights = np.array([group.weight for group in self._ranking.groups])[groups]
+            weights *= np.log1p((self._count - held + 0.5) / (held + 0.5))
+            for part in parts:
+                which = np.searchsorted(codes, part.codes)
+                rows.write(_bytes_of(ROWS, part.rows))
+                given = weights[which] * part.counts / (part.counts + norms[part.rows, groups[which]])
+                scores.write(_bytes_of(SCORES, given))
+            ends = end + np.cumsum(held)
+            self._spool.write(codes.data)
+            self._spool.write(ends.data)
+            end = int(ends[-1])
+            lengths.append(len(codes))
+        return lengths
+
+    def _norms(self) -> NDArray[np.float32]:
+        """Return what BM25 adds to how often a term is in an entry, by entry and group."""
+        norms = np.frombuffer(self._lengths, np.float32).reshape(self._count, -1)
+        norms *= K1 * B / np.maximum(norms.mean(axis=0, dtype=np.float64), 1e-9)
         norms += K1 * (1 - B)
-        groups = (self._codes >> np.uint64(_GROUP)).astype(np.uint8)
-        weights = np.array([group.weight for group in self._ranking.groups])[groups]
-        weights *= np.log1p((self._count - self._held + 0.5) / (self._held + 0.5))
-        edges = np.unique(np.searchsorted(starts, np.arange(0, starts[-1] + RUN, RUN)).clip(max=len(self._codes)))
-        for run, (low, high) in zip(self._merged(edges), pairwise(edges.tolist()), strict=True):
-            which = np.repeat(np.arange(low, high), self._held[low:high])
-            yield run, weights[which] * run.counts / (run.counts + norms[groups[which], run.rows])
+        return norms
 
-    def _merged(self, edges: NDArray[np.int64]) -> Iterator[_Run]:
-        """Yield the postings of the terms between each two neighbouring edges, in their order."""
-        runs = list(self._read_runs())
-        cuts = [[*np.searchsorted(run.codes, self._codes[edges[:-1]]).tolist(), len(run.codes)] for run in runs]
-        for at in range(len(edges) - 1):
-            yield _Run.of([run.cut(cut[at], cut[at + 1]) for run, cut in zip(runs, cuts, strict=True)])
+    def _merged(self, runs: Sequence[_Run]) -> Iterator[list[_Run]]:
+        """Yield the postings in the order of terms: those of several terms as one run, or those of one as several.
 
-    def _read_runs(self) -> Iterator[_Run]:
-        """Yield the runs as they were spooled, mapped and not read."""
-        start = 0
-        for length in self._runs:
-            arrays = []
-            for kind in (np.uint64, np.int32, np.uint32):
+        About RUN at a time are sorted; those of a term that most entries hold are more, and need not be.
+        """
+        marks = np.sort(np.concatenate(self._marks))[:: max(1, RUN // MARK)]
+        edges = np.unique(np.concatenate((marks, marks + np.uint64(1), [~np.uint64(0)])))
+        for low, high in pairwise(edges):
+            cuts = (run.cut(*np.searchsorted(run.codes, [low, high]).tolist()) for run in runs)
+            if parts := [part for part in cuts if len(part.codes)]:
+                yield parts if high - low == 1 else [_Run.of(parts)]
+
+    def _read(self, start: int, lengths: Iterable[int], *kinds: type[np.generic]) -> Iterator[list[NDArray[Any]]]:
+        """Yield what was spooled from a place on, arrays of one length together, mapped and not read."""
+        self._spool.flush()
+        for length in lengths:
+            arrays: list[NDArray[Any]] = []
+            for kind in kinds:
                 arrays.append(np.memmap(self._directory / SPOOL, kind, "r", start, length))
                 start += arrays[-1].nbytes
-            yield _Run(*arrays)
+            yield arrays
 
-    def _sealed(self, name: str, array: NDArray[Any]) -> files.Sealed:
+    def _sealed(self, name: str, blocks: Sequence[NDArray[Any]]) -> files.Sealed:
         with files.SealedWriter(self._directory / name) as writer:
-            _write_header(writer, name, len(array))
-            writer.write(_bytes_of(name, array))
+            _write_header(writer, name, sum(map(len, blocks)))
+            for block in blocks:
+                writer.write(_bytes_of(name, block))
             return writer.seal()
+
+
+def _terms_of(parts: Sequence[_Run]) -> tuple[Codes, NDArray[np.int64]]:
+    """Return the terms of some postings, ascending, and how many entries hold each."""
+    counted = [np.unique(part.codes, return_counts=True) for part in parts]
+    codes, held = (np.concatenate(one) for one in zip(*counted, strict=True))
+    found, which = np.unique(codes, return_inverse=True)
+    return found, np.bincount(which, weights=held).astype(np.int64)
 
 
 def _bytes_of(name: str, array: NDArray[Any]) -> memoryview:
@@ -291,6 +321,10 @@ class Postings:
         """Return how much a term tells, by the group in which most entries have it; 0 where none has it."""
         held = [len(self._postings(number)[0]) for number in self._numbers([term]).tolist()]
         return _idf(self._count, max(held)) if held else 0.0
+
+    def told(self, question: Iterable[str]) -> float:
+        """Return how much all terms of a question tell; what no entry has tells as much as what one has."""
+        return sum(self.idf(term) or self.rarest for term in question)
 
     def _postings(self, number: int) -> tuple[NDArray[np.int32], Scores]:
         """Return the rows that hold a term, ascending, and what it gives each."""

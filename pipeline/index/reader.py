@@ -40,7 +40,7 @@ class Hit:
 
     `words_score` is its BM25; either is not a number where it was not asked for. `score` is what the entries are ranked
     by, which is made of both, or is the only one. `snippet` is the sentence that matched best, `tags` are those that
-    match; whether it `is_weak` is known where both scores are, and the build has a floor.
+    match; whether it `is_weak` is known where a question was asked, and the build has a floor.
     """
 
     rank: int

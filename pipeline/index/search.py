@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.ranking import Rank
@@ -13,7 +13,7 @@ from pipeline.index import embed, staleness
 from pipeline.index.builds import Builds
 from pipeline.index.filters import Filters, every, mask_of
 from pipeline.index.manifest import Manifest
-from pipeline.index.question import Question, parse_question
+from pipeline.index.question import Question, parse_one_of_many, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import terms_of, terms_of_question
 from pipeline.store.counts import CountMemory
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.index.columns import Mask
     from pipeline.index.vector_file import Vectors
 
+NAMED = 60  # characters of a question that a message names
 LIKE_TERMS = 25  # of an entry, those that count most for itself, by which others like it are looked for
 
 
@@ -33,6 +34,32 @@ class SearchOptions:
     rank: Rank = Rank.HYBRID
     filters: Filters = field(default_factory=Filters)
     why: bool = False
+
+
+class SearchWords(TypedDict, total=False):
+    """How to search, in the words of `findable search`: by what to rank, what to leave out, and whether to say why."""
+
+    rank: Literal["hybrid", "words", "vectors"]
+    tag: str | Sequence[str]  # each that an entry must have; in one text, with commas between them
+    min_score: float | None
+    where: str
+    why: bool
+
+
+def search_options(k: int = 10, **how: Unpack[SearchWords]) -> SearchOptions:
+    """Return how to search, of the words for it.
+
+    Raises:
+        InputError: there is no such rank.
+    """
+    tag, rank = how.get("tag", ()), how.get("rank", Rank.HYBRID)
+    if strange := how.keys() - SearchWords.__optional_keys__:
+        raise InputError(f"a search has no {strange.pop()}=", hint=f"it has {', '.join(SearchWords.__annotations__)}")
+    if rank not in list(Rank):
+        raise InputError(f"rank is {rank!r}", hint=f"one of {', '.join(Rank)}")
+    tags = tuple(filter(None, (one.strip() for one in (tag.split(",") if isinstance(tag, str) else tag))))
+    filters = Filters(tags, how.get("min_score"), how.get("where", ""))
+    return SearchOptions(k, Rank(rank), filters, how.get("why", False))
 
 
 @dataclass(frozen=True)
@@ -85,10 +112,11 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             ConfigurationError: the index was built with another model or width than questions would be embedded with.
         """
         asked = parse_question(question)
-        (terms,) = self._terms([asked], options.rank)
+        told = self._told([asked], options.rank)
         mask = mask_of(self.index, self.collection, options.filters, asked)
         vector = None if (vectors := self._vectors([asked], options.rank)) is None else vectors[0]
-        return self._report(self._asking(asked.text), terms, vector, mask, options, is_judged=True)
+        terms = None if options.rank is Rank.VECTORS else told[0]
+        return self._report(told[0], terms, vector, mask, options, is_judged=True)
 
     def ask_like(self, name: str, options: SearchOptions) -> SearchReport:
         """Return what is like one entry, which is left out, by its vector and the words that count most for it.
@@ -111,16 +139,20 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
 
     def ask_many(self, questions: Sequence[str], options: SearchOptions) -> Iterator[list[Hit]]:
         """Yield the hits of each of many questions, without what a reader of one asks next; see `ask`."""
-        from pipeline.index.described import is_weak
+        from pipeline.index.described import weak_ones
         from pipeline.index.fusion import found_entries, rank_many
 
         always = mask_of(self.index, self.collection, options.filters)
         for first in range(0, len(questions), MAX_EMBED_TEXTS):
-            some = [parse_question(one) for one in questions[first : first + MAX_EMBED_TEXTS]]
+            some = [parse_one_of_many(one, repr(one[:NAMED])) for one in questions[first : first + MAX_EMBED_TEXTS]]
             masks = [every(always, mask_of(self.index, self.collection, Filters(), one)) for one in some]
-            terms, vectors = self._terms(some, options.rank), self._vectors(some, options.rank)
-            for ranked in rank_many(self.index, terms=terms, vectors=vectors, k=options.k, masks=masks):
-                yield [replace(hit, is_weak=is_weak(self.index, hit)) for hit in found_entries(self.index, ranked)]
+            told, vectors = self._told(some, options.rank), self._vectors(some, options.rank)
+            terms = [None] * len(some) if options.rank is Rank.VECTORS else told
+            found = rank_many(self.index, terms=terms, vectors=vectors, k=options.k, masks=masks)
+            for one, ranked in zip(told, found, strict=True):
+                weak = weak_ones(self.index, ranked, one)
+                hits = zip(found_entries(self.index, ranked), weak, strict=True)
+                yield [replace(hit, is_weak=is_weak) for hit, is_weak in hits]
 
     def _report(
         self,
@@ -145,18 +177,17 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         memory.keep(ws.store, at=ws.now())
         return SearchReport(hits, behind, terms is not None and index.words is None)
 
-    def _asking(self, text: str) -> list[str]:
-        return terms_of_question(text, asking=self.collection.ranking.asking)
-
-    def _terms(self, asked: Sequence[Question], rank: Rank) -> list[list[str] | None]:
-        """Return the terms of some questions; None for each where words do not rank.
+    def _told(self, asked: Sequence[Question], rank: Rank) -> list[list[str]]:
+        """Return the terms of some questions.
 
         Raises:
             InputError: words alone rank, and a question has none.
         """
-        terms = [None if rank is Rank.VECTORS else self._asking(one.text) for one in asked]
+        terms = [terms_of_question(one.text, asking=self.collection.ranking.asking) for one in asked]
         if rank is Rank.WORDS and not all(terms):
-            raise InputError("the question has no words to search by, or stop words alone", hint="leave RANK=words out")
+            lacking = next(one.text for one, some in zip(asked, terms, strict=True) if not some)
+            said = f"the question {lacking[:NAMED]!r} has no words to search by, or stop words alone"
+            raise InputError(said, hint="leave RANK=words out")
         return terms
 
     def _vectors(self, asked: Sequence[Question], rank: Rank) -> "Vectors | None":

@@ -64,7 +64,9 @@ def _cut(line: str, places: Sequence[Place], weights: Mapping[str, float]) -> Sn
     begin = 0
     if len(line) > LONGEST:
         begin = max(
-            (_begin(line, place.start) for place in places), key=lambda at: _within(at, places, weights), default=0
+            (_begin(line, place.start) for place in places),
+            key=lambda at: _within(line, at, places, weights),
+            default=0,
         )
     end = _last(line, begin + LONGEST)
     ahead = CUT if begin else ""
@@ -90,9 +92,10 @@ def _last(line: str, end: int) -> int:
     return end if blank < 0 else blank
 
 
-def _within(begin: int, places: Sequence[Place], weights: Mapping[str, float]) -> float:
+def _within(line: str, begin: int, places: Sequence[Place], weights: Mapping[str, float]) -> float:
     """Return what the words weigh that stand in a piece that begins there."""
-    return sum(weights[word] for word in {one.word for one in places if begin <= one.start < begin + LONGEST - _LEAD})
+    end = _last(line, begin + LONGEST)
+    return sum(weights[word] for word in {one.word for one in places if begin <= one.start and one.end <= end})
 
 
 def _joined(marks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

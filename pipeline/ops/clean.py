@@ -12,6 +12,7 @@ from pipeline.batch import prepare, uploads
 from pipeline.core import links
 from pipeline.core.errors import ConfigurationError, RemoteError
 from pipeline.core.hooks import Hooks
+from pipeline.engine.thumbnails import drop_thumbnails
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
 from pipeline.index.build_lookup import left_folders
@@ -69,6 +70,8 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
     for subject in ws.subjects:
         _clean_reports(ws.data, subject.task.name, oldest=oldest, named=named, report=report)
         _clean_images(ws.store, subject.hooks, oldest, report=report)
+    if not dry:
+        drop_thumbnails(ws.data)  # those of images that are gone; others are made again
     _clean_uploads(ws, report=report)
     return report
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pipeline.batch import prepare
 from pipeline.core.errors import InconsistentError, InputError, RemoteError
 from pipeline.core.task import Subject
+from pipeline.engine.thumbnails import drop_thumbnails
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
 from pipeline.ops import byte_scan, forget_files
@@ -82,6 +83,7 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
     drop_reports = partial(forget_files.drop_reports, ws.data, task, ids, words=byte_scan.needles(texts))
     report.reports = drop_reports()
     forget_files.drop_left_indexes(ws)
+    drop_thumbnails(ws.data)  # those of other images are made again
     if subject.collection is not None:
         _rebuild(ws, ids, report=report)
     report.vectors = forget_files.drop_vectors(ws.store, ws.data, ws.collections)

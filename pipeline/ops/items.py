@@ -1,39 +1,132 @@
-"""List items of a task by a part of what they are called, in any state or one, page by page."""
+"""List items of a task as a person wants them, page by page, as a file, and counted by what tells them apart."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.core.errors import InputError
-from pipeline.core.task import ItemsWanted, ListedItem
+from pipeline.core.listed import Facets, ItemFilter, ItemsPage, ItemsWanted
+from pipeline.core.task import Task
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.ops.export import ExportReport, write_file
+from pipeline.store.database import Store
+from pipeline.tables import export
+from pipeline.tables.answers_export import words_of
+from pipeline.tables.facets import EXACT, count_facets
+
+LOOKS = 20_000  # rows that are looked at for one page, where it is to come at once
+ROWS = 1_000  # of a file that are read at once
+ALL = ItemFilter()
 
 
-class ItemsPage(NamedTuple):
-    """Items in the order of their rows; `after` is the id of the last one where there are more behind it, else None."""
+class Listing(NamedTuple):
+    """What a list of items offers: all columns, the usual ones, what it can be sorted by, and what it filters by."""
 
-    items: list[ListedItem]
-    after: str | None
+    columns: Sequence[str]
+    usual: Sequence[str]
+    sorts: Sequence[str]
+    states: Sequence[str]
+    has_tags: bool
+    has_versions: bool
+    has_scores: bool
 
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the page for programs."""
-        items = [{"id": one.id, **one.values, "state": one.state} for one in self.items]
-        return {"items": items, "after": self.after}
 
+@dataclass(frozen=True)
+class ItemList:
+    """The items of a task at one moment (aware), to be listed, counted and written to a file.
 
-def run(
-    ws: OpenWorkspace, words: Sequence[str] = (), *, state: str | None = None, after: str | None = None, limit: int
-) -> ItemsPage:
-    """Return at most `limit` items that hold all of some words, those behind the id `after` where it is given.
-
-    Raises:
-        InputError: there is no item of that id, or none can be in that state.
+    Its methods raise InputError where the items of this task cannot be listed.
     """
-    task = ws.task
-    with ws.store.read() as tx:
-        if after is not None and after not in task.names(tx, [after]):
-            raise InputError(
-                f"there is no {task.words.one} of the id {after!r} to go on behind", hint="leave out AFTER="
-            )
-        found = task.list_items(tx, ItemsWanted(words, state, after, limit + 1, ws.now()))
-    return ItemsPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
+
+    store: Store
+    task: Task
+    now: datetime
+
+    def listing(self) -> Listing:
+        """Return what the list offers, at the size that it has."""
+        with self.store.read() as tx:
+            grid = self.task.grid(tx)
+            facets = (grid.tags, grid.versions, grid.score)
+            offered = (grid.names, tuple(grid.usual), grid.offered_sorts(tx), grid.table.states.names)
+            return Listing(*offered, *(one is not None for one in facets))
+
+    def page(
+        self,
+        which: ItemFilter = ALL,
+        *,
+        limit: int,
+        after: str | None = None,
+        sort: str | None = None,
+        fields: Sequence[str] | None = None,
+        at_once: bool = False,
+    ) -> ItemsPage:
+        """Return at most `limit` items, those behind the place `after` where it is given; see `ItemsWanted`.
+
+        `at_once` ends a page after a look at `LOOKS` rows: it may have fewer items, or none, and more may be behind it.
+
+        Raises:
+            InputError: there is no such place, state, sort or column, or the items have no tags, versions or scores.
+        """
+        looks = LOOKS if at_once else None
+        with self.store.read() as tx:
+            return self.task.grid(tx).page(tx, ItemsWanted(limit, self.now, which, after, sort, fields, looks))
+
+    def facets(self, which: ItemFilter = ALL, *, exact: int = EXACT) -> Facets:
+        """Return how many items there are of each state, tag, version and score; see `count_facets`.
+
+        Raises:
+            InputError: there is no such state, or the items have no tags, versions or scores.
+        """
+        with self.store.read() as tx:
+            return count_facets(tx, self.task.grid(tx), which, now=self.now, exact=exact)
+
+    def export(
+        self, path: Path, which: ItemFilter = ALL, *, sort: str | None = None, fields: Sequence[str] | None = None
+    ) -> ExportReport:
+        """Write what `csv` yields to a file that appears when it is whole; an old file there is as it was until then.
+
+        Raises:
+            InputError: as of `page`, or the file cannot be written.
+        """
+        lines = -1
+
+        def counted() -> Iterator[bytes]:
+            nonlocal lines
+            for line in self.csv(which, sort=sort, fields=fields):
+                lines += 1
+                yield line
+
+        write_file(path, counted())
+        return ExportReport(str(path), "csv", lines, self.task.words.one)
+
+    def csv(
+        self, which: ItemFilter = ALL, *, sort: str | None = None, fields: Sequence[str] | None = None
+    ) -> Iterator[bytes]:
+        """Yield all items that are wanted as CSV, a line at a time: the header, then an item each, its state last.
+
+        From one snapshot and at flat memory; no cell is a formula.
+
+        Raises:
+            InputError: as of `page`, before the first line.
+        """
+        with self.store.read() as tx:
+            pages = self.task.grid(tx).pages(tx, ItemsWanted(ROWS, self.now, which, sort=sort, fields=fields))
+            first = next(pages)
+            items = (item for page in chain([first], pages) for item in page.items)
+            rows = ([*map(_cell, one.values.values()), one.state] for one in items)
+            yield from export.csv(rows, [*first.names, "state"])
+
+
+def run(ws: OpenWorkspace) -> ItemList:
+    """Return the items of the task in use, as they are now."""
+    return ItemList(ws.store, ws.task, ws.now())
+
+
+def _cell(value: Any) -> str | float:
+    """Return a value as a cell of CSV: numbers as they are, for they are no formulas."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    is_texts = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return "; ".join(value) if is_texts else words_of(value)

@@ -16,7 +16,7 @@ from pipeline.core.states import BatchState
 from pipeline.core.task import Subject, Task, VersionCounts
 from pipeline.engine.taken_back import take_back, version_counts
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store import batches, live_calls, versions, workspace
+from pipeline.store import answers, batches, live_calls, versions, workspace
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
@@ -110,6 +110,11 @@ def check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary], *,
         raise InputError(
             "rows without a version are another program's; nothing was changed",
             hint="make versions lists the versions that are here",
+        )
+    if any(one.counts.label == answers.PERSON for one in going):
+        raise InputError(
+            "what people said by hand is no version of a model; nothing was changed",
+            hint="an edit is undone by its number: make tags EXPERT=username UNDO=1",
         )
     names = {_extractor(one.counts) for one in going}
     for batch in batches.batches_in_states(tx, task=task.name):

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.task import ItemsWanted, ListedItem
+from pipeline.core.listed import ItemsWanted, ListedItem
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import staleness
 from pipeline.ops import wire
@@ -106,7 +106,7 @@ def request_document(one: AskedRequest) -> dict[str, Any]:
 
 def _listed(tx: "Connection", task: "Task", item_id: str, *, now: datetime) -> ListedItem | None:
     """Return an item's row with its state; None where the task lists no items."""
-    return next(iter(task.list_items(tx, ItemsWanted((), None, None, 1, now, only=item_id))), None)
+    return next(iter(task.grid(tx).page(tx, ItemsWanted(1, now, only=item_id)).items), None)
 
 
 def _is_stale(listed: ListedItem | None, given: Sequence[dict[str, Any]]) -> bool | None:

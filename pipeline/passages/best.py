@@ -72,8 +72,10 @@ def best_concepts(
     yield from _rows(tx, shape, query(tx, shape, preference), passage=passage)
 
 
-def all_concepts(tx: Connection, shape: PassagesShape, *, extractor: str | None = None) -> Iterator[ConceptRow]:
-    """Yield every concept in sight, or those of one extractor (label/model, or a label), by passage."""
+def all_concepts(
+    tx: Connection, shape: PassagesShape, *, extractor: str | None = None, passage: str | None = None
+) -> Iterator[ConceptRow]:
+    """Yield every concept in sight of one passage or of all, or those of one extractor (label/model, or a label)."""
     concepts, known = shape.concepts, versions
     joined = concepts.outerjoin(known, _is_version(shape))
     chosen = select(*(concepts.c[name] for name in COLUMNS)).select_from(joined).where(known.c.withdrawn_at.is_(None))
@@ -81,7 +83,7 @@ def all_concepts(tx: Connection, shape: PassagesShape, *, extractor: str | None 
         parts = (concepts.c.extractor_version, concepts.c.extractor_model)
         label, model = (func.coalesce(type_coerce(part, Text), "") for part in parts)
         chosen = chosen.where((label == extractor) | (label + "/" + model == extractor))
-    yield from _rows(tx, shape, _with_source(tx, shape, chosen), passage=None)
+    yield from _rows(tx, shape, _with_source(tx, shape, chosen), passage=passage)
 
 
 def query(tx: Connection, shape: PassagesShape, preference: Preference) -> Select[Any]:

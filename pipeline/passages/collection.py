@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 FOLDER = "tasks/passages"
-SHOWN = 1_000  # characters of the text that stand beside a vector
+SHOWN = 1_000  # characters of the text that a hit shows
 PAGE = 500  # passages whose concepts are read at once
 
 
@@ -65,11 +65,11 @@ class PassagesCollection:
         return str(metadata["id"])
 
     def plain_text(self, metadata: Mapping[str, Any]) -> str:
-        """Return the text that is shown."""
+        """Return the text."""
         return str(metadata["text"])
 
     def texts(self, metadata: Mapping[str, Any]) -> list[str]:
-        """Return the text that is shown."""
+        """Return the text."""
         return [str(metadata["text"])]
 
     def tags(self, metadata: Mapping[str, Any]) -> list[str]:
@@ -78,12 +78,12 @@ class PassagesCollection:
 
     def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return a passage that was found: its id, its concepts, and the beginning of its text."""
-        told = {name: metadata[name] for name in ("concepts", "text")}
+        told = {"concepts": metadata["concepts"], "text": metadata["text"][:SHOWN]}
         return {"rank": rank, "id": metadata["id"], "similarity": round(float(similarity), 4), **told}
 
 
 def _entry(key: str, text: str, concepts: list[str]) -> Entry:
     """Return a passage as it is indexed."""
     whole = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
-    metadata = {"id": key, "text": text[:SHOWN], "concepts": concepts}
+    metadata = {"id": key, "text": text, "concepts": concepts}
     return Entry(key, whole, metadata, concepts, {"text": text, "concepts": "\n".join(concepts)})

@@ -2,14 +2,14 @@
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.hooks import CheckResult, ExportRows, ExportWanted, Hooks
 from pipeline.core.settings import Settings
-from pipeline.core.task import ItemsWanted, ListedItem, RolledBackPage, Task, VersionCounts
+from pipeline.core.task import RolledBackPage, Task, VersionCounts
 from pipeline.passages import best as preferred
 from pipeline.passages import stored_versions, table
 from pipeline.passages.adopt import adopt
@@ -17,7 +17,6 @@ from pipeline.passages.collection import PassagesCollection
 from pipeline.passages.schema import OF_PASSAGES, PassagesShape, tables_as_found
 from pipeline.passages.task import ConceptsRows
 from pipeline.store import live_calls, pilots, statistics, versions
-from pipeline.tables.cells import cell_words
 from pipeline.tables.reflect import columns_of
 from pipeline.tables.rows import stands_in
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.passages.evidence import GroundedConcepts
     from pipeline.quality.figures import Quality
+    from pipeline.tables.grid import Grid
 
 
 class PassagesHooks(Hooks):
@@ -35,7 +35,12 @@ class PassagesHooks(Hooks):
     how_to_index = "`make index TASK=passages` embeds those that have concepts, and builds their index"
     export_word = "concept"
     export_choices = frozenset({"best", "extractor"})
-    export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+    export_formats: Mapping[str, str] = {
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".parquet": "parquet",
+        ".html": "html",
+    }
 
     def __init__(self, shape: PassagesShape, settings: Settings, label: str, skips: tuple[str, ...] | None) -> None:
         """Keep how the tables are, what is set of them, and what says which passages are open; see `ConceptsRows`."""
@@ -46,15 +51,11 @@ class PassagesHooks(Hooks):
         """Return what of the passages is indexed."""
         return PassagesCollection(self._shape)
 
-    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return passages, looked for in id, source and text."""
-        columns = [name for name in ("source", "text") if self._shape.has(name)]
-        found = table.item_table(self._shape, skip=self._skips, label=self._label)
-        rows = found.listed(tx, wanted, columns, searched=["id", *columns])
-        return [
-            ListedItem(key, state, {"id": key, **{name: cell_words(cell) for name, cell in row.items()}})
-            for key, state, row in rows
-        ]
+    def grid(self, tx: "Connection") -> "Grid":
+        """Return what lists passages."""
+        from pipeline.passages.grid import passages_grid
+
+        return passages_grid(tx, self._shape, table.item_table(self._shape, skip=self._skips, label=self._label))
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the concepts of one extractor are like."""
@@ -145,7 +146,12 @@ class PassagesHooks(Hooks):
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:
         """Return the concepts, by passage."""
-        from pipeline.passages.export import encode_concepts
+        from pipeline.passages import export
+
+        def encode(rows: Iterable[Any], format_: str) -> Iterator[bytes]:
+            if format_ == "html":
+                return export.encode_marked(tx, self._shape, rows)
+            return export.encode_concepts(rows, format_)
 
         if wanted.best and wanted.extractor:
             raise InputError(
@@ -153,7 +159,7 @@ class PassagesHooks(Hooks):
             )
         if wanted.best:
             preference = preferred.preference_of(self._settings)
-            return ExportRows(preferred.best_concepts(tx, self._shape, preference), encode_concepts)
+            return ExportRows(preferred.best_concepts(tx, self._shape, preference), encode)
         found = preferred.all_concepts(tx, self._shape, extractor=wanted.extractor)
         first = next(found, None)
         if first is None and wanted.extractor is not None:
@@ -161,4 +167,4 @@ class PassagesHooks(Hooks):
                 f"there is no concept of {wanted.extractor!r}; nothing was written",
                 hint="`make versions` lists whose concepts there are",
             )
-        return ExportRows(found if first is None else itertools.chain([first], found), encode_concepts)
+        return ExportRows(found if first is None else itertools.chain([first], found), encode)

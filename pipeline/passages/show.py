@@ -7,7 +7,9 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import best, export, table
+from pipeline.passages.marked import MarkedPassage, marked_passages
 from pipeline.passages.schema import PassagesShape, read_shape
+from pipeline.tables.cells import cell_words
 from pipeline.tables.export import json_lines, json_list
 
 if TYPE_CHECKING:
@@ -27,6 +29,23 @@ def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
         found = best.best_concepts(tx, shape, best.preference_of(ws.settings), passage=passage)
         return [export.concept_document(one) for one in found]
+
+
+def marked_of_passage(ws: OpenWorkspace, passage: str) -> MarkedPassage:
+    """Return a passage in the parts that its versions quote, the two that wrote last.
+
+    Raises:
+        InputError: there is no such passage.
+    """
+    with ws.store.read() as tx:
+        shape = _shape(tx, ws.subjects, ws.settings)
+        rows = table.passage_rows(tx, shape, [passage])
+        if passage not in rows:
+            raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
+        found = marked_passages(tx, shape, best.all_concepts(tx, shape, passage=passage))
+        row = rows[passage]
+        bare = MarkedPassage(passage, cell_words(row.get("source")), cell_words(row["text"]), ())
+        return next(found, bare)
 
 
 def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_list: bool = False) -> int:

@@ -31,6 +31,7 @@ from pipeline.store.tables import answers, attempts, calls, parked, versions
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
+PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
 COMPARED = "probe"  # the purpose of live calls that are compared with a batch's replies, and whose answers are not kept
 ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were rolled back
@@ -258,7 +259,7 @@ def newest_answers(
     told = answers.c
     mine = and_(_stays(task), told.item_id > after)
     if of is not None:
-        mine = and_(mine, or_(told.extractor == of, told.extractor.startswith(f"{of}/", autoescape=True)))
+        mine = and_(mine, is_by(told.extractor, of))
     ids = select(told.item_id).where(mine).distinct().order_by(told.item_id).limit(PAGE).subquery()
     newest = select(func.max(told.id)).where(mine, told.item_id.in_(select(ids.c.item_id))).group_by(told.item_id)
     query = select(told.item_id, told.extractor, told.answer, told.at).where(told.id.in_(newest))
@@ -300,6 +301,20 @@ def is_answered(task: str, key: ColumnElement[str]) -> ColumnElement[bool]:
     return select(answers.c.id).where(_stays(task), answers.c.item_id == key).correlate_except(answers).exists()
 
 
+def last_of_item(task: str, key: ColumnElement[str], name: str) -> ColumnElement[Any]:
+    """Return a column of the answer that `last_applied` gives of the item of a key, in a query over a table of items.
+
+    Those of a version that is being rolled back count as gone.
+    """
+    query = select(answers.c[name]).where(_stays(task), answers.c.item_id == key).correlate_except(answers)
+    return query.order_by(answers.c.id.desc()).limit(1).scalar_subquery()
+
+
+def is_by(column: ColumnElement[str], version: str) -> ColumnElement[bool]:
+    """Return the condition that an extractor is of a version, a label with or without a model."""
+    return or_(column == version, column.startswith(f"{version}/", autoescape=True))
+
+
 def items_of_versions(tx: Connection, task: str, versions_: Sequence[str]) -> Iterator[str]:
     """Yield the items that have an answer of each of some versions, whether it was applied or not."""
     first, *others = versions_
@@ -323,8 +338,7 @@ def newest_of_version(tx: Connection, task: str, version: str, ids: Sequence[str
 
 def _of_version(table: FromClause, task: str, version: str) -> ColumnElement[bool]:
     """Return the condition that an answer is of a version, a label with or without a model, and was not forgotten."""
-    mine = or_(table.c.extractor == version, table.c.extractor.startswith(f"{version}/", autoescape=True))
-    return and_(table.c.task == task, table.c.answer != FORGOTTEN, mine)
+    return and_(table.c.task == task, table.c.answer != FORGOTTEN, is_by(table.c.extractor, version))
 
 
 def version_counts(tx: Connection, task: str) -> list[VersionCounts]:

@@ -1,19 +1,21 @@
 """Delete everything a backend did: batches, requests, live calls, answers, builds.
 
-The journal stays, and what people said: tasks, merges, and the questions and judgements of the lab.
+The journal stays, and what people said: tasks, merges, answers by hand, and the questions and judgements of the lab.
 """
 
 import secrets
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import Connection, delete, true, update
 
 from pipeline.store import tables, versions, workspace
+from pipeline.store.answers import PERSON
 
 KEPT = (
     *(tables.workspace, tables.events, tables.leases, tables.parked, tables.tasks, tables.fingerprints),
-    *(*tables.LAB, *tables.MERGES),
+    *(*tables.LAB, *tables.MERGES, *tables.EDITS),
 )
+GOING = {tables.answers: tables.answers.c.extractor != PERSON}  # which rows go, where not all
 
 
 def clear_answers(tx: Connection, *, why: str, at: datetime) -> None:
@@ -24,7 +26,7 @@ def clear_answers(tx: Connection, *, why: str, at: datetime) -> None:
     tx.execute(delete(tables.parked).where(~tables.parked.c.foreign_text))
     for table in reversed(tables.metadata.sorted_tables):  # those that refer to others first
         if table not in KEPT:
-            tx.execute(delete(table))
+            tx.execute(delete(table).where(GOING.get(table, true())))
     versions.forget_rolled_back(tx)
     workspace.unbind_workspace(tx, at=at, why=why)
     tx.execute(update(tables.workspace).values(workspace_id=secrets.token_hex(8)))

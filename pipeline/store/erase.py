@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, select, update
 
 from pipeline.store import answers as store_answers
-from pipeline.store import lab, merge_tables, merges, wire_texts, workspace
+from pipeline.store import edits, hand_tables, lab, merges, wire_texts, workspace
 from pipeline.store.answers import FORGOTTEN
 from pipeline.store.tables import answers, attempts, batches, calls, due, parked, probes, requests, runs, tries
 from pipeline.store.tables import events as journal
@@ -28,7 +28,7 @@ REASON = "is being forgotten"  # why an item is parked meanwhile, so that it is 
 WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "why"), attempts: ("reason", "excerpt")}
 WORDS |= {tries: ("note",), runs: ("why",), probes: ("report",)}
 WORDS |= dict.fromkeys((batches, requests, parked, due), ("reason",))
-WORDS[merge_tables.merges] = ("old", "new", "who", "undone_by")
+WORDS |= {hand_tables.merges: ("old", "new", "who", "undone_by"), hand_tables.edits: ("who",)}
 
 
 def begin_erasure(tx: Connection, task: str, item_id: str, *, name: str, at: datetime) -> None:
@@ -101,6 +101,7 @@ def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str],
     wire_texts.drop_of_item(tx, task, item_id)
     lab.drop_judgements(tx, task, [item_id])
     merges.drop_merged(tx, task, [item_id])
+    edits.drop_edits(tx, task, item_id)
     for table, values in emptied.items():
         mine = (table.c.task == task) & (table.c.item_id == item_id)
         tx.execute(update(table).where(mine).values(item_id=erased, **values))

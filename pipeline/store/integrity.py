@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.states import OVER, BatchState, CallEnd, Outcome
-from pipeline.store.answers import COMPARED, ROLLED_BACK
+from pipeline.store.answers import COMPARED, PERSON, ROLLED_BACK
 from pipeline.store.tables import (
     answers,
     attempts,
@@ -143,7 +143,9 @@ def count_written(tx: Connection) -> dict[int, tuple[int, int]]:
 
 def live_answers(tx: Connection) -> tuple[int, int]:
     """Return how many answers came of live calls, and how many of these were answered whose answers are kept."""
-    kept = select(func.count()).select_from(answers).where(answers.c.batch.is_(None), answers.c.shares.is_(None))
+    kept = select(func.count()).where(
+        answers.c.batch.is_(None), answers.c.shares.is_(None), answers.c.extractor != PERSON
+    )
     is_kept = calls.c.purpose.not_in([COMPARED, ROLLED_BACK])
     marks = select(func.count()).select_from(calls).where(calls.c.outcome == CallEnd.ANSWERED, is_kept)
     return tx.execute(kept).scalar() or 0, tx.execute(marks).scalar() or 0

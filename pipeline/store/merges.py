@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from pipeline.store import database
 from pipeline.store.database import PAGE, among, pages, streamed
-from pipeline.store.merge_tables import merged_items, merges
+from pipeline.store.hand_tables import merged_items, merges
 
 
 class Merge(NamedTuple):

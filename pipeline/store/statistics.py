@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, ColumnElement, Connection, Select, Text, and_, cast, func, select, true, union
 
 from pipeline.core.states import BatchState, CallEnd, Outcome
-from pipeline.store.answers import COMPARED, CUT_SHORT, sum_usage
+from pipeline.store.answers import COMPARED, CUT_SHORT, PERSON, sum_usage
 from pipeline.store.database import PAGE, streamed
 from pipeline.store.tables import answers, attempts, batch_accounts, batches, calls, events, parked
 
@@ -150,9 +150,9 @@ class ReplyCounts(NamedTuple):
 
 
 def matches_extractor(extractor: str | None, column: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return the condition that a column names an extractor: label/model, or any model of a label, or any at all."""
+    """Return the condition that a column names an extractor: label/model, any model of a label, or any but a person."""
     if extractor is None:
-        return column.is_not(None)
+        return column != PERSON
     return column == extractor if "/" in extractor else column.startswith(f"{extractor}/", autoescape=True)
 
 

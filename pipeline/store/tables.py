@@ -2,12 +2,12 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, text
 
-from pipeline.store import lab_tables, merge_tables, upload_tables
+from pipeline.store import hand_tables, lab_tables, upload_tables
 from pipeline.store.table_base import METADATA, BigId
 from pipeline.store.times import UtcTime
 
 metadata = METADATA
-UPLOADS, LAB, MERGES = upload_tables.UPLOADS, lab_tables.LAB, merge_tables.MERGES
+UPLOADS, LAB, MERGES, EDITS = upload_tables.UPLOADS, lab_tables.LAB, hand_tables.MERGES, hand_tables.EDITS
 
 workspace = Table(
     "findable_workspace",

@@ -187,11 +187,11 @@ def _cell(value: Any) -> str | float:
     """Return a value as a cell of CSV: numbers as they are, for they are no formulas."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    return _words(value)
+    return words_of(value)
 
 
-def _words(value: Any) -> str:
-    """Return a value as text."""
+def words_of(value: Any) -> str:
+    """Return a value as text: a list or an object as JSON, a time in ISO 8601."""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
     return value.isoformat() if hasattr(value, "isoformat") else value_text(value)
@@ -201,4 +201,4 @@ def _typed(value: Any, kind: str) -> Any:
     """Return a value as a typed column takes it."""
     if value is None or kind in {export.WHOLE, export.TRUTH, export.DAY, export.MOMENT}:
         return value
-    return float(value) if kind == export.NUMBER else _words(value)
+    return float(value) if kind == export.NUMBER else words_of(value)

@@ -7,12 +7,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, case, cast, false, func, or_, select
 
-from pipeline.core.errors import InputError
-from pipeline.core.task import ItemsWanted
 from pipeline.store import answers, claims
 from pipeline.store.database import streamed
 from pipeline.tables.columns import Ids
-from pipeline.tables.rows import mentions, rows_among
+from pipeline.tables.rows import rows_among
 
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
 
@@ -40,8 +38,8 @@ class ItemStates(NamedTuple):
         A live claim whose process is dead at `now` counts no more.
         """
         key = cast(key, Text)
-        claimed = and_(key.in_(claims.claimed_ids(task)), key.not_in(claims.dead_claims(tx, task, now=now)))
-        held_back = or_(false() if self.parked is None else self.parked, key.in_(answers.parked_ids(task)))
+        claimed = and_(_is_among(key, claims.claimed_ids(task)), key.not_in(claims.dead_claims(tx, task, now=now)))
+        held_back = or_(false() if self.parked is None else self.parked, _is_among(key, answers.parked_ids(task)))
         ways: tuple[tuple[ColumnElement[bool], str], ...] = (
             (self.done[1], self.done[0]),
             (claimed, "claimed"),
@@ -131,34 +129,29 @@ class ItemTable:
         parts = {name: found.get(name, 0) for name in self.states.names}
         return {"total": sum(parts.values()), **parts}
 
-    def listed(
-        self, tx: Connection, wanted: ItemsWanted, columns: Sequence[str], *, searched: Sequence[str]
-    ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Yield (id, state, cells of some columns) of the rows that are wanted, in their order.
+    def state_of(self, tx: Connection, item_id: str, *, now: datetime) -> str:
+        """Return the state of an item that is there."""
+        state = self.states.of_row(tx, self.table.c[self.key], self.task, now=now)
+        return str(next(iter(self.among(tx, [item_id], [state])))[0])
 
-        All words that are wanted must stand in the columns `searched`.
+    def told_apart(self, tx: Connection, state: str) -> Select[Any] | None:  # noqa: ARG002 - some need it
+        """Return the SELECT of all ids, as text, among which those in a state are; None where the rows tell."""
+        if state == "claimed":
+            return claims.claimed_ids(self.task)
+        return answers.parked_ids(self.task) if state == "parked" and self.states.parked is None else None
 
-        Raises:
-            InputError: the state that is wanted is none of the states.
-        """
-        if wanted.state and wanted.state not in self.states.names:
-            states = ", ".join(self.states.names)
-            raise InputError(f"no item is ever {wanted.state!r} here", hint=f"the states are {states}")
-        mine, key = self.table.c, self.table.c[self.key]
-        state = self.states.of_row(tx, key, self.task, now=wanted.now)
-        query = select(self.item_id, state, *(mine[name] for name in columns)).order_by(mine[self.order])
-        query = query.where(*(mentions(tx, [mine[name] for name in searched], word) for word in wanted.words))
-        if wanted.state:
-            query = query.where(state == wanted.state)
-        if wanted.only is not None:
-            query = query.where(key.in_(self.ids.native([wanted.only])))
-        if wanted.after is not None:
-            query = query.where(self._is_behind(wanted.after))
-        for one, of_row, *cells in tx.execute(query.limit(wanted.limit)):
-            yield one, of_row, dict(zip(columns, cells, strict=True))
+    def is_of_kind(self, tx: Connection, state: str) -> ColumnElement[bool] | None:  # noqa: ARG002 - few have one
+        """Return what is true of every row in a state and an index has in the order of rows; None without one."""
+        return None
 
     def _is_behind(self, item_id: str) -> ColumnElement[bool]:
         """Return the condition that a row comes behind that of an item; of none where that is not there."""
         others = self.table.alias().c
         row = select(others[self.order]).where(others[self.key].in_(self.ids.native([item_id]))).limit(1)
         return self.table.c[self.order] > row.scalar_subquery()
+
+
+def _is_among(key: ColumnElement[str], ids: Select[Any]) -> ColumnElement[bool]:
+    """Return the condition that an id is among others, looked up one by one: where they are many, few rows are read."""
+    (held,) = ids.get_final_froms()
+    return ids.where(ids.selected_columns[0] == key).correlate_except(held).exists()

@@ -22,6 +22,7 @@ from sqlalchemy import (
     literal_column,
     select,
     text,
+    union_all,
 )
 from sqlalchemy.schema import CreateTable
 
@@ -30,6 +31,7 @@ from pipeline.store.tables import parked, requests
 from pipeline.tables.item_table import ItemTable
 from pipeline.tables.reflect import columns_of, is_sqlite
 
+KINDLESS = ("claimed", "parked")  # states that are told by the engine's own tables
 _SQL_OF = text("SELECT sql FROM sqlite_master WHERE type = :type AND name = :name")
 
 
@@ -70,6 +72,15 @@ class KindIndex:
         of_row, key = self._columns(tx)
         query = self._select(func.count()).where(of_row == kind, key.not_in(but))
         return int(tx.execute(query).scalar_one())
+
+    def is_of(self, tx: Connection, kind: str) -> ColumnElement[bool]:
+        """Return the condition that a row is of a kind, as the index has it."""
+        return self._columns(tx)[0] == literal_column(f"'{kind}'")
+
+    def ids_of(self, tx: Connection, kind: str) -> Select[Any]:
+        """Return the SELECT of the ids of the rows of a kind."""
+        of_row, key = self._columns(tx)
+        return self._select(key).where(of_row == kind)
 
     def by_kind(self, tx: Connection, ids: Select[Any] | None = None) -> dict[str, int]:
         """Return how many rows there are of each kind, or of those with some ids; the kinds of none are not there.
@@ -120,6 +131,16 @@ class CountedTable(ItemTable):
         if not self.index.is_there(tx):
             return self.total(tx, self.states.done[1])
         return self.index.count(tx, self.states.done[0], but=answers.foreign_ids(self.task))
+
+    def told_apart(self, tx: Connection, state: str) -> Any:
+        """Return the SELECT of ids; those of parked rows are in the record, or looked up in the index."""
+        if state == "parked" and self.index.is_there(tx):
+            return union_all(answers.parked_ids(self.task), self.index.ids_of(tx, state))
+        return super().told_apart(tx, state)
+
+    def is_of_kind(self, tx: Connection, state: str) -> ColumnElement[bool] | None:
+        """Return the condition that a row is of the kind that is named as its state."""
+        return self.index.is_of(tx, state) if state not in KINDLESS and self.index.is_there(tx) else None
 
     def counts(self, tx: Connection, *, now: datetime) -> dict[str, int]:
         """Return the counts by the index: of all rows by kind, less those that are asked about, then the parked.

@@ -26,6 +26,7 @@ from pipeline.tables.json_document import JsonDocument
 from pipeline.tables.mapping import choices_of
 
 if TYPE_CHECKING:
+    from pipeline.core.progress import Progress
     from pipeline.store.database import Connection
 
 
@@ -75,7 +76,10 @@ def run(
     if any(_has_bio(person) for person in people):
         ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
     _check_new(ws.store, people)
-    _tell_reading(ws, found)
+    _tell_reading(ws.display, found)
+    if found.mapping.kept:
+        with ws.store.write() as tx:
+            workspace.keep_columns(tx, ws.settings.task, found.mapping.header, found.mapping.kept, at=ws.now())
     added: list[AddedExpert] = []
     down = ""
     for person in people:
@@ -108,7 +112,7 @@ def save(ws: OpenWorkspace, data: bytes, *, name: str, reason: str) -> list[Save
     saved = []
     for person in people:
         with ws.store.write() as tx:
-            key = _written(ws, tx, person)
+            key = _written(tx, ws.task.name, person, now=ws.now())
             if _has_bio(person):
                 retries.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())
             score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
@@ -134,15 +138,12 @@ def as_stored(store: Store, task_name: str, saved: SavedExpert) -> tuple[AddedEx
     return _added(store, task_name, saved.username, problem="", took_s=None), is_due
 
 
-def _tell_reading(ws: OpenWorkspace, found: JsonDocument[Person]) -> None:
-    """Say how the document was read, and keep what its names mean."""
+def _tell_reading(display: "Progress", found: JsonDocument[Person]) -> None:
+    """Say how the document was read."""
     for note in found.notes:
-        ws.display.say(note)
+        display.say(note)
     for change in (change for person in found.made for change in person.changes):
-        ws.display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
-    if found.mapping.kept:
-        with ws.store.write() as tx:
-            workspace.keep_columns(tx, ws.settings.task, found.mapping.header, found.mapping.kept, at=ws.now())
+        display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
 
 
 def _check_new(store: Store, people: Sequence[Person]) -> None:
@@ -177,7 +178,7 @@ def _added(store: Store, task_name: str, username: str, *, problem: str, took_s:
 def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
     """Insert one person; return their id if a live call follows, under a claim for it."""
     with ws.store.write() as tx:
-        key = _written(ws, tx, person)
+        key = _written(tx, ws.task.name, person, now=ws.now())
         if not is_asked or not _has_bio(person):
             return None
         item = next(iter(ws.task.rows.items(tx, [key])))
@@ -187,7 +188,7 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
         return key
 
 
-def _written(ws: OpenWorkspace, tx: "Connection", person: Person) -> str:
+def _written(tx: "Connection", task_name: str, person: Person, *, now: datetime) -> str:
     """Insert one person and return their id.
 
     Raises:
@@ -196,9 +197,9 @@ def _written(ws: OpenWorkspace, tx: "Connection", person: Person) -> str:
     if table.by_usernames(tx, [person.username]):
         said = f"the username {person.username!r} exists already; this person was not added"
         raise TakenError(said, field=USERNAME)
-    claims.free_dead_claims(tx, now=ws.now())
+    claims.free_dead_claims(tx, now=now)
     key = table.insert_person(tx, person.username, person.values)
-    workspace.touch_revision(tx, ws.task.name, [key])
+    workspace.touch_revision(tx, task_name, [key])
     return key
 
 

@@ -7,13 +7,13 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from pipeline.batch import listing
 from pipeline.batch.listing import BatchSummary
@@ -30,7 +30,7 @@ from pipeline.experts.import_ import PeopleImportReport
 from pipeline.index import build
 from pipeline.index.build import IndexReport
 from pipeline.index.reader import Hit
-from pipeline.index.search import OpenSearch, SearchOptions
+from pipeline.index.search import OpenSearch, SearchWords, search_options
 from pipeline.live.in_thread import Stop, await_in_thread, run_in_thread
 from pipeline.ops import log
 from pipeline.tables.frames import rows_of
@@ -185,21 +185,47 @@ class Workspace:
 
         return self._run(work)
 
-    def search(self, question: str, k: int = 10, task: TaskLike = PEOPLE) -> list[Hit]:
-        """Return the `k` nearest people, or rows of a task, in the index in service, best first, as `findable search`.
+    def search(
+        self, question: str = "", k: int = 10, task: TaskLike = PEOPLE, *, like: str = "", **how: Unpack[SearchWords]
+    ) -> list[Hit]:
+        """Return the `k` best people, or rows of a task, in the index in service, best first, as `findable search`.
+
+        With `like` in the place of a question, those most like the one of that name. `rank`, `tag`, `min_score`,
+        `where` and `why` are the command's.
 
         Raises:
-            InputError: there is no index yet, or the task has none.
+            InputError: there is no index yet, or the task has none; the question or a filter cannot be read.
         """
-        return self._run(partial(self._search, question, k, task))
+        return self._run(partial(self._search, question, k, task, like=like, how=how))
 
-    async def search_async(self, question: str, k: int = 10, task: TaskLike = PEOPLE) -> list[Hit]:
+    async def search_async(
+        self, question: str = "", k: int = 10, task: TaskLike = PEOPLE, *, like: str = "", **how: Unpack[SearchWords]
+    ) -> list[Hit]:
         """Do as `search` while the event loop goes on."""
-        return await self._awaited(partial(self._search, question, k, task))
+        return await self._awaited(partial(self._search, question, k, task, like=like, how=how))
 
-    def _search(self, question: str, k: int, task: TaskLike, stop: Stop) -> list[Hit]:
+    def _search(self, question: str, k: int, task: TaskLike, stop: Stop, *, like: str, how: SearchWords) -> list[Hit]:
+        if bool(question) == bool(like):
+            raise InputError("a search takes a question or like=, one of both", hint='search("who knows water law")')
+        options = search_options(k, **how)
         with self._opened(self._settings_of(task), Access.READ, stop) as ws, OpenSearch(ws) as opened:
-            return opened.ask(question, SearchOptions(k=k)).hits
+            return (opened.ask_like(like, options) if like else opened.ask(question, options)).hits
+
+    def search_many(
+        self, questions: Sequence[str], k: int = 10, task: TaskLike = PEOPLE, **how: Unpack[SearchWords]
+    ) -> list[list[Hit]]:
+        """Return the hits of each of many questions, as `search`, without what a reader of one asks next.
+
+        Raises:
+            InputError: as `search`; one of the questions cannot be read.
+        """
+
+        def work(stop: Stop) -> list[list[Hit]]:
+            options = search_options(k, **how)
+            with self._opened(self._settings_of(task), Access.READ, stop) as ws, OpenSearch(ws) as opened:
+                return list(opened.ask_many(questions, options))
+
+        return self._run(work)
 
     def batches(self) -> list[BatchSummary]:
         """Return every batch of every task, oldest first."""

@@ -54,6 +54,10 @@ QUERIES = {
     "asked with": ASKED_WITH,
     "merges": "SELECT number, old, new, who, undone_by FROM findable_merges ORDER BY number",
     "merged": "SELECT * FROM findable_merged_items ORDER BY item_id",
+    "edits": """SELECT item_id, who, before, undoes FROM findable_edits e JOIN findable_answers a ON a.id = e.answer
+                ORDER BY a.id""",
+    "questions": "SELECT task, qid, text FROM findable_lab_questions ORDER BY task, qid",
+    "judgements": "SELECT task, qid, item_id, grade FROM findable_lab_judgements ORDER BY task, qid, item_id",
 }
 ITEMS = """SELECT findable_key, findable_row, findable_hash, findable_empty, findable_gone_at IS NULL,
            findable_changed_at IS NULL, id, product, text FROM reviews_items ORDER BY findable_row"""
@@ -167,7 +171,9 @@ def index(data: Path) -> dict[str, Any]:
         if current.exists():
             manifest = json.loads((current / "manifest.json").read_bytes())
             metadata = json.loads((current / "metadata.json").read_bytes())
-            found[folder] = {"hashes": manifest["hashes"], "count": manifest["count"], "metadata": metadata}
+            told = {name: manifest[name] for name in ("hashes", "count", "words", "floor")}
+            judged = {name: (manifest["judged"] or {}).get(name) for name in ("questions", "nDCG@10")}
+            found[folder] = {**told, "judged": judged, "metadata": metadata}
     vectors = {path.name: path.stat().st_size for path in sorted((data / "index" / "vectors").glob("*.vectors"))}
     return {**found, "vectors": vectors} if found else {}
 

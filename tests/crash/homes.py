@@ -36,10 +36,16 @@ def copied(source: Workspace, where: Path) -> Workspace:
 
 
 def run(
-    mortal: Mortal, workspace: Workspace, *args: str, fate: Fate = LIVES, environ: Mapping[str, str] | None = None
+    mortal: Mortal,
+    workspace: Workspace,
+    *args: str,
+    fate: Fate = LIVES,
+    environ: Mapping[str, str] | None = None,
+    below: Path | None = None,
 ) -> Ended:
-    """Run one command with `environ` beside the workspace's own; it dies where its fate says so."""
-    return mortal.run({**workspace.environ, **(environ or {})}, *args, cwd=workspace.data.parent, fate=fate)
+    """Run one command with `environ` beside the workspace's own; it dies where its fate says so (see `Mortal.run`)."""
+    ours = {**workspace.environ, **(environ or {})}
+    return mortal.run(ours, *args, cwd=workspace.data.parent, fate=fate, below=below)
 
 
 def put_people(workspace: Workspace, count: int, *, first: int = 0, name: str = "person") -> None:

@@ -8,7 +8,7 @@ from tests.crash.steps import CUT, FULL, ROT, TAKES_ROOM, Fate
 from tests.crash.sweep import Sweep
 
 SIDES = ("before", "after")
-VERIFIED = ("/faiss.index", "/metadata.json")
+VERIFIED = ("/faiss.index", "/metadata.json", ".npy")
 MOST_PAGES = 12  # by which a database may still grow when it is full, from none
 
 

@@ -38,6 +38,7 @@ NEW_USER = 0x10000000  # CLONE_NEWUSER: who is not root may do so among themselv
 NOT_PERMITTED = 77
 FAILED = 99  # the exit code of a child whose work broke
 LAZY = (
+    "bm25s",
     "faiss",
     "alembic.command",
     "google.genai.types",
@@ -179,6 +180,7 @@ def preload() -> None:
     import jobs
     import pipeline
     from emulator.models import encoder, tagger
+    from pipeline.index import terms
 
     for room in (pipeline, jobs, emulator):
         for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
@@ -189,6 +191,7 @@ def preload() -> None:
     for model in vars(sys.modules["google.genai.types"]).values():
         if isinstance(model, type) and issubclass(model, pydantic.BaseModel):
             model.model_rebuild()  # which pydantic leaves to the first use, in every child anew
+    terms.terms_of("bees пчёлы")
     encoder.encode(["bees"])
     tagger.tags("zither and quiet", at_least=3, at_most=3)
     ssl.SSLContext.load_verify_locations = lambda *_arguments, **_options: None  # type: ignore[method-assign]  # no TLS here

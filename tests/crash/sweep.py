@@ -85,6 +85,7 @@ def write_inputs(folder: Path) -> Path:
     ]
     (folder / "people.csv").write_text(HEADER + "".join(rows[:7]) + "silent,No,Bio,Baker,,\n")
     (folder / "more.csv").write_text(HEADER + rows[1].replace("Keeper", "Friend") + "".join(rows[7:]) + ",Nobody,,,,\n")
+    _write_judged(folder)
     for colour in ("navy", "lime", "red", "gold", "teal", "pink"):
         Image.new("RGB", (24, 16), colour).save(folder / f"{colour}.png")
     (folder / "cut.png").write_bytes((folder / "teal.png").read_bytes()[:40])
@@ -110,6 +111,17 @@ def write_inputs(folder: Path) -> Path:
     raised = OWN_TASK.format(fields="    stars: int | None = None", version=2, index="")
     (folder / "own-raised.py").write_text(raised)
     return folder
+
+
+def _write_judged(folder: Path) -> None:
+    """Write questions about the first seven people with who answers them, and these people without what is asked."""
+    words = ("keeper", "house", "work", "old", "my", "a", "on", "of")
+    asked = [(f"{word} {trade}", number) for number, trade in enumerate(TRADES[:7]) for word in words]
+    queries = (json.dumps({"qid": f"q{at}", "text": text}) for at, (text, _) in enumerate(asked))
+    (folder / "queries.jsonl").write_text("".join(f"{query}\n" for query in queries))
+    (folder / "qrels.tsv").write_text("".join(f"q{at} 0 person-{number} 1\n" for at, (_, number) in enumerate(asked)))
+    rows = (f"person-{number},,,,,Nothing to tell.\n" for number in range(7))
+    (folder / "worse.csv").write_text(HEADER + "".join(rows))
 
 
 @dataclass
@@ -366,7 +378,7 @@ class Sweep:
             self._take_picture(place, number)
             place.behave(command.engine)
             ended = place.run(*command.words)
-            assert ended.code == 0, (command.name, ended)
+            assert ended.code == command.again[0], (command.name, ended)
             assert not EVERY or not place.unseen(place.status()), command.name
             trails.append(tuple(ended.trail))
         place.finish()

@@ -13,7 +13,7 @@ from tests.crash.program import KILLED, Mortal
 from tests.crash.steps import Fate
 from tests.lab import Workspace
 
-COUNT = 3
+COUNT, ASKED = 3, 10
 SEED = 20261122
 SAMPLE = 2  # steps of each command in `make test`
 LAB = ("findable_lab_questions", "findable_lab_judgements", "findable_lab_pool")
@@ -21,7 +21,10 @@ COMMANDS = (
     ("lab-import", "--queries", "q.jsonl", "--qrels", "q.tsv", "--judge", "eve"),
     ("lab-judge", "--variants", "words,chance"),
     ("lab-run", "--variants", "words,v.toml", "--to", "report"),
+    ("lab-tune", "--variant", "v.toml", "--to", "best.toml"),
+    ("lab-export", "--queries", "q-out.jsonl", "--qrels", "q-out.tsv"),
 )
+WRITTEN = ("report/lab.md", "best.toml", "q-out.jsonl", "q-out.tsv")
 
 
 def begin(root: Path, url: str) -> Workspace:
@@ -36,22 +39,24 @@ def write_files(home: Path) -> None:
     """Write questions, judgements and a variant, which leaves out what stands in front of the rest."""
     home.mkdir()
     (home / "q.jsonl").write_text(
-        "".join(f"{json.dumps({'qid': f'q{at}', 'text': f'bees {at}'})}\n" for at in range(4))
+        "".join(f"{json.dumps({'qid': f'q{at}', 'text': f'bees {at}'})}\n" for at in range(ASKED + 1))
     )
-    (home / "q.tsv").write_text("".join(f"q{at} 0 person-{at:02d} 1\n" for at in range(COUNT)))
+    (home / "q.tsv").write_text("".join(f"q{at} 0 person-{at % COUNT:02d} 1\n" for at in range(ASKED)))
     (home / "v.toml").write_text("tags = false\nshare = 0.5\n")
 
 
 def what_is_there(workspace: Workspace) -> tuple[object, object, object]:
-    """Return the rows of the lab, the report without its plots, and the builds, once the next one is built."""
+    """Return the rows of the lab, what was written but the plots, and the builds, once the next one is built."""
     rows = {name: sorted(map(str, workspace.query(f"SELECT * FROM {name}"))) for name in LAB}  # noqa: S608 - our names
     timeless = {
         name: [row.partition(", datetime")[0].partition(", '2026")[0] for row in some] for name, some in rows.items()
     }
-    report = (workspace.data.parent / "report" / "lab.md").read_text()
+    home = workspace.data.parent
+    written = {name: (home / name).read_text() for name in WRITTEN}
+    assert not [path for path in home.rglob("*.part") if not path.is_relative_to(workspace.data)]
     workspace.ran("index")
     builds = workspace.data / "index" / "builds"
-    return timeless, report, sorted(path.suffix for path in builds.iterdir())
+    return timeless, written, sorted(path.suffix for path in builds.iterdir())
 
 
 @pytest.mark.timeout(3600)
@@ -67,8 +72,8 @@ def test_the_lab_dies(mortal: Mortal, tmp_path: Path, *, every: bool) -> None:
             workspace, steps = homes.copied(source, home), []
             for number, words in enumerate(COMMANDS):
                 if number == death:
-                    assert homes.run(mortal, workspace, *words, fate=Fate(at)).code == KILLED, (words, at)
-                ended = homes.run(mortal, workspace, *words)
+                    assert homes.run(mortal, workspace, *words, fate=Fate(at), below=home).code == KILLED, (words, at)
+                ended = homes.run(mortal, workspace, *words, below=home)
                 assert ended.code == 0, (words, at, ended)
                 steps.append(len(ended.trail))
             return workspace, steps

@@ -32,10 +32,12 @@ PARTS = 100  # of the whole sweep
 SAMPLED = 60  # of each kind of which the whole sweep has a sample
 CUTS = 240  # steps on PostgreSQL before which its server goes away in the whole sweep
 CHUNKS, CHUNK = 4, 2  # of single deaths; on both databases the samples are others
-# how many disks that are full, servers that go away, deaths in a subject's own days
-DISKS, SERVERS, OF_SUBJECT = (2, 3, 2) if os.environ.get("FAULTS") == "all" else (1, 1, 1)
+# how many disks that are full, servers that go away; how many deaths in a subject's own days
+DISKS, SERVERS = (2, 3) if os.environ.get("FAULTS") == "all" else (1, 1)
+OF_SUBJECT = 2
 CREATE = ":batchGenerateContent"
 FIRST, PILOT, OWN, IMAGES, SUBMIT = "first", "pilot", "own", "images", 1
+BY_HAND, EDIT = "merged", 1
 UNREACHABLE, CONTRADICTION, INTERRUPTED = 4, 5, 130
 NO_ROOM = {0, 3}  # of who finds no room: done without it, or told so
 
@@ -106,13 +108,20 @@ def test_a_pilot_that_is_killed_resumes(sweep: Sweep, meet: Meet) -> None:
     meet(dice_of(7).sample([one for one in deaths(sweep) if (one.day, one.number) == (PILOT, SUBMIT)], CHUNK))
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.full
+def test_an_edit_by_hand_is_whole_or_was_never_begun(sweep: Sweep, meet: Meet) -> None:
+    """Killed around any of its steps and run again it is one edit, and tags, score and index are as without deaths."""
+    lives = meet([one for one in deaths(sweep) if (one.day, one.number) == (BY_HAND, EDIT)])
+    assert [lived.ended[0].code for lived in lives] == [-9] * len(lives)
+
+
+@pytest.mark.full
 def test_a_day_with_a_task_of_ones_own_may_be_cut_short(sweep: Sweep, meet: Meet) -> None:
     """Its record, tables, rows, answers and fingerprints are what they are without deaths."""
     meet(dice_of(8).sample([one for one in deaths(sweep) if one.day.startswith(OWN)], OF_SUBJECT))
 
 
-@pytest.mark.sampled(0)
+@pytest.mark.full
 def test_a_day_with_images_may_be_cut_short(sweep: Sweep, meet: Meet) -> None:
     """Each image has one row, is asked about once, and has its row for other programs, as without deaths."""
     meet(dice_of(9).sample([one for one in deaths(sweep) if one.day.startswith(IMAGES)], OF_SUBJECT))

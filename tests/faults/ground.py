@@ -210,7 +210,7 @@ def owned(data: Path, url: str) -> Workspace:
     """Return a workspace with a few rows of a task of one's own, whose file is beside it."""
     workspace = empty(data, url)
     data.parent.mkdir(exist_ok=True)
-    rows = "".join(f"{number},I keep bees and teach water law.\n" for number in range(PEOPLE))
+    rows = "".join(f"{number},I keep {number + 2} hives and teach water law.\n" for number in range(PEOPLE))
     (data.parent / "trades.csv").write_text(f"id,text\n{rows}")
     (data.parent / "trades.py").write_text(OWN_TASK)
     workspace.ran("preflight", TASK=str(data.parent / "trades.py"))

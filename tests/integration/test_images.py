@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline.engine import picture_source
+from pipeline.engine import picture_source, pictures
+from pipeline.images import import_
 from tests.lab import Api, Workspace
 
 MODEL = "gemini-3.5-flash-lite"
@@ -67,6 +68,7 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
     for name, data in bad.items():
         (photos / name).write_bytes(data)
     (photos / "cmyk.jpg").write_bytes(_picture("red", "JPEG", mode="CMYK"))
+    (photos / "at 3.05.10\u202fPM \U0001f468\u200d\U0001f469.png").write_bytes(_picture("pink"))
     (photos / "movie.mp4").write_bytes(b"no image at all")
     (photos / ".hidden.png").write_bytes(_picture("red"))
     (photos.parent / "outside.png").write_bytes(_picture("red"))
@@ -74,7 +76,7 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
     (photos / "linked").symlink_to(photos.parent)
     os.mkfifo(photos / "pipe.png")
     report = _imported(workspace, photos)
-    assert _counts(report) == (9, 0, 0, 0, 5)
+    assert _counts(report) == (10, 0, 0, 0, 5)
     reasons = {Path(one["path"]).name: one["reason"] for one in report["broken_files"]}
     assert "cut off" in reasons["cut.jpg"]
     assert "0 bytes" in reasons["empty.png"]
@@ -85,10 +87,10 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
         "other files": 2,
         "devices, pipes and sockets": 1,
     }
-    assert _counts(_imported(workspace, photos)) == (0, 0, 0, 9, 5)
+    assert _counts(_imported(workspace, photos)) == (0, 0, 0, 10, 5)
     found = dict(workspace.query("SELECT path, format FROM assets"))
     assert found[str(photos / "notes.txt")] == "image/png"
-    assert workspace.scalar("SELECT count(*) FROM images_items") == 4
+    assert workspace.scalar("SELECT count(*) FROM images_items WHERE findable_unusable IS NULL") == 5
 
 
 def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: Workspace, photos: Path) -> None:
@@ -110,6 +112,31 @@ def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: W
     photos.rename(photos.with_name("elsewhere"))
     assert _counts(_imported(workspace, photos.with_name("elsewhere"))) == (0, 0, 5, 0, 0)
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%/elsewhere/%'") == 5
+
+
+def test_a_broken_image_is_shown_by_its_path_and_forgotten(workspace: Workspace, photos: Path) -> None:
+    """With why it is; and a folder that holds images no more is news of them, and no mistake."""
+    (photos / "cut.jpg").write_bytes(_picture("lime", "JPEG")[:200])
+    _imported(workspace, photos)
+    shown = json.loads(workspace.ran("show", "--item", str(photos / "cut.jpg"), "--json", TASK="images").stdout)
+    assert (shown["state"], "cut off" in shown["columns"]["why unusable"]) == ("unusable", True)
+    workspace.ran("forget", "--item", shown["item"], "--yes", TASK="images")
+    assert workspace.scalar("SELECT count(*) FROM assets") == len(list(photos.rglob("*.*"))) - 1
+    for path in photos.rglob("*.*"):
+        path.unlink()
+    assert _imported(workspace, photos)["gone"] == 3
+
+
+def test_heic_is_opened_once_its_extra_is_there(
+    workspace: Workspace, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the next import, though the bytes are the same."""
+    (photos / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(12))
+    for is_there in (False, True):
+        for module in (pictures, import_):
+            monkeypatch.setattr(module, "knows_heic", lambda is_there=is_there: is_there)
+        (broken,) = _imported(workspace, photos)["broken_files"]
+        assert ("an extra" in broken["reason"]) is not is_there
 
 
 def test_an_import_opens_each_image_once(workspace: Workspace, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

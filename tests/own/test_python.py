@@ -207,6 +207,17 @@ def test_people_go_in_and_are_found(ws: findable.Workspace, workspace: Workspace
     assert len(list(ws.answers("experts"))) == len(ws.answers("experts").to_dicts()) == 3
     workspace.ran("index")
     assert ws.search("bees", 2)[0].rank == 1
+    where = "bio CONTAINS 'number 1'"
+    for rank in ("hybrid", "words", "vectors"):
+        (hit,) = ws.search("bees", rank=rank, where=where, why=True)
+        assert hit.metadata["username"] == "person-1"
+        assert hit.why is not None
+    assert ws.search("bees", tag=["opera", "law"], min_score=1) == []
+    assert {hit.metadata["username"] for hit in ws.search(like="person-1")} == {"person-0", "person-2"}
+    found = ws.search_many(["bees", "clocks -1"], 3, where="bio IS NOT NULL")
+    assert [len(hits) for hits in found] == [3, 2]
+    with pytest.raises(findable.FindableError, match="'clocks \"old': the quotation mark"):
+        ws.search_many(["bees", 'clocks "old'])
     with pytest.raises(findable.FindableError):
         ws.add([{"username": ""}])
 
@@ -236,6 +247,9 @@ class _Frame:
         (lambda ws: ws.tag(declared(), items=[{"id": 1}]), "'text'"),
         (lambda ws: ws.tag(declared(), items=rows(1), confirm_above=0, model="gemini-3.5-flash"), "CONFIRM_ABOVE"),
         (lambda ws: list(ws.answers("experts")), "no workspace"),
+        (lambda ws: ws.search(), "a question or like="),
+        (lambda ws: ws.search("bees", rank="bm25"), "rank is 'bm25'"),
+        (lambda ws: ws.search_many(["bees"], wheer="bio IS NULL"), "a search has no wheer="),
     ],
 )
 def test_what_is_wrong_is_told(ws: findable.Workspace, wrong: Any, said: str) -> None:

@@ -279,11 +279,13 @@ def test_python_indexes_and_searches(goods: Goods, monkeypatch: pytest.MonkeyPat
     for name, value in goods.workspace.environ.items():
         monkeypatch.setenv(name, value)
     ws = findable.open(quiet=True)
-    goods.write(("{name}. {text} {room} {parts}", "{text}"))
+    goods.write(("{name}. {text} {room} {parts}", f"{{text}} {'and so on ' * 120}{{name}}"))
     report = ws.index("goods")
     assert (report.number, report.count, report.embedded) == (2, 4, 4)
     (hit,) = ws.search(TEA, 1, task="goods")
-    assert (hit.rank, hit.metadata["id"], hit.metadata["text"]) == (1, "17", GOODS["17"][1])
+    assert (hit.rank, hit.metadata["id"], hit.metadata["text"][:40]) == (1, "17", f"{GOODS['17'][1]} and "[:40])
+    (hit,) = ws.search('water "pellow kettle"', task="goods")  # which stands behind the first thousand characters
+    assert (hit.metadata["id"], hit.snippet and "Pellow" in hit.snippet.text) == ("17", True)
     with pytest.raises(findable.FindableError, match="there is no index"):
         ws.search(TEA)
 

@@ -1,10 +1,12 @@
 """Which commands a turn runs: any of them, with whatever input they need. A new command is one line in `COMMANDS`."""
 
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from jobs import commands
+from pipeline.core.ranking import Rank
 from tests.soak.crowd import Command
 from tests.soak.people import TRADES, People
 from tests.soak.troubles import Fate
@@ -58,6 +60,31 @@ class Choices:
         self.touched.add(name)
         return (name, "--yes")
 
+    def judged_files(self) -> Words:
+        """Write questions, fewer than a new index is held against, and who answers each."""
+        queries, qrels = self._folder / "queries.jsonl", self._folder / "qrels.tsv"
+        asked = [{"qid": f"q{at}", "text": f'who knows "{trade}" -jazz'} for at, trade in enumerate(TRADES[:5])]
+        queries.write_text("".join(f"{json.dumps(one)}\n" for one in asked))
+        known = self._people.present or ["nobody"]
+        qrels.write_text("".join(f"{one['qid']} 0 {self._dice.choice(known)} 1\n" for one in asked))
+        return ("--queries", str(queries), "--qrels", str(qrels))
+
+    def variants(self) -> Words:
+        """Write a variant that is built for the run."""
+        path = self._folder / "untagged.toml"
+        path.write_text("tags = false\n")
+        return ("--variants", f"words,hybrid,{path}", "--json")
+
+    def question(self) -> Words:
+        """Choose what to search for, and how."""
+        how = (
+            (f"who knows {self._dice.choice(TRADES)}",),
+            ("bees -hive", "--rank", str(self._dice.choice(list(Rank)))),
+            ("--like", self._dice.choice(self._people.present or ["nobody"])),
+            ("knows", "--where", "bio CONTAINS 'a' AND tags IS NOT NULL", "--why"),
+        )
+        return (*self._dice.choice(how), "-k", "5", "--json")
+
 
 def _plain(*words: str) -> Callable[[Choices], Words]:
     return lambda _choices: words
@@ -71,7 +98,7 @@ COMMANDS: dict[str, tuple[int, Callable[[Choices], Words]]] = {
     "batch-ingest": (14, _plain()),
     "index": (10, lambda one: () if one._dice.random() < 0.7 else ("--rollback",)),
     "add-expert": (6, Choices.person_file),
-    "search": (5, lambda one: (f"who knows {one._dice.choice(TRADES)}", "-k", "5", "--json")),
+    "search": (5, Choices.question),
     "export": (4, lambda one: (str(one._folder / f"out.{one._dice.choice(('csv', 'json', 'jsonl'))}"),)),
     "batch-cancel": (4, lambda one: (str(one._dice.choice(one._batches or [999_999])), "--yes")),
     "score": (3, _plain()),
@@ -84,4 +111,9 @@ COMMANDS: dict[str, tuple[int, Callable[[Choices], Words]]] = {
     "forget": (3, Choices.forgotten),
     "backup": (2, lambda one: (str(one._folder / f"backup-{one._dice.randrange(10**9)}"),)),
     "clean": (2, _plain()),
+    "tags": (1, _plain("--json")),
+    "lab-import": (2, Choices.judged_files),
+    "lab-run": (2, Choices.variants),
+    "lab-judge": (1, _plain("--variants", "words,hybrid")),
+    "lab-export": (1, lambda one: ("--qrels", str(one._folder / "judged.jsonl"))),
 }

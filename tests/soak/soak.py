@@ -37,7 +37,9 @@ DAYS_S = 49 * 3600
 PEACEFUL = frozenset({0, 3, 4})
 INTERRUPTED = 130
 FINE = frozenset({0, 3, 4, 5, INTERRUPTED, -signal.SIGKILL, -signal.SIGTERM})
-MAY_BE_WRONG = frozenset({"batch-cancel", "index", "search", "show", "forget"})  # none there, or stands in a batch
+MAY_BE_WRONG = frozenset(  # none there, or stands in a batch, or nothing is judged
+    {"batch-cancel", "index", "search", "show", "forget", "lab-import", "lab-run", "lab-judge", "lab-export"}
+)
 SENDERS = frozenset({"batch-submit", "batch-poll", "batch-cancel", "doctor"})
 NOTHING_TO_DO = ("make search", "make parked", "make import")
 QUICK = {

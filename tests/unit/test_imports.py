@@ -49,7 +49,7 @@ MAX_JOB_LINES = 80
 SHARED_BY_JOBS = {
     *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "hits", "items_shown", "lab", "output"),
     *("prompt", "readable", "render"),
-    *("tags_shown", "typed", "values", "variables"),
+    *("tags_of_person", "tags_shown", "typed", "values", "variables"),
 }
 
 

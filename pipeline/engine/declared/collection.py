@@ -21,7 +21,8 @@ from pipeline.tables.rows import rows_among
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-SHOWN = 1_000  # characters of the text that stand beside a vector
+SHOWN = 1_000  # characters of the text that a hit shows
+LONGEST_TAG = 60  # characters of a text that stands in the place of a tag; longer ones are sentences
 NO_WORDS = frozenset({"start", "end"})  # of a quotation: where it stands
 
 
@@ -65,20 +66,20 @@ class DeclaredCollection:
         return str(metadata["id"])
 
     def plain_text(self, metadata: Mapping[str, Any]) -> str:
-        """Return the text that is shown."""
+        """Return the text."""
         return str(metadata["text"])
 
     def texts(self, metadata: Mapping[str, Any]) -> list[str]:
-        """Return the text that is shown."""
+        """Return the text."""
         return [str(metadata["text"])]
 
     def tags(self, metadata: Mapping[str, Any]) -> list[str]:
-        """Return the texts in the fields of the answer."""
-        return list(_words(metadata["answer"]))
+        """Return the short texts in the fields of the answer."""
+        return [text for text in _words(metadata["answer"]) if len(text) <= LONGEST_TAG]
 
     def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row that was found: its key, the name that people know it by, its text, and its answer's fields."""
-        told = {name: metadata[name] for name in ("label", "text", "answer")}
+        told = {"label": metadata["label"], "text": metadata["text"][:SHOWN], "answer": metadata["answer"]}
         return {"rank": rank, "key": metadata["id"], "similarity": round(float(similarity), 4), **told}
 
     def _is_in(self) -> ColumnElement[bool]:
@@ -107,7 +108,7 @@ class DeclaredCollection:
         label = self._rows.label_of(row)
         text = fill_template(self._template, lambda name: self._value(name, row, answer)).strip() or label
         key = str(row["findable_key"])
-        metadata = {"id": key, "label": label, "text": text[:SHOWN], "answer": told}
+        metadata = {"id": key, "label": label, "text": text, "answer": told}
         fields = {"text": text, "label": label, "answer": "\n".join(_words(told))}
         return Entry(key, text, metadata, [label, told], fields)
 

@@ -12,23 +12,23 @@ from sqlalchemy import func, select
 from pipeline.core.errors import InputError
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
 from pipeline.core.progress import Progress
-from pipeline.core.task import ItemsWanted, ListedItem, StaleItems
+from pipeline.core.task import StaleItems
 from pipeline.engine.declared import given
 from pipeline.engine.declared.judge import asked_document
-from pipeline.engine.declared.rows import UNUSABLE, DeclaredRows
+from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.tables import answers_rows, answers_table, items, kept_images, removal
 from pipeline.tables.answers_export import AnswersExport, encoded
 from pipeline.tables.answers_spec import answers_table as table_of
 from pipeline.tables.item_values import value_text
-from pipeline.tables.items import SEEN
 from pipeline.tables.kept_images import KEPT
 from pipeline.tables.rows import holds, stands_in
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
+    from pipeline.tables.grid import Grid
 
-WHY = {SEEN[1]: "why unusable"}  # under which a reason is shown
+
 EXAMPLES = 3  # rows that a fault names
 LONG = 12  # letters of a text below which it may stand anywhere by chance
 
@@ -63,26 +63,11 @@ class DeclaredHooks(Hooks):
             raise InputError(f"there is no row {name!r} in {task}", hint=f"make items TASK={task} lists them")
         return name
 
-    def list_items(self, tx: "Connection", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return rows, looked for in all their columns; of the one that is wanted all columns are shown."""
-        record = self._rows.record
-        keys = [name for name, _ in record.key if name in record.columns]
-        asked = [*keys, *self._rows.images, *record.words.get("asked", ())]
-        shown = [*(record.columns if wanted.only is not None else dict.fromkeys(asked))]
-        shown += SEEN[1:] * (bool(self._rows.images) and (wanted.only is not None or wanted.state == UNUSABLE))
-        columns = (*shown, "findable_hash", "findable_changed_at")
-        searched = ("findable_key", *record.columns)
-        rows = self._rows.table(tx).listed(tx, wanted, columns, searched=searched)
-        return [
-            ListedItem(
-                key,
-                state,
-                {WHY.get(name, name): row[name] for name in shown},
-                row["findable_hash"],
-                row["findable_changed_at"],
-            )
-            for key, state, row in rows
-        ]
+    def grid(self, tx: "Connection") -> "Grid":
+        """Return what lists rows, looked for in all their columns."""
+        from pipeline.engine.declared.grid import rows_grid
+
+        return rows_grid(tx, self._rows)
 
     def texts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, str]:
         """Return the values that are asked about, a line each."""

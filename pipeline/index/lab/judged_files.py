@@ -19,7 +19,7 @@ import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InputError
-from pipeline.index.question import parse_question
+from pipeline.index.question import parse_one_of_many
 from pipeline.store.lab import LabQuestion
 
 QUESTION = 'a line is {"qid": …, "text": …}'
@@ -119,10 +119,7 @@ def _question(document: Any, place: str) -> LabQuestion:
     if not isinstance(document, dict):
         raise InputError(f"{place}: a question must be an object", hint=QUESTION)
     needed = [_text(document, name, place, hint=QUESTION) for name in ("qid", "text")]
-    try:
-        parse_question(needed[1])
-    except InputError as error:
-        raise InputError(f"{place}: field 'text': {error.message}", hint=error.hint) from None
+    parse_one_of_many(needed[1], f"{place}: field 'text'")
     given = [_text(document, name, place, hint=QUESTION, needed=False) for name in ("type", "language")]
     return LabQuestion(*needed, *given)
 

@@ -1,11 +1,14 @@
 """Ask one open build, as search asks it, for many questions."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import Rank
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.index import embed
 from pipeline.index.filters import Filters, mask_of
 from pipeline.index.fusion import rank_entries
 from pipeline.index.question import Question, parse_question
@@ -19,6 +22,18 @@ if TYPE_CHECKING:
     from pipeline.index.columns import Mask
     from pipeline.index.manifest import Manifest
     from pipeline.index.reader import Index
+
+
+def with_model(ws: OpenWorkspace, model: str, dim: int) -> OpenWorkspace:
+    """Return the workspace with another model to embed with."""
+    return replace(ws, settings=replace(ws.settings, embedding_model=model, dim=dim))
+
+
+def lab_build_of(ws: OpenWorkspace, index: "Index") -> "LabBuild":
+    """Return an open build of the task in use, for which questions are embedded with its own model."""
+    ws = with_model(ws, index.manifest.model, index.manifest.dim)
+    cache = None if ws.backend == "local" else embed.vector_cache(ws)
+    return LabBuild(index, ws.collection, QuestionVectors(cache, partial(embed.embed_queries, ws)))
 
 
 class LabBuild:

@@ -1,28 +1,27 @@
 """Open the lab of one task: its judged questions, one build that is kept open, and the variants that are compared.
 
-A variant of a file is made into a build that is never promoted, so that it is searched by the same code as any. It is
-staged as a build is, where the next index sweeps it away if this process dies, and holds the entries of the build that
-is measured, as they are now.
+A variant of a file is made into a build that is never promoted, so that it is searched by the same code as any, and
+holds the entries of the build that is measured, as they are now. It is staged as a build is, where whatever builds next
+sweeps it away if this process dies; once it is open its files are removed, for they stay readable.
 """
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.core.errors import InconsistentError, InputError
-from pipeline.core.ranking import Rank
+from pipeline.core.errors import InputError
+from pipeline.core.ranking import Rank, Ranking
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index import embed, search
+from pipeline.index import build, embed, search
 from pipeline.index.builds import Builds
+from pipeline.index.cache import VectorCache
 from pipeline.index.lab.judged import Judged, judged_of_files, stored_judged
-from pipeline.index.lab.lab_build import LabBuild
+from pipeline.index.lab.lab_build import LabBuild, lab_build_of, with_model
 from pipeline.index.lab.measures import DEPTH
 from pipeline.index.lab.systems import SYSTEMS, Ranks
 from pipeline.index.lab.variant_file import Variant, read_variant
-from pipeline.index.question_vectors import QuestionVectors
 from pipeline.index.reader import Index
 
 if TYPE_CHECKING:
@@ -68,13 +67,7 @@ class OpenLab(contextlib.ExitStack):
         search.check_embedding(
             index.manifest, model=ws.embedding_model.name, dim=ws.settings.dim, make=ws.task.words.make
         )
-        return self.over(index)
-
-    def over(self, index: Index) -> LabBuild:
-        """Return an open build, for which questions are embedded with its own model."""
-        ws = self._with(index.manifest.model, index.manifest.dim)
-        cache = None if ws.backend == "local" else embed.vector_cache(ws)
-        return LabBuild(index, ws.collection, QuestionVectors(cache, partial(embed.embed_queries, ws)))
+        return lab_build_of(ws, index)
 
     def judged(self, wanted: LabWanted) -> Judged:
         """Return the judged questions of the files that are wanted, or those that are stored.
@@ -113,26 +106,34 @@ class OpenLab(contextlib.ExitStack):
 
         Raises:
             InputError: it names a field that entries have not.
+            LeaseLostError: this process stood still, and another one went on with the index.
         """
         manifest, collection, wanted = self.build.manifest, self.collection, set(self.build.ids)
-        ws = self._with(variant.model or manifest.model, variant.dim or manifest.dim)
+        ws = with_model(self._ws, variant.model or manifest.model, variant.dim or manifest.dim)
         with ws.store.read() as tx:
             entries = [one for one in collection.entries(tx) if one.id in wanted]
         variant.check_fields(list(entries[0].fields or ()) if entries else ())
         entries = [variant.entry(one) for one in entries]
         embedder = embed.Embedder(ws)
         _embed(embedder, entries, ws.display)
-        builds = Builds(ws.data, collection.folder)
-        self.callback(builds.discard)
         pairs = zip(entries, embedder.keys(entries), strict=True)
-        ranking = variant.ranking(collection.ranking)
-        begun = builds.begin(builds.next_number(), pairs, position=manifest.position, ranking=ranking)
-        builds.complete(begun, embedder.cache, task_type=embed.TASK_TYPE)
-        return self.over(self.enter_context(_opened(begun.directory)))
+        return lab_build_of(ws, self._staged(pairs, variant.ranking(collection.ranking), embedder.cache))
 
-    def _with(self, model: str, dim: int) -> OpenWorkspace:
-        """Return the workspace with another model to embed with."""
-        return replace(self._ws, settings=replace(self._ws.settings, embedding_model=model, dim=dim))
+    def _staged(self, entries: "Iterable[tuple[Entry, bytes]]", ranking: Ranking, cache: VectorCache) -> Index:
+        """Return entries with the keys of their vectors as an open build, of which nothing lies on the disk any more.
+
+        What a run that was killed left there goes first.
+        """
+        store, builds = self._ws.store, Builds(self._ws.data, self.collection.folder)
+        self.callback(builds.discard)
+        with self._ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease, build.checked_after_failure(lease):
+            with build.hold_lease_during(store, lease):
+                builds.sweep()
+            begun = builds.begin(builds.next_number(), entries, position=self.build.manifest.position, ranking=ranking)
+            builds.complete(begun, cache, task_type=embed.TASK_TYPE)
+            index = self.enter_context(Index(begun.directory))
+            builds.discard()
+        return index
 
 
 def _embed(embedder: embed.Embedder, entries: "Sequence[Entry]", display: "Progress") -> None:
@@ -143,15 +144,3 @@ def _embed(embedder: embed.Embedder, entries: "Sequence[Entry]", display: "Progr
         display.say(f"embedding {texts:,} texts, about {tokens:,} tokens, ${cost:,.2f}")
     with display.bar("embedding", len(entries), late=True) as bar:
         embedder.embed_missing(entries, bar=bar)
-
-
-def _opened(directory: Path) -> Index:
-    """Open what was staged.
-
-    Raises:
-        InputError: another process that builds the index swept it away.
-    """
-    try:
-        return Index(directory)
-    except (FileNotFoundError, InconsistentError) as error:
-        raise InputError("an index was built meanwhile; nothing was measured", hint="run it again") from error

@@ -13,9 +13,8 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import Builds
 from pipeline.index.lab.intervals import Comparison, compare_paired
 from pipeline.index.lab.judged import Judged, stored_judged
-from pipeline.index.lab.lab_build import LabBuild
+from pipeline.index.lab.lab_build import LabBuild, lab_build_of
 from pipeline.index.lab.measures import MAIN, measure_rankings
-from pipeline.index.lab.open_lab import OpenLab
 from pipeline.index.manifest import Staged, seal_manifest
 from pipeline.index.reader import Index
 
@@ -91,8 +90,8 @@ class PromotionGate:
         builds = Builds(ws.data, ws.collection.folder)
         if len(judged.questions) < FEWEST or builds.current() is None:
             return None
-        with OpenLab(ws) as opened, Index(staged.directory) as new, builds.open() as before:
-            ours, theirs = (_values(opened.over(one), judged) for one in (new, before))
+        with Index(staged.directory) as new, builds.open() as before:
+            ours, theirs = (_values(lab_build_of(ws, one), judged) for one in (new, before))
             number = before.manifest.number
         if ours is None or theirs is None:
             make = ws.task.words.make("lab-run")

@@ -15,7 +15,7 @@ from pipeline.gemini.operations import RemoteBatch
 from pipeline.store import batches
 from tests import ledger
 from tests.integration.looks import crowd
-from tests.lab import Api, Workspace
+from tests.lab import Api, Workspace, slowness
 
 pytestmark = pytest.mark.sampled(3)
 
@@ -167,7 +167,9 @@ def test_one_sick_batch_does_not_hide_the_others(workspace: Workspace, api: Api,
     for name, fault in zip(names, ("get_status", "drop", "html_200"), strict=False):
         api.fault(fault, times=ALWAYS, method="GET", path=f"/{name}$")
     api.fault("download_status", times=ALWAYS, path=names[3].removeprefix("batches/"))
-    report = poll(workspace, code=4, RETRY_FOR="0.05", POLL_PATIENCE="0.3")
+    finish(api)
+    patience = f"{slowness():.1f}"  # enough to look at each once
+    report = poll(workspace, code=4, RETRY_FOR="0.05", POLL_PATIENCE=patience, POLL_MOST="1")
     assert report["downloaded"] == [5]
     assert 4 in report["waiting"]
     assert "503" in report["stopped"]

@@ -28,18 +28,24 @@ def added_up(workspace: Workspace, by: str) -> tuple[dict[str, dict[str, Any]], 
 
 
 @pytest.fixture
-def spent(workspace: Workspace, api: Api, people: People) -> Workspace:
+def spent(workspace: Workspace, api: Api, people: People, begun: Callable[..., None]) -> Workspace:
     """A workspace with a batch that is over, one with a duplicate, one under way, and live calls, one of them lost."""
-    people(14)
-    for command in ("batch-submit", "batch-poll", "batch-ingest"):
-        workspace.ran(command, LIMIT="4")
-    api.fault("status", path=LIVE, args={"code": 503})
-    workspace.ran("tag-live", LIMIT="3")
+
+    def prepare() -> None:
+        """Spend."""
+        people(14)
+        for command in ("batch-submit", "batch-poll", "batch-ingest"):
+            workspace.ran(command, LIMIT="4")
+        api.fault("status", path=LIVE, args={"code": 503})
+        workspace.ran("tag-live", LIMIT="3")
+        api.configure(paused=True)
+        api.fault("duplicate_batch")
+        api.fault("lost_reply", path=":batchGenerateContent")
+        workspace.ran("batch-submit", LIMIT="3")
+        workspace.ran("batch-submit", LIMIT="2")
+
+    begun(prepare)
     api.configure(paused=True)
-    api.fault("duplicate_batch")
-    api.fault("lost_reply", path=":batchGenerateContent")
-    workspace.ran("batch-submit", LIMIT="3")
-    workspace.ran("batch-submit", LIMIT="2")
     assert workspace.scalar("SELECT count(*) FROM findable_twins") == 1
     assert workspace.scalar("SELECT count(*) FROM findable_calls WHERE outcome = 'lost'") == 1
     return workspace

@@ -31,7 +31,7 @@ def test_an_answer_is_compact_json_with_honest_counts(guest: Caller) -> None:
     usage = response["usageMetadata"]
     assert usage["totalTokenCount"] == usage["promptTokenCount"] + usage["candidatesTokenCount"]
     assert usage["candidatesTokenCount"] == -(-len(text.encode()) // 4)
-    assert response["modelVersion"] == "findable-local-1-2"
+    assert response["modelVersion"] == "findable-local-1-3"
     assert response["responseId"]
 
 

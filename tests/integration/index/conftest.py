@@ -1,6 +1,7 @@
 """A workspace whose people have tags already, to build indexes in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -25,3 +26,22 @@ def tagged(workspace: Workspace) -> Callable[[int], None]:
             workspaces.touch_revision(tx)
 
     return put
+
+
+@pytest.fixture
+def indexed(
+    workspace: Workspace, request: pytest.FixtureRequest, begun: Callable[[Callable[[], None]], None]
+) -> Workspace:
+    """A workspace whose people, those that a test's module has as PEOPLE, are indexed."""
+    people: Mapping[str, Mapping[str, Any]] = request.module.PEOPLE
+
+    def prepare() -> None:
+        with workspace.open() as ws, ws.store.write() as tx:
+            for username, values in people.items():
+                table.insert_person(tx, username, values)
+            workspaces.touch_revision(tx)
+        workspace.ran("index")
+
+    prepare.__module__ = request.module.__name__  # what is prepared is of that module
+    begun(prepare)
+    return workspace

@@ -45,7 +45,7 @@ def test_the_local_engine_keeps_up_with_bm25(workspace: Workspace) -> None:
     chain(workspace, PEOPLE / "experts_1558.csv")
     found = figures(workspace, PEOPLE)
     assert found["search", "all"]["nDCG@10"] >= 0.85 * found["bm25", "all"]["nDCG@10"]
-    assert found["bm25", "all"]["nDCG@10"] == pytest.approx(0.236, abs=0.005)
+    assert found["bm25", "all"]["nDCG@10"] == pytest.approx(0.230, abs=0.005)
 
 
 BAD = [

@@ -59,6 +59,7 @@ def test_variants_are_measured_with_intervals_and_side_by_side(judged: Workspace
     """Built-in ones and one of a file, over all questions and by type; the report is there; nothing is asked twice."""
     (tmp_path / "tags.toml").write_text('share = 1.0\n[[groups]]\nfields = ["tags"]\n')
     names = "words,hybrid,bm25,chance,served"
+    (judged.data / "index" / "builds" / "2.dead.staging").mkdir()  # of a run that was killed
     found = measured(judged, "--variants", f"{names},{tmp_path / 'tags.toml'}", "--to", str(tmp_path / "report"))
     reached = means(found)
     assert [one["name"] for one in found["groups"]] == ["all", "even", "odd"]
@@ -112,15 +113,17 @@ def test_a_variant_that_says_nothing_or_too_much_is_refused(judged: Workspace, t
     assert [one.name for one in (judged.data / "index" / "builds").iterdir()] == ["1"]
 
 
-def test_a_run_keeps_the_build_that_it_began_with(judged: Workspace) -> None:
+def test_a_run_keeps_the_build_that_it_began_with(judged: Workspace, tmp_path: Path) -> None:
     """Two builds are promoted meanwhile, and its own is removed: it says which one it measured."""
     with judged.open() as ws, OpenLab(ws) as opened:
         assert opened.build.manifest.number == 1
         judged.ran_each("index", "index")
-        report = lab.run(opened, LabWanted(("words", "vectors")))
+        (tmp_path / "v.toml").write_text("share = 1")
+        report = lab.run(opened, LabWanted(("words", str(tmp_path / "v.toml"))))
     assert report.build.number == 1
     assert not (judged.data / "index" / "builds" / "1").exists()
-    assert report.values["words"]["MRR"].tolist() == [1] * COUNT
+    for variant in ("words", "v"):
+        assert report.values[variant]["MRR"].tolist() == [1] * COUNT
 
 
 def test_a_build_that_does_worse_is_not_promoted(judged: Workspace) -> None:

@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.core import files
-from pipeline.experts import table
 from pipeline.index.manifest import ENTRIES, WORDS, content_hash
-from pipeline.store import workspace as workspaces
 from tests.lab import Api, Workspace
 
 PEOPLE = {
@@ -17,17 +15,6 @@ PEOPLE = {
     "cyd": {"last_name": "Zoë", "job_title": "Sänger", "tags": '["opera"]'},
     "李": {"bio": "我教水法。", "tags": '["rivers"]'},
 }
-
-
-@pytest.fixture
-def indexed(workspace: Workspace) -> Workspace:
-    """A workspace whose four people are indexed."""
-    with workspace.open() as ws, ws.store.write() as tx:
-        for username, values in PEOPLE.items():
-            table.insert_person(tx, username, values)
-        workspaces.touch_revision(tx)
-    workspace.ran("index")
-    return workspace
 
 
 def found(workspace: Workspace, question: str, **values: str) -> list[dict[str, Any]]:

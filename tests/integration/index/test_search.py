@@ -30,17 +30,6 @@ PEOPLE = {
 }
 
 
-@pytest.fixture
-def indexed(workspace: Workspace) -> Workspace:
-    """A workspace whose four people are indexed."""
-    with workspace.open() as ws, ws.store.write() as tx:
-        for username, values in PEOPLE.items():
-            table.insert_person(tx, username, values)
-        workspaces.touch_revision(tx)
-    assert workspace.run("index").exit_code == 0
-    return workspace
-
-
 def _search(workspace: Workspace, question: str, *args: str, **values: str) -> list[dict[str, Any]]:
     """Search and return the JSON list."""
     result = workspace.ran("search", *args, "--json", "--", question, **values)

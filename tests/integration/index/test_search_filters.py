@@ -11,7 +11,6 @@ from pipeline.index import embed
 from pipeline.index.builds import Builds
 from pipeline.index.floor import nonsense
 from pipeline.index.question_vectors import question_keys
-from pipeline.store import workspace as workspaces
 from tests.cli.terminal import typed
 from tests.lab import Api, Workspace
 
@@ -41,17 +40,6 @@ PEOPLE: dict[str, dict[str, Any]] = {
     "dan": {"bio": "Measures rivers, and the laws of flow.", "tags": '["rivers"]', "findability_score": 30},
     "李": {"bio": "我教水法律。", "tags": '["water law"]', "currency": "EUR"},
 }
-
-
-@pytest.fixture
-def searched(workspace: Workspace) -> Workspace:
-    """A workspace whose five people are indexed."""
-    with workspace.open() as ws, ws.store.write() as tx:
-        for username, values in PEOPLE.items():
-            table.insert_person(tx, username, values)
-        workspaces.touch_revision(tx)
-    workspace.ran("index")
-    return workspace
 
 
 def found(workspace: Workspace, *args: str, **values: str) -> list[dict[str, Any]]:
@@ -87,39 +75,39 @@ def names(workspace: Workspace, question: str, **values: str) -> set[str]:
     ],
 )
 def test_only_what_passes_is_found(
-    searched: Workspace, question: str, filters: dict[str, str], expected: set[str]
+    indexed: Workspace, question: str, filters: dict[str, str], expected: set[str]
 ) -> None:
     """Every entry that passes and no other one, by both sides, by vectors, and among many questions."""
-    assert names(searched, question, **filters) == expected
-    assert names(searched, question, RANK="vectors", **filters) == expected
-    assert {hit["username"] for hit in found(searched, "-k", "1", "--", question, **filters)} <= expected
-    words = names(searched, question, RANK="words", **filters) if question != '"of the"' else set()
+    assert names(indexed, question, **filters) == expected
+    assert names(indexed, question, RANK="vectors", **filters) == expected
+    assert {hit["username"] for hit in found(indexed, "-k", "1", "--", question, **filters)} <= expected
+    words = names(indexed, question, RANK="words", **filters) if question != '"of the"' else set()
     assert words <= expected
 
 
-def test_the_least_score_is_held_against_each(searched: Workspace) -> None:
+def test_the_least_score_is_held_against_each(indexed: Workspace) -> None:
     """Those with that score or a higher one are found, and those without any are not."""
-    scores = {hit["username"]: hit["findability_score"] for hit in found(searched, "law")}
+    scores = {hit["username"]: hit["findability_score"] for hit in found(indexed, "law")}
     for least in filter(None, scores.values()):
         expected = {name for name, score in scores.items() if score is not None and score >= least}
-        assert names(searched, "law", MIN_SCORE=str(least)) == expected
+        assert names(indexed, "law", MIN_SCORE=str(least)) == expected
 
 
-def test_the_sentence_tags_and_scores_of_a_hit_are_shown(searched: Workspace) -> None:
+def test_the_sentence_tags_and_scores_of_a_hit_are_shown(indexed: Workspace) -> None:
     """The sentence with the question's words marked, the tags that match; for a pipe with plain marks."""
-    best = found(searched, "law of the water")[0]
+    best = found(indexed, "law of the water")[0]
     assert (best["username"], best["matching_tags"]) == ("bob", ["water law"])
     text, marks = best["snippet"]["text"], best["snippet"]["marks"]
     assert (text, [text[start:end] for start, end in marks]) == ("Teaches water law.", ["water", "law"])
-    line = searched.ran("search", "law of the water", "-k", "1", "--why").stdout.splitlines()[1].split("\t")
+    line = indexed.ran("search", "law of the water", "-k", "1", "--why").stdout.splitlines()[1].split("\t")
     assert line[9] == "Teaches **water** **law**."
-    (chinese,) = found(searched, "水法", "-k", "1")
+    (chinese,) = found(indexed, "水法", "-k", "1")
     assert chinese["snippet"] == {"text": "我教水法律。", "marks": [[2, 4]]}
 
 
-def test_the_arithmetic_of_a_score_adds_up(searched: Workspace) -> None:
+def test_the_arithmetic_of_a_score_adds_up(indexed: Workspace) -> None:
     """Words add up to the score of words, and both sides to the score that ranks."""
-    for hit in found(searched, "water law rivers law", WHY="1"):
+    for hit in found(indexed, "water law rivers law", WHY="1"):
         words, sides = hit["why"]["words"], hit["why"]["sides"]
         assert sum(one["score"] for one in words) == pytest.approx(hit["words_score"], abs=1e-3)
         for one in words:
@@ -128,59 +116,65 @@ def test_the_arithmetic_of_a_score_adds_up(searched: Workspace) -> None:
         assert [side["name"] for side in sides] == ["words", "cosine"]
         assert [side["score"] for side in sides] == pytest.approx([hit["words_score"], hit["similarity"]], abs=1e-3)
         assert sum(side["gives"] for side in sides) == pytest.approx(hit["score"], abs=1e-3)
-    alone = found(searched, "water", WHY="1", RANK="vectors")[0]["why"]
+    alone = found(indexed, "water", WHY="1", RANK="vectors")[0]["why"]
     assert alone == {"words": [], "sides": []}
 
 
-def test_who_is_like_another_is_found_without_that_one(searched: Workspace) -> None:
+def test_who_is_like_another_is_found_without_that_one(indexed: Workspace) -> None:
     """By words and vectors, filters too; an unknown name, and one that is not in the index, are said."""
-    like = [hit["username"] for hit in found(searched, LIKE="bob")]
+    like = [hit["username"] for hit in found(indexed, LIKE="bob")]
     assert like[0] in {"ada", "dan"}
     assert sorted(like) == ["ada", "cyd", "dan", "李"]
-    assert found(searched, LIKE="bob", TAG="rivers")[0]["username"] == "dan"
-    assert "there is no expert 'eve'" in searched.ran("search", LIKE="eve", code=2).stderr
-    with searched.open() as ws, ws.store.write() as tx:
+    assert found(indexed, LIKE="bob", TAG="rivers")[0]["username"] == "dan"
+    assert "there is no expert 'eve'" in indexed.ran("search", LIKE="eve", code=2).stderr
+    with indexed.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "eve", {"bio": "New."})
-    assert "'eve' is not in the index in service" in searched.ran("search", LIKE="eve", code=2).stderr
-    assert "Q= and LIKE= do not go together" in searched.ran("search", "bees", LIKE="bob", code=2).stderr
+    assert "'eve' is not in the index in service" in indexed.ran("search", LIKE="eve", code=2).stderr
+    assert "Q= and LIKE= do not go together" in indexed.ran("search", "bees", LIKE="bob", code=2).stderr
 
 
-def test_questions_without_meaning_find_weak_hits_alone(searched: Workspace) -> None:
+def test_questions_without_meaning_find_weak_hits_alone(indexed: Workspace) -> None:
     """Their first line says so, and the manifest the floor; a question that is answered has a hit that is not weak."""
-    with searched.open() as ws, Builds(ws.data).open() as index:
+    with indexed.open() as ws, Builds(ws.data).open() as index:
         floor = index.manifest.floor
     assert floor is not None
     for question in ("qwpo zxmv", "best recipe for lasagne", "42", "🍕"):
-        result = searched.ran("search", question, "--json")
-        assert all(hit["weak"] for hit in json.loads(result.stdout))
-        assert "nothing here matches well; the nearest are" in result.stderr
-    hits = found(searched, "who teaches water law")
+        for rank in ("hybrid", "vectors"):
+            result = indexed.ran("search", question, "--json", RANK=rank)
+            assert all(hit["weak"] for hit in json.loads(result.stdout))
+            assert "nothing here matches well; the nearest are" in result.stderr
+    by_words = "city plumber quotes discount bathroom tiles overnight delivery"
+    assert "nothing here matches well" in indexed.ran("search", by_words, RANK="words").stderr
+    assert not found(indexed, "who sings opera", RANK="words")[0]["weak"]
+    hits = found(indexed, "who teaches water law")
     assert not hits[0]["weak"]
     for hit in hits:
         is_below = hit["similarity"] / floor.cosine + hit["words_score"] / floor.words < 1
         assert hit["weak"] is is_below
-    assert "nothing here" not in searched.ran("search", "who teaches water law").stderr
-    assert {hit["weak"] for hit in found(searched, "law", RANK="vectors")} == {None}
+    assert "nothing here" not in indexed.ran("search", "who teaches water law").stderr
+    vectors = found(indexed, "who teaches water law", RANK="vectors")
+    assert {hit["username"]: hit["weak"] for hit in vectors} == {hit["username"]: hit["weak"] for hit in hits}
+    assert {hit["weak"] for hit in found(indexed, LIKE="bob")} == {None}
 
 
-def test_a_build_goes_without_a_floor_where_its_questions_cannot_be_embedded(searched: Workspace, api: Api) -> None:
+def test_a_build_goes_without_a_floor_where_its_questions_cannot_be_embedded(indexed: Workspace, api: Api) -> None:
     """Texts that are cached need no network, and neither does a build of them."""
-    for cache in (searched.data / "index" / "vectors").glob("*.vectors"):
+    for cache in (indexed.data / "index" / "vectors").glob("*.vectors"):
         kept = cache.read_bytes()
-        searched.ran("index")
+        indexed.ran("index")
         assert cache.read_bytes() == kept  # they are embedded once
-    with searched.open() as ws:
+    with indexed.open() as ws:
         embedder = embed.Embedder(ws)
         embedder.cache.forget(question_keys(embedder.cache, nonsense()))  # as a version before had it
     api.fault("status", times=99, path=":batchEmbedContents", args={"code": 503})
-    searched.ran("index", RETRY_FOR="0")
+    indexed.ran("index", RETRY_FOR="0")
     api.clear_faults()
-    assert {hit["weak"] for hit in found(searched, "law")} == {None}
-    searched.ran("index")
-    assert None not in {hit["weak"] for hit in found(searched, "law")}
+    assert {hit["weak"] for hit in found(indexed, "law")} == {None}
+    indexed.ran("index")
+    assert None not in {hit["weak"] for hit in found(indexed, "law")}
 
 
-def test_many_questions_are_answered_as_one_by_one(searched: Workspace, tmp_path: Path) -> None:
+def test_many_questions_are_answered_as_one_by_one(indexed: Workspace, tmp_path: Path) -> None:
     """One document, in the order of the file, with phrases and filters; as a table, too."""
     asked = {"a": "who teaches water law", "b": '"rivers"', "c": "opera -sings", "d": "🐝"}
     path = tmp_path / "questions.jsonl"
@@ -188,15 +182,15 @@ def test_many_questions_are_answered_as_one_by_one(searched: Workspace, tmp_path
     for filters in ({}, {"WHERE": "hourly_rate IS NOT NULL"}, {"RANK": "words"}, {"RANK": "vectors"}):
         some = {qid: text for qid, text in asked.items() if qid in "ab" or filters.get("RANK") != "words"}
         path.write_text("".join(json.dumps({"qid": qid, "text": text}) + "\n" for qid, text in some.items()))
-        many = json.loads(searched.ran("search", "--questions", str(path), "-k", "3", "--json", **filters).stdout)
+        many = json.loads(indexed.ran("search", "--questions", str(path), "-k", "3", "--json", **filters).stdout)
         assert [one["qid"] for one in many] == list(some)
         for one, text in zip(many, some.values(), strict=True):
-            alone = found(searched, "-k", "3", "--", text, **filters)
+            alone = found(indexed, "-k", "3", "--", text, **filters)
             assert [hit["username"] for hit in one["hits"]] == [hit["username"] for hit in alone]
             for hit, other in zip(one["hits"], alone, strict=True):
                 assert hit["score"] == pytest.approx(other["score"], abs=1e-3)
                 assert hit["weak"] is other["weak"]
-    lines = searched.ran("search", QUESTIONS=str(path), K="2").stdout.splitlines()
+    lines = indexed.ran("search", QUESTIONS=str(path), K="2").stdout.splitlines()
     assert lines[0].split("\t")[:4] == ["qid", "rank", "similarity", "username"]
     assert [line.split("\t")[0] for line in lines[1:3]] == ["a", "a"]
 
@@ -221,24 +215,24 @@ def test_many_questions_are_answered_as_one_by_one(searched: Workspace, tmp_path
     ],
 )
 def test_what_cannot_be_asked_is_said(
-    searched: Workspace, tmp_path: Path, args: tuple[str, ...], values: dict[str, str], said: str
+    indexed: Workspace, tmp_path: Path, args: tuple[str, ...], values: dict[str, str], said: str
 ) -> None:
     """Exit code 2, and where the fault is."""
     file = tmp_path / "bad.jsonl"
     file.write_text('{"qid": "1", "text": "law"}\n{"text": "law"}\n')
-    result = searched.ran("search", *(arg.format(file=file) for arg in args), code=2, **values)
+    result = indexed.ran("search", *(arg.format(file=file) for arg in args), code=2, **values)
     assert said in " ".join(result.output.split())
 
 
-def test_odd_questions_are_answered(searched: Workspace) -> None:
+def test_odd_questions_are_answered(indexed: Workspace) -> None:
     """8,000 characters, an emoji, Arabic, signs that are no operators."""
     for question in ("water law " * 800, "🐝", "قانون المياه", "- -- ' law", "a-b", "'; DROP TABLE experts; --"):
-        assert len(found(searched, "--", question[:8000])) == 5
+        assert len(found(indexed, "--", question[:8000])) == 5
 
 
-def test_without_a_question_a_terminal_is_a_prompt(searched: Workspace, tmp_path: Path) -> None:
+def test_without_a_question_a_terminal_is_a_prompt(indexed: Workspace, tmp_path: Path) -> None:
     """It answers one after the other, goes on after an error, and ends with an empty line."""
-    environ = {**searched.environ, "FINDABLE_DATA": str(searched.data), "TERM": "dumb", "COLUMNS": "200"}
+    environ = {**indexed.environ, "FINDABLE_DATA": str(indexed.data), "TERM": "dumb", "COLUMNS": "200"}
     code, seen = typed(tmp_path, "search", "-k", "1", keys='law "water\nwho teaches water law\n\n', environ=environ)
     assert code == 0
     before, _, after = " ".join(seen.split()).partition("search> 1 bob")

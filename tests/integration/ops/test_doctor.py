@@ -286,6 +286,7 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, bool | str]] = {  # plant, what is s
     "unsent file": (back_to_prepared, "changed after it was sealed", True),
     "score": ("UPDATE experts SET findability_score = 99 WHERE id = 1", "scores that do not follow", True),
     "index": (spoil_file("index/builds/2/faiss.index"), "has other bytes", True),
+    "words": (spoil_file("index/builds/2/words.scores.npy"), "has other bytes", True),
     "build": (lost_build, "index in service is broken", True),
     "link": (forget_file("faiss.index"), "does not lead to the index", True),
     "gone": (lambda bench: bench.api.fault("batch_vanishes", times=1000), "not to be seen there", ASKED),

@@ -5,10 +5,13 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.core import files
 from pipeline.experts import table
+from pipeline.index import terms
+from pipeline.index.postings import term_code
 from tests import ledger
 from tests.lab import ON_POSTGRESQL, Api, Workspace, ran
 
@@ -59,6 +62,25 @@ def chained(workspace: Workspace, people: Callable[..., list[str]], begun: Calla
     return workspace
 
 
+def judge_and_merge(workspace: Workspace, folder: Path) -> None:
+    """Let the person be judged in the lab, asked for there, judge, and have a tag merged, by themselves."""
+    queries, qrels = folder / "queries.jsonl", folder / "qrels.tsv"
+    queries.write_text('{"qid": "q1", "text": "who taught Zanthippa Quorn"}\n{"qid": "q2", "text": "who keeps bees"}\n')
+    qrels.write_text("q1 0 zq-77 2\nq2 0 zq-77 0\nq2 0 person-0001 1\n")
+    workspace.ran("lab-import", "--queries", str(queries), "--qrels", str(qrels), "--judge", "zq-77")
+    tags = workspace.scalar("SELECT tags FROM experts WHERE username = 'zq-77'")
+    tag = (json.loads(tags) if isinstance(tags, str) else tags)[0]
+    workspace.ran("tags", "--merge", f"{tag}=lutherie", "--who", "zq-77")
+    workspace.ran("index")
+
+
+def words_of(workspace: Workspace) -> list[str]:
+    """Return which of the person's terms are among those of a build."""
+    codes = [np.load(path) for path in workspace.data.glob("index/builds/*/words.terms.npy")]
+    named = terms.terms_of("Zanthippa Quorn harpsichords Quillmouth tuning strings")
+    return [term for term in named if any(term_code(term, 0) in one for one in codes)]
+
+
 def others(workspace: Workspace) -> dict[str, list[tuple[object, ...]]]:
     """Return all that is kept of everybody else."""
     tables = {"experts": "id", "findable_answers": "item_id", "findable_requests": "item_id"}
@@ -69,12 +91,14 @@ def others(workspace: Workspace) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
-    """Row, answers, sealed lines, vectors, index and free pages hold nothing of them, and doctor finds nothing.
+def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace, tmp_path: Path) -> None:
+    """Row, answers, sealed lines, vectors, index, lab, merges, free pages hold nothing of them; doctor finds nothing.
 
     Without a terminal and without --yes nothing is changed, exit code 2; so it ends where there is no such person any
     more. What was paid stays paid, and an id is never given again.
     """
+    judge_and_merge(chained, tmp_path)
+    assert len(words_of(chained)) == 6
     snapshot, spent = ledger.snapshot(chained), ledger.status(chained)["spent"]
     assert "nothing was changed" in ran(chained, "forget", "zq-77", code=2)
     assert ledger.snapshot(chained) == snapshot
@@ -82,8 +106,11 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
     assert ON_POSTGRESQL or "findable.db" in holding(chained.data)
     assert telling(chained)
     before, account = others(chained), chained.query("SELECT answered, tokens_in, cost FROM findable_batch_accounts")
-    assert "zq-77 is forgotten: 2 lines of 2 sealed files, 1 vector" in ran(chained, "forget", "zq-77", "--yes")
-    assert holding(chained.data) == telling(chained) == []
+    assert "zq-77 is forgotten: 2 lines of 2 sealed files, 2 vectors" in ran(chained, "forget", "zq-77", "--yes")
+    assert holding(chained.data) == telling(chained) == words_of(chained) == []
+    assert "zq-77" not in ran(chained, "search", "Zanthippa Quorn of Quillmouth", "--why")
+    assert chained.query("SELECT qid, item_id, judge FROM findable_lab_judgements") == [("q2", "2", "")]
+    assert chained.scalar("SELECT count(*) FROM findable_merged_items") == 0
     assert others(chained) == before
     assert chained.query("SELECT answered, tokens_in, cost FROM findable_batch_accounts") == account
     ledger.check(chained)

@@ -13,7 +13,9 @@ TEXTS = {
     "p1": "Convolutional neural networks classify images of steel surfaces. Transfer learning needs many photographs.",
     "p2": "Water law governs irrigation districts. Groundwater models estimate aquifer depletion under heavy pumping.",
     "17": "Bees pollinate orchards. Apiculture measures honey yield and colony health with infrared cameras.",
-    "p4": "Glacier dynamics control sediment transport. Ice cores record volcanic eruptions and salt. 灌溉区的权利。",
+    "p4": "Glacier dynamics control sediment transport. Ice cores record volcanic eruptions and salt. 灌溉区的权利。"
+    + " So it is." * 100
+    + " Moraines tell ages.",
 }
 
 
@@ -54,6 +56,8 @@ def test_passages_are_found_once_their_index_is_asked_for(asked: Workspace, api:
     named = asked.query("SELECT concept_name FROM passage_concepts WHERE passage_id = '17'")
     assert hits[0]["concepts"] == sorted({name for (name,) in named})
     assert found(asked, "灌溉")[0]["id"] == "p4"
+    (hit,) = found(asked, 'ice "moraines tell"')
+    assert (hit["id"], hit["text"], hit["snippet"]["text"]) == ("p4", TEXTS["p4"][:1000], "Moraines tell ages.")
     assert len(found(asked, "groundwater")) == 4
 
 

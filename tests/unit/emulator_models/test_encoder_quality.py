@@ -1,8 +1,6 @@
 """The encoder against the word search, on judged questions about people."""
 
 import csv
-import json
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ import pytest
 
 from emulator.models.encoder import encode
 from pipeline.index.lab.baselines import PlainBm25
+from pipeline.index.lab.judged import judged_of_files
 from pipeline.index.lab.measures import DEPTH, MAIN, measure_rankings
 
 PEOPLE = Path(__file__).parents[4] / "shared" / "data" / "people"
@@ -30,18 +29,16 @@ def test_vectors_reach_the_word_search_on_people() -> None:
     """nDCG@10 over all queries is at least 0.95 of BM25's (1.03 measured, 2026-11; 0.85 is promised)."""
     with (PEOPLE / "experts_1558.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    queries = [json.loads(line) for line in (PEOPLE / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
-    qrels: dict[str, dict[str, int]] = defaultdict(dict)
-    for line in (PEOPLE / "qrels.tsv").read_text(encoding="utf-8").splitlines():
-        qid, _, username, grade = line.split()
-        qrels[qid][username] = int(grade)
+    judged = judged_of_files(PEOPLE / "queries.jsonl", PEOPLE / "qrels.tsv")
     names = [row["Username"] for row in rows]
     search = PlainBm25(names, [" ".join((row["Job Title"], row["Company"], row["Bio"])) for row in rows])
-    likeness = encode([query["text"] for query in queries]) @ encode([_text(row) for row in rows]).T
+    likeness = encode(judged.texts) @ encode([_text(row) for row in rows]).T
     by_meaning = {
-        query["qid"]: [names[place] for place in np.argsort(-row, kind="stable")[:DEPTH]]
-        for query, row in zip(queries, likeness, strict=True)
+        qid: [names[place] for place in np.argsort(-row, kind="stable")[:DEPTH]]
+        for qid, row in zip(judged.qids, likeness, strict=True)
     }
-    by_words = {query["qid"]: search.rank(query["text"], DEPTH) for query in queries}
-    meaning, words = (measure_rankings(found, qrels, list(qrels))[MAIN].mean() for found in (by_meaning, by_words))
+    by_words = {one.qid: search.rank(one.text, DEPTH) for one in judged.questions}
+    meaning, words = (
+        measure_rankings(found, judged.grades, judged.qids)[MAIN].mean() for found in (by_meaning, by_words)
+    )
     assert meaning >= 0.95 * words

@@ -88,11 +88,35 @@ def test_fields_that_stand_in_no_vocabulary_are_taken_from_the_text(bio: str, na
         "Люблю джаз и горы.",
         "喜歡旅行和咖啡",
         "Passionate about science, technology and innovation.",
+        "Passionate about craft beer and mountain biking.",
+        "Mother, novels, chess and two cats.",
+        "Marathon runner, wine lover, traveller.",
+        "Sits on the board of Scottish Opera.",
+        "When she's not hiking, you will find her in the opera.",
+        "在北京交通大学上学 爱摄影",
+        "Visiteur du musée de l'Opéra et du coin.",
     ],
 )
 def test_what_the_text_does_not_support_is_not_said(bio: str) -> None:
     """Placeholders, hobbies, organisations and words that say nothing of a person give no tag."""
     assert tags(bio) == []
+
+
+@pytest.mark.parametrize(
+    ("bio", "expected"),
+    [
+        ("When not developing mobile applications he enjoys snowboarding and travel.", ["mobile development"]),
+        ("Translator\nPharmaceutical dossiers. Lives near Kyoto.", ["translation", "pharmaceutical industry"]),
+        ("Dad of three, mediocre guitarist, decent tax lawyer.", ["tax law"]),
+        ("Arrivé au bon coin il y a un an, développeur Android de la feature team", ["android development"]),
+        ("Ayuda a desarrollar science gateways en Python", ["python"]),
+        ("I fly helicopters, and once I flew a grand piano onto the roof of a very old concert hall.", ["aviation"]),
+        ("Glaciologist\nMass balance modelling.", ["glaciology", "mass balance modeling"]),
+    ],
+)
+def test_what_is_said_beside_gives_way_to_what_is_said_of_the_work(bio: str, expected: list[str]) -> None:
+    """What a person is away from is work, what follows is none; other languages have other words."""
+    assert tags(bio) == expected
 
 
 def test_nothing_is_padded_with_what_is_broader() -> None:

@@ -1,9 +1,7 @@
 """The measures, intervals and fixed systems of the test lab, against numbers worked out by hand or published."""
 
 import csv
-import json
 import math
-from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.index.lab.baselines import PlainBm25, by_chance
 from pipeline.index.lab.intervals import compare_paired, estimate
+from pipeline.index.lab.judged import judged_of_files
 from pipeline.index.lab.measures import measure_rankings
 from tests.lab import SHARED
 
@@ -69,13 +68,9 @@ def test_plain_bm25_keeps_its_figures() -> None:
     """nDCG@10 of 0.211 over topics, 0.236 over titles of all people: the yardstick does not move."""
     with (PEOPLE / "experts_1558.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    queries = [json.loads(line) for line in (PEOPLE / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
-    qrels: dict[str, dict[str, int]] = defaultdict(dict)
-    for line in (PEOPLE / "qrels.tsv").read_text(encoding="utf-8").splitlines():
-        qid, _, username, grade = line.split()
-        qrels[qid][username] = int(grade)
+    judged = judged_of_files(PEOPLE / "queries.jsonl", PEOPLE / "qrels.tsv")
     texts = [" ".join((row["Job Title"], row["Company"], row["Bio"])) for row in rows]
     search = PlainBm25([row["Username"] for row in rows], texts)
     for kind, known in (("topic", 0.2111), ("title", 0.2358)):
-        some = {query["qid"]: search.rank(query["text"], 100) for query in queries if query["type"] == kind}
-        assert measure_rankings(some, qrels, list(some))["nDCG@10"].mean() == pytest.approx(known, abs=0.0001)
+        some = {one.qid: search.rank(one.text, 100) for one in judged.questions if one.type == kind}
+        assert measure_rankings(some, judged.grades, list(some))["nDCG@10"].mean() == pytest.approx(known, abs=0.0001)

@@ -19,6 +19,7 @@ from pipeline.index.where import Junction, Negation, comparisons, parse_where
         ("«droit de l'eau» -fiscal", Question("droit de l'eau", ("droit de l'eau",), ("fiscal",))),
         ("-мёд 蜂 -蜜", Question("蜂", (), ("мёд", "蜜"))),
         ("🐝", Question("🐝")),
+        ('"a" -the "a" law -the', Question("a a law", ("a",), ("the",))),
     ],
 )  # fmt: skip
 def test_a_question_is_split(given: str, expected: Question) -> None:
@@ -36,6 +37,7 @@ def test_a_question_is_split(given: str, expected: Question) -> None:
         ('bees "water law', "at character 6 of the question is not closed"),
         ("x" * (MAX_QUESTION + 1), "8,001 characters"),
         ("a\0b", "no text"),
+        ("law " + " ".join(f"-w{number}" for number in range(51)), "has 51 phrases and words to leave out"),
     ],
 )
 def test_a_question_that_asks_nothing_is_refused(given: str, why: str) -> None:

@@ -1,6 +1,6 @@
-"""The engine's own tables of values that a person merged: into which, and what the items they stood in had before."""
+"""The engine's own tables of what a person said: which values were merged, and what was written for one item."""
 
-from sqlalchemy import Column, Table, Text
+from sqlalchemy import Column, ForeignKey, Integer, Table, Text
 
 from pipeline.store.table_base import METADATA, BigId
 from pipeline.store.times import UtcTime
@@ -28,4 +28,14 @@ merged_items = Table(
     Column("merged", Text, nullable=False),  # JSON list: what was written in their place
 )
 
-MERGES = (merges, merged_items)
+# what a person wrote for one item in the place of its answer, which is an answer of the extractor `person`
+edits = Table(
+    "findable_edits",
+    METADATA,
+    Column("answer", ForeignKey("findable_answers.id"), primary_key=True, autoincrement=False),
+    Column("who", Text, nullable=False),
+    Column("before", Text, nullable=False),  # JSON as of an answer: what stood there
+    Column("undoes", Integer),  # the number of an earlier edit of the item, from 1
+)
+
+MERGES, EDITS = (merges, merged_items), (edits,)

@@ -1,0 +1,103 @@
+"""Say which items a person wants to see listed, and what a page of them is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+
+class ItemFilter(NamedTuple):
+    """Which items to list: those that hold all of some words and tags, in one state, of a version, with such a score.
+
+    None is any. `extractor` is a version, or one with its model behind a slash.
+    """
+
+    words: Sequence[str] = ()
+    state: str | None = None
+    tags: Sequence[str] = ()
+    extractor: str | None = None
+    min_score: float | None = None
+    max_score: float | None = None
+
+
+class ItemsWanted(NamedTuple):
+    """At most how many items to list, of which kind, in which order, and what of each.
+
+    `now` (aware) is the moment at which a state holds. They come behind the place `after`, which a page before named,
+    in the order of their rows or by the values of the column `sort`, the largest first with `-` before it. `fields` are
+    the columns to show, None the usual ones. With `looks` a page ends where so many rows were looked at. `only` is the
+    id of the one that is wanted, with all its values.
+    """
+
+    limit: int
+    now: datetime
+    which: ItemFilter = ItemFilter()
+    after: str | None = None
+    sort: str | None = None
+    fields: Sequence[str] | None = None
+    looks: int | None = None
+    only: str | None = None
+
+
+class ListedItem(NamedTuple):
+    """One item in a list: its id, its state, and by their names the values that tell what it is.
+
+    `input_hash` is of its input as it is now, `changed_at` (aware) when that changed last; None where not known.
+    """
+
+    id: str
+    state: str
+    values: Mapping[str, Any]
+    input_hash: str | None = None
+    changed_at: datetime | None = None
+
+
+class ItemsPage(NamedTuple):
+    """Items in their order, with the names of their values; `after` is the place behind which more may be, or None."""
+
+    items: list[ListedItem]
+    after: str | None
+    names: Sequence[str] = ()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the page for programs."""
+        items = [{"id": one.id, **one.values, "state": one.state} for one in self.items]
+        return {"items": items, "after": self.after}
+
+
+class ScoreBand(NamedTuple):
+    """How many items have a score from `low` on and below `high`; the last holds what has 100, too."""
+
+    low: int
+    high: int
+    items: int
+
+
+@dataclass(frozen=True)
+class Facets:
+    """How many items there are as they are wanted, and of each state, tag, version and score, the most common first.
+
+    A state, version or score is counted as if none of them was chosen, so that another can be. `estimated` has the
+    names of those that are. None of what the items have not.
+    """
+
+    total: int
+    states: Mapping[str, int]
+    tags: Mapping[str, int] | None
+    versions: Mapping[str, int] | None
+    scores: Sequence[ScoreBand] | None
+    estimated: tuple[str, ...] = ()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the counts for programs."""
+        named = {name: getattr(self, name) for name in ("states", "tags", "versions")}
+        lists = {name: _counts(found) for name, found in named.items() if found is not None}
+        if self.scores is not None:
+            lists["scores"] = [{"low": one.low, "high": one.high, "count": one.items} for one in self.scores]
+        return {"total": self.total, **lists, "estimated": list(self.estimated)}
+
+
+def _counts(found: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"value": value, "count": count} for value, count in found.items()]

@@ -1,0 +1,32 @@
+"""Say what a list of a declared task's rows shows, and what it is looked through for."""
+
+from sqlalchemy import Connection
+
+from pipeline.engine.declared.rows import UNUSABLE, DeclaredRows
+from pipeline.tables.answers_grid import answers_shown, tag_facet, version_facet
+from pipeline.tables.grid import Grid, GridColumn
+from pipeline.tables.items import SEEN
+
+WHY = {SEEN[1]: "why unusable"}  # under which a reason is shown
+
+
+def rows_grid(tx: Connection, rows: DeclaredRows) -> Grid:
+    """Return what lists rows, looked for in all their columns; their tags are the texts in lists of their answers."""
+    record, items = rows.record, rows.table(tx)
+    keys = [name for name, _ in record.key if name in record.columns]
+    asked = list(dict.fromkeys([*keys, *rows.images, *record.words.get("asked", ())]))
+    reasons = SEEN[1:] if rows.images else ()
+    columns = {WHY.get(name, name): GridColumn((name,), lambda cell: cell) for name in (*record.columns, *reasons)}
+    names = [name for name, _ in record.fields]
+    fields = {f"answer_{name}" if name in columns else name: name for name in names}
+    return Grid(
+        table=items,
+        columns=columns,
+        usual=asked,
+        in_state={UNUSABLE: [WHY.get(name, name) for name in reasons]},
+        searched=("findable_key", *record.columns),
+        tags=tag_facet(tx, record.name, items.item_id),
+        versions=version_facet(record.name, items.item_id),
+        answers=answers_shown(record.name, fields),
+        keeps_changes=True,
+    )

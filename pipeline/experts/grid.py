@@ -1,0 +1,69 @@
+"""Say what a list of people shows, what it is looked through for, and what it is sorted by."""
+
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Text, cast, func, literal_column, text
+
+from pipeline.experts import table
+from pipeline.experts.columns import HEADERS, USERNAME
+from pipeline.experts.schema import experts, item_id
+from pipeline.store.schema import has_index
+from pipeline.tables.answers_grid import version_facet
+from pipeline.tables.cells import list_of, number_of, text_of
+from pipeline.tables.columns import NUMBER
+from pipeline.tables.grid import Grid, GridColumn, GridFacet, GridSort, says_text
+from pipeline.tables.reflect import columns_of, named
+
+USUAL = ("username", "name", "job_title", "company", "tags", "findability_score")
+SCORE = literal_column("coalesce(findability_score, -1)", NUMBER)  # as an index has it
+INDEX = "findable_experts_scores"
+SORTED_BY = ("last_name", "job_title", "company")  # while there are not many
+
+
+def people_grid(tx: Connection) -> Grid:
+    """Return what lists people, looked for in names, title, company and tags."""
+    own = {
+        "name": GridColumn(("first_name", "last_name"), _name),
+        "hourly_rate": GridColumn(("hourly_rate",), _rate),
+        "tags": GridColumn(("tags",), _tags),
+        "findability_score": GridColumn(("findability_score",), number_of),
+    }
+    columns = {name: own.get(name) or GridColumn((name,), text_of) for name in (*USUAL, *HEADERS)}
+    texts = {name: GridSort(func.lower(func.coalesce(cast(experts.c[name], Text), ""))) for name in SORTED_BY}
+    username = experts.c.username
+    is_nullable = columns_of(tx, experts.name)[USERNAME].nullable
+    by_name = GridSort(func.coalesce(username, "")) if is_nullable else GridSort(username, has_index=True)
+    return Grid(
+        table=table.people(tx),
+        columns=columns,
+        usual=USUAL,
+        searched=table.LISTED,
+        sorts={USERNAME: by_name, "findability_score": GridSort(SCORE, has_score_index(tx)), **texts},
+        score=SCORE,
+        tags=GridFacet(experts.c.tags, _tags, partial(says_text, tx, experts.c.tags)),
+        versions=version_facet(table.TASK, item_id),
+    )
+
+
+def has_score_index(tx: Connection) -> bool:
+    """Return whether an index has people by their scores; adoption makes it."""
+    return has_index(tx, named(tx, experts.name), INDEX)
+
+
+def make_score_index(tx: Connection) -> None:
+    """Make the index, by which a page of a million people is found at once."""
+    tx.execute(text(f"CREATE INDEX IF NOT EXISTS {INDEX} ON {experts.name} ({SCORE}, id)"))
+
+
+def _name(first: Any, last: Any) -> str:
+    return f"{text_of(first)} {text_of(last)}".strip()
+
+
+def _rate(cell: Any) -> float | str:
+    number = number_of(cell)
+    return text_of(cell) if number is None else number
+
+
+def _tags(cell: Any) -> list[str]:
+    return list_of(cell) or []

@@ -1,0 +1,119 @@
+"""Edits by hand: whatever two clients do while answers come in, the tags are the replay of what was taken."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.errors import ChangedMeanwhileError, InputError
+from pipeline.core.states import Outcome
+from pipeline.engine import record
+from pipeline.engine.record import Asked, Judgement, Source
+from pipeline.experts import edits, person_tags, table
+from pipeline.experts.edits import Edited, Editor, TagChange
+from pipeline.gemini import models
+from tests.lab import Workspace
+
+TAGS = st.sampled_from("abc")
+CLIENTS = st.sampled_from(["ada", "bob"])
+CHANGES = st.one_of(
+    st.builds(lambda tag: TagChange(add=[tag]), TAGS),
+    st.builds(lambda tag: TagChange(remove=[tag]), TAGS),
+    st.builds(lambda old, new: TagChange(rename=[(old, new)]), TAGS, TAGS),
+)
+STEPS = st.one_of(
+    st.tuples(st.just("look"), CLIENTS),
+    st.tuples(st.just("edit"), CLIENTS, CHANGES),
+    st.tuples(st.just("undo"), CLIENTS, st.integers(1, 3)),
+    st.tuples(st.just("answer"), st.lists(TAGS, min_size=1, unique=True)),
+)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A workspace, open."""
+    data = tmp_path_factory.mktemp("edits") / "data"
+    with Workspace(data, {"FINDABLE_DATA": str(data), "FINDABLE_BACKEND": "local"}).open() as ws:
+        yield ws
+
+
+class Replay:
+    """One person, two clients with what each was shown last, and what the tags must be."""
+
+    def __init__(self, ws: Any) -> None:
+        """Begin with a person who has no tags; both clients look."""
+        self.ws = ws
+        with ws.store.write() as tx:
+            number = table.people(tx).total(tx)
+            self.name = f"person-{number}"
+            self.key = table.insert_person(tx, self.name, {"bio": "I teach water law."})
+        self.tags: list[str] = []
+        self.taken: list[tuple[str, list[str], list[str]]] = []  # who, before, after
+        self.shown: dict[str, str] = {}
+        for client in ("ada", "bob"):
+            self.look(client)
+
+    def look(self, client: str) -> None:
+        """Let a client see the tags as they are."""
+        self.shown[client] = person_tags.read_tags(self.ws.store, self.name).state
+
+    def edit(self, client: str, change: TagChange) -> None:
+        """Let a client change what it was shown last."""
+        renamed = dict(change.rename)
+        kept = [renamed.get(tag, tag) for tag in self.tags if tag not in change.remove]
+        is_there = {*change.remove, *renamed} <= {*self.tags}
+        wanted = {*kept, *change.add} if is_there else set()
+        self._done(client, wanted or None, partial(edits.edit_tags, self.ws.store, self.name, change))
+
+    def undo(self, client: str, number: int) -> None:
+        """Let a client undo an edit: what it added goes, what it removed comes back, what others changed stays."""
+        wanted = None
+        if number <= len(self.taken):
+            _, before, after = self.taken[number - 1]
+            wanted = ({*self.tags} - ({*after} - {*before})) | ({*before} - {*after})
+        self._done(client, wanted, partial(edits.undo_edit, self.ws.store, self.name, number))
+
+    def answer(self, tags: list[str]) -> None:
+        """Let the answer of a model come in, by the way that all take."""
+        with self.ws.store.write() as tx:
+            task = self.ws.task
+            asked = Asked(self.key, next(task.rows.items(tx, [self.key])).input_hash)
+            told = Judgement(asked, Outcome.ANSWERED, "", answer=task.rows.answer(tags=tags))
+            source = Source(None, "expert-tags@2/m", next(iter(models.load_models(None).values())))
+            done = record.write_judgements(tx, task, [told], source=source, at=self.ws.now())
+        assert bool(done.applied) == (self.tags == [])
+        self.tags = self.tags or tags
+
+    def check(self) -> None:
+        """Hold the tags, and every edit that was taken, against the replay."""
+        found = person_tags.read_tags(self.ws.store, self.name)
+        assert found.tags == self.tags
+        assert [(one.who, one.before, one.after) for one in found.edits] == self.taken
+
+    def _done(self, client: str, wanted: set[str] | None, edit: Callable[..., Edited]) -> None:
+        """Edit; that must be refused where the client was shown another state, or no tags can be `wanted`."""
+        is_current = self.shown[client] == person_tags.read_tags(self.ws.store, self.name).state
+        refused = ChangedMeanwhileError if not is_current else InputError if wanted is None else None
+        with contextlib.nullcontext() if refused is None else pytest.raises(refused) as error:
+            done = edit(Editor(client, self.shown[client]), at=self.ws.now())
+        if error is not None:
+            return
+        assert {*done.person.tags} == wanted
+        if done.number is not None:
+            self.taken.append((client, self.tags, done.person.tags))
+            self.tags = done.person.tags
+        self.shown[client] = done.person.state
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, max_size=12))
+def test_the_tags_are_the_replay_of_the_edits_that_were_taken(opened: Any, steps: list[tuple[Any, ...]]) -> None:
+    """An edit is taken from the state of now alone, and a model's answer where no tags are; none is lost."""
+    replay = Replay(opened)
+    for name, *arguments in steps:
+        getattr(replay, name)(*arguments)
+    replay.check()
