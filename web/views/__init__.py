@@ -1,7 +1,7 @@
 """The views, a module for each: the same function of a room as JSON below `/api` and as a page."""
 
 from web.view import View
-from web.views import batches, costs, home, index, item, items, people, search, settings, work
+from web.views import batches, costs, home, index, item, items, people, reports, search, settings, work
 
 VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
     home.VIEW,
@@ -10,6 +10,7 @@ VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
     people.VIEW,
     search.VIEW,
     index.VIEW,
+    reports.VIEW,
     batches.VIEW,
     costs.VIEW,
     settings.VIEW,
