@@ -1,7 +1,22 @@
 """The views, a module for each: the same function of a room as JSON below `/api` and as a page."""
 
 from web.view import View
-from web.views import batches, costs, home, index, item, items, people, search, settings, tags, work
+from web.views import (
+    batches,
+    costs,
+    home,
+    images,
+    index,
+    item,
+    items,
+    judging,
+    passages,
+    people,
+    search,
+    settings,
+    tags,
+    work,
+)
 
 VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
     home.VIEW,
@@ -9,7 +24,10 @@ VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
     item.VIEW,
     tags.VIEW,
     people.VIEW,
+    passages.VIEW,
+    images.VIEW,
     search.VIEW,
+    judging.VIEW,
     index.VIEW,
     batches.VIEW,
     costs.VIEW,
