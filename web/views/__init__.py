@@ -1,14 +1,34 @@
 """The views, a module for each: the same function of a room as JSON below `/api` and as a page."""
 
 from web.view import View
-from web.views import batches, costs, home, index, item, items, people, reports, search, settings, work
+from web.views import (
+    batches,
+    costs,
+    home,
+    images,
+    index,
+    item,
+    items,
+    judging,
+    passages,
+    people,
+    reports,
+    search,
+    settings,
+    tags,
+    work,
+)
 
 VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
     home.VIEW,
     items.VIEW,
     item.VIEW,
+    tags.VIEW,
     people.VIEW,
+    passages.VIEW,
+    images.VIEW,
     search.VIEW,
+    judging.VIEW,
     index.VIEW,
     reports.VIEW,
     batches.VIEW,
