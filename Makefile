@@ -26,8 +26,10 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PILOT PROBE ON_DONE ON
   TASK ACCEPT_CHANGED AS_ASKED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST SECONDS KEEP \
   IMAGE_SIDE MEDIA_RESOLUTION INLINE_MAX FOLDER \
   MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT NAME ITEM RAW A B JUDGE VARIANTS VARIANT AGAIN WORSE_OK \
-  MERGE UNDO WHO MEANING ADD REMOVE RENAME OF_STATE RANK TAG MIN_SCORE WHERE LIKE WHY QUESTIONS READONLY NO_OPEN
-COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST RANK TAG WHERE LIKE WHY QUESTIONS ADD REMOVE RENAME
+  MERGE UNDO WHO MEANING ADD REMOVE RENAME OF_STATE RANK TAG MIN_SCORE WHERE LIKE WHY QUESTIONS READONLY NO_OPEN \
+  HOST NAMES PROXY_HEADER PROXY_FROM
+COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST RANK TAG WHERE LIKE WHY QUESTIONS ADD REMOVE RENAME \
+  READONLY HOST NAMES
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
 define pass
@@ -169,11 +171,11 @@ add-expert: setup ## add one new person from EXPERT=file.json, tagged at once; M
 	@$(RUN) add-expert
 
 .PHONY: items
-items: setup ## list items, passages with TASK=passages, or rows with TASK=yours, by a part of what they are called: FIND=text STATE=parked LIMIT=20 AFTER=id
+items: setup ## list items, passages with TASK=passages, or rows with TASK=yours, by a part of what they are called: FIND=text STATE=parked TAG=law EXTRACTOR=version MIN_SCORE=40 MAX_SCORE=60 SORT=-username FIELDS=username,bio LIMIT=20 AFTER=id; COUNTS=1 counts them, TO=view.csv writes all
 	@$(RUN) items
 
 .PHONY: people
-people: setup ## list people by a part of their name, title, company or tags: FIND=hallibrook STATE=parked LIMIT=20 AFTER=id
+people: setup ## list people by a part of their name, title, company or tags: FIND=hallibrook STATE=parked TAG=law EXTRACTOR=version MIN_SCORE=40 MAX_SCORE=60 SORT=-findability_score FIELDS=username,bio LIMIT=20 AFTER=id; COUNTS=1 counts them, TO=view.csv writes all
 	@$(RUN) people
 
 .PHONY: show
@@ -193,7 +195,7 @@ log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and
 	@$(RUN) log
 
 .PHONY: export
-export: setup ## write experts, concepts with TASK=passages, or answers with TASK=yours, to TO=experts.csv (.jsonl, .json, .parquet, -); BEST=1, EXTRACTOR=, ROWS=field, COST=1
+export: setup ## write experts, concepts with TASK=passages, or answers with TASK=yours, to TO=experts.csv (.jsonl, .json, .parquet, .html with TASK=passages, -); BEST=1, EXTRACTOR=, ROWS=field, COST=1
 	@$(RUN) export
 
 .PHONY: passages-pilot

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from emulator.gate import Gate
-from emulator.models import tagger
+from emulator.models import encoder, tagger
 from emulator.server import Server, start
 from emulator.settings import Settings
 from emulator.wire import application
@@ -53,7 +53,8 @@ def _server(root: Path) -> Server:
     Its models are read before it is asked: on a busy machine that may take longer than a call waits for its answer.
     """
     if not _SERVERS or not _SERVERS[0]._thread.is_alive():
-        tagger.tags("zither and quiet", at_least=3, at_most=3)
+        tagger.tags("bees")
+        encoder.encode(["bees"])
         _SERVERS[:] = [start(root / "first")]
         _SERVERS[0].world.close()
     return _SERVERS[0]

@@ -5,6 +5,7 @@ Bearer`. What changes something needs, with the cookie, a second token that anot
 OWASP's of cross-site request forgery and of security headers.
 """
 
+import asyncio
 import hashlib
 import hmac
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,15 +21,16 @@ from web import problem
 from web.problem import Refused
 
 CSRF = "x-csrf-token"
-MAX_BODY = 1 << 20  # bytes of a request that is no file
-MAX_FILE = 1 << 30  # bytes of a file that is dropped
-FILES = "/api/files"  # where one may be sent
+MAX_BODY = 1 << 20  # bytes of a request
+LOGIN = "/login"
+MAX_PASSWORD = 4096  # bytes of a form with a password
+WRONG_S = 1.0
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
@@ -35,27 +38,50 @@ _LOCKED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>findabl
 <p>This page needs its token. Open the address that <code>make web</code> printed: it ends with
 <code>?token=…</code>.</p></main></html>"""
 
+_ASKING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>findable</title><main><h1>findable</h1>
+<form method="post" action="/login"><label>Password <input name="password" type="password" autofocus></label>
+<button>Enter</button></form></main></html>"""
+
 
 @dataclass(frozen=True)
 class Access:
     """Who may come in: the token, the names under which the page is reached (host:port), and whether it only reads.
 
-    Cookies know no ports, so `cookie` is another name for each page of a machine.
+    Cookies know no ports, so `cookie` is another name for each page of a machine. With a `password` a browser gets the
+    cookie for it; with a `proxy` (its header, and the addresses that it comes from) it says who is let in.
     """
 
     token: str = field(repr=False)
     hosts: frozenset[str]
     cookie: str = "findable"
     readonly: bool = False
+    password: str = field(default="", repr=False)
+    proxy: tuple[str, frozenset[str]] | None = None
 
     def is_token(self, given: str) -> bool:
         """Return whether this is the token, in constant time."""
         return hmac.compare_digest(given.encode(), self.token.encode())
 
+    def is_password(self, given: str) -> bool:
+        """Return whether this is the password, in constant time; never where there is none."""
+        return hmac.compare_digest(_digest(given), _digest(self.password)) and bool(self.password)
+
+    def is_named(self, scope: Scope) -> bool:
+        """Return whether the proxy sent a request, and says whose it is."""
+        if self.proxy is None:
+            return False
+        header, addresses = self.proxy
+        came_from = scope.get("client")
+        return came_from is not None and came_from[0] in addresses and header in Headers(scope=scope)
+
     @property
     def csrf(self) -> str:
         """Return the second token, which the page's own requests send in a header."""
         return hmac.new(self.token.encode(), b"csrf", hashlib.sha256).hexdigest()
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 class Guard:
@@ -70,15 +96,17 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        with_headers = _with_headers(send)
         try:
             answer = self._checked(scope)
+            if answer is None and _is_login(scope):
+                answer = await self._login(scope, _Limited(receive, MAX_PASSWORD))
         except Refused as refused:
-            answer = _refusal(scope, refused)
-        with_headers = _with_headers(send)
+            answer = _refusal(scope, refused, asks=bool(self._access.password))
         if answer is not None:
             await answer(scope, receive, with_headers)
             return
-        await self._app(scope, _Limited(receive, _most(scope)), with_headers)
+        await self._app(scope, _Limited(receive, MAX_BODY), with_headers)
 
     def _checked(self, scope: Scope) -> Response | None:
         """Return the answer to a request that brings the token in its address; None where it is let in.
@@ -97,8 +125,10 @@ class Guard:
             raise Refused(403, "another site asked for this")
         if entered := self._entered(scope):
             return entered
-        by_cookie = self._who(headers)
-        self._check_length(headers, _most(scope))
+        if _is_login(scope) and self._access.password:
+            return None
+        by_cookie = self._access.is_named(scope) or self._who(headers)
+        self._check_length(headers, MAX_BODY)
         if method in SAFE:
             return None
         if self._access.readonly:
@@ -127,7 +157,23 @@ class Guard:
         if scope["method"] != "GET" or not given or not self._access.is_token(given[0]):
             return None
         rest = urlencode([(name, value) for name, value in query if name != "token"])
-        answer = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), status_code=303)
+        return self._with_cookie(scope["path"] + (f"?{rest}" if rest else ""))
+
+    async def _login(self, scope: Scope, receive: Receive) -> Response:
+        """Return the answer to a password: the cookie, and the first page.
+
+        Raises:
+            Refused: it is not the password, which is said after a second, so that many cannot be tried.
+        """
+        form = parse_qsl((await Request(scope, receive).body()).decode("ascii", "replace"))
+        if not self._access.is_password(dict(form).get("password", "")):
+            await asyncio.sleep(WRONG_S)
+            raise Refused(401, "the password is wrong", hint="try again")
+        return self._with_cookie("/")
+
+    def _with_cookie(self, address: str) -> Response:
+        """Return the answer that sets the cookie, and leads to an address."""
+        answer = RedirectResponse(address, status_code=303)
         answer.set_cookie(self._access.cookie, self._access.token, httponly=True, samesite="strict", path="/")
         return answer
 
@@ -164,16 +210,16 @@ class _Limited:
         return message
 
 
-def _most(scope: Scope) -> int:
-    """Return how many bytes the body of a request may have."""
-    return MAX_FILE if scope["path"] == FILES else MAX_BODY
+def _is_login(scope: Scope) -> bool:
+    """Return whether a request brings a password."""
+    return bool((scope["method"], scope["path"]) == ("POST", LOGIN))
 
 
-def _refusal(scope: Scope, refused: Refused) -> Response:
+def _refusal(scope: Scope, refused: Refused, *, asks: bool) -> Response:
     """Return the answer to a request that is not let in: a page for a browser that only lacks the token."""
     is_page = not scope["path"].startswith("/api") and "text/html" in Headers(scope=scope).get("accept", "")
     if refused.status == 401 and is_page:  # noqa: PLR2004 - HTTP's own number
-        return HTMLResponse(_LOCKED, status_code=refused.status)
+        return HTMLResponse(_ASKING if asks else _LOCKED, status_code=refused.status)
     return problem.response(problem.of(refused))
 
 

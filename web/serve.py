@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import NamedTuple
 
 import uvicorn
 
@@ -18,31 +19,86 @@ from web.app import application
 from web.desk import Desk
 from web.guard import Access
 
-PORT = 8765
+LOOPBACK = "127.0.0.1"
+EVERYWHERE = frozenset({"0.0.0.0", ""})  # noqa: S104 - told apart, not bound
 GRACE_S = 30.0  # so long what runs may finish after SIGTERM
 
 
+class Outside(NamedTuple):
+    """How the page is reached from elsewhere: the address to listen on, its names, and what lets readers in.
+
+    That is a password, or a proxy: the header in which it says who reads, and the addresses that it comes from.
+    """
+
+    host: str = LOOPBACK
+    names: tuple[str, ...] = ()
+    password: str = ""
+    proxy_header: str = ""
+    proxy_from: tuple[str, ...] = ()
+
+
 def run(
-    settings: Settings, *, port: int, ready: Callable[[str], None], readonly: bool = False, token: str = ""
+    settings: Settings,
+    *,
+    port: int,
+    ready: Callable[[str], None],
+    readonly: bool = False,
+    outside: Outside = Outside(),  # noqa: B008 - it does not change
 ) -> None:
-    """Serve the page of the workspace that the settings name on loopback, until SIGINT or SIGTERM.
+    """Serve the page of the workspace that the settings name, on loopback or `outside`, until SIGINT or SIGTERM.
 
     `ready` gets the address with its token once it is served.
 
     Raises:
-        ConfigurationError: the port is taken, or there is no workspace.
+        ConfigurationError: the port is taken, there is no workspace, or nothing would keep others out.
     """
-    with contextlib.closing(_bound(port)) as listening:
+    _check_kept_out(outside)
+    with contextlib.closing(_bound(outside.host, port)) as listening:
         number = listening.getsockname()[1]
-        hosts = frozenset({f"127.0.0.1:{number}", f"localhost:{number}"})
-        access = Access(token or secrets.token_urlsafe(24), hosts, cookie=f"findable_{number}", readonly=readonly)
+        access = _access(outside, number, readonly=readonly)
         desk = Desk(settings, access)
         try:
             with desk.to_read():
                 pass  # there is a workspace, which is said before anything is served
-            _serve(desk, listening, lambda: ready(f"http://127.0.0.1:{number}/?token={access.token}"))
+            shown = LOOPBACK if outside.host in EVERYWHERE else outside.host
+            _serve(desk, listening, lambda: ready(f"http://{shown}:{number}/?token={access.token}"))
         finally:
             desk.close()
+
+
+def _check_kept_out(outside: Outside) -> None:
+    """Refuse to serve others without a password or a proxy that says who they are.
+
+    Raises:
+        ConfigurationError: there is neither.
+    """
+    by_proxy = bool(outside.proxy_header and outside.proxy_from)
+    if bool(outside.proxy_header) != bool(outside.proxy_from):
+        raise ConfigurationError(
+            "a proxy needs the header that it sets and the addresses that it comes from; nothing is served",
+            hint="PROXY_HEADER=X-Forwarded-User PROXY_FROM=10.0.0.5",
+        )
+    if outside.host not in {LOOPBACK, "localhost"} and not (outside.password or by_proxy):
+        raise ConfigurationError(
+            f"on {outside.host} other machines could read and change everything; nothing is served",
+            hint="set FINDABLE_WEB_PASSWORD, or PROXY_HEADER= and PROXY_FROM= behind a proxy that knows who reads",
+        )
+
+
+def _access(outside: Outside, port: int, *, readonly: bool) -> Access:
+    """Return who may come in, under which names of the page."""
+    own = [outside.host] if outside.host not in EVERYWHERE else [socket.gethostname()]
+    names = {LOOPBACK, "localhost", *own, *outside.names}
+    hosts = {f"{name}:{port}" for name in names} | {*outside.names}
+    proxy = (outside.proxy_header, frozenset(outside.proxy_from)) if outside.proxy_header else None
+    return Access(
+        secrets.token_urlsafe(24),
+        frozenset(hosts),
+        cookie=f"findable_{port}",
+        readonly=readonly,
+        password=outside.password,
+        proxy=proxy,
+    )
 
 
 def _serve(desk: Desk, listening: socket.socket, ready: Callable[[], None]) -> None:
@@ -81,22 +137,23 @@ def _server(app: object) -> uvicorn.Server:
             log_level="critical",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # who sent a request is not what it says
             timeout_graceful_shutdown=int(GRACE_S),
         )
     )
 
 
-def _bound(port: int) -> socket.socket:
-    """Return a socket that listens on loopback.
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
 
     Raises:
-        ConfigurationError: the port is taken.
+        ConfigurationError: the port is taken, or the address is not this machine's.
     """
     try:
-        found = socket.create_server(("127.0.0.1", port), backlog=256)
+        found = socket.create_server((host, port), backlog=256)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
         hint = "name another one, or any that is free: make web PORT=0"
-        raise ConfigurationError(f"port {port} cannot be used: {why}", hint=hint) from error
+        raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint) from error
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return found

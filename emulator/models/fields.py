@@ -28,7 +28,7 @@ _BEFORE_VERBS = frozenset(
 _BEFORE_BASES = frozenset(
     {"i", "we", "they", "you", "who", "that", "to", "and", "or", "can", "will", "also", "currently"}
 )
-_SAY_NOTHING = frozenset({"stop", "front", "verb"})
+_SAY_NOTHING = frozenset({"stop", "front"})
 """Kinds of words with which no phrase begins, unless the vocabulary knows them: "paper conservation"."""
 _PREFIXES = frozenset({"non", "cross", "post", "pre", "multi", "anti", "co", "re", "sub", "inter", "micro", "macro"})
 _FORM = re.compile(r".{2,}(?:ing|ed|ly|s)")

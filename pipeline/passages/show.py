@@ -14,7 +14,7 @@ from pipeline.tables.export import json_lines, json_list
 
 if TYPE_CHECKING:
     from pipeline.core.task import Subject
-    from pipeline.store.database import Connection
+    from pipeline.store.database import Connection, Store
 
 
 def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
@@ -31,14 +31,14 @@ def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
         return [export.concept_document(one) for one in found]
 
 
-def marked_of_passage(ws: OpenWorkspace, passage: str) -> MarkedPassage:
+def marked_of_passage(store: "Store", subjects: "Sequence[Subject]", settings: Settings, passage: str) -> MarkedPassage:
     """Return a passage in the parts that its versions quote, the two that wrote last.
 
     Raises:
         InputError: there is no such passage.
     """
-    with ws.store.read() as tx:
-        shape = _shape(tx, ws.subjects, ws.settings)
+    with store.read() as tx:
+        shape = _shape(tx, subjects, settings)
         rows = table.passage_rows(tx, shape, [passage])
         if passage not in rows:
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")

@@ -20,7 +20,7 @@ from pipeline.tables.grid import Grid, GridFacet
 from pipeline.tables.reflect import has_row_numbers, is_sqlite
 
 EXACT = 100_000  # rows up to which all are counted
-SAMPLE = 20_000  # rows of more that are
+SAMPLE = 10_000  # rows of more that are
 THIN = 10  # times as many numbers as rows, beyond which rows are not looked for by numbers at random
 PAGE = 2_000
 MOST = 50  # tags and versions that are told

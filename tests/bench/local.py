@@ -19,8 +19,8 @@ def batch(data: Path) -> Timed:
     """A batch of everybody: uploaded, created, followed until it is over, its result on disk."""
     from pipeline.batch import create, poll, prepare
 
-    ws = _engine(data)
-    _warm()
+    ws = engine(data)
+    warm()
     with ws.display.bar("", None) as bar:
         (number,) = prepare.prepare_batches(ws, prepare.Selection(), bar=bar)
     ws.client.list_batches()
@@ -41,15 +41,15 @@ def tagger(data: Path) -> Timed:
     """The tagger called for one text after the other."""
     from emulator.models import tagger as model
 
-    _warm()
+    warm()
     texts = [f"{row[3] or ''}\n{row[5]}" for row in _people(data)]
     return lambda: {"tags": digest([model.tags(text, at_least=3, at_most=8) for text in texts])}
 
 
 def embeddings(data: Path, at_once: str) -> Timed:
     """Vectors of biographies through HTTP and the SDK, so many texts a call."""
-    ws = _engine(data)
-    _warm()
+    ws = engine(data)
+    warm()
     ask = functools.partial(ws.client.embed, ws.embedding_model, dim=people.DIM, query=False)
     return _embedding(data, ask, int(at_once))
 
@@ -58,7 +58,7 @@ def encoder(data: Path) -> Timed:
     """The engine's encoder called directly with a hundred texts at a time."""
     from emulator.models import encoder as model
 
-    _warm()
+    warm()
     return _embedding(data, model.encode, CALL)
 
 
@@ -85,7 +85,7 @@ def wordllama(data: Path) -> Timed:
     return _embedding(data, embed, CALL)
 
 
-def _warm() -> None:
+def warm() -> None:
     """Have the engine's models loaded."""
     from emulator.models import encoder, tagger
 
@@ -101,7 +101,7 @@ def _texts(data: Path) -> list[str]:
     return [str(row[5]) for row in _people(data)]
 
 
-def _engine(data: Path) -> Any:
+def engine(data: Path) -> Any:
     """Open the workspace on the local engine, which runs in this process; waits between looks are short."""
     from pipeline.core import settings
     from pipeline.engine.workspace import open_workspace

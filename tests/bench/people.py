@@ -34,7 +34,7 @@ NAMES = {
 _FIRST = ("Ada", "Bruno", "Chiara", "Dmitri", "Esra", "Femi", "Greta", "Hiro", "Ines", "Jonas", "Kalinda", "Lucía")
 _LAST = ("Alder", "Brook", "Castell", "Dünbar", "Eastwick", "Fenn", "Garrow", "Hollis", "Ivers", "Juniper", "Kestrel")
 _WORK = ("engineer", "lawyer", "consultant", "researcher", "teacher", "planner", "auditor", "designer", "keeper")
-_FIELDS = (
+FIELDS = (
     *("water law", "beekeeping", "soil science", "machine learning", "tax law", "timber framing"),
     *("harbour pilotage", "type design", "glaciology", "cheese making", "railway signalling", "patent law"),
     *("bridge inspection", "plant breeding", "organ building", "data protection", "cold chains", "acoustics"),
@@ -55,7 +55,7 @@ def rows(count: int, *, seed: int = SEED) -> Iterator[tuple[Any, ...]]:
     """Yield `count` people as rows of `experts` in the order of `COLUMNS`, all of them with a biography."""
     dice = random.Random(seed)  # noqa: S311 - the same people each time
     for number in range(count):
-        field, other = dice.choice(_FIELDS), dice.choice(_FIELDS)
+        field, other = dice.choice(FIELDS), dice.choice(FIELDS)
         first, last = dice.choice(_FIRST), dice.choice(_LAST)
         said = dice.choices(_SENTENCES, k=7)
         bio = " ".join(one.format(years=2 + number % 38, field=field, other=other) for one in said)
@@ -92,7 +92,7 @@ def described(row: Mapping[str, Any], loads: Callable[[str], Any]) -> dict[str, 
 def tags(number: int, *, seed: int = SEED) -> list[str]:
     """Return the tags of person `number`, from 0: three to eight, each once."""
     dice = random.Random(seed * 1_000_003 + number)  # noqa: S311 - the same tags each time
-    return dice.sample(_FIELDS, k=dice.randint(3, 8))
+    return dice.sample(FIELDS, k=dice.randint(3, 8))
 
 
 def vectors(texts: Sequence[str]) -> "NDArray[np.float32]":

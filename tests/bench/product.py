@@ -84,7 +84,7 @@ def index(data: Path, share: str = "0") -> Timed:
     """An index from cached vectors: staged, verified, promoted, recorded; only a share that changed is embedded."""
     from pipeline.index import build as step
 
-    loads("faiss", "pipeline.index.builds", "pipeline.index.staging", "pipeline.index.verify", "numpy.random")
+    warm()
     ws = held(grounds.opened(data))
     ws.embedding_model.prices(batch=False, on=ws.now().date())  # the first one imports the list of prices
     model = Recorded()
@@ -97,6 +97,14 @@ def index(data: Path, share: str = "0") -> Timed:
         return {"rows": report.count}
 
     return run
+
+
+def warm() -> None:
+    """Import what an index is built with, and have stems and stop words ready."""
+    from pipeline.index import terms
+
+    loads("faiss", "bm25s", "pipeline.index.builds", "pipeline.index.staging", "pipeline.index.verify", "numpy.random")
+    terms.terms_of("bees пчёлы")
 
 
 class Recorded:

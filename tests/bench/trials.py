@@ -109,8 +109,14 @@ TRIALS: dict[str, Trial] = {
     "index": Trial(
         "index, verification included",
         "cached",
-        {"product": "product:index", "naive": "naive.vectors:index", "limit": "limit.vectors:index"},
+        {
+            "product": "product:index",
+            "less its words": "words:index_without",
+            "naive": "naive.vectors:index",
+            "limit": "limit.vectors:index",
+        },
         (
+            Target("with / less its words, CPU", LARGE, ("less its words", 100_000), most=2, measure="cpu"),
             Target("naive / product", ("naive", 100_000), LARGE, least=5),
             Target(
                 "anonymous memory at 550k / 55k", ("product", 550_000), ("product", 55_000), most=1.1, measure="anon"
@@ -118,6 +124,18 @@ TRIALS: dict[str, Trial] = {
         ),
         "outcomes:index",
         memory=frozenset({"product", "limit"}),
+    ),
+    "first-index": Trial(
+        "first index, embedded by the local engine",
+        "scored",
+        {"product": "words:first_index", "less its words": "words:first_index(without)"},
+        (
+            Target(
+                "with / less its words, CPU", ("product", 10_000), ("less its words", 10_000), most=1.2, measure="cpu"
+            ),
+        ),
+        slow=frozenset(),
+        sizes=SMALL,
     ),
     "reindex": Trial(
         "index after 1 % changed",
@@ -195,8 +213,12 @@ TRIALS: dict[str, Trial] = {
     "search": Trial(
         "search, one question to an open index",
         "indexed",
-        {"product": "product:search", "limit": "limit.vectors:search"},
-        (Target("product / numpy product", LARGE, ("limit", 100_000), most=1.2),),
+        {"product": "product:search", "by words, too": "words:search", "limit": "limit.vectors:search"},
+        (
+            Target("product / numpy product", LARGE, ("limit", 100_000), most=1.2),
+            Target("by words, too / product, CPU", ("by words, too", 100_000), LARGE, most=1.5, measure="cpu"),
+        ),
+        apart=frozenset({"by words, too"}),
         environ={"OPENBLAS_NUM_THREADS": "1"},  # a second one spins, and costs more than it helps where others work
     ),
     "search-opening": Trial(

@@ -55,7 +55,8 @@ COMMAND_WORDS = {  # of each command what it takes, as options and as make has i
     "move": "TO JSON --json",
     "clean": "DRY JSON --dry --json",
     "eval": "QUERIES QRELS JSON --json",
-    "web": "PORT READONLY NO_OPEN --port --readonly --no-open",
+    "web": "PORT READONLY NO_OPEN HOST NAMES PROXY_HEADER PROXY_FROM --port --readonly --no-open --host --names "
+    "--proxy-header --proxy-from",
     "emulator": "PORT RPM TPM RPD --port --host --rpm --tpm --rpd",
     "rebind": "GIVE_UP YES JSON --give-up --yes --json",
     "prices": "JSON --json",

@@ -14,6 +14,7 @@ from web.views import (
     people,
     search,
     settings,
+    tags,
     work,
 )
 
@@ -21,6 +22,7 @@ VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
     home.VIEW,
     items.VIEW,
     item.VIEW,
+    tags.VIEW,
     people.VIEW,
     passages.VIEW,
     images.VIEW,

@@ -25,9 +25,21 @@ FIELDS = (
     *(("hourly_rate", "Hourly rate", "number"), ("currency", "Currency", "text")),
     ("profile_url", "Profile address", "url"),
 )
+BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {name: {"type": "number" if kind == "number" else "string"} for name, _, kind in FIELDS},
+                "required": ["username"],
+            }
+        }
+    },
+}
 
 
-@router.post("/api/admin/experts", status_code=201)
+@router.post("/api/admin/experts", status_code=201, openapi_extra={"requestBody": BODY})
 async def add_person(request: Request) -> JSONResponse:
     """Save a person and wait for their tags, for some seconds at the most: 201 {ok, username, tags, …}.
 

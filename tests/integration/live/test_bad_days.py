@@ -13,6 +13,12 @@ from tests.lab import ON_POSTGRESQL, Api, Workspace
 pytestmark = pytest.mark.sampled(4)
 
 
+@pytest.fixture(autouse=True)
+def _patient(workspace: Workspace) -> None:
+    """Take no call for lost because the machine is busy."""
+    workspace.environ["FINDABLE_CALL_TIMEOUT"] = "60"
+
+
 def test_what_the_service_fails_twice_is_recorded_and_the_run_goes_on(
     workspace: Workspace, api: Api, people: People
 ) -> None:

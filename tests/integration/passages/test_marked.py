@@ -82,7 +82,7 @@ def test_two_versions_stand_beside_each_other_in_one_file_that_runs_nothing(
             evidence=evidence,
         )
     with workspace.open() as ws:
-        passage = marked_of_passage(ws, "p<1>")
+        passage = marked_of_passage(ws.store, ws.subjects, ws.settings, "p<1>")
     assert [one.extractor for one in passage.versions] == ["a@1/m", "b@1/m"]
     assert passage.versions[0].others == [("lost", "metric")]
     assert [len(one.quotations) for one in passage.versions[0].segments] == [0, 1, 2, 1, 0]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from fastapi.routing import APIRoute
@@ -9,7 +10,7 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from tests.lab import Workspace
-from tests.page import HOST, TOKEN, Page, readonly
+from tests.page import ACCESS, HOST, TOKEN, Page, readonly
 from web.app import HERE
 from web.views import VIEWS
 
@@ -134,3 +135,35 @@ def test_a_document_that_is_known_is_not_sent_again(page: Page) -> None:
     now = page.get("/api/tasks/experts/items", headers={"if-none-match": first.headers["etag"]})
     assert (now.status_code, len(now.json()["items"])) == (200, 1)
     assert now.headers["etag"] != first.headers["etag"]
+
+
+@pytest.mark.sampled(0)
+def test_a_password_or_a_proxy_lets_readers_in(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The password gives the cookie, as the token does; a proxy's header counts from its own address alone."""
+    monkeypatch.setattr("web.guard.WRONG_S", 0.0)
+    access = replace(ACCESS, password="pä ss", proxy=("x-user", frozenset({"10.0.0.5"})))  # noqa: S106 - of a test
+    with Page(workspace.begin(), access) as page:
+        browser = TestClient(page.guard, base_url=f"http://{HOST}", follow_redirects=False)
+        assert 'name="password"' in browser.get("/", headers={"accept": "text/html"}).text
+        for wrong in ("", "pä s", TOKEN):
+            assert browser.post("/login", data={"password": wrong}).status_code == 401
+        assert browser.post("/login", content=b"password=" + b"x" * 5000).status_code == 413
+        foreign = {"origin": "http://x.example"}
+        assert browser.post("/login", data={"password": "pä ss"}, headers=foreign).status_code == 403
+        assert browser.get("/").status_code == 401
+        assert browser.post("/login", data={"password": "pä ss"}).status_code == 303
+        assert browser.get("/").status_code == 200
+        for address, status in (("10.0.0.5", 200), ("10.0.0.6", 401)):
+            other = TestClient(page.guard, base_url=f"http://{HOST}", client=(address, 4000))
+            assert other.get("/api/status", headers={"x-user": "ada"}).status_code == status
+            assert other.get("/api/status").status_code == 401
+            assert other.post(ADD, json=ADA, headers={"x-user": "ada"}).status_code in {401, 403}
+    assert Page(workspace).post("/login", data={"password": ""}).status_code == 401
+
+
+@pytest.mark.sampled(0)
+def test_no_other_machine_is_served_without_a_lock(workspace: Workspace) -> None:
+    """Another host without password and proxy, and a proxy without its addresses, end with 3; nothing is served."""
+    workspace.begin()
+    for options in (("--host", "0.0.0.0"), ("--proxy-header", "x-user"), ("--host", "::", "--proxy-from", "10.0.0.5")):  # noqa: S104 - refused
+        assert "nothing is served" in workspace.ran("web", "--no-open", "--port", "0", *options, code=3).stderr
