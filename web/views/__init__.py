@@ -1,13 +1,14 @@
 """The views, a module for each: the same function of a room as JSON below `/api` and as a page."""
 
 from web.view import View
-from web.views import batches, costs, home, index, item, items, people, search, settings, tags, work
+from web.views import acts, batches, costs, home, index, item, items, people, search, settings, tags, work
 
 VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
     home.VIEW,
     items.VIEW,
     item.VIEW,
     tags.VIEW,
+    acts.VIEW,
     people.VIEW,
     search.VIEW,
     index.VIEW,
