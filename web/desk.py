@@ -59,11 +59,17 @@ class Desk:
     @contextlib.contextmanager
     def _opened(self, task: str | None, access: Opened, display: Progress) -> Iterator[OpenWorkspace]:
         """Open the workspace; no file of a task is loaded, so a request can name only what was used here."""
+        if task and task != self.settings.task:
+            self._check_there(task)
         settings = replace(self.settings, task=task or self.settings.task)
         with open_workspace(settings, display, access=access, whole=True) as ws:
-            if task and ws.settings.task != task:
-                raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
             yield ws
+
+    def _check_there(self, task: str) -> None:
+        """Refuse a task that the workspace has not: it would be made where it is opened by that name."""
+        with self._kept(None, Opened.READ) as ws:
+            if all(one.name != task for one in ws.subjects):
+                raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
 
     def _kept(self, task: str | None, access: Opened) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace, or take one that is open still."""

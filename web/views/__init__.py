@@ -1,7 +1,23 @@
 """The views, a module for each: the same function of a room as JSON below `/api` and as a page."""
 
 from web.view import View
-from web.views import acts, batches, costs, home, index, item, items, people, search, settings, tags, work
+from web.views import (
+    acts,
+    batches,
+    costs,
+    home,
+    images,
+    index,
+    item,
+    items,
+    judging,
+    passages,
+    people,
+    search,
+    settings,
+    tags,
+    work,
+)
 
 VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
     home.VIEW,
@@ -10,7 +26,10 @@ VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
     tags.VIEW,
     acts.VIEW,
     people.VIEW,
+    passages.VIEW,
+    images.VIEW,
     search.VIEW,
+    judging.VIEW,
     index.VIEW,
     batches.VIEW,
     costs.VIEW,
