@@ -2,6 +2,7 @@
 
 from web.view import View
 from web.views import (
+    acts,
     batches,
     costs,
     home,
@@ -24,6 +25,7 @@ VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
     items.VIEW,
     item.VIEW,
     tags.VIEW,
+    acts.VIEW,
     people.VIEW,
     passages.VIEW,
     images.VIEW,
