@@ -27,7 +27,7 @@ PASSAGES = 10  # of one page
 def get_marked(request: Request, key: str) -> dict[str, Any]:
     """Return a passage in the parts that its versions quote, each a slice of the text, with what quotes it."""
     with desk_of(request).to_read(TASK) as ws:
-        found = marked_of_passage(ws, key)
+        found = marked_of_passage(ws.store, ws.subjects, ws.settings, key)
     return {**found._asdict(), "versions": [_version(one) for one in found.versions]}
 
 
@@ -57,7 +57,7 @@ def passages_part(request: Request, find: str = "", state: str = "", after: str 
 def passage_page(request: Request, key: str) -> HTMLResponse:
     """Show one passage."""
     with desk_of(request).to_read(TASK) as ws:
-        found = marked_of_passage(ws, key)
+        found = marked_of_passage(ws.store, ws.subjects, ws.settings, key)
         return show_page(request, "passage.html", ws, key=key, marked=html.fragment(found), legend=_legend([found]))
 
 
@@ -65,7 +65,7 @@ def _shown(request: Request, template: str, *, find: str, state: str, after: str
     with desk_of(request).to_read(TASK) as ws:
         which = ItemFilter(find.split(), state or None)
         page = items.run(ws).page(which, limit=PASSAGES, after=after or None)
-        found = [marked_of_passage(ws, one.id) for one in page.items]
+        found = [marked_of_passage(ws.store, ws.subjects, ws.settings, one.id) for one in page.items]
         with ws.store.read() as tx:
             _, *states = ws.task.counts(tx, now=ws.now())
         asked = {"find": find, "state": state}
