@@ -67,7 +67,7 @@ def test_the_page_edits_and_shows_both_states(ada: Page) -> None:
     """A name is given once; the later of two tabs is shown what is there now, and can do it all the same."""
     browser, headers = ada.browser(), {"x-csrf-token": ada.desk.access.csrf}
     asked = {"task": "experts", "key": "a da"}
-    state = re.findall(r'name="state" value="(\w+)"', browser.get("/item", params=asked).text)[0]
+    state = re.findall(r'"state": "(\w+)"', browser.get("/item", params=asked).text)[0]
     where = {"username": "a da"}
 
     def said(**form: str) -> str:
