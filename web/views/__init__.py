@@ -2,6 +2,7 @@
 
 from web.view import View
 from web.views import (
+    acts,
     batches,
     costs,
     home,
@@ -12,6 +13,7 @@ from web.views import (
     judging,
     passages,
     people,
+    reports,
     search,
     settings,
     tags,
@@ -23,12 +25,14 @@ VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
     items.VIEW,
     item.VIEW,
     tags.VIEW,
+    acts.VIEW,
     people.VIEW,
     passages.VIEW,
     images.VIEW,
     search.VIEW,
     judging.VIEW,
     index.VIEW,
+    reports.VIEW,
     batches.VIEW,
     costs.VIEW,
     settings.VIEW,

@@ -15,6 +15,7 @@ from web.desk import PEOPLE, Desk
 from web.editor import known_editor
 from web.render import as_text, desk_of, show_page
 from web.view import View
+from web.views.acts import acts_shown, is_askable
 from web.views.tags import tags_shown
 
 router = APIRouter()
@@ -52,7 +53,17 @@ def item_page(request: Request, key: Text, task: str | None = None, *, raw: bool
             if not tags or name not in APART
         ]
         known.pop("task")
-        shown = {**known, "columns": columns, "raw": raw, "key": key, "item_tags": tags is not None, **(tags or {})}
+        name = ws.settings.task
+        can = acts_shown(desk_of(request), name, key, can_ask=is_askable(ws.store, ws.task, known), can_forget=True)
+        shown = {
+            **known,
+            "columns": columns,
+            "raw": raw,
+            "key": key,
+            "item_tags": tags is not None,
+            **(tags or {}),
+            **can,
+        }
         return show_page(request, "item.html", ws, **shown, has_index=ws.is_indexed)
 
 
