@@ -4,13 +4,16 @@ An edit names with `If-Match` what it was made from; who comes later is told, se
 """
 
 import hashlib
+from typing import Annotated
 
+from fastapi import Header
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.problem import Refused
 
 _NOT_MODIFIED = 304
+IfMatch = Annotated[str | None, Header(alias="if-match")]
 
 
 def etag_of(body: bytes) -> str:
@@ -26,6 +29,23 @@ def check_match(given: str | None, now: str) -> None:
     """
     if given is not None and given.strip() != "*" and now not in _listed(given):
         raise Refused(412, "this was changed meanwhile; nothing was written", hint="look at it as it is now, and again")
+
+
+def state_of(if_match: str | None, now: str) -> str | None:
+    """Return the state that an edit was made from, by its `If-Match`; `*` is None, whatever is there.
+
+    An ETag begins with the state; what stands behind a hyphen an edit need not have seen.
+
+    Raises:
+        Refused: an edit must say it.
+    """
+    if if_match is None:
+        said = "an edit says from which state it was made; nothing was changed"
+        raise Refused(428, said, hint="GET it, and send its ETag as If-Match")
+    if if_match.strip() == "*":
+        return None
+    given = [one.strip().strip('"').partition("-")[0] for one in if_match.split(",")]
+    return now if now in given else given[0]
 
 
 def _listed(given: str) -> list[str]:

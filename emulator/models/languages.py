@@ -4,10 +4,13 @@ import functools
 from collections.abc import Sequence
 
 from emulator.models import tagging
+from emulator.models.vocabulary import Found
 from emulator.models.words import Word, is_sign
 
 _BEGINNING = 200
 """Words that are enough to tell."""
+_BEFORE = 2
+"""Words between a word of being and what the person is, itself included."""
 _SIGNS = 2
 """Chinese, Japanese and Korean characters that say as much as a word of other scripts."""
 
@@ -23,6 +26,20 @@ def pace_of(said: Sequence[Word]) -> int:
     beginning = said[:_BEGINNING]
     signs = sum(is_sign(word.surface) for word in beginning)
     return _SIGNS if 2 * signs > len(beginning) else 1
+
+
+def stated(founds: Sequence[Found], said: Sequence[Word]) -> list[Found]:
+    """Return what stands right behind a word of being in a text that is not in English: "je suis actuellement ..."."""
+    cues = _little("being")
+    return [found for found in founds if any(word.surface.lower() in cues for word in _before(said, found.at))]
+
+
+def _before(said: Sequence[Word], at: int) -> Sequence[Word]:
+    """Return the few words before a place that no break stands behind."""
+    first = at
+    while first > max(0, at - _BEFORE) and said[first - 1].plain:
+        first -= 1
+    return said[first:at]
 
 
 def is_false_friend(word: Word) -> bool:

@@ -5,10 +5,12 @@ import re
 from collections.abc import Container, Iterator, Sequence
 
 from emulator.models.tagging import words
-from emulator.models.vocabulary import ASIDES, AWAY, LEISURE, LIKING, Found
+from emulator.models.vocabulary import ASIDES, AWAY, LEISURE, LIKING, STUDY, Found
 from emulator.models.words import CJK, Word, cut
 
-_QUOTED = re.compile(r"«[^«»\n]{1,80}»|„[^„“”\n]{1,80}[“”]|“[^“”\n]{1,80}”|《[^《》\n]{1,80}》")
+_QUOTED = re.compile(
+    r"«[^«»\n]{1,80}»|„[^„“”\n]{1,80}[“”]|“[^“”\n]{1,80}”|《[^《》\n]{1,80}》|「[^「」\n]{1,80}」|『[^『』\n]{1,80}』"
+)
 _BEFORE_NAME = "在于於从從和与與的是我任为為及曾到向跟由過过了"
 """Signs that are no part of a name of an organisation behind them."""
 _BREAK, _STOP = Word(",", "", ""), Word(".", "", "")
@@ -16,6 +18,8 @@ _JOINING = frozenset({"l", "le", "of", "for", "de", "des", "du", "für", "der", 
 _BEHIND = frozenset({"of", "for", "de", "des", "du", "für", "der", "del"})
 _BRIEF = 2
 """Words of a sentence that tells a liking beside others."""
+_LISTED = 3
+"""Words of an item that goes on with a list."""
 _ARTICLES = frozenset({"l", "la", "le", "los", "las", "the"})
 _WHERE = frozenset({"at", "chez", "bei"})
 _FOR, _WORKING = "for", frozenset({"work", "works", "worked", "working"})
@@ -79,6 +83,20 @@ def about_work(founds: Sequence[Found], said: Sequence[Word], pastimes: Containe
     leisure, likings = list(_leisure(founds, said)), list(_likings(founds, said))
     kept = [found for found in founds if found.name not in ASIDES and not _is_in(leisure, found.at)]
     return [found for found in kept if found.name not in pastimes or not _is_in(likings, found.at)]
+
+
+def unlearnt(kept: Sequence[Found], founds: Sequence[Found], said: Sequence[Word]) -> list[Found]:
+    """Return of what is kept what a text does not tell only as learnt: "studierte Philosophie, Ethnologie"."""
+    spans = [(found.at, _end_of_list(said, found.at)) for found in founds if found.name == STUDY]
+    return [found for found in kept if not _is_in(spans, found.at)]
+
+
+def _end_of_list(said: Sequence[Word], at: int) -> int:
+    """Return where an item is over, and brief ones of its sentence right behind it, before "now"."""
+    end = _end_of_item(said, at)
+    while end < len(said) and said[end] == _BREAK and 0 < (after := _end_of_item(said, end + 1)) - end - 1 <= _LISTED:
+        end = after
+    return next((place for place in range(at, end) if said[place].surface.lower() in words("nowadays")), end)
 
 
 def _is_in(spans: Sequence[tuple[int, int]], at: int) -> bool:

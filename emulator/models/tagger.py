@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from emulator.models import encoder
 from emulator.models.fields import declared, fields
-from emulator.models.languages import is_false_friend, is_foreign, pace_of
-from emulator.models.leisure import about_work, worded
+from emulator.models.languages import is_false_friend, is_foreign, pace_of, stated
+from emulator.models.leisure import about_work, unlearnt, worded
 from emulator.models.markup import plain
 from emulator.models.ranking import Rank, ranked
+from emulator.models.signs import whole
 from emulator.models.tagging import listed
 from emulator.models.vocabulary import ASIDES, Found, Term, Vocabulary, everything
 from emulator.models.words import Word, cut
@@ -61,16 +62,23 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     words = vocabulary.unfold(worded(text))
     foreign = is_foreign(words)
     pastimes = _pastimes(vocabulary)
-    founds = _found(vocabulary, words, is_open=is_open and not foreign, title=title)
+    founds = whole(_found(vocabulary, words, is_open=is_open and not foreign, title=title), words)
     if foreign:
         founds = [found for found in founds if found.size > 1 or not is_false_friend(words[found.at])]
     told = _declared(words, founds) if is_open and not foreign else []
-    places = {found.at for found in told}
+    places = {found.at for found in (stated(founds, words) if foreign else told)}
     at_work = about_work(founds, words, pastimes)
-    ranks = ranked(vocabulary, at_work, title=title, size=len(words), pace=pace_of(words), declared=places)
-    if not is_open:
-        return [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
-    return _worth_saying(vocabulary, ranks, list(dict.fromkeys(found.name for found in told)))
+    now = unlearnt(at_work, founds, words)
+    pace = pace_of(words)
+    for chosen in [now, at_work] if len(now) < len(at_work) else [at_work]:
+        ranks = ranked(vocabulary, chosen, title=title, size=len(words), pace=pace, declared=places)
+        if not is_open:
+            names = [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
+        else:
+            names = _worth_saying(vocabulary, ranks, list(dict.fromkeys(found.name for found in told)))
+        if names:
+            break
+    return names
 
 
 @functools.lru_cache(maxsize=16)

@@ -27,8 +27,8 @@ _TELLING = re.compile(
 )
 """Aliases of one word that hardly mean anything else: by how they end, or in another script."""
 _EXACT = ("=", "~")
-ASIDES = LEISURE, LIKING, AWAY = "-leisure", "-liking", "-away"
-"""What stands in the place of a term where a text goes over to leisure, to likings, or to when it is no work."""
+ASIDES = LEISURE, LIKING, AWAY, STUDY = "-leisure", "-liking", "-away", "-study"
+"""What stands in the place of a term where a text tells of leisure, likings, what is no work, or what was learnt."""
 _reading = threading.Lock()
 _CUES = frozenset(
     {"developer", "programmer", "programming", "language", "engineer", "code", "coding", "lang", "dev", "script"}

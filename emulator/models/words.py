@@ -24,6 +24,8 @@ _PLURALS = (("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes",
 _TOO_SHORT = 3
 """Letters that a word must exceed before its "s" is taken for a plural: "bus", "aws", "ios"."""
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_EVENTS = frozenset({"Camp", "Con", "Conf", "Day", "Days", "Fest", "Summit"})
+"""What names of events end with: "DrupalCamp"."""
 _FIRST_SIGN = CJK[0]
 _CYRILLIC = re.compile("[\u0400-\u04ff]")
 _stemming = threading.Lock()
@@ -57,8 +59,9 @@ def is_sign(surface: str) -> bool:
 
 
 def humps(surface: str) -> list[Word]:
-    """Return the words inside a camel-cased one ("MachineLearning"); of any other word, itself alone."""
-    return [_word(part) for part in _HUMP.split(surface)]
+    """Return the words inside a camel-cased one ("MachineLearning"); any other word, and an event's name, as it is."""
+    parts = _HUMP.split(surface)
+    return [_word(surface)] if parts[-1] in _EVENTS else [_word(part) for part in parts]
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -66,7 +66,7 @@ class BuildLookup:
             InconsistentError: `current` points at nothing, or at no whole build.
         """
         if number is not None and number not in (known := self.numbers()):
-            raise InputError(f"there is no build {number}", hint=f"there are {', '.join(map(str, known)) or 'none'}")
+            raise InputError(f"there is no build {number}", hint=f"take one of {', '.join(map(str, known))}")
         index = self._look(self._open) if number is None else self._open(self._builds / str(number))
         if index is None:
             raise InputError(f"there is no index in {self._index} yet", hint=f"run `{self._make}` to build one")

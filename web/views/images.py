@@ -19,7 +19,7 @@ from web.render import desk_of, show_page
 from web.view import Link, View
 
 router = APIRouter()
-VIEW = View(router, Link("/images", "Images", of_task=False, subject=TASK))
+VIEW = View(router, Link("/images", "Gallery", of_task=False, subject=TASK))
 IMAGES = 60  # of one page
 BROKEN = "broken"  # in the place of a state: the files that cannot be opened
 BUCKET = f"^({'|'.join(BUCKETS)})?$"

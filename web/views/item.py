@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.errors import FindableError
+from pipeline.experts import one_row
 from pipeline.experts import show as person
 from pipeline.index.hit_documents import whole_document
 from pipeline.index.search import OpenSearch, SearchOptions
@@ -16,12 +17,12 @@ from web.editor import known_editor
 from web.render import as_text, desk_of, show_page
 from web.view import View
 from web.views.acts import acts_shown, is_askable
+from web.views.rows import row_shown
 from web.views.tags import tags_shown
 
 router = APIRouter()
 VIEW = View(router)
 NEAR = 5  # of those that are like an item
-APART = frozenset({"tags", "findability_score"})  # of a person, which stand with the edits
 Many = Annotated[int, Query(ge=1, le=100)]
 
 
@@ -47,11 +48,8 @@ def item_page(request: Request, key: Text, task: str | None = None, *, raw: bool
         tags = None
         if ws.settings.task == PEOPLE:
             tags = tags_shown(person.run(ws, key)) | {"who": known_editor(request)}
-        columns = [
-            (name, as_text(value) or "-")
-            for name, value in known.pop("columns").items()
-            if not tags or name not in APART
-        ]
+            tags |= row_shown(one_row.read_row(ws.store, key), key)
+        columns = [(name, as_text(value) or "-") for name, value in known.pop("columns").items()]
         known.pop("task")
         name = ws.settings.task
         can = acts_shown(desk_of(request), name, key, can_ask=is_askable(ws.store, ws.task, known), can_forget=True)

@@ -68,7 +68,7 @@ class AskedOnPage(Asked):
 @router.get("/api/tasks/{task}/search")
 def get_search(request: Request, task: str, asked: Annotated[Asked, Query()]) -> dict[str, Any]:
     """Return what fits a question best, as `findable search --json`, and how far the index is behind."""
-    with desk_of(request).to_read(task) as ws, OpenSearch(ws, asked.build) as opened:
+    with desk_of(request).to_search(task, asked.build) as opened:
         report, collection, number = asked.of(opened), opened.collection, opened.index.manifest.number
         hits = [whole_document(collection, hit) for hit in report.hits]
     told = {"behind": report.behind, "lacks_words": report.lacks_words, "weak": report.is_weak}
@@ -80,12 +80,13 @@ def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTM
     """Show what fits a question best, or why it cannot be asked, with all that was asked."""
     columns: list[dict[str, Any]] = []
     known: dict[str, Any] = {"builds": [], "failed": None, "q": asked.q, "asked": asked, "ranks": list(Rank)}
-    with desk_of(request).to_read(asked.task) as ws:
+    desk = desk_of(request)
+    with desk.to_read(asked.task) as ws:
         known["collections"] = [(one.name, one.task.words.many) for one in ws.subjects if one.collection]
         try:
             known["question"] = ws.collection.question
             for number in [asked.build, *([asked.beside] if asked.beside else [])]:
-                with OpenSearch(ws, number) as opened:
+                with desk.to_search(asked.task, number) as opened:
                     known["builds"] = opened.builds
                     if asked.is_asked:
                         columns.append(_column(opened, asked))

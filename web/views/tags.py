@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +19,7 @@ from pipeline.experts.person_tags import PersonTags
 from pipeline.store.database import Store
 from web.desk import PEOPLE
 from web.editor import editor_of, keep_editor, known_editor
+from web.etag import IfMatch, state_of
 from web.problem import Refused
 from web.render import desk_of, show_page
 from web.view import View
@@ -26,7 +27,6 @@ from web.view import View
 router = APIRouter()
 VIEW = View(router)
 ADDRESS = "/api/people/{username:path}/tags"
-IfMatch = Annotated[str | None, Header(alias="if-match")]
 Tags = Annotated[list[str], Field(max_length=100)]
 
 
@@ -74,7 +74,7 @@ def put_tags(request: Request, username: str, body: WantedTags, if_match: IfMatc
     who = editor_of(request, body.who)
     with desk_of(request).to_write(PEOPLE) as ws:
         now = _found(ws.store, username)
-        editor = Editor(who, _state(if_match, now) or now.state)
+        editor = Editor(who, state_of(if_match, now.state) or now.state)
         done = edits.edit_tags(ws.store, username, _difference(now.tags, body.tags), editor, at=ws.now())
     return _answer(done.person, done.document())
 
@@ -84,7 +84,7 @@ def patch_tags(request: Request, username: str, body: TagsEdit, if_match: IfMatc
     """Add, remove and rename tags of a person, or undo an edit; 428 and 412 as where all are given."""
     who = editor_of(request, body.who)
     with desk_of(request).to_write(PEOPLE) as ws:
-        editor = Editor(who, _state(if_match, _found(ws.store, username)))
+        editor = Editor(who, state_of(if_match, _found(ws.store, username).state))
         done = _edited(ws.store, username, body.change, body.undo, editor=editor, now=ws.now)
     return _answer(done.person, done.document())
 
@@ -166,21 +166,6 @@ def _found(store: Store, username: str) -> PersonTags:
         return person_tags.read_tags(store, username)
     except InputError as error:
         raise Refused(404, error.message, hint=error.hint) from error
-
-
-def _state(if_match: str | None, now: PersonTags) -> str | None:
-    """Return the state that an edit was made from, by its `If-Match`; None where it is made of whatever is there.
-
-    Raises:
-        Refused: an edit must say it.
-    """
-    if if_match is None:
-        said = "an edit says from which state it was made; nothing was changed"
-        raise Refused(428, said, hint="GET the tags, and send their ETag as If-Match")
-    if if_match.strip() == "*":
-        return None
-    given = [one.strip().strip('"').partition("-")[0] for one in if_match.split(",")]
-    return now.state if now.state in given else given[0]
 
 
 def _difference(now: Sequence[str], wanted: Sequence[str]) -> TagChange:

@@ -40,6 +40,14 @@ def test_what_the_text_says_is_found(bio: str, expected: set[str]) -> None:
         ("Software architect for Java.", "architecture"),
         ("I maintain the natural language features of a compiler.", "nature"),
         ("As a nurse and pharmacist I react to changes quickly.", "react"),
+        ("豐富的工作坊設計與帶領經驗", "design"),
+        ("海洋工程所畢業、任專案經理", "oceanography"),
+        ("撰寫「玩具烏托邦」部落格、推廣 Linux", "toy design"),
+        ("電腦科學家、也是實驗電影工作者", "neuroscience"),
+        ("доктор технических наук, гидролог", "medicine"),
+        ("Speaker at DrupalCamp, frontend developer", "drupal"),
+        ("Investor and board director", "board directing"),
+        ("Digital product designer for React apps", "industrial design"),
     ],
 )
 def test_homonyms_are_not_taken_for_domains(bio: str, wrong: str) -> None:
@@ -111,6 +119,9 @@ def test_what_the_text_does_not_support_is_not_said(bio: str) -> None:
         ("Arrivé au bon coin il y a un an, développeur Android de la feature team", ["android development"]),
         ("Ayuda a desarrollar science gateways en Python", ["python"]),
         ("I fly helicopters, and once I flew a grand piano onto the roof of a very old concert hall.", ["aviation"]),
+        ("Studierte Philosophie, Ethnologie und Musik, heute Imkerin.", ["beekeeping"]),
+        ("高能物理研究員", ["physics"]),
+        ("Licenciada en Derecho por la Universidad de Murcia.", ["law"]),
         ("Glaciologist\nMass balance modelling.", ["glaciology", "mass balance modeling"]),
     ],
 )
