@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from emulator.models.tagging import words
 from emulator.models.vocabulary import ASIDES, AWAY, LEISURE, LIKING, STUDY, Found
-from emulator.models.words import CJK, Word, cut
+from emulator.models.words import CJK, Word, cut, is_sign
 
 _QUOTED = re.compile(
     r"«[^«»\n]{1,80}»|„[^„“”\n]{1,80}[“”]|“[^“”\n]{1,80}”|《[^《》\n]{1,80}》|「[^「」\n]{1,80}」|『[^『』\n]{1,80}』"
@@ -18,8 +18,8 @@ _JOINING = frozenset({"l", "le", "of", "for", "de", "des", "du", "für", "der", 
 _BEHIND = frozenset({"of", "for", "de", "des", "du", "für", "der", "del"})
 _BRIEF = 2
 """Words of a sentence that tells a liking beside others."""
-_LISTED = 3
-"""Words of an item that goes on with a list."""
+_LISTED, _LISTED_SIGNS = 12, 6
+"""Words, and Chinese or Japanese signs, of an item that goes on with a list."""
 _ARTICLES = frozenset({"l", "la", "le", "los", "las", "the"})
 _WHERE = frozenset({"at", "chez", "bei"})
 _FOR, _WORKING = "for", frozenset({"work", "works", "worked", "working"})
@@ -93,8 +93,9 @@ def unlearnt(kept: Sequence[Found], founds: Sequence[Found], said: Sequence[Word
 
 def _end_of_list(said: Sequence[Word], at: int) -> int:
     """Return where an item is over, and brief ones of its sentence right behind it, before "now"."""
+    most = _LISTED_SIGNS if is_sign(said[at].surface) else _LISTED
     end = _end_of_item(said, at)
-    while end < len(said) and said[end] == _BREAK and 0 < (after := _end_of_item(said, end + 1)) - end - 1 <= _LISTED:
+    while end < len(said) and said[end] == _BREAK and 0 < (after := _end_of_item(said, end + 1)) - end - 1 <= most:
         end = after
     return next((place for place in range(at, end) if said[place].surface.lower() in words("nowadays")), end)
 

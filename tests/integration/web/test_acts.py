@@ -1,10 +1,12 @@
 """One item: asked about again, and forgotten."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab import Api
+from tests.integration import reviews
+from tests.lab import Api, Workspace
 from tests.page import Page
 
 ADD = "/api/admin/experts"
@@ -51,3 +53,17 @@ def test_an_item_is_forgotten_once_its_name_is_typed(page: Page) -> None:
     assert ended(page, page.post(f"{ITEM}/forget", params=ADA, json={"name": "ada"}))["state"] == "done"
     assert page.get(ITEM, params=ADA).status_code == 422
     assert "It is forgotten" in page.get("/parts/acts", params={"task": "experts", **ADA}).text
+
+
+@pytest.mark.sampled(0)
+def test_items_of_an_own_task(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is asked about by its file; of one that is forgotten it is said that the file still holds it."""
+    monkeypatch.chdir(tmp_path)
+    reviews.put(workspace).ran("preflight", TASK="tasks/reviews.py")
+    item, one = "/api/tasks/reviews/item", {"key": "1"}
+    with Page(workspace) as page:
+        assert ended(page, page.post(f"{item}/ask", params=one))["result"]["state"] == "answered"
+        assert page.post(f"{item}/ask", params=one).status_code == 409
+        assert page.get("/item", params={"task": "reviews", **one}).status_code == 200
+        ended(page, page.post(f"{item}/forget", params=one, json={"name": "1"}))
+        assert "reviews.csv" in page.get("/parts/acts", params={"task": "reviews", **one}).text
