@@ -333,6 +333,11 @@ test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the data
 	@$(PYTEST)
 	@FINDABLE_TEST_DATABASE=postgresql $(PYTEST) $(ON_DATABASE)
 
+.PHONY: test-web
+test-web: $(TOOLS) ## the page in Debian's Chromium, from start to end; makes the pictures of docs/web.md anew
+	@command -v chromium >/dev/null || { echo "there is no chromium here; on Debian: apt-get install chromium fonts-dejavu-core" >&2; exit 1; }
+	@PYTHONDONTWRITEBYTECODE= FAULTS=all PICTURES="$(CURDIR)/docs/web" $(VENV)/bin/python -m pytest -q tests/browser
+
 .PHONY: test-full
 test-full: $(TOOLS) ## every test with every case on both databases, and the crash sweeps; takes hours, resumes by parts: PART=name
 	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m tests.full

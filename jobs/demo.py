@@ -40,6 +40,8 @@ def main() -> None:
     print_line("That was the whole chain on invented people. Look further in it, or begin with yours:")
     print_line("  " + as_typed('make search Q="who knows water law"'))
     print_line(f"  {yours}")
+    print_line("All of it as a page in the browser:")
+    print_line("  " + as_typed("make web"))
 
 
 def _start_afresh(data: Path) -> None:

@@ -1,7 +1,5 @@
 """`make doctor`: check the workspace against itself and the backend."""
 
-from dataclasses import asdict
-
 import click
 
 from jobs.command import Command, answered, json_option, open_workspace, read_workspace, yes_option
@@ -21,19 +19,8 @@ def main(*, fix: bool, yes: bool, as_json: bool) -> None:
     """
     with (open_workspace if fix else read_workspace)(whole=True) as ws:
         report = doctor.run(ws, fix=fix, confirm=lambda question: answered(question, yes=yes))
-    print_json(_document(report)) if as_json else _show(report)
+    print_json(doctor.document(report)) if as_json else _show(report)
     report.check()
-
-
-def _document(report: doctor.DoctorReport) -> dict[str, object]:
-    """Return the report for programs."""
-    return {
-        "healthy": report.healthy,
-        "checks": report.looked,
-        "rows": {one.subject: one.figures for one in report.seen},
-        "findings": [{**asdict(finding), "next": finding.remedy} for finding in report.findings],
-        "versions": report.versions,
-    }
 
 
 def _show(report: doctor.DoctorReport) -> None:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pipeline.index.reader import Hit
     from pipeline.index.search import OpenSearch, SearchOptions, SearchReport
     from pipeline.index.snippet import Snippet
-    from pipeline.index.why import Side, Why
 
 INDENT = " " * 5  # of what stands below the name of a hit
 CUT = 120  # characters of a text in a table
@@ -49,7 +48,7 @@ def _print_rows(collection: "Collection", hits: Sequence["Hit"]) -> None:
         found = hit_document(collection, hit)
         cells = [_cell(name, found[name]) for name in collection.columns.values()]
         cells += [_number(found["words_score"]), "weak" if hit.is_weak else "", _plainly_marked(hit.snippet)]
-        rows.append(cells + (["; ".join(_why_lines(hit.why))] if hit.why else []))
+        rows.append(cells + (["; ".join(hit.why.lines())] if hit.why else []))
     print_table((*collection.columns, *more), rows)
 
 
@@ -66,31 +65,8 @@ def _show(collection: "Collection", hit: "Hit") -> None:
     scores = [("cosine", _number(found["similarity"])), ("words", _number(found["words_score"]))]
     said = [f"{name} {score}" for name, score in scores if score]
     print_text(" · ".join([*said, *(["weak"] if hit.is_weak else [])]), indent=INDENT)
-    for line in _why_lines(hit.why) if hit.why else ():
+    for line in hit.why.lines() if hit.why else ():
         print_text(line, indent=INDENT)
-
-
-def _why_lines(why: "Why") -> Iterator[str]:
-    """Yield the arithmetic of a hit, a line each: every word, and what both sides give."""
-    for part in why.words:
-        times = f"{part.times} x " if part.times > 1 else ""
-        weight = f" x weight {part.weight:g}" if part.weight != 1 else ""
-        where = f"{part.term} in {' '.join(part.fields)}"
-        yield f"{where}: {times}idf {part.idf:.2f} x tf {part.tf:.2f}{weight} = {part.score:.2f}"
-    for side in why.sides:
-        yield _side_line(side)
-    if why.sides:
-        added = " + ".join(f"{side.gives:.2f}" for side in why.sides)
-        yield f"score: {added} = {sum(side.gives for side in why.sides):.2f}"
-
-
-def _side_line(side: "Side") -> str:
-    if not side.deviation:
-        return f"{side.name}: all are equal, so it gives 0"
-    return (
-        f"{side.name}: ({side.score:.2f} - {side.mean:.2f}) / {side.deviation:.2f} = {side.normalised:.2f}, "
-        f"x {side.share:g} = {side.gives:.2f}"
-    )
 
 
 def _plainly_marked(snippet: "Snippet | None") -> str:

@@ -1,7 +1,5 @@
 """What the commands of the test lab share: how files and judges are named, and what was left out is told."""
 
-import contextlib
-import getpass
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,17 +12,16 @@ from jobs.values import Count
 from pipeline.index.lab.intervals import SEED
 from pipeline.index.lab.report import SHOWN, comparison_line, estimate_cell
 from pipeline.index.lab.run import LabReport
-from pipeline.index.lab.systems import SYSTEMS
+from pipeline.index.lab.systems import SYSTEMS, USUAL
 
 NAMED = 3  # of what was left out
-VARIANTS = ("hybrid", "words", "vectors", "bm25")
 FILE = click.Path(path_type=Path)
 queries_option = click.option("--queries", type=FILE, envvar="FINDABLE_QUERIES", help="Questions, as JSON lines.")
 qrels_option = click.option("--qrels", type=FILE, envvar="FINDABLE_QRELS", help="Judgements, as TREC or JSON lines.")
 
 variants_option = click.option(
     "--variants",
-    default=",".join(VARIANTS),
+    default=",".join(USUAL),
     show_default=True,
     metavar="NAME,…",
     envvar="FINDABLE_VARIANTS",
@@ -38,14 +35,6 @@ seed_option = click.option(
     envvar="FINDABLE_SEED",
     help="The seed of whatever is drawn.",
 )
-
-
-def this_judge() -> str:
-    """Return the name of who runs the command, as the system has it."""
-    with contextlib.suppress(Exception):  # a system without accounts raises what it likes
-        return getpass.getuser()
-    return "unknown"
-
 
 judge_option = click.option(
     "--judge", type=values.username, envvar="FINDABLE_JUDGE", help="Who judges; without it the user of the system."

@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from jobs.command import WritingCommand, json_option, open_workspace
-from jobs.lab import check_given, judge_option, qrels_option, queries_option, this_judge, warn_left_out
+from jobs.lab import check_given, judge_option, qrels_option, queries_option, warn_left_out
 from jobs.output import plural, print_json, print_line
+from pipeline.core.who import this_person
 from pipeline.index.lab import import_
 
 
@@ -25,7 +26,7 @@ def main(queries: Path | None, qrels: Path | None, *, judge: str | None, as_json
     check_given(queries, qrels)
     with open_workspace() as ws:
         names = {"queries": queries, "qrels": qrels}
-        report = import_.run(ws.store, ws.task, **names, judge=judge or this_judge(), at=ws.now())
+        report = import_.run(ws.store, ws.task, **names, judge=judge or this_person(), at=ws.now())
         words = ws.task.words
     for count, kind in ((report.questions, "question"), (report.judgements, "judgement")):
         if any(count) and not as_json:

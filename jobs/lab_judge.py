@@ -3,8 +3,9 @@
 import click
 
 from jobs.command import WritingCommand, json_option, open_workspace
-from jobs.lab import judge_option, next_key, seed_option, this_judge, variant_names, variants_option
+from jobs.lab import judge_option, next_key, seed_option, variant_names, variants_option
 from jobs.output import Terminal, plural, print_json, print_line, print_text
+from pipeline.core.who import this_person
 from pipeline.index.lab.judge import KEYS, Card, Judging
 from pipeline.index.lab.open_lab import OpenLab
 
@@ -24,7 +25,7 @@ def main(*, variants: str, again: bool, judge: str | None, seed: int, as_json: b
     command goes on with what is left. Without a terminal the keys are read from standard input.
     """
     with open_workspace() as ws, OpenLab(ws) as opened:
-        judging = Judging(ws.store, ws.task, opened.build, judge=judge or this_judge(), now=ws.now)
+        judging = Judging(ws.store, ws.task, opened.build, judge=judge or this_person(), now=ws.now)
         if again or not judging.left():
             judging.fill([opened.system(name) for name in variant_names(variants)], seed=seed)
         acted = judging.run(show=_show, key=next_key, say=Terminal().say)

@@ -7,11 +7,11 @@ import click
 
 from jobs import values
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, read_workspace, yes_option
-from jobs.lab import this_judge
 from jobs.output import for_money, print_json
 from jobs.tags_of_person import OfPerson, edit_person, person_options
 from jobs.tags_shown import show_tags, tell_merged
 from jobs.values import COUNT, Count
+from pipeline.core.who import this_person
 from pipeline.experts import tags
 from pipeline.index.alike import alike_texts
 
@@ -54,7 +54,7 @@ def main(
     if one is not None:
         if merge is not None or dry or (undo is not None and any(one.change)):
             raise click.UsageError("an edit of one --person goes without --merge, --dry, and --undo of another edit")
-        edit_person(one, who or this_judge(), undo=undo, as_json=as_json)
+        edit_person(one, who or this_person(), undo=undo, as_json=as_json)
         return
     if merge is None and undo is None:
         with open_workspace(task="experts") if meaning else read_workspace(task="experts") as ws:
@@ -62,7 +62,7 @@ def main(
             report = tags.run(ws.store, alike=partial(alike_texts, ws, confirm=confirm) if meaning else None)
         show_tags(report, find=find, most=most, to=to, as_json=as_json)
         return
-    how = tags.Merging(who or this_judge(), dry=dry)
+    how = tags.Merging(who or this_person(), dry=dry)
     with open_workspace(task="experts") as ws:
         if merge is not None:
             done = tags.merge(ws.store, tags.asked_merges(merge), how, at=ws.now())

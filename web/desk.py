@@ -11,6 +11,7 @@ from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.access import Access as Opened
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.index.search import OpenSearch
 from pipeline.live.due_tagger import DueTagger
 from web.guard import Access
 from web.kept import Kept
@@ -31,7 +32,8 @@ class Desk:
     tagger: DueTagger = field(init=False)
     running: Running = field(init=False)
     saving: threading.Lock = field(init=False, default_factory=threading.Lock)  # many new people wait in order
-    _open: Kept = field(init=False, default_factory=Kept)
+    _open: Kept[OpenWorkspace] = field(init=False, default_factory=Kept)
+    _searches: Kept[OpenSearch] = field(init=False, default_factory=Kept)
 
     def __post_init__(self) -> None:
         """Make what works in the background; nothing is begun."""
@@ -57,13 +59,37 @@ class Desk:
         return self._opened(task, Opened.WRITE, display) if display else self._kept(task, Opened.WRITE)
 
     @contextlib.contextmanager
+    def to_search(self, task: str | None, build: int | None = None) -> Iterator[OpenSearch]:
+        """Open the build in service, or the one of that number, to be asked, for the length of a block.
+
+        Raises:
+            Refused: the workspace has no such task.
+            InputError: there is no such build.
+        """
+        with self._searches.taken((task, build), partial(self._searching, task, build)) as opened:
+            if build is None:
+                opened.renew()
+            yield opened
+
+    @contextlib.contextmanager
+    def _searching(self, task: str | None, build: int | None) -> Iterator[OpenSearch]:
+        with self.to_read(task) as ws, OpenSearch(ws, build) as opened:
+            yield opened
+
+    @contextlib.contextmanager
     def _opened(self, task: str | None, access: Opened, display: Progress) -> Iterator[OpenWorkspace]:
         """Open the workspace; no file of a task is loaded, so a request can name only what was used here."""
+        if task and task != self.settings.task:
+            self._check_there(task)
         settings = replace(self.settings, task=task or self.settings.task)
         with open_workspace(settings, display, access=access, whole=True) as ws:
-            if task and ws.settings.task != task:
-                raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
             yield ws
+
+    def _check_there(self, task: str) -> None:
+        """Refuse a task that the workspace has not: it would be made where it is opened by that name."""
+        with self._kept(None, Opened.READ) as ws:
+            if all(one.name != task for one in ws.subjects):
+                raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
 
     def _kept(self, task: str | None, access: Opened) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace, or take one that is open still."""
@@ -82,4 +108,5 @@ class Desk:
 
     def close(self) -> None:
         """Close what is open."""
+        self._searches.close()
         self._open.close()

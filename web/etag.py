@@ -4,13 +4,16 @@ An edit names with `If-Match` what it was made from; who comes later is told, se
 """
 
 import hashlib
+from typing import Annotated
 
+from fastapi import Header
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.problem import Refused
 
 _NOT_MODIFIED = 304
+IfMatch = Annotated[str | None, Header(alias="if-match")]
 
 
 def etag_of(body: bytes) -> str:
@@ -28,12 +31,29 @@ def check_match(given: str | None, now: str) -> None:
         raise Refused(412, "this was changed meanwhile; nothing was written", hint="look at it as it is now, and again")
 
 
+def state_of(if_match: str | None, now: str) -> str | None:
+    """Return the state that an edit was made from, by its `If-Match`; `*` is None, whatever is there.
+
+    An ETag begins with the state; what stands behind a hyphen an edit need not have seen.
+
+    Raises:
+        Refused: an edit must say it.
+    """
+    if if_match is None:
+        said = "an edit says from which state it was made; nothing was changed"
+        raise Refused(428, said, hint="GET it, and send its ETag as If-Match")
+    if if_match.strip() == "*":
+        return None
+    given = [one.strip().strip('"').partition("-")[0] for one in if_match.split(",")]
+    return now if now in given else given[0]
+
+
 def _listed(given: str) -> list[str]:
     return [one.strip().removeprefix("W/") for one in given.split(",")]
 
 
 class Tagged:
-    """ASGI middleware: a GET of a JSON document in one piece gets an ETag, or 304 where the program has it."""
+    """ASGI middleware: a GET of a JSON document in one piece gets an ETag if it has none, and 304 if it is known."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Stand before `app`."""
@@ -65,7 +85,7 @@ class _Tagging:
             return
         headers, body = MutableHeaders(scope=head), message.get("body", b"")
         if not message.get("more_body"):
-            headers["etag"] = etag_of(body)
+            headers["etag"] = headers.get("etag") or etag_of(body)
             if headers["etag"] in self._has:
                 head["status"], message["body"] = _NOT_MODIFIED, b""
                 del headers["content-length"]

@@ -1,4 +1,4 @@
-"""Workspaces that stay open for a second between requests: opening one costs more than what most requests ask.
+"""Workspaces and searches that stay open for a second between requests: opening one costs more than most requests ask.
 
 One request at a time has each. After a second it is closed, so that what other commands do to the whole of it (restore
 it, bind it, add a task) is seen.
@@ -9,19 +9,18 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-
-from pipeline.engine.workspace import OpenWorkspace
+from typing import Generic, TypeVar
 
 KEPT_S = 1.0
 
-Opens = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
+T = TypeVar("T")
 
 
 @dataclass
-class _Open:
-    """An open workspace, what closes it, and since when it is open."""
+class _Open(Generic[T]):
+    """What is open, what closes it, and since when it is."""
 
-    ws: OpenWorkspace
+    it: T
     closing: contextlib.ExitStack
     since: float = field(default_factory=time.monotonic)
 
@@ -31,21 +30,21 @@ class _Open:
         return time.monotonic() - self.since > KEPT_S
 
 
-class Kept:
-    """The workspaces that wait for the next request, by what they were opened for."""
+class Kept(Generic[T]):
+    """What waits for the next request, by what it was opened for."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._free: dict[Hashable, list[_Open]] = {}
+        self._free: dict[Hashable, list[_Open[T]]] = {}
         self._lock = threading.Lock()
         self._sweeps: threading.Timer | None = None
 
     @contextlib.contextmanager
-    def taken(self, purpose: Hashable, opens: Opens) -> Iterator[OpenWorkspace]:
-        """Give a workspace for the length of a block, one that waits or one that is opened; an error closes it."""
+    def taken(self, purpose: Hashable, opens: Callable[[], contextlib.AbstractContextManager[T]]) -> Iterator[T]:
+        """Give what waits for the length of a block, or what is opened then; an error closes it."""
         one = self._waiting(purpose) or self._opened(opens)
         try:
-            yield one.ws
+            yield one.it
         except BaseException:
             one.closing.close()
             raise
@@ -63,18 +62,18 @@ class Kept:
         for one in found:
             one.closing.close()
 
-    def _waiting(self, purpose: Hashable) -> _Open | None:
+    def _waiting(self, purpose: Hashable) -> _Open[T] | None:
         with self._lock:
             some = self._free.get(purpose, [])
             return some.pop() if some and not some[-1].is_old else None
 
     @staticmethod
-    def _opened(opens: Opens) -> _Open:
+    def _opened(opens: Callable[[], contextlib.AbstractContextManager[T]]) -> _Open[T]:
         with contextlib.ExitStack() as stack:
-            ws = stack.enter_context(opens())
-            return _Open(ws, stack.pop_all())
+            it = stack.enter_context(opens())
+            return _Open(it, stack.pop_all())
 
-    def _put_back(self, purpose: Hashable, one: _Open) -> bool:
+    def _put_back(self, purpose: Hashable, one: _Open[T]) -> bool:
         """Let one wait for the next request; false where it is old."""
         if one.is_old:
             return False

@@ -3,11 +3,13 @@
 import json
 from typing import Any
 
+from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from pipeline.core.errors import (
+    ChangedMeanwhileError,
     ConfigurationError,
     FindableError,
     GateError,
@@ -45,6 +47,9 @@ def document(status: int, title: str, detail: str, *, hint: str = "", **more: An
 
 def of(error: Exception) -> dict[str, Any]:
     """Return the problem that an error is: of a command, of a request that was refused, or of one that is malformed."""
+    if isinstance(error, ChangedMeanwhileError):
+        both = {"was": error.was, "now": jsonable_encoder(error.now)}
+        return document(412, "Refused", error.message, hint=error.hint, **both)
     if isinstance(error, FindableError):
         status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
         known = {"exit_code": error.exit_code, "field": getattr(error, "field", "") or None}

@@ -28,6 +28,7 @@ def desk_of(request: Request) -> Desk:
 def show_page(request: Request, template: str, ws: OpenWorkspace, **values: Any) -> HTMLResponse:
     """Return a page, or a part of one, about the task of a workspace."""
     task, here = ws.settings.task, request.url.path
+    subjects = {"", *(one.name for one in ws.subjects)}
     links = [
         (
             f"{one.href}?task={task}" if one.of_task else one.href,
@@ -35,6 +36,7 @@ def show_page(request: Request, template: str, ws: OpenWorkspace, **values: Any)
             one.href == here,
         )
         for one in request.app.state.links
+        if one.subject in subjects
     ]
     about = {"task": task, "words": ws.task.words, "workspace": str(ws.data), "backend": ws.backend}
     return _filled(request, template, {"links": links, **about, **values})

@@ -28,6 +28,8 @@ class Work:
     done: int = 0
     total: int | None = None
     note: str = ""
+    before: int = 0  # what was done when this part began
+    part_began: float = field(default_factory=time.monotonic)
     lines: list[str] = field(default_factory=list)
     result: Any = None
     error: dict[str, Any] | None = None
@@ -47,6 +49,7 @@ class Work:
     def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:  # noqa: ARG002 - a page shows it at once
         """Keep how far one part of it has come."""
         self.label, self.total, self.done, self.note = label, total, done, ""
+        self.before, self.part_began = done, time.monotonic()
         yield self
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
@@ -59,7 +62,15 @@ class Work:
         """Return it for programs."""
         names = ("number", "kind", "state", "label", "done", "total", "note", "lines", "result", "error")
         took = (self.ended or time.monotonic()) - self.began
-        return {name: getattr(self, name) for name in names} | {"took_s": round(took, 2)}
+        return {name: getattr(self, name) for name in names} | {"took_s": round(took, 2), **self._pace()}
+
+    def _pace(self) -> dict[str, float | None]:
+        """Return how many a second are done in this part, and in how many seconds it is over; None where unknown."""
+        took, made = time.monotonic() - self.part_began, self.done - self.before
+        if self.state != "running" or made <= 0 or took <= 0:
+            return {"rate": None, "eta_s": None}
+        left = None if self.total is None else max(0, self.total - self.done) * took / made
+        return {"rate": round(made / took, 2), "eta_s": left and round(left, 1)}
 
 
 class Running:

@@ -8,12 +8,13 @@ from fastapi import APIRouter
 class Link(NamedTuple):
     """A link on top of each page; one that is `of_task` leads to the task that is looked at.
 
-    Without a label it is called what the items of the task are.
+    Without a label it is called what the items of the task are. With a subject it stands where the workspace has that.
     """
 
     href: str
     label: str = ""
     of_task: bool = True
+    subject: str = ""
 
 
 class View(NamedTuple):

@@ -5,7 +5,7 @@ key; so what is written lies together on disk, memory stays flat, and a run that
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -131,7 +131,7 @@ class _Ingest(NamedTuple):
                 is_over = self._finish(results)
             anomalies = _odd_lines(results)
         with ws.store.read() as tx:
-            return _summary(tx, self.task, batch.number, anomalies)
+            return batch_account(tx, self.task, batch.number, anomalies)
 
     def _apply_all(self, results: ResultFile, bar: "Bar") -> None:
         """Judge and write every request that has no outcome yet; those that have one are only looked up."""
@@ -212,8 +212,8 @@ def _odd_lines(results: ResultFile) -> list[Anomaly]:
     return odd
 
 
-def _summary(tx: "Connection", task: "Task", number: int, anomalies: list[Anomaly]) -> IngestSummary:
-    """Return what became of a batch, with the reasons and up to three examples of each."""
+def batch_account(tx: "Connection", task: "Task", number: int, anomalies: Sequence[Anomaly] = ()) -> IngestSummary:
+    """Return what became of a batch: `anomalies`, and the reasons of its requests with up to three examples of each."""
     batch = batches.get_batch(tx, number)
     counts: Counter[_Kind] = Counter()
     shown: dict[_Kind, list[tuple[str, str]]] = {}  # (item id, what was said) of the first of each kind
@@ -225,8 +225,9 @@ def _summary(tx: "Connection", task: "Task", number: int, anomalies: list[Anomal
             shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
     outdated = answers.not_applied(tx, number)[1]
     names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *outdated])
+    odd = list(anomalies)
     for kind, count in sorted(counts.items()):
         examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])
-        anomalies.append(Anomaly(*kind, count, examples))
+        odd.append(Anomaly(*kind, count, examples))
     other = answers.other_versions(tx, number, model=batch.model)
-    return IngestSummary(batch, anomalies, [names.get(one, one) for one in outdated], other)
+    return IngestSummary(batch, odd, [names.get(one, one) for one in outdated], other)

@@ -49,10 +49,11 @@ class BatchSummary(NamedTuple):
 def run(store: Store, *, now: datetime) -> list[BatchSummary]:
     """Return every batch, oldest first."""
     with store.read() as tx:
-        return [_summary(batch, now=now) for batch in batches.batches_in_states(tx)]
+        return [summary_of(batch, now=now) for batch in batches.batches_in_states(tx)]
 
 
-def _summary(batch: Batch, *, now: datetime) -> BatchSummary:
+def summary_of(batch: Batch, *, now: datetime) -> BatchSummary:
+    """Return a batch with its age and what it cost, or is estimated to cost."""
     never_sent = batch.state is BatchState.FAILED and batch.remote_name is None
     estimated = 0.0 if never_sent else batch.estimated_cost
     age = (batch.ended_at or now) - batch.created_at

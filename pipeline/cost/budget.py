@@ -87,6 +87,10 @@ class Budgets:
             hint=self._more(budget),
         )
 
+    def left(self, tx: "Connection") -> list[tuple[Budget, float]]:
+        """Return each budget with what is left of it, in USD, at least 0."""
+        return [(one, max(0.0, left)) for one, left in self._left(tx, error=0.0)]
+
     def _left(self, tx: "Connection", *, error: float, but: int | None = None) -> list[tuple[Budget, float]]:
         return [
             (one, one.usd - budget_used(spending.sum_spent(tx, since=one.since, but=but), error=error))
@@ -109,8 +113,16 @@ class Budgets:
 
 def budgets(ws: "OpenWorkspace") -> Budgets:
     """Return the budgets that hold for this command now."""
-    now, per_day = ws.now(), ws.settings.budget_per_day
-    found = [] if ws.budget is None else [ws.budget]
+    return _holding(ws.budget, ws.settings.budget_per_day, ws.now())
+
+
+def budgets_of_task(tx: "Connection", task: "Task", *, per_day: float | None, now: datetime) -> Budgets:
+    """Return the budgets that hold for a task, whatever command goes on with it: that of a `tag`, and of the day."""
+    return _holding(_unfinished(tx, task), per_day, now)
+
+
+def _holding(budget: Budget | None, per_day: float | None, now: datetime) -> Budgets:
+    found = [] if budget is None else [budget]
     if per_day is not None:
         day = today(now)
         began = datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
@@ -121,9 +133,15 @@ def budgets(ws: "OpenWorkspace") -> Budgets:
 def resume_budget(ws: "OpenWorkspace") -> None:
     """Let the budget of a `tag` that is not over hold for this command, too; it counts from when that began."""
     with ws.store.read() as tx:
-        found = live_calls.unfinished_run(tx, ws.task.name, mode=TAG)
-    if found is not None and found.budget is not None:
-        ws.budget = Budget(found.budget, found.started_at, "BUDGET")
+        ws.budget = _unfinished(tx, ws.task) or ws.budget
+
+
+def _unfinished(tx: "Connection", task: "Task") -> Budget | None:
+    """Return the budget of a `tag` that is not over."""
+    found = live_calls.unfinished_run(tx, task.name, mode=TAG)
+    if found is None or found.budget is None:
+        return None
+    return Budget(found.budget, found.started_at, "BUDGET")
 
 
 def close_budget(store: "Store", task: "Task", *, at: datetime) -> None:

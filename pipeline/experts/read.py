@@ -7,10 +7,11 @@ those are exact keys once stored, but in one file almost surely one person, and 
 import hashlib
 import shlex
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from pipeline.core.errors import InputError
 from pipeline.core.text import restore_formula
 from pipeline.experts.aliases import KEY_RULE, SPECS
 from pipeline.experts.columns import HEADERS, USERNAME, column_of, expected
@@ -88,6 +89,21 @@ def read_person_documents(
         reader = DocumentReader(layout, partial(_person, seen=seen), "person", DOCUMENT_HINT)
         found = reader.read(data, choices, said="standard input" if name == "-" else name)
     return replace(found, notes=[*found.notes, *_not_read(found.ignored)])
+
+
+def check_as_given(people: Sequence[Person], *, name: str) -> None:
+    """Pass where every value of some people would be stored as it is given.
+
+    Raises:
+        InputError: one would be stored in another way, or not at all; its field is named.
+    """
+    for change in (change for person in people for change in person.changes):
+        field = next((column for column, label in HEADERS.items() if label == change.column), "")
+        raise InputError(
+            f"{name}: {change.column}: {change.reason} ({change.value}); nothing was stored",
+            hint="leave it out, or give it as it is to be stored",
+            field=field,
+        )
 
 
 def _person(row: TextRow | Finding, seen: SeenIds) -> Person | Finding:

@@ -56,16 +56,18 @@ class BuildLookup:
         """
         return self._look(self._read)
 
-    def open(self) -> Index:
-        """Return the build in service, opened.
+    def open(self, number: int | None = None) -> Index:
+        """Return the build in service, opened, or the one of that number.
 
         `current` is resolved once, so vectors and metadata are of one build whatever is promoted afterwards.
 
         Raises:
-            InputError: nothing was promoted yet.
+            InputError: nothing was promoted yet, or there is no such build.
             InconsistentError: `current` points at nothing, or at no whole build.
         """
-        index = self._look(self._open)
+        if number is not None and number not in (known := self.numbers()):
+            raise InputError(f"there is no build {number}", hint=f"take one of {', '.join(map(str, known))}")
+        index = self._look(self._open) if number is None else self._open(self._builds / str(number))
         if index is None:
             raise InputError(f"there is no index in {self._index} yet", hint=f"run `{self._make}` to build one")
         return index

@@ -79,20 +79,25 @@ class SearchReport:
 class OpenSearch(AbstractContextManager["OpenSearch"]):
     """The build in service, open for one question after the other; a new one is taken up when it is promoted."""
 
-    def __init__(self, ws: OpenWorkspace) -> None:
-        """Open the build.
+    def __init__(self, ws: OpenWorkspace, build: int | None = None) -> None:
+        """Open the build in service, or the one of that number.
 
         Raises:
-            InputError: there is no index yet, or the task has none.
+            InputError: there is no index yet, or no such build, or the task has none.
         """
         self._ws = ws
         self.collection, self.words = ws.collection, ws.task.words
         self._builds = Builds(ws.data, self.collection.folder)
-        self.index: Index = self._builds.open()
+        self.index: Index = self._builds.open(build)
 
     def __exit__(self, *failure: object) -> None:
         """Close the files."""
         self.index.close()
+
+    @property
+    def builds(self) -> list[int]:
+        """Return the numbers of all builds that can be asked, ascending."""
+        return self._builds.numbers()
 
     def renew(self) -> bool:
         """Take up the build in service, where it is another one now; return whether it is."""

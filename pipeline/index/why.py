@@ -1,6 +1,6 @@
 """Say how the score of a hit comes about, so that it can be added up by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,16 @@ class Side:
         """What it adds to the score of the hit."""
         return self.share * self.normalised
 
+    @property
+    def line(self) -> str:
+        """What it adds, as arithmetic on one line."""
+        if not self.deviation:
+            return f"{self.name}: all are equal, so it gives 0"
+        return (
+            f"{self.name}: ({self.score:.2f} - {self.mean:.2f}) / {self.deviation:.2f} = {self.normalised:.2f}, "
+            f"x {self.share:g} = {self.gives:.2f}"
+        )
+
 
 @dataclass(frozen=True)
 class Why:
@@ -36,6 +46,19 @@ class Why:
 
     words: Sequence["WordPart"]
     sides: Sequence[Side] = ()
+
+    def lines(self) -> Iterator[str]:
+        """Yield the arithmetic of a hit, a line each: every word, and what both sides give."""
+        for part in self.words:
+            times = f"{part.times} x " if part.times > 1 else ""
+            weight = f" x weight {part.weight:g}" if part.weight != 1 else ""
+            where = f"{part.term} in {' '.join(part.fields)}"
+            yield f"{where}: {times}idf {part.idf:.2f} x tf {part.tf:.2f}{weight} = {part.score:.2f}"
+        for side in self.sides:
+            yield side.line
+        if self.sides:
+            added = " + ".join(f"{side.gives:.2f}" for side in self.sides)
+            yield f"score: {added} = {sum(side.gives for side in self.sides):.2f}"
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""

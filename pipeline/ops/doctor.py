@@ -5,8 +5,9 @@ Every check reads whole files and asks about every batch, so this is for a quiet
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import chain
+from typing import Any
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, RemoteError
 from pipeline.engine.workspace import OpenWorkspace
@@ -53,6 +54,17 @@ class DoctorReport:
             )
         if self.failure is not None:
             raise self.failure
+
+
+def document(report: DoctorReport) -> dict[str, Any]:
+    """Return the report for programs."""
+    return {
+        "healthy": report.healthy,
+        "checks": report.looked,
+        "rows": {one.subject: one.figures for one in report.seen},
+        "findings": [{**asdict(finding), "next": finding.remedy} for finding in report.findings],
+        "versions": report.versions,
+    }
 
 
 def run(ws: OpenWorkspace, *, fix: bool, confirm: Callable[[str], bool]) -> DoctorReport:

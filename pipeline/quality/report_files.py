@@ -5,6 +5,7 @@ last, so where it stands everything it names does too. `<task>-latest.md` is a c
 survive being sent elsewhere. The tail is random, so that two processes never write one name.
 """
 
+import contextlib
 import json
 import re
 import secrets
@@ -58,6 +59,16 @@ def reports_of_task(data: Path, task: str) -> list[Path]:
     word = re.escape(task)
     ours = re.compile(_OURS.format(name=_NAME.format(task=word), task=word, latest=LATEST))
     return sorted(path for path in folder.iterdir() if ours.fullmatch(path.name))
+
+
+def report_documents(data: Path, task: str, *, limit: int) -> list[dict[str, Any]]:
+    """Return the newest reports of a task as their documents, each with its `name`, the newest first."""
+    whole = {report_stem(path, task) for path in reports_of_task(data, task) if path.suffix == ".md"} - {""}
+    found = []
+    for name in sorted(whole, reverse=True)[:limit]:
+        with contextlib.suppress(OSError, ValueError):  # one that was removed, or is the user's own by now, is left out
+            found.append({**json.loads((data / FOLDER / f"{name}.json").read_bytes()), "name": name})
+    return found
 
 
 def remove_reports(data: Path, task: str, *, is_named: Callable[[Sequence[Path]], bool]) -> int:

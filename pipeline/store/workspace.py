@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
@@ -28,6 +29,13 @@ def record_event(
     """Add one line to the journal, in the transaction that makes the move."""
     row = {"at": at, "kind": kind, "name": str(name), "old": old, "new": new, "why": why}
     tx.execute(insert(events).values(row))
+
+
+def events_about(tx: Connection, kind: str, name: object) -> list[dict[str, Any]]:
+    """Return what the journal has about one thing, oldest first: at, old, new, why."""
+    columns = (events.c.at, events.c.old, events.c.new, events.c.why)
+    query = select(*columns).where(events.c.kind == kind, events.c.name == str(name)).order_by(events.c.id)
+    return [dict(row) for row in tx.execute(query).mappings()]
 
 
 def numbers_with_event(tx: Connection, kind: str) -> set[int]:

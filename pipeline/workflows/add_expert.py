@@ -13,8 +13,8 @@ from pipeline.core.errors import InputError, TakenError
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.columns import HEADERS, USERNAME
-from pipeline.experts.read import read_person_documents
+from pipeline.experts.columns import USERNAME
+from pipeline.experts.read import check_as_given, read_person_documents
 from pipeline.experts.rows import Person
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
@@ -105,7 +105,7 @@ def save(ws: OpenWorkspace, data: bytes, *, name: str, reason: str) -> list[Save
         InputError, ConfigurationError: as `run` does; or a value would not be stored as it is. No person was added.
     """
     people = read_person_documents(data, choices_of(ws.store, ws.settings.task, given=""), name=name).made
-    _check_as_they_are(people, name=name)
+    check_as_given(people, name=name)
     if any(_has_bio(person) for person in people):
         ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
     _check_new(ws.store, people)
@@ -118,17 +118,6 @@ def save(ws: OpenWorkspace, data: bytes, *, name: str, reason: str) -> list[Save
             score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
         saved.append(SavedExpert(person.username, key, score, is_due=_has_bio(person)))
     return saved
-
-
-def _check_as_they_are(people: Sequence[Person], *, name: str) -> None:
-    """Refuse people of whom a value would be stored in another way, or not at all."""
-    for change in (change for person in people for change in person.changes):
-        field = next((column for column, label in HEADERS.items() if label == change.column), "")
-        raise InputError(
-            f"{name}: {change.column}: {change.reason} ({change.value}); nothing was stored",
-            hint="leave it out, or give it as it is to be stored",
-            field=field,
-        )
 
 
 def as_stored(store: Store, task_name: str, saved: SavedExpert) -> tuple[AddedExpert, bool]:

@@ -23,6 +23,7 @@ KNOW_SUBJECTS = (
     "pipeline.workflows.add_expert",
     "pipeline.workflows.init",
     "pipeline.workflows.library",
+    "web.views.",
 )
 UNNAMED = {"core", "store", "gemini", "engine", "tables", "cost", "quality", "index", "batch", "live"}
 MAY_NAME = {"pipeline.core.settings"}  # it has the task's name and the name of a subject's table

@@ -1,5 +1,6 @@
 "use strict";
-// What htmx does not do: "/" goes to the search, and the form that adds a person shows what came of it.
+// What htmx does not do: "/" goes to the search, what was begun is told, times are relative, and the form that adds a
+// person shows what came of it.
 
 document.addEventListener("keydown", (event) => {
   const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
@@ -11,6 +12,57 @@ document.addEventListener("keydown", (event) => {
 
 function csrf() {
   return JSON.parse(document.body.getAttribute("hx-headers"))["x-csrf-token"];
+}
+
+// Parts that are asked for again and again take their place only where they say something new: no focus is lost.
+const last = new Map();
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { target, xhr } = event.detail;
+  if (target && "quiet" in target.dataset) {
+    event.detail.shouldSwap = event.detail.shouldSwap && last.get(target.id) !== xhr.responseText;
+    last.set(target.id, xhr.responseText);
+  }
+});
+document.addEventListener("htmx:afterSwap", (event) => exact(event.detail.target));
+document.addEventListener("DOMContentLoaded", () => exact(document));
+
+// A button that began something says so, and clears what asked for it; a refusal says why.
+document.addEventListener("htmx:afterRequest", (event) => {
+  const { elt, xhr, requestConfig } = event.detail;
+  if (requestConfig.verb === "get" || !elt.isConnected || !(xhr.getResponseHeader("content-type") || "").includes("json")) {
+    return;
+  }
+  const reply = JSON.parse(xhr.responseText);
+  if (xhr.status >= 400) {
+    tell("warn", [reply.detail, reply.hint].filter(Boolean).join(". "));
+  } else {
+    tell("done", reply.kind ? `${reply.kind}: begun` : reply.said || (reply.rolled_back ? `build ${reply.number} is in service again` : ""));
+  }
+});
+document.addEventListener("htmx:sendError", () => tell("warn", "The page's server cannot be reached; nothing was begun."));
+document.addEventListener("click", (event) => {
+  const clears = event.target.dataset && event.target.dataset.clears;
+  if (clears) {
+    setTimeout(() => document.querySelector(clears).replaceChildren(), event.target.hasAttribute("hx-post") ? 300 : 0);
+  }
+});
+
+function tell(kind, text) {
+  const told = document.getElementById("told");
+  told.replaceChildren(line(kind, text));
+}
+
+function exact(within) {
+  for (const one of within.querySelectorAll("time[datetime]:not([title])")) {
+    one.title = one.getAttribute("datetime");
+    one.textContent = ago((Date.now() - Date.parse(one.title)) / 1000);
+  }
+}
+
+function ago(seconds) {
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const [unit, size] = units.find(([, many]) => Math.abs(seconds) >= many) || units[3];
+  return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(-Math.round(seconds / size), unit);
 }
 
 function line(kind, text) {

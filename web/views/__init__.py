@@ -1,15 +1,40 @@
 """The views, a module for each: the same function of a room as JSON below `/api` and as a page."""
 
 from web.view import View
-from web.views import batches, costs, home, index, item, items, people, search, settings, work
+from web.views import (
+    acts,
+    batches,
+    costs,
+    home,
+    images,
+    index,
+    item,
+    items,
+    judging,
+    passages,
+    people,
+    reports,
+    rows,
+    search,
+    settings,
+    tags,
+    work,
+)
 
 VIEWS: tuple[View, ...] = (  # their links stand on top of a page in this order
     home.VIEW,
     items.VIEW,
     item.VIEW,
+    tags.VIEW,
+    acts.VIEW,
+    rows.VIEW,
     people.VIEW,
+    passages.VIEW,
+    images.VIEW,
     search.VIEW,
+    judging.VIEW,
     index.VIEW,
+    reports.VIEW,
     batches.VIEW,
     costs.VIEW,
     settings.VIEW,

@@ -1,16 +1,20 @@
-"""Batches: every one of every task, with its counts and what it cost."""
+"""Batches: every one of every task, with its states over time, its counts and what it cost; and how to cancel one."""
 
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import HTMLResponse
 
-from pipeline.batch import listing
+from pipeline.batch import cancel, ingest, listing
+from pipeline.store import batches, workspace
 from web.render import desk_of, show_page
 from web.view import Link, View
 
 router = APIRouter()
 VIEW = View(router, Link("/batches", "Batches", of_task=False))
+Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
+LINES = ("answered", "refused", "invalid", "missing")  # which add up to the requests of a batch that is over
 
 
 @router.get("/api/batches")
@@ -20,9 +24,39 @@ def get_batches(request: Request) -> list[dict[str, Any]]:
         return [one.document for one in listing.run(ws.store, now=ws.now())]
 
 
+@router.get("/api/batches/{number}")
+def get_batch(request: Request, number: Number) -> dict[str, Any]:
+    """Return one batch with its states over time (`moves`) and what went wrong in it, with examples (`reasons`)."""
+    with desk_of(request).to_read() as ws:
+        with ws.store.read() as tx:
+            task = ws.task_of(batches.get_batch(tx, number).task)
+            account = ingest.batch_account(tx, task, number)
+            moves = workspace.events_about(tx, "batch", number)
+        document = listing.summary_of(account.batch, now=ws.now()).document
+        reasons = [asdict(one) for one in account.anomalies]
+        told = {"reasons": reasons, "outdated": account.outdated, "other_versions": account.other_versions}
+        return {**document, "moves": moves, "is_over": account.batch.is_over, **told}
+
+
+@router.post("/api/batches/{number}/cancel")
+def cancel_batch(request: Request, number: Number, *, give_up: bool = False) -> dict[str, Any]:
+    """Cancel a batch; one that the API does not show any more only where it is to be given up, as `batch-cancel`."""
+    with desk_of(request).to_write() as ws:
+        report = cancel.run(ws, number=number, confirm=lambda _question: give_up)
+    return {"batch": report.number, "said": report.said, "next": report.next}
+
+
 @router.get("/batches", include_in_schema=False)
 def batches_page(request: Request) -> HTMLResponse:
     """Show every batch, the newest first."""
     with desk_of(request).to_read() as ws:
         found = [one.document for one in listing.run(ws.store, now=ws.now())]
         return show_page(request, "batches.html", ws, batches=found[::-1])
+
+
+@router.get("/batch", include_in_schema=False)
+def batch_page(request: Request, number: int) -> HTMLResponse:
+    """Show one batch."""
+    found = get_batch(request, number)
+    with desk_of(request).to_read() as ws:
+        return show_page(request, "batch.html", ws, batch=found, lines=LINES)

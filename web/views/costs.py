@@ -11,6 +11,7 @@ from web.view import Link, View
 
 router = APIRouter()
 VIEW = View(router, Link("/costs", "Costs", of_task=False))
+BARS = 31  # of the chart, the newest
 By = Annotated[str, Query(pattern=f"^({'|'.join(costs.KEYS)})$")]
 
 
@@ -26,5 +27,8 @@ def costs_page(request: Request, by: By = "day") -> HTMLResponse:
     """Show what was spent."""
     with desk_of(request).to_read() as ws:
         report = costs.run(ws.store, ws.subjects, by=by)
+        newest = list(report.rows.items())[-BARS:]
+        highest = max((one.cost for _, one in newest), default=0.0)
+        bars = [(key, one, one.cost / highest) for key, one in newest] if highest else []
         rows = [*report.rows.items(), *([("all", report.total)] if report.rows else [])]
-        return show_page(request, "costs.html", ws, rows=rows, by=by, keys=list(costs.KEYS))
+        return show_page(request, "costs.html", ws, rows=rows, bars=bars, highest=highest, by=by, keys=list(costs.KEYS))

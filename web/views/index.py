@@ -1,4 +1,4 @@
-"""Index: the build in service, and the button that makes a new one."""
+"""Index: the build in service and those beside it, the button that makes a new one, and the way back."""
 
 from dataclasses import asdict
 from typing import Any
@@ -7,14 +7,23 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from pipeline.index import build
+from pipeline.index.build_lookup import BuildLookup
 from pipeline.ops import status
+from pipeline.store.database import Store
 from web.render import desk_of, show_page
-from web.running import Running, Work
+from web.running import Work
 from web.view import Link, View
 from web.views.work import accepted
 
 router = APIRouter()
 VIEW = View(router, Link("/index", "Index"))
+
+
+@router.get("/api/tasks/{task}/index")
+def get_index(request: Request, task: str) -> list[dict[str, Any]]:
+    """Return the builds of a task's index that are on disk, the newest first."""
+    with desk_of(request).to_read(task) as ws:
+        return _builds(ws.store, BuildLookup(ws.data, ws.collection.folder))
 
 
 @router.post("/api/tasks/{task}/index", status_code=202)
@@ -32,21 +41,61 @@ def begin_index(request: Request, task: str) -> JSONResponse:
     return accepted(desk.running.begin(f"index {task}", work))
 
 
+@router.post("/api/tasks/{task}/index/rollback")
+def roll_back(request: Request, task: str) -> dict[str, Any]:
+    """Put the build before the one in service back, as `findable index --rollback`."""
+    with desk_of(request).to_write(task) as ws:
+        return asdict(build.roll_back_index(ws))
+
+
+@router.post("/api/tasks/{task}/index/verify", status_code=202)
+def begin_verify(request: Request, task: str) -> JSONResponse:
+    """Begin to read every byte of the build in service; the result says what is wrong with it (`wrong`)."""
+    desk = desk_of(request)
+    with desk.to_read(task) as ws:
+        builds = BuildLookup(ws.data, ws.collection.folder)
+
+    def work(_display: Work) -> dict[str, Any]:
+        with builds.open() as index:
+            number = index.manifest.number
+        wrong = [*builds.damage(number), builds.unsound_rows(number)]
+        return {"build": number, "wrong": [one for one in wrong if one]}
+
+    return accepted(desk.running.begin(f"verify index {task}", work))
+
+
 @router.get("/index", include_in_schema=False)
 def index_page(request: Request, task: str | None = None) -> HTMLResponse:
     """Show the index of a task."""
-    with desk_of(request).to_read(task) as ws:
-        return show_page(request, "index.html", ws, **_index(desk_of(request).running, status.run(ws)))
+    return _shown(request, task, "index.html")
 
 
 @router.get("/parts/index", include_in_schema=False)
 def index_part(request: Request, task: str | None = None) -> HTMLResponse:
     """Show the same again, for a page that is open."""
+    return _shown(request, task, "parts/index.html")
+
+
+def _shown(request: Request, task: str | None, template: str) -> HTMLResponse:
+    """Show what is known of the index, and of the work on it."""
+    running = desk_of(request).running
     with desk_of(request).to_read(task) as ws:
-        return show_page(request, "parts/index.html", ws, **_index(desk_of(request).running, status.run(ws)))
+        report = status.run(ws)
+        found = (running.newest(f"{kind} {report.subject}") for kind in ("index", "verify index"))
+        works = [one.document for one in found if one is not None]
+        builds = _builds(ws.store, BuildLookup(ws.data, ws.collection.folder)) if ws.is_indexed else []
+        return show_page(request, template, ws, index=report.document["index"], works=works, builds=builds)
 
 
-def _index(running: Running, report: status.StatusReport) -> dict[str, Any]:
-    """Return what is known of the index, and of the work on it."""
-    work = running.newest(f"index {report.subject}")
-    return {"index": report.document["index"], "work": work.document if work else None}
+def _builds(store: Store, builds: BuildLookup) -> list[dict[str, Any]]:
+    """Return the whole builds on disk, with what the database knows of each."""
+    known, others = build.recorded_builds(store), set(builds.others())
+    return [
+        {
+            "number": number,
+            "in_service": number not in others,
+            "built_at": builds.built_at(number),
+            **{name: known[number][name] if number in known else None for name in ("count", "model", "dim")},
+        }
+        for number in reversed(builds.numbers())
+    ]

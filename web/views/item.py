@@ -1,30 +1,84 @@
-"""One item: its row beside its answers, where these came from, every request about it, and what it cost."""
+"""One item: its row beside its answers, where these came from, every request about it, and what is like it."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from pipeline.core.errors import FindableError
+from pipeline.experts import one_row
+from pipeline.experts import show as person
+from pipeline.index.hit_documents import whole_document
+from pipeline.index.search import OpenSearch, SearchOptions
 from pipeline.ops import show
+from web.asked import Text
+from web.desk import PEOPLE, Desk
+from web.editor import known_editor
 from web.render import as_text, desk_of, show_page
 from web.view import View
+from web.views.acts import acts_shown, is_askable
+from web.views.rows import row_shown
+from web.views.tags import tags_shown
 
 router = APIRouter()
 VIEW = View(router)
+NEAR = 5  # of those that are like an item
+Many = Annotated[int, Query(ge=1, le=100)]
 
 
 @router.get("/api/tasks/{task}/item")
-def get_item(request: Request, task: str, key: str, *, raw: bool = False) -> dict[str, Any]:
+def get_item(request: Request, task: str, key: Text, *, raw: bool = False) -> dict[str, Any]:
     """Return everything known about one item, as `findable show --item KEY --json`."""
     with desk_of(request).to_read(task) as ws:
         return show.run(ws, key, raw=raw)
 
 
+@router.get("/api/tasks/{task}/near")
+def get_near(request: Request, task: str, key: Text, k: Many = NEAR) -> dict[str, Any]:
+    """Return what is most like one item, as `findable search --like KEY --json`, and how far the index is behind."""
+    hits, behind = _near(desk_of(request), task, key, k)
+    return {"hits": hits, "behind": behind}
+
+
 @router.get("/item", include_in_schema=False)
-def item_page(request: Request, key: str, task: str | None = None, *, raw: bool = False) -> HTMLResponse:
+def item_page(request: Request, key: Text, task: str | None = None, *, raw: bool = False) -> HTMLResponse:
     """Show everything known about one item."""
     with desk_of(request).to_read(task) as ws:
-        document = show.run(ws, key, raw=raw)
-        columns = [(name, as_text(value) or "-") for name, value in document["columns"].items()]
-        known = {name: value for name, value in document.items() if name != "task"}
-        return show_page(request, "item.html", ws, **{**known, "columns": columns, "raw": raw, "key": key})
+        known = show.run(ws, key, raw=raw)
+        tags = None
+        if ws.settings.task == PEOPLE:
+            tags = tags_shown(person.run(ws, key)) | {"who": known_editor(request)}
+            tags |= row_shown(one_row.read_row(ws.store, key), key)
+        columns = [(name, as_text(value) or "-") for name, value in known.pop("columns").items()]
+        known.pop("task")
+        name = ws.settings.task
+        can = acts_shown(desk_of(request), name, key, can_ask=is_askable(ws.store, ws.task, known), can_forget=True)
+        shown = {
+            **known,
+            "columns": columns,
+            "raw": raw,
+            "key": key,
+            "item_tags": tags is not None,
+            **(tags or {}),
+            **can,
+        }
+        return show_page(request, "item.html", ws, **shown, has_index=ws.is_indexed)
+
+
+@router.get("/parts/near", include_in_schema=False)
+def near_part(request: Request, key: Text, task: str) -> HTMLResponse:
+    """Show what is most like one item, or why that cannot be told."""
+    desk, problem = desk_of(request), ""
+    try:
+        hits, _ = _near(desk, task, key, NEAR)
+    except FindableError as error:
+        hits, problem = [], error.message
+    with desk.to_read(task) as ws:
+        return show_page(request, "parts/near.html", ws, hits=hits, problem=problem)
+
+
+def _near(desk: Desk, task: str, key: str, k: int) -> tuple[list[dict[str, Any]], int]:
+    """Return what is like one item, best first, and how far the index is behind."""
+    with desk.to_read(task) as ws, OpenSearch(ws) as opened:
+        report = opened.ask_like(key, SearchOptions(k))
+        return [whole_document(opened.collection, hit) for hit in report.hits], report.behind

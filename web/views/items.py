@@ -1,59 +1,146 @@
-"""People, and items of any task: found by a part of what they are called, page by page."""
+"""People, and items of any task: found as one types, counted by what tells them apart, page by page, and as CSV."""
 
-from typing import Annotated, Any
-from urllib.parse import urlencode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 
-from pipeline.core.listed import ItemFilter
 from pipeline.ops import items
+from web.asked import ITEMS, Asked, Text, Wanted, choices_of
+from web.desk import Desk
 from web.render import as_cell, desk_of, show_page
 from web.view import Link, View
 
 router = APIRouter()
-VIEW = View(router, Link("/items"))
+VIEW = View(router, Link(ITEMS))
 ROWS = 50  # of one page
+LINES = 500  # of CSV that are sent at once
+FEW = 12  # values of a kind that are shown at first
+LABELS = {"findability_score": "score", "job_title": "title"}
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 
 @router.get("/api/tasks/{task}/items")
-def list_items(
-    request: Request, task: str, find: str = "", *, state: str = "", after: str = "", limit: Limit = ROWS
-) -> dict[str, Any]:
+def list_items(request: Request, task: str, asked: Wanted, after: Text = "", limit: Limit = ROWS) -> dict[str, Any]:
     """Return one page of a task's items, as `findable items --json`; the next one begins behind `after`."""
     with desk_of(request).to_read(task) as ws:
-        return items.run(ws).page(ItemFilter(find.split(), state or None), after=after or None, limit=limit).document
+        listed = items.run(ws)
+        page = listed.page(asked.which, after=after or None, limit=limit, sort=asked.sort, fields=asked.fields)
+        return page.document
+
+
+@router.get("/api/tasks/{task}/facets")
+def get_facets(request: Request, task: str, asked: Wanted) -> dict[str, Any]:
+    """Return how many items there are of each state, tag, version and score, as `findable items --counts --json`."""
+    with desk_of(request).to_read(task) as ws:
+        return items.run(ws).facets(asked.which).document
+
+
+@router.get("/items.csv", include_in_schema=False)
+def items_csv(request: Request, task: str, asked: Wanted) -> StreamingResponse:
+    """Send all items that are asked for as CSV, as they come."""
+    lines = _csv(desk_of(request), task, asked)
+    first = next(lines)  # or the error
+    told = {"content-disposition": 'attachment; filename="items.csv"'}
+    return StreamingResponse(chain([first], lines), media_type="text/csv; charset=utf-8", headers=told)
 
 
 @router.get("/items", include_in_schema=False)
-def items_page(
-    request: Request, task: str | None = None, find: str = "", state: str = "", after: str = ""
-) -> HTMLResponse:
+def items_page(request: Request, asked: Wanted, task: str | None = None, after: Text = "") -> HTMLResponse:
     """Show one page of a task's items."""
     with desk_of(request).to_read(task) as ws:
-        with ws.store.read() as tx:
-            _, *states = ws.task.counts(tx, now=ws.now())
-        return show_page(request, "items.html", ws, states=states, **_listed(items.run(ws), find, state, after))
+        return show_page(
+            request, "items.html", ws, is_part=False, **_shown(items.run(ws), asked, ws.settings.task, after)
+        )
 
 
 @router.get("/parts/items", include_in_schema=False)
-def items_part(
-    request: Request, task: str | None = None, find: str = "", state: str = "", after: str = ""
-) -> HTMLResponse:
-    """Show the rows alone."""
+def items_part(request: Request, task: str, asked: Wanted) -> HTMLResponse:
+    """Show the first page of what is asked for now; the reader's address follows."""
     with desk_of(request).to_read(task) as ws:
-        return show_page(request, "parts/items.html", ws, **_listed(items.run(ws), find, state, after))
+        listed = items.run(ws)
+        if set(asked.fields or ()) == set(listed.listing().usual):
+            asked = replace(asked, fields=None)
+        found = show_page(request, "parts/items.html", ws, is_part=True, **_shown(listed, asked, task))
+    found.headers["hx-replace-url"] = asked.address(ITEMS, task)
+    return found
 
 
-def _listed(listed: items.ItemList, find: str, state: str, after: str) -> dict[str, Any]:
-    """Return a page of items as the table shows them."""
-    page = listed.page(ItemFilter(find.split(), state or None), after=after or None, limit=ROWS)
-    found = [
-        {"key": one.id, "state": one.state, "cells": [as_cell(value) for value in one.values.values()]}
-        for one in page.items
-    ]
-    more = urlencode({"task": listed.task.name, "find": find, "state": state, "after": page.after or ""})
-    headers = list(page.items[0].values) if page.items else ["item"]
-    known = {"find": find, "state": state, "after": page.after, "how_to_fill": listed.task.how_to_fill}
-    return {"items": found, "headers": headers, "more": more, **known}
+@router.get("/parts/facets", include_in_schema=False)
+def facets_part(request: Request, task: str, asked: Wanted) -> HTMLResponse:
+    """Show how many items there are of each kind, each with the address that shows those alone."""
+    with desk_of(request).to_read(task) as ws:
+        found = items.run(ws).facets(asked.which)
+        kinds = choices_of(found, asked, task)
+        return show_page(request, "parts/facets.html", ws, found=found, kinds=kinds, few=FEW)
+
+
+def _csv(desk: Desk, task: str, asked: Asked) -> Iterator[bytes]:
+    """Yield the lines of a file, some at once."""
+    with desk.to_read(task) as ws:
+        lines = items.run(ws).csv(asked.which, sort=asked.sort, fields=asked.fields)
+        while some := b"".join(islice(lines, LINES)):
+            yield some
+
+
+class _Header(NamedTuple):
+    """The head of a column: its label, the address that sorts by it, and how it is sorted, as ARIA says it."""
+
+    label: str
+    href: str | None
+    order: str
+    is_number: bool
+
+
+def _shown(listed: items.ItemList, asked: Asked, task: str, after: str = "") -> dict[str, Any]:
+    """Return a page of items as the table shows them, and what else can be asked for."""
+    listing = listed.listing()
+    how: Any = {"after": after or None, "sort": asked.sort, "fields": asked.fields}
+    page = listed.page(asked.which, limit=ROWS, at_once=True, **how)
+    with listed.store.read() as tx:
+        names = listed.task.names(tx, [one.id for one in page.items])
+    rows = [{"name": names.get(one.id, one.id), "state": one.state, "cells": _cells(one.values)} for one in page.items]
+    numbers = [any(row["cells"][at][0] == "num" for row in rows) for at in range(len(page.names))]
+    chosen = [pair for pair in asked.pairs if pair[0] not in {"sort", "fields"}]
+    return {
+        "items": rows,
+        "headers": [
+            _header(asked, task, one, listing.sorts, is_number=is_number)
+            for one, is_number in zip(page.names, numbers, strict=True)
+        ],
+        "next": asked.address(ITEMS, task, after=[page.after]) if page.after else None,
+        "first": asked.address(ITEMS, task) if after else None,
+        "csv": asked.address("/items.csv", task),
+        "facets": asked.address("/parts/facets", task),
+        "all": asked.address(ITEMS, task, **{name: () for name, _ in chosen}) if chosen else None,
+        "find": " ".join(asked.which.words),
+        "kept": [pair for pair in asked.pairs if pair[0] not in {"find", "fields"}],
+        "columns": [(one, _label(one), one in page.names) for one in listing.columns],
+        "how_to_fill": listed.task.how_to_fill,
+    }
+
+
+def _cells(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return cells with how each is shown: as a number, as tags, or as text."""
+    return [(_kind(one), one if _kind(one) == "tags" else as_cell(one)) for one in values.values()]
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return "tags"
+    return "num" if isinstance(value, int | float) and not isinstance(value, bool) else "text"
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def _header(asked: Asked, task: str, name: str, sorts: Sequence[str], *, is_number: bool) -> _Header:
+    """Return the head of a column; the address of one by which items are sorted turns the order round."""
+    order = {name: "ascending", f"-{name}": "descending"}.get(asked.sort or "", "none")
+    anew = f"-{name}" if order == "ascending" or (is_number and order == "none") else name
+    href = asked.address(ITEMS, task, sort=[anew]) if name in sorts else None
+    return _Header(_label(name), href, order, is_number)

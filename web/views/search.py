@@ -1,63 +1,128 @@
-"""Search: what fits a question best, with the words that matched, and what may be a weak match."""
+"""Search: what fits a question best, why, and what may be a weak match; the same in another build beside it."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, BeforeValidator, Field
 
+from pipeline.core.errors import FindableError
 from pipeline.core.ranking import Rank
 from pipeline.core.task import Collection
-from pipeline.index.filters import Filters
 from pipeline.index.hit_documents import whole_document
 from pipeline.index.reader import Hit
-from pipeline.index.search import OpenSearch, SearchOptions, SearchReport
+from pipeline.index.search import OpenSearch, SearchReport, search_options
+from web import problem
 from web.render import desk_of, show_page
 from web.view import Link, View
 
 router = APIRouter()
 VIEW = View(router, Link("/search", "Search"))
-SHOWN = 20  # hits on a page
-OWN_PLACE = ("rank", "similarity", "score", "words_score", "weak", "snippet", "matching_tags", "username", "id")
-Many = Annotated[int, Query(ge=1, le=500)]
+OWN_PLACE = frozenset(  # what of a hit does not stand among its fields
+    {"rank", "similarity", "score", "words_score", "weak", "why", "snippet", "matching_tags"}
+    | {"username", "id", "key", "label", "text", "answer"}
+)
+Blank = BeforeValidator(lambda given: None if given == "" else given)  # what a form sends of an empty field
+
+
+class Asked(BaseModel):
+    """A question, or `like` the name of what others are to be like, and how to search, as `findable search` has it."""
+
+    q: str = ""
+    like: str = ""
+    k: int = Field(10, ge=1, le=500)
+    rank: Rank = Rank.HYBRID
+    tag: list[str] = []
+    min_score: Annotated[float | None, Blank] = None
+    where: str = ""
+    why: bool = False
+    build: Annotated[int | None, Blank] = None
+
+    def of(self, opened: OpenSearch) -> SearchReport:
+        """Return what was found."""
+        how: Mapping[str, Any] = self.model_dump(include={"rank", "min_score", "where", "why"})
+        options = search_options(self.k, tag=",".join(self.tag), **how)
+        return opened.ask_like(self.like, options) if self.like else opened.ask(self.q, options)
+
+
+class AskedOnPage(Asked):
+    """The same on a page: of which task, and which build stands beside the one in service."""
+
+    task: str | None = None
+    beside: Annotated[int | None, Blank] = None
+    k: int = Field(20, ge=1, le=100)
+    why: bool = True
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether there is a question."""
+        return bool(self.like or self.q.strip())
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it says more than the question."""
+        return bool(any(self.tag) or self.min_score is not None or self.where or self.beside) or self.rank != "hybrid"
 
 
 @router.get("/api/tasks/{task}/search")
-def get_search(
-    request: Request,
-    task: str,
-    q: str,
-    *,
-    k: Many = 10,
-    rank: Rank = Rank.HYBRID,
-    tag: Annotated[list[str], Query()] = [],  # noqa: B006 - FastAPI's way, which copies it
-    min_score: float | None = None,
-    where: str = "",
-    why: bool = False,
-) -> dict[str, Any]:
+def get_search(request: Request, task: str, asked: Annotated[Asked, Query()]) -> dict[str, Any]:
     """Return what fits a question best, as `findable search --json`, and how far the index is behind."""
-    options = SearchOptions(k, rank, Filters(tuple(tag), min_score, where), why)
-    with desk_of(request).to_read(task) as ws, OpenSearch(ws) as opened:
-        report, collection = opened.ask(q, options), opened.collection
+    with desk_of(request).to_search(task, asked.build) as opened:
+        report, collection, number = asked.of(opened), opened.collection, opened.index.manifest.number
         hits = [whole_document(collection, hit) for hit in report.hits]
-    return {"hits": hits, "behind": report.behind, "lacks_words": report.lacks_words, "weak": report.is_weak}
+    told = {"behind": report.behind, "lacks_words": report.lacks_words, "weak": report.is_weak}
+    return {"hits": hits, **told, "build": number}
 
 
 @router.get("/search", include_in_schema=False)
-def search_page(request: Request, q: str = "", task: str | None = None) -> HTMLResponse:
-    """Show what fits a question best."""
-    with desk_of(request).to_read(task) as ws:
-        report = SearchReport([], 0)
-        if q.strip():
-            with OpenSearch(ws) as opened:
-                report = opened.ask(q, SearchOptions(SHOWN))
-        hits = [_shown(ws.collection, hit) for hit in report.hits]
-        return show_page(request, "search.html", ws, q=q, hits=hits, report=report, question=ws.collection.question)
+def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTMLResponse:
+    """Show what fits a question best, or why it cannot be asked, with all that was asked."""
+    columns: list[dict[str, Any]] = []
+    known: dict[str, Any] = {"builds": [], "failed": None, "q": asked.q, "asked": asked, "ranks": list(Rank)}
+    desk = desk_of(request)
+    with desk.to_read(asked.task) as ws:
+        known["collections"] = [(one.name, one.task.words.many) for one in ws.subjects if one.collection]
+        try:
+            known["question"] = ws.collection.question
+            for number in [asked.build, *([asked.beside] if asked.beside else [])]:
+                with desk.to_search(asked.task, number) as opened:
+                    known["builds"] = opened.builds
+                    if asked.is_asked:
+                        columns.append(_column(opened, asked))
+        except FindableError as error:
+            known = {"question": "", **known, "failed": problem.of(error)}
+        page = show_page(request, "search.html", ws, columns=_compared(columns), **known)
+    page.status_code = known["failed"]["status"] if known["failed"] else 200
+    return page
+
+
+def _column(opened: OpenSearch, asked: Asked) -> dict[str, Any]:
+    """Return what one build finds, as the page shows it."""
+    report = asked.of(opened)
+    hits = [_shown(opened.collection, hit) for hit in report.hits]
+    return {"build": opened.index.manifest.number, "report": report, "hits": hits}
+
+
+def _compared(columns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add to each hit of two builds its rank in the other one, None where it is not among its hits."""
+    ranks = [{hit["key"]: hit["rank"] for hit in column["hits"]} for column in columns]
+    for column, there in zip(columns, ranks[::-1], strict=True):
+        for hit in column["hits"]:
+            hit["there"] = there.get(hit["key"])
+    return columns
 
 
 def _shown(collection: Collection, hit: Hit) -> dict[str, Any]:
     """Return a hit as the page shows it."""
     found = whole_document(collection, hit)
-    key = str(hit.metadata.get("id", found.get("id", "")))
-    fields = [(name, one) for name, one in found.items() if name not in OWN_PLACE and one not in ("", None, [])]
-    title = str(found.get("username") or found.get("id") or key)
-    return {"key": key, "title": title, "fields": fields, **found, "pieces": hit.snippet.pieces if hit.snippet else []}
+    key = collection.name_of(hit.metadata)
+    values = {name: one for name, one in found.items() if name not in OWN_PLACE} | found.get("answer", {})
+    return {
+        **found,
+        "key": key,
+        "title": str(found.get("username") or found.get("label") or found.get("id") or key),
+        "fields": [(name, one) for name, one in values.items() if one not in ("", None, [])],
+        "pieces": hit.snippet.pieces if hit.snippet else [],
+        "lines": list(hit.why.lines()) if hit.why else [],
+    }

@@ -103,7 +103,7 @@ class Judging:
                 return None
             name = self._task.names(tx, [pair[1]]).get(pair[1], pair[1])
             total, left = lab.count_pool(tx, self._task.name)
-        text = self._texts.get(name, "it is not in the index any more")
+        text = self._build.plain_text(pair[1]) or "it is not in the index any more"
         return Card(*pair, self._questions[pair[0]].text, name, text, total - left, total)
 
     def act(self, card: Card, grade: int | None) -> None:
@@ -121,10 +121,6 @@ class Judging:
     def _questions(self) -> "dict[str, LabQuestion]":
         with self._store.read() as tx:
             return {one.qid: one for one in lab.lab_questions_of(tx, self._task.name)}
-
-    @cached_property
-    def _texts(self) -> dict[str, str]:
-        return dict(zip(self._build.names, self._build.plain_texts, strict=True))
 
 
 def _once(names: Iterable[str]) -> list[str]:

@@ -60,7 +60,12 @@ class LabBuild:
     @cached_property
     def plain_texts(self) -> list[str]:
         """What a plain word search would look in, of each entry."""
-        return [self._collection.plain_text(self.index.metadata_at(row)) for row in range(len(self.index))]
+        return [self._plain_text_at(row) for row in range(len(self.index))]
+
+    def plain_text(self, entry_id: str) -> str | None:
+        """Return the same of one entry; None where the build does not have it."""
+        row = self.index.row_of(entry_id)
+        return None if row is None else self._plain_text_at(row)
 
     @cached_property
     def ids(self) -> list[str]:
@@ -114,6 +119,9 @@ class LabBuild:
         if missing:
             self._vectors |= zip(missing, self._questions.embed(missing), strict=True)
         return [self._vectors[one] for one in texts]
+
+    def _plain_text_at(self, row: int) -> str:
+        return self._collection.plain_text(self.index.metadata_at(row))
 
     def _name_at(self, row: int) -> str:
         """Return the name of one entry, which is read once."""

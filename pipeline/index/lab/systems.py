@@ -30,3 +30,4 @@ SYSTEMS: Mapping[str, Callable[[LabBuild], Ranks]] = {
     "bm25": _by_plain_bm25,
     "chance": _by_chance,
 }
+USUAL = ("hybrid", "words", "vectors", "bm25")  # that are compared where nothing else is said

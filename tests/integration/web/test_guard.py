@@ -16,7 +16,10 @@ from web.views import VIEWS
 
 ADD = "/api/admin/experts"
 ADA = {"username": "ada"}
-PAGES = ("/", "/items", "/people/new", "/search", "/index", "/batches", "/costs", "/settings")
+PAGES = (
+    *("/", "/items", "/people/new", "/search", "/judge", "/passages", "/images", "/index", "/batches", "/costs"),
+    "/settings",
+)
 
 
 def addresses() -> Iterator[tuple[str, str]]:

@@ -1,0 +1,69 @@
+"""One item: asked about again, and forgotten."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration import reviews
+from tests.lab import Api, Workspace
+from tests.page import Page
+
+ADD = "/api/admin/experts"
+ITEM = "/api/tasks/experts/item"
+LIVE = ":generateContent"
+ADA = {"key": "ada"}
+
+
+def ended(page: Page, answer: Any) -> dict[str, Any]:
+    """Return what came of the work that an answer leads to."""
+    assert answer.status_code == 202, answer.text
+    work = page.desk.running.get(answer.json()["number"])
+    assert work is not None
+    assert work.thread is not None
+    work.thread.join()
+    found: dict[str, Any] = page.get(answer.headers["location"]).json()
+    return found
+
+
+def test_a_parked_person_is_asked_again_once(page: Page, api: Api) -> None:
+    """The button is there while something is to be asked; what is answered or under way is not asked twice."""
+    api.fault("status", times=100, path=LIVE, args={"code": 400})
+    assert page.post(ADD, json={"username": "ada", "bio": "Bees."}).json()["tags"] is None
+    api.clear_faults()
+    asked = {"task": "experts", **ADA}
+    assert "Ask about it again" in page.get("/item", params=asked).text
+    before = len(api.seen("POST", LIVE))
+    done = ended(page, page.post(f"{ITEM}/ask", params=ADA))
+    assert (done["state"], done["result"]["state"]) == ("done", "tagged")
+    assert len(api.seen("POST", LIVE)) == before + 1
+    assert page.post(f"{ITEM}/ask", params=ADA).status_code == 409
+    assert "Ask about it again" not in page.get("/item", params=asked).text
+    assert "It is tagged" in page.get("/parts/acts", params=asked).text
+    assert "nothing to be asked" in page.post("/parts/acts", params=asked, data={"act": "ask"}).text
+
+
+@pytest.mark.sampled(0)
+def test_an_item_is_forgotten_once_its_name_is_typed(page: Page) -> None:
+    """422 for another name, and nothing is changed; then the person is nowhere."""
+    assert page.post(ADD, json={"username": "ada"}).status_code == 201
+    assert page.post(f"{ITEM}/forget", params=ADA, json={"name": "Ada"}).status_code == 422
+    assert "is not" in page.post("/parts/acts", params={"task": "experts", **ADA}, data={"act": "forget"}).text
+    assert page.get(ITEM, params=ADA).status_code == 200
+    assert ended(page, page.post(f"{ITEM}/forget", params=ADA, json={"name": "ada"}))["state"] == "done"
+    assert page.get(ITEM, params=ADA).status_code == 422
+    assert "It is forgotten" in page.get("/parts/acts", params={"task": "experts", **ADA}).text
+
+
+@pytest.mark.sampled(0)
+def test_items_of_an_own_task(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is asked about by its file; of one that is forgotten it is said that the file still holds it."""
+    monkeypatch.chdir(tmp_path)
+    reviews.put(workspace).ran("preflight", TASK="tasks/reviews.py")
+    item, one = "/api/tasks/reviews/item", {"key": "1"}
+    with Page(workspace) as page:
+        assert ended(page, page.post(f"{item}/ask", params=one))["result"]["state"] == "answered"
+        assert page.post(f"{item}/ask", params=one).status_code == 409
+        assert page.get("/item", params={"task": "reviews", **one}).status_code == 200
+        ended(page, page.post(f"{item}/forget", params=one, json={"name": "1"}))
+        assert "reviews.csv" in page.get("/parts/acts", params={"task": "reviews", **one}).text

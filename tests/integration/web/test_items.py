@@ -1,0 +1,78 @@
+"""The list of items: found, counted, sorted, page by page, and as CSV."""
+
+import csv
+import io
+import json
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+
+from tests.page import Page
+
+ADD = "/api/admin/experts"
+LIST = "/api/tasks/experts/items"
+EVIL = "<script>alert(1)</script>\"'&amp;=1+1"
+
+
+@pytest.fixture
+def listed(page: Page) -> Page:
+    """A page with three people without tags, of whom one has a name that is markup and a formula."""
+    for one in (
+        {"username": "ada", "first_name": EVIL, "company": "Bee Works", "hourly_rate": 90},
+        {"username": "bob", "job_title": "lawyer", "company": "=cmd()"},
+        {"username": "cyd", "company": "Bee Works"},
+    ):
+        assert page.post(ADD, json=one).status_code == 201
+    return page
+
+
+def named(page: Page, **asked: Any) -> list[str]:
+    """Return the usernames that the API lists."""
+    return [one["username"] for one in page.get(LIST, params=asked).json()["items"]]
+
+
+@pytest.mark.sampled(0)
+def test_the_api_lists_as_the_command_does(listed: Page) -> None:
+    """Words, scores, order, columns, pages behind a place, and counts; what cannot be is refused by name."""
+    assert named(listed, find="bee works", sort="-username") == ["cyd", "ada"]
+    assert named(listed, min_score=10) == ["ada", "bob"]
+    first = listed.get(LIST, params={"limit": 2, "fields": "company,username"}).json()
+    assert [list(one) for one in first["items"]] == [["id", "company", "username", "state"]] * 2
+    assert named(listed, after=first["after"]) == ["cyd"]
+    counts = listed.get("/api/tasks/experts/facets", params={"find": "bee"}).json()
+    assert (counts["total"], counts["estimated"]) == (2, [])
+    assert {"value": "no_bio", "count": 2} in counts["states"]
+    for wrong in ({"state": "asleep"}, {"sort": "moon"}, {"fields": "moon"}, {"min_score": "nan"}, {"find": "a\0"}):
+        assert listed.get(LIST, params=wrong).status_code == 422, wrong
+        assert listed.get("/items.csv", params={"task": "experts", **wrong}).status_code == 422, wrong
+
+
+@pytest.mark.sampled(0)
+def test_the_view_is_sent_as_csv(listed: Page) -> None:
+    """All that is asked for, in its order and columns; no cell is a formula."""
+    asked = {"task": "experts", "sort": "-username", "fields": "username,company"}
+    got = listed.get("/items.csv", params=asked)
+    assert got.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.reader(io.StringIO(got.content.decode("utf-8-sig"))))
+    assert [rows[0], rows[1][0], len(rows)] == [["username", "company", "state"], "cyd", 4]
+    assert not rows[2][1].startswith("=")
+
+
+@pytest.mark.sampled(0)
+def test_the_page_shows_markup_as_text_and_leads_on(listed: Page) -> None:
+    """Rows, counts and choices have addresses that work; what people are called is never markup."""
+    shown = listed.get("/items", params={"task": "experts", "find": "bee"}).text
+    assert EVIL in unescape(shown)
+    assert "<script>alert" not in shown
+    part = listed.get("/parts/facets", params={"task": "experts", "find": "bee"})
+    found = [unescape(one) for one in re.findall(r'href="(/items\?[^"]*)"', part.text + shown)]
+    assert any("min_score=" in one for one in found)
+    assert any("sort=" in one for one in found)
+    assert [one for one in found if listed.get(one).status_code != 200] == []
+    rows = [unescape(one) for one in re.findall(r'href="(/item\?[^"]*)"', shown)]
+    assert [listed.get(one).status_code for one in rows] == [200, 200]
+    typed = listed.get("/parts/items", params={"task": "experts", "find": "bob", "fields": ["username"]})
+    assert typed.headers["hx-replace-url"] == "/items?task=experts&find=bob&fields=username"
+    assert json.dumps(EVIL) not in typed.text

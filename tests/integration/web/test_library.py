@@ -1,0 +1,92 @@
+"""Images and passages on the page: small images with what was said of them, texts with what is quoted of them."""
+
+import io
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from tests.integration.many_passages import put
+from tests.lab import Workspace
+from tests.page import Page
+
+THUMBNAIL = "/api/images/thumbnail"
+
+
+def put_images(workspace: Workspace, folder: Path) -> None:
+    """Import two images that open and one that does not, and have the others described."""
+    folder.mkdir()
+    for name, colour in {"blue <b>.png": "navy", "green.png": "lime"}.items():
+        Image.new("RGB", (48, 32), colour).save(folder / name)
+    (folder / "cut.jpg").write_bytes(b"")
+    workspace.ran("import-images", str(folder))
+    workspace.ran("tag", MODE="live", TASK="images")
+
+
+def test_images_are_listed_with_what_was_said_of_them(workspace: Workspace, tmp_path: Path) -> None:
+    """Page by page, by a tag of a bucket, and with the reason where there is nothing; all names are text."""
+    put_images(workspace, tmp_path / "photos")
+    with Page(workspace) as page:
+        first = page.get("/api/images", params={"limit": 1}).json()
+        (other,) = page.get("/api/images", params={"limit": 1, "after": first["after"]}).json()["items"]
+        names = [Path(one["path"]).name for one in (*first["items"], other)]
+        assert names == ["blue <b>.png", "green.png"]
+        assert other["buckets"]["colours"] == ["green"]
+        by_bucket = {"bucket": "colours", "tag": "green"}
+        assert page.get("/api/images", params=by_bucket).json() == {"items": [other], "after": None}
+        assert page.get("/api/images", params={**by_bucket, "bucket": "mood"}).json()["items"] == []
+        (broken,) = page.get("/api/images", params={"state": "broken"}).json()["items"]
+        assert ("0 bytes" in broken["reason"], broken["state"]) == (True, "unusable")
+        assert page.get("/api/images", params={"state": "broken", "after": broken["id"]}).json()["items"] == []
+        assert broken["reason"] in page.get("/images", params={"state": "broken"}).text
+        shown = page.get("/images").text
+        assert "blue &lt;b&gt;.png" in shown
+        assert other["summary"] in shown
+        _check_thumbnail(page, other["id"])
+        assert page.get(THUMBNAIL, params={"key": broken["id"]}).json()["status"] == 422
+
+
+def _check_thumbnail(page: Page, key: str) -> None:
+    """Assert that a small image is sent once, and kept for ever where its address says what it shows."""
+    got = page.get(THUMBNAIL, params={"key": key, "side": 160, "of": "abc"})
+    assert Image.open(io.BytesIO(got.content)).format == "JPEG"
+    assert "immutable" in got.headers["cache-control"]
+    assert "no-cache" in page.get(THUMBNAIL, params={"key": key}).headers["cache-control"]
+    again = page.get(THUMBNAIL, params={"key": key, "side": 160}, headers={"if-none-match": got.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_passages_are_shown_with_what_is_quoted(workspace: Workspace) -> None:
+    """The parts make up the text; the page marks them with the rules of the file that is exported."""
+    foul = "Bees </p><script>alert(1)</script> swarm."
+    (path := workspace.data.with_name("foul.jsonl")).write_text(json.dumps({"id": "<foul>", "text": foul}))
+    put(workspace, 11)
+    workspace.ran("import-passages", str(path))
+    workspace.ran("tag", MODE="live", TASK="passages")
+    with Page(workspace) as page:
+        marked = page.get("/api/passages/marked", params={"key": "p-0001"}).json()
+        (version,) = marked["versions"]
+        assert "".join(one["text"] for one in version["segments"]) == marked["text"]
+        quotations = [one for segment in version["segments"] for one in segment["quotations"]]
+        assert quotations
+        shown = page.get("/passages").text
+        assert all(text in shown for text in ('class="q c', "/passages.css", "after="))
+        after = page.get("/parts/passages", params={"find": "foul"}).text
+        assert ("&lt;script&gt;" in after, "<script" in after) == (True, False)
+        assert quotations[0]["concept"] in page.get("/passage", params={"key": "p-0001"}).text
+        style = page.get("/passages.css")
+        assert (
+            style.text
+            in workspace.ran("export", str(path.with_name("v.html")), TASK="passages").output
+            + path.with_name("v.html").read_text()
+        )
+        assert page.get("/passages.css", headers={"if-none-match": style.headers["etag"]}).status_code == 304
+
+
+def test_what_is_not_here_is_not_made_by_looking(page: Page, workspace: Workspace) -> None:
+    """Pages of images and passages in a workspace without any: no link leads there, and no table comes."""
+    before = workspace.tables()
+    for path in ("/images", "/passages", "/api/images", "/api/tasks/passages/items"):
+        assert page.get(path).status_code == 404
+    assert 'href="/images"' not in page.get("/").text
+    assert workspace.tables() == before

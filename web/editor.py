@@ -1,0 +1,34 @@
+"""Who edits on the page: a name that is given once and kept in a cookie, or given with each edit by a program."""
+
+from urllib.parse import quote, unquote
+
+from fastapi import Request
+from starlette.responses import Response
+
+from web.problem import Refused
+
+COOKIE = "findable_who"
+KEPT_S = 365 * 24 * 3600
+MOST = 200  # characters of a name
+
+
+def known_editor(request: Request) -> str:
+    """Return the name that the reader's browser keeps; an empty one where it keeps none."""
+    return unquote(request.cookies.get(COOKIE, ""))
+
+
+def editor_of(request: Request, given: str | None) -> str:
+    """Return who edits, by the name that is given or the one that the browser keeps.
+
+    Raises:
+        Refused: there is neither, or it is too long for a name.
+    """
+    who = " ".join((given or known_editor(request)).split())
+    if not who or len(who) > MOST:
+        raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit", field="who")
+    return who
+
+
+def keep_editor(response: Response, who: str) -> None:
+    """Let the reader's browser keep a name."""
+    response.set_cookie(COOKIE, quote(who, safe=""), max_age=KEPT_S, httponly=True, samesite="strict", path="/")

@@ -1,0 +1,102 @@
+"""The next step as the page carries it out: what it is, what it will cost, and the function of its command."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.batch import poll, submit
+from pipeline.batch.prepare import BatchPlan
+from pipeline.core.errors import InputError
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.index import build
+from pipeline.workflows import ingest, preflight, tag
+from pipeline.workflows.preflight import Preflight
+from web.running import Work
+
+ROUNDED = 1e-6  # USD that a cost which was shown may differ by
+DOES = frozenset({"tag", "batch-submit", "batch-poll", "batch-ingest", "index"})
+
+
+def command_of(what: str) -> str:
+    """Return the command that `make …` names, where the page can carry it out; else an empty text."""
+    words = what.split()
+    is_plain = len(words) > 1 and all(word.startswith(("TASK=", "PILOT=")) for word in words[2:])
+    return words[1] if is_plain and words[1] in DOES else ""
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What `make …` says, about an open workspace; more than `cost` (USD) is not spent, by estimate."""
+
+    ws: OpenWorkspace
+    what: str
+    cost: float = 0.0
+
+    def plan(self) -> dict[str, Any] | None:
+        """Return what it would ask, as `preflight` or `batch-submit DRY=1` say; None where nothing is sent.
+
+        `cost` is the estimate in USD that is to be agreed to.
+        """
+        command = command_of(self.what)
+        if command == "tag":
+            found = preflight.document(preflight.estimate_both(self.ws, limit=None, deadline_s=None))
+            return {**found, "cost": found[found["recommended"] or "batch"]["cost"]}
+        if command == "batch-submit":
+            dry = submit.document(submit.run(self.ws, limit=None, dry=True, confirm=lambda _plan: True))
+            return {**dry, "cost": dry["estimated_cost"], "recommended": "batch"}
+        return None
+
+    def carry_out(self, display: Work) -> dict[str, Any]:
+        """Do it, and return the document of its command.
+
+        Raises:
+            InputError: the estimate is more than what was agreed to by now; nothing was sent.
+        """
+        command = command_of(self.what)
+        if command == "tag":
+            return self._tag(display)
+        if command == "batch-submit":
+            return dict(submit.document(self._submit()))
+        if command == "batch-poll":
+            return self._poll()
+        if command == "batch-ingest":
+            done = ingest.run(self.ws, reported=lambda report: display.say(report.line))
+            return {"ingested": {str(one.batch.number): one.batch.answered for one in done}}
+        self.ws.bring_index()
+        return asdict(build.run(self.ws))
+
+    def _check(self, cost: float) -> None:
+        """Pass where no more is estimated than was agreed to."""
+        if cost > self.cost + ROUNDED:
+            said = f"the estimate is ${cost:,.4f} by now, more than the ${self.cost:,.4f} that was agreed to"
+            raise InputError(f"{said}; nothing was sent", hint="look at the next step again")
+
+    def _tag(self, display: Work) -> dict[str, Any]:
+        """Ask about all that is open, and wait for it."""
+
+        def announce(estimated: Preflight, mode: str, reason: str) -> None:
+            """Hold the estimate against what was agreed to."""
+            self._check(estimated.live.cost if mode == "live" else estimated.batch.cost)
+            display.say(f"{mode}: {reason}")
+
+        size = next((int(word[6:]) for word in self.what.split() if word.startswith("PILOT=")), None)
+        options = tag.TagOptions(wait=True, pilot=size)
+        report = tag.run(self.ws, options, announce=announce, confirm=lambda _cost: True)
+        for one in report.reports:
+            display.say(one.line)
+        return tag.document(report)
+
+    def _submit(self) -> submit.SubmitReport:
+        """Send what waits to be sent."""
+
+        def announce(plan: BatchPlan) -> None:
+            """Hold the estimate against what was agreed to."""
+            self._check(plan.cost)
+
+        return submit.run(self.ws, limit=None, dry=False, announce=announce, confirm=lambda _plan: True)
+
+    def _poll(self) -> dict[str, Any]:
+        """Wait until every batch is over."""
+        report = poll.run(self.ws, wait=True)
+        if report.stopped is not None:
+            raise report.stopped
+        return {"downloaded": report.downloaded, "failed": {str(number): why for number, why in report.failed.items()}}

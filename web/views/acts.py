@@ -1,0 +1,180 @@
+"""What a reader does to one item: ask about it again, or forget it."""
+
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.concurrency import run_in_threadpool
+
+from pipeline.core.errors import FindableError, InputError
+from pipeline.core.task import Task
+from pipeline.live.retry_queue import PATIENCE_S, ask_due
+from pipeline.ops import forget, parked, show
+from pipeline.quality import pilot
+from pipeline.store import claims
+from pipeline.store.database import Store
+from web.asked import Text
+from web.desk import PEOPLE, Desk
+from web.problem import Refused
+from web.render import desk_of, show_page
+from web.running import Work
+from web.view import View
+from web.views.work import accepted
+
+router = APIRouter()
+VIEW = View(router)
+
+
+class Confirmed(BaseModel):
+    """What confirms that an item is to be forgotten: its name, typed once more."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+
+
+@router.post("/api/tasks/{task}/item/ask", status_code=202)
+def ask_item(request: Request, task: str, key: Text) -> JSONResponse:
+    """Ask about one item that is parked, due or was never asked, by a call at full price; 409 where nothing is due.
+
+    While it is under way it is not asked a second time: the reply leads to the work that there is.
+    """
+    return accepted(_ask(desk_of(request), task, key))
+
+
+@router.post("/api/tasks/{task}/item/forget", status_code=202)
+def forget_item(request: Request, task: str, key: Text, body: Confirmed) -> JSONResponse:
+    """Forget one item everywhere, as `findable forget` does; 422 unless its name is typed once more."""
+    return accepted(_forget(desk_of(request), task, key, body.name))
+
+
+@router.post("/parts/acts", include_in_schema=False)
+async def act_part(request: Request, key: Text, task: str) -> HTMLResponse:
+    """Begin what a button of the page says, and show that it is under way."""
+    said = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
+    return await run_in_threadpool(_begun_part, request, task, key, said)
+
+
+@router.get("/parts/acts", include_in_schema=False)
+def acts_part(request: Request, key: Text, task: str) -> HTMLResponse:
+    """Show what is under way about one item, and what came of it."""
+    return _part(request, task, key)
+
+
+def acts_shown(desk: Desk, task: str, key: str, *, can_ask: bool, can_forget: bool) -> dict[str, Any]:
+    """Return what the page shows of what can be done to one item, and of what is being done."""
+    found = [desk.running.newest(kind(task, key)) for kind in (_asking, _forgetting)]
+    works = [one.document for one in found if one is not None]
+    return {
+        "works": works,
+        "is_running": any(one["state"] == "running" for one in works),
+        "acts": "/parts/acts?" + urlencode({"task": task, "key": key}),
+        "key": key,
+        "refused": "",
+        "can_ask": can_ask,
+        "can_forget": can_forget,
+    }
+
+
+def _begun_part(request: Request, task: str, key: str, said: dict[str, str]) -> HTMLResponse:
+    desk = desk_of(request)
+    try:
+        if said.get("act") == "forget":
+            _forget(desk, task, key, said.get("name", ""))
+        else:
+            _ask(desk, task, key)
+    except FindableError as error:
+        return _part(request, task, key, refused=f"{error.message}. {error.hint}")
+    except Refused as refused:
+        return _part(request, task, key, refused=f"{refused.detail}: {refused.hint}")
+    return _part(request, task, key)
+
+
+def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLResponse:
+    """Return what can be done to an item; nothing where it is no more."""
+    desk = desk_of(request)
+    with desk.to_read(task) as ws:
+        try:
+            found = show.run(ws, key)
+        except InputError:
+            found = None
+        can_ask = found is not None and is_askable(ws.store, ws.task, found)
+        shown = acts_shown(desk, task, key, can_ask=can_ask, can_forget=found is not None)
+        return show_page(request, "parts/acts.html", ws, **{**shown, "refused": refused})
+
+
+def is_askable(store: Store, task: Task, document: dict[str, Any]) -> bool:
+    """Return whether the next command that asks would ask about an item, or would once it is parked no more."""
+    with store.read() as tx:
+        return bool(document["parked"] or claims.askable_among(tx, task, [document["item"]]))
+
+
+def _ask(desk: Desk, task: str, key: str) -> Work:
+    """Begin to ask about an item, unless that is under way."""
+    under_way = desk.running.newest(_asking(task, key))
+    if under_way is not None and under_way.state == "running":
+        return under_way
+    item_id = _let_go(desk, task, key)
+
+    def work(display: Work) -> dict[str, Any]:
+        if task == PEOPLE:  # whose items are in the hands of one thread at most
+            desk.tagger.ask(item_id).result()
+        else:
+            with desk.to_write(task, display) as ws:
+                ws.bring_items()
+                ask_due(ws, [item_id], patience_s=PATIENCE_S)
+        with desk.to_read(task) as ws:
+            found = show.run(ws, key)
+        why = found["parked"] or (found["requests"][0]["reason"] if found["requests"] else None)
+        return {"state": found["state"], "reason": why}
+
+    return desk.running.begin(_asking(task, key), work)
+
+
+def _let_go(desk: Desk, task: str, key: str) -> str:
+    """Return the id of an item that is asked about now; one that is parked is so no more.
+
+    Raises:
+        Refused: nothing is to be asked about it, or it is being asked.
+        ConfigurationError: there is no key, or no such model.
+        InputError: there is no such item, or the file of its task is gone or broken.
+        GateError: its task has not passed the pilot that it needs.
+    """
+    with desk.to_write(task) as ws:
+        ws.bring_items()
+        ws.model, ws.client  # noqa: B018 - a missing key is said before anything is changed
+        with ws.store.read() as tx:
+            item_id = ws.task.id_of(tx, key)
+            pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
+        parked.unpark_items(ws, name=key, everyone=False, confirm=lambda _question: True)
+        with ws.store.read() as tx:
+            if not claims.askable_among(tx, ws.task, [item_id]):
+                said = f"{key!r} is answered, is being asked, or has nothing to be asked about"
+                raise Refused(409, said, hint="`make rollback` takes the answers of a version back")
+    return item_id
+
+
+def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
+    """Begin to forget an item, unless that is under way.
+
+    Raises:
+        Refused: its name was not typed once more.
+    """
+    if typed != key:
+        raise Refused(422, f"{typed!r} is not {key!r}; nothing was changed", hint="type the name", field="name")
+
+    def work(display: Work) -> dict[str, Any]:
+        with desk.to_write(task, display) as ws:
+            return asdict(forget.run(ws, key, confirm=lambda _question: True))
+
+    return desk.running.begin(_forgetting(task, key), work)
+
+
+def _asking(task: str, key: str) -> str:
+    return f"ask {task} {key}"
+
+
+def _forgetting(task: str, key: str) -> str:
+    return f"forget {task} {key}"
