@@ -42,9 +42,9 @@ def _before(said: Sequence[Word], at: int) -> Sequence[Word]:
     return said[first:at]
 
 
-def is_false_friend(word: Word) -> bool:
-    """Tell whether a word alone means something else in a text that is not in English."""
-    return word.surface.lower() in _little("friends")
+def is_false_friend(phrase: Sequence[Word]) -> bool:
+    """Tell whether a word alone, hyphens or none, means something else in a text that is not in English."""
+    return "".join(word.surface.lower() for word in phrase) in _little("friends")
 
 
 @functools.cache

@@ -30,7 +30,7 @@ _LONGEST_TITLE = 15
 _FEW = 2
 """Broad terms, and such as are only touched on, where there is nothing else."""
 _TEACHES = ["teaching"]
-"""Who teaches is taken to teach what was learnt."""
+"""Who teaches is taken to teach what was learnt; else that is asked where no title says what the person is."""
 _LOOKED_AT = 4000
 """Characters that the search by meaning reads: what a text is about is said by then."""
 _building = threading.Lock()
@@ -66,7 +66,7 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     pastimes = _pastimes(vocabulary)
     founds = whole(_found(vocabulary, words, is_open=is_open and not foreign, title=title), words)
     if foreign:
-        founds = [found for found in founds if found.size > 1 or not is_false_friend(words[found.at])]
+        founds = [found for found in founds if not is_false_friend(words[found.at : _end(found)])]
     told = _declared(words, founds) if is_open and not foreign else []
     places = {found.at for found in (stated(founds, words) if foreign else told)}
     at_work = about_work(founds, words, pastimes)
@@ -78,7 +78,7 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
             names = [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
         else:
             names = _worth_saying(vocabulary, ranks, list(dict.fromkeys(found.name for found in told)))
-        if names and names != _TEACHES:
+        if names != _TEACHES and (names or title):
             break
     return names
 
