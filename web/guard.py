@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -72,7 +72,9 @@ class Access:
             return False
         header, addresses = self.proxy
         came_from = scope.get("client")
-        return came_from is not None and came_from[0] in addresses and header in Headers(scope=scope)
+        return (
+            came_from is not None and came_from[0] in addresses and bool(Headers(scope=scope).get(header, "").strip())
+        )
 
     @property
     def csrf(self) -> str:
@@ -89,7 +91,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, access: Access) -> None:
         """Stand before `app`."""
-        self._app, self._access = app, access
+        self._app, self._access, self._trying = app, access, asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that is not let in, else hand it on."""
@@ -127,7 +129,7 @@ class Guard:
             return entered
         if _is_login(scope) and self._access.password:
             return None
-        by_cookie = self._access.is_named(scope) or self._who(headers)
+        by_cookie = self._who(scope)
         self._check_length(headers, MAX_BODY)
         if method in SAFE:
             return None
@@ -157,18 +159,19 @@ class Guard:
         if scope["method"] != "GET" or not given or not self._access.is_token(given[0]):
             return None
         rest = urlencode([(name, value) for name, value in query if name != "token"])
-        return self._with_cookie(scope["path"] + (f"?{rest}" if rest else ""))
+        return self._with_cookie("/" + quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else ""))
 
     async def _login(self, scope: Scope, receive: Receive) -> Response:
         """Return the answer to a password: the cookie, and the first page.
 
         Raises:
-            Refused: it is not the password, which is said after a second, so that many cannot be tried.
+            Refused: it is not the password, which is said after a second; one is tried at a time.
         """
         form = parse_qsl((await Request(scope, receive).body()).decode("ascii", "replace"))
-        if not self._access.is_password(dict(form).get("password", "")):
-            await asyncio.sleep(WRONG_S)
-            raise Refused(401, "the password is wrong", hint="try again")
+        async with self._trying:
+            if not self._access.is_password(dict(form).get("password", "")):
+                await asyncio.sleep(WRONG_S)
+                raise Refused(401, "the password is wrong", hint="try again")
         return self._with_cookie("/")
 
     def _with_cookie(self, address: str) -> Response:
@@ -177,15 +180,18 @@ class Guard:
         answer.set_cookie(self._access.cookie, self._access.token, httponly=True, samesite="strict", path="/")
         return answer
 
-    def _who(self, headers: Headers) -> bool:
-        """Return whether a request has the token in the cookie; false where it has it as a program does.
+    def _who(self, scope: Scope) -> bool:
+        """Return whether a browser sent a request: with the token in the cookie, or through the proxy; else a program.
 
         Raises:
             Refused: it has none, or another one.
         """
+        headers = Headers(scope=scope)
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and self._access.is_token(given.strip()):
             return False
+        if self._access.is_named(scope):
+            return True
         try:
             found = SimpleCookie(headers.get("cookie", "")).get(self._access.cookie)
         except CookieError:

@@ -62,7 +62,9 @@ def of(error: Exception) -> dict[str, Any]:
         return document(422, "Invalid", f"{name}: {first['msg']}", field=name)
     if isinstance(error, HTTPException):
         return document(error.status_code, "Refused", error.detail)
-    return document(500, "Stopped", f"a bug in findable: {type(error).__name__}; what is stored is as it was")
+    return document(
+        500, "Stopped", f"a bug in findable: {type(error).__name__}; look at what is stored before you try again"
+    )
 
 
 def response(found: dict[str, Any]) -> Response:

@@ -34,6 +34,7 @@ MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which noth
 PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
 COMPARED = "probe"  # the purpose of live calls that are compared with a batch's replies, and whose answers are not kept
+BEING_FORGOTTEN = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
 ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were rolled back
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
@@ -94,8 +95,11 @@ def park(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime,
 
 
 def unpark(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> list[str]:
-    """Unpark items and forgive their attempts, all without `ids`, and return their ids; foreign text stays parked."""
-    query = parked_ids(task).where(~parked.c.foreign_text)
+    """Unpark items and forgive their attempts, all without `ids`, and return their ids.
+
+    Foreign text stays parked, and so does what is being forgotten.
+    """
+    query = parked_ids(task).where(~parked.c.foreign_text, parked.c.reason != BEING_FORGOTTEN)
     if ids is not None:
         query = query.where(among(tx, parked.c.item_id, ids))
     free = list(tx.execute(query).scalars())

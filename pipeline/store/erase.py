@@ -23,7 +23,7 @@ KIND = "forget"  # of the journal's lines about this
 BEGUN, DONE = "begun", "done"
 GONE = "forgotten"
 BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
-REASON = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
+REASON = store_answers.BEING_FORGOTTEN
 # where the text about one item may name another
 WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "why"), attempts: ("reason", "excerpt")}
 WORDS |= {tries: ("note",), runs: ("why",), probes: ("report",)}

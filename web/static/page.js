@@ -28,8 +28,8 @@ document.addEventListener("DOMContentLoaded", () => exact(document));
 
 // A button that began something says so, and clears what asked for it; a refusal says why.
 document.addEventListener("htmx:afterRequest", (event) => {
-  const { elt, xhr, requestConfig } = event.detail;
-  if (requestConfig.verb === "get" || !elt.isConnected || !(xhr.getResponseHeader("content-type") || "").includes("json")) {
+  const { xhr, requestConfig } = event.detail;
+  if (requestConfig.verb === "get" || !(xhr.getResponseHeader("content-type") || "").includes("json")) {
     return;
   }
   const reply = JSON.parse(xhr.responseText);

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.batch import cancel, ingest, listing
@@ -12,8 +12,9 @@ from web.render import desk_of, show_page
 from web.view import Link, View
 
 router = APIRouter()
+MOST = 2**31 - 1  # the largest number of a batch that a database can hold
 VIEW = View(router, Link("/batches", "Batches", of_task=False))
-Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
+Number = Annotated[int, Path(ge=1, le=MOST)]
 LINES = ("answered", "refused", "invalid", "missing")  # which add up to the requests of a batch that is over
 
 
@@ -55,7 +56,7 @@ def batches_page(request: Request) -> HTMLResponse:
 
 
 @router.get("/batch", include_in_schema=False)
-def batch_page(request: Request, number: int) -> HTMLResponse:
+def batch_page(request: Request, number: Annotated[int, Query(ge=1, le=MOST)]) -> HTMLResponse:
     """Show one batch."""
     found = get_batch(request, number)
     with desk_of(request).to_read() as ws:

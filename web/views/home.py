@@ -21,7 +21,7 @@ from web.views.work import accepted
 router = APIRouter()
 VIEW = View(router, Link("/", "Home"))
 GOING = "under way or killed"  # how `status` calls a live run that did not end
-Usd = Annotated[float, Query(ge=0.0)]
+Usd = Annotated[float, Query(ge=0.0, allow_inf_nan=False)]
 
 
 @router.get("/api/status")

@@ -23,7 +23,7 @@ VIEW = View(router, Link("/images", "Gallery", of_task=False, subject=TASK))
 IMAGES = 60  # of one page
 BROKEN = "broken"  # in the place of a state: the files that cannot be opened
 BUCKET = f"^({'|'.join(BUCKETS)})?$"
-FOREVER = "private, max-age=31536000, immutable"  # an address names what it shows
+KEPT = "private, no-cache"  # asked for again by its ETag, for the image may be forgotten
 LARGE, SMALL = 640, 320  # pixels of the longer side
 
 
@@ -45,12 +45,12 @@ def get_images(request: Request, wanted: Annotated[Wanted, Query()]) -> dict[str
 
 
 @router.get("/api/images/thumbnail")
-def get_thumbnail(request: Request, key: str, side: Literal["160", "320", "640"] = "320", of: str = "") -> Response:
-    """Return the small JPEG of one image; with `of`, its hash, it is the same for ever."""
+def get_thumbnail(request: Request, key: str, side: Literal["160", "320", "640"] = "320") -> Response:
+    """Return the small JPEG of one image, by its id."""
     with desk_of(request).to_read(TASK) as ws:
         found = thumbnail_of(ws.store, ws.data, key, side=int(side))
     tag = f'"{hashlib.sha256(found).hexdigest()[:32]}"'
-    headers = {"etag": tag, **({"cache-control": FOREVER} if of else {})}
+    headers = {"etag": tag, "cache-control": KEPT}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(found, media_type="image/jpeg", headers=headers)

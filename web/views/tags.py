@@ -26,6 +26,7 @@ from web.view import View
 
 router = APIRouter()
 VIEW = View(router)
+LONG = 10  # digits that no number of an edit has
 ADDRESS = "/api/people/{username:path}/tags"
 Tags = Annotated[list[str], Field(max_length=100)]
 
@@ -142,7 +143,7 @@ def _typed(said: dict[str, str]) -> tuple[TagChange, int | None]:
     add, remove = ([one for one in said.get(name, "").split(";") if one.strip()] for name in ("add", "remove"))
     rename = [(said["old"], said.get("new", ""))] if "old" in said else []
     undo = said.get("undo", "")
-    return TagChange(add, remove, rename), int(undo) if undo.isdecimal() else None
+    return TagChange(add, remove, rename), int(undo) if undo.isdecimal() and len(undo) < LONG else None
 
 
 def _again(said: dict[str, str], state: str) -> dict[str, str]:
