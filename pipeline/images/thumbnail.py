@@ -25,7 +25,17 @@ def thumbnail_of(store: Store, data: Path, item_id: str, *, side: int) -> bytes:
         known = select(assets.c.path, assets.c.hash, assets.c.problem).where(cast(assets.c.id, Text) == item_id)
         row = tx.execute(known.limit(1)).first()
     if row is None:
-        raise InputError(f"there is no image {item_id!r}", hint="`make items TASK=images` lists them")
+        raise _no_image(item_id)
     if row[2] is not None or not row[1]:
         raise PictureError(row[2] or "it was not looked at yet; `make import-images` does so")
-    return thumbnails.thumbnail(data, row[0], row[1], side=side)
+    small = thumbnails.thumbnail(data, row[0], row[1], side=side)
+    with store.read() as tx:
+        is_there = tx.execute(known.limit(1)).first() is not None
+    if not is_there:  # forgotten while it was made
+        thumbnails.drop_thumbnails(data)
+        raise _no_image(item_id)
+    return small
+
+
+def _no_image(item_id: str) -> InputError:
+    return InputError(f"there is no image {item_id!r}", hint="`make items TASK=images` lists them")

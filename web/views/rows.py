@@ -60,31 +60,40 @@ def row_shown(row: PersonRow, username: str) -> dict[str, Any]:
         "long": LONG,
         "row_said": "",
         "row_refused": "",
+        "typed": {},
+        "lost": {},
     }
 
 
 def _edited_part(request: Request, username: str, said: dict[str, str]) -> HTMLResponse:
     """Carry out an edit of the page; what was refused is shown beside the row as it is now."""
-    desk, told = desk_of(request), {"row_said": "Stored.", "row_refused": ""}
+    desk, told = desk_of(request), dict[str, Any]()
+    values: dict[str, str | None] = {}
     try:
         with desk.to_write(PEOPLE) as ws:
             values = _changed(one_row.read_row(ws.store, username), said)
             _, notes = one_row.edit_row(ws.store, username, values, of_state=said.get("state"), at=ws.now())
         told["row_said"] = "; ".join(["Stored", *notes]) + "."
     except ChangedMeanwhileError as error:
-        told = {"row_said": "", "row_refused": f"{error.message}. It is shown as it is now."}
+        told = {"lost": values, "row_refused": f"{error.message}. It is shown as it is now."}
     except FindableError as error:
-        told = {"row_said": "", "row_refused": f"{error.message}. {error.hint}"}
+        told = {"typed": values, "row_refused": f"{error.message}. {error.hint}"}
     with desk.to_read(PEOPLE) as ws:
         shown = row_shown(one_row.read_row(ws.store, username), username)
         return show_page(request, "parts/row.html", ws, **{**shown, **told})
 
 
 def _changed(now: PersonRow, said: dict[str, str]) -> dict[str, str | None]:
-    """Return what a form says that the row does not; a browser sends line ends in its own way."""
-    texts = {name: said[name].replace("\r\n", "\n") for name in HEADERS if name in said and name != USERNAME}
-    shown = {name: as_text(value).replace("\r\n", "\n") for name, value in now.values.items()}
+    """Return what a form says that the row does not; see `_as_sent`."""
+    texts = {name: _as_sent(name, said[name]) for name in HEADERS if name in said and name != USERNAME}
+    shown = {name: _as_sent(name, as_text(value)) for name, value in now.values.items()}
     return {name: text or None for name, text in texts.items() if text != shown[name]}
+
+
+def _as_sent(name: str, text: str) -> str:
+    """Return a value as a browser sends it: line ends in one form, and none in a field of one line (HTML, 4.10.5)."""
+    ends = "\n" if name == LONG else ""
+    return text.replace("\r\n", "\n").replace("\n", ends).replace("\r", ends)
 
 
 def _found(store: Store, username: str) -> PersonRow:

@@ -137,9 +137,10 @@ def test_what_may_have_been_spent_is_not_told_as_under_way(
 def test_parked_people_are_counted_and_let_go(workspace: Workspace, people: Callable[..., list[str]]) -> None:
     """`status` groups them by reason, the most frequent first; `parked` lists each, oldest first.
 
-    `unpark` lets one by username go, or all after confirming: without a terminal `--yes` is needed.
+    `unpark` lets one by username go, or all after confirming: without a terminal `--yes` is needed. Who is being
+    forgotten stays.
     """
-    names = people(4)
+    names = people(5)
     _park(workspace, **{names[0]: "too odd", names[1]: "too long", names[2]: "too long"})
     document = _status(workspace)
     assert document["experts"]["parked"] == 3
@@ -154,8 +155,10 @@ def test_parked_people_are_counted_and_let_go(workspace: Workspace, people: Call
     assert "YES=1" in workspace.ran("unpark", "--all", code=2).stderr
     assert _status(workspace)["experts"]["parked"] == 2
     assert json.loads(workspace.run("unpark", "--all", "--yes", "--json").stdout) == {"unparked": names[1:3]}
-    assert _status(workspace)["experts"]["untagged"] == 4
+    assert _status(workspace)["experts"]["untagged"] == 5
+    _park(workspace, **{names[4]: "is being forgotten"})
     assert workspace.ran("unpark", "--all", "--yes").stdout.strip() == "no person to unpark"
+    assert _status(workspace)["experts"]["parked"] == 1
 
 
 def test_score_mends_what_another_program_spoilt(workspace: Workspace, people: Callable[..., list[str]]) -> None:

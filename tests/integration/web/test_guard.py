@@ -157,8 +157,13 @@ def test_a_password_or_a_proxy_lets_readers_in(workspace: Workspace, monkeypatch
             other = TestClient(page.guard, base_url=f"http://{HOST}", client=(address, 4000))
             assert other.get("/api/status", headers={"x-user": "ada"}).status_code == status
             assert other.get("/api/status").status_code == 401
+            assert other.get("/api/status", headers={"x-user": " "}).status_code == 401
+            program = {"x-user": "ada", "authorization": f"Bearer {TOKEN}"}
+            assert other.post(ADD, json={}, headers=program).status_code == 422
             assert other.post(ADD, json=ADA, headers={"x-user": "ada"}).status_code in {401, 403}
     assert Page(workspace).post("/login", data={"password": ""}).status_code == 401
+    away = page.request("GET", f"http://{HOST}//x.example/a", params={"token": TOKEN})
+    assert away.headers["location"] == "/x.example/a"
 
 
 @pytest.mark.sampled(0)

@@ -46,6 +46,14 @@ def test_the_form_writes_what_was_typed_alone(page: Page, api: Api) -> None:
     assert "changed meanwhile" in page.post("/parts/row", params={"username": "ada"}, data=form).text
     now = page.get(ROW)
     assert now.json()["bio"] == "Bees.\nLaw."
+    page.patch(ROW, json={"job_title": "judge\nof wax"}, headers={"if-match": "*"})
+    form = {"job_title": "judgeof wax", "company": "Wax", "hourly_rate": "much"}
+    refused = page.post("/parts/row", params={"username": "ada"}, data=form).text
+    assert all(one in refused for one in ("<details open>", 'value="Wax"', 'value="much"'))
+    del form["hourly_rate"]
+    assert "Stored." in page.post("/parts/row", params={"username": "ada"}, data=form).text
+    now = page.get(ROW)
+    assert (now.json()["job_title"], now.json()["company"]) == ("judge\nof wax", "Wax")
     said = page.patch(ROW, json={"bio": "Wax."}, headers={"if-match": now.headers["etag"]}).json()["said"]
     assert said == ["changed, and the tags stay as they are"]
     assert len(api.seen("POST", ":generateContent")) == before
