@@ -135,9 +135,11 @@ def test_a_command_of_ones_own_that_failed_can_be_tried(workspace: Workspace, pe
     ],
 )
 def test_the_demo_shows_what_its_caller_would_type(environ: dict[str, str], search: str, yours: str) -> None:
-    """Each command is about the demo's workspace, and the last is about the caller's own."""
+    """Each command is about the demo's workspace, and one about the caller's own; the last shows the demo as a page."""
+    place = "DATA=" if GIVEN in environ else "--data"
     with mock.patch.dict(os.environ, environ), mock.patch.object(cli.main, "main") as ran:
         shown = CliRunner().invoke(demo.main, [], catch_exceptions=False).output.splitlines()
     assert f"$ {search}" in shown
-    assert shown[-1] == f"  {yours}"
+    assert f"  {yours}" in shown
+    assert shown[-1] == f"  {search.split()[0]} web {search[search.index(place) :]}"
     assert len(ran.call_args_list) == len([line for line in shown if line.startswith("$ ")])
