@@ -141,5 +141,5 @@ def test_the_demo_shows_what_its_caller_would_type(environ: dict[str, str], sear
         shown = CliRunner().invoke(demo.main, [], catch_exceptions=False).output.splitlines()
     assert f"$ {search}" in shown
     assert f"  {yours}" in shown
-    assert shown[-1] == f"  {search.split()[0]} web {search[search.index(place) :]}"
+    assert shown[-1] == f"  {search.partition(' ')[0]} web {search[search.index(place) :]}"
     assert len(ran.call_args_list) == len([line for line in shown if line.startswith("$ ")])
