@@ -80,20 +80,21 @@ class Kept(Generic[T]):
         with self._lock:
             self._free.setdefault(purpose, []).append(one)
             if self._sweeps is None:
-                self._sweeps = threading.Timer(KEPT_S, self._sweep)
-                self._sweeps.daemon = True
-                self._sweeps.start()
+                self._sweep_later()
         return True
+
+    def _sweep_later(self) -> None:
+        self._sweeps = threading.Timer(KEPT_S, self._sweep)
+        self._sweeps.daemon = True
+        self._sweeps.start()
 
     def _sweep(self) -> None:
         """Close those that waited for too long, and look again while some wait."""
         with self._lock:
             old = [one for some in self._free.values() for one in some if one.is_old]
             self._free = {purpose: [one for one in some if not one.is_old] for purpose, some in self._free.items()}
-            waits = any(self._free.values())
-            self._sweeps = threading.Timer(KEPT_S, self._sweep) if waits else None
-            if self._sweeps is not None:
-                self._sweeps.daemon = True
-                self._sweeps.start()
+            self._sweeps = None
+            if any(self._free.values()):
+                self._sweep_later()
         for one in old:
             one.closing.close()

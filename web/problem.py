@@ -67,6 +67,11 @@ def of(error: Exception) -> dict[str, Any]:
     )
 
 
+def line_of(error: FindableError | Refused) -> str:
+    """Return what was refused, and what to do, as one line of a page."""
+    return f"{error.detail}: {error.hint}" if isinstance(error, Refused) else f"{error.message}. {error.hint}"
+
+
 def response(found: dict[str, Any]) -> Response:
     """Return the answer that says it."""
     body = json.dumps(found, ensure_ascii=False).encode()

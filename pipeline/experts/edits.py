@@ -14,7 +14,7 @@ from pipeline.experts import merging, table
 from pipeline.experts.answer import checked_tag, clean_tag
 from pipeline.experts.person_tags import PersonTags, TagEdit, tags_of_person
 from pipeline.experts.schema import experts
-from pipeline.store import answers, erase, merges, retries, workspace
+from pipeline.store import answers, merges, retries, workspace
 from pipeline.store import edits as store_edits
 from pipeline.tables.cells import list_of
 
@@ -99,7 +99,7 @@ def _held(tx: "Connection", username: str, editor: Editor) -> tuple[Mapping[Any,
     merges.rules_in_force(tx, table.TASK, held=True)  # before the row, in the order of whoever writes answers
     key = str(table.by_username(tx, username)["id"])
     row = table.by_ids(tx, [key], locked=True)[key]
-    if answers.parked_reason(tx, table.TASK, key) == erase.REASON:
+    if answers.parked_reason(tx, table.TASK, key) == answers.BEING_FORGOTTEN:
         raise InputError(f"{username!r} is being forgotten; {NOTHING}")
     if list_of(row["tags"]) is None:
         raise InputError(f"the tags of {username!r} are text of another program, no JSON list; {NOTHING}")

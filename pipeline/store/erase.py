@@ -23,7 +23,6 @@ KIND = "forget"  # of the journal's lines about this
 BEGUN, DONE = "begun", "done"
 GONE = "forgotten"
 BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
-REASON = store_answers.BEING_FORGOTTEN
 # where the text about one item may name another
 WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "why"), attempts: ("reason", "excerpt")}
 WORDS |= {tries: ("note",), runs: ("why",), probes: ("report",)}
@@ -33,7 +32,7 @@ WORDS |= {hand_tables.merges: ("old", "new", "who", "undone_by"), hand_tables.ed
 
 def begin_erasure(tx: Connection, task: str, item_id: str, *, name: str, at: datetime) -> None:
     """Mark that an item is being forgotten, under a digest of its name, and park it."""
-    store_answers.park(tx, task, {item_id: REASON}, at=at)
+    store_answers.park(tx, task, {item_id: store_answers.BEING_FORGOTTEN}, at=at)
     if item_id not in open_erasures(tx, name):
         workspace.record_event(tx, KIND, _digest(tx, name), old=None, new=BEGUN, why=item_id, at=at)
 

@@ -15,9 +15,8 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, cas
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.store import workspace
-from pipeline.store.answers import COMPARED, ROLLED_BACK
+from pipeline.store.answers import BEING_FORGOTTEN, COMPARED, ROLLED_BACK
 from pipeline.store.database import PAGE, pages
-from pipeline.store.erase import REASON
 from pipeline.store.live_calls import dead_calls
 from pipeline.store.tables import (
     answers,
@@ -230,5 +229,7 @@ def _is_free(task: str, ids: Sequence[str]) -> ColumnElement[bool]:
     counted = select(attempts.c.id).where(
         attempts.c.task == task, attempts.c.item_id == parked.c.item_id, ~attempts.c.forgiven
     )
-    mine = and_(parked.c.task == task, parked.c.item_id.in_(ids), ~parked.c.foreign_text, parked.c.reason != REASON)
+    mine = and_(
+        parked.c.task == task, parked.c.item_id.in_(ids), ~parked.c.foreign_text, parked.c.reason != BEING_FORGOTTEN
+    )
     return and_(mine, ~counted.correlate(parked).exists())

@@ -18,7 +18,7 @@ from pipeline.store import claims
 from pipeline.store.database import Store
 from web.asked import Text
 from web.desk import PEOPLE, Desk
-from web.problem import Refused
+from web.problem import Refused, line_of
 from web.render import desk_of, show_page
 from web.running import Work
 from web.view import View
@@ -85,10 +85,8 @@ def _begun_part(request: Request, task: str, key: str, said: dict[str, str]) -> 
             _forget(desk, task, key, said.get("name", ""))
         else:
             _ask(desk, task, key)
-    except FindableError as error:
-        return _part(request, task, key, refused=f"{error.message}. {error.hint}")
-    except Refused as refused:
-        return _part(request, task, key, refused=f"{refused.detail}: {refused.hint}")
+    except (FindableError, Refused) as error:
+        return _part(request, task, key, refused=line_of(error))
     return _part(request, task, key)
 
 

@@ -1,6 +1,5 @@
 """Images: small ones beside each other, with what was said of each, or why nothing was."""
 
-import hashlib
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -15,6 +14,7 @@ from pipeline.images import TASK
 from pipeline.images.library import BUCKETS, LibraryImage, LibraryPage, broken_page, library_page
 from pipeline.images.thumbnail import thumbnail_of
 from web.desk import Desk
+from web.etag import sent_once
 from web.render import desk_of, show_page
 from web.view import Link, View
 
@@ -49,11 +49,7 @@ def get_thumbnail(request: Request, key: str, side: Literal["160", "320", "640"]
     """Return the small JPEG of one image, by its id."""
     with desk_of(request).to_read(TASK) as ws:
         found = thumbnail_of(ws.store, ws.data, key, side=int(side))
-    tag = f'"{hashlib.sha256(found).hexdigest()[:32]}"'
-    headers = {"etag": tag, "cache-control": KEPT}
-    if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    return Response(found, media_type="image/jpeg", headers=headers)
+    return sent_once(request, found, "image/jpeg", **{"cache-control": KEPT})
 
 
 @router.get("/images", include_in_schema=False)
@@ -91,6 +87,5 @@ def _shown(request: Request, template: str, wanted: Wanted) -> HTMLResponse:
 
 def _card(one: LibraryImage) -> dict[str, Any]:
     """Return an image as the page shows it."""
-    seen = {"key": one.id, "of": (one.input_hash or "")[:16]}
-    small, large = (f"/api/images/thumbnail?{urlencode({**seen, 'side': side})}" for side in (SMALL, LARGE))
+    small, large = (f"/api/images/thumbnail?{urlencode({'key': one.id, 'side': side})}" for side in (SMALL, LARGE))
     return {**one._asdict(), "name": PurePath(one.path).name, "small": small, "large": large}

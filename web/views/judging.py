@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from pipeline.core.who import this_person
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.lab.intervals import SEED
 from pipeline.index.lab.judge import GRADES, Card, Judging
 from pipeline.index.lab.open_lab import OpenLab
@@ -103,7 +104,7 @@ def _begin_pool(desk: Desk, task: str, variants: str, seed: int) -> Work:
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws, OpenLab(ws) as opened:
-            judging = Judging(ws.store, ws.task, opened.build, judge=this_person(), now=ws.now)
+            judging = _judging_of(ws, opened)
             return {"pooled": judging.fill([opened.system(name) for name in names], seed=seed)}
 
     return desk.running.begin(f"pool {task}", work)
@@ -113,7 +114,11 @@ def _begin_pool(desk: Desk, task: str, variants: str, seed: int) -> Work:
 def _judging(desk: Desk, task: str, *, writes: bool = False) -> Iterator[Judging]:
     """Open what is left to be judged of a task."""
     with desk.to_write(task) if writes else desk.to_read(task) as ws, OpenLab(ws) as opened:
-        yield Judging(ws.store, ws.task, opened.build, judge=this_person(), now=ws.now)
+        yield _judging_of(ws, opened)
+
+
+def _judging_of(ws: OpenWorkspace, opened: OpenLab) -> Judging:
+    return Judging(ws.store, ws.task, opened.build, judge=this_person(), now=ws.now)
 
 
 def _act(judging: Judging, qid: str, item: str, grade: int | None) -> None:
@@ -137,7 +142,7 @@ def _shown(request: Request, template: str, task: str | None) -> HTMLResponse:
     desk = desk_of(request)
     with desk.to_read(task) as ws:
         with OpenLab(ws) as opened:
-            card: Card | None = Judging(ws.store, ws.task, opened.build, judge=this_person(), now=ws.now).next()
+            card: Card | None = _judging_of(ws, opened).next()
         work = desk.running.newest(f"pool {ws.settings.task}")
         known = {"card": card, "work": work.document if work else None, "grades": GRADES, "most": MOST}
         return show_page(request, template, ws, **known)

@@ -13,7 +13,7 @@ from pipeline.ops import items
 from pipeline.passages import html
 from pipeline.passages.marked import MarkedPassage, MarkedVersion
 from pipeline.passages.show import marked_of_passage
-from web.etag import etag_of
+from web.etag import sent_once
 from web.render import desk_of, show_page
 from web.view import Link, View
 
@@ -34,11 +34,7 @@ def get_marked(request: Request, key: str) -> dict[str, Any]:
 @router.get("/passages.css", include_in_schema=False)
 def passages_style(request: Request) -> Response:
     """Return how quotations look: the rules of the file that `export TO=view.html` writes."""
-    style = html.STYLE.encode()
-    tag = etag_of(style)
-    if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers={"etag": tag})
-    return Response(style, media_type="text/css", headers={"etag": tag})
+    return sent_once(request, html.STYLE.encode(), "text/css")
 
 
 @router.get("/passages", include_in_schema=False)

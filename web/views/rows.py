@@ -15,7 +15,7 @@ from pipeline.store.database import Store
 from web.asked import Text
 from web.desk import PEOPLE
 from web.etag import IfMatch, state_of
-from web.problem import Refused
+from web.problem import Refused, line_of
 from web.render import as_text, desk_of, show_page
 from web.view import View
 
@@ -77,7 +77,7 @@ def _edited_part(request: Request, username: str, said: dict[str, str]) -> HTMLR
     except ChangedMeanwhileError as error:
         told = {"lost": values, "row_refused": f"{error.message}. It is shown as it is now."}
     except FindableError as error:
-        told = {"typed": values, "row_refused": f"{error.message}. {error.hint}"}
+        told = {"typed": values, "row_refused": line_of(error)}
     with desk.to_read(PEOPLE) as ws:
         shown = row_shown(one_row.read_row(ws.store, username), username)
         return show_page(request, "parts/row.html", ws, **{**shown, **told})

@@ -20,7 +20,7 @@ from pipeline.store.database import Store
 from web.desk import PEOPLE
 from web.editor import editor_of, keep_editor, known_editor
 from web.etag import IfMatch, state_of
-from web.problem import Refused
+from web.problem import Refused, line_of
 from web.render import desk_of, show_page
 from web.view import View
 
@@ -109,10 +109,8 @@ def _edited_part(request: Request, username: str, said: dict[str, str]) -> HTMLR
         told["said"] = _told(done)
     except ChangedMeanwhileError as error:
         told |= {"refused": error.message, "again": _again(said, error.now["state"])}
-    except InputError as error:
-        told["refused"] = f"{error.message}. {error.hint}"
-    except Refused as refused:
-        told["refused"] = f"{refused.detail}: {refused.hint}"
+    except (InputError, Refused) as error:
+        told["refused"] = line_of(error)
     with desk_of(request).to_read(PEOPLE) as ws:
         shown = {**tags_shown(show.run(ws, username)), **told, "who": who or known_editor(request)}
         found = show_page(request, "parts/tags.html", ws, **shown)
