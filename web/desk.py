@@ -1,7 +1,6 @@
 """What the page works with: the workspace, opened as commands open it, what tags new people, and what runs for long."""
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from web.guard import Access
 from web.kept import Kept
 from web.problem import Refused
 from web.running import Running
+from web.saver import Saver
 
 PEOPLE = "experts"  # the task that people are of
 ANSWERED_S = 6.0  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
@@ -33,7 +33,7 @@ class Desk:
     tagger: DueTagger = field(init=False)
     running: Running = field(init=False)
     dropped: DroppedFiles = field(init=False)
-    saving: threading.Lock = field(init=False, default_factory=threading.Lock)  # many new people wait in order
+    saver: Saver = field(init=False, default_factory=Saver)
     _open: Kept[OpenWorkspace] = field(init=False, default_factory=Kept)
     _searches: Kept[OpenSearch] = field(init=False, default_factory=Kept)
 
@@ -116,6 +116,7 @@ class Desk:
 
     def close(self) -> None:
         """Close what is open."""
+        self.saver.close()
         self.dropped.close()
         self._searches.close()
         self._open.close()
