@@ -128,6 +128,9 @@ def test_an_error_is_a_problem_with_a_hint(page: Page) -> None:
     assert page.get("/api/tasks/nobody/items").json()["status"] == 404
     assert page.get("/api/costs", params={"by": "moon"}).json()["field"] == "by"
     assert page.get("/api/work/7").status_code == 404
+    for path in ("/images?find=%00", "/parts/judge?task=experts&qid=%00", "/passage?key=a%00", "/search?q=b%00"):
+        assert page.get(path).status_code == 422, path
+    assert page.get("/api/people/a%00b/tags").status_code == 422
 
 
 @pytest.mark.sampled(0)
