@@ -54,6 +54,7 @@ KEPT = 2 | 4 | 8  # nosuid, nodev, noexec: who is not root may not take them off
 def run(order: dict[str, Any], shared: mmap.mmap, out: int, err: int) -> None:
     """Be the child: run one command and end this process with its exit code."""
     from jobs.cli import main
+    from tests.crash import page_acts
 
     os.dup2(out, 1)
     os.dup2(err, 2)
@@ -71,7 +72,8 @@ def run(order: dict[str, Any], shared: mmap.mmap, out: int, err: int) -> None:
     watch(steps)
     code = 1
     try:
-        main(order["args"], prog_name="findable")
+        name = order["args"][0]
+        page_acts.act(name) if name in page_acts.NAMES else main(order["args"], prog_name="findable")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         sys.stdout.flush()
@@ -179,10 +181,11 @@ def preload() -> None:
     import emulator
     import jobs
     import pipeline
+    import web
     from emulator.models import encoder, tagger
     from pipeline.index import terms
 
-    for room in (pipeline, jobs, emulator):
+    for room in (pipeline, jobs, emulator, web):
         for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
             if not module.name.endswith(("__main__", "migrations.env")):
                 importlib.import_module(module.name)
