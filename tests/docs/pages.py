@@ -1,7 +1,6 @@
 """The generated parts of README.md and docs/, for cog: each function returns one."""
 
 import inspect
-import re
 from collections import Counter, defaultdict
 from collections.abc import Container
 from dataclasses import fields
@@ -28,14 +27,6 @@ _STATES = {
     "ingested": "every request is accounted for",
     "failed": "over without a result; its items were let go",
 }
-
-
-def targets() -> str:
-    """Return the list of the targets that `make help` lists."""
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    everyday = re.findall(r"^EVERYDAY := (.*)", makefile, re.MULTILINE)[0].split()
-    told = re.findall(r"^([a-z-]+):.*?## (.*)", makefile, re.MULTILINE)
-    return "\n".join(f"- `make {one}`: {what}" for one, what in told if one in everyday)
 
 
 def placeholders() -> str:
