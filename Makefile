@@ -103,11 +103,11 @@ try: setup ## ask about a few rows, and show what is sent and what comes back; o
 	@$(RUN) try
 
 .PHONY: import
-import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv
+import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
 	@$(RUN) import
 
 .PHONY: import-passages
-import-passages: setup ## import passages from PASSAGES=file.jsonl; MAP="text=Body", STRICT=1, REPORT=rejects.csv
+import-passages: setup ## import passages from PASSAGES=file.jsonl; MAP="text=Body", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
 	@$(RUN) import-passages
 
 .PHONY: import-images

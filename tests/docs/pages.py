@@ -1,8 +1,8 @@
 """The generated parts of README.md and docs/, for cog: each function returns one."""
 
 import inspect
-import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Container
 from dataclasses import fields
 from datetime import date
 from textwrap import fill
@@ -29,19 +29,11 @@ _STATES = {
 }
 
 
-def targets() -> str:
-    """Return the list of the targets that `make help` lists."""
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    everyday = re.findall(r"^EVERYDAY := (.*)", makefile, re.MULTILINE)[0].split()
-    told = re.findall(r"^([a-z-]+):.*?## (.*)", makefile, re.MULTILINE)
-    return "\n".join(f"- `make {one}`: {what}" for one, what in told if one in everyday)
-
-
 def placeholders() -> str:
     """Return the list of what is read as an empty field."""
     but = ", ".join(f"`{word}`" for word in sorted(PLACEHOLDERS_BUT_IN_NAMES))
     listed = ", ".join(f"`{word}`" for word in sorted(PLACEHOLDERS))
-    return fill(f"{listed}. In a first or last name {but} stay: people are called so.", 120, break_long_words=False)
+    return _filled(f"{listed}. In a first or last name {but} stay: people are called so.")
 
 
 def example(name: str) -> str:
@@ -50,17 +42,42 @@ def example(name: str) -> str:
 
 
 def commands() -> str:
-    """Return of each command its first line, its arguments as make has them, and its options."""
+    """Return of each command its first line, its arguments as make has them, and its options; shared ones by name."""
+    shared = _shared().values()
+    return "\n".join(f"## {name}\n\n{_command(command, shared)}\n" for name, command in _found().items())
+
+
+def options() -> str:
+    """Return the options that mean the same in several commands."""
+    return "\n".join(f"- {_shared()[flags]}" for flags in sorted(_shared()))
+
+
+def _found() -> dict[str, click.Command]:
+    """Return every command by its name."""
     found = {name: main.get_command(click.Context(main), name) for name in COMMANDS}
-    return "\n".join(f"## {name}\n\n{_command(command)}\n" for name, command in found.items() if command)
+    return {name: command for name, command in found.items() if command is not None}
 
 
-def _command(command: click.Command) -> str:
+def _shared() -> dict[str, str]:
+    """Return what the options mean that several commands have, by their flags; what each means most often."""
+    told = Counter(_option(one) for command in _found().values() for one in _options(command))
+    return {one.split("`")[1]: one for one, times in reversed(told.most_common()) if times > 1}
+
+
+def _command(command: click.Command, shared: Container[str]) -> str:
     """Return what the page says of a command."""
     told = " ".join(inspect.cleandoc(command.help or "").split("\n\n")[0].split())
     arguments = " ".join(_argument(command, one) for one in command.params if isinstance(one, click.Argument))
-    options = " ".join(filter(None, (_option(one) for one in command.params if isinstance(one, click.Option))))
-    return "\n\n".join(filter(None, (f"{arguments}: {told}" if arguments else told, options)))
+    options = [_option(one) for one in _options(command)]
+    here = " ".join(one for one in options if one not in shared)
+    elsewhere = ", ".join(f"`{one.split('`')[1]}`" for one in options if one in shared)
+    rest = f"{here} {'Also ' if here else ''}{elsewhere}.".strip() if elsewhere else here
+    return "\n\n".join(map(_filled, filter(None, (f"{arguments}: {told}" if arguments else told, rest))))
+
+
+def _filled(text: str) -> str:
+    """Return a paragraph in lines of 120 characters."""
+    return fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _argument(command: click.Command, one: click.Argument) -> str:
@@ -70,10 +87,14 @@ def _argument(command: click.Command, one: click.Argument) -> str:
     return f"{one.make_metavar(click.Context(command))} ({after_make})"
 
 
+def _options(command: click.Command) -> list[click.Option]:
+    """Return the options of a command but those that the page tells of once for all."""
+    told = ("data", "debug", "as_json", "yes", "task")
+    return [one for one in command.params if isinstance(one, click.Option) and not one.hidden and one.name not in told]
+
+
 def _option(one: click.Option) -> str:
-    """Return an option with its choices and its help; nothing of those that the page tells of once."""
-    if one.hidden or one.name in ("data", "debug", "as_json", "yes"):
-        return ""
+    """Return an option with its choices and its help."""
     kind = f" ({', '.join(one.type.choices)})" if isinstance(one.type, click.Choice) else ""
     return f"`{'/'.join([*one.opts, *one.secondary_opts])}`{kind} {one.help or ''}".rstrip()
 
