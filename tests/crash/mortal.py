@@ -1,9 +1,9 @@
 """Runs findable's commands as processes that die at a chosen moment; a program of the crash tests.
 
-`python -m tests.crash.mortal` forks a process for whichever test connects, which has imported all and lived one day in a
-workspace that is gone (no thread, no connection, no index). That reads one JSON object a line, forks for each, and answers with one line. There are three
-kinds of orders: to run a command (the answer says how it ended, what it printed, and the durable steps it took), to
-start an engine, and to end it.
+`python -m tests.crash.mortal` forks a process for whichever test connects, which has imported all and lived a day in a
+workspace that is gone (no thread, no connection, no index). That reads one JSON object a line, forks for each, and
+answers with one line. There are three kinds of orders: to run a command (the answer says how it ended, what it printed,
+and the durable steps it took), to start an engine, and to end it.
 """
 
 import contextlib
