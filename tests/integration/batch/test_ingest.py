@@ -119,6 +119,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.sampled(0)
 def test_a_line_that_is_no_answer_costs_its_own_request(offline: Workspace) -> None:
     """In one batch with a bad line of every kind, each is one failure with its reason: charged, told, nothing else."""
     put_people(offline, 2 * len(FAILURES))
@@ -173,6 +174,7 @@ ANSWERS: dict[str, Spoil] = {
 }
 
 
+@pytest.mark.sampled(0)
 def test_an_answer_is_taken_however_it_is_written(offline: Workspace) -> None:
     """One valid answer is enough, whatever stands round it, however lines end; the first one counts."""
     put_people(offline, len(ANSWERS))
@@ -213,6 +215,7 @@ def test_lines_nobody_asked_for_are_counted_and_shown(offline: Workspace) -> Non
     assert offline.scalar("SELECT count(*) FROM findable_answers") == 2
 
 
+@pytest.mark.sampled(0)
 def test_failures_are_told_by_reason_in_few_words(offline: Workspace) -> None:
     """Exit 0, a row for each reason with three examples, short and on one line; of a clean batch one line is said."""
     put_people(offline, 9)

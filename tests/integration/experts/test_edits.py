@@ -92,6 +92,7 @@ def test_to_undo_is_an_edit_and_leaves_what_others_changed(tagged: Workspace) ->
     assert "no edit 9" in tagged.ran("tags", "--person", ONE, "--undo", "9", code=2).stderr
 
 
+@pytest.mark.sampled(0)
 def test_no_model_touches_what_a_person_said(tagged: Workspace, api: Api) -> None:
     """An answer that arrives meanwhile is kept and counted; a rollback takes the tags of others alone."""
     tagged.ran("rollback", "expert-tags@2", "--yes")
@@ -108,6 +109,7 @@ def test_no_model_touches_what_a_person_said(tagged: Workspace, api: Api) -> Non
     assert json.loads(tagged.ran("doctor", "--json").stdout)["healthy"]
 
 
+@pytest.mark.sampled(0)
 def test_the_first_word_may_be_a_persons(tagged: Workspace, api: Api) -> None:
     """People without a bio or parked are tagged by hand; undone, who has a bio is asked again."""
     score = shown(tagged, "person-0002")["findability_score"]
@@ -159,6 +161,7 @@ def test_local_answers_go_and_edits_stay(workspace: Workspace, people: People) -
     assert json.loads(workspace.ran("doctor", "--json").stdout)["healthy"]
 
 
+@pytest.mark.sampled(7, sqlite=2)
 @pytest.mark.parametrize(
     ("words", "why"),
     [

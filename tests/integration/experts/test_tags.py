@@ -102,6 +102,7 @@ def test_a_plan_is_edited_and_carried_out(tagged: Workspace, tmp_path: Path) -> 
     assert tags_of(tagged) == MERGED
 
 
+@pytest.mark.sampled(0)
 def test_a_merge_is_kept_with_who_and_when_and_undone(tagged: Workspace) -> None:
     """The answers stay as they were given; the index is behind, and nothing contradicts; undone, all is as before."""
     before = tagged.query("SELECT answer FROM findable_answers ORDER BY id")

@@ -22,6 +22,7 @@ def requests(workspace: Workspace) -> list[dict[str, Any]]:
     return [json.loads(path.read_bytes().splitlines()[0])["request"] for path in files]
 
 
+@pytest.mark.sampled(0, sqlite=2)
 @pytest.mark.parametrize("way", [("batch-submit", "batch-poll", "batch-ingest"), ("tag-live",)])
 def test_a_text_that_supports_no_tag_parks_after_one_try(
     way: tuple[str, ...], workspace: Workspace, api: Api, people: People

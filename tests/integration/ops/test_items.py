@@ -41,6 +41,7 @@ def test_people_are_found_by_name_title_and_company_in_any_case(four: Workspace)
     assert found(four) == ["piet-h", "zoe-å", "ann", "ben"]
 
 
+@pytest.mark.sampled(0)
 def test_a_tag_is_found_and_a_state_may_be_asked_for(four: Workspace) -> None:
     """Tags are looked in once there are some; a state that there is not is refused with those that there are."""
     assert (found(four, "--state", "no_bio"), found(four, STATE="tagged")) == (["ann"], [])

@@ -177,6 +177,7 @@ def test_a_file_without_a_sound_line_is_an_error(tmp_path: Path) -> None:
                 import_.run(ws, path)
 
 
+@pytest.mark.sampled(0)
 def test_the_command_says_what_it_did(workspace: Workspace, tmp_path: Path) -> None:
     """One line of counts; findings by line; JSON for programs; exit code 2 where nothing went in."""
     path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, "no json", {"id": "=1+1", "text": None})
