@@ -44,8 +44,9 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if postgresql.SHARED not in os.environ or "PYTEST_XDIST_WORKER" not in os.environ:
+    if postgresql.SHARED not in os.environ:
         postgresql.announce()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
         scratch.announce()
 
 
@@ -124,10 +125,10 @@ def _not_drawn(items: list[pytest.Item]) -> set[pytest.Item]:
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage from here on, less often than usual, and never in what was imported."""
+    """Look for garbage from here on, far less often than usual, and never in what was imported."""
     frozen.freeze()
     gc.enable()
-    gc.set_threshold(10_000, 10, 20)
+    gc.set_threshold(50_000, 10, 50)
 
 
 @pytest.hookimpl(optionalhook=True)
