@@ -189,6 +189,7 @@ def test_an_answer_is_taken_however_it_is_written(offline: Workspace) -> None:
     assert offline.query("SELECT * FROM findable_attempts") == []
 
 
+@pytest.mark.sampled(0)
 def test_an_empty_result_is_all_missing(offline: Workspace) -> None:
     """A result without any line charges everybody once; none is lost."""
     put_people(offline, 3)
@@ -200,6 +201,7 @@ def test_an_empty_result_is_all_missing(offline: Workspace) -> None:
     assert offline.query("SELECT charged FROM findable_attempts") == [(True,)] * 3
 
 
+@pytest.mark.sampled(0)
 def test_lines_nobody_asked_for_are_counted_and_shown(offline: Workspace) -> None:
     """Unknown keys, second lines and lines without a key are counted with examples, and written nowhere."""
     put_people(offline, 2)
@@ -270,6 +272,7 @@ def test_usage_and_cost_are_those_of_the_lines(offline: Workspace) -> None:
     ]
 
 
+@pytest.mark.sampled(0)
 def test_another_model_version_is_told(offline: Workspace) -> None:
     """An answer of another model than the one asked is taken and told; a dated version of the same is not told."""
     versions = ["gemini-9-pro", f"{MODEL}-image", f"{MODEL}-002", f"models/{MODEL}", MODEL]
@@ -307,6 +310,7 @@ def test_what_changed_meanwhile_is_not_overwritten(offline: Workspace) -> None:
     assert ledger.snapshot(offline, without=frozenset()) == before
 
 
+@pytest.mark.sampled(0)
 def test_a_result_that_is_not_what_was_sealed_stops_its_batch_alone(offline: Workspace) -> None:
     """A changed, cut or lost result is exit 5 with its batch as it was; other batches are ingested and told."""
     for first in (0, 2):

@@ -80,6 +80,7 @@ def test_an_edit_from_an_older_state_shows_both(tagged: Workspace) -> None:
     assert now["state"] != state
 
 
+@pytest.mark.sampled(0)
 def test_to_undo_is_an_edit_and_leaves_what_others_changed(tagged: Workspace) -> None:
     """In any order; what was undone is undone again by its own number."""
     edited(tagged, "--rename", "ml=machine learning")
@@ -126,6 +127,7 @@ def test_the_first_word_may_be_a_persons(tagged: Workspace, api: Api) -> None:
     assert shown(tagged)["tags"] == ["soil"]
 
 
+@pytest.mark.sampled(0)
 def test_merges_reach_what_a_person_said(tagged: Workspace) -> None:
     """A tag that goes elsewhere is written merged; undone, a list is as it was said."""
     tagged.ran("tags", "--merge", "ml=machine learning")
@@ -148,6 +150,7 @@ def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> N
     assert [one["undoes"] for one in shown(tagged, "person-0001")["edits"]] == [None, 1]
 
 
+@pytest.mark.sampled(0)
 def test_local_answers_go_and_edits_stay(workspace: Workspace, people: People) -> None:
     """`rebind` clears what the local engine said, and not what a person made of it."""
     people(2)

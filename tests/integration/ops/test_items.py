@@ -69,6 +69,7 @@ def test_pages_follow_one_another(four: Workspace) -> None:
     four.ran("items", "--after", "nobody", code=2)
 
 
+@pytest.mark.sampled(0)
 def test_a_pipe_gets_a_table_parted_by_tabs(four: Workspace) -> None:
     """A line of headers, then a line an item, each with as many cells and without padding."""
     lines = four.ran("people").stdout.splitlines()
@@ -92,6 +93,7 @@ def test_passages_are_found_by_their_texts(workspace: Workspace, people: Callabl
     assert [one["username"] for one in json.loads(workspace.ran("people", "--json", TASK="passages").stdout)["items"]]
 
 
+@pytest.mark.sampled(0)
 def test_a_person_is_shown_by_a_part_that_is_no_other_persons(four: Workspace) -> None:
     """Of a username or a name; a whole username first, and what several have names them."""
     for part in ("piet", "Piet Hallibrook", "\u2068piet-h\u2069"):
