@@ -1,8 +1,7 @@
 """The generated parts of README.md and docs/, for cog: each function returns one."""
 
 import inspect
-from collections import Counter, defaultdict
-from collections.abc import Container
+from collections import defaultdict
 from dataclasses import fields
 from datetime import date
 from textwrap import fill
@@ -19,6 +18,20 @@ from pipeline.tables.cells import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
 from pipeline.workflows.batch_or_live import ModeEstimate, format_duration, live_seconds, recommend
 from tests.lab import ROOT
 
+TOLD = {
+    **dict.fromkeys(("items", "people"), "operations.md#i-want-to-look-at-some-of-them"),
+    **dict.fromkeys(("lab-import", "lab-judge", "lab-run", "lab-tune", "lab-export"), "lab.md"),
+    **dict.fromkeys(("preflight", "tag", "tag-live", "batch-submit"), "preflight.md"),
+    **dict.fromkeys(("passages-pilot", "passages-backfill"), "passages.md"),
+    **dict.fromkeys(("new-task", "try"), "own-tasks.md"),
+    "emulator": "local-engine.md",
+    **dict.fromkeys(("import", "import-passages"), "formats.md"),
+    "qc": "quality.md",
+    "search": "search.md",
+    "tags": "tags.md",
+    "web": "web.md",
+}
+"""The commands whose options another page tells of, by their names after make."""
 _STATES = {
     "prepared": "the request file is sealed and its items are claimed",
     "submitting": "a create call was, or may have been, sent",
@@ -42,36 +55,24 @@ def example(name: str) -> str:
 
 
 def commands() -> str:
-    """Return of each command its first line, its arguments as make has them, and its options; shared ones by name."""
-    shared = _shared().values()
-    return "\n".join(f"## {name}\n\n{_command(command, shared)}\n" for name, command in _found().items())
+    """Return of each command its first line, its arguments as make has them, and its options."""
+    return "\n".join(f"## {name}\n\n{_command(command)}\n" for name, command in found().items())
 
 
-def options() -> str:
-    """Return the options that mean the same in several commands."""
-    return "\n".join(f"- {_shared()[flags]}" for flags in sorted(_shared()))
-
-
-def _found() -> dict[str, click.Command]:
+def found() -> dict[str, click.Command]:
     """Return every command by its name."""
-    found = {name: main.get_command(click.Context(main), name) for name in COMMANDS}
-    return {name: command for name, command in found.items() if command is not None}
+    all_of_them = {name: main.get_command(click.Context(main), name) for name in COMMANDS}
+    return {name: command for name, command in all_of_them.items() if command is not None}
 
 
-def _shared() -> dict[str, str]:
-    """Return what the options mean that several commands have, by their flags; what each means most often."""
-    told = Counter(_option(one) for command in _found().values() for one in _options(command))
-    return {one.split("`")[1]: one for one, times in reversed(told.most_common()) if times > 1}
-
-
-def _command(command: click.Command, shared: Container[str]) -> str:
-    """Return what the page says of a command."""
+def _command(command: click.Command) -> str:
+    """Return what the page says of a command; its options by name alone where another page tells of them."""
     told = " ".join(inspect.cleandoc(command.help or "").split("\n\n")[0].split())
     arguments = " ".join(_argument(command, one) for one in command.params if isinstance(one, click.Argument))
-    options = [_option(one) for one in _options(command)]
-    here = " ".join(one for one in options if one not in shared)
-    elsewhere = ", ".join(f"`{one.split('`')[1]}`" for one in options if one in shared)
-    rest = f"{here} {'Also ' if here else ''}{elsewhere}.".strip() if elsewhere else here
+    options = [_option(one) for one in own_options(command)]
+    page = TOLD.get(command.name or "")
+    named = ", ".join(f"`{one.split('`')[1]}`" for one in options)
+    rest = f"{named}: [{page.partition('.')[0]}]({page})" if page and named else " ".join(options)
     return "\n\n".join(map(_filled, filter(None, (f"{arguments}: {told}" if arguments else told, rest))))
 
 
@@ -87,7 +88,7 @@ def _argument(command: click.Command, one: click.Argument) -> str:
     return f"{one.make_metavar(click.Context(command))} ({after_make})"
 
 
-def _options(command: click.Command) -> list[click.Option]:
+def own_options(command: click.Command) -> list[click.Option]:
     """Return the options of a command but those that the page tells of once for all."""
     told = ("data", "debug", "as_json", "yes", "task")
     return [one for one in command.params if isinstance(one, click.Option) and not one.hidden and one.name not in told]

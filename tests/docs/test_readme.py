@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.commands import COMMANDS
-from tests.docs import recordings
+from tests.docs import pages, recordings
 from tests.lab import ROOT, Workspace
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,8 +40,8 @@ def _local(tmp_path: Path) -> Workspace:
 
 def test_every_recording_is_what_its_commands_print() -> None:
     """In all pages; the first are of the demo, which finds who it should, with a key in the environment, too."""
-    demo, pages = recordings.record()
-    for page, now in pages.items():
+    demo, recorded_pages = recordings.record()
+    for page, now in recorded_pages.items():
         assert recordings.steady(now) == recordings.steady(page.read_text(encoding="utf-8")), "run make docs"
     recorded = re.findall(r"^\$ make ([a-z-]+)", README, re.MULTILINE)
     of_people = ["search", "init", "tag", "index", "search"]
@@ -88,3 +88,12 @@ def test_every_target_has_help_and_is_documented() -> None:
     assert set(everyday[1].split()) <= set(re.findall(r"\bmake ([a-z-]+)", README))
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert set(COMMANDS) <= set(re.findall(r"^## ([a-z-]+)$", page, re.MULTILINE))
+
+
+def test_every_option_is_told_on_the_page_that_is_named() -> None:
+    """Where docs/commands.md has a command's options by name alone, the other page has each, as it is after make."""
+    for name, told in pages.TOLD.items():
+        page = (ROOT / "docs" / told.partition("#")[0]).read_text(encoding="utf-8")
+        given = [one.envvar for one in pages.own_options(pages.found()[name])]
+        variables = [one if isinstance(one, str) else (one or [""])[0] for one in given]
+        assert [one for one in variables if f"{one.removeprefix('FINDABLE_')}=" not in page] == [], (name, told)
