@@ -16,7 +16,7 @@ from sqlalchemy.util import LRUCache
 from pipeline.ops.checks import machine
 from pipeline.tables import kind_index
 
-KEPT = 500  # as many as one engine keeps for itself
+KEPT = 2000  # of some engines; one keeps 500 for itself
 
 
 class Compiled(LRUCache[Any, Any]):
