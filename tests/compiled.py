@@ -9,6 +9,7 @@ from functools import lru_cache
 from sqlalchemy import Dialect
 
 from pipeline.ops.checks import machine
+from pipeline.store.compiled import COMPILED
 from pipeline.tables import kind_index
 
 _sql_by_dialect = kind_index._sql
@@ -25,5 +26,6 @@ def _sql_of(index: kind_index.KindIndex, dialect: Dialect) -> str:
 
 def share() -> None:
     """Let all commands of this process share it, from here on."""
+    COMPILED.capacity = 2000  # tests have many tasks
     kind_index._sql = lru_cache(_sql_of)
     machine._installed = lru_cache(machine._installed)

@@ -16,6 +16,7 @@ BYTES = """[...performance.getEntriesByType("navigation"), ...performance.getEnt
 VIEWS = ("/", "/items", "/people/new", "/search?q=bees", "/index", "/reports", "/batches", "/costs", "/settings")
 
 
+@pytest.mark.full
 @pytest.mark.sampled(0)
 def test_a_person_added_while_gemini_is_down_is_tagged_indexed_and_found(workspace: Workspace, api: Api) -> None:
     """Saved without tags; once it is back the next step says what it costs and tags; the index is rebuilt; found."""
@@ -76,6 +77,7 @@ def test_what_happens_elsewhere_is_seen_without_losing_the_focus(workspace: Work
     read(workspace, reader)
 
 
+@pytest.mark.full
 @pytest.mark.sampled(0)
 def test_every_view_fits_a_narrow_screen_in_the_dark(workspace: Workspace) -> None:
     """At 360 pixels nothing is wider than the screen, the browser complains about nothing, and a page is small."""

@@ -36,6 +36,7 @@ def read_until(words: str, stream: IO[str], lines: list[str]) -> None:
     raise AssertionError(f"no {words!r} in {lines}")
 
 
+@pytest.mark.full
 def test_a_pipe_gets_the_state_again_where_it_changed(workspace: Workspace, people: People) -> None:
     """Plain lines with the time of day, none twice while nothing happens; Ctrl-C ends it with 0 and no word more."""
     people(3)

@@ -38,6 +38,7 @@ def _questions(workspace: Workspace, **values: str) -> int:
     return found
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("way", [COLLECT, ("tag-live",)], ids=["batch", "live"])
 @pytest.mark.parametrize(("subject", "put"), [("passages", _put_passage), ("images", _put_image)])
 def test_one_that_comes_later_takes_the_answer(

@@ -77,6 +77,7 @@ def test_a_column_of_any_name_is_not_closed_from_inside(name: str) -> None:
         assert told.endswith(f" now obey; a < 5, <3></{name}>")
 
 
+@pytest.mark.sampled(0)
 def test_hostile_biographies_get_tags_of_their_own(workspace: Workspace) -> None:
     """On the local engine's models the whole chain runs, everybody is tagged once or has a reason, nobody is owned."""
     with workspace.open() as ws, ws.store.write() as tx:
@@ -126,6 +127,7 @@ def test_an_answer_is_applied_to_its_own_key_alone(asked: Workspace) -> None:
     assert asked.scalar("SELECT count(*) FROM experts WHERE tags LIKE '%owned%'") == 0
 
 
+@pytest.mark.sampled(0)
 def test_cleaned_tags_are_what_is_stored(asked: Workspace) -> None:
     """Tags with mark-up, colours and invisible characters are stored without; those that are none are left out."""
     keys = prepare(asked)

@@ -230,6 +230,7 @@ def test_a_clear_refusal_leaves_the_batch_prepared(workspace: Workspace, api: Ap
     assert batch_row(workspace)["request_sha256"] == row["request_sha256"]
 
 
+@pytest.mark.sampled(0)
 def test_a_file_refused_twice_is_given_up(
     workspace: Workspace, api: Api, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +263,7 @@ def test_a_file_refused_twice_is_given_up(
     assert len(api.seen("DELETE", "/files/")) == 2
 
 
+@pytest.mark.sampled(0)
 def test_a_refused_line_is_charged_and_the_rest_goes_out_in_the_same_run(
     workspace: Workspace, api: Api, people: People
 ) -> None:
@@ -302,6 +304,7 @@ def test_equal_refusals_of_lines_are_kept_in_equal_words(workspace: Workspace, a
     assert "findable-" not in str(parked)
 
 
+@pytest.mark.sampled(0)
 def test_batches_in_a_row_that_are_refused_alike_charge_nobody_further(
     workspace: Workspace, api: Api, people: People
 ) -> None:
@@ -317,6 +320,7 @@ def test_batches_in_a_row_that_are_refused_alike_charge_nobody_further(
     assert (states(workspace)[-1], len(claimed(workspace))) == ("submitted", 6)
 
 
+@pytest.mark.sampled(0)
 def test_items_that_others_were_taken_without_are_parked_however_many_they_are(
     workspace: Workspace, api: Api, people: People
 ) -> None:

@@ -64,6 +64,7 @@ def test_everyone_with_a_bio_goes_out_once(workspace: Workspace, api: Api, peopl
     assert len(name) <= 512
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize(
     ("values", "sizes"), [({"BATCH_ROWS": "4", "LIMIT": "6"}, [4, 2]), ({"BATCH_TOKENS": "1"}, [1] * 10)]
 )

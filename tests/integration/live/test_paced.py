@@ -82,6 +82,7 @@ def test_tokens_by_the_minute_are_kept(workspace: Workspace, people: People, tmp
         assert 0.8 * 3000 * clock.seconds / 61 <= sum(tokens) <= 3000 * (clock.seconds / 60 + 1)
 
 
+@pytest.mark.full
 def test_an_absurd_count_of_tokens_does_not_stop_the_run(workspace: Workspace, people: People, tmp_path: Path) -> None:
     """A reply that says it used a billion tokens: a minute is lost, not the hours that the limit would give them."""
     people(12)
@@ -96,6 +97,7 @@ def test_an_absurd_count_of_tokens_does_not_stop_the_run(workspace: Workspace, p
     assert clock.seconds < 180
 
 
+@pytest.mark.full
 def test_who_is_refused_first_of_all_is_known_by_the_answers_of_others(
     workspace: Workspace, people: People, tmp_path: Path
 ) -> None:
@@ -137,6 +139,7 @@ def test_a_stall_is_lived_through_by_one_call_at_a_time(workspace: Workspace, pe
     assert attempts(workspace) == []
 
 
+@pytest.mark.full
 def test_a_service_that_stays_away_is_given_up(workspace: Workspace, people: People, tmp_path: Path) -> None:
     """After a minute without any answer, and not before; each try further from the last one, nobody charged."""
     people(60)
@@ -168,6 +171,7 @@ def test_refusals_without_an_end_are_given_up(workspace: Workspace, people: Peop
     assert workspace.scalar("SELECT requests FROM findable_usage") == 0
 
 
+@pytest.mark.full
 def test_the_next_day_has_its_own_requests(workspace: Workspace, people: People, tmp_path: Path) -> None:
     """The day ends at midnight in California, wherever we are: then the same command goes on."""
     people(9)

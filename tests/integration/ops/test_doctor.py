@@ -398,6 +398,7 @@ def test_what_does_no_harm_is_told_and_swept(bench: Bench, name: str) -> None:
     assert any(said in finding["said"] for finding in after) != mends
 
 
+@pytest.mark.sampled(0)
 def test_what_is_mended_can_be_gone_on_with(bench: Bench) -> None:
     """A result that is needed and gone is downloaded once more, byte for byte, and can be ingested.
 

@@ -184,6 +184,7 @@ def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Pa
     assert (cache.stat().st_size - 256) // 3108 == 5 + 60  # those of the questions without meaning are kept
 
 
+@pytest.mark.full
 def test_uploads_left_at_the_api_go_too(chained: Workspace, api: Api) -> None:
     """An upload of one of their batches that was left behind is deleted, and nobody else's.
 
@@ -223,6 +224,7 @@ def test_the_local_engine_forgets_as_well(tmp_path: Path) -> None:
     assert ledger.status(local)["experts"]["tagged"] == 1
 
 
+@pytest.mark.full
 def test_calls_lead_to_nobody_and_who_was_due_is_no_more(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """The marks of live calls stay with what they cost, under an id that leads nowhere; reasons lose the name."""
     person = tmp_path / "zq.json"
@@ -307,6 +309,7 @@ if ON_POSTGRESQL:
     }
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("kind", HOLDING)
 def test_a_row_that_the_database_keeps_is_told_before_anything_is_changed(chained: Workspace, kind: str) -> None:
     """By a reference that waits for the commit, or a trigger: exit code 3, and no file and no row is another one."""

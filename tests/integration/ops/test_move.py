@@ -228,6 +228,7 @@ def test_a_database_with_our_tables_is_refused(small: Workspace, there: Workspac
     assert there.tables() == ["experts"]
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("through", ["link", "file"])
 def test_a_file_that_was_moved_is_written_by_none_of_its_names(
     small: Workspace, to: str, tmp_path: Path, through: str
@@ -265,6 +266,7 @@ def living() -> Iterator[str]:
         process.kill()
 
 
+@pytest.mark.full
 def test_nobody_is_interrupted(small: Workspace, to: str, living: str) -> None:
     """While another process holds a lease, or asks live, nothing is moved; when it is dead its lease moves along."""
     with small.open() as ws, ws.store.write() as tx:

@@ -110,6 +110,7 @@ def test_a_restore_that_was_finished_by_another_run_is_not_done_again(
     assert served.query("SELECT username FROM experts ORDER BY id") == [("one",), ("two",)]
 
 
+@pytest.mark.full
 def test_a_second_restore_into_one_database_is_refused(
     served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

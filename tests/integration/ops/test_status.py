@@ -65,6 +65,7 @@ def test_next_goes_on_with_open_batches_when_everybody_is_gone(
     assert seen == ["make batch-poll", "make batch-ingest", "make import EXPERTS=people.csv"]
 
 
+@pytest.mark.full
 def test_next_leads_through_the_chain(workspace: Workspace, api: Api, people: Callable[..., list[str]]) -> None:
     """Typing what `next` says, from the first person to the last, ends where there is something to find.
 
@@ -105,6 +106,7 @@ def test_next_leads_through_the_chain(workspace: Workspace, api: Api, people: Ca
     assert json.loads(done.stdout)["index"]["count"] == 3
 
 
+@pytest.mark.full
 def test_next_waits_for_room_where_a_batch_was_refused_for_want_of_it(
     workspace: Workspace, api: Api, people: Callable[..., list[str]]
 ) -> None:

@@ -188,6 +188,7 @@ def test_a_pilot_of_a_new_version_clears_the_backfill_of_it(tried: Workspace) ->
     assert following(N="5", VERSION="mine@2") == "make passages-backfill VERSION=mine@2"
 
 
+@pytest.mark.full
 def test_versions_that_are_skipped_keep_passages_from_being_asked(workspace: Workspace) -> None:
     """All by default; with SKIP_VERSIONS those named, beside the version that is asked for."""
     put(workspace, 4)
@@ -231,6 +232,7 @@ def test_a_gate_that_fails_at_the_end_ends_the_run_all_the_same(workspace: Works
     assert backfill(workspace, "--wait", **SKIP)["report"] is None
 
 
+@pytest.mark.full
 def test_a_gate_that_fails_stops_run_as_well(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """From cron nobody looks: where the report fails, nothing more is sent, by this run and by those after it."""
     put(workspace, 80)
@@ -274,6 +276,7 @@ def test_parked_passages_get_another_chance_under_a_new_version_alone(workspace:
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_a_passage_that_changes_while_it_is_asked_is_asked_again(
     workspace: Workspace, api: Api, tmp_path: Path
 ) -> None:

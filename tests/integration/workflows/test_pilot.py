@@ -36,6 +36,7 @@ def test_a_pilot_asks_as_many_as_are_wanted_and_judges_them(workspace: Workspace
     assert check(workspace) >= 24
 
 
+@pytest.mark.full
 def test_who_is_drawn_follows_from_the_seed(workspace: Workspace, api: Api) -> None:
     """The same seed draws those it drew, so that nobody new is asked; another one draws others."""
     put(workspace, 30)
@@ -109,6 +110,7 @@ def test_a_pilot_that_fails_keeps_its_answers_and_closes_the_backfill(workspace:
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_bounds_that_are_none_are_told_before_anything_is_paid(workspace: Workspace, api: Api) -> None:
     """What cannot judge the answers stops the command at once, and not when they are there."""
     put(workspace, 3)
@@ -149,6 +151,7 @@ def test_a_window_full_of_other_work_keeps_a_pilot_waiting(
     assert pilot(workspace, MODELS_FILE=str(window), RPM="6000")["drawn"] == 5
 
 
+@pytest.mark.full
 def test_quotations_that_are_nowhere_make_an_answer_invalid(workspace: Workspace, api: Api) -> None:
     """It is charged, asked again in the pilot itself, and parked after the second time; the gate sees both."""
     put(workspace, 6)

@@ -218,6 +218,7 @@ def test_two_fast_batches_are_too_few_to_tell(workspace: Workspace, people: Peop
     assert "costs more and takes longer" in document["reason"]
 
 
+@pytest.mark.full
 def test_live_times_say_what_they_follow_from(workspace: Workspace, people: People) -> None:
     """The limits, or how long one call takes; a range is told by three runs of like size, where no limit is slower."""
 
@@ -260,6 +261,7 @@ def test_a_run_that_was_killed_tells_nothing_of_the_pace(workspace: Workspace, p
     assert looked(workspace)["live"]["seconds"] < 60
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not PEOPLE.is_file(), reason="the file of people is not here")
 def test_the_estimate_for_real_people_is_near_what_is_used(tmp_path: Path, workspace: Workspace) -> None:
     """On a fresh workspace tokens in and out are within ten percent of what asking really used, live and in a batch."""

@@ -51,6 +51,7 @@ def without_time(line: str) -> str:
     return text
 
 
+@pytest.mark.full
 def test_called_again_and_again_it_brings_everyone_home(workspace: Workspace, people: People, api: Api) -> None:
     """Submitted, polled, ingested and indexed, each when it is due; then nothing is, and exit code 0 all along.
 
@@ -123,6 +124,7 @@ def test_the_users_commands_get_the_summary(workspace: Workspace, people: People
     assert "ON_DONE ended with 7" in workspace.ran("run", ON_DONE="exit 7", code=3).stderr
 
 
+@pytest.mark.full
 def test_the_users_commands_learn_when_and_where(
     workspace: Workspace, people: People, api: Api, tmp_path: Path
 ) -> None:
@@ -200,6 +202,7 @@ def test_without_a_yes_nothing_dear_is_sent(workspace: Workspace, people: People
     assert ran(workspace, CONFIRM_ABOVE="0", YES="1")["submitted"] == {"1": "created"}
 
 
+@pytest.mark.full
 def test_batches_that_fail_are_told(workspace: Workspace, people: People, api: Api, tmp_path: Path) -> None:
     """Each with its reason, by ON_FAIL and exit code 4; so is how many were parked when it failed too often."""
     people(3)

@@ -42,6 +42,7 @@ def test_few_people_are_tagged_live(workspace: Workspace, people: People, api: A
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_who_failed_is_asked_again_in_the_same_run(workspace: Workspace, people: People, api: Api) -> None:
     """MODE=batch WAIT=1 submits, polls and ingests; a line that was refused goes out in a second batch meanwhile."""
     people(4)
@@ -53,6 +54,7 @@ def test_who_failed_is_asked_again_in_the_same_run(workspace: Workspace, people:
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_a_run_goes_on_with_what_is_under_way(workspace: Workspace, people: People, api: Api) -> None:
     """Without waiting it returns; called again, with waiting, it brings the same batch home and asks nobody twice."""
     people(4)
@@ -109,6 +111,7 @@ def test_a_budget_lets_as_many_through_as_it_pays_for(workspace: Workspace, peop
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_a_budget_counts_from_where_the_run_was_killed(workspace: Workspace, people: People) -> None:
     """The row of a run without an end lends its beginning to the next: what was spent before the kill counts."""
     people(8)
@@ -251,6 +254,7 @@ def fill_up(api: Api, *creates: int) -> None:
         api.fault("status", nth=number, args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
 
 
+@pytest.mark.full
 def test_it_waits_for_room_at_the_api(workspace: Workspace, people: People, api: Api) -> None:
     """Where a 429 meets an own batch under way, that one is waited for, and the next is sent; to the end, each once.
 

@@ -172,6 +172,7 @@ def test_ambiguous_words_count_where_their_neighbours_vouch_for_them() -> None:
     assert tags(" \n") == []
 
 
+@pytest.mark.full
 def test_long_texts_are_quick() -> None:
     """A word of 40,000 characters and patterns that trip naive expressions take seconds at the most."""
     tags("nurse")
