@@ -20,7 +20,7 @@ from web.running import Running
 from web.saver import Saver
 
 PEOPLE = "experts"  # the task that people are of
-ANSWERED_S = 6.0  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
+ANSWERED_S = 5.5  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
 
 
 @dataclass
