@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import httpx2
@@ -11,7 +12,8 @@ from tests.lab import Workspace
 from tests.page import served
 
 CHROMIUM = shutil.which("chromium") or ""
-LONG_MS = 15_000  # no test waits for it to end: a busy machine may take long
+LONG_MS = 60_000  # no test waits for it to end: a busy machine may take long
+AXE = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 
 
 class Reader:
@@ -31,6 +33,25 @@ class Reader:
     def go(self, path: str) -> None:
         """Open a view."""
         self.tab.goto(self.base + path)
+
+    def beside(self) -> "Reader":
+        """Return the same reader at another tab, which is open at the same address."""
+        other = copy(self)
+        other.tab = self.tab.context.new_page()
+        other.tab.goto(self.tab.url)
+        return other
+
+    @property
+    def focus(self) -> str:
+        """Return the id of what has the focus, or its name."""
+        return str(self.tab.evaluate("document.activeElement.id || document.activeElement.tagName"))
+
+    def violations(self) -> str:
+        """Return what axe finds wrong with what is shown, an empty text where that is nothing."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.tab, options=AXE)
+        return found.generate_report() if found.violations_count else ""
 
     def wait_for(self, selector: str, text: str) -> None:
         """Wait until an element says something."""
