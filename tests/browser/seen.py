@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from copy import copy
 from typing import Any
@@ -26,7 +27,7 @@ class Reader:
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **looks})
         context.set_default_timeout(LONG_MS)
         self.tab = context.new_page()
-        self.tab.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        self.tab.on("console", lambda said: self.complaints.append(said.text) if _is_complaint(said) else None)
         self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.tab.goto(address)
 
@@ -40,6 +41,13 @@ class Reader:
         other.tab = self.tab.context.new_page()
         other.tab.goto(self.tab.url)
         return other
+
+    def until(self, expression: str) -> None:
+        """Wait until an expression is true; Playwright's own way is what the page's policy forbids."""
+        ends = time.monotonic() + LONG_MS / 1000
+        while not self.tab.evaluate(expression):
+            assert time.monotonic() < ends, expression
+            self.tab.wait_for_timeout(50)
 
     @property
     def focus(self) -> str:
@@ -56,6 +64,11 @@ class Reader:
     def wait_for(self, selector: str, text: str) -> None:
         """Wait until an element says something."""
         self.tab.locator(selector).filter(has_text=text).first.wait_for()
+
+
+def _is_complaint(said: Any) -> bool:
+    """Return whether a line of the console is one; that a question was overtaken by the next one is not."""
+    return said.type == "error" and not said.text.startswith(("htmx:afterRequest", "htmx:sendAbort"))
 
 
 def read(workspace: Workspace, reader: Callable[[Any, str, httpx2.Client], None], **values: str) -> None:

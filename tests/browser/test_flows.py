@@ -12,7 +12,7 @@ BIO = "I keep bees and teach water law."
 LIVE = ":generateContent"
 HOSTILE = "<img src=x onerror=alert(1)>"
 BYTES = """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
-  .filter((one) => !one.name.includes("/parts/")).reduce((sum, one) => sum + one.decodedBodySize, 0)"""
+  .filter((one) => !one.name.includes("/parts/")).reduce((sum, one) => sum + one.encodedBodySize, 0)"""
 CHECKED = frozenset({"/", "/items"})  # by axe; `make test-web` has it look at every view
 VIEWS = ("/", "/items", "/people/new", "/search?q=bees", "/index", "/reports", "/batches", "/costs", "/settings")
 

@@ -11,10 +11,14 @@ import pytest
 
 from tests.browser.furnished import OTHER, furnish_images, furnish_passages, furnish_people
 from tests.browser.seen import Reader, read
+from tests.integration.many_passages import put
 from tests.lab import Api, Workspace
 
 pytestmark = pytest.mark.full
 QUESTIONS = ("who knows documentary film", "who restores houses")
+PARTS = ".skip, header, main, footer"
+FOCUSED = f"""(() => {{ const one = document.activeElement; const part = one.closest("{PARTS}");
+  return ["{PARTS}".split(", ").findIndex((name) => part.matches(name)), getComputedStyle(one).outlineStyle]; }})()"""
 NAMES = "[...document.querySelectorAll('#list tbody th a')].map((one) => one.textContent)"
 
 
@@ -113,7 +117,7 @@ def test_images_are_opened_by_keys_and_found_by_a_bucket(workspace: Workspace) -
         opened.wait_for()
         first = opened.get_attribute("aria-label")
         tab.keyboard.press("j")
-        tab.wait_for_function(f"document.querySelector('.opened:popover-open').ariaLabel !== {json.dumps(first)}")
+        seen.until(f"document.querySelector('.opened:popover-open').ariaLabel !== {json.dumps(first)}")
         tab.keyboard.press("Escape")
         opened.wait_for(state="hidden")
         assert tab.evaluate("document.activeElement.className") == "shot"
@@ -122,7 +126,7 @@ def test_images_are_opened_by_keys_and_found_by_a_bucket(workspace: Workspace) -
         tab.keyboard.press("Enter")
         tab.wait_for_url("**tag=green**")
         assert tab.locator("#gallery .shot").count() == 1
-        tab.wait_for_function("document.querySelector('#gallery img').naturalWidth > 0")
+        seen.until("document.querySelector('#gallery img').naturalWidth > 0")
         tab.select_option("[name=state]", "broken")
         tab.fill("[name=tag]", "")
         tab.select_option("[name=bucket]", "")
@@ -213,10 +217,9 @@ def test_a_batch_is_cancelled_after_asking_and_costs_are_told(
         api.configure(paused=False)
         home = seen.beside()
         home.go("/")
-        for step in ("make batch-poll", "make batch-ingest"):
-            home.wait_for(".next code", step)
-            home.tab.click("#next")
-            home.tab.click("#begin")
+        home.wait_for(".next code", "make batch-poll")
+        home.tab.click("#next")
+        home.tab.click("#begin")
         tab.locator("#cancel").wait_for(state="detached")
         seen.go("/costs")
         for kind in ("task", "model", "batch", "day"):
@@ -225,3 +228,57 @@ def test_a_batch_is_cancelled_after_asking_and_costs_are_told(
         assert seen.complaints == []
 
     read(workspace, reader)
+
+
+def test_passages_go_from_a_pilot_to_the_index_on_the_page(workspace: Workspace) -> None:
+    """The menu leads to them; each step tells its estimate first; the pilot stands among the reports."""
+    put(workspace.begin(), 3)
+
+    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
+        """Go from step to step."""
+        seen = Reader(browser, address)
+        tab = seen.tab
+        tab.click(".tasks summary")
+        tab.click(".tasks a:text-is('Passages')")
+        seen.wait_for(".next code", "make passages-pilot")
+        tab.click("#next")
+        seen.wait_for("#plan", "estimated cost")
+        assert client.get("/api/batches").json() == []
+        tab.click("#begin")
+        seen.wait_for(".next code", "make index")
+        tab.click("#next")
+        tab.click("#begin")
+        seen.wait_for(".board", "3 entries, up to date")
+        seen.go("/reports?task=passages")
+        seen.wait_for("tbody th .state", "pilot")
+        assert seen.complaints == []
+
+    read(workspace, reader)
+
+
+def test_all_is_reached_by_the_tab_key_and_what_has_the_focus_is_seen(sample: Workspace) -> None:
+    """First a link to the content, which goes there; then all in the order of reading, each with an outline."""
+
+    def reader(browser: Any, address: str, _client: httpx2.Client) -> None:
+        """Press Tab."""
+        seen = Reader(browser, address)
+        tab = seen.tab
+        for path in ("/", "/items", "/item?key=lorcan-d", "/search?q=film"):
+            seen.go(path)
+            tab.wait_for_load_state("networkidle") if path != "/" else None
+            tab.evaluate("document.activeElement.blur()")
+            tops = []
+            for _ in range(16):
+                tab.keyboard.press("Tab")
+                top, outline = tab.evaluate(FOCUSED)
+                assert outline == "solid", (path, seen.focus)
+                tops.append(top)
+            assert tops == sorted(tops), (path, tops)
+        seen.go("/items")
+        tab.keyboard.press("Tab")
+        assert tab.locator(".skip").bounding_box()["x"] > 0
+        tab.keyboard.press("Enter")
+        assert seen.focus == "main"
+        assert seen.complaints == []
+
+    read(sample, reader)

@@ -94,7 +94,8 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (xhr.status >= 400) {
     tell("warn", [reply.detail, reply.hint].filter(Boolean).join(". "));
   } else {
-    tell("done", reply.kind ? `${reply.kind}: begun` : reply.said || (reply.rolled_back ? `build ${reply.number} is in service again` : ""));
+    const said = reply.rolled_back ? `build ${reply.number} is in service again` : reply.said;
+    tell("done", reply.kind ? `${reply.kind}: begun` : reply.batch ? `batch ${reply.batch}: ${said}` : said || "");
   }
 });
 document.addEventListener("htmx:sendError", (event) => {
