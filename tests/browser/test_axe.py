@@ -11,7 +11,16 @@ from tests.browser.seen import Reader, read
 from tests.lab import Workspace
 
 VIEWS = (
-    *("/", "/items", "/item?key=lorcan-d&raw=1", "/people/new", "/search?q=law&beside=1", "/search", "/judge"),
+    *(
+        "/",
+        "/items",
+        "/item?key=lorcan-d&raw=1",
+        "/people/new",
+        "/import",
+        "/search?q=law&beside=1",
+        "/search",
+        "/judge",
+    ),
     *("/index", "/reports", "/batches", "/batch?number=1", "/costs?by=task", "/settings", "/nowhere"),
     *("/?task=passages", "/items?task=passages", "/passages", "/passage?key=p-0001", "/item?task=passages&key=p-0001"),
     *("/?task=images", "/items?task=images", "/images"),

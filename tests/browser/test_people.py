@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -226,6 +227,31 @@ def test_an_item_is_asked_again_edited_and_forgotten(workspace: Workspace, api: 
             seen.wait_for("#acts", said)
         tab.click("#acts a")
         seen.wait_for("#list", "Nothing is here yet")
+        assert seen.complaints == []
+
+    read(workspace, reader)
+
+
+def test_a_file_is_looked_at_and_then_imported(workspace: Workspace, tmp_path: Path) -> None:
+    """What would go in is shown before anything is written; a column that was not known is named by hand."""
+    workspace.begin()
+    (path := tmp_path / "people.csv").write_text("Username,About me\nada,Bees and law.\nbea,Bells.\n")
+
+    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
+        """Drop it, look, name the column, import."""
+        seen = Reader(browser, address)
+        tab = seen.tab
+        tab.click("#to-import")
+        tab.set_input_files("#drop input", path)
+        seen.wait_for("#import .figures li:first-child", "2")
+        tab.get_by_label("About me").select_option("bio")
+        tab.click("text=Read it with these columns")
+        seen.until("document.querySelector('#import .mapped option[value=bio]:checked') !== null")
+        assert client.get("/api/status").json()["experts"]["total"] == 0
+        tab.click("#import button.go")
+        seen.wait_for("#import .done", "2 added")
+        tab.click("text=What comes next")
+        seen.wait_for(".figures li:nth-child(3)", "2")
         assert seen.complaints == []
 
     read(workspace, reader)

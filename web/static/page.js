@@ -22,6 +22,10 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+function csrf() {
+  return JSON.parse(document.body.getAttribute("hx-headers"))["x-csrf-token"];
+}
+
 function isTyping(event) {
   return event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey;
 }
@@ -236,7 +240,7 @@ async function post(form) {
   }
   const reply = await fetch(form.dataset.post, {
     method: "POST",
-    headers: { "content-type": "application/json", ...JSON.parse(document.body.getAttribute("hx-headers")) },
+    headers: { "content-type": "application/json", "x-csrf-token": csrf() },
     body: JSON.stringify(values),
   });
   const found = await reply.json();
