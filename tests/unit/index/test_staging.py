@@ -19,6 +19,7 @@ from pipeline.core.task import Entry
 from pipeline.index import flat_file, manifest
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
+from pipeline.index.copying import pages_of
 from pipeline.index.manifest import Staged, content_hash
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import DIM, MODEL, entry, key_of, vectors_of
@@ -56,7 +57,7 @@ def test_what_cannot_be_built_leaves_no_staging(stage: Stage, builds: Builds, ca
         stage([])
     with pytest.raises(InconsistentError, match="entry '7' cannot be written as JSON"):
         stage([Entry("7", "fine", {"id": 7, "Bio": "\ud800"})])
-    begun = builds.begin(1, [(PEOPLE[0], key_of("never seen"))], position=1)
+    begun = builds.begin(1, pages_of([(PEOPLE[0], key_of("never seen"))]), position=1)
     with pytest.raises(InconsistentError, match="no vector is cached"):
         builds.complete(begun, cache, task_type="T")
     assert builds.sweep() == []
