@@ -33,6 +33,7 @@ class Page(TestClient):
         """Serve the page of a workspace that is there; what works in the background is not begun."""
         environ = {**workspace.environ, "FINDABLE_CALL_TIMEOUT": f"{LONG_S}"}
         self.desk = Desk(settings.load_settings(environ), access, patience_s=LONG_S)
+        self.desk.saver.within_s = LONG_S
         self.guard = application(self.desk)
         super().__init__(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
         self.headers["authorization"] = f"Bearer {access.token}"

@@ -22,6 +22,8 @@ from web.problem import Refused
 
 CSRF = "x-csrf-token"
 MAX_BODY = 1 << 20  # bytes of a request
+DROPS = ("POST", "/api/imports")  # what takes a file
+MAX_FILE = 1 << 30  # bytes of one
 LOGIN = "/login"
 MAX_PASSWORD = 4096  # bytes of a form with a password
 WRONG_S = 1.0
@@ -108,7 +110,7 @@ class Guard:
         if answer is not None:
             await answer(scope, receive, with_headers)
             return
-        await self._app(scope, _Limited(receive, MAX_BODY), with_headers)
+        await self._app(scope, _Limited(receive, _most(scope)), with_headers)
 
     def _checked(self, scope: Scope) -> Response | None:
         """Return the answer to a request that brings the token in its address; None where it is let in.
@@ -130,7 +132,7 @@ class Guard:
         if _is_login(scope) and self._access.password:
             return None
         by_cookie = self._who(scope)
-        self._check_length(headers, MAX_BODY)
+        self._check_length(headers, _most(scope))
         if method in SAFE:
             return None
         if self._access.readonly:
@@ -214,6 +216,11 @@ class _Limited:
         if self._left < 0:
             raise Refused(413, "the body is too long")
         return message
+
+
+def _most(scope: Scope) -> int:
+    """Return how many bytes the body of a request may have."""
+    return MAX_FILE if (scope["method"], scope["path"]) == DROPS else MAX_BODY
 
 
 def _is_login(scope: Scope) -> bool:

@@ -19,6 +19,7 @@ from pipeline.core.errors import (
     TakenError,
 )
 
+AGAIN_S = "2"  # seconds after which what was too much at once may be tried again
 CONTENT_TYPE = "application/problem+json"
 _STATUS: tuple[tuple[type[FindableError], int], ...] = (
     (TakenError, 409),
@@ -75,4 +76,5 @@ def line_of(error: FindableError | Refused) -> str:
 def response(found: dict[str, Any]) -> Response:
     """Return the answer that says it."""
     body = json.dumps(found, ensure_ascii=False).encode()
-    return Response(body, status_code=found["status"], media_type=CONTENT_TYPE)
+    headers = {"retry-after": AGAIN_S} if found["status"] == 503 else {}  # noqa: PLR2004 - HTTP's own number
+    return Response(body, status_code=found["status"], media_type=CONTENT_TYPE, headers=headers)

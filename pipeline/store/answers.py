@@ -112,18 +112,20 @@ def park(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime,
 
 
 def unpark(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> list[str]:
-    """Unpark items and forgive their attempts, all without `ids`, and return their ids.
-
-    Foreign text stays parked, and so does what is being forgotten.
-    """
-    query = parked_ids(task).where(~parked.c.foreign_text, parked.c.reason != BEING_FORGOTTEN)
-    if ids is not None:
-        query = query.where(among(tx, parked.c.item_id, ids))
-    free = list(tx.execute(query).scalars())
+    """Unpark items and forgive their attempts, all without `ids`, and return their ids; see `unparkable`."""
+    free = unparkable(tx, task, ids=ids)
     for some in pages(free):
         tx.execute(update(attempts).where(_of(tx, task, some)).values(forgiven=True))
         tx.execute(delete(parked).where(parked.c.task == task, among(tx, parked.c.item_id, some)))
     return free
+
+
+def unparkable(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> list[str]:
+    """Return the ids of parked items, all without `ids`, but of foreign text and of what is being forgotten."""
+    query = parked_ids(task).where(~parked.c.foreign_text, parked.c.reason != BEING_FORGOTTEN)
+    if ids is not None:
+        query = query.where(among(tx, parked.c.item_id, ids))
+    return list(tx.execute(query).scalars())
 
 
 def parked_rows(tx: Connection, task: str) -> list[tuple[str, str, bool, datetime]]:

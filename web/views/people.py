@@ -3,6 +3,7 @@
 import asyncio
 import time
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -44,10 +45,11 @@ async def add_person(request: Request) -> JSONResponse:
     """Save a person and wait for their tags, for some seconds at the most: 201 {ok, username, tags, …}.
 
     The body has the names of `make add-expert`, or those of the CSV. What comes later than the reply is kept all the
-    same, and `retrying` says so.
+    same, and `retrying` says so. 503 where more come at once than can be saved in time: this one was not.
     """
     desk, began = desk_of(request), time.monotonic()
-    saved, asked = await run_in_threadpool(_save, desk, await request.body())
+    body = await request.body()
+    saved, asked = await desk.saver.save(partial(_save, desk, body))
     done: set[asyncio.Future[None]] = set()
     if asked is not None:
         left = began + desk.patience_s - time.monotonic()
@@ -63,12 +65,12 @@ def new_person_page(request: Request) -> HTMLResponse:
         return show_page(request, "people.html", ws, fields=FIELDS)
 
 
-def _save(desk: Desk, body: bytes) -> tuple[add_expert.SavedExpert, Future[None] | None]:
-    """Store a person; return them, and what ends when they were asked about."""
+def _save(desk: Desk, body: bytes, patience_s: float) -> tuple[add_expert.SavedExpert, Future[None] | None]:
+    """Store a person, waiting so long for another writer; return them, and what ends when they were asked about."""
     if body.lstrip()[:1] == b"[":
         raise Refused(422, "the body is a list; one person at a time is added here", hint="`make import` adds many")
-    with desk.saving, desk.to_write(PEOPLE) as ws:
-        (saved,) = add_expert.save(ws, body, name="the body", reason=DUE)
+    with desk.to_write(PEOPLE) as ws:
+        (saved,) = add_expert.save(ws, body, name="the body", reason=DUE, patience_s=patience_s)
     return saved, desk.tagger.ask(saved.item_id) if saved.is_due else None
 
 

@@ -47,7 +47,10 @@ def test_people_go_in_with_their_scores_and_are_brought_up_to_date(tmp_path: Pat
 
 
 def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
-    """Tags and claims stay, and both are told; who is parked goes again; another company is no news."""
+    """Tags and claims stay, and both are told; who is parked goes again; another company is no news. All told before.
+
+    What a dry import says is what an import then says, and nothing was written by it.
+    """
     with workspace(tmp_path / "data") as ws:
         import_.run(
             ws, people_file(tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked", "still"), "Water."))
@@ -60,8 +63,12 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         (tmp_path / "q.csv").write_text("Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8")
         done = import_.run(ws, tmp_path / "q.csv")
         assert (done.updated, done.released, done.findings, rows(ws)["tagged"]["company"]) == (2, 0, [], "Other")
-        again = people_file(tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked"), "Stone."))
+        again = people_file(tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked", "new"), "Stone."))
+        before = rows(ws), position(ws)
+        dry = import_.run(ws, again, ImportOptions(dry=True))
+        assert (rows(ws), position(ws)) == before
         done = import_.run(ws, again)
+        assert dry.document == {**done.document, "dry": True}
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
             counts = table.people(tx).counts(tx, now=ws.now())
@@ -72,7 +79,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         ("asked", FindingKind.KEPT, "Bio", 3),
     ]
     assert "while being asked" in done.findings[1].reason
-    assert (counts["untagged"], counts["parked"]) == (1, 1)
+    assert (counts["untagged"], counts["parked"]) == (2, 1)
 
 
 def test_good_rows_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) -> None:

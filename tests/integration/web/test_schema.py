@@ -13,7 +13,7 @@ from tests.page import TOKEN, Page
 
 EXAMPLES = 200 if os.environ.get("FAULTS") == "all" else 4  # requests of each address
 STEPS = settings(max_examples=EXAMPLES, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-SENT = {"method", "url", "headers", "params", "json", "data"}
+SENT = {"method", "url", "headers", "params", "json", "content"}
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 
 
@@ -38,6 +38,7 @@ def _ask(page: Page, operation: Any) -> None:
         """Send one."""
         case = data.draw(operation.as_strategy())
         sent = case.as_transport_kwargs(base_url=str(page.base_url), headers=HEADERS)
+        sent["content"] = sent.pop("data", None)  # the bytes of a file
         got = page.request(**{name: value for name, value in sent.items() if name in SENT and value is not None})
         assert got.status_code < 500, (case.method, case.formatted_path, got.text)
         if got.status_code >= 400:
