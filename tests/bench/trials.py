@@ -69,10 +69,16 @@ TRIALS: dict[str, Trial] = {
     "requests": Trial(
         "write request files, claims included",
         "untagged",
-        {"product": "product:requests", "naive": "naive.rows:requests", "limit": "limit.rows:requests"},
+        {
+            "product": "product:requests",
+            "naive": "naive.rows:requests",
+            "limit": "limit.rows:requests",
+            "limit with promises": "limit.promises:requests",
+        },
         (
-            Target("naive / product", ("naive", 100_000), LARGE, least=7),
+            Target("naive / product", ("naive", 100_000), LARGE, least=8),
             Target("limit / product", ("limit", 100_000), LARGE, least=0.55),
+            Target("limit with promises / product", ("limit with promises", 100_000), LARGE, least=0.55),
             Target("peak at 550k / 55k", ("product", 550_000), ("product", 55_000), most=1.1, measure="peak"),
         ),
         "outcomes:requests",
@@ -87,10 +93,12 @@ TRIALS: dict[str, Trial] = {
             "file order": "fileorder:ready",
             "naive": "naive.rows:ingest",
             "limit": "limit.rows:ingest",
+            "limit with promises": "limit.promises:ingest",
         },
         (
             Target("naive / product", ("naive", 10_000), ("product", 10_000), least=20),
             Target("limit / product", ("limit", 100_000), LARGE, least=0.40),
+            Target("limit with promises / product", ("limit with promises", 100_000), LARGE, least=0.40),
             Target("file order / product", ("file order", 100_000), LARGE, least=1.8),
             Target("FULL / NORMAL", LARGE, ("product, NORMAL", 100_000), most=1.15),
             Target("peak at 550k / 55k", ("product", 550_000), ("product", 55_000), most=1.3, measure="peak"),
