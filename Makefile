@@ -389,6 +389,11 @@ soak: $(TOOLS) ## everything at once for MINUTES=30 (people, faults, kills, two 
 bench: $(TOOLS) ## the product beside naive ways and limits at 1,558, 10k and 100k rows; FULL=1 550k too, ONLY=ingest,score
 	@$(VENV)/bin/python -m tests.bench
 
+.PHONY: bench-peers
+bench-peers: $(TOOLS) ## the reading of a result beside other programs', each in an environment of its own in data/bench/peers (1 GB)
+	@$(VENV)/bin/python -m tests.bench.peers
+	@ONLY=peers $(VENV)/bin/python -m tests.bench
+
 .PHONY: bench-backfill
 bench-backfill: $(TOOLS) ## simulate a backfill of ROWS=50000 made-up passages on canned answers: rows a second, memory, sizes
 	@$(VENV)/bin/python -m tests.bench.backfill

@@ -28,7 +28,7 @@ _SPELLINGS = [
         (r"euse?$|eur$", "or"),
         (r"(?<=er|st|og|af|ut|om)in(?:nen)?$", ""),
         (r"ogue?$", "og"),
-        (r"[aeo]+$", ""),
+        (r"(?<=[a-z]{4})e[mn]$|[aeo]$", ""),
         (r"(?<=or|st)i$", ""),
     )
 ]

@@ -31,6 +31,8 @@ _FEW = 2
 """Broad terms, and such as are only touched on, where there is nothing else."""
 _TEACHES = ["teaching"]
 """Who teaches is taken to teach what was learnt; else that is asked where no title says what the person is."""
+_OPENING = 15
+"""Words behind a title in another language than English that say what a person does, too: titles are vague there."""
 _LOOKED_AT = 4000
 """Characters that the search by meaning reads: what a text is about is said by then."""
 _building = threading.Lock()
@@ -74,7 +76,8 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     now = unlearnt(at_work, founds, words)
     pace = pace_of(words)
     for chosen in [now, at_work] if len(now) < len(at_work) else [at_work]:
-        ranks = ranked(vocabulary, chosen, title=title, size=len(words), pace=pace, declared=places)
+        opening = _OPENING if foreign else 0
+        ranks = ranked(vocabulary, chosen, title=title, size=len(words), pace=pace, declared=places, opening=opening)
         if not is_open:
             names = [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
         else:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from emulator.models.cognates import SHORTEST, cognate
 from emulator.models.forms import in_latin, in_own_scripts
+from emulator.models.tagging import words as words_of
 from emulator.models.words import Word, cut, humps, is_sign
 
 SOFTWARE = frozenset(
@@ -97,7 +98,7 @@ class Vocabulary:
         """Take `terms`, the phrases to read over, and those that begin an aside by its kind.
 
         The first that claims a phrase keeps it. `forms` are further phrases and their terms, for texts that are not in
-        English; those that begin with a hyphen end longer words, too.
+        English; those that begin with a hyphen end longer words, too, and those with "=" need their casing.
         """
         self._forms = forms or {}
         self.terms = {term.name: term for term in terms}
@@ -129,7 +130,7 @@ class Vocabulary:
         for phrase, name in phrases:
             words = [word for word in cut(phrase) if word.plain]
             key = _cognates(words) if phrase[0] not in MARKS else None
-            if key is not None:
+            if key is not None and (phrase in self._forms or _unlike().isdisjoint(key)):
                 found.setdefault(key, _Entry(name, None, "", _is_telling(name, phrase, len(words))))
         return found
 
@@ -216,8 +217,9 @@ class Vocabulary:
         if entry is not None or len(part) > 1:
             return entry
         plain = part[0].plain
+        name = self._forms.get(f"={part[0].surface}")
         tails = (plain[at:] for at in range(_BEGINS_COMPOUND, len(plain) - _ENDING))
-        name = next((self._tails[tail] for tail in tails if tail in self._tails), None)
+        name = name or next((self._tails[tail] for tail in tails if tail in self._tails), None)
         return _Entry(name, None, "", is_telling=True) if name is not None else None
 
     def _is_software(self, name: str) -> bool:
@@ -275,6 +277,12 @@ def _cognates(words: Sequence[Word]) -> tuple[str, ...] | None:
     key = tuple(cognate(word.plain) for word in words)
     is_short = len(key) > _MOST_AKIN or len(key[0] if len(key) == 1 else "".join(key)) < SHORTEST
     return None if is_short or not all(key) or any(is_sign(word.surface) for word in words) else key
+
+
+@functools.cache
+def _unlike() -> frozenset[str]:
+    """Return the spellings that words of two languages share by chance."""
+    return frozenset(cognate(word.plain) for word in cut(" ".join(words_of("unlike"))))
 
 
 def _is_telling(name: str, phrase: str, size: int) -> bool:

@@ -1,6 +1,6 @@
 """Read a variant of the search from a file, TOML or JSON; what it does not say is as the collection has it.
 
-`docs/lab.md` shows one: `text`, `tags` or `without`, `model`, `dim`, `share`, and `[[groups]]` of `fields` and `weight`.
+`docs/lab.md` shows one: `text`, `tags` or `without`, `model`, `dim`, `share`, and `[[groups]]`.
 """
 
 import json
