@@ -310,7 +310,7 @@ def test_batches_in_a_row_that_are_refused_alike_charge_nobody_further(
     api.fault("bad_line", args={"line": 1}, times=4)
     for number in (3, 4):
         result = workspace.ran("batch-submit", code=4)
-        assert "no such field: 'cachedContent'), so the question itself must be wrong" in result.stderr
+        assert "no such field: 'cachedContent'), so the question itself is wrong" in result.stderr
         assert (states(workspace), claimed(workspace)) == (["failed"] * number, [])
         assert workspace.query("SELECT item_id FROM findable_attempts ORDER BY id") == [("1",), ("2",)]
     assert workspace.run("batch-submit").exit_code == 0
