@@ -77,7 +77,7 @@ def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callabl
     drafts: list[str] = []
 
     def look() -> None:
-        """Take the lease on the index, as another process would, if nobody holds it."""
+        """Take the lease on the index, as another process would, if no process holds it."""
         with workspace.open() as other, leases.hold_lease(other.store, index_build.LEASE, lasts_s=60) as lease:
             free.append(lease is not None)
             drafts.extend(Builds(other.data).stale())
@@ -129,7 +129,7 @@ def test_what_is_begun_after_another_one_took_over_is_begun_again(
 def test_people_who_come_while_others_are_embedded_are_in_the_build(
     workspace: Workspace, tagged: Callable[[int], None]
 ) -> None:
-    """One comes with each call: what was begun is begun again, until the last round waits for nobody any more.
+    """One comes with each call: what was begun is begun again, until the last round waits for none any more.
 
     The first round has a call for questions, too.
     """
