@@ -1,7 +1,7 @@
 """What is done to rows, at the limit with promises: one process that does what each promise needs, and nothing for it.
 
 What is given up is everything else: any other task, table, server, language or model, limits, budgets, lost lines,
-equal items, a bar, the message to a person. What is kept: rows are asked and answered once, whoever else works there
+equal items, a bar, the message to a person. What is kept: rows are asked and answered once, whatever else works there
 (guarded statements, one writer, claims all or none, after the file is sealed), every commit and file is on disk, texts
 are held against the answer's own model by pydantic-core, an answer against the text that was asked, each line and
 question by its hash, memory is flat, and where it is killed it goes on.

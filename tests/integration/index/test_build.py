@@ -306,7 +306,7 @@ def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace
 def test_only_what_changed_is_made_anew(
     workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever changed it, and whether it is text or not; a damaged build is not copied from, which is said."""
+    """Whatever changed it, and whether it is text or not; a damaged build is not copied from, which is said."""
     tagged(12)
     _index(workspace)
     made: list[str] = []
