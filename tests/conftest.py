@@ -39,7 +39,7 @@ migrated.share()
 def pytest_configure() -> None:
     """Let Ctrl-C reach the processes that tests start, and say where a PostgreSQL server will be, once it is needed.
 
-    Whoever was started in the background ignores SIGINT, and so would all processes below. Workers are told of the
+    What was started in the background ignores SIGINT, and so would all processes below. Workers are told of the
     server by the process that starts them.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

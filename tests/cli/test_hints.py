@@ -102,7 +102,7 @@ def test_what_was_given_up_is_asked_again_about_the_same_subject(texts: Workspac
     ("task", "named"), [pytest.param("experts", "", marks=pytest.mark.full), ("passages", " TASK=passages")]
 )
 def test_who_is_parked_is_listed_by_make(workspace: Workspace, people: People, api: Api, task: str, named: str) -> None:
-    """Status and `unpark` name the target, which is on everybody's path, with the subject."""
+    """Status and `unpark` name the target, which every user takes, with the subject."""
     people(1) if task == "experts" else passages.put(workspace, 1)
     workspace.environ["FINDABLE_TASK"] = task
     api.fault("error_line", times=10_000, args={"code": 3})

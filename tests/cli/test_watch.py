@@ -85,7 +85,7 @@ def shown_until(words: bytes, screen: int) -> bytes:
         if select.select([screen], [], [], 0.5)[0]:
             try:
                 shown += os.read(screen, 65536)
-            except OSError:  # nobody has it open any more
+            except OSError:  # no process has it open any more
                 return shown
         elif not words:
             return shown

@@ -174,7 +174,7 @@ def test_an_index_is_behind_by_what_changed(goods: Goods) -> None:
     goods.ran("preflight")
     assert (goods.index()["behind"], json.loads(goods.ran("status", "--exact", "--json"))["index"]["behind"]) == (2, 2)
     assert "the index is behind the database by 2 rows: `make index TASK=goods`" in goods.ran("search", TEA)
-    assert "3 rows, 1 embedded, 2 from the cache" in goods.ran("index")
+    assert "3 rows, 1 embedded, 2 cached" in goods.ran("index")
     assert {hit["key"] for hit in goods.found(DIG)} == {"17", "x/2", "ü"}
     goods.workspace.change("UPDATE findable_versions SET withdrawn_at = '2026-11-22 05:00:00.000000'")  # and killed
     assert json.loads(goods.ran("status", "--exact", "--json"))["index"]["behind"] == 3

@@ -1,4 +1,4 @@
-"""However a create call ends, there is one living remote batch for each batch, and nobody is asked twice."""
+"""However a create call ends, there is one living remote batch for each batch, and no person is asked twice."""
 
 import json
 from collections.abc import Callable
@@ -206,7 +206,7 @@ REFUSED: tuple[tuple[str, dict[str, Any], int, bool], ...] = (  # word, args, ex
 
 
 def test_a_clear_refusal_leaves_the_batch_prepared(workspace: Workspace, api: Api, people: People) -> None:
-    """One create, no batch, claims kept, nobody charged; the next run sends the same file, uploaded anew if need be."""
+    """One create, no batch, claims kept, none charged; the next run sends the same file, uploaded anew if need be."""
     people(5)
     begun, there = 0, False
     for number, (word, args, code, keeps) in enumerate(REFUSED, 1):
@@ -236,7 +236,7 @@ def test_a_file_refused_twice_is_given_up(
 ) -> None:
     """The second 400 ends the batch as failed with its reason and lets its items go, uncharged; exit 4.
 
-    That is settled before the upload is deleted: meanwhile it could be sent by somebody else, or cancelled.
+    That is settled before the upload is deleted: meanwhile it could be sent by another process, or cancelled.
     """
     people(5)
     fault_on_create(api, "status", {"code": 400, "message": "Request contains an invalid argument."}, times=2)
@@ -270,7 +270,7 @@ def test_a_refused_line_is_charged_and_the_rest_goes_out_in_the_same_run(
     """A refusal of line 3 costs the third item one attempt; the others of LIMIT stand in a new batch without it.
 
     It is told by name and in the API's words, asked once more by a later run, and then parked. A refusal of a line that
-    is not there is one of the file, and charges nobody.
+    is not there is one of the file, and charges no person.
     """
     names = people(5)
     api.fault("bad_line", args={"line": 3})
@@ -313,7 +313,7 @@ def test_batches_in_a_row_that_are_refused_alike_charge_nobody_further(
     api.fault("bad_line", args={"line": 1}, times=4)
     for number in (3, 4):
         result = workspace.ran("batch-submit", code=4)
-        assert "no such field: 'cachedContent'), so the question itself must be wrong" in result.stderr
+        assert "no such field: 'cachedContent'), so the question itself is wrong" in result.stderr
         assert (states(workspace), claimed(workspace)) == (["failed"] * number, [])
         assert workspace.query("SELECT item_id FROM findable_attempts ORDER BY id") == [("1",), ("2",)]
     assert workspace.run("batch-submit").exit_code == 0
@@ -377,5 +377,5 @@ def test_a_create_that_somebody_else_went_on_with_meanwhile_is_left_to_them(
 
 
 def _bar() -> Any:
-    """Return progress that nobody looks at."""
+    """Return progress that is not looked at."""
     return NullProgress().bar("", None).__enter__()

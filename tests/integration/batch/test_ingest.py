@@ -191,7 +191,7 @@ def test_an_answer_is_taken_however_it_is_written(offline: Workspace) -> None:
 
 @pytest.mark.sampled(0)
 def test_an_empty_result_is_all_missing(offline: Workspace) -> None:
-    """A result without any line charges everybody once; none is lost."""
+    """A result without any line charges each person once; none is lost."""
     put_people(offline, 3)
     prepare(offline)
     deliver(offline, b"")

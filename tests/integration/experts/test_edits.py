@@ -41,7 +41,7 @@ def shown(workspace: Workspace, person: str = ONE) -> Any:
 
 
 def asked_again(workspace: Workspace, api: Api, tags: Sequence[str]) -> None:
-    """Let everybody who may be asked be told these tags."""
+    """Let all who may be asked be told these tags."""
     api.fault("answer_text", times=9, args={"text": json.dumps({"tags": tags})})
     workspace.ran_each(*CHAIN)
     api.clear_faults()

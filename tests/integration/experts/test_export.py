@@ -74,7 +74,7 @@ def test_csv_has_no_formula_and_json_has_lists_numbers_and_nulls(tmp_path: Path)
 
 @pytest.mark.sampled(0)
 def test_no_experts_is_an_empty_file_and_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    """A list of nobody goes to the caller where there is no path; an ending without a format and a folder are named."""
+    """A list without people goes to the caller where there is no path; an ending without format, a folder are named."""
     with workspace(tmp_path / "data") as ws:
         for format_, empty in (("json", "[]"), ("jsonl", "")):
             pieces = io.BytesIO()

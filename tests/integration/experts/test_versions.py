@@ -36,7 +36,7 @@ def test_a_text_that_supports_no_tag_parks_after_one_try(
     assert workspace.query("SELECT answer, applied FROM findable_answers") == [('{"tags":[]}', 0)] * 2
     assert workspace.query("SELECT * FROM findable_attempts") == []
     api.clear_faults()
-    workspace.ran_each(*way, VERSION=SECOND)  # nobody is left to ask
+    workspace.ran_each(*way, VERSION=SECOND)  # no person is left to ask
     assert workspace.scalar("SELECT count(*) FROM findable_answers") == 2
     assert SILENT in workspace.ran("show", "person-0000").stdout
     workspace.ran("unpark", "person-0000", "--yes")
@@ -48,7 +48,7 @@ def test_a_text_that_supports_no_tag_parks_after_one_try(
 
 
 def test_a_changed_biography_is_asked_about_again(workspace: Workspace, api: Api, people: People) -> None:
-    """What was said of the earlier one parks nobody, be it changed before the answer came or after."""
+    """What was said of the earlier one parks no person, be it changed before the answer came or after."""
     people(2)
     api.fault("answer_text", times=2, args={"text": NONE})
     workspace.ran_each("batch-submit", "batch-poll", VERSION=SECOND)

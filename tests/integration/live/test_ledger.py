@@ -53,7 +53,7 @@ def findings(workspace: Workspace, *args: str, code: int = 0) -> list[dict[str, 
 
 
 def _make(workspace: Workspace, api: Api, new: Path) -> None:
-    """Let live calls end in many ways: answered, refused, throttled, lost; and leave somebody due."""
+    """Let live calls end in many ways: answered, refused, throttled, lost; and leave a person due."""
     with workspace.open() as ws, ws.store.write() as tx:
         for number in range(5):
             table.insert_person(tx, f"person-{number:04d}", {"bio": f"I keep bees, number {number}."})

@@ -125,7 +125,9 @@ def test_a_workspace_that_is_there_is_moved_aside_after_asking(backed: Workspace
             table.insert_person(tx, "after-the-backup", {})
         before = ledger.snapshot(backed)
         assert "nothing was changed" in ran(backed, *words, code=2)
-        assert "open; nothing was changed" in ran(backed, *words, "--yes", code=2)
+        refused = ran(backed, *words, "--yes", code=2)
+        assert "open; nothing was changed" in refused
+        assert "end `make web` with Ctrl-C" in refused
         assert ledger.snapshot(backed) == before
         assert not (tmp_path / "data.before-restore-1").exists()
         with ws.store.write() as tx:

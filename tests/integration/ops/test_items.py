@@ -32,7 +32,7 @@ def found(workspace: Workspace, *args: str, **values: str) -> list[str]:
 
 
 def test_people_are_found_by_name_title_and_company_in_any_case(four: Workspace) -> None:
-    """Every word must stand in one of them, ASCII or not; without words everybody is listed."""
+    """Every word must stand in one of them, ASCII or not; without words all are listed."""
     assert found(four, "hallibrook") == ["piet-h", "zoe-å"]
     assert found(four, FIND="HALLIBROOK bell") == ["zoe-å"]
     assert found(four, "åkesson") == found(four, "ZOË") == found(four, "zoe\u0308") == ["zoe-å"]

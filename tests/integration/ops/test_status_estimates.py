@@ -107,7 +107,7 @@ def test_what_is_not_over_has_no_error_yet(workspace: Workspace, api: Api, peopl
 def test_a_live_run_that_was_cut_short_is_judged_by_the_calls_it_made(
     workspace: Workspace, api: Api, people: People
 ) -> None:
-    """Its estimate was for everybody; the error is of those whose replies came, not of what was never asked."""
+    """Its estimate was for all; the error is of those whose replies came, not of what was never asked."""
     people(10)
     workspace.ran("tag-live", RPD="4", CONCURRENCY="1", code=4)
     [run] = ledger.status(workspace)["estimates"]

@@ -1,4 +1,4 @@
-"""The view of the best concepts: its evidence, its settings, somebody else's of its name; and concepts as files."""
+"""The view of the best concepts: its evidence, its settings, another program's of its name; and concepts as files."""
 
 import json
 import sys

@@ -64,7 +64,7 @@ def counted(workspace: Workspace, table: str) -> int:
 
 @pytest.fixture
 def passages(workspace: Workspace, tmp_path: Path) -> Workspace:
-    """Three passages that nobody asked about."""
+    """Three passages that were not asked about."""
     file = passages_file(tmp_path / "p.jsonl", *({"id": key, "text": text} for key, text in TEXTS.items()))
     ran(workspace, "import-passages", str(file))
     return workspace

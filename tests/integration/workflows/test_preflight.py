@@ -113,7 +113,7 @@ def test_the_api_counts_a_sample_and_all_are_scaled_by_it(workspace: Workspace, 
 
 
 def test_nobody_left_to_ask_is_said(workspace: Workspace, people: People) -> None:
-    """An empty workspace is told how to begin (2); one where everybody is claimed has nothing to ask (0)."""
+    """An empty workspace is told how to begin (2); one where all are claimed has nothing to ask (0)."""
     result = workspace.begin().ran("preflight", code=2)
     assert "make import" in result.stderr
     people(2)
@@ -180,7 +180,7 @@ def test_people_read_it_in_a_few_lines(workspace: Workspace, people: People) -> 
 
 @pytest.mark.full
 def test_times_are_learned_from_what_was_run_here(workspace: Workspace, people: People) -> None:
-    """Nobody knows how long a machine takes before it was measured: by a run, and by three batches of like size."""
+    """It is not known how long a machine takes before it was measured: by a run, and by three batches of like size."""
     people(110)
     local = {"BACKEND": "local"}
     document = looked(workspace, **local)

@@ -195,7 +195,7 @@ def test_an_interrupt_while_somebody_due_is_asked_ends_it(
 
 
 def test_without_a_yes_nothing_dear_is_sent(workspace: Workspace, people: People, api: Api) -> None:
-    """Above CONFIRM_ABOVE nobody at a clock can say yes."""
+    """Above CONFIRM_ABOVE cron cannot say yes."""
     people(2)
     workspace.ran("run", CONFIRM_ABOVE="0", code=2)
     assert api.seen("POST", CREATE) == []
@@ -233,7 +233,7 @@ def test_a_part_of_the_results_is_taken_in_and_the_failure_told(workspace: Works
 
 @pytest.mark.full
 def test_a_batch_that_a_person_cancelled_is_no_failure(workspace: Workspace, people: People, api: Api) -> None:
-    """Whoever asked for it knows; exit code 0, and its people go out again."""
+    """It was asked for; exit code 0, and its people go out again."""
     people(3)
     api.configure(paused=True)
     ran(workspace)
@@ -248,7 +248,7 @@ def test_a_batch_that_a_person_cancelled_is_no_failure(workspace: Workspace, peo
 def test_who_is_parked_for_invalid_answers_is_told_and_no_failure(
     workspace: Workspace, people: People, api: Api
 ) -> None:
-    """Two answers that do not validate: the line says that somebody was parked, and all is well."""
+    """Two answers that do not validate: the line says that a person was parked, and all is well."""
     people(3)
     api.fault("schema_mismatch", times=2, key="tags/1$")
     lines = []
