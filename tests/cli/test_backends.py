@@ -35,6 +35,7 @@ def said(workspace: Workspace, *args: str, **values: str) -> str:
     return result.stderr
 
 
+@pytest.mark.full
 def test_without_a_key_the_local_engine_is_named_in_one_line(local: Workspace) -> None:
     """Every command that uses it says so once; those that do not use it say nothing."""
     assert said(local, "status") == ""

@@ -202,6 +202,7 @@ def shell(local: Workspace, line: str, **environ: str) -> subprocess.CompletedPr
     return subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, check=False, timeout=60)
 
 
+@pytest.mark.full
 def test_a_reader_that_has_seen_enough_is_no_error(local: Workspace, tmp_path: Path) -> None:
     """`findable export - | head -1` ends with 0 and without a word, of more people than a pipe holds."""
     path = tmp_path / "crowd.csv"

@@ -115,6 +115,7 @@ def test_rows_may_hold_images_as_bytes(ws: findable.Workspace, workspace: Worksp
     assert workspace.scalar("SELECT count(DISTINCT photo) FROM reviews_items WHERE photo LIKE 'sha256:%'") == 2
 
 
+@pytest.mark.full
 def test_a_task_of_a_file_is_one_for_python_and_for_commands(
     ws: findable.Workspace, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_line_whose_image_expired_costs_its_item_nothing(workspace: Workspace,
     assert counts(workspace) == {"answered": 2}
 
 
+@pytest.mark.full
 def test_a_live_call_whose_image_is_gone_uploads_it_anew(workspace: Workspace, api: Api) -> None:
     """The item is charged nothing; the prepared batch that needs the same image goes out anew, too."""
     held_at_create(workspace, api, hours=0)

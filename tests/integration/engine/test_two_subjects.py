@@ -95,6 +95,7 @@ def test_versions_are_those_of_both_where_no_task_is_named(both: Workspace) -> N
         assert [one["task"] for one in _document(both, "versions", TASK=task)] == [task]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("task", "other"), [("experts", "passages"), pytest.param("passages", "experts", marks=pytest.mark.full)]
 )
