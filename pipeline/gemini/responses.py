@@ -147,12 +147,13 @@ def response_usage(metadata: Any) -> Usage:
     """Return the token counts of a `usageMetadata`; what is missing or no count is 0."""
     if not isinstance(metadata, dict):
         return NO_USAGE
-    return Usage(
-        prompt=_count(metadata.get("promptTokenCount")),
-        answer=_count(metadata.get("candidatesTokenCount")),
-        thoughts=_count(metadata.get("thoughtsTokenCount")),
-        cached=_count(metadata.get("cachedContentTokenCount")),
-    )
+    counts = [metadata.get(name, 0) for name in _COUNTS]
+    if {*map(type, counts)} != {int} or min(counts) < 0 or max(counts) >= MAX_TOKENS_SEEN:  # rarely
+        counts = list(map(_count, counts))
+    return Usage(*counts)
+
+
+_COUNTS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
 
 
 def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[BaseModel | None, str]":
@@ -164,16 +165,16 @@ def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[Bas
     """
     if reply.outcome is not Outcome.ANSWERED:
         return None, reply.reason
-    from pydantic import ValidationError
-
     plain = _is_plain(reply.text)
     try:
         if not plain:
             _check_texts(_DECODER.decode(reply.text))
         return answer_model.model_validate_json(reply.text), "ok"
-    except ValidationError as error:
-        return None, (_unparsed(reply.text) if plain else "") or _why(error)
     except (ValueError, RecursionError) as error:
+        from pydantic import ValidationError  # to import it for each answer would take a twentieth of judging it
+
+        if isinstance(error, ValidationError):
+            return None, (_unparsed(reply.text) if plain else "") or _why(error)
         return None, excerpt_of(f"does-not-parse: {error}")
 
 
@@ -270,8 +271,6 @@ def _text(content: Any) -> str:
 
 def _count(value: Any) -> int:
     """Return a token count; int64 may come as text, and what is no count is 0."""
-    if value.__class__ is int and 0 <= value < MAX_TOKENS_SEEN:
-        return int(value)
     if value is None:
         return 0
     if isinstance(value, str) and value.isascii() and value.isdecimal():
@@ -318,7 +317,7 @@ def _is_plain(text: str) -> bool:
         and "\\" not in text
         and "NaN" not in text
         and "Infinity" not in text
-        and len(_MEMBER.findall(text)) <= 1
+        and (text.count(":") <= 1 or len(_MEMBER.findall(text)) <= 1)
     )
 
 
