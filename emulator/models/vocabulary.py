@@ -273,10 +273,11 @@ def _key(words: Sequence[Word]) -> tuple[str, ...]:
 
 
 def _cognates(words: Sequence[Word]) -> tuple[str, ...] | None:
-    """Return what a phrase and its cognates are known by, None for one too short or with a break or a sign in it."""
+    """Return what a phrase and its cognates are known by, a short one as it stands; none with a break or a sign."""
     key = tuple(cognate(word.plain) for word in words)
-    is_short = len(key) > _MOST_AKIN or len(key[0] if len(key) == 1 else "".join(key)) < SHORTEST
-    return None if is_short or not all(key) or any(is_sign(word.surface) for word in words) else key
+    if len(key) > _MOST_AKIN or not all(key) or any(is_sign(word.surface) for word in words):
+        return None
+    return key if len("".join(key)) >= SHORTEST else tuple(word.plain for word in words)
 
 
 @functools.cache
