@@ -153,7 +153,7 @@ class Vocabulary:
             at += size
         software, shared = by_mark.pop("~", []), by_mark.pop("%", [])
         sure = sorted(found for group in by_mark.values() for found in group)
-        places = [found.at for found in sure if self._is_software(found.name)]
+        places = [found.at for found in sure if self.is_software(found.name)]
         if not places:
             sure += shared
         cues = [*places, *(place for place, word in enumerate(words) if word.plain in _CUES)] if software else []
@@ -222,7 +222,7 @@ class Vocabulary:
         name = name or next((self._tails[tail] for tail in tails if tail in self._tails), None)
         return _Entry(name, None, "", is_telling=True) if name is not None else None
 
-    def _is_software(self, name: str) -> bool:
+    def is_software(self, name: str) -> bool:
         """Say whether `name` belongs to the software trade."""
         return name in SOFTWARE or not SOFTWARE.isdisjoint(self.ancestors(name))
 

@@ -63,6 +63,8 @@ class Trial:
     sizes: tuple[int, ...] = USUAL
 
 
+_LOCAL = {"FINDABLE_BACKEND": "local", "FINDABLE_EMBEDDING_MODEL": "gemini-embedding-2"}  # questions are embedded here
+
 TRIALS: dict[str, Trial] = {
     "requests": Trial(
         "write request files, claims included",
@@ -233,7 +235,7 @@ TRIALS: dict[str, Trial] = {
             Target("CPU / importing its libraries", LARGE, ("limit", 100_000), most=2.2, measure="cpu"),
             Target("CPU at 100k / 200", LARGE, ("product", 200), most=1.3, measure="cpu"),
         ),
-        environ={"FINDABLE_BACKEND": "local", "FINDABLE_EMBEDDING_MODEL": "gemini-embedding-2"},
+        environ=_LOCAL,
         sizes=(200, 100_000),
     ),
     "search": Trial(
@@ -292,6 +294,24 @@ TRIALS: dict[str, Trial] = {
         "outcomes:ingest",
     ),
 }
+
+TRIALS["page-search"] = Trial(
+    "a search of the page, and its scan and look-up of words alone",
+    "indexed",
+    {"product": "page:search", "limit": "page:look_up"},
+    (Target("product / limit", LARGE, ("limit", 100_000), most=1.5),),
+    apart=frozenset({"product", "limit"}),
+    environ=_LOCAL,
+)
+TRIALS["page-crowd"] = Trial(
+    "200 readers and 5 editors of the page",
+    "indexed",
+    {"product": "page:crowd"},
+    apart=frozenset({"product"}),
+    environ=_LOCAL,
+    sizes=(100_000,),
+    told=True,
+)
 
 _INSTALLED = {name: peer_python(name) for name in PEERS if peer_python(name).exists()}
 TRIALS["peers"] = Trial(

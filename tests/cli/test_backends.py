@@ -53,6 +53,7 @@ def test_what_a_program_or_a_name_asked_for_is_not_explained(local: Workspace) -
     assert LOCAL_LINE not in result.stderr
 
 
+@pytest.mark.full
 def test_the_first_time_with_a_key_it_is_said_that_data_leaves(local: Workspace, api: Api) -> None:
     """Before the first batch and not again, with the server where it is not Google's; the key is never said or kept."""
     gemini = with_key(local, api)

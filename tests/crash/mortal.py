@@ -85,7 +85,7 @@ def run(order: dict[str, Any], shared: mmap.mmap, out: int, err: int) -> None:
 
 
 def made_read_only(folder: str) -> bool:
-    """Let this process, and nobody else, see a folder as on a disk that cannot be written; false where it may not."""
+    """Let this process, and no other, see a folder as on a disk that cannot be written; false where it may not."""
     system = ctypes.CDLL(None)
     here, nothing = folder.encode(), None
     whose = NEW_MOUNTS if os.geteuid() == 0 else NEW_MOUNTS | NEW_USER
@@ -127,7 +127,7 @@ def start_engine(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def serve(order: dict[str, Any], writing: int) -> None:
-    """Be the engine, and write down the keys in each create, which nobody can ask for afterwards."""
+    """Be the engine, and write down the keys in each create, which cannot be asked for afterwards."""
     from emulator.server import start
 
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)

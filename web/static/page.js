@@ -22,6 +22,10 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+function csrf() {
+  return JSON.parse(document.body.getAttribute("hx-headers"))["x-csrf-token"];
+}
+
 function isTyping(event) {
   return event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey;
 }
@@ -94,7 +98,8 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (xhr.status >= 400) {
     tell("warn", [reply.detail, reply.hint].filter(Boolean).join(". "));
   } else {
-    tell("done", reply.kind ? `${reply.kind}: begun` : reply.said || (reply.rolled_back ? `build ${reply.number} is in service again` : ""));
+    const said = reply.rolled_back ? `build ${reply.number} is in service again` : reply.said;
+    tell("done", reply.kind ? `${reply.kind}: begun` : reply.batch ? `batch ${reply.batch}: ${said}` : said || "");
   }
 });
 document.addEventListener("htmx:sendError", (event) => {
@@ -235,7 +240,7 @@ async function post(form) {
   }
   const reply = await fetch(form.dataset.post, {
     method: "POST",
-    headers: { "content-type": "application/json", ...JSON.parse(document.body.getAttribute("hx-headers")) },
+    headers: { "content-type": "application/json", "x-csrf-token": csrf() },
     body: JSON.stringify(values),
   });
   const found = await reply.json();

@@ -61,7 +61,7 @@ def test_a_title_before_the_biography_ranks_first() -> None:
 
 
 def test_leisure_gives_way_to_work() -> None:
-    """What somebody does in their free time is no tag where there is enough to say about their work."""
+    """What a person does in their free time is no tag where there is enough to say about their work."""
     found = tags("Tax accountant for farmers and small breweries. In her free time she enjoys rock climbing.")
     assert "taxation" in found
     assert "mountaineering" not in found
@@ -154,7 +154,7 @@ def test_an_enumeration_restricts_and_keeps_its_own_casing() -> None:
 
 
 def test_markup_addresses_and_handles_are_no_evidence() -> None:
-    """A link to a site about law makes nobody a lawyer."""
+    """A link to a site about law makes no lawyer."""
     found = tags("<b class='nursing'>Potter</b> [me](https://law.example.com/opera) law@opera.org @chess www.jazz.com")
     assert found[0] == "pottery"
     assert not {"nursing", "law", "opera", "chess", "jazz"} & set(found)
@@ -172,6 +172,7 @@ def test_ambiguous_words_count_where_their_neighbours_vouch_for_them() -> None:
     assert tags(" \n") == []
 
 
+@pytest.mark.full
 def test_long_texts_are_quick() -> None:
     """A word of 40,000 characters and patterns that trip naive expressions take seconds at the most."""
     tags("nurse")
