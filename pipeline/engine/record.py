@@ -123,7 +123,7 @@ def judge_reply(task: Task, asked: Asked, reply: responses.Response, *, context:
         answer, why = task.rows.judged(answer, context, input_hash=asked.input_hash)
         reason = reason if answer is not None else why
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
-    return Judgement(asked, outcome, reason, answer=answer, reply=reply)
+    return Judgement(asked, outcome, reason, answer, reply)
 
 
 def write_judgements(

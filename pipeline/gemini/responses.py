@@ -131,15 +131,16 @@ def judge_response(response: Any) -> Response:
     if not isinstance(response, dict):
         return Response(Outcome.INVALID, "unreadable", shown=response)
     outcome, reason, finish, text = _judge_candidate(response)
-    return Response(
+    return Response(  # by position, which takes half the time
         outcome,
         reason,
-        text=text if outcome is Outcome.ANSWERED else "",
-        finish=finish,
-        usage=response_usage(response.get("usageMetadata")),
-        model_version=_word(response.get("modelVersion")),
-        response_id=_word(response.get("responseId")),
-        shown=text or finish or response.get("promptFeedback") or "",
+        text if outcome is Outcome.ANSWERED else "",
+        None,
+        finish,
+        response_usage(response.get("usageMetadata")),
+        _word(response.get("modelVersion")),
+        _word(response.get("responseId")),
+        text or finish or response.get("promptFeedback") or "",
     )
 
 
@@ -197,8 +198,6 @@ def line_at_fault(message: str) -> int | None:
 
 def excerpt_of(value: Any) -> str:
     """Return at most 200 printable characters of a text, of bytes, or of a JSON value, on one line."""
-    if isinstance(value, str) and len(value) <= MAX_EXCERPT and " " not in value and value.isprintable():
-        return value  # most words are so
     if isinstance(value, bytes):
         text = value[: MAX_EXCERPT * 8].decode("utf-8", "replace")
     elif isinstance(value, str):
@@ -284,6 +283,8 @@ def _count(value: Any) -> int:
 
 def _word(value: Any) -> str:
     """Return a short word of the API, or an empty text where there is none."""
+    if value.__class__ is str and len(value) <= MAX_EXCERPT and " " not in value and value.isprintable():
+        return str(value)  # most words are so
     return excerpt_of(value) if isinstance(value, str) else ""
 
 
