@@ -18,7 +18,6 @@ from pipeline.ops import backup_files
 from pipeline.store import batches, claims, integrity, leases, postgresql, schema, sqlite, workspace
 from pipeline.store.database import Connection, Store
 
-
 OPEN = "let it finish first; where the page is open, end `make web` with Ctrl-C, and start it again afterwards"
 
 

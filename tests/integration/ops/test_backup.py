@@ -224,6 +224,7 @@ def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp
         ] == []  # who was ingested, not indexed yet
 
 
+@pytest.mark.full
 def test_a_copy_made_between_a_promotion_and_its_record_begins_again(
     chained: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
