@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
+from tests import postgresql
+
 PYTEST = (sys.executable, "-m", "pytest", "-q", "--dist", "worksteal", "-n")
 ON_SQLITE, ON_POSTGRESQL = "3", "2"  # workers
 PATIENCE_S = 10.0  # in which a run that was interrupted by the terminal ends by itself
@@ -40,6 +42,7 @@ def _running(told: IO[bytes], words: Sequence[str]) -> Iterator[tuple[subprocess
     """Start both; neither runs on after the block, also where this process is interrupted or terminated."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    postgresql.announce()  # one server for both
     environ = os.environ | {"FINDABLE_TEST_DATABASE": "postgresql"}
     silent: Any = {"stdin": subprocess.DEVNULL, "stdout": told, "stderr": subprocess.STDOUT}
     both = (

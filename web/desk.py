@@ -20,7 +20,7 @@ from web.running import Running
 from web.saver import Saver
 
 PEOPLE = "experts"  # the task that people are of
-ANSWERED_S = 6.0  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
+ANSWERED_S = 5.5  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
 
 
 @dataclass
@@ -51,6 +51,14 @@ class Desk:
         """
         return self._kept(task, Opened.READ)
 
+    def to_send(self, task: str) -> contextlib.AbstractContextManager[OpenWorkspace]:
+        """Open the workspace to be read for as long as a reader takes what it is sent.
+
+        Raises:
+            Refused: the workspace has no such task.
+        """
+        return self._opened(task, Opened.READ, NoProgress())
+
     def to_write(
         self, task: str | None = None, display: Progress | None = None
     ) -> contextlib.AbstractContextManager[OpenWorkspace]:
@@ -76,7 +84,7 @@ class Desk:
 
     @contextlib.contextmanager
     def _searching(self, task: str | None, build: int | None) -> Iterator[OpenSearch]:
-        with self.to_read(task) as ws, OpenSearch(ws, build) as opened:
+        with self._opened(task, Opened.READ, NoProgress()) as ws, OpenSearch(ws, build) as opened:
             yield opened
 
     @contextlib.contextmanager
@@ -99,8 +107,9 @@ class Desk:
                 raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
 
     def _kept(self, task: str | None, access: Opened) -> contextlib.AbstractContextManager[OpenWorkspace]:
-        """Open the workspace, or take one that is open still."""
-        return self._open.taken((task, access), partial(self._opened, task, access, NoProgress()))
+        """Open the workspace, or take one that is open still; to write, it may be held while Gemini answers."""
+        opens = partial(self._opened, task, access, NoProgress())
+        return self._open.taken((task, access), opens, in_turn=access is Opened.READ)
 
     def start(self) -> None:
         """Begin the work in the background."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 from web.problem import Refused
 
 T = TypeVar("T")
-WITHIN_S = 5.0  # in which one is begun to be saved, or is refused
+WITHIN_S = 6.0  # in which one is begun to be saved, or is refused
 USUAL_S = 0.02  # what one takes, until it is known
 WEIGHT = 0.2  # of the newest in what one takes in the mean
 LATEST_S = 1.0  # so long one that was begun may wait for another writer past its time
@@ -50,6 +50,10 @@ class Saver:
         finally:
             with self._lock:
                 self._waiting -= 1
+
+    async def after(self, do: Callable[[], T]) -> T:
+        """Call `do` once all that wait by now are saved, for which it would keep them waiting."""
+        return await asyncio.wrap_future(self._pool.submit(do))
 
     def close(self) -> None:
         """End the thread; what waits is not called."""

@@ -26,9 +26,9 @@ _SPELLINGS = [
         (r"(?:[tz]ione?|cione|cao|coe)$", "cion"),
         (r"(?:trice|teur|teuse)$", "tor"),
         (r"euse?$|eur$", "or"),
-        (r"(?<=er|st|og|af|ut|om)in(?:nen)?$", ""),
+        (r"(?<=er|st|og|af|ut|om)in(?:en)?$", ""),
         (r"ogue?$", "og"),
-        (r"(?<=[a-z]{4})e[mn]$|[aeo]$", ""),
+        (r"(?<=[a-z]{4})e[mn]$|(?<=.)[aeo]$", ""),
         (r"(?<=or|st)i$", ""),
     )
 ]

@@ -67,7 +67,9 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     foreign = is_foreign(words)
     pastimes = _pastimes(vocabulary)
     known = vocabulary.find(words, is_foreign=is_open and foreign)
-    founds = whole(_named(vocabulary, words, known, title=title) if is_open and not foreign else known, words)
+    if is_open and not foreign:
+        known = _named(vocabulary, words, known, title=title)
+    founds = whole(known, words, spared=vocabulary.is_software)
     if foreign:
         founds = [found for found in founds if not is_false_friend(words[found.at : _end(found)])]
     told = _declared(words, founds) if is_open and not foreign else []

@@ -153,7 +153,7 @@ class Vocabulary:
             at += size
         software, shared = by_mark.pop("~", []), by_mark.pop("%", [])
         sure = sorted(found for group in by_mark.values() for found in group)
-        places = [found.at for found in sure if self._is_software(found.name)]
+        places = [found.at for found in sure if self.is_software(found.name)]
         if not places:
             sure += shared
         cues = [*places, *(place for place, word in enumerate(words) if word.plain in _CUES)] if software else []
@@ -222,7 +222,7 @@ class Vocabulary:
         name = name or next((self._tails[tail] for tail in tails if tail in self._tails), None)
         return _Entry(name, None, "", is_telling=True) if name is not None else None
 
-    def _is_software(self, name: str) -> bool:
+    def is_software(self, name: str) -> bool:
         """Say whether `name` belongs to the software trade."""
         return name in SOFTWARE or not SOFTWARE.isdisjoint(self.ancestors(name))
 
@@ -273,10 +273,11 @@ def _key(words: Sequence[Word]) -> tuple[str, ...]:
 
 
 def _cognates(words: Sequence[Word]) -> tuple[str, ...] | None:
-    """Return what a phrase and its cognates are known by, None for one too short or with a break or a sign in it."""
+    """Return what a phrase and its cognates are known by, a short one as it stands; none with a break or a sign."""
     key = tuple(cognate(word.plain) for word in words)
-    is_short = len(key) > _MOST_AKIN or len(key[0] if len(key) == 1 else "".join(key)) < SHORTEST
-    return None if is_short or not all(key) or any(is_sign(word.surface) for word in words) else key
+    if len(key) > _MOST_AKIN or not all(key) or any(is_sign(word.surface) for word in words):
+        return None
+    return key if len("".join(key)) >= SHORTEST else tuple(word.plain for word in words)
 
 
 @functools.cache

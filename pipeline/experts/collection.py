@@ -42,14 +42,23 @@ class ExpertsCollection:
             return table.people(tx).count_done(tx)
         return len(table.people(tx).ids_among(tx, among, table.tagged()))
 
-    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
-        """Yield every tagged expert, by id."""
+    recipe = ""
+
+    def sources(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Sequence[Any]]:
+        """Yield the cells of every tagged expert, by id."""
         tagged = table.tagged()
         people = table.people(tx)
-        columns = [people.table.c[name] for name in COLUMNS]
-        rows = people.cells(tx, COLUMNS, tagged) if among is None else people.among(tx, among, columns, tagged)
-        for row in rows:
-            yield _entry(*row)
+        if among is None:
+            return people.cells(tx, COLUMNS, tagged)
+        return people.among(tx, among, [people.table.c[name] for name in COLUMNS], tagged)
+
+    def entry(self, cells: Sequence[Any]) -> Entry:
+        """Return an expert as it is indexed."""
+        return _entry(*cells)
+
+    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
+        """Yield every tagged expert, by id."""
+        return map(self.entry, self.sources(tx, among))
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the username."""

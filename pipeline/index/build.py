@@ -7,9 +7,12 @@ another lease, where neither the index nor the database was changed meanwhile.
 """
 
 import contextlib
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core import gc_freeze
@@ -17,6 +20,7 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import Builds
+from pipeline.index.copying import DamagedBuildError
 from pipeline.index.floor import nonsense
 from pipeline.index.lab.promotion_gate import PromotionGate
 from pipeline.store import integrity, workspace
@@ -24,6 +28,7 @@ from pipeline.store.leases import Lease, LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.core.task import Collection, Entry
+    from pipeline.index.copying import Before
     from pipeline.index.manifest import Begun, Manifest
     from pipeline.store.database import Store
 
@@ -145,6 +150,7 @@ class _Building:
         self._embedder = embed.Embedder(ws)
         self._embedded = 0
         self._learns = True  # the floor; not where what it is learnt from cannot be had
+        self._copies = True  # from the build in service; not where it is damaged
 
     def run(self) -> IndexReport:
         """Draft, embed and promote, as often as something comes between."""
@@ -167,6 +173,11 @@ class _Building:
                         raise
                 except embed.TooManyMissingError:
                     self._embed_all()
+                except DamagedBuildError as error:
+                    if not left:
+                        raise
+                    self._copies = False
+                    self._ws.display.warn(f"{error.message}; every entry is made anew")
         finally:
             self._builds.discard()  # an interrupt may strike between two steps, each of which cleans up after itself
         raise AssertionError("the last round returns or raises")
@@ -202,12 +213,27 @@ class _Building:
         with store.read() as tx:
             count, position = collection.count(tx), workspace.get_workspace(tx).position
             with gc_freeze.gc_frozen(), self._ws.display.bar("reading", count) as bar:
-                entries = self._embedder.keyed(collection.entries(tx), missing=missing, few=few, bar=bar)
-                begun = self._builds.begin(
-                    self._builds.next_number(), entries, position=position, ranking=collection.ranking
+                before, ranking = self._before(), collection.ranking
+                pages = self._embedder.pages(
+                    collection.sources(tx),
+                    before,
+                    recipe=_recipe(collection),
+                    make=collection.entry,
+                    missing=missing,
+                    few=few,
+                    bar=bar,
                 )
+                number = self._builds.next_number()
+                begun = self._builds.begin(number, pages, position=position, ranking=ranking, before=before)
         lease.check()  # no later owner would sweep it away: one that took over before it was there has swept already
         return _Draft(begun, count, tuple(missing))
+
+    def _before(self) -> "Before | None":
+        """Return the build in service, open to be copied from, where that can be."""
+        cache = self._embedder.cache
+        if not self._copies:
+            return None
+        return self._builds.before(model=cache.model, dim=cache.dim, ranking=self._ws.collection.ranking)
 
     def _say_cost(self, entries: "Iterable[Entry]", count: int) -> None:
         """Say what is about to be embedded and what that costs, where it costs a cent or more; no budget counts it."""
@@ -253,6 +279,11 @@ class _Building:
             cache.dim,
             promoted.moved_aside,
         )
+
+
+def _recipe(collection: "Collection") -> bytes:
+    """Return the hash of all that the entries of a collection follow from beside their cells."""
+    return hashlib.sha256(json.dumps([version("findable"), collection.recipe]).encode()).digest()
 
 
 @contextlib.contextmanager

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 from pipeline.core import files, links
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Ranking
-from pipeline.core.task import Entry
 from pipeline.index.build_lookup import STAGING, BuildLookup
 from pipeline.index.manifest import Begun, Manifest, Promotions, Staged
 
 if TYPE_CHECKING:
     from pipeline.index.cache import VectorCache
+    from pipeline.index.copying import Before, Page
     from pipeline.index.vector_file import Vectors
 
 
@@ -60,17 +60,25 @@ class Builds(BuildLookup):
         return [path.name for path in stale]
 
     def begin(
-        self, number: int, entries: Iterable[tuple[Entry, bytes]], *, position: int, ranking: Ranking | None = None
+        self,
+        number: int,
+        pages: "Iterable[Page]",
+        *,
+        position: int,
+        ranking: Ranking | None = None,
+        before: "Before | None" = None,
     ) -> Begun:
         """Write the entries of build `number`, with the keys of their vectors, and their words by a ranking.
 
-        They are on disk when this returns. Without a ranking, words count as they do where nothing is said.
+        Those that did not change are copied from the build `before`. All are on disk when this returns. Without a
+        ranking, words count as they do where nothing is said.
 
         When anything goes wrong, nothing of it remains.
 
         Raises:
             InputError: there are no entries.
             InconsistentError: an entry's metadata is no JSON.
+            DamagedBuildError: the build before is not as it was sealed, or its entries would be others now.
         """
         from pipeline.index import staging
 
@@ -79,8 +87,24 @@ class Builds(BuildLookup):
         directory.mkdir(parents=True)
         with links.removed_on_error(directory):
             return staging.begin_staging(
-                directory, entries, number=number, position=position, ranking=ranking or Ranking()
+                directory, pages, number=number, position=position, ranking=ranking or Ranking(), before=before
             )
+
+    def before(self, *, model: str, dim: int, ranking: Ranking) -> "Before | None":
+        """Return the build in service, open to be copied from; None where nothing of it can be in the next one.
+
+        Raises:
+            DamagedBuildError: it has other bytes than it was sealed with.
+        """
+        from pipeline.index import copying
+
+        found = self._in_service()
+        if found is None or not copying.can_be_copied(found, model=model, dim=dim, ranking=ranking):
+            return None
+        try:
+            return copying.Before(self._builds / str(found.number), found)
+        except FileNotFoundError:  # it was removed meanwhile
+            return None
 
     def is_begun(self, begun: Begun) -> bool:
         """Return whether what was begun is still there: a process that goes on with the index sweeps it away."""

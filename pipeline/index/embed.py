@@ -6,7 +6,9 @@ The calls keep to what the model allows a minute, which counts texts and not cal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from pipeline.core.task import Entry
 from pipeline.engine.workspace import OpenWorkspace
@@ -18,6 +20,7 @@ from pipeline.gemini.rate_limiter import Pacing
 from pipeline.gemini.tokens import Usage, estimate_tokens, usage_cost
 from pipeline.index.cache import VectorCache, vector_key
 from pipeline.index.concurrent import as_completed
+from pipeline.index.copying import PAGE, Before, Page, marks_of
 from pipeline.index.question_vectors import QuestionVectors
 from pipeline.index.vector_file import Vectors
 
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
     from pipeline.core.progress import Bar
 
 
+T = TypeVar("T")
 TASK_TYPE = "RETRIEVAL_DOCUMENT"
-PAGE = 256
 FEW = 5000  # entries without a vector that are noted while a build is begun: 10 MB; more get a pass of their own
 END = 1000  # characters of a text's end that are kept where its middle is cut
 
@@ -115,21 +118,42 @@ class Embedder:
         """Return the vectors of questions, float32 (len(texts), dim); what is not in the cache is embedded."""
         return self._questions.embed(texts)
 
-    def keyed(
-        self, entries: Iterable[Entry], *, missing: list[Entry], few: int | None, bar: "Bar"
-    ) -> Iterator[tuple[Entry, bytes]]:
-        """Yield every entry with the key of its vector, and note in `missing` those whose vector is not in the cache.
+    def pages(
+        self,
+        sources: Iterable[Sequence[Any]],
+        before: Before | None,
+        *,
+        recipe: bytes,
+        make: Callable[[Sequence[Any]], Entry],
+        missing: list[Entry],
+        few: int | None,
+        bar: "Bar",
+    ) -> Iterator[Page]:
+        """Yield the entries that are made of some cells, in pages; those that stand in the build `before` as copies.
+
+        Those that are made and whose vector is not in the cache are noted in `missing`.
 
         Raises:
             TooManyMissingError: there are more than `few` of those.
         """
         seen = 0
-        for page in _pages(entries):
-            keys = self.keys(page)
-            missing.extend(page[at] for at in self.cache.missing(keys))
+        for page in _pages(sources):
+            marks = marks_of(page, recipe)
+            copies = np.full(len(page), -1) if before is None else before.rows_of(marks)
+            rows = copies.tolist()
+            made = [make(cells) for cells, row in zip(page, rows, strict=True) if row < 0]
+            keys = self.keys(made)
+            missing.extend(made[at] for at in self.cache.missing(keys))
             if few is not None and len(missing) > few:
                 raise TooManyMissingError
-            yield from zip(page, keys, strict=True)
+            places = [] if before is None else before.compared(copies)
+            compared = [make(page[at]) for at in places]
+            yield Page(
+                marks,
+                copies,
+                list(zip(made, keys, strict=True)),
+                list(zip(places, compared, self.keys(compared), strict=True)),
+            )
             seen += len(page)
             bar.show(seen)
 
@@ -197,7 +221,7 @@ def fit_text(text: str, *, limit: int | None) -> str:
     return cut
 
 
-def _pages(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+def _pages(entries: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(entries)
     while page := list(islice(iterator, PAGE)):
         yield page

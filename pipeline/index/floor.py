@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 from pipeline.index.terms import terms_of_question
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pipeline.index.postings import Postings
     from pipeline.index.vector_file import Vectors
 
@@ -76,24 +79,64 @@ def nonsense() -> tuple[str, ...]:
 
 
 class Highest:
-    """The highest cosine of each of some questions with any entry, of entries that come block by block."""
+    """The highest cosine of each of some questions with any entry, and whose it is, of entries that come in blocks."""
 
-    def __init__(self, questions: "Vectors | None") -> None:
-        """Begin with the vectors of the questions, float32 (questions, dim), and no entry."""
-        self._questions = questions
-        self.found: list[float] = []
+    def __init__(
+        self,
+        questions: "Vectors | None",
+        before: "Sequence[tuple[int, float]]" = (),
+        copies: "NDArray[np.int64] | None" = None,
+    ) -> None:
+        """Begin with the vectors of the questions, float32 (questions, dim), and no entry.
+
+        Where entries are copied, `before` is what was found among those of the build before, and `copies` has of each
+        entry its row there or -1: then only those that are new are looked at, and for a question whose entry is gone
+        all.
+        """
+        import numpy as np
+
+        self._questions = np.empty((0, 0), np.float32) if questions is None else questions
+        count = len(self._questions)
+        self._rows, self.cosines = np.full(count, -1), np.full(count, -np.inf, np.float32)
+        self._copies = copies if len(before) == count else None
+        if self._copies is not None and count:
+            at = {row: place for place, row in enumerate(self._copies.tolist()) if row in dict(before)}
+            self._rows = np.array([at.get(row, -1) for row, _ in before])
+            self.cosines = np.where(self._rows < 0, -np.inf, [cosine for _, cosine in before]).astype(np.float32)
+        self._lost = np.flatnonzero(self._rows < 0)
+        self._held = np.flatnonzero(self._rows >= 0)
+
+    @property
+    def found(self) -> list[tuple[int, float]]:
+        """Return for each question the row of the entry with the highest cosine, and that."""
+        return list(zip(self._rows.tolist(), self.cosines.tolist(), strict=True))
 
     def seen(self, blocks: "Iterable[Vectors]") -> "Iterator[Vectors]":
         """Yield blocks of entries as they come, float32 (entries, dim), and look at each."""
         import numpy as np
 
-        highest = None
+        first = 0
         for block in blocks:
-            if self._questions is not None and len(block):
-                here = (block @ self._questions.T).max(axis=0)
-                highest = here if highest is None else np.maximum(highest, here)
+            rows = np.arange(first, first + len(block))
+            self._look(block, rows, self._lost)
+            if self._copies is not None:
+                made = self._copies[rows] < 0
+                self._look(block[made], rows[made], self._held)
             yield block
-        self.found = [] if highest is None else highest.tolist()
+            first += len(block)
+
+    def _look(self, entries: "Vectors", rows: "NDArray[np.int64]", questions: "NDArray[np.int64]") -> None:
+        """Look for higher cosines of some questions with some entries, whose rows these are."""
+        import numpy as np
+
+        if not len(entries) or not len(questions):
+            return
+        cosines = entries @ self._questions[questions].T
+        best = cosines.argmax(axis=0)
+        highest = cosines[best, np.arange(len(questions))]
+        higher = highest > self.cosines[questions]
+        self.cosines[questions[higher]] = highest[higher]
+        self._rows[questions[higher]] = rows[best[higher]]
 
 
 def learn_floor(cosines: Sequence[float], postings: "Postings") -> Floor:

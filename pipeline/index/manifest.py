@@ -9,6 +9,8 @@ A build is one directory, `builds/<number>/` in the folder of its collection (se
                        cached vector (hex), crc32 of the entry in metadata.json; "words", the sum of the lower halves
                        of the numbers of its terms
     words.*.npy        by which words entries are found (see `postings`)
+    entries.marks      u64 for each entry, which follows from what it was made from: entries of equal marks are copied
+                       into the next build
     manifest.json      this module's `Manifest`; written last, so a directory without it is no build
 
 The one thing to know: `position` is the database's position when the entries were read, not the number of the build.
@@ -17,13 +19,13 @@ The one thing to know: `position` is the database's position when the entries we
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
@@ -32,7 +34,11 @@ from pipeline.core.task import Entry
 from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pipeline.index.cache import VectorCache
+    from pipeline.index.copying import Before
 
 
 FORMAT = 1
@@ -42,8 +48,9 @@ OFFSETS = "metadata.offsets"
 ENTRIES = "entries.jsonl"
 MANIFEST = "manifest.json"
 WORDS = ("words.terms.npy", "words.starts.npy", "words.rows.npy", "words.scores.npy")
+MARKS, COUNTS, LENGTHS = COPYING = ("entries.marks", "words.counts.npy", "words.lengths.npy")
 VECTORS = (INDEX, METADATA, OFFSETS, ENTRIES)  # what a build of a version before 0.2 has, which has no words
-PARTS = VECTORS + WORDS
+PARTS = VECTORS + WORDS + COPYING
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Manifest:
     hashes: Mapping[str, str]  # file name -> SHA-256 as hex
     sizes: Mapping[str, int]  # file name -> bytes
     floor: Floor | None = None  # below what a hit is weak; None where that is not known
+    highest: Sequence[tuple[int, float]] = ()  # of each question without meaning the row with the highest cosine
     words: Mapping[str, Any] | None = None  # how terms are made, and what they count; None where it has no words
     judged: Mapping[str, Any] | None = None  # what it reached on the lab's judged questions, and the build before it
     format: int = FORMAT
@@ -67,7 +75,9 @@ class Manifest:
     @property
     def parts(self) -> tuple[str, ...]:
         """The names of the build's files, but for the manifest."""
-        return VECTORS if self.words is None else PARTS
+        if self.words is None:
+            return VECTORS
+        return PARTS if MARKS in self.hashes else VECTORS + WORDS
 
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values, the time as ISO 8601."""
@@ -92,11 +102,20 @@ class Begun:
     position: int
     sealed: Mapping[str, files.Sealed]
     ranking: Ranking
+    copied: "Copied | None" = None
 
     @property
     def count(self) -> int:
         """How many entries it has."""
         return self.sealed[ENTRIES].lines
+
+
+class Copied(NamedTuple):
+    """What of a build is copied: the build before, of each entry its row there or -1, and the keys of compared ones."""
+
+    before: "Before"
+    rows: "NDArray[np.int64]"
+    compared: Mapping[int, bytes]
 
 
 @dataclass
@@ -106,6 +125,7 @@ class Staged:
     directory: Path
     manifest: Manifest
     cache: "VectorCache"
+    copied: Copied | None = None
     verified: bool = field(default=False, init=False)
 
 
@@ -164,4 +184,5 @@ def _parse(document: dict[str, Any]) -> Manifest:
     if any(not isinstance(known[name], int) for name in ("number", "count", "dim", "position")):
         raise ValueError("number, count, dim and position must be whole numbers")
     floor = Floor.from_json(known["floor"]) if known.get("floor") is not None else None
-    return Manifest(**{**known, "built_at": built_at, "floor": floor})
+    highest = [(int(row), float(cosine)) for row, cosine in known.get("highest", ())]
+    return Manifest(**{**known, "built_at": built_at, "floor": floor, "highest": highest})

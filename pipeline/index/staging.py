@@ -8,13 +8,14 @@ vectors made that are missing. The one thing to know: nothing may point at what 
 
 import struct
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
-from itertools import accumulate, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 
 from pipeline.core import files
@@ -24,9 +25,11 @@ from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
 from pipeline.index import flat_file, manifest, terms
 from pipeline.index.cache import VectorCache
+from pipeline.index.copying import Before, DamagedBuildError, Page
 from pipeline.index.floor import Highest, learn_floor
-from pipeline.index.manifest import Begun, Manifest, Staged, content_hash
-from pipeline.index.postings import PAGE, Postings, PostingsWriter
+from pipeline.index.manifest import Begun, Copied, Manifest, Staged, content_hash
+from pipeline.index.postings import Postings
+from pipeline.index.postings_writer import PostingsWriter
 from pipeline.index.vector_file import BLOCK, Vectors
 
 OFFSET = struct.Struct("<QQ")  # where an entry of metadata.json begins, and its length, in bytes
@@ -44,7 +47,7 @@ class StagedRow(NamedTuple):
 
 
 def begin_staging(
-    directory: Path, entries: Iterable[tuple[Entry, bytes]], *, number: int, position: int, ranking: Ranking
+    directory: Path, pages: Iterable[Page], *, number: int, position: int, ranking: Ranking, before: Before | None
 ) -> Begun:
     """Write the entries of a build and their words into `directory`, on disk when this returns.
 
@@ -53,12 +56,13 @@ def begin_staging(
     Raises:
         InputError: there are no entries.
         InconsistentError: an entry's metadata is no JSON.
+        DamagedBuildError: the build before is not as it was sealed, or its entries would be others now.
     """
-    with PostingsWriter(directory, ranking) as words:
-        sealed = _write_entries(directory, entries, words)
+    with PostingsWriter(directory, ranking, before.words if before else None) as words:
+        sealed, copied = _write_entries(directory, pages, words, before)
         if not sealed[manifest.ENTRIES].lines:
             raise InputError("there is nothing to index", hint="run `make batch-submit` to have rows answered first")
-        return Begun(directory, number, position, {**sealed, **words.seal()}, ranking)
+        return Begun(directory, number, position, {**sealed, **words.seal()}, ranking, copied)
 
 
 def complete_staging(
@@ -76,9 +80,11 @@ def complete_staging(
 
     Raises:
         InconsistentError: a vector is not in the cache.
+        DamagedBuildError: the vectors of the build before are not as they were sealed, or not those in the cache.
     """
-    blocks = _vector_blocks(begun.directory / manifest.ENTRIES, cache, progress)
-    highest = Highest(nonsense)
+    blocks = _vector_blocks(begun, cache, progress)
+    copied = begun.copied
+    highest = Highest(nonsense) if copied is None else Highest(nonsense, copied.before.highest, copied.rows)
     index = flat_file.write_flat(
         begun.directory / manifest.INDEX, highest.seen(blocks), count=begun.count, dim=cache.dim
     )
@@ -95,11 +101,12 @@ def complete_staging(
         built_at=built_at,
         hashes={name: sealed[name].sha256 for name in manifest.PARTS},
         sizes={name: sealed[name].size for name in manifest.PARTS},
-        floor=None if nonsense is None else learn_floor(highest.found, postings),
+        floor=None if nonsense is None else learn_floor(highest.cosines.tolist(), postings),
+        highest=highest.found,
         words=words,
     )
     manifest.seal_manifest(begun.directory, written)
-    return Staged(begun.directory, written, cache)
+    return Staged(begun.directory, written, cache, begun.copied)
 
 
 def read_staged_pages(path: Path, size: int) -> Generator[list[StagedRow]]:
@@ -108,61 +115,105 @@ def read_staged_pages(path: Path, size: int) -> Generator[list[StagedRow]]:
     Raises:
         InconsistentError: a line is not what this module writes.
     """
-    with closing(files.read_lines(path)) as lines:
-        while page := [line for _, line in islice(lines, size)]:
-            try:
-                rows = orjson.loads(b"[%b]" % b",".join(page))
-                found = [
-                    StagedRow(row["id"], row["content"], bytes.fromhex(row["vector"]), row["metadata"], row["words"])
-                    for row in rows
-                ]
-            except (ValueError, KeyError, TypeError) as error:
-                raise InconsistentError(
-                    f"{path} has a line that is no entry: {error}", hint="run `make index`"
-                ) from None
-            yield found
+    with path.open("rb") as file:
+        while page := list(islice(file, size)):
+            yield staged_rows(page, path)
+
+
+def staged_rows(lines: Sequence[bytes], path: Path) -> list[StagedRow]:
+    """Return what some lines of the `entries.jsonl` at a path say.
+
+    Raises:
+        InconsistentError: a line is not what this module writes.
+    """
+    try:
+        rows = orjson.loads(b"[%b]" % b",".join(lines))
+        return [
+            StagedRow(row["id"], row["content"], bytes.fromhex(row["vector"]), row["metadata"], row["words"])
+            for row in rows
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InconsistentError(f"{path} has a line that is no entry: {error}", hint="run `make index`") from None
 
 
 def _write_entries(
-    directory: Path, entries: Iterable[tuple[Entry, bytes]], words: PostingsWriter
-) -> dict[str, files.Sealed]:
-    """Seal metadata, offsets and rows as the entries come, and return them by file name; take in their words."""
-    with (
-        files.SealedWriter(directory / manifest.METADATA) as metadata,
-        files.SealedWriter(directory / manifest.OFFSETS) as offsets,
-        files.SealedWriter(directory / manifest.ENTRIES) as rows,
-    ):
-        pairs = iter(entries)
-        while page := list(islice(pairs, PAGE)):  # written a page at a time: many small pieces take longer
-            documents = [_json(entry.metadata, entry.id) for entry, _ in page]
+    directory: Path, pages: Iterable[Page], words: PostingsWriter, before: Before | None
+) -> tuple[dict[str, files.Sealed], Copied | None]:
+    """Seal metadata, offsets, rows and marks as the entries come, and return them by file name; take in their words."""
+    copies, compared = [np.empty(0, np.int64)], dict[int, bytes]()
+    with ExitStack() as opened:
+        names = (manifest.METADATA, manifest.OFFSETS, manifest.ENTRIES, manifest.MARKS)
+        writers = [opened.enter_context(files.SealedWriter(directory / name)) for name in names]
+        metadata, offsets, rows, marks = writers
+        for page in pages:  # written a page at a time: many small pieces take longer
+            documents = [_json(entry.metadata, entry.id) for entry, _ in page.made]
+            sums = words.add([entry for entry, _ in page.made], page.copies if before else None)
+            lines = _lines(page.made, documents, sums)
+            if before is not None:
+                documents, lines = _with_copies(page, documents, lines, before)
+                _compare(page, documents, lines, words)
+                compared |= {rows.lines + at: key for at, _, key in page.compared}
+                copies.append(page.copies)
             offsets.write(_places(documents, start=metadata.size + len(BETWEEN)))
             metadata.write((BETWEEN if metadata.size else OPEN) + BETWEEN.join(documents))
-            sums = words.add([entry for entry, _ in page])
-            rows.write_lines(
-                [
-                    _json(
-                        {
-                            "id": entry.id,
-                            "content": content_hash(entry),
-                            "vector": key.hex(),
-                            "metadata": zlib.crc32(document),
-                            "words": sum_,
-                        },
-                        entry.id,
-                    )
-                    for (entry, key), document, sum_ in zip(page, documents, sums, strict=True)
-                ]
-            )
+            rows.write_lines(lines)
+            marks.write(page.marks.astype("<u8").tobytes())
         metadata.write(CLOSE)
-        sealed = (metadata.seal(), offsets.seal(), rows.seal())
-        return {each.path.name: each for each in sealed}
+        if before is not None:
+            before.check_entries()
+        sealed = {writer.path.name: writer.seal() for writer in writers}
+    return sealed, None if before is None else Copied(before, np.concatenate(copies), compared)
+
+
+def _lines(made: Sequence[tuple[Entry, bytes]], documents: Sequence[bytes], sums: Sequence[int]) -> list[bytes]:
+    """Return the lines of `entries.jsonl` of some entries, by their documents and the checksums of their terms."""
+    return [
+        _json(
+            {
+                "id": entry.id,
+                "content": content_hash(entry),
+                "vector": key.hex(),
+                "metadata": zlib.crc32(document),
+                "words": sum_,
+            },
+            entry.id,
+        )
+        for (entry, key), document, sum_ in zip(made, documents, sums, strict=True)
+    ]
+
+
+def _with_copies(
+    page: Page, documents: Sequence[bytes], lines: Sequence[bytes], before: Before
+) -> tuple[list[bytes], list[bytes]]:
+    """Return the documents and lines of a whole page, of those that are made and of those that are copied."""
+    whole = before.lines(page.copies[page.copies >= 0].tolist())
+    for at, document, line in zip(np.flatnonzero(page.copies < 0).tolist(), documents, lines, strict=True):
+        whole[0].insert(at, document)
+        whole[1].insert(at, line)
+    return whole
+
+
+def _compare(page: Page, documents: Sequence[bytes], lines: Sequence[bytes], words: PostingsWriter) -> None:
+    """Pass when copied entries that were made anew as well are as they were copied.
+
+    Raises:
+        DamagedBuildError: one is not.
+    """
+    if not page.compared:
+        return
+    places, made = [at for at, *_ in page.compared], [(entry, key) for _, entry, key in page.compared]
+    anew = [_json(entry.metadata, entry.id) for entry, _ in made]
+    sums = words.checksums([entry for entry, _ in made])
+    if anew != [documents[at] for at in places] or _lines(made, anew, sums) != [lines[at] for at in places]:
+        raise DamagedBuildError("entries are made otherwise than when the build in service was made")
 
 
 def _places(documents: list[bytes], *, start: int) -> bytes:
     """Return where each of some documents begins and how long it is, when the first begins at `start`."""
-    lengths = list(map(len, documents))
-    starts = accumulate((length + len(BETWEEN) for length in lengths), initial=start)
-    return b"".join(map(OFFSET.pack, starts, lengths))
+    places = np.empty((len(documents), 2), "<u8")
+    places[:, 1] = list(map(len, documents))
+    places[:, 0] = start + np.cumsum(places[:, 1] + len(BETWEEN)) - places[:, 1] - len(BETWEEN)
+    return places.tobytes()
 
 
 def _json(document: Mapping[str, Any], entry_id: str) -> bytes:
@@ -177,11 +228,42 @@ def _json(document: Mapping[str, Any], entry_id: str) -> bytes:
         raise InconsistentError(f"entry {entry_id!r} cannot be written as JSON: {error}") from None
 
 
-def _vector_blocks(path: Path, cache: VectorCache, progress: Callable[[int], None]) -> Iterator[Vectors]:
-    """Yield the vectors of the rows at `path` in blocks, and say how many rows are done after each."""
-    done = 0
-    with closing(read_staged_pages(path, BLOCK)) as pages:
-        for page in pages:
-            yield cache.fetch([row.vector for row in page])
+def _vector_blocks(begun: Begun, cache: VectorCache, progress: Callable[[int], None]) -> Iterator[Vectors]:
+    """Yield the vectors of what was begun in blocks, and say how many rows are done after each."""
+    done, copied = 0, begun.copied
+    with (begun.directory / manifest.ENTRIES).open("rb") as lines:
+        while page := list(islice(lines, BLOCK)):
+            copies = copied.rows[done : done + len(page)] if copied else np.full(len(page), -1)
+            made = np.flatnonzero(copies < 0)
+            fetched = cache.fetch([_key_of(page[at]) for at in made.tolist()])
+            if copied is None or len(made) == len(page):
+                block = fetched
+            else:
+                block = np.empty((len(page), cache.dim), np.float32)
+                block[made] = fetched
+                there = np.flatnonzero(copies >= 0)
+                copied.before.put_vectors(copies[there], block, there)
+                _compare_vectors(block, {at - done: key for at, key in copied.compared.items()}, cache)
+            yield block
             done += len(page)
             progress(done)
+    if copied is not None:
+        copied.before.check_vectors()
+
+
+def _compare_vectors(block: Vectors, compared: Mapping[int, bytes], cache: VectorCache) -> None:
+    """Pass when vectors that were copied are those in the cache, where they are there.
+
+    Raises:
+        DamagedBuildError: one is not.
+    """
+    here = {at: key for at, key in compared.items() if 0 <= at < len(block)}
+    gone = set(cache.missing(keys := list(here.values())))
+    places = [at for number, at in enumerate(here) if number not in gone]
+    if not np.array_equal(block[places], cache.fetch([key for number, key in enumerate(keys) if number not in gone])):
+        raise DamagedBuildError("a vector of the build in service is another one than in the cache")
+
+
+def _key_of(line: bytes) -> bytes:
+    """Return the key of the vector in a line of `entries.jsonl`."""
+    return bytes.fromhex(orjson.loads(line)["vector"])

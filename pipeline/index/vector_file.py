@@ -270,7 +270,7 @@ class VectorFile:
         for some in _near(numbers, order):
             first = int(numbers[some[0]])
             records = self._read(first, int(numbers[some[-1]]) - first + 1)
-            for at, place in _pieces(numbers[some] - first, positions[some]):
+            for at, place in runs_of(numbers[some] - first, positions[some]):
                 same_keys[place] = (records["key"][at] == keys[place]).all(axis=1)
                 if into is not None:
                     into[place] = records["vector"][at]
@@ -308,13 +308,13 @@ def _prefixes(keys: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return shifted
 
 
-def _pieces(at: Numbers, place: Numbers) -> "list[tuple[Numbers | slice, Numbers | slice]]":
+def runs_of(at: Numbers, place: Numbers) -> "list[tuple[Numbers | slice, Numbers | slice]]":
     """Return (which of some records, where they go) in pieces that numpy moves at once, or all of it as it is.
 
     Those are runs of records that lie one behind the other and go so; many short ones take longer than one by one.
     """
     bounds = np.flatnonzero((np.diff(at) != 1) | (np.diff(place) != 1)) + 1
-    if len(bounds) * RUN > len(at):
+    if len(bounds) * RUN > len(at) or not len(at):
         return [(at, place)]
     ends = pairwise([0, *bounds.tolist(), len(at)])
     return [(slice(at[start], at[end - 1] + 1), slice(place[start], place[end - 1] + 1)) for start, end in ends]

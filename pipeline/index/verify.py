@@ -6,12 +6,10 @@ file is read once or twice in full, at flat memory, whatever is looked at in it.
 
 import hashlib
 import random
-import zlib
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
@@ -19,12 +17,12 @@ from pipeline.core.links import ReadHandle
 from pipeline.index import flat_file, manifest
 from pipeline.index.cache import check_unit_rows
 from pipeline.index.manifest import Staged
-from pipeline.index.postings import PAGE
-from pipeline.index.staging import BETWEEN, CLOSE, OFFSET, OPEN, StagedRow, read_staged_pages
 from pipeline.index.vector_file import BLOCK, Vectors
+from pipeline.index.verify_rows import verify_made_rows, verify_rows
 from pipeline.index.verify_words import verify_words
 
 SAMPLE = 64  # rows that must find themselves first
+SAMPLE_OF_MADE = 16  # the same where the others were copied, and compared while they were
 TIE = 1e-5  # similarities closer than this are equal: float32 sums of 3,072 products differ by less
 
 
@@ -39,12 +37,26 @@ def verify_build(staged: Staged, *, count: int) -> None:
         raise InconsistentError(f"{staged.directory / manifest.MANIFEST} changed after it was written")
     if found.count != count:
         raise InconsistentError(f"the build holds {found.count} entries, expected {count}")
-    for name in (manifest.METADATA, manifest.OFFSETS, manifest.ENTRIES):
+    for name in (manifest.METADATA, manifest.OFFSETS, manifest.ENTRIES, manifest.MARKS):
         files.verify(staged.directory / name, sha256=found.hashes[name], what=f"{name} of the build")
-    sample, sums = _verify_rows(staged.directory, count=count)
+    chosen = _chosen(staged)
+    if staged.copied is None:
+        sample, sums = verify_rows(staged.directory, count=count, chosen=chosen)
+    else:
+        made = np.flatnonzero(staged.copied.rows < 0).tolist()
+        sample, sums = verify_made_rows(staged.directory, made, count=count, chosen=chosen)
     _verify_vectors(staged, sample)
-    verify_words(staged.directory, found, sums=np.array(sums), sample=sorted(sample))
+    verify_words(staged.directory, found, sums=sums, sample=sorted(sample))
     staged.verified = True
+
+
+def _chosen(staged: Staged) -> frozenset[int]:
+    """Return the rows that must find themselves: the same each time, or some of those that were not copied."""
+    rows: Sequence[int] = range(staged.manifest.count)
+    count = SAMPLE
+    if staged.copied is not None:
+        count, rows = SAMPLE_OF_MADE, np.flatnonzero(staged.copied.rows < 0).tolist()
+    return frozenset(random.Random(len(rows)).sample(rows, min(count, len(rows))))  # noqa: S311 - no secret
 
 
 def unsound_build_rows(directory: Path) -> str:
@@ -62,49 +74,6 @@ def unsound_build_rows(directory: Path) -> str:
     return ""
 
 
-def _verify_rows(directory: Path, *, count: int) -> tuple[dict[int, bytes], list[int]]:
-    """Pass when metadata, offsets and rows tell of the same entries.
-
-    Return a sample of row number -> vector key, and the checksum of the terms of each row.
-    """
-    chosen = set(random.Random(count).sample(range(count), min(SAMPLE, count)))  # noqa: S311 - the same rows each time
-    sample: dict[int, bytes] = {}
-    sums: list[int] = []
-    end, number = 0, 0
-    with (
-        (directory / manifest.METADATA).open("rb") as metadata,
-        (directory / manifest.OFFSETS).open("rb") as offsets,
-        closing(read_staged_pages(directory / manifest.ENTRIES, PAGE)) as pages,
-    ):
-        for page in pages:
-            places = offsets.read(len(page) * OFFSET.size).ljust(len(page) * OFFSET.size, b"\xff")
-            for row, (start, length) in zip(page, OFFSET.iter_unpack(places), strict=True):
-                between = BETWEEN if end else OPEN
-                piece = metadata.read(len(between) + length) if start == end + len(between) else b""
-                _verify_document(piece, between, row, number)
-                end = start + length
-                sums.append(row.words)
-                if number in chosen:
-                    sample[number] = row.vector
-                number += 1
-        if number != count or offsets.read(1) or metadata.read(len(CLOSE) + 1) != CLOSE:
-            raise InconsistentError(
-                f"the build lists {number} entries, expected {count}, or holds more than its entries"
-            )
-    return sample, sums
-
-
-def _verify_document(piece: bytes, between: bytes, row: StagedRow, number: int) -> None:
-    """Pass when a piece of `metadata.json` is what belongs between entries and the entry of a row."""
-    document = piece[len(between) :]
-    if not piece.startswith(between) or zlib.crc32(document) != row.metadata:
-        raise InconsistentError(f"metadata and entries of the build differ at row {number}, entry {row.id!r}")
-    if document.startswith(b'{"id":%b,' % row.id.encode()) and row.id.isdecimal():  # as nearly all do
-        return
-    if str(orjson.loads(document).get("id", row.id)) != row.id:
-        raise InconsistentError(f"row {number} of metadata.json is another entry than {row.id!r}")
-
-
 def _verify_vectors(staged: Staged, sample: dict[int, bytes]) -> None:
     """Pass when faiss reads all rows, each is of unit length, and each of the sample finds itself first."""
     count, dim = staged.manifest.count, staged.manifest.dim
@@ -112,7 +81,7 @@ def _verify_vectors(staged: Staged, sample: dict[int, bytes]) -> None:
     index = flat_file.open_flat(handle)
     if (index.ntotal, index.d) != (count, dim):
         raise InconsistentError(f"the index holds {index.ntotal} x {index.d} numbers, expected {count} x {dim}")
-    numbers = np.array(sorted(sample))
+    numbers = np.array(sorted(sample), np.int64)
     queries = staged.cache.fetch([sample[number] for number in numbers.tolist()])
     best = np.full(len(numbers), -np.inf, dtype=np.float32)
     own = np.full(len(numbers), -np.inf, dtype=np.float32)
@@ -123,7 +92,8 @@ def _verify_vectors(staged: Staged, sample: dict[int, bytes]) -> None:
     ):  # each is read once, whatever it is looked at for
         digest.update(block.data)
         wrong += _not_unit(block, first)
-        best = np.maximum(best, flat_file.highest_similarity(queries, block))
+        if len(queries):
+            best = np.maximum(best, flat_file.highest_similarity(queries, block))
         here = (numbers >= first) & (numbers < first + len(block))
         own[here] = np.einsum("ij,ij->i", queries[here], block[numbers[here] - first])
         first += len(block)

@@ -1,5 +1,6 @@
 """Verify the words of a staged build: the postings are those of its entries, and entries are found by them."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
-from pipeline.index.manifest import WORDS, Manifest
-from pipeline.index.postings import ROWS, RUN, SCORES, STARTS, TERMS, Postings, checksums
+from pipeline.index.manifest import COUNTS, LENGTHS, WORDS, Manifest
+from pipeline.index.postings import GROUP, ROWS, SCORES, STARTS, TERMS, Postings, checksums, mapped_array
+from pipeline.index.postings_writer import MOST, RUN
 
 Numbers = NDArray[np.int64]
 
@@ -23,7 +25,7 @@ def verify_words(directory: Path, manifest: Manifest, *, sums: Numbers, sample: 
     Raises:
         InconsistentError: they are not; the message says what differs.
     """
-    for name in WORDS:
+    for name in (*WORDS, COUNTS, LENGTHS):
         files.verify(directory / name, sha256=manifest.hashes[name], what=f"{name} of the build")
     postings = Postings([ReadHandle(directory / name) for name in WORDS], manifest.words or {}, manifest.count)
     codes, starts = postings.array(TERMS), postings.array(STARTS)
@@ -31,7 +33,9 @@ def verify_words(directory: Path, manifest: Manifest, *, sums: Numbers, sample: 
         raise InconsistentError("the terms of the build do not ascend, or are not as many as have postings")
     if not _is_ascending(starts) or starts[0]:
         raise InconsistentError("the postings of the build's terms do not follow one another")
+    counts, lengths = (mapped_array(ReadHandle(directory / name)) for name in (COUNTS, LENGTHS))
     rarest = _verify_postings(postings, sums, np.array(sample))
+    _verify_counts(postings, counts, lengths.reshape(manifest.count, -1))
     for row, term in rarest.items():
         if not postings.add_up(np.array([term]))[row] > 0:
             raise InconsistentError(f"row {row} is not found by its rarest term")
@@ -61,6 +65,28 @@ def _verify_postings(postings: Postings, sums: Numbers, sample: Numbers) -> dict
     if not np.array_equal(found, sums):
         raise InconsistentError(f"row {np.flatnonzero(found != sums)[0]} has other words than its entry")
     return {row: term for row, (_, term) in rarest.items()}
+
+
+def _verify_counts(postings: Postings, counts: NDArray[np.uint16], lengths: NDArray[np.float32]) -> None:
+    """Pass when terms are as often in each entry as it is long, by groups, but for those that come too often to count.
+
+    Raises:
+        InconsistentError: they are not.
+    """
+    starts, rows, codes = (postings.array(name) for name in (STARTS, ROWS, TERMS))
+    ends = starts[np.searchsorted(codes, np.arange(1 + lengths.shape[1], dtype=np.uint64) << np.uint64(GROUP))]
+    if len(counts) != len(rows):
+        raise InconsistentError(f"the words of the build have {len(counts)} counts, expected {len(rows)}")
+    for group, (first, last) in enumerate(pairwise(ends.tolist())):
+        found, most = np.zeros(len(lengths)), 0
+        for low in range(first, last, RUN):
+            here = slice(low, min(low + RUN, last))
+            found += np.bincount(rows[here], weights=counts[here], minlength=len(lengths))
+            most = max(most, int(counts[here].max()))
+        if most < MOST and not np.array_equal(found, lengths[:, group]):
+            raise InconsistentError(
+                f"row {np.flatnonzero(found != lengths[:, group])[0]} is not as long as its words are"
+            )
 
 
 def _is_ascending(array: NDArray[Any]) -> bool:

@@ -39,19 +39,36 @@ ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were roll
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
 
-def add_answers(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Keep validated answers with where they came from; rows have every column but `id`, in one order."""
-    _add(tx, answers, rows)
+class NewAnswer(NamedTuple):
+    """A validated answer (JSON) with where it came from: a row of the record, in the order of its columns."""
+
+    task: str
+    item_id: str
+    batch: int | None
+    extractor: str
+    input_hash: str
+    answer: str
+    applied: bool
+    outdated: bool
+    model_version: str
+    response_id: str
+    tokens_in: int
+    tokens_out: int
+    cost: float
+    at: datetime
+    fingerprint: str | None
+    shares: int | None
+
+
+def add_answers(tx: Connection, rows: Sequence[NewAnswer]) -> None:
+    """Keep validated answers."""
+    database.insert_rows(tx, answers, NewAnswer._fields, rows)
 
 
 def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Keep attempts that gave no answer, with their reasons and what they used; rows as of `add_answers`."""
-    _add(tx, attempts, rows)
-
-
-def _add(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep attempts that gave no answer, with their reasons and what they used; rows have one order of columns."""
     if rows:
-        database.insert_rows(tx, table, list(rows[0]), [tuple(one.values()) for one in rows])
+        database.insert_rows(tx, attempts, list(rows[0]), [tuple(one.values()) for one in rows])
 
 
 def count_charged(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:

@@ -38,7 +38,7 @@ def _opened(data: Path, how: str = "") -> "OpenWorkspace":
 
 
 def requests(data: Path, how: str = "") -> Timed:
-    """Request files of everybody: selected, written, sealed, claimed."""
+    """Request files of all people: selected, written, sealed, claimed."""
     from pipeline.batch import prepare
     from pipeline.gemini import schema
 

@@ -87,13 +87,13 @@ def first_index(data: Path, how: str = "") -> Timed:
 
 def _without(timed: Timed) -> Timed:
     """Return the same work, which tells its times less what it does for words."""
-    from pipeline.index import embed, floor, postings, staging, verify
+    from pipeline.index import embed, floor, postings_writer, staging, verify
 
     def run() -> Said:
         spent = Spent()
         with (
-            spent.in_calls(postings.PostingsWriter, "add"),
-            spent.in_calls(postings.PostingsWriter, "seal"),
+            spent.in_calls(postings_writer.PostingsWriter, "add"),
+            spent.in_calls(postings_writer.PostingsWriter, "seal"),
             spent.in_calls(verify, "verify_words"),
             spent.in_calls(staging, "learn_floor"),
             spent.in_calls(embed.Embedder, "questions"),

@@ -17,6 +17,7 @@ CHECKED = frozenset({"/", "/items"})  # by axe; `make test-web` has it look at e
 VIEWS = ("/", "/items", "/people/new", "/search?q=bees", "/index", "/reports", "/batches", "/costs", "/settings")
 
 
+@pytest.mark.full
 @pytest.mark.sampled(0)
 def test_a_person_added_while_gemini_is_down_is_tagged_indexed_and_found(workspace: Workspace, api: Api) -> None:
     """Saved without tags; once it is back the next step says what it costs and tags; the index is rebuilt; found."""
@@ -77,6 +78,7 @@ def test_what_happens_elsewhere_is_seen_without_losing_the_focus(workspace: Work
     read(workspace, reader)
 
 
+@pytest.mark.full
 @pytest.mark.sampled(0)
 def test_every_view_fits_a_narrow_screen_in_the_dark(workspace: Workspace) -> None:
     """At 360 pixels nothing is wider than the screen, nothing is complained about, a page is small and accessible."""

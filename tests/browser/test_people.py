@@ -56,7 +56,7 @@ def test_the_next_step_leads_from_people_to_a_search(workspace: Workspace, peopl
 
 
 def test_a_spinner_turns_while_the_tags_are_made(workspace: Workspace, api: Api) -> None:
-    """It is there until the reply is, a second press adds nobody, and the next one can be added at once."""
+    """It is there until the reply is, a second press adds no person, and the next one can be added at once."""
     workspace.begin()
 
     def reader(browser: Any, address: str, client: httpx2.Client) -> None:

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
+from pipeline.index.copying import pages_of
 from pipeline.index.fusion import rank_entries
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
 
@@ -24,17 +26,22 @@ def cache_of(data_dir: Path) -> VectorCache:
 
 
 def text_of(number: int, row: int) -> str:
-    """Return the text of one row of one build; no two builds share a text."""
-    return f"build {number} row {row}, r{row}b{number}"
+    """Return the text of one row of one build; no two builds share a text, but for that of the first row."""
+    return f"build {number if row else 0} row {row}, {word_of(number, row)}"
+
+
+def word_of(number: int, row: int) -> str:
+    """Return the word by which one row of one build is found."""
+    return f"r{row}b{number if row else 0}"
 
 
 def metadata_of(number: int, row: int) -> dict[str, object]:
-    """Return the metadata of one row of one build; no two builds have entries of the same length."""
-    return {"id": row, "build": number, "Bio": "x" * number}
+    """Return the metadata of one row of one build; no two builds have entries of the same length but for the first."""
+    return {"id": row, "build": number, "Bio": "x" * number} if row else {"id": row, "Bio": "the same"}
 
 
 def make(data_dir: Path, position: int) -> None:
-    """Do all that `make index` does here: sweep, embed, stage, verify, promote."""
+    """Do all that `make index` does here: sweep, embed, stage, verify, promote; the first row is copied."""
     builds, cache = Builds(data_dir), cache_of(data_dir)
     builds.sweep()
     number = builds.next_number()
@@ -42,7 +49,9 @@ def make(data_dir: Path, position: int) -> None:
     entries = [Entry(str(row), text, metadata_of(number, row)) for row, text in enumerate(texts)]
     keys = [key_of(text) for text in texts]
     cache.add(keys, vectors_of(texts))
-    begun = builds.begin(number, zip(entries, keys, strict=True), position=position)
+    before = builds.before(model=MODEL, dim=DIM, ranking=Ranking())
+    pages = pages_of(zip(entries, keys, strict=True), before)
+    begun = builds.begin(number, pages, position=position, before=before)
     staged = builds.complete(begun, cache, task_type="T")
     builds.verify(staged, count=COUNT)
     builds.promote(staged)
@@ -56,7 +65,7 @@ def check(data_dir: Path) -> int:
         (hit,) = index.search(vectors_of([text_of(number, row)])[0], 1)
         if hit.metadata != metadata_of(number, row) or hit.similarity < 1 - 1e-5:
             raise AssertionError(f"build {number}, row {row}: found {hit}")
-        if rank_entries(index, terms=[f"r{row}b{number}"], vector=None, k=COUNT).rows.tolist() != [row]:
+        if rank_entries(index, terms=[word_of(number, row)], vector=None, k=COUNT).rows.tolist() != [row]:
             raise AssertionError(f"build {number}, row {row}: not found by its word")
     return number
 

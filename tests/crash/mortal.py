@@ -39,7 +39,10 @@ NEW_MOUNTS = 0x00020000  # CLONE_NEWNS: what is mounted from here on is seen by 
 NEW_USER = 0x10000000  # CLONE_NEWUSER: who is not root may do so among themselves
 NOT_PERMITTED = 77
 PEOPLE = "Username,Bio\nada,I keep bees and teach water law.\n"
-DAY = ("batch-submit", "batch-poll", "batch-ingest", "index", "score", "status", "doctor")
+DAY = (
+    *(("import", "people.csv"), ("batch-submit",), ("batch-poll",), ("batch-ingest",), ("index",), ("search", "water")),
+    *(("score",), ("status", "--json"), ("status", "--exact", "--json"), ("export", "out.csv"), ("doctor",)),
+)
 FAILED = 99  # the exit code of a child whose work broke
 LAZY = (
     "bm25s",
@@ -85,7 +88,7 @@ def run(order: dict[str, Any], shared: mmap.mmap, out: int, err: int) -> None:
 
 
 def made_read_only(folder: str) -> bool:
-    """Let this process, and nobody else, see a folder as on a disk that cannot be written; false where it may not."""
+    """Let this process, and no other, see a folder as on a disk that cannot be written; false where it may not."""
     system = ctypes.CDLL(None)
     here, nothing = folder.encode(), None
     whose = NEW_MOUNTS if os.geteuid() == 0 else NEW_MOUNTS | NEW_USER
@@ -127,7 +130,7 @@ def start_engine(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def serve(order: dict[str, Any], writing: int) -> None:
-    """Be the engine, and write down the keys in each create, which nobody can ask for afterwards."""
+    """Be the engine, and write down the keys in each create, which cannot be asked for afterwards."""
     from emulator.server import start
 
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
@@ -206,17 +209,19 @@ def preload() -> None:
 
 
 def live_a_day() -> None:
-    """Let the commands of a day compile their statements, once for all forks, in a workspace that is gone then."""
+    """Let the commands of a day compile their statements, once for all forks, in a workspace that is gone then.
+
+    Where one of them fails on a busy machine, each fork compiles what is missing.
+    """
     compiled.share()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with tempfile.TemporaryDirectory(prefix="findable-day-", dir=quick_folder()) as folder, contextlib.chdir(folder):
         Path("people.csv").write_text(PEOPLE, encoding="utf-8")
         data = Path(folder) / "data"
-        settings = {"DATA": str(data), "BACKEND": "local", "POLL_FIRST": "0.02", "POLL_MOST": "0.1"}
+        settings = {"DATA": str(data), "BACKEND": "local", "POLL_FIRST": "0.02", "CREATE_TIMEOUT": "60"}
         workspace = Workspace(data, {f"FINDABLE_{name}": value for name, value in settings.items()})
-        workspace.ran("import", "people.csv")
-        workspace.ran_each(*DAY)
-        workspace.ran("search", "water")
+        for command in DAY:
+            workspace.run(*command)
         postgresql.drop_below(Path(folder))
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -63,7 +63,7 @@ def test_killed_before_any_change_current_is_whole(tmp_path: Path, before: int) 
         for number in Builds(copy).numbers():
             assert Builds(copy).damage(number) == []
         if served[-1]:
-            assert {row["build"] for row in json.loads((copy / "metadata.json").read_bytes())} == {served[-1]}
+            assert {row["build"] for row in json.loads((copy / "metadata.json").read_bytes())[1:]} == {served[-1]}
         make(copy, position=20)
         assert check(copy) > max(served[-1], before)
         assert leftovers(copy) == []

@@ -91,7 +91,7 @@ class PoemsHooks(Hooks):
     """What poems have beside."""
 
     def quality(self, tx: Connection, extractor: str | None) -> "Quality":  # noqa: ARG002
-        """Return nothing to judge: nobody judges poems."""
+        """Return nothing to judge: poems are not judged."""
         from pipeline.quality.figures import Quality
 
         return Quality("Poems", extractor or "all", 0, (), ())
@@ -123,13 +123,23 @@ class PoemsCollection:
         here = true() if among is None else poems.c.code.in_(among)
         return tx.execute(select(func.count()).where(poems.c.languages.is_not(None), here)).scalar() or 0
 
+    recipe = ""
+
+    def sources(self, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Sequence[Any]]:
+        """Yield code, text and languages of the poems with languages, by code."""
+        here = true() if among is None else poems.c.code.in_(among)
+        columns = (poems.c.code, poems.c.text, poems.c.languages)
+        yield from tx.execute(select(*columns).where(poems.c.languages.is_not(None), here).order_by(poems.c.code))
+
+    def entry(self, cells: Sequence[Any]) -> Entry:
+        """Return a poem as it is indexed."""
+        code, text, languages = cells
+        metadata: Mapping[str, Any] = {"id": code, "tags": json.loads(languages)}
+        return Entry(code, text, metadata, metadata["tags"])
+
     def entries(self, tx: Connection, among: Sequence[str] | None = None) -> Iterator[Entry]:
         """Yield the poems with languages, by code."""
-        here = true() if among is None else poems.c.code.in_(among)
-        rows = tx.execute(select(poems).where(poems.c.languages.is_not(None), here).order_by(poems.c.code)).mappings()
-        for row in rows:
-            metadata: Mapping[str, Any] = {"id": row["code"], "tags": json.loads(row["languages"])}
-            yield Entry(row["code"], row["text"], metadata, metadata["tags"])
+        return map(self.entry, self.sources(tx, among))
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the code."""

@@ -31,7 +31,8 @@ FILES_OF_INDEX = {
     f"pipeline.index.{name}"
     for name in (
         *("build_lookup", "builds", "cache", "concurrent", "flat_file", "manifest", "reader", "staging"),
-        *("fusion", "postings", "terms", "vector_file", "verify", "verify_words"),
+        *("copying", "fusion", "posting_runs", "postings", "postings_writer", "terms", "vector_file", "verify"),
+        "verify_words",
     )
 }
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself

@@ -52,7 +52,7 @@ def item_page(request: Request, key: Text, task: str | None = None, *, raw: bool
         columns = [(name, as_text(value) or "-") for name, value in known.pop("columns").items()]
         known.pop("task")
         name = ws.settings.task
-        can = acts_shown(desk_of(request), name, key, can_ask=is_askable(ws.store, ws.task, known), can_forget=True)
+        can = acts_shown(desk_of(request), name, key, known, can_ask=is_askable(ws.store, ws.task, known))
         shown = {
             **known,
             "columns": columns,

@@ -17,6 +17,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, embed, search
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
+from pipeline.index.copying import pages_of
 from pipeline.index.lab.judged import Judged, judged_of_files, stored_judged
 from pipeline.index.lab.lab_build import LabBuild, lab_build_of, with_model
 from pipeline.index.lab.measures import DEPTH
@@ -129,7 +130,8 @@ class OpenLab(contextlib.ExitStack):
         with self._ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease, build.checked_after_failure(lease):
             with build.hold_lease_during(store, lease):
                 builds.sweep()
-            begun = builds.begin(builds.next_number(), entries, position=self.build.manifest.position, ranking=ranking)
+            number, position = builds.next_number(), self.build.manifest.position
+            begun = builds.begin(number, pages_of(entries), position=position, ranking=ranking)
             builds.complete(begun, cache, task_type=embed.TASK_TYPE)
             index = self.enter_context(Index(begun.directory))
             builds.discard()

@@ -13,11 +13,10 @@ import faiss
 import pytest
 
 from pipeline.core.errors import InconsistentError
-from pipeline.core.task import Entry
 from pipeline.experts import table
 from pipeline.experts.collection import ExpertsCollection
 from pipeline.index import build as index_build
-from pipeline.index import embed
+from pipeline.index import copying, embed
 from pipeline.index.builds import Builds
 from pipeline.index.floor import nonsense
 from pipeline.store import leases
@@ -78,7 +77,7 @@ def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callabl
     drafts: list[str] = []
 
     def look() -> None:
-        """Take the lease on the index, as another process would, if nobody holds it."""
+        """Take the lease on the index, as another process would, if no process holds it."""
         with workspace.open() as other, leases.hold_lease(other.store, index_build.LEASE, lasts_s=60) as lease:
             free.append(lease is not None)
             drafts.extend(Builds(other.data).stale())
@@ -105,6 +104,7 @@ def test_who_was_overtaken_while_embedding_begins_again(workspace: Workspace, ta
     assert _behind(workspace) == 0
 
 
+@pytest.mark.full
 def test_what_is_begun_after_another_one_took_over_is_begun_again(
     workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,10 +125,11 @@ def test_what_is_begun_after_another_one_took_over_is_begun_again(
         assert (Builds(ws.data).numbers(), Builds(ws.data).stale()) == ([1, 2], [])
 
 
+@pytest.mark.full
 def test_people_who_come_while_others_are_embedded_are_in_the_build(
     workspace: Workspace, tagged: Callable[[int], None]
 ) -> None:
-    """One comes with each call: what was begun is begun again, until the last round waits for nobody any more.
+    """One comes with each call: what was begun is begun again, until the last round waits for none any more.
 
     The first round has a call for questions, too.
     """
@@ -138,6 +139,7 @@ def test_people_who_come_while_others_are_embedded_are_in_the_build(
     assert _behind(workspace) == 1
 
 
+@pytest.mark.full
 @pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("few", [149, 150])
 def test_many_missing_texts_are_embedded_in_a_pass_of_their_own(
@@ -186,6 +188,7 @@ def test_only_changed_texts_are_embedded_again(
     assert workspace.scalar("SELECT tags FROM experts WHERE username = 'p0'") == '["bees", "hive 0"]'
 
 
+@pytest.mark.full
 @pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("few", [0, 5000])
 def test_what_embedding_costs_is_said_before_it_is_spent(
@@ -230,6 +233,7 @@ def test_vectors_that_do_not_fit_are_never_kept(workspace: Workspace, api: Api, 
     assert all(-1.0001 <= hit["similarity"] <= 1.0001 for hit in hits)
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize(("calls", "left"), [("1", {50}), ("4", {50, 100, 150, 200})])
 def test_what_was_embedded_before_a_failure_is_kept(
     workspace: Workspace, api: Api, tagged: Callable[[int], None], calls: str, left: set[int]
@@ -259,6 +263,7 @@ def test_nobody_tagged_is_said_with_what_to_do(
     assert len(json.loads(workspace.run("search", "bees", "--json").stdout)) == 2
 
 
+@pytest.mark.full
 def test_behind_counts_each_person_once(workspace: Workspace, tagged: Callable[[int], None]) -> None:
     """New, changed, re-tagged, untagged and removed people are behind until the next build, and after a rollback."""
     tagged(10)
@@ -298,12 +303,47 @@ def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace
     assert _index(workspace)["embedded"] == 0
 
 
+def test_only_what_changed_is_made_anew(
+    workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever changed it, and whether it is text or not; a damaged build is not copied from, which is said."""
+    tagged(12)
+    _index(workspace)
+    made: list[str] = []
+    make = ExpertsCollection.entry
+
+    def entry(collection: ExpertsCollection, cells: Sequence[Any]) -> Any:
+        """Make one, and note who it is."""
+        made.append(cells[1])
+        return make(collection, cells)
+
+    monkeypatch.setattr(ExpertsCollection, "entry", entry)
+    monkeypatch.setattr(copying, "SAMPLE", 2)
+    workspace.change("UPDATE experts SET bio = 'Keeps goats.' WHERE username = 'p3'")
+    workspace.change("UPDATE experts SET hourly_rate = 5 WHERE username = 'p5'")
+    workspace.change("DELETE FROM experts WHERE username = 'p7'")
+    report = _index(workspace)
+    assert (report["embedded"], report["count"]) == (1, 11)
+    assert {"p3", "p5"} <= set(made)
+    assert len(made) <= 4
+    metadata = json.loads((workspace.data / "metadata.json").read_bytes())
+    assert [row["id"] for row in metadata] == [1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12]
+    assert (metadata[3]["Bio"], metadata[5]["Hourly Rate"]) == ("Keeps goats.", 5.0)
+    entries = workspace.data / "index" / "current" / "entries.jsonl"
+    entries.write_bytes(entries.read_bytes().replace(b'"id":"9"', b'"id":"8"'))
+    again = workspace.ran("index", "--json")
+    assert "was changed after it was sealed; every entry is made anew" in again.stderr
+    assert len(made) > 11
+    assert _behind(workspace) == 0
+    assert b'"id":"9"' in entries.read_bytes()
+
+
 class _Lossy(ExpertsCollection):
     """A collection that loses its first entry on the way, as a bug could."""
 
-    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
+    def sources(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Sequence[Any]]:
         """Yield all but the first."""
-        return islice(super().entries(tx, among), 1, None)
+        return islice(super().sources(tx, among), 1, None)
 
 
 def test_a_build_that_does_not_verify_is_never_promoted(workspace: Workspace, tagged: Callable[[int], None]) -> None:

@@ -97,6 +97,7 @@ def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.sampled(0)
 def test_of_duplicate_ids_the_first_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one block or blocks apart, now and when it is run again; the others are listed with its line."""
     monkeypatch.setattr(import_, "BLOCK", 2)
@@ -115,6 +116,7 @@ def test_of_duplicate_ids_the_first_wins(tmp_path: Path, monkeypatch: pytest.Mon
             assert {key: row[0] for key, row in rows(ws).items()} == {"a": "1", "b": "3", "c": "4"}
 
 
+@pytest.mark.sampled(0)
 def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path) -> None:
     """One line that is rejected, a duplicate, or another text of a passage with concepts keeps the whole file out."""
     bad_lines: tuple[Any, ...] = (
@@ -162,6 +164,7 @@ def test_an_import_that_dies_keeps_what_is_in_and_goes_on(tmp_path: Path, monkey
         assert (done.added, done.unchanged, len(rows(ws))) == (15, 20, 35)
 
 
+@pytest.mark.sampled(0)
 def test_a_file_without_a_sound_line_is_an_error(tmp_path: Path) -> None:
     """Nothing but rejected lines ends with exit code 2; so does a file that is not there, or empty."""
     with workspace(tmp_path / "data") as ws:
@@ -177,6 +180,7 @@ def test_a_file_without_a_sound_line_is_an_error(tmp_path: Path) -> None:
                 import_.run(ws, path)
 
 
+@pytest.mark.sampled(0)
 def test_the_command_says_what_it_did(workspace: Workspace, tmp_path: Path) -> None:
     """One line of counts; findings by line; JSON for programs; exit code 2 where nothing went in."""
     path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, "no json", {"id": "=1+1", "text": None})

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from pipeline.core.ranking import K1, B, FieldGroup, Ranking
 from pipeline.core.task import Entry
-from pipeline.index import postings, terms
+from pipeline.index import postings_writer, terms
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
+from pipeline.index.copying import pages_of
 from pipeline.index.fusion import rank_entries
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
 
@@ -54,12 +55,12 @@ def test_entries_are_ranked_as_is_defined(fields: list[dict[str, str]], question
     """By words: those that have some, by BM25 over each group of fields. By both: by the sum of what is normalised."""
     entries = [Entry(str(row), f"{row}", {"id": row}, fields=one) for row, one in enumerate(fields)]
     asked = terms.terms_of(question)
-    with tempfile.TemporaryDirectory() as folder, patch.object(postings, "RUN", run):
+    with tempfile.TemporaryDirectory() as folder, patch.object(postings_writer, "RUN", run):
         cache = VectorCache(Path(folder) / "vectors", model=MODEL, dim=DIM)
         keys = [key_of(entry.text) for entry in entries]
         cache.add(keys, vectors_of([entry.text for entry in entries]))
         builds = Builds(Path(folder))
-        begun = builds.begin(1, zip(entries, keys, strict=True), position=0, ranking=RANKING)
+        begun = builds.begin(1, pages_of(zip(entries, keys, strict=True)), position=0, ranking=RANKING)
         staged = builds.complete(begun, cache, task_type="T")
         builds.verify(staged, count=len(entries))
         builds.promote(staged)

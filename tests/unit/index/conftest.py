@@ -8,6 +8,7 @@ import pytest
 from pipeline.core.task import Entry
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
+from pipeline.index.copying import pages_of
 from pipeline.index.manifest import Promotions, Staged
 from tests.unit.index.toy import DIM, MODEL, TASK_TYPE, key_of, vectors_of
 
@@ -37,7 +38,7 @@ def stage(builds: Builds, cache: VectorCache) -> Stage:
         texts = [each.text for each in entries]
         keys = [key_of(text) for text in texts]
         cache.add(keys, vectors_of(texts))
-        begun = builds.begin(builds.next_number(), zip(entries, keys, strict=True), position=position)
+        begun = builds.begin(builds.next_number(), pages_of(zip(entries, keys, strict=True)), position=position)
         return builds.complete(begun, cache, task_type=TASK_TYPE)
 
     return run

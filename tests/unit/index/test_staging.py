@@ -19,6 +19,7 @@ from pipeline.core.task import Entry
 from pipeline.index import flat_file, manifest
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
+from pipeline.index.copying import pages_of
 from pipeline.index.manifest import Staged, content_hash
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import DIM, MODEL, entry, key_of, vectors_of
@@ -51,12 +52,12 @@ def test_a_build_is_a_faiss_index_and_plain_json(stage: Stage) -> None:
 
 
 def test_what_cannot_be_built_leaves_no_staging(stage: Stage, builds: Builds, cache: VectorCache) -> None:
-    """A build of nobody, a lone surrogate, and a vector that is missing, which never becomes a row of zeros."""
+    """A build without people, a lone surrogate, and a vector that is missing, which never becomes a row of zeros."""
     with pytest.raises(InputError, match="nothing to index"):
         stage([])
     with pytest.raises(InconsistentError, match="entry '7' cannot be written as JSON"):
         stage([Entry("7", "fine", {"id": 7, "Bio": "\ud800"})])
-    begun = builds.begin(1, [(PEOPLE[0], key_of("never seen"))], position=1)
+    begun = builds.begin(1, pages_of([(PEOPLE[0], key_of("never seen"))]), position=1)
     with pytest.raises(InconsistentError, match="no vector is cached"):
         builds.complete(begun, cache, task_type="T")
     assert builds.sweep() == []
