@@ -13,7 +13,7 @@ from tests.lab import Workspace
 from tests.page import served
 
 CHROMIUM = shutil.which("chromium") or ""
-LONG_MS = 60_000  # no test waits for it to end: a busy machine may take long
+LONG_MS = 180_000  # no test waits for it to end: a busy machine may take long
 AXE = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 
 

@@ -100,6 +100,7 @@ def test_every_view_fits_a_narrow_screen_in_the_dark(workspace: Workspace) -> No
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 def test_a_build_is_put_back_after_asking(workspace: Workspace) -> None:
     """Two builds; a no leaves all as it is, a yes puts the first one back; verified by a button."""
     workspace.begin()
@@ -129,6 +130,7 @@ def test_a_build_is_put_back_after_asking(workspace: Workspace) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 def test_what_is_refused_is_said_and_changes_nothing(workspace: Workspace, api: Api) -> None:
     """A username that is there, and a page that only reads."""
     workspace.begin()

@@ -34,8 +34,8 @@ VIEWS: dict[str, tuple[str, str, dict[str, int]]] = {
     "search": ("/search?q=documentary+film", "light", WIDE),
 }
 BLOCK = 16  # pixels
-UNLIKE = 20  # of 255: another letter or a pixel's shift makes less of a difference to the mean of a block
-MOST = 0.03  # of all blocks may be unlike: another Chromium draws letters a little differently
+UNLIKE = 16  # of 255: another letter or a pixel's shift makes less of a difference to the mean of a block
+MOST = 0.015  # of all blocks may be unlike: another Chromium draws letters a little differently
 COLOURS, BYTES = 32, 600_000  # of a picture, and of all of them
 
 
@@ -67,6 +67,7 @@ def still(seen: Reader) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 def test_views_look_as_they_were_kept(workspace: Workspace, begun: Callable[..., None], tmp_path: Path) -> None:
     """KEPT=anew keeps them as they are now; a picture that differs is left beside the test's other files."""
 

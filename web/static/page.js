@@ -100,6 +100,7 @@ document.addEventListener("htmx:afterRequest", (event) => {
   } else {
     const said = reply.rolled_back ? `build ${reply.number} is in service again` : reply.said;
     tell("done", reply.kind ? `${reply.kind}: begun` : reply.batch ? `batch ${reply.batch}: ${said}` : said || "");
+    event.detail.elt.matches("[data-clears]") && clear(event.detail.elt);
   }
 });
 document.addEventListener("htmx:sendError", (event) => {
@@ -109,18 +110,12 @@ document.addEventListener("htmx:sendError", (event) => {
   look();
 });
 document.addEventListener("htmx:responseError", look);
-document.addEventListener("click", (event) => {
-  const clears = event.target.dataset && event.target.dataset.clears;
-  if (clears) {
-    setTimeout(
-      () => {
-        document.querySelector(clears).replaceChildren();
-        document.getElementById(event.target.dataset.then)?.focus();
-      },
-      event.target.hasAttribute("hx-post") ? 300 : 0,
-    );
-  }
-});
+document.addEventListener("click", ({ target }) => target.matches("[data-clears]:not([hx-post])") && clear(target));
+
+function clear({ dataset }) {
+  document.querySelector(dataset.clears)?.replaceChildren();
+  document.getElementById(dataset.then)?.focus();
+}
 
 // Whether the server is there is told once, when it goes and when it comes back; it may have another token then.
 const away = document.getElementById("away");
