@@ -84,10 +84,9 @@ def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.fl
     for place, text in enumerate(texts):
         if not text.strip():
             raise ValueError(f"text {place} is blank, expected something to encode")
-    vectors = np.zeros((len(texts), WIDTH), dtype=np.float32)
-    for place, text in enumerate(texts):
-        vectors[place] = _unit(_ENCODERS[encoder](words_of(text)))
-    return vectors
+    if not texts:
+        return np.zeros((0, WIDTH), dtype=np.float32)
+    return _unit(_ENCODERS[encoder]([words_of(text) for text in texts]))
 
 
 def is_telling(word: str) -> bool:
@@ -107,47 +106,58 @@ def words_of(text: str) -> Counter[str]:
     return Counter(telling or every or text.encode("utf-8", "replace").decode("utf-8").split())
 
 
-def _semantic(words: Counter[str]) -> "NDArray[np.float32]":
-    """Return meaning and hashed stems side by side, each half of the length that its share gives it."""
+def _semantic(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
+    """Return meaning and hashed stems of each text side by side, each half of the length that its share gives it.
+
+    What is made of a text alone is small enough for a processor's cache; what is made of all is made at once.
+    """
     import numpy as np
 
-    known = [(_word(word), 1 + math.log(times)) for word, times in words.items()]
-    tokens = [token for word, _ in known for token in word.tokens]
-    weights = [word.weight * damped for word, damped in known for _ in word.tokens]
-    slots = [slot for word, _ in known for slot in word.slots]
-    signed = [sign * word.weight * damped for word, damped in known for sign in word.signs]
     table = _weights()[1]
-    scaled = table[np.array(tokens, dtype=np.intp)] * np.array(weights, dtype=np.float32)[:, None]
-    meaning = _unit(scaled.sum(axis=0))
-    stems = _unit(np.bincount(slots, weights=signed, minlength=WIDTH - MEANING).astype(np.float32))
-    return np.concatenate([meaning * math.sqrt(SHARE), stems * math.sqrt(1 - SHARE)]).astype(np.float32)
+    meaning = np.empty((len(counted), MEANING), dtype=np.float32)
+    stems = np.empty((len(counted), WIDTH - MEANING), dtype=np.float32)
+    for place, words in enumerate(counted):
+        known = [(_word(word), 1 + math.log(times)) for word, times in words.items()]
+        tokens = [token for word, _ in known for token in word.tokens]
+        weights = [word.weight * damped for word, damped in known for _ in word.tokens]
+        slots = [slot for word, _ in known for slot in word.slots]
+        signed = [sign * word.weight * damped for word, damped in known for sign in word.signs]
+        scaled = table[np.array(tokens, dtype=np.intp)] * np.array(weights, dtype=np.float32)[:, None]
+        meaning[place] = scaled.sum(axis=0)
+        stems[place] = np.bincount(slots, weights=signed, minlength=WIDTH - MEANING)
+    both: NDArray[np.float32]
+    both = np.concatenate([_unit(meaning) * math.sqrt(SHARE), _unit(stems) * math.sqrt(1 - SHARE)], axis=1)
+    return both
 
 
-def _lexical(words: Counter[str]) -> "NDArray[np.float32]":
+def _lexical(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
     """Return hashed character n-grams of every word; a word weighs the same however long it is."""
     import numpy as np
 
-    grams = [(*_grams(word), 1 + math.log(times)) for word, times in words.items()]
-    slots = [slot for found, _, _ in grams for slot in found]
-    signed = [sign * damped / math.sqrt(len(signs)) for _, signs, damped in grams for sign in signs]
-    return np.bincount(slots, weights=signed, minlength=WIDTH).astype(np.float32)
+    rows = np.empty((len(counted), WIDTH), dtype=np.float32)
+    for place, words in enumerate(counted):
+        grams = [(*_grams(word), 1 + math.log(times)) for word, times in words.items()]
+        slots = [slot for found, _, _ in grams for slot in found]
+        signed = [sign * damped / math.sqrt(len(signs)) for _, signs, damped in grams for sign in signs]
+        rows[place] = np.bincount(slots, weights=signed, minlength=WIDTH)
+    return rows
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def meaning_of(word: str) -> "NDArray[np.float32]":
     """Return what one word, lower case, means: float32, (256,), of unit length; it must not be changed."""
-    return _unit(_weights()[1][list(_word(word[:_LONGEST_WORD]).tokens)].sum(axis=0))
+    return _unit(_weights()[1][list(_word(word[:_LONGEST_WORD]).tokens)].sum(axis=0)[None])[0]
 
 
 _ENCODERS = {"semantic": _semantic, "lexical": _lexical}
 
 
-def _unit(vector: "NDArray[np.float32]") -> "NDArray[np.float32]":
-    """Return `vector` at length one; one of length zero comes back as it is."""
+def _unit(rows: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """Return rows at length one, (n, width); one of length zero comes back as it is."""
     import numpy as np
 
-    length = np.sqrt((vector.astype(np.float64) ** 2).sum())
-    return (vector / length).astype(np.float32) if length > 0 else vector
+    lengths = np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
+    return (rows / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -19,8 +19,10 @@ _NOISE = re.compile(
     r"|\b[\w-]{1,64}(?:\.[\w-]{1,64}){0,3}\.(?:(?:com|org|edu|info)\b(?:/\S{0,2000})?|(?:ai|app|be|de|dev|es|fr|gov|in|io|ly|me|tv|tw|uk)/\S{1,2000})",
     re.DOTALL | re.IGNORECASE,
 )
+_MAY_BE_NOISE = re.compile(r"[<@]|\]\(|://|\.\S")  # what stands in all of it
 _FENCE = re.compile(r"^[ \t]*(```|~~~).{0,20000}?^[ \t]*\1", re.DOTALL | re.MULTILINE)
 _FORMULA = re.compile(r"\$[^$\n]{0,200}[\\^_{=<>][^$\n]{0,200}\$|\\[A-Za-z]{1,40}")
+_SIGNS = frozenset("*`~_")
 _MARKS = re.compile(r"[*`~]{1,3}|(?<![^\W_])_{1,3}|_{1,3}(?!\w)")
 
 
@@ -32,7 +34,8 @@ def plain(text: str) -> str:
     """
     valid = text.encode("utf-8", "replace").decode("utf-8")
     readable = unicodedata.normalize("NFKC", html.unescape(valid)).replace("\u2019", "'")
-    return _MARKS.sub(" ", _NOISE.sub(" ", readable))
+    quiet = _NOISE.sub(" ", readable) if _MAY_BE_NOISE.search(readable) else readable
+    return quiet if _SIGNS.isdisjoint(quiet) else _MARKS.sub(" ", quiet)
 
 
 def blanked(text: str) -> str:

@@ -87,8 +87,7 @@ class OpenWorkspace:
                 "this workspace uses Gemini, and no key is set",
                 hint="set GEMINI_API_KEY in the environment or in .env",
             )
-        if self.says_where:
-            self._tell_backend()
+        self.tell_backend()
         transport = Transport(
             api_key=LOCAL_KEY if local else settings.api_key or "",
             base_url=self._start_engine() if local else settings.base_url,
@@ -233,9 +232,12 @@ class OpenWorkspace:
         self._closing.close()
         self.store.close()
 
-    def _tell_backend(self) -> None:
+    def tell_backend(self) -> None:
         """Say once a run what a person should know of where the work is done."""
         settings = self.settings
+        if not self.says_where:
+            return
+        self.says_where = False
         if self.backend == "local":
             if settings.api_key and settings.backend is None:
                 self.display.say("this workspace is bound to the local engine; the key is not used")

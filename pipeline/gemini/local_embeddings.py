@@ -1,7 +1,7 @@
-"""Embed questions by the local engine's own encoder, in this process.
+"""Embed texts by the local engine's own encoder, in this process.
 
-For one short text, a server and the SDK to talk to it would take ten times as long as the encoder. The vectors are the
-same as the server's.
+A server and the SDK to talk to it would take ten times as long as the encoder for one short text, and twice as long for
+a hundred. The vectors are the server's, bit for bit: numbers go through the JSON in which it writes them.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 
 def embed_locally(
-    model: Model, texts: Sequence[str], *, dim: int
+    model: Model, texts: Sequence[str], *, dim: int, query: bool
 ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-    """Return float32 (len(texts), dim), rows of unit length in the order of `texts`, as the model embeds questions.
+    """Return float32 (len(texts), dim), rows of unit length in the order of `texts`, as questions or as documents.
 
     Raises:
         ValueError: a text is blank.
     """
-    rows = encoded([frame_text(text, model, query=True) for text in texts], model.name, width=dim)
-    return unit_rows([[float(number) for number in row] for row in rows], count=len(texts), dim=dim)
+    import orjson
+
+    rows = encoded([frame_text(text, model, query=query) for text in texts], model.name, width=dim)
+    written = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
+    return unit_rows(orjson.loads(written), count=len(texts), dim=dim)

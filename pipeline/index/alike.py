@@ -60,7 +60,7 @@ def others_nearer(short: Sequence[str], own: Sequence[int], texts: Sequence[str]
     if not short:
         return []
     model = models.load_models(None)[ENCODER]
-    wide, brief = (embed_locally(model, some, dim=WIDTH) for some in (texts, short))
+    wide, brief = (embed_locally(model, some, dim=WIDTH, query=True) for some in (texts, short))
     likeness = brief @ wide.T
     mine = likeness[np.arange(len(short)), list(own)]
     nearer: list[float] = (likeness > mine[:, None]).mean(axis=1).tolist()

@@ -46,7 +46,7 @@ def vector_cache(ws: OpenWorkspace) -> VectorCache:
 def embed_queries(ws: OpenWorkspace, texts: Sequence[str]) -> Vectors:
     """Return the vectors of at most a hundred questions, float32 (len(texts), dim), rows of unit length."""
     if ws.backend == "local":
-        return embed_locally(ws.embedding_model, texts, dim=ws.settings.dim)
+        return embed_locally(ws.embedding_model, texts, dim=ws.settings.dim, query=True)
     vectors: Vectors = ws.client.embed(ws.embedding_model, texts, dim=ws.settings.dim, query=True)
     return vectors
 
@@ -159,10 +159,13 @@ class Embedder:
 
     def _calls(self, page: list[Entry], missing: list[int]) -> Iterator[tuple[list[int], Callable[[], Vectors]]]:
         """Yield the calls that embed some entries of a page: the places of each, and what makes it, at its time."""
-        client = self._ws.client if missing else None  # made here, once: from Python 3.12 on, threads make several
+        ws, embed = self._ws, embed_locally
+        if missing and ws.backend == "local":
+            ws.tell_backend()
+        elif missing:  # the client is made here, once: from Python 3.12 on, threads make several
+            embed = partial(ws.client.embed, is_paced=True)
         for places, texts, tokens in self._together(page, missing):
-            assert client is not None  # noqa: S101 - nothing is missing without one
-            ask = partial(client.embed, self._model, texts, dim=self._ws.settings.dim, query=False, is_paced=True)
+            ask = partial(embed, self._model, texts, dim=ws.settings.dim, query=False)
             yield places, partial(self._pacing.call, ask, requests=len(texts), tokens=tokens)
 
     def _together(self, page: list[Entry], missing: list[int]) -> Iterator[tuple[list[int], list[str], int]]:

@@ -127,13 +127,11 @@ class Highest:
 
     def _look(self, entries: "Vectors", rows: "NDArray[np.int64]", questions: "NDArray[np.int64]") -> None:
         """Look for higher cosines of some questions with some entries, whose rows these are."""
-        import numpy as np
+        from pipeline.index.flat_file import highest_similarity
 
         if not len(entries) or not len(questions):
             return
-        cosines = entries @ self._questions[questions].T
-        best = cosines.argmax(axis=0)
-        highest = cosines[best, np.arange(len(questions))]
+        highest, best = highest_similarity(self._questions[questions], entries)
         higher = highest > self.cosines[questions]
         self.cosines[questions[higher]] = highest[higher]
         self._rows[questions[higher]] = rows[best[higher]]

@@ -93,7 +93,7 @@ def _verify_vectors(staged: Staged, sample: dict[int, bytes]) -> None:
         digest.update(block.data)
         wrong += _not_unit(block, first)
         if len(queries):
-            best = np.maximum(best, flat_file.highest_similarity(queries, block))
+            best = np.maximum(best, flat_file.highest_similarity(queries, block)[0])
         here = (numbers >= first) & (numbers < first + len(block))
         own[here] = np.einsum("ij,ij->i", queries[here], block[numbers[here] - first])
         first += len(block)

@@ -54,6 +54,15 @@ def embeddings(data: Path, at_once: str) -> Timed:
     return _embedding(data, ask, int(at_once))
 
 
+def in_process(data: Path) -> Timed:
+    """The same vectors as the product makes them, in its own process."""
+    from pipeline.gemini.local_embeddings import embed_locally
+
+    ws = engine(data)
+    warm()
+    return _embedding(data, functools.partial(embed_locally, ws.embedding_model, dim=people.DIM, query=False), CALL)
+
+
 def encoder(data: Path) -> Timed:
     """The engine's encoder called directly with a hundred texts at a time."""
     from emulator.models import encoder as model

@@ -266,14 +266,15 @@ TRIALS: dict[str, Trial] = {
         "local engine, embeddings",
         "untagged",
         {
-            "product": "local:embeddings(100)",
+            "product": "local:in_process",
+            "over HTTP": "local:embeddings(100)",
             "naive": "local:embeddings(1)",
             "limit": "local:encoder",
             "limit, wordllama": "local:wordllama",
         },
         (
-            Target("encoder / product", ("limit", 1_558), ("product", 1_558), least=0.12),
-            Target("wordllama / product", ("limit, wordllama", 1_558), ("product", 1_558), least=0.12),
+            Target("encoder / product", ("limit", 1_558), ("product", 1_558), least=0.6),
+            Target("wordllama / product", ("limit, wordllama", 1_558), ("product", 1_558), least=0.8),
         ),
         apart=frozenset({"limit, wordllama"}),
         slow=frozenset(),
@@ -334,5 +335,5 @@ TRIALS["peers"] = Trial(
 BETWEEN: tuple[tuple[str, str, Target], ...] = (
     ("ingest-postgresql", "ingest", Target("PostgreSQL / SQLite", ("product", 10_000), ("product", 10_000), most=1.5)),
     ("rescore", "score", Target("nothing to change / first", LARGE, LARGE, most=0.4)),
-    ("reindex", "index", Target("after 1 % changed / full", LARGE, LARGE, most=0.5)),
+    ("reindex", "index", Target("after 1 % changed / full", LARGE, LARGE, most=0.3)),
 )

@@ -16,7 +16,7 @@ from pipeline.index.copying import pages_of
 from pipeline.index.fusion import rank_entries
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
 
-COUNT = 5
+COUNT = 5  # rows of a build that are its own; one more is in all
 WRITES = ("open", "os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rmdir", "shutil.rmtree")
 
 
@@ -26,26 +26,26 @@ def cache_of(data_dir: Path) -> VectorCache:
 
 
 def text_of(number: int, row: int) -> str:
-    """Return the text of one row of one build; no two builds share a text, but for that of the first row."""
-    return f"build {number if row else 0} row {row}, {word_of(number, row)}"
+    """Return the text of one row of one build; no two builds share a text, but for that of the last row."""
+    return f"build {number if row < COUNT else 0} row {row}, {word_of(number, row)}"
 
 
 def word_of(number: int, row: int) -> str:
     """Return the word by which one row of one build is found."""
-    return f"r{row}b{number if row else 0}"
+    return f"r{row}b{number if row < COUNT else 0}"
 
 
 def metadata_of(number: int, row: int) -> dict[str, object]:
-    """Return the metadata of one row of one build; no two builds have entries of the same length but for the first."""
-    return {"id": row, "build": number, "Bio": "x" * number} if row else {"id": row, "Bio": "the same"}
+    """Return the metadata of one row of one build; no two builds have entries of the same length but for the last."""
+    return {"id": row, "build": number, "Bio": "x" * number} if row < COUNT else {"id": row, "Bio": "the same"}
 
 
 def make(data_dir: Path, position: int) -> None:
-    """Do all that `make index` does here: sweep, embed, stage, verify, promote; the first row is copied."""
+    """Do all that `make index` does here: sweep, embed, stage, verify, promote; the last row is copied."""
     builds, cache = Builds(data_dir), cache_of(data_dir)
     builds.sweep()
     number = builds.next_number()
-    texts = [text_of(number, row) for row in range(COUNT)]
+    texts = [text_of(number, row) for row in range(COUNT + 1)]
     entries = [Entry(str(row), text, metadata_of(number, row)) for row, text in enumerate(texts)]
     keys = [key_of(text) for text in texts]
     cache.add(keys, vectors_of(texts))
@@ -53,7 +53,7 @@ def make(data_dir: Path, position: int) -> None:
     pages = pages_of(zip(entries, keys, strict=True), before)
     begun = builds.begin(number, pages, position=position, before=before)
     staged = builds.complete(begun, cache, task_type="T")
-    builds.verify(staged, count=COUNT)
+    builds.verify(staged, count=COUNT + 1)
     builds.promote(staged)
 
 
@@ -61,11 +61,11 @@ def check(data_dir: Path) -> int:
     """Return the number of the build in service, after every row of it was found by its vector and by its word."""
     index = Builds(data_dir).open()
     number = index.manifest.number
-    for row in range(COUNT):
+    for row in range(COUNT + 1):
         (hit,) = index.search(vectors_of([text_of(number, row)])[0], 1)
         if hit.metadata != metadata_of(number, row) or hit.similarity < 1 - 1e-5:
             raise AssertionError(f"build {number}, row {row}: found {hit}")
-        if rank_entries(index, terms=[word_of(number, row)], vector=None, k=COUNT).rows.tolist() != [row]:
+        if rank_entries(index, terms=[word_of(number, row)], vector=None, k=COUNT + 1).rows.tolist() != [row]:
             raise AssertionError(f"build {number}, row {row}: not found by its word")
     return number
 

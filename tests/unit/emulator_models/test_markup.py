@@ -1,7 +1,13 @@
 """What a reader would not read is taken out, what they would read stays."""
 
-import pytest
+import html
+import unicodedata
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator.models import markup
 from emulator.models.markup import plain
 
 
@@ -30,3 +36,13 @@ def test_markup_goes_and_text_stays(text: str, left: str) -> None:
 def test_a_broken_character_is_replaced() -> None:
     """A lone surrogate cannot be written as UTF-8; a question mark can."""
     assert plain("a\ud800b") == "a?b"
+
+
+PIECES = ["<", ">", "b", "/", "](", ")", ":", "//", "http", "www", ".", "com", "@", "*", "_", "`", " ", "\n", "\u017f"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
+def test_no_text_is_passed_over(text: str) -> None:
+    """What a first look lets pass has no piece that would be taken out."""
+    readable = unicodedata.normalize("NFKC", html.unescape(text))
+    assert plain(text) == markup._MARKS.sub(" ", markup._NOISE.sub(" ", readable))
