@@ -22,6 +22,7 @@ HEADERS = {"authorization": f"Bearer {TOKEN}"}
     ],
 )
 @pytest.mark.sampled(0)
+@pytest.mark.timeout(1800)
 def test_no_request_breaks_the_api(workspace: Workspace, examples: int, part: slice) -> None:
     """Every address gets requests that its document allows; none is answered with 500, and an error is a problem."""
     import schemathesis  # takes half a second, in the one process that runs this
