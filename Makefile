@@ -103,11 +103,11 @@ try: setup ## ask about a few rows, and show what is sent and what comes back; o
 	@$(RUN) try
 
 .PHONY: import
-import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv
+import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
 	@$(RUN) import
 
 .PHONY: import-passages
-import-passages: setup ## import passages from PASSAGES=file.jsonl; MAP="text=Body", STRICT=1, REPORT=rejects.csv
+import-passages: setup ## import passages from PASSAGES=file.jsonl; MAP="text=Body", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
 	@$(RUN) import-passages
 
 .PHONY: import-images
@@ -316,7 +316,7 @@ docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/, and rec
 	@$(VENV)/bin/cog -r README.md docs/*.md
 	@$(VENV)/bin/python -W ignore -m tests.docs.recordings
 
-# what the database makes different, for the second run of the tests; `make test-full` runs everything on both
+# what the database makes different, for the run of the tests on PostgreSQL; `make test-full` runs everything on both
 ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/passages/test_table.py \
   $(addprefix tests/integration/,experts passages tables live/test_ledger.py) \
   $(addprefix tests/integration/batch/test_,chain.py exactly_once.py ingest.py two_at_once.py) \
@@ -325,13 +325,10 @@ ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/
   tests/property/batch/test_ingest.py tests/property/passages/test_preferring.py \
   $(addprefix tests/concurrency/test_,nobody_waits.py overtaken.py passages.py two_at_once.py) tests/crash/test_sweep.py \
   tests/yardstick/test_goes_on.py $(addprefix tests/security/test_,canary.py injection.py)
-# what a worker compiled is kept for the other run's workers, even where Python is told to keep nothing
-PYTEST := PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -q -n 3 --dist worksteal
-
+# what a worker compiled is kept for the other workers, even where Python is told to keep nothing
 .PHONY: test
 test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the database makes a difference; many cases are sampled
-	@$(PYTEST)
-	@FINDABLE_TEST_DATABASE=postgresql $(PYTEST) $(ON_DATABASE)
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m tests.both $(ON_DATABASE)
 
 .PHONY: test-web
 test-web: $(TOOLS) ## the page in Debian's Chromium, from start to end; makes the pictures of docs/web.md anew
@@ -391,6 +388,11 @@ soak: $(TOOLS) ## everything at once for MINUTES=30 (people, faults, kills, two 
 .PHONY: bench
 bench: $(TOOLS) ## the product beside naive ways and limits at 1,558, 10k and 100k rows; FULL=1 550k too, ONLY=ingest,score
 	@$(VENV)/bin/python -m tests.bench
+
+.PHONY: bench-peers
+bench-peers: $(TOOLS) ## the reading of a result beside other programs', each in an environment of its own in data/bench/peers (1 GB)
+	@$(VENV)/bin/python -m tests.bench.peers
+	@ONLY=peers $(VENV)/bin/python -m tests.bench
 
 .PHONY: bench-backfill
 bench-backfill: $(TOOLS) ## simulate a backfill of ROWS=50000 made-up passages on canned answers: rows a second, memory, sizes

@@ -28,13 +28,17 @@ _report_option = click.option(
 )
 
 
+_dry_option = click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only show what would go in.")
+
+
 @click.command(name="import", cls=WritingCommand)
 @click.argument("file", type=click.Path(path_type=Path), envvar="FINDABLE_EXPERTS")
 @map_option
 @_strict_option
 @_report_option
+@_dry_option
 @json_option
-def main(file: Path, *, mapping: str, strict: bool, report: Path | None, as_json: bool) -> None:
+def main(file: Path, *, mapping: str, strict: bool, report: Path | None, dry: bool, as_json: bool) -> None:
     """Import the people in FILE: CSV with a header, JSON, JSON lines, or Parquet.
 
     One transaction; repeating it changes nothing. Columns are known by their names and by aliases in several languages;
@@ -46,8 +50,8 @@ def main(file: Path, *, mapping: str, strict: bool, report: Path | None, as_json
 
     _check_there(file)
     with make_workspace(task="experts") as ws:
-        done = import_people.run(ws, file, ImportOptions(mapping, confirm_guess(), strict, report))
-        then = "" if as_json else status.run(ws).document["next"]
+        done = import_people.run(ws, file, ImportOptions(mapping, confirm_guess(), strict, report, dry))
+        then = "" if as_json or dry else status.run(ws).document["next"]
     _finish(done, then, as_json=as_json, words=("person", "people"), released="with a new biography")
 
 
@@ -56,8 +60,9 @@ def main(file: Path, *, mapping: str, strict: bool, report: Path | None, as_json
 @map_option
 @_strict_option
 @_report_option
+@_dry_option
 @json_option
-def import_passages(file: Path, *, mapping: str, strict: bool, report: Path | None, as_json: bool) -> None:
+def import_passages(file: Path, *, mapping: str, strict: bool, report: Path | None, dry: bool, as_json: bool) -> None:
     """Import the passages in FILE: JSON lines with id, text, and optionally source and metadata; or CSV, or Parquet.
 
     Texts are kept exactly as given. Imports block by block, resumes if interrupted, and changes nothing if repeated. Of
@@ -68,8 +73,8 @@ def import_passages(file: Path, *, mapping: str, strict: bool, report: Path | No
 
     _check_there(file)
     with make_workspace(task="passages") as ws:
-        done = import_texts.run(ws, file, ImportOptions(mapping, confirm_guess(), strict, report))
-        then = "" if as_json else status.run(ws).document["next"]
+        done = import_texts.run(ws, file, ImportOptions(mapping, confirm_guess(), strict, report, dry))
+        then = "" if as_json or dry else status.run(ws).document["next"]
     described = f", {done.described:,} with other metadata" if done.described else ""
     _finish(done, then, as_json=as_json, words=("passage", "passages"), released="with another text", more=described)
 

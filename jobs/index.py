@@ -36,6 +36,6 @@ def main(*, rollback: bool, worse_ok: bool, as_json: bool) -> None:
         print_line(f"build {report.number} is in service again: {count}")
         return
     print_line(
-        f"build {report.number} is in service: {count}, {report.embedded:,} embedded, {report.cached:,} from the cache "
-        f'({report.model}, {report.dim} wide). Next: {words.make("search")} Q="{collection.question}"'
+        f"build {report.number} is in service: {count}, {report.embedded:,} embedded, {report.cached:,} cached. "
+        f'Next: {words.make("search")} Q="{collection.question}"'
     )

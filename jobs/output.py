@@ -107,7 +107,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def print_request(line: str) -> None:
-    """Print a line of an access log, with the time of day, on standard error; one that nobody reads is left out."""
+    """Print a line of an access log, with the time of day, on standard error; one that is not read is left out."""
     with contextlib.suppress(OSError, ValueError):
         click.echo(f"{time_of_day()} {printable(line)}", err=True)
 

@@ -214,9 +214,11 @@ def show_import(done: "ImportReport", *, words: tuple[str, str], released: str, 
     if done.rows_in:
         found = ", ".join(f"{count:,} {kind.value}" for kind, count in done.counts.items() if count)
         counts = f"{done.added:,} added, {done.updated:,} updated, {done.unchanged:,} unchanged{more}"
-        print_line(f"{plural(done.rows_in, *words)} in: {counts}{'; ' + found if found else ''}")
+        would, untouched = (" would go", "; nothing was written") if done.dry else ("", "")
+        print_line(f"{plural(done.rows_in, *words)}{would} in: {counts}{'; ' + found if found else ''}{untouched}")
     if done.released:
-        print_line(f"{plural(done.released, *words)} unparked, to be asked again {released}")
+        would = "would be " if done.dry else ""
+        print_line(f"{plural(done.released, *words)} {would}unparked, to be asked again {released}")
 
 
 def _group_line(group: "FindingGroup") -> str:

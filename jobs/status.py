@@ -125,7 +125,7 @@ def _show_estimates(document: dict[str, Any]) -> None:
         name = f"{'batch' if one['kind'] == 'batch' else 'live run'} {one['number']}"
         came = f", came to {_amount(one['actual'])}" if one["actual"] else ""
         error = f"; off by {_errors(one['errors'])}" if one["errors"] else ""
-        print_line(f"{label:<11}{name}: {_amount(one['estimated'])} estimated{came}{error}")
+        print_line(f"{label:<11}{name}: {_amount(one['estimated'])}{came}{error}")
         label = ""
     error = document["estimate_error"]
     if error["mean"] is not None:

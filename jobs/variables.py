@@ -1,4 +1,4 @@
-"""Refuse variables that no command knows: a mistyped LIMIT= would ask about everybody.
+"""Refuse variables that no command knows: a mistyped LIMIT= would ask about all people.
 
 Known are the settings, the options of the commands, and what the Makefile and the tests use. On make's command line a
 variable must be one of a target there; in the environment and in `.env`, which are for all commands, one of any.

@@ -37,12 +37,12 @@ def main(
     """
     from web import serve
 
-    def ready(address: str) -> None:
-        """Say where it is, and open it."""
+    def ready(address: str, once: str) -> None:
+        """Say where it is, and open it; other users of the machine may see what a browser is started with."""
         print_line(address)
         Terminal().say(f"the page is served on {host or 'this machine alone'}; Ctrl-C ends it")
         if not no_open:
-            webbrowser.open(address)
+            webbrowser.open(once)
 
     outside = serve.Outside(host or serve.LOOPBACK, _listed(names), web_password, proxy_header, _listed(proxy_from))
     serve.run(read_settings(), port=port, ready=ready, readonly=readonly, outside=outside)

@@ -1,35 +1,16 @@
-"""What SQLAlchemy compiled once is not compiled again by the next of the many engines that one process of tests makes.
+"""What one command works out is not worked out again by the many that one process of tests runs.
 
-A command opens the database once and then ends; a test opens it dozens of times, and a third of its time would go into
-compiling the same statements for each engine anew. Statements are the same only where they are of one kind of database.
-Those on a table that was found in a user's database are never asked for again; they go as others come.
-What an index holds is worked out for each dialect, too, and is the same for all of one kind. The versions of the
-libraries, which `doctor` reads from fifty files, do not change either.
+What an index holds is worked out for each dialect, and is the same for all of one kind. The versions of the libraries,
+which `doctor` reads from fifty files, do not change either.
 """
 
 from functools import lru_cache
-from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine, event
-from sqlalchemy.util import LRUCache
+from sqlalchemy import Dialect
 
 from pipeline.ops.checks import machine
+from pipeline.store.compiled import COMPILED
 from pipeline.tables import kind_index
-
-KEPT = 500  # as many as one engine keeps for itself
-
-
-class Compiled(LRUCache[Any, Any]):
-    """Compiled statements by their keys, in which any engine's dialect stands for its kind."""
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        """Return what a statement was compiled to, for whichever engine."""
-        return super().get((type(key[0]), *key[1:]), default)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Keep what a statement was compiled to."""
-        super().__setitem__((type(key[0]), *key[1:]), value)
-
 
 _sql_by_dialect = kind_index._sql
 _SQL: dict[tuple[kind_index.KindIndex, str], str] = {}
@@ -44,12 +25,7 @@ def _sql_of(index: kind_index.KindIndex, dialect: Dialect) -> str:
 
 
 def share() -> None:
-    """Let all engines of this process share what they compile, from here on."""
-    compiled = Compiled(KEPT)
+    """Let all commands of this process share it, from here on."""
+    COMPILED.capacity = 2000  # tests have many tasks
     kind_index._sql = lru_cache(_sql_of)
     machine._installed = lru_cache(machine._installed)
-
-    @event.listens_for(Engine, "engine_connect")
-    def _share(connection: Connection) -> None:
-        """Give a connection the statements that others compiled."""
-        connection.execution_options(compiled_cache=compiled)

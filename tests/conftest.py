@@ -39,13 +39,14 @@ migrated.share()
 def pytest_configure() -> None:
     """Let Ctrl-C reach the processes that tests start, and say where a PostgreSQL server will be, once it is needed.
 
-    Whoever was started in the background ignores SIGINT, and so would all processes below. Workers are told of the
+    What was started in the background ignores SIGINT, and so would all processes below. Workers are told of the
     server by the process that starts them.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if postgresql.SHARED not in os.environ or "PYTEST_XDIST_WORKER" not in os.environ:
+    if postgresql.SHARED not in os.environ:
         postgresql.announce()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
         scratch.announce()
 
 
@@ -78,8 +79,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what is for `make test-full` alone, and on PostgreSQL what is about SQLite's own files.
 
     Of a test that is `sampled` one case of so many is left, and one at least (but of every 0 none), drawn alike each
-    time: every n-th might be one value of a parameter again and again. What kills a mutant is left, and where
-    FAULTS=all so is everything that this database has.
+    time: every n-th might be one value of a parameter again and again. What kills a mutant is left on SQLite, where
+    mutants are tried; where FAULTS=all everything is that this database has.
     """
     out = {one for one in items if ON_POSTGRESQL and one.get_closest_marker("sqlite_only")}
     if os.environ.get("FAULTS") != "all":
@@ -119,15 +120,15 @@ def _not_drawn(items: list[pytest.Item]) -> set[pytest.Item]:
     for (name, share), every in cases.items():
         most = -(-len(every) // share) if share else 0
         left |= {*random.Random(name).sample(every, most)}  # noqa: S311 - a sample, no secret
-    killers = {one.killer for one in mutation.listed()}
+    killers = set() if ON_POSTGRESQL else {one.killer for one in mutation.listed()}
     return {one for every in cases.values() for one in every if one not in left and one.nodeid not in killers}
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage from here on, less often than usual, and never in what was imported."""
+    """Look for garbage from here on, far less often than usual, and never in what was imported."""
     frozen.freeze()
     gc.enable()
-    gc.set_threshold(10_000, 10, 20)
+    gc.set_threshold(50_000, 10, 50)
 
 
 @pytest.hookimpl(optionalhook=True)

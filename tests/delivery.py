@@ -38,7 +38,7 @@ def put_people(workspace: Workspace, count: int, *, first: int = 0) -> None:
 
 
 def prepare(workspace: Workspace) -> list[str]:
-    """Prepare one batch of everybody who can be asked, and return its keys in the order of its lines."""
+    """Prepare one batch of all people who can be asked, and return its keys in the order of its lines."""
     with workspace.open() as ws, ws.display.bar("", None) as bar:
         numbers = batch_prepare.prepare_batches(ws, batch_prepare.Selection(), bar=bar)
         assert len(numbers) == 1

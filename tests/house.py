@@ -21,7 +21,7 @@ WHOLE = "OpenWorkspace"
 FLOORS = (  # from the top: a room imports rooms of lower floors alone, and those libraries that stand behind it
     {ABOVE: ""},
     {"jobs": "click dotenv rich"},
-    {"web": "fastapi jinja2 pydantic starlette uvicorn"},
+    {"web": "fastapi jinja2 markupsafe pydantic starlette uvicorn"},
     {"workflows": ""},
     {"ops": "", "live": ""},
     {

@@ -192,7 +192,7 @@ class Workspace:
         return self.environ.get(URL, "").startswith("postgresql")
 
     def copy_to(self, data: Path) -> None:
-        """Make a copy of the whole workspace in another folder; nobody may work in it meanwhile."""
+        """Make a copy of the whole workspace in another folder; no process may work in it meanwhile."""
         copy_tree(self.data, data)
 
     def _run_sql(self, sql: str, values: dict[str, Any], *, lax: bool = False) -> list[tuple[Any, ...]]:
@@ -228,7 +228,7 @@ def ran(workspace: Workspace, *args: str, code: int | str = 0, **values: str) ->
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Copy a folder with all that is below it, the databases of the workspaces in it too; nobody may work there."""
+    """Copy a folder with all that is below it, the databases of the workspaces in it too; no process may work there."""
     shutil.copytree(source, target, symlinks=True)
     postgresql.copy_below(source, target)
 

@@ -79,7 +79,7 @@ def _check_shared(workspace: Workspace) -> None:
 
 
 def _check_people(workspace: Workspace) -> None:
-    """Everybody is in exactly one of five states, and of the models' answers to each one at most is applied."""
+    """Each person is in exactly one of five states, and of the models' answers to each one at most is applied."""
     people = status(workspace)[_subject(workspace)]
     total = people.pop("total")
     assert sum(people.values()) == total, people
@@ -91,7 +91,7 @@ def _check_people(workspace: Workspace) -> None:
 
 
 def _check_calls(workspace: Workspace) -> None:
-    """Whoever was answered live has an answer, a day counts the calls of that day, and each call is of a known run."""
+    """Who was answered live has an answer, a day counts the calls of that day, and each call is of a known run."""
     answered = "SELECT count(*) FROM findable_calls WHERE outcome = 'answered' AND purpose <> 'probe'"
     kept = "SELECT count(*) FROM findable_answers WHERE batch IS NULL AND shares IS NULL AND extractor <> 'person'"
     assert workspace.scalar(answered) <= workspace.scalar(kept)
@@ -126,7 +126,7 @@ def findings(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def people(workspace: Workspace) -> dict[str, int]:
-    """Return how many people are in each state; states without anybody are left out."""
+    """Return how many people are in each state; states without people are left out."""
     return {name: count for name, count in status(workspace)[_subject(workspace)].items() if count}
 
 

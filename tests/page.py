@@ -4,8 +4,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPConnection
 from unittest import mock
+from urllib.parse import urlsplit
 
 import httpx2
 from click.testing import Result
@@ -33,6 +36,7 @@ class Page(TestClient):
         """Serve the page of a workspace that is there; what works in the background is not begun."""
         environ = {**workspace.environ, "FINDABLE_CALL_TIMEOUT": f"{LONG_S}"}
         self.desk = Desk(settings.load_settings(environ), access, patience_s=LONG_S)
+        self.desk.saver.within_s = LONG_S
         self.guard = application(self.desk)
         super().__init__(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
         self.headers["authorization"] = f"Bearer {access.token}"
@@ -60,14 +64,15 @@ class Page(TestClient):
 def served(workspace: Workspace, reader: Callable[[httpx2.Client, str], None], *options: str, **values: str) -> Result:
     """Run the command `web` in this process until a reader is through; it gets a client and the address with the token.
 
-    The reader is the browser that the command opens. What it raises is raised.
+    The reader is the browser that the command opens, which got the token for a code. What it raises is raised.
     """
     failed: list[BaseException] = []
 
-    def read(address: str) -> None:
+    def read(once: str) -> None:
         """Read, and end the command."""
-        base = address.partition("/?")[0]
+        base = once.partition("/?")[0]
         try:
+            address = f"{base}/?token={_entered(once)}"
             with httpx2.Client(base_url=base, trust_env=False, timeout=LONG_S, verify=False) as client:
                 reader(client, address)
         except BaseException as error:  # noqa: BLE001 - raised again below
@@ -75,9 +80,9 @@ def served(workspace: Workspace, reader: Callable[[httpx2.Client, str], None], *
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def opened(address: str) -> bool:
+    def opened(once: str) -> bool:
         """Be the browser."""
-        threading.Thread(target=read, args=(address,)).start()
+        threading.Thread(target=read, args=(once,)).start()
         return True
 
     with mock.patch("webbrowser.open", opened):
@@ -85,6 +90,16 @@ def served(workspace: Workspace, reader: Callable[[httpx2.Client, str], None], *
     if failed:
         raise failed[0]
     return done
+
+
+def _entered(once: str) -> str:
+    """Return the token that a browser gets for an address with a code, as its cookie; no client writes it to a log."""
+    assert "token" not in once
+    place = urlsplit(once)
+    with closing(HTTPConnection(place.netloc, timeout=LONG_S)) as connection:
+        connection.request("GET", f"/?{place.query}")
+        cookie = connection.getresponse().headers["set-cookie"]
+    return str(cookie.partition("=")[2].partition(";")[0])
 
 
 def readonly(access: Access = ACCESS) -> Access:

@@ -1,6 +1,6 @@
 """A PostgreSQL server of the tests' own, and a database for each workspace on it.
 
-One run of the tests has one server. Whoever needs it first starts its keeper (this module as a program), which stops it
+One run of the tests has one server. What needs it first starts its keeper (this module as a program), which stops it
 and removes every byte of it once that run is gone, however it went. Nothing is kept: the server does not sync.
 
 A test that stops and crashes a server takes one for itself: `with Server(folder) as server: …`.
@@ -124,7 +124,7 @@ class Server:
             return cursor.fetchall() if cursor.description else []
 
     def make(self, database: str, *, template: str | None = None) -> str:
-        """Make a database, as a copy of another one that nobody uses where that is named, and return its URL.
+        """Make a database, as a copy of another one that is not in use where that is named, and return its URL.
 
         Its files are copied; the usual way, page by page through the log, takes three times as long.
         """
@@ -133,7 +133,7 @@ class Server:
         return self.url(database)
 
     def drop(self, database: str) -> None:
-        """Remove a database, whoever is connected to it."""
+        """Remove a database, whatever is connected to it."""
         self.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 
     def _end(self, number: signal.Signals) -> None:
@@ -183,7 +183,7 @@ def is_ours(url: str | None) -> bool:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Make the database of a workspace a copy of that of another one, in which nobody works meanwhile."""
+    """Make the database of a workspace a copy of that of another one, in which no process works meanwhile."""
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"  # what a test left open
     shared().execute(cut.format(name_of(source)))
     shared().drop(name_of(target))
@@ -233,7 +233,7 @@ def _make(name: str, data: Path, *, template: str | None = None) -> None:
 def shared() -> Server:
     """Return the server of this run of the tests, started where it is not running yet."""
     folder = Path(os.environ[SHARED])
-    with contextlib.suppress(FileExistsError):  # else somebody else starts it right now
+    with contextlib.suppress(FileExistsError):  # else another process starts it right now
         folder.mkdir()
         command = [sys.executable, "-m", "tests.postgresql", str(folder), os.environ[SHARED + "_OF"]]
         subprocess.run(command, cwd=Path(__file__).parents[1], check=True, start_new_session=True)
@@ -245,7 +245,7 @@ def shared() -> Server:
 
 
 def announce() -> None:
-    """Say where this run's server will be, should anybody need it; for the process that the others come from."""
+    """Say where this run's server will be, should it be needed; for the process that the others come from."""
     name = tempfile.mktemp(prefix="findable-pg-", dir=quick_folder())  # noqa: S306 - mkdir fails where it is there
     os.environ[SHARED] = name
     os.environ[SHARED + "_OF"] = str(os.getpid())
@@ -271,7 +271,7 @@ def lives(pid: int) -> bool:
 
 
 def _as_whom() -> dict[str, Any]:
-    """Return how a child becomes somebody whom PostgreSQL accepts; nothing to do unless this is root."""
+    """Return how a child becomes a user whom PostgreSQL accepts; nothing to do unless this is root."""
     if os.geteuid() != 0:
         return {}
     return {"user": NOBODY, "group": NOBODY, "extra_groups": ()}
@@ -279,7 +279,7 @@ def _as_whom() -> dict[str, Any]:
 
 @cache
 def _programs(folder: Path) -> Path:
-    """Return the folder of PostgreSQL's programs: the package's, or a copy where nobody may go there."""
+    """Return the folder of PostgreSQL's programs: the package's, or a copy where no other user may go there."""
     spec = importlib.util.find_spec(PACKAGE)  # not imported: it would look for users and make files
     assert spec is not None
     assert spec.submodule_search_locations
@@ -305,6 +305,6 @@ def be_silent() -> None:
             os.dup2(nothing.fileno(), stream)
 
 
-if __name__ == "__main__" and not os.fork():  # who called goes on; the keeper belongs to nobody
+if __name__ == "__main__" and not os.fork():  # who called goes on; the keeper has no parent
     be_silent()
     _keep(Path(sys.argv[1]), int(sys.argv[2]))

@@ -19,7 +19,7 @@ def quick_folder() -> str:
 
 
 def announce() -> None:
-    """Say where the days in peace will be, should anybody live them; for the process that the others come from.
+    """Say where the days in peace will be, should they be lived; for the process that the others come from.
 
     The folders of single tests go there, too: a quarter of their time was waiting for a disk.
     """

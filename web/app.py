@@ -5,6 +5,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
@@ -27,7 +28,8 @@ def application(desk: Desk) -> Guard:
     app.state.links = tuple(view.link for view in VIEWS if view.link)
     for view in VIEWS:
         app.include_router(view.router)
-    app.mount("/static", StaticFiles(directory=HERE / "static"))
+    files = StaticFiles(directory=HERE / "static")
+    app.mount("/static", GZipMiddleware(files))  # these alone: a page holds a token, whose length would tell of it
     for kind in (FindableError, Refused, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer)
     return Guard(Tagged(app), access=desk.access)

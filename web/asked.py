@@ -11,9 +11,8 @@ from pipeline.core.listed import Facets, ItemFilter, ScoreBand
 
 ITEMS = "/items"
 STEP = 0.1  # between two scores: a band ends before the next one begins
-NO_NUL = r"^[^\x00]*$"
-Text = Annotated[str, Query(max_length=4_000, pattern=NO_NUL)]
-Texts = Annotated[list[Annotated[str, Query(pattern=NO_NUL)]], Query(max_length=100)]
+Text = Annotated[str, Query(max_length=4_000)]
+Texts = Annotated[list[str], Query(max_length=100)]
 Score = Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)]
 
 

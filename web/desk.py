@@ -1,7 +1,6 @@
 """What the page works with: the workspace, opened as commands open it, what tags new people, and what runs for long."""
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,13 +12,15 @@ from pipeline.engine.access import Access as Opened
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.search import OpenSearch
 from pipeline.live.due_tagger import DueTagger
+from web.dropped import DroppedFiles
 from web.guard import Access
 from web.kept import Kept
 from web.problem import Refused
 from web.running import Running
+from web.saver import Saver
 
 PEOPLE = "experts"  # the task that people are of
-ANSWERED_S = 6.0  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
+ANSWERED_S = 5.5  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
 
 
 @dataclass
@@ -31,7 +32,8 @@ class Desk:
     patience_s: float = ANSWERED_S
     tagger: DueTagger = field(init=False)
     running: Running = field(init=False)
-    saving: threading.Lock = field(init=False, default_factory=threading.Lock)  # many new people wait in order
+    dropped: DroppedFiles = field(init=False)
+    saver: Saver = field(init=False, default_factory=Saver)
     _open: Kept[OpenWorkspace] = field(init=False, default_factory=Kept)
     _searches: Kept[OpenSearch] = field(init=False, default_factory=Kept)
 
@@ -39,6 +41,7 @@ class Desk:
         """Make what works in the background; nothing is begun."""
         self.tagger = DueTagger(partial(self.to_write, PEOPLE))
         self.running = Running()
+        self.dropped = DroppedFiles(self.settings.data)
 
     def to_read(self, task: str | None = None) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace to be read, for the length of a block; `task` is meant in the place of that which is set.
@@ -47,6 +50,14 @@ class Desk:
             Refused: the workspace has no such task.
         """
         return self._kept(task, Opened.READ)
+
+    def to_send(self, task: str) -> contextlib.AbstractContextManager[OpenWorkspace]:
+        """Open the workspace to be read for as long as a reader takes what it is sent.
+
+        Raises:
+            Refused: the workspace has no such task.
+        """
+        return self._opened(task, Opened.READ, NoProgress())
 
     def to_write(
         self, task: str | None = None, display: Progress | None = None
@@ -73,31 +84,37 @@ class Desk:
 
     @contextlib.contextmanager
     def _searching(self, task: str | None, build: int | None) -> Iterator[OpenSearch]:
-        with self.to_read(task) as ws, OpenSearch(ws, build) as opened:
+        with self._opened(task, Opened.READ, NoProgress()) as ws, OpenSearch(ws, build) as opened:
             yield opened
 
     @contextlib.contextmanager
     def _opened(self, task: str | None, access: Opened, display: Progress) -> Iterator[OpenWorkspace]:
         """Open the workspace; no file of a task is loaded, so a request can name only what was used here."""
         if task and task != self.settings.task:
-            self._check_there(task)
+            self.check_there(task)
         settings = replace(self.settings, task=task or self.settings.task)
         with open_workspace(settings, display, access=access, whole=True) as ws:
             yield ws
 
-    def _check_there(self, task: str) -> None:
-        """Refuse a task that the workspace has not: it would be made where it is opened by that name."""
+    def check_there(self, task: str) -> None:
+        """Refuse a task that the workspace has not: it would be made where it is opened by that name.
+
+        Raises:
+            Refused: the workspace has no such task.
+        """
         with self._kept(None, Opened.READ) as ws:
             if all(one.name != task for one in ws.subjects):
                 raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
 
     def _kept(self, task: str | None, access: Opened) -> contextlib.AbstractContextManager[OpenWorkspace]:
-        """Open the workspace, or take one that is open still."""
-        return self._open.taken((task, access), partial(self._opened, task, access, NoProgress()))
+        """Open the workspace, or take one that is open still; to write, it may be held while Gemini answers."""
+        opens = partial(self._opened, task, access, NoProgress())
+        return self._open.taken((task, access), opens, in_turn=access is Opened.READ)
 
     def start(self) -> None:
         """Begin the work in the background."""
         if not self.access.readonly:
+            self.dropped.sweep()
             self.tagger.start()
 
     def stop(self, *, within_s: float) -> None:
@@ -108,5 +125,7 @@ class Desk:
 
     def close(self) -> None:
         """Close what is open."""
+        self.saver.close()
+        self.dropped.close()
         self._searches.close()
         self._open.close()

@@ -21,10 +21,10 @@ def editor_of(request: Request, given: str | None) -> str:
     """Return who edits, by the name that is given or the one that the browser keeps.
 
     Raises:
-        Refused: there is neither, or it is too long for a name.
+        Refused: there is neither, or it is no name: too long, or with signs that cannot be shown.
     """
     who = " ".join((given or known_editor(request)).split())
-    if not who or len(who) > MOST:
+    if not who or len(who) > MOST or not who.isprintable():  # neither NUL nor half a character
         raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit", field="who")
     return who
 

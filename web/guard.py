@@ -1,16 +1,18 @@
 """Let a request in, or refuse it: its host, its origin, who sends it, what it may change, and how long its body is.
 
-Every address needs the token: in a cookie that the first address sets (as Jupyter does), or as `Authorization:
-Bearer`. What changes something needs, with the cookie, a second token that another site cannot read. The rules are
-OWASP's of cross-site request forgery and of security headers.
+Every address needs the token: in a cookie that the first address sets (as Jupyter does, also for a code that is good
+once), or as `Authorization: Bearer`. What changes something needs, with the cookie, a second token that another site
+cannot read. The rules are OWASP's of cross-site request forgery and of security headers.
 """
 
 import asyncio
 import hashlib
 import hmac
+import secrets
+import time
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -22,9 +24,13 @@ from web.problem import Refused
 
 CSRF = "x-csrf-token"
 MAX_BODY = 1 << 20  # bytes of a request
+DROPS = ("POST", "/api/imports")  # what takes a file
+MAX_FILE = 1 << 30  # bytes of one
 LOGIN = "/login"
 MAX_PASSWORD = 4096  # bytes of a form with a password
 WRONG_S = 1.0
+CODE_S = 120.0  # a code is good for so long: a browser may start slowly
+NUL = "\0"  # which PostgreSQL takes in no text
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -43,6 +49,24 @@ _ASKING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>findabl
 <button>Enter</button></form></main></html>"""
 
 
+class OneTimeCodes:
+    """Codes that open the page once, soon: what a browser is started with stands in the list of processes."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._until: dict[bytes, float] = {}  # by digest
+
+    def new(self) -> str:
+        """Return another one."""
+        code = secrets.token_urlsafe(24)
+        self._until[_digest(code)] = time.monotonic() + CODE_S
+        return code
+
+    def take(self, given: str) -> bool:
+        """Return whether this is one that was not taken yet, and is not too old."""
+        return self._until.pop(_digest(given), 0.0) > time.monotonic()
+
+
 @dataclass(frozen=True)
 class Access:
     """Who may come in: the token, the names under which the page is reached (host:port), and whether it only reads.
@@ -57,6 +81,7 @@ class Access:
     readonly: bool = False
     password: str = field(default="", repr=False)
     proxy: tuple[str, frozenset[str]] | None = None
+    codes: OneTimeCodes = field(default_factory=OneTimeCodes, repr=False, compare=False)
 
     def is_token(self, given: str) -> bool:
         """Return whether this is the token, in constant time."""
@@ -108,7 +133,7 @@ class Guard:
         if answer is not None:
             await answer(scope, receive, with_headers)
             return
-        await self._app(scope, _Limited(receive, MAX_BODY), with_headers)
+        await self._app(scope, _Limited(receive, _most(scope)), with_headers)
 
     def _checked(self, scope: Scope) -> Response | None:
         """Return the answer to a request that brings the token in its address; None where it is let in.
@@ -130,7 +155,9 @@ class Guard:
         if _is_login(scope) and self._access.password:
             return None
         by_cookie = self._who(scope)
-        self._check_length(headers, MAX_BODY)
+        self._check_length(headers, _most(scope))
+        if NUL in scope["path"] or NUL in unquote(scope["query_string"].decode("latin-1")):
+            raise Refused(422, "the address holds NUL, which no text here does", hint="leave it out")
         if method in SAFE:
             return None
         if self._access.readonly:
@@ -153,12 +180,15 @@ class Guard:
             raise Refused(413, f"the body is longer than {most:,} bytes; nothing was changed")
 
     def _entered(self, scope: Scope) -> Response | None:
-        """Return the answer to an address with the token: the cookie, and the address without it."""
-        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        given = [value for name, value in query if name == "token"]
-        if scope["method"] != "GET" or not given or not self._access.is_token(given[0]):
+        """Return the answer to an address with the token, or a code for it: the cookie, and the address without it."""
+        if scope["method"] != "GET":
             return None
-        rest = urlencode([(name, value) for name, value in query if name != "token"])
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        given = {name: value for name, value in reversed(query) if name in {"token", "code"}}
+        is_known = self._access.is_token(given.get("token", "")) or self._access.codes.take(given.get("code", ""))
+        if not is_known:
+            return None
+        rest = urlencode([(name, value) for name, value in query if name not in given])
         return self._with_cookie("/" + quote(scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else ""))
 
     async def _login(self, scope: Scope, receive: Receive) -> Response:
@@ -214,6 +244,11 @@ class _Limited:
         if self._left < 0:
             raise Refused(413, "the body is too long")
         return message
+
+
+def _most(scope: Scope) -> int:
+    """Return how many bytes the body of a request may have."""
+    return MAX_FILE if (scope["method"], scope["path"]) == DROPS else MAX_BODY
 
 
 def _is_login(scope: Scope) -> bool:

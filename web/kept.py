@@ -1,17 +1,21 @@
 """Workspaces and searches that stay open for a second between requests: opening one costs more than most requests ask.
 
 One request at a time has each. After a second it is closed, so that what other commands do to the whole of it (restore
-it, bind it, add a task) is seen.
+it, bind it, add a task) is seen. A few to read are enough: more at once would only share the
+processor, each opened anew.
 """
 
 import contextlib
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 KEPT_S = 1.0
+AT_ONCE = 4  # reading requests for one purpose; those that come then wait
 
 T = TypeVar("T")
 
@@ -36,20 +40,28 @@ class Kept(Generic[T]):
     def __init__(self) -> None:
         """Begin with none."""
         self._free: dict[Hashable, list[_Open[T]]] = {}
+        self._turns: dict[Hashable, threading.Semaphore] = defaultdict(partial(threading.Semaphore, AT_ONCE))
         self._lock = threading.Lock()
         self._sweeps: threading.Timer | None = None
 
     @contextlib.contextmanager
-    def taken(self, purpose: Hashable, opens: Callable[[], contextlib.AbstractContextManager[T]]) -> Iterator[T]:
+    def taken(
+        self, purpose: Hashable, opens: Callable[[], contextlib.AbstractContextManager[T]], *, in_turn: bool = True
+    ) -> Iterator[T]:
         """Give what waits for the length of a block, or what is opened then; an error closes it."""
-        one = self._waiting(purpose) or self._opened(opens)
-        try:
-            yield one.it
-        except BaseException:
-            one.closing.close()
-            raise
-        if not self._put_back(purpose, one):
-            one.closing.close()
+        with self._turn(purpose) if in_turn else contextlib.nullcontext():
+            one = self._waiting(purpose) or self._opened(opens)
+            try:
+                yield one.it
+            except BaseException:
+                one.closing.close()
+                raise
+            if not self._put_back(purpose, one):
+                one.closing.close()
+
+    def _turn(self, purpose: Hashable) -> threading.Semaphore:
+        with self._lock:
+            return self._turns[purpose]
 
     def close(self) -> None:
         """Close those that wait."""

@@ -1,6 +1,8 @@
 """What went wrong, as a program reads it: problem+json (RFC 9457) with `hint` and the exit code of the command."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi.encoders import jsonable_encoder
@@ -19,6 +21,7 @@ from pipeline.core.errors import (
     TakenError,
 )
 
+AGAIN_S = "2"  # seconds after which what was too much at once may be tried again
 CONTENT_TYPE = "application/problem+json"
 _STATUS: tuple[tuple[type[FindableError], int], ...] = (
     (TakenError, 409),
@@ -67,6 +70,19 @@ def of(error: Exception) -> dict[str, Any]:
     )
 
 
+@contextmanager
+def not_there() -> Iterator[None]:
+    """Answer 404 where what an address names is not there, for the length of a block that looks it up.
+
+    Raises:
+        Refused: it is not.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise Refused(404, error.message, hint=error.hint) from error
+
+
 def line_of(error: FindableError | Refused) -> str:
     """Return what was refused, and what to do, as one line of a page."""
     return f"{error.detail}: {error.hint}" if isinstance(error, Refused) else f"{error.message}. {error.hint}"
@@ -74,5 +90,6 @@ def line_of(error: FindableError | Refused) -> str:
 
 def response(found: dict[str, Any]) -> Response:
     """Return the answer that says it."""
-    body = json.dumps(found, ensure_ascii=False).encode()
-    return Response(body, status_code=found["status"], media_type=CONTENT_TYPE)
+    body = json.dumps(found, ensure_ascii=False).encode("utf-8", "replace")  # what was sent may hold half a character
+    headers = {"retry-after": AGAIN_S} if found["status"] == 503 else {}  # noqa: PLR2004 - HTTP's own number
+    return Response(body, status_code=found["status"], media_type=CONTENT_TYPE, headers=headers)

@@ -6,11 +6,14 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
+from pipeline.core.task import Subject
 from pipeline.engine.workspace import OpenWorkspace
 from web.desk import Desk
 
 CUT = 160  # characters of a cell
+ROWS = "rows"  # as the items of every task of a user's own are called
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -32,14 +35,17 @@ def show_page(request: Request, template: str, ws: OpenWorkspace, **values: Any)
     links = [
         (
             f"{one.href}?task={task}" if one.of_task else one.href,
-            one.label or ws.task.words.many.capitalize(),
+            one.label or _called(ws.subject),
             one.href == here,
         )
         for one in request.app.state.links
         if one.subject in subjects
     ]
     about = {"task": task, "words": ws.task.words, "workspace": str(ws.data), "backend": ws.backend}
-    return _filled(request, template, {"links": links, **about, **values})
+    tasks = [(one.name, _called(one)) for one in ws.subjects]
+    return _filled(
+        request, template, {"links": links, "tasks": tasks, "called": _called(ws.subject), **about, **values}
+    )
 
 
 def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
@@ -57,6 +63,20 @@ def _filled(request: Request, template: str, values: dict[str, Any]) -> HTMLResp
     return HTMLResponse(_templates.get_template(template).render({**known, **values}))
 
 
+def _called(subject: Subject) -> str:
+    """Return what a page calls the items of a task; those of a user's own are all rows, and have its name."""
+    many = subject.task.words.many
+    return (subject.name if many == ROWS else many).capitalize()
+
+
+def as_coded(text: str) -> Markup:
+    """Return a line of a command, where what is typed stands between backticks, as HTML."""
+    pieces = text.split("`")
+    is_even = len(pieces) % 2 == 1
+    coded = (Markup("<code>{}</code>").format(one) if at % 2 else escape(one) for at, one in enumerate(pieces))
+    return Markup("").join(coded) if is_even else escape(text)
+
+
 def as_cell(value: object) -> str:
     """Return a value as a cell of a table: a long text is cut."""
     text = as_text(value)
@@ -66,3 +86,6 @@ def as_cell(value: object) -> str:
 def as_text(value: object) -> str:
     """Return a value as text: a list with commas, nothing as an empty text."""
     return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+
+
+_templates.filters["coded"] = as_coded

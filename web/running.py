@@ -1,6 +1,13 @@
-"""Long work that a request began: one at a time of each kind, with how far it has come and what came of it."""
+"""Long work that a request began: one at a time of each kind, with how far it has come and what came of it.
+
+What is known of it is kept after its end, so it names no item: one may be forgotten by any process. Work about one item
+is known by a keyed hash of the name, and keeps no line.
+"""
 
 import contextlib
+import hashlib
+import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +30,7 @@ class Work:
 
     number: int
     kind: str
+    about: bytes = field(default=b"", repr=False)  # stands for the one item that it is about
     state: str = "running"  # or done, failed
     label: str = ""
     done: int = 0
@@ -39,7 +47,7 @@ class Work:
 
     def say(self, line: str) -> None:
         """Keep a line."""
-        self.lines = [*self.lines[-LINES:], line]
+        self.lines = [] if self.about else [*self.lines[-LINES:], line]
 
     def warn(self, line: str) -> None:
         """Keep a warning."""
@@ -78,20 +86,23 @@ class Running:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._numbers, self._lock = count(1), threading.Lock()
+        self._numbers, self._lock, self._secret = count(1), threading.Lock(), secrets.token_bytes()
         self._all: dict[int, Work] = {}
 
-    def begin(self, kind: str, do: Callable[[Work], Any]) -> Work:
-        """Begin a piece of work in a thread of its own; while one of its kind is under way, return that one."""
+    def begin(self, kind: str, do: Callable[[Work], Any], *, about: str = "") -> Work:
+        """Begin a piece of work in a thread of its own; while one of its kind is under way, return that one.
+
+        `about` is the name of the one item that it is about, where it is.
+        """
         with self._lock:
-            same = next((one for one in self._all.values() if one.kind == kind and one.state == "running"), None)
-            if same is not None:
+            same = self.newest(kind, about=about)
+            if same is not None and same.state == "running":
                 return same
-            work = Work(next(self._numbers), kind)
+            work = Work(next(self._numbers), kind, self._mark(about))
             self._all[work.number] = work
             for number in [one.number for one in self._all.values() if one.state != "running"][:-KEPT]:
                 del self._all[number]
-            work.thread = threading.Thread(target=_carried_out, args=(work, do), name=kind, daemon=True)
+            work.thread = threading.Thread(target=_carried_out, args=(work, do, about), name=kind, daemon=True)
             work.thread.start()
         return work
 
@@ -103,9 +114,14 @@ class Running:
         """Return all that are kept, oldest first."""
         return list(self._all.values())
 
-    def newest(self, kind: str) -> Work | None:
-        """Return the last one of a kind."""
-        return next((one for one in reversed(list(self._all.values())) if one.kind == kind), None)
+    def newest(self, kind: str, *, about: str = "") -> Work | None:
+        """Return the last one of a kind, about that item where it is named."""
+        mine = kind, self._mark(about)
+        return next((one for one in reversed(list(self._all.values())) if (one.kind, one.about) == mine), None)
+
+    def _mark(self, name: str) -> bytes:
+        """Return what stands for the name of an item."""
+        return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), key=self._secret).digest() if name else b""
 
     def stop(self, *, within_s: float) -> None:
         """Let what is under way finish within so many seconds, then interrupt it as Ctrl-C would."""
@@ -117,15 +133,21 @@ class Running:
                 interrupt_thread(thread.ident)
 
 
-def _carried_out(work: Work, do: Callable[[Work], Any]) -> None:
-    """Do a piece of work, and keep what came of it."""
+def _carried_out(work: Work, do: Callable[[Work], Any], about: str) -> None:
+    """Do a piece of work, and keep what came of it, without the name of the item that it is about."""
     try:
         work.result = do(work)
         work.state = "done"
     except FindableError as error:
-        work.error, work.state = problem.of(error), "failed"
+        found = problem.of(error)
+        work.error, work.state = {name: _unnamed(one, about) for name, one in found.items()}, "failed"
     except BaseException as error:  # noqa: BLE001 - a thread's last words
         said = "interrupted" if isinstance(error, KeyboardInterrupt) else f"a bug in findable: {type(error).__name__}"
         work.error, work.state = problem.document(500, "Stopped", said), "failed"
     finally:
         work.ended = time.monotonic()
+
+
+def _unnamed(said: Any, name: str) -> Any:
+    """Return what is said of an item, without its name."""
+    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "it", said) if name and isinstance(said, str) else said

@@ -41,13 +41,13 @@ def run(
     settings: Settings,
     *,
     port: int,
-    ready: Callable[[str], None],
+    ready: Callable[[str, str], None],
     readonly: bool = False,
     outside: Outside = Outside(),  # noqa: B008 - it does not change
 ) -> None:
     """Serve the page of the workspace that the settings name, on loopback or `outside`, until SIGINT or SIGTERM.
 
-    `ready` gets the address with its token once it is served.
+    `ready` gets the address with its token once it is served, and one for a browser that is good once, for a while.
 
     Raises:
         ConfigurationError: the port is taken, there is no workspace, or nothing would keep others out.
@@ -61,7 +61,9 @@ def run(
             with desk.to_read():
                 pass  # there is a workspace, which is said before anything is served
             shown = LOOPBACK if outside.host in EVERYWHERE else outside.host
-            _serve(desk, listening, lambda: ready(f"http://{shown}:{number}/?token={access.token}"))
+            place = f"http://{shown}:{number}/"
+            addresses = f"{place}?token={access.token}", f"{place}?code={access.codes.new()}"
+            _serve(desk, listening, lambda: ready(*addresses))
         finally:
             desk.close()
 

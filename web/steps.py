@@ -1,19 +1,22 @@
 """The next step as the page carries it out: what it is, what it will cost, and the function of its command."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.batch import poll, submit
+from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
-from pipeline.workflows import ingest, preflight, tag
+from pipeline.quality.pilot import next_pilot
+from pipeline.workflows import backfill, ingest, pilot, preflight, tag
 from pipeline.workflows.preflight import Preflight
 from web.running import Work
 
 ROUNDED = 1e-6  # USD that a cost which was shown may differ by
-DOES = frozenset({"tag", "batch-submit", "batch-poll", "batch-ingest", "index"})
+DOES = frozenset({"tag", "batch-submit", "batch-poll", "batch-ingest", "index", "passages-pilot", "passages-backfill"})
 
 
 def command_of(what: str) -> str:
@@ -32,16 +35,19 @@ class NextStep:
     cost: float = 0.0
 
     def plan(self) -> dict[str, Any] | None:
-        """Return what it would ask, as `preflight` or `batch-submit DRY=1` say; None where nothing is sent.
+        """Return what it would ask, as `preflight` or `batch-submit DRY=1` say; None where nothing new is sent.
 
         `cost` is the estimate in USD that is to be agreed to.
         """
         command = command_of(self.what)
-        if command == "tag":
+        if command in {"tag", "passages-backfill"}:
             found = preflight.document(preflight.estimate_both(self.ws, limit=None, deadline_s=None))
+            if command != "tag":  # a backfill goes by batch, whatever is recommended
+                found |= {"recommended": "batch", "reason": "it may take days"}
             return {**found, "cost": found[found["recommended"] or "batch"]["cost"]}
-        if command == "batch-submit":
-            dry = submit.document(submit.run(self.ws, limit=None, dry=True, confirm=lambda _plan: True))
+        if command in {"batch-submit", "passages-pilot"}:
+            among = self._drawn() if command == "passages-pilot" else None
+            dry = submit.document(submit.run(self.ws, limit=None, dry=True, confirm=lambda _plan: True, among=among))
             return {**dry, "cost": dry["estimated_cost"], "recommended": "batch"}
         return None
 
@@ -51,18 +57,16 @@ class NextStep:
         Raises:
             InputError: the estimate is more than what was agreed to by now; nothing was sent.
         """
-        command = command_of(self.what)
-        if command == "tag":
-            return self._tag(display)
-        if command == "batch-submit":
-            return dict(submit.document(self._submit()))
-        if command == "batch-poll":
-            return self._poll()
-        if command == "batch-ingest":
-            done = ingest.run(self.ws, reported=lambda report: display.say(report.line))
-            return {"ingested": {str(one.batch.number): one.batch.answered for one in done}}
-        self.ws.bring_index()
-        return asdict(build.run(self.ws))
+        does: dict[str, Callable[[Work], dict[str, Any]]] = {
+            "tag": self._tag,
+            "batch-submit": self._submit,
+            "batch-poll": self._poll,
+            "batch-ingest": self._ingest,
+            "index": self._index,
+            "passages-pilot": self._pilot,
+            "passages-backfill": self._backfill,
+        }
+        return does[command_of(self.what)](display)
 
     def _check(self, cost: float) -> None:
         """Pass where no more is estimated than was agreed to."""
@@ -85,18 +89,61 @@ class NextStep:
             display.say(one.line)
         return tag.document(report)
 
-    def _submit(self) -> submit.SubmitReport:
+    def _drawn(self) -> list[str]:
+        """Return the items that the pilot would ask about."""
+        with self.ws.store.read() as tx:
+            return next_pilot(tx, self.ws.task, self.ws.extractor).ids
+
+    def _pilot(self, display: Work) -> dict[str, Any]:
+        """Ask about a few, wait for them, and judge the answers."""
+        done = pilot.run(self.ws, size=None, seed=None, announce=self._agreed, confirm=lambda _plan: True)
+        for one in done.accounts:
+            _tell(display, one)
+        done.check()
+        return pilot.document(done)
+
+    def _backfill(self, display: Work) -> dict[str, Any]:
+        """Ask about all that are left, and wait for them; a failed gate stops what was not sent."""
+        done = backfill.run(
+            self.ws,
+            skip_pilot=False,
+            wait=True,
+            announce=lambda estimated, _extractor: self._check(estimated.batch.cost),
+            confirm=lambda _cost: True,
+            ingested=lambda account: _tell(display, account),
+        )
+        if done.quality is not None:
+            done.quality.check()
+        return backfill.document(done)
+
+    def _agreed(self, plan: BatchPlan) -> None:
+        """Hold the estimate of a plan against what was agreed to."""
+        self._check(plan.cost)
+
+    def _submit(self, _display: Work) -> dict[str, Any]:
         """Send what waits to be sent."""
+        sent = submit.run(self.ws, limit=None, dry=False, announce=self._agreed, confirm=lambda _plan: True)
+        return dict(submit.document(sent))
 
-        def announce(plan: BatchPlan) -> None:
-            """Hold the estimate against what was agreed to."""
-            self._check(plan.cost)
-
-        return submit.run(self.ws, limit=None, dry=False, announce=announce, confirm=lambda _plan: True)
-
-    def _poll(self) -> dict[str, Any]:
+    def _poll(self, _display: Work) -> dict[str, Any]:
         """Wait until every batch is over."""
         report = poll.run(self.ws, wait=True)
         if report.stopped is not None:
             raise report.stopped
         return {"downloaded": report.downloaded, "failed": {str(number): why for number, why in report.failed.items()}}
+
+    def _ingest(self, display: Work) -> dict[str, Any]:
+        """Store the answers of the batches that are downloaded."""
+        done = ingest.run(self.ws, reported=lambda report: display.say(report.line))
+        return {"ingested": {str(one.batch.number): one.batch.answered for one in done}}
+
+    def _index(self, _display: Work) -> dict[str, Any]:
+        """Build the index anew."""
+        self.ws.bring_index()
+        return asdict(build.run(self.ws))
+
+
+def _tell(display: Work, account: IngestSummary) -> None:
+    """Say what came of a batch."""
+    one = account.batch
+    display.say(f"batch {one.number}: {one.answered or 0:,} answers of {one.requests:,}")

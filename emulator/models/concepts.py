@@ -26,11 +26,11 @@ from emulator.models.quotations import quotes_of, sentences_of
 _SUREST, _LEAST_SURE = 0.95, 0.5
 _STEP = 0.035
 """How much less sure each further concept is: 0.95 for the first, 0.5 for the fourteenth."""
-_CANDIDATES, _NEARLY_ALL = 8, 0.975
-"""Of so many candidates two thirds of all concepts are told that may be, of twice as many 86 %; all of very many."""
-_SAME_HEAD = 0.65
+_CANDIDATES, _NEARLY_ALL = 6.5, 0.9685
+"""Of so many candidates 61 % of all concepts are told that may be, of twice as many 84 %; nearly all of very many."""
+_SAME_HEAD = 0.6
 """What a phrase is worth after one that ends with the same word, and again after each further one."""
-_LENGTHS = {1: 0.75, 2: 1.0, 3: 0.9}
+_LENGTHS = {1: 0.6, 2: 1.0, 3: 0.9}
 """People name most key phrases in two or three words; one word alone is rarely telling, four are often an accident."""
 _LONG = 0.6
 _STEM = 4
@@ -43,7 +43,7 @@ _MENTIONED = 0.5
 """What one word is worth that stands there once, in small letters."""
 _BROAD_END = 0.8
 """What a phrase is worth that ends with a word of no meaning: "case", "level"."""
-_NEAR = 4
+_NEAR = 6
 """Sentences after which the bonus for an early place has fallen to a third."""
 _BEFORE = 20
 """Characters before a word that say whether it begins a sentence."""

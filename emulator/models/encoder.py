@@ -4,6 +4,10 @@ The semantic encoder puts 256 dimensions of meaning first (the token vectors tha
 and 512 of hashed word stems after them, so that cutting a vector short leaves the meaning. The lexical encoder hashes
 character n-grams and needs no weights at all. Nothing is fitted, nothing is remembered: a text has the same vector
 alone, in a batch, and in the next process. The network is never used.
+
+Tried on the development data (nDCG@10, the third digit is noise): plain token average 0.184; lower case without stop
+words 0.206; rarity weights 0.216 (squared 0.210, cubed 0.196); hashed stems at 15 to 50 % of the weight 0.231 to 0.247,
+flat from 30 to 40 %. No gain: subtracting components, word pairs, character n-grams, words at length one.
 """
 
 import functools
@@ -31,12 +35,12 @@ WIDTH = 768
 MEANING = 256
 """How many of them, from the front, carry meaning: the width of wordllama's l2_supercat_256."""
 SHARE = 0.65
-"""The weight of the meaning in a similarity; flat between 0.6 and 0.7 (docs/local-engine.md)."""
+"""The weight of the meaning in a similarity; flat between 0.6 and 0.7."""
 
 _LONGEST_WORD = 48
 """Longer runs of letters are cut here: no language's dictionary has them, and stemming them takes seconds."""
 _SLOTS = 2
-"""In how many places a stem is written; two soften the collisions of 512 places (docs/local-engine.md)."""
+"""In how many places a stem is written; two soften the collisions of 512 places: 0.238 at the least, one 0.235."""
 _FIRST_MERGE = 259
 """The token ids below are control tokens and single bytes; above, they stand in order of frequency."""
 _BLANK_TOKEN = 29871

@@ -14,8 +14,8 @@ _QUOTED = re.compile(
 _BEFORE_NAME = "在于於从從和与與的是我任为為及曾到向跟由過过了"
 """Signs that are no part of a name of an organisation behind them."""
 _BREAK, _STOP = Word(",", "", ""), Word(".", "", "")
-_JOINING = frozenset({"l", "le", "of", "for", "de", "des", "du", "für", "der", "del", "la", "the"})
-_BEHIND = frozenset({"of", "for", "de", "des", "du", "für", "der", "del"})
+_BEHIND = frozenset({"of", "for", "de", "des", "du", "für", "der", "del", "di", "do", "da", "dell", "della", "degli"})
+_JOINING = _BEHIND | {"l", "le", "la", "the", "dos", "das", "delle", "dei", "e", "y"}
 _BRIEF = 2
 """Words of a sentence that tells a liking beside others."""
 _LISTED, _LISTED_SIGNS = 12, 6
@@ -87,8 +87,16 @@ def about_work(founds: Sequence[Found], said: Sequence[Word], pastimes: Containe
 
 def unlearnt(kept: Sequence[Found], founds: Sequence[Found], said: Sequence[Word]) -> list[Found]:
     """Return of what is kept what a text does not tell only as learnt: "studierte Philosophie, Ethnologie"."""
-    spans = [(found.at, _end_of_list(said, found.at)) for found in founds if found.name == STUDY]
+    studies = [found for found in founds if found.name == STUDY]
+    spans = [(_begin_of_study(said, found), _end_of_list(said, found.at)) for found in studies]
     return [found for found in kept if not _is_in(spans, found.at)]
+
+
+def _begin_of_study(said: Sequence[Word], found: Found) -> int:
+    """Return where what was learnt begins: in Chinese before a word for it that ends the item ("機械系畢業")."""
+    end = found.at + found.size
+    is_last = is_sign(said[found.at].surface) and _end_of_item(said, end) == end
+    return next((at + 1 for at in range(found.at, -1, -1) if not said[at].plain), 0) if is_last else found.at
 
 
 def _end_of_list(said: Sequence[Word], at: int) -> int:

@@ -54,11 +54,12 @@ def ranked(
     size: int,
     pace: int = 1,
     declared: Container[int] = (),
+    opening: int = 0,
 ) -> list[Rank]:
     """Return how much is said of each term, the most first.
 
     The first `title` words of `size` are the text's title; `pace` of them make up a word of English. What stands at the
-    places of `declared` is never in passing.
+    places of `declared` is never in passing, nor is what says one thing alone in the `opening` words behind the title.
     """
     places: dict[str, list[Found]] = {}
     for found in founds:
@@ -81,7 +82,8 @@ def ranked(
         weight = _weight(
             found_at, is_specific=term is None or bool(term.parents), is_kin=is_kin or name in titled, pace=pace
         )
-        is_beside = bool(titled) and term is not None and not is_kin
+        is_opening = any(found.at < title + opening and _is_telling(found) for found in found_at)
+        is_beside = bool(titled) and term is not None and not is_kin and not is_opening
         if is_beside:
             is_said = len(found_at) >= _SAID_OFTEN or size <= title + _BRIEF * pace
             near = is_said and any(map(_is_telling, found_at)) and _is_like_any(vocabulary, name, anchors)

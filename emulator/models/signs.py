@@ -6,8 +6,9 @@ with it ("物理研究員"); and what stands before the name of an act makes it 
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from emulator.models.languages import pace_of
 from emulator.models.tagging import listed, words
 from emulator.models.vocabulary import ASIDES, Found
 from emulator.models.words import Word, is_sign
@@ -18,11 +19,24 @@ _REACH = 3
 """Signs of the longest word that follows a field."""
 
 
-def whole(founds: Sequence[Found], said: Sequence[Word]) -> list[Found]:
-    """Return what is found without short terms in signs that are a part of a longer word."""
+def whole(founds: Sequence[Found], said: Sequence[Word], *, spared: Callable[[str], bool]) -> list[Found]:
+    """Return what is found without what is a part of a longer word in signs, or of a name among them.
+
+    Terms that are `spared` stand in names by right: "Google Kubernetes".
+    """
     begins = {found.at for found in founds}
     ends = {found.at + found.size for found in founds}
-    return [found for found in founds if not _is_part(found, said, begins=begins, ends=ends)]
+    kept = [found for found in founds if not _is_part(found, said, begins=begins, ends=ends)]
+    if pace_of(said) == 1:
+        return kept
+    return [found for found in kept if spared(found.name) or not _is_of_name(found, said)]
+
+
+def _is_of_name(found: Found, said: Sequence[Word]) -> bool:
+    """Tell whether a word stands in Latin letters beside another one, both capitalised: "Adobe Systems"."""
+    beside = [said[at].surface for at in (found.at - 1, found.at + 1) if 0 <= at < len(said)]
+    is_capital = said[found.at].surface[:1].isupper() and said[found.at].surface[1:].islower()
+    return found.size == 1 and is_capital and any(word[:1].isupper() for word in beside)
 
 
 def _is_part(found: Found, said: Sequence[Word], *, begins: set[int], ends: set[int]) -> bool:

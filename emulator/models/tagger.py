@@ -31,6 +31,8 @@ _FEW = 2
 """Broad terms, and such as are only touched on, where there is nothing else."""
 _TEACHES = ["teaching"]
 """Who teaches is taken to teach what was learnt; else that is asked where no title says what the person is."""
+_OPENING = 15
+"""Words behind a title in another language than English that say what a person does, too: titles are vague there."""
 _LOOKED_AT = 4000
 """Characters that the search by meaning reads: what a text is about is said by then."""
 _building = threading.Lock()
@@ -64,7 +66,10 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     words = vocabulary.unfold(worded(text))
     foreign = is_foreign(words)
     pastimes = _pastimes(vocabulary)
-    founds = whole(_found(vocabulary, words, is_open=is_open and not foreign, title=title), words)
+    known = vocabulary.find(words, is_foreign=is_open and foreign)
+    if is_open and not foreign:
+        known = _named(vocabulary, words, known, title=title)
+    founds = whole(known, words, spared=vocabulary.is_software)
     if foreign:
         founds = [found for found in founds if not is_false_friend(words[found.at : _end(found)])]
     told = _declared(words, founds) if is_open and not foreign else []
@@ -73,7 +78,8 @@ def _said(vocabulary: Vocabulary, text: str, *, is_open: bool) -> list[str]:
     now = unlearnt(at_work, founds, words)
     pace = pace_of(words)
     for chosen in [now, at_work] if len(now) < len(at_work) else [at_work]:
-        ranks = ranked(vocabulary, chosen, title=title, size=len(words), pace=pace, declared=places)
+        opening = _OPENING if foreign else 0
+        ranks = ranked(vocabulary, chosen, title=title, size=len(words), pace=pace, declared=places, opening=opening)
         if not is_open:
             names = [rank.name for rank in sorted(ranks, key=lambda rank: rank.passing)]
         else:
@@ -105,11 +111,8 @@ def _words_of_title(text: str) -> int:
     return title if title <= _LONGEST_TITLE else 0
 
 
-def _found(vocabulary: Vocabulary, words: Sequence[Word], *, is_open: bool, title: int) -> list[Found]:
+def _named(vocabulary: Vocabulary, words: Sequence[Word], founds: Sequence[Found], *, title: int) -> list[Found]:
     """Return what words stand for, in order: a field that the text names itself takes the place of its last words'."""
-    founds = vocabulary.find(words)
-    if not is_open:
-        return founds
     named = [one for one in fields(words, vocabulary.words, title=title) if not _is_said(one, founds)]
     begins = {_end(one): one.at for one in named}
     kept = [found for found in founds if found.at < begins.get(_end(found), found.at + 1)]
@@ -148,7 +151,8 @@ def _with_title(vocabulary: Vocabulary, ranks: Sequence[Rank], narrow: Sequence[
     first = min((rank.at for rank in ranks), default=0)
     kept = [rank for rank in narrow if rank.at == first or not (rank.name in bywords and rank.name in above)]
     if narrow and not any(rank.is_titled for rank in narrow):
-        kept += [rank for rank in ranks if rank.is_titled and rank.name not in above and rank not in narrow]
+        over = above | listed("vague")
+        kept += [rank for rank in ranks if rank.is_titled and rank.name not in over and rank not in narrow]
     return [rank.name for rank in sorted(kept, key=lambda rank: -rank.weight)]
 
 

@@ -11,7 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
-from emulator.models.words import Word, cut, humps
+from emulator.models.cognates import SHORTEST, cognate
+from emulator.models.forms import in_latin, in_own_scripts
+from emulator.models.tagging import words as words_of
+from emulator.models.words import Word, cut, humps, is_sign
 
 SOFTWARE = frozenset(
     {"software development", "programming", "computer science", "it infrastructure", "data science", "embedded systems"}
@@ -29,6 +32,10 @@ _TELLING = re.compile(
 _EXACT = ("=", "~")
 ASIDES = LEISURE, LIKING, AWAY, STUDY = "-leisure", "-liking", "-away", "-study"
 """What stands in the place of a term where a text tells of leisure, likings, what is no work, or what was learnt."""
+_BEGINS_COMPOUND = 3
+"""Letters of the shortest word that a longer one begins with."""
+_MOST_AKIN = 3
+"""Words of the longest phrase whose cognates are looked for."""
 _reading = threading.Lock()
 _CUES = frozenset(
     {"developer", "programmer", "programming", "language", "engineer", "code", "coding", "lang", "dev", "script"}
@@ -86,11 +93,14 @@ class Vocabulary:
         *,
         passed_over: Iterable[str] = (),
         asides: Mapping[str, Iterable[str]] | None = None,
+        forms: Mapping[str, str] | None = None,
     ) -> None:
         """Take `terms`, the phrases to read over, and those that begin an aside by its kind.
 
-        The first that claims a phrase keeps it.
+        The first that claims a phrase keeps it. `forms` are further phrases and their terms, for texts that are not in
+        English; those that begin with a hyphen end longer words, too, and those with "=" need their casing.
         """
+        self._forms = forms or {}
         self.terms = {term.name: term for term in terms}
         self._ancestors = {term.name: self._climb(term.name) for term in terms}
         self._entries: dict[tuple[str, ...], list[_Entry]] = {}
@@ -111,18 +121,39 @@ class Vocabulary:
         """Return the terms that `name` implies, nearest first, each once; nothing for one without or a stranger."""
         return self._ancestors.get(name, [])
 
-    def find(self, words: Sequence[Word]) -> list[Found]:
-        """Return what `words` say, from left to right, no two overlapping; breaks are never crossed."""
+    @functools.cached_property
+    def _akin(self) -> dict[tuple[str, ...], _Entry]:
+        """Return forms, and phrases without marks, by the spelling of their cognates: the first of one keeps it."""
+        found: dict[tuple[str, ...], _Entry] = {}
+        phrases = [(form.removeprefix("-"), name) for form, name in self._forms.items()]
+        phrases += [(alias, term.name) for term in self.terms.values() for alias in term.aliases]
+        for phrase, name in phrases:
+            words = [word for word in cut(phrase) if word.plain]
+            key = _cognates(words) if phrase[0] not in MARKS else None
+            if key is not None and (phrase in self._forms or _unlike().isdisjoint(key)):
+                found.setdefault(key, _Entry(name, None, "", _is_telling(name, phrase, len(words))))
+        return found
+
+    @functools.cached_property
+    def _tails(self) -> dict[str, str]:
+        """Return the terms of what ends longer words: "wirtschaftsjournalistin"."""
+        return {cut(form)[0].plain: name for form, name in self._forms.items() if form.startswith("-")}
+
+    def find(self, words: Sequence[Word], *, is_foreign: bool = False) -> list[Found]:
+        """Return what `words` say, from left to right, no two overlapping; breaks are never crossed.
+
+        With `is_foreign`, where they are not in English, cognates of a phrase stand for it, too.
+        """
         by_mark: dict[str, list[Found]] = {}
         at = 0
         while at < len(words):
-            size, entry = self._longest_at(words, at)
+            size, entry = self._longest_at(words, at, is_foreign=is_foreign)
             if entry is not None and entry.name is not None:
                 by_mark.setdefault(entry.mark, []).append(Found(entry.name, at, size, entry.is_telling))
             at += size
         software, shared = by_mark.pop("~", []), by_mark.pop("%", [])
         sure = sorted(found for group in by_mark.values() for found in group)
-        places = [found.at for found in sure if self._is_software(found.name)]
+        places = [found.at for found in sure if self.is_software(found.name)]
         if not places:
             sure += shared
         cues = [*places, *(place for place, word in enumerate(words) if word.plain in _CUES)] if software else []
@@ -154,8 +185,7 @@ class Vocabulary:
         """Enter one alias with its mark; an entry that is there already stays."""
         mark, phrase = (alias[0], alias[1:]) if alias[0] in MARKS else ("", alias)
         words = [word for word in cut(phrase) if word.plain]
-        is_telling = len(words) > 1 or _is_like(name or "", phrase.lower()) or _TELLING.search(phrase) is not None
-        entry = _Entry(name, phrase if mark in _EXACT else None, mark, is_telling)
+        entry = _Entry(name, phrase if mark in _EXACT else None, mark, _is_telling(name or "", phrase, len(words)))
         entries = self._entries.setdefault(_key(words), [])
         if all(known.surface != entry.surface for known in entries):
             entries.append(entry)
@@ -163,19 +193,36 @@ class Vocabulary:
         for first in (words[0].plain, words[0].stem):
             self._longest[first] = max(self._longest.get(first, 0), len(words))
 
-    def _longest_at(self, words: Sequence[Word], at: int) -> tuple[int, _Entry | None]:
+    def _longest_at(self, words: Sequence[Word], at: int, *, is_foreign: bool) -> tuple[int, _Entry | None]:
         """Return the size and the entry of the longest phrase at `at`; (1, None) where none begins."""
         first = words[at]
         most = max(self._longest.get(first.plain, 0), self._longest.get(first.stem, 0))
+        if is_foreign and first.plain:
+            most = max(most, _MOST_AKIN)
         for size in range(min(most, len(words) - at), 0, -1):
             part = words[at : at + size]
             for entry in self._entries.get(_key(part), ()):
                 named = entry.mark == "^" and _like_a_surname(words, at)
                 if not named and entry.surface in {None, _surface(part)}:
                     return size, entry
+            akin = self._akin_to(part) if is_foreign else None
+            if akin is not None:
+                return size, akin
         return 1, None
 
-    def _is_software(self, name: str) -> bool:
+    def _akin_to(self, part: Sequence[Word]) -> _Entry | None:
+        """Return what stands for a form or for cognates of a phrase, or for the last part of a long word."""
+        key = _cognates(part)
+        entry = self._akin.get(key) if key is not None else None
+        if entry is not None or len(part) > 1:
+            return entry
+        plain = part[0].plain
+        name = self._forms.get(f"={part[0].surface}")
+        tails = (plain[at:] for at in range(_BEGINS_COMPOUND, len(plain) - _ENDING))
+        name = name or next((self._tails[tail] for tail in tails if tail in self._tails), None)
+        return _Entry(name, None, "", is_telling=True) if name is not None else None
+
+    def is_software(self, name: str) -> bool:
         """Say whether `name` belongs to the software trade."""
         return name in SOFTWARE or not SOFTWARE.isdisjoint(self.ancestors(name))
 
@@ -190,6 +237,7 @@ def everything() -> Vocabulary:
 def _everything() -> Vocabulary:
     terms: list[Term] = []
     apart: dict[str, list[str]] = {}
+    further = in_own_scripts()
     text = files("emulator.models").joinpath("vocabulary.tsv").read_text(encoding="utf-8")
     for line in text.splitlines():
         if line and not line.startswith("#"):
@@ -197,8 +245,9 @@ def _everything() -> Vocabulary:
             if name.startswith("-"):
                 apart[name] = _cell(aliases)
             else:
-                terms.append(_term(name, parents=_cell(parents), aliases=_cell(aliases)))
-    return Vocabulary(terms, passed_over=apart.pop("-"), asides=apart)
+                known = [*_cell(aliases), *further.get(name.removeprefix("!"), ())]
+                terms.append(_term(name, parents=_cell(parents), aliases=known))
+    return Vocabulary(terms, passed_over=apart.pop("-"), asides=apart, forms=in_latin())
 
 
 def _term(name: str, *, parents: list[str], aliases: list[str]) -> Term:
@@ -221,6 +270,25 @@ def _is_like(name: str, alias: str) -> bool:
 def _key(words: Sequence[Word]) -> tuple[str, ...]:
     """Return what a phrase is known by: the plain form of a single word, the stems of several."""
     return (words[0].plain,) if len(words) == 1 else tuple(word.stem for word in words)
+
+
+def _cognates(words: Sequence[Word]) -> tuple[str, ...] | None:
+    """Return what a phrase and its cognates are known by, a short one as it stands; none with a break or a sign."""
+    key = tuple(cognate(word.plain) for word in words)
+    if len(key) > _MOST_AKIN or not all(key) or any(is_sign(word.surface) for word in words):
+        return None
+    return key if len("".join(key)) >= SHORTEST else tuple(word.plain for word in words)
+
+
+@functools.cache
+def _unlike() -> frozenset[str]:
+    """Return the spellings that words of two languages share by chance."""
+    return frozenset(cognate(word.plain) for word in cut(" ".join(words_of("unlike"))))
+
+
+def _is_telling(name: str, phrase: str, size: int) -> bool:
+    """Tell whether a phrase of `size` words can hardly mean anything but its term."""
+    return size > 1 or _is_like(name, phrase.lower()) or _TELLING.search(phrase) is not None
 
 
 def _like_a_surname(words: Sequence[Word], at: int) -> bool:

@@ -4,8 +4,8 @@ Items that ask the same are asked once: they share the line of the first of them
 live call that is under way.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipeline.batch.packer import Packer, StopReason
@@ -25,19 +25,27 @@ TOGETHER = 500  # lines that are looked up at once
 TOGETHER_BYTES = 4_000_000  # and about how much they may hold together
 
 
-def looked_up(tx: "Connection", task: "Task", extractor: str, lines: Iterator["PlannedRequest"]) -> Iterator[LookedUp]:
-    """Yield requests, each with what was asked already and is the same, at flat memory."""
-    if not equals.is_any_known(tx):
-        yield from map(LookedUp, lines)
-        return
+def looked_up(
+    tx: "Connection", task: "Task", extractor: str, lines: Iterator["PlannedRequest"]
+) -> Iterator[Sequence[LookedUp]]:
+    """Yield requests, each with what was asked already and is the same, some at a time at flat memory."""
+    is_any_known = equals.is_any_known(tx)
+    for some in _together(lines):
+        yield look_up(tx, task, extractor, some) if is_any_known else list(map(LookedUp, some))
+
+
+def _together(lines: Iterator["PlannedRequest"]) -> Iterator[Sequence["PlannedRequest"]]:
     some, size = list["PlannedRequest"](), 0
     for line in lines:
         some.append(line)
-        size += len(line.data) + sum(map(len, line.item.prompt.uploads.values()))
+        size += len(line.data)
+        if line.item.prompt.uploads:
+            size += sum(map(len, line.item.prompt.uploads.values()))
         if len(some) == TOGETHER or size >= TOGETHER_BYTES:
-            yield from look_up(tx, task, extractor, some)
+            yield some
             some, size = [], 0
-    yield from look_up(tx, task, extractor, some)
+    if some:
+        yield some
 
 
 @dataclass
@@ -62,26 +70,38 @@ class Draft:
         """Return how many items are to be claimed."""
         return len(self.rows) + len(self.same) + len(self.joined)
 
-    def take(self, found: LookedUp) -> StopReason | None:
-        """Take an item in, or return why the file ends before it; one that asks something new is the last of `rows`."""
-        (item, _, _, question), equal = found.line, found.equal
-        line = self.lines.get(question or "")
-        if found.given is not None:
-            self.given.append(found.given)
-        elif equal is None and line is None:
-            if (full := self.packer.add(found.line)) is not None:
-                return full
-            self.rows.append((item.id, item.input_hash, question))
-            if question is not None:
-                self.lines[question] = len(self.rows)
-        elif self.items >= self.packer.limits.rows:
-            return StopReason.FULL
-        elif equal is not None:
-            self.joined.append((item.id, item.input_hash, equal.id))
-        elif line is not None:
-            self.same.append((item.id, item.input_hash, line))
-        self.last = item.id
-        return None
+    def take(self, found: Sequence[LookedUp]) -> tuple[list["PlannedRequest"], StopReason | None]:
+        """Take items in; return the lines of those that ask something new, and why the file ends before the rest."""
+        new: list[PlannedRequest] = []
+        all_fit = self._has_room(found)
+        for line, equal, given in found:
+            item, question = line.item, line.question
+            at = self.lines.get(question or "")
+            if given is not None:
+                self.given.append(given)
+            elif equal is None and at is None:
+                if not all_fit and (full := self.packer.add(line)) is not None:
+                    return new, full
+                new.append(line)
+                self.rows.append((item.id, item.input_hash, question))
+                if question is not None:
+                    self.lines[question] = len(self.rows)
+            elif not all_fit and self.items >= self.packer.limits.rows:
+                return new, StopReason.FULL
+            elif equal is not None:
+                self.joined.append((item.id, item.input_hash, equal.id))
+            elif at is not None:
+                self.same.append((item.id, item.input_hash, at))
+            self.last = item.id
+        if all_fit and new:
+            self.packer.add(*new)
+        return new, None
+
+    def _has_room(self, found: Sequence[LookedUp]) -> bool:
+        """Return whether all of these items fit in, each by a line of its own; then any of them do."""
+        if self.items + len(found) > self.packer.limits.rows:
+            return False
+        return replace(self.packer).add(*(one.line for one in found)) is None
 
     def claim(self, tx: "Connection", task: "Task", *, batch: int, at: "datetime") -> None:
         """Claim all items, those that have a line for a batch that was added; all or none.

@@ -57,11 +57,12 @@ class Packer:
     counted: Usage = NO_USAGE
     likely: Usage = NO_USAGE  # what was counted, as past answers calibrate it
 
-    def add(self, line: "PlannedRequest") -> StopReason | None:
-        """Take one line in, or return why the file ends before it."""
-        rows, size, counted = self.rows + 1, self.size + len(line.data) + 1, self.counted + line.usage
+    def add(self, *lines: "PlannedRequest") -> StopReason | None:
+        """Take lines in, all of them, or none and return why the file ends before the last of them."""
+        rows, size = self.rows + len(lines), self.size + sum(len(one.data) for one in lines) + len(lines)
+        counted = Usage._make(map(sum, zip(self.counted, *(one.usage for one in lines), strict=True)))
         likely = self.known.applied(counted, count=rows)
-        if self.rows and (rows > self.limits.rows or size > self.limits.size or likely.prompt > self.limits.tokens):
+        if rows > 1 and (rows > self.limits.rows or size > self.limits.size or likely.prompt > self.limits.tokens):
             return StopReason.FULL
         stop = self.stop_for(likely)
         if stop is None:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -96,7 +97,8 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
         known = estimate.calibration(tx, ws.extractor)
         packer = Packer(_limits(ws.settings, ws.model), known)
         lines = request_lines(tx, _builder(ws), wanted)
-        for items, (line, equal, given) in enumerate(looked_up(tx, ws.task, ws.extractor, lines), 1):
+        found = chain.from_iterable(looked_up(tx, ws.task, ws.extractor, lines))
+        for items, (line, equal, given) in enumerate(found, 1):
             bar.show(items)
             if equal or given or (line.question is not None and not seen.is_new(int(line.question[:SEEN], 16))):
                 continue
@@ -281,21 +283,26 @@ class _Preparation:
             draft = Draft(self._packer(tx), equals.newest_request(tx))
             wanted_lines = request_lines(tx, _builder(ws), left, after=after)
             for found in looked_up(tx, ws.task, ws.extractor, wanted_lines):
-                lines = len(draft.rows)
-                if (full := draft.take(found)) is not None:
-                    stop = full
-                    break
-                if len(draft.rows) > lines:
-                    there = upload_images(ws, found.line.item.prompt.uploads)
-                    draft.uploads.update(one.id for one in there.values())
-                    writer.write_line(addressed(found.line.data, {name: one.uri for name, one in there.items()}))
-                if len(draft.given) == TOGETHER:
+                new, full = draft.take(found)
+                writer.write_lines([self._addressed(one, draft) for one in new])
+                if len(draft.given) >= TOGETHER:
                     self._write_given(draft, lease)
                 self.bar.show(self._taken + draft.items)
+                if full is not None:
+                    stop = full
+                    break
             self._write_given(draft, lease)
             if not draft.items:
                 return stop
             return _Written(draft, writer.seal() if draft.rows else None)
+
+    def _addressed(self, line: PlannedRequest, draft: Draft) -> bytes:
+        """Return a line as it is written, after its images that are too large for it were uploaded."""
+        if not line.item.prompt.uploads:
+            return line.data
+        there = upload_images(self.ws, line.item.prompt.uploads)
+        draft.uploads.update(one.id for one in there.values())
+        return addressed(line.data, {name: one.uri for name, one in there.items()})
 
     def _write_given(self, draft: Draft, lease: "Lease") -> None:
         """Write what earlier answers are for items that ask the same, beside the file that is being written."""

@@ -100,8 +100,8 @@ def _charge(
 def _wrong_question(batch: "Batch", error: RefusedError, *, why: str, submit: str) -> RefusedError:
     """Return the error for batches that were refused alike: it is not for what they ask about."""
     return RefusedError(
-        f"batch {batch.number} was refused as the {MAX_ALIKE - 1} before it ({why}), so the question itself must be "
-        "wrong; it was given up, and no item in it is charged",
+        f"batch {batch.number} was refused as the {MAX_ALIKE - 1} before it ({why}), so the question itself is "
+        "wrong; it was given up, uncharged",
         hint=f"another FINDABLE_MODEL may help; `{submit}` asks again",
         code=error.code,
         status=error.status,

@@ -14,14 +14,20 @@ _NEW_OBJECTS = 20_000  # Python's own is 700
 
 @contextlib.contextmanager
 def gc_frozen() -> Iterator[None]:
-    """Freeze all that is alive now for the length of a block, in the whole process; a block inside changes nothing."""
+    """Freeze all that is alive now for the length of a block, in the whole process; a block inside changes nothing.
+
+    What the block makes is looked through as seldom as in a command.
+    """
     if gc.get_freeze_count():
         yield
         return
+    before = gc.get_threshold()
     gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS)
     try:
         yield
     finally:
+        gc.set_threshold(*before)
         gc.unfreeze()
 
 

@@ -211,7 +211,7 @@ class Settings:
     as_asked: bool = _setting(
         False,  # noqa: FBT003 - a default, not an argument
         _truth,
-        "judge batches by the schema that they were asked with, where their task's file has another one now",
+        "judge batches by the schema that they were asked with, where their task's file has another",
     )
     refresh: bool = _setting(
         False,  # noqa: FBT003 - a default, not an argument
@@ -222,7 +222,7 @@ class Settings:
         None, _label, "what passages or people are asked under; without it the question in use of each"
     )
     skip_versions: tuple[str, ...] | None = _setting(
-        None, _labels, "versions whose concepts keep a passage from being asked; all without it, with VERSION= that one"
+        None, _labels, "versions whose concepts keep a passage from being asked; else all, with VERSION= that one"
     )
     passages_table: str = _setting("passages", _table, "the table of the passages, which is read where it stands")
     prefer_versions: tuple[str, ...] | None = _setting(

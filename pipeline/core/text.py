@@ -47,9 +47,14 @@ _TELLING = 10  # letters of a name: as many as stand in what is looked at, for a
 _LIKE = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ", "aeopcyijshbbrdgioapiuvtek")
 
 
+def holds_no_tag(data: str) -> bool:
+    """Return whether nothing in data can look like a tag, as almost always; else `delimit` looks closer."""
+    return data.isascii() and "<" not in data and "&" not in data
+
+
 def delimit(name: str, data: str, *, names: tuple[str, ...]) -> str:
     """Return data between tags of that name; tags of our `names` inside the data lose their `<`: none can close."""
-    if data.isascii() and "<" not in data and "&" not in data:
+    if holds_no_tag(data):
         return f"<{name}>{data}</{name}>"  # the quick way, for almost all
     latin, others = _beginnings(names)
 

@@ -88,7 +88,9 @@ class RequestBuilder:
         """Return one item's request; after answers that were cut, with more room for the next."""
         room = item.prompt.max_output_tokens
         room = min(room * ROOM**cut, self.model.output_limit or room * ROOM)
-        prompt = item.prompt._replace(max_output_tokens=room)
+        prompt = item.prompt
+        if room != prompt.max_output_tokens:
+            prompt = prompt._replace(max_output_tokens=room)
         data, usage = self._form.fill(requests.request_key(self.task.name, item.id), prompt)
         if len(data) >= MAX_FILE_BYTES:
             raise InputError(f"the request has {len(data)} bytes, and the API takes files of {MAX_FILE_BYTES}")

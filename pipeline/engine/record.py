@@ -123,7 +123,7 @@ def judge_reply(task: Task, asked: Asked, reply: responses.Response, *, context:
         answer, why = task.rows.judged(answer, context, input_hash=asked.input_hash)
         reason = reason if answer is not None else why
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
-    return Judgement(asked, outcome, reason, answer=answer, reply=reply)
+    return Judgement(asked, outcome, reason, answer, reply)
 
 
 def write_judgements(
@@ -137,10 +137,9 @@ def write_judgements(
     if written.applied:
         workspace.touch_revision(tx, task.name, written.applied)
     prices = source.model.prices(batch=source.batch is not None, on=at.date())
+    answers.add_answers(tx, [_answer_row(task, one, written, source=source, prices=prices, at=at) for one in good])
     whose = {"task": task.name, "batch": source.batch, "at": at}
-    given = {**whose, "extractor": source.extractor, "fingerprint": source.fingerprint}
-    answers.add_answers(tx, [given | _usage(one, prices) | _answer_row(task, one, written) for one in good])
-    answers.add_attempts(tx, [whose | _usage(one, prices) | _attempt_row(one) for one in bad])
+    answers.add_attempts(tx, [whose | _attempt_row(one, prices) for one in bad])
     answers.park(tx, task.name, written.blocked, at=at)
     parked = _park(tx, task, bad, at=at)
     tagged = {one.asked.item_id for one in good} - written.blocked.keys()
@@ -181,31 +180,45 @@ def _said(judgement: Judgement) -> str:
     return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
 
 
-def _usage(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:
-    """Return what one item paid of its reply, at prices of input and output in USD per million tokens."""
-    usage = one.reply.usage if one.reply and one.asked.shares is None else tokens.NO_USAGE
-    cost = tokens.cost_at(prices, usage)
-    used = {"tokens_in": usage.prompt, "tokens_out": usage.answer + usage.thoughts, "cost": cost}
-    return used | {"shares": one.asked.shares}
+def _usage(one: Judgement) -> tokens.Usage:
+    """Return what one item paid of its reply."""
+    return one.reply.usage if one.reply and one.asked.shares is None else tokens.NO_USAGE
 
 
-def _answer_row(task: Task, one: Judgement, written: WriteResult) -> dict[str, Any]:
-    """Return an answer, where it came from, and whether it was applied."""
-    is_applied = one.asked.item_id in written.applied
+def _answer_row(
+    task: Task, one: Judgement, written: WriteResult, *, source: Source, prices: tuple[float, float], at: datetime
+) -> answers.NewAnswer:
+    """Return an answer, where it came from, whether it was applied, and what it cost at prices per million tokens."""
+    (item_id, input_hash, shares), reply, usage = one.asked, one.reply, _usage(one)
+    is_applied = item_id in written.applied
+    return answers.NewAnswer(
+        task.name,
+        item_id,
+        source.batch,
+        source.extractor,
+        input_hash,
+        task.hooks.stored_json(_answer(one), applied=is_applied),
+        is_applied,
+        item_id in written.outdated,
+        reply.model_version if reply else "",
+        reply.response_id if reply else "",
+        usage.prompt,
+        usage.answer + usage.thoughts,
+        tokens.cost_at(prices, usage),
+        at,
+        source.fingerprint,
+        shares,
+    )
+
+
+def _attempt_row(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:
+    """Return why an attempt gave no answer, and what it cost."""
+    usage = _usage(one)
     return {
-        "item_id": one.asked.item_id,
-        "input_hash": one.asked.input_hash,
-        "answer": task.hooks.stored_json(_answer(one), applied=is_applied),
-        "applied": is_applied,
-        "outdated": one.asked.item_id in written.outdated,
-        "model_version": one.reply.model_version if one.reply else "",
-        "response_id": one.reply.response_id if one.reply else "",
-    }
-
-
-def _attempt_row(one: Judgement) -> dict[str, Any]:
-    """Return why an attempt gave no answer."""
-    return {
+        "tokens_in": usage.prompt,
+        "tokens_out": usage.answer + usage.thoughts,
+        "cost": tokens.cost_at(prices, usage),
+        "shares": one.asked.shares,
         "item_id": one.asked.item_id,
         "charged": one.charged,
         "forgiven": one.forgiven,

@@ -4,6 +4,7 @@ No room below the subjects names one. A new subject is a new room; nothing here 
 files of their own are subjects too, found in the workspace; what carries them out is loaded where there are some.
 """
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 PIPELINE = Path(__file__).parents[1]
 
 
-def rooms() -> list[SubjectRoom]:
+@cache
+def rooms() -> tuple[SubjectRoom, ...]:
     """Return the module `subject` of every room that has one, by the rooms' names."""
     found = sorted(path.parent.name for path in PIPELINE.glob("*/subject.py"))
-    return [cast(SubjectRoom, import_module(f"pipeline.{name}.subject")) for name in found]
+    return tuple(cast(SubjectRoom, import_module(f"pipeline.{name}.subject")) for name in found)
 
 
 def tables_of(room: SubjectRoom) -> SubjectTables:

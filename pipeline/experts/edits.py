@@ -96,7 +96,7 @@ def _held(tx: "Connection", username: str, editor: Editor) -> tuple[Mapping[Any,
         ChangedMeanwhileError: they are in another state than the editor's.
         InputError: there is no such person, they are being forgotten, or the tags are text of another program.
     """
-    merges.rules_in_force(tx, table.TASK, held=True)  # before the row, in the order of whoever writes answers
+    merges.rules_in_force(tx, table.TASK, held=True)  # before the row, in the order in which answers are written
     key = str(table.by_username(tx, username)["id"])
     row = table.by_ids(tx, [key], locked=True)[key]
     if answers.parked_reason(tx, table.TASK, key) == answers.BEING_FORGOTTEN:

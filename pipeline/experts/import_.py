@@ -1,5 +1,6 @@
 """Import people from a file, in one transaction: all sound rows go in, or none where something stops it.
 
+A dry one looks at every row in a snapshot, without keeping others from writing, and says what would become of it.
 Tags are never written. A parked person with another biography is asked again; one in an open batch gets the answer to
 the old text, and a finding says so. The report of findings is sealed right before the commit.
 """
@@ -45,7 +46,10 @@ class _Change:
 
 
 def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport) -> list[Finding]:
-    """Write some hundred people in their order, and count them; return a finding for each whose tags or row stay."""
+    """Write some hundred people in their order, and count them; return a finding for each whose tags or row stay.
+
+    Where the report is of a `dry` import, they are counted alone.
+    """
     known = _known(tx, people)
     new = [person for person in people if person.username not in known]
     changes = [
@@ -53,9 +57,10 @@ def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport)
         for person in people
         if (row := known.get(person.username)) is not None and (values := _differing(tx, row, person))
     ]
-    table.insert_people(tx, [(person.username, person.values) for person in new])
-    updated = [change for change in changes if table.update_person(tx, change.row, change.values)]
-    if new or updated:
+    if not done.dry:
+        table.insert_people(tx, [(person.username, person.values) for person in new])
+    updated = [change for change in changes if done.dry or table.update_person(tx, change.row, change.values)]
+    if (new or updated) and not done.dry:
         workspace.touch_revision(tx, table.TASK, [change.item_id for change in updated])
     done.added += len(new)
     done.updated += len(updated)
@@ -64,7 +69,7 @@ def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport)
     asked_about = [change for change in updated if not change.values.keys().isdisjoint(ASKED_ABOUT)]
     claimed = claims.claimed_among(tx, table.TASK, [change.item_id for change in asked_about])
     new_bios = [one.item_id for one in asked_about if one.values.get("bio") and one.item_id not in claimed]
-    done.released += len(answers.unpark(tx, table.TASK, ids=new_bios))
+    done.released += len((answers.unparkable if done.dry else answers.unpark)(tx, table.TASK, ids=new_bios))
     return [*kept, *_with_old_answers(asked_about, claimed)]
 
 
@@ -123,7 +128,7 @@ class PeopleImportReport(ImportReport):
     """What an import of people did, and how the file was read."""
 
     FIELDS: ClassVar = (
-        "path", "format", "encoding", "added", "updated", "unchanged", "released", "refused", "notes", "report",
+        "path", "format", "encoding", "dry", "added", "updated", "unchanged", "released", "refused", "notes", "report",
     )  # fmt: skip
     NAMES: ClassVar = ("line", "column", "reason", "value", "kind", "username")
 
@@ -143,13 +148,15 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> People
     """
     file = People(path, choices_of(ws.store, ws.settings.task, given=options.mapping, confirm=options.confirm))
     done = PeopleImportReport(
-        str(path), str(options.report) if options.report else None, format=file.format, encoding=file.encoding
+        str(path), options.report_name, dry=options.dry, format=file.format, encoding=file.encoding
     )
+    done.mapping = file.mapping
+    title = "reading" if done.dry else "importing"
     with (
-        contextlib.suppress(_Refused),
+        contextlib.suppress(_NotWritten),
         rejects_report(options.report, columns=PeopleImportReport.NAMES, source=path) as rejects,
-        ws.store.write() as tx,
-        file.blocks(file.people(), ws.display, "importing", most=BLOCK, size=_size) as blocks,
+        ws.store.read() if done.dry else ws.store.write() as tx,
+        file.blocks(file.people(), ws.display, title, most=BLOCK, size=_size) as blocks,
     ):
         for people, findings in blocks:
             kept = write_people(tx, people, done)
@@ -158,8 +165,8 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> People
         if rejects is not None:
             rejects.seal()
         done.refused = options.strict and done.is_flawed
-        if done.refused:
-            raise _Refused
+        if done.refused or done.dry:
+            raise _NotWritten
         workspace.keep_columns(tx, ws.settings.task, file.mapping.header, file.mapping.kept, at=ws.now())
         if done.added or done.updated:
             workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
@@ -167,8 +174,8 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> People
     return done
 
 
-class _Refused(Exception):  # noqa: N818 - rolls the transaction back, and is caught in `run`
-    """`--strict` takes nothing back; the transaction ends without a trace."""
+class _NotWritten(Exception):  # noqa: N818 - rolls the transaction back, and is caught in `run`
+    """`--strict` refused the file, or nothing was to be written; the transaction ends without a trace."""
 
 
 def _size(person: Person) -> int:

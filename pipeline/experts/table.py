@@ -177,8 +177,9 @@ def write_tags(
     without = experts.c.tags.is_(None)
     changes: dict[bool, list[tuple[str, float, Any]]] = {True: [], False: []}
     for key, row in rows.items():
-        if list_of(row["tags"]) == []:
-            changes[row["tags"] is None].append((tags[key], score(row, tagged=True), row["id"]))
+        if row["tags"] is None or list_of(row["tags"]) == []:
+            points = score_of(*map(row.__getitem__, SCORED_BY), tagged=True)
+            changes[row["tags"] is None].append((tags[key], points, row["id"]))
     for is_null, some in changes.items():
         if some:
             here = (experts.c.id == bindparam("row")) & (without if is_null else untagged)

@@ -15,7 +15,7 @@ from pipeline.engine.declared.question import Question
 from pipeline.experts import merging, table
 from pipeline.experts.prompts import CURRENT, TagsPrompt
 from pipeline.store import answers, merges
-from pipeline.tables.cells import text_of
+from pipeline.tables.cells import cell_words, text_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -60,11 +60,11 @@ class TagsRows(AskedRows):
     def item(self, item_id: str, row: Mapping[str, Any]) -> Item:
         """Return what to ask about one person; the hash says whom it is about, and covers all that is asked."""
         prompt = self.question.about(row)
-        return Item(item_id, prompt, f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(prompt.parts[0]['text'])}")
+        return Item(item_id, prompt, _hash(row, prompt.parts[0]["text"]))
 
     def input_hash(self, row: Mapping[str, Any]) -> str:
         """Return the hash of a question."""
-        return self.item("", row).input_hash
+        return _hash(row, self.question.filled(row))
 
     def write(
         self,
@@ -109,8 +109,12 @@ class TagsRows(AskedRows):
 
 def _told(row: Mapping[str, Any], column: str) -> str:
     """Return what a cell says; a name and a title on one line."""
-    text = text_of(row[column])
-    return text if column == "bio" else " ".join(text.split())
+    return text_of(row[column]) if column == "bio" else " ".join(cell_words(row[column]).split())
+
+
+def _hash(row: Mapping[str, Any], text: str) -> str:
+    """Return whom a question is about and what it says, as hashes."""
+    return f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(text)}"
 
 
 def _digest(text: str) -> str:

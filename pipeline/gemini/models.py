@@ -60,8 +60,13 @@ def listed_price(name: str, *, batch: bool, on: date) -> tuple[float, float] | N
 
 def price_list_source() -> tuple[str, date | None]:
     """Return what the list is, with the version that is installed, and the day it is from where we know it."""
-    installed = version("genai-prices")
+    installed = _installed()
     return f"genai-prices {installed}", RELEASED.get(installed)
+
+
+@lru_cache(maxsize=1)
+def _installed() -> str:
+    return version("genai-prices")
 
 
 def _listed(name: str, *, on: date, context: dict[str, str] | None) -> tuple[float, float] | None:

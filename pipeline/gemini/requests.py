@@ -9,7 +9,7 @@ where a task of one's own says so and the model is one that takes it.
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ import orjson
 from pipeline.core.errors import InputError
 from pipeline.core.task import Prompt
 from pipeline.gemini.schema import check_schema
-from pipeline.gemini.tokens import ANSWER_TOKENS, PART_TOKENS, Usage, estimate_parts, estimate_usage
+from pipeline.gemini.tokens import ANSWER_TOKENS, PART_TOKENS, Usage, estimate_parts, estimate_tokens, estimate_usage
 
 MAX_KEY = 200  # bytes of the key of a request; ours, the API says nothing of a limit
 # Beside `contents`; `model`, `serviceTier`, `tools` and `cachedContent` are known to the API but never ours
@@ -214,15 +214,22 @@ class Form:
         if not key.strip():
             raise InputError("'key' must be a text that is not empty, not an empty one")
         try:
-            _check_parts({"parts": prompt.parts})
+            tokens = self._count_checked(prompt.parts)
             named, parts = orjson.dumps(key), orjson.dumps(prompt.parts)
         except InputError as error:
             raise InputError(f"request {key!r}: {error.message}") from error
         except TypeError as error:
             raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
-        prompt_tokens = frame.usage.prompt + self._count(prompt.parts)
-        usage = Usage(prompt=prompt_tokens, answer=frame.usage.answer, thoughts=frame.usage.thoughts)
+        usage = Usage(frame.usage.prompt + tokens, frame.usage.answer, frame.usage.thoughts)
         return b"".join((_BEFORE_KEY, named, _BEFORE_PARTS, parts, frame.rest)), usage
+
+    def _count_checked(self, parts: Sequence[Mapping[str, Any]]) -> int:
+        """Return about how many tokens the parts have that `_check_parts` lets pass."""
+        alone = parts[0].get("text") if len(parts) == 1 and len(parts[0]) == 1 else None
+        if alone and alone.__class__ is str:  # as nearly all are
+            return estimate_tokens(alone)
+        _check_parts({"parts": parts})
+        return self._count(parts)
 
     def _frame(self, prompt: Prompt) -> "_Frame":
         """Return what is round the parts of all prompts that are like this one but for their parts."""

@@ -22,10 +22,12 @@ from pipeline.gemini.responses import excerpt_of
 EXAMPLES = 3  # how many lines are shown of each kind of anomaly
 BOM = b"\xef\xbb\xbf"
 
+_NAME = b'"key"'
 _AT_START = re.compile(rb'\s*\{\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]')
 _AT_END = re.compile(rb',\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\Z')
+_PLAIN = re.compile(r"[ !#-\[\]-~]+")  # a key that is written as it is: ASCII without quotes and backslashes
 _TAIL = 2_048  # bytes at the end of a line that may hold its key; ours are far shorter
-_SLACK = 16  # bytes that may have been cleaned off a line: a byte order mark, and the `\r` of its end
+_BLANKS = 16  # bytes before the name of a key that are looked at for the comma, where nothing is unusual
 _LONG = 1 << 30  # from this size on a line is read to its end
 
 
@@ -35,17 +37,16 @@ def key_of_line(line: bytes) -> str | None:
     A readable line's key is its top-level member `key`. The quick way is taken only where it must agree with that:
     the name stands once in the line, and at its start or end.
     """
-    first = _AT_START.match(line)
-    once = line.count(b'"key"') == 1
-    if first and once:
-        return _text(first)
-    last = _AT_END.search(line, max(0, len(line) - _TAIL))
-    if last and once:
-        return _text(last)
+    if line.count(_NAME) == 1:
+        near = max(0, line.index(_NAME) - _BLANKS, len(line) - _TAIL)
+        quick = _AT_START.match(line) or _AT_END.search(line, near)
+        if quick:
+            return _text(quick)
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:
-        shown = {_text(found) for found in (first, last) if found}
+        ends = (_AT_START.match(line), _AT_END.search(line, max(0, len(line) - _TAIL)))
+        shown = {_text(found) for found in ends if found}
         return shown.pop() if len(shown) == 1 else None
     key = document.get("key") if isinstance(document, dict) else None
     return key if isinstance(key, str) else ""
@@ -82,7 +83,7 @@ class ResultFile:
                 continue
             hashes.append(_hash(key))
             offsets.append(offset)
-            sizes.append(min(len(line) + _SLACK, _LONG))
+            sizes.append(min(len(line), _LONG))
         order = np.argsort(np.frombuffer(hashes, dtype=np.int64), kind="stable")
         # each list goes as soon as it is in order: all of them at once would be half of what this takes
         self._hashes = np.frombuffer(hashes, dtype=np.int64)[order]
@@ -109,7 +110,7 @@ class ResultFile:
         repeated = False
         for at in places:
             line = self._line(self._offsets.item(at), self._sizes.item(at))
-            if key_of_line(line) != key:
+            if not _shows(line, key):
                 continue  # another key with the same hash
             repeated = repeated or bool(self._asked[at])
             self._asked[at] = 1
@@ -152,14 +153,12 @@ class ResultFile:
     def _line(self, offset: int, size: int) -> bytes:
         """Return the line that starts at an offset, cleaned as `files.read_lines` cleans it.
 
-        `size` is its length with room for what was cleaned away; the largest one stands for any longer.
+        `size` is its length after that; the largest one stands for any longer.
         """
-        if size < _LONG:
-            line = os.pread(self._file.fileno(), size, offset).partition(b"\n")[0]
-        else:
-            self._file.seek(offset)
-            line = self._file.readline()
-        line = line.rstrip(b"\r\n")
+        if offset and size < _LONG:
+            return os.pread(self._file.fileno(), size, offset)
+        self._file.seek(offset)
+        line = self._file.readline().rstrip(b"\r\n")
         return line.removeprefix(BOM) if offset == 0 else line
 
     def _line_number(self, offset: int) -> int:
@@ -171,6 +170,13 @@ class ResultFile:
             number += piece.count(b"\n")
             offset -= len(piece)
         return number
+
+
+def _shows(line: bytes, key: str) -> bool:
+    """Return whether `key_of_line` gives this key; nearly all end with it, written as it is."""
+    if _PLAIN.fullmatch(key) and line.count(_NAME) == 1 and line.endswith(b',"key":"%b"}' % key.encode()):
+        return True
+    return key_of_line(line) == key
 
 
 def _text(found: "re.Match[bytes] | None") -> str | None:

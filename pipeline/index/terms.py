@@ -11,7 +11,7 @@ come again and again, so what looks at many texts remembers the terms of each.
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -78,9 +78,15 @@ def spans_of(text: str) -> Iterator[tuple[int, int, str]]:
         for part in _UNSPACED.split(run[0]):
             width = 2 if is_unspaced(part[:1]) and len(part) > 1 else len(part)
             for shift in range(len(part) - width + 1) if part else ():
-                for term in terms_of(part[shift : shift + width]):
+                for term in _terms_of_part(part[shift : shift + width]):
                     yield at + shift, at + shift + width, term
             at += len(part)
+
+
+@lru_cache(maxsize=1 << 14)
+def _terms_of_part(part: str) -> tuple[str, ...]:
+    """Return the terms of a word or a pair of characters; kept, since texts that are shown have the same ones."""
+    return tuple(terms_of(part))
 
 
 def is_unspaced(text: str) -> bool:

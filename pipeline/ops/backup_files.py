@@ -61,12 +61,17 @@ class BackupManifest:
 
 def staging_of(path: Path) -> Path:
     """Make and return an empty folder beside `path` for what is not whole yet; what dead processes left there goes."""
-    for part in path.parent.glob("*" + files.PART):
-        if part.name.startswith(f"{path.name}.") and part.is_dir() and files.is_abandoned(part):
-            links.remove_link(part)
+    sweep_staging(path)
     staging = files.part_of(path)
     staging.mkdir(parents=True)
     return staging
+
+
+def sweep_staging(path: Path) -> None:
+    """Remove the folders that dead processes made beside `path` by `staging_of`."""
+    for part in path.parent.glob("*" + files.PART):
+        if part.name.startswith(f"{path.name}.") and part.is_dir() and files.is_abandoned(part):
+            links.remove_link(part)
 
 
 def copy_files(source: Path, target: Path) -> Copied:

@@ -138,6 +138,6 @@ def _files(data: Path, subjects: Sequence[Subject]) -> list[Path]:
 def _question(found: RebindReport) -> str:
     given_up = f", {found.given_up} of them not over" if found.given_up else ""
     return (
-        f"Take back {found.answers} answers of the local engine, and remove {found.batches} batches{given_up}, the "
-        "index and the reports? What was imported stays as it is."
+        f"Take back {found.answers} answers of the local engine, and remove {found.batches} batches{given_up}, "
+        "index and reports? What was imported stays."
     )

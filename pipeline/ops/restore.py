@@ -18,6 +18,8 @@ from pipeline.ops import backup_files
 from pipeline.store import batches, claims, integrity, leases, postgresql, schema, sqlite, workspace
 from pipeline.store.database import Connection, Store
 
+OPEN = "let it finish first; where the page is open, end `make web` with Ctrl-C, and start it again afterwards"
+
 
 @dataclass(frozen=True)
 class RestoreReport:
@@ -219,7 +221,7 @@ def _left_alone(data: Path) -> Iterator[None]:
         try:
             stack.enter_context(sqlite.exclusive_access(data / backup_files.DATABASE))
         except UnavailableError as error:
-            raise InputError(error.message, hint="let it finish first") from error
+            raise InputError(error.message, hint=OPEN) from error
         yield
 
 

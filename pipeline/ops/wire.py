@@ -17,7 +17,7 @@ from pipeline.store.batches import Batch
 from pipeline.store.wire_texts import LiveText
 
 NOT_KEPT = (
-    "only what came of it is kept: `make clean` removed its text, or it was asked by a version that kept none; "
+    "only what came of it is kept: `make clean` removed its text, or it never was; "
     "`make try` with ITEM= shows what is sent now"
 )
 COMPARISON = "of a trial or a comparison no text is kept; `make try` with ITEM= shows what is sent now"

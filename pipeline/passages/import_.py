@@ -101,13 +101,19 @@ def plan_import(tx: "Connection", shape: PassagesShape, passages: Sequence[Passa
 
 def write_passages(tx: "Connection", shape: PassagesShape, planned: ImportPlan) -> int:
     """Write what was planned in this transaction; return how many parked passages go again with another text."""
+    free = parked_of(tx, planned)
     table.insert_passages(tx, shape, planned.new)
     table.update_text(tx, shape, [*planned.texts, *planned.described])
-    changed = [one.id for one in planned.texts]
-    if planned.new or changed:
+    if planned.new or planned.texts:
         workspace.touch_revision(tx, table.TASK, ())
+    return len(answers.unpark(tx, table.TASK, ids=free))
+
+
+def parked_of(tx: "Connection", planned: ImportPlan) -> list[str]:
+    """Return the ids of parked passages that go again with another text."""
+    changed = [one.id for one in planned.texts]
     claimed = claims.claimed_among(tx, table.TASK, changed)
-    return len(answers.unpark(tx, table.TASK, ids=[one for one in changed if one not in claimed]))
+    return answers.unparkable(tx, table.TASK, ids=[one for one in changed if one not in claimed])
 
 
 def _row(one: Passage, row: Mapping[str, Any]) -> PassageRow:
@@ -145,8 +151,8 @@ class PassagesImportReport(ImportReport):
     """
 
     FIELDS: ClassVar = (
-        "path", "lines", "added", "updated", "described", "unchanged", "released", "duplicates", "answered", "refused",
-        "notes", "report",
+        "path", "lines", "dry", "added", "updated", "described", "unchanged", "released", "duplicates", "answered",
+        "refused", "notes", "report",
     )  # fmt: skip
     KINDS: ClassVar = (FindingKind.REJECTED, FindingKind.CHANGED, FindingKind.NOTED)
     NAMES: ClassVar = ("line", "field", "reason", "value", "kind", "id")
@@ -187,7 +193,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> Passag
     passages = Passages(path, choices_of(ws.store, ws.settings.task, given=options.mapping, confirm=options.confirm))
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
-    new = partial(PassagesImportReport, str(path), str(options.report) if options.report else None)
+    new = partial(PassagesImportReport, str(path), options.report_name, dry=options.dry, mapping=passages.mapping)
     done = new()
 
     def read(title: str) -> Blocks:
@@ -195,21 +201,21 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> Passag
         return passages.blocks(passages.passages(), ws.display, title, most=BLOCK, size=lambda one: len(one.text))
 
     with rejects_report(options.report, columns=PassagesImportReport.NAMES, source=path) as rejects:
-        if options.strict:
+        if options.strict or options.dry:
             _take_all(ws.store, shape, read("reading"), done, rejects, writes=False)
-            done.refused = done.is_flawed
+            done.refused = options.strict and done.is_flawed
         elif shape.ids.kind is not IdKind.TEXT or shape.ids.length is not None:
             with read("reading") as blocks:  # every id, before anything is written
                 for some, _ in blocks:
                     _fit_ids(shape, some)
-        if not done.refused:  # a strict one has reported everything by now
+        if not (done.refused or options.dry):  # a strict one has reported everything by now
             done = new()
             report = None if options.strict else rejects
             _take_all(ws.store, shape, read("importing"), done, report, writes=True)
         if rejects is not None:
             rejects.seal()
     done.notes = [*passages.notes, *_left_out(shape)]
-    if not done.refused and (done.added or done.updated or done.described):
+    if not (done.refused or options.dry) and (done.added or done.updated or done.described):
         with ws.store.write() as tx:
             workspace.keep_columns(tx, ws.settings.task, passages.mapping.header, passages.mapping.kept, at=ws.now())
             workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
@@ -234,7 +240,7 @@ def _take_all(
             passages, again = _first_occurrences(seen, _fit_ids(shape, sound))
             with store.write() if writes else store.read() as tx:
                 planned = plan_import(tx, shape, passages)
-                released = write_passages(tx, shape, planned) if writes else 0
+                released = write_passages(tx, shape, planned) if writes else len(parked_of(tx, planned))
             done.count(planned, lines=len(sound) + len(findings), duplicates=len(again), released=released)
             changes = [change for one in passages for change in one.changes]
             done.tell([*findings, *changes, *again, *planned.answered], rejects)

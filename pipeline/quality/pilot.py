@@ -6,7 +6,7 @@ Which items those are follows from the seed and the items alone, so a killed pil
 import hashlib
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.core.errors import GateError
 from pipeline.quality import gates
@@ -24,6 +24,25 @@ SIZE = gates.PILOT
 SEED = 1
 FEWEST = 20  # items: fewer may be anything by chance
 PAGE = 5000
+
+
+class Drawn(NamedTuple):
+    """The items of a pilot in the order in which they were drawn, and how they were."""
+
+    size: int
+    seed: int
+    ids: list[str]
+
+
+def next_pilot(
+    tx: "Connection", task: "Task", extractor: str, *, size: int | None = None, seed: int | None = None
+) -> Drawn:
+    """Return what the next pilot is of: one that is not over goes on, unless another size or seed is given."""
+    before = pilots.newest_pilot(tx, extractor)
+    if before is not None and before.ended_at is None:
+        size, seed = size or before.size, before.seed if seed is None else seed
+    size, seed = size or SIZE, SEED if seed is None else seed
+    return Drawn(size, seed, draw_pilot(tx, task, extractor, size=size, seed=seed))
 
 
 def draw_pilot(tx: "Connection", task: "Task", extractor: str, *, size: int, seed: int) -> list[str]:

@@ -71,6 +71,14 @@ def report_documents(data: Path, task: str, *, limit: int) -> list[dict[str, Any
     return found
 
 
+def report_document(data: Path, place: str) -> dict[str, Any] | None:
+    """Return the report whose file has this place in the workspace, with its `name`; None where it is gone."""
+    path = (data / place).with_suffix(".json")
+    with contextlib.suppress(OSError, ValueError):
+        return {**json.loads(path.read_bytes()), "name": path.stem}
+    return None
+
+
 def remove_reports(data: Path, task: str, *, is_named: Callable[[Sequence[Path]], bool]) -> int:
     """Remove the reports of a task whose files `is_named` says to, durably; return how many files those were.
 

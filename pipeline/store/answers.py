@@ -39,19 +39,36 @@ ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were roll
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
 
-def add_answers(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Keep validated answers with where they came from; rows have every column but `id`, in one order."""
-    _add(tx, answers, rows)
+class NewAnswer(NamedTuple):
+    """A validated answer (JSON) with where it came from: a row of the record, in the order of its columns."""
+
+    task: str
+    item_id: str
+    batch: int | None
+    extractor: str
+    input_hash: str
+    answer: str
+    applied: bool
+    outdated: bool
+    model_version: str
+    response_id: str
+    tokens_in: int
+    tokens_out: int
+    cost: float
+    at: datetime
+    fingerprint: str | None
+    shares: int | None
+
+
+def add_answers(tx: Connection, rows: Sequence[NewAnswer]) -> None:
+    """Keep validated answers."""
+    database.insert_rows(tx, answers, NewAnswer._fields, rows)
 
 
 def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Keep attempts that gave no answer, with their reasons and what they used; rows as of `add_answers`."""
-    _add(tx, attempts, rows)
-
-
-def _add(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep attempts that gave no answer, with their reasons and what they used; rows have one order of columns."""
     if rows:
-        database.insert_rows(tx, table, list(rows[0]), [tuple(one.values()) for one in rows])
+        database.insert_rows(tx, attempts, list(rows[0]), [tuple(one.values()) for one in rows])
 
 
 def count_charged(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
@@ -95,18 +112,20 @@ def park(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime,
 
 
 def unpark(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> list[str]:
-    """Unpark items and forgive their attempts, all without `ids`, and return their ids.
-
-    Foreign text stays parked, and so does what is being forgotten.
-    """
-    query = parked_ids(task).where(~parked.c.foreign_text, parked.c.reason != BEING_FORGOTTEN)
-    if ids is not None:
-        query = query.where(among(tx, parked.c.item_id, ids))
-    free = list(tx.execute(query).scalars())
+    """Unpark items and forgive their attempts, all without `ids`, and return their ids; see `unparkable`."""
+    free = unparkable(tx, task, ids=ids)
     for some in pages(free):
         tx.execute(update(attempts).where(_of(tx, task, some)).values(forgiven=True))
         tx.execute(delete(parked).where(parked.c.task == task, among(tx, parked.c.item_id, some)))
     return free
+
+
+def unparkable(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> list[str]:
+    """Return the ids of parked items, all without `ids`, but of foreign text and of what is being forgotten."""
+    query = parked_ids(task).where(~parked.c.foreign_text, parked.c.reason != BEING_FORGOTTEN)
+    if ids is not None:
+        query = query.where(among(tx, parked.c.item_id, ids))
+    return list(tx.execute(query).scalars())
 
 
 def parked_rows(tx: Connection, task: str) -> list[tuple[str, str, bool, datetime]]:

@@ -6,9 +6,10 @@ A batch's account is a row of its own, written in the transaction that ends the 
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, bindparam, delete, func, insert, select, update
 
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
 from pipeline.core.states import BATCH_MOVES, OVER, BatchState
@@ -109,14 +110,7 @@ def batches_in_states(tx: Connection, *states: BatchState, task: str | None = No
 
 def queue_load(tx: Connection, *states: BatchState, model: str, but: int = 0) -> QueueLoad:
     """Return the sum of the batches in these states, without batch `but`; tokens are counted of one model."""
-    mine = batches.c.model == model
-    facts = (
-        func.count(),
-        func.count().filter(mine),
-        func.sum(batches.c.estimated_in).filter(mine),
-        func.sum(batches.c.request_size).filter(batches.c.upload.is_not(None)),
-    )
-    row = tx.execute(select(*facts).where(batches.c.state.in_(states), batches.c.number != but)).one()
+    row = tx.execute(_LOAD.where(batches.c.state.in_(states), batches.c.number != but), {"of": model}).one()
     return QueueLoad(*(int(one or 0) for one in row))
 
 
@@ -327,6 +321,16 @@ def count_by_state(tx: Connection) -> dict[str, int]:
     return {state.value: found.get(state.value, 0) for state in BatchState}
 
 
+_OF_MODEL = batches.c.model == bindparam("of")
+_LOAD = select(
+    func.count(),
+    func.count().filter(_OF_MODEL),
+    func.sum(batches.c.estimated_in).filter(_OF_MODEL),
+    func.sum(batches.c.request_size).filter(batches.c.upload.is_not(None)),
+)
+
+
+@cache
 def _with_accounts() -> Select[Any]:
     """Return the SELECT of batches with their accounts, NULL where there is none yet."""
     account = (column for column in batch_accounts.c if column is not batch_accounts.c.batch)

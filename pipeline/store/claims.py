@@ -21,6 +21,7 @@ from sqlalchemy import (
     case,
     cast,
     exc,
+    false,
     func,
     insert,
     select,
@@ -113,8 +114,10 @@ def take_claims(
     Raises:
         StateConflictError: one of them was claimed, answered, parked or removed since it was read.
     """
-    names = ("task", "item_id", "input_hash", "question", "line", "batch", "open", "at")
-    insert_claims(tx, task, names, [(task.name, *row, line, batch, True, at) for line, row in enumerate(rows, 1)])
+    names = ("task", "item_id", "batch", "line", "input_hash", "open", "at", "question")
+    name = task.name
+    made = [(name, item, batch, line, asked, True, at, same) for line, (item, asked, same) in enumerate(rows, 1)]
+    insert_claims(tx, task, names, made)
 
 
 def insert_claims(tx: Connection, task: Task, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -249,7 +252,7 @@ def record_outcomes(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, s
         StateConflictError: one of them was accounted for meanwhile; the caller's transaction must not go on.
     """
     closing = update(requests).where(requests.c.id == bindparam("request"), requests.c.outcome.is_(None))
-    closing = closing.values(open=False, outcome=bindparam("how"), reason=bindparam("why"))
+    closing = closing.values(open=false(), outcome=bindparam("how"), reason=bindparam("why"))
     rows = [(outcome.value, why, request.id) for request, outcome, why in outcomes]
     if database.run_many(tx, closing, ("how", "why", "request"), rows) != len(rows):
         raise StateConflictError("one of the requests from", rows[0][2], expected="unaccounted", wanted="accounted for")

@@ -1,15 +1,17 @@
 """Check the rows as a whole, for `doctor`: is the database sound, and do its tables agree?"""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Table,
     Text,
     cast,
     delete,
+    false,
     func,
     inspect,
     literal,
@@ -64,26 +66,24 @@ def foreign_tables(tx: Connection, *, besides: Collection[str]) -> list[str]:
 
 def columns_holding(tx: Connection, tables: Collection[Table], words: Collection[str]) -> list[str]:
     """Return which columns of the engine's tables and of these others hold one of some words, as `table.column`."""
-    place = func.instr if tx.dialect.name == "sqlite" else func.strpos
     found = []
     for table in (*metadata.sorted_tables, *tables):
-        for column in table.columns:
-            if isinstance(column.type, Text) and words:
-                held = or_(*(place(cast(column, Text), word) > 0 for word in words))
-                if tx.execute(select(literal(1)).where(held).limit(1)).first() is not None:
-                    found.append(f"{table.name}.{column.name}")
+        columns = [column for column in table.columns if isinstance(column.type, Text)]
+        if _is_held(tx, table, columns, words):  # most tables hold none
+            found += [f"{table.name}.{column.name}" for column in columns if _is_held(tx, table, [column], words)]
     return found
 
 
 def tables_holding(tx: Connection, tables: Collection[Table], words: Collection[str]) -> list[str]:
     """Return the names of the tables of which any column, whatever its type, holds one of some words."""
+    return [table.name for table in tables if _is_held(tx, table, table.columns, words)]
+
+
+def _is_held(tx: Connection, table: Table, columns: Iterable[Column[Any]], words: Collection[str]) -> bool:
+    """Return whether any of some columns of a table holds one of some words."""
     place = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    found = []
-    for table in tables if words else ():
-        held = or_(*(place(cast(column, Text), word) > 0 for column in table.columns for word in words))
-        if tx.execute(select(literal(1)).select_from(table).where(held).limit(1)).first() is not None:
-            found.append(table.name)
-    return found
+    held = or_(false(), *(place(cast(column, Text), word) > 0 for column in columns for word in words))
+    return tx.execute(select(literal(1)).select_from(table).where(held).limit(1)).first() is not None
 
 
 def count_orphans(tx: Connection) -> dict[str, tuple[int, list[int]]]:

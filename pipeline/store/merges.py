@@ -91,7 +91,7 @@ def resolved(rules: Mapping[str, str]) -> dict[str, str]:
 
 def merged_values(values: Sequence[str], rules: Mapping[str, str]) -> list[str]:
     """Return values as the rules have them, each once, where it first stands."""
-    return list(dict.fromkeys(rules.get(one, one) for one in values))
+    return list(dict.fromkeys(rules.get(one, one) for one in values) if rules else dict.fromkeys(values))
 
 
 def merged_among(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, MergedItem]:
@@ -117,6 +117,8 @@ def keep_merged(tx: Connection, task: str, items: Mapping[str, MergedItem]) -> N
 
 def drop_merged(tx: Connection, task: str, ids: Sequence[str]) -> None:
     """Delete what these items had before they were merged."""
+    if tx.execute(select(merged_items.c.task).where(merged_items.c.task == task).limit(1)).first() is None:
+        return  # as nearly always
     for some in pages(ids):
         tx.execute(delete(merged_items).where(merged_items.c.task == task, among(tx, merged_items.c.item_id, some)))
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 from pipeline.store import dump
+from pipeline.store.compiled import COMPILED
 
 DRIVER = "postgresql+psycopg"
 WRITING = 7298122611063778412  # the advisory lock of writers; random, and the same in every version
@@ -112,7 +113,13 @@ class PostgresqlServer:
         try:
             # a connection of hours ago may be dead by now, which a look at it shows before anything is begun on it;
             # what people wrote is shown in no traceback and no log
-            engine = create_engine(self._url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
+            engine = create_engine(
+                self._url,
+                connect_args=arguments,
+                execution_options={"compiled_cache": COMPILED},
+                pool_pre_ping=True,
+                hide_parameters=True,
+            )
         except ImportError as error:
             raise ConfigurationError(
                 f"PostgreSQL needs a driver that is not installed: {error}",

@@ -87,14 +87,19 @@ def _version(tx: Connection) -> str | None:
     return found
 
 
+_HAS_INDEX = (
+    text(
+        "SELECT 1 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
+        "WHERE i.indrelid = to_regclass(:table) AND c.relname = :name"
+    ),
+    text("SELECT 1 FROM pragma_index_list(:table) WHERE name = :name"),
+)
+"""Whether a table has an index, on PostgreSQL and on SQLite."""
+
+
 def has_index(tx: Connection, table: str, name: str) -> bool:
     """Return whether a table has an index of that name; for every start, quicker than reflection."""
-    found = text(
-        "SELECT 1 FROM pragma_index_list(:table) WHERE name = :name"
-        if tx.dialect.name == "sqlite"
-        else "SELECT 1 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
-        "WHERE i.indrelid = to_regclass(:table) AND c.relname = :name"
-    )
+    found = _HAS_INDEX[tx.dialect.name == "sqlite"]
     return tx.execute(found, {"table": table, "name": name}).first() is not None
 
 

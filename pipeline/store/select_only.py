@@ -102,7 +102,7 @@ def of_file(path: Path, query: str, *, timeout_s: float) -> Iterator[SelectedRow
     with contextlib.closing(
         sqlite3.connect(address, uri=True, isolation_level=None, timeout=timeout_s, check_same_thread=False)
     ) as connection:
-        # what is no UTF-8 is found by whoever keeps it
+        # what is no UTF-8 is found where it is kept
         connection.text_factory = operator.methodcaller("decode", "utf-8", "surrogateescape")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)

@@ -38,6 +38,20 @@ class PastUsage(NamedTuple):
     cost: float
 
 
+_REPLIED = select(*(calls.c[name] for name in PastUsage._fields[1:])).where(calls.c.tokens_in > 0)
+_WHOLE_BATCHES = (
+    select(
+        batches.c.number,
+        *(batches.c[name] if name in batches.c else batch_accounts.c[name] for name in PastUsage._fields),
+    )
+    .join_from(batches, batch_accounts)
+    .where(batches.c.state == BatchState.INGESTED, batch_accounts.c.missing == 0, batch_accounts.c.tokens_in > 0)
+    .where(batches.c.counted_in.is_not(None))
+    .order_by(batches.c.number.desc())
+    .limit(NEWEST_BATCHES)
+)
+
+
 def estimate_error(past: Sequence[PastUsage]) -> float | None:
     """Return the mean relative error of estimates, weighted by their size; None where nothing was estimated.
 
@@ -73,27 +87,23 @@ def _mean_error(pairs: Sequence[tuple[float, float]]) -> float | None:
 
 def usage_of_run(tx: Connection, number: int) -> PastUsage | None:
     """Return the usage of the calls of a live run whose replies report it; None where none do."""
-    return _summed(tx, select(calls).where(calls.c.run == number, calls.c.tokens_in > 0))
+    return _summed(tx, _REPLIED.where(calls.c.run == number))
 
 
 def past_usage(tx: Connection, extractor: str) -> list[PastUsage]:
     """Return the usage of an extractor, the newest batch first, live calls last; without batches that miss lines."""
-    mine = batches.c.extractor == extractor
-    account = batch_accounts.c
-    whole = (batches.c.state == BatchState.INGESTED) & (account.missing == 0) & (account.tokens_in > 0)
-    columns = (batches.c[name] if name in batches.c else account[name] for name in PastUsage._fields)
-    query = select(batches.c.number, *columns).join_from(batches, batch_accounts)
-    query = query.where(mine, whole, batches.c.counted_in.is_not(None))
-    rows = tx.execute(query.order_by(batches.c.number.desc()).limit(NEWEST_BATCHES)).all()
+    rows = tx.execute(_WHOLE_BATCHES.where(batches.c.extractor == extractor)).all()
     without = count_silent(tx, [row[0] for row in rows])
     of_batches = [without_silent(PastUsage._make(row[1:]), silent=without.get(row[0], 0)) for row in rows]
-    replied = select(calls).where(calls.c.extractor == extractor, calls.c.tokens_in > 0)
+    replied = _REPLIED.where(calls.c.extractor == extractor)
     live = _summed(tx, replied.order_by(calls.c.id.desc()).limit(NEWEST_CALLS))
     return [one for one in (*of_batches, live) if one is not None]
 
 
 def count_silent(tx: Connection, numbers: Sequence[int]) -> dict[int, int]:
     """Return for some batches how many of their requests failed and used no tokens, where any did."""
+    if not numbers:
+        return {}
     mine = attempts.c.batch.in_(numbers) & (attempts.c.tokens_in == 0) & attempts.c.shares.is_(None)
     query = select(attempts.c.batch, func.count()).where(mine).group_by(attempts.c.batch)
     return {row[0]: row[1] for row in tx.execute(query)}

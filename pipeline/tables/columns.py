@@ -89,7 +89,7 @@ class Ids:
             return ids
         if self.kind is IdKind.UUID and self.typed:
             return [one for one in ids if UUID.fullmatch(one)]
-        numbers = [number for one in ids if (number := self._number(one)) is not None]
+        numbers = list(filter(self._fits, map(int, filter(WHOLE.fullmatch, ids))))
         holds_all = self.kind is IdKind.WHOLE and (self.typed or len(numbers) == len(ids))
         return numbers if holds_all else [*numbers, *ids]
 
@@ -103,7 +103,10 @@ class Ids:
         if not WHOLE.fullmatch(value):
             return None
         number = int(value)
-        return number if -self.largest - 1 <= number <= self.largest else None
+        return number if self._fits(number) else None
+
+    def _fits(self, number: int) -> bool:
+        return -self.largest - 1 <= number <= self.largest
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pipeline.core import text as core_text
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
+
+if TYPE_CHECKING:
+    from pipeline.tables.mapping import ColumnMapping
 
 EXCERPT = 80  # characters of a value that a finding shows
 SHOWN = 1000  # findings kept in memory to be shown; the report in a file has all of them
@@ -123,9 +126,9 @@ class FindingGroup:
 class ImportReport:
     """What an import did. `findings` are the first thousand, `counts` and `groups` are those of all.
 
-    `released` were parked before, and are asked again. A subject's report adds its own counts, and says which of them
-    stand in the document for programs (`FIELDS`, `KINDS`), how the values of a finding are called there (`NAMES`,
-    `NO_KEY`), and what a row is called (`WORD`).
+    `released` were parked before, and are asked again; of a `dry` import all are what would be. A subject's report adds
+    its own counts, and says which of them stand in the document for programs (`FIELDS`, `KINDS`), how the values of a
+    finding are called there (`NAMES`, `NO_KEY`), and what a row is called (`WORD`).
     """
 
     FIELDS: ClassVar[tuple[str, ...]]
@@ -136,6 +139,8 @@ class ImportReport:
 
     path: str
     report: str | None = None
+    dry: bool = False
+    mapping: "ColumnMapping | None" = None  # what the names in the file were taken for
     added: int = 0
     updated: int = 0
     unchanged: int = 0

@@ -97,8 +97,8 @@ class ItemTable:
         self, tx: Connection, ids: Sequence[str], names: Sequence[str], *, locked: bool = False
     ) -> dict[str, dict[str, Any]]:
         """Return some columns of the rows with these ids that are there, by id."""
-        found = self.among(tx, ids, [self.item_id, *(self.table.c[name] for name in names)], locked=locked)
-        return {row[0]: dict(zip(names, row[1:], strict=True)) for row in found}
+        found = self.among(tx, ids, [*(self.table.c[name] for name in names), self.item_id], locked=locked)
+        return {row[-1]: dict(zip(names, row, strict=False)) for row in found}  # the id comes behind the names
 
     def cells(self, tx: Connection, names: Sequence[str], *conditions: ColumnElement[bool]) -> Iterator[Sequence[Any]]:
         """Yield some columns of the rows of which all conditions hold, in their order, at flat memory."""

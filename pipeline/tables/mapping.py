@@ -24,6 +24,7 @@ from pipeline.tables.names import fold
 if TYPE_CHECKING:
     from pipeline.store.database import Store
 
+GUESSED = "as answered"  # how a name came to its column where a person was asked
 COMPARED = 200  # names without a column that are compared with the columns without a name
 Kept = Mapping[str, str]  # column -> the name in the file, empty where no name means it
 
@@ -65,18 +66,30 @@ class Guess(NamedTuple):
     why: str
 
 
+class MappedColumn(NamedTuple):
+    """A column as messages show it, the name in the file that means it (empty: none), and whether that was a guess."""
+
+    column: str
+    label: str
+    name: str
+    is_guess: bool
+
+
 @dataclass
 class ColumnMapping:
     """Which names of a file mean which columns: `columns` by name, None for a name that is not read.
 
     `kept` is what an import of a file with the same names needs to know, `header` stands for these names. `notes` say
-    what was taken beside exact names, a line for each reason.
+    what was taken beside exact names, a line for each reason. `names` are all of the file's as far as they are known,
+    `listed` every column there is.
     """
 
     header: str
     columns: dict[str, str | None] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    names: Sequence[str] = ()
+    listed: Sequence[MappedColumn] = ()
 
     def layout(self, layout: Layout) -> Layout:
         """Return the layout that reads a file by this mapping; names it does not have are read as without it."""
@@ -106,11 +119,16 @@ def parse_map(text: str) -> Kept:
     return found
 
 
-def map_line(pairs: Mapping[str, str]) -> str:
-    """Return the MAP= that says these pairs, as a shell takes it."""
+def map_text(pairs: Mapping[str, str]) -> str:
+    """Return the value of the MAP= that says these pairs."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow([f"{column}={name}" for column, name in pairs.items()])
-    written = text.getvalue()
+    return text.getvalue()
+
+
+def map_line(pairs: Mapping[str, str]) -> str:
+    """Return the MAP= that says these pairs, as a shell takes it."""
+    written = map_text(pairs)
     return f'MAP="{written}"' if not set(written) & set('"$`\\!') else f"MAP={shlex.quote(written)}"
 
 
@@ -256,7 +274,7 @@ class _Names:
                 continue
             label = self.layout.label(guess.column)
             if confirm(f"{excerpt(guess.name)!r} may be {label}: {guess.why}\nRead it as {label}?"):
-                self.give(guess.column, guess.name, "as answered")
+                self.give(guess.column, guess.name, GUESSED)
         self.none |= {guess.column for guess in guesses if guess.column not in self.found}
 
     def refuse(self, guesses: Sequence[Guess]) -> InputError:
@@ -289,6 +307,11 @@ class _Names:
             columns,
             {} if is_plain else {**self.found, **dict.fromkeys(self.none, "")},
             [] if is_plain else [self._note(how, found) for how, found in self.how.items() if found],
+            self.names,
+            [
+                MappedColumn(one, self.layout.label(one), self.found.get(one, ""), one in self.how.get(GUESSED, ()))
+                for one in self.specs
+            ],
         )
 
     def _note(self, how: str, columns: Sequence[str]) -> str:

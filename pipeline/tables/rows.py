@@ -32,7 +32,7 @@ def rows_among(
     """
     for some in pages(values):
         query = select(*columns).where(among(tx, key, some), *conditions)
-        yield from tx.execute(query.with_for_update() if locked else query)
+        yield from tx.execute(query.with_for_update() if locked else query).all()
 
 
 def values_in_pages(

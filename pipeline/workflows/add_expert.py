@@ -98,10 +98,15 @@ def run(
     return added
 
 
-def save(ws: OpenWorkspace, data: bytes, *, name: str, reason: str) -> list[SavedExpert]:
+def save(
+    ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience_s: float | None = None
+) -> list[SavedExpert]:
     """Add the people of a JSON document without a call; who has a bio is due, for the `reason` that is given.
 
+    `patience_s` is how long another writer is waited for, in seconds; None as long as ever.
+
     Raises:
+        UnavailableError: another process writes for longer; that person was not added.
         InputError, ConfigurationError: as `run` does; or a value would not be stored as it is. No person was added.
     """
     people = read_person_documents(data, choices_of(ws.store, ws.settings.task, given=""), name=name).made
@@ -111,7 +116,7 @@ def save(ws: OpenWorkspace, data: bytes, *, name: str, reason: str) -> list[Save
     _check_new(ws.store, people)
     saved = []
     for person in people:
-        with ws.store.write() as tx:
+        with ws.store.write(patience_s=patience_s) as tx:
             key = _written(tx, ws.task.name, person, now=ws.now())
             if _has_bio(person):
                 retries.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())

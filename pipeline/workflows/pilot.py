@@ -153,11 +153,7 @@ class _PilotRun:
     def __init__(self, ws: OpenWorkspace, size: int | None, seed: int | None) -> None:
         """Find the unfinished pilot, or begin one, and draw its items."""
         with ws.store.read() as tx:
-            before = pilots.newest_pilot(tx, ws.extractor)
-            if before is not None and before.ended_at is None:
-                size, seed = size or before.size, before.seed if seed is None else seed
-            size, seed = size or quality_pilot.SIZE, quality_pilot.SEED if seed is None else seed
-            self._ids = quality_pilot.draw_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
+            size, seed, self._ids = quality_pilot.next_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
         if not self._ids:
             raise InputError(
                 f"{ws.task.words.all_done}, so there is nothing to try; nothing was sent",

@@ -84,7 +84,14 @@ def _same(name: str, way: str, before: dict[str, Any], now: dict[str, Any]) -> d
 
 def _measure(trial: Trial, way: str, data: Path) -> dict[str, Any]:
     """Run one way in a fresh process; return its wall, cpu, peak, anon and outcome."""
-    line = [sys.executable, "-m", "tests.bench.measure", trial.ways[way], trial.outcome, str(data)]
+    line = [
+        str(trial.pythons.get(way, sys.executable)),
+        "-m",
+        "tests.bench.measure",
+        trial.ways[way],
+        trial.outcome,
+        str(data),
+    ]
     environ = {**os.environ, **trial.environ}
     with subprocess.Popen(line, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

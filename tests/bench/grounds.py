@@ -34,10 +34,10 @@ _BLOCK = 1000
 
 
 def environ(data: Path) -> dict[str, str]:
-    """Return the settings of a workspace that has a key and nobody to ask.
+    """Return the settings of a workspace that has a key and no person to ask.
 
     They are the product's own, but for the limits of tokens: a batch has none, and the third tier's are large enough
-    for everybody at once.
+    for all at once.
     """
     return {
         "FINDABLE_DATA": str(data),
@@ -104,7 +104,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _untagged(_grounds: Grounds, data: Path, count: int) -> None:
-    """Make people with a biography and the score that follows from it, nobody tagged."""
+    """Make people with a biography and the score that follows from it, no person tagged."""
     from pipeline.experts.score import score
 
     with opened(data):
@@ -120,7 +120,7 @@ def _untagged(_grounds: Grounds, data: Path, count: int) -> None:
 
 
 def _downloaded(grounds: Grounds, data: Path, count: int) -> None:
-    """Make a workspace with one batch of everybody, however many, downloaded and not ingested."""
+    """Make a workspace with one batch of all people, however many, downloaded and not ingested."""
     _copy_into(grounds, "untagged", count, data)
     from pipeline.batch import prepare
     from pipeline.core import files

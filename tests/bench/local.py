@@ -16,7 +16,7 @@ CALL = 100  # texts in one embedding call
 
 
 def batch(data: Path) -> Timed:
-    """A batch of everybody: uploaded, created, followed until it is over, its result on disk."""
+    """A batch of all people: uploaded, created, followed until it is over, its result on disk."""
     from pipeline.batch import create, poll, prepare
 
     ws = engine(data)

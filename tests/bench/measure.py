@@ -4,7 +4,7 @@
 
 with `module:function` of `tests.bench` for the first two prints a line when the work is done, then one JSON document.
 Wall is `perf_counter` around the work, imports excluded; CPU is user and system time of the process and of children
-that ended; peak is VmHWM, for `ru_maxrss` is inherited from whoever started the process.
+that ended; peak is VmHWM, for `ru_maxrss` is inherited from what started the process.
 """
 
 import contextlib

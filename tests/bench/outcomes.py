@@ -69,7 +69,7 @@ def ingested(execute: Callable[[str], Iterable[Any]]) -> Said:
 
 
 def score(data: Path) -> Said:
-    """Return a digest of everybody's score."""
+    """Return a digest of every person's score."""
     return {"scores": digest(_rows(data, "SELECT id, round(findability_score, 6) FROM experts ORDER BY id"))}
 
 

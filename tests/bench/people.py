@@ -1,7 +1,7 @@
 """Fictional people for the measurements, by seed: the same rows, tags and vectors for the same number in every run.
 
-A biography has about 600 characters and a person three to eight tags, as in the directories the product is for. Nobody
-here exists: names, firms and sentences are drawn from short lists.
+A biography has about 600 characters and a person three to eight tags, as in the directories the product is for. No
+person here exists: names, firms and sentences are drawn from short lists.
 """
 
 import hashlib

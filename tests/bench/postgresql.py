@@ -64,7 +64,7 @@ def _moved(data: Path) -> Iterator[str]:
     from pipeline.ops import move
 
     with tempfile.TemporaryDirectory(prefix="fb-") as folder:
-        Path(folder).chmod(0o755)  # the server runs as somebody else
+        Path(folder).chmod(0o755)  # the server runs as another user
         with Server(Path(folder) / "s") as server:
             for statement in SYNCING:
                 server.execute(statement)

@@ -38,7 +38,7 @@ def _opened(data: Path, how: str = "") -> "OpenWorkspace":
 
 
 def requests(data: Path, how: str = "") -> Timed:
-    """Request files of everybody: selected, written, sealed, claimed."""
+    """Request files of all people: selected, written, sealed, claimed."""
     from pipeline.batch import prepare
     from pipeline.gemini import schema
 
@@ -68,6 +68,22 @@ def ingest_on(ws: "OpenWorkspace") -> Timed:
     def run() -> Said:
         (account,) = batch_ingest.run(ws)
         return {"rows": account.batch.requests}
+
+    return run
+
+
+def ingest_told(data: Path) -> Timed:
+    """Return the same work, which says what became of the lines in the words that other programs are measured with."""
+    from pipeline.batch import ingest as batch_ingest
+
+    ws = _opened(data)
+    ingest_on(ws)
+
+    def run() -> Said:
+        (found,) = batch_ingest.run(ws)
+        batch, twice = found.batch, sum(odd.count for odd in found.anomalies if odd.outcome == "duplicate")
+        kept, refused = batch.answered or 0, (batch.refused or 0) + (batch.invalid or 0)
+        return {"lines": kept + refused + twice, "kept": kept, "refused": refused, "said twice": twice}
 
     return run
 

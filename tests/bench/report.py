@@ -15,7 +15,6 @@ from tests.bench.driver import REPEATS, Measured
 from tests.bench.trials import BETWEEN, TRIALS, At, Target
 
 LIBRARIES = ("sqlalchemy", "orjson", "pydantic", "numpy", "faiss-cpu", "google-genai", "click", "wordllama")
-MEASURES = ("wall", "cpu", "peak", "anon")
 PLOTTED = ("requests", "ingest", "score", "index")
 NOTES = Path(__file__).with_name("notes.md")  # written by hand: why a bound is missed, and what the figures say
 
@@ -138,10 +137,7 @@ def document(found: Found) -> dict[str, Any]:
         "made_at": found.made_at,
         "machine": found.machine,
         "trials": {
-            name: {
-                str(count): {way: {m: getattr(one, m) for m in MEASURES} for way, one in ways.items()}
-                for count, ways in sizes.items()
-            }
+            name: {str(count): {way: asdict(one) for way, one in ways.items()} for count, ways in sizes.items()}
             for name, sizes in found.trials.items()
         },
         "targets": [asdict(one) for one in verdicts(found)],
@@ -207,7 +203,17 @@ def figures(found: Found) -> str:
             for way in dict.fromkeys(way for count in counts for way in sizes[count])
         ]
         lines += [f"### {TRIALS[name].title} (`{name}`)", "", "```text", *_aligned(rows), "```", ""]
+        if TRIALS[name].told:
+            last = sizes[counts[-1]]
+            lines += [*(f"- {way}: {_outcome(one)}" for way, one in last.items()), ""]
     return "\n".join(lines)
+
+
+def _outcome(one: Measured) -> str:
+    """Return what came of a way, as it says it of itself."""
+    return ", ".join(
+        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in one.outcome.items()
+    )
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -2,10 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 SMALL = (1_558, 10_000)
 USUAL = (*SMALL, 100_000)
 MEMORY = (55_000, 550_000)  # the sizes between which memory must stay flat; only with FULL=1
+
+# other programs that read such results, each with what its environment holds
+PEERS: Mapping[str, Sequence[str]] = {
+    "sqlite-utils": ("sqlite-utils==4.2.1", "pydantic"),
+    "pydantic-ai": ("pydantic-ai-slim[google]==2.68.0",),
+    "curator": ("bespokelabs-curator==0.1.31",),
+}
+_PEERS_FOLDER = Path(__file__).parents[2] / "data" / "bench" / "peers"
+
+
+def peer_python(name: str) -> Path:
+    """Return where the Python of a peer is, once `python -m tests.bench.peers` made it."""
+    return _PEERS_FOLDER / name / "bin" / "python"
+
 
 At = tuple[str, int]  # a way and a number of rows
 LARGE: At = ("product", 100_000)
@@ -29,7 +44,8 @@ class Trial:
 
     `ways` map a name to `module:function` of `tests.bench`, `outcome` to what tells what came of it. All ways but
     those `apart` must come to the same; `slow` ones are run once above `once_above` rows, and only `memory` ones at
-    the sizes of `MEMORY`. `environ` is what every way finds in its environment.
+    the sizes of `MEMORY`. `environ` is what every way finds in its environment, `pythons` those that need another one;
+    `told` where what came of each way stands beside its time.
     """
 
     title: str
@@ -42,17 +58,27 @@ class Trial:
     memory: frozenset[str] = frozenset()
     once_above: int = 10_000
     environ: Mapping[str, str] = field(default_factory=dict)
+    pythons: Mapping[str, Path] = field(default_factory=dict)
+    told: bool = False
     sizes: tuple[int, ...] = USUAL
 
+
+_LOCAL = {"FINDABLE_BACKEND": "local", "FINDABLE_EMBEDDING_MODEL": "gemini-embedding-2"}  # questions are embedded here
 
 TRIALS: dict[str, Trial] = {
     "requests": Trial(
         "write request files, claims included",
         "untagged",
-        {"product": "product:requests", "naive": "naive.rows:requests", "limit": "limit.rows:requests"},
+        {
+            "product": "product:requests",
+            "naive": "naive.rows:requests",
+            "limit": "limit.rows:requests",
+            "limit with promises": "limit.promises:requests",
+        },
         (
-            Target("naive / product", ("naive", 100_000), LARGE, least=7),
+            Target("naive / product", ("naive", 100_000), LARGE, least=8),
             Target("limit / product", ("limit", 100_000), LARGE, least=0.55),
+            Target("limit with promises / product", ("limit with promises", 100_000), LARGE, least=0.55),
             Target("peak at 550k / 55k", ("product", 550_000), ("product", 55_000), most=1.1, measure="peak"),
         ),
         "outcomes:requests",
@@ -67,10 +93,12 @@ TRIALS: dict[str, Trial] = {
             "file order": "fileorder:ready",
             "naive": "naive.rows:ingest",
             "limit": "limit.rows:ingest",
+            "limit with promises": "limit.promises:ingest",
         },
         (
             Target("naive / product", ("naive", 10_000), ("product", 10_000), least=20),
             Target("limit / product", ("limit", 100_000), LARGE, least=0.40),
+            Target("limit with promises / product", ("limit with promises", 100_000), LARGE, least=0.40),
             Target("file order / product", ("file order", 100_000), LARGE, least=1.8),
             Target("FULL / NORMAL", LARGE, ("product, NORMAL", 100_000), most=1.15),
             Target("peak at 550k / 55k", ("product", 550_000), ("product", 55_000), most=1.3, measure="peak"),
@@ -207,7 +235,7 @@ TRIALS: dict[str, Trial] = {
             Target("CPU / importing its libraries", LARGE, ("limit", 100_000), most=2.2, measure="cpu"),
             Target("CPU at 100k / 200", LARGE, ("product", 200), most=1.3, measure="cpu"),
         ),
-        environ={"FINDABLE_BACKEND": "local", "FINDABLE_EMBEDDING_MODEL": "gemini-embedding-2"},
+        environ=_LOCAL,
         sizes=(200, 100_000),
     ),
     "search": Trial(
@@ -256,20 +284,56 @@ TRIALS: dict[str, Trial] = {
         "progress bar, request files",
         "untagged",
         {"product": "product:requests(bar)", "limit": "product:requests"},
-        (Target("with / without a bar, CPU", LARGE, ("limit", 100_000), most=1.02, measure="cpu"),),
+        (Target("with / without a bar, CPU", LARGE, ("limit", 100_000), most=1.01, measure="cpu"),),
         "outcomes:requests",
     ),
     "bar-ingest": Trial(
         "progress bar, ingest",
         "downloaded",
         {"product": "product:ingest(bar)", "limit": "product:ingest"},
-        (Target("with / without a bar, CPU", LARGE, ("limit", 100_000), most=1.02, measure="cpu"),),
+        (Target("with / without a bar, CPU", LARGE, ("limit", 100_000), most=1.01, measure="cpu"),),
         "outcomes:ingest",
     ),
 }
 
+TRIALS["page-search"] = Trial(
+    "a search of the page, and its scan and look-up of words alone",
+    "indexed",
+    {"product": "page:search", "limit": "page:look_up"},
+    (Target("product / limit", LARGE, ("limit", 100_000), most=1.5),),
+    apart=frozenset({"product", "limit"}),
+    environ=_LOCAL,
+)
+TRIALS["page-crowd"] = Trial(
+    "200 readers and 5 editors of the page",
+    "indexed",
+    {"product": "page:crowd"},
+    apart=frozenset({"product"}),
+    environ=_LOCAL,
+    sizes=(100_000,),
+    told=True,
+)
+
+_INSTALLED = {name: peer_python(name) for name in PEERS if peer_python(name).exists()}
+TRIALS["peers"] = Trial(
+    "a downloaded result read, by us and by others",
+    "downloaded",
+    {
+        "product": "product:ingest_told",
+        "loop": "peers.loop:read",
+        **{name: f"peers.{name.replace('-', '_')}_read:read" for name in _INSTALLED},
+    },
+    apart=frozenset({"product", "loop", *_INSTALLED}),
+    slow=frozenset({"pydantic-ai", "curator"}),
+    once_above=1_000,
+    sizes=(10_000,),
+    pythons=_INSTALLED,
+    told=True,
+)
+
 # Targets between two trials: (trial over, trial under, target)
 BETWEEN: tuple[tuple[str, str, Target], ...] = (
+    ("ingest-postgresql", "ingest", Target("PostgreSQL / SQLite", ("product", 10_000), ("product", 10_000), most=1.5)),
     ("rescore", "score", Target("nothing to change / first", LARGE, LARGE, most=0.4)),
     ("reindex", "index", Target("after 1 % changed / full", LARGE, LARGE, most=0.3)),
 )

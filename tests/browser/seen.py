@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import httpx2
@@ -11,7 +13,8 @@ from tests.lab import Workspace
 from tests.page import served
 
 CHROMIUM = shutil.which("chromium") or ""
-LONG_MS = 15_000  # no test waits for it to end: a busy machine may take long
+LONG_MS = 180_000  # no test waits for it to end: a busy machine may take long
+AXE = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 
 
 class Reader:
@@ -24,7 +27,7 @@ class Reader:
         context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **looks})
         context.set_default_timeout(LONG_MS)
         self.tab = context.new_page()
-        self.tab.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        self.tab.on("console", lambda said: self.complaints.append(said.text) if _is_complaint(said) else None)
         self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.tab.goto(address)
 
@@ -32,9 +35,40 @@ class Reader:
         """Open a view."""
         self.tab.goto(self.base + path)
 
+    def beside(self) -> "Reader":
+        """Return the same reader at another tab, which is open at the same address."""
+        other = copy(self)
+        other.tab = self.tab.context.new_page()
+        other.tab.goto(self.tab.url)
+        return other
+
+    def until(self, expression: str) -> None:
+        """Wait until an expression is true; Playwright's own way is what the page's policy forbids."""
+        ends = time.monotonic() + LONG_MS / 1000
+        while not self.tab.evaluate(expression):
+            assert time.monotonic() < ends, expression
+            self.tab.wait_for_timeout(50)
+
+    @property
+    def focus(self) -> str:
+        """Return the id of what has the focus, or its name."""
+        return str(self.tab.evaluate("document.activeElement.id || document.activeElement.tagName"))
+
+    def violations(self) -> str:
+        """Return what axe finds wrong with what is shown, an empty text where that is nothing."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.tab, options=AXE)
+        return found.generate_report() if found.violations_count else ""
+
     def wait_for(self, selector: str, text: str) -> None:
         """Wait until an element says something."""
         self.tab.locator(selector).filter(has_text=text).first.wait_for()
+
+
+def _is_complaint(said: Any) -> bool:
+    """Return whether a line of the console is one; that a question was overtaken by the next one is not."""
+    return said.type == "error" and not said.text.startswith(("htmx:afterRequest", "htmx:sendAbort"))
 
 
 def read(workspace: Workspace, reader: Callable[[Any, str, httpx2.Client], None], **values: str) -> None:

@@ -28,6 +28,7 @@ DARK = frozenset({"search", "reports"})
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 def test_the_pictures_of_the_documents_are_made(workspace: Workspace, tmp_path: Path) -> None:
     """The sample people, tagged by batch and indexed; eight views, each a small file; PICTURES= keeps them."""
     folder = Path(os.environ.get("PICTURES") or tmp_path)

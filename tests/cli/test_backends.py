@@ -35,6 +35,7 @@ def said(workspace: Workspace, *args: str, **values: str) -> str:
     return result.stderr
 
 
+@pytest.mark.full
 def test_without_a_key_the_local_engine_is_named_in_one_line(local: Workspace) -> None:
     """Every command that uses it says so once; those that do not use it say nothing."""
     assert said(local, "status") == ""
@@ -53,6 +54,7 @@ def test_what_a_program_or_a_name_asked_for_is_not_explained(local: Workspace) -
     assert LOCAL_LINE not in result.stderr
 
 
+@pytest.mark.full
 def test_the_first_time_with_a_key_it_is_said_that_data_leaves(local: Workspace, api: Api) -> None:
     """Before the first batch and not again, with the server where it is not Google's; the key is never said or kept."""
     gemini = with_key(local, api)

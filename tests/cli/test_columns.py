@@ -146,7 +146,7 @@ MADE = ("Name,Mail,Company,Bio",
 
 
 def test_usernames_are_made_of_mail_or_name_and_stay(run: Run) -> None:
-    """Whoever differs in what tells people apart is another one; order, other rows and a new bio change no username."""
+    """Who differs in what tells people apart is another one; order, other rows and a new bio change no username."""
     first = run("import", write("people.csv", *MADE))
     made = people(run)
     assert len(made) == 6

@@ -202,6 +202,7 @@ def shell(local: Workspace, line: str, **environ: str) -> subprocess.CompletedPr
     return subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, check=False, timeout=60)
 
 
+@pytest.mark.full
 def test_a_reader_that_has_seen_enough_is_no_error(local: Workspace, tmp_path: Path) -> None:
     """`findable export - | head -1` ends with 0 and without a word, of more people than a pipe holds."""
     path = tmp_path / "crowd.csv"
@@ -266,6 +267,7 @@ def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
     assert (result.exit_code, "interrupted" in result.stderr, "bug" in result.stderr) == (130, True, False)
 
 
+@pytest.mark.full
 def test_a_closed_standard_input_is_no_terminal(local: Workspace, csv: str) -> None:
     """`findable forget ada <&-` asks nothing and does nothing; a person from there is no JSON, and no bug."""
     local.ran("import", csv)
@@ -276,6 +278,7 @@ def test_a_closed_standard_input_is_no_terminal(local: Workspace, csv: str) -> N
     assert (done.returncode, b"bug" in done.stderr) == (2, False), done.stderr
 
 
+@pytest.mark.full
 def test_closed_standard_streams_leave_the_exit_code(local: Workspace) -> None:
     """Where output is closed what is well ends with 0 and without a word, and what is not with its code."""
     for words in ("prices", "settings --json"):
@@ -285,6 +288,7 @@ def test_closed_standard_streams_leave_the_exit_code(local: Workspace) -> None:
     assert shell(local, "FINDABLE settings --no-such-option <&- >&- 2>&-").returncode == 2
 
 
+@pytest.mark.full
 def test_an_output_that_is_not_utf8_gets_what_it_can_take(local: Workspace, tmp_path: Path) -> None:
     """Letters that the encoding of standard output has not are written as escapes; JSON stays JSON."""
     people = tmp_path / "people.csv"

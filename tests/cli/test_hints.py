@@ -36,6 +36,7 @@ def told(workspace: Workspace, *args: str, code: int, **values: str) -> str:
     return result.output
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize(
     "args", [("batch-submit",), ("tag", "--mode", "batch"), ("tag", "--mode", "live"), ("passages-pilot",), ("run",)]
 )
@@ -74,6 +75,7 @@ def test_a_batch_that_waits_for_room_is_polled_about_the_same_subject(
     assert "`make batch-submit TASK=passages` again" in said
 
 
+@pytest.mark.full
 def test_what_is_unclear_is_found_out_about_the_same_subject(texts: Workspace, api: Api) -> None:
     """A poll that cannot say whether a batch was made, or gets a page for a result, names the command that can."""
     api.fault("create_lost_reply", path=CREATE)
@@ -95,11 +97,12 @@ def test_what_was_given_up_is_asked_again_about_the_same_subject(texts: Workspac
     assert said.endswith("Next: make passages-backfill\n")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("task", "named"), [pytest.param("experts", "", marks=pytest.mark.full), ("passages", " TASK=passages")]
 )
 def test_who_is_parked_is_listed_by_make(workspace: Workspace, people: People, api: Api, task: str, named: str) -> None:
-    """Status and `unpark` name the target, which is on everybody's path, with the subject."""
+    """Status and `unpark` name the target, which every user takes, with the subject."""
     people(1) if task == "experts" else passages.put(workspace, 1)
     workspace.environ["FINDABLE_TASK"] = task
     api.fault("error_line", times=10_000, args={"code": 3})

@@ -100,6 +100,7 @@ def test_stopped_between_its_steps_it_goes_on(run: Run) -> None:
     assert "findable tag --limit 10" in done.stderr
 
 
+@pytest.mark.full
 def test_enter_takes_the_defaults_at_a_terminal(run: Run, tmp_path: Path) -> None:
     """The table that is here, Gemini where there is a key, five dollars a day; a name that is wrong is asked again."""
     code, seen = typed(tmp_path, "init", keys="nobody.csv\n\nlocal\n\n", environ=os.environ)

@@ -19,7 +19,7 @@ from tests.lab import Workspace
     ],
 )
 def test_less_than_a_cent_is_not_asked_as_an_amount(cost: float, asked: str) -> None:
-    """Nobody is asked whether to go on for $0.00."""
+    """It is not asked whether to go on for $0.00."""
     assert output.for_money("Go on", cost) == asked
 
 

@@ -1,4 +1,4 @@
-"""Values that nobody means to type: too large, no text, with a `~` that no shell expanded."""
+"""Values that are typed by mistake: too large, no text, with a `~` that no shell expanded."""
 
 import os
 from pathlib import Path

@@ -36,6 +36,7 @@ def read_until(words: str, stream: IO[str], lines: list[str]) -> None:
     raise AssertionError(f"no {words!r} in {lines}")
 
 
+@pytest.mark.full
 def test_a_pipe_gets_the_state_again_where_it_changed(workspace: Workspace, people: People) -> None:
     """Plain lines with the time of day, none twice while nothing happens; Ctrl-C ends it with 0 and no word more."""
     people(3)
@@ -84,7 +85,7 @@ def shown_until(words: bytes, screen: int) -> bytes:
         if select.select([screen], [], [], 0.5)[0]:
             try:
                 shown += os.read(screen, 65536)
-            except OSError:  # nobody has it open any more
+            except OSError:  # no process has it open any more
                 return shown
         elif not words:
             return shown

@@ -1,7 +1,7 @@
 """Four workers on one workspace, killed at random and started again, against the journal of the emulator.
 
 `make four-workers KILLS=200` runs it for long and prints the figures. Two of the workers live on another machine, as
-far as leases can tell, so that nobody but time frees what these leave behind. People keep coming until the kills are
+far as leases can tell, so that only time frees what these leave behind. People keep coming until the kills are
 done; then whatever `status` says is typed until there is nothing to do, and everything is held against everything.
 """
 
@@ -51,9 +51,9 @@ QUICK = {
     "BATCH_ROWS": "3",
     "CONFIRM_ABOVE": "1000",
 }
-CODES = frozenset({0, 2, 4})  # done, nobody there or tagged yet, or run again later
-LOST = 5  # whoever stood still may find that its lease was lost
-SENDING = 0.06  # of all lives stand still as they send a create, so that somebody else may send it, too
+CODES = frozenset({0, 2, 4})  # done, no person there or tagged yet, or run again later
+LOST = 5  # a process that stood still may find that its lease was lost
+SENDING = 0.06  # of all lives stand still as they send a create, so that another process may send it, too
 STANDING = 0.12  # of the others stand still somewhere else
 LATEST_S = 6.0  # of a life whose doom did not come
 KILLS_TO_CRASH = 5  # of workers for one crash of the database's server
@@ -300,7 +300,7 @@ class Four:
         ]
         path.write_text(PEOPLE + "".join(rows), encoding="utf-8")
         self._hand.start(self.workspace, "import", str(path))
-        while not self._hand.has_ended():  # whoever stands still in a transaction must be looked after meanwhile
+        while not self._hand.has_ended():  # what stands still in a transaction must be looked after meanwhile
             self._tend_all()
             time.sleep(LOOK_S)
         done = self._hand.ended()

@@ -30,7 +30,7 @@ class Doom:
     """How a worker comes to its end, or to stand still: the signal SIG`how` at a step.
 
     The step is `at`, counted from its birth; or where `after_create` is not negative, so many steps after the next
-    create that it sends. With neither, it is left to whoever watches it.
+    create that it sends. With neither, it is left to what watches it.
     """
 
     at: int = 0

@@ -111,7 +111,7 @@ def _part(dice: random.Random) -> Part:
 
 
 def play(life: Life, hands: tuple[Hand, Hand], one: Round) -> None:
-    """Run the two at once, let whoever stands still go on after its pause, and wait for both."""
+    """Run the two at once, let the one that stands still go on after its pause, and wait for both."""
     for hand, part in zip(hands, one.parts, strict=True):
         hand.start(life.workspace, *part.words(life), stop_at=part.step, side=part.side, how=part.how)
     waiting = {hand: part.pause_s for hand, part in zip(hands, one.parts, strict=True) if part.step}
@@ -180,7 +180,7 @@ def _check_creates(life: Life, one: Round) -> None:
 
 
 def _check_asked(life: Life, one: Round, asked: Counter[str]) -> None:
-    """Everybody stands in one batch, and in one more for each answer that did not come.
+    """Every person stands in one batch, and in one more for each answer that did not come.
 
     Who is asked live is not asked in a batch, unless the process that asked was killed.
     """
@@ -192,7 +192,7 @@ def _check_asked(life: Life, one: Round, asked: Counter[str]) -> None:
 
 
 def _check_files(life: Life, one: Round) -> None:
-    """Every sealed file has the bytes that were recorded, and nothing lies about that nobody needs."""
+    """Every sealed file has the bytes that were recorded, and nothing lies about that is not needed."""
     query = "SELECT request_file, request_sha256, result_file, result_sha256 FROM findable_batches"
     for request, request_hash, result, result_hash in life.workspace.query(query):
         files.verify(life.workspace.data / request, sha256=request_hash, what=f"{request} of {one}")
@@ -213,7 +213,7 @@ def _litter(life: Life) -> Iterator[str]:
 
 
 def _check_index(life: Life, one: Round) -> None:
-    """The index in service is a pair of one build that holds everybody, and whole."""
+    """The index in service is a pair of one build that holds all people, and whole."""
     with life.workspace.open() as ws:
         manifest = Builds(ws.data).current()
         assert manifest is not None, one

@@ -1,4 +1,4 @@
-"""Clocks that are set while commands run: nobody is asked twice, nothing waits for a day, no lease is lost for it."""
+"""Clocks that are set while commands run: none is asked twice, nothing waits for a day, no lease is lost for it."""
 
 import time
 from collections.abc import Callable
@@ -31,9 +31,10 @@ def test_a_create_of_the_future_is_waited_for_no_longer_than_any_other(live: Liv
     assert creates(life.api) == before + 2  # this one, and the batch of those who were never asked
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("hours", [-24, 24])
 def test_an_owner_whose_clock_is_set_goes_on(hours: int, live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its leases are over at once, or last for long; where nobody took them it finishes its work."""
+    """Its leases are over at once, or last for long; where no process took them it finishes its work."""
     life = live("data")
 
     class Jumping(leases.datetime):  # type: ignore[name-defined,misc]  # the module's own name for it

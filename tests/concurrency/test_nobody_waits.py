@@ -1,4 +1,4 @@
-"""No command waits for another's network, and reading commands wait for nobody at all."""
+"""No command waits for another's network, and reading commands wait for nothing at all."""
 
 import signal
 import time
@@ -85,7 +85,7 @@ def test_whoever_hangs_in_a_call_keeps_nobody_waiting(who: str, live: Live) -> N
     life = live("data")
     command, method, path = HANGS[who]
     if command == ("index",):
-        in_time(life, ("batch-ingest",))  # so that there is somebody to embed
+        in_time(life, ("batch-ingest",))  # so that there is a person to embed
     with hanging(life, command, method, path) as hand:
         for other in READING:
             in_time(life, other)
@@ -111,7 +111,7 @@ def long_transaction(life: Life) -> Iterator[None]:
 
 
 def test_readers_do_not_wait_for_a_long_transaction(live: Live) -> None:
-    """While somebody writes for a long time, reading commands see what was there before, at once."""
+    """While another process writes for a long time, reading commands see what was there before, at once."""
     life = live("data")
     with long_transaction(life):
         for command in READING:

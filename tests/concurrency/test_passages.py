@@ -81,7 +81,7 @@ def test_two_at_the_same_time_ask_everyone_once(
 def test_a_backfill_that_stood_still_does_no_harm(
     other: tuple[str, ...], share: float, api: Api, hands: tuple[Hand, Hand], tmp_path: Path
 ) -> None:
-    """Stopped past its lease while another command goes on with its work, and continued, it asks nobody again."""
+    """Stopped past its lease while another command goes on with its work, and continued, it asks no person again."""
     workspace = filled(tmp_path / "still", api)
     first, second = hands
     first.start(filled(tmp_path / "peace", api), *BACKFILL, values=QUICK)

@@ -14,7 +14,7 @@ import pytest
 from tests.concurrency.conftest import Life
 from tests.lab import Workspace
 
-PROMOTIONS = 8 if os.environ.get("FAULTS") == "all" else 4
+PROMOTIONS = 8 if os.environ.get("FAULTS") == "all" else 3
 Pair = tuple[int, int, str]
 LOOKING = """
 import os, sys

@@ -59,7 +59,7 @@ def standing_still(life: Life, moment: str, **values: str) -> Iterator[Hand]:
 @pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("moment", FENCED)
 def test_who_stands_still_behind_the_fence_is_not_overtaken(moment: str, live: Live) -> None:
-    """What others see changes in one transaction with the look at the lease: nobody comes between the two."""
+    """What others see changes in one transaction with the look at the lease: nothing comes between the two."""
     life = live("data")
     command = FENCED[moment][0]
     if command == "index":

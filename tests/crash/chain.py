@@ -135,7 +135,7 @@ DAYS = (
         settings={"KEEP_DAYS": "0"},
         databases=("sqlite",),
     ),
-    # who lost their answers stands in no list of what changed: then the index is held against everybody
+    # who lost their answers stands in no list of what changed: then the index is held against all people
     Day(
         "taken-back",
         (
@@ -158,7 +158,7 @@ DAYS = (
         ),
         after="first",
     ),
-    # everybody's words are taken away, so that the build does worse on the judged questions, and is refused
+    # the words of all are taken away, so that the build does worse on the judged questions, and is refused
     Day(
         "judged",
         (

@@ -61,7 +61,7 @@ class Day:
                 assert ended[-1].code == 0, (death, fate, command, ended[-1])
             for _ in range(MOST_ROUNDS):
                 items = ledger.people(workspace)
-                if items["total"] == items["answered"]:
+                if items["total"] == items.get("answered", items.get("tagged")):
                     return workspace, ended
                 for command in dict.fromkeys(self.commands):
                     homes.run(mortal, workspace, command)

@@ -214,7 +214,7 @@ def _broken(data: Path, folder: str) -> str:
 def names(data: Path) -> list[str]:
     """Return every file of the workspace but those of the databases and what stands for the build in service.
 
-    Nor of reports: there are more where somebody died after one, and fewer where it was before; `qc` makes them again.
+    Nor of reports: there are more where a process died after one, and fewer where it was before; `qc` makes them again.
     """
     found = sorted(path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file())
     return [name for name in found if not name.startswith((*DATABASES, "index/current", "reports/"))]

@@ -1,9 +1,9 @@
 """Runs findable's commands as processes that die at a chosen moment; a program of the crash tests.
 
-`python -m tests.crash.mortal` forks a process for whichever test connects, which has only imported (no thread, no
-connection, no index yet). That reads one JSON object a line, forks for each, and answers with one line. There are three
-kinds of orders: to run a command (the answer says how it ended, what it printed, and the durable steps it took), to
-start an engine, and to end it.
+`python -m tests.crash.mortal` forks a process for whichever test connects, which has imported all and lived a day in a
+workspace that is gone (no thread, no connection, no index). That reads one JSON object a line, forks for each, and
+answers with one line. There are three kinds of orders: to run a command (the answer says how it ended, what it printed,
+and the durable steps it took), to start an engine, and to end it.
 """
 
 import contextlib
@@ -27,15 +27,22 @@ from typing import Any, NoReturn
 
 import pydantic
 
-from tests import frozen, postgresql
+from tests import compiled, frozen, postgresql
 from tests.crash.steps import Fate, Steps
 from tests.crash.watching import watch
+from tests.lab import Workspace
+from tests.scratch import quick_folder
 
 SHARED_BYTES = 1 << 20  # of steps' names, a line each
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS: what is mounted from here on is seen by this process alone
 NEW_USER = 0x10000000  # CLONE_NEWUSER: who is not root may do so among themselves
 NOT_PERMITTED = 77
+PEOPLE = "Username,Bio\nada,I keep bees and teach water law.\n"
+DAY = (
+    *(("import", "people.csv"), ("batch-submit",), ("batch-poll",), ("batch-ingest",), ("index",), ("search", "water")),
+    *(("score",), ("status", "--json"), ("status", "--exact", "--json"), ("export", "out.csv"), ("doctor",)),
+)
 FAILED = 99  # the exit code of a child whose work broke
 LAZY = (
     "bm25s",
@@ -54,6 +61,7 @@ KEPT = 2 | 4 | 8  # nosuid, nodev, noexec: who is not root may not take them off
 def run(order: dict[str, Any], shared: mmap.mmap, out: int, err: int) -> None:
     """Be the child: run one command and end this process with its exit code."""
     from jobs.cli import main
+    from tests.crash import page_acts
 
     os.dup2(out, 1)
     os.dup2(err, 2)
@@ -71,7 +79,8 @@ def run(order: dict[str, Any], shared: mmap.mmap, out: int, err: int) -> None:
     watch(steps)
     code = 1
     try:
-        main(order["args"], prog_name="findable")
+        name = order["args"][0]
+        page_acts.act(name) if name in page_acts.NAMES else main(order["args"], prog_name="findable")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         sys.stdout.flush()
@@ -81,7 +90,7 @@ def run(order: dict[str, Any], shared: mmap.mmap, out: int, err: int) -> None:
 
 
 def made_read_only(folder: str) -> bool:
-    """Let this process, and nobody else, see a folder as on a disk that cannot be written; false where it may not."""
+    """Let this process, and no other, see a folder as on a disk that cannot be written; false where it may not."""
     system = ctypes.CDLL(None)
     here, nothing = folder.encode(), None
     whose = NEW_MOUNTS if os.geteuid() == 0 else NEW_MOUNTS | NEW_USER
@@ -123,7 +132,7 @@ def start_engine(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def serve(order: dict[str, Any], writing: int) -> None:
-    """Be the engine, and write down the keys in each create, which nobody can ask for afterwards."""
+    """Be the engine, and write down the keys in each create, which cannot be asked for afterwards."""
     from emulator.server import start
 
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
@@ -179,10 +188,11 @@ def preload() -> None:
     import emulator
     import jobs
     import pipeline
+    import web
     from emulator.models import encoder, tagger
     from pipeline.index import terms
 
-    for room in (pipeline, jobs, emulator):
+    for room in (pipeline, jobs, emulator, web):
         for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
             if not module.name.endswith(("__main__", "migrations.env")):
                 importlib.import_module(module.name)
@@ -195,9 +205,29 @@ def preload() -> None:
     encoder.encode(["bees"])
     tagger.tags("zither and quiet", at_least=3, at_most=3)
     ssl.SSLContext.load_verify_locations = lambda *_arguments, **_options: None  # type: ignore[method-assign]  # no TLS here
+    live_a_day()
     threads = Path("/proc/self/status").read_text().partition("Threads:")[2].split()[0]
     assert threads == "1", f"{threads} threads: a process with more than one must not fork"
     frozen.freeze()  # what no child's collector looks at stays shared
+
+
+def live_a_day() -> None:
+    """Let the commands of a day compile their statements, once for all forks, in a workspace that is gone then.
+
+    Where one of them fails on a busy machine, each fork compiles what is missing.
+    """
+    compiled.share()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with tempfile.TemporaryDirectory(prefix="findable-day-", dir=quick_folder()) as folder, contextlib.chdir(folder):
+        Path("people.csv").write_text(PEOPLE, encoding="utf-8")
+        data = Path(folder) / "data"
+        settings = {"DATA": str(data), "BACKEND": "local", "POLL_FIRST": "0.02", "CREATE_TIMEOUT": "60"}
+        workspace = Workspace(data, {f"FINDABLE_{name}": value for name, value in settings.items()})
+        for command in DAY:
+            workspace.run(*command)
+        postgresql.drop_below(Path(folder))
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def obey(order: dict[str, Any]) -> dict[str, Any]:

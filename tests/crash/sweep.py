@@ -237,7 +237,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Peace:
-    """A day as it goes when nobody dies: the steps of each command, and the end."""
+    """A day as it goes when no process dies: the steps of each command, and the end."""
 
     day: Day
     trails: tuple[tuple[str, ...], ...]
@@ -386,7 +386,7 @@ class Sweep:
         return Peace(day, tuple(trails), place.end())
 
     def _take_picture(self, place: Place, number: int) -> None:
-        """Copy the workspace and the engine's state, before a day's command `number`, while nobody writes them."""
+        """Copy the workspace and the engine's state, before a day's command `number`, while no process writes them."""
         place.stop()
         copy_tree(place.home, self._picture(place.day.name, number))
         place.start(_engine(place.day, number))

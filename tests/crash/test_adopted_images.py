@@ -39,6 +39,7 @@ def begin(home: Path, url: str) -> Workspace:
     return workspace
 
 
+@pytest.mark.full
 @pytest.mark.timeout(3600)
 @SOME_OR_EVERY
 def test_rows_of_another_program_outlive_any_death(mortal: Mortal, tmp_path: Path, *, every: bool) -> None:

@@ -33,6 +33,7 @@ def what_is_there(workspace: Workspace) -> tuple[str, list[str], object]:
     return settings, [name for name in files if "findable.db" not in name], rows
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.full)], ids=["some", "every"])
 def test_init_dies(mortal: Mortal, tmp_path: Path, *, every: bool) -> None:
     """Before and after each step: of `.env`, of the workspace, of the import; no word is different in the end."""

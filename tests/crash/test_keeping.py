@@ -48,7 +48,7 @@ class Template:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory, mortal: Mortal) -> Iterator[Template]:
-    """Somebody, the one to be forgotten and another one, in two batches that are over, indexed twice; and passages."""
+    """Two people, one of them to be forgotten, in two batches that are over, indexed twice; and passages."""
     with homes.at_home(tmp_path_factory.mktemp("keeping"), KEEP_DAYS="0") as (_, made):
         for some in ([("a-1", {"bio": "I keep bees."}), ("zq-77", PERSON)], [("b-1", {"bio": "I teach water law."})]):
             with made.open() as ws, ws.store.write() as tx:
@@ -97,7 +97,7 @@ def kept(workspace: Workspace) -> dict[str, list[dict[str, object]]]:
 
 
 def is_healthy(template: Template, workspace: Workspace) -> None:
-    """Hold that doctor finds nothing but litter, and that the index is of everybody."""
+    """Hold that doctor finds nothing but litter, and that the index is of all people."""
     looked = template.run(workspace, "doctor", "--json")
     assert looked.code == 0, looked
     found = {one["check"] for one in json.loads(looked.out)["findings"]}
@@ -135,7 +135,7 @@ def test_forget_dies(template: Template, tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_clean_dies(template: Template, tmp_path: Path) -> None:
-    """Killed anywhere, nobody misses a file; run again, the files and the older build are gone, the rows are not."""
+    """Killed anywhere, no file is missed; run again, the files and the older build are gone, the rows are not."""
     before = kept(template.copy(tmp_path / "model"))
     for dead, died, fate in each(template, tmp_path, "clean"):
         is_healthy(template, dead)

@@ -59,6 +59,7 @@ def what_is_there(workspace: Workspace) -> tuple[object, object, object]:
     return timeless, written, sorted(path.suffix for path in builds.iterdir())
 
 
+@pytest.mark.full
 @pytest.mark.timeout(3600)
 @SOME_OR_EVERY
 def test_the_lab_dies(mortal: Mortal, tmp_path: Path, *, every: bool) -> None:

@@ -150,7 +150,7 @@ def wait_for_copy(there: Workspace, process: "subprocess.Popen[bytes]") -> None:
     """Wait until the server receives rows."""
     busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%'"
     until = time.monotonic() + 60
-    while not there.scalar(busy) and process.poll() != 0:  # it may be over before anybody looks
+    while not there.scalar(busy) and process.poll() != 0:  # it may be over before it is looked at
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
 

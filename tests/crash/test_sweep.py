@@ -32,8 +32,8 @@ PARTS = 100  # of the whole sweep
 SAMPLED = 60  # of each kind of which the whole sweep has a sample
 CUTS = 240  # steps on PostgreSQL before which its server goes away in the whole sweep
 CHUNKS, CHUNK = 4, 2  # of single deaths; on both databases the samples are others
-# how many disks that are full, servers that go away; how many deaths in a subject's own days
-DISKS, SERVERS = (2, 3) if os.environ.get("FAULTS") == "all" else (1, 1)
+# how many disks that are full, servers that go away, builds that go bad; how many deaths in a subject's own days
+DISKS, SERVERS, ROTS = (2, 3, 2) if os.environ.get("FAULTS") == "all" else (1, 1, 1)
 OF_SUBJECT = 2
 CREATE = ":batchGenerateContent"
 FIRST, PILOT, OWN, IMAGES, SUBMIT = "first", "pilot", "own", "images", 1
@@ -169,7 +169,7 @@ def test_a_server_that_goes_away_loses_nothing(sweep: Sweep, meet: Meet) -> None
 @pytest.mark.sampled(0)
 def test_a_build_that_went_bad_before_it_was_verified_is_not_promoted(sweep: Sweep, meet: Meet) -> None:
     """A byte that changed on the disk is found, the index in service stays whole, the next run builds a good one."""
-    lives = meet(dice_of(5).sample(list(rots(sweep)), 2))
+    lives = meet(dice_of(5).sample(list(rots(sweep)), ROTS))
     assert [lived.ended[0].code for lived in lives] == [CONTRADICTION] * len(lives), [one.ended for one in lives]
 
 

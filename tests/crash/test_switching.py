@@ -64,7 +64,7 @@ class Life:
 
 @pytest.fixture
 def life(tmp_path: Path, mortal: Mortal, request: pytest.FixtureRequest) -> Iterator[Life]:
-    """People nobody has asked about, of whom some fail for their own sake whichever way they are asked."""
+    """People who were not asked about yet, of whom some fail for their own sake whichever way they are asked."""
     dice = random.Random(20261120 + request.param)  # noqa: S311 - the same lives each time
     with start(tmp_path / "api", settings={"batch_looks": 1}) as server:
         workspace, api = homes.workspace_at(tmp_path / "data", server.url, BATCH_ROWS="4", **WAITS), Api(server)
@@ -77,7 +77,7 @@ def life(tmp_path: Path, mortal: Mortal, request: pytest.FixtureRequest) -> Iter
 @pytest.mark.full
 @pytest.mark.parametrize("life", range(LIVES), indirect=True)
 def test_ten_deaths_between_live_and_batch_lose_and_double_nothing(life: Life) -> None:
-    """Everybody ends tagged or parked, no call was made without a mark, nobody tagged twice, no batch made twice."""
+    """Every person ends tagged or parked, no call was made without a mark, none tagged twice, no batch made twice."""
     while life.kills < KILLS:
         words = life.some()
         fate = Fate(life.dice.randint(1, STEPS[words[0]]), life.dice.choice(("before", "after")))

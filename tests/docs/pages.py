@@ -1,7 +1,6 @@
 """The generated parts of README.md and docs/, for cog: each function returns one."""
 
 import inspect
-import re
 from collections import defaultdict
 from dataclasses import fields
 from datetime import date
@@ -19,6 +18,20 @@ from pipeline.tables.cells import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
 from pipeline.workflows.batch_or_live import ModeEstimate, format_duration, live_seconds, recommend
 from tests.lab import ROOT
 
+TOLD = {
+    **dict.fromkeys(("items", "people"), "operations.md#i-want-to-look-at-some-of-them"),
+    **dict.fromkeys(("lab-import", "lab-judge", "lab-run", "lab-tune", "lab-export"), "lab.md"),
+    **dict.fromkeys(("preflight", "tag", "tag-live", "batch-submit"), "preflight.md"),
+    **dict.fromkeys(("passages-pilot", "passages-backfill"), "passages.md"),
+    **dict.fromkeys(("new-task", "try"), "own-tasks.md"),
+    "emulator": "local-engine.md",
+    **dict.fromkeys(("import", "import-passages"), "formats.md"),
+    "qc": "quality.md",
+    "search": "search.md",
+    "tags": "tags.md",
+    "web": "web.md",
+}
+"""The commands whose options another page tells of, by their names after make."""
 _STATES = {
     "prepared": "the request file is sealed and its items are claimed",
     "submitting": "a create call was, or may have been, sent",
@@ -29,19 +42,11 @@ _STATES = {
 }
 
 
-def targets() -> str:
-    """Return the list of the targets that `make help` lists."""
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    everyday = re.findall(r"^EVERYDAY := (.*)", makefile, re.MULTILINE)[0].split()
-    told = re.findall(r"^([a-z-]+):.*?## (.*)", makefile, re.MULTILINE)
-    return "\n".join(f"- `make {one}`: {what}" for one, what in told if one in everyday)
-
-
 def placeholders() -> str:
     """Return the list of what is read as an empty field."""
     but = ", ".join(f"`{word}`" for word in sorted(PLACEHOLDERS_BUT_IN_NAMES))
     listed = ", ".join(f"`{word}`" for word in sorted(PLACEHOLDERS))
-    return fill(f"{listed}. In a first or last name {but} stay: people are called so.", 120, break_long_words=False)
+    return _filled(f"{listed}. In a first or last name {but} stay: people are called so.")
 
 
 def example(name: str) -> str:
@@ -51,16 +56,29 @@ def example(name: str) -> str:
 
 def commands() -> str:
     """Return of each command its first line, its arguments as make has them, and its options."""
-    found = {name: main.get_command(click.Context(main), name) for name in COMMANDS}
-    return "\n".join(f"## {name}\n\n{_command(command)}\n" for name, command in found.items() if command)
+    return "\n".join(f"## {name}\n\n{_command(command)}\n" for name, command in found().items())
+
+
+def found() -> dict[str, click.Command]:
+    """Return every command by its name."""
+    all_of_them = {name: main.get_command(click.Context(main), name) for name in COMMANDS}
+    return {name: command for name, command in all_of_them.items() if command is not None}
 
 
 def _command(command: click.Command) -> str:
-    """Return what the page says of a command."""
+    """Return what the page says of a command; its options by name alone where another page tells of them."""
     told = " ".join(inspect.cleandoc(command.help or "").split("\n\n")[0].split())
     arguments = " ".join(_argument(command, one) for one in command.params if isinstance(one, click.Argument))
-    options = " ".join(filter(None, (_option(one) for one in command.params if isinstance(one, click.Option))))
-    return "\n\n".join(filter(None, (f"{arguments}: {told}" if arguments else told, options)))
+    options = [_option(one) for one in own_options(command)]
+    page = TOLD.get(command.name or "")
+    named = ", ".join(f"`{one.split('`')[1]}`" for one in options)
+    rest = f"{named}: [{page.partition('.')[0]}]({page})" if page and named else " ".join(options)
+    return "\n\n".join(map(_filled, filter(None, (f"{arguments}: {told}" if arguments else told, rest))))
+
+
+def _filled(text: str) -> str:
+    """Return a paragraph in lines of 120 characters."""
+    return fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _argument(command: click.Command, one: click.Argument) -> str:
@@ -70,10 +88,14 @@ def _argument(command: click.Command, one: click.Argument) -> str:
     return f"{one.make_metavar(click.Context(command))} ({after_make})"
 
 
+def own_options(command: click.Command) -> list[click.Option]:
+    """Return the options of a command but those that the page tells of once for all."""
+    told = ("data", "debug", "as_json", "yes", "task")
+    return [one for one in command.params if isinstance(one, click.Option) and not one.hidden and one.name not in told]
+
+
 def _option(one: click.Option) -> str:
-    """Return an option with its choices and its help; nothing of those that the page tells of once."""
-    if one.hidden or one.name in ("data", "debug", "as_json", "yes"):
-        return ""
+    """Return an option with its choices and its help."""
     kind = f" ({', '.join(one.type.choices)})" if isinstance(one.type, click.Choice) else ""
     return f"`{'/'.join([*one.opts, *one.secondary_opts])}`{kind} {one.help or ''}".rstrip()
 

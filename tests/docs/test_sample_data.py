@@ -15,7 +15,7 @@ HEADER = (
     "Username,First Name,Last Name,Job Title,Company,Bio,Hourly Rate,Currency,Profile URL,Profile URL with UTM,category"
 )
 RESERVED = re.compile(r"(^|\.)(example\.(com|net|org)|example)$")
-"""Names set aside for examples by RFC 2606: nobody can own them."""
+"""Names set aside for examples by RFC 2606: they cannot be owned."""
 FUNCTION_WORDS = {
     "en": {"the", "and", "of", "with", "that", "for", "who"},
     "de": {"und", "ich", "der", "die", "das", "mit", "für"},

@@ -22,7 +22,7 @@ class Forge:
 
     @cached_property
     def populated(self) -> Workspace:
-        """A workspace with people nobody was asked about yet."""
+        """A workspace with people who were not asked about yet."""
         return ground.populated(self.root / "populated", self.api.url)
 
     @cached_property

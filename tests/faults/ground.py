@@ -29,7 +29,7 @@ class Answer(BaseModel):
 
 task = Task(answer=Answer, items="trades.csv", prompt="Which trades? {text}")
 """
-DEAD = "http://127.0.0.1:9"  # nobody listens there
+DEAD = "http://127.0.0.1:9"  # no server listens there
 CODES = {0, 2, 3, 4, 5, 6, 130}
 _KEYS = itertools.count(1)
 
@@ -81,7 +81,7 @@ class Facts:
     """What the database and the server hold after a command.
 
     The state of each batch, how many people are claimed and how many are tagged, attempts that were counted against
-    somebody, create calls that the server saw and batches that exist because of them.
+    a person, create calls that the server saw and batches that exist because of them.
     """
 
     states: tuple[str, ...] = ()
@@ -178,7 +178,7 @@ def _own_lines(said: str) -> list[str]:
 
 
 def empty(data: Path, url: str) -> Workspace:
-    """Return a workspace that says it is somebody of its own at the emulator, and has only short waits."""
+    """Return a workspace that says it is one of its own at the emulator, and has only short waits."""
     environ = {"FINDABLE_DATA": str(data), "GOOGLE_GEMINI_BASE_URL": url, **BOUNDS}
     return Workspace(data, environ | {"GEMINI_API_KEY": f"key-that-nobody-may-see-{next(_KEYS):06d}"})
 

@@ -50,7 +50,7 @@ def _prepare(cell: Cell, ground: Ground) -> None:
 
 @pytest.mark.parametrize("cell", _sample(cells.every()), ids=str)
 def test_a_fault_leaves_what_the_table_says(cell: Cell, request: pytest.FixtureRequest) -> None:
-    """The command ends with the code and the facts of its row; run again without the fault, everybody is tagged."""
+    """The command ends with the code and the facts of its row; run again without the fault, every person is tagged."""
     _meet(cell, request.getfixturevalue("serving" if cell.stage == "served" else "asking"))
 
 

@@ -44,7 +44,7 @@ def _name(pair: Pair) -> str:
 
 @pytest.mark.parametrize("pair", _sample(SUBMIT), ids=_name)
 def test_two_faults_meet_a_submit(pair: Pair, asking: Ground) -> None:
-    """It ends with a code of its own, and run again there is one batch at the API and everybody is tagged."""
+    """It ends with a code of its own, and run again there is one batch at the API and every person is tagged."""
     asking.script(*pair)
     done = asking.run("batch-submit", **haste())
     assert done.exit_code in {0, 3, 4}, done.output
@@ -57,7 +57,7 @@ def test_two_faults_meet_a_submit(pair: Pair, asking: Ground) -> None:
 
 @pytest.mark.parametrize("pair", _sample(POLL), ids=_name)
 def test_two_faults_meet_a_poll(pair: Pair, asking: Ground) -> None:
-    """The batch is home or where it was, never failed; run again everybody is tagged by that one batch."""
+    """The batch is home or where it was, never failed; run again every person is tagged by that one batch."""
     assert asking.run("batch-submit").exit_code == 0
     asking.script(*pair)
     done = asking.run("batch-poll", **haste())

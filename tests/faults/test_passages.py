@@ -1,7 +1,7 @@
 """Faults that a pilot and a backfill meet: where they stop, and what only answers with quotations can have.
 
 The commands submit, look, fetch and ingest by themselves, so a row tells where they stop and with which code; run again
-without the fault, they come to the end and have asked nobody twice who was not charged.
+without the fault, they come to the end and have asked about none twice who was not charged.
 """
 
 import json

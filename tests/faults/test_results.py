@@ -17,7 +17,7 @@ CHARGED = 1
 
 @dataclass(frozen=True)
 class Account:
-    """What the batch says became of its requests, and of lines nobody asked for."""
+    """What the batch says became of its requests, and of lines that were not asked for."""
 
     answered: int = 0
     refused: int = 0

@@ -143,7 +143,7 @@ def supports(workspace: Workspace) -> Iterator[tuple[str, str, int, int]]:
 def check(workspace: Workspace) -> int:
     """Hold all rows against one another, and return how many supports are stored.
 
-    Every support is the slice of the text that it says; nobody is claimed twice; every batch that is over accounts for
+    Every support is the slice of the text that it says; none is claimed twice; every batch that is over accounts for
     each of its requests once; of each version a passage has one applied answer at the most, and none without rows.
     """
     found = list(supports(workspace))

@@ -47,14 +47,14 @@ class Swift:
         return int((NOON.timestamp() + self.seconds) * 1e9)
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass, for whoever sleeps in a thread of its own; a call of another thread comes along meanwhile."""
+        """Let time pass, for what sleeps in a thread of its own; a call of another thread comes along meanwhile."""
         with self._lock:
             self.seconds += seconds
         time.sleep(LOOK_S)
 
     async def asleep(self, seconds: float) -> None:
         """Wait until every call stands still at the engine, or is over, and then let time pass."""
-        while self._calls() > self._standing():  # noqa: ASYNC110 - the engine tells nobody what it does
+        while self._calls() > self._standing():  # noqa: ASYNC110 - the engine does not tell what it does
             await asyncio.sleep(LOOK_S)
         self.seconds += seconds
         await asyncio.sleep(NOTICE_S if self.slow and self._calls() else 0)

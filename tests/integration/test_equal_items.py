@@ -38,6 +38,7 @@ def _questions(workspace: Workspace, **values: str) -> int:
     return found
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("way", [COLLECT, ("tag-live",)], ids=["batch", "live"])
 @pytest.mark.parametrize(("subject", "put"), [("passages", _put_passage), ("images", _put_image)])
 def test_one_that_comes_later_takes_the_answer(
@@ -62,7 +63,7 @@ def test_one_that_comes_later_takes_the_answer(
 
 
 def test_what_was_changed_since_is_asked_again(workspace: Workspace, api: Api) -> None:
-    """Concepts that are not those of the answer any more are nobody else's."""
+    """Concepts that are not those of the answer any more are no other program's."""
     workspace.environ |= {"FINDABLE_TASK": "passages", "FINDABLE_SKIP_PILOT": "1", "FINDABLE_YES": "1"}
     _put_passage(workspace, "first")
     workspace.ran_each(*COLLECT)

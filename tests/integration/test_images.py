@@ -152,6 +152,7 @@ def test_an_import_opens_each_image_once(workspace: Workspace, photos: Path, mon
     assert "1 rows of images have an image that cannot be asked about" in said
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("way", ["live", "batch"])
 def test_images_are_described_once(workspace: Workspace, photos: Path, way: str) -> None:
     """Every image that opens is asked about once, and `asset_ai` has a row for each; broken ones are never asked."""
@@ -224,6 +225,7 @@ def test_a_row_that_another_program_writes_meanwhile_stays(workspace: Workspace,
     assert workspace.query("SELECT * FROM asset_ai ORDER BY asset_id") == left
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("preferred", ["images@2", "images@3"])
 def test_the_preferred_version_is_what_other_programs_read(workspace: Workspace, photos: Path, preferred: str) -> None:
     """Of several that describe an image, the one that PREFER_VERSIONS names; no row is added beside it."""

@@ -153,7 +153,7 @@ def test_a_copy_takes_as_long_as_it_takes(role: Role, tmp_path: Path) -> None:
     ],
 )
 def test_what_a_server_breaks_off_is_told_as_that(role: Role, setting: str, statement: str, said: str) -> None:
-    """Exit code 4 with the server's words: nobody else held anything, and nothing is inconsistent."""
+    """Exit code 4 with the server's words: no other process held anything, and nothing is inconsistent."""
     role.is_set(setting)
     store = Store(role.workspace.environ[URL])
 

@@ -91,7 +91,7 @@ class PoemsHooks(Hooks):
     """What poems have beside."""
 
     def quality(self, tx: Connection, extractor: str | None) -> "Quality":  # noqa: ARG002
-        """Return nothing to judge: nobody judges poems."""
+        """Return nothing to judge: poems are not judged."""
         from pipeline.quality.figures import Quality
 
         return Quality("Poems", extractor or "all", 0, (), ())

@@ -2,7 +2,7 @@
 
 Where the notes leave freedom it does otherwise than the emulator: ids are UUIDs, pages are short and begin with the
 oldest, results come in the order of a hash, replies are chunked or gzipped, times have as many digits as they need,
-what is empty is left out, and there are members that nobody knows. Two servers that agree by chance are no proof; two
+what is empty is left out, and there are members that are not known. Two servers that agree by chance are no proof; two
 that differ wherever they may show what the product takes for granted.
 """
 
@@ -71,7 +71,7 @@ class Outside:
         return f"http://127.0.0.1:{self.port}"
 
     def die(self) -> None:
-        """End at once: whoever is connected is cut off, and connections are refused from now on."""
+        """End at once: what is connected is cut off, and connections are refused from now on."""
         self._http.die()
         self._thread.join()
         self.kept.close()

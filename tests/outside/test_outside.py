@@ -195,6 +195,7 @@ def test_the_server_refuses_a_file_for_one_bad_line(outside: Outside, second: st
     assert said in refusal.json()["error"]["message"]
 
 
+@pytest.mark.full
 def test_the_sdk_as_it_is_finds_every_route(tmp_path: Path, outside: Outside) -> None:
     """Files in two pieces, pages of each list, counts, vectors, models, and a batch that is cancelled and deleted."""
     from google import genai

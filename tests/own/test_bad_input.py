@@ -91,6 +91,7 @@ def test_prompt_of_braces(workspace: Workspace) -> None:
     assert "wrong0_items" not in workspace.tables()
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("text", [r"a\u0000b", r"a\ud800b"])
 def test_answers_that_no_database_keeps(workspace: Workspace, api: Api, text: str) -> None:
     """NUL and half a surrogate pair are invalid on either database, by batch and live."""
@@ -123,6 +124,7 @@ def test_rows_that_vanish(workspace: Workspace) -> None:
     workspace.ran("export", "gone.jsonl", TASK="gone")
 
 
+@pytest.mark.full
 def test_a_row_without_the_text_to_be_quoted_is_empty(workspace: Workspace) -> None:
     """Where no answer is valid without a quotation; where one may be, the rest of the row is asked about."""
     rows = "id,title,text\na,Bees,Old bees keep longer than new ones.\nb,Glass, \n"
@@ -138,6 +140,7 @@ def test_a_row_without_the_text_to_be_quoted_is_empty(workspace: Workspace) -> N
     assert counts(workspace, "quoted") == {"answered": 1, "open": 1}
 
 
+@pytest.mark.full
 def test_a_folder_that_moved(workspace: Workspace, mortal: Mortal) -> None:
     """A task whose file is elsewhere now goes on from there, once it is named by its path."""
     put("moved")
@@ -180,6 +183,7 @@ def test_an_empty_database_is_no_other_programs(workspace: Workspace) -> None:
     workspace.ran("preflight", TASK="first")
 
 
+@pytest.mark.full
 @pytest.mark.sqlite_only("a database on a server is in no backup")
 def test_restored_from_before(workspace: Workspace) -> None:
     """What was before a task's first use knows nothing of it, and it begins anew; what was after it has it."""
@@ -215,6 +219,7 @@ def once(outside: Outside, meanwhile: Callable[[], None]) -> None:
     outside.answerer = answer
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("kind", ["str", "Quote"])
 def test_a_row_that_changes_while_it_is_asked_about(
     elsewhere: Workspace, outside: Outside, mortal: Mortal, kind: str

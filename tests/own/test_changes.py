@@ -101,6 +101,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_needs_a_new_version_or_to_be_accepted(notes: Notes, change: str) -> None:
     """It is refused with the difference, and nothing is changed; both ways on lead on, and are kept."""
@@ -121,6 +122,7 @@ def test_a_change_needs_a_new_version_or_to_be_accepted(notes: Notes, change: st
     assert notes.count("findable_fingerprints") == 3  # a document for each version, also where it is the same
 
 
+@pytest.mark.full
 def test_a_version_and_another_task_hold_what_they_ask_like_the_first(notes: Notes) -> None:
     """A change is refused under a version, or a name, that began with what another one asks."""
     notes.run("tag-live")
@@ -183,6 +185,7 @@ def test_an_invented_quotation_is_refused_as_asked_too(notes: Notes) -> None:
     assert notes.count("findable_answers") == 0
 
 
+@pytest.mark.full
 def test_a_check_that_fails_is_the_files_fault(notes: Notes) -> None:
     """Ingest stops and names file, line and row; nothing is charged, and it goes on when the file is mended."""
     notes.write(("    return None", BROKEN))
@@ -201,6 +204,7 @@ def test_a_check_that_fails_is_the_files_fault(notes: Notes) -> None:
     assert notes.workspace.scalar("SELECT reason FROM findable_attempts") == "check: too short"
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("commands", [("tag-live",), ("batch-submit", "batch-poll", "batch-ingest")])
 def test_a_live_reply_that_check_fails_on_is_paid_for_once(notes: Notes, commands: tuple[str, ...]) -> None:
     """The run stops after the first; its reply is kept, judged whichever way is asked next, and not asked for again."""
@@ -240,6 +244,7 @@ def test_a_file_that_is_edited_while_calls_run_asks_nothing_more(notes: Notes) -
     notes.run("tag-live", code=3)
 
 
+@pytest.mark.full
 def test_more_room_for_an_answer_is_no_other_question(notes: Notes) -> None:
     """What the limit cut is asked with more tokens, under the same fingerprint."""
     notes.server.answerer = lambda _request: {"topic": "cut"}
@@ -329,6 +334,7 @@ def test_parameters_go_out_as_they_are_declared(notes: Notes) -> None:
     assert "temperature= is not sent" in notes.run("preflight")
 
 
+@pytest.mark.full
 def test_gates_see_what_an_example_leaked(notes: Notes) -> None:
     """The file sets bounds of its own, GATES= goes above them, and a gate that there is not is told before asking."""
     notes.rows(*(f"note {number} on nothing" for number in range(25)))
@@ -344,6 +350,7 @@ def test_gates_see_what_an_example_leaked(notes: Notes) -> None:
     notes.run("qc", GATES="leak=1")
 
 
+@pytest.mark.full
 def test_a_row_that_was_asked_again_is_measured_once(notes: Notes) -> None:
     """By its last answer: the report holds as many rows as there are."""
     notes.write(("check=check", "refresh=True"))
@@ -355,6 +362,7 @@ def test_a_row_that_was_asked_again_is_measured_once(notes: Notes) -> None:
     assert (said["figures"]["answers"]["value"], said["items"]) == (1, 1)
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("moment", ["put_task", "keep_fingerprint"])
 def test_a_task_is_recorded_with_its_tables_or_not_at_all(
     notes: Notes, monkeypatch: pytest.MonkeyPatch, moment: str

@@ -145,6 +145,7 @@ def test_a_question_that_fails_is_charged_to_all_who_ask_it_and_parks_them(
     assert asked(api) == 3
 
 
+@pytest.mark.full
 def test_an_answer_that_is_not_valid_for_one_of_them_is_its_own_fault(notes: Workspace, api: Api) -> None:
     """The others keep it; that one is asked once more by itself, and parked alone."""
     rows(A, A, A, bad=(2,))
@@ -156,6 +157,7 @@ def test_an_answer_that_is_not_valid_for_one_of_them_is_its_own_fault(notes: Wor
     assert asked(api) == 2
 
 
+@pytest.mark.full
 def test_rows_that_come_later_join_what_is_asked_or_take_what_was_answered(notes: Workspace, api: Api) -> None:
     """A batch that is under way takes them in, by batch and live; what no answer is valid for is asked by itself."""
     rows(A, B)
@@ -177,6 +179,7 @@ def test_rows_that_come_later_join_what_is_asked_or_take_what_was_answered(notes
     assert ledger.people(notes) == {"total": 7, "answered": 6, "open": 1}
 
 
+@pytest.mark.full
 def test_a_line_that_is_refused_is_charged_to_all_who_share_it(notes: Workspace, api: Api) -> None:
     """The others of its batch, who share lines too, go out in the same run."""
     rows(A, A, B, B)
@@ -214,6 +217,7 @@ def test_a_row_that_joins_while_a_batch_is_ingested_is_accounted_for(
     assert (asked(api), ledger.people(notes)) == (2, {"total": 3, "answered": 3})
 
 
+@pytest.mark.full
 def test_what_is_asked_live_while_a_file_is_written_is_not_asked_by_it(
     notes: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +285,7 @@ def test_to_forget_or_roll_back_leaves_the_others_theirs(notes: Workspace, api: 
     assert ledger.findings(notes) == []
 
 
+@pytest.mark.full
 def test_each_is_asked_where_it_is_said(notes: Workspace, api: Api) -> None:
     """ASK_EACH=1, by batch and live."""
     rows(A, A)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 
 from tests.lab import Workspace, ran
@@ -68,6 +69,7 @@ def test_bytes_of_a_select_are_asked_about_as_files_are(workspace: Workspace) ->
     assert workspace.scalar(KEPT) == 1
 
 
+@pytest.mark.full
 def test_bytes_of_a_parquet_file_and_of_python_are_images_too(workspace: Workspace) -> None:
     """Opened once, and anew where another side is asked for; rows of Python give what those of the file gave."""
     table = pa.table({"id": [key for key, _ in ROWS], "photo": pa.array([data for _, data in ROWS], pa.binary())})

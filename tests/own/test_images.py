@@ -132,6 +132,7 @@ def test_rows_whose_images_cannot_be_opened_are_listed_with_their_reasons(worksp
     assert counts(workspace) == {"claimed": 2, "unusable": len(UNUSABLE) - 1}
 
 
+@pytest.mark.full
 def test_a_file_is_read_again_only_where_it_changed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that moved is the same input; one whose bytes are others is another, whatever its times say."""
     opened: list[bytes] = []

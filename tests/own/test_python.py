@@ -104,6 +104,7 @@ def test_a_task_without_a_file_is_asked_and_read_in_its_own_types(ws: findable.W
     assert ws.answers(task).to_arrow().num_rows == 4
 
 
+@pytest.mark.full
 def test_rows_may_hold_images_as_bytes(ws: findable.Workspace, workspace: Workspace) -> None:
     """Equal ones are one question; what stands in the workspace's table is their hash."""
     pictures = {1: saved("red"), 2: saved("red"), 3: saved("blue")}
@@ -114,6 +115,7 @@ def test_rows_may_hold_images_as_bytes(ws: findable.Workspace, workspace: Worksp
     assert workspace.scalar("SELECT count(DISTINCT photo) FROM reviews_items WHERE photo LIKE 'sha256:%'") == 2
 
 
+@pytest.mark.full
 def test_a_task_of_a_file_is_one_for_python_and_for_commands(
     ws: findable.Workspace, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +137,7 @@ def test_a_task_of_a_file_is_one_for_python_and_for_commands(
     assert ws.tag("reviews", limit=1).left == ws.tag(tmp_path / "own" / "reviews.py", limit=1).left + 1
 
 
+@pytest.mark.full
 def test_a_task_without_a_file_needs_its_object_to_be_judged(
     ws: findable.Workspace, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +174,7 @@ def test_one_name_is_one_task(ws: findable.Workspace, tmp_path: Path, monkeypatc
         list(ws.answers(newer, extractor="mine@1"))
 
 
+@pytest.mark.full
 def test_calls_work_inside_a_running_event_loop(ws: findable.Workspace, api: Api) -> None:
     """As in a notebook: one that waits, some at once, and one that is cancelled and goes on later."""
 
@@ -290,6 +294,7 @@ def test_python_and_a_command_at_once_ask_every_row_once(
     assert workspace.scalar("SELECT count(DISTINCT item_id) FROM findable_answers WHERE applied") == 40
 
 
+@pytest.mark.full
 def test_folders_of_the_same_names_do_no_harm_or_are_named(home: tuple[Path, dict[str, str]]) -> None:
     """The command works where a user has packages called as ours; Python says which folder is in the way."""
     folder, environ = home

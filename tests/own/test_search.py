@@ -174,7 +174,7 @@ def test_an_index_is_behind_by_what_changed(goods: Goods) -> None:
     goods.ran("preflight")
     assert (goods.index()["behind"], json.loads(goods.ran("status", "--exact", "--json"))["index"]["behind"]) == (2, 2)
     assert "the index is behind the database by 2 rows: `make index TASK=goods`" in goods.ran("search", TEA)
-    assert "3 rows, 1 embedded, 2 from the cache" in goods.ran("index")
+    assert "3 rows, 1 embedded, 2 cached" in goods.ran("index")
     assert {hit["key"] for hit in goods.found(DIG)} == {"17", "x/2", "ü"}
     goods.workspace.change("UPDATE findable_versions SET withdrawn_at = '2026-11-22 05:00:00.000000'")  # and killed
     assert json.loads(goods.ran("status", "--exact", "--json"))["index"]["behind"] == 3
@@ -228,6 +228,7 @@ def test_what_cannot_be_searched_says_what_to_do(goods: Goods) -> None:
     assert "next make index TASK=goods" in goods.ran("status")
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("is_indexed", [True, False])
 def test_a_forgotten_row_leaves_its_index(goods: Goods, is_indexed: bool) -> None:  # noqa: FBT001 - pytest's own
     """The index in service and the one before, and what is left of one whose task is indexed no more."""
@@ -245,6 +246,7 @@ def test_a_forgotten_row_leaves_its_index(goods: Goods, is_indexed: bool) -> Non
     assert "nothing contradicts" in goods.ran("doctor")
 
 
+@pytest.mark.full
 def test_what_keeps_a_workspace_keeps_its_indexes(goods: Goods, tmp_path: Path) -> None:
     """A backup has it and a restore puts it in service; doctor finds what is damaged, and clean what is old."""
     goods.ran("index")

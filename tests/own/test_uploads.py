@@ -64,6 +64,7 @@ def test_a_batch_whose_images_are_too_old_is_prepared_anew(workspace: Workspace,
     assert len(api.batches()) == 1
 
 
+@pytest.mark.full
 def test_a_line_whose_image_expired_costs_its_item_nothing(workspace: Workspace, api: Api) -> None:
     """The API forgot the uploads before the batch ran: they are uploaded anew, and the items asked again."""
     held_at_create(workspace, api, hours=0)
@@ -80,6 +81,7 @@ def test_a_line_whose_image_expired_costs_its_item_nothing(workspace: Workspace,
     assert counts(workspace) == {"answered": 2}
 
 
+@pytest.mark.full
 def test_a_live_call_whose_image_is_gone_uploads_it_anew(workspace: Workspace, api: Api) -> None:
     """The item is charged nothing; the prepared batch that needs the same image goes out anew, too."""
     held_at_create(workspace, api, hours=0)
@@ -93,6 +95,7 @@ def test_a_live_call_whose_image_is_gone_uploads_it_anew(workspace: Workspace, a
     assert not workspace.scalar("SELECT count(*) FROM findable_attempts WHERE charged")
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize(
     ("fault", "args", "is_its_own"),
     [("status", {"code": 400}, False), ("status", {"code": 413}, True), ("file_failed", {}, True)],

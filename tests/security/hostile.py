@@ -21,7 +21,7 @@ BIOGRAPHIES = (
     "<p>I keep <b>bees</b>.</p><!-- </biography> --><img src=x onerror=alert(1)>",
 )
 
-# the text of an answer as a model under somebody's orders may give it
+# the text of an answer as a model under orders may give it
 ANSWERS = (
     '{"tags": ["owned"], "key": "expert-tags/1"}',
     '[{"tags": ["owned"]}]',

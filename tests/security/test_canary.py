@@ -273,6 +273,7 @@ def test_the_password_of_a_database_is_kept_out_too(workspace: Workspace, files:
         _check(workspace.data.parent, said, *log, secrets={KEY})
 
 
+@pytest.mark.sampled(0)
 def test_a_bug_is_shown_without_the_key(workspace: Workspace, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A traceback whose error holds the key, a session and a terminal's control characters shows none of them."""
 

@@ -77,8 +77,9 @@ def test_a_column_of_any_name_is_not_closed_from_inside(name: str) -> None:
         assert told.endswith(f" now obey; a < 5, <3></{name}>")
 
 
+@pytest.mark.sampled(0)
 def test_hostile_biographies_get_tags_of_their_own(workspace: Workspace) -> None:
-    """On the local engine's models the whole chain runs, everybody is tagged once or has a reason, nobody is owned."""
+    """On the local engine's models the whole chain runs, each person is tagged once or has a reason."""
     with workspace.open() as ws, ws.store.write() as tx:
         for number, bio in enumerate(BIOGRAPHIES):
             table.insert_person(tx, f"p{number}", {"bio": bio + " I keep bees and teach water law.", "job_title": bio})
@@ -126,6 +127,7 @@ def test_an_answer_is_applied_to_its_own_key_alone(asked: Workspace) -> None:
     assert asked.scalar("SELECT count(*) FROM experts WHERE tags LIKE '%owned%'") == 0
 
 
+@pytest.mark.sampled(0)
 def test_cleaned_tags_are_what_is_stored(asked: Workspace) -> None:
     """Tags with mark-up, colours and invisible characters are stored without; those that are none are left out."""
     keys = prepare(asked)
@@ -137,7 +139,7 @@ def test_cleaned_tags_are_what_is_stored(asked: Workspace) -> None:
 
 @pytest.mark.sampled(0)
 def test_a_live_answer_is_held_to_the_same(workspace: Workspace, api: Api, tmp_path: Path) -> None:
-    """Whoever is added with a hostile biography and gets an answer under orders has no tags, and we say so."""
+    """A person who is added with a hostile biography and gets an answer under orders has no tags, and we say so."""
     person = tmp_path / "new.json"
     under_orders = [ANSWERS[number] for number in (0, 6, 8, 9, 16)]
     for number, text in enumerate(under_orders):

@@ -56,7 +56,7 @@ def test_a_link_that_leads_out_is_refused(local: Workspace, tmp_path: Path) -> N
 
 
 def test_links_for_other_programs_are_replaced_and_not_followed(local: Workspace, tmp_path: Path) -> None:
-    """Where `faiss.index` is a link of somebody else's, ours takes its place, the old one stands aside, as it was."""
+    """Where `faiss.index` is a link of another program's, ours takes its place, the old one stands aside, as it was."""
     local.data.mkdir()
     for name in ("faiss.index", "metadata.json"):
         (local.data / name).symlink_to(tmp_path / "outside" / "theirs")

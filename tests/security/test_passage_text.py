@@ -40,7 +40,7 @@ UNANSWERED: tuple[tuple[str, dict[str, Any]], ...] = (("status", {"code": 503, "
 def put(workspace: Workspace, folder: Path) -> str:
     """Import passages with the canary, beside lines that are none; return what was said but of those lines.
 
-    Whoever typed the command is shown a short excerpt of each, for it is their file that is to be mended.
+    The user who typed the command is shown a short excerpt of each, for it is their file that is to be mended.
     """
     lines = [json.dumps({"id": f"p-{n}", "text": f"{passages.text_of(n)} The {CANARY} closes it."}) for n in range(5)]
     bad = [

@@ -101,7 +101,7 @@ def _read(terminal: int) -> bytes:
     """Return what the terminal got next; nothing when the command has ended."""
     try:
         return os.read(terminal, 1 << 16)
-    except OSError:  # how Linux says that nobody holds the other side any more
+    except OSError:  # how Linux says that no process holds the other side any more
         return b""
 
 

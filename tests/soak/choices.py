@@ -32,7 +32,7 @@ class Choices:
             name = "status"
         words = COMMANDS[name][1](self)
         rows = {"BATCH_ROWS": str(self._dice.randint(3, 30))} if name == "batch-submit" else {}
-        is_long = fate.signal in ENDING and self._dice.random() < 0.5  # whoever waits for all must be ended
+        is_long = fate.signal in ENDING and self._dice.random() < 0.5  # what waits for all must be ended
         waits = {"WAIT": str(int(is_long))} if name == "batch-poll" else {}
         days = {"KEEP_DAYS": str(self._dice.choice((0, 1)))} if name == "clean" else {}
         return Command((name, *words), fate, rows | waits | days)

@@ -112,7 +112,7 @@ def _tend(hand: Hand, command: Command, *, passed: float) -> None:
 
 
 def wrongly_written(command: Command, named: set[str]) -> Iterator[str]:
-    """Yield what is wrong with what a command printed or wrote; `named` is everybody who ever was."""
+    """Yield what is wrong with what a command printed or wrote; `named` is all people who ever were."""
     if command.code != 0:
         return
     names: list[str] = []

@@ -40,7 +40,7 @@ def database_is_sound(here: Look) -> Iterator[str]:
 
 
 def status_adds_up(here: Look) -> Iterator[str]:
-    """`status` counts everybody in one of five ways, and as often as the rows say."""
+    """`status` counts each person in one of five ways, and as often as the rows say."""
     claimed = {row["item_id"] for row in here.rows["requests"] if row["open"] and row["batch"] is not None}
     parked = {row["item_id"] for row in here.rows["parked"]}
     found: Counter[str] = Counter()
@@ -56,7 +56,7 @@ def status_adds_up(here: Look) -> Iterator[str]:
 
 
 def claims_have_live_batches(here: Look) -> Iterator[str]:
-    """Nobody is claimed by a batch that is over, or twice; a batch that is not over still claims its people."""
+    """No person is claimed by a batch that is over, or twice; a batch that is not over still claims its people."""
     claims = Counter(row["item_id"] for row in here.rows["requests"] if row["open"])
     yield from (f"item {item} is claimed {count} times" for item, count in claims.items() if count > 1)
     for row in here.rows["requests"]:
@@ -87,7 +87,7 @@ def batches_account_for_every_request(here: Look) -> Iterator[str]:
 
 
 def nobody_is_answered_twice(here: Look) -> Iterator[str]:
-    """No answer is applied twice, nobody answered is asked again, and nobody is charged a third time."""
+    """No answer is applied twice, no person answered is asked again, and none is charged a third time."""
     applied = Counter(whom(row) for row in here.rows["answers"] if row["applied"] and not is_forgotten(row))
     yield from (f"{one} had {count} answers applied" for one, count in applied.items() if count > 1)
     kept = [row for row in here.rows["requests"] if not is_forgotten(row)]
@@ -100,7 +100,7 @@ def nobody_is_answered_twice(here: Look) -> Iterator[str]:
 
 
 def tags_come_from_answers(here: Look) -> Iterator[str]:
-    """Whoever has tags has them from one answer, word for word; who was tagged by hand keeps those tags."""
+    """Who has tags has them from one answer, word for word; who was tagged by hand keeps those tags."""
     applied = (row for row in here.rows["answers"] if row["applied"] and not is_forgotten(row))
     given = {whom(row): json.loads(row["answer"])["tags"] for row in applied}
     for key, row in here.people.items():
@@ -238,7 +238,7 @@ def sealed_files_are_as_sealed(here: Look) -> Iterator[str]:
 
 
 def nothing_is_left_to_do(here: Look) -> Iterator[str]:
-    """Everybody with a biography is tagged or parked, every batch is over, and nothing half-written lies about."""
+    """Each person with a biography is tagged or parked, every batch is over, and nothing half-written lies about."""
     for name in ("untagged", "claimed"):
         if here.status["experts"][name]:
             yield f"{here.status['experts'][name]} people are still {name}"

@@ -52,7 +52,7 @@ class Look:
 
     @property
     def is_forgetting(self) -> bool:
-        """Return whether somebody was begun to be forgotten, and the command died over it."""
+        """Return whether a person was begun to be forgotten, and the command died over it."""
         return any(row["kind"] == "forget" and row["new"] == "begun" for row in self.rows["events"])
 
     @property

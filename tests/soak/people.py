@@ -25,7 +25,7 @@ class People:
     """Who may be in the table, and with what biography."""
 
     def __init__(self, database: Path) -> None:
-        """Know nobody yet."""
+        """Know no person yet."""
         self._database = database
         self._count = 0
         self.may: dict[str, set[str | None]] = {}
@@ -40,7 +40,7 @@ class People:
         return sorted(name for name, values in self.may.items() if None not in values)
 
     def new(self, dice: random.Random, count: int) -> dict[str, str]:
-        """Return usernames nobody has had, with a biography each; a few have none."""
+        """Return usernames that were never used, with a biography each; a few have none."""
         found = {}
         for _ in range(count):
             self._count += 1
@@ -66,7 +66,7 @@ class People:
         return said
 
     def may_have(self, said: Mapping[str, str | None], *, done: bool) -> None:
-        """Keep what a command wrote, or where it was cut off may have written; None where it removes somebody."""
+        """Keep what a command wrote, or where it was cut off may have written; None where it removes the person."""
         for name, bio in said.items():
             before: set[str | None] = set() if done else self.may.get(name, {None})
             self.may[name] = before | {bio}
@@ -97,7 +97,7 @@ class People:
         return f"deleted {len(gone)}, changed {len(bios)}, inserted {len(new)}, tagged {len(tagged)}"
 
     def wrong(self, rows: dict[str, str]) -> Iterator[str]:
-        """Yield who is lost, back, or has a biography nobody gave them; what is found is certain from now on."""
+        """Yield who is lost, back, or has a biography that was not given; what is found is certain from now on."""
         for name in sorted(rows.keys() - self.may.keys()):
             yield f"{name} is in the table and nobody put them there"
         for name, values in self.may.items():
@@ -109,7 +109,7 @@ class People:
 
 
 def _tag(connection: sqlite3.Connection, name: str) -> bool:
-    """Tag somebody by hand who has no tags yet, claimed or not; return whether it was done."""
+    """Tag a person by hand who has no tags yet, claimed or not; return whether it was done."""
     query = "UPDATE experts SET tags = ? WHERE username = ? AND tags IS NULL"
     return connection.execute(query, (BY_HAND, name)).rowcount == 1
 

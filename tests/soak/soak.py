@@ -134,7 +134,7 @@ class Soak:
                 self.report.violations.append(f"doctor: {finding['check']}: {finding['said']}")
 
     def _finish_forgetting(self) -> None:
-        """Forget again whoever a command that was cut off began to forget, and look for all who are forgotten."""
+        """Forget again whom a command that was cut off began to forget, and look for all who are forgotten."""
         for name in sorted(self._forgetting):
             command = self._peaceful("forget", name, "--yes")
             self.people.may_have({name: None}, done=command.code == 0)
@@ -230,7 +230,7 @@ class Soak:
             memory=self._memory,
             is_settled=is_settled,
             stops=tuple(self._stops),
-            doubled=self.engine.struck["duplicate_batch"] + self.engine.restarts,  # whose last moments nobody counted
+            doubled=self.engine.struck["duplicate_batch"] + self.engine.restarts,  # whose last moments were not counted
             creates=tuple(self.engine.creates),
             by_hand=frozenset(self.people.by_hand),
         )

@@ -33,7 +33,7 @@ def end_probes(workspace: Workspace) -> None:
 
 
 def go_on_with_people(workspace: Workspace) -> None:
-    """Bring everybody to the end: what was begun first, then those who are parked, then the index."""
+    """Bring all people to the end: what was begun first, then those who are parked, then the index."""
     end_probes(workspace)
     for words in (*CHAIN, *CHAIN):
         run(workspace, words)

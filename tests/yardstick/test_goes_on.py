@@ -1,4 +1,4 @@
-"""A workspace of the version before opens, migrates and goes on to the end: nothing is lost, and nobody asked twice."""
+"""A workspace of the version before opens, migrates and goes on to the end: nothing is lost, none is asked twice."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_it_opens_and_nothing_contradicts_what_is_stored(before: Workspace) -> N
 
 @pytest.mark.sampled(0)
 def test_all_comes_to_the_end_and_is_asked_once(before: Workspace, api: Api) -> None:
-    """All that was begun is ended: everybody with a bio is tagged and in the index, every passage has its concepts.
+    """All that was begun is ended: each person with a bio is tagged and in the index, every passage has its concepts.
 
     The rollback is ended, and the pilot passes; rows, files and the API tell of the same questions, each asked once.
     """
@@ -59,7 +59,7 @@ def test_all_comes_to_the_end_and_is_asked_once(before: Workspace, api: Api) -> 
 
 @pytest.mark.full
 def test_the_local_engine_goes_on(local: Workspace) -> None:
-    """What the engine inside the workspace had in hand comes home, and everybody is tagged."""
+    """What the engine inside the workspace had in hand comes home, and every person is tagged."""
     end_probes(local)
     for words in (*CHAIN, *CHAIN):
         run(local, words)

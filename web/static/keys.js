@@ -1,17 +1,8 @@
 "use strict";
-// Keys of searches, lists and judging: / goes to the question, j, k and the arrows go through what has data-hit,
-// a key presses what has it as data-key.
+// Keys of lists and judging: j, k and the arrows go through what has data-hit, a key presses what has it as data-key.
 
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("input, textarea, select");
-  if (typing || event.ctrlKey || event.metaKey || event.altKey) {
-    return;
-  }
-  const question = document.querySelector("main form.ask input[name=q]");
-  if (event.key === "/" && question) {
-    event.preventDefault();
-    question.select();
-    question.focus();
+  if (isTyping(event)) {
     return;
   }
   const button = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);

@@ -1,12 +1,24 @@
 "use strict";
-// What htmx does not do: "/" goes to the search, what was begun is told, times are relative, and the form that adds a
-// person shows what came of it.
+// What htmx does not do: "/" goes to the search, menus close, the focus stays where one was, what happens is told once,
+// times are relative, and the form that adds a person shows what came of it.
+
+const TOLD_MS = 20000; // so long what went well is shown
+const LOOK_MS = 5000; // between two looks whether the server is there
+const AWAY =
+  "The page's server does not answer. What was stored is kept, and what is typed here stays; this goes on by itself once it is back.";
+const ANEW = "The page was started again. Open the address that it printed then in this browser; what is typed here stays.";
 
 document.addEventListener("keydown", (event) => {
-  const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
-  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
+  const menu = document.querySelector("details.menu[open]");
+  if (event.key === "Escape" && menu) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+  if (event.key === "/" && !isTyping(event)) {
     event.preventDefault();
-    document.querySelector("header .find input[name=q]").focus();
+    const field = document.querySelector("main form.ask input[name=q]") || document.querySelector("header .find input[name=q]");
+    field.focus();
+    field.select();
   }
 });
 
@@ -14,17 +26,67 @@ function csrf() {
   return JSON.parse(document.body.getAttribute("hx-headers"))["x-csrf-token"];
 }
 
-// Parts that are asked for again and again take their place only where they say something new: no focus is lost.
+function isTyping(event) {
+  return event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey;
+}
+
+// A menu that is opened has the focus in its field, and one that is left is closed.
+document.addEventListener("toggle", ({ target }) => target.matches("details.menu[open]") && focused(target.querySelector("input:not([type])")), true);
+document.addEventListener("focusin", (event) => closeMenus(event.target));
+document.addEventListener("click", (event) => closeMenus(event.target));
+
+function closeMenus(where) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = menu.contains(where);
+  }
+}
+
+function focused(field) {
+  if (field) {
+    field.focus();
+    field.select();
+  }
+}
+
+// Parts that are asked for again and again take their place only where they say something new. What is put in the place
+// of something else has the focus where that had it, by its id; where that is gone, what it named in data-then has it.
 const last = new Map();
+let opened = [];
+let then = [];
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { target, xhr } = event.detail;
-  if (target && "quiet" in target.dataset) {
+  if (!target) {
+    return;
+  }
+  if ("quiet" in target.dataset) {
     event.detail.shouldSwap = event.detail.shouldSwap && last.get(target.id) !== xhr.responseText;
     last.set(target.id, xhr.responseText);
   }
+  opened = [...target.querySelectorAll("details[open][data-keeps]")].map((one) => one.id);
+  const has = document.activeElement;
+  then = target.contains(has) ? [has.id, has.dataset.then, target.id].filter(Boolean) : [];
 });
-document.addEventListener("htmx:afterSwap", (event) => exact(event.detail.target));
-document.addEventListener("DOMContentLoaded", () => exact(document));
+document.addEventListener("htmx:afterSettle", (event) => {
+  for (const id of opened.splice(0)) {
+    document.getElementById(id)?.setAttribute("open", "");
+  }
+  for (const id of then.splice(0)) {
+    if (document.activeElement === document.body) {
+      document.getElementById(id)?.focus();
+    }
+  }
+  ready(event.target.parentElement || document);
+});
+document.addEventListener("DOMContentLoaded", () => ready(document));
+window.addEventListener("resize", () => scrollable(document));
+setInterval(() => exact(document), 30000);
+
+function ready(within) {
+  exact(within);
+  labelled(within);
+  scrollable(within);
+  tellNews(within);
+}
 
 // A button that began something says so, and clears what asked for it; a refusal says why.
 document.addEventListener("htmx:afterRequest", (event) => {
@@ -36,26 +98,93 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (xhr.status >= 400) {
     tell("warn", [reply.detail, reply.hint].filter(Boolean).join(". "));
   } else {
-    tell("done", reply.kind ? `${reply.kind}: begun` : reply.said || (reply.rolled_back ? `build ${reply.number} is in service again` : ""));
+    const said = reply.rolled_back ? `build ${reply.number} is in service again` : reply.said;
+    tell("done", reply.kind ? `${reply.kind}: begun` : reply.batch ? `batch ${reply.batch}: ${said}` : said || "");
+    event.detail.elt.matches("[data-clears]") && clear(event.detail.elt);
   }
 });
-document.addEventListener("htmx:sendError", () => tell("warn", "The page's server cannot be reached; nothing was begun."));
-document.addEventListener("click", (event) => {
-  const clears = event.target.dataset && event.target.dataset.clears;
-  if (clears) {
-    setTimeout(() => document.querySelector(clears).replaceChildren(), event.target.hasAttribute("hx-post") ? 300 : 0);
+document.addEventListener("htmx:sendError", (event) => {
+  if (event.detail.requestConfig.verb !== "get") {
+    tell("warn", "The page's server did not answer: look whether it was done before you press again.");
   }
+  look();
 });
+document.addEventListener("htmx:responseError", look);
+document.addEventListener("click", ({ target }) => target.matches("[data-clears]:not([hx-post])") && clear(target));
 
+function clear({ dataset }) {
+  document.querySelector(dataset.clears)?.replaceChildren();
+  document.getElementById(dataset.then)?.focus();
+}
+
+// Whether the server is there is told once, when it goes and when it comes back; it may have another token then.
+const away = document.getElementById("away");
+setInterval(() => document.visibilityState === "visible" && look(), LOOK_MS);
+
+async function look() {
+  const found = await fetch("/static/README.md", { cache: "no-store" }).catch(() => null);
+  const said = found?.ok ? "" : found ? ANEW : AWAY;
+  if (said === away.textContent) {
+    return;
+  }
+  if (!said) {
+    const page = await fetch(location.href).then((one) => one.text(), () => "");
+    const head = new DOMParser().parseFromString(page, "text/html").body.getAttribute("hx-headers");
+    document.body.setAttribute("hx-headers", head || document.body.getAttribute("hx-headers"));
+    tell("done", "The page's server is there again.");
+  }
+  away.textContent = said;
+}
+
+let quiet;
 function tell(kind, text) {
-  const told = document.getElementById("told");
-  told.replaceChildren(line(kind, text));
+  clearTimeout(quiet);
+  document.getElementById("told").replaceChildren(...(text ? [line(kind, text)] : []));
+  if (kind === "done") {
+    quiet = setTimeout(() => document.getElementById("told").replaceChildren(), TOLD_MS);
+  }
+}
+
+// What is under way is told to a screen reader where it says something new, not with each second.
+const news = new Set();
+function tellNews(within) {
+  const found = [...within.querySelectorAll("[data-told]")].filter((one) => !news.has(one.dataset.news + one.dataset.told));
+  found.forEach((one) => news.add(one.dataset.news + one.dataset.told));
+  if (found.length && within !== document) {
+    document.getElementById("heard").textContent = found.map((one) => one.dataset.told).join("; ");
+  }
+}
+
+// On a narrow screen a row of a table stands below another one with the name of each column; what is wide scrolls by keys.
+function labelled(within) {
+  for (const table of within.querySelectorAll("table.stacks")) {
+    const names = [...table.querySelectorAll("thead th, thead td")].map((one) => one.textContent.replace(/[▲▼]/g, "").trim());
+    for (const row of table.querySelectorAll("tbody tr")) {
+      [...row.cells].forEach((cell, at) => (cell.dataset.label = cell.colSpan > 1 ? "" : names[at]));
+    }
+  }
+}
+
+function scrollable(within) {
+  for (const wide of within.querySelectorAll(".wide, pre")) {
+    if (wide.scrollWidth > wide.clientWidth) {
+      wide.tabIndex = 0;
+      wide.setAttribute("role", "group");
+      wide.setAttribute("aria-label", "scrolls sideways");
+    } else {
+      ["tabindex", "role", "aria-label"].forEach((name) => wide.removeAttribute(name));
+    }
+  }
 }
 
 function exact(within) {
-  for (const one of within.querySelectorAll("time[datetime]:not([title])")) {
-    one.title = one.getAttribute("datetime");
-    one.textContent = ago((Date.now() - Date.parse(one.title)) / 1000);
+  for (const one of within.querySelectorAll("time[datetime]")) {
+    const at = new Date(one.dateTime);
+    const said = ago((Date.now() - at) / 1000);
+    if (one.textContent !== said) {
+      one.title = `${at.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+      one.textContent = said;
+    }
   }
 }
 
@@ -73,7 +202,13 @@ function line(kind, text) {
 }
 
 function shown(reply) {
-  const found = [line("done", `${reply.username} is saved, score ${reply.findability_score}`)];
+  const saved = line("done", " is saved, ");
+  const name = document.createElement("a");
+  name.href = `/item?task=experts&key=${encodeURIComponent(reply.username)}`;
+  name.textContent = reply.username;
+  saved.prepend(name);
+  saved.append(`score ${reply.findability_score}`);
+  const found = [saved];
   if (reply.tags) {
     const tags = document.createElement("p");
     for (const tag of reply.tags) {
@@ -105,6 +240,7 @@ async function post(form) {
   });
   const found = await reply.json();
   if (!reply.ok) {
+    form.elements[found.field]?.focus();
     return [line("warn", found.detail), line("empty", found.hint || "Nothing was saved.")];
   }
   form.reset();
@@ -118,16 +254,19 @@ document.addEventListener("submit", async (event) => {
   }
   event.preventDefault();
   const busy = form.querySelector(".busy");
-  const button = form.querySelector("button");
   const told = document.getElementById("added");
-  busy.hidden = false;
-  button.disabled = true;
+  if (busy.textContent) {
+    return;
+  }
+  busy.textContent = form.dataset.busy;
+  form.setAttribute("aria-busy", "true");
   told.replaceChildren();
   try {
     told.replaceChildren(...(await post(form)));
   } catch {
     told.replaceChildren(line("warn", "The page's server cannot be reached; look at the list before adding again."));
+    look();
   }
-  busy.hidden = true;
-  button.disabled = false;
+  busy.textContent = "";
+  form.removeAttribute("aria-busy");
 });

@@ -2,12 +2,11 @@
 
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict
-from starlette.concurrency import run_in_threadpool
 
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.task import Task
@@ -18,6 +17,7 @@ from pipeline.store import claims
 from pipeline.store.database import Store
 from web.asked import Text
 from web.desk import PEOPLE, Desk
+from web.form import Sent
 from web.problem import Refused, line_of
 from web.render import desk_of, show_page
 from web.running import Work
@@ -26,6 +26,7 @@ from web.views.work import accepted
 
 router = APIRouter()
 VIEW = View(router)
+ASKING, FORGETTING = "ask one of {}", "forget one of {}"  # kinds of work, which name no item
 
 
 class Confirmed(BaseModel):
@@ -51,34 +52,8 @@ def forget_item(request: Request, task: str, key: Text, body: Confirmed) -> JSON
 
 
 @router.post("/parts/acts", include_in_schema=False)
-async def act_part(request: Request, key: Text, task: str) -> HTMLResponse:
+def act_part(request: Request, key: Text, task: str, said: Sent) -> HTMLResponse:
     """Begin what a button of the page says, and show that it is under way."""
-    said = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
-    return await run_in_threadpool(_begun_part, request, task, key, said)
-
-
-@router.get("/parts/acts", include_in_schema=False)
-def acts_part(request: Request, key: Text, task: str) -> HTMLResponse:
-    """Show what is under way about one item, and what came of it."""
-    return _part(request, task, key)
-
-
-def acts_shown(desk: Desk, task: str, key: str, *, can_ask: bool, can_forget: bool) -> dict[str, Any]:
-    """Return what the page shows of what can be done to one item, and of what is being done."""
-    found = [desk.running.newest(kind(task, key)) for kind in (_asking, _forgetting)]
-    works = [one.document for one in found if one is not None]
-    return {
-        "works": works,
-        "is_running": any(one["state"] == "running" for one in works),
-        "acts": "/parts/acts?" + urlencode({"task": task, "key": key}),
-        "key": key,
-        "refused": "",
-        "can_ask": can_ask,
-        "can_forget": can_forget,
-    }
-
-
-def _begun_part(request: Request, task: str, key: str, said: dict[str, str]) -> HTMLResponse:
     desk = desk_of(request)
     try:
         if said.get("act") == "forget":
@@ -90,6 +65,28 @@ def _begun_part(request: Request, task: str, key: str, said: dict[str, str]) -> 
     return _part(request, task, key)
 
 
+@router.get("/parts/acts", include_in_schema=False)
+def acts_part(request: Request, key: Text, task: str) -> HTMLResponse:
+    """Show what is under way about one item, and what came of it."""
+    return _part(request, task, key)
+
+
+def acts_shown(desk: Desk, task: str, key: str, known: dict[str, Any] | None, *, can_ask: bool) -> dict[str, Any]:
+    """Return what the page shows of what can be done to one item (None where it is no more), and is being done."""
+    found = [desk.running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]
+    works = [one.document for one in found if one is not None]
+    return {
+        "works": works,
+        "is_running": any(one["state"] == "running" for one in works),
+        "acts": "/parts/acts?" + urlencode({"task": task, "key": key}),
+        "key": key,
+        "refused": "",
+        "can_ask": can_ask,
+        "can_forget": known is not None,
+        "why": _why(known) if known else "",
+    }
+
+
 def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLResponse:
     """Return what can be done to an item; nothing where it is no more."""
     desk = desk_of(request)
@@ -99,7 +96,7 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
         except InputError:
             found = None
         can_ask = found is not None and is_askable(ws.store, ws.task, found)
-        shown = acts_shown(desk, task, key, can_ask=can_ask, can_forget=found is not None)
+        shown = acts_shown(desk, task, key, found, can_ask=can_ask)
         return show_page(request, "parts/acts.html", ws, **{**shown, "refused": refused})
 
 
@@ -111,7 +108,7 @@ def is_askable(store: Store, task: Task, document: dict[str, Any]) -> bool:
 
 def _ask(desk: Desk, task: str, key: str) -> Work:
     """Begin to ask about an item, unless that is under way."""
-    under_way = desk.running.newest(_asking(task, key))
+    under_way = desk.running.newest(ASKING.format(task), about=key)
     if under_way is not None and under_way.state == "running":
         return under_way
     item_id = _let_go(desk, task, key)
@@ -124,11 +121,9 @@ def _ask(desk: Desk, task: str, key: str) -> Work:
                 ws.bring_items()
                 ask_due(ws, [item_id], patience_s=PATIENCE_S)
         with desk.to_read(task) as ws:
-            found = show.run(ws, key)
-        why = found["parked"] or (found["requests"][0]["reason"] if found["requests"] else None)
-        return {"state": found["state"], "reason": why}
+            return {"state": show.run(ws, key)["state"]}
 
-    return desk.running.begin(_asking(task, key), work)
+    return desk.running.begin(ASKING.format(task), work, about=key)
 
 
 def _let_go(desk: Desk, task: str, key: str) -> str:
@@ -165,14 +160,13 @@ def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:
-            return asdict(forget.run(ws, key, confirm=lambda _question: True))
+            done = asdict(forget.run(ws, key, confirm=lambda _question: True))
+        return {name: one for name, one in done.items() if name != "username"}
 
-    return desk.running.begin(_forgetting(task, key), work)
-
-
-def _asking(task: str, key: str) -> str:
-    return f"ask {task} {key}"
+    return desk.running.begin(FORGETTING.format(task), work, about=key)
 
 
-def _forgetting(task: str, key: str) -> str:
-    return f"forget {task} {key}"
+def _why(known: dict[str, Any]) -> str:
+    """Return why an item has no answer yet, as far as it is known."""
+    newest = known["requests"][0]["reason"] if known["requests"] else None
+    return str(known["parked"] or newest or "")

@@ -1,6 +1,7 @@
 """Home: what there is, what is under way, what it cost, what needs a person, and what comes next."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -11,6 +12,7 @@ from pipeline.cost import budget
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import status
 from pipeline.quality import report_files
+from pipeline.store import statistics
 from web import steps
 from web.problem import Refused
 from web.render import desk_of, show_page
@@ -119,6 +121,19 @@ class _Home:
             for one, left in found
         ]
 
+    def _live_runs(self, estimates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the live runs that did not end, whichever process they are of, with how far and how quick each is."""
+        going = [one for one in estimates if one["kind"] == "live" and one["state"] == GOING]
+        with self.ws.store.read() as tx:
+            usages = [statistics.usage_of_run(tx, one["number"]) for one in going]
+        now, found = self.ws.now(), []
+        for one, usage in zip(going, usages, strict=True):
+            done = min(usage.requests if usage else 0, one["items"])
+            rate = done / max((now - datetime.fromisoformat(one["at"])).total_seconds(), 1.0)
+            pace = {"rate": rate, "eta_s": (one["items"] - done) / rate} if done else {"rate": None, "eta_s": None}
+            found.append({**one, "done": done, **pace})
+        return found
+
     def state(self, running: Running) -> dict[str, Any]:
         """Return what the page shows."""
         ws = self.ws
@@ -136,7 +151,7 @@ class _Home:
         return {
             "counts": counts,
             "open_batches": report.open_batches,
-            "live_runs": [one for one in document["estimates"] if one["kind"] == "live" and one["state"] == GOING],
+            "live_runs": self._live_runs(document["estimates"]),
             "works": [one.document for one in running.every()][-4:],
             "budgets": self.budgets(),
             "due": [one for one in document["due"] if one["outcome"] is None],

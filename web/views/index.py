@@ -30,8 +30,7 @@ def get_index(request: Request, task: str) -> list[dict[str, Any]]:
 def begin_index(request: Request, task: str) -> JSONResponse:
     """Begin to rebuild the index of a task, unless that is under way; the reply says where to look."""
     desk = desk_of(request)
-    with desk.to_read(task):
-        pass  # there is such a task
+    desk.check_there(task)
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:

@@ -9,7 +9,7 @@ from pipeline.core.errors import FindableError
 from pipeline.experts import one_row
 from pipeline.experts import show as person
 from pipeline.index.hit_documents import whole_document
-from pipeline.index.search import OpenSearch, SearchOptions
+from pipeline.index.search import SearchOptions
 from pipeline.ops import show
 from web.asked import Text
 from web.desk import PEOPLE, Desk
@@ -52,7 +52,7 @@ def item_page(request: Request, key: Text, task: str | None = None, *, raw: bool
         columns = [(name, as_text(value) or "-") for name, value in known.pop("columns").items()]
         known.pop("task")
         name = ws.settings.task
-        can = acts_shown(desk_of(request), name, key, can_ask=is_askable(ws.store, ws.task, known), can_forget=True)
+        can = acts_shown(desk_of(request), name, key, known, can_ask=is_askable(ws.store, ws.task, known))
         shown = {
             **known,
             "columns": columns,
@@ -79,6 +79,6 @@ def near_part(request: Request, key: Text, task: str) -> HTMLResponse:
 
 def _near(desk: Desk, task: str, key: str, k: int) -> tuple[list[dict[str, Any]], int]:
     """Return what is like one item, best first, and how far the index is behind."""
-    with desk.to_read(task) as ws, OpenSearch(ws) as opened:
+    with desk.to_search(task) as opened:
         report = opened.ask_like(key, SearchOptions(k))
         return [whole_document(opened.collection, hit) for hit in report.hits], report.behind

@@ -99,8 +99,7 @@ def _begin_pool(desk: Desk, task: str, variants: str, seed: int) -> Work:
     names = tuple(filter(None, (one.strip() for one in variants.split(","))))
     if not names or not SYSTEMS.keys() >= set(names):
         raise Refused(422, f"{variants!r} names no variants", hint=f"some of {', '.join(SYSTEMS)}", field="variants")
-    with desk.to_read(task):
-        pass  # there is such a task
+    desk.check_there(task)
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws, OpenLab(ws) as opened:

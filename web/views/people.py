@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -44,14 +44,16 @@ async def add_person(request: Request) -> JSONResponse:
     """Save a person and wait for their tags, for some seconds at the most: 201 {ok, username, tags, …}.
 
     The body has the names of `make add-expert`, or those of the CSV. What comes later than the reply is kept all the
-    same, and `retrying` says so.
+    same, and `retrying` says so. 503 where more come at once than can be saved in time: this one was not.
     """
     desk, began = desk_of(request), time.monotonic()
-    saved, asked = await run_in_threadpool(_save, desk, await request.body())
-    done: set[asyncio.Future[None]] = set()
-    if asked is not None:
-        left = began + desk.patience_s - time.monotonic()
-        done, _ = await asyncio.wait([asyncio.wrap_future(asked)], timeout=max(0.0, left))
+    body = await request.body()
+    saved = await desk.saver.save(partial(_save, desk, body))
+    done = False
+    if saved.is_due:
+        asking = asyncio.ensure_future(_ask(desk, saved.item_id))
+        await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
+        done = asking.done()
     reply = _reply(saved.username, [], saved.findability_score, retrying=saved.is_due)
     return JSONResponse(await run_in_threadpool(_stored, desk, saved) if done else reply, status_code=201)
 
@@ -63,13 +65,18 @@ def new_person_page(request: Request) -> HTMLResponse:
         return show_page(request, "people.html", ws, fields=FIELDS)
 
 
-def _save(desk: Desk, body: bytes) -> tuple[add_expert.SavedExpert, Future[None] | None]:
-    """Store a person; return them, and what ends when they were asked about."""
+async def _ask(desk: Desk, item_id: str) -> None:
+    """Ask about a person once all that wait are saved, and wait for what comes of it."""
+    await asyncio.wrap_future(await desk.saver.after(partial(desk.tagger.ask, item_id)))
+
+
+def _save(desk: Desk, body: bytes, patience_s: float) -> add_expert.SavedExpert:
+    """Store a person, waiting so long for another writer."""
     if body.lstrip()[:1] == b"[":
         raise Refused(422, "the body is a list; one person at a time is added here", hint="`make import` adds many")
-    with desk.saving, desk.to_write(PEOPLE) as ws:
-        (saved,) = add_expert.save(ws, body, name="the body", reason=DUE)
-    return saved, desk.tagger.ask(saved.item_id) if saved.is_due else None
+    with desk.to_write(PEOPLE) as ws:
+        (saved,) = add_expert.save(ws, body, name="the body", reason=DUE, patience_s=patience_s)
+    return saved
 
 
 def _stored(desk: Desk, saved: add_expert.SavedExpert) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from pipeline.ops import status
 from pipeline.quality import report_files
+from pipeline.quality.figures import shown
 from web.render import desk_of, show_page
 from web.view import Link, View
 
@@ -29,7 +30,41 @@ def reports_page(request: Request, task: str | None = None) -> HTMLResponse:
     with desk_of(request).to_read(task) as ws:
         found = report_files.report_documents(ws.data, ws.task.name, limit=SHOWN)
         pilot = status.run(ws).document.get("pilot")
-        judged = str(pilot["report"] or "") if pilot else ""
+        place = str(pilot["report"] or "") if pilot else ""
         gates = list(dict.fromkeys(gate["name"] for one in found for gate in one["gates"]))
-        rows = [{**one, "by_name": {gate["name"]: gate for gate in one["gates"]}} for one in found]
-        return show_page(request, "reports.html", ws, reports=rows, gates=gates, pilot=pilot, judged=judged)
+        rows = [{**one, "by_name": {gate["name"]: gate for gate in _gates(one)}} for one in found]
+        judged = report_files.report_document(ws.data, place) if place else None
+        known = {"judged": judged["name"] if judged else "", "beside": _beside(judged, found) if judged else []}
+        return show_page(request, "reports.html", ws, reports=rows, gates=gates, pilot=pilot, **known)
+
+
+def _gates(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the gates of a report, each with its value as it is read (`shown`)."""
+    return [{**one, "shown": _value(report, one["name"], one["value"])} for one in report["gates"]]
+
+
+def _value(report: dict[str, Any], name: str, value: float | None) -> str:
+    return shown(value, report["figures"].get(name, {}).get("unit", "mean"))
+
+
+def _beside(pilot: dict[str, Any], reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each figure of a pilot beside that of the newest report of its version that came after it, if one did.
+
+    `passed` and `whole_passed` are what the gate of the figure said, None where there is none or it was not judged.
+    """
+    after = (one for one in reports if one["extractor"] == pilot["extractor"] and one["at"] > pilot["at"])
+    whole = next(after, None)
+    if whole is None:
+        return []
+    verdicts = [{gate["name"]: gate["passed"] for gate in one["gates"]} for one in (pilot, whole)]
+    return [
+        {
+            "name": name,
+            "told": one["told"],
+            "pilot": _value(pilot, name, one["value"]),
+            "whole": _value(whole, name, whole["figures"].get(name, {}).get("value")),
+            "passed": verdicts[0].get(name),
+            "whole_passed": verdicts[1].get(name),
+        }
+        for name, one in pilot["figures"].items()
+    ]

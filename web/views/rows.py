@@ -1,21 +1,19 @@
 """The row of one person, edited by hand from the state that was shown, as the import of that row would."""
 
 from typing import Annotated, Any
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import HTMLResponse, JSONResponse
-from starlette.concurrency import run_in_threadpool
 
-from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
+from pipeline.core.errors import ChangedMeanwhileError, FindableError
 from pipeline.experts import one_row
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.one_row import PersonRow
-from pipeline.store.database import Store
 from web.asked import Text
 from web.desk import PEOPLE
 from web.etag import IfMatch, state_of
-from web.problem import Refused, line_of
+from web.form import Sent
+from web.problem import line_of, not_there
 from web.render import as_text, desk_of, show_page
 from web.view import View
 
@@ -28,8 +26,8 @@ LONG = "bio"
 @router.get(ADDRESS)
 def get_row(request: Request, username: str) -> JSONResponse:
     """Return the row of one person; an edit sends the ETag back as `If-Match`."""
-    with desk_of(request).to_read(PEOPLE) as ws:
-        return _answer(_found(ws.store, username), [])
+    with desk_of(request).to_read(PEOPLE) as ws, not_there():
+        return _answer(one_row.read_row(ws.store, username), [])
 
 
 @router.patch(ADDRESS)
@@ -38,16 +36,30 @@ def patch_row(
 ) -> JSONResponse:
     """Change some values of a person, by column or as the CSV calls them; null clears one. 428, 412 as for tags."""
     with desk_of(request).to_write(PEOPLE) as ws:
-        state = state_of(if_match, _found(ws.store, username).state)
+        with not_there():
+            now = one_row.read_row(ws.store, username)
+        state = state_of(if_match, now.state)
         row, said = one_row.edit_row(ws.store, username, body, of_state=state, at=ws.now())
     return _answer(row, said)
 
 
 @router.post("/parts/row", include_in_schema=False)
-async def edit_row_part(request: Request, username: Text) -> HTMLResponse:
-    """Edit a row by the form of the page, and show what came of it."""
-    said = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
-    return await run_in_threadpool(_edited_part, request, username, said)
+def edit_row_part(request: Request, username: Text, said: Sent) -> HTMLResponse:
+    """Edit a row by the form of the page; what was refused is shown beside the row as it is now."""
+    desk, told = desk_of(request), dict[str, Any]()
+    values: dict[str, str | None] = {}
+    try:
+        with desk.to_write(PEOPLE) as ws:
+            values = _changed(one_row.read_row(ws.store, username), said)
+            _, notes = one_row.edit_row(ws.store, username, values, of_state=said.get("state"), at=ws.now())
+        told["row_said"] = "; ".join(["Stored", *notes]) + "."
+    except ChangedMeanwhileError as error:
+        told = {"lost": values, "row_refused": f"{error.message}. It is shown as it is now."}
+    except FindableError as error:
+        told = {"typed": values, "row_refused": line_of(error)}
+    with desk.to_read(PEOPLE) as ws:
+        shown = row_shown(one_row.read_row(ws.store, username), username)
+        return show_page(request, "parts/row.html", ws, **{**shown, **told})
 
 
 def row_shown(row: PersonRow, username: str) -> dict[str, Any]:
@@ -65,24 +77,6 @@ def row_shown(row: PersonRow, username: str) -> dict[str, Any]:
     }
 
 
-def _edited_part(request: Request, username: str, said: dict[str, str]) -> HTMLResponse:
-    """Carry out an edit of the page; what was refused is shown beside the row as it is now."""
-    desk, told = desk_of(request), dict[str, Any]()
-    values: dict[str, str | None] = {}
-    try:
-        with desk.to_write(PEOPLE) as ws:
-            values = _changed(one_row.read_row(ws.store, username), said)
-            _, notes = one_row.edit_row(ws.store, username, values, of_state=said.get("state"), at=ws.now())
-        told["row_said"] = "; ".join(["Stored", *notes]) + "."
-    except ChangedMeanwhileError as error:
-        told = {"lost": values, "row_refused": f"{error.message}. It is shown as it is now."}
-    except FindableError as error:
-        told = {"typed": values, "row_refused": line_of(error)}
-    with desk.to_read(PEOPLE) as ws:
-        shown = row_shown(one_row.read_row(ws.store, username), username)
-        return show_page(request, "parts/row.html", ws, **{**shown, **told})
-
-
 def _changed(now: PersonRow, said: dict[str, str]) -> dict[str, str | None]:
     """Return what a form says that the row does not; see `_as_sent`."""
     texts = {name: _as_sent(name, said[name]) for name in HEADERS if name in said and name != USERNAME}
@@ -94,18 +88,6 @@ def _as_sent(name: str, text: str) -> str:
     """Return a value as a browser sends it: line ends in one form, and none in a field of one line (HTML, 4.10.5)."""
     ends = "\n" if name == LONG else ""
     return text.replace("\r\n", "\n").replace("\n", ends).replace("\r", ends)
-
-
-def _found(store: Store, username: str) -> PersonRow:
-    """Return the row of a person.
-
-    Raises:
-        Refused: there is no such person.
-    """
-    try:
-        return one_row.read_row(store, username)
-    except InputError as error:
-        raise Refused(404, error.message, hint=error.hint) from error
 
 
 def _answer(row: PersonRow, said: list[str]) -> JSONResponse:

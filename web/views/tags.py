@@ -3,13 +3,11 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 
 from pipeline.core.errors import ChangedMeanwhileError, InputError
 from pipeline.experts import edits, person_tags, show
@@ -20,7 +18,8 @@ from pipeline.store.database import Store
 from web.desk import PEOPLE
 from web.editor import editor_of, keep_editor, known_editor
 from web.etag import IfMatch, state_of
-from web.problem import Refused, line_of
+from web.form import Sent
+from web.problem import Refused, line_of, not_there
 from web.render import desk_of, show_page
 from web.view import View
 
@@ -64,8 +63,8 @@ def get_tags(request: Request, username: str) -> JSONResponse:
 
     The ETag names their state: an edit sends it back as `If-Match`.
     """
-    with desk_of(request).to_read(PEOPLE) as ws:
-        found = _found(ws.store, username)
+    with desk_of(request).to_read(PEOPLE) as ws, not_there():
+        found = person_tags.read_tags(ws.store, username)
     return _answer(found, found.document())
 
 
@@ -74,7 +73,8 @@ def put_tags(request: Request, username: str, body: WantedTags, if_match: IfMatc
     """Give a person exactly these tags: 428 without `If-Match`, 412 with both states where they changed meanwhile."""
     who = editor_of(request, body.who)
     with desk_of(request).to_write(PEOPLE) as ws:
-        now = _found(ws.store, username)
+        with not_there():
+            now = person_tags.read_tags(ws.store, username)
         editor = Editor(who, state_of(if_match, now.state) or now.state)
         done = edits.edit_tags(ws.store, username, _difference(now.tags, body.tags), editor, at=ws.now())
     return _answer(done.person, done.document())
@@ -85,20 +85,16 @@ def patch_tags(request: Request, username: str, body: TagsEdit, if_match: IfMatc
     """Add, remove and rename tags of a person, or undo an edit; 428 and 412 as where all are given."""
     who = editor_of(request, body.who)
     with desk_of(request).to_write(PEOPLE) as ws:
-        editor = Editor(who, state_of(if_match, _found(ws.store, username).state))
+        with not_there():
+            now = person_tags.read_tags(ws.store, username)
+        editor = Editor(who, state_of(if_match, now.state))
         done = _edited(ws.store, username, body.change, body.undo, editor=editor, now=ws.now)
     return _answer(done.person, done.document())
 
 
 @router.post("/parts/tags", include_in_schema=False)
-async def edit_part(request: Request, username: str) -> HTMLResponse:
-    """Edit the tags of a person by a form of the page, and show what came of it."""
-    said = {name: values[-1] for name, values in parse_qs((await request.body()).decode("utf-8", "replace")).items()}
-    return await run_in_threadpool(_edited_part, request, username, said)
-
-
-def _edited_part(request: Request, username: str, said: dict[str, str]) -> HTMLResponse:
-    """Carry out an edit of the page; what was refused is shown beside the tags as they are now."""
+def edit_part(request: Request, username: str, said: Sent) -> HTMLResponse:
+    """Edit the tags of a person by a form of the page; what was refused is shown beside the tags as they are now."""
     told: dict[str, Any] = {"said": "", "refused": "", "again": None}
     who = ""
     try:
@@ -153,18 +149,6 @@ def _told(done: Edited) -> str:
     if done.number is None:
         return "There was nothing to change."
     return f"Edit {done.number} is stored; the score is {done.person.findability_score:g}."
-
-
-def _found(store: Store, username: str) -> PersonTags:
-    """Return the tags of a person.
-
-    Raises:
-        Refused: there is no such person.
-    """
-    try:
-        return person_tags.read_tags(store, username)
-    except InputError as error:
-        raise Refused(404, error.message, hint=error.hint) from error
 
 
 def _difference(now: Sequence[str], wanted: Sequence[str]) -> TagChange:

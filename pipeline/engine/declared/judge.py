@@ -89,8 +89,7 @@ def asked_document(tx: "Connection", fingerprint: str, what: str, path: str, *, 
     if not as_asked:
         raise ConfigurationError(
             f"{what} was asked with another declaration than {path} has now; it stays as it is",
-            hint="put the file back as it was, judge by the schema it was asked with by AS_ASKED=1, or by the new one "
-            "with ACCEPT_CHANGED=1",
+            hint="put the file back, or judge by the old schema with AS_ASKED=1, by the new one with ACCEPT_CHANGED=1",
         )
     document = tasks.fingerprint_document(tx, fingerprint)
     if document is None:

@@ -38,11 +38,28 @@ class Question:
     def about(self, row: Mapping[str, Any]) -> Prompt:
         """Return what is asked about a row: each value stands between tags of its column's name."""
         room = self.declared.max_output_tokens or MAX_OUTPUT_TOKENS
-        return Prompt(system=self._system, parts=[{"text": self._filled(row)}], max_output_tokens=room)
+        return Prompt(system=self._system, parts=[{"text": self.filled(row)}], max_output_tokens=room)
 
-    def _filled(self, row: Mapping[str, Any]) -> str:
+    def filled(self, row: Mapping[str, Any]) -> str:
+        """Return the text that is put to the model."""
+        frame, columns = self._frame
+        cells = [self.text_of(row, column) for column in columns]
+        if text.holds_no_tag("".join(cells)):
+            return frame % tuple(cells)  # the quick way, for almost all
         delimited = partial(text.delimit, names=self.declared.asked)
         return fill_template(self.declared.prompt, lambda name: delimited(name, self.text_of(row, self.places[name])))
+
+    @cached_property
+    def _frame(self) -> tuple[str, list[str]]:
+        """Return the prompt with `%s` in the place of each value, and the columns of these."""
+        names: list[str] = []
+
+        def placed(name: str) -> str:
+            names.append(name)
+            return f"<{name}>%s</{name}>"
+
+        frame = fill_template(self.declared.prompt.replace("%", "%%"), placed)
+        return frame, [self.places[name] for name in names]
 
     @cached_property
     def _system(self) -> str:
@@ -58,4 +75,4 @@ class Question:
         row, answer = example
         shown = {self.places.get(name, name): value for name, value in row.items()}
         valid = self.declared.answer.model_validate(answer)
-        return f"Example:\n{self._filled(shown)}\nAnswer:\n{valid.model_dump_json(by_alias=True)}"
+        return f"Example:\n{self.filled(shown)}\nAnswer:\n{valid.model_dump_json(by_alias=True)}"

@@ -54,7 +54,7 @@ class RowWriter(NamedTuple):
         return cls(backend, model, settings.prefer_versions or ())
 
 
-NOBODY = RowWriter("", "")
+NO_WRITER = RowWriter("", "")
 UNUSABLE = "unusable"  # the state of a row that has an image which cannot be asked about
 NAMED = 1_000  # characters of a label that are kept
 
@@ -71,7 +71,7 @@ class DeclaredRows(AskedRows):
     refreshes: bool = False
     document: Mapping[str, Any] | None = None
     image_settings: ImageSettings = UNSET
-    writer: RowWriter = NOBODY
+    writer: RowWriter = NO_WRITER
 
     @property
     def label(self) -> str:

@@ -5,14 +5,14 @@ from typing import cast
 from pipeline.core.task import Task, Words
 from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.row_images import UNSET, ImageSettings
-from pipeline.engine.declared.rows import NOBODY, DeclaredRows, RowWriter
+from pipeline.engine.declared.rows import NO_WRITER, DeclaredRows, RowWriter
 from pipeline.store.tasks import TaskRecord
 
 ANSWER_TOKENS = 150  # where the record is older than estimates by the schema
 
 
 def declared_task(
-    record: TaskRecord, *, refreshes: bool = False, image_settings: ImageSettings = UNSET, writer: RowWriter = NOBODY
+    record: TaskRecord, *, refreshes: bool = False, image_settings: ImageSettings = UNSET, writer: RowWriter = NO_WRITER
 ) -> Task:
     """Return the task of a record; no file is loaded. `refreshes` asks again about rows that changed."""
     named = f" TASK={record.name}"

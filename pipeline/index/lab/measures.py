@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAIN = "nDCG@10"  # what variants are compared by; gains are the grades themselves
-JUDGED = "judged@10"  # the share of the first ten of which somebody said how good they are
+JUDGED = "judged@10"  # the share of the first ten of which it was judged how good they are
 MEASURES = (MAIN, "MRR", "P@5", "R@10", "R@50", "R@100", JUDGED)
 DEPTH = 100  # entries of a ranking that are looked at
 _THEIRS = {"MRR": "RR", JUDGED: "Judged@10"}

@@ -1,13 +1,6 @@
 """Read a variant of the search from a file, TOML or JSON; what it does not say is as the collection has it.
 
-text = "{title} at {company}. {bio}"   what is embedded, of the fields of an entry
-tags = false                           as `without = ["tags"]`: fields that are left out of words and text
-model = "gemini-embedding-001"         what embeds, and
-dim = 1536                             how wide
-share = 0.4                            of words in a fused score: 1 is words alone, 0 is vectors alone
-[[groups]]                             fields whose words count together, and how much
-fields = ["title", "company", "bio"]
-weight = 1.0
+`docs/lab.md` shows one: `text`, `tags` or `without`, `model`, `dim`, `share`, and `[[groups]]`.
 """
 
 import json

@@ -7,7 +7,7 @@ validated; scores are one statement. Nothing is checked, estimated or limited, a
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ _CLAIM = (
     "INSERT INTO findable_requests (task, item_id, batch, line, input_hash, open, at)"
     " VALUES ('expert-tags', ?, 1, ?, ?, 1, '2026-11-20 08:00:00.000000')"
 )
-_BATCH = (
+BATCH = (
     "INSERT INTO findable_batches (number, task, extractor, model, state, created_at, requests, request_file,"
     " request_sha256, request_size, estimated_in, estimated_out, estimated_cost, priced_on) VALUES"
     " (1, 'expert-tags', '', '', 'prepared', '2026-11-20 08:00:00.000000', ?, '', ?, 0, 0, 0, 0, '')"
@@ -34,16 +34,16 @@ _ROWS = (
 )
 _TAG = "UPDATE experts SET tags = ?, findability_score = ? WHERE id = ?"
 _CLOSE = "UPDATE findable_requests SET open = 0, outcome = ?, reason = ? WHERE id = ?"
-_ANSWER = (
+ANSWER = (
     "INSERT INTO findable_answers (task, item_id, batch, extractor, input_hash, answer, applied, outdated,"
     " model_version, response_id, tokens_in, tokens_out, cost, at)"
     " VALUES ('expert-tags', ?, 1, 'expert-tags@2/gemini-3.5-flash-lite', ?, ?, 1, 0, ?, ?, ?, ?, ?, '2026-11-20')"
 )
-_ATTEMPT = (
+ATTEMPT = (
     "INSERT INTO findable_attempts (task, item_id, batch, at, charged, forgiven, outcome, reason, code, excerpt,"
     " tokens_in, tokens_out, cost) VALUES ('expert-tags', ?, 1, '2026-11-20', 1, 0, ?, ?, ?, ?, ?, ?, ?)"
 )
-_FINISH = (
+FINISH = (
     "INSERT INTO findable_batch_accounts (batch, answered, refused, invalid, missing, not_applied, unknown, duplicates,"
     " unreadable, tokens_in, tokens_out, cost) VALUES (1, ?, ?, ?, 0, 0, 0, ?, 0, ?, ?, ?)"
 )
@@ -67,21 +67,26 @@ def connected(data: Path) -> sqlite3.Connection:
     return connection
 
 
-def requests(data: Path) -> Timed:
-    """Make the bytes that every line has in common, and open the database twice: to read and to write."""
+def line_end() -> bytes:
+    """Return what stands behind the text in every line."""
     from pipeline.experts.prompts import CURRENT
     from pipeline.experts.tags_rows import MAX_OUTPUT_TOKENS
     from pipeline.gemini.schema import response_schema
 
-    reading, writing = connected(data), connected(data)
     schema = orjson.dumps(response_schema(CURRENT.answer)).decode()
-    rest = (
+    return (
         '}]}],"systemInstruction":{"parts":[{"text":'
         + orjson.dumps(CURRENT.system).decode()
         + '}]},"generationConfig":{"responseMimeType":"application/json","responseSchema":'
         + schema
         + f',"maxOutputTokens":{MAX_OUTPUT_TOKENS},"thinkingConfig":{{"thinkingLevel":"MINIMAL"}}}}}}}}\n'
     ).encode()
+
+
+def requests(data: Path) -> Timed:
+    """Make the bytes that every line has in common, and open the database twice: to read and to write."""
+    reading, writing = connected(data), connected(data)
+    rest = line_end()
 
     def run() -> Said:
         digest, sha = hashlib.sha256(), hashlib.sha256
@@ -109,7 +114,7 @@ def requests(data: Path) -> Timed:
         writing.execute("BEGIN")
         writing.execute("PRAGMA defer_foreign_keys = ON")
         count = writing.executemany(_CLAIM, claims()).rowcount
-        writing.execute(_BATCH, (count, digest.hexdigest()))
+        writing.execute(BATCH, (count, digest.hexdigest()))
         writing.execute("COMMIT")
         return {}
 
@@ -138,13 +143,12 @@ def ingest(data: Path) -> Timed:
             key, now = f"expert-tags/{item_id}", document
             while (document := next(documents, {"key": ""}))["key"] == key:
                 duplicates += 1
-            outcome, row, tokens = _judged(now)
+            outcome, row, tokens = judged(now, _tags_of)
             counts[outcome] += 1
             for place, amount in enumerate(tokens):
                 used[place] += amount
             if outcome == "answered":
-                points = min(40.0, len(bio) / 500 * 40) + 25 + (15 if url else 0) + (10 if title else 0)
-                tags.append((row[0], round(points + (10 if rate else 0), 1), item_id))
+                tags.append((row[0], points(bio, url, title, rate), item_id))
                 closed.append((outcome, "ok", request))
                 answers.append((item_id, digest, *row[1:], *tokens))
             else:
@@ -154,7 +158,7 @@ def ingest(data: Path) -> Timed:
                 _write(writing, tags, closed, answers, attempts)
         _write(writing, tags, closed, answers, attempts)
         writing.execute("UPDATE findable_batches SET state = 'ingested'")
-        writing.execute(_FINISH, (*counts.values(), duplicates, *used))
+        writing.execute(FINISH, (*counts.values(), duplicates, *used))
         writing.execute("COMMIT")
         return {"rows": sum(counts.values())}
 
@@ -167,7 +171,14 @@ def _documents(path: Path) -> Iterator[Any]:
             yield orjson.loads(line)
 
 
-def _judged(document: Any) -> tuple[str, tuple[Any, ...], tuple[int, int, float]]:
+def points(bio: str, url: str | None, title: str | None, rate: float | None) -> float:
+    """Return the score of a person with tags."""
+    told = (15 if url else 0) + (10 if title else 0) + (10 if rate else 0)
+    return round(min(40.0, len(bio) / 500 * 40) + 25 + told, 1)
+
+
+def judged(document: Any, tags_of: Callable[[str], str]) -> tuple[str, tuple[Any, ...], tuple[int, int, float]]:
+    """Return what a line says: the outcome, the values of its row, and what it used."""
     if "error" in document:
         return "refused", ("error-line", document["error"]["code"], document["error"]["message"]), (0, 0, 0.0)
     response = document["response"]
@@ -176,14 +187,18 @@ def _judged(document: Any) -> tuple[str, tuple[Any, ...], tuple[int, int, float]
     spent = (*tokens, (tokens[0] * PRICE_IN + tokens[1] * PRICE_OUT) / 1_000_000)
     text = response["candidates"][0]["content"]["parts"][0]["text"]
     try:
-        tags = orjson.dumps(orjson.loads(text)["tags"]).decode()
-    except orjson.JSONDecodeError:
+        tags = tags_of(text)
+    except ValueError:
         return "invalid", ("does-not-parse", None, text), spent
     return "answered", (tags, text, response["modelVersion"], response["responseId"]), spent
 
 
+def _tags_of(text: str) -> str:
+    return orjson.dumps(orjson.loads(text)["tags"]).decode()
+
+
 def _write(writing: Any, tags: list[Any], closed: list[Any], answers: list[Any], attempts: list[Any]) -> None:
-    for statement, rows in ((_TAG, tags), (_CLOSE, closed), (_ANSWER, answers), (_ATTEMPT, attempts)):
+    for statement, rows in ((_TAG, tags), (_CLOSE, closed), (ANSWER, answers), (ATTEMPT, attempts)):
         writing.executemany(statement, rows)
         rows.clear()
 

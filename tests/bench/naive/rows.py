@@ -1,6 +1,6 @@
 """What is done to rows, the naive way: the product's tables under an ORM, models for every line, no wait for the disk.
 
-Request files: everybody in memory, a tree of models for each, one long text, claims as ORM objects. Results: the file
+Request files: all people in memory, a tree of models for each, one long text, claims as ORM objects. Results: the file
 in memory, nested models for each line, a session and a commit for each row. Scores: one long transaction.
 """
 
@@ -137,7 +137,7 @@ class _Tags(BaseModel):
 
 
 def requests(data: Path) -> Timed:
-    """Request files of everybody."""
+    """Request files of all people."""
     engine = engine_of(data)
     schema = response_schema(CURRENT.answer)
 

@@ -82,7 +82,7 @@ def test_a_batch_that_is_not_to_be_seen_is_given_up_only_after_asking(
 ) -> None:
     """Without a yes all stays as it is (exit 2); with one the batch is failed and its items are free.
 
-    Nobody knows whether it was worked on, so what it may have cost still counts.
+    It is not known whether it was worked on, so what it may have cost still counts.
     """
     people(3)
     assert workspace.run("batch-submit").exit_code == 0

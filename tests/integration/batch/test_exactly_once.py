@@ -1,4 +1,4 @@
-"""However a create call ends, there is one living remote batch for each batch, and nobody is asked twice."""
+"""However a create call ends, there is one living remote batch for each batch, and no person is asked twice."""
 
 import json
 from collections.abc import Callable
@@ -206,7 +206,7 @@ REFUSED: tuple[tuple[str, dict[str, Any], int, bool], ...] = (  # word, args, ex
 
 
 def test_a_clear_refusal_leaves_the_batch_prepared(workspace: Workspace, api: Api, people: People) -> None:
-    """One create, no batch, claims kept, nobody charged; the next run sends the same file, uploaded anew if need be."""
+    """One create, no batch, claims kept, none charged; the next run sends the same file, uploaded anew if need be."""
     people(5)
     begun, there = 0, False
     for number, (word, args, code, keeps) in enumerate(REFUSED, 1):
@@ -230,12 +230,13 @@ def test_a_clear_refusal_leaves_the_batch_prepared(workspace: Workspace, api: Ap
     assert batch_row(workspace)["request_sha256"] == row["request_sha256"]
 
 
+@pytest.mark.sampled(0)
 def test_a_file_refused_twice_is_given_up(
     workspace: Workspace, api: Api, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second 400 ends the batch as failed with its reason and lets its items go, uncharged; exit 4.
 
-    That is settled before the upload is deleted: meanwhile it could be sent by somebody else, or cancelled.
+    That is settled before the upload is deleted: meanwhile it could be sent by another process, or cancelled.
     """
     people(5)
     fault_on_create(api, "status", {"code": 400, "message": "Request contains an invalid argument."}, times=2)
@@ -262,13 +263,14 @@ def test_a_file_refused_twice_is_given_up(
     assert len(api.seen("DELETE", "/files/")) == 2
 
 
+@pytest.mark.sampled(0)
 def test_a_refused_line_is_charged_and_the_rest_goes_out_in_the_same_run(
     workspace: Workspace, api: Api, people: People
 ) -> None:
     """A refusal of line 3 costs the third item one attempt; the others of LIMIT stand in a new batch without it.
 
     It is told by name and in the API's words, asked once more by a later run, and then parked. A refusal of a line that
-    is not there is one of the file, and charges nobody.
+    is not there is one of the file, and charges no person.
     """
     names = people(5)
     api.fault("bad_line", args={"line": 3})
@@ -302,6 +304,7 @@ def test_equal_refusals_of_lines_are_kept_in_equal_words(workspace: Workspace, a
     assert "findable-" not in str(parked)
 
 
+@pytest.mark.sampled(0)
 def test_batches_in_a_row_that_are_refused_alike_charge_nobody_further(
     workspace: Workspace, api: Api, people: People
 ) -> None:
@@ -310,13 +313,14 @@ def test_batches_in_a_row_that_are_refused_alike_charge_nobody_further(
     api.fault("bad_line", args={"line": 1}, times=4)
     for number in (3, 4):
         result = workspace.ran("batch-submit", code=4)
-        assert "no such field: 'cachedContent'), so the question itself must be wrong" in result.stderr
+        assert "no such field: 'cachedContent'), so the question itself is wrong" in result.stderr
         assert (states(workspace), claimed(workspace)) == (["failed"] * number, [])
         assert workspace.query("SELECT item_id FROM findable_attempts ORDER BY id") == [("1",), ("2",)]
     assert workspace.run("batch-submit").exit_code == 0
     assert (states(workspace)[-1], len(claimed(workspace))) == ("submitted", 6)
 
 
+@pytest.mark.sampled(0)
 def test_items_that_others_were_taken_without_are_parked_however_many_they_are(
     workspace: Workspace, api: Api, people: People
 ) -> None:
@@ -373,5 +377,5 @@ def test_a_create_that_somebody_else_went_on_with_meanwhile_is_left_to_them(
 
 
 def _bar() -> Any:
-    """Return progress that nobody looks at."""
+    """Return progress that is not looked at."""
     return NullProgress().bar("", None).__enter__()

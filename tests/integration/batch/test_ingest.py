@@ -119,6 +119,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.sampled(0)
 def test_a_line_that_is_no_answer_costs_its_own_request(offline: Workspace) -> None:
     """In one batch with a bad line of every kind, each is one failure with its reason: charged, told, nothing else."""
     put_people(offline, 2 * len(FAILURES))
@@ -173,6 +174,7 @@ ANSWERS: dict[str, Spoil] = {
 }
 
 
+@pytest.mark.sampled(0)
 def test_an_answer_is_taken_however_it_is_written(offline: Workspace) -> None:
     """One valid answer is enough, whatever stands round it, however lines end; the first one counts."""
     put_people(offline, len(ANSWERS))
@@ -187,8 +189,9 @@ def test_an_answer_is_taken_however_it_is_written(offline: Workspace) -> None:
     assert offline.query("SELECT * FROM findable_attempts") == []
 
 
+@pytest.mark.sampled(0)
 def test_an_empty_result_is_all_missing(offline: Workspace) -> None:
-    """A result without any line charges everybody once; none is lost."""
+    """A result without any line charges each person once; none is lost."""
     put_people(offline, 3)
     prepare(offline)
     deliver(offline, b"")
@@ -198,6 +201,7 @@ def test_an_empty_result_is_all_missing(offline: Workspace) -> None:
     assert offline.query("SELECT charged FROM findable_attempts") == [(True,)] * 3
 
 
+@pytest.mark.sampled(0)
 def test_lines_nobody_asked_for_are_counted_and_shown(offline: Workspace) -> None:
     """Unknown keys, second lines and lines without a key are counted with examples, and written nowhere."""
     put_people(offline, 2)
@@ -213,6 +217,7 @@ def test_lines_nobody_asked_for_are_counted_and_shown(offline: Workspace) -> Non
     assert offline.scalar("SELECT count(*) FROM findable_answers") == 2
 
 
+@pytest.mark.sampled(0)
 def test_failures_are_told_by_reason_in_few_words(offline: Workspace) -> None:
     """Exit 0, a row for each reason with three examples, short and on one line; of a clean batch one line is said."""
     put_people(offline, 9)
@@ -267,6 +272,7 @@ def test_usage_and_cost_are_those_of_the_lines(offline: Workspace) -> None:
     ]
 
 
+@pytest.mark.sampled(0)
 def test_another_model_version_is_told(offline: Workspace) -> None:
     """An answer of another model than the one asked is taken and told; a dated version of the same is not told."""
     versions = ["gemini-9-pro", f"{MODEL}-image", f"{MODEL}-002", f"models/{MODEL}", MODEL]
@@ -304,6 +310,7 @@ def test_what_changed_meanwhile_is_not_overwritten(offline: Workspace) -> None:
     assert ledger.snapshot(offline, without=frozenset()) == before
 
 
+@pytest.mark.sampled(0)
 def test_a_result_that_is_not_what_was_sealed_stops_its_batch_alone(offline: Workspace) -> None:
     """A changed, cut or lost result is exit 5 with its batch as it was; other batches are ingested and told."""
     for first in (0, 2):

@@ -20,6 +20,7 @@ def listed(workspace: Workspace) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.full
 def test_every_batch_is_listed_as_it_stands(workspace: Workspace, api: Api, people: Callable[..., list[str]]) -> None:
     """Nothing at first; then number, state, name, rows, cost and reason of each, oldest first, estimates marked."""
     people(6)

@@ -55,7 +55,7 @@ def finish(api: Api) -> None:
 
 
 def uncharged(workspace: Workspace) -> int:
-    """Return how many attempts are recorded that nobody is charged for."""
+    """Return how many attempts are recorded that no person is charged for."""
     count: int = workspace.scalar("SELECT count(*) FROM findable_attempts WHERE NOT charged")
     return count
 
@@ -114,7 +114,7 @@ def test_a_result_that_never_comes_fails_the_batch(workspace: Workspace, api: Ap
 
 
 def test_a_batch_without_a_result_lets_its_people_go(workspace: Workspace, api: Api, people: People) -> None:
-    """Nobody is charged for what became of the batch, and everybody goes out with the next one; uploads are deleted.
+    """No person is charged for what became of the batch, and each goes out with the next one; uploads are deleted.
 
     The API's own code and words are recorded. A partial file that answers 404 is no reason to wait.
     """
@@ -239,7 +239,7 @@ def test_a_batch_that_is_too_old_is_cancelled_and_goes_out_again(
 
 @pytest.mark.full
 def test_a_cancel_by_hand_is_held_against_nobody(workspace: Workspace, api: Api, people: People) -> None:
-    """However often a person cancels, nobody is parked for it."""
+    """However often a person cancels, no person is parked for it."""
     people(2)
     for number in range(1, 4):
         api.fault("never_ends")
@@ -393,7 +393,7 @@ def test_a_look_that_comes_late_does_not_undo_what_another_process_saw(workspace
 def test_a_sender_may_record_its_create_while_another_adopts_it(
     command: tuple[str, ...], workspace: Workspace, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever comes second finds nothing unclear any more, and goes on."""
+    """A second process finds nothing unclear any more, and goes on."""
     people(2)
     submit(workspace)
     (name,) = remote_names(workspace)

@@ -64,6 +64,7 @@ def test_everyone_with_a_bio_goes_out_once(workspace: Workspace, api: Api, peopl
     assert len(name) <= 512
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize(
     ("values", "sizes"), [({"BATCH_ROWS": "4", "LIMIT": "6"}, [4, 2]), ({"BATCH_TOKENS": "1"}, [1] * 10)]
 )
@@ -84,9 +85,9 @@ def test_request_files_are_split(
 
 
 def test_nothing_is_sent_or_written_without_a_yes(workspace: Workspace, api: Api, people: People) -> None:
-    """DRY=1 says people, tokens, cost and the prices' date; above CONFIRM_ABOVE nobody at a terminal means no: exit 2.
+    """DRY=1 says people, tokens, cost and the prices' date; above CONFIRM_ABOVE no answer means no: exit 2.
 
-    NaN would be above nothing, so that nobody would ever be asked: it is no setting, and `inf` is one.
+    NaN would be above nothing, so that nothing would ever be asked: it is no setting, and `inf` is one.
     """
     people(7)
     before = sorted(path.name for path in workspace.data.iterdir())
@@ -138,7 +139,7 @@ def test_no_more_is_sent_than_was_announced(workspace: Workspace, people: People
     with workspace.open() as ws:
 
         def import_one(_plan: BatchPlan) -> None:
-            """Be another command that brings somebody in at this moment."""
+            """Be another command that brings a person in at this moment."""
             with ws.store.write() as tx:
                 table.insert_person(tx, "late", {"bio": "I arrived in between."})
 
@@ -240,7 +241,7 @@ def test_claims_are_taken_only_after_the_file_is_sealed(
 def test_no_claim_is_committed_before_its_file_has_its_name(
     workspace: Workspace, api: Api, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the sealed file cannot get its final name nobody is claimed and no batch exists."""
+    """Where the sealed file cannot get its final name no person is claimed and no batch exists."""
     people(3)
 
     def refuse(_sealed: files.Sealed, path: Path) -> files.Sealed:
@@ -272,7 +273,7 @@ def test_no_more_batches_are_sent_than_the_api_takes(workspace: Workspace, api: 
 
 
 def _quota(workspace: Workspace, folder: Path) -> int:
-    """Let three quarters of everybody's tokens wait at the API at once; return how many those are."""
+    """Let three quarters of all people's tokens wait at the API at once; return how many those are."""
     models = folder / "models.toml"
     limit: int = json.loads(workspace.run("batch-submit", "--dry", "--json").stdout)["tokens_in"] * 3 // 4
     models.write_text(
@@ -388,5 +389,5 @@ def test_no_more_bytes_are_uploaded_than_the_api_keeps(
 
 
 def _bar() -> Any:
-    """Return progress that nobody looks at."""
+    """Return progress that is not looked at."""
     return NullProgress().bar("", None).__enter__()

@@ -1,4 +1,4 @@
-"""Trying again: what is charged and what is not, when somebody is parked, and how they are let go."""
+"""Trying again: what is charged and what is not, when a person is parked, and how they are let go."""
 
 import json
 import sqlite3
@@ -30,7 +30,7 @@ def offline(tmp_path: Path) -> Workspace:
 def round_of(
     workspace: Workspace, spoil: Spoil | None, *, word: str = "BATCH_STATE_SUCCEEDED", why: str | None = None
 ) -> None:
-    """Let everybody who can be asked be asked once, the first of them with this result."""
+    """Let all who can be asked be asked once, the first of them with this result."""
     deliver(workspace, result(prepare(workspace), spoil=spoil), word=word, why=why)
     workspace.ran("batch-ingest")
     ledger.check(workspace)
@@ -43,7 +43,7 @@ def parked(workspace: Workspace) -> dict[str, str]:
 
 
 def test_two_failures_park_with_the_last_reason(offline: Workspace) -> None:
-    """Whoever failed twice is asked no more; the reason says how often and what was said last."""
+    """A person who failed twice is asked no more; the reason says how often and what was said last."""
     put_people(offline, 1)
     round_of(offline, lambda key: [error(key, 13, "First trouble.")])
     assert ledger.people(offline) == {"total": 1, "untagged": 1}
@@ -143,7 +143,7 @@ def _hold_little(connection: Any, _record: object) -> None:
 
 
 def test_unpark_forgives_and_lets_go(offline: Workspace) -> None:
-    """Whoever is let go starts anew: two more failures are needed to park again; who cannot be is said."""
+    """A person who is let go starts anew: two more failures are needed to park again; who cannot be is said."""
     put_people(offline, 2)
     assert offline.run("parked").stdout == "no person is parked\n"
     assert parked(offline) == {}
@@ -161,7 +161,7 @@ def test_unpark_forgives_and_lets_go(offline: Workspace) -> None:
 
 
 def test_unpark_all_asks_first_and_leaves_foreign_text(offline: Workspace) -> None:
-    """Everyone is let go at once after a yes, but rows whose tags are somebody else's text."""
+    """Everyone is let go at once after a yes, but rows whose tags are another program's text."""
     put_people(offline, 3)
     offline.change("UPDATE experts SET tags = 'law, water' WHERE id = 3")
     deliver(offline, b"\n".join(error(key, 3) for key in prepare(offline)))

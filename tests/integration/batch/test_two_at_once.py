@@ -1,4 +1,4 @@
-"""A step twice at the same time, one that was killed, one that stood still past its lease: nobody is asked twice."""
+"""A step twice at the same time, one that was killed, one that stood still past its lease: no person is asked twice."""
 
 import os
 import signal

@@ -30,6 +30,7 @@ def _both(workspace: Workspace) -> Workspace:
     return workspace
 
 
+@pytest.mark.full
 def test_run_takes_each_task_through_to_its_end(both: Workspace) -> None:
     """Called for either again and again, both end with their answers, and neither touches the other's batches."""
     people, texts = _document(both, "status"), _document(both, "status", TASK="passages")
@@ -94,6 +95,7 @@ def test_versions_are_those_of_both_where_no_task_is_named(both: Workspace) -> N
         assert [one["task"] for one in _document(both, "versions", TASK=task)] == [task]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("task", "other"), [("experts", "passages"), pytest.param("passages", "experts", marks=pytest.mark.full)]
 )
@@ -134,6 +136,7 @@ def test_parked_passages_are_listed_and_let_go_by_their_ids(both: Workspace, api
     assert _document(both, "status", TASK="passages")["passages"]["open"] == 1
 
 
+@pytest.mark.full
 def test_commands_about_people_are_about_people_whatever_task_says(both: Workspace) -> None:
     """Show and add-expert take no notice of TASK=passages; index and search are about passages, which have none."""
     new = both.data.with_name("new.json")

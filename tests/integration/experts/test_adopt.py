@@ -280,6 +280,7 @@ def test_ids_of_any_kind_run_through_the_chain(
     assert _rows(path, "SELECT count(DISTINCT id) FROM experts WHERE id IS NOT NULL") == [(6,)]
 
 
+@pytest.mark.full
 def test_a_table_with_all_our_columns_is_adopted_too(tmp_path: Path) -> None:
     """Nothing is added; wrong scores of another program are put right once, and it is said."""
     columns = ", ".join(f"{name} TEXT" for name in sorted(OUR_COLUMNS - {"id"}))

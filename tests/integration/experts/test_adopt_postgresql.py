@@ -54,7 +54,7 @@ def _dump(workspace: Workspace) -> dict[str, Any]:
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", IDS)
 def test_ids_of_any_kind_run_through_the_chain(theirs: Workspace, tmp_path: Path, kind: str) -> None:
-    """Everybody is tagged, indexed and found, foreign columns stay, new people get ids, and doctor is content."""
+    """Every person is tagged, indexed and found, foreign columns stay, new people get ids, and doctor is content."""
     theirs.change("CREATE SEQUENCE numbers START 70")
     theirs.change(LEGACY.format(id=IDS[kind]))
     before = theirs.query("SELECT id, username, bio, feeling, photo FROM experts ORDER BY username")
@@ -107,7 +107,7 @@ def test_rows_without_an_id_are_numbered_by_the_database(theirs: Workspace) -> N
 def test_a_row_that_the_table_refuses_is_told_without_its_text(
     theirs: Workspace, tmp_path: Path, columns: str, said: str
 ) -> None:
-    """A new person whom their rules refuse ends with exit code 3; nothing is written, and nobody's words are shown."""
+    """A new person whom their rules refuse ends with exit code 3; nothing is written, and no words are shown."""
     theirs.change("CREATE SEQUENCE stuck CYCLE INCREMENT 2 MAXVALUE 2")
     theirs.change(f"CREATE TABLE experts ({columns})")
     theirs.change("INSERT INTO experts (username, bio, team) VALUES ('a', 'I teach water law.', 'red')")

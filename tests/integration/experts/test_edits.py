@@ -41,7 +41,7 @@ def shown(workspace: Workspace, person: str = ONE) -> Any:
 
 
 def asked_again(workspace: Workspace, api: Api, tags: Sequence[str]) -> None:
-    """Let everybody who may be asked be told these tags."""
+    """Let all who may be asked be told these tags."""
     api.fault("answer_text", times=9, args={"text": json.dumps({"tags": tags})})
     workspace.ran_each(*CHAIN)
     api.clear_faults()
@@ -80,6 +80,7 @@ def test_an_edit_from_an_older_state_shows_both(tagged: Workspace) -> None:
     assert now["state"] != state
 
 
+@pytest.mark.sampled(0)
 def test_to_undo_is_an_edit_and_leaves_what_others_changed(tagged: Workspace) -> None:
     """In any order; what was undone is undone again by its own number."""
     edited(tagged, "--rename", "ml=machine learning")
@@ -92,6 +93,7 @@ def test_to_undo_is_an_edit_and_leaves_what_others_changed(tagged: Workspace) ->
     assert "no edit 9" in tagged.ran("tags", "--person", ONE, "--undo", "9", code=2).stderr
 
 
+@pytest.mark.sampled(0)
 def test_no_model_touches_what_a_person_said(tagged: Workspace, api: Api) -> None:
     """An answer that arrives meanwhile is kept and counted; a rollback takes the tags of others alone."""
     tagged.ran("rollback", "expert-tags@2", "--yes")
@@ -108,6 +110,7 @@ def test_no_model_touches_what_a_person_said(tagged: Workspace, api: Api) -> Non
     assert json.loads(tagged.ran("doctor", "--json").stdout)["healthy"]
 
 
+@pytest.mark.sampled(0)
 def test_the_first_word_may_be_a_persons(tagged: Workspace, api: Api) -> None:
     """People without a bio or parked are tagged by hand; undone, who has a bio is asked again."""
     score = shown(tagged, "person-0002")["findability_score"]
@@ -124,6 +127,7 @@ def test_the_first_word_may_be_a_persons(tagged: Workspace, api: Api) -> None:
     assert shown(tagged)["tags"] == ["soil"]
 
 
+@pytest.mark.sampled(0)
 def test_merges_reach_what_a_person_said(tagged: Workspace) -> None:
     """A tag that goes elsewhere is written merged; undone, a list is as it was said."""
     tagged.ran("tags", "--merge", "ml=machine learning")
@@ -146,6 +150,7 @@ def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> N
     assert [one["undoes"] for one in shown(tagged, "person-0001")["edits"]] == [None, 1]
 
 
+@pytest.mark.sampled(0)
 def test_local_answers_go_and_edits_stay(workspace: Workspace, people: People) -> None:
     """`rebind` clears what the local engine said, and not what a person made of it."""
     people(2)
@@ -159,6 +164,7 @@ def test_local_answers_go_and_edits_stay(workspace: Workspace, people: People) -
     assert json.loads(workspace.ran("doctor", "--json").stdout)["healthy"]
 
 
+@pytest.mark.sampled(7, sqlite=2)
 @pytest.mark.parametrize(
     ("words", "why"),
     [

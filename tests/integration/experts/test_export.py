@@ -34,6 +34,7 @@ def nowhere(piece: bytes) -> None:
     raise AssertionError(piece)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["out.csv", "out.json", "out.ndjson"])
 def test_an_export_imports_as_it_was(tmp_path: Path, name: str) -> None:
     """Into an empty workspace an export brings the same people; into its own it changes nothing."""
@@ -53,6 +54,7 @@ def test_an_export_imports_as_it_was(tmp_path: Path, name: str) -> None:
         }
 
 
+@pytest.mark.sampled(0)
 def test_csv_has_no_formula_and_json_has_lists_numbers_and_nulls(tmp_path: Path) -> None:
     """CSV has the product's header with tags and score, and no cell that a spreadsheet runs; JSON what is stored."""
     with workspace(tmp_path / "data") as ws:
@@ -70,8 +72,9 @@ def test_csv_has_no_formula_and_json_has_lists_numbers_and_nulls(tmp_path: Path)
     assert (bob["Username"], bob["tags"], bob["Bio"], bob["findability_score"]) == ("=bob", None, None, 0.0)
 
 
+@pytest.mark.sampled(0)
 def test_no_experts_is_an_empty_file_and_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    """A list of nobody goes to the caller where there is no path; an ending without a format and a folder are named."""
+    """A list without people goes to the caller where there is no path; an ending without format, a folder are named."""
     with workspace(tmp_path / "data") as ws:
         for format_, empty in (("json", "[]"), ("jsonl", "")):
             pieces = io.BytesIO()
@@ -82,6 +85,7 @@ def test_no_experts_is_an_empty_file_and_what_cannot_be_written_is_refused(tmp_p
                 export.run(ws, path, write=nowhere)
 
 
+@pytest.mark.sampled(0)
 def test_show_tells_everything_about_one_person(tmp_path: Path) -> None:
     """Row, state, parked reason, answers, attempts and index stand in one document."""
     with workspace(tmp_path / "data") as ws:

@@ -1,4 +1,4 @@
-"""A table of another program may give the id of a deleted row again; no answer may reach somebody it is not about."""
+"""A table of another program may give the id of a deleted row again; no answer may reach a person it is not about."""
 
 import json
 from pathlib import Path

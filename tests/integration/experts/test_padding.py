@@ -53,6 +53,7 @@ def measured(workspace: Workspace) -> Callable[[Given], dict[str, Any]]:
     return measure
 
 
+@pytest.mark.sampled(4, sqlite=2)
 @pytest.mark.parametrize(
     ("given", "wrong"),
     [

@@ -75,6 +75,7 @@ def test_tags_are_counted_with_examples_and_what_may_be_merged(tagged: Workspace
     assert [one["tag"] for one in told(tagged, "--find", "KEEP")["tags"]] == ["bee keeping", "beekeeping"]
 
 
+@pytest.mark.sampled(0)
 def test_tags_that_mean_the_same_are_found_by_their_vectors(tagged: Workspace, api: Api) -> None:
     """They are embedded once and cached; what is paid for is said before."""
     tagged.change("UPDATE experts SET tags = '[\"law of water\", \"water law\"]' WHERE username = 'theirs'")
@@ -88,6 +89,7 @@ def test_tags_that_mean_the_same_are_found_by_their_vectors(tagged: Workspace, a
     assert len(api.seen("POST", ":batchEmbedContents")) == calls
 
 
+@pytest.mark.sampled(0)
 def test_a_plan_is_edited_and_carried_out(tagged: Workspace, tmp_path: Path) -> None:
     """What is deleted of it is not merged; a line that is none stops all of it."""
     plan = tmp_path / "plan.txt"
@@ -102,6 +104,7 @@ def test_a_plan_is_edited_and_carried_out(tagged: Workspace, tmp_path: Path) -> 
     assert tags_of(tagged) == MERGED
 
 
+@pytest.mark.sampled(0)
 def test_a_merge_is_kept_with_who_and_when_and_undone(tagged: Workspace) -> None:
     """The answers stay as they were given; the index is behind, and nothing contradicts; undone, all is as before."""
     before = tagged.query("SELECT answer FROM findable_answers ORDER BY id")
@@ -151,6 +154,7 @@ def test_what_another_program_changed_since_stays(tagged: Workspace) -> None:
     assert tags_of(tagged)["person-0000"] == ["machine learning", "new"]
 
 
+@pytest.mark.sampled(0)
 def test_local_answers_go_and_merges_stay(tmp_path: Path) -> None:
     """`rebind` clears what the local engine said; what a person said of tags holds for Gemini's answers."""
     local = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_BACKEND": "local"})
@@ -173,6 +177,7 @@ def test_nothing_of_a_forgotten_person_stays_in_merges(tagged: Workspace) -> Non
     assert tagged.query("SELECT old FROM findable_merges ORDER BY number") == [("school of …",), ("ml",)]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("pairs", "why"),
     [

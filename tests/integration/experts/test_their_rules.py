@@ -41,6 +41,7 @@ def test_new_people_get_the_defaults_of_the_table(theirs: Workspace, tmp_path: P
     assert theirs.query("SELECT hourly_rate, currency FROM experts WHERE username = 'c'") == [(50.0, "EUR: 1")]
 
 
+@pytest.mark.sampled(0)
 def test_tags_that_are_taken_back_become_the_default(theirs: Workspace) -> None:
     """A table that demands a list keeps an empty one, and the person is asked again."""
     for command in ("batch-submit", "batch-poll", "batch-ingest"):
@@ -51,6 +52,7 @@ def test_tags_that_are_taken_back_become_the_default(theirs: Workspace) -> None:
     assert json.loads(ran(theirs, "status", "--json"))["experts"]["untagged"] == 1
 
 
+@pytest.mark.sampled(0)
 def test_a_table_that_refuses_to_lose_tags_is_told(theirs: Workspace) -> None:
     """A default that cannot stand for nothing: exit code 3 says what refuses it, and the tags stay."""
     theirs.change("DROP TABLE experts")

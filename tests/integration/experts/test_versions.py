@@ -22,6 +22,7 @@ def requests(workspace: Workspace) -> list[dict[str, Any]]:
     return [json.loads(path.read_bytes().splitlines()[0])["request"] for path in files]
 
 
+@pytest.mark.sampled(0, sqlite=2)
 @pytest.mark.parametrize("way", [("batch-submit", "batch-poll", "batch-ingest"), ("tag-live",)])
 def test_a_text_that_supports_no_tag_parks_after_one_try(
     way: tuple[str, ...], workspace: Workspace, api: Api, people: People
@@ -35,7 +36,7 @@ def test_a_text_that_supports_no_tag_parks_after_one_try(
     assert workspace.query("SELECT answer, applied FROM findable_answers") == [('{"tags":[]}', 0)] * 2
     assert workspace.query("SELECT * FROM findable_attempts") == []
     api.clear_faults()
-    workspace.ran_each(*way, VERSION=SECOND)  # nobody is left to ask
+    workspace.ran_each(*way, VERSION=SECOND)  # no person is left to ask
     assert workspace.scalar("SELECT count(*) FROM findable_answers") == 2
     assert SILENT in workspace.ran("show", "person-0000").stdout
     workspace.ran("unpark", "person-0000", "--yes")
@@ -47,7 +48,7 @@ def test_a_text_that_supports_no_tag_parks_after_one_try(
 
 
 def test_a_changed_biography_is_asked_about_again(workspace: Workspace, api: Api, people: People) -> None:
-    """What was said of the earlier one parks nobody, be it changed before the answer came or after."""
+    """What was said of the earlier one parks no person, be it changed before the answer came or after."""
     people(2)
     api.fault("answer_text", times=2, args={"text": NONE})
     workspace.ran_each("batch-submit", "batch-poll", VERSION=SECOND)
@@ -57,6 +58,7 @@ def test_a_changed_biography_is_asked_about_again(workspace: Workspace, api: Api
     assert workspace.query("SELECT outdated FROM findable_answers ORDER BY item_id") == [(1,), (0,)]
 
 
+@pytest.mark.sampled(0)
 def test_somebody_new_without_a_tag_is_told(workspace: Workspace, api: Api, people: People) -> None:
     """`add-expert` says that the text supports none, and promises no other try."""
     people(0)
@@ -70,6 +72,7 @@ def test_somebody_new_without_a_tag_is_told(workspace: Workspace, api: Api, peop
     assert found["extractor"].startswith(SECOND)
 
 
+@pytest.mark.sampled(0)
 def test_what_was_prepared_under_one_version_is_judged_by_it(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A list without tags is no answer under the first, and is asked once more; under the second it is one."""
     for version, state in ((FIRST, "untagged"), (SECOND, "parked")):
@@ -86,6 +89,7 @@ def test_what_was_prepared_under_one_version_is_judged_by_it(tmp_path_factory: p
         assert offline.query("SELECT DISTINCT extractor FROM findable_answers") == [(f"{version}/{MODEL}",)]
 
 
+@pytest.mark.sampled(0)
 def test_who_is_tagged_or_parked_is_not_asked_again_by_itself(workspace: Workspace, api: Api, people: People) -> None:
     """Under the next version only new people are asked; `qc` and `compare` know both."""
     people(3)
@@ -106,6 +110,7 @@ def test_who_is_tagged_or_parked_is_not_asked_again_by_itself(workspace: Workspa
     assert workspace.query("SELECT DISTINCT extractor FROM findable_answers") == [(f"{FIRST}/{MODEL}",)]
 
 
+@pytest.mark.sampled(0)
 def test_a_version_that_there_is_not_is_named(workspace: Workspace) -> None:
     """Before anything is asked; a version of another subject is nothing to people."""
     told = workspace.begin().ran("batch-submit", VERSION="expert-tags@9", code=3)

@@ -58,7 +58,7 @@ class Script:
         self.over = threading.Event()
 
     def next(self, seen: Seen) -> Answer:
-        """Return the answer to a request; a request nobody planned for is an error 418."""
+        """Return the answer to a request; a request that was not planned for is an error 418."""
         self.seen.append(seen)
         if self.reply is not None:
             return self.reply(seen)

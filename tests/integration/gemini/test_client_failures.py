@@ -270,6 +270,7 @@ def test_endless_failure_is_bounded(script: Script, client: Client, waits: list[
         assert not re.search("[<>]", caught.value.message)
 
 
+@pytest.mark.full
 def test_aiohttp_that_is_absent_changes_nothing(script: Script) -> None:
     """Without aiohttp a dropped create is one request, and its error the same."""
     script.answers = [Answer(fault="drop"), GOOD]

@@ -80,7 +80,7 @@ def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callabl
     drafts: list[str] = []
 
     def look() -> None:
-        """Take the lease on the index, as another process would, if nobody holds it."""
+        """Take the lease on the index, as another process would, if no process holds it."""
         with workspace.open() as other, leases.hold_lease(other.store, index_build.LEASE, lasts_s=60) as lease:
             free.append(lease is not None)
             drafts.extend(Builds(other.data).stale())
@@ -107,6 +107,7 @@ def test_who_was_overtaken_while_embedding_begins_again(workspace: Workspace, ta
     assert _behind(workspace) == 0
 
 
+@pytest.mark.full
 def test_what_is_begun_after_another_one_took_over_is_begun_again(
     workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,10 +128,11 @@ def test_what_is_begun_after_another_one_took_over_is_begun_again(
         assert (Builds(ws.data).numbers(), Builds(ws.data).stale()) == ([1, 2], [])
 
 
+@pytest.mark.full
 def test_people_who_come_while_others_are_embedded_are_in_the_build(
     workspace: Workspace, tagged: Callable[[int], None]
 ) -> None:
-    """One comes with each call: what was begun is begun again, until the last round waits for nobody any more.
+    """One comes with each call: what was begun is begun again, until the last round waits for none any more.
 
     The first round has a call for questions, too.
     """
@@ -140,6 +142,7 @@ def test_people_who_come_while_others_are_embedded_are_in_the_build(
     assert _behind(workspace) == 1
 
 
+@pytest.mark.full
 @pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("few", [149, 150])
 def test_many_missing_texts_are_embedded_in_a_pass_of_their_own(
@@ -188,6 +191,7 @@ def test_only_changed_texts_are_embedded_again(
     assert workspace.scalar("SELECT tags FROM experts WHERE username = 'p0'") == '["bees", "hive 0"]'
 
 
+@pytest.mark.full
 @pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("few", [0, 5000])
 def test_what_embedding_costs_is_said_before_it_is_spent(
@@ -252,6 +256,7 @@ def test_vectors_that_do_not_fit_are_never_kept(workspace: Workspace, api: Api, 
     assert all(-1.0001 <= hit["similarity"] <= 1.0001 for hit in hits)
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize(("calls", "left"), [("1", {50}), ("4", {50, 100, 150, 200})])
 def test_what_was_embedded_before_a_failure_is_kept(
     workspace: Workspace, api: Api, tagged: Callable[[int], None], calls: str, left: set[int]
@@ -281,6 +286,7 @@ def test_nobody_tagged_is_said_with_what_to_do(
     assert len(json.loads(workspace.run("search", "bees", "--json").stdout)) == 2
 
 
+@pytest.mark.full
 def test_behind_counts_each_person_once(workspace: Workspace, tagged: Callable[[int], None]) -> None:
     """New, changed, re-tagged, untagged and removed people are behind until the next build, and after a rollback."""
     tagged(10)
@@ -323,7 +329,7 @@ def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace
 def test_only_what_changed_is_made_anew(
     workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever changed it, and whether it is text or not; a damaged build is not copied from, which is said."""
+    """Whatever changed it, and whether it is text or not; a damaged build is not copied from, which is said."""
     tagged(12)
     _index(workspace)
     made: list[str] = []

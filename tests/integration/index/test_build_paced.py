@@ -33,6 +33,7 @@ def refused(api: Api) -> int:
     return sum(one["status"] == 429 for one in api.seen("POST", EMBED))
 
 
+@pytest.mark.full
 def test_more_texts_than_a_minute_takes_are_embedded_without_a_refusal(
     workspace: Workspace, tagged: Tagged, tmp_path: Path
 ) -> None:

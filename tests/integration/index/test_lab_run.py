@@ -55,6 +55,7 @@ def spoil(workspace: Workspace) -> None:
         tx.exec_driver_sql("UPDATE experts SET bio = 'Sings in a choir.', tags = '[\"songs\"]'")
 
 
+@pytest.mark.full
 def test_variants_are_measured_with_intervals_and_side_by_side(judged: Workspace, api: Api, tmp_path: Path) -> None:
     """Built-in ones and one of a file, over all questions and by type; the report is there; nothing is asked twice."""
     (tmp_path / "tags.toml").write_text('share = 1.0\n[[groups]]\nfields = ["tags"]\n')
@@ -143,6 +144,7 @@ def test_a_build_that_does_worse_is_not_promoted(judged: Workspace) -> None:
     judged.ran("doctor")
 
 
+@pytest.mark.full
 def test_weights_are_chosen_on_other_questions_than_they_are_judged_by(judged: Workspace, tmp_path: Path) -> None:
     """What was chosen is the file of a variant, which a run takes."""
     found = json.loads(judged.ran("lab-tune", "--to", str(tmp_path / "best.toml"), "--json").stdout)

@@ -87,6 +87,7 @@ def without_words(workspace: Workspace) -> None:
     (build / "manifest.json").write_text(json.dumps(document), encoding="utf-8")
 
 
+@pytest.mark.full
 def test_a_build_of_before_is_searched_by_vectors_and_says_so(indexed: Workspace) -> None:
     """It is whole, and not behind; only words cannot be asked of it, until the next build."""
     without_words(indexed)

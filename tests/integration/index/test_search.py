@@ -137,6 +137,7 @@ print(sorted({"google.genai", "pydantic", "requests", "wordllama", "starlette", 
 """
 
 
+@pytest.mark.full
 @pytest.mark.sqlite_only(reason="what is loaded does not depend on the database")
 def test_a_question_to_the_local_engine_loads_no_more_than_it_needs(indexed: Workspace) -> None:
     """Of a fresh process half the time is imports: neither the package of the weights nor a client is among them."""
@@ -150,6 +151,7 @@ def test_a_question_to_the_local_engine_loads_no_more_than_it_needs(indexed: Wor
     assert (json.loads(found)[0]["username"], loaded) == ("ada", "[]")
 
 
+@pytest.mark.full
 @pytest.mark.sqlite_only(reason="rows are counted where the library of SQLite makes them")
 def test_what_search_and_status_read_does_not_grow_with_the_people(
     workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch

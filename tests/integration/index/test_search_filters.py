@@ -133,6 +133,7 @@ def test_who_is_like_another_is_found_without_that_one(indexed: Workspace) -> No
     assert "Q= and LIKE= do not go together" in indexed.ran("search", "bees", LIKE="bob", code=2).stderr
 
 
+@pytest.mark.full
 def test_questions_without_meaning_find_weak_hits_alone(indexed: Workspace) -> None:
     """Their first line says so, and the manifest the floor; a question that is answered has a hit that is not weak."""
     with indexed.open() as ws, Builds(ws.data).open() as index:
@@ -157,6 +158,7 @@ def test_questions_without_meaning_find_weak_hits_alone(indexed: Workspace) -> N
     assert {hit["weak"] for hit in found(indexed, LIKE="bob")} == {None}
 
 
+@pytest.mark.full
 def test_a_build_goes_without_a_floor_where_its_questions_cannot_be_embedded(indexed: Workspace, api: Api) -> None:
     """Texts that are cached need no network, and neither does a build of them."""
     for cache in (indexed.data / "index" / "vectors").glob("*.vectors"):
@@ -174,6 +176,7 @@ def test_a_build_goes_without_a_floor_where_its_questions_cannot_be_embedded(ind
     assert None not in {hit["weak"] for hit in found(indexed, "law")}
 
 
+@pytest.mark.full
 def test_many_questions_are_answered_as_one_by_one(indexed: Workspace, tmp_path: Path) -> None:
     """One document, in the order of the file, with phrases and filters; as a table, too."""
     asked = {"a": "who teaches water law", "b": '"rivers"', "c": "opera -sings", "d": "🐝"}
@@ -230,6 +233,7 @@ def test_odd_questions_are_answered(indexed: Workspace) -> None:
         assert len(found(indexed, "--", question[:8000])) == 5
 
 
+@pytest.mark.full
 def test_without_a_question_a_terminal_is_a_prompt(indexed: Workspace, tmp_path: Path) -> None:
     """It answers one after the other, goes on after an error, and ends with an empty line."""
     environ = {**indexed.environ, "FINDABLE_DATA": str(indexed.data), "TERM": "dumb", "COLUMNS": "200"}

@@ -1,4 +1,4 @@
-"""`tag-live` on bad days: what the service does wrong is charged to nobody, loses nobody, and ends the run in order."""
+"""`tag-live` on bad days: what the service does wrong is charged to none, loses none, and ends the run in order."""
 
 import time
 
@@ -22,7 +22,7 @@ def _patient(workspace: Workspace) -> None:
 def test_what_the_service_fails_twice_is_recorded_and_the_run_goes_on(
     workspace: Workspace, api: Api, people: People
 ) -> None:
-    """One attempt that is charged to nobody; the person is left for the next run, which asks them."""
+    """One attempt that is charged to no person; the person is left for the next run, which asks them."""
     people(2)
     api.fault("status", path=LIVE, nth=2, times=2, args={"code": 503})
     document = tagged(workspace, **ONE_BY_ONE)
@@ -36,7 +36,7 @@ def test_what_the_service_fails_twice_is_recorded_and_the_run_goes_on(
 
 
 def test_a_day_that_is_over_at_the_server_ends_the_run(workspace: Workspace, api: Api, people: People) -> None:
-    """Exit code 4 with the time of the reset; who was answered stays, and nobody else is touched."""
+    """Exit code 4 with the time of the reset; who was answered stays, and no other person is touched."""
     people(9)
     api.fault("quota_day", nth=2, times=10_000, path=LIVE)
     result = workspace.ran("tag-live", **ONE_BY_ONE, code=4)
@@ -99,7 +99,7 @@ WRONG = {"code": 400, "message": "Request contains an invalid argument."}
 def test_a_request_that_is_refused_for_everybody_stops_after_three(
     workspace: Workspace, api: Api, people: People
 ) -> None:
-    """Where nothing was ever answered, the request itself must be wrong: exit code 4, and nobody is charged."""
+    """Where nothing was ever answered, the request itself must be wrong: exit code 4, and no person is charged."""
     people(20)
     api.fault("status", times=10_000, path=LIVE, args=WRONG)
     result = workspace.ran("tag-live", **ONE_BY_ONE, code=4)
@@ -110,7 +110,7 @@ def test_a_request_that_is_refused_for_everybody_stops_after_three(
 
 
 def test_the_only_one_who_is_refused_is_asked_twice_and_left(workspace: Workspace, api: Api, people: People) -> None:
-    """Nothing tells whose fault it is: recorded, charged to nobody, and the run ends well."""
+    """Nothing tells whose fault it is: recorded, charged to no person, and the run ends well."""
     people(1)
     api.fault("status", times=10_000, path=LIVE, args=WRONG)
     document = tagged(workspace)
@@ -147,7 +147,7 @@ def test_a_budget_without_room_is_waited_for_and_not_asked_about_again_and_again
     with workspace.open() as ws:
 
         def monotonic() -> float:
-            """Count how often anybody looks at the clock."""
+            """Count how often the clock is looked at."""
             nonlocal looks
             looks += 1
             return time.monotonic()
@@ -162,7 +162,7 @@ def test_a_budget_without_room_is_waited_for_and_not_asked_about_again_and_again
 def test_who_is_larger_than_a_whole_minute_is_left_and_the_rest_is_asked(
     workspace: Workspace, api: Api, people: People
 ) -> None:
-    """Any number of them in a row: each is told, nobody is charged, and those between them are tagged."""
+    """Any number of them in a row: each is told, no person is charged, and those between them are tagged."""
     people(6)
     for name in ("person-0000", "person-0001", "person-0003", "person-0004", "person-0005"):
         workspace.change("UPDATE experts SET bio = :bio WHERE username = :name", bio="Keeps bees. " * 1000, name=name)
@@ -176,7 +176,7 @@ def test_who_is_larger_than_a_whole_minute_is_left_and_the_rest_is_asked(
 
 @pytest.mark.parametrize("how", ["a trigger", "too narrow a column"] if ON_POSTGRESQL else ["a trigger"])
 def test_an_answer_that_the_table_refuses_is_counted_as_paid(workspace: Workspace, people: People, how: str) -> None:
-    """Exit code 3 and no word that nothing was changed; what the call used is known, and nobody else is held up."""
+    """Exit code 3 and no word that nothing was changed; what the call used is known, and no other person is held up."""
     people(3)
     for statement in REFUSING[how]:
         workspace.change(statement)

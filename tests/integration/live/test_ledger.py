@@ -53,7 +53,7 @@ def findings(workspace: Workspace, *args: str, code: int = 0) -> list[dict[str, 
 
 
 def _make(workspace: Workspace, api: Api, new: Path) -> None:
-    """Let live calls end in many ways: answered, refused, throttled, lost; and leave somebody due."""
+    """Let live calls end in many ways: answered, refused, throttled, lost; and leave a person due."""
     with workspace.open() as ws, ws.store.write() as tx:
         for number in range(5):
             table.insert_person(tx, f"person-{number:04d}", {"bio": f"I keep bees, number {number}."})
@@ -104,6 +104,7 @@ def test_calls_of_dead_processes_are_ended(asked: Workspace) -> None:
     assert asked.scalar("SELECT count(*) FROM findable_calls WHERE outcome IS NULL") == 0
 
 
+@pytest.mark.sampled(0)
 def test_a_day_that_does_not_add_up_is_counted_anew(asked: Workspace) -> None:
     """It would let a run end too early or ask too much: a contradiction, which FIX=1 mends from the calls."""
     right = asked.query("SELECT requests, tokens_in FROM findable_usage WHERE requests > 0")
@@ -122,6 +123,7 @@ def test_a_day_that_does_not_add_up_is_counted_anew(asked: Workspace) -> None:
     assert "calls" in {found["check"] for found in findings(asked, code=5)}
 
 
+@pytest.mark.sampled(0)
 def test_a_copy_has_the_calls_too(asked: Workspace, tmp_path: Path) -> None:
     """Marks, runs, days and who is due are as they were, after backup and restore."""
     before = rows(asked)
@@ -156,6 +158,7 @@ def test_a_database_that_moves_takes_the_calls_along(asked: Workspace, tmp_path:
     assert findings(there) == []
 
 
+@pytest.mark.sampled(0)
 def test_the_local_engines_calls_are_taken_back(tmp_path: Path) -> None:
     """After rebind nothing is left that counts for a day, a budget or a run."""
     local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})

@@ -96,7 +96,7 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
 
 
 def test_who_is_being_asked_is_left_alone_by_a_batch(workspace: Workspace, api: Api, people: People) -> None:
-    """A submit meanwhile takes everybody else, and the run leaves these to the batch: nobody is asked twice."""
+    """A submit meanwhile takes all others, and the run leaves these to the batch: no person is asked twice."""
     people(3)
     with while_asking(workspace, api) as reports:
         assert claimed(workspace) == ["1"]
@@ -158,7 +158,7 @@ def test_an_answer_that_comes_too_late_overwrites_nothing(
 
 @pytest.mark.full
 def test_two_runs_at_once_share_the_people_and_the_day(workspace: Workspace, api: Api, people: People) -> None:
-    """Nobody is asked by both, and together they end exactly where the day's requests do."""
+    """No person is asked by both, and together they end exactly where the day's requests do."""
     people(30)
     slow(api)
     with (
@@ -212,7 +212,7 @@ def test_an_interrupt_ends_the_wait_for_the_last_calls(workspace: Workspace, api
 
 @pytest.mark.full
 def test_an_interrupt_ends_the_wait_for_a_window(workspace: Workspace, api: Api, people: People) -> None:
-    """With one call a minute, nobody has to wait the minute to stop."""
+    """With one call a minute, no command has to wait the minute to stop."""
     people(3)
     with another(workspace, calls=1, api=api, RPM="1") as process:
         until = time.monotonic() + LONGEST_S
@@ -227,7 +227,7 @@ def test_an_interrupt_ends_the_wait_for_a_window(workspace: Workspace, api: Api,
 
 
 def test_what_a_dead_run_was_asking_is_asked_again(workspace: Workspace, api: Api, people: People) -> None:
-    """SIGKILL: its marks are lost ones, its claims free; the next run tags everybody, and counts what may have cost."""
+    """SIGKILL: its marks are lost ones, its claims free; the next run tags all people, and counts what it may cost."""
     people(5)
     slow(api)
     with another(workspace, calls=2, api=api, CONCURRENCY="2") as process:

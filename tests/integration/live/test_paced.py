@@ -34,7 +34,7 @@ def used(counts: list[Counts], quota: int) -> float:
 def test_nine_tenths_of_a_limit_are_used_and_it_is_never_passed(
     workspace: Workspace, people: People, tmp_path: Path, window: Mapping[str, Any]
 ) -> None:
-    """Three minutes at thirty a minute: not one refusal, everybody asked once, no minute with more than the limit."""
+    """Three minutes at thirty a minute: not one refusal, each asked once, no minute with more than the limit."""
     people(90, without_bio=3)
     clock = Swift()
     with engine(tmp_path / "engine", clock, quotas=limited(HALF), **window) as api:
@@ -82,6 +82,7 @@ def test_tokens_by_the_minute_are_kept(workspace: Workspace, people: People, tmp
         assert 0.8 * 3000 * clock.seconds / 61 <= sum(tokens) <= 3000 * (clock.seconds / 60 + 1)
 
 
+@pytest.mark.full
 def test_an_absurd_count_of_tokens_does_not_stop_the_run(workspace: Workspace, people: People, tmp_path: Path) -> None:
     """A reply that says it used a billion tokens: a minute is lost, not the hours that the limit would give them."""
     people(12)
@@ -96,10 +97,11 @@ def test_an_absurd_count_of_tokens_does_not_stop_the_run(workspace: Workspace, p
     assert clock.seconds < 180
 
 
+@pytest.mark.full
 def test_who_is_refused_first_of_all_is_known_by_the_answers_of_others(
     workspace: Workspace, people: People, tmp_path: Path
 ) -> None:
-    """A 400 before anybody was answered charges nobody; after the others were, it is about this one, who is parked."""
+    """A 400 before any answer charges no person; after the others were, it is about this one, who is parked."""
     people(4)
     clock = Swift()
     wrong = {"code": 400, "message": "Request contains an invalid argument."}
@@ -117,7 +119,7 @@ def test_who_is_refused_first_of_all_is_known_by_the_answers_of_others(
 
 @pytest.mark.full
 def test_a_stall_is_lived_through_by_one_call_at_a_time(workspace: Workspace, people: People, tmp_path: Path) -> None:
-    """Half a minute without an answer is said; so is that answers come again; everybody is tagged in the end.
+    """Half a minute without an answer is said; so is that answers come again; every person is tagged in the end.
 
     Calls that ended in nothing together are no reason to give up, however long they took.
     """
@@ -137,8 +139,9 @@ def test_a_stall_is_lived_through_by_one_call_at_a_time(workspace: Workspace, pe
     assert attempts(workspace) == []
 
 
+@pytest.mark.full
 def test_a_service_that_stays_away_is_given_up(workspace: Workspace, people: People, tmp_path: Path) -> None:
-    """After a minute without any answer, and not before; each try further from the last one, nobody charged."""
+    """After a minute without any answer, and not before; each try further from the last one, no person charged."""
     people(60)
     clock = Swift()
     with engine(tmp_path / "engine", clock) as api:
@@ -155,7 +158,7 @@ def test_a_service_that_stays_away_is_given_up(workspace: Workspace, people: Peo
 
 @pytest.mark.full
 def test_refusals_without_an_end_are_given_up(workspace: Workspace, people: People, tmp_path: Path) -> None:
-    """429 after 429 for five minutes: exit code 4, nobody charged, nothing counted for the day."""
+    """429 after 429 for five minutes: exit code 4, no person charged, nothing counted for the day."""
     people(20)
     clock = Swift()
     with engine(tmp_path / "engine", clock) as api:
@@ -168,6 +171,7 @@ def test_refusals_without_an_end_are_given_up(workspace: Workspace, people: Peop
     assert workspace.scalar("SELECT requests FROM findable_usage") == 0
 
 
+@pytest.mark.full
 def test_the_next_day_has_its_own_requests(workspace: Workspace, people: People, tmp_path: Path) -> None:
     """The day ends at midnight in California, wherever we are: then the same command goes on."""
     people(9)

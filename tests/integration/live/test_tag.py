@@ -52,7 +52,7 @@ def says(result: Result) -> str:
 def test_everyone_with_a_bio_is_asked_once_and_tagged(workspace: Workspace, api: Api, people: People) -> None:
     """The others are scored and not asked about; each call has its mark, its answer its provenance.
 
-    Tokens and cost of marks, answers and the run agree; the day's requests are counted; a second run asks nobody.
+    Tokens and cost of marks, answers and the run agree; the day's requests are counted; a second run asks nothing.
     """
     people(12, without_bio=2)
     document = tagged(workspace)
@@ -77,6 +77,7 @@ def test_everyone_with_a_bio_is_asked_once_and_tagged(workspace: Workspace, api:
     assert len(api.seen("POST", LIVE)) == 12
 
 
+@pytest.mark.full
 def test_a_run_can_be_limited(workspace: Workspace, api: Api, people: People) -> None:
     """LIMIT asks about the first so many, in the order of rows; a line tells of those skipped, where there are any."""
     people(6, without_bio=1)

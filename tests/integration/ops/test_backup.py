@@ -125,7 +125,9 @@ def test_a_workspace_that_is_there_is_moved_aside_after_asking(backed: Workspace
             table.insert_person(tx, "after-the-backup", {})
         before = ledger.snapshot(backed)
         assert "nothing was changed" in ran(backed, *words, code=2)
-        assert "open; nothing was changed" in ran(backed, *words, "--yes", code=2)
+        refused = ran(backed, *words, "--yes", code=2)
+        assert "open; nothing was changed" in refused
+        assert "end `make web` with Ctrl-C" in refused
         assert ledger.snapshot(backed) == before
         assert not (tmp_path / "data.before-restore-1").exists()
         with ws.store.write() as tx:
@@ -222,6 +224,7 @@ def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp
         ] == []  # who was ingested, not indexed yet
 
 
+@pytest.mark.full
 def test_a_copy_made_between_a_promotion_and_its_record_begins_again(
     chained: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

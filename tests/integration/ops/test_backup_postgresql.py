@@ -116,7 +116,7 @@ def test_a_comment_on_their_schema_does_not_stop_a_restore(served: Workspace, tm
 
 
 def test_the_password_of_a_key_is_in_no_list_of_processes(served: Workspace, tmp_path: Path) -> None:
-    """It is handed over in a file that nobody else may read, and is gone afterwards; the dump is as good."""
+    """It is handed over in a file that no other user may read, and is gone afterwards; the dump is as good."""
     seen, real = tmp_path / "seen", postgresql.shared().programs / "pg_dump"
     lines = f'stat -c %a "$PGSERVICEFILE" >{seen}; cat "$PGSERVICEFILE" >>{seen}; echo "$PGSERVICEFILE" "$@" >>{seen}'
     programs = scripted(tmp_path / "programs", f'{lines}; exec {real} "$@"')

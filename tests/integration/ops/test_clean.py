@@ -1,4 +1,4 @@
-"""`make clean`: what nothing needs goes, the accounts stay, and nobody misses it afterwards."""
+"""`make clean`: what nothing needs goes, the accounts stay, and it is not missed afterwards."""
 
 import json
 import os

@@ -226,7 +226,7 @@ def begin_to_forget(bench: Bench) -> None:
 
 
 def no_room(bench: Bench) -> None:
-    """Fill the disk, as far as anybody can see."""
+    """Fill the disk, as far as a process can see."""
     usage = shutil.disk_usage(bench.data)
     bench.patch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=1_000_000))
 
@@ -339,7 +339,7 @@ HARMLESS: dict[str, tuple[Plant, str, bool]] = {
 def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
     """After the chain, with a batch under way, there is nothing to find; without a key of Gemini: exit code 3.
 
-    A report for whoever helps names what it ran on.
+    A report for one who helps names what it ran on.
     """
     assert bench.doctor() == (0, [])
     result = bench.workspace.run("doctor")
@@ -398,6 +398,7 @@ def test_what_does_no_harm_is_told_and_swept(bench: Bench, name: str) -> None:
     assert any(said in finding["said"] for finding in after) != mends
 
 
+@pytest.mark.sampled(0)
 def test_what_is_mended_can_be_gone_on_with(bench: Bench) -> None:
     """A result that is needed and gone is downloaded once more, byte for byte, and can be ingested.
 

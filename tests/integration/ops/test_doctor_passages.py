@@ -140,6 +140,7 @@ FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
 }
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_contradicts_is_found(filled: Workspace, name: str) -> None:
     """Each planted contradiction is told with the passage it is of, and the exit code is 5."""

@@ -36,7 +36,7 @@ def elsewhere(workspace: Workspace, tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def paid(workspace: Workspace, people: Callable[..., list[str]], begun: Callable[..., None]) -> Workspace:
-    """A workspace with somebody in the index, and a batch that is paid for and not ingested."""
+    """A workspace with a person in the index, and a batch that is paid for and not ingested."""
 
     def prepare() -> None:
         """Ask about two, and about two more."""
@@ -92,7 +92,7 @@ def test_a_folder_can_begin_anew_by_hand(paid: Workspace, tmp_path: Path) -> Non
 def test_until_something_is_sealed_the_database_may_change(
     workspace: Workspace, people: Callable[..., list[str]], tmp_path: Path
 ) -> None:
-    """Whoever sets the URL after the import is not held up, and may go back."""
+    """One who sets the URL after the import is not held up, and may go back."""
     people(1)
     elsewhere(workspace, tmp_path).begin().ran("status")
     workspace.ran("status")

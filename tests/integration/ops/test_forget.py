@@ -1,4 +1,4 @@
-"""`make forget`: nothing of a person is left in any byte, and everybody else is as they were."""
+"""`make forget`: nothing of a person is left in any byte, and all others are as they were."""
 
 import json
 import sqlite3
@@ -82,7 +82,7 @@ def words_of(workspace: Workspace) -> list[str]:
 
 
 def others(workspace: Workspace) -> dict[str, list[tuple[object, ...]]]:
-    """Return all that is kept of everybody else."""
+    """Return all that is kept of all others."""
     tables = {"experts": "id", "findable_answers": "item_id", "findable_requests": "item_id"}
     ids = "'1', '2', '3', '4', '5'"  # which a column of numbers takes too
     return {
@@ -151,7 +151,7 @@ def test_somebody_who_was_never_asked_is_forgotten(workspace: Workspace, people:
 
 @pytest.mark.full
 def test_the_last_one_leaves_no_index(workspace: Workspace) -> None:
-    """Where nobody is left to index there is no index afterwards, and no link that leads nowhere."""
+    """Where no person is left to index there is no index afterwards, and no link that leads nowhere."""
     add_person(workspace)
     workspace.ran_each(*CHAIN)
     ran(workspace, "forget", "zq-77", "--yes")
@@ -184,8 +184,9 @@ def test_earlier_texts_of_a_person_are_gone_too(chained: Workspace, tmp_path: Pa
     assert (cache.stat().st_size - 256) // 3108 == 5 + 60  # those of the questions without meaning are kept
 
 
+@pytest.mark.full
 def test_uploads_left_at_the_api_go_too(chained: Workspace, api: Api) -> None:
-    """An upload of one of their batches that was left behind is deleted, and nobody else's.
+    """An upload of one of their batches that was left behind is deleted, and no other one.
 
     Where the API cannot be reached, exit code 4: the person is still there, and the next run goes on without asking.
     An export in the workspace is not touched; a line says that it still holds the person.
@@ -223,6 +224,7 @@ def test_the_local_engine_forgets_as_well(tmp_path: Path) -> None:
     assert ledger.status(local)["experts"]["tagged"] == 1
 
 
+@pytest.mark.full
 def test_calls_lead_to_nobody_and_who_was_due_is_no_more(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """The marks of live calls stay with what they cost, under an id that leads nowhere; reasons lose the name."""
     person = tmp_path / "zq.json"
@@ -263,7 +265,7 @@ def test_a_database_shared_with_another_program_is_left_to_it(workspace: Workspa
 
 
 def test_what_others_wrote_of_a_person_is_named_and_kept(chained: Workspace, tmp_path: Path) -> None:
-    """A biography that once named them is somebody else's: its sealed line stays, and the file is named."""
+    """A biography that once named them is another person's: its sealed line stays, and the file is named."""
     with chained.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "friend", {"bio": "I learned all I know from Zanthippa Quorn."})
     chained.ran_each(*CHAIN)
@@ -307,6 +309,7 @@ if ON_POSTGRESQL:
     }
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("kind", HOLDING)
 def test_a_row_that_the_database_keeps_is_told_before_anything_is_changed(chained: Workspace, kind: str) -> None:
     """By a reference that waits for the commit, or a trigger: exit code 3, and no file and no row is another one."""

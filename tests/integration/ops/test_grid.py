@@ -89,6 +89,7 @@ def test_counts_of_a_large_table_are_estimated_and_say_so(many: Workspace, monke
     assert "total" in filtered.estimated
 
 
+@pytest.mark.full
 def test_a_page_that_comes_at_once_says_where_to_go_on(many: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks at so many rows and no more; all pages together have what a whole look has, in its order."""
     monkeypatch.setattr(items, "LOOKS", 4)

@@ -32,7 +32,7 @@ def found(workspace: Workspace, *args: str, **values: str) -> list[str]:
 
 
 def test_people_are_found_by_name_title_and_company_in_any_case(four: Workspace) -> None:
-    """Every word must stand in one of them, ASCII or not; without words everybody is listed."""
+    """Every word must stand in one of them, ASCII or not; without words all are listed."""
     assert found(four, "hallibrook") == ["piet-h", "zoe-å"]
     assert found(four, FIND="HALLIBROOK bell") == ["zoe-å"]
     assert found(four, "åkesson") == found(four, "ZOË") == found(four, "zoe\u0308") == ["zoe-å"]
@@ -41,6 +41,7 @@ def test_people_are_found_by_name_title_and_company_in_any_case(four: Workspace)
     assert found(four) == ["piet-h", "zoe-å", "ann", "ben"]
 
 
+@pytest.mark.sampled(0)
 def test_a_tag_is_found_and_a_state_may_be_asked_for(four: Workspace) -> None:
     """Tags are looked in once there are some; a state that there is not is refused with those that there are."""
     assert (found(four, "--state", "no_bio"), found(four, STATE="tagged")) == (["ann"], [])
@@ -68,6 +69,7 @@ def test_pages_follow_one_another(four: Workspace) -> None:
     four.ran("items", "--after", "nobody", code=2)
 
 
+@pytest.mark.sampled(0)
 def test_a_pipe_gets_a_table_parted_by_tabs(four: Workspace) -> None:
     """A line of headers, then a line an item, each with as many cells and without padding."""
     lines = four.ran("people").stdout.splitlines()
@@ -91,6 +93,7 @@ def test_passages_are_found_by_their_texts(workspace: Workspace, people: Callabl
     assert [one["username"] for one in json.loads(workspace.ran("people", "--json", TASK="passages").stdout)["items"]]
 
 
+@pytest.mark.sampled(0)
 def test_a_person_is_shown_by_a_part_that_is_no_other_persons(four: Workspace) -> None:
     """Of a username or a name; a whole username first, and what several have names them."""
     for part in ("piet", "Piet Hallibrook", "\u2068piet-h\u2069"):

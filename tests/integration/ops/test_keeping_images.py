@@ -63,6 +63,7 @@ def test_images_go_along_to_a_server_and_more_are_imported(described: Workspace,
     assert there.query("SELECT asset_id FROM asset_ai ORDER BY asset_id") == [(1,), (2,), (3,), (5,)]
 
 
+@pytest.mark.full
 def test_a_copy_has_the_images_and_what_was_said_of_them(described: Workspace, api: Api, tmp_path: Path) -> None:
     """What was forgotten after a backup is there again, and nothing is asked for it."""
     before, asked = kept(described), len(api.seen("POST", ":generateContent"))
@@ -76,6 +77,7 @@ def test_a_copy_has_the_images_and_what_was_said_of_them(described: Workspace, a
     assert len(api.seen("POST", ":generateContent")) == asked
 
 
+@pytest.mark.full
 def test_an_image_with_other_bytes_has_one_row_with_its_newest_answer(described: Workspace, tmp_path: Path) -> None:
     """It is asked again, the one equal to it before is not; taken back, no row is left."""
     saved(tmp_path / "photos" / "a.png", "red")

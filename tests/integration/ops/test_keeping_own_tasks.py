@@ -190,6 +190,7 @@ def test_commands_that_keep_a_workspace_do_without_the_file(kept: Workspace, tmp
     kept.ran("export", str(tmp_path / "none.csv"), TASK="other", code=3)
 
 
+@pytest.mark.full
 def test_local_answers_are_cleared_from_the_table_and_the_task_is_used_on(tmp_path: Path) -> None:
     """After a rebind its tables are its own still, and what was forgotten before is not brought back."""
     declare(tmp_path)
@@ -207,6 +208,7 @@ def test_local_answers_are_cleared_from_the_table_and_the_task_is_used_on(tmp_pa
     home.ran("doctor")
 
 
+@pytest.mark.full
 def test_status_of_an_own_task_loads_the_database_alone(kept: Workspace) -> None:
     """Neither pydantic nor the task's file, though the task is recorded and has answers."""
     code = (

@@ -201,8 +201,9 @@ def test_rebind_takes_both_subjects_back(local: Workspace) -> None:
     assert ledger.findings(local) == []
 
 
+@pytest.mark.full
 def test_rebind_takes_half_a_rollback_along(local: Workspace) -> None:
-    """Concepts whose answers a killed rollback had deleted already are not left behind as somebody else's."""
+    """Concepts whose answers a killed rollback had deleted already are not left behind as another program's."""
     local.change("UPDATE findable_versions SET withdrawn_at = began_at WHERE task = 'passage-concepts'")
     local.change("DELETE FROM findable_answers WHERE task = 'passage-concepts'")
     ran(local, "rebind", "--yes")

@@ -43,7 +43,7 @@ def there(workspace: Workspace, to: str) -> Workspace:
 
 @pytest.fixture
 def mid_life(workspace: Workspace, people: Callable[..., list[str]], api: Api, begun: Callable[..., None]) -> Workspace:
-    """A workspace with a batch in every state that is under way, somebody parked, and an index."""
+    """A workspace with a batch in every state that is under way, a person parked, and an index."""
 
     def prepare() -> None:
         """Bring it there."""
@@ -102,7 +102,7 @@ def digest(path: Path) -> str:
 def test_everything_is_there_and_work_goes_on(mid_life: Workspace, there: Workspace, api: Api, to: str) -> None:
     """Every row is on the server, the file has the same bytes, and the batches under way end there, each made once.
 
-    Whoever still uses the file may read, is told where the workspace is, and sends nothing.
+    A process that still uses the file may read, is told where the workspace is, and sends nothing.
     """
     asking = (("search", "bees person-0002", "--json"), ("lab-run", "--variants", "hybrid,words", "--json"))
     answers = [json.loads(ran(mid_life, *words)) for words in asking]
@@ -171,7 +171,7 @@ def test_a_move_that_is_done_is_done(small: Workspace, there: Workspace, to: str
 
 
 def test_ids_go_on_above_all_that_were_ever_given(small: Workspace, there: Workspace, to: str) -> None:
-    """Of somebody who is gone the id is not given again, whether the table or only a request remembers it.
+    """Of a person who is gone the id is not given again, whether the table or only a request remembers it.
 
     Tables, views and triggers of other programs are not copied, and that is said.
     """
@@ -228,6 +228,7 @@ def test_a_database_with_our_tables_is_refused(small: Workspace, there: Workspac
     assert there.tables() == ["experts"]
 
 
+@pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("through", ["link", "file"])
 def test_a_file_that_was_moved_is_written_by_none_of_its_names(
     small: Workspace, to: str, tmp_path: Path, through: str
@@ -265,6 +266,7 @@ def living() -> Iterator[str]:
         process.kill()
 
 
+@pytest.mark.full
 def test_nobody_is_interrupted(small: Workspace, to: str, living: str) -> None:
     """While another process holds a lease, or asks live, nothing is moved; when it is dead its lease moves along."""
     with small.open() as ws, ws.store.write() as tx:

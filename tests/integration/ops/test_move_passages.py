@@ -51,7 +51,7 @@ def _there(workspace: Workspace, to: str) -> Workspace:
 
 @pytest.mark.full
 def test_passages_and_concepts_are_there_and_work_goes_on(workspace: Workspace, there: Workspace, to: str) -> None:
-    """Moved by somebody who works on people: every row is the same, doctor counts as many quotations."""
+    """Moved by one who works on people: every row is the same, doctor counts as many quotations."""
     passages.put(workspace, 5)
     for words in ((CHAIN[0], "--limit", "3"), *((command,) for command in CHAIN[1:])):
         _run(workspace, *words, TASK="passages")

@@ -88,7 +88,7 @@ def test_a_workspace_moves_from_the_local_engine_to_gemini(tagged: Workspace, ap
 
 
 def test_who_stood_still_after_it_cleared_removes_no_files(sent: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever went on meanwhile may have written them; run again it removes them.
+    """A command that went on meanwhile may have written them; run again it removes them.
 
     A batch that is not over is named and stops it; --give-up takes it along and its people can be asked again.
     """
@@ -114,7 +114,7 @@ def test_who_stood_still_after_it_cleared_removes_no_files(sent: Workspace, monk
 
 
 def test_no_more_than_a_page_of_people_is_held_at_a_time(tagged: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over several pages all tags go but those that are nobody's answer, and of a page only what is needed is read."""
+    """Over several pages all tags go but those that are no answer, and of a page only what is needed is read."""
     local = tagged
     local.change("""UPDATE experts SET tags = '["by hand"]' WHERE id = 3""")
     said: list[str] = []

@@ -45,6 +45,7 @@ def test_an_item_is_shown_with_its_requests_as_they_went_over_the_wire(asked: Wo
     assert all(part in told for part in (place, "batch 1 line 2", wire["request"], wire["replies"][0]))
 
 
+@pytest.mark.full
 def test_a_live_call_is_shown_as_it_went_over_the_wire(api: Api, workspace: Workspace) -> None:
     """The whole request and the reply, also one that was refused, and where none came that; of a trial nothing."""
     reviews.put(workspace)

@@ -110,10 +110,11 @@ def test_a_restore_that_was_finished_by_another_run_is_not_done_again(
     assert served.query("SELECT username FROM experts ORDER BY id") == [("one",), ("two",)]
 
 
+@pytest.mark.full
 def test_a_second_restore_into_one_database_is_refused(
     served: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the dump and its last row nobody else puts one there: exit code 2, and the first ends well.
+    """Between the dump and its last row no other process puts one there: exit code 2, and the first ends well.
 
     The manifest is an older one that does not say where the tables stood, and is taken as it is.
     """

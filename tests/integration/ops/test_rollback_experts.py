@@ -14,7 +14,7 @@ OTHER = "gemini-2.5-flash"
 
 
 def rows(workspace: Workspace) -> dict[str, tuple[str | None, float]]:
-    """Return tags and score of everybody."""
+    """Return tags and score of all people."""
     return {row[0]: row[1:] for row in workspace.query("SELECT username, tags, findability_score FROM experts")}
 
 

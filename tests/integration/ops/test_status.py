@@ -54,7 +54,7 @@ def test_an_empty_workspace_says_how_to_begin(workspace: Workspace) -> None:
 def test_next_goes_on_with_open_batches_when_everybody_is_gone(
     workspace: Workspace, people: Callable[..., list[str]]
 ) -> None:
-    """Another program may delete everybody; batches that are not over are brought to their end all the same."""
+    """Another program may delete all people; batches that are not over are brought to their end all the same."""
     people(2)
     assert workspace.run("batch-submit").exit_code == 0
     workspace.change("DELETE FROM experts")
@@ -65,10 +65,11 @@ def test_next_goes_on_with_open_batches_when_everybody_is_gone(
     assert seen == ["make batch-poll", "make batch-ingest", "make import EXPERTS=people.csv"]
 
 
+@pytest.mark.full
 def test_next_leads_through_the_chain(workspace: Workspace, api: Api, people: Callable[..., list[str]]) -> None:
     """Typing what `next` says, from the first person to the last, ends where there is something to find.
 
-    Claimed while submitted and downloaded, with the estimate as money that is under way. Status asks nobody, writes
+    Claimed while submitted and downloaded, with the estimate as money that is under way. Status asks nothing, writes
     nothing, and with an index it tells from its list of hashes how far that is behind; the vectors stay on the disk.
     """
     people(3, without_bio=2)
@@ -105,6 +106,7 @@ def test_next_leads_through_the_chain(workspace: Workspace, api: Api, people: Ca
     assert json.loads(done.stdout)["index"]["count"] == 3
 
 
+@pytest.mark.full
 def test_next_waits_for_room_where_a_batch_was_refused_for_want_of_it(
     workspace: Workspace, api: Api, people: Callable[..., list[str]]
 ) -> None:

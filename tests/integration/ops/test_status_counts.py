@@ -55,6 +55,7 @@ def _write(tmp_path: Path, *rows: str) -> str:
     return str(path)
 
 
+@pytest.mark.full
 def test_behind_is_told_from_what_changed(indexed: Workspace, tmp_path: Path, compares_all: list[bool]) -> None:
     """Changed, tagged and added people count, those without tags do not; after the next build nothing does."""
     (name,) = indexed.query("SELECT username FROM experts WHERE id = 2")[0]
@@ -89,6 +90,7 @@ def test_exact_finds_what_another_program_changed(indexed: Workspace, compares_a
     assert compares_all == [True]
 
 
+@pytest.mark.full
 def test_after_a_rollback_of_answers_everything_is_compared(indexed: Workspace, compares_all: list[bool]) -> None:
     """Who lost their tags is not listed, so nothing is taken for known; nor after people were forgotten."""
     version = indexed.scalar("SELECT extractor FROM findable_answers LIMIT 1").partition("/")[0]
@@ -144,6 +146,7 @@ def test_counts_of_anothers_table_are_those_of_the_last_time(
     assert (_status(workspace)["experts"]["tagged"], _status(workspace)["experts"]["total"]) == (2, 3)
 
 
+@pytest.mark.full
 def test_counts_of_anothers_passages_are_those_of_the_last_time(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ People = Callable[..., list[str]]
 LIVE = ":generateContent"
 
 
+@pytest.mark.full
 def test_each_batch_and_run_says_what_it_was_estimated_at_and_came_to(workspace: Workspace, people: People) -> None:
     """In the order of time, with tokens and cost of both, and by how much they differ; the mean over all beside it.
 
@@ -106,7 +107,7 @@ def test_what_is_not_over_has_no_error_yet(workspace: Workspace, api: Api, peopl
 def test_a_live_run_that_was_cut_short_is_judged_by_the_calls_it_made(
     workspace: Workspace, api: Api, people: People
 ) -> None:
-    """Its estimate was for everybody; the error is of those whose replies came, not of what was never asked."""
+    """Its estimate was for all; the error is of those whose replies came, not of what was never asked."""
     people(10)
     workspace.ran("tag-live", RPD="4", CONCURRENCY="1", code=4)
     [run] = ledger.status(workspace)["estimates"]
@@ -133,6 +134,7 @@ def test_people_read_estimates_in_a_line_each(workspace: Workspace, people: Peop
     assert "on the mean of 6" in said
 
 
+@pytest.mark.full
 def test_who_was_added_while_gemini_failed_is_due_and_what_became_of_them_stays(
     workspace: Workspace, api: Api, tmp_path: Path
 ) -> None:

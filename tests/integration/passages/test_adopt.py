@@ -230,7 +230,7 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace) -> None:
-    """It counts as empty, and keeps nobody else from being asked; it may be put there at any time."""
+    """It counts as empty, and keeps no other one from being asked; it may be put there at any time."""
     workspace.data.mkdir(exist_ok=True)
     made = (f"INSERT INTO passages VALUES ('{key}', '{text_of(7)}')" for key in ("", "7"))  # noqa: S608 - a text of ours
     kind = "CHAR(3)" if ON_POSTGRESQL else ""

@@ -1,4 +1,4 @@
-"""The view of the best concepts: its evidence, its settings, somebody else's of its name; and concepts as files."""
+"""The view of the best concepts: its evidence, its settings, another program's of its name; and concepts as files."""
 
 import json
 import sys
@@ -48,6 +48,7 @@ def outside(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "FINDABLE_TASK": "passages"})
 
 
+@pytest.mark.sampled(0)
 def test_the_source_stands_round_the_first_quotation(tmp_path: Path, outside: Workspace) -> None:
     """At most 1,200 code points of the passage, whole where it is short; the quotation is in it as far as it fits."""
     cases = [
@@ -77,6 +78,7 @@ def test_the_source_stands_round_the_first_quotation(tmp_path: Path, outside: Wo
     assert outside.scalar("SELECT evidence ->> 'source_text' FROM best_concepts WHERE passage_id = '0'") == "Bees sing."
 
 
+@pytest.mark.sampled(0)
 def test_other_evidence_passes_unharmed(tmp_path: Path, outside: Workspace) -> None:
     """Evidence of another shape, or with a source of its own, is in the view and the export what it is."""
     cases: dict[str, Any] = {
@@ -157,6 +159,7 @@ def test_one_passage_is_found_by_the_index(tmp_path: Path, outside: Workspace) -
     assert not any(line.startswith(("SCAN passage_concepts", "SCAN passages")) for line in plan), plan
 
 
+@pytest.mark.sampled(0)
 def test_the_best_concepts_of_every_passage_are_lines_or_one_document(tmp_path: Path, outside: Workspace) -> None:
     """Without an id they are JSON lines, with `--json` one list of the same, empty where there are none."""
     with workspace(tmp_path / "data") as ws:
@@ -220,6 +223,7 @@ def test_one_extractors_concepts_are_written_alone(tmp_path: Path, outside: Work
     assert outside.run("export", str(tmp_path / "out.csv")).exit_code == 2
 
 
+@pytest.mark.sampled(0)
 def test_without_pyarrow_parquet_is_refused(
     tmp_path: Path, outside: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +237,7 @@ def test_without_pyarrow_parquet_is_refused(
         assert (tmp_path / "old.parquet").read_text() == "old"
 
 
+@pytest.mark.sampled(0)
 def test_experts_go_into_parquet_too(tmp_path: Path, outside: Workspace) -> None:
     """Tags are a list, the score is a number, all else is text."""
     import pyarrow.parquet

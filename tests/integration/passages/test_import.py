@@ -54,7 +54,10 @@ def test_passages_go_in_as_they_are(tmp_path: Path) -> None:
 
 
 def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> None:
-    """It is, also while the passage is being asked about; a parked one goes again, and what else is known stays."""
+    """It is, also while the passage is being asked about; a parked one goes again, and what else is known stays.
+
+    A dry import says the same before, and writes nothing.
+    """
     with workspace(tmp_path / "data") as ws:
         path = passages_file(
             tmp_path / "p.jsonl", *({"id": one, "text": "old", "source": one, "k": one} for one in "abc")
@@ -64,7 +67,11 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
             claims.take_live(tx, table.TASK, "a", input_hash="h", lasts_s=60, at=ws.now())
             answers.park(tx, table.TASK, {"a": "failed twice", "b": "failed twice"}, at=ws.now())
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
+        before = rows(ws)
+        dry = import_.run(ws, new, ImportOptions(dry=True))
+        assert rows(ws) == before
         done = import_.run(ws, new)
+        assert dry.document == {**done.document, "dry": True}
         assert (done.updated, done.released, done.rows_in) == (3, 1, 3)
         assert rows(ws) == {one: ("new", one, {"k": one}) for one in "abc"}
         with ws.store.write() as tx:
@@ -90,6 +97,7 @@ def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.sampled(0)
 def test_of_duplicate_ids_the_first_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one block or blocks apart, now and when it is run again; the others are listed with its line."""
     monkeypatch.setattr(import_, "BLOCK", 2)
@@ -108,6 +116,7 @@ def test_of_duplicate_ids_the_first_wins(tmp_path: Path, monkeypatch: pytest.Mon
             assert {key: row[0] for key, row in rows(ws).items()} == {"a": "1", "b": "3", "c": "4"}
 
 
+@pytest.mark.sampled(0)
 def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path) -> None:
     """One line that is rejected, a duplicate, or another text of a passage with concepts keeps the whole file out."""
     bad_lines: tuple[Any, ...] = (
@@ -155,6 +164,7 @@ def test_an_import_that_dies_keeps_what_is_in_and_goes_on(tmp_path: Path, monkey
         assert (done.added, done.unchanged, len(rows(ws))) == (15, 20, 35)
 
 
+@pytest.mark.sampled(0)
 def test_a_file_without_a_sound_line_is_an_error(tmp_path: Path) -> None:
     """Nothing but rejected lines ends with exit code 2; so does a file that is not there, or empty."""
     with workspace(tmp_path / "data") as ws:
@@ -170,10 +180,14 @@ def test_a_file_without_a_sound_line_is_an_error(tmp_path: Path) -> None:
                 import_.run(ws, path)
 
 
+@pytest.mark.sampled(0)
 def test_the_command_says_what_it_did(workspace: Workspace, tmp_path: Path) -> None:
     """One line of counts; findings by line; JSON for programs; exit code 2 where nothing went in."""
     path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, "no json", {"id": "=1+1", "text": None})
     report = tmp_path / "rejects.csv"
+    dry = workspace.run("import-passages", str(path), "--dry")
+    would = "1 passage would go in: 1 added, 0 updated, 0 unchanged; 2 rejected; nothing was written\n"
+    assert (dry.exit_code, dry.stdout) == (0, would)
     done = workspace.run("import-passages", str(path), "--report", str(report))
     assert (done.exit_code, done.stdout) == (0, "1 passage in: 1 added, 0 updated, 0 unchanged; 2 rejected\n")
     assert "'=1+1" in report.read_text(encoding="utf-8")  # no cell is a formula

@@ -64,7 +64,7 @@ def counted(workspace: Workspace, table: str) -> int:
 
 @pytest.fixture
 def passages(workspace: Workspace, tmp_path: Path) -> Workspace:
-    """Three passages that nobody asked about."""
+    """Three passages that were not asked about."""
     file = passages_file(tmp_path / "p.jsonl", *({"id": key, "text": text} for key, text in TEXTS.items()))
     ran(workspace, "import-passages", str(file))
     return workspace
@@ -93,6 +93,7 @@ def test_only_what_a_version_gave_goes(passages: Workspace) -> None:
     assert set(versions(passages)) == {(TWO, MODEL), (THEIRS, "")}
 
 
+@pytest.mark.full
 @pytest.mark.sampled(0)
 def test_versions_tell_rows_dates_and_cost(passages: Workspace) -> None:
     """Those of other programs too, with what was paid for those that are here; a rollback tells it and asks first."""
@@ -204,6 +205,7 @@ def test_half_a_rollback_is_told_and_finished(passages: Workspace) -> None:
     assert versions(passages)[ONE, MODEL]["items"] == 3
 
 
+@pytest.mark.sampled(0)
 def test_nothing_is_asked_where_the_version_was_withdrawn_since_the_command_began(
     passages: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def asked(workspace: Workspace, tmp_path: Path) -> Workspace:
     return workspace
 
 
+@pytest.mark.sampled(0)
 def test_passages_are_found_once_their_index_is_asked_for(asked: Workspace, api: Api) -> None:
     """Before that nothing is embedded, by `run` neither; from then on `status` tells how far the index is behind."""
     assert json.loads(ran(asked, "status", "--json"))["index"] is None
@@ -61,6 +62,7 @@ def test_passages_are_found_once_their_index_is_asked_for(asked: Workspace, api:
     assert len(found(asked, "groundwater")) == 4
 
 
+@pytest.mark.full
 def test_what_has_other_concepts_is_indexed_anew(asked: Workspace) -> None:
     """A concept that another program wrote leaves the passage behind; `run` builds where there is an index."""
     ran(asked, "index")

@@ -138,6 +138,7 @@ def test_figures_are_what_is_stored(workspace: Workspace) -> None:
     assert measured(workspace, None).items == 4
 
 
+@pytest.mark.full
 def test_coverage_and_failures_know_batches_and_live_calls(workspace: Workspace) -> None:
     """What failed and was answered later is covered, what failed for good is not; probes do not count."""
     ready(workspace)

@@ -164,6 +164,7 @@ ON_POSTGRESQL_ALONE = [
 ]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("kind", "made", "said"), REFUSED + (ON_POSTGRESQL_ALONE if ON_POSTGRESQL else ON_SQLITE_ALONE)
 )

@@ -155,6 +155,7 @@ def test_keys_compare_by_bytes(store: Store, tmp_path: Path) -> None:
     assert found == sorted((f'["{key}","x"]' for key in keys), key=str.encode)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("columns", "said"),
     [

@@ -157,6 +157,7 @@ def test_slow_rows_of_a_server(store: Store) -> None:
     assert list(open_query(store, slow, timeout_s=1.0).columns) == ["id", "text"]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("selected", "said"),
     [
@@ -190,6 +191,7 @@ def test_names_that_look_like_expressions(store: Store) -> None:
     assert list(_columns(store, "SELECT rowid AS id, text FROM found WHERE found MATCH 'bees'")) == ["id", "text"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("cells", "said"),
     [

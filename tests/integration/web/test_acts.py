@@ -1,5 +1,6 @@
 """One item: asked about again, and forgotten."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,9 @@ def test_an_item_is_forgotten_once_its_name_is_typed(page: Page) -> None:
     assert ended(page, page.post(f"{ITEM}/forget", params=ADA, json={"name": "ada"}))["state"] == "done"
     assert page.get(ITEM, params=ADA).status_code == 422
     assert "It is forgotten" in page.get("/parts/acts", params={"task": "experts", **ADA}).text
+    assert not re.search(
+        r"\bada\b", page.get("/api/work").text + page.get("/parts/home").text + repr(vars(page.desk.running))
+    )
 
 
 @pytest.mark.sampled(0)

@@ -56,12 +56,17 @@ def test_without_the_token_every_address_is_refused(page: Page) -> None:
 
 @pytest.mark.sampled(0)
 def test_the_first_address_sets_a_cookie(page: Page) -> None:
-    """The token goes from the address into a cookie that no script and no other site gets."""
+    """The token goes from the address into a cookie that no script and no other site gets; a code is good once."""
     browser = TestClient(page.guard, base_url=f"http://{HOST}", follow_redirects=False)
     entered = browser.get("/search", params={"q": "a&b=c", "token": TOKEN})
     assert (entered.status_code, entered.headers["location"]) == (303, "/search?q=a%26b%3Dc")
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(entered.headers["set-cookie"].split("; "))
     assert browser.get("/").status_code == 200
+    code = page.desk.access.codes.new()
+    for status in (303, 401):
+        other = TestClient(page.guard, base_url=f"http://{HOST}", follow_redirects=False)
+        assert other.get("/items", params={"code": code}).status_code == status
+    assert other.get("/", params={"code": ""}).status_code == 401
 
 
 @pytest.mark.sampled(0)
@@ -123,6 +128,9 @@ def test_an_error_is_a_problem_with_a_hint(page: Page) -> None:
     assert page.get("/api/tasks/nobody/items").json()["status"] == 404
     assert page.get("/api/costs", params={"by": "moon"}).json()["field"] == "by"
     assert page.get("/api/work/7").status_code == 404
+    for path in ("/images?find=%00", "/parts/judge?task=experts&qid=%00", "/passage?key=a%00", "/search?q=b%00"):
+        assert page.get(path).status_code == 422, path
+    assert page.get("/api/people/a%00b/tags").status_code == 422
 
 
 @pytest.mark.sampled(0)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.many_passages import put
 from tests.lab import Api, Workspace
 from tests.page import Page
 
@@ -85,3 +86,23 @@ def test_a_batch_is_told_of_and_cancelled(page: Page, api: Api, workspace: Works
     assert "accounted for" in shown
     assert "<i>cy" not in shown
     assert page.get("/api/batches/2").status_code == 422
+
+
+@pytest.mark.full
+def test_a_pilot_and_a_backfill_are_begun_once_their_estimate_was_shown(page: Page, workspace: Workspace) -> None:
+    """The plan is of the pilot's own items; no more than it is spent; then both stand beside each other in reports."""
+    address = "/api/tasks/passages/next"
+    put(workspace, 2)
+    planned = page.get(address).json()
+    assert (planned["command"], planned["plan"]["items"]) == ("passages-pilot", 2)
+    agreed = {"step": planned["next"], "cost": planned["plan"]["cost"]}
+    stopped = finished(page, page.post(address, params={**agreed, "cost": agreed["cost"] / 2}))
+    assert "nothing was sent" in stopped["error"]["detail"]
+    assert finished(page, page.post(address, params=agreed))["result"]["passed"]
+    assert "Pilot and full run" not in page.get("/reports", params={"task": "passages"}).text
+    put(workspace, 3)
+    planned = page.get(address).json()
+    assert (planned["command"], planned["plan"]["items"]) == ("passages-backfill", 1)
+    agreed = {"step": planned["next"], "cost": planned["plan"]["cost"]}
+    assert finished(page, page.post(address, params=agreed))["result"]["is_over"]
+    assert "Pilot and full run" in page.get("/reports", params={"task": "passages"}).text

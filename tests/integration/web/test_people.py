@@ -1,12 +1,16 @@
 """`POST /api/admin/experts`: a person is saved at once, and tagged within seconds or later."""
 
+import threading
+import time
 from collections import Counter
 from typing import Any
 
 import pytest
 
 from tests.lab import Api, Workspace
-from tests.page import Page
+from tests.page import LONG_S, Page
+from web.desk import ANSWERED_S
+from web.saver import WITHIN_S
 
 ADD = "/api/admin/experts"
 BIO = "I keep bees and teach water law."
@@ -80,6 +84,50 @@ def test_what_comes_late_is_kept_and_asked_for_once(page: Page, api: Api, count:
     page.desk.tagger.look()
     assert page.get("/api/status").json()["experts"]["tagged"] == count
     assert asked_about(api) == [1] * count
+
+
+def test_more_than_can_be_saved_in_time_are_refused(page: Page, workspace: Workspace) -> None:
+    """503 and Retry-After, and nothing is saved: behind too many others, and while another program writes."""
+    page.desk.saver.within_s = 0.01
+    gate = threading.Event()
+    page.desk.saver._pool.submit(gate.wait)
+    refused = [page.post(ADD, json={"username": "ada"})]
+    gate.set()
+    page.desk.saver._waiting = 1_000_000
+    refused.append(page.post(ADD, json={"username": "ada"}))
+    page.desk.saver._waiting = 0
+    with workspace.open() as ws, ws.store.write():
+        refused.append(page.post(ADD, json={"username": "ada"}))
+    assert [(one.status_code, one.headers["retry-after"]) for one in refused] == [(503, "2")] * 3
+    page.desk.saver.within_s = LONG_S
+    assert page.post(ADD, json={"username": "ada"}).status_code == 201
+
+
+@pytest.mark.full
+def test_a_hundred_at_once_are_answered_in_time_while_the_service_hangs(page: Page, api: Api) -> None:
+    """Each within eight seconds, saved or told that it is not; all that were saved are tagged later, none twice."""
+    page.desk.patience_s, page.desk.saver.within_s = ANSWERED_S, WITHIN_S
+    api.fault("hang", times=10_000, path=LIVE)
+    answered: list[tuple[int, float]] = []
+
+    def post(number: int) -> None:
+        began = time.monotonic()
+        got = page.post(ADD, json={"username": f"p{number}", "bio": f"{BIO} Number {number}."})
+        answered.append((got.status_code, time.monotonic() - began))
+
+    posts = [threading.Thread(target=post, args=(number,)) for number in range(100)]
+    for one in posts:
+        one.start()
+    for one in posts:
+        one.join()
+    saved = sum(status == 201 for status, _ in answered)
+    assert {status for status, _ in answered} <= {201, 503}
+    assert max(took for _, took in answered) < 8
+    api.clear_faults()
+    page.desk.tagger._pool.shutdown()
+    page.desk.tagger.look()
+    assert page.get("/api/status").json()["experts"]["tagged"] == saved
+    assert asked_about(api) == [1] * saved
 
 
 @pytest.mark.sampled(0)

@@ -18,7 +18,7 @@ def test_the_page_is_served_until_a_signal(workspace: Workspace) -> None:
         assert client.get("/").status_code == 401
         entered = client.get(address)
         assert (entered.status_code, entered.headers["location"]) == (303, "/")
-        assert "No batch is under way" in client.get("/").text
+        assert "Nothing is under way" in client.get("/").text
         token = address.partition("token=")[2]
         added = client.post(
             "/api/admin/experts", headers={"authorization": f"Bearer {token}"}, json={"username": "ada", "bio": "Bees."}

@@ -85,7 +85,7 @@ def test_the_page_edits_and_shows_both_states(ada: Page) -> None:
 
 
 def test_two_tabs_lose_nothing_while_an_ingest_runs(page: Page, api: Api, workspace: Workspace) -> None:
-    """Whoever is late is told, and what stands at the end is the replay of the accepted edits, in their order."""
+    """The one who is late is told, and what stands at the end is the replay of the accepted edits, in their order."""
     names, kinds = ("ada", "bob"), [*product(["add"], ["law", "art", "soil"]), *product(["remove"], ["law", "art"])]
     every = list(product(names, ("left", "right"), kinds))
     for name in names:

@@ -137,7 +137,7 @@ def test_a_list_adds_several_in_order(workspace: Workspace, api: Api, file: Call
 def test_what_cannot_be_added_leaves_all_as_it_was(
     workspace: Workspace, api: Api, file: Callable[[Any], str], tmp_path: Path
 ) -> None:
-    """A username that exists, stands twice or is missing, or no person: exit code 2, nobody added, nobody asked.
+    """A username that exists, stands twice or is missing, or no person: exit code 2, no person added, none asked.
 
     So it is with what is no JSON, or no file.
     """
@@ -199,7 +199,7 @@ def _tagging(workspace: Workspace, api: Api, path: str, *, call_s: str) -> Itera
 def test_killed_while_tagging_the_person_goes_out_with_the_next_batch(
     workspace: Workspace, api: Api, file: Callable[[Any], str], people: Callable[..., list[str]]
 ) -> None:
-    """While the call runs the person is claimed; a submit takes everybody else.
+    """While the call runs the person is claimed; a submit takes all others.
 
     SIGKILL leaves a claim of a dead process: status counts it no more, and the next submit takes it over.
     """

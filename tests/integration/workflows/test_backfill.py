@@ -174,7 +174,7 @@ def test_a_new_run_takes_the_next_free_version(workspace: Workspace) -> None:
 
 @pytest.mark.full
 def test_a_pilot_of_a_new_version_clears_the_backfill_of_it(tried: Workspace) -> None:
-    """`--no-resume` on both means the same version, which is named as what is next, and nobody is asked again."""
+    """`--no-resume` on both means the same version, which is named as what is next, and no person is asked again."""
 
     def following(**values: str) -> str:
         """Return what a pilot says to type next."""
@@ -188,6 +188,7 @@ def test_a_pilot_of_a_new_version_clears_the_backfill_of_it(tried: Workspace) ->
     assert following(N="5", VERSION="mine@2") == "make passages-backfill VERSION=mine@2"
 
 
+@pytest.mark.full
 def test_versions_that_are_skipped_keep_passages_from_being_asked(workspace: Workspace) -> None:
     """All by default; with SKIP_VERSIONS those named, beside the version that is asked for."""
     put(workspace, 4)
@@ -201,7 +202,7 @@ def test_versions_that_are_skipped_keep_passages_from_being_asked(workspace: Wor
 
 @pytest.mark.full
 def test_a_gate_that_fails_on_the_way_stops_sending(workspace: Workspace, api: Api, tmp_path: Path) -> None:
-    """Exit code 6 after a first window without one valid answer; the rest waits for whoever goes on all the same."""
+    """Exit code 6 after a first window without one valid answer; the rest waits for one that goes on all the same."""
     put(workspace, 80)
     values = window_of(api, tmp_path, 9000) | SKIP
     api.fault("answer_text", times=10_000, args={"text": NOTHING_THERE})
@@ -231,8 +232,9 @@ def test_a_gate_that_fails_at_the_end_ends_the_run_all_the_same(workspace: Works
     assert backfill(workspace, "--wait", **SKIP)["report"] is None
 
 
+@pytest.mark.full
 def test_a_gate_that_fails_stops_run_as_well(workspace: Workspace, api: Api, tmp_path: Path) -> None:
-    """From cron nobody looks: where the report fails, nothing more is sent, by this run and by those after it."""
+    """From cron: where the report fails, nothing more is sent, by this run and by those after it."""
     put(workspace, 80)
     values = window_of(api, tmp_path, 9000)
     api.fault("answer_text", times=10_000, args={"text": NOTHING_THERE})
@@ -274,6 +276,7 @@ def test_parked_passages_get_another_chance_under_a_new_version_alone(workspace:
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_a_passage_that_changes_while_it_is_asked_is_asked_again(
     workspace: Workspace, api: Api, tmp_path: Path
 ) -> None:
@@ -353,7 +356,7 @@ def test_what_is_next_is_about_the_subject(workspace: Workspace, people: Callabl
 
 @pytest.mark.full
 def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, api: Api) -> None:
-    """One try of everybody in one command: exit code 4 with the reason; three commands park, and say so."""
+    """One try of each in one command: exit code 4 with the reason; three commands park, and say so."""
     put(workspace, 5)
     api.fault("batch_expires", times=3)
     for number in (1, 2):
@@ -383,7 +386,7 @@ def test_while_others_succeed_what_a_batch_held_that_failed_is_sent_again(worksp
 
 @pytest.mark.full
 def test_a_batch_that_failed_meanwhile_lets_a_turn_send_nothing(workspace: Workspace, api: Api) -> None:
-    """Also where nobody waits: the turn that sees the failure tells it, and the next one sends."""
+    """Also where no command waits: the turn that sees the failure tells it, and the next one sends."""
     put(workspace, 4)
     api.fault("batch_fails", times=1)
     assert backfill(workspace, **SKIP)["submitted"] == [1]

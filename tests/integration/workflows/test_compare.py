@@ -52,6 +52,7 @@ def test_two_versions_are_compared_as_they_are_stored(two: Workspace, api: Api) 
     assert "4 answered by both, 3 of them alike" in said
 
 
+@pytest.mark.full
 def test_a_sample_is_drawn_by_its_seed(two: Workspace) -> None:
     """The same seed draws the same items, another one others; a version without answers is named."""
     drawn = [[one["id"] for one in compared(two, "2", "1", "--n", "2", SEED=seed)["items"]] for seed in "1123456"]

@@ -85,6 +85,7 @@ TABLES = (
 )
 
 
+@pytest.mark.sampled(3, sqlite=3)
 @pytest.mark.parametrize("table", TABLES, ids=[one.file for one in TABLES])
 def test_the_file_runs_as_it_is(workspace: Workspace, table: Table) -> None:
     """Try, tag and export, in a workspace that is made; of each row there is an answer with quotations of its text."""

@@ -36,8 +36,9 @@ def test_a_pilot_asks_as_many_as_are_wanted_and_judges_them(workspace: Workspace
     assert check(workspace) >= 24
 
 
+@pytest.mark.full
 def test_who_is_drawn_follows_from_the_seed(workspace: Workspace, api: Api) -> None:
-    """The same seed draws those it drew, so that nobody new is asked; another one draws others."""
+    """The same seed draws those it drew, so that none is newly asked; another one draws others."""
     put(workspace, 30)
     pilot(workspace, N="10", SEED="3")
     first = set(asked(workspace))
@@ -53,7 +54,7 @@ def test_who_is_drawn_follows_from_the_seed(workspace: Workspace, api: Api) -> N
 
 @pytest.mark.full
 def test_more_than_there_are_is_all_there_are(workspace: Workspace, api: Api) -> None:
-    """A size beyond the workspace draws everybody with a text, and says how many that is; nothing to ask is said.
+    """A size beyond the workspace draws all with a text, and says how many that is; nothing to ask is said.
 
     An empty workspace is told from one where all have another program's concepts, and nothing goes out.
     """
@@ -87,7 +88,7 @@ def test_answers_come_in_by_another_command_and_the_pilot_judges_them(workspace:
 def test_a_pilot_that_fails_keeps_its_answers_and_closes_the_backfill(workspace: Workspace, api: Api) -> None:
     """Exit code 6 and what was answered is stored; the backfill refuses with 6 until a person does without.
 
-    The newest verdict counts, and none of them asks anybody again.
+    The newest verdict counts, and none of them asks again.
     """
     put(workspace, 30)
     failed = pilot(workspace, code=6, N="24", GATES=STRICT)
@@ -109,6 +110,7 @@ def test_a_pilot_that_fails_keeps_its_answers_and_closes_the_backfill(workspace:
     assert check(workspace)
 
 
+@pytest.mark.full
 def test_bounds_that_are_none_are_told_before_anything_is_paid(workspace: Workspace, api: Api) -> None:
     """What cannot judge the answers stops the command at once, and not when they are there."""
     put(workspace, 3)
@@ -121,7 +123,7 @@ def test_bounds_that_are_none_are_told_before_anything_is_paid(workspace: Worksp
 
 @pytest.mark.full
 def test_a_pilot_larger_than_the_window_goes_out_in_turns(workspace: Workspace, api: Api, tmp_path: Path) -> None:
-    """More turns than an item may be asked: everybody who was drawn is asked, once, before any is judged."""
+    """More turns than an item may be asked: each that was drawn is asked, once, before any is judged."""
     put(workspace, 12)
     window = passages.models(tmp_path / "models.toml", enqueued_tokens=1000)
     api.configure(enqueued_tokens={"*": 1500})
@@ -149,6 +151,7 @@ def test_a_window_full_of_other_work_keeps_a_pilot_waiting(
     assert pilot(workspace, MODELS_FILE=str(window), RPM="6000")["drawn"] == 5
 
 
+@pytest.mark.full
 def test_quotations_that_are_nowhere_make_an_answer_invalid(workspace: Workspace, api: Api) -> None:
     """It is charged, asked again in the pilot itself, and parked after the second time; the gate sees both."""
     put(workspace, 6)
@@ -172,7 +175,7 @@ def test_quotations_that_are_nowhere_make_an_answer_invalid(workspace: Workspace
 def test_a_pilot_that_failed_batches_parked_asks_the_same_ones_again(workspace: Workspace, api: Api) -> None:
     """Without a reply it is not judged, exit code 4; once the service is well again, to run it again is enough.
 
-    Nobody was charged for it; who was parked for a fault of their own stays so.
+    No item was charged for it; who was parked for a fault of their own stays so.
     """
     put(workspace, 20)
     api.fault("batch_fails", times=3)

@@ -113,7 +113,7 @@ def test_the_api_counts_a_sample_and_all_are_scaled_by_it(workspace: Workspace, 
 
 
 def test_nobody_left_to_ask_is_said(workspace: Workspace, people: People) -> None:
-    """An empty workspace is told how to begin (2); one where everybody is claimed has nothing to ask (0)."""
+    """An empty workspace is told how to begin (2); one where all are claimed has nothing to ask (0)."""
     result = workspace.begin().ran("preflight", code=2)
     assert "make import" in result.stderr
     people(2)
@@ -180,7 +180,7 @@ def test_people_read_it_in_a_few_lines(workspace: Workspace, people: People) -> 
 
 @pytest.mark.full
 def test_times_are_learned_from_what_was_run_here(workspace: Workspace, people: People) -> None:
-    """Nobody knows how long a machine takes before it was measured: by a run, and by three batches of like size."""
+    """It is not known how long a machine takes before it was measured: by a run, and by three batches of like size."""
     people(110)
     local = {"BACKEND": "local"}
     document = looked(workspace, **local)
@@ -218,6 +218,7 @@ def test_two_fast_batches_are_too_few_to_tell(workspace: Workspace, people: Peop
     assert "costs more and takes longer" in document["reason"]
 
 
+@pytest.mark.full
 def test_live_times_say_what_they_follow_from(workspace: Workspace, people: People) -> None:
     """The limits, or how long one call takes; a range is told by three runs of like size, where no limit is slower."""
 
@@ -260,6 +261,7 @@ def test_a_run_that_was_killed_tells_nothing_of_the_pace(workspace: Workspace, p
     assert looked(workspace)["live"]["seconds"] < 60
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not PEOPLE.is_file(), reason="the file of people is not here")
 def test_the_estimate_for_real_people_is_near_what_is_used(tmp_path: Path, workspace: Workspace) -> None:
     """On a fresh workspace tokens in and out are within ten percent of what asking really used, live and in a batch."""

@@ -51,6 +51,7 @@ def without_time(line: str) -> str:
     return text
 
 
+@pytest.mark.full
 def test_called_again_and_again_it_brings_everyone_home(workspace: Workspace, people: People, api: Api) -> None:
     """Submitted, polled, ingested and indexed, each when it is due; then nothing is, and exit code 0 all along.
 
@@ -123,6 +124,7 @@ def test_the_users_commands_get_the_summary(workspace: Workspace, people: People
     assert "ON_DONE ended with 7" in workspace.ran("run", ON_DONE="exit 7", code=3).stderr
 
 
+@pytest.mark.full
 def test_the_users_commands_learn_when_and_where(
     workspace: Workspace, people: People, api: Api, tmp_path: Path
 ) -> None:
@@ -193,13 +195,14 @@ def test_an_interrupt_while_somebody_due_is_asked_ends_it(
 
 
 def test_without_a_yes_nothing_dear_is_sent(workspace: Workspace, people: People, api: Api) -> None:
-    """Above CONFIRM_ABOVE nobody at a clock can say yes."""
+    """Above CONFIRM_ABOVE cron cannot say yes."""
     people(2)
     workspace.ran("run", CONFIRM_ABOVE="0", code=2)
     assert api.seen("POST", CREATE) == []
     assert ran(workspace, CONFIRM_ABOVE="0", YES="1")["submitted"] == {"1": "created"}
 
 
+@pytest.mark.full
 def test_batches_that_fail_are_told(workspace: Workspace, people: People, api: Api, tmp_path: Path) -> None:
     """Each with its reason, by ON_FAIL and exit code 4; so is how many were parked when it failed too often."""
     people(3)
@@ -230,7 +233,7 @@ def test_a_part_of_the_results_is_taken_in_and_the_failure_told(workspace: Works
 
 @pytest.mark.full
 def test_a_batch_that_a_person_cancelled_is_no_failure(workspace: Workspace, people: People, api: Api) -> None:
-    """Whoever asked for it knows; exit code 0, and its people go out again."""
+    """It was asked for; exit code 0, and its people go out again."""
     people(3)
     api.configure(paused=True)
     ran(workspace)
@@ -245,7 +248,7 @@ def test_a_batch_that_a_person_cancelled_is_no_failure(workspace: Workspace, peo
 def test_who_is_parked_for_invalid_answers_is_told_and_no_failure(
     workspace: Workspace, people: People, api: Api
 ) -> None:
-    """Two answers that do not validate: the line says that somebody was parked, and all is well."""
+    """Two answers that do not validate: the line says that a person was parked, and all is well."""
     people(3)
     api.fault("schema_mismatch", times=2, key="tags/1$")
     lines = []

@@ -42,6 +42,7 @@ def test_few_people_are_tagged_live(workspace: Workspace, people: People, api: A
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_who_failed_is_asked_again_in_the_same_run(workspace: Workspace, people: People, api: Api) -> None:
     """MODE=batch WAIT=1 submits, polls and ingests; a line that was refused goes out in a second batch meanwhile."""
     people(4)
@@ -53,8 +54,9 @@ def test_who_failed_is_asked_again_in_the_same_run(workspace: Workspace, people:
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_a_run_goes_on_with_what_is_under_way(workspace: Workspace, people: People, api: Api) -> None:
-    """Without waiting it returns; called again, with waiting, it brings the same batch home and asks nobody twice."""
+    """Without waiting it returns; called again, with waiting, it brings the same batch home and asks none twice."""
     people(4)
     assert tagged(workspace, "--mode", "batch")["submitted"] == [1]
     assert workspace.scalar("SELECT count(*) FROM findable_runs WHERE mode = 'tag' AND ended_at IS NULL") == 1
@@ -83,7 +85,7 @@ def test_batches_under_way_are_brought_home_where_the_rest_is_asked_live(
 
 
 def test_above_the_limit_it_asks_and_refuses_without_a_terminal(workspace: Workspace, people: People, api: Api) -> None:
-    """Off a terminal nobody can say yes: nothing is started, and the message says what does; YES=1 goes on."""
+    """Off a terminal no answer means no: nothing is started, and the message says what does; YES=1 goes on."""
     people(3)
     refused = workspace.ran("tag", CONFIRM_ABOVE="0", code=2)
     assert "estimated $" in refused.stderr
@@ -109,6 +111,7 @@ def test_a_budget_lets_as_many_through_as_it_pays_for(workspace: Workspace, peop
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_a_budget_counts_from_where_the_run_was_killed(workspace: Workspace, people: People) -> None:
     """The row of a run without an end lends its beginning to the next: what was spent before the kill counts."""
     people(8)
@@ -204,7 +207,7 @@ def test_a_budget_with_room_for_a_batch_alone_gets_a_batch(workspace: Workspace,
 
 
 def test_a_budget_is_an_amount_and_a_deadline_a_time(workspace: Workspace, people: People, api: Api) -> None:
-    """What is none bounds nothing, so it is refused before anybody is asked."""
+    """What is none bounds nothing, so it is refused before anything is asked."""
     people(2)
     for text in ("nan", "-1", "five", "inf"):
         assert "amount of USD" in workspace.ran("tag", BUDGET=text, code=2).stderr
@@ -229,7 +232,7 @@ def test_a_reply_that_does_not_say_what_it_used_counts_at_its_estimate(
 
 
 def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, people: People, api: Api) -> None:
-    """One try of everybody in one command: exit code 4 with the reason; three commands park, and say so."""
+    """One try of each in one command: exit code 4 with the reason; three commands park, and say so."""
     people(4)
     api.fault("batch_expires", times=10)
     for number in (1, 2):
@@ -251,10 +254,11 @@ def fill_up(api: Api, *creates: int) -> None:
         api.fault("status", nth=number, args={"code": 429, "message": "Resource exhausted"}, path=CREATE)
 
 
+@pytest.mark.full
 def test_it_waits_for_room_at_the_api(workspace: Workspace, people: People, api: Api) -> None:
     """Where a 429 meets an own batch under way, that one is waited for, and the next is sent; to the end, each once.
 
-    What was held up counts among the first so many of a LIMIT; nobody beyond them is asked.
+    What was held up counts among the first so many of a LIMIT; none beyond them is asked.
     """
     people(9)
     fill_up(api, 2)
@@ -269,7 +273,7 @@ def test_it_waits_for_room_at_the_api(workspace: Workspace, people: People, api:
 
 
 def window_for(workspace: Workspace, folder: Path, share: float) -> dict[str, Any]:
-    """Let so large a share of the prompt tokens of everybody who is untagged wait at once, by our table of models."""
+    """Let so large a share of the prompt tokens of all who are untagged wait at once, by our table of models."""
     tokens = json.loads(workspace.run("batch-submit", "--dry", "--json").stdout)["tokens_in"]
     models = passages.models(folder / "models.toml", enqueued_tokens=int(tokens * share))
     return {"MODELS_FILE": str(models)}
@@ -293,7 +297,7 @@ def test_a_window_that_others_fill_is_said_and_ends_no_run(
 
 @pytest.mark.full
 def test_a_batch_that_failed_with_nobody_in_it_any_more(workspace: Workspace, people: People, api: Api) -> None:
-    """Its person was deleted meanwhile: exit code 4 with the reason, and nobody is said to be left or parked."""
+    """Its person was deleted meanwhile: exit code 4 with the reason, and none is said to be left or parked."""
     people(2)
     tagged(workspace, "--mode", "live", "--limit", "1")
     api.fault("batch_fails", times=1)

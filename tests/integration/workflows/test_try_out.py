@@ -66,6 +66,7 @@ def test_nothing_is_kept_but_what_it_cost(workspace: Workspace, people: People, 
     ledger.check(workspace)
 
 
+@pytest.mark.full
 def test_an_item_is_tried_whatever_its_state(workspace: Workspace, people: People) -> None:
     """Answered or parked; and where all are answered, some of those; a seed draws the same ones each time."""
     people(5)

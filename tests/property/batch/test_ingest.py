@@ -1,4 +1,4 @@
-"""Whatever stands in a result file, every request is accounted for once and everybody is in one place."""
+"""Whatever stands in a result file, every request is accounted for once and each person is in one place."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Request files are cut alike by a plan and by what is written, keep every limit, and lose nobody."""
+"""Request files are cut alike by a plan and by what is written, keep every limit, and lose no item."""
 
 import itertools
 import os

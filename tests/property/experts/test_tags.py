@@ -124,5 +124,5 @@ def test_any_cell_can_be_read(cell: Any) -> None:
     ],
 )
 def test_examples_of_tags_cells(cell: object, tags: list[str] | None) -> None:
-    """A JSON list is tags, the four kinds of nothing are untagged, all else is somebody else's text."""
+    """A JSON list is tags, the four kinds of nothing are untagged, all else is another program's text."""
     assert list_of(cell) == tags

@@ -123,7 +123,7 @@ def test_no_minute_of_tokens_is_wasted(tpm: int, sizes: list[float]) -> None:
 @minutes_long
 @given(rpm=LIMIT, tpm=st.integers(10, 10**6), data=st.data())
 def test_a_wait_that_was_kept_is_over(rpm: int, tpm: int, data: st.DataObject) -> None:
-    """Whoever waits as long as was said may start then, or after a moment more; nobody is sent round in circles."""
+    """A call that waits as long as was said may start then, or after a moment more; none is sent round in circles."""
     at = data.draw(st.floats(0, 10**7))
     limiter = Limiter(RateLimits(rpm, tpm, None), at=at)
     for tokens, settled in data.draw(st.lists(st.tuples(st.integers(0, tpm), st.integers(0, tpm)), max_size=60)):

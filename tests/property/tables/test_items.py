@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.store.database import Store
@@ -48,6 +48,7 @@ class Model:
 
 
 @pytest.mark.sqlite_only
+@settings(max_examples=settings().max_examples // 2)
 @given(versions=st.lists(ROWS, min_size=1, max_size=4))
 def test_versions_of_a_file(tmp_path_factory: pytest.TempPathFactory, versions: list[list[Row]]) -> None:
     """The counts, the values, what is gone and the order are the model's after every version."""

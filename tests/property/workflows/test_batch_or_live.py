@@ -35,7 +35,7 @@ LIMITS = st.builds(
 
 
 def _known(way: ModeEstimate) -> float:
-    """Return how long a way takes; longer than anything where nobody knows."""
+    """Return how long a way takes; longer than anything where that is not known."""
     return math.inf if way.seconds is None else way.seconds
 
 
@@ -48,7 +48,7 @@ def _dominates(way: ModeEstimate, other: ModeEstimate) -> bool:
 def test_a_way_is_recommended_exactly_where_somebody_is_to_be_asked(
     batch: ModeEstimate, live: ModeEstimate, items: int, deadline_s: float | None
 ) -> None:
-    """Nobody to ask, or a person who has to decide: none. Else one of the two, always with a reason."""
+    """Nothing to ask, or a person who has to decide: none. Else one of the two, always with a reason."""
     name, reason = recommend(batch, live, items=items, deadline_s=deadline_s)
     assert reason
     assert (name is None) == (items == 0)

@@ -47,6 +47,6 @@ def test_a_recipe_makes_the_same_fault_on_another_host() -> None:
 
 
 def test_an_odd_expression_is_scripted_without_a_warning() -> None:
-    """A pattern that a later Python may read otherwise is taken as it is, and warns nobody."""
+    """A pattern that a later Python may read otherwise is taken as it is, without a warning."""
     faults = scripted({"fault": "status", "match": {"path": "[[]x"}})
     assert len(faults.firing("reply", "GET", target="/v1/[x")) == 1

@@ -50,6 +50,7 @@ def test_word_stems_tell_rare_names_apart() -> None:
     assert asked @ same > asked @ other + 0.1
 
 
+@pytest.mark.full
 def test_the_network_is_never_needed_and_logging_stays_as_it_was(tmp_path: Path) -> None:
     """With dead proxies and an empty home the vectors are there, the same in two processes."""
     home = tmp_path / "home"

@@ -23,6 +23,12 @@ from emulator.models.tagger import tags
         ("Гидролог. Водное право и распределённые системы", {"hydrology", "water law", "distributed systems"}),
         ("Преподаю математику, лечу аритмии", {"mathematics education", "arrhythmia"}),
         ("Hidróloga: acuíferos, riego por goteo", {"hydrology", "hydrogeology", "irrigation"}),
+        ("Es ingeniero en bioinformática y analiza datos genómicos.", {"bioinformatics", "genetics"}),
+        ("È docente di storia dell'arte e traduttrice letteraria.", {"art history"}),
+        ("Sie ist Wirtschaftsjournalistin und Kulturanthropologin.", {"journalism", "anthropology"}),
+        ("Je suis chercheuse en IA à Lyon.", {"artificial intelligence"}),
+        ("Занимаюсь разработкой веб-приложений и баз данных", {"databases"}),
+        ("主要研究方向為訊號處理與電力電子", {"signal processing", "power electronics"}),
     ],
 )
 def test_what_the_text_says_is_found(bio: str, expected: set[str]) -> None:
@@ -48,6 +54,10 @@ def test_what_the_text_says_is_found(bio: str, expected: set[str]) -> None:
         ("Speaker at DrupalCamp, frontend developer", "drupal"),
         ("Investor and board director", "board directing"),
         ("Digital product designer for React apps", "industrial design"),
+        ("Viviendo en Viena como programador de apps.", "housing policy"),
+        ("Elle est infirmière et travaille sur les bactéries du sol.", "battery technology"),
+        ("Il développe des bibliothèques pour des éditeurs de logiciels.", "library science"),
+        ("軟體工程師 參與圖像系統 Adobe Systems", "earth building"),
     ],
 )
 def test_homonyms_are_not_taken_for_domains(bio: str, wrong: str) -> None:
@@ -61,7 +71,7 @@ def test_a_title_before_the_biography_ranks_first() -> None:
 
 
 def test_leisure_gives_way_to_work() -> None:
-    """What somebody does in their free time is no tag where there is enough to say about their work."""
+    """What a person does in their free time is no tag where there is enough to say about their work."""
     found = tags("Tax accountant for farmers and small breweries. In her free time she enjoys rock climbing.")
     assert "taxation" in found
     assert "mountaineering" not in found
@@ -136,6 +146,7 @@ def test_what_is_said_beside_gives_way_to_what_is_said_of_the_work(bio: str, exp
 
 def test_nothing_is_padded_with_what_is_broader() -> None:
     """One tag may be all; a broad one is given where there is nothing else, and parents where a schema wants more."""
+    assert tags("Author\nBeekeeping for schools.") == ["beekeeping"]
     assert tags("Django") == ["django"]
     assert tags("Software engineer") == ["software development"]
     assert tags("Software engineer for Django") == ["django"]
@@ -154,7 +165,7 @@ def test_an_enumeration_restricts_and_keeps_its_own_casing() -> None:
 
 
 def test_markup_addresses_and_handles_are_no_evidence() -> None:
-    """A link to a site about law makes nobody a lawyer."""
+    """A link to a site about law makes no lawyer."""
     found = tags("<b class='nursing'>Potter</b> [me](https://law.example.com/opera) law@opera.org @chess www.jazz.com")
     assert found[0] == "pottery"
     assert not {"nursing", "law", "opera", "chess", "jazz"} & set(found)
@@ -172,6 +183,7 @@ def test_ambiguous_words_count_where_their_neighbours_vouch_for_them() -> None:
     assert tags(" \n") == []
 
 
+@pytest.mark.full
 def test_long_texts_are_quick() -> None:
     """A word of 40,000 characters and patterns that trip naive expressions take seconds at the most."""
     tags("nurse")

@@ -1,5 +1,9 @@
 """The vocabulary file keeps its promises."""
 
+import pytest
+
+from emulator.models.cognates import cognate
+from emulator.models.forms import in_latin, in_own_scripts
 from emulator.models.vocabulary import Term, Vocabulary, everything
 from emulator.models.words import cut
 
@@ -24,6 +28,30 @@ def test_every_unmarked_name_finds_itself() -> None:
     plain = [name for name, term in vocabulary.terms.items() if term.plain]
     assert [name for name in plain if [found.name for found in vocabulary.find(cut(name))] != [name]] == []
     assert len(vocabulary.terms) - len(plain) <= 50
+
+
+def test_every_form_of_another_language_is_found() -> None:
+    """Each names a term of the vocabulary, and means it in a text of its language."""
+    vocabulary = everything()
+    forms = {form.strip("=-"): name for form, name in in_latin().items()}
+    forms |= {form.strip("="): name for name, known in in_own_scripts().items() for form in known}
+    assert set(forms.values()) <= set(vocabulary.terms)
+    found = {form: [one.name for one in vocabulary.find(cut(form), is_foreign=True)] for form in forms}
+    assert {form: names for form, names in found.items() if names != [forms[form]]} == {}
+
+
+@pytest.mark.parametrize(
+    "cognates",
+    [
+        ("bioinformatics", "bioinformática", "bioinformatique", "Bioinformatik", "биоинформатика"),
+        ("architecture", "arquitectura", "arquitetura", "Architektur", "architettura"),
+        ("traductor", "traductora", "traductores", "traducteur", "traductrice"),
+        ("Journalist", "Journalistin", "Journalistinnen", "journaliste"),
+    ],
+)
+def test_cognates_are_spelled_alike(cognates: tuple[str, ...]) -> None:
+    """In the languages of Europe one word is one, whatever its gender and number."""
+    assert len({cognate(cut(word)[0].plain) for word in cognates}) == 1
 
 
 def test_a_term_is_not_its_own_ancestor() -> None:

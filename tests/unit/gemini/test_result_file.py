@@ -42,7 +42,7 @@ def test_unreadable_lines_are_counted_and_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", [b"7", b"null", b'["t/1"]', b"true", b'{"key":"t/1"}'])
 def test_key_that_is_no_text_is_unknown(tmp_path: Path, key: bytes) -> None:
-    """A number, null, or a nested key is a readable line of nobody."""
+    """A number, null, or a nested key is a readable line of no item."""
     with ResultFile(written(tmp_path, b'{"response":{},"key":' + key + b"}\n")) as results:
         assert results.lines_of(["t/1"])[0] == []
         assert results.lines_of(["7"])[0] == []

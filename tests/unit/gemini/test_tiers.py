@@ -1,4 +1,4 @@
-"""Limits by usage tier: what is set, what the table knows, what stands in for what nobody knows."""
+"""Limits by usage tier: what is set, what the table knows, what stands in for what is not known."""
 
 from datetime import date
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_an_unknown_tier_has_no_less_than_the_one_below_and_says_so() -> None:
 
 
 def test_a_figure_may_be_a_number_none_or_unknown(tmp_path: Path) -> None:
-    """The three ways to write a limit mean a limit, no limit, and one that nobody knows."""
+    """The three ways to write a limit mean a limit, no limit, and one that is not known."""
     found = models.sourced_limits(_model(tmp_path, ONE), tier="1")
     assert found.limits == RateLimits(rpm=7, tpm=None, rpd=250)
     assert found.sources == ("a page", "a page", "unknown, so a careful figure of ours")

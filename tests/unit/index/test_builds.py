@@ -53,7 +53,7 @@ def test_a_promoted_build_is_in_service(tmp_path: Path, make: Make, builds: Buil
 
 
 def test_an_unverified_build_is_not_promoted(stage: Stage, builds: Builds) -> None:
-    """Verification comes before promotion, whoever calls."""
+    """Verification comes before promotion, whatever calls."""
     staged = stage(PEOPLE)
     with pytest.raises(InconsistentError, match="was not verified"):
         builds.promote(staged)

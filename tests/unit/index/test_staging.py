@@ -52,7 +52,7 @@ def test_a_build_is_a_faiss_index_and_plain_json(stage: Stage) -> None:
 
 
 def test_what_cannot_be_built_leaves_no_staging(stage: Stage, builds: Builds, cache: VectorCache) -> None:
-    """A build of nobody, a lone surrogate, and a vector that is missing, which never becomes a row of zeros."""
+    """A build without people, a lone surrogate, and a vector that is missing, which never becomes a row of zeros."""
     with pytest.raises(InputError, match="nothing to index"):
         stage([])
     with pytest.raises(InconsistentError, match="entry '7' cannot be written as JSON"):

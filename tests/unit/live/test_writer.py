@@ -99,7 +99,7 @@ def test_one_that_fails_takes_nothing_from_the_others(workspace: Workspace, ws: 
 
 @pytest.mark.sqlite_only("puts off its references to the commit")
 def test_a_commit_that_fails_is_told_to_everybody_in_it(workspace: Workspace, ws: OpenWorkspace) -> None:
-    """Nobody is told that something was kept which was not."""
+    """It is not told that something was kept which was not."""
 
     def doom(tx: Connection) -> None:
         """Write what cannot be committed."""

@@ -34,7 +34,7 @@ def test_open_claims_are_found_by_their_index(
 
 
 def test_nothing_is_accounted_for_twice(tmp_path: Path) -> None:
-    """A request that has an outcome keeps it: whoever comes second is told, and nothing of theirs is kept."""
+    """A request that has an outcome keeps it: what comes second is told, and nothing of theirs is kept."""
     workspace = workspace_at(tmp_path / "data")
     put_people(workspace, 3)
     prepare(workspace)

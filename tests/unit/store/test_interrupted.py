@@ -1,4 +1,4 @@
-"""An interrupt at any moment of a transaction: it stays one, nothing is half done, and nobody waits for its lock."""
+"""An interrupt at any moment of a transaction: it stays one, nothing is half done, and none waits for its lock."""
 
 import gc
 import itertools

@@ -1,4 +1,4 @@
-"""A database of an older version is brought up to date with its rows, all in one transaction, whoever dies in it."""
+"""A database of an older version is brought up to date with its rows, all in one transaction, whatever dies."""
 
 import hashlib
 import os

@@ -266,7 +266,7 @@ def test_a_missing_driver_says_what_to_install(url: str) -> None:
 
 
 def test_what_the_driver_cannot_send_is_no_outage(store: Store) -> None:
-    """A statement of ours that cannot be sent is a bug and told as one: running it again helps nobody."""
+    """A statement of ours that cannot be sent is a bug and told as one: running it again does not help."""
     many = 70_000
     for statement, values in (
         (f"SELECT ARRAY[{', '.join(['%s'] * many)}]", tuple(range(many))),

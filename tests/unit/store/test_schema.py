@@ -67,7 +67,7 @@ def test_doing_it_twice_changes_nothing(store: Store) -> None:
 
 
 def test_several_first_commands_at_once_make_one_schema(store: Store) -> None:
-    """Whoever comes second finds it made."""
+    """A second process finds it made."""
     errors: list[BaseException] = []
 
     def begin() -> None:

@@ -176,12 +176,20 @@ def database(tmp_path: Path) -> Iterator[Connection]:
 
 def keep(tx: Connection, rows: Sequence[ProjectedRow], **others: Any) -> None:
     """Put answers into the record."""
-    kept = {"task": "reviews", "batch": None, "input_hash": "", "applied": True, "model_version": "", "response_id": ""}
+    kept: dict[str, Any] = {
+        "task": "reviews",
+        "batch": None,
+        "input_hash": "",
+        "applied": True,
+        "model_version": "",
+        "response_id": "",
+    }
     used = {"tokens_in": 0, "tokens_out": 0, "cost": 0.0}
     said = [
         {"item_id": one.item_id, "extractor": one.extractor, "answer": one.answer_json, "at": one.at} for one in rows
     ]
-    record.add_answers(tx, [kept | used | others | one for one in said])
+    kept |= {"outdated": False, "fingerprint": None, "shares": None} | used | others
+    record.add_answers(tx, [record.NewAnswer(**kept | one) for one in said])
 
 
 def spec_of(

@@ -1,0 +1,66 @@
+"""`make test`: the tests on SQLite and, at the same time, on PostgreSQL those that are named; `make test-full` has all.
+
+A run on a server waits for it half of the time, which the other run uses. What the tests on SQLite print is seen at
+once, what those on PostgreSQL print when the others are over. Ctrl-C ends both.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+from tests import postgresql
+
+PYTEST = (sys.executable, "-m", "pytest", "-q", "--dist", "worksteal", "-n")
+ON_SQLITE, ON_POSTGRESQL = "3", "2"  # workers
+PATIENCE_S = 10.0  # in which a run that was interrupted by the terminal ends by itself
+INTERRUPTED = 130
+
+
+def main(words: Sequence[str]) -> int:
+    """Run both, with the words for the one on PostgreSQL; return the code of the first that failed, or 0."""
+    try:
+        with tempfile.TemporaryFile() as told, _running(told, words) as (sqlite, postgresql):
+            code = sqlite.wait()
+            sys.stdout.write("on PostgreSQL:\n")
+            sys.stdout.flush()
+            code = postgresql.wait() or code
+            told.seek(0)
+            sys.stdout.buffer.write(told.read())
+            return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+@contextmanager
+def _running(told: IO[bytes], words: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], ...]]:
+    """Start both; neither runs on after the block, also where this process is interrupted or terminated."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    postgresql.announce()  # one server for both
+    environ = os.environ | {"FINDABLE_TEST_DATABASE": "postgresql"}
+    silent: Any = {"stdin": subprocess.DEVNULL, "stdout": told, "stderr": subprocess.STDOUT}
+    both = (
+        subprocess.Popen([*PYTEST, ON_SQLITE], env=os.environ | {"FINDABLE_TEST_DATABASE": "sqlite"}),
+        subprocess.Popen([*PYTEST, ON_POSTGRESQL, *words], env=environ, **silent),
+    )
+    try:
+        yield both
+    finally:
+        until = time.monotonic() + PATIENCE_S
+        for one in both:
+            with suppress(subprocess.TimeoutExpired):
+                one.wait(max(0.0, until - time.monotonic()))
+        for one in both:  # where this process alone was told to end
+            if one.poll() is None:
+                one.send_signal(signal.SIGINT)
+                one.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,52 @@
+"""A workspace with something of everything to look at: people, passages in two versions, images, and batches."""
+
+import csv
+from pathlib import Path
+
+from PIL import Image
+
+from tests.integration.many_passages import put, put_foreign
+from tests.lab import Workspace
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+PEOPLE, PASSAGES = 16, 12
+OTHER = "notes@1"
+COLOURS = {"blue": "navy", "green": "lime", "red": "crimson"}
+
+
+def furnish_people(workspace: Workspace) -> None:
+    """Import the first people of the sample, tag them by batch, and build the index twice."""
+    workspace.begin()
+    path = workspace.data.with_name("people.csv")
+    with (SAMPLE / "experts.csv").open(encoding="utf-8", newline="") as source:
+        rows = list(csv.reader(source))
+    with path.open("w", encoding="utf-8", newline="") as target:
+        csv.writer(target).writerows(rows[: PEOPLE + 1])
+    workspace.ran("import", EXPERTS=str(path))
+    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest", "index", "index")
+
+
+def furnish_passages(workspace: Workspace) -> None:
+    """Import passages and ask about them; of one there is what another program found, too."""
+    workspace.begin()
+    put(workspace, PASSAGES)
+    workspace.ran("tag", MODE="live", TASK="passages")
+    put_foreign(workspace, "p-0001", OTHER)
+
+
+def furnish_images(workspace: Workspace) -> None:
+    """Import three images, and a file that is none, and have the images described."""
+    workspace.begin()
+    (folder := workspace.data.with_name("photos")).mkdir()
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (48, 32), colour).save(folder / f"{name}.png")
+    (folder / "cut.jpg").write_bytes(b"")
+    workspace.ran("import-images", str(folder))
+    workspace.ran("tag", MODE="live", TASK="images")
+
+
+def furnish(workspace: Workspace) -> None:
+    """Do all of it."""
+    furnish_people(workspace)
+    furnish_passages(workspace)
+    furnish_images(workspace)

@@ -1,0 +1,257 @@
+"""People on the page, from start to end, in a browser: asked about, added, edited by two, asked again, forgotten."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.browser.seen import Reader, read
+from tests.lab import ROOT, Api, Workspace
+
+pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
+BIO = "I keep bees and teach water law."
+LIVE = ":generateContent"
+LATE_S = 600.0  # by the engine's clock
+ADDED = "/api/admin/experts"
+ADA = "/item?key=ada"
+
+
+def test_the_next_step_leads_from_people_to_a_search(workspace: Workspace, people: Callable[..., list[str]]) -> None:
+    """What it costs is shown before anything is asked; each step leads to the next one, and the focus stays."""
+    people(3)
+
+    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
+        """Go from step to step."""
+        seen = Reader(browser, address)
+        tab = seen.tab
+        tab.click("#next")
+        seen.wait_for("#plan", "estimated cost")
+        assert client.get("/api/status").json()["experts"]["tagged"] == 0
+        tab.focus("#not-now")
+        tab.keyboard.press("Enter")
+        seen.until("document.querySelector('#plan').childElementCount === 0")
+        assert seen.focus == "next"
+        tab.click("#next")
+        tab.click("#begin")
+        seen.wait_for(".figures li:nth-child(2)", "3")
+        seen.wait_for(".next code", "make index")
+        tab.click("#next")
+        seen.wait_for("#plan", "Asks no model")
+        tab.click("#begin")
+        seen.wait_for(".board", "3 entries, up to date")
+        tab.click("#to-search")
+        tab.fill("main [name=q]", "water law")
+        tab.keyboard.press("Enter")
+        seen.wait_for(".hits", "person-0000")
+        assert seen.complaints == []
+
+    read(workspace, reader)
+
+
+def test_a_spinner_turns_while_the_tags_are_made(workspace: Workspace, api: Api) -> None:
+    """It is there until the reply is, a second press adds no person, and the next one can be added at once."""
+    workspace.begin()
+
+    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
+        """Add a person while the model takes its time."""
+        seen = Reader(browser, address)
+        tab = seen.tab
+        seen.go("/people/new")
+        api.configure(latencies={LIVE: {"kind": "constant", "seconds": LATE_S}})
+        tab.fill("[name=username]", "ada")
+        tab.fill("[name=bio]", BIO)
+        tab.focus("#add button")
+        tab.keyboard.press("Enter")
+        seen.wait_for(".busy", "Generating tags…")
+        tab.keyboard.press("Enter")
+        api.advance(LATE_S + 1)
+        seen.wait_for("#added", "ada is saved")
+        seen.until("document.querySelector('.busy').textContent === ''")
+        assert tab.input_value("[name=username]") == ""
+        tab.click("#added a")
+        seen.wait_for("h1", "ada")
+        assert client.get("/api/status").json()["experts"]["total"] == 1
+        assert seen.complaints == []
+
+    read(workspace, reader)
+
+
+def test_tags_are_edited_by_keyboard_alone(workspace: Workspace) -> None:
+    """Added, renamed, removed, and one edit undone; after each of them the focus is where one goes on."""
+    workspace.begin()
+
+    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
+        """Edit."""
+        client.post(ADDED, json={"username": "ada"})
+        seen = Reader(browser, address)
+        tab = seen.tab
+        seen.go(ADA)
+        tab.fill("#who", "Bea")
+        tab.fill("#add-tags", "law; art; wax")
+        tab.keyboard.press("Enter")
+        seen.wait_for("#told", "Edit 1 is stored")
+        assert seen.focus == "add-tags"
+        tab.focus("#rename-1")
+        tab.keyboard.press("Enter")
+        seen.until("document.activeElement.name === 'new'")
+        tab.keyboard.type("water law")
+        tab.keyboard.press("Enter")
+        seen.wait_for("#told", "Edit 2 is stored")
+        assert seen.focus == "rename-1"
+        tab.focus("#remove-1")
+        tab.keyboard.press("Enter")
+        seen.wait_for("#told", "Edit 3 is stored")
+        assert seen.focus == "remove-1"
+        tab.focus("#remove-2")
+        tab.keyboard.press("Enter")
+        seen.wait_for("#told", "Edit 4 is stored")
+        assert seen.focus == "add-tags"
+        tab.focus("#past")
+        tab.keyboard.press("Enter")
+        tab.focus("#undo-4")
+        tab.keyboard.press("Enter")
+        seen.wait_for("#told", "Edit 5 is stored")
+        assert seen.focus == "undo-4"
+        assert len(client.get("/api/people/ada/tags").json()["tags"]) == 2
+        seen.wait_for("#history", "Bea")
+        assert seen.complaints == []
+
+    read(workspace, reader)
+
+
+def test_the_later_of_two_tabs_sees_both_edits(workspace: Workspace) -> None:
+    """What changed meanwhile is said and shown, nothing is lost, and it is done all the same once that is wanted."""
+    workspace.begin()
+
+    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
+        """Edit one person in two tabs."""
+        client.post(ADDED, json={"username": "ada"})
+        first = Reader(browser, address)
+        first.go(ADA)
+        later = first.beside()
+        first.tab.fill("#who", "Bea")
+        for seen, tag in ((first, "law"), (later, "art")):
+            seen.tab.fill("#add-tags", tag)
+            seen.tab.keyboard.press("Enter")
+            seen.wait_for("#tags .tags, #tags [role=alert]", tag if seen is first else "changed meanwhile")
+        later.wait_for(".tags", "law")
+        later.tab.click("#again")
+        later.wait_for(".tags", "art")
+        assert client.get("/api/people/ada/tags").json()["tags"] == ["law", "art"]
+        for seen, company in ((first, "Wax"), (later, "Honey")):
+            seen.tab.click("#edit")
+            seen.tab.fill("#row [name=company]", company)
+            seen.tab.click("#save")
+            seen.wait_for("#row", company)
+        later.wait_for("#row [role=alert]", "changed meanwhile")
+        assert (later.tab.inner_text("#row").count("Wax"), later.tab.inner_text("#row").count("Honey")) == (1, 1)
+        assert client.get("/api/people/ada/row").json()["company"] == "Wax"
+        assert first.complaints == []
+
+    read(workspace, reader)
+
+
+@contextmanager
+def serving(workspace: Workspace, port: str = "0") -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Serve the page from a process of its own, which a test may kill; give the process and its address."""
+    command = [sys.executable, "-m", "jobs", "web", "--no-open", "--port", port]
+    environ = {**os.environ, **workspace.environ}
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def test_a_server_that_is_killed_loses_nothing_of_an_open_page(workspace: Workspace) -> None:
+    """The page says so, keeps what was typed, and goes on once the server is back, which has another token then."""
+    workspace.begin()
+
+    def reader(browser: Any, _address: str, _client: httpx2.Client) -> None:
+        """Type, press while the server is gone, and once more after it is back."""
+        with serving(workspace) as (process, address):
+            seen = Reader(browser, address)
+            seen.go("/people/new")
+            seen.tab.fill("[name=username]", "ada")
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        seen.tab.click("#add button")
+        seen.wait_for("#added", "cannot be reached")
+        seen.wait_for("#away", "does not answer")
+        port = address.rpartition("/?")[0].rpartition(":")[2]
+        with serving(workspace, port) as (_, anew):
+            seen.wait_for("#away", "started again")
+            seen.tab.context.new_page().goto(anew)
+            seen.wait_for("#told", "there again")
+            assert seen.tab.input_value("[name=username]") == "ada"
+            seen.tab.click("#add button")
+            seen.wait_for("#added", "ada is saved")
+
+    read(workspace, reader)
+
+
+def test_an_item_is_asked_again_edited_and_forgotten(workspace: Workspace, api: Api) -> None:
+    """A button while something is to be asked; a row that is saved; forgotten once its name is typed."""
+    workspace.begin()
+    api.fault("status", times=100, path=LIVE, args={"code": 400})
+
+    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
+        """Do all of it."""
+        client.post(ADDED, json={"username": "ada", "bio": BIO})
+        api.clear_faults()
+        seen = Reader(browser, address)
+        tab = seen.tab
+        seen.go(ADA)
+        tab.click("#ask")
+        seen.wait_for("#acts", "It is tagged")
+        tab.click("#acts a")
+        seen.wait_for("h1 .state", "tagged")
+        tab.click("#edit")
+        tab.fill("#row [name=company]", "Wax & Law")
+        tab.click("#save")
+        seen.wait_for("#told", "Stored")
+        seen.wait_for("#row dd", "Wax & Law")
+        tab.click("#forgetting summary")
+        for name, said in (("eda", "nothing was changed"), ("ada", "It is forgotten")):
+            tab.locator("#forgetting").evaluate("(one) => { one.open = true; }")
+            tab.fill("#to-forget", name)
+            tab.click("#forget")
+            seen.wait_for("#acts", said)
+        tab.click("#acts a")
+        seen.wait_for("#list", "Nothing is here yet")
+        assert seen.complaints == []
+
+    read(workspace, reader)
+
+
+def test_a_file_is_looked_at_and_then_imported(workspace: Workspace, tmp_path: Path) -> None:
+    """What would go in is shown before anything is written; a column that was not known is named by hand."""
+    workspace.begin()
+    (path := tmp_path / "people.csv").write_text("Username,About me\nada,Bees and law.\nbea,Bells.\n")
+
+    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
+        """Drop it, look, name the column, import."""
+        seen = Reader(browser, address)
+        tab = seen.tab
+        tab.click("#to-import")
+        tab.set_input_files("#drop input", path)
+        seen.wait_for("#import .figures li:first-child", "2")
+        tab.select_option("#import [name=bio]", "About me")
+        tab.click("text=Read it with these columns")
+        seen.wait_for("#import", "Import")
+        assert client.get("/api/status").json()["experts"]["total"] == 0
+        tab.click("#import button.go")
+        seen.wait_for("#import .done", "2 added")
+        tab.click("text=What comes next")
+        seen.wait_for(".figures li:nth-child(3)", "2")
+        assert seen.complaints == []
+
+    read(workspace, reader)

@@ -1,0 +1,222 @@
+"""Import by dropping a file: what its columns mean and what would go in is shown before anything is written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from pipeline.core.errors import FindableError
+from pipeline.core.import_options import ImportOptions
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.experts import import_ as people
+from pipeline.passages import import_ as passages
+from pipeline.tables.findings import ImportReport
+from pipeline.tables.mapping import map_text
+from web.asked import Text
+from web.desk import PEOPLE, Desk
+from web.dropped import DroppedFile
+from web.form import Sent
+from web.guard import MAX_FILE
+from web.problem import Refused, line_of
+from web.render import desk_of, show_page
+from web.running import Work
+from web.view import View
+
+router = APIRouter()
+VIEW = View(router)
+IMPORTS: dict[str, Callable[[OpenWorkspace, Path, ImportOptions], ImportReport]] = {
+    PEOPLE: people.run,
+    "passages": passages.run,
+}
+SHOWN = 200  # findings on the page
+WAITS = frozenset({"reading", "importing"})
+TO_DO = {  # what a finding means, and what to do
+    "rejected": "stays out: mend it, and drop the file again",
+    "changed": "goes in without it, or as it says",
+    "noted": "goes in as it is",
+    "kept": "goes in; what was answered stays",
+}
+BODY = {
+    "required": True,
+    "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+}
+FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
+
+
+class Columns(BaseModel):
+    """What the columns of a file mean: names in the file by column; an empty name is none."""
+
+    model_config = ConfigDict(extra="forbid")
+    columns: dict[str, str]
+
+
+@router.post("/api/imports", status_code=202, openapi_extra={"requestBody": BODY})
+async def drop_file(request: Request, task: Text, name: FileName) -> JSONResponse:
+    """Take a file, of at most 1 GB, as it comes, and begin to read it; nothing of it is imported yet.
+
+    `GET` of the place that is named says what would go in.
+    """
+    desk = desk_of(request)
+    if task not in IMPORTS:
+        raise Refused(422, f"no file is imported for {task!r}; nothing was kept", hint=", ".join(IMPORTS), field="task")
+    await run_in_threadpool(desk.check_there, task)
+    return _accepted(_looking(desk, await desk.dropped.keep(task, name, request.stream())))
+
+
+@router.get("/api/imports")
+def list_imports(request: Request) -> list[dict[str, Any]]:
+    """Return the files that were dropped and are not given up, oldest first."""
+    return [one.document for one in desk_of(request).dropped.every()]
+
+
+@router.get("/api/imports/{number}")
+def get_import(request: Request, number: int) -> dict[str, Any]:
+    """Return how far one is: what its columns are taken for, what would go in (`found`), and what did (`done`)."""
+    return desk_of(request).dropped.get(number).document
+
+
+@router.put("/api/imports/{number}/columns", status_code=202)
+def map_columns(request: Request, number: int, body: Columns) -> JSONResponse:
+    """Begin to read a file anew, its columns as `MAP=` would give them; those that are not named are found again."""
+    desk = desk_of(request)
+    return _accepted(_mapped(desk, desk.dropped.get(number), body.columns))
+
+
+@router.post("/api/imports/{number}/confirm", status_code=202)
+def confirm_import(request: Request, number: int) -> JSONResponse:
+    """Begin to import a file as it was read; `GET /api/work/N` says how far that is."""
+    desk = desk_of(request)
+    return _accepted(_importing(desk, desk.dropped.get(number)))
+
+
+@router.delete("/api/imports/{number}", status_code=204)
+def give_up(request: Request, number: int) -> Response:
+    """Remove a dropped file; what was imported of it stays."""
+    desk = desk_of(request)
+    _check_idle(desk.dropped.get(number), WAITS - {"reading"})
+    desk.dropped.remove(number)
+    return Response(status_code=204)
+
+
+@router.get("/import", include_in_schema=False)
+def import_page(request: Request, task: str | None = None, number: int | None = None) -> HTMLResponse:
+    """Show where to drop a file, or what would go in of one."""
+    desk = desk_of(request)
+    with desk.to_read(task) as ws:
+        shown = {"takes": ws.settings.task in IMPORTS, "most": MAX_FILE, "dropped": None}
+        if number is not None:
+            shown |= _shown(desk.dropped.get(number))
+        return show_page(request, "import.html", ws, **shown)
+
+
+@router.get("/parts/import", include_in_schema=False)
+def import_part(request: Request, number: int) -> HTMLResponse:
+    """Show how far one file is."""
+    return _part(request, number)
+
+
+@router.post("/parts/import", include_in_schema=False)
+def act_on_import(request: Request, number: int, said: Sent) -> HTMLResponse:
+    """Read a file with other columns, or import it, as a form of the page says."""
+    desk = desk_of(request)
+    dropped = desk.dropped.get(number)
+    try:
+        if said.pop("act", "") == "import":
+            _importing(desk, dropped)
+        else:
+            _mapped(desk, dropped, _chosen(dropped, said))
+    except (Refused, FindableError) as error:
+        return _part(request, number, refused=line_of(error))
+    return _part(request, number)
+
+
+def _chosen(dropped: DroppedFile, said: dict[str, str]) -> dict[str, str]:
+    """Return the columns that a form chose: those with a name, and those that have none any more."""
+    shown = dropped.document["columns"]
+    had = {one["column"] for one in shown if one["name"]}
+    return {one: name for one, name in said.items() if name or one in had}
+
+
+def _mapped(desk: Desk, dropped: DroppedFile, columns: dict[str, str]) -> DroppedFile:
+    """Begin to read a file with other columns."""
+    _check_idle(dropped, WAITS | {"imported"})
+    dropped.mapping = map_text(columns)
+    return _looking(desk, dropped)
+
+
+def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
+    """Begin to read a file, and to say what would go in; a guess about a column is taken, and shown as one."""
+
+    def work(display: Work) -> dict[str, Any]:
+        with desk.to_write(dropped.task, display) as ws:
+            dropped.found = IMPORTS[dropped.task](ws, dropped.path, _options(dropped, dry=True))
+        return {"summary": dropped.found.summary}
+
+    dropped.is_import = False
+    dropped.work = desk.running.begin(f"read {dropped.path.name} (file {dropped.number})", work)
+    return dropped
+
+
+def _importing(desk: Desk, dropped: DroppedFile) -> DroppedFile:
+    """Begin to import a file as it was read.
+
+    Raises:
+        Refused: it was not read, or nothing of it would go in.
+    """
+    _check_idle(dropped, WAITS | {"imported", "unreadable"})
+    if dropped.found is None or not dropped.found.rows_in:
+        raise Refused(409, "nothing of the file would go in; nothing was changed", hint="mend it, and drop it again")
+
+    def work(display: Work) -> dict[str, Any]:
+        with desk.to_write(dropped.task, display) as ws:
+            done = IMPORTS[dropped.task](ws, dropped.path, _options(dropped, dry=False))
+        done.check()
+        desk.dropped.settle(dropped, done)
+        return {"summary": done.summary}
+
+    dropped.is_import = True
+    dropped.work = desk.running.begin(f"import {dropped.path.name} (file {dropped.number})", work)
+    return dropped
+
+
+def _options(dropped: DroppedFile, *, dry: bool) -> ImportOptions:
+    return ImportOptions(dropped.mapping, lambda _question: True, dry=dry)
+
+
+def _check_idle(dropped: DroppedFile, states: frozenset[str]) -> None:
+    """Refuse what cannot be done in some states."""
+    if dropped.state in states:
+        raise Refused(409, f"the file is {dropped.state} now; nothing was changed", hint="look at it again")
+
+
+def _accepted(dropped: DroppedFile) -> JSONResponse:
+    return JSONResponse(dropped.document, status_code=202, headers={"location": f"/api/imports/{dropped.number}"})
+
+
+def _part(request: Request, number: int, *, refused: str = "") -> HTMLResponse:
+    desk = desk_of(request)
+    dropped = desk.dropped.get(number)
+    with desk.to_read(dropped.task) as ws:
+        return show_page(request, "parts/import.html", ws, **{**_shown(dropped), "refused": refused})
+
+
+def _shown(dropped: DroppedFile) -> dict[str, Any]:
+    """Return what the page shows of a file."""
+    found = dropped.found
+    groups = sorted(found.groups.values(), key=lambda one: (one.kind != "rejected", -one.count)) if found else []
+    return {
+        "dropped": dropped.document,
+        "work": dropped.work.document if dropped.work else None,
+        "groups": groups,
+        "findings": found.findings[:SHOWN] if found else [],
+        "counts": dict(found.counts) if found else {},
+        "notes": [one for one in found.notes if not one.startswith("columns ")] if found else [],
+        "to_do": TO_DO,
+        "waits": dropped.state in WAITS,
+        "refused": "",
+    }
