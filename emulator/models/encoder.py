@@ -125,9 +125,7 @@ def _semantic(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
         scaled = table[np.array(tokens, dtype=np.intp)] * np.array(weights, dtype=np.float32)[:, None]
         meaning[place] = scaled.sum(axis=0)
         stems[place] = np.bincount(slots, weights=signed, minlength=WIDTH - MEANING)
-    both: NDArray[np.float32]
-    both = np.concatenate([_unit(meaning) * math.sqrt(SHARE), _unit(stems) * math.sqrt(1 - SHARE)], axis=1)
-    return both
+    return np.concatenate([_unit(meaning) * math.sqrt(SHARE), _unit(stems) * math.sqrt(1 - SHARE)], axis=1)
 
 
 def _lexical(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
@@ -146,7 +144,8 @@ def _lexical(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
 @functools.lru_cache(maxsize=1 << 14)
 def meaning_of(word: str) -> "NDArray[np.float32]":
     """Return what one word, lower case, means: float32, (256,), of unit length; it must not be changed."""
-    return _unit(_weights()[1][list(_word(word[:_LONGEST_WORD]).tokens)].sum(axis=0)[None])[0]
+    meant: NDArray[np.float32] = _unit(_weights()[1][list(_word(word[:_LONGEST_WORD]).tokens)].sum(axis=0)[None])[0]
+    return meant
 
 
 _ENCODERS = {"semantic": _semantic, "lexical": _lexical}
