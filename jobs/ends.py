@@ -37,6 +37,7 @@ def exit_on_error(*, debug: bool, as_json: bool = False) -> Iterator[None]:
     `as_json` prints it as a document, too, {error, hint, exit_code}, where no document was printed before.
     """
     _open_streams()
+    _signals.clear()  # those of a command before, in one process
     fail = partial(_fail, debug=debug, as_json=as_json)
     try:
         yield
