@@ -5,10 +5,10 @@ which `doctor` reads from fifty files, do not change either.
 """
 
 from functools import lru_cache
+from importlib import metadata
 
 from sqlalchemy import Dialect
 
-from pipeline.ops.checks import machine
 from pipeline.store.compiled import COMPILED
 from pipeline.tables import kind_index
 
@@ -28,4 +28,4 @@ def share() -> None:
     """Let all commands of this process share it, from here on."""
     COMPILED.capacity = 2000  # tests have many tasks
     kind_index._sql = lru_cache(_sql_of)
-    machine._installed = lru_cache(machine._installed)
+    metadata.version = lru_cache(metadata.version)
