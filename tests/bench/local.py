@@ -43,7 +43,7 @@ def tagger(data: Path) -> Timed:
 
     warm()
     texts = [f"{row[3] or ''}\n{row[5]}" for row in _people(data)]
-    return lambda: {"tags": digest([model.tags(text, at_least=3, at_most=8) for text in texts])}
+    return lambda: {"tags": digest([model.tags(text, at_least=1, at_most=8) for text in texts])}
 
 
 def embeddings(data: Path, at_once: str) -> Timed:
