@@ -70,12 +70,19 @@ def look_up(data: Path) -> Timed:
 def crowd(data: Path) -> Timed:
     """Readers who search, list and look at one person, and editors of tags, for a while; what they did is told."""
     base, token, pid = held(_served(data))
+    asyncio.run(_begun(base, token))
 
     def run() -> Said:
         told = asyncio.run(_Crowd(base, token).all())
         return {**told, "server's MB": anonymous_bytes(pid) // 1_000_000}
 
     return run
+
+
+async def _begun(base: str, token: dict[str, str]) -> None:
+    """Ask the first question, for which the server and the client import what they need."""
+    async with httpx2.AsyncClient(base_url=base, headers=token, trust_env=False, timeout=60) as client:
+        (await client.get(f"{PEOPLE}/search", params={"q": WORDS[0]})).raise_for_status()
 
 
 @contextlib.contextmanager
