@@ -24,7 +24,7 @@ from tests.bench.product import QUERIES
 
 READERS, EDITORS, EDITED = 200, 5, 50  # people who are edited
 FOUND = 1000  # of either side, as the product fuses
-PAUSE_S, LASTS_S = 2.0, 20.0  # between what one reader asks for; how long all go on
+PAUSE_S, LASTS_S = 5.0, 20.0  # in which one reads what was asked for, or thinks of the next edit; how long all go on
 WORDS = [f"question {number} about the law of bees" for number in range(QUERIES)]
 PEOPLE = "/api/tasks/experts"
 
@@ -159,10 +159,11 @@ class _Crowd:
             self._took["edit"].append(time.perf_counter() - began)
             if done.status_code == 412:  # another editor was first
                 self._refused += 1
-                continue
-            done.raise_for_status()
-            self._edits += 1
-            self._kept[name, editor] = tag
+            else:
+                done.raise_for_status()
+                self._edits += 1
+                self._kept[name, editor] = tag
+            await asyncio.sleep(PAUSE_S / 10)
 
     async def _is_lost(self, name: str, tag: str) -> bool:
         return tag not in (await self._client.get(f"/api/people/{name}/tags")).json()["tags"]
