@@ -157,10 +157,8 @@ class Index(AbstractContextManager["Index"]):
 
     def row_of(self, entry_id: str) -> int | None:
         """Return the row of an entry, counted from 0; None where the build does not have it."""
-        import orjson
-
         lines = self._entries.read(self._entries.size, 0)
-        at = lines.find(_BEFORE_ID + orjson.dumps(entry_id) + _AFTER_ID)
+        at = _place_of(lines, entry_id)
         return None if at < 0 else lines.count(b"\n", 0, at)
 
     def metadata_at(self, row: int) -> Mapping[str, Any]:
@@ -193,7 +191,7 @@ class Index(AbstractContextManager["Index"]):
         if among is None:
             lines = whole.splitlines()
         elif len(among) <= FEW:
-            begins = [whole.find(_BEFORE_ID + orjson.dumps(one) + _AFTER_ID) for one in among]
+            begins = [_place_of(whole, one) for one in among]
             lines = [whole[at : whole.find(b"\n", at)] for at in begins if at >= 0]
         else:
             lines = whole.splitlines()
@@ -243,3 +241,10 @@ class Index(AbstractContextManager["Index"]):
             _, similarities, rows = self._faiss.range_search(query, below, params=among)
         order = np.lexsort((rows, -similarities))[:k]
         return similarities[order], rows[order]
+
+
+def _place_of(lines: bytes, entry_id: str) -> int:
+    """Return where the line of an entry begins in `entries.jsonl`, in bytes; -1 where there is none."""
+    import orjson
+
+    return lines.find(_BEFORE_ID + orjson.dumps(entry_id) + _AFTER_ID)
