@@ -101,7 +101,7 @@ class Draft:
         """Return whether all of these items fit in, each by a line of its own; then any of them do."""
         if self.items + len(found) > self.packer.limits.rows:
             return False
-        return replace(self.packer).add(*(one.line for one in found)) is None
+        return replace(self.packer).add(*[one.line for one in found]) is None
 
     def claim(self, tx: "Connection", task: "Task", *, batch: int, at: "datetime") -> None:
         """Claim all items, those that have a line for a batch that was added; all or none.

@@ -64,8 +64,9 @@ def estimate_tokens(text: str | bytes) -> int:
     if text.isascii():
         return math.ceil(len(text) / ASCII_PER_TOKEN)
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    two, three, four = (len(data) - len(data.translate(None, leads)) for leads in (_TWO, _THREE, _FOUR))
-    plain = len(data) - len(data.translate(None, _PLAIN))
+    high = data.translate(None, _PLAIN)  # few bytes, mostly
+    two, three, four = (len(high) - len(high.translate(None, leads)) for leads in (_TWO, _THREE, _FOUR))
+    plain = len(data) - len(high)
     return math.ceil(
         plain / ASCII_PER_TOKEN + two / TWO_BYTE_PER_TOKEN + three / THREE_BYTE_PER_TOKEN + four / FOUR_BYTE_PER_TOKEN
     )

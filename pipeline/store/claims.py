@@ -39,7 +39,7 @@ from pipeline.store.leases import is_dead, leases_by_life, this_owner
 from pipeline.store.tables import batches, parked, requests
 
 PAGE = 2000
-ROWS = 500  # read at a time: what they hold is in memory
+ROWS = 1000  # read at a time: what they hold is in memory
 IS_OPEN = text("findable_requests.open")  # bare, as the index of claims has it: SQLite does not take it for `open = 1`
 
 

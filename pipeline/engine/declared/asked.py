@@ -69,10 +69,9 @@ class AskedRows(ABC):
 
     def about(self, rows: Rows) -> Iterator[Item]:
         """Yield what to ask about these rows, by what they hold alone."""
-        texts = self.texts(list(rows.values()))
-        for (item_id, row), text in zip(rows.items(), texts, strict=True):
-            context = row if self.needs_row else None
-            yield Item(item_id, self.question.prompt(text), self.hash_of(row, text), context)
+        texts, needs_row = self.texts(list(rows.values())), self.needs_row
+        for (item_id, row), text, prompt in zip(rows.items(), texts, self.question.prompts(texts), strict=True):
+            yield Item(item_id, prompt, self.hash_of(row, text), row if needs_row else None)
 
     def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         """Return what is said to the model about each of some rows."""

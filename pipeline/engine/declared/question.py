@@ -1,6 +1,6 @@
 """Put a row of a declared task to the model: its values between tags, examples, and the word that data is data."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -37,10 +37,10 @@ class Question:
     told: str = DATA
     texts_of: Callable[[str, Sequence[Any]], Iterable[str]] = cell_texts
 
-    def prompt(self, text: str) -> Prompt:
-        """Return what is asked with a text about a row."""
-        room = self.declared.max_output_tokens or MAX_OUTPUT_TOKENS
-        return Prompt(self._system, [{"text": text}], room)
+    def prompts(self, texts: Iterable[str]) -> Iterator[Prompt]:
+        """Yield what is asked with each of some texts about rows."""
+        system, room = self._system, self.declared.max_output_tokens or MAX_OUTPUT_TOKENS
+        return (Prompt(system, [{"text": one}], room) for one in texts)
 
     def filled(self, row: Mapping[str, Any]) -> str:
         """Return the text that is put to the model about a row: each value between tags of its column's name."""
