@@ -347,14 +347,11 @@ def _as_stored(
     tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> Sequence[Sequence[Any]]:
     """Return rows with the values of our own types as the database keeps them; the driver knows all others."""
-    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))  # by columns: few are ours, and rows are many
     for at, name in enumerate(names):
         kind = table.c[name].type
         own = isinstance(kind, TypeDecorator)
         process = kind.dialect_impl(tx.dialect).bind_processor(tx.dialect) if own else None
         if process is not None:
-            values = columns[at]
-            few = values[:1] if values.count(values[0]) == len(values) else set(values)  # a chunk is of one moment
-            known = {value: process(value) for value in few}
-            columns[at] = [known[values[0]]] * len(values) if len(known) == 1 else [known[value] for value in values]
-    return list(zip(*columns, strict=True))
+            known = {value: process(value) for value in {row[at] for row in rows}}  # a chunk is of one moment
+            rows = [(*row[:at], known[row[at]], *row[at + 1 :]) for row in rows]
+    return rows
