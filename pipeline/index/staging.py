@@ -6,12 +6,14 @@ vectors made that are missing. The one thing to know: nothing may point at what 
 `pipeline.index.verify` has read it back.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,17 +35,19 @@ from pipeline.index.postings_writer import PostingsWriter
 from pipeline.index.vector_file import BLOCK, Vectors
 
 OFFSET = struct.Struct("<QQ")  # where an entry of metadata.json begins, and its length, in bytes
+_COLUMNS = itemgetter("id", "content", "vector", "metadata", "words")
+_VECTOR = re.compile(rb'"vector":"([0-9a-f]{64})","metadata":')  # inside of a JSON text no bare quotation mark stands
 OPEN, BETWEEN, CLOSE = b"[\n", b",\n", b"\n]\n"  # before, between and behind them; the first two are of one length
 
 
-class StagedRow(NamedTuple):
-    """One line of `entries.jsonl`: id, hash of its content, key of the vector, crc32 of metadata, sum of its terms."""
+class StagedRows(NamedTuple):
+    """Lines of `entries.jsonl`: ids, hashes of content, keys of vectors (hex), crc32 of metadata, sums of terms."""
 
-    id: str
-    content: str
-    vector: bytes
-    metadata: int
-    words: int
+    ids: Sequence[str]
+    contents: Sequence[str]
+    vectors: Sequence[str]
+    metadata: Sequence[int]
+    words: Sequence[int]
 
 
 def begin_staging(
@@ -109,8 +113,8 @@ def complete_staging(
     return Staged(begun.directory, written, cache, begun.copied)
 
 
-def read_staged_pages(path: Path, size: int) -> Generator[list[StagedRow]]:
-    """Yield the lines of an `entries.jsonl` in vector order, `size` at a time, which is quicker than one by one.
+def read_staged_pages(path: Path, size: int) -> Generator[StagedRows]:
+    """Yield what the lines of an `entries.jsonl` say in vector order, `size` at a time.
 
     Raises:
         InconsistentError: a line is not what this module writes.
@@ -120,18 +124,14 @@ def read_staged_pages(path: Path, size: int) -> Generator[list[StagedRow]]:
             yield staged_rows(page, path)
 
 
-def staged_rows(lines: Sequence[bytes], path: Path) -> list[StagedRow]:
+def staged_rows(lines: Sequence[bytes], path: Path) -> StagedRows:
     """Return what some lines of the `entries.jsonl` at a path say.
 
     Raises:
         InconsistentError: a line is not what this module writes.
     """
     try:
-        rows = orjson.loads(b"[%b]" % b",".join(lines))
-        return [
-            StagedRow(row["id"], row["content"], bytes.fromhex(row["vector"]), row["metadata"], row["words"])
-            for row in rows
-        ]
+        return StagedRows(*zip(*map(_COLUMNS, orjson.loads(b"[%b]" % b",".join(lines))), strict=True))
     except (ValueError, KeyError, TypeError) as error:
         raise InconsistentError(f"{path} has a line that is no entry: {error}", hint="run `make index`") from None
 
@@ -235,7 +235,8 @@ def _vector_blocks(begun: Begun, cache: VectorCache, progress: Callable[[int], N
         while page := list(islice(lines, BLOCK)):
             copies = copied.rows[done : done + len(page)] if copied else np.full(len(page), -1)
             made = np.flatnonzero(copies < 0)
-            fetched = cache.fetch([_key_of(page[at]) for at in made.tolist()])
+            keys = _VECTOR.findall(b"".join([page[at] for at in made.tolist()]))
+            fetched = cache.fetch([bytes.fromhex(key.decode()) for key in keys])
             if copied is None or len(made) == len(page):
                 block = fetched
             else:
@@ -262,8 +263,3 @@ def _compare_vectors(block: Vectors, compared: Mapping[int, bytes], cache: Vecto
     places = [at for number, at in enumerate(here) if number not in gone]
     if not np.array_equal(block[places], cache.fetch([key for number, key in enumerate(keys) if number not in gone])):
         raise DamagedBuildError("a vector of the build in service is another one than in the cache")
-
-
-def _key_of(line: bytes) -> bytes:
-    """Return the key of the vector in a line of `entries.jsonl`."""
-    return bytes.fromhex(orjson.loads(line)["vector"])
