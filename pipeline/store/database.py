@@ -37,11 +37,12 @@ from sqlalchemy import (
 
 from pipeline.core.errors import ConfigurationError, interrupts_kept
 from pipeline.store import marker, select_only
+from pipeline.store.last_write import LastWrite, last_write_to
 from pipeline.store.postgresql import PostgresqlServer, first_line
 from pipeline.store.sqlite import SqliteFile
 from pipeline.store.table_base import METADATA
 
-__all__ = ["Connection", "Select", "Store"]
+__all__ = ["Connection", "LastWrite", "Select", "Store"]
 
 NUL = r"\u0000"  # where SQLite's JSON would end a text
 PAGE = 500  # ids in one statement
@@ -233,6 +234,10 @@ class Store:
         """
         with self._translated(patience_s):
             return self._kind.compact(self._open(), besides=besides, patience_s=patience_s)
+
+    def last_write(self) -> LastWrite:
+        """Return what tells, where it is the same again, that no process has written to the database since."""
+        return LastWrite() if self.path is None else last_write_to(self.path)
 
     def close(self) -> None:
         """Close every connection."""
