@@ -172,7 +172,7 @@ def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[Bas
     plain = _is_plain(reply.text)
     try:
         if not plain:
-            _check_texts(_DECODER.decode(reply.text))
+            _check(_DECODER.decode(reply.text), reply.text)
         return answer_model.__pydantic_validator__.validate_json(reply.text), "ok"  # its own method takes longer
     except (ValueError, RecursionError) as error:
         from pydantic import ValidationError  # to import it for each answer would take a twentieth of judging it
@@ -344,6 +344,14 @@ def _unparsed(text: str) -> str:
     except (ValueError, RecursionError) as error:
         return excerpt_of(f"does-not-parse: {error}")
     return ""
+
+
+def _check(document: Any, text: str) -> None:
+    """Refuse NUL and lone surrogates in any text of a parsed answer; without a backslash none of them is escaped."""
+    if "\\" in text:
+        _check_texts(document)
+    elif not text.isascii():
+        _check_texts(text)
 
 
 def _check_texts(value: Any) -> None:
