@@ -1,7 +1,6 @@
 """What stays open between requests sees what other commands do, and is opened anew where another takes its place."""
 
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +10,7 @@ from web import kept
 
 
 @pytest.fixture
-def page(page: Page, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+def page(page: Page, monkeypatch: pytest.MonkeyPatch) -> Page:
     """A page that looks before each request whether what it has open is as it would be opened."""
     monkeypatch.setattr(kept, "FRESH_S", -1.0)
     monkeypatch.setattr(kept, "KEPT_S", 120.0)
