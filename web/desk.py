@@ -77,7 +77,8 @@ class Desk:
             Refused: the workspace has no such task.
             InputError: there is no such build.
         """
-        with self._searches.taken((task, build), partial(self._searching, task, build)) as opened:
+        opens = partial(self._searching, task, build)
+        with self._searches.taken((task, build), opens, OpenSearch.renew_workspace) as opened:
             if build is None:
                 opened.renew()
             yield opened
@@ -109,7 +110,7 @@ class Desk:
     def _kept(self, task: str | None, access: Opened) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace, or take one that is open still; to write, it may be held while Gemini answers."""
         opens = partial(self._opened, task, access, NoProgress())
-        return self._open.taken((task, access), opens, in_turn=access is Opened.READ)
+        return self._open.taken((task, access), opens, OpenWorkspace.renew, in_turn=access is Opened.READ)
 
     def start(self) -> None:
         """Begin the work in the background."""

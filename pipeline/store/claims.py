@@ -38,7 +38,7 @@ from pipeline.store.database import among, pages, streamed
 from pipeline.store.leases import is_dead, leases_by_life, this_owner
 from pipeline.store.tables import batches, parked, requests
 
-PAGE = 1000
+PAGE = 2000
 IS_OPEN = text("findable_requests.open")  # bare, as the index of claims has it: SQLite does not take it for `open = 1`
 
 
@@ -134,7 +134,7 @@ def insert_claims(tx: Connection, task: Task, names: Sequence[str], rows: Sequen
     for page in pages(rows, PAGE):
         ids = [row[1] for row in page]
         stopped = select(parked.c.item_id).where(parked.c.task == task.name, among(tx, parked.c.item_id, ids)).limit(1)
-        if len(task.pending_among(tx, ids)) != len(ids) or tx.execute(stopped).first() is not None:
+        if task.count_pending(tx, ids) != len(ids) or tx.execute(stopped).first() is not None:
             raise StateConflictError("an item of", task.name, expected="open", wanted="claimed")
 
 

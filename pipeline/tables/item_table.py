@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, case, cast, false, func, or_, select
 
 from pipeline.store import answers, claims
-from pipeline.store.database import streamed
+from pipeline.store.database import among, streamed
 from pipeline.tables.columns import Ids
 from pipeline.tables.rows import rows_among
 
@@ -113,6 +113,11 @@ class ItemTable:
     def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
         """Return which of these items may be asked about."""
         return self.ids_among(tx, ids, self.is_open)
+
+    def count_pending(self, tx: Connection, ids: Sequence[str]) -> int:
+        """Return how many of these items, few enough for one statement, may be asked about."""
+        mine = among(tx, self.table.c[self.key], self.ids.native(ids))
+        return tx.execute(select(func.count(self.item_id.distinct())).where(mine, self.is_open)).scalar_one()
 
     def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the name of each of these items that is there, by id."""
