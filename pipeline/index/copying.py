@@ -163,11 +163,10 @@ class Before:
         first, self._at = self._at, max(self._at, int(rows.max()) + 1)
         places = self._places[first : self._at].astype(np.int64)
         begins, ends = places[:, 0] - self._metadata.size, places.sum(axis=1) - self._metadata.size
-        documents = self._metadata.read(int(ends[-1]) if len(ends) else 0)
-        lines, lengths = self._entries.lines(self._at - first)
-        return Stretch(first, documents, begins, ends), Stretch(
-            first, lines, lengths.cumsum() - lengths, lengths.cumsum() - 1
-        )
+        documents = Stretch(first, self._metadata.read(int(ends[-1]) if len(ends) else 0), begins, ends)
+        raw, lengths = self._entries.lines(self._at - first)
+        ends = lengths.cumsum()
+        return documents, Stretch(first, raw, ends - lengths, ends - 1)
 
     def put_vectors(self, rows: Rows, into: Vectors, places: Rows) -> None:
         """Put the vectors of the next rows that are copied, ascending, into some places."""

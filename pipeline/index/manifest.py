@@ -30,7 +30,7 @@ from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
-from pipeline.index.ascii_json import ascii_json
+from pipeline.index.ascii_json import ascii_json, ascii_json_list
 from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def content_hash(entry: Entry, *, words: bool = True) -> str:
 def _facts_as_json(facts: Any) -> bytes:
     """Return what `json.dumps` makes of facts, for the usual list of words without its detours."""
     if isinstance(facts, list) and set(map(type, facts)) == {str}:
-        return b"[%b]" % b", ".join(map(ascii_json, facts))
+        return ascii_json_list(facts)
     return json.dumps(facts).encode("ascii")
 
 
