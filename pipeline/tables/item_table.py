@@ -76,9 +76,10 @@ class ItemTable:
         """Return how many rows there are of which all conditions hold."""
         return tx.execute(select(func.count()).select_from(self.table).where(*conditions)).scalar_one()
 
-    def pending(self, *, after: str | None = None) -> Select[Any]:
-        """Return the SELECT of the ids of rows that may be asked about, in their order; see `Task.pending`."""
-        query = select(self.item_id.label("item_id")).where(self.is_open).order_by(self.table.c[self.order])
+    def pending(self, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
+        """Return the SELECT of rows that may be asked about, in their order; see `Task.pending`."""
+        columns = (*(self.table.c[name] for name in names), self.item_id.label("item_id"))
+        query = select(*columns).where(self.is_open).order_by(self.table.c[self.order])
         return query if after is None else query.where(self._is_behind(after))
 
     def among(
