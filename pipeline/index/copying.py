@@ -33,7 +33,7 @@ from pipeline.index.postings import ROWS, STARTS, TERMS, mapped_array
 from pipeline.index.vector_file import BLOCK, Vectors, runs_of
 
 PAGE = 256  # entries that are made at once
-MANY = 2048  # that are looked for at once in the build before
+MANY = 1024  # that are looked for at once in the build before
 SAMPLE = 64  # copied entries that are made anew and compared
 
 Marks = NDArray[np.uint64]
