@@ -268,8 +268,7 @@ class Task:
         return self if rows is None else replace(self, rows=rows)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One row of the index: the item's id, the text that is embedded, and what stands in `metadata.json` for it.
 
     `facts` (JSON) are what, beside the text, makes an index out of date when it changes; so do the `fields`, texts by

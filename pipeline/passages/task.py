@@ -33,6 +33,8 @@ MAX_ASKED = 20_000  # characters, about 5,000 tokens: what is longer is asked ab
 MAX_OUTPUT_TOKENS = 8192  # fourteen concepts with three quotations each need about 2,500; the rest is room for thoughts
 CUT = "The passage is longer; only its beginning is shown. Quote from what is shown alone."
 
+_JSON = json.JSONEncoder(ensure_ascii=False)  # made once: `json.dumps` makes one for each call
+
 SYSTEM = """\
 You read a passage of a text and name the concepts that it speaks of, each with the words that prove it.
 
@@ -123,7 +125,7 @@ class ConceptsRows(AskedRows):
                 passage_id=key,
                 concept_name=concept.name,
                 concept_type=concept.type,
-                aliases=json.dumps(concept.aliases, ensure_ascii=False),
+                aliases=_JSON.encode(concept.aliases),
                 confidence=concept.confidence,
                 extractor_model=model,
                 extractor_version=label,

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Select,
     Update,
     and_,
-    bindparam,
     case,
     cast,
     exc,
@@ -37,6 +36,7 @@ from pipeline.store import database
 from pipeline.store.database import among, pages, streamed
 from pipeline.store.leases import is_dead, leases_by_life, this_owner
 from pipeline.store.tables import batches, parked, requests
+from pipeline.store.updates import update_rows
 
 PAGE = 2000
 ROWS = 1000  # read at a time: what they hold is in memory
@@ -263,10 +263,9 @@ def record_outcomes(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, s
     Raises:
         StateConflictError: one of them was accounted for meanwhile; the caller's transaction must not go on.
     """
-    closing = update(requests).where(requests.c.id == bindparam("request"), requests.c.outcome.is_(None))
-    closing = closing.values(open=false(), outcome=bindparam("how"), reason=bindparam("why"))
     rows = [(outcome.value, why, request.id) for request, outcome, why in outcomes]
-    if database.run_many(tx, closing, ("how", "why", "request"), rows) != len(rows):
+    is_open = requests.c.outcome.is_(None)
+    if update_rows(tx, requests, ("outcome", "reason"), rows, is_open, same={"open": false()}) != len(rows):
         raise StateConflictError("one of the requests from", rows[0][2], expected="unaccounted", wanted="accounted for")
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -27,6 +29,7 @@ from sqlalchemy import (
     TypeDecorator,
     Update,
     bindparam,
+    cast,
     exc,
     func,
     insert,
@@ -37,11 +40,12 @@ from sqlalchemy import (
 
 from pipeline.core.errors import ConfigurationError, interrupts_kept
 from pipeline.store import marker, select_only
+from pipeline.store.last_write import LastWrite, last_write_to
 from pipeline.store.postgresql import PostgresqlServer, first_line
 from pipeline.store.sqlite import SqliteFile
 from pipeline.store.table_base import METADATA
 
-__all__ = ["Connection", "Select", "Store"]
+__all__ = ["Connection", "LastWrite", "Select", "Store"]
 
 NUL = r"\u0000"  # where SQLite's JSON would end a text
 PAGE = 500  # ids in one statement
@@ -66,9 +70,12 @@ def next_value(tx: Connection, column: Column[int]) -> int:
 def among(tx: Connection, column: ColumnElement[Any], values: Sequence[int | str]) -> ColumnElement[bool]:
     """Return the condition that a column holds one of these numbers and texts, as `column.in_(values)` would.
 
-    SQLite gets them as one JSON array: a thousand parameters take SQLAlchemy longer to write down than SQLite to find
-    the rows.
+    SQLite gets them as one JSON array, a server numbers as one array: a thousand parameters take SQLAlchemy longer to
+    write down than the database to find the rows.
     """
+    if tx.dialect.name == "postgresql" and {*map(type, values)} == {int}:
+        numbers = bindparam(None, f"{{{','.join(map(str, values))}}}", Text, unique=True)
+        return column == func.any(cast(numbers, ARRAY(BigInteger)))
     listed = json.dumps(values, ensure_ascii=False) if tx.dialect.name == "sqlite" else NUL
     if NUL in listed:
         return column.in_(values)
@@ -233,6 +240,10 @@ class Store:
         """
         with self._translated(patience_s):
             return self._kind.compact(self._open(), besides=besides, patience_s=patience_s)
+
+    def last_write(self) -> LastWrite:
+        """Return what tells, where it is the same again, that no process has written to the database since."""
+        return LastWrite() if self.path is None else last_write_to(self.path)
 
     def close(self) -> None:
         """Close every connection."""
