@@ -2,16 +2,19 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from pipeline.core.errors import FindableError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.access import Access as Opened
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.search import OpenSearch
 from pipeline.live.due_tagger import DueTagger
+from pipeline.workflows import add_expert
+from pipeline.workflows.add_expert import SavedExpert
 from web.dropped import DroppedFiles
 from web.guard import Access
 from web.kept import Kept
@@ -20,6 +23,7 @@ from web.running import Running
 from web.saver import Saver
 
 PEOPLE = "experts"  # the task that people are of
+DUE = "added on the page, and not tagged yet"
 ANSWERED_S = 5.5  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
 
 
@@ -33,7 +37,7 @@ class Desk:
     tagger: DueTagger = field(init=False)
     running: Running = field(init=False)
     dropped: DroppedFiles = field(init=False)
-    saver: Saver = field(init=False, default_factory=Saver)
+    saver: Saver[SavedExpert] = field(init=False)
     _open: Kept[OpenWorkspace] = field(init=False, default_factory=Kept)
     _searches: Kept[OpenSearch] = field(init=False, default_factory=Kept)
 
@@ -42,6 +46,7 @@ class Desk:
         self.tagger = DueTagger(partial(self.to_write, PEOPLE))
         self.running = Running()
         self.dropped = DroppedFiles(self.settings.data)
+        self.saver = Saver(self._save_people)
 
     def to_read(self, task: str | None = None) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace to be read, for the length of a block; `task` is meant in the place of that which is set.
@@ -77,7 +82,8 @@ class Desk:
             Refused: the workspace has no such task.
             InputError: there is no such build.
         """
-        with self._searches.taken((task, build), partial(self._searching, task, build)) as opened:
+        opens = partial(self._searching, task, build)
+        with self._searches.taken((task, build), opens, OpenSearch.renew_workspace) as opened:
             if build is None:
                 opened.renew()
             yield opened
@@ -109,7 +115,12 @@ class Desk:
     def _kept(self, task: str | None, access: Opened) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace, or take one that is open still; to write, it may be held while Gemini answers."""
         opens = partial(self._opened, task, access, NoProgress())
-        return self._open.taken((task, access), opens, in_turn=access is Opened.READ)
+        return self._open.taken((task, access), opens, OpenWorkspace.renew, in_turn=access is Opened.READ)
+
+    def _save_people(self, bodies: Sequence[bytes], patience_s: float) -> Sequence[SavedExpert | FindableError]:
+        """Store the person of each body, waiting so many seconds for another writer."""
+        with self.to_write(PEOPLE) as ws:
+            return add_expert.save_each(ws, bodies, name="the body", reason=DUE, patience_s=patience_s)
 
     def start(self) -> None:
         """Begin the work in the background."""

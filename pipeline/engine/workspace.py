@@ -14,11 +14,11 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings, without_password
 from pipeline.engine import registry
-from pipeline.engine.access import Access, check_access
+from pipeline.engine.access import Access, backend_of, check_access
 from pipeline.engine.folder import check_links, make_directory
 from pipeline.gemini import models
 from pipeline.store import asked, leases, marker, schema, workspace
-from pipeline.store.database import Connection, Store
+from pipeline.store.database import Connection, LastWrite, Store
 
 if TYPE_CHECKING:
     from pipeline.core.task import Collection, Subject, SubjectRoom, Task
@@ -63,6 +63,8 @@ class OpenWorkspace:
     is_bound: bool = False
     says_where: bool = True  # the work is done; false for who only asks the backend how it is
     _is_brought: bool = False  # the items of a declared task are up to date
+    _again: "Callable[[], OpenWorkspace] | None" = None  # opens the same once more, on the same store
+    _seen: LastWrite = field(default_factory=LastWrite)  # when it was opened or renewed
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
@@ -201,6 +203,28 @@ class OpenWorkspace:
             mine = self.subject
             self.subjects = tuple(one._replace(collection=collection) if one is mine else one for one in self.subjects)
 
+    def renew(self) -> bool:
+        """Take up what was changed since it was opened, for the next command; false where it is to be opened anew.
+
+        That is for another file, another backend, and where there is no workspace any more.
+
+        Raises:
+            FindableError: as for opening it.
+        """
+        before, self._seen, self._is_brought = self._seen, self.store.last_write(), False
+        if self._again is None or self._seen.file != before.file:
+            return False
+        if self._seen.mark is not None and self._seen == before:
+            return True
+        with self.store.read() as tx:
+            if not schema.is_workspace(tx):
+                return False
+        now = self._again()
+        self.settings, self.task, self.subjects, self.is_bound = now.settings, now.task, now.subjects, now.is_bound
+        for name in ("model", "limits"):
+            self.__dict__.pop(name, None)
+        return now.backend == self.backend
+
     def _renew_subject(self) -> None:
         """Take the subject of a declared task as it is recorded now."""
         with self.store.read() as tx:
@@ -316,6 +340,7 @@ def _built_in(settings: Settings) -> Settings:
 
 def _opened(settings: Settings, store: Store, display: Progress, access: Access, *, whole: bool) -> OpenWorkspace:
     """Return the workspace that the settings name, its folder and its schema made or brought up to date."""
+    again, seen = partial(_opened, settings, store, display, access, whole=whole), store.last_write()
     make_directory(settings.data)
     if store.path is not None and (mark := marker.find_moved(store.path)) is not None:
         display.warn(marker.moved_message(store.path, mark))
@@ -333,7 +358,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         subjects = (*filter(None, made), *registry.declared_subjects(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         marker.write_marker(settings.data, marker.FolderMarker(row.workspace_id, store.address))
-    backend = _backend(settings, row.backend)
+    backend = backend_of(settings, row.backend)
     return OpenWorkspace(
         settings=settings.for_backend(backend),
         store=store,
@@ -342,6 +367,8 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         task=next(one.task for one in subjects if one.name == settings.task),
         subjects=subjects,
         is_bound=row.backend is not None,
+        _again=again,
+        _seen=seen,
     )
 
 
@@ -366,17 +393,3 @@ def _rooms_of(
         for line in schema.ensure_schema(store, [partial(one.adopt, settings=settings) for one in tables]):
             display.say(line)
     return rooms
-
-
-def _backend(settings: Settings, bound: str | None) -> str:
-    """Return the backend to use: the one the workspace is bound to, unless another one is asked for by name."""
-    if bound is None:
-        return settings.wanted_backend
-    if settings.backend is not None and settings.backend != bound:
-        raise ConfigurationError(
-            f"this workspace is bound to the {bound} backend, and BACKEND={settings.backend} was asked for; "
-            "nothing was changed",
-            hint="take another DATA= directory"
-            + (", or `findable rebind` to clear the local answers" if bound == "local" else ""),
-        )
-    return bound

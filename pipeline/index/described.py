@@ -1,7 +1,8 @@
 """Say of hits what a reader asks next: which sentence matched, which tags, whether it is any good, and why."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.index.fusion import Ranked, found_entries
@@ -25,7 +26,7 @@ def described_hits(
     return [
         replace(
             hit,
-            snippet=best_snippet(collection.texts(hit.metadata), weights, _places),
+            snippet=best_snippet(collection.texts(hit.metadata), weights, partial(_places, weights)),
             tags=tuple(tag for tag in collection.tags(hit.metadata) if not weights.keys().isdisjoint(terms_of(tag))),
             is_weak=is_weak,
             why=_why(index, ranked, hit, row, terms) if why else None,
@@ -57,5 +58,5 @@ def _why(index: "Index", ranked: Ranked, hit: Hit, row: int, terms: Sequence[str
     return Why(parts, sides_of(hit.words_score, hit.similarity, ranked.spreads, share=share))
 
 
-def _places(text: str) -> Iterator[Place]:
-    return (Place(*span) for span in spans_of(text))
+def _places(among: Container[str], text: str) -> Iterator[Place]:
+    return (Place(*span) for span in spans_of(text) if span[2] in among)

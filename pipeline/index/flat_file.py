@@ -112,5 +112,8 @@ def highest_similarity(queries: Vectors, rows: Vectors) -> tuple[Vectors, NDArra
 
 
 def single_threaded() -> None:
-    """Let faiss search with one thread: a single query never gained from a second one."""
+    """Let faiss search with one thread in this one: a single query never gained from a second one, which then spins.
+
+    OpenMP keeps the number for each thread that asks.
+    """
     faiss.omp_set_num_threads(1)

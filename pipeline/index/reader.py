@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
 from pipeline.index import manifest
+from pipeline.index.entry_lines import EntryLines
 from pipeline.index.manifest import Manifest
 from pipeline.index.metadata import MetadataColumns
 from pipeline.index.snippet import Snippet
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
 PRODUCTS = 1 << 24  # that are in memory at once, 64 MB
 BLOCK = 4096  # entries that many vectors are held against at once
-FEW = 8  # ids that are looked for one by one: at 100,000 entries one takes a tenth of parsing the ids of all
-# of a line of `entries.jsonl`; inside of a JSON text no bare quotation mark stands
-_BEFORE_ID, _AFTER_ID = b'{"id":', b',"content":"'
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,7 @@ class Index(AbstractContextManager["Index"]):
         self._metadata = ReadHandle(directory / manifest.METADATA)
         self._offsets = ReadHandle(directory / manifest.OFFSETS)
         self._entries = ReadHandle(directory / manifest.ENTRIES)
+        self._lines = EntryLines(self._entries)
         self._words = [ReadHandle(directory / name) for name in manifest.WORDS if self.manifest.words is not None]
 
     def __len__(self) -> int:
@@ -157,9 +156,7 @@ class Index(AbstractContextManager["Index"]):
 
     def row_of(self, entry_id: str) -> int | None:
         """Return the row of an entry, counted from 0; None where the build does not have it."""
-        lines = self._entries.read(self._entries.size, 0)
-        at = _place_of(lines, entry_id)
-        return None if at < 0 else lines.count(b"\n", 0, at)
+        return self._lines.row_of(entry_id)
 
     def metadata_at(self, row: int) -> Mapping[str, Any]:
         """Return the metadata of one row, counted from 0.
@@ -181,27 +178,11 @@ class Index(AbstractContextManager["Index"]):
         return document
 
     def content_hashes(self, among: Collection[str] | None = None) -> dict[str, str]:
-        """Return for each id, in vector order, the `content_hash` its entry had when the build was made; for some only.
+        """Return for each id, in vector order, the `content_hash` its entry had when the build was made.
 
-        To find some, no other line is parsed; of a few, in no order, each is looked for in the bytes.
+        For some only, in no order, no other line is parsed.
         """
-        import orjson
-
-        whole = self._entries.read(self._entries.size, 0)
-        if among is None:
-            lines = whole.splitlines()
-        elif len(among) <= FEW:
-            begins = [_place_of(whole, one) for one in among]
-            lines = [whole[at : whole.find(b"\n", at)] for at in begins if at >= 0]
-        else:
-            lines = whole.splitlines()
-            ends = (line.find(_AFTER_ID) for line in lines)
-            lines = [
-                line
-                for line, end in zip(lines, ends, strict=True)
-                if end < len(_BEFORE_ID) or orjson.loads(line[len(_BEFORE_ID) : end]) in among
-            ]
-        return {row["id"]: row["content"] for row in map(orjson.loads, lines)}
+        return self._lines.content_hashes(among)
 
     def close(self) -> None:
         """Give the files back to the system; nothing can be asked afterwards."""
@@ -217,7 +198,6 @@ class Index(AbstractContextManager["Index"]):
         """The index, mapped; faiss is imported here, so that counting needs none of it."""
         from pipeline.index import flat_file
 
-        flat_file.single_threaded()
         return flat_file.open_flat(self._vectors)
 
     def _nearest(
@@ -235,16 +215,10 @@ class Index(AbstractContextManager["Index"]):
         k, among = min(k, passing), flat_file.among(mask)
         if not k:
             return np.empty(0, np.float32), np.empty(0, np.int64)
+        flat_file.single_threaded()
         similarities, rows = (found[0] for found in self._faiss.search(query, min(k + 1, passing), params=among))
         if len(rows) > k and similarities[k] == similarities[k - 1]:
             below = float(np.nextafter(similarities[k], np.float32(-np.inf)))
             _, similarities, rows = self._faiss.range_search(query, below, params=among)
         order = np.lexsort((rows, -similarities))[:k]
         return similarities[order], rows[order]
-
-
-def _place_of(lines: bytes, entry_id: str) -> int:
-    """Return where the line of an entry begins in `entries.jsonl`, in bytes; -1 where there is none."""
-    import orjson
-
-    return lines.find(_BEFORE_ID + orjson.dumps(entry_id) + _AFTER_ID)

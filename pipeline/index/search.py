@@ -99,6 +99,12 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         """Return the numbers of all builds that can be asked, ascending."""
         return self._builds.numbers()
 
+    def renew_workspace(self) -> bool:
+        """Take up what was changed in the workspace since; false where all is to be opened anew."""
+        is_same = self._ws.renew()
+        self.collection, self.words = self._ws.collection, self._ws.task.words
+        return is_same
+
     def renew(self) -> bool:
         """Take up the build in service, where it is another one now; return whether it is."""
         now = self._builds.current()

@@ -35,6 +35,7 @@ _BETWEEN = b" %b " % END
 _SPACE = ord(" ")
 _CUT = bytes(ord(chr(code).lower()) if chr(code).isalnum() else _SPACE for code in range(128)) + bytes(range(128, 256))
 _RUN = re.compile(r"\S+")
+_WORD = re.compile("[0-9A-Za-z]+")  # of ASCII alone
 _ACCENTS = re.compile("(?<![\u0400-\u04ff])[\u0300-\u036f]+")  # of any letters but Cyrillic ones
 _CYRILLIC = re.compile("[\u0400-\u04ff]+")
 _UNSPACED = re.compile(  # Thai to Burmese, Khmer, kana, Han, Hangul, and Han beyond
@@ -73,6 +74,10 @@ def _dropped(asking: str) -> frozenset[str]:
 
 def spans_of(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield where each term stands in a text, in order: start, end, term; pairs of characters overlap."""
+    if text.isascii():
+        for word in _WORD.finditer(text):
+            yield from ((word.start(), word.end(), term) for term in _terms_of_part(word[0]))
+        return
     for run in _RUN.finditer(text.translate(_KINDS)):
         at = run.start()
         for part in _UNSPACED.split(run[0]):

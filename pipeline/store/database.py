@@ -40,11 +40,12 @@ from sqlalchemy import (
 
 from pipeline.core.errors import ConfigurationError, interrupts_kept
 from pipeline.store import marker, select_only
+from pipeline.store.last_write import LastWrite, last_write_to
 from pipeline.store.postgresql import PostgresqlServer, first_line
 from pipeline.store.sqlite import SqliteFile
 from pipeline.store.table_base import METADATA
 
-__all__ = ["Connection", "Select", "Store"]
+__all__ = ["Connection", "LastWrite", "Select", "Store"]
 
 NUL = r"\u0000"  # where SQLite's JSON would end a text
 PAGE = 500  # ids in one statement
@@ -240,6 +241,10 @@ class Store:
         with self._translated(patience_s):
             return self._kind.compact(self._open(), besides=besides, patience_s=patience_s)
 
+    def last_write(self) -> LastWrite:
+        """Return what tells, where it is the same again, that no process has written to the database since."""
+        return LastWrite() if self.path is None else last_write_to(self.path)
+
     def close(self) -> None:
         """Close every connection."""
         if self._engine is not None:
@@ -353,14 +358,11 @@ def _as_stored(
     tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> Sequence[Sequence[Any]]:
     """Return rows with the values of our own types as the database keeps them; the driver knows all others."""
-    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))  # by columns: few are ours, and rows are many
     for at, name in enumerate(names):
         kind = table.c[name].type
         own = isinstance(kind, TypeDecorator)
         process = kind.dialect_impl(tx.dialect).bind_processor(tx.dialect) if own else None
         if process is not None:
-            values = columns[at]
-            few = values[:1] if values.count(values[0]) == len(values) else set(values)  # a chunk is of one moment
-            known = {value: process(value) for value in few}
-            columns[at] = [known[values[0]]] * len(values) if len(known) == 1 else [known[value] for value in values]
-    return list(zip(*columns, strict=True))
+            known = {value: process(value) for value in {row[at] for row in rows}}  # a chunk is of one moment
+            rows = [(*row[:at], known[row[at]], *row[at + 1 :]) for row in rows]
+    return rows

@@ -6,7 +6,6 @@ server reads rows quickly enough, and uses no such index without the rows. A tab
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -107,11 +106,15 @@ class KindIndex:
         return select(*columns).select_from(text(f"{self.table.name} INDEXED BY {self.name}"))
 
 
-@lru_cache
 def _sql(index: KindIndex, dialect: Dialect) -> str:
-    """Return what a row is, in SQL that stands in the index and in queries alike."""
-    compiled = index.kind.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
-    return str(compiled).replace(f"{index.table.name}.", "")
+    """Return what a row is, in SQL that stands in the index and in queries alike; made once for a kind of dialect."""
+    if (kind := (index, type(dialect))) not in _SQL:
+        compiled = index.kind.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        _SQL[kind] = str(compiled).replace(f"{index.table.name}.", "")
+    return _SQL[kind]
+
+
+_SQL: dict[tuple[KindIndex, type[Dialect]], str] = {}
 
 
 def _sql_of(tx: Connection, kind: str, name: str) -> str | None:

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from pipeline.core.errors import InputError, TakenError
+from pipeline.core.errors import FindableError, InputError, TakenError
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 
+T = TypeVar("T")
 PATIENCE_S = 10.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
 
 
@@ -98,31 +100,41 @@ def run(
     return added
 
 
-def save(
-    ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience_s: float | None = None
-) -> list[SavedExpert]:
-    """Add the people of a JSON document without a call; who has a bio is due, for the `reason` that is given.
+def save_each(
+    ws: OpenWorkspace, documents: Sequence[bytes], *, name: str, reason: str, patience_s: float | None = None
+) -> list[SavedExpert | FindableError]:
+    """Add the person of each JSON document, in one transaction and without a call; who has a bio is due for a `reason`.
 
-    `patience_s` is how long another writer is waited for, in seconds; None as long as ever.
+    What is wrong with one is returned in its place, and that one alone is not added: it cannot be read, `run` would
+    refuse it, or a value would not be stored as it is. `patience_s` is how long another writer is waited for, in
+    seconds; None as long as ever.
 
     Raises:
-        UnavailableError: another process writes for longer; that person was not added.
-        InputError, ConfigurationError: as `run` does; or a value would not be stored as it is. No person was added.
+        UnavailableError: another process writes for longer; no person was added.
     """
-    people = read_person_documents(data, choices_of(ws.store, ws.settings.task, given=""), name=name).made
-    check_as_given(people, name=name)
-    if any(_has_bio(person) for person in people):
-        ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
-    _check_new(ws.store, people)
-    saved = []
-    for person in people:
-        with ws.store.write(patience_s=patience_s) as tx:
-            key = _written(tx, ws.task.name, person, now=ws.now())
-            if _has_bio(person):
-                retries.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())
-            score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
-        saved.append(SavedExpert(person.username, key, score, is_due=_has_bio(person)))
-    return saved
+    choices = choices_of(ws.store, ws.settings.task, given="")
+
+    def read_one(data: bytes) -> Person:
+        people = read_person_documents(data, choices, name=name).made
+        check_as_given(people, name=name)
+        if any(_has_bio(person) for person in people):
+            ws.model, ws.client  # noqa: B018 - a missing configuration is raised before the person is added
+        return people[0]
+
+    def saved(tx: "Connection", person: Person) -> SavedExpert:
+        with ws.store.part(tx):
+            return _saved(tx, ws.task.name, person, reason=reason, at=ws.now())
+
+    read = [_tried(partial(read_one, data)) for data in documents]
+    with ws.store.write(patience_s=patience_s) as tx:
+        claims.free_dead_claims(tx, now=ws.now())
+        found = [one if isinstance(one, FindableError) else _tried(partial(saved, tx, one)) for one in read]
+        added = [one.item_id for one in found if isinstance(one, SavedExpert)]
+        if ws.store.has_ended(tx):
+            raise next(one for one in found if isinstance(one, FindableError))
+        if added:
+            workspace.touch_revision(tx, ws.task.name, added)
+    return found
 
 
 def as_stored(store: Store, task_name: str, saved: SavedExpert) -> tuple[AddedExpert, bool]:
@@ -140,6 +152,24 @@ def _tell_reading(display: "Progress", found: JsonDocument[Person]) -> None:
         display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
 
 
+def _tried(do: Callable[[], T]) -> T | FindableError:
+    """Return what is done, or why it is not."""
+    try:
+        return do()
+    except FindableError as error:
+        return error
+
+
+def _saved(tx: "Connection", task_name: str, person: Person, *, reason: str, at: datetime) -> SavedExpert:
+    """Insert one person, due where there is a bio; the change of the table is to be counted by the caller."""
+    key = _inserted(tx, person)
+    is_due = _has_bio(person)
+    if is_due:
+        retries.add_retry(tx, task_name, key, reason=reason, at=at)
+    score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
+    return SavedExpert(person.username, key, score, is_due)
+
+
 def _check_new(store: Store, people: Sequence[Person]) -> None:
     """Refuse usernames that are taken."""
     names = [person.username for person in people]
@@ -150,7 +180,7 @@ def _check_new(store: Store, people: Sequence[Person]) -> None:
         kind = InputError if twice else TakenError
         raise kind(
             f"the username {taken!r} {'stands twice in the input' if twice else 'exists already'}; no person was added",
-            hint=f"`make show EXPERT={taken}`; `make import` changes existing people",
+            hint=_other(taken),
             field=USERNAME,
         )
 
@@ -175,7 +205,7 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
         key = _written(tx, ws.task.name, person, now=ws.now())
         if not is_asked or not _has_bio(person):
             return None
-        item = next(iter(ws.task.rows.items(tx, [key])))
+        item = next(iter(ws.task.items(tx, [key])))
         ws.bind(tx)
         lasts_s = ws.settings.call_timeout + ws.settings.lease
         claims.take_live(tx, ws.task.name, key, input_hash=item.input_hash, lasts_s=lasts_s, at=ws.now())
@@ -188,13 +218,27 @@ def _written(tx: "Connection", task_name: str, person: Person, *, now: datetime)
     Raises:
         TakenError: another process added them meanwhile.
     """
-    if table.by_usernames(tx, [person.username]):
-        said = f"the username {person.username!r} exists already; this person was not added"
-        raise TakenError(said, field=USERNAME)
     claims.free_dead_claims(tx, now=now)
-    key = table.insert_person(tx, person.username, person.values)
+    key = _inserted(tx, person)
     workspace.touch_revision(tx, task_name, [key])
     return key
+
+
+def _inserted(tx: "Connection", person: Person) -> str:
+    """Insert the row of one person and return their id.
+
+    Raises:
+        TakenError: there is one of that name.
+    """
+    if table.by_usernames(tx, [person.username]):
+        said = f"the username {person.username!r} exists already; this person was not added"
+        raise TakenError(said, hint=_other(person.username), field=USERNAME)
+    return table.insert_person(tx, person.username, person.values)
+
+
+def _other(username: str) -> str:
+    """Return what to do about a username that is taken."""
+    return f"`make show EXPERT={username}`; `make import` changes existing people"
 
 
 def _tag(ws: OpenWorkspace, username: str, item_id: str) -> tuple[str, bool]:

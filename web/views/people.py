@@ -18,7 +18,6 @@ from web.view import View
 router = APIRouter()
 VIEW = View(router)
 
-DUE = "added on the page, and not tagged yet"
 FIELDS = (
     *(("username", "Username", "text"), ("first_name", "First name", "text"), ("last_name", "Last name", "text")),
     *(("job_title", "Job title", "text"), ("company", "Company", "text"), ("bio", "Bio", "area")),
@@ -48,7 +47,9 @@ async def add_person(request: Request) -> JSONResponse:
     """
     desk, began = desk_of(request), time.monotonic()
     body = await request.body()
-    saved = await desk.saver.save(partial(_save, desk, body))
+    if body.lstrip()[:1] == b"[":
+        raise Refused(422, "the body is a list; one person at a time is added here", hint="`make import` adds many")
+    saved = await desk.saver.save(body)
     done = False
     if saved.is_due:
         asking = asyncio.ensure_future(_ask(desk, saved.item_id))
@@ -68,15 +69,6 @@ def new_person_page(request: Request) -> HTMLResponse:
 async def _ask(desk: Desk, item_id: str) -> None:
     """Ask about a person once all that wait are saved, and wait for what comes of it."""
     await asyncio.wrap_future(await desk.saver.after(partial(desk.tagger.ask, item_id)))
-
-
-def _save(desk: Desk, body: bytes, patience_s: float) -> add_expert.SavedExpert:
-    """Store a person, waiting so long for another writer."""
-    if body.lstrip()[:1] == b"[":
-        raise Refused(422, "the body is a list; one person at a time is added here", hint="`make import` adds many")
-    with desk.to_write(PEOPLE) as ws:
-        (saved,) = add_expert.save(ws, body, name="the body", reason=DUE, patience_s=patience_s)
-    return saved
 
 
 def _stored(desk: Desk, saved: add_expert.SavedExpert) -> dict[str, Any]:
