@@ -4,7 +4,7 @@ A judgement says what became of one request. `write` puts judgements into the da
 transaction: answers with their provenance, attempts with their reasons, and items that are not asked again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -137,7 +137,7 @@ def write_judgements(
     if written.applied:
         workspace.touch_revision(tx, task.name, written.applied)
     prices = source.model.prices(batch=source.batch is not None, on=at.date())
-    answers.add_answers(tx, [_answer_row(task, one, written, source=source, prices=prices, at=at) for one in good])
+    answers.add_answers(tx, list(_answer_rows(task, good, written, source=source, prices=prices, at=at)))
     whose = {"task": task.name, "batch": source.batch, "at": at}
     answers.add_attempts(tx, [whose | _attempt_row(one, prices) for one in bad])
     answers.park(tx, task.name, written.blocked, at=at)
@@ -185,30 +185,39 @@ def _usage(one: Judgement) -> tokens.Usage:
     return one.reply.usage if one.reply and one.asked.shares is None else tokens.NO_USAGE
 
 
-def _answer_row(
-    task: Task, one: Judgement, written: WriteResult, *, source: Source, prices: tuple[float, float], at: datetime
-) -> answers.NewAnswer:
-    """Return an answer, where it came from, whether it was applied, and what it cost at prices per million tokens."""
-    (item_id, input_hash, shares), reply, usage = one.asked, one.reply, _usage(one)
-    is_applied = item_id in written.applied
-    return answers.NewAnswer(
-        task.name,
-        item_id,
-        source.batch,
-        source.extractor,
-        input_hash,
-        task.hooks.stored_json(_answer(one), applied=is_applied),
-        is_applied,
-        item_id in written.outdated,
-        reply.model_version if reply else "",
-        reply.response_id if reply else "",
-        usage.prompt,
-        usage.answer + usage.thoughts,
-        tokens.cost_at(prices, usage),
-        at,
-        source.fingerprint,
-        shares,
-    )
+def _answer_rows(
+    task: Task,
+    good: Sequence[Judgement],
+    written: WriteResult,
+    *,
+    source: Source,
+    prices: tuple[float, float],
+    at: datetime,
+) -> Iterator[answers.NewAnswer]:
+    """Yield answers, where they came from, whether they were applied, and what they cost at prices per million."""
+    name, batch, extractor, fingerprint = task.name, source.batch, source.extractor, source.fingerprint
+    applied, outdated, stored_json = written.applied, written.outdated, task.hooks.stored_json
+    for one in good:
+        (item_id, input_hash, shares), reply, usage = one.asked, one.reply, _usage(one)
+        is_applied = item_id in applied
+        yield answers.NewAnswer(
+            name,
+            item_id,
+            batch,
+            extractor,
+            input_hash,
+            stored_json(_answer(one), applied=is_applied),
+            is_applied,
+            item_id in outdated,
+            reply.model_version if reply else "",
+            reply.response_id if reply else "",
+            usage.prompt,
+            usage.answer + usage.thoughts,
+            tokens.cost_at(prices, usage),
+            at,
+            fingerprint,
+            shares,
+        )
 
 
 def _attempt_row(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pipeline.tables.reflect import is_sqlite
 
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
 MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
+AT_ONCE = 2000  # rows of one SELECT, as many as one transaction writes
 RAISED = "P0"  # how the SQLSTATE begins of what a trigger raises
 GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
 
@@ -30,7 +31,7 @@ def rows_among(
 
     Rows that are `locked` are changed by no other transaction until this one ends.
     """
-    for some in pages(values):
+    for some in pages(values, AT_ONCE):
         query = select(*columns).where(among(tx, key, some), *conditions)
         yield from tx.execute(query.with_for_update() if locked else query).all()
 
