@@ -14,7 +14,7 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings, without_password
 from pipeline.engine import registry
-from pipeline.engine.access import Access, check_access
+from pipeline.engine.access import Access, backend_of, check_access
 from pipeline.engine.folder import check_links, make_directory
 from pipeline.gemini import models
 from pipeline.store import asked, leases, marker, schema, workspace
@@ -358,7 +358,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         subjects = (*filter(None, made), *registry.declared_subjects(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         marker.write_marker(settings.data, marker.FolderMarker(row.workspace_id, store.address))
-    backend = _backend(settings, row.backend)
+    backend = backend_of(settings, row.backend)
     return OpenWorkspace(
         settings=settings.for_backend(backend),
         store=store,
@@ -393,17 +393,3 @@ def _rooms_of(
         for line in schema.ensure_schema(store, [partial(one.adopt, settings=settings) for one in tables]):
             display.say(line)
     return rooms
-
-
-def _backend(settings: Settings, bound: str | None) -> str:
-    """Return the backend to use: the one the workspace is bound to, unless another one is asked for by name."""
-    if bound is None:
-        return settings.wanted_backend
-    if settings.backend is not None and settings.backend != bound:
-        raise ConfigurationError(
-            f"this workspace is bound to the {bound} backend, and BACKEND={settings.backend} was asked for; "
-            "nothing was changed",
-            hint="take another DATA= directory"
-            + (", or `findable rebind` to clear the local answers" if bound == "local" else ""),
-        )
-    return bound
