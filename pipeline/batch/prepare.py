@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -121,16 +121,16 @@ def request_lines(
     Raises:
         InputError: an item's request cannot be sent.
     """
-    left = wanted.limit
+    task, left = builder.task, wanted.limit
     if wanted.among is None:
         most = None if left is None else left + len(wanted.without)
-        wanted_pages: Iterator[Sequence[str]] = claims.askable_pages(tx, builder.task, limit=most, after=after)
+        found = claims.askable_rows(tx, task, limit=most, after=after)
     else:
-        wanted_pages = pages(claims.askable_among(tx, builder.task, wanted.among))
-    for page in wanted_pages:
-        ids = [one for one in page if one not in wanted.without][:left]
-        yield from builder.lines(tx, ids)
-        left = None if left is None else left - len(ids)
+        found = (task.rows_of(tx, some) for some in pages(claims.askable_among(tx, task, wanted.among)))
+    for page in found:
+        rows = dict(islice(((key, row) for key, row in page.items() if key not in wanted.without), left))
+        yield from builder.lines_of(tx, rows)
+        left = None if left is None else left - len(rows)
 
 
 def _builder(ws: OpenWorkspace) -> RequestBuilder:

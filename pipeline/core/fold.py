@@ -22,7 +22,6 @@ _SAME = str.maketrans(
     }
 )
 _WORD = re.compile(r"\S+")
-_ASCII = str.maketrans("`", "'")
 _LETTER = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")  # without the letters that show nothing
 # scripts that put no blank between words: Thai to Tibetan, Myanmar, Khmer, kana, ideographs
 _UNSPACED = re.compile(
@@ -42,7 +41,7 @@ class Folded:
         self._at: list[int] = [0]
         self._segments: list[tuple[int, int, bool]] = [(0, 0, True)]
         joined = " ".join(text.split()) if text.isascii() else ""
-        self.text = joined.lower().translate(_ASCII) if len(joined) == len(text) else self._fold()
+        self.text = joined.lower().replace("`", "'") if len(joined) == len(text) else self._fold()
 
     def _fold(self) -> str:
         """Return the folded text and note its segments; blanks have none, for nothing begins or ends there."""
@@ -78,9 +77,11 @@ class Folded:
 
 def is_boundary(text: str, at: int) -> bool:
     """Return whether a word may begin or end between these two characters; never between a letter and its marks."""
-    if at in {0, len(text)}:
+    if not 0 < at < len(text):
         return True
     before, after = text[at - 1], text[at]
+    if before.isascii() and after.isascii():  # as nearly all are
+        return not (before.isalnum() and after.isalnum())
     if unicodedata.category(after)[0] == "M" or _in_no_word(after) != _in_no_word(before):
         return unicodedata.category(after)[0] != "M"
     return _in_no_word(before) or bool(_UNSPACED.match(before) or _UNSPACED.match(after))
@@ -99,7 +100,7 @@ def _in_no_word(char: str) -> bool:
 def _units(word: str, offset: int) -> list[tuple[int, int, bool, str]]:
     """Return start, end, whether it folds character by character, and the folded form of each unit of a word."""
     if word.isascii():
-        return [(offset, offset + len(word), True, word.lower().translate(_ASCII))]
+        return [(offset, offset + len(word), True, word.lower().replace("`", "'"))]
     starts = [at for at, char in enumerate(word) if not at or not _joins(char)]
     ends = [*starts[1:], len(word)]
     return [

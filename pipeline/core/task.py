@@ -37,6 +37,9 @@ class Prompt(NamedTuple):
     uploads: Mapping[str, bytes] = MappingProxyType({})
 
 
+Rows = Mapping[str, Mapping[str, Any]]  # what is read of some items, by id: cells by their columns
+
+
 class Item(NamedTuple):
     """A row that a task asks about: its id, what to ask, the hash of what that was made from, and what judges it."""
 
@@ -129,8 +132,12 @@ class TaskRows(Protocol):
     def table(self, tx: "Connection") -> "ItemTable":
         """Return the table of the items, which tells which are there, which may be asked, and their states."""
 
-    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
-        """Yield the items with these ids as they are now, in the order of `ids`, without removed ones."""
+    @property
+    def columns(self) -> Sequence[str]:
+        """Return the columns that are read of a row to ask about it, to hash it and to judge its answer."""
+
+    def items(self, tx: "Connection", rows: Rows) -> Iterator[Item]:
+        """Yield the items of these rows in their order, without those that cannot be asked about any more."""
 
     def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:
         """Return what judging an answer needs of each item's row, by id; nothing where the answer is enough."""
@@ -177,17 +184,31 @@ class Task:
     sends_images: bool = False  # whether images go out with what is asked
     keeps_answers: bool = True  # whether the engine keeps an applied answer whole; see `Hooks.stored_json`
 
-    def pending(self, tx: "Connection", *, after: str | None = None) -> "Select[Any]":
-        """Return a SELECT of one column, `item_id` (text), of the items that may be asked, in the order of their rows.
+    def pending(self, tx: "Connection", *, names: Sequence[str] = (), after: str | None = None) -> "Select[Any]":
+        """Return a SELECT of the ids (text) of the items that may be asked, in the order of their rows.
 
-        Those without an answer that hold something to ask about; with `after` only those behind that item's row, none
-        where it was removed. The engine subtracts claimed and parked items.
+        Before the id stand the columns of some `names`. Those without an answer that hold something to ask about; with
+        `after` only those behind that item's row, none where it was removed. The engine subtracts claimed and parked
+        items.
         """
-        return self.rows.table(tx).pending(after=after)
+        return self.rows.table(tx).pending(names=names, after=after)
+
+    def rows_of(self, tx: "Connection", ids: Sequence[str]) -> Rows:
+        """Return what is asked about of these items as it is now, in the order of `ids`, without removed ones."""
+        found = self.rows.table(tx).rows(tx, ids, self.rows.columns)
+        return {one: found[one] for one in ids if one in found}
+
+    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
+        """Yield the items with these ids as they are now, in the order of `ids`, without removed ones."""
+        return self.rows.items(tx, self.rows_of(tx, ids))
 
     def pending_among(self, tx: "Connection", ids: Sequence[str]) -> set[str]:
         """Return which of these items `pending` would give, by a look at their rows alone."""
         return self.rows.table(tx).pending_among(tx, ids)
+
+    def count_pending(self, tx: "Connection", ids: Sequence[str]) -> int:
+        """Return how many of these items, few enough for one statement, `pending` would give."""
+        return self.rows.table(tx).count_pending(tx, ids)
 
     def total(self, tx: "Connection") -> int:
         """Return how many items there are, whether they can be asked or not."""
@@ -247,8 +268,7 @@ class Task:
         return self if rows is None else replace(self, rows=rows)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One row of the index: the item's id, the text that is embedded, and what stands in `metadata.json` for it.
 
     `facts` (JSON) are what, beside the text, makes an index out of date when it changes; so do the `fields`, texts by

@@ -48,22 +48,26 @@ _LIKE = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ", "aeo
 
 
 def holds_no_tag(data: str) -> bool:
-    """Return whether nothing in data can look like a tag, as almost always; else `delimit` looks closer."""
-    return data.isascii() and "<" not in data and "&" not in data
+    """Return whether nothing in data can look like a tag, as almost always; else `harmless` looks closer."""
+    return "<" not in data and "&" not in data and (data.isascii() or not any(map(data.__contains__, _BRACKETS)))
 
 
 def delimit(name: str, data: str, *, names: tuple[str, ...]) -> str:
-    """Return data between tags of that name; tags of our `names` inside the data lose their `<`: none can close."""
+    """Return data between tags of that name, of which none inside can close it."""
+    return f"<{name}>{harmless(data, names=names)}</{name}>"
+
+
+def harmless(data: str, *, names: tuple[str, ...]) -> str:
+    """Return data in which tags of our `names` lose their `<`."""
     if holds_no_tag(data):
-        return f"<{name}>{data}</{name}>"  # the quick way, for almost all
+        return data
     latin, others = _beginnings(names)
 
     def is_ours(text: str) -> bool:
         """Return whether a text begins as one of the names, by its look."""
         return _folded(text).startswith(latin) or (bool(others) and _in_any_script(text).startswith(others))
 
-    harmless = _OPENING.sub(lambda found: "(" if is_ours(found[1]) else found[0], data)
-    return f"<{name}>{harmless}</{name}>"
+    return _OPENING.sub(lambda found: "(" if is_ours(found[1]) else found[0], data)
 
 
 @lru_cache

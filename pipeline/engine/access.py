@@ -143,3 +143,21 @@ def _listed(names: list[str]) -> str:
     """Return the first names, and how many there are beside them."""
     more = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def backend_of(settings: Settings, bound: str | None) -> str:
+    """Return the backend to use: the one the workspace is bound to.
+
+    Raises:
+        ConfigurationError: another one is asked for by name.
+    """
+    if bound is None:
+        return settings.wanted_backend
+    if settings.backend is not None and settings.backend != bound:
+        raise ConfigurationError(
+            f"this workspace is bound to the {bound} backend, and BACKEND={settings.backend} was asked for; "
+            "nothing was changed",
+            hint="take another DATA= directory"
+            + (", or `findable rebind` to clear the local answers" if bound == "local" else ""),
+        )
+    return bound

@@ -38,7 +38,7 @@ def judge_kept(ws: "OpenWorkspace") -> None:
 def _judge(tx: "Connection", ws: "OpenWorkspace", item_id: str, number: int) -> bool:
     """Judge one kept reply, in the caller's transaction; return whether it could be, as its row stands now."""
     task = ws.task
-    item = next(iter(task.rows.items(tx, [item_id])), None)
+    item = next(iter(task.items(tx, [item_id])), None)
     raw = live_calls.kept_reply(tx, number, input_hash=item.input_hash) if item is not None else None
     if item is None or raw is None or not _is_open(tx, task, item_id, model=ws.model.name):
         return False

@@ -17,7 +17,7 @@ from pipeline.gemini.tokens import Usage
 from pipeline.store import answers, claims, live_calls, versions
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Item, Task
+    from pipeline.core.task import Item, Rows, Task
     from pipeline.gemini.models import Model
     from pipeline.store.database import Connection, Store
 
@@ -75,8 +75,16 @@ class RequestBuilder:
         Raises:
             InputError: an item's request cannot be sent; the message names the item.
         """
-        cut = answers.count_cut_short(tx, self.task.name, ids)
-        for item in self.task.rows.items(tx, ids):
+        return self.lines_of(tx, self.task.rows_of(tx, ids))
+
+    def lines_of(self, tx: "Connection", rows: "Rows") -> Iterator[PlannedRequest]:
+        """Yield the requests about some rows, in their order.
+
+        Raises:
+            InputError: an item's request cannot be sent; the message names the item.
+        """
+        cut = answers.count_cut_short(tx, self.task.name, list(rows))
+        for item in self.task.rows.items(tx, rows):
             try:
                 yield self._line(item, cut=cut.get(item.id, 0))
             except InputError as error:

@@ -6,6 +6,7 @@ What a person had before stands beside their tags, so that the answer and what w
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
+import orjson
 from sqlalchemy import Connection
 
 from pipeline.experts import table
@@ -22,8 +23,6 @@ def merged(tags: Sequence[str], rules: Mapping[str, str]) -> MergedItem:
 
 def as_json(tags: Sequence[str]) -> str:
     """Return tags as the JSON list that the table keeps."""
-    import orjson
-
     return orjson.dumps(tags).decode()
 
 

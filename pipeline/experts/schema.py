@@ -8,9 +8,10 @@ from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text
 from sqlalchemy.types import TypeEngine
 
 from pipeline.experts.columns import HEADERS, USERNAME
+from pipeline.store.table_base import AsTheColumn
 from pipeline.tables.adopt import TableSpec
 from pipeline.tables.cells import list_of
-from pipeline.tables.columns import NUMBER, Accepts, AnyNumber, AsTheColumn, IdKind, Ids
+from pipeline.tables.columns import NUMBER, Accepts, AnyNumber, IdKind, Ids
 from pipeline.tables.new_rows import NewIds, default_value, filled, repeats_ids
 from pipeline.tables.reflect import columns_of, counts_up
 

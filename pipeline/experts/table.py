@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select, update
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
-from pipeline.store import answers, claims, database, merges
+from pipeline.store import answers, claims, merges
 from pipeline.store.database import among, pages
+from pipeline.store.updates import update_rows
 from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.derived import DerivedColumn
 from pipeline.tables.item_table import ItemStates
@@ -182,11 +183,8 @@ def write_tags(
             changes[row["tags"] is None].append((tags[key], points, row["id"]))
     for is_null, some in changes.items():
         if some:
-            here = (experts.c.id == bindparam("row")) & (without if is_null else untagged)
-            writing = update(experts).where(here)
-            writing = writing.values(tags=bindparam("new_tags"), findability_score=bindparam("new_score"))
             with refusals("experts"):
-                database.run_many(tx, writing, ("new_tags", "new_score", "row"), some)
+                update_rows(tx, experts, ("tags", "findability_score"), some, without if is_null else untagged)
     return {str(row) for some in changes.values() for _, _, row in some}
 
 
@@ -196,10 +194,8 @@ def replace_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, 
     Raises:
         ConfigurationError: an adopted table refuses them.
     """
-    writing = update(experts).where(experts.c.id == bindparam("row")).values(tags=bindparam("new_tags"))
     with refusals("experts"):
-        changes = [(tags[key], rows[key]["id"]) for key in tags]
-        database.run_many(tx, writing, ("new_tags", "row"), changes)
+        update_rows(tx, experts, ("tags",), [(tags[key], rows[key]["id"]) for key in tags])
     found = by_ids(tx, list(tags), ("tags",))
     return {key for key, row in found.items() if list_of(row["tags"]) == list_of(tags[key])}
 

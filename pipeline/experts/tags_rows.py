@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.declaration import Declaration
-from pipeline.core.task import Answered, Item, WriteResult
+from pipeline.core.task import Answered, WriteResult
 from pipeline.engine.declared.asked import AskedRows
 from pipeline.engine.declared.question import Question
 from pipeline.experts import merging, table
@@ -51,20 +51,19 @@ class TagsRows(AskedRows):
             system=self.asked.system,
             max_output_tokens=MAX_OUTPUT_TOKENS,
         )
-        return Question(declared, PLACES, told="", text_of=_told)
+        return Question(declared, PLACES, told="", texts_of=_told)
 
     def table(self, tx: "Connection") -> "CountedTable":
         """Return the table of people."""
         return table.people(tx)
 
-    def item(self, item_id: str, row: Mapping[str, Any]) -> Item:
-        """Return what to ask about one person; the hash says whom it is about, and covers all that is asked."""
-        prompt = self.question.about(row)
-        return Item(item_id, prompt, _hash(row, prompt.parts[0]["text"]))
+    def hash_of(self, row: Mapping[str, Any], text: str) -> str:
+        """Return whom a question is about and what it says, as hashes."""
+        return f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(text)}"
 
     def input_hash(self, row: Mapping[str, Any]) -> str:
         """Return the hash of a question."""
-        return _hash(row, self.question.filled(row))
+        return self.hash_of(row, self.question.filled(row))
 
     def write(
         self,
@@ -84,7 +83,7 @@ class TagsRows(AskedRows):
         rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
         outdated = {key: now for key, row in rows.items() if (now := self.input_hash(row)) != asked[key].input_hash}
         strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
-        theirs = {key: row for key, row in rows.items() if key not in strangers}
+        theirs = {key: row for key, row in rows.items() if key not in strangers} if strangers else rows
         tags = {key: merging.merged(found, rules) for key in theirs if (found := _tags(asked[key].answer))}
         texts = {key: merging.as_json(one.merged) for key, one in tags.items()}
         written = table.write_tags(tx, texts, rows={key: theirs[key] for key in tags})
@@ -107,14 +106,9 @@ class TagsRows(AskedRows):
         return len(ours)
 
 
-def _told(row: Mapping[str, Any], column: str) -> str:
-    """Return what a cell says; a name and a title on one line."""
-    return text_of(row[column]) if column == "bio" else " ".join(cell_words(row[column]).split())
-
-
-def _hash(row: Mapping[str, Any], text: str) -> str:
-    """Return whom a question is about and what it says, as hashes."""
-    return f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(text)}"
+def _told(column: str, cells: Sequence[Any]) -> Iterable[str]:
+    """Return what cells say; names and titles on one line."""
+    return map(text_of, cells) if column == "bio" else (" ".join(cell_words(cell).split()) for cell in cells)
 
 
 def _digest(text: str) -> str:

@@ -25,7 +25,8 @@ BOM = b"\xef\xbb\xbf"
 _NAME = b'"key"'
 _AT_START = re.compile(rb'\s*\{\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]')
 _AT_END = re.compile(rb',\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\Z')
-_PLAIN = re.compile(r"[ !#-\[\]-~]+")  # a key that is written as it is: ASCII without quotes and backslashes
+_USUAL = b',"key":"'  # in front of a key that ends a line as the API writes it
+_PLAIN = re.compile(rb"[ !#-\[\]-~]+")  # a key that is written as it is: ASCII without quotes and backslashes
 _TAIL = 2_048  # bytes at the end of a line that may hold its key; ours are far shorter
 _BLANKS = 16  # bytes before the name of a key that are looked at for the comma, where nothing is unusual
 _LONG = 1 << 30  # from this size on a line is read to its end
@@ -38,6 +39,9 @@ def key_of_line(line: bytes) -> str | None:
     the name stands once in the line, and at its start or end.
     """
     if line.count(_NAME) == 1:
+        at = line.rfind(_USUAL, -_TAIL) + len(_USUAL)
+        if at >= len(_USUAL) and line.endswith(b'"}') and _PLAIN.fullmatch(line, at, len(line) - 2):
+            return line[at:-2].decode("ascii")  # as nearly all are
         near = max(0, line.index(_NAME) - _BLANKS, len(line) - _TAIL)
         quick = _AT_START.match(line) or _AT_END.search(line, near)
         if quick:
@@ -174,7 +178,8 @@ class ResultFile:
 
 def _shows(line: bytes, key: str) -> bool:
     """Return whether `key_of_line` gives this key; nearly all end with it, written as it is."""
-    if _PLAIN.fullmatch(key) and line.count(_NAME) == 1 and line.endswith(b',"key":"%b"}' % key.encode()):
+    quoted = key.encode("utf-8", "replace")
+    if line.endswith(b'%b%b"}' % (_USUAL, quoted)) and _PLAIN.fullmatch(quoted) and line.count(_NAME) == 1:
         return True
     return key_of_line(line) == key
 

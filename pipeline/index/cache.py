@@ -12,7 +12,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from json.encoder import encode_basestring_ascii
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
+from pipeline.index.ascii_json import ascii_json
 from pipeline.index.vector_file import (
     BLOCK,
     HEADER_BYTES,
@@ -39,7 +39,7 @@ def vector_key(text: str, *, model: str, dim: int, task_type: str) -> bytes:
     It is the hash of the JSON list of model, width, task type and text, of which all but the text is hashed once.
     """
     digest = _begun(model, dim, task_type).copy()
-    digest.update(f"{encode_basestring_ascii(text)}]".encode("ascii"))
+    digest.update(ascii_json(text) + b"]")
     return digest.digest()
 
 

@@ -13,7 +13,7 @@ import io
 import random
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,9 +32,9 @@ from pipeline.index.posting_runs import CopiedWords
 from pipeline.index.postings import ROWS, STARTS, TERMS, mapped_array
 from pipeline.index.vector_file import BLOCK, Vectors, runs_of
 
-PAGE = 256  # entries that are taken in at once
+PAGE = 256  # entries that are made at once
+MANY = 1024  # that are looked for at once in the build before
 SAMPLE = 64  # copied entries that are made anew and compared
-HEAD = b"[\n"  # the first line of `metadata.json`
 
 Marks = NDArray[np.uint64]
 Rows = NDArray[np.int64]
@@ -56,10 +56,37 @@ class Page(NamedTuple):
     made: Sequence[tuple[Entry, bytes]]
     compared: Sequence[tuple[int, Entry, bytes]] = ()
 
+    def runs(self) -> list[tuple[int, int]]:
+        """Return the first and the last row of those that are copied as they stand side by side; -1 for what is made.
 
-def marks_of(sources: Iterable[Sequence[Any]], recipe: bytes) -> Marks:
+        In the order of the page.
+        """
+        before, after = self.copies[:-1], self.copies[1:]
+        ends = np.flatnonzero((before < 0) | (after != before + 1)) + 1
+        bounds = pairwise([0, *ends.tolist(), len(self.copies)])
+        return [(int(self.copies[first]), int(self.copies[end - 1])) for first, end in bounds]
+
+
+class Stretch(NamedTuple):
+    """Rows of the build before that stand side by side in a file: the first, the bytes, and where in them each is."""
+
+    first: int
+    raw: memoryview
+    begins: Rows
+    ends: Rows
+
+    def run(self, first: int, last: int) -> memoryview:
+        """Return the bytes of some of the rows, with what stands between them."""
+        return self.raw[self.begins[first - self.first] : self.ends[last - self.first]]
+
+
+def marks_of(sources: Sequence[Sequence[Any]], recipe: bytes) -> Marks:
     """Return the marks of entries, by what they are made from, and how."""
-    digests = b"".join([hashlib.sha256(recipe + _as_bytes(tuple(one))).digest() for one in sources])
+    try:
+        told = [orjson.dumps(tuple(one), default=repr) for one in sources]
+    except TypeError:  # what orjson cannot say is in one of them
+        told = [_as_bytes(tuple(one)) for one in sources]
+    digests = b"".join([hashlib.sha256(recipe + one).digest() for one in told])
     return np.frombuffer(digests, "<u8")[::4].copy()
 
 
@@ -98,7 +125,7 @@ class Before:
             FileNotFoundError: it was removed meanwhile.
         """
         handles = {name: ReadHandle(directory / name) for name in (*manifest.COPYING, *manifest.WORDS)}
-        for name in (*manifest.COPYING, TERMS, STARTS, ROWS):
+        for name in (manifest.OFFSETS, *manifest.COPYING, TERMS, STARTS, ROWS):
             _check(files.sha256_of(directory / name), found, directory / name)
         raw = handles[manifest.MARKS]
         marks = np.frombuffer(raw.read(raw.size, 0), "<u8")
@@ -109,12 +136,13 @@ class Before:
         self._last = -1
         self.highest = found.highest
         sampled = random.Random(found.number).sample(range(found.count), min(SAMPLE, found.count))  # noqa: S311 - no secret
-        self._sample = np.array(sampled)
+        self._is_sampled = np.zeros(found.count, np.bool_)
+        self._is_sampled[sampled] = True
+        self._places = np.memmap(directory / manifest.OFFSETS, "<u8", "r").reshape(-1, 2)
         self._metadata, self._entries, self._vectors = (
             _Checked(directory / name, found) for name in (manifest.METADATA, manifest.ENTRIES, manifest.INDEX)
         )
         self._at = 0  # the row whose line is next
-        self._metadata.lines(1)
         self._block = _Blocks(self._vectors, found)
 
     def rows_of(self, marks: Marks) -> Rows:
@@ -128,20 +156,17 @@ class Before:
 
     def compared(self, rows: Rows) -> list[int]:
         """Return the places of those rows that are made anew as well as copied."""
-        return np.flatnonzero(np.isin(rows, self._sample)).tolist()
+        return np.flatnonzero(self._is_sampled[rows] & (rows >= 0)).tolist()
 
-    def lines(self, rows: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
-        """Return the metadata and the lines of the next rows that are copied, ascending."""
-        if not rows:
-            return [], []
-        first, count = self._at, rows[-1] + 1 - self._at
-        self._at += count
-        documents = self._metadata.lines(count).split(b",\n")
-        documents[count - 1] = documents[count - 1].rstrip()  # no comma stands behind the last one of all
-        lines = self._entries.lines(count).split(b"\n")
-        if len(rows) == count:
-            return documents[:count], lines[:count]
-        return [documents[row - first] for row in rows], [lines[row - first] for row in rows]
+    def stretches(self, rows: Rows) -> tuple[Stretch, Stretch]:
+        """Return the metadata and the lines up to the last of the next rows, ascending; -1 is none."""
+        first, self._at = self._at, max(self._at, int(rows.max()) + 1)
+        places = self._places[first : self._at].astype(np.int64)
+        begins, ends = places[:, 0] - self._metadata.size, places.sum(axis=1) - self._metadata.size
+        documents = Stretch(first, self._metadata.read(int(ends[-1]) if len(ends) else 0), begins, ends)
+        raw, lengths = self._entries.lines(self._at - first)
+        ends = lengths.cumsum()
+        return documents, Stretch(first, raw, ends - lengths, ends - 1)
 
     def put_vectors(self, rows: Rows, into: Vectors, places: Rows) -> None:
         """Put the vectors of the next rows that are copied, ascending, into some places."""
@@ -173,15 +198,25 @@ class _Checked:
         self._file = io.BufferedReader(io.FileIO(path), 1 << 18)
         weakref.finalize(self, self._file.close)
         self._digest = hashlib.sha256()
+        self.size = 0  # bytes that were read
 
-    def lines(self, count: int) -> bytes:
-        """Return the next lines as they stand there."""
+    def read(self, size: int) -> memoryview:
+        """Return the next bytes."""
+        whole = self._file.read(size)
+        if len(whole) < size:
+            raise DamagedBuildError(f"{self._path} ends early")
+        self._digest.update(whole)
+        self.size += size
+        return memoryview(whole)
+
+    def lines(self, count: int) -> tuple[memoryview, Rows]:
+        """Return the next lines, and the length of each."""
         found = list(islice(self._file, count))
         if len(found) < count:
             raise DamagedBuildError(f"{self._path} ends early")
         whole = b"".join(found)
         self._digest.update(whole)
-        return whole
+        return memoryview(whole), np.array(list(map(len, found)), np.int64)
 
     def fill(self, buffer: memoryview) -> None:
         """Fill a buffer with the next bytes."""

@@ -20,7 +20,7 @@ from pipeline.gemini.rate_limiter import Pacing
 from pipeline.gemini.tokens import Usage, estimate_tokens, usage_cost
 from pipeline.index.cache import VectorCache, vector_key
 from pipeline.index.concurrent import as_completed
-from pipeline.index.copying import PAGE, Before, Page, marks_of
+from pipeline.index.copying import MANY, PAGE, Before, Page, marks_of
 from pipeline.index.question_vectors import QuestionVectors
 from pipeline.index.vector_file import Vectors
 
@@ -137,24 +137,26 @@ class Embedder:
             TooManyMissingError: there are more than `few` of those.
         """
         seen = 0
-        for page in _pages(sources):
-            marks = marks_of(page, recipe)
-            copies = np.full(len(page), -1) if before is None else before.rows_of(marks)
-            rows = copies.tolist()
-            made = [make(cells) for cells, row in zip(page, rows, strict=True) if row < 0]
-            keys = self.keys(made)
-            missing.extend(made[at] for at in self.cache.missing(keys))
-            if few is not None and len(missing) > few:
-                raise TooManyMissingError
-            places = [] if before is None else before.compared(copies)
-            compared = [make(page[at]) for at in places]
-            yield Page(
-                marks,
-                copies,
-                list(zip(made, keys, strict=True)),
-                list(zip(places, compared, self.keys(compared), strict=True)),
-            )
-            seen += len(page)
+        for some in _pages(sources, PAGE if before is None else MANY):
+            marks = marks_of(some, recipe)
+            copies = np.full(len(some), -1) if before is None else before.rows_of(marks)
+            size = len(some) if np.count_nonzero(copies < 0) <= PAGE else PAGE
+            for first in range(0, len(some), size):
+                here = slice(first, first + size)
+                made = [make(some[first + at]) for at in np.flatnonzero(copies[here] < 0).tolist()]
+                keys = self.keys(made)
+                missing.extend(made[at] for at in self.cache.missing(keys))
+                if few is not None and len(missing) > few:
+                    raise TooManyMissingError
+                places = [] if before is None else before.compared(copies[here])
+                compared = [make(some[first + at]) for at in places]
+                yield Page(
+                    marks[here],
+                    copies[here],
+                    list(zip(made, keys, strict=True)),
+                    list(zip(places, compared, self.keys(compared), strict=True)),
+                )
+            seen += len(some)
             bar.show(seen)
 
     def _calls(self, page: list[Entry], missing: list[int]) -> Iterator[tuple[list[int], Callable[[], Vectors]]]:
@@ -224,7 +226,7 @@ def fit_text(text: str, *, limit: int | None) -> str:
     return cut
 
 
-def _pages(entries: Iterable[T]) -> Iterator[list[T]]:
+def _pages(entries: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
     iterator = iter(entries)
-    while page := list(islice(iterator, PAGE)):
+    while page := list(islice(iterator, size)):
         yield page

@@ -100,7 +100,8 @@ class Highest:
         self._rows, self.cosines = np.full(count, -1), np.full(count, -np.inf, np.float32)
         self._copies = copies if len(before) == count else None
         if self._copies is not None and count:
-            at = {row: place for place, row in enumerate(self._copies.tolist()) if row in dict(before)}
+            wanted = {row for row, _ in before}
+            at = {row: place for place, row in enumerate(self._copies.tolist()) if row in wanted}
             self._rows = np.array([at.get(row, -1) for row, _ in before])
             self.cosines = np.where(self._rows < 0, -np.inf, [cosine for _, cosine in before]).astype(np.float32)
         self._lost = np.flatnonzero(self._rows < 0)

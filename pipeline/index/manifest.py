@@ -23,7 +23,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
-from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +30,7 @@ from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
+from pipeline.index.ascii_json import ascii_json, ascii_json_list
 from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:
@@ -134,18 +134,17 @@ def content_hash(entry: Entry, *, words: bool = True) -> str:
 
     A build without `words` has no fields, so there they do not count.
     """
-    seen = f"[{encode_basestring_ascii(entry.text)}, {_facts_as_json(entry.facts)}]"
-    digest = hashlib.sha256(seen.encode("ascii"))
+    seen = b"[%b, %b]" % (ascii_json(entry.text), _facts_as_json(entry.facts))
     if words and entry.fields:
-        digest.update("\0".join(chain.from_iterable(entry.fields.items())).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+        seen += "\0".join(chain.from_iterable(entry.fields.items())).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(seen).hexdigest()
 
 
-def _facts_as_json(facts: Any) -> str:
+def _facts_as_json(facts: Any) -> bytes:
     """Return what `json.dumps` makes of facts, for the usual list of words without its detours."""
     if isinstance(facts, list) and set(map(type, facts)) == {str}:
-        return f"[{', '.join(map(encode_basestring_ascii, facts))}]"
-    return json.dumps(facts)
+        return ascii_json_list(facts)
+    return json.dumps(facts).encode("ascii")
 
 
 def seal_manifest(directory: Path, written: Manifest) -> None:

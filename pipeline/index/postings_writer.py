@@ -60,6 +60,7 @@ class PostingsWriter:
         self._lengths = array("f")  # terms of each entry, by group
         self._count = 0  # entries so far
         self._pages: list[Run] = []  # that are in no run yet
+        self._waiting = 0  # postings of those
         self._runs: list[int] = []  # the lengths of those that are spooled
         self._marks: list[Codes] = [np.zeros(1, np.uint64)]  # terms of some postings of each run
 
@@ -90,7 +91,8 @@ class PostingsWriter:
         self._pages.append(Run(codes, (places + self._count).astype(np.int32), counts))
         self._lengths.frombytes(lengths.tobytes())
         self._count += len(lengths)
-        if sum(len(one.codes) for one in self._pages) >= RUN:
+        self._waiting += len(codes)
+        if self._waiting >= RUN:
             self._spool_run()
         return [int(one) for one in checksums(codes, rows, len(entries))]
 
@@ -138,10 +140,11 @@ class PostingsWriter:
 
     def _spool_run(self) -> None:
         """Sort what came since the last run, and write it as one."""
-        if not any(len(page.codes) for page in self._pages):
+        if not self._waiting:
             return
         run = Run.of(self._pages)
         self._pages.clear()
+        self._waiting = 0
         for each in run:
             self._spool.write(each.data)
         self._runs.append(len(run.codes))

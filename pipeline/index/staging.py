@@ -6,12 +6,14 @@ vectors made that are missing. The one thing to know: nothing may point at what 
 `pipeline.index.verify` has read it back.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +27,7 @@ from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
 from pipeline.index import flat_file, manifest, terms
 from pipeline.index.cache import VectorCache
-from pipeline.index.copying import Before, DamagedBuildError, Page
+from pipeline.index.copying import Before, DamagedBuildError, Page, Rows, Stretch
 from pipeline.index.floor import Highest, learn_floor
 from pipeline.index.manifest import Begun, Copied, Manifest, Staged, content_hash
 from pipeline.index.postings import Postings
@@ -33,17 +35,19 @@ from pipeline.index.postings_writer import PostingsWriter
 from pipeline.index.vector_file import BLOCK, Vectors
 
 OFFSET = struct.Struct("<QQ")  # where an entry of metadata.json begins, and its length, in bytes
+_COLUMNS = itemgetter("id", "content", "vector", "metadata", "words")
+_VECTOR = re.compile(rb'"vector":"([0-9a-f]{64})","metadata":')  # inside of a JSON text no bare quotation mark stands
 OPEN, BETWEEN, CLOSE = b"[\n", b",\n", b"\n]\n"  # before, between and behind them; the first two are of one length
 
 
-class StagedRow(NamedTuple):
-    """One line of `entries.jsonl`: id, hash of its content, key of the vector, crc32 of metadata, sum of its terms."""
+class StagedRows(NamedTuple):
+    """Lines of `entries.jsonl`: ids, hashes of content, keys of vectors (hex), crc32 of metadata, sums of terms."""
 
-    id: str
-    content: str
-    vector: bytes
-    metadata: int
-    words: int
+    ids: Sequence[str]
+    contents: Sequence[str]
+    vectors: Sequence[str]
+    metadata: Sequence[int]
+    words: Sequence[int]
 
 
 def begin_staging(
@@ -109,8 +113,8 @@ def complete_staging(
     return Staged(begun.directory, written, cache, begun.copied)
 
 
-def read_staged_pages(path: Path, size: int) -> Generator[list[StagedRow]]:
-    """Yield the lines of an `entries.jsonl` in vector order, `size` at a time, which is quicker than one by one.
+def read_staged_pages(path: Path, size: int) -> Generator[StagedRows]:
+    """Yield what the lines of an `entries.jsonl` say in vector order, `size` at a time.
 
     Raises:
         InconsistentError: a line is not what this module writes.
@@ -120,18 +124,14 @@ def read_staged_pages(path: Path, size: int) -> Generator[list[StagedRow]]:
             yield staged_rows(page, path)
 
 
-def staged_rows(lines: Sequence[bytes], path: Path) -> list[StagedRow]:
+def staged_rows(lines: Sequence[bytes], path: Path) -> StagedRows:
     """Return what some lines of the `entries.jsonl` at a path say.
 
     Raises:
         InconsistentError: a line is not what this module writes.
     """
     try:
-        rows = orjson.loads(b"[%b]" % b",".join(lines))
-        return [
-            StagedRow(row["id"], row["content"], bytes.fromhex(row["vector"]), row["metadata"], row["words"])
-            for row in rows
-        ]
+        return StagedRows(*zip(*map(_COLUMNS, orjson.loads(b"[%b]" % b",".join(lines))), strict=True))
     except (ValueError, KeyError, TypeError) as error:
         raise InconsistentError(f"{path} has a line that is no entry: {error}", hint="run `make index`") from None
 
@@ -148,15 +148,19 @@ def _write_entries(
         for page in pages:  # written a page at a time: many small pieces take longer
             documents = [_json(entry.metadata, entry.id) for entry, _ in page.made]
             sums = words.add([entry for entry, _ in page.made], page.copies if before else None)
-            lines = _lines(page.made, documents, sums)
+            lines, lengths = _lines(page.made, documents, sums), np.array(list(map(len, documents)), np.int64)
+            pieces: list[list[bytes | memoryview]] = [[*documents], [*lines]]
             if before is not None:
-                documents, lines = _with_copies(page, documents, lines, before)
-                _compare(page, documents, lines, words)
+                old = before.stretches(page.copies)
+                _compare(page, old, words)
+                pieces = [_with_copies(page, made, one) for made, one in zip((documents, lines), old, strict=True)]
+                lengths = _lengths(page, lengths, old[0])
                 compared |= {rows.lines + at: key for at, _, key in page.compared}
                 copies.append(page.copies)
-            offsets.write(_places(documents, start=metadata.size + len(BETWEEN)))
-            metadata.write((BETWEEN if metadata.size else OPEN) + BETWEEN.join(documents))
-            rows.write_lines(lines)
+            offsets.write(_places(lengths, start=metadata.size + len(BETWEEN)))
+            metadata.write((BETWEEN if metadata.size else OPEN) + BETWEEN.join(pieces[0]))
+            rows.write(b"\n".join([*pieces[1], b""]))
+            rows.lines += len(page.marks)
             marks.write(page.marks.astype("<u8").tobytes())
         metadata.write(CLOSE)
         if before is not None:
@@ -182,38 +186,40 @@ def _lines(made: Sequence[tuple[Entry, bytes]], documents: Sequence[bytes], sums
     ]
 
 
-def _with_copies(
-    page: Page, documents: Sequence[bytes], lines: Sequence[bytes], before: Before
-) -> tuple[list[bytes], list[bytes]]:
-    """Return the documents and lines of a whole page, of those that are made and of those that are copied."""
-    whole = before.lines(page.copies[page.copies >= 0].tolist())
-    for at, document, line in zip(np.flatnonzero(page.copies < 0).tolist(), documents, lines, strict=True):
-        whole[0].insert(at, document)
-        whole[1].insert(at, line)
-    return whole
+def _with_copies(page: Page, made: Sequence[bytes], old: Stretch) -> list[bytes | memoryview]:
+    """Return the rows of a page in order, those that were made, and runs of those that are copied."""
+    anew = iter(made)
+    return [old.run(*run) if run[0] >= 0 else next(anew) for run in page.runs()]
 
 
-def _compare(page: Page, documents: Sequence[bytes], lines: Sequence[bytes], words: PostingsWriter) -> None:
-    """Pass when copied entries that were made anew as well are as they were copied.
+def _lengths(page: Page, made: Rows, old: Stretch) -> Rows:
+    """Return the length of each row of a page, of those that were made and of those that are copied."""
+    lengths = np.empty(len(page.copies), np.int64)
+    lengths[page.copies < 0] = made
+    lengths[page.copies >= 0] = (old.ends - old.begins)[page.copies[page.copies >= 0] - old.first]
+    return lengths
+
+
+def _compare(page: Page, old: tuple[Stretch, Stretch], words: PostingsWriter) -> None:
+    """Pass when copied entries that were made anew as well are as they are copied.
 
     Raises:
         DamagedBuildError: one is not.
     """
     if not page.compared:
         return
-    places, made = [at for at, *_ in page.compared], [(entry, key) for _, entry, key in page.compared]
+    rows, made = [int(page.copies[at]) for at, *_ in page.compared], [(entry, key) for _, entry, key in page.compared]
     anew = [_json(entry.metadata, entry.id) for entry, _ in made]
-    sums = words.checksums([entry for entry, _ in made])
-    if anew != [documents[at] for at in places] or _lines(made, anew, sums) != [lines[at] for at in places]:
+    lines = _lines(made, anew, words.checksums([entry for entry, _ in made]))
+    copied = [[one.run(row, row) for row in rows] for one in old]
+    if copied != [anew, lines]:
         raise DamagedBuildError("entries are made otherwise than when the build in service was made")
 
 
-def _places(documents: list[bytes], *, start: int) -> bytes:
+def _places(lengths: Rows, *, start: int) -> bytes:
     """Return where each of some documents begins and how long it is, when the first begins at `start`."""
-    places = np.empty((len(documents), 2), "<u8")
-    places[:, 1] = list(map(len, documents))
-    places[:, 0] = start + np.cumsum(places[:, 1] + len(BETWEEN)) - places[:, 1] - len(BETWEEN)
-    return places.tobytes()
+    ends = start + np.cumsum(lengths + len(BETWEEN)) - len(BETWEEN)
+    return np.column_stack((ends - lengths, lengths)).astype("<u8").tobytes()
 
 
 def _json(document: Mapping[str, Any], entry_id: str) -> bytes:
@@ -235,7 +241,8 @@ def _vector_blocks(begun: Begun, cache: VectorCache, progress: Callable[[int], N
         while page := list(islice(lines, BLOCK)):
             copies = copied.rows[done : done + len(page)] if copied else np.full(len(page), -1)
             made = np.flatnonzero(copies < 0)
-            fetched = cache.fetch([_key_of(page[at]) for at in made.tolist()])
+            keys = _VECTOR.findall(b"".join([page[at] for at in made.tolist()]))
+            fetched = cache.fetch([bytes.fromhex(key.decode()) for key in keys])
             if copied is None or len(made) == len(page):
                 block = fetched
             else:
@@ -258,12 +265,9 @@ def _compare_vectors(block: Vectors, compared: Mapping[int, bytes], cache: Vecto
         DamagedBuildError: one is not.
     """
     here = {at: key for at, key in compared.items() if 0 <= at < len(block)}
+    if not here:
+        return
     gone = set(cache.missing(keys := list(here.values())))
     places = [at for number, at in enumerate(here) if number not in gone]
     if not np.array_equal(block[places], cache.fetch([key for number, key in enumerate(keys) if number not in gone])):
         raise DamagedBuildError("a vector of the build in service is another one than in the cache")
-
-
-def _key_of(line: bytes) -> bytes:
-    """Return the key of the vector in a line of `entries.jsonl`."""
-    return bytes.fromhex(orjson.loads(line)["vector"])

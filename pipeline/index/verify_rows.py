@@ -4,7 +4,7 @@ import re
 import zlib
 from collections.abc import Collection, Sequence
 from contextlib import closing
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
 from pipeline.index import manifest
 from pipeline.index.copying import PAGE
-from pipeline.index.staging import BETWEEN, CLOSE, OFFSET, OPEN, StagedRow, read_staged_pages, staged_rows
+from pipeline.index.staging import BETWEEN, CLOSE, OFFSET, OPEN, StagedRows, read_staged_pages, staged_rows
 
 Sums = NDArray[np.int64]
 _SUM = re.compile(rb'"words":(\d+)}\n')
@@ -34,14 +34,15 @@ def verify_rows(directory: Path, *, count: int, chosen: Collection[int]) -> tupl
         closing(read_staged_pages(directory / manifest.ENTRIES, PAGE)) as pages,
     ):
         for page in pages:
-            places = np.frombuffer(offsets.read(len(page) * OFFSET.size), "<u8").reshape(-1, 2)
+            rows = len(page.ids)
+            places = np.frombuffer(offsets.read(rows * OFFSET.size), "<u8").reshape(-1, 2)
             lengths = places[:, 1].tolist() if _follow(places, end) else []
             whole = metadata.read(sum(lengths) + len(BETWEEN) * len(lengths))
             _verify_documents(whole, BETWEEN if end else OPEN, lengths, page, number)
             end += len(whole)
-            sums[number : number + len(page)] = [row.words for row in page][: max(0, count - number)]
-            sample |= {at: page[at - number].vector for at in chosen if number <= at < number + len(page)}
-            number += len(page)
+            sums[number : number + rows] = page.words[: max(0, count - number)]
+            sample |= {at: bytes.fromhex(page.vectors[at - number]) for at in chosen if number <= at < number + rows}
+            number += rows
         if number != count or offsets.read(1) or metadata.read(len(CLOSE) + 1) != CLOSE:
             raise InconsistentError(
                 f"the build lists {number} entries, expected {count}, or holds more than its entries"
@@ -70,13 +71,13 @@ def verify_made_rows(
                 raise InconsistentError(f"{path} has a line that is no entry, or more than {count}")
             sums[number : number + len(page)] = found
             while at < number + len(page):
-                (row,) = staged_rows([page[at - number]], path)
+                row = staged_rows([page[at - number]], path)
                 start, length = map(int, places[at])
                 between = BETWEEN if at else OPEN
                 whole = metadata.read(len(between) + length, start - len(between))
-                _verify_documents(whole, between, [length], [row], at)
+                _verify_documents(whole, between, [length], row, at)
                 if at in chosen:
-                    sample[at] = row.vector
+                    sample[at] = bytes.fromhex(row.vectors[0])
                 at = next(left)
             number += len(page)
     if number != count:
@@ -90,17 +91,20 @@ def _follow(places: NDArray[np.uint64], end: int) -> bool:
     return bool((places[:, 0] == starts).all())
 
 
-def _verify_documents(whole: bytes, before: bytes, lengths: list[int], page: Sequence[StagedRow], number: int) -> None:
+def _verify_documents(whole: bytes, before: bytes, lengths: list[int], page: StagedRows, number: int) -> None:
     """Pass when a piece of `metadata.json` is the entries of a page, the first of which is row `number`."""
     documents = whole[len(before) :].split(BETWEEN) if whole.startswith(before) else []
     if list(map(len, documents)) != lengths:
         documents = []
-    sums = map(zlib.crc32, documents)
-    for at, row in enumerate(page):
-        if next(sums, None) != row.metadata:
-            raise InconsistentError(f"metadata and entries of the build differ at row {number + at}, entry {row.id!r}")
-        document = documents[at]
-        if document.startswith(b'{"id":%b,' % row.id.encode()) and row.id.isdecimal():  # as nearly all do
-            continue
-        if str(orjson.loads(document).get("id", row.id)) != row.id:
-            raise InconsistentError(f"row {number + at} of metadata.json is another entry than {row.id!r}")
+    sums = list(map(zlib.crc32, documents))
+    if sums != list(page.metadata):
+        at = next(at for at, (found, said) in enumerate(zip_longest(sums, page.metadata)) if found != said)
+        raise InconsistentError(
+            f"metadata and entries of the build differ at row {number + at}, entry {page.ids[at]!r}"
+        )
+    begins = [b'{"id":%b,' % one.encode() for one in page.ids]
+    if "".join(page.ids).isdecimal() and all(map(bytes.startswith, documents, begins)):  # as nearly always
+        return
+    for at, (document, one) in enumerate(zip(documents, page.ids, strict=True)):
+        if str(orjson.loads(document).get("id", one)) != one:
+            raise InconsistentError(f"row {number + at} of metadata.json is another entry than {one!r}")

@@ -326,7 +326,7 @@ class CallLedger:
             return False
         if not task.pending_among(tx, [item.id]) or answers.is_parked(tx, task.name, item.id):
             return False
-        now = next(iter(task.rows.items(tx, [item.id])), None)
+        now = next(iter(task.items(tx, [item.id])), None)
         if now is not None and now.input_hash != item.input_hash:
             raise OutdatedError
         return now is not None

@@ -76,7 +76,7 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
             index.check(tx)
             _erase(tx, subject, ids, words=words, now=ws.now())
             proving = [word for word in texts if not _is_of_others(tx, subject, ws.subjects, word)]
-            forms = [needle.decode("utf-8", "replace") for needle in byte_scan.needles(proving)]
+            forms = _forms(proving)
             wire_texts.drop_holding(tx, forms)
             report.questions = lab.drop_questions_holding(tx, forms)
             report.rows_of_others = _rows_of_others(tx, subject, ws.subjects, words)
@@ -147,7 +147,7 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str, *, now: da
 
 def _is_of_others(tx: "Connection", subject: Subject, subjects: Sequence[Subject], word: str) -> bool:
     """Return whether a word stands in what is kept of anything else, so that to find it proves nothing."""
-    forms = {word, *(needle.decode("utf-8", "replace") for needle in byte_scan.needles([word]))}
+    forms = {word, *_forms([word])}
     return bool(_rows_of_others(tx, subject, subjects, [word])) or any(
         one.hooks.contains_text(tx, form)
         for one in subjects
@@ -219,33 +219,23 @@ def _prove(ws: OpenWorkspace, words: list[str], *, report: ForgetReport) -> None
     """
     wanted = byte_scan.needles(words)
     found = [path.relative_to(ws.data) for path in byte_scan.holding(ws.data, wanted)]
+    reports = {one.name: set(report_files.reports_of_task(ws.data, one.task.name)) for one in ws.subjects}
+    mine = reports.pop(ws.subject.name)
+    of_others = set().union(*reports.values()) - mine
     with ws.store.read() as tx:
         tables = {one.name: list(one.hooks.tables(tx)) for one in ws.subjects}
         besides = [table.name.lower() for some in tables.values() for table in some]
-        is_theirs = ws.store.path is None or bool(integrity.foreign_tables(tx, besides=besides))
-        texts = [needle.decode("utf-8", "replace") for needle in wanted]
-        rows = integrity.columns_holding(tx, tables[ws.subject.name], texts)
-    reports = {
-        one.task.name: {path.relative_to(ws.data) for path in report_files.reports_of_task(ws.data, one.task.name)}
-        for one in ws.subjects
-    }
-    mine = reports.pop(ws.task.name)
-    written = [path for path in found if any(path in some for some in reports.values()) and path not in mine]
-    ours = [
-        path
-        for path in found
-        if path in mine or (_is_ours(path) and not (is_theirs and path.name.startswith("findable.db")))
-    ]
-    report.own_files = [str(path) for path in found if path not in ours and path not in written]
-    sources = (path for path in ws.subject.hooks.sources() if path.is_file() and ws.data not in path.parents)
-    report.own_files += [str(path) for path in sources if byte_scan.is_holding(path, wanted)]
-    path = ws.store.path
-    if path is not None and path.absolute().parent != ws.data.absolute() and byte_scan.is_holding(path, wanted):
-        report.own_files.append(str(path))
+        is_shared = ws.store.path is None or bool(integrity.foreign_tables(tx, besides=besides))
+        rows = integrity.columns_holding(tx, tables[ws.subject.name], _forms(words))
+    written = [path for path in found if ws.data / path in of_others]
+    ours = [path for path in found if _is_ours(path, is_shared=is_shared) or ws.data / path in mine]
     ours = [path for path in ours if path not in written]
     sealed = [path for path in ours if path.parts[0] == prepare.FOLDER]
     named = [path for path in sealed if forget_files.is_of_others(ws.data / path, wanted)]
     report.named_by_others = [str(path) for path in (*named, *written)]
+    report.own_files = [str(path) for path in found if path not in ours and path not in written]
+    outside = _own_files(ws.subject, ws.store, ws.data)
+    report.own_files += [str(path) for path in outside if byte_scan.is_holding(path, wanted)]
     left = [*rows, *(str(path) for path in ours if path not in named)]
     if left:
         raise InconsistentError(
@@ -254,6 +244,19 @@ def _prove(ws: OpenWorkspace, words: list[str], *, report: ForgetReport) -> None
         )
 
 
-def _is_ours(path: Path) -> bool:
-    """Return whether a file of the workspace, by its path in it, is one that findable writes for itself."""
-    return path.parts[0].startswith(OURS)
+def _forms(words: Sequence[str]) -> list[str]:
+    """Return the forms in which words are looked for, as texts."""
+    return [needle.decode("utf-8", "replace") for needle in byte_scan.needles(words)]
+
+
+def _own_files(subject: Subject, store: "Store", data: Path) -> list[Path]:
+    """Return the files outside the workspace that are the user's own: those items came from, and the database."""
+    own = [path for path in subject.hooks.sources() if path.is_file() and data not in path.parents]
+    if store.path is not None and store.path.absolute().parent != data.absolute():
+        own.append(store.path)
+    return own
+
+
+def _is_ours(path: Path, *, is_shared: bool) -> bool:
+    """Return whether a file of the workspace, by its path in it, is one that findable writes for itself alone."""
+    return path.parts[0].startswith(OURS) and not (is_shared and path.name.startswith("findable.db"))

@@ -32,9 +32,9 @@ from pipeline.passages import CONCEPTS
 from pipeline.passages.schema import PassagesShape
 from pipeline.passages.table import TASK, ConceptRow
 from pipeline.store.database import streamed
+from pipeline.store.table_base import AsTheColumn
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words, loaded
-from pipeline.tables.columns import AsTheColumn
 from pipeline.tables.marked_view import SettledView
 from pipeline.tables.quoted_part import with_source
 from pipeline.tables.reflect import columns_of

@@ -14,14 +14,13 @@ from sqlalchemy.types import TypeEngine
 
 from pipeline.passages import CONCEPTS, MARK
 from pipeline.store.copy import CopyJson
-from pipeline.store.table_base import BigId
+from pipeline.store.table_base import AsTheColumn, BigId
 from pipeline.store.times import IsoTime
 from pipeline.tables.adopt import TableSpec, check_demands, unfit
 from pipeline.tables.columns import (
     NUMBER,
     TEXT,
     Accepts,
-    AsTheColumn,
     IdKind,
     Ids,
     ReflectedColumn,

@@ -12,20 +12,19 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
-    bindparam,
     delete,
     false,
     func,
     or_,
     select,
     true,
-    update,
 )
 
 from pipeline.passages.schema import OPTIONAL, PassagesShape
 from pipeline.store import database
 from pipeline.store.database import among, pages
 from pipeline.store.tables import versions
+from pipeline.store.updates import update_rows
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
 from pipeline.tables.item_table import ItemStates, ItemTable
@@ -185,12 +184,9 @@ def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[Pas
 def update_text(tx: Connection, shape: PassagesShape, passages: Iterable[PassageRow]) -> None:
     """Write what is known of passages that are there: the text, and source and metadata where the table has them."""
     names = _written(shape)
-    new = {name: f"new_{name}" for name in names}
-    writing = update(shape.passages).where(shape.passages.c.id == bindparam("row"))
-    writing = writing.values({name: bindparam(one) for name, one in new.items()})
     ready = [(*_written_of(shape, one, names), shape.ids.stored(one.id)) for one in passages]
     with _refusals(shape):
-        database.run_many(tx, writing, [*new.values(), "row"], ready)
+        update_rows(tx, shape.passages, names, ready)
 
 
 def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[ConceptRow]) -> None:

@@ -2,15 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.declaration import Declaration
 from pipeline.core.hooks import Hooks
-from pipeline.core.task import Answered, Item, Task, Words, WriteResult
+from pipeline.core.task import Answered, Task, Words, WriteResult
 from pipeline.engine.declared.asked import AskedRows
 from pipeline.engine.declared.question import Question
 from pipeline.passages import table
@@ -32,6 +32,8 @@ LABEL = f"{table.TASK}@1"
 MAX_ASKED = 20_000  # characters, about 5,000 tokens: what is longer is asked about by its beginning
 MAX_OUTPUT_TOKENS = 8192  # fourteen concepts with three quotations each need about 2,500; the rest is room for thoughts
 CUT = "The passage is longer; only its beginning is shown. Quote from what is shown alone."
+
+_JSON = json.JSONEncoder(ensure_ascii=False)  # made once: `json.dumps` makes one for each call
 
 SYSTEM = """\
 You read a passage of a text and name the concepts that it speaks of, each with the words that prove it.
@@ -83,17 +85,12 @@ class ConceptsRows(AskedRows):
             system=SYSTEM,
             max_output_tokens=MAX_OUTPUT_TOKENS,
         )
-        return Question(declared, {"passage": "text"}, told="", text_of=_shown)
+        return Question(declared, {"passage": "text"}, told="", texts_of=_shown)
 
-    @cached_property
-    def _long_question(self) -> Question:
-        """Return the question about a passage of which only the beginning is shown."""
-        return replace(self.question, declared=replace(self.question.declared, prompt=f"{{passage}}\n{CUT}"))
-
-    def item(self, item_id: str, row: Mapping[str, Any]) -> Item:
-        """Return what to ask about one passage; its text is also what an answer is held against, and what is hashed."""
-        question = self._long_question if len(cell_words(row["text"])) > MAX_ASKED else self.question
-        return Item(item_id, question.about(row), self.input_hash(row), row)
+    def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return what is said about passages; of a long one that only the beginning is shown."""
+        texts = zip(rows, self.question.texts(rows), strict=True)
+        return [f"{text}\n{CUT}" if len(cell_words(row["text"])) > MAX_ASKED else text for row, text in texts]
 
     def input_hash(self, row: Mapping[str, Any]) -> str:
         """Return the hash of the text."""
@@ -128,7 +125,7 @@ class ConceptsRows(AskedRows):
                 passage_id=key,
                 concept_name=concept.name,
                 concept_type=concept.type,
-                aliases=json.dumps(concept.aliases, ensure_ascii=False),
+                aliases=_JSON.encode(concept.aliases),
                 confidence=concept.confidence,
                 extractor_model=model,
                 extractor_version=label,
@@ -182,6 +179,6 @@ def _is_of(asked: Answered, text: str) -> bool:
     return isinstance(asked.answer, GroundedConcepts) and passage_hash(text) == asked.input_hash
 
 
-def _shown(row: Mapping[str, Any], column: str) -> str:
-    """Return what is shown of a text: its first 20,000 characters."""
-    return cell_words(row[column])[:MAX_ASKED]
+def _shown(_column: str, cells: Sequence[Any]) -> Iterable[str]:
+    """Return what is shown of texts: their first 20,000 characters."""
+    return (cell_words(cell)[:MAX_ASKED] for cell in cells)

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Select,
     Update,
     and_,
-    bindparam,
     case,
     cast,
     exc,
@@ -32,13 +31,15 @@ from sqlalchemy import (
 
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import BatchState, Outcome
-from pipeline.core.task import Task
+from pipeline.core.task import Rows, Task
 from pipeline.store import database
 from pipeline.store.database import among, pages, streamed
 from pipeline.store.leases import is_dead, leases_by_life, this_owner
 from pipeline.store.tables import batches, parked, requests
+from pipeline.store.updates import update_rows
 
-PAGE = 1000
+PAGE = 2000
+ROWS = 500  # read at a time: what they hold is in memory
 IS_OPEN = text("findable_requests.open")  # bare, as the index of claims has it: SQLite does not take it for `open = 1`
 
 
@@ -79,10 +80,13 @@ class LiveClaim(NamedTuple):
     is_dead: bool
 
 
-def askable(tx: Connection, task: Task, *, after: str | None = None) -> Select[Any]:
-    """Return the SELECT of the ids that the next batch would take, or of those after one: open, unclaimed, unparked."""
-    query = task.pending(tx, after=after)
-    item_id = query.selected_columns.item_id
+def askable(tx: Connection, task: Task, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
+    """Return the SELECT of what the next batch would take, or of that after one: open, unclaimed, unparked.
+
+    Of each row the columns of some `names`, and the id.
+    """
+    query = task.pending(tx, names=names, after=after)
+    *_, item_id = query.selected_columns
     claimed = select(requests.c.id).where(requests.c.task == task.name, requests.c.item_id == item_id, IS_OPEN)
     stopped = select(parked.c.task).where(parked.c.task == task.name, parked.c.item_id == item_id)
     return query.where(~claimed.exists(), ~stopped.exists())
@@ -93,6 +97,14 @@ def askable_pages(tx: Connection, task: Task, *, limit: int | None, after: str |
     query = askable(tx, task, after=after).limit(limit)
     for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
         yield list(page)
+
+
+def askable_rows(tx: Connection, task: Task, *, limit: int | None, after: str | None = None) -> Iterator[Rows]:
+    """Yield pages of askable rows with what the task reads of them, in their order, at most `limit` in all."""
+    names = task.rows.columns
+    query = askable(tx, task, names=names, after=after).limit(limit)
+    for page in streamed(tx, query, page=ROWS).partitions():
+        yield {row[-1]: dict(zip(names, row, strict=False)) for row in page}  # the id comes behind the names
 
 
 def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:
@@ -134,7 +146,7 @@ def insert_claims(tx: Connection, task: Task, names: Sequence[str], rows: Sequen
     for page in pages(rows, PAGE):
         ids = [row[1] for row in page]
         stopped = select(parked.c.item_id).where(parked.c.task == task.name, among(tx, parked.c.item_id, ids)).limit(1)
-        if len(task.pending_among(tx, ids)) != len(ids) or tx.execute(stopped).first() is not None:
+        if task.count_pending(tx, ids) != len(ids) or tx.execute(stopped).first() is not None:
             raise StateConflictError("an item of", task.name, expected="open", wanted="claimed")
 
 
@@ -251,10 +263,9 @@ def record_outcomes(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, s
     Raises:
         StateConflictError: one of them was accounted for meanwhile; the caller's transaction must not go on.
     """
-    closing = update(requests).where(requests.c.id == bindparam("request"), requests.c.outcome.is_(None))
-    closing = closing.values(open=false(), outcome=bindparam("how"), reason=bindparam("why"))
     rows = [(outcome.value, why, request.id) for request, outcome, why in outcomes]
-    if database.run_many(tx, closing, ("how", "why", "request"), rows) != len(rows):
+    is_open = requests.c.outcome.is_(None)
+    if update_rows(tx, requests, ("outcome", "reason"), rows, is_open, same={"open": false()}) != len(rows):
         raise StateConflictError("one of the requests from", rows[0][2], expected="unaccounted", wanted="accounted for")
 
 

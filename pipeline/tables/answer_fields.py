@@ -19,8 +19,9 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import InputError
 from pipeline.store.copy import CopyJson, CopyText, spelled
+from pipeline.store.table_base import AsTheColumn
 from pipeline.store.times import IsoTime, time_of
-from pipeline.tables.columns import NUMBER, AsTheColumn
+from pipeline.tables.columns import NUMBER
 from pipeline.tables.text_file import BAD_TEXT
 
 if TYPE_CHECKING:

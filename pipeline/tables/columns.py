@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import REAL, BigInteger, Dialect, Float, Text, types
+from sqlalchemy import REAL, BigInteger, Dialect, Float, Text
+
+from pipeline.store.table_base import AsTheColumn
 
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")  # as a database gives it back: no sign of plus, no leading zeros
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -22,20 +24,6 @@ INSTEAD = {  # types that change what they are given -> what the column would ha
     "char": "text of any length",
 }
 NUMBER = Float().with_variant(REAL(), "sqlite")  # REAL is the one name that STRICT tables take
-
-
-class AsTheColumn(types.UserDefinedType[Any]):
-    """A value that takes its type from where it stands; PostgreSQL's driver passes it on without a cast."""
-
-    cache_ok = True
-
-    def __init__(self, declared: str = "TEXT") -> None:
-        """Take the name under which a column of this type is made."""
-        self.declared = declared
-
-    def get_col_spec(self, **_: Any) -> str:
-        """Return the type's name in SQL."""
-        return self.declared
 
 
 class AnyNumber(AsTheColumn):
@@ -89,7 +77,9 @@ class Ids:
             return ids
         if self.kind is IdKind.UUID and self.typed:
             return [one for one in ids if UUID.fullmatch(one)]
-        numbers = list(filter(self._fits, map(int, filter(WHOLE.fullmatch, ids))))
+        numbers = list(map(int, filter(WHOLE.fullmatch, ids)))
+        if numbers and not (self._fits(min(numbers)) and self._fits(max(numbers))):
+            numbers = list(filter(self._fits, numbers))
         holds_all = self.kind is IdKind.WHOLE and (self.typed or len(numbers) == len(ids))
         return numbers if holds_all else [*numbers, *ids]
 

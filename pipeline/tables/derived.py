@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, select
 
-from pipeline.store.database import run_many, streamed
+from pipeline.store.database import streamed
+from pipeline.store.updates import update_rows
 from pipeline.tables.cells import number_of
 from pipeline.tables.item_table import CELLS
 
@@ -34,8 +35,7 @@ class DerivedColumn(NamedTuple):
                 query = query.where(own > after)
             changed, after = self._outdated(tx, query)
             if changed:
-                changing = update(self.table).where(own == bindparam("row")).values({self.name: bindparam("new")})
-                run_many(tx, changing, ("new", "row"), changed)
+                update_rows(tx, self.table, (self.name,), changed)
                 written += len(changed)
             if after is None:
                 return written

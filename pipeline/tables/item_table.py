@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, case, cast, false, func, or_, select
 
 from pipeline.store import answers, claims
-from pipeline.store.database import streamed
+from pipeline.store.database import among, streamed
 from pipeline.tables.columns import Ids
 from pipeline.tables.rows import rows_among
 
@@ -83,9 +83,10 @@ class ItemTable:
         """Return how many rows there are of which all conditions hold."""
         return tx.execute(select(func.count()).select_from(self.table).where(*conditions)).scalar_one()
 
-    def pending(self, *, after: str | None = None) -> Select[Any]:
-        """Return the SELECT of the ids of rows that may be asked about, in their order; see `Task.pending`."""
-        query = select(self.item_id.label("item_id")).where(self.is_open).order_by(self.table.c[self.order])
+    def pending(self, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
+        """Return the SELECT of rows that may be asked about, in their order; see `Task.pending`."""
+        columns = (*(self.table.c[name] for name in names), self.item_id.label("item_id"))
+        query = select(*columns).where(self.is_open).order_by(self.table.c[self.order])
         return query if after is None else query.where(self._is_behind(after))
 
     def among(
@@ -120,6 +121,11 @@ class ItemTable:
     def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
         """Return which of these items may be asked about."""
         return self.ids_among(tx, ids, self.is_open)
+
+    def count_pending(self, tx: Connection, ids: Sequence[str]) -> int:
+        """Return how many of these items, few enough for one statement, may be asked about."""
+        mine = among(tx, self.table.c[self.key], self.ids.native(ids))
+        return tx.execute(select(func.count(self.item_id.distinct())).where(mine, self.is_open)).scalar_one()
 
     def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the name of each of these items that is there, by id."""

@@ -63,70 +63,167 @@ class ItemsReport:
     findings: list[Finding] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def summary(self) -> str:
+        """What a fill came to, in words; an empty text where all is as it was."""
+        counts = {
+            "new": self.new,
+            "changed": self.changed,
+            "gone": self.gone,
+            "back": self.back,
+            "merged with an equal one": self.merged,
+            "empty": self.empty if self.new or self.changed else 0,
+            "with an image that cannot be asked about": self.unusable,
+            "refused": self.refused.total(),
+            "left out, for they were forgotten": self.forgotten,
+        }
+        told = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+        return f"rows: {told}" if told else ""
+
     def tell(self, finding: Finding) -> None:
         """Count a refused row, and keep why while there is room."""
         self.refused[finding.reason] += 1
         if len(self.findings) < SHOWN:
             self.findings.append(finding)
 
+    def tell_look(self, key: str, look: Look) -> None:
+        """Count a row with an image that cannot be asked about, and keep why while there is room."""
+        self.unusable += look.unusable is not None
+        if look.unusable is not None and len(self.unusable_rows) < SHOWN:
+            self.unusable_rows.append((key, look.unusable))
 
-def fill_items(
-    store: Store,
-    spec: ItemsSpec,
-    rows: Iterable[SourceRow | Finding],
-    *,
-    asked: Sequence[str],
-    quoted: Sequence[str] = (),
-    at: datetime,
-    display: Progress,
-    strict: bool = False,
-    is_forgotten: Callable[[str], bool] = lambda _key: False,
-    guard: Callable[[Connection], None] = lambda _tx: None,
-    settle: Callable[[Connection], None] = lambda _tx: None,
-    touch: Callable[[Connection, Sequence[str]], None] = lambda _tx, _keys: None,
-    look_at: LookAt | None = None,
-) -> ItemsReport:
-    """Read a source to its end, and make the table hold what it says.
+
+class FillHooks(NamedTuple):
+    """What the caller of a fill does in its transactions.
+
+    `guard` is called in each before anything is written, such as with a lease that is to be held, `touch` with the keys
+    of the rows that were there and changed or went, and `settle` in the last one, for what is recorded of the source.
+    """
+
+    guard: Callable[[Connection], None] = lambda _tx: None
+    touch: Callable[[Connection, Sequence[str]], None] = lambda _tx, _keys: None
+    settle: Callable[[Connection], None] = lambda _tx: None
+
+
+NO_HOOKS = FillHooks()
+
+
+@dataclass(frozen=True)
+class ItemsFill:
+    """One fill of a table of items.
 
     A row that is blank in all columns that are `asked` about, or in those that must be `quoted`, is empty.
     A row without a usable key, with the key of another row that differs, or with text that cannot be kept is refused;
-    `strict` refuses the source with it. A row whose key `is_forgotten` is left out. `guard` is called in every
-    transaction before it writes, such as with a lease that is to be ours, `touch` with the keys of the rows that were
-    there and changed or went, and `settle` in the last one, for what is recorded of the source. `look_at` looks at the
-    images of a row where it has some.
-
-    Raises:
-        InputError: the source cannot be read to its end, a value does not fit into its column, or a row is refused
-            where `strict`; nothing was written.
+    `strict` refuses the source with it. A row whose key `is_forgotten` is left out. `look_at` looks at the images of a
+    row where it has some. What changes is written as of the moment `at`.
     """
-    report = ItemsReport()
-    table = items_table(spec)
-    with ItemsSpool() as spool, display.bar("items", None, late=True) as bar:
-        for number, row in enumerate(rows, start=1):
-            finding = (
-                row
-                if isinstance(row, Finding)
-                else _spool_row(spool, row, spec, report, asked=asked, quoted=quoted, is_forgotten=is_forgotten)
-            )
-            if finding is not None and strict:
-                raise InputError(_said(finding, spec), hint="mend the source, or leave the row out of it")
-            if finding is not None:
-                report.tell(finding)
-            if not number % _LOOKED_AT:
-                bar.show(number)
-        if look_at is not None and spec.images:
-            _look(store, table, spool, spec, look_at, asked=asked, report=report, bar=bar)
-        _write(store, table, spool, at=at, report=report, guard=guard, touch=touch, bar=bar)
-        for some in _vanished(store, table, spool):
-            with store.write() as tx:
-                guard(tx)
-                gone = update(table).where(among(tx, table.c.findable_key, some)).values(findable_gone_at=at)
-                report.gone += tx.execute(gone).rowcount
-                touch(tx, some)
-    with store.write() as tx:
-        guard(tx)
-        settle(tx)
-    return report
+
+    store: Store
+    spec: ItemsSpec
+    asked: Sequence[str]
+    at: datetime
+    quoted: Sequence[str] = ()
+    strict: bool = False
+    is_forgotten: Callable[[str], bool] = lambda _key: False
+    look_at: LookAt | None = None
+    hooks: FillHooks = NO_HOOKS
+    report: ItemsReport = field(default_factory=ItemsReport)
+
+    def run(self, rows: Iterable[SourceRow | Finding], display: Progress) -> ItemsReport:
+        """Read a source to its end, and make the table hold what it says.
+
+        Raises:
+            InputError: the source cannot be read to its end, a value does not fit into its column, or a row is refused
+                where `strict`; nothing was written.
+        """
+        table = items_table(self.spec)
+        with ItemsSpool() as spool, display.bar("items", None, late=True) as bar:
+            for number, row in enumerate(rows, start=1):
+                self._take(spool, row)
+                if not number % _LOOKED_AT:
+                    bar.show(number)
+            if self.look_at is not None and self.spec.images:
+                self._look(table, spool, self.look_at, bar)
+            self._write(table, spool, bar)
+            self._mark_gone(table, spool)
+        with self.store.write() as tx:
+            self.hooks.guard(tx)
+            self.hooks.settle(tx)
+        return self.report
+
+    def _take(self, spool: ItemsSpool, row: SourceRow | Finding) -> None:
+        """Keep a row, or tell of one that is refused."""
+        finding = row if isinstance(row, Finding) else self._spool_row(spool, row)
+        if finding is not None and self.strict:
+            raise InputError(_said(finding, self.spec), hint="mend the source, or leave the row out of it")
+        if finding is not None:
+            self.report.tell(finding)
+
+    def _spool_row(self, spool: ItemsSpool, row: SourceRow) -> Finding | None:
+        """Keep a row, or return the finding that refuses it."""
+        values = _stored_values(row, self.spec)
+        if isinstance(values, Finding):
+            return values
+        try:
+            key = key_of(values, self.spec)
+        except BadKeyError as error:
+            return rejected(row.line, str(error), values.get(error.column) or "", column=error.column)
+        if self.is_forgotten(key):
+            self.report.forgotten += 1
+            return None
+        empty = is_empty(values, self.spec.images or self.asked) or is_empty(values, self.quoted)
+        before = spool.add(row.line, SpooledItem(key, hash_of(values, self.asked), empty, list(values.values())))
+        if before is None:
+            self.report.empty += empty
+            return None
+        line, is_same = before
+        if is_same:
+            self.report.merged += 1
+            return None
+        said = f"the key is on line {line}, too, with other values"
+        return rejected(row.line, said, key, column=self.spec.key[0], key=key)
+
+    def _look(self, table: Table, spool: ItemsSpool, look_at: LookAt, bar: Bar) -> None:
+        """Look at the images of every row in the spool, and make its hash that of their bytes and the other values."""
+        hashed, done = [*self.asked, *self.spec.images], 0
+        for page in spool.pages():
+            with self.store.read() as tx:
+                known = _seen_before(tx, table, [one.key for one in page])
+            noted = []
+            for item in page:
+                values = dict(zip(self.spec.columns, item.cells, strict=True))
+                look = look_at(values, known.get(item.key))
+                hash_ = hash_of({**values, **look.hashes}, hashed)
+                noted.append(item._replace(hash=hash_, seen=look.seen, unusable=look.unusable))
+                self.report.tell_look(item.key, look)
+                done += 1
+                bar.show(done, total=spool.count)
+            spool.note(noted)
+
+    def _write(self, table: Table, spool: ItemsSpool, bar: Bar) -> None:
+        """Write the rows of the spool that are new or differ."""
+        done = 0
+        left = spool.pages()
+        while some := list(islice(left, _WRITTEN)):
+            with self.store.write() as tx:
+                self.hooks.guard(tx)
+                newest = next_value(tx, table.c.findable_row)
+                for page in some:
+                    new, other = _write_page(tx, table, page, newest=newest, at=self.at, report=self.report)
+                    newest += new
+                    done += len(page)
+                    if other:
+                        self.hooks.touch(tx, other)
+            bar.show(done, total=spool.count)
+
+    def _mark_gone(self, table: Table, spool: ItemsSpool) -> None:
+        """Mark the rows that the source has no more."""
+        for some in _vanished(self.store, table, spool):
+            with self.store.write() as tx:
+                self.hooks.guard(tx)
+                gone = update(table).where(among(tx, table.c.findable_key, some)).values(findable_gone_at=self.at)
+                self.report.gone += tx.execute(gone).rowcount
+                self.hooks.touch(tx, some)
 
 
 def _said(finding: Finding, spec: ItemsSpec) -> str:
@@ -137,17 +234,12 @@ def _said(finding: Finding, spec: ItemsSpec) -> str:
     return f"row {finding.line}{of}{key} for {spec.table}: {finding.reason}{shown}; nothing was written"
 
 
-def _spool_row(
-    spool: ItemsSpool,
-    row: SourceRow,
-    spec: ItemsSpec,
-    report: ItemsReport,
-    *,
-    asked: Sequence[str],
-    quoted: Sequence[str],
-    is_forgotten: Callable[[str], bool],
-) -> Finding | None:
-    """Keep a row, or return the finding that refuses it."""
+def _stored_values(row: SourceRow, spec: ItemsSpec) -> dict[str, Any] | Finding:
+    """Return a row's values as they are stored, by column, or the finding that refuses it.
+
+    Raises:
+        InputError: a value does not fit into its column.
+    """
     values: dict[str, Any] = {}
     for name, kind in spec.columns.items():
         value = row.values.get(name)
@@ -160,84 +252,14 @@ def _spool_row(
                 f"row {row.line}, column {name!r}: {error}; nothing was written",
                 hint="give the column another name in the source, or its values the kind they had",
             ) from None
-    try:
-        key = key_of(values, spec)
-    except BadKeyError as error:
-        return rejected(row.line, str(error), values.get(error.column) or "", column=error.column)
-    if is_forgotten(key):
-        report.forgotten += 1
-        return None
-    empty = is_empty(values, spec.images or asked) or is_empty(values, quoted)
-    before = spool.add(row.line, SpooledItem(key, hash_of(values, asked), empty, list(values.values())))
-    if before is None:
-        report.empty += empty
-        return None
-    line, is_same = before
-    if is_same:
-        report.merged += 1
-        return None
-    return rejected(row.line, f"the key is on line {line}, too, with other values", key, column=spec.key[0], key=key)
+    return values
 
 
-def _look(
-    store: Store,
-    table: Table,
-    spool: ItemsSpool,
-    spec: ItemsSpec,
-    look_at: LookAt,
-    *,
-    asked: Sequence[str],
-    report: ItemsReport,
-    bar: Bar,
-) -> None:
-    """Look at the images of every row in the spool, and make its hash that of their bytes and the other values."""
-    names, done = list(spec.columns), 0
-    for page in spool.pages():
-        with store.read() as tx:
-            key, seen = table.c.findable_key, table.c.findable_seen
-            rows = (
-                tx.execute(select(key, seen).where(among(tx, key, some))) for some in pages([one.key for one in page])
-            )
-            known = {row[0]: row[1] for found in rows for row in found}
-        noted = []
-        for item in page:
-            values = dict(zip(names, item.cells, strict=True))
-            look = look_at(values, known.get(item.key))
-            hash_ = hash_of({**values, **look.hashes}, [*asked, *spec.images])
-            noted.append(item._replace(hash=hash_, seen=look.seen, unusable=look.unusable))
-            report.unusable += look.unusable is not None
-            if look.unusable is not None and len(report.unusable_rows) < SHOWN:
-                report.unusable_rows.append((item.key, look.unusable))
-            done += 1
-            bar.show(done, total=spool.count)
-        spool.note(noted)
-
-
-def _write(
-    store: Store,
-    table: Table,
-    spool: ItemsSpool,
-    *,
-    at: datetime,
-    report: ItemsReport,
-    guard: Callable[[Connection], None],
-    touch: Callable[[Connection, Sequence[str]], None],
-    bar: Bar,
-) -> None:
-    """Write the rows of the spool that are new or differ."""
-    done = 0
-    left = spool.pages()
-    while some := list(islice(left, _WRITTEN)):
-        with store.write() as tx:
-            guard(tx)
-            newest = next_value(tx, table.c.findable_row)
-            for page in some:
-                new, other = _write_page(tx, table, page, newest=newest, at=at, report=report)
-                newest += new
-                done += len(page)
-                if other:
-                    touch(tx, other)
-        bar.show(done, total=spool.count)
+def _seen_before(tx: Connection, table: Table, keys: Sequence[str]) -> dict[str, str | None]:
+    """Return what was seen of the images of rows at the last look, by key."""
+    key, seen = table.c.findable_key, table.c.findable_seen
+    found = (tx.execute(select(key, seen).where(among(tx, key, some))) for some in pages(keys))
+    return {row[0]: row[1] for rows in found for row in rows}
 
 
 def _write_page(

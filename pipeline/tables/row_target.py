@@ -16,10 +16,11 @@ from sqlalchemy import Column, ColumnElement, MetaData, Table, Text, and_, cast,
 
 from pipeline.core.errors import InputError
 from pipeline.store.database import pages
+from pipeline.store.table_base import AsTheColumn
 from pipeline.store.times import IsoTime
 from pipeline.tables.answers_rows import keys_among
 from pipeline.tables.answers_spec import AnswersSpec, answers_table
-from pipeline.tables.columns import AsTheColumn, ids_in
+from pipeline.tables.columns import ids_in
 from pipeline.tables.reflect import columns_of, folded, kind_of
 from pipeline.tables.rows import refusals
 

@@ -13,10 +13,11 @@ from sqlalchemy import table as table_of
 
 from pipeline.core.errors import InputError
 from pipeline.store.database import pages, run_many
+from pipeline.store.table_base import AsTheColumn
 from pipeline.tables.answer_fields import TYPES, same_cell, stored_cells
 from pipeline.tables.answers_rows import ProjectedRow, as_written, key_values
 from pipeline.tables.answers_spec import AnswersSpec
-from pipeline.tables.columns import LARGEST, TEXT, Accepts, AsTheColumn, Ids, ReflectedColumn
+from pipeline.tables.columns import LARGEST, TEXT, Accepts, Ids, ReflectedColumn
 from pipeline.tables.reflect import columns_of, folded, is_sqlite, kind_of, primary_key, unique_keys
 from pipeline.tables.rows import refusals
 

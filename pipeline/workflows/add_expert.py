@@ -205,7 +205,7 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
         key = _written(tx, ws.task.name, person, now=ws.now())
         if not is_asked or not _has_bio(person):
             return None
-        item = next(iter(ws.task.rows.items(tx, [key])))
+        item = next(iter(ws.task.items(tx, [key])))
         ws.bind(tx)
         lasts_s = ws.settings.call_timeout + ws.settings.lease
         claims.take_live(tx, ws.task.name, key, input_hash=item.input_hash, lasts_s=lasts_s, at=ws.now())

@@ -96,7 +96,7 @@ def stored_of(tx: "Connection", task: "Task", side: Side, ids: Sequence[str]) ->
         return {}
     rows = answers.newest_of_version(tx, task.name, side.label, ids)
     if side.ws is not None:
-        now = {one.id: one.input_hash for one in task.rows.items(tx, ids)}
+        now = {one.id: one.input_hash for one in task.items(tx, ids)}
         rows = {
             key: row
             for key, row in rows.items()

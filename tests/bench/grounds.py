@@ -187,8 +187,10 @@ def _cached(grounds: Grounds, data: Path, count: int) -> None:
 def _indexed(grounds: Grounds, data: Path, count: int) -> None:
     _copy_into(grounds, "cached", count, data)
     from pipeline.index import build
+    from tests.bench import product
 
     with opened(data) as ws:
+        ws.__dict__["client"] = product.Recorded()  # which knows the questions that a floor is learnt from
         build.run(ws)
     (data / VECTORS).unlink()
     _settle(data)

@@ -24,6 +24,7 @@ def peer_python(name: str) -> Path:
 
 At = tuple[str, int]  # a way and a number of rows
 LARGE: At = ("product", 100_000)
+PROMISED: At = ("limit with promises", 100_000)
 
 
 @dataclass(frozen=True)
@@ -141,16 +142,20 @@ TRIALS: dict[str, Trial] = {
             "product": "product:index",
             "less its words": "words:index_without",
             "naive": "naive.vectors:index",
+            "naive, of lists": "naive.vectors:index(lists)",
             "limit": "limit.vectors:index",
+            "limit with promises": "limit.builds:index",
         },
         (
             Target("with / less its words, CPU", LARGE, ("less its words", 100_000), most=2, measure="cpu"),
-            Target("naive / product", ("naive", 100_000), LARGE, least=5),
+            Target("naive / less its words", ("naive", 100_000), ("less its words", 100_000), least=5),
+            Target("naive / limit with promises", ("naive", 100_000), ("limit with promises", 100_000), least=5),
             Target(
                 "anonymous memory at 550k / 55k", ("product", 550_000), ("product", 55_000), most=1.1, measure="anon"
             ),
         ),
         "outcomes:index",
+        slow=frozenset({"naive", "naive, of lists"}),
         memory=frozenset({"product", "limit"}),
     ),
     "first-index": Trial(
@@ -168,7 +173,11 @@ TRIALS: dict[str, Trial] = {
     "reindex": Trial(
         "index after 1 % changed",
         "changed",
-        {"product": "product:index(0.01)"},
+        {
+            "product": "product:index(0.01)",
+            "less its words": "words:index_without(0.01)",
+            "limit with promises": "limit.builds:reindex",
+        },
         outcome="outcomes:index",
     ),
     "cache-write": Trial(
@@ -336,4 +345,5 @@ BETWEEN: tuple[tuple[str, str, Target], ...] = (
     ("ingest-postgresql", "ingest", Target("PostgreSQL / SQLite", ("product", 10_000), ("product", 10_000), most=1.5)),
     ("rescore", "score", Target("nothing to change / first", LARGE, LARGE, most=0.4)),
     ("reindex", "index", Target("after 1 % changed / full", LARGE, LARGE, most=0.3)),
+    ("reindex", "index", Target("the same at the limit with promises", PROMISED, PROMISED, most=0.3)),
 )

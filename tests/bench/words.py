@@ -64,9 +64,9 @@ class Spent:
         return patch.object(owner, name, counted)
 
 
-def index_without(data: Path) -> Timed:
-    """An index from cached vectors, without the time of its words and its floor."""
-    return _without(product.index(data))
+def index_without(data: Path, share: str = "0") -> Timed:
+    """An index from cached vectors, or after a share changed, without the time of its words and its floor."""
+    return _without(product.index(data, share))
 
 
 def first_index(data: Path, how: str = "") -> Timed:

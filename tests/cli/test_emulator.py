@@ -86,6 +86,7 @@ def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.sqlite_only("it names a folder, and no database on a server")
 def test_the_next_step_that_is_named_works(tmp_path: Path) -> None:
     """Typed as it stands, in a shell that has set what is said: the sample people are in, and tagged by this engine."""
     with running(tmp_path / "engine") as (said, _):

@@ -16,6 +16,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
 
 
+@pytest.mark.sqlite_only("the place of a server is a setting more")
 def test_people_see_what_was_changed_and_in_which_unit(workspace: Workspace) -> None:
     """A line for each that was set, the numbers with units, and how many others there are."""
     said = workspace.ran("settings", LEASE="90", BATCH_BYTES="2000000", BATCH_HOURS="1.5", BUDGET_PER_DAY="5")

@@ -7,7 +7,6 @@ is in its log, a JSON line for each command that ended; how it ends itself, if i
 import ctypes
 import json
 import os
-import platform
 import random
 import signal
 import sys
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.concurrency.standing import be_elsewhere
 from tests.crash.mortal import DIE_WITH_PARENT, to_the_end
 from tests.crash.steps import Fate, Steps
 from tests.crash.watching import watch
@@ -60,7 +60,7 @@ def work(order: dict[str, Any]) -> None:
     """Be a worker: run commands in random order until a file tells to stop, or the doom comes."""
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     os.environ.update(order["environ"])
-    platform.node = lambda: str(order["machine"])  # what a process on another machine would be told
+    be_elsewhere(str(order["machine"]))
     said = os.open(order["log"] + ".said", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, 1)
     os.dup2(said, 2)

@@ -11,6 +11,8 @@ import signal
 import threading
 from typing import Any
 
+from pipeline.core import files
+from pipeline.store import leases
 from pipeline.store.leases import Lease
 from tests.crash import mortal
 
@@ -18,10 +20,17 @@ from tests.crash import mortal
 def obey(order: dict[str, Any]) -> dict[str, Any]:
     """Run a command: on a `machine` of this name, and still before the `count`-th time that it makes a `call`."""
     if machine := order.get("machine"):
-        platform.node = lambda: str(machine)
+        be_elsewhere(str(machine))
     if call := order.get("call"):
         _stop_before(call, order["count"])
     return mortal.answer(order)
+
+
+def be_elsewhere(machine: str) -> None:
+    """Let this process believe that it runs on a machine of that name, whatever it has asked before."""
+    platform.node = lambda: machine
+    for known in (leases._host, leases._owner, files._machine):
+        known.cache_clear()
 
 
 def _stop_before(name: str, count: int) -> None:

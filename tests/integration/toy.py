@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, MetaData, Table, Text, func, select, 
 
 from pipeline.core.hooks import Hooks
 from pipeline.core.ranking import Ranking
-from pipeline.core.task import Answered, Entry, Item, Prompt, Task, Words, WriteResult
+from pipeline.core.task import Answered, Entry, Item, Prompt, Rows, Task, Words, WriteResult
 from pipeline.tables.item_table import ItemStates, ItemTable
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class PoemsRows:
 
     answer: type[BaseModel] = Languages
     parameters: Mapping[str, Any] = MappingProxyType({})
+    columns = ("text",)
 
     def table(self, tx: Connection) -> ItemTable:  # noqa: ARG002
         """Return the table of poems, which are known as "poem" and their code."""
@@ -56,13 +57,11 @@ class PoemsRows:
             name_of=lambda row: f"poem {row['code']}",
         )
 
-    def items(self, tx: Connection, ids: Sequence[str]) -> Iterator[Item]:
+    def items(self, tx: Connection, rows: Rows) -> Iterator[Item]:  # noqa: ARG002
         """Yield what to ask about these poems."""
-        rows = {row.code: row.text for row in tx.execute(select(poems.c.code, poems.c.text))}
-        for one in ids:
-            if one in rows:
-                prompt = Prompt(system="Name the languages.", parts=[{"text": rows[one]}], max_output_tokens=256)
-                yield Item(one, prompt, hashlib.sha256(rows[one].encode()).hexdigest())
+        for one, row in rows.items():
+            prompt = Prompt(system="Name the languages.", parts=[{"text": row["text"]}], max_output_tokens=256)
+            yield Item(one, prompt, hashlib.sha256(row["text"].encode()).hexdigest())
 
     def contexts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, Any]:  # noqa: ARG002
         """Return nothing."""

@@ -57,7 +57,7 @@ def test_nothing_in_the_data_looks_like_a_delimiter(data: str) -> None:
 def test_look_alikes_lose_their_bracket() -> None:
     """Each of the imitations in the collection leaves no bracket before the name; ordinary mark-up keeps its own."""
     for data in BIOGRAPHIES[1:8]:
-        (part,) = TagsRows().item("1", {"username": data, "job_title": data, "bio": data}).prompt.parts
+        (part,) = next(TagsRows().about({"1": {"username": data, "job_title": data, "bio": data}})).prompt.parts
         assert [part["text"].count(f"<{name}>") for name in NAMES] == [1, 1, 1]
         assert [part["text"].count(f"</{name}>") for name in NAMES] == [1, 1, 1]
     for bracket in ("\uff1c", "&lt;", "&#60;", "&#x3C;"):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.task import Answered, Item, WriteResult
+from pipeline.core.task import Answered, Item, Rows, WriteResult
 from pipeline.engine.declared.question import Question
 from pipeline.tables.item_table import ItemTable
 
@@ -31,7 +31,7 @@ class AskedRows(ABC):
     @property
     @abstractmethod
     def columns(self) -> Sequence[str]:
-        """Return the columns that are read of a row to ask about it, to hash it and to judge its answer."""
+        """Return the columns that are read of a row."""
 
     @abstractmethod
     def table(self, tx: "Connection") -> ItemTable:
@@ -63,14 +63,24 @@ class AskedRows(ABC):
             told["mediaResolution"] = f"MEDIA_RESOLUTION_{declared.media_resolution.upper()}"
         return {name: value for name, value in told.items() if value is not None}
 
-    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
-        """Yield what to ask about these rows, in the order of `ids`."""
-        rows = self.rows(tx, ids)
-        return (self.item(one, rows[one]) for one in ids if one in rows)
+    def items(self, tx: "Connection", rows: Rows) -> Iterator[Item]:  # noqa: ARG002 - some look up more
+        """Yield what to ask about these rows."""
+        return self.about(rows)
 
-    def item(self, item_id: str, row: Mapping[str, Any]) -> Item:
-        """Return what to ask about a row."""
-        return Item(item_id, self.question.about(row), self.input_hash(row), row if self.needs_row else None)
+    def about(self, rows: Rows) -> Iterator[Item]:
+        """Yield what to ask about these rows, by what they hold alone."""
+        texts = self.texts(list(rows.values()))
+        for (item_id, row), text in zip(rows.items(), texts, strict=True):
+            context = row if self.needs_row else None
+            yield Item(item_id, self.question.prompt(text), self.hash_of(row, text), context)
+
+    def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return what is said to the model about each of some rows."""
+        return self.question.texts(rows)
+
+    def hash_of(self, row: Mapping[str, Any], text: str) -> str:  # noqa: ARG002 - some hash the text
+        """Return the hash of what is asked about a row, of which the text was made."""
+        return self.input_hash(row)
 
     def rows(self, tx: "Connection", ids: Sequence[str], *, locked: bool = False) -> dict[str, dict[str, Any]]:
         """Return these rows that are there, by their ids."""

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from pipeline.core.declaration import Declaration, column_named, fill_template
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
-from pipeline.core.task import Answered, Item, StaleItems, WriteResult
+from pipeline.core.task import Answered, Item, Rows, StaleItems, WriteResult
 from pipeline.engine.declared.asked import AskedRows
 from pipeline.engine.declared.fingerprint import digest, fingerprint_of
 from pipeline.engine.declared.judge import Judge, judge_as_asked
@@ -153,8 +153,8 @@ class DeclaredRows(AskedRows):
             name_of=self.label_of,
         )
 
-    def items(self, tx: "Connection", ids: Sequence[str]) -> Iterator[Item]:
-        """Yield what to ask about these rows, in the order of `ids`.
+    def items(self, tx: "Connection", rows: Rows) -> Iterator[Item]:
+        """Yield what to ask about these rows.
 
         Raises:
             ConfigurationError: the file was changed after the command had begun, so that it is not what was recorded.
@@ -163,14 +163,12 @@ class DeclaredRows(AskedRows):
             raise ConfigurationError(
                 f"{self.record.path} was changed while it was used; nothing more is asked", hint="run the command again"
             )
-        found = super().items(tx, ids)
-        return self._with_images(tx, ids, found) if self.images else found
+        return self._with_images(tx, rows) if self.images else self.about(rows)
 
-    def _with_images(self, tx: "Connection", ids: Sequence[str], items: Iterator[Item]) -> Iterator[Item]:
+    def _with_images(self, tx: "Connection", rows: Rows) -> Iterator[Item]:
         """Yield what to ask with the images of the rows; those whose images cannot be opened any more are left out."""
-        rows = self.rows(tx, ids)
         images = self.row_images(kept=partial(kept_image, tx, self.items_spec, side=self.declaration.image_side))
-        for item in items:
+        for item in self.about(rows):
             asked = images.put_into(item.prompt, rows[item.id])
             if asked is not None:
                 yield item._replace(prompt=asked[0], input_hash=asked[1])

@@ -33,7 +33,7 @@ from pipeline.store import answers, erase, leases, tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.item_values import TakeBytes
 from pipeline.tables.items_file import open_file
-from pipeline.tables.items_fill import ItemsReport, fill_items
+from pipeline.tables.items_fill import FillHooks, ItemsFill, ItemsReport
 from pipeline.tables.items_query import open_query
 from pipeline.tables.rows import rows_among
 
@@ -266,25 +266,31 @@ def _fill(
     ) as lease:
         with store.read() as tx:
             is_forgotten = erase.buried_items(tx, record.name)
-        report = fill_items(
+        fill = ItemsFill(
             store,
             rows.items_spec,
-            source,
-            asked=record.words["asked"],
+            record.words["asked"],
+            at,
             quoted=record.words["quoted"],
-            at=at,
-            display=display,
             strict=declaration.is_query,
             is_forgotten=is_forgotten,
-            guard=lease.check,
-            settle=partial(_settle, record=record, sha256=source.sha256),
             look_at=look_at,
-            touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
+            hooks=FillHooks(
+                guard=lease.check,
+                touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
+                settle=partial(_settle, record=record, sha256=source.sha256),
+            ),
         )
+        report = fill.run(source, display)
     if keeper is not None:
         keeper.settle(rows.items_spec)
-    if said := _said(report):
-        display.say(f"{record.name}: {said}")
+    _tell(report, record, display)
+
+
+def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
+    """Say what an import of items came to, with some of the rows that are not asked about."""
+    if report.summary:
+        display.say(f"{record.name}: {report.summary}")
     for key, why in report.unusable_rows[:EXAMPLES]:
         display.warn(f"{record.name} {key}: {why}; the row is not asked about")
     if (more := report.unusable - EXAMPLES) > 0:
@@ -303,23 +309,6 @@ def _settle(tx: "Connection", *, record: TaskRecord, sha256: str | None) -> None
     mine = DeclaredRows(record).items_table.c
     changes = rows_among(tx, mine.findable_key, list(parked), [mine.findable_key, mine.findable_changed_at])
     answers.unpark(tx, record.name, ids=[key for key, at in changes if at is not None and at > parked[key]])
-
-
-def _said(report: ItemsReport) -> str:
-    """Return what an import of items came to, in words; nothing where all is as it was."""
-    counts = {
-        "new": report.new,
-        "changed": report.changed,
-        "gone": report.gone,
-        "back": report.back,
-        "merged with an equal one": report.merged,
-        "empty": report.empty if report.new or report.changed else 0,
-        "with an image that cannot be asked about": report.unusable,
-        "refused": report.refused.total(),
-        "left out, for they were forgotten": report.forgotten,
-    }
-    told = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
-    return f"rows: {told}" if told else ""
 
 
 def _is_imported(record: TaskRecord, declaration: Declaration, path: Path, sha256: str | None) -> bool:

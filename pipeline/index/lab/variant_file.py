@@ -6,7 +6,7 @@
 import json
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class Variant:
             text = " ".join(fill_template(self.text, lambda name: fields.get(name, "")).split())
         elif self.without:
             text = ". ".join(filter(None, (one.strip() for one in fields.values())))
-        return replace(entry, text=text or entry.text, fields=fields or None)
+        return entry._replace(text=text or entry.text, fields=fields or None)
 
     def check_fields(self, known: Collection[str]) -> None:
         """Pass when every field it names is one of the collection.

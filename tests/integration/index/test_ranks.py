@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.core import files
 from pipeline.index.manifest import ENTRIES, WORDS, content_hash
+from tests import postgresql
 from tests.lab import Api, Workspace
 
 PEOPLE = {
@@ -120,5 +121,7 @@ def test_words_go_where_the_build_goes(indexed: Workspace) -> None:
     indexed.ran("index")
     indexed.ran("doctor")
     again = indexed.data.with_name("again")
+    if indexed.on_postgresql:
+        postgresql.empty(indexed.data)
     indexed.ran("restore", str(kept), DATA=str(again))
     assert (again / "index/current" / WORDS[-1]).read_bytes() == (kept / "index/builds/1" / WORDS[-1]).read_bytes()

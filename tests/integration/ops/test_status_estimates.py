@@ -125,7 +125,7 @@ def test_people_read_estimates_in_a_line_each(workspace: Workspace, people: Peop
         workspace.ran_each("tag-live", LIMIT="2")
     workspace.ran_each("batch-submit")
     said = workspace.run("status").stdout
-    lines = [line[11:] for line in said.splitlines() if " estimated" in line]
+    lines = [line[11:] for line in said.splitlines() if re.match(r"(live run|batch) \d+: ", line[11:])]
     assert [line.partition(":")[0] for line in lines] == [*(f"live run {n}" for n in (3, 4, 5, 6)), "batch 1"]
     assert all(
         re.search(r", came to .*; off by [0-9.]+% in, [0-9.]+% out, [0-9.]+% of the cost$", one) for one in lines[:-1]

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from pipeline.store.database import Connection, Store
 from pipeline.tables.items import ItemsSpec, items_table, make_items
 from pipeline.tables.items_file import open_file
-from pipeline.tables.items_fill import ItemsReport, fill_items
+from pipeline.tables.items_fill import ItemsFill, ItemsReport
 from tests.progress import NullProgress
 
 TABLE = "reviews_items"
@@ -33,7 +33,7 @@ class Items:
         """Make the table hold what a source says."""
         with self.store.write() as tx:
             self.spec = make_items(tx, ItemsSpec(TABLE, self.key, source.columns), was=self.spec)
-        return fill_items(self.store, self.spec, source, asked=self.asked, at=at, display=NullProgress(), **options)
+        return ItemsFill(self.store, self.spec, self.asked, at, **options).run(source, NullProgress())
 
     def take_file(self, path: Path, **options: Any) -> ItemsReport:
         """Make the table hold what a file says."""

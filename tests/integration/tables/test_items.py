@@ -249,7 +249,7 @@ def test_killed_between_transactions(store: Store, tmp_path: Path, monkeypatch: 
                     raise _KilledError
 
             with contextlib.suppress(_KilledError):
-                items.take_file(path, guard=guard)
+                items.take_file(path, hooks=items_fill.FillHooks(guard=guard))
                 break
         else:
             pytest.fail("it never ended")

@@ -81,7 +81,7 @@ class Replay:
         """Let the answer of a model come in, by the way that all take."""
         with self.ws.store.write() as tx:
             task = self.ws.task
-            asked = Asked(self.key, next(task.rows.items(tx, [self.key])).input_hash)
+            asked = Asked(self.key, next(task.items(tx, [self.key])).input_hash)
             told = Judgement(asked, Outcome.ANSWERED, "", answer=task.rows.answer(tags=tags))
             source = Source(None, "expert-tags@2/m", next(iter(models.load_models(None).values())))
             done = record.write_judgements(tx, task, [told], source=source, at=self.ws.now())

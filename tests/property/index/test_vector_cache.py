@@ -1,16 +1,18 @@
 """Whatever happens to its file, the vector cache gives back right vectors or none."""
 
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pipeline.core.errors import InconsistentError
+from pipeline.index.ascii_json import ascii_json, ascii_json_list
 from pipeline.index.cache import VectorCache, vector_key
 from pipeline.index.vector_file import HEADER_BYTES
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
@@ -41,6 +43,15 @@ def test_different_questions_have_different_keys(a: tuple[str, str, str, int], b
     """Two keys are equal exactly where text, model, task type and width all are."""
     first, second = (vector_key(text, model=model, dim=dim, task_type=kind) for text, model, kind, dim in (a, b))
     assert (first == second) == (a == b)
+
+
+@given(st.lists(st.text(st.characters(codec=None)) | st.text(st.sampled_from('ab ,"\\\x7f\n')), min_size=1))
+@example(["".join(map(chr, range(128)))])
+@example([",", "a"])
+def test_texts_are_written_as_ever(texts: list[str]) -> None:
+    """What keys and hashes are made of is what `json.dumps` writes, whichever way is quicker."""
+    assert [ascii_json(text) for text in texts] == [json.dumps(text).encode("ascii") for text in texts]
+    assert ascii_json_list(texts) == json.dumps(texts).encode("ascii")
 
 
 @given(st.integers(0, SIZE - 1), st.integers(1, 255))

@@ -18,14 +18,14 @@ TOLD = (
 
 def _told(row: Mapping[str, object]) -> str:
     """Return what the user's part of the question says."""
-    (part,) = TagsRows().item("7", row).prompt.parts
+    (part,) = next(TagsRows().about({"7": row})).prompt.parts
     text: str = part["text"]
     return text
 
 
 def test_a_whole_request_line() -> None:
     """The line as it is sent: key, instruction, contents, JSON output with the schema, and a token limit."""
-    asked = TagsRows().item("7", ROW)
+    asked = next(TagsRows().about({"7": ROW}))
     request = requests.build_request(asked.prompt, schema=gemini_schema.response_schema(SupportedTags), thinking={})
     line = json.loads(requests.request_line(requests.request_key(TAGS.name, asked.id), request))
     assert line["key"] == "expert-tags/7"
@@ -55,7 +55,7 @@ def test_a_biography_cannot_close_its_tag() -> None:
 
 def test_the_hash_covers_all_that_is_asked() -> None:
     """Each of the three inputs changes the hash, and nothing else does."""
-    same = TagsRows().item("7", ROW).input_hash
-    assert TagsRows().item("8", {**ROW, "company": "x", "tags": "[]"}).input_hash == same
+    same = next(TagsRows().about({"7": ROW})).input_hash
+    assert next(TagsRows().about({"8": {**ROW, "company": "x", "tags": "[]"}})).input_hash == same
     for column in ROW:
-        assert TagsRows().item("7", {**ROW, column: "other"}).input_hash != same
+        assert next(TagsRows().about({"7": {**ROW, column: "other"}})).input_hash != same

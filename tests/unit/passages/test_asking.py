@@ -15,13 +15,13 @@ ROWS = ConceptsRows(read_shape(create_engine("sqlite://").connect()))
 
 def told(text: str) -> str:
     """Return what is said to the model about a passage."""
-    return str(ROWS.item("7", {"text": text}).prompt.parts[0]["text"])
+    return str(next(ROWS.about({"7": {"text": text}})).prompt.parts[0]["text"])
 
 
 def test_a_passage_is_asked_about_as_it_is() -> None:
     """White space and odd characters stand in the question as they stand in the text, which goes on with the item."""
     text = " a\r\n\tb \u202e\u05d0\u0301 x < y & z "
-    asked = ROWS.item("p-1", {"text": text})
+    asked = next(ROWS.about({"p-1": {"text": text}}))
     assert (asked.id, asked.context) == ("p-1", {"text": text})
     assert told(text) == f"<passage>{text}</passage>"
 
@@ -42,25 +42,25 @@ def test_a_long_passage_is_cut_at_its_end_and_the_question_says_so() -> None:
     """The note stands outside the tags; what was cut is part of the hash and of what answers are held against."""
     text = "x" * MAX_ASKED
     assert told(text) == f"<passage>{text}</passage>"
-    long = ROWS.item("1", {"text": text + "yz"})
+    long = next(ROWS.about({"1": {"text": text + "yz"}}))
     assert long.prompt.parts[0]["text"] == f"<passage>{text}</passage>\n{CUT}"
     assert long.context == {"text": text + "yz"}
-    assert long.input_hash != ROWS.item("1", {"text": text + "y"}).input_hash
+    assert long.input_hash != next(ROWS.about({"1": {"text": text + "y"}})).input_hash
 
 
 def test_the_hash_is_of_the_text_alone() -> None:
     """Any change of the text gives another hash, and the id does not."""
     texts = ["a", "a ", "A", "\u00e9", "e\u0301", ""]
-    hashes = [ROWS.item("1", {"text": text}).input_hash for text in texts]
+    hashes = [next(ROWS.about({"1": {"text": text}})).input_hash for text in texts]
     assert len(set(hashes)) == len(texts)
-    assert ROWS.item("2", {"text": "a"}).input_hash == hashes[0]
+    assert next(ROWS.about({"2": {"text": "a"}})).input_hash == hashes[0]
     assert re.fullmatch(r"[0-9a-f]{64}", hashes[0])
 
 
 def test_the_question_is_a_request_the_api_takes() -> None:
     """Line, schema and a cap on the output pass the checks of every request; all that the schema asks is explained."""
     request = requests.build_request(
-        ROWS.item("p/1", {"text": "text"}).prompt, schema=schema.response_schema(PassageConcepts), thinking={}
+        next(ROWS.about({"p/1": {"text": "text"}})).prompt, schema=schema.response_schema(PassageConcepts), thinking={}
     )
     requests.check_request(requests.request_line("passage-concepts/p1", request))
     assert request["generationConfig"]["maxOutputTokens"] == 8192
