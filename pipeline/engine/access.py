@@ -61,24 +61,6 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
     return "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
 
 
-def backend_of(settings: Settings, bound: str | None) -> str:
-    """Return the backend to use: the one that the workspace is bound to.
-
-    Raises:
-        ConfigurationError: another one is asked for by name.
-    """
-    if bound is None:
-        return settings.wanted_backend
-    if settings.backend is not None and settings.backend != bound:
-        raise ConfigurationError(
-            f"this workspace is bound to the {bound} backend, and BACKEND={settings.backend} was asked for; "
-            "nothing was changed",
-            hint="take another DATA= directory"
-            + (", or `findable rebind` to clear the local answers" if bound == "local" else ""),
-        )
-    return bound
-
-
 def _adoption_plan(tx: "Connection", settings: Settings, others: list[str]) -> list[str]:
     """Return what the subjects would add to tables of another program, or beside `others` of it."""
     rooms = [room for room in registry.rooms() if room.is_here(tx, settings)]
