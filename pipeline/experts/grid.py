@@ -1,6 +1,7 @@
 """Say what a list of people shows, what it is looked through for, and what it is sorted by."""
 
-from functools import partial
+from collections.abc import Mapping
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import Connection, Text, cast, func, literal_column, text
@@ -23,27 +24,41 @@ SORTED_BY = ("last_name", "job_title", "company")  # while there are not many
 
 def people_grid(tx: Connection) -> Grid:
     """Return what lists people, looked for in names, title, company and tags."""
+    username = experts.c.username
+    is_nullable = columns_of(tx, experts.name)[USERNAME].nullable
+    by_name = GridSort(func.coalesce(username, "")) if is_nullable else GridSort(username, has_index=True)
+    return Grid(
+        table=table.people(tx),
+        columns=_columns(),
+        usual=USUAL,
+        searched=table.LISTED,
+        sorts={USERNAME: by_name, "findability_score": GridSort(SCORE, has_score_index(tx)), **_by_texts()},
+        score=SCORE,
+        tags=GridFacet(experts.c.tags, _tags, partial(says_text, tx, experts.c.tags)),
+        versions=_versions(),
+    )
+
+
+@cache
+def _columns() -> Mapping[str, GridColumn]:
+    """Return what can be shown; made once, as all that is the same for every list."""
     own = {
         "name": GridColumn(("first_name", "last_name"), _name),
         "hourly_rate": GridColumn(("hourly_rate",), _rate),
         "tags": GridColumn(("tags",), _tags),
         "findability_score": GridColumn(("findability_score",), number_of),
     }
-    columns = {name: own.get(name) or GridColumn((name,), text_of) for name in (*USUAL, *HEADERS)}
-    texts = {name: GridSort(func.lower(func.coalesce(cast(experts.c[name], Text), ""))) for name in SORTED_BY}
-    username = experts.c.username
-    is_nullable = columns_of(tx, experts.name)[USERNAME].nullable
-    by_name = GridSort(func.coalesce(username, "")) if is_nullable else GridSort(username, has_index=True)
-    return Grid(
-        table=table.people(tx),
-        columns=columns,
-        usual=USUAL,
-        searched=table.LISTED,
-        sorts={USERNAME: by_name, "findability_score": GridSort(SCORE, has_score_index(tx)), **texts},
-        score=SCORE,
-        tags=GridFacet(experts.c.tags, _tags, partial(says_text, tx, experts.c.tags)),
-        versions=version_facet(table.TASK, item_id),
-    )
+    return {name: own.get(name) or GridColumn((name,), text_of) for name in (*USUAL, *HEADERS)}
+
+
+@cache
+def _by_texts() -> Mapping[str, GridSort]:
+    return {name: GridSort(func.lower(func.coalesce(cast(experts.c[name], Text), ""))) for name in SORTED_BY}
+
+
+@cache
+def _versions() -> GridFacet:
+    return version_facet(table.TASK, item_id)
 
 
 def has_score_index(tx: Connection) -> bool:

@@ -4,7 +4,7 @@ Whatever type a column has, cells are read through `columns`; ids are as the tab
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select, update
@@ -225,12 +225,17 @@ INDEX = KindIndex(
 )
 
 
+@cache
+def _states() -> ItemStates:
+    return ItemStates(("tagged", tagged()), ("untagged", has_bio), "no_bio", looks_foreign)
+
+
 def people(tx: Connection) -> CountedTable:
     """Return the table of people; untagged ones with a bio are asked about, and known by their usernames."""
     return CountedTable(
         TASK,
         experts,
-        ItemStates(("tagged", tagged()), ("untagged", has_bio), "no_bio", looks_foreign),
+        _states(),
         untagged & has_bio,
         shape_of(tx).ids,
         named=(USERNAME,),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, case, cast, false, func, or_, select
@@ -37,16 +38,22 @@ class ItemStates(NamedTuple):
 
         A live claim whose process is dead at `now` counts no more.
         """
-        key = cast(key, Text)
-        claimed = and_(_is_among(key, claims.claimed_ids(task)), key.not_in(claims.dead_claims(tx, task, now=now)))
-        held_back = or_(false() if self.parked is None else self.parked, _is_among(key, answers.parked_ids(task)))
-        ways: tuple[tuple[ColumnElement[bool], str], ...] = (
-            (self.done[1], self.done[0]),
-            (claimed, "claimed"),
-            (held_back, "parked"),
-        )
-        ways += tuple((condition, name) for name, condition in self.others)
-        return case(*ways, (self.pending[1], self.pending[0]), else_=self.rest)
+        return _state(self, key, task, tuple(claims.dead_claims(tx, task, now=now)))
+
+
+@lru_cache(maxsize=64)
+def _state(states: ItemStates, key: ColumnElement[Any], task: str, dead: tuple[str, ...]) -> ColumnElement[str]:
+    """Return the same with the items whose live claims are dead; kept, for making it takes longer than asking it."""
+    key = cast(key, Text)
+    claimed = and_(_is_among(key, claims.claimed_ids(task)), key.not_in(dead))
+    held_back = or_(false() if states.parked is None else states.parked, _is_among(key, answers.parked_ids(task)))
+    ways: tuple[tuple[ColumnElement[bool], str], ...] = (
+        (states.done[1], states.done[0]),
+        (claimed, "claimed"),
+        (held_back, "parked"),
+    )
+    ways += tuple((condition, name) for name, condition in states.others)
+    return case(*ways, (states.pending[1], states.pending[0]), else_=states.rest)
 
 
 @dataclass(frozen=True, eq=False)
