@@ -59,20 +59,20 @@ class DeclaredCollection:
         return json.dumps([self._template, record.words.get("label"), list(record.fields), list(self._rows.columns)])
 
     def sources(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Sequence[Any]]:
-        """Yield the cells of the answered rows with their answers, in the order in which they were first seen.
+        """Yield key and source's cells of the answered rows with their answers, in the order of first sight.
 
-        Those among some ids come in any order.
+        Those among some ids come in any order. When a row was looked at or changed is no part of what is indexed.
         """
         for rows in self._pages(tx) if among is None else self._found(tx, among):
             keys = [row["findable_key"] for row in rows]
             given = answers.last_applied(tx, self.task, keys, staying=True)
             for row in rows:
-                yield (*row.values(), given[row["findable_key"]][1])
+                yield (*(row[name] for name in self._cells), given[row["findable_key"]][1])
 
     def entry(self, cells: Sequence[Any]) -> Entry:
         """Return a row with its answer as it is indexed."""
         document = json.loads(cells[-1])
-        row = dict(zip(self._rows.columns, cells, strict=False))
+        row = dict(zip(self._cells, cells, strict=False))
         return self._entry(row, document if isinstance(document, dict) else {"root": document})
 
     def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
@@ -104,6 +104,11 @@ class DeclaredCollection:
         mine = self._rows.items_table.c
         return and_(mine.findable_gone_at.is_(None), answers.is_answered(self.task, mine.findable_key))
 
+    @cached_property
+    def _cells(self) -> list[str]:
+        """Return the columns that an entry is made of."""
+        return ["findable_key", *self._rows.items_spec.columns]
+
     def _pages(self, tx: "Connection") -> Iterator[list[Mapping[str, Any]]]:
         """Yield all rows, some at a time."""
         number, last = self._rows.items_table.c.findable_row, 0
@@ -114,10 +119,9 @@ class DeclaredCollection:
 
     def _found(self, tx: "Connection", ids: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
         """Yield those of some rows that are in."""
-        columns = list(self._rows.items_table.c)
-        names = [column.name for column in columns]
-        found = rows_among(tx, self._rows.items_table.c.findable_key, ids, columns, self._is_in())
-        yield [dict(zip(names, row, strict=True)) for row in found]
+        mine = self._rows.items_table.c
+        found = rows_among(tx, mine.findable_key, ids, [mine[name] for name in self._cells], self._is_in())
+        yield [dict(zip(self._cells, row, strict=True)) for row in found]
 
     def _entry(self, row: Mapping[str, Any], answer: Mapping[str, Any]) -> Entry:
         """Return a row with its answer as it is indexed; one that says nothing is found by its label."""
