@@ -6,9 +6,9 @@ the work is done in its own process: a command that a cell starts with `!` write
 """
 
 import contextlib
+import os
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ class CellLine:
 
     def __init__(self, publisher: Any) -> None:
         """Take IPython's publisher of what cells display; nothing is there yet."""
-        self._publish, self._place, self._is_there = publisher.publish, {"display_id": uuid.uuid4().hex}, False
+        self._publish, self._place, self._is_there = publisher.publish, {"display_id": os.urandom(16).hex()}, False
 
     def put(self, line: str) -> None:
         """Show a line."""

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from jobs.typed import OPTIONS, given_option
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import PREFIX, Settings, load_settings
@@ -24,6 +22,8 @@ def read_dotenv() -> dict[str, str | None]:
     """
     if not Path(".env").is_file():
         return {}
+    from dotenv import dotenv_values
+
     try:
         return dotenv_values(".env")
     except UnicodeDecodeError as error:

@@ -187,11 +187,14 @@ def _cached(grounds: Grounds, data: Path, count: int) -> None:
 def _indexed(grounds: Grounds, data: Path, count: int) -> None:
     _copy_into(grounds, "cached", count, data)
     from pipeline.index import build
+    from pipeline.store import workspace
     from tests.bench import product
 
     with opened(data) as ws:
         ws.__dict__["client"] = product.Recorded()  # which knows the questions that a floor is learnt from
         build.run(ws)
+        with ws.store.write() as tx:  # its questions are asked of the local engine
+            workspace.unbind_workspace(tx, at=ws.now(), why="made here")
     (data / VECTORS).unlink()
     _settle(data)
 

@@ -42,10 +42,10 @@ DOORS = {
     "emulator.server.serve": "jobs.emulator",
 }
 HEAVY = (
-    *("PIL", "alembic", "asyncio", "bm25s", "charset_normalizer", "faiss", "fcntl", "genai_prices", "google"),
+    *("PIL", "alembic", "asyncio", "bm25s", "charset_normalizer", "dotenv", "faiss", "fcntl", "genai_prices"),
+    *("google", "ir_measures"),
     *("jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psutil", "psycopg", "pyarrow", "pydantic"),
     *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "uvicorn"),
-    "ir_measures",
 )
 MAX_JOB_LINES = 80
 SHARED_BY_JOBS = {

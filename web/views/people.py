@@ -18,6 +18,7 @@ from web.view import View
 router = APIRouter()
 VIEW = View(router)
 
+BEFORE = b"\xef\xbb\xbf \t\r\n"  # that may stand in front of a JSON document
 FIELDS = (
     *(("username", "Username", "text"), ("first_name", "First name", "text"), ("last_name", "Last name", "text")),
     *(("job_title", "Job title", "text"), ("company", "Company", "text"), ("bio", "Bio", "area")),
@@ -47,7 +48,7 @@ async def add_person(request: Request) -> JSONResponse:
     """
     desk, began = desk_of(request), time.monotonic()
     body = await request.body()
-    if body.lstrip()[:1] == b"[":
+    if body.lstrip(BEFORE)[:1] == b"[":
         raise Refused(422, "the body is a list; one person at a time is added here", hint="`make import` adds many")
     saved = await desk.saver.save(body)
     done = False
