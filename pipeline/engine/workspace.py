@@ -183,7 +183,7 @@ class OpenWorkspace:
         )
         self._renew_subject()
         self._is_brought = True
-        for name in ("model", "limits"):  # the file may name another one than it did
+        for name in ("model", "embedding_model", "limits"):  # the file may name another one than it did
             self.__dict__.pop(name, None)
         if self.task.rows.parameters.get("temperature") is not None and not self.model.takes_temperature:
             self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")

@@ -1,6 +1,7 @@
 """The experts as they are indexed: the text that is embedded, and what stands in `metadata.json` for each."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import call
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,6 @@ READERS: dict[str, Callable[[Any], Any]] = {  # of the columns that are indexed,
 }
 COLUMNS = tuple(READERS)
 NAMES = tuple(name if name == USERNAME else HEADERS.get(name, name) for name in COLUMNS)  # other programs read these
-_READERS = tuple(zip(NAMES, READERS.values(), strict=True))
 
 
 def index_entry(row: Mapping[Any, Any]) -> Entry:
@@ -108,10 +108,7 @@ def index_entry(row: Mapping[Any, Any]) -> Entry:
 
 def _entry(*cells: Any) -> Entry:
     """Return the cells of `COLUMNS` as they are indexed."""
-    metadata = {
-        name: cell.strip() if read is text_of and cell.__class__ is str else read(cell)  # as `text_of` does, in place
-        for (name, read), cell in zip(_READERS, cells, strict=True)
-    }
+    metadata = dict(zip(NAMES, map(call, READERS.values(), cells), strict=True))
     return Entry(str(cells[0]), index_text(metadata), metadata, metadata["tags"], _fields(metadata))
 
 

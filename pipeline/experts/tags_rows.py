@@ -83,7 +83,7 @@ class TagsRows(AskedRows):
         rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
         outdated = {key: now for key, row in rows.items() if (now := self.input_hash(row)) != asked[key].input_hash}
         strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
-        theirs = {key: row for key, row in rows.items() if key not in strangers} if strangers else rows
+        theirs = {key: row for key, row in rows.items() if key not in strangers}
         tags = {key: merging.merged(found, rules) for key in theirs if (found := _tags(asked[key].answer))}
         texts = {key: merging.as_json(one.merged) for key, one in tags.items()}
         written = table.write_tags(tx, texts, rows={key: theirs[key] for key in tags})

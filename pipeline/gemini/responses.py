@@ -150,14 +150,13 @@ def response_usage(metadata: Any) -> Usage:
     """Return the token counts of a `usageMetadata`; what is missing or no count is 0."""
     if not isinstance(metadata, dict):
         return NO_USAGE
-    counts = list(map(metadata.get, _COUNTS, _NONE))
+    counts = [metadata.get(name, 0) for name in _COUNTS]
     if {*map(type, counts)} != {int} or min(counts) < 0 or max(counts) >= MAX_TOKENS_SEEN:  # rarely
         counts = list(map(_count, counts))
     return Usage(*counts)
 
 
 _COUNTS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
-_NONE = (0, 0, 0, 0)
 
 
 def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[BaseModel | None, str]":

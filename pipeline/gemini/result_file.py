@@ -114,7 +114,7 @@ class ResultFile:
         repeated = False
         for at in places:
             line = self._line(self._offsets.item(at), self._sizes.item(at))
-            if not _shows(line, key):
+            if key_of_line(line) != key:
                 continue  # another key with the same hash
             repeated = repeated or bool(self._asked[at])
             self._asked[at] = 1
@@ -174,14 +174,6 @@ class ResultFile:
             number += piece.count(b"\n")
             offset -= len(piece)
         return number
-
-
-def _shows(line: bytes, key: str) -> bool:
-    """Return whether `key_of_line` gives this key; nearly all end with it, written as it is."""
-    quoted = key.encode("utf-8", "replace")
-    if line.endswith(b'%b%b"}' % (_USUAL, quoted)) and _PLAIN.fullmatch(quoted) and line.count(_NAME) == 1:
-        return True
-    return key_of_line(line) == key
 
 
 def _text(found: "re.Match[bytes] | None") -> str | None:

@@ -60,7 +60,7 @@ class NamedConcept(BaseModel):
     @classmethod
     def _clean_aliases(cls, aliases: list[str]) -> list[str]:
         """Clean each alias, drop what is none and what stands twice, in order."""
-        return _once([clean_name(alias) for alias in aliases]) if aliases else aliases
+        return _once([clean_name(alias) for alias in aliases])
 
 
 class PassageConcepts(BaseModel):

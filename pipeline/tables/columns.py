@@ -77,9 +77,7 @@ class Ids:
             return ids
         if self.kind is IdKind.UUID and self.typed:
             return [one for one in ids if UUID.fullmatch(one)]
-        numbers = list(map(int, filter(WHOLE.fullmatch, ids)))
-        if numbers and not (self._fits(min(numbers)) and self._fits(max(numbers))):
-            numbers = list(filter(self._fits, numbers))
+        numbers = list(filter(self._fits, map(int, filter(WHOLE.fullmatch, ids))))
         holds_all = self.kind is IdKind.WHOLE and (self.typed or len(numbers) == len(ids))
         return numbers if holds_all else [*numbers, *ids]
 

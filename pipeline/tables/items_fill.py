@@ -127,7 +127,7 @@ class ItemsFill:
     is_forgotten: Callable[[str], bool] = lambda _key: False
     look_at: LookAt | None = None
     hooks: FillHooks = NO_HOOKS
-    report: ItemsReport = field(default_factory=ItemsReport)
+    report: ItemsReport = field(default_factory=ItemsReport, init=False)
 
     def run(self, rows: Iterable[SourceRow | Finding], display: Progress) -> ItemsReport:
         """Read a source to its end, and make the table hold what it says.

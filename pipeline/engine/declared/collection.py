@@ -63,11 +63,10 @@ class DeclaredCollection:
 
         Those among some ids come in any order. When a row was looked at or changed is no part of what is indexed.
         """
-        for rows in self._pages(tx) if among is None else self._found(tx, among):
-            keys = [row["findable_key"] for row in rows]
-            given = answers.last_applied(tx, self.task, keys, staying=True)
+        for rows in self._pages(tx) if among is None else [self._found(tx, among)]:
+            given = answers.last_applied(tx, self.task, [row[0] for row in rows], staying=True)
             for row in rows:
-                yield (*(row[name] for name in self._cells), given[row["findable_key"]][1])
+                yield (*row, given[row[0]][1])
 
     def entry(self, cells: Sequence[Any]) -> Entry:
         """Return a row with its answer as it is indexed."""
@@ -109,19 +108,19 @@ class DeclaredCollection:
         """Return the columns that an entry is made of."""
         return ["findable_key", *self._rows.items_spec.columns]
 
-    def _pages(self, tx: "Connection") -> Iterator[list[Mapping[str, Any]]]:
-        """Yield all rows, some at a time."""
-        number, last = self._rows.items_table.c.findable_row, 0
-        query = select(self._rows.items_table).where(self._is_in()).order_by(number).limit(PAGE)
-        while rows := tx.execute(query.where(number > last)).mappings().all():
-            yield [dict(row) for row in rows]
-            last = rows[-1]["findable_row"]
+    def _pages(self, tx: "Connection") -> Iterator[list[Sequence[Any]]]:
+        """Yield the cells of all rows, some at a time."""
+        mine, last = self._rows.items_table.c, 0
+        query = select(mine.findable_row, *(mine[name] for name in self._cells)).where(self._is_in())
+        query = query.order_by(mine.findable_row).limit(PAGE)
+        while rows := tx.execute(query.where(mine.findable_row > last)).all():
+            yield [row[1:] for row in rows]
+            last = rows[-1][0]
 
-    def _found(self, tx: "Connection", ids: Sequence[str]) -> Iterator[list[Mapping[str, Any]]]:
-        """Yield those of some rows that are in."""
+    def _found(self, tx: "Connection", ids: Sequence[str]) -> list[Sequence[Any]]:
+        """Return the cells of those of some rows that are in."""
         mine = self._rows.items_table.c
-        found = rows_among(tx, mine.findable_key, ids, [mine[name] for name in self._cells], self._is_in())
-        yield [dict(zip(self._cells, row, strict=True)) for row in found]
+        return [*rows_among(tx, mine.findable_key, ids, [mine[name] for name in self._cells], self._is_in())]
 
     def _entry(self, row: Mapping[str, Any], answer: Mapping[str, Any]) -> Entry:
         """Return a row with its answer as it is indexed; one that says nothing is found by its label."""
