@@ -4,8 +4,9 @@ Requests are taken in the order of their lines, which is the order of rows, and 
 key; so what is written lies together on disk, memory stays flat, and a run that was killed goes on where it stopped.
 """
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,9 +15,13 @@ from pipeline.batch.download import is_cancelled_by_hand
 from pipeline.batch.uploads import release_images
 from pipeline.core import files, gc_freeze
 from pipeline.core.errors import FindableError, InconsistentError
+from pipeline.core.progress import NoProgress
+from pipeline.core.second_process import processors, second_process
+from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
+from pipeline.engine.access import Access
 from pipeline.engine.record import Asked, MissingLine, judge_lines, source_of, write_judgements
-from pipeline.engine.workspace import OpenWorkspace
+from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store import answers, batches, claims
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
 
 CHUNK = 2000  # requests in one transaction, which keeps other writers waiting for some 50 ms
+SECOND_FROM = 16 << 20  # bytes of results, those of the largest batch apart, that are worth starting a process for
+TWO = 2
 MAX_LOST = 3  # times that another process went on with one batch while this one stood still
 EXAMPLES = 3
 NO_LINE = "no line in the result"
@@ -66,30 +73,74 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
         InconsistentError: a sealed result was changed, or requests cannot be accounted for; that batch is as it was.
         ConfigurationError: the table of models does not hold the model of a batch any more.
     """
-    with ws.store.read() as tx:
-        waiting = [batch.number for batch in batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name)]
     summaries: list[IngestSummary] = []
-    failures: list[FindableError] = []
-    for number in waiting:
-        try:
-            summary = read_again(partial(_ingest_once, ws, number), times=MAX_LOST)
-        except FindableError as error:
-            failures.append(error)
-            continue
-        if summary is not None:
-            summaries.append(summary)
-            done(summary)
+    failures: dict[int, FindableError] = {}
+
+    def ingested(summary: IngestSummary) -> None:
+        """Keep a summary, and hand it on."""
+        summaries.append(summary)
+        done(summary)
+
+    with _second_process(ws) as second:
+        for waits in (False, True):  # first those that no other process is at
+            for number in _downloaded(ws):
+                if number in failures:
+                    continue
+                try:
+                    summary = read_again(partial(_ingest_once, ws, number, waits=waits), times=MAX_LOST)
+                except FindableError as error:
+                    failures[number] = error
+                    continue
+                if summary is not None:
+                    ingested(summary)
+            with ws.display.bar("waiting for the second process", None, late=True):
+                others = list(second)
+            for summary in others:
+                ingested(summary)
     release_images(ws, held=False)
-    for other in failures[:-1]:
+    *first, last = failures.values() or [None]
+    for other in filter(None, first):
         ws.display.warn(other.message)
-    if failures:
-        raise failures[-1]
+    if last is not None:
+        raise last
     return summaries
 
 
-def _ingest_once(ws: OpenWorkspace, number: int) -> IngestSummary | None:
-    """Ingest one batch, waiting for another process that is at it; None where that one was first."""
-    with ws.waited_lease(f"batch:{number}", waiting=f"another process ingests batch {number}; waiting") as lease:
+def _downloaded(ws: OpenWorkspace) -> list[int]:
+    """Return the numbers of the downloaded batches of the task, oldest first."""
+    with ws.store.read() as tx:
+        return [batch.number for batch in batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name)]
+
+
+@contextlib.contextmanager
+def _second_process(ws: OpenWorkspace) -> Iterator[Iterator[IngestSummary]]:
+    """Give the summaries of a second process that ingests where that is worth its start, for the length of a block."""
+    with ws.store.read() as tx:
+        found = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name)
+    sizes = sorted(one.result_size or 0 for one in found)
+    if sum(sizes[:-1]) < SECOND_FROM or processors() < TWO:
+        yield iter(())
+        return
+    with second_process(_newest_first, ws.settings, [one.number for one in reversed(found)]) as summaries:
+        yield summaries
+
+
+def _newest_first(settings: Settings, numbers: Sequence[int]) -> Iterator[IngestSummary]:
+    """Ingest, in a second process, the batches that no other one is at; what fails is left to the first process."""
+    with open_workspace(settings, NoProgress(), access=Access.WRITE) as ws:
+        for number in numbers:
+            with contextlib.suppress(FindableError):
+                if (summary := _ingest_once(ws, number, waits=False)) is not None:
+                    yield summary
+
+
+def _ingest_once(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | None:
+    """Ingest one batch; None where another process was first, or, unless this one `waits`, is at it."""
+    name = f"batch:{number}"
+    hold = partial(ws.waited_lease, waiting=f"another process ingests batch {number}; waiting") if waits else ws.lease
+    with hold(name) as lease:
+        if lease is None:
+            return None
         with ws.store.read() as tx:
             batch = batches.get_batch(tx, number)
         if batch.state is not BatchState.DOWNLOADED:

@@ -1,0 +1,127 @@
+"""`batch-ingest` with a second process: each batch is ingested once, by either, and no process is left behind."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.batch import ingest
+from tests import ledger
+from tests.delivery import deliver, error, line, prepare, put_people, result, workspace_at
+from tests.integration.looks import states
+from tests.lab import ROOT, Workspace
+
+BATCHES, PEOPLE = 3, 4
+
+# begins a second process that says its number and then yields for ever
+ENDLESS = """
+import sys
+from pipeline.core.second_process import second_process
+from tests.integration.batch.test_second_process import endless
+if __name__ == "__main__":
+    with second_process(endless) as numbers:
+        print(next(numbers), flush=True)
+        sys.stdin.read()
+"""
+
+
+def endless() -> Iterator[int]:
+    """Yield this process's number, and then work on something that tells nothing."""
+    yield os.getpid()
+    while True:
+        time.sleep(1)
+
+
+def dies(_settings: object, _numbers: object) -> Iterator[ingest.IngestSummary]:
+    """Be killed in place of ingesting."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield from ()
+
+
+@pytest.fixture
+def downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace with three downloaded batches, for which a second process is begun; the second has odd lines."""
+    monkeypatch.setattr(ingest, "SECOND_FROM", 0)
+    monkeypatch.setattr(ingest, "processors", lambda: 2)
+    workspace = workspace_at(tmp_path / "data")
+    workspace.begin()
+    for number in range(BATCHES):
+        put_people(workspace, PEOPLE, first=number * PEOPLE)
+        keys = prepare(workspace)
+        spoil = (lambda key: [error(key, 13), line("unknown")]) if number == 1 else None
+        deliver(workspace, result(keys, spoil=spoil))
+    return workspace
+
+
+def ingested(workspace: Workspace) -> dict[int, Any]:
+    """Run `batch-ingest`, hold that all is accounted for and no process left, and return its document by batch."""
+    document = json.loads(workspace.ran("batch-ingest", "--json").stdout)
+    ledger.check(workspace)
+    assert states(workspace) == ["ingested"] * BATCHES
+    assert not multiprocessing.active_children()
+    found = {one["batch"]: one for one in document}
+    assert len(found) == len(document) == BATCHES
+    assert [one["answered"] for _, one in sorted(found.items())] == [PEOPLE, PEOPLE - 1, PEOPLE]
+    assert found[2]["unknown"] == 1
+    return found
+
+
+def test_the_second_process_ingests_and_tells_what_it_found(
+    downloaded: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where this process is at no batch, the other one does them all, and its accounts are told here."""
+    once = ingest._ingest_once
+    by_this: list[int] = []
+
+    def slow(ws: Any, number: int, *, waits: bool) -> ingest.IngestSummary | None:
+        """Do in the first turn as if another process were at it."""
+        if not waits:
+            return None
+        by_this.append(number)
+        return once(ws, number, waits=waits)
+
+    monkeypatch.setattr(ingest, "_ingest_once", slow)
+    ingested(downloaded)
+    assert by_this == []
+
+
+def test_both_share_the_batches(downloaded: Workspace) -> None:
+    """Each is ingested by one of them."""
+    ingested(downloaded)
+
+
+def test_a_second_process_that_is_killed_leaves_its_batches_to_this_one(
+    downloaded: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is missing, and nothing is said of it."""
+    monkeypatch.setattr(ingest, "_newest_first", dies)
+    ingested(downloaded)
+
+
+def test_a_batch_that_cannot_be_ingested_is_told_once(downloaded: Workspace) -> None:
+    """The others are ingested; the error is that of one process."""
+    path = next(downloaded.data.rglob("*00002*result*"))
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes() + b"\n")
+    ran = downloaded.ran("batch-ingest", code=5)
+    assert ran.stderr.count("the result of batch 2") == 1, ran.stderr
+    assert states(downloaded) == ["ingested", "downloaded", "ingested"]
+
+
+def test_it_ends_with_the_process_that_began_it() -> None:
+    """A killed process leaves none behind that goes on by itself: both hold its standard output open."""
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", ENDLESS]
+    with subprocess.Popen(words, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert int(first.stdout.readline()) != first.pid
+        first.kill()
+        assert first.stdout.read() == ""
