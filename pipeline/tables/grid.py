@@ -83,7 +83,7 @@ class Grid:
 
     def offered_sorts(self, tx: Connection) -> list[str]:
         """Return by which columns items can be sorted, at this size of the table."""
-        is_small = self.table.total(tx) <= SORTED
+        is_small = self.table.has_at_most(tx, SORTED)
         return [name for name, one in self.sorts.items() if one.has_index or is_small]
 
     def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:

@@ -83,6 +83,11 @@ class ItemTable:
         """Return how many rows there are of which all conditions hold."""
         return tx.execute(select(func.count()).select_from(self.table).where(*conditions)).scalar_one()
 
+    def has_at_most(self, tx: Connection, rows: int) -> bool:
+        """Return whether there are no more rows than that; one more is counted at the most."""
+        some = select(self.table.c[self.key]).limit(rows + 1).subquery()
+        return bool(tx.execute(select(func.count()).select_from(some)).scalar_one() <= rows)
+
     def pending(self, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
         """Return the SELECT of rows that may be asked about, in their order; see `Task.pending`."""
         columns = (*(self.table.c[name] for name in names), self.item_id.label("item_id"))

@@ -25,10 +25,13 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 
 @router.get("/api/tasks/{task}/items")
 def list_items(request: Request, task: str, asked: Wanted, after: Text = "", limit: Limit = ROWS) -> dict[str, Any]:
-    """Return one page of a task's items, as `findable items --json`; the next one begins behind `after`."""
+    """Return one page of a task's items, as `findable items --json`; the next one begins behind `after`.
+
+    A page comes at once: in a large table it may have fewer than `limit` items, or none, and still an `after`.
+    """
     with desk_of(request).to_read(task) as ws:
-        listed = items.run(ws)
-        page = listed.page(asked.which, after=after or None, limit=limit, sort=asked.sort, fields=asked.fields)
+        listed, which = items.run(ws), asked.which
+        page = listed.page(which, after=after or None, limit=limit, sort=asked.sort, fields=asked.fields, at_once=True)
         return page.document
 
 

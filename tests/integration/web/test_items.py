@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.ops import items
+from pipeline.tables import grid
 from tests.page import Page
 
 ADD = "/api/admin/experts"
@@ -47,6 +49,21 @@ def test_the_api_lists_as_the_command_does(listed: Page) -> None:
     for wrong in ({"state": "asleep"}, {"sort": "moon"}, {"fields": "moon"}, {"min_score": "nan"}, {"find": "a\0"}):
         assert listed.get(LIST, params=wrong).status_code == 422, wrong
         assert listed.get("/items.csv", params={"task": "experts", **wrong}).status_code == 422, wrong
+
+
+@pytest.mark.sampled(0)
+def test_a_page_of_a_large_table_comes_at_once(listed: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks at few rows and leads on, also without an item; what has no index sorts a small table alone."""
+    monkeypatch.setattr(items, "LOOKS", 1)
+    asked = {"find": "bob"}
+    found = [page := listed.get(LIST, params=asked).json()]
+    while page["after"] is not None:
+        found.append(page := listed.get(LIST, params={**asked, "after": page["after"]}).json())
+    assert [[one["username"] for one in page["items"]] for page in found] == [[], ["bob"], [], []]
+    monkeypatch.setattr(grid, "SORTED", 3)
+    assert named(listed, sort="company") == ["bob", "ada", "cyd"]
+    monkeypatch.setattr(grid, "SORTED", 2)
+    assert listed.get(LIST, params={"sort": "company"}).status_code == 422
 
 
 @pytest.mark.sampled(0)
