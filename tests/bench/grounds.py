@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PRICE_IN, PRICE_OUT = 0.15, 1.25  # USD per million tokens in a batch of it
 MODEL = "gemini-3.5-flash-lite"
 DUPLICATES, ERRORS, BROKEN = 0.02, 0.01, 0.002  # shares of lines: twice there, refused, answers cut in the middle
+PARTS = 10  # batches of a workspace with several
 CHANGED = 0.01  # of the people of an index, before it is built again
 RESULT = "results.jsonl"
 VECTORS = "vectors.npy"  # float32 (n, 768) in the order of ids: what an API returned, for programs without a cache
@@ -122,26 +123,75 @@ def _untagged(_grounds: Grounds, data: Path, count: int) -> None:
 def _downloaded(grounds: Grounds, data: Path, count: int) -> None:
     """Make a workspace with one batch of all people, however many, downloaded and not ingested."""
     _copy_into(grounds, "untagged", count, data)
+    with opened(data, BATCH_ROWS="10000000", BATCH_BYTES="2000000000") as ws:
+        (number,) = _prepared(ws)
+        _bring(ws, number, result_lines(count))
+    _settle(data)
+
+
+def _downloaded_in_parts(grounds: Grounds, data: Path, count: int) -> None:
+    """Make a workspace with the same people in batches of a tenth each, downloaded and not ingested."""
+    _copy_into(grounds, "untagged", count, data)
+    size = -(-count // PARTS)
+    with opened(data, BATCH_ROWS=f"{size}", BATCH_BYTES="2000000000") as ws:
+        for number, first in zip(_prepared(ws), range(0, count, size), strict=True):
+            _bring(ws, number, (result_line(one) for one in range(first, min(first + size, count))))
+    _settle(data)
+
+
+def _passages_in_parts(_grounds: Grounds, data: Path, count: int) -> None:
+    """Make passages in batches of a tenth each, downloaded and not ingested, with six concepts to each."""
+    from pipeline.passages import import_
+    from tests.bench.backfill import passages
+
+    with (file := data.with_name(f"{data.name}.jsonl")).open("wb") as out:
+        out.writelines(passages(count))
+    with opened(data, TASK="passages") as ws:
+        import_.run(ws, file)
+    file.unlink()
+    with opened(data, TASK="passages", BATCH_ROWS=f"{-(-count // PARTS)}", BATCH_BYTES="2000000000") as ws:
+        for number in _prepared(ws):
+            _bring(ws, number, _found_in(ws, number))
+    _settle(data)
+
+
+def _found_in(ws: "OpenWorkspace", number: int) -> Iterator[bytes]:
+    """Yield the result line of each request of a batch of passages: the first long words of its text."""
+    from emulator.models.concepts import quick_concepts
+    from pipeline.batch import prepare
+
+    for line in prepare.request_path(ws.data, number).read_bytes().splitlines():
+        asked = orjson.loads(line)
+        text = asked["request"]["contents"][0]["parts"][-1]["text"]
+        yield answer_line(asked["key"], orjson.dumps({"concepts": quick_concepts(text)}).decode(), len(text))
+
+
+def _prepared(ws: "OpenWorkspace") -> list[int]:
+    """Prepare all batches that there are, and return their numbers."""
+    from pipeline.batch import prepare
+
+    with ws.display.bar("", None) as bar:
+        return prepare.prepare_batches(ws, prepare.Selection(), bar=bar)
+
+
+def _bring(ws: "OpenWorkspace", number: int, lines: Iterator[bytes]) -> None:
+    """Hand a prepared batch its result, as if `batch-poll` had brought it home."""
     from pipeline.batch import prepare
     from pipeline.core import files
     from pipeline.store import batches
 
-    with opened(data, BATCH_ROWS="10000000", BATCH_BYTES="2000000000") as ws:
-        with ws.display.bar("", None) as bar:
-            (number,) = prepare.prepare_batches(ws, prepare.Selection(), bar=bar)
-        with files.SealedWriter(prepare.result_path(ws.data, number)) as writer:
-            for line in result_lines(count):
-                writer.write_line(line)
-            sealed = writer.seal()
-        result: dict[str, Any] = {"result_file": str(sealed.path.relative_to(ws.data)), "result_sha256": sealed.sha256}
-        result |= {"result_size": sealed.size, "remote_word": "BATCH_STATE_SUCCEEDED"}
-        names = {"remote_name": "batches/remote-1", "display_name": "try-1", "how": "created"}
-        at = ws.now()
-        with ws.store.write() as tx:
-            batches.mark_submitting(tx, batches.get_batch(tx, number), display_name="try-1", at=at)
-            batches.mark_submitted(tx, batches.get_batch(tx, number), at=at, **names)
-            batches.mark_downloaded(tx, batches.get_batch(tx, number), why="succeeded", at=at, **result)
-    _settle(data)
+    with files.SealedWriter(prepare.result_path(ws.data, number)) as writer:
+        for line in lines:
+            writer.write_line(line)
+        sealed = writer.seal()
+    result: dict[str, Any] = {"result_file": str(sealed.path.relative_to(ws.data)), "result_sha256": sealed.sha256}
+    result |= {"result_size": sealed.size, "remote_word": "BATCH_STATE_SUCCEEDED"}
+    names = {"remote_name": f"batches/remote-{number}", "display_name": f"try-{number}", "how": "created"}
+    at = ws.now()
+    with ws.store.write() as tx:
+        batches.mark_submitting(tx, batches.get_batch(tx, number), display_name=names["display_name"], at=at)
+        batches.mark_submitted(tx, batches.get_batch(tx, number), at=at, **names)
+        batches.mark_downloaded(tx, batches.get_batch(tx, number), why="succeeded", at=at, **result)
 
 
 def _tagged(grounds: Grounds, data: Path, count: int) -> None:
@@ -216,6 +266,8 @@ def _changed(grounds: Grounds, data: Path, count: int) -> None:
 KINDS: dict[str, Callable[[Grounds, Path, int], None]] = {
     "untagged": _untagged,
     "downloaded": _downloaded,
+    "downloaded in parts": _downloaded_in_parts,
+    "passages in parts": _passages_in_parts,
     "tagged": _tagged,
     "scored": _scored,
     "cached": _cached,
@@ -246,8 +298,12 @@ def result_line(number: int) -> bytes:
     text = orjson.dumps({"tags": people.tags(number)}).decode()
     if fate < ERRORS + BROKEN:
         text = text[: len(text) // 2]
+    return answer_line(key, text, number)
+
+
+def answer_line(key: str, text: str, number: int) -> bytes:
+    """Return the result line of an answer, with tokens that differ with a number."""
     usage = {"promptTokenCount": 380 + number % 90, "candidatesTokenCount": 20 + number % 40}
-    usage["totalTokenCount"] = sum(usage.values())
     response = {
         "candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": "STOP", "index": 0}],
         "usageMetadata": {

@@ -68,6 +68,15 @@ def ingested(execute: Callable[[str], Iterable[Any]]) -> Said:
     }
 
 
+def passages(data: Path) -> Said:
+    """Return digests of the concepts of passages, and of what became of each request."""
+    sql = "SELECT passage_id, extractor_version, concept_name, evidence FROM passage_concepts ORDER BY 1, 2, 3"
+    return {
+        "concepts": digest((*row[:3], parsed(row[3])) for row in _rows(data, sql)),
+        "claims": digest(_rows(data, "SELECT item_id, open, outcome, reason FROM findable_requests ORDER BY item_id")),
+    }
+
+
 def score(data: Path) -> Said:
     """Return a digest of every person's score."""
     return {"scores": digest(_rows(data, "SELECT id, round(findability_score, 6) FROM experts ORDER BY id"))}

@@ -72,6 +72,27 @@ def ingest_on(ws: "OpenWorkspace") -> Timed:
     return run
 
 
+def ingest_parts(data: Path, how: str = "", task: str = "experts") -> Timed:
+    """Several downloaded batches, by this process and a second one, or by this one `alone`."""
+    from pipeline.batch import ingest as batch_ingest
+
+    ws = held(grounds.opened(data, TASK=task))
+    loads("numpy", "rapidfuzz.process", f"pipeline.{task}.answer", "pipeline.passages.evidence")
+    ws.model.prices(batch=True, on=ws.now().date())
+    if how == "alone":
+        batch_ingest.SECOND_FROM = sys.maxsize
+
+    def run() -> Said:
+        return {"rows": sum(one.batch.requests for one in batch_ingest.run(ws))}
+
+    return run
+
+
+def ingest_passages(data: Path, how: str = "") -> Timed:
+    """Return the same work on passages."""
+    return ingest_parts(data, how, "passages")
+
+
 def ingest_told(data: Path) -> Timed:
     """Return the same work, which says what became of the lines in the words that other programs are measured with."""
     from pipeline.batch import ingest as batch_ingest

@@ -107,6 +107,21 @@ TRIALS: dict[str, Trial] = {
         "outcomes:ingest",
         memory=frozenset({"product", "limit"}),
     ),
+    "ingest-two": Trial(
+        "ingest of ten batches, with a second process",
+        "downloaded in parts",
+        {"product": "product:ingest_parts", "one process": "product:ingest_parts(alone)"},
+        (Target("one process / two", ("one process", 100_000), LARGE, least=1.7),),
+        "outcomes:ingest",
+    ),
+    "ingest-two-passages": Trial(
+        "ingest of ten batches of passages, with a second process",
+        "passages in parts",
+        {"product": "product:ingest_passages", "one process": "product:ingest_passages(alone)"},
+        (Target("one process / two", ("one process", 50_000), ("product", 50_000), least=1.7),),
+        "outcomes:passages",
+        sizes=(10_000, 50_000),
+    ),
     "ingest-postgresql": Trial(
         "ingest on PostgreSQL",
         "downloaded",
