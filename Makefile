@@ -398,6 +398,10 @@ bench-peers: $(TOOLS) ## the reading of a result beside other programs', each in
 bench-backfill: $(TOOLS) ## simulate a backfill of ROWS=50000 made-up passages on canned answers: rows a second, memory, sizes
 	@$(VENV)/bin/python -m tests.bench.backfill
 
+.PHONY: bench-page
+bench-page: $(TOOLS) ## the page's first paint in Chromium, and its list of ROWS=1000000 people on both databases
+	@$(VENV)/bin/python -W ignore -m tests.bench.views
+
 .PHONY: format
 format: $(TOOLS) ## format the code
 	@$(VENV)/bin/ruff format .
