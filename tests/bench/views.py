@@ -1,6 +1,6 @@
 """How long the page's views take: their first paint in Chromium, and pages of the list of ROWS people.
 
-The first paint is that of a view of some people, passages and images, with what came over the wire for it. The list is
+The first paint is that of a view of some people, passages and images, with the size of all that it needs but images. The list is
 asked for in one process with the page, on SQLite and on PostgreSQL: a thousand people are imported and tagged, and
 stand there often enough. Each address is asked for several times; the tables tell the median and the 95th percentile.
 
@@ -39,7 +39,7 @@ FILTERS = (
 )
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
 SENT = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
-  .filter(one => one.initiatorType != 'img').reduce((sum, one) => sum + one.transferSize, 0)"""
+  .filter(one => one.initiatorType != 'img').reduce((sum, one) => sum + one.encodedBodySize, 0)"""
 
 
 def main() -> int:
@@ -87,7 +87,7 @@ def _paint() -> None:
     with _workspace() as workspace:
         furnish(workspace)
         read(workspace, reader)
-    _tell("\n".join(["first paint: median and 95th percentile, ms; kB over the wire but images", *found]))
+    _tell("\n".join(["first paint: median and 95th percentile, ms; kB without images", *found]))
 
 
 def _fill(workspace: lab.Workspace, rows: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.browser.furnished import OTHER, furnish_images, furnish_passages, furnish_people
 from tests.browser.seen import Reader, read
+from tests.integration.many_passages import put
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
@@ -224,6 +225,33 @@ def test_a_batch_is_cancelled_after_asking_and_costs_are_told(
         for kind in ("task", "model", "batch", "day"):
             tab.click(f"main a.button:text-is('by {kind}')")
             seen.wait_for("th", kind)
+        assert seen.complaints == []
+
+    read(workspace, reader)
+
+
+def test_passages_go_from_a_pilot_to_the_index_on_the_page(workspace: Workspace) -> None:
+    """The menu leads to them; the pilot tells its estimate first and stands among the reports; the index is built."""
+    put(workspace.begin(), 3)
+
+    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
+        """Go from step to step."""
+        seen = Reader(browser, address)
+        tab = seen.tab
+        tab.click(".tasks summary")
+        tab.click(".tasks a:text-is('Passages')")
+        seen.wait_for(".next code", "make passages-pilot")
+        tab.click("#next")
+        seen.wait_for("#plan", "estimated cost")
+        assert client.get("/api/batches").json() == []
+        tab.click("#begin")
+        seen.wait_for(".figures li:nth-child(2)", "3")
+        seen.wait_for(".next", "nothing to do")
+        seen.go("/index?task=passages")
+        tab.click("#rebuild")
+        seen.wait_for("#index", "was verified and is in service")
+        seen.go("/reports?task=passages")
+        seen.wait_for("tbody th .state", "pilot")
         assert seen.complaints == []
 
     read(workspace, reader)

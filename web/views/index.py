@@ -83,7 +83,9 @@ def _shown(request: Request, task: str | None, template: str) -> HTMLResponse:
         found = (running.newest(f"{kind} {report.subject}") for kind in ("index", "verify index"))
         works = [one.document for one in found if one is not None]
         builds = _builds(ws.store, BuildLookup(ws.data, ws.collection.folder)) if ws.is_indexed else []
-        return show_page(request, template, ws, index=report.document["index"], works=works, builds=builds)
+        shown = {"index": report.document["index"], "works": works, "builds": builds}
+        can_begin = not ws.is_indexed and ws.task.hooks.begin_index() is not None
+        return show_page(request, template, ws, can_begin=can_begin, how=ws.subject.hooks.how_to_index, **shown)
 
 
 def _builds(store: Store, builds: BuildLookup) -> list[dict[str, Any]]:
