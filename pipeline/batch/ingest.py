@@ -31,7 +31,7 @@ from pipeline.store.leases import Lease, read_again
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
     from pipeline.core.task import Task
-    from pipeline.store.database import Connection
+    from pipeline.store.database import Connection, Store
 
 
 CHUNK = 2000  # requests in one transaction, which keeps other writers waiting for some 50 ms
@@ -67,7 +67,8 @@ class IngestSummary:
 def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: None) -> list[IngestSummary]:
     """Ingest every downloaded batch, oldest first, and call `done` after each; nothing to ingest is an empty list.
 
-    A batch that cannot be ingested does not keep the others from it: its error is raised when they are done.
+    A batch that cannot be ingested does not keep the others from it: its error is raised when they are done. Where
+    several are large a second process begins with the newest ones: each is ingested by one, under its lease.
 
     Raises:
         InconsistentError: a sealed result was changed, or requests cannot be accounted for; that batch is as it was.
@@ -81,9 +82,9 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
         summaries.append(summary)
         done(summary)
 
-    with _second_process(ws) as second:
+    with _second_process(ws.settings, _downloaded(ws.store, ws.task)) as second:
         for waits in (False, True):  # first those that no other process is at
-            for number in _downloaded(ws):
+            for number in (batch.number for batch in _downloaded(ws.store, ws.task)):
                 if number in failures:
                     continue
                 try:
@@ -106,22 +107,20 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
     return summaries
 
 
-def _downloaded(ws: OpenWorkspace) -> list[int]:
-    """Return the numbers of the downloaded batches of the task, oldest first."""
-    with ws.store.read() as tx:
-        return [batch.number for batch in batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name)]
+def _downloaded(store: "Store", task: "Task") -> list[Batch]:
+    """Return the downloaded batches of the task, oldest first."""
+    with store.read() as tx:
+        return batches.batches_in_states(tx, BatchState.DOWNLOADED, task=task.name)
 
 
 @contextlib.contextmanager
-def _second_process(ws: OpenWorkspace) -> Iterator[Iterator[IngestSummary]]:
+def _second_process(settings: Settings, waiting: Sequence[Batch]) -> Iterator[Iterator[IngestSummary]]:
     """Give the summaries of a second process that ingests where that is worth its start, for the length of a block."""
-    with ws.store.read() as tx:
-        found = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name)
-    sizes = sorted(one.result_size or 0 for one in found)
+    sizes = sorted(batch.result_size or 0 for batch in waiting)
     if sum(sizes[:-1]) < SECOND_FROM or processors() < TWO:
         yield iter(())
         return
-    with second_process(_newest_first, ws.settings, [one.number for one in reversed(found)]) as summaries:
+    with second_process(_newest_first, settings, [batch.number for batch in reversed(waiting)]) as summaries:
         yield summaries
 
 
