@@ -16,7 +16,7 @@ from pipeline.batch.uploads import release_images
 from pipeline.core import files, gc_freeze
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.progress import NoProgress
-from pipeline.core.second_process import processors, second_process
+from pipeline.core.second_process import can_begin, second_process
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
 from pipeline.engine.access import Access
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 CHUNK = 2000  # requests in one transaction, which keeps other writers waiting for some 50 ms
 SECOND_FROM = 16 << 20  # bytes of results, those of the largest batch apart, that are worth starting a process for
-TWO = 2
 MAX_LOST = 3  # times that another process went on with one batch while this one stood still
 EXAMPLES = 3
 NO_LINE = "no line in the result"
@@ -117,7 +116,7 @@ def _downloaded(store: "Store", task: "Task") -> list[Batch]:
 def _second_process(settings: Settings, waiting: Sequence[Batch]) -> Iterator[Iterator[IngestSummary]]:
     """Give the summaries of a second process that ingests where that is worth its start, for the length of a block."""
     sizes = sorted(batch.result_size or 0 for batch in waiting)
-    if sum(sizes[:-1]) < SECOND_FROM or processors() < TWO:
+    if sum(sizes[:-1]) < SECOND_FROM or not can_begin():
         yield iter(())
         return
     with second_process(_newest_first, settings, [batch.number for batch in reversed(waiting)]) as summaries:

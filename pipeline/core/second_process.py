@@ -1,63 +1,72 @@
 """Run a generator in a second process beside this one; it ends with its block, and with this process however that ends.
 
 For work that may be killed at any moment. The process is a new one and not a fork of this one, which has threads and an
-open database. What the generator yields is pickled; an error ends it, in silence, so whoever reads looks what is left.
+open database, and it runs nothing of the program that this one was started as. What the generator yields is pickled; an
+error ends it, in silence, so whoever reads looks what is left.
 """
 
-import multiprocessing
 import os
+import pickle
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, wait
-from typing import ParamSpec, TypeVar
+from typing import IO, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# finds modules where this process does, and no others
+BOOT = (
+    "import sys, pickle; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from pipeline.core.second_process import main; main()"
+)
 
-def processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+def can_begin() -> bool:
+    """Return whether there is a processor for a second process, and a Python to start."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return count > 1 and bool(sys.executable)
 
 
 @contextmanager
 def second_process(work: Callable[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs) -> Iterator[Iterator[T]]:
     """Give what `work(...)`, a function of a module, yields in a process of its own for the length of a block."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(theirs, work, args, kwargs), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield _received(ours)
-    finally:
-        process.terminate()
-        process.join()
-        ours.close()
+    words = [sys.executable, "-I", "-c", BOOT]
+    begun = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
+    with begun as process:
+        try:
+            with suppress(OSError):
+                asked = cast("IO[bytes]", process.stdin)
+                asked.write(pickle.dumps(sys.path) + pickle.dumps((work, args, kwargs)))
+                asked.flush()
+            yield _received(cast("IO[bytes]", process.stdout))
+        finally:
+            process.kill()
 
 
-def _received(connection: Connection) -> Iterator[T]:
+def _received(stream: IO[bytes]) -> Iterator[T]:
     """Yield what the other process sends until it ends."""
-    with suppress(EOFError, OSError):
+    with suppress(EOFError, OSError, pickle.UnpicklingError):
         while True:
-            yield connection.recv()
+            yield pickle.load(stream)  # noqa: S301 - of a process of ours
 
 
-def _run(
-    connection: Connection, work: Callable[..., Iterator[T]], args: tuple[object, ...], kwargs: dict[str, object]
-) -> None:
-    """Send what a generator yields, in the second process; Ctrl-C at a terminal is the first one's to answer."""
+def main() -> None:
+    """Be the second process: send what a generator yields. Ctrl-C at a terminal is the first one's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    work, args, kwargs = pickle.load(sys.stdin.buffer)  # noqa: S301 - of the process that began this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with suppress(Exception):
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what is printed is no part of it
         for one in work(*args, **kwargs):
-            connection.send(one)
+            pickle.dump(one, out)
+            out.flush()
 
 
 def _end_with_parent() -> None:
-    """End this process as soon as the one that began it is gone."""
-    if parent := multiprocessing.parent_process():
-        wait([parent.sentinel])
-        os._exit(1)
+    """End this process as soon as the one that began it is gone, which its standard input tells."""
+    sys.stdin.buffer.read()
+    os._exit(1)
