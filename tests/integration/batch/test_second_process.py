@@ -104,6 +104,19 @@ def test_a_second_process_that_is_killed_leaves_its_batches_to_this_one(
     ingested(downloaded)
 
 
+def test_a_batch_at_another_process_is_waited_for(downloaded: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes last; where that process was ended in the midst of it, it is ingested here."""
+    monkeypatch.setattr(ingest, "_newest_first", dies)
+    once = ingest._ingest_once
+
+    def busy(ws: Any, number: int, *, waits: bool) -> ingest.IngestSummary | None:
+        """Do in the first turn as if another process were at the first batch."""
+        return once(ws, number, waits=waits) if waits or number > 1 else None
+
+    monkeypatch.setattr(ingest, "_ingest_once", busy)
+    assert list(ingested(downloaded)) == [2, 3, 1]
+
+
 def test_a_batch_that_cannot_be_ingested_is_told_once(downloaded: Workspace) -> None:
     """The others are ingested; the error is that of one process."""
     path = next(downloaded.data.rglob("*00002*result*"))
@@ -114,6 +127,7 @@ def test_a_batch_that_cannot_be_ingested_is_told_once(downloaded: Workspace) -> 
     assert states(downloaded) == ["ingested", "downloaded", "ingested"]
 
 
+@pytest.mark.timeout(30)
 def test_it_ends_with_the_process_that_began_it() -> None:
     """A killed process leaves none behind that goes on by itself."""
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
