@@ -379,7 +379,8 @@ mutants: $(TOOLS) ## put each of forty and more one-line faults into a copy, and
 
 .PHONY: crash-sweep
 crash-sweep: $(TOOLS) ## kill the whole chain before and after every durable step, and compare; WORKERS=2, MOST=200 lives, SEED=7
-	@FAULTS=all $(VENV)/bin/python -m pytest -q -n $(or $(WORKERS),auto) --dist worksteal --timeout 7200 tests/crash/test_sweep.py -k whole
+	@FAULTS=all FINDABLE_SWEEP=all $(VENV)/bin/python -m pytest -q -n $(or $(WORKERS),auto) --dist worksteal --timeout 7200 \
+	  tests/crash/test_sweep.py -k whole
 
 .PHONY: soak
 soak: $(TOOLS) ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7

@@ -7,6 +7,7 @@ key; so what is written lies together on disk, memory stays flat, and a run that
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +21,7 @@ from pipeline.core.second_process import can_begin, second_process
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
 from pipeline.engine.access import Access
-from pipeline.engine.record import Asked, MissingLine, judge_lines, source_of, write_judgements
+from pipeline.engine.record import Asked, Judgement, MissingLine, Source, judge_lines, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
@@ -41,6 +42,7 @@ EXAMPLES = 3
 NO_LINE = "no line in the result"
 
 _Kind = tuple[str, str]  # outcome and reason
+_Judged = tuple[claims.Request, Judgement]
 
 
 @dataclass(frozen=True)
@@ -184,8 +186,16 @@ class _Ingest(NamedTuple):
 
     def _apply_all(self, results: ResultFile, bar: "Bar") -> None:
         """Judge and write every request that has no outcome yet; those that have one are only looked up."""
+        source = source_of(self.batch, models_file=self.ws.settings.models_file)
+        with _writing(beside=self.ws.store.path is None) as write:
+            for judged, line in self._judged(results):
+                if judged:
+                    write(partial(self._write, judged, source))
+                bar.show(line)
+
+    def _judged(self, results: ResultFile) -> Iterator[tuple[Sequence[_Judged], int]]:
+        """Yield a chunk of requests at a time with what their lines say, and the place that they reach to."""
         ws, batch, task = self.ws, self.batch, self.task
-        source = source_of(batch, models_file=ws.settings.models_file)
         judge = partial(judge_lines, task, missing=self._missing())
         after: claims.Request | None = None
         while True:
@@ -201,12 +211,15 @@ class _Ingest(NamedTuple):
                 for one, lines in zip(page, found, strict=True)
                 if one.outcome is None
             ]
-            if judged:
-                with ws.store.write() as tx:
-                    self.lease.check(tx)
-                    claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
-                    write_judgements(tx, task, [one for _, one in judged], source=source, at=ws.now())
-            bar.show(after.line)
+            yield judged, after.line
+
+    def _write(self, judged: Sequence[_Judged], source: Source) -> None:
+        """Write what became of a chunk of requests, all or nothing."""
+        ws = self.ws
+        with ws.store.write() as tx:
+            self.lease.check(tx)
+            claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
+            write_judgements(tx, self.task, [one for _, one in judged], source=source, at=ws.now())
 
     def _missing(self) -> MissingLine:
         """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's."""
@@ -245,6 +258,30 @@ class _Ingest(NamedTuple):
                 cost=cost,
             )
         return True
+
+
+@contextlib.contextmanager
+def _writing(*, beside: bool) -> Iterator[Callable[[Callable[[], None]], None]]:
+    """Give what writes one chunk after the other; `beside` a caller who judges the next one, as a server lets it.
+
+    An error is raised when the next chunk is given, or at the end. SQLite writes within this process, and would wait
+    for the interpreter at every row.
+    """
+    if not beside:
+        yield lambda write: write()
+        return
+    with ThreadPoolExecutor(1) as pool:
+        written: Future[None] | None = None
+
+        def begin(write: Callable[[], None]) -> None:
+            nonlocal written
+            if written is not None:
+                written.result()
+            written = pool.submit(write)
+
+        yield begin
+        if written is not None:
+            written.result()
 
 
 def _odd_lines(results: ResultFile) -> list[Anomaly]:

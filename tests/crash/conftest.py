@@ -12,7 +12,7 @@ from tests.crash.program import Mortal
 from tests.crash.sweep import Lived, Sweep
 from tests.scratch import PEACE
 
-Meet = Callable[[Sequence[Misfortune]], list[Lived]]
+Meet = Callable[..., list[Lived]]
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +36,12 @@ def sweep(mortal: Mortal) -> Sweep:
 def meet(mortal: Mortal, sweep: Sweep, record_property: Callable[[str, object], None]) -> Meet:
     """A function that lets misfortunes happen, one life each, and tells the summary of the run how that went."""
 
-    def live(all_of_them: Sequence[Misfortune]) -> list[Lived]:
+    def live(all_of_them: Sequence[Misfortune], *, until_as_in_peace: bool = False) -> list[Lived]:
         """Return what became of each life; nothing of any may differ from peace."""
-        lives = [sweep.live(mortal, one.day, one.number, one.fates) for one in all_of_them]
+        lives = [
+            sweep.live(mortal, one.day, one.number, one.fates, until_as_in_peace=until_as_in_peace)
+            for one in all_of_them
+        ]
         struck = sum(ended.code < 0 for lived in lives for ended in lived.ended)
         differing = [str(lived) for lived in lives if lived.faults]
         record_property("crash sweep", [sweep.steps, len(lives), struck, len(differing)])

@@ -2,7 +2,8 @@
 
 A day in peace leaves, before each command, a picture of the workspace and of the engine's state. To live it again with
 a death at step n of a command is to start from that picture, let the command die, and type the same commands again
-until `status` has nothing to do. Then nothing may differ from the end in peace.
+until `status` has nothing to do. Then nothing may differ from the end in peace. In the whole sweep a life ends where a
+command left all as it was behind that command in peace, in every table and file: what follows is the same.
 """
 
 import fcntl
@@ -22,7 +23,7 @@ from PIL import Image
 
 from tests import ledger, postgresql
 from tests.crash.chain import DAY_OF, EVERY, IMAGES, OWN, Command, Day
-from tests.crash.final_state import broken_index, calls_without_mark, final_state, left_over
+from tests.crash.final_state import broken_index, calls_without_mark, final_state, left_over, rows_of_tables
 from tests.crash.program import LIVES, Ended, Mortal
 from tests.crash.steps import CUT, FULL, ROT, Fate
 from tests.lab import CONTROL, ON_POSTGRESQL, Workspace, copy_tree
@@ -234,13 +235,18 @@ class Place:
         """Return what became of the workspace."""
         return final_state(self.data, self.state)
 
+    def behind(self) -> dict[str, Any]:
+        """Return the same between two commands, with how many rows each table has."""
+        return {**self.end(), "rows": rows_of_tables(self.data)} if self.is_known() else {}
+
 
 @dataclass(frozen=True)
 class Peace:
-    """A day as it goes when no process dies: the steps of each command, and the end."""
+    """A day as it goes when no process dies: the steps of each command, what is there behind it, and the end."""
 
     day: Day
     trails: tuple[tuple[str, ...], ...]
+    behind: tuple[dict[str, Any], ...]
     end: dict[str, Any]
 
     def counted(self) -> list[tuple[str, int]]:
@@ -315,8 +321,13 @@ class Sweep:
             ):
                 self.peace[day.name] = self._live(place)
 
-    def live(self, mortal: Mortal, day: str, number: int, fates: Sequence[Fate]) -> Lived:
-        """Live a day again from its command `number` on, which meets its fates one after the other and then none."""
+    def live(
+        self, mortal: Mortal, day: str, number: int, fates: Sequence[Fate], *, until_as_in_peace: bool = False
+    ) -> Lived:
+        """Live a day again from its command `number` on, which meets its fates one after the other and then none.
+
+        To its end, or `until_as_in_peace`: until all is as it was there.
+        """
         peace, command = self.peace[day], DAY_OF[day].commands[number]
         lived = Lived(day, command.name, fates)
         with self._home(peace.day, self._new_home()) as home:
@@ -324,7 +335,7 @@ class Sweep:
             with self._place(mortal, peace.day, home=home, number=number) as place:
                 try:
                     self._meet(place, command, lived)
-                    self._go_on(place, number, lived)
+                    self._go_on(place, number, lived, until_as_in_peace=until_as_in_peace)
                 except AssertionError as error:
                     lived.faults.append(str(error))
             if not lived.faults:
@@ -358,22 +369,28 @@ class Sweep:
         if EVERY and place.is_known():
             lived.faults += place.unseen(place.status())
 
-    def _go_on(self, place: Place, number: int, lived: Lived) -> None:
+    def _go_on(self, place: Place, number: int, lived: Lived, *, until_as_in_peace: bool) -> None:
         peace = self.peace[lived.day]
-        for command in peace.day.commands[number:]:
+        for command, behind in list(zip(peace.day.commands, peace.behind, strict=True))[number:]:
             place.behave(command.engine)
             again = place.run(*command.words)
             assert again.code in command.again, (command.name, again)
-        lived.faults += place.unseen(place.finish())
+            if until_as_in_peace and behind and place.behind() == behind:
+                lived.faults += place.unseen(place.status()) + self._unmarked(place)
+                return
+        lived.faults += place.unseen(place.finish()) + self._unmarked(place)
         end = place.end()
-        if more := calls_without_mark(place.data, place.state):
-            lived.faults.append(f"{more} live calls were made without a mark")
         for part in peace.day.same or peace.end:
             if end[part] != peace.end[part]:
                 lived.faults.append(f"{part} differ: {_difference(peace.end[part], end[part])}")
 
+    @staticmethod
+    def _unmarked(place: Place) -> list[str]:
+        more = calls_without_mark(place.data, place.state)
+        return [f"{more} live calls were made without a mark"] if more else []
+
     def _live(self, place: Place) -> Peace:
-        day, trails = place.day, []
+        day, trails, behind = place.day, [], []
         for number, command in enumerate(day.commands):
             self._take_picture(place, number)
             place.behave(command.engine)
@@ -381,9 +398,10 @@ class Sweep:
             assert ended.code == command.again[0], (command.name, ended)
             assert not EVERY or not place.unseen(place.status()), command.name
             trails.append(tuple(ended.trail))
+            behind.append(place.behind())
         place.finish()
         self._take_picture(place, len(day.commands))
-        return Peace(day, tuple(trails), place.end())
+        return Peace(day, tuple(trails), tuple(behind), place.end())
 
     def _take_picture(self, place: Place, number: int) -> None:
         """Copy the workspace and the engine's state, before a day's command `number`, while no process writes them."""

@@ -21,7 +21,8 @@ delimited = partial(delimit, names=NAMES)
 PIECES = st.sampled_from(["<", "</", "\uff1c", "&lt;", "\u2039", "/", " ", ">", "\u200b", "b", "B", "\uff42", *NAMES])
 TEXTS = st.lists(PIECES | st.text(max_size=3), max_size=30).map("".join)
 
-FLAT = str.maketrans("<\uff1c\u2039", "(((")
+BRACKETS = "<\u00ab\u02c2\u1438\u2039\u226a\u27e8\u276e\u2770\u29fc\u3008\u300a\ufe64\uff1c"
+FLAT = str.maketrans(dict.fromkeys(BRACKETS, "("))
 
 
 def _check_tags(workspace: Workspace) -> None:
@@ -42,12 +43,13 @@ def _check_tags(workspace: Workspace) -> None:
 @example("<" + " " * 1000 + "/biography>")
 @example("<\u200b/\u200bbio\u200bgraphy>")
 @example("</b\u0456\u043egr\u0430phy>")
+@example("\u00abusername")
 @example("\uff1c/\uff22\uff29\uff2f\uff27\uff32\uff21\uff30\uff28\uff39\uff1e")
 def test_nothing_in_the_data_looks_like_a_delimiter(data: str) -> None:
     """No bracket is left before one of our names, whatever invisible is between them; all else is as it was."""
     inside = delimited("biography", data).removeprefix("<biography>").removesuffix("</biography>")
     seen = "".join(char for char in inside.lower() if char.isprintable() and not char.isspace())
-    for bracket in ("<", "\uff1c", "\u2039", "&lt;"):
+    for bracket in (*BRACKETS, "&lt;"):
         for slash in ("", "/", "\uff0f"):
             for name in NAMES:
                 assert f"{bracket}{slash}{name}" not in seen
