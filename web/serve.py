@@ -22,6 +22,7 @@ from web.guard import Access
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = frozenset({"0.0.0.0", ""})  # noqa: S104 - told apart, not bound
 GRACE_S = 30.0  # so long what runs may finish after SIGTERM
+IDLE_S = 75.0  # longer than programs and browsers keep a connection, or it would end under a request
 
 
 class Outside(NamedTuple):
@@ -141,6 +142,7 @@ def _server(app: object) -> uvicorn.Server:
             server_header=False,
             proxy_headers=False,  # who sent a request is not what it says
             timeout_graceful_shutdown=int(GRACE_S),
+            timeout_keep_alive=int(IDLE_S),
         )
     )
 

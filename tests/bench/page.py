@@ -109,7 +109,7 @@ class _Crowd:
     """What all of them do at once."""
 
     def __init__(self, base: str, token: dict[str, str]) -> None:
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2.0)
         self._client = httpx2.AsyncClient(base_url=base, headers=token, trust_env=False, timeout=60, limits=limits)
         self._took: dict[str, list[float]] = defaultdict(list)
         self._refused = 0

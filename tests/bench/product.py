@@ -138,6 +138,7 @@ def index(data: Path, share: str = "0") -> Timed:
 
 def warm() -> None:
     """Import what an index is built with, and have stems and stop words ready."""
+    loads("numpy.ma")  # np.unique asks it
     from pipeline.index import terms
 
     loads("faiss", "bm25s", "pipeline.index.builds", "pipeline.index.staging", "pipeline.index.verify", "numpy.random")

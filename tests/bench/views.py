@@ -1,8 +1,9 @@
 """How long the page's views take: their first paint in Chromium, and pages of the list of ROWS people.
 
-The first paint is that of a view of some people, passages and images, with the size of all that it needs but images. The list is
-asked for in one process with the page, on SQLite and on PostgreSQL: a thousand people are imported and tagged, and
-stand there often enough. Each address is asked for several times; the tables tell the median and the 95th percentile.
+The first paint is that of a view of some people, passages and images, with the size of all that it needs but images.
+The list is asked for in one process with the page, on SQLite and on PostgreSQL: a thousand people are imported and
+tagged, and stand there often enough. Each address is asked for several times; the tables tell the median and the 95th
+percentile.
 
     make bench-page ROWS=1000000
 """
