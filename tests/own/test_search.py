@@ -11,6 +11,7 @@ import pytest
 import findable
 from pipeline.engine.declared import given
 from pipeline.engine.declared.task_file import look_again
+from pipeline.index.cache import caches
 from tests.lab import HERE, Workspace
 
 FILE = """
@@ -161,7 +162,11 @@ def test_people_keep_their_index_and_their_numbers(goods: Goods, people: Callabl
     assert "nothing contradicts" in goods.ran("doctor")
     numbers = "SELECT number, count FROM findable_builds ORDER BY number"
     assert goods.workspace.query(numbers) == [(1, 4), (2, 2), (3, 2), (4, 4)]
-    goods.ran("forget", "--item", "9")  # whose vector goes, and no vector of others
+    (cache,) = caches(goods.data / "index" / "vectors")
+    before = len(cache)
+    goods.ran("forget", "--item", "9")  # the vectors of both its texts go, and none of others
+    (cache,) = caches(goods.data / "index" / "vectors")
+    assert len(cache) == before - 2
     assert "2 experts, 0 embedded" in goods.ran("index", TASK="experts")
     assert "3 rows, 0 embedded" in goods.ran("index")
 
