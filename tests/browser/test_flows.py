@@ -69,6 +69,7 @@ def test_what_happens_elsewhere_is_seen_without_losing_the_focus(workspace: Work
         assert tab.evaluate("document.activeElement.id") == "to-costs"
         tab.keyboard.press("Enter")
         seen.wait_for("h1", "Costs")
+        tab.wait_for_load_state()  # the page's script is there
         tab.keyboard.press("/")
         assert tab.evaluate("document.activeElement.name") == "q"
         seen.go("/items")
