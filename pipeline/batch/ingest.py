@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 CHUNK = 2000  # requests in one transaction, which keeps other writers waiting for some 50 ms
-SECOND_FROM = 16 << 20  # bytes of results, those of the largest batch apart, that are worth starting a process for
+SECOND_FROM = 8 << 20  # bytes of results, those of the largest batch apart, that are worth starting a process for
 MAX_LOST = 3  # times that another process went on with one batch while this one stood still
 EXAMPLES = 3
 NO_LINE = "no line in the result"
