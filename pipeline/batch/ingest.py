@@ -83,28 +83,32 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
         summaries.append(summary)
         done(summary)
 
-    with _second_process(ws.settings, _downloaded(ws.store, ws.task)) as second:
-        for waits in (False, True):  # first those that no other process is at
-            for number in (batch.number for batch in _downloaded(ws.store, ws.task)):
-                if number in failures:
-                    continue
-                try:
-                    summary = read_again(partial(_ingest_once, ws, number, waits=waits), times=MAX_LOST)
-                except FindableError as error:
-                    failures[number] = error
-                    continue
-                if summary is not None:
-                    ingested(summary)
-            with ws.display.bar("waiting for the second process", None, late=True):
-                others = list(second)
-            for summary in others:
+    def ingest_each(*, waits: bool) -> None:
+        """Ingest what is downloaded and did not fail here; what another process is at only where this one waits."""
+        for number in (batch.number for batch in _downloaded(ws.store, ws.task)):
+            if number in failures:
+                continue
+            try:
+                summary = read_again(partial(_ingest_once, ws, number, waits=waits), times=MAX_LOST)
+            except FindableError as error:
+                failures[number] = error
+                continue
+            if summary is not None:
                 ingested(summary)
+
+    with _second_process(ws.settings, _downloaded(ws.store, ws.task)) as second:
+        ingest_each(waits=False)
+        with ws.display.bar("waiting for the second process", None, late=True):
+            others = list(second)
+    for summary in others:
+        ingested(summary)
+    ingest_each(waits=True)
     release_images(ws, held=False)
-    *first, last = failures.values() or [None]
-    for other in filter(None, first):
+    errors = list(failures.values())
+    for other in errors[:-1]:
         ws.display.warn(other.message)
-    if last is not None:
-        raise last
+    if errors:
+        raise errors[-1]
     return summaries
 
 

@@ -148,8 +148,7 @@ def test_a_copy_takes_as_long_as_it_takes(role: Role, tmp_path: Path) -> None:
         (
             "transaction_timeout = '50ms'",
             "SELECT pg_sleep(2)",
-            # where the client is slow to read, the end of the connection may come before the reason
-            "broke off a transaction of ours: .* transaction timeout|server closed the connection",
+            "broke off a transaction of ours: .* transaction timeout",
         ),
     ],
 )
