@@ -8,6 +8,7 @@ import orjson
 
 from pipeline.batch import prepare as batch_prepare
 from pipeline.core import files
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.store import batches
 from tests.lab import KEY, Workspace
@@ -52,22 +53,27 @@ def deliver(workspace: Workspace, data: bytes, *, word: str = "BATCH_STATE_SUCCE
         with ws.store.read() as tx:
             batch = batches.batches_in_states(tx)[-1]
         sealed = files.seal_bytes(batch_prepare.result_path(ws.data, batch.number), data)
-        name = f"try-{batch.number}"
-        facts = {
-            "result_file": str(sealed.path.relative_to(ws.data)),
-            "result_sha256": sealed.sha256,
-            "result_size": sealed.size,
-            "remote_word": word,
-            "reason": why,
-        }
-        with ws.store.write() as tx:
-            batches.mark_submitting(tx, batch, display_name=name, at=ws.now())
-            batch = batches.get_batch(tx, batch.number)
-            remote_name = f"batches/remote-{batch.number}"
-            batches.mark_submitted(tx, batch, remote_name=remote_name, display_name=name, how="created", at=ws.now())
-            batch = batches.get_batch(tx, batch.number)
-            batches.mark_downloaded(tx, batch, why="succeeded", at=ws.now(), **facts)
+        bring(ws, batch.number, sealed, word=word, why=why)
     return batch.number
+
+
+def bring(
+    ws: OpenWorkspace, number: int, sealed: files.Sealed, *, word: str = "BATCH_STATE_SUCCEEDED", why: str | None = None
+) -> None:
+    """Take a prepared batch through the states that lead to its sealed result."""
+    name = f"try-{number}"
+    facts = {
+        "result_file": str(sealed.path.relative_to(ws.data)),
+        "result_sha256": sealed.sha256,
+        "result_size": sealed.size,
+        "remote_word": word,
+        "reason": why,
+    }
+    with ws.store.write() as tx:
+        batches.mark_submitting(tx, batches.get_batch(tx, number), display_name=name, at=ws.now())
+        batch, remote_name = batches.get_batch(tx, number), f"batches/remote-{number}"
+        batches.mark_submitted(tx, batch, remote_name=remote_name, display_name=name, how="created", at=ws.now())
+        batches.mark_downloaded(tx, batches.get_batch(tx, number), why="succeeded", at=ws.now(), **facts)
 
 
 def response(text: str | None = TAGS, *, finish: str = "STOP", **more: Any) -> dict[str, Any]:

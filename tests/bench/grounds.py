@@ -178,20 +178,12 @@ def _bring(ws: "OpenWorkspace", number: int, lines: Iterator[bytes]) -> None:
     """Hand a prepared batch its result, as if `batch-poll` had brought it home."""
     from pipeline.batch import prepare
     from pipeline.core import files
-    from pipeline.store import batches
+    from tests.delivery import bring
 
     with files.SealedWriter(prepare.result_path(ws.data, number)) as writer:
         for line in lines:
             writer.write_line(line)
-        sealed = writer.seal()
-    result: dict[str, Any] = {"result_file": str(sealed.path.relative_to(ws.data)), "result_sha256": sealed.sha256}
-    result |= {"result_size": sealed.size, "remote_word": "BATCH_STATE_SUCCEEDED"}
-    names = {"remote_name": f"batches/remote-{number}", "display_name": f"try-{number}", "how": "created"}
-    at = ws.now()
-    with ws.store.write() as tx:
-        batches.mark_submitting(tx, batches.get_batch(tx, number), display_name=names["display_name"], at=at)
-        batches.mark_submitted(tx, batches.get_batch(tx, number), at=at, **names)
-        batches.mark_downloaded(tx, batches.get_batch(tx, number), why="succeeded", at=at, **result)
+        bring(ws, number, writer.seal())
 
 
 def _tagged(grounds: Grounds, data: Path, count: int) -> None:
