@@ -38,7 +38,7 @@ def main() -> int:
         for name in only:
             trial = TRIALS[name]
             sizes = [QUICK_ROWS] if quick else [count for count in trial.sizes if not most or count <= most]
-            for count in sorted([*sizes, *(MEMORY if full and trial.memory else ())]):
+            for count in sorted([*sizes, *(trial.full if full else ()), *(MEMORY if full and trial.memory else ())]):
                 repeats = 1 if quick else driver.REPEATS
                 found.add(name, count, driver.run(name, trial, count, folder=folder, repeats=repeats, tell=_tell))
                 report.write(found, target)
@@ -46,7 +46,7 @@ def main() -> int:
         if not kept:
             shutil.rmtree(folder)
     report.write_page(found, target)
-    if found.trials.keys() == TRIALS.keys() and not quick and not most:
+    if not (quick or most or {name for name, trial in TRIALS.items() if trial.sizes} - found.trials.keys()):
         report.write_page(found, ROOT / "docs")
     sys.stdout.write(f"{report.figures(found)}\n{report.targets(found)}")
     return 0

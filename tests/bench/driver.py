@@ -55,7 +55,8 @@ def run(
     kept = Grounds(folder / "grounds")
     found: dict[str, Measured] = {}
     for turn in range(repeats):
-        for way in (one for one in trial.ways if count not in MEMORY or one in trial.memory):
+        few = trial.memory and count in MEMORY
+        for way in (one for one in trial.ways if not few or one in trial.memory):
             if turn and way in trial.slow and count > trial.once_above:
                 continue
             data = folder / "runs" / f"{name}-{count}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 SMALL = (1_558, 10_000)
 USUAL = (*SMALL, 100_000)
-MEMORY = (55_000, 550_000)  # the sizes between which memory must stay flat; only with FULL=1
+MEMORY = (55_000, 550_000)  # sizes between which the memory of several ways is compared; only with FULL=1
 
 # other programs that read such results, each with what its environment holds
 PEERS: Mapping[str, Sequence[str]] = {
@@ -45,8 +45,8 @@ class Trial:
 
     `ways` map a name to `module:function` of `tests.bench`, `outcome` to what tells what came of it. All ways but
     those `apart` must come to the same; `slow` ones are run once above `once_above` rows, and only `memory` ones at
-    the sizes of `MEMORY`. `environ` is what every way finds in its environment, `pythons` those that need another one;
-    `told` where what came of each way stands beside its time.
+    the sizes of `MEMORY`; `full` are more sizes, both with FULL=1 alone. `environ` is what every way finds in its
+    environment, `pythons` those that need another one; `told` where what came of each way stands beside its time.
     """
 
     title: str
@@ -62,6 +62,7 @@ class Trial:
     pythons: Mapping[str, Path] = field(default_factory=dict)
     told: bool = False
     sizes: tuple[int, ...] = USUAL
+    full: tuple[int, ...] = ()
 
 
 _LOCAL = {"FINDABLE_BACKEND": "local", "FINDABLE_EMBEDDING_MODEL": "gemini-embedding-2"}  # questions are embedded here
@@ -337,6 +338,31 @@ TRIALS["page-crowd"] = Trial(
     sizes=(100_000,),
     told=True,
 )
+
+# One run at each size, and nothing to compare: what is held in memory, however many rows there are
+for _name, _ground, _way, _rows in (
+    ("memory-requests", "untagged", "product:requests", 5_500_000),
+    ("memory-ingest", "downloaded in parts", "product:ingest_parts(alone)", 5_500_000),
+    ("memory-score", "tagged", "product:score", 5_500_000),
+    ("memory-index", "scored", "product:index(1)", 550_000),
+):
+    TRIALS[_name] = Trial(
+        f"memory of {_way.partition(':')[2].partition('(')[0].partition('_')[0]}",
+        _ground,
+        {"product": _way},
+        (
+            Target(
+                f"anonymous memory at {_rows // 1000:,}k / 55k",
+                ("product", _rows),
+                ("product", 55_000),
+                most=1.1,
+                measure="anon",
+            ),
+        ),
+        slow=frozenset({"product"}),
+        sizes=(),
+        full=(55_000, _rows),
+    )
 
 _INSTALLED = {name: peer_python(name) for name in PEERS if peer_python(name).exists()}
 TRIALS["peers"] = Trial(
