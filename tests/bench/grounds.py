@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PRICE_IN, PRICE_OUT = 0.15, 1.25  # USD per million tokens in a batch of it
 MODEL = "gemini-3.5-flash-lite"
+MODELS = Path(__file__).with_name("models.toml")  # which knows no limits of it
 DUPLICATES, ERRORS, BROKEN = 0.02, 0.01, 0.002  # shares of lines: twice there, refused, answers cut in the middle
 PARTS = 10  # batches of a workspace with several
 CHANGED = 0.01  # of the people of an index, before it is built again
@@ -37,13 +38,12 @@ _BLOCK = 1000
 def environ(data: Path) -> dict[str, str]:
     """Return the settings of a workspace that has a key and no person to ask.
 
-    They are the product's own, but for the limits of tokens: a batch has none, and the third tier's are large enough
-    for all at once.
+    They are the product's own, but for the limits of tokens, of which there are none.
     """
     return {
         "FINDABLE_DATA": str(data),
         "FINDABLE_BATCH_TOKENS": "10000000000",
-        "FINDABLE_TIER": "3",
+        "FINDABLE_MODELS_FILE": str(MODELS),
         "GEMINI_API_KEY": "no-key-at-all",
         "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9",
         "FINDABLE_RETRY_FOR": "0",

@@ -126,6 +126,13 @@ def index(data: Path, share: str = "0") -> Timed:
     ws.embedding_model.prices(batch=False, on=ws.now().date())  # the first one imports the list of prices
     model = Recorded()
     ws.__dict__["client"] = model
+    ahead = 0.0
+
+    def sleep(seconds: float) -> None:  # what the limits of an API cost is not waited for
+        nonlocal ahead
+        ahead += seconds
+
+    ws.sleep, ws.monotonic = sleep, lambda: time.monotonic() + ahead
 
     def run() -> Said:
         report = step.run(ws)

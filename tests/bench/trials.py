@@ -340,16 +340,16 @@ TRIALS["page-crowd"] = Trial(
 )
 
 # One run at each size, and nothing to compare: what is held in memory, however many rows there are
-for _name, _ground, _way, _rows in (
-    ("memory-requests", "untagged", "product:requests", 5_500_000),
-    ("memory-ingest", "downloaded in parts", "product:ingest_parts(alone)", 5_500_000),
-    ("memory-score", "tagged", "product:score", 5_500_000),
-    ("memory-index", "scored", "product:index(1)", 550_000),
+for _name, _ground, _way, _limit, _rows in (
+    ("memory-requests", "untagged", "product:requests", "limit.rows:requests", 5_500_000),
+    ("memory-ingest", "downloaded in parts", "product:ingest_parts(alone)", "", 5_500_000),
+    ("memory-score", "tagged", "product:score", "limit.rows:score", 5_500_000),
+    ("memory-index", "scored", "product:index(1)", "", 550_000),
 ):
     TRIALS[_name] = Trial(
         f"memory of {_way.partition(':')[2].partition('(')[0].partition('_')[0]}",
         _ground,
-        {"product": _way},
+        {"product": _way, **({"limit": _limit} if _limit else {})},
         (
             Target(
                 f"anonymous memory at {_rows // 1000:,}k / 55k",
@@ -359,7 +359,7 @@ for _name, _ground, _way, _rows in (
                 measure="anon",
             ),
         ),
-        slow=frozenset({"product"}),
+        slow=frozenset({"product", "limit"}),
         sizes=(),
         full=(55_000, _rows),
     )
