@@ -18,6 +18,7 @@ from web.problem import Refused
 from web.render import desk_of, show_page
 from web.running import Running, Work
 from web.view import Link, View
+from web.views.imports import IMPORTS
 from web.views.work import accepted
 
 router = APIRouter()
@@ -158,5 +159,6 @@ class _Home:
             "failed_gates": [gate for one in newest for gate in one["gates"] if gate["passed"] is False],
             "stale": document.get("stale") or {"count": 0},
             "command": steps.command_of(document["next"]),
+            "imports": IMPORTS,
             **{key: document[key] for key in ("index", "parked", "spent", "next", "rolling_back")},
         }
