@@ -1,5 +1,7 @@
 """Make pages of templates: what stands around each, and how values are shown."""
 
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.task import Subject
+from pipeline.core.text import first_few
 from pipeline.engine.workspace import OpenWorkspace
 from web.desk import Desk
 
 CUT = 160  # characters of a cell
+NAMED = 10  # items of a batch in one line
+_BATCH = re.compile(r"batch (\d+)(?=:)")
 ROWS = "rows"  # as the items of every task of a user's own are called
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -88,4 +93,11 @@ def as_text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
-_templates.filters["coded"] = as_coded
+def as_warning(text: str) -> Markup:
+    """Return a warning of long work as HTML; what it says of a batch leads there, where its items are named."""
+    found = _BATCH.match(text)
+    link = Markup('<a href="/batch?number={0}">batch {0}</a>').format(found[1]) if found else Markup()
+    return link + as_coded(text[found.end() :] if found else text)
+
+
+_templates.filters |= {"coded": as_coded, "warned": as_warning, "few": partial(first_few, most=NAMED)}

@@ -39,6 +39,7 @@ class Work:
     before: int = 0  # what was done when this part began
     part_began: float = field(default_factory=time.monotonic)
     lines: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)  # in the place of lines: what is said later does not hide them
     result: Any = None
     error: dict[str, Any] | None = None
     began: float = field(default_factory=time.monotonic)
@@ -51,7 +52,7 @@ class Work:
 
     def warn(self, line: str) -> None:
         """Keep a warning."""
-        self.say(line)
+        self.warnings = [] if self.about else [*self.warnings[-LINES:], line]
 
     @contextlib.contextmanager
     def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:  # noqa: ARG002 - a page shows it at once
@@ -68,7 +69,7 @@ class Work:
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
-        names = ("number", "kind", "state", "label", "done", "total", "note", "lines", "result", "error")
+        names = ("number", "kind", "state", "label", "done", "total", "note", "lines", "warnings", "result", "error")
         took = (self.ended or time.monotonic()) - self.began
         return {name: getattr(self, name) for name in names} | {"took_s": round(took, 2), **self._pace()}
 

@@ -1,16 +1,16 @@
 """The next step as the page carries it out: what it is, what it will cost, and the function of its command."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.batch import poll, submit
-from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
 from pipeline.quality.pilot import next_pilot
+from pipeline.store.batches import Batch
 from pipeline.workflows import backfill, ingest, pilot, preflight, tag
 from pipeline.workflows.preflight import Preflight
 from web.running import Work
@@ -87,6 +87,7 @@ class NextStep:
         report = tag.run(self.ws, options, announce=announce, confirm=lambda _cost: True)
         for one in report.reports:
             display.say(one.line)
+        _warn_of(display, report)
         return tag.document(report)
 
     def _drawn(self) -> list[str]:
@@ -98,7 +99,7 @@ class NextStep:
         """Ask about a few, wait for them, and judge the answers."""
         done = pilot.run(self.ws, size=None, seed=None, announce=self._agreed, confirm=lambda _plan: True)
         for one in done.accounts:
-            _tell(display, one)
+            _tell(display, one.batch)
         done.check()
         return pilot.document(done)
 
@@ -110,7 +111,7 @@ class NextStep:
             wait=True,
             announce=lambda estimated, _extractor: self._check(estimated.batch.cost),
             confirm=lambda _cost: True,
-            ingested=lambda account: _tell(display, account),
+            ingested=lambda account: _tell(display, account.batch),
         )
         if done.quality is not None:
             done.quality.check()
@@ -125,9 +126,10 @@ class NextStep:
         sent = submit.run(self.ws, limit=None, dry=False, announce=self._agreed, confirm=lambda _plan: True)
         return dict(submit.document(sent))
 
-    def _poll(self, _display: Work) -> dict[str, Any]:
+    def _poll(self, display: Work) -> dict[str, Any]:
         """Wait until every batch is over."""
         report = poll.run(self.ws, wait=True)
+        _warn_of_failed(display, report.failed)
         if report.stopped is not None:
             raise report.stopped
         return {"downloaded": report.downloaded, "failed": {str(number): why for number, why in report.failed.items()}}
@@ -135,6 +137,8 @@ class NextStep:
     def _ingest(self, display: Work) -> dict[str, Any]:
         """Store the answers of the batches that are downloaded."""
         done = ingest.run(self.ws, reported=lambda report: display.say(report.line))
+        for one in done:
+            _tell(display, one.batch)
         return {"ingested": {str(one.batch.number): one.batch.answered for one in done}}
 
     def _index(self, _display: Work) -> dict[str, Any]:
@@ -143,7 +147,29 @@ class NextStep:
         return asdict(build.run(self.ws))
 
 
-def _tell(display: Work, account: IngestSummary) -> None:
-    """Say what came of a batch."""
-    one = account.batch
+def _tell(display: Work, one: Batch) -> None:
+    """Say what came of a batch; which items went wrong is told where the batch is shown."""
     display.say(f"batch {one.number}: {one.answered or 0:,} answers of {one.requests:,}")
+    counts = {"refused": one.refused, "invalid": one.invalid, "missing": one.missing, "not applied": one.not_applied}
+    if wrong := [f"{count:,} {name}" for name, count in counts.items() if count]:
+        display.warn(f"batch {one.number}: {', '.join(wrong)}")
+
+
+def _warn_of_failed(display: Work, failed: Mapping[int, str]) -> None:
+    """Warn of batches that failed at the API, and why."""
+    for number, why in failed.items():
+        display.warn(f"batch {number}: failed at the API ({why}); what it asked about can be asked again")
+
+
+def _warn_of(display: Work, report: tag.TagReport) -> None:
+    """Warn of what was asked and not answered, and of what could not be asked."""
+    for one in report.ingested:
+        _tell(display, one)
+    _warn_of_failed(display, report.failed)
+    failed = report.live.asked.failed.most_common() if report.live else []
+    for reason, count in failed:
+        display.warn(f"{count:,} failed ({reason})")
+    if report.out_of_money:
+        display.warn(f"{report.out_of_money}; {report.left:,} left")
+    if report.no_room:
+        display.warn(f"{report.no_room:,} wait for room at the API")

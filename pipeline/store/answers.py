@@ -199,11 +199,19 @@ def failed_attempts(tx: Connection, batch: int) -> Iterator[tuple[str, str, int 
         yield row.outcome, row.reason, row.code, row.item_id, row.excerpt or ""
 
 
-def not_applied(tx: Connection, batch: int) -> tuple[int, list[str]]:
-    """Return how many answers of a batch were not applied, and the items whose input had changed meanwhile."""
-    count = tx.execute(select(func.count()).where(answers.c.batch == batch, ~answers.c.applied)).scalar() or 0
-    changed = select(answers.c.item_id).where(answers.c.batch == batch, answers.c.outdated).order_by(answers.c.id)
-    return count, list(tx.execute(changed).scalars())
+def not_applied(tx: Connection, batch: int) -> list[str]:
+    """Return the items of a batch whose answers were not applied."""
+    return _of_batch(tx, batch, ~answers.c.applied)
+
+
+def outdated(tx: Connection, batch: int) -> list[str]:
+    """Return the items of a batch whose input had changed when they were answered."""
+    return _of_batch(tx, batch, answers.c.outdated)
+
+
+def _of_batch(tx: Connection, batch: int, which: ColumnElement[bool]) -> list[str]:
+    query = select(answers.c.item_id).where(answers.c.batch == batch, which).order_by(answers.c.id)
+    return list(tx.execute(query).scalars())
 
 
 def other_versions(tx: Connection, batch: int, *, model: str) -> list[str]:

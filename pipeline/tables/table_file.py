@@ -11,6 +11,7 @@ from typing import TextIO, TypeVar
 from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar, Progress
+from pipeline.core.text import first_few
 from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding, excerpt, rejected
 from pipeline.tables.layout import Layout, TextRow
@@ -172,9 +173,7 @@ class TableFile:
 
 def name_some(names: Iterable[str]) -> str:
     """Return names of columns for a note: the first ten, and how many more there are."""
-    shown = [excerpt(name) for name in names]
-    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return f"{', '.join(shown[:_SHOWN])}{more}"
+    return first_few([excerpt(name) for name in names], _SHOWN)
 
 
 def _sound(row: TextRow | Finding) -> TextRow | Finding:

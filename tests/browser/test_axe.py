@@ -17,6 +17,7 @@ VIEWS = (
         "/item?key=lorcan-d&raw=1",
         "/people/new",
         "/import",
+        "/import?task=passages",
         "/search?q=law&beside=1",
         "/search",
         "/judge",

@@ -35,8 +35,8 @@ def get_batch(request: Request, number: Number) -> dict[str, Any]:
             moves = workspace.events_about(tx, "batch", number)
         document = listing.summary_of(account.batch, now=ws.now()).document
         reasons = [asdict(one) for one in account.anomalies]
-        told = {"reasons": reasons, "outdated": account.outdated, "other_versions": account.other_versions}
-        return {**document, "moves": moves, "is_over": account.batch.is_over, **told}
+        told = {name: getattr(account, name) for name in ("unapplied", "outdated", "other_versions")}
+        return {**document, "moves": moves, "is_over": account.batch.is_over, "reasons": reasons, **told}
 
 
 @router.post("/api/batches/{number}/cancel")

@@ -88,6 +88,21 @@ def test_a_batch_is_told_of_and_cancelled(page: Page, api: Api, workspace: Works
     assert page.get("/api/batches/2").status_code == 422
 
 
+def test_what_went_wrong_in_a_batch_is_warned_of_where_it_was_ingested(
+    page: Page, api: Api, workspace: Workspace
+) -> None:
+    """Home says how many, beside what was said, and leads to the batch, which names them; so does the command."""
+    waiting(page, api, "ada", "bea", "cy")
+    workspace.ran_each("batch-submit", "batch-poll")
+    workspace.change("DELETE FROM experts WHERE username = 'ada'")
+    workspace.change("UPDATE experts SET tags = '[\"law\"]' WHERE username = 'bea'")
+    done = finished(page, page.post(NEXT, params={"step": page.get(NEXT).json()["next"]}))
+    assert (done["state"], done["warnings"]) == ("done", ["batch 1: 2 not applied"])
+    assert '<a href="/batch?number=1">batch 1</a>: 2 not applied' in page.get("/").text
+    assert page.get("/api/batches/1").json()["unapplied"] == ["1", "bea"]
+    assert "or is parked: 1, bea" in page.get("/batch", params={"number": 1}).text
+
+
 @pytest.mark.full
 def test_a_pilot_and_a_backfill_are_begun_once_their_estimate_was_shown(page: Page, workspace: Workspace) -> None:
     """The plan is of the pilot's own items; no more than it is spent; then both stand beside each other in reports."""
