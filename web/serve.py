@@ -22,6 +22,7 @@ from web.guard import Access
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = frozenset({"0.0.0.0", ""})  # noqa: S104 - told apart, not bound
 GRACE_S = 30.0  # so long what runs may finish after SIGTERM
+LOOK_S = 1.0  # between looks whether it is to end
 IDLE_S = 75.0  # longer than programs and browsers keep a connection, or it would end under a request
 
 
@@ -119,7 +120,8 @@ def _serve(desk: Desk, listening: socket.socket, ready: Callable[[], None]) -> N
         serving.start()
         desk.start()
         ready()
-        over.wait()
+        while not over.wait(LOOK_S):
+            pass  # a signal that another thread took is seen when this one runs again
     finally:
         until = time.monotonic() + GRACE_S
         server.should_exit = True

@@ -98,8 +98,10 @@ def similarities_of(index: Any, query: Vectors, rows: NDArray[np.int64]) -> Vect
     """
     query, rows = np.ascontiguousarray(query, np.float32), np.ascontiguousarray(rows, np.int64)
     found = np.empty(len(rows), dtype=np.float32)
-    asked, told, labels = map(faiss.swig_ptr, (query, found, rows))
-    index.compute_distance_subset(1, asked, len(rows), told, labels)
+    if not len(rows):
+        return found
+    pointer: Any = faiss.swig_ptr
+    index.compute_distance_subset(1, pointer(query), len(rows), pointer(found), pointer(rows))
     return found
 
 
