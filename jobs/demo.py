@@ -54,6 +54,7 @@ def _ask_of_passages_and_images() -> None:
     _run("import-passages", PASSAGES=str(SAMPLE / "passages.jsonl"))
     _run("passages-pilot", N="4")
     _run("passages-backfill", WAIT="1", YES="1")
+    _run("tag", TASK="passages", VERSION="passage-concepts@2", LIMIT="3", MODE="live")  # two versions side by side
     _run("index", TASK="passages")
     _run("search", TASK="passages", Q="how is wood bent for a boat?", K="2")
     _run("import-images", FOLDER=str(SAMPLE / "photos"))
