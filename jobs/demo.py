@@ -11,7 +11,8 @@ from jobs.command import Command
 from jobs.dotenv import read_settings
 from jobs.output import Terminal, print_line
 from jobs.typed import GIVEN, OPTIONS, as_typed
-from pipeline.core.settings import PREFIX, Settings
+from pipeline.core.settings import Settings
+from pipeline.core.variables import PREFIX
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 QUERIES, QRELS = SAMPLE / "queries.jsonl", SAMPLE / "qrels.tsv"
