@@ -87,7 +87,7 @@ $(TOOLS): $(READY) requirements-dev.lock
 	@echo "$(VENV) is set up for checks and tests" >&2
 
 .PHONY: demo
-demo: setup ## run the whole chain on the sample people, on the local engine, anew in data/demo
+demo: setup ## run the whole chain on the sample people, passages and images, on the local engine, anew in data/demo
 	@$(RUN) demo
 
 .PHONY: init

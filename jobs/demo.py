@@ -1,4 +1,4 @@
-"""`make demo`: run the whole chain on the sample people, on the local engine, in a new workspace."""
+"""`make demo`: run the whole chain on sample people, passages and pictures, locally, in a workspace made anew."""
 
 import os
 import shutil
@@ -15,13 +15,14 @@ from pipeline.core.settings import Settings
 from pipeline.core.variables import PREFIX
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+QUERIES, QRELS = SAMPLE / "queries.jsonl", SAMPLE / "qrels.tsv"
 SEARCHES = ("sign language interpreter", "help me restore a wooden boat", "who casts bells for belfries?")
 KEPT = frozenset({"FINDABLE_DEBUG", GIVEN})
 
 
 @click.command(name="demo", cls=Command)
 def main() -> None:
-    """Import 150 invented people, tag, score, index, add one more, and search, on the local engine.
+    """Import 150 invented people, tag, score, index, add one more, and search; then passages and images, all locally.
 
     Removes `demo/` in the workspace and uses it anew; reads no key, and nothing leaves this machine.
     """
@@ -36,13 +37,30 @@ def main() -> None:
     _run("index")
     for question in SEARCHES:
         _run("search", Q=question, K="3")
+    _run("lab-import", QUERIES=str(QUERIES), QRELS=str(QRELS))
     _run("status")
+    _ask_of_passages_and_images()
     print_line("")
-    print_line("That was the whole chain on invented people. Look further in it, or begin with yours:")
+    print_line(
+        "That was the whole chain on invented people, passages and pictures. Look further in it, or begin with yours:"
+    )
     print_line("  " + as_typed('make search Q="who knows water law"'))
     print_line(f"  {yours}")
     print_line("All of it as a page in the browser:")
     print_line("  " + as_typed("make web"))
+
+
+def _ask_of_passages_and_images() -> None:
+    """Run the chain on the sample passages, a pilot first, and on the sample pictures."""
+    _run("import-passages", PASSAGES=str(SAMPLE / "passages.jsonl"))
+    _run("passages-pilot", N="4")
+    _run("passages-backfill", WAIT="1", YES="1")
+    _run("tag", TASK="passages", VERSION="passage-concepts@2", LIMIT="3", MODE="live")  # two versions side by side
+    _run("index", TASK="passages")
+    _run("search", TASK="passages", Q="how is wood bent for a boat?", K="2")
+    _run("import-images", FOLDER=str(SAMPLE / "photos"))
+    _run("tag", TASK="images", MODE="live")
+    _run("index", TASK="images")
 
 
 def _start_afresh(data: Path) -> None:
@@ -67,5 +85,8 @@ def _run(target: str, **values: str) -> None:
     words = [f'{name}="{value}"' if " " in value else f"{name}={value}" for name, value in shown.items()]
     Terminal().say("")
     click.secho(f"$ {as_typed(' '.join(['make', target, *words]))}", bold=True)
-    os.environ.update({PREFIX + name: value for name, value in values.items()})
+    given = {PREFIX + name: value for name, value in values.items()}
+    os.environ.update(given)
     findable.main(args=[target, "--data", os.environ[f"{PREFIX}DATA"]], standalone_mode=False)
+    for name in given:
+        del os.environ[name]
