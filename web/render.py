@@ -19,6 +19,7 @@ CUT = 160  # characters of a cell
 NAMED = 10  # items of a batch in one line
 _ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 _BATCH = re.compile(r"batch (\d+)(?=:)")
+METHODS = ("GET ", "PUT ", "POST ", "PATCH ", "DELETE ")  # begin a hint that no reader of a page can follow
 ROWS = "rows"  # as the items of every task of a user's own are called
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -57,6 +58,8 @@ def show_page(request: Request, template: str, ws: OpenWorkspace, **values: Any)
 def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
     """Return a page that says what went wrong."""
     desk = desk_of(request)
+    if problem["hint"].startswith(METHODS):
+        problem = {**problem, "hint": ""}  # is for programs; what there is stands in the header
     about = {"task": desk.settings.task, "workspace": str(desk.settings.data), "backend": ""}
     found = _filled(request, "problem.html", {"links": [("/", "Home", False)], **about, "problem": problem})
     found.status_code = int(problem["status"])
