@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from pipeline.core.states import CallEnd
 from pipeline.store.answers import sum_usage
 from pipeline.store.database import next_value
-from pipeline.store.leases import is_dead, this_owner
+from pipeline.store.leases import is_alive, is_dead, this_owner
 from pipeline.store.tables import calls, runs, sums, usage
 
 ELSEWHERE_S = 3600.0  # ours: a call of another machine that is under way for so long is lost
@@ -276,6 +276,15 @@ def latest_runs(
 def unfinished_run(tx: Connection, task: str, *, mode: str) -> Run | None:
     """Return the newest run of a task in a mode that has no end, if there is one."""
     return next(iter(latest_runs(tx, task, mode=mode, limit=1, unfinished=True)), None)
+
+
+def is_run_alive(tx: Connection, number: int) -> bool | None:
+    """Return whether the process that made a run's newest call goes on; None where that cannot be known from here."""
+    newest = select(calls.c.owner).where(calls.c.run == number).order_by(calls.c.id.desc()).limit(1)
+    owner = tx.execute(newest).scalar()
+    if owner is None or not (is_alive(owner) or is_dead(owner)):
+        return None
+    return not is_dead(owner)
 
 
 def actual_of_run(tx: Connection, number: int) -> tuple[int, int, float] | None:

@@ -12,7 +12,7 @@ from pipeline.cost import budget
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import status
 from pipeline.quality import report_files
-from pipeline.store import statistics
+from pipeline.store import live_calls, statistics
 from web import steps
 from web.problem import Refused
 from web.render import desk_of, show_page
@@ -24,6 +24,7 @@ from web.views.work import accepted
 router = APIRouter()
 VIEW = View(router, Link("/", "Home"))
 GOING = "under way or killed"  # how `status` calls a live run that did not end
+ALIVE = {True: "under way", False: "killed", None: GOING}  # what the page says of one, by its process
 Usd = Annotated[float, Query(ge=0.0, allow_inf_nan=False)]
 
 
@@ -127,12 +128,13 @@ class _Home:
         going = [one for one in estimates if one["kind"] == "live" and one["state"] == GOING]
         with self.ws.store.read() as tx:
             usages = [statistics.usage_of_run(tx, one["number"]) for one in going]
+            alive = [live_calls.is_run_alive(tx, one["number"]) for one in going]
         now, found = self.ws.now(), []
-        for one, usage in zip(going, usages, strict=True):
+        for one, usage, is_alive in zip(going, usages, alive, strict=True):
             done = min(usage.requests if usage else 0, one["items"])
             rate = done / max((now - datetime.fromisoformat(one["at"])).total_seconds(), 1.0)
             pace = {"rate": rate, "eta_s": (one["items"] - done) / rate} if done else {"rate": None, "eta_s": None}
-            found.append({**one, "done": done, **pace})
+            found.append({**one, "done": done, **pace, "state": ALIVE[is_alive]})
         return found
 
     def state(self, running: Running) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Home, batches, index, reports and health: they say what the commands say, and do what those do."""
 
+import re
 from typing import Any
 
 import pytest
 
+from pipeline.store.leases import this_owner
 from tests.integration.many_passages import put
 from tests.lab import Api, Workspace
 from tests.page import Page
@@ -121,3 +123,28 @@ def test_a_pilot_and_a_backfill_are_begun_once_their_estimate_was_shown(page: Pa
     agreed = {"step": planned["next"], "cost": planned["plan"]["cost"]}
     assert finished(page, page.post(address, params=agreed))["result"]["is_over"]
     assert "Pilot and full run" in page.get("/reports", params={"task": "passages"}).text
+
+
+def test_a_live_run_is_told_by_its_process(workspace: Workspace) -> None:
+    """Under way while the process of its calls goes on, killed where it is gone, and of another machine either."""
+    workspace.begin()
+    put(workspace, 2)
+    workspace.ran("tag", MODE="live", TASK="passages")
+    workspace.change("UPDATE findable_runs SET ended_at = NULL WHERE mode = 'live'")
+    host, boot, _, since, nonce = this_owner().split("|")
+    owners = (this_owner(), f"{host}|{boot}|{2**22 + 1}|{since}|{nonce}", "elsewhere|1|1|1.0|a")
+    said = []
+    with Page(workspace) as page:
+        for owner in owners:
+            workspace.change("UPDATE findable_calls SET owner = :owner", owner=owner)
+            found = page.get("/", params={"task": "passages"}).text
+            said += re.findall(r'live run \d+ <span class="state">([^<]*)<', found)
+    assert said == ["under way", "killed", "under way or killed"]
+
+
+def test_a_page_that_is_not_there_has_no_hint_for_programs(page: Page) -> None:
+    """The document names an address of the API; the page of a reader does not."""
+    asked = {"task": "moon"}
+    assert page.get("/api/tasks/moon/next").json()["hint"].startswith("GET /api")
+    shown = page.get("/", params=asked)
+    assert (shown.status_code, "GET /api" in shown.text) == (404, False)
