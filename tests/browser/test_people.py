@@ -220,11 +220,12 @@ def test_an_item_is_asked_again_edited_and_forgotten(workspace: Workspace, api: 
         seen.wait_for("#told", "Stored")
         seen.wait_for("#row dd", "Wax & Law")
         tab.click("#forgetting summary")
-        for name, said in (("eda", "nothing was changed"), ("ada", "It is forgotten")):
+        for name, said in (("eda", "nothing was changed"), ("ada", "ada is forgotten")):
             tab.locator("#forgetting").evaluate("(one) => { one.open = true; }")
             tab.fill("#to-forget", name)
             tab.click("#forget")
             seen.wait_for("#acts", said)
+        assert (tab.locator("#row").count(), tab.locator("main h1").inner_text()) == (0, "ada is forgotten")
         tab.click("#acts a")
         seen.wait_for("#list", "Nothing is here yet")
         assert seen.complaints == []

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests import ledger
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 from tests.page import Page
@@ -53,10 +54,30 @@ def test_an_item_is_forgotten_once_its_name_is_typed(page: Page) -> None:
     assert page.get(ITEM, params=ADA).status_code == 200
     assert ended(page, page.post(f"{ITEM}/forget", params=ADA, json={"name": "ada"}))["state"] == "done"
     assert page.get(ITEM, params=ADA).status_code == 422
-    assert "It is forgotten" in page.get("/parts/acts", params={"task": "experts", **ADA}).text
+    gone = page.get("/parts/acts", params={"task": "experts", **ADA})
+    assert "ada is forgotten" in gone.text
+    assert (gone.headers["hx-retarget"], gone.headers["hx-reswap"]) == ("#main", "innerHTML")  # the row, too
     assert not re.search(
         r"\bada\b", page.get("/api/work").text + page.get("/parts/home").text + repr(vars(page.desk.running))
     )
+
+
+@pytest.mark.sampled(0)
+def test_who_was_not_forgotten_to_the_end_is_named_and_forgotten_again(page: Page, workspace: Workspace) -> None:
+    """What is left of them fails it; the page says whom it is about, and what is kept of it does not."""
+    assert page.post(ADD, json={"username": "ada-lee"}).status_code == 201
+    (workspace.data / "index").mkdir(exist_ok=True)
+    (left := workspace.data / "index" / "left.txt").write_text("ada-lee")
+    about = {"key": "ada-lee"}
+    failed = ended(page, page.post(f"{ITEM}/forget", params=about, json={"name": "ada-lee"}))
+    assert (failed["state"], failed["error"]["detail"][:11]) == ("failed", "'it' is sti")
+    shown = page.get("/parts/acts", params={"task": "experts", **about}).text
+    assert "ada-lee&#39; is still to be found in index/left.txt" in shown
+    assert 'id="to-forget"' in shown
+    left.unlink()
+    assert ended(page, page.post(f"{ITEM}/forget", params=about, json={"name": "ada-lee"}))["state"] == "done"
+    assert "ada-lee is forgotten" in page.get("/parts/acts", params={"task": "experts", **about}).text
+    assert not any(one["name"] == "forgotten" for one in ledger.findings(workspace))
 
 
 @pytest.mark.sampled(0)
