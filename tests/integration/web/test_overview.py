@@ -44,7 +44,13 @@ def test_the_next_step_says_what_it_costs_and_then_does_it(page: Page, api: Api)
     done = finished(page, page.post(NEXT, params={"step": "make tag", "cost": cost}))
     assert (done["state"], done["result"]["left"]) == ("done", 0)
     assert page.get("/api/status").json()["experts"]["tagged"] == 2
-    assert finished(page, page.post(NEXT, params={"step": "make index"}))["result"]["count"] == 2
+    refused = finished(page, page.post(NEXT, params={"step": "make index"}))
+    assert "more than the $0.0000 that was agreed to" in refused["error"]["detail"]
+    embedding = page.get(NEXT).json()["plan"]
+    assert (embedding["items"], embedding["cost"] > 0) == (1, True)  # one text, for they say the same
+    assert f"cost={embedding['cost']!r}" in page.get("/parts/index/plan", params={"task": "experts"}).text
+    agreed = {"step": "make index", "cost": embedding["cost"]}
+    assert finished(page, page.post(NEXT, params=agreed))["result"]["count"] == 2
     home = page.get("/").text
     assert "took" in home
     assert "<b>bob" not in home
@@ -67,6 +73,30 @@ def test_the_index_is_rebuilt_verified_and_put_back(page: Page) -> None:
     assert "checks done" in page.get("/settings").text
     assert page.get("/api/tasks/experts/reports").json() == []
     assert "make qc" in page.get("/reports").text
+
+
+@pytest.mark.sampled(0)
+def test_an_empty_workspace_says_what_comes_first(page: Page, workspace: Workspace) -> None:
+    """No button that could only fail; without a question the search and the judging are pages that lead on.
+
+    That texts leave the machine is said before the first of them is sent.
+    """
+    shown = page.get("/index").text
+    assert [f'id="{one}"' in shown for one in ("rebuild", "verify", "rollback", "to-home")] == [*[False] * 3, True]
+    for address in ("/search", "/judge"):
+        asked = page.get(address)
+        assert (asked.status_code, "/index?task=experts" in asked.text) == (200, True)
+    assert "/import?task=experts" in page.get("/items").text
+    people = workspace.data.parent / "people.csv"
+    people.write_text(f"username,bio\nbea,{BIO}\n")
+    workspace.ran("import", str(people), code=0)
+    plan = page.get("/parts/next").text
+    assert 0 < plan.index("From here on biographies leave this machine") < plan.index('id="begin"')
+    page.post(ADD, json={"username": "ada", "bio": BIO})
+    assert 'id="rebuild"' in page.get("/index").text
+    finished(page, page.post("/api/tasks/experts/index"))
+    shown = page.get("/index").text
+    assert [f'id="{one}"' in shown for one in ("rebuild", "verify", "rollback")] == [True, True, False]
 
 
 @pytest.mark.sampled(0)
