@@ -118,6 +118,24 @@ def test_a_batch_is_told_of_and_cancelled(page: Page, api: Api, workspace: Works
     assert page.get("/api/batches/2").status_code == 422
 
 
+def test_a_batch_that_a_person_cancelled_is_no_failure(page: Page, api: Api, workspace: Workspace) -> None:
+    """Both one that never ended and one that was never sent say so, and all of their requests stand in the sum."""
+    waiting(page, api, "ada", "bea")
+    api.fault("never_ends")
+    workspace.ran("batch-submit", code=0)
+    workspace.ran("batch-cancel", "1", code=0)
+    workspace.run("batch-poll")
+    api.fault("quota_batch")
+    workspace.run("batch-submit")
+    workspace.ran("batch-cancel", "2", code=0)
+    for number, line in ((1, "missing"), (2, "let go, to be asked again")):
+        assert page.get(f"/api/batches/{number}").json()["state"] == "failed"
+        shown = page.get("/batch", params={"number": number}).text
+        assert (">cancelled</span></h1>" in shown, ">failed<" in shown) == (True, False)
+        assert f'<dt>{line}</dt><dd class="num">2</dd>' in shown
+    assert page.get("/batches").text.count(">cancelled</span>") == 2
+
+
 def test_what_went_wrong_in_a_batch_is_warned_of_where_it_was_ingested(
     page: Page, api: Api, workspace: Workspace
 ) -> None:
@@ -130,7 +148,16 @@ def test_what_went_wrong_in_a_batch_is_warned_of_where_it_was_ingested(
     assert (done["state"], done["warnings"]) == ("done", ["batch 1: 2 not applied"])
     assert '<a href="/batch?number=1">batch 1</a>: 2 not applied' in page.get("/").text
     assert page.get("/api/batches/1").json()["unapplied"] == ["1", "bea"]
-    assert "or is parked: 1, bea" in page.get("/batch", params={"number": 1}).text
+    workspace.change("UPDATE findable_batch_accounts SET unknown = 3")
+    shown = page.get("/batch", params={"number": 1}).text
+    assert "or is parked: 1, bea" in shown
+    told = (
+        "Of the answers 2 are not applied",
+        "Lines that are no request",
+        "a key that was never asked for",
+        "No request did",
+    )
+    assert all(one in shown for one in told)
 
 
 @pytest.mark.full
@@ -150,4 +177,8 @@ def test_a_pilot_and_a_backfill_are_begun_once_their_estimate_was_shown(page: Pa
     assert (planned["command"], planned["plan"]["items"]) == ("passages-backfill", 1)
     agreed = {"step": planned["next"], "cost": planned["plan"]["cost"]}
     assert finished(page, page.post(address, params=agreed))["result"]["is_over"]
-    assert "Pilot and full run" in page.get("/reports", params={"task": "passages"}).text
+    workspace.ran("passages-pilot", VERSION="v2", N="2", YES="1", code=0)
+    reports = page.get("/reports", params={"task": "passages"}).text
+    assert "Pilot and full run" in reports
+    assert reports.count('<span class="state">pilot</span>') == 2
+    assert [f"pilot {number} of passage-concepts@{label}" in reports for number, label in ((1, "1"), (2, "v2"))]
