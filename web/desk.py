@@ -11,6 +11,7 @@ from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.access import Access as Opened
 from pipeline.engine.access import check_access
+from pipeline.engine.folder import is_free
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.search import OpenSearch
 from pipeline.live.due_tagger import DueTagger
@@ -74,6 +75,16 @@ class Desk:
             Refused: the workspace has no such task.
         """
         return self._opened(task, Opened.WRITE, display) if display else self._kept(task, Opened.WRITE)
+
+    def begin_workspace(self, display: Progress) -> None:
+        """Make an empty workspace where the folder is not there or holds nothing, as an import would.
+
+        It is not made where nothing may be changed, nor where a database is named: the folder's own is meant, or none.
+        """
+        settings = self.settings
+        if not self.access.readonly and settings.database_url is None and is_free(settings.data):
+            with open_workspace(replace(settings, task=PEOPLE), display):
+                pass
 
     @contextlib.contextmanager
     def to_look(self, task: str, display: Progress) -> Iterator[OpenWorkspace]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import uvicorn
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from web.app import application
 from web.desk import Desk
@@ -46,9 +47,11 @@ def run(
     ready: Callable[[str, str], None],
     readonly: bool = False,
     outside: Outside = Outside(),  # noqa: B008 - it does not change
+    display: Progress = NoProgress(),  # noqa: B008 - it keeps nothing
 ) -> None:
     """Serve the page of the workspace that the settings name, on loopback or `outside`, until SIGINT or SIGTERM.
 
+    In a folder that is new or empty a workspace is made, unless it is `readonly`; `display` says so.
     `ready` gets the address with its token once it is served, and one for a browser that is good once, for a while.
 
     Raises:
@@ -60,6 +63,7 @@ def run(
         access = _access(outside, number, readonly=readonly)
         desk = Desk(settings, access)
         try:
+            desk.begin_workspace(display)
             with desk.to_read():
                 pass  # there is a workspace, which is said before anything is served
             shown = LOOPBACK if outside.host in EVERYWHERE else outside.host

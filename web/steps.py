@@ -1,5 +1,6 @@
 """The next step as the page carries it out: what it is, what it will cost, and the function of its command."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 from pipeline.batch import poll, submit
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core.errors import InputError
+from pipeline.core.progress import NoProgress
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
+from pipeline.index.embed import Embedder
 from pipeline.quality.pilot import next_pilot
 from pipeline.store.batches import Batch
 from pipeline.workflows import backfill, ingest, pilot, preflight, tag
@@ -49,7 +52,18 @@ class NextStep:
             among = self._drawn() if command == "passages-pilot" else None
             dry = submit.document(submit.run(self.ws, limit=None, dry=True, confirm=lambda _plan: True, among=among))
             return {**dry, "cost": dry["estimated_cost"], "recommended": "batch"}
-        return None
+        return self._to_embed() if command == "index" else None
+
+    def _to_embed(self) -> dict[str, Any] | None:
+        """Return how many texts an index would embed and what that costs; None where that is free."""
+        embedder = Embedder(self.ws)
+        collection = self.ws.subject.collection or self.ws.task.hooks.begin_index()
+        if collection is None or not embedder.is_paid():
+            return None
+        with self.ws.store.read() as tx:
+            texts, tokens, cost = embedder.cost(collection.entries(tx), bar=NoProgress())
+        known = {"items": texts, "tokens_in": tokens, "tokens_out": 0, "cost": round(cost, 6)}
+        return {**known, "recommended": "live", "reason": "texts are embedded in calls of a hundred"}
 
     def carry_out(self, display: Work) -> dict[str, Any]:
         """Do it, and return the document of its command.
@@ -142,7 +156,9 @@ class NextStep:
         return {"ingested": {str(one.batch.number): one.batch.answered for one in done}}
 
     def _index(self, _display: Work) -> dict[str, Any]:
-        """Build the index anew."""
+        """Build the index anew, once what would be embedded was held against what was agreed to."""
+        plan = self._to_embed() if math.isfinite(self.cost) else None
+        self._check(plan["cost"] if plan else 0.0)
         self.ws.bring_index()
         return asdict(build.run(self.ws))
 

@@ -98,7 +98,7 @@ def next_part(request: Request, task: str | None = None) -> HTMLResponse:
         address = f"/api/tasks/{ws.settings.task}/next?"
         cost = found["plan"]["cost"] if found["plan"] else 0.0
         begin = address + urlencode({"step": found["next"], "cost": repr(cost)})
-        return show_page(request, "parts/next.html", ws, **found, begin=begin)
+        return show_page(request, "parts/next.html", ws, **found, begin=begin, leaving=ws.leaving, back="next")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.findings import ImportReport
-from pipeline.tables.mapping import map_text
+from pipeline.tables.mapping import ColumnsError, map_text
 from web.asked import Text
 from web.desk import PEOPLE, Desk
 from web.dropped import DroppedFile
@@ -127,9 +127,13 @@ def import_page(request: Request, task: str | None = None, number: int | None = 
 
 
 @router.get("/parts/import", include_in_schema=False)
-def import_part(request: Request, number: int) -> HTMLResponse:
-    """Show how far one file is."""
-    return _part(request, number)
+def import_part(request: Request, number: int, task: str | None = None) -> HTMLResponse:
+    """Show how far one file is, or that it is no longer here: then the page was started again, and asks no more."""
+    desk = desk_of(request)
+    if desk.dropped.has(number):
+        return _part(request, number)
+    with _to_read(desk, task) as ws:
+        return show_page(request, "parts/gone.html", ws, number=number)
 
 
 @router.post("/parts/import", include_in_schema=False)
@@ -165,8 +169,12 @@ def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
     """Begin to read a file, and to say what would go in; a guess about a column is taken, and shown as one."""
 
     def work(display: Work) -> dict[str, Any]:
-        with desk.to_look(dropped.task, display) as ws:
-            dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, _options(dropped, dry=True))
+        try:
+            with desk.to_look(dropped.task, display) as ws:
+                dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, _options(dropped, dry=True))
+        except ColumnsError as error:
+            dropped.unread = error.mapping
+            raise
         return {"summary": dropped.found.summary}
 
     dropped.is_import = False

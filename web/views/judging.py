@@ -7,12 +7,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from pipeline.core.errors import FindableError
 from pipeline.core.who import this_person
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.lab.intervals import SEED
 from pipeline.index.lab.judge import GRADES, Card, Judging
 from pipeline.index.lab.open_lab import OpenLab
 from pipeline.index.lab.systems import SYSTEMS, USUAL
+from web import problem
 from web.desk import Desk
 from web.problem import Refused
 from web.render import desk_of, show_page
@@ -140,8 +142,13 @@ def _document(judging: Judging) -> dict[str, Any]:
 def _shown(request: Request, template: str, task: str | None) -> HTMLResponse:
     desk = desk_of(request)
     with desk.to_read(task) as ws:
-        with OpenLab(ws) as opened:
-            card: Card | None = _judging_of(ws, opened).next()
+        card: Card | None = None
+        failed = None  # what is to be done first, where there is no index whose hits could be judged
+        try:
+            with OpenLab(ws) as opened:
+                card = _judging_of(ws, opened).next()
+        except FindableError as error:
+            failed = problem.of(error)
         work = desk.running.newest(f"pool {ws.settings.task}")
-        known = {"card": card, "work": work.document if work else None, "grades": GRADES, "most": MOST}
-        return show_page(request, template, ws, **known)
+        known = {"card": card, "failed": failed, "grades": GRADES, "most": MOST}
+        return show_page(request, template, ws, **known, work=work.document if work else None)

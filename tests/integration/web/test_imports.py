@@ -82,6 +82,21 @@ def test_nothing_is_written_before_it_is_confirmed(page: Page, workspace: Worksp
         assert page.post(again).status_code in {404, 409}
 
 
+def test_a_file_whose_columns_are_not_known_is_mapped_on_the_page(page: Page) -> None:
+    """Its names are there to be chosen from, and what is chosen is read; once it is gone an open page says so."""
+    read = drop(page, "Zrg,Wps\nada,Bees.\n")
+    assert (read["state"], read["names"], read["found"]) == ("unreadable", ["Zrg", "Wps"], None)
+    address = {"task": "experts", "number": read["number"]}
+    part = page.get("/parts/import", params=address).text
+    assert all(one in part for one in ('name="username"', 'value="Zrg"', 'value="Wps"', "Read it with these columns"))
+    page.post("/parts/import", params=address, data={"username": "Zrg", "bio": "Wps", "company": ""})
+    found = over(page, read["number"])
+    assert (found["state"], found["found"]["added"]) == ("ready", 1)
+    page.delete(f"{DROP}/{read['number']}")
+    gone = page.get("/parts/import", params=address)
+    assert (gone.status_code, "no longer here" in gone.text, "hx-trigger" in gone.text) == (200, True, False)
+
+
 def test_passages_are_dropped_too(page: Page, workspace: Workspace, tmp_path: Path) -> None:
     """By the same address; what is given up is gone, and what cannot be read says why."""
     first = tmp_path / "first.jsonl"
