@@ -75,6 +75,29 @@ def test_people_are_narrowed_down_sorted_and_taken_along(sample: Workspace, tmp_
     read(sample, reader)
 
 
+def test_filters_open_above_the_list_on_a_narrow_screen(sample: Workspace) -> None:
+    """They are shut at first and open by keyboard; a wide screen has them beside the list at any time."""
+
+    def reader(browser: Any, address: str, _client: httpx2.Client) -> None:
+        """Look at a list on a phone, then on a wide screen."""
+        seen = Reader(browser, address, viewport={"width": 360, "height": 800})
+        tab, facets = seen.tab, seen.tab.locator("#facets")
+        seen.go("/items")
+        tab.wait_for_load_state("networkidle")
+        assert not facets.is_visible()
+        tab.focus("#narrow")
+        tab.keyboard.press("Space")
+        facets.get_by_text("tagged", exact=True).wait_for()
+        tops = [tab.evaluate("(one) => document.querySelector(one).offsetTop", one) for one in ("#facets", "#list")]
+        assert tops == sorted(tops)
+        tab.keyboard.press("Space")
+        assert not facets.is_visible()
+        tab.set_viewport_size({"width": 1200, "height": 800})
+        assert (facets.is_visible(), tab.locator("#narrow").is_visible()) == (True, False)
+
+    read(sample, reader)
+
+
 def test_quotations_are_told_by_keyboard_in_two_versions(workspace: Workspace) -> None:
     """A mark that has the focus tells its concepts; two versions stand side by side; more passages come by a link."""
     furnish_passages(workspace)

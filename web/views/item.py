@@ -54,7 +54,7 @@ def item_page(request: Request, key: Text, task: str | None = None, *, raw: bool
             tags = tags_shown(person.run(ws, key)) | {"who": known_editor(request)}
             tags |= row_shown(one_row.read_row(ws.store, key), key)
         concepts = {}
-        if ws.settings.task == PASSAGES:
+        if ws.settings.task == PASSAGES and known["columns"]:
             concepts = concepts_by_version(marked_of_passage(ws.store, ws.subjects, ws.settings, known["item"]))
         columns = [(name, as_text(value) or "-") for name, value in known.pop("columns").items()]
         known.pop("task")
