@@ -30,7 +30,8 @@ from pipeline.store.database import PAGE, among, pages, streamed
 from pipeline.store.tables import answers, attempts, calls, parked, versions
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
-MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
+MAX_SERVICE_FAILURES = 3  # batches, or lost calls about a due item, in a row, after which nothing more is paid for
+LOST = "no reply: "  # how the reason of an attempt begins whose live call was lost, and was perhaps paid for
 PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
 COMPARED = "probe"  # the purpose of live calls that are compared with a batch's replies, and whose answers are not kept
@@ -78,19 +79,19 @@ def count_charged(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, in
 
 
 def service_failures(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
-    """Return for each item how many batches in a row, counted from the last, failed it without a word about it."""
+    """Return for each item how many batches and lost calls in a row, from the last, failed it without a word on it."""
     charged = (
-        select(func.max(attempts.c.id))
+        select(attempts.c.item_id, func.max(attempts.c.id).label("last"))
         .where(_of(tx, task, ids), attempts.c.charged)
         .group_by(attempts.c.item_id)
-        .with_only_columns(attempts.c.item_id, func.max(attempts.c.id).label("last"))
         .subquery()
     )
     since = func.coalesce(charged.c.last, 0)
+    is_paid = attempts.c.batch.is_not(None) | attempts.c.reason.startswith(LOST, autoescape=True)
     query = (
         select(attempts.c.item_id, func.count())
         .outerjoin(charged, charged.c.item_id == attempts.c.item_id)
-        .where(_of(tx, task, ids), ~attempts.c.charged, ~attempts.c.forgiven, attempts.c.batch.is_not(None))
+        .where(_of(tx, task, ids), ~attempts.c.charged, ~attempts.c.forgiven, is_paid)
         .where(attempts.c.id > since)
         .group_by(attempts.c.item_id)
     )

@@ -6,6 +6,7 @@ The costs since a budget began are summed up as calls end. A run is one `tag-liv
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from pipeline.core.states import CallEnd
 from pipeline.store.answers import sum_usage
-from pipeline.store.database import next_value
+from pipeline.store.database import next_value, pages
 from pipeline.store.leases import is_alive, is_dead, this_owner
 from pipeline.store.tables import calls, runs, sums, usage
 
@@ -157,6 +158,13 @@ class CallSums(NamedTuple):
     known: float
     lost: float
     under_way: float
+
+
+def lost_on_items(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, float]:
+    """Return what calls about some items may have cost that said nothing of it, in USD; only where there were any."""
+    untold = calls.c.outcome.not_in(FREE) & calls.c.cost.is_(None) & (calls.c.task == task)
+    query = select(calls.c.item_id, func.sum(calls.c.estimated_cost)).where(untold).group_by(calls.c.item_id)
+    return {row[0]: row[1] for some in pages(ids) for row in tx.execute(query.where(calls.c.item_id.in_(some)))}
 
 
 def sum_calls_by_day(tx: Connection) -> list[CallSums]:

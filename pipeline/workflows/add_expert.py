@@ -17,6 +17,7 @@ from pipeline.experts import table
 from pipeline.experts.columns import USERNAME
 from pipeline.experts.read import check_as_given, read_person_documents
 from pipeline.experts.rows import Person
+from pipeline.gemini.tokens import estimate_tokens
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
@@ -118,7 +119,8 @@ def save_each(
         people = read_person_documents(data, choices, name=name).made
         check_as_given(people, name=name)
         if any(_has_bio(person) for person in people):
-            ws.model, ws.client  # noqa: B018 - a missing configuration is raised before the person is added
+            ws.client  # noqa: B018 - a missing configuration is raised before the person is added
+            _check_fits(people[0], ws.model.input_limit)
         return people[0]
 
     def saved(tx: "Connection", person: Person) -> SavedExpert:
@@ -182,6 +184,21 @@ def _check_new(store: Store, people: Sequence[Person]) -> None:
             f"the username {taken!r} {'stands twice in the input' if twice else 'exists already'}; no person was added",
             hint=_other(taken),
             field=USERNAME,
+        )
+
+
+def _check_fits(person: Person, limit: int | None) -> None:
+    """Refuse a biography that alone has more tokens than the model takes in one request, None where that is unknown.
+
+    Raises:
+        InputError: it has; a call about it could only be refused.
+    """
+    tokens = estimate_tokens(text_of(person.values.get("bio")))
+    if limit is not None and tokens > limit:
+        raise InputError(
+            f"the bio has about {tokens:,} tokens, and the model takes {limit:,}; nothing was stored",
+            hint="shorten it, or set another MODEL=",
+            field="bio",
         )
 
 
