@@ -68,7 +68,7 @@ def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
 
 def _filled(request: Request, template: str, values: dict[str, Any]) -> HTMLResponse:
     access = desk_of(request).access
-    known = {"csrf": access.csrf, "readonly": access.readonly, "q": ""}
+    known = {"csrf": access.csrf, "readonly": access.readonly, "q": "", "oob": False}
     return HTMLResponse(_templates.get_template(template).render({**known, **values}))
 
 

@@ -7,9 +7,12 @@ from typing import Any
 
 from pipeline.batch import poll, submit
 from pipeline.batch.prepare import BatchPlan
-from pipeline.core.errors import InputError
+from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import NoProgress
+from pipeline.cost.estimate import calibration
+from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.tokens import usage_cost
 from pipeline.index import build
 from pipeline.index.embed import Embedder
 from pipeline.quality.pilot import next_pilot
@@ -64,6 +67,19 @@ class NextStep:
             texts, tokens, cost = embedder.cost(collection.entries(tx), bar=NoProgress())
         known = {"items": texts, "tokens_in": tokens, "tokens_out": 0, "cost": round(cost, 6)}
         return {**known, "recommended": "live", "reason": "texts are embedded in calls of a hundred"}
+
+    def one_call(self, item_id: str) -> float | None:
+        """Return what a call about one item will cost, by estimate (USD); None where that cannot be told."""
+        ws = self.ws
+        try:
+            with ws.store.read() as tx:
+                question = next(RequestBuilder(ws.task, ws.model).lines(tx, [item_id]), None)
+                known = calibration(tx, ws.extractor)
+        except FindableError:  # said once it is asked
+            return None
+        if question is None:
+            return None
+        return usage_cost(ws.model, known.applied(question.usage, count=1), batch=False, on=ws.now().date())
 
     def carry_out(self, display: Work) -> dict[str, Any]:
         """Do it, and return the document of its command.

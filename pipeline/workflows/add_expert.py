@@ -53,12 +53,16 @@ class AddedExpert:
 
 
 class SavedExpert(NamedTuple):
-    """One new person in the table: the username, the item's id, the score, and whether a call about them is due."""
+    """One new person in the table: the username, the item's id, the score, and whether a call about them is due.
+
+    `notes` say how the document was read: what names were taken for columns, and which were not read.
+    """
 
     username: str
     item_id: str
     findability_score: float
     is_due: bool
+    notes: tuple[str, ...] = ()
 
 
 def run(
@@ -115,17 +119,18 @@ def save_each(
     """
     choices = choices_of(ws.store, ws.settings.task, given="")
 
-    def read_one(data: bytes) -> Person:
-        people = read_person_documents(data, choices, name=name).made
-        check_as_given(people, name=name)
-        if any(_has_bio(person) for person in people):
+    def read_one(data: bytes) -> JsonDocument[Person]:
+        found = read_person_documents(data, choices, name=name)
+        check_as_given(found.made, name=name)
+        if any(_has_bio(person) for person in found.made):
             ws.client  # noqa: B018 - a missing configuration is raised before the person is added
-            _check_fits(people[0], ws.model.input_limit)
-        return people[0]
+            _check_fits(found.made[0], ws.model.input_limit)
+        return found
 
-    def saved(tx: "Connection", person: Person) -> SavedExpert:
+    def saved(tx: "Connection", document: JsonDocument[Person]) -> SavedExpert:
         with ws.store.part(tx):
-            return _saved(tx, ws.task.name, person, reason=reason, at=ws.now())
+            one = _saved(tx, ws.task.name, document.made[0], reason=reason, at=ws.now())
+        return one._replace(notes=tuple(document.notes))
 
     read = [_tried(partial(read_one, data)) for data in documents]
     with ws.store.write(patience_s=patience_s) as tx:

@@ -43,7 +43,7 @@ def test_the_next_step_leads_from_people_to_a_search(workspace: Workspace, peopl
         seen.wait_for(".figures li:nth-child(2)", "3")
         seen.wait_for(".next code", "make index")
         tab.click("#next")
-        seen.wait_for("#plan", "Asks no model")
+        seen.wait_for("#plan", "texts to embed")
         tab.click("#begin")
         seen.wait_for(".board", "3 entries, up to date")
         tab.click("#to-search")

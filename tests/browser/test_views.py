@@ -70,6 +70,8 @@ def test_people_are_narrowed_down_sorted_and_taken_along(sample: Workspace, tmp_
         tab.keyboard.press("j")
         tab.keyboard.press("Enter")
         seen.wait_for("h1", shown[1])
+        tab.keyboard.press("Escape")
+        tab.wait_for_url("**/items?**")
         assert seen.complaints == []
 
     read(sample, reader)

@@ -21,6 +21,7 @@ from web.form import Sent
 from web.problem import Refused, line_of
 from web.render import desk_of, show_page
 from web.running import Work
+from web.steps import NextStep
 from web.view import View
 from web.views.work import accepted
 
@@ -71,8 +72,13 @@ def acts_part(request: Request, key: Text, task: str) -> HTMLResponse:
     return _part(request, task, key)
 
 
-def acts_shown(desk: Desk, task: str, key: str, known: dict[str, Any] | None, *, can_ask: bool) -> dict[str, Any]:
-    """Return what the page shows of what can be done to one item (None where it is no more), and is being done."""
+def acts_shown(
+    desk: Desk, task: str, key: str, known: dict[str, Any] | None, *, can_ask: bool, cost: float | None
+) -> dict[str, Any]:
+    """Return what the page shows of what can be done to one item (None where it is no more), and is being done.
+
+    `cost` is what asking about it is estimated to cost, where that can be told.
+    """
     found = [desk.running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]
     works = [one.told_as(key) for one in found if one is not None]
     forgetting = works[-1] if found[-1] is not None else None
@@ -83,6 +89,7 @@ def acts_shown(desk: Desk, task: str, key: str, known: dict[str, Any] | None, *,
         "key": key,
         "refused": "",
         "can_ask": can_ask,
+        "ask_cost": cost,
         "is_known": known is not None,
         "can_forget": known is not None or (forgetting is not None and forgetting["state"] == "failed"),
         "forgotten": forgetting if known is None and forgetting is not None and forgetting["state"] == "done" else None,
@@ -99,7 +106,8 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
         except InputError:
             found = None
         can_ask = found is not None and is_askable(ws.store, ws.task, found)
-        shown = acts_shown(desk, task, key, found, can_ask=can_ask)
+        cost = NextStep(ws, "").one_call(found["item"]) if found is not None and can_ask else None
+        shown = acts_shown(desk, task, key, found, can_ask=can_ask, cost=cost)
         if shown["forgotten"] is None:
             return show_page(request, "parts/acts.html", ws, **{**shown, "refused": refused})
         page = show_page(request, "parts/forgotten.html", ws, **shown)

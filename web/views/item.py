@@ -1,11 +1,14 @@
 """One item: its row beside its answers, where these came from, every request about it, and what is like it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from pipeline.core.errors import FindableError
+from pipeline.core.errors import FindableError, InputError
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import one_row
 from pipeline.experts import show as person
 from pipeline.index.hit_documents import whole_document
@@ -16,6 +19,7 @@ from web.asked import Text
 from web.desk import PEOPLE, Desk
 from web.editor import known_editor
 from web.render import as_text, desk_of, show_page
+from web.steps import NextStep
 from web.view import View
 from web.views.acts import acts_shown, is_askable
 from web.views.item_shown import answers_shown, concepts_by_version, heading_of, wire_shown
@@ -47,36 +51,64 @@ def get_near(request: Request, task: str, key: Text, k: Many = NEAR) -> dict[str
 @router.get("/item", include_in_schema=False)
 def item_page(request: Request, key: Text, task: str | None = None, *, raw: bool = False) -> HTMLResponse:
     """Show everything known about one item."""
+    with _shown(request, task, key, raw=raw) as (ws, shown):
+        return show_page(request, "item.html", ws, **shown)
+
+
+@router.get("/parts/state", include_in_schema=False)
+def state_part(request: Request, key: Text, task: str, state: str = "") -> HTMLResponse:
+    """Show the state of an item, and where it is another one than was shown what came with it."""
+    try:
+        with _shown(request, task, key) as (ws, shown):
+            template = "parts/state.html" if shown["state"] == state else "parts/changed.html"
+            return show_page(request, template, ws, **shown, oob=True)
+    except InputError:  # it is not here any more
+        with desk_of(request).to_read(task) as ws:
+            return show_page(request, "parts/state.html", ws, key=key, state="", is_answered=False)
+
+
+@contextmanager
+def _shown(
+    request: Request, task: str | None, key: str, *, raw: bool = False
+) -> Iterator[tuple[OpenWorkspace, dict[str, Any]]]:
+    """Give what the page shows of an item, beside the workspace, which is open for the length of a block.
+
+    Raises:
+        InputError: there is no such item.
+    """
     with desk_of(request).to_read(task) as ws:
         known = show.run(ws, key, raw=raw)
-        tags = None
-        if ws.settings.task == PEOPLE:
+        name, tags = ws.settings.task, dict[str, Any]()
+        if name == PEOPLE:
             tags = tags_shown(person.run(ws, key)) | {"who": known_editor(request)}
             tags |= row_shown(one_row.read_row(ws.store, key), key)
         concepts = {}
-        if ws.settings.task == PASSAGES and known["columns"]:
+        if name == PASSAGES and known["columns"]:
             concepts = concepts_by_version(marked_of_passage(ws.store, ws.subjects, ws.settings, known["item"]))
-        columns = [(name, as_text(value) or "-") for name, value in known.pop("columns").items()]
+        columns = [(column, as_text(value) or "-") for column, value in known.pop("columns").items()]
         known.pop("task")
-        name = ws.settings.task
-        can = acts_shown(desk_of(request), name, key, known, can_ask=is_askable(ws.store, ws.task, known))
+        can_ask = is_askable(ws.store, ws.task, known)
+        cost = NextStep(ws, "").one_call(known["item"]) if can_ask else None
         for one in known["requests"] if raw else ():
             one["wire"] = wire_shown(one)
-        told = tags or {}
-        shown = {
-            **known,
-            **heading_of(known, name, told.get("cells", ())),
-            "answers": answers_shown(known, told.get("edits", ())),
-            "concepts": concepts,
-            "few": FEW,
-            "columns": columns,
-            "raw": raw,
-            "key": key,
-            "item_tags": tags is not None,
-            **told,
-            **can,
-        }
-        return show_page(request, "item.html", ws, **shown, has_index=ws.is_indexed)
+        yield (
+            ws,
+            {
+                **known,
+                **heading_of(known, name, tags.get("cells", ())),
+                "answers": answers_shown(known, tags.get("edits", ())),
+                "concepts": concepts,
+                "few": FEW,
+                "columns": columns,
+                "raw": raw,
+                "key": key,
+                "item_tags": bool(tags),
+                "is_answered": known["state"] == ws.task.words.done,
+                "has_index": ws.is_indexed,
+                **tags,
+                **acts_shown(desk_of(request), name, key, known, can_ask=can_ask, cost=cost),
+            },
+        )
 
 
 @router.get("/parts/near", include_in_schema=False)

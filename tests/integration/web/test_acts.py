@@ -34,13 +34,24 @@ def test_a_parked_person_is_asked_again_once(page: Page, api: Api) -> None:
     assert page.post(ADD, json={"username": "ada", "bio": "Bees."}).json()["tags"] is None
     api.clear_faults()
     asked = {"task": "experts", **ADA}
-    assert "Ask about it again" in page.get("/item", params=asked).text
+    shown = page.get("/item", params=asked).text
+    assert "Ask about it again" in shown
+    assert re.search(r"one call at full price, about \$0\.000\d+", shown)
+    assert "/parts/state?task=experts" in shown
+    state = re.findall(r"/parts/state[^\"]*?state=(\w+)", shown)[0]
+    open_page = {**asked, "state": state}
+    assert 'id="tags"' not in page.get("/parts/state", params=open_page).text
     before = len(api.seen("POST", LIVE))
     done = ended(page, page.post(f"{ITEM}/ask", params=ADA))
     assert (done["state"], done["result"]["state"]) == ("done", "tagged")
     assert len(api.seen("POST", LIVE)) == before + 1
     assert page.post(f"{ITEM}/ask", params=ADA).status_code == 409
-    assert "Ask about it again" not in page.get("/item", params=asked).text
+    shown = page.get("/item", params=asked).text
+    assert ("Ask about it again" in shown, "/parts/state" in shown) == (False, False)
+    changed = page.get("/parts/state", params=open_page).text
+    assert [one in changed for one in (">tagged</span>", 'id="tags" hx-swap-oob', 'id="answers" hx-swap-oob')] == [
+        True
+    ] * 3
     assert "It is tagged" in page.get("/parts/acts", params=asked).text
     assert "nothing to be asked" in page.post("/parts/acts", params=asked, data={"act": "ask"}).text
 

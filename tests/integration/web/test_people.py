@@ -28,8 +28,15 @@ def test_a_person_is_added_with_tags(page: Page, api: Api) -> None:
     assert found["findability_score"] > 0
     assert set(page.post(ADD, json={"Username": "bob", "First Name": "Bob"}).json()["tags"] or []) == set()
     assert len(api.seen("POST", LIVE)) == 1
+    noted = page.post(ADD, json={"username": "cy", "shoe size": 43, "tags": ["law"]}).json()["notes"]
+    assert noted == ["not read: shoe size, tags", "tags and scores are never imported: they come from answers"]
+    assert found["notes"] == []
     listed = page.get("/api/tasks/experts/items").json()["items"]
-    assert [(one["username"], one["state"]) for one in listed] == [("ada", "tagged"), ("bob", "no_bio")]
+    assert [(one["username"], one["state"]) for one in listed] == [
+        ("ada", "tagged"),
+        ("bob", "no_bio"),
+        ("cy", "no_bio"),
+    ]
 
 
 @pytest.mark.sampled(0)
@@ -42,11 +49,13 @@ def test_what_cannot_be_added_is_refused_by_name(page: Page) -> None:
         (422, "bea", None),
         (422, {}, "username"),
         (422, {"username": "a\0b"}, "username"),
+        (422, {"username": "bea", "hourly_rate": -5}, "hourly_rate"),
     )
     for status, body, field in wrong:
         got = page.post(ADD, json=body)
         assert (got.status_code, got.json().get("field")) == (status, field), got.text
         assert got.json()["hint"], body
+    assert "stored without" not in page.post(ADD, json=wrong[-1][1]).json()["detail"]
     for content in (b"{", b'\xef\xbb\xbf[{"username": "bea"}, {"username": "cy"}]'):
         assert page.post(ADD, content=content).status_code == 422
     assert [one["username"] for one in page.get("/api/tasks/experts/items").json()["items"]] == ["ada"]
