@@ -47,7 +47,7 @@ def test_an_image_is_seen_with_its_buckets(workspace: Workspace, tmp_path: Path)
         one = page.get("/api/images", params={"find": "blue"}).json()["items"][0]
         (broken,) = page.get("/api/images", params={"state": "broken"}).json()["items"]
         found, other = shown(page, "images", one["id"]), shown(page, "images", broken["id"])
-    assert "<h1>blue &lt;b&gt;.png " in found
+    assert "<h1 data-back>blue &lt;b&gt;.png " in found
     assert all(f'<span class="tag">{escape(tag)}</span>' in found for tag in one["buckets"]["colours"])
     assert [
         f"/api/images/thumbnail?key={key}&amp;" in text for key, text in ((one["id"], found), (broken["id"], other))

@@ -29,7 +29,10 @@ def test_a_person_is_added_with_tags(page: Page, api: Api) -> None:
     assert set(page.post(ADD, json={"Username": "bob", "First Name": "Bob"}).json()["tags"] or []) == set()
     assert len(api.seen("POST", LIVE)) == 1
     noted = page.post(ADD, json={"username": "cy", "shoe size": 43, "tags": ["law"]}).json()["notes"]
-    assert noted == ["not read: shoe size, tags", "tags and scores are never imported: they come from answers"]
+    assert noted == [
+        "not read: shoe size, tags",
+        "tags and scores are not imported: they come from answers, or from a person by `make tags FROM=…`",
+    ]
     assert found["notes"] == []
     listed = page.get("/api/tasks/experts/items").json()["items"]
     assert [(one["username"], one["state"]) for one in listed] == [
