@@ -87,7 +87,7 @@ $(TOOLS): $(READY) requirements-dev.lock
 	@echo "$(VENV) is set up for checks and tests" >&2
 
 .PHONY: demo
-demo: setup ## run the whole chain on the sample people, on the local engine, anew in data/demo
+demo: setup ## run the whole chain on the sample people, passages and images, on the local engine, anew in data/demo
 	@$(RUN) demo
 
 .PHONY: init
@@ -183,7 +183,7 @@ show: setup ## show everything known about one person, EXPERT=username or a part
 	@$(RUN) show
 
 .PHONY: tags
-tags: setup ## list the tags of people, and merge those that say the same: FIND=text K=20 MEANING=1 TO=plan.txt MERGE="ml=machine learning" (or an edited plan) UNDO=1 WHO=name DRY=1; or edit those of one person: EXPERT=username ADD="law; ml" REMOVE=tag RENAME="old=new" UNDO=1
+tags: setup ## list the tags of people, and merge those that say the same: FIND=text K=20 MEANING=1 TO=plan.txt MERGE="ml=machine learning" (or an edited plan) UNDO=1 WHO=name DRY=1; or edit those of one person: EXPERT=username ADD="law; ml" REMOVE=tag RENAME="old=new" UNDO=1; or set those of a file: FROM=people.csv
 	@$(RUN) tags
 
 .PHONY: compare

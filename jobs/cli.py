@@ -8,9 +8,8 @@ import click
 from jobs.commands import COMMANDS, command_of
 from jobs.ends import exit_on_error
 from jobs.output import begin_output
-from jobs.variables import nearest
 from pipeline.core.gc_freeze import seldom_collect
-from pipeline.core.settings import PREFIX
+from pipeline.core.variables import PREFIX
 
 
 class Commands(click.Group):
@@ -42,6 +41,8 @@ class Commands(click.Group):
         if "-".join(args[:2]) in COMMANDS:
             args = ["-".join(args[:2]), *args[2:]]
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from jobs.variables import nearest
+
             meant = nearest(args[0], COMMANDS)
             raise click.UsageError(f"unknown command {args[0]!r}" + (f"; did you mean {meant}?" if meant else ""), ctx)
         return super().resolve_command(ctx, args)

@@ -17,7 +17,8 @@ from jobs.output import Terminal, begin_output
 from jobs.typed import OPTIONS, as_typed
 from jobs.values import COUNT
 from jobs.variables import bare_names, check_variables
-from pipeline.core.settings import BUILT_IN, PREFIX, Settings
+from pipeline.core.settings import BUILT_IN, Settings
+from pipeline.core.variables import PREFIX
 
 if TYPE_CHECKING:
     from pipeline.engine.workspace import OpenWorkspace

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from jobs.typed import OPTIONS, given_option
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.settings import PREFIX, Settings, load_settings
+from pipeline.core.settings import Settings, load_settings
+from pipeline.core.variables import PREFIX
 
 
 def read_settings() -> Settings:

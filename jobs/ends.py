@@ -15,12 +15,10 @@ from typing import NoReturn
 
 import click
 
-from jobs.dotenv import read_settings
 from jobs.output import Terminal, has_printed_json, print_json
 from jobs.typed import as_typed
 from pipeline.core.errors import FindableError
-from pipeline.core.redact import redact
-from pipeline.core.settings import KEY_NAMES
+from pipeline.core.variables import KEY_NAMES
 
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
 AGAIN_S = 0.01  # until a signal that was lost is sent once more
@@ -160,6 +158,8 @@ def _fail(message: str, hint: str, code: int, *, debug: bool, as_json: bool) -> 
         print_json({"error": message, "hint": as_typed(hint), "exit_code": code})
     terminal = Terminal()
     if debug:
+        from pipeline.core.redact import redact
+
         for line in redact(traceback.format_exc(), *_keys()).splitlines():
             terminal.say(line)
     terminal.error(message)
@@ -170,6 +170,8 @@ def _fail(message: str, hint: str, code: int, *, debug: bool, as_json: bool) -> 
 
 def _keys() -> list[str]:
     """Return the keys in the environment and in `.env`, which a traceback must not show."""
+    from jobs.dotenv import read_settings
+
     keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
     with contextlib.suppress(Exception):  # another error is being printed
         keys.append(read_settings().api_key or "")

@@ -36,6 +36,8 @@ def main(username: str | None, *, item: str | None, yes: bool, as_json: bool) ->
     lines = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
     uploads = plural(report.uploads, "upload")
     print_line(f"{name} is forgotten: {lines}, {plural(report.vectors, 'vector')}, {uploads}, and every row")
+    if report.went_on:
+        print_line("An earlier run had removed the row; this one ended what that began, and looked for the name alone")
     if report.reports:
         print_line(f"{plural(report.reports, 'file')} of reports that named them went too. Next: make qc")
     if report.questions:

@@ -9,12 +9,12 @@ import click
 from jobs import values
 from jobs.output import Terminal, print_line, print_table
 from jobs.values import Count
+from pipeline.core.text import first_few
 from pipeline.index.lab.intervals import SEED
 from pipeline.index.lab.report import SHOWN, comparison_line, estimate_cell
 from pipeline.index.lab.run import LabReport
 from pipeline.index.lab.systems import SYSTEMS, USUAL
 
-NAMED = 3  # of what was left out
 FILE = click.Path(path_type=Path)
 queries_option = click.option("--queries", type=FILE, envvar="FINDABLE_QUERIES", help="Questions, as JSON lines.")
 qrels_option = click.option("--qrels", type=FILE, envvar="FINDABLE_QRELS", help="Judgements, as TREC or JSON lines.")
@@ -64,8 +64,7 @@ def check_given(queries: Path | None, qrels: Path | None) -> None:
 def warn_left_out(left_out: Sequence[str], what: str) -> None:
     """Say which judgements were left out."""
     if left_out:
-        more = f" and {len(left_out) - NAMED:,} more" if len(left_out) > NAMED else ""
-        Terminal().warn(f"left out judgements of {what}: {', '.join(left_out[:NAMED])}{more}")
+        Terminal().warn(f"left out judgements of {what}: {first_few(left_out)}")
 
 
 def print_lab_report(report: LabReport) -> None:

@@ -8,6 +8,7 @@ from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core.task import Words
+from pipeline.core.text import first_few
 from pipeline.live.tag import TagLiveReport
 from pipeline.workflows import backfill, pilot, tag
 from pipeline.workflows.batch_steps import missing_errors
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.tables.findings import Finding, FindingGroup, ImportReport
 
 OUTCOMES = ("requests", "answered", "refused", "invalid", "missing", "not_applied")
+OUTDATED = 10  # of what was answered for an earlier text, that are named
 COUNTS = (*OUTCOMES, "unknown", "duplicates", "unreadable", "tokens_in", "tokens_out", "cost")
 
 
@@ -46,11 +48,11 @@ def show_account(account: IngestSummary, words: Words) -> None:
         print_table(("outcome", "count", "reason", "examples"), rows)
     if batch.not_applied:
         terminal.warn(
-            f"{plural(batch.not_applied, 'answer')} not applied: the {words.one} was removed or answered meanwhile, or "
-            f"is parked: `{words.make('parked')}` says why"
+            f"{plural(batch.not_applied, 'answer')} not applied ({first_few(account.unapplied)}): the {words.one} was "
+            f"removed or answered meanwhile, or is parked: `{words.make('parked')}` says why"
         )
     if account.outdated:
-        terminal.warn(f"answered for an earlier {words.input}: {', '.join(account.outdated[:10])}")
+        terminal.warn(f"answered for an earlier {words.input}: {first_few(account.outdated, OUTDATED)}")
     if account.other_versions:
         terminal.warn(f"asked {batch.model}, answered by {', '.join(account.other_versions)}")
 
@@ -65,6 +67,7 @@ def account_document(account: IngestSummary) -> dict[str, object]:
             {"outcome": odd.outcome, "reason": odd.reason, "count": odd.count, "examples": odd.examples}
             for odd in account.anomalies
         ],
+        "unapplied": account.unapplied,
         "outdated": account.outdated,
         "other_versions": account.other_versions,
     }

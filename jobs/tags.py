@@ -8,7 +8,7 @@ import click
 from jobs import values
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, read_workspace, yes_option
 from jobs.output import for_money, print_json
-from jobs.tags_of_person import OfPerson, edit_person, person_options
+from jobs.tags_of_person import Edits, edit_people, person_options
 from jobs.tags_shown import show_tags, tell_merged
 from jobs.values import COUNT, Count
 from pipeline.core.who import this_person
@@ -24,7 +24,7 @@ from pipeline.index.alike import alike_texts
 @click.option("--merge", type=values.username, envvar="FINDABLE_MERGE", help='"old=new; old=new", or an edited plan.')
 @click.option("--undo", type=Count(1, values.LARGEST), envvar="FINDABLE_UNDO", help="The merge or edit to undo.")
 @click.option("--who", type=values.username, envvar="FINDABLE_WHO", help="Who says so; else the user of the system.")
-@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only say how many people a merge would concern.")
+@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only say how many people it would concern.")
 @person_options
 @yes_option
 @json_option
@@ -38,7 +38,7 @@ def main(
     undo: int | None,
     who: str | None,
     dry: bool,
-    one: OfPerson | None,
+    one: Edits | None,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -47,14 +47,14 @@ def main(
     With --to they are written as a plan, a line a merge; edited, --merge carries it out. A merge holds for all who have
     the tag and for answers to come; --undo gives back what was there before. --meaning embeds the tags: at Gemini that
     is paid for, and said first. With --person the tags of one, and every edit; --add, --remove and --rename edit them,
-    --undo takes back an edit by its number, and no model touches them from then on.
+    --undo takes back an edit by its number, and no model touches them from then on. --from sets those of many people.
     """
     if merge is not None and undo is not None:
         raise click.UsageError("--merge and --undo exclude each other")
     if one is not None:
-        if merge is not None or dry or (undo is not None and any(one.change)):
+        if merge is not None or (dry and one.source is None) or (undo is not None and any(one.change)):
             raise click.UsageError("an edit of one --person goes without --merge, --dry, and --undo of another edit")
-        edit_person(one, who or this_person(), undo=undo, as_json=as_json)
+        edit_people(one, who or this_person(), undo=undo, dry=dry, as_json=as_json)
         return
     if merge is None and undo is None:
         with open_workspace(task="experts") if meaning else read_workspace(task="experts") as ws:

@@ -5,6 +5,7 @@ from pathlib import Path
 from jobs.output import Terminal, plural, print_json, print_line, print_table
 from pipeline.core import files
 from pipeline.experts import tags
+from pipeline.experts.edits import TagsSet
 from pipeline.experts.tags import MergeReport, TagsReport
 
 FEW = 10  # merges, and tags that may say the same, that are shown
@@ -30,6 +31,13 @@ def show_tags(report: TagsReport, *, find: str, most: int, to: Path | None, as_j
         print_table(tags.HEADER, cells)
     if report.merges:
         print_table(("merge", "from", "into", "who", "when", "undone"), [one.cells() for one in report.merges[-FEW:]])
+
+
+def tell_set(done: TagsSet) -> None:
+    """Print of how many people a file set the tags."""
+    verb, then = ("would be", "; nothing was changed") if done.dry else ("were", ". Next: make index")
+    people = plural(done.changed, "person", "people")
+    print_line(f"the tags of {people} {verb} set by hand, of {done.unchanged:,} they are as the file says{then}")
 
 
 def tell_merged(done: MergeReport, *, dry: bool) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import click
 
 from jobs.commands import COMMANDS, NO_TARGETS, command_of, variables_of
-from pipeline.core.settings import PREFIX, without_password
+from pipeline.core.variables import PREFIX
 
 GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
 OPTIONS = {"data": "findable_data", "task": "findable_task"}  # that every command has: where a context keeps each
@@ -83,6 +83,8 @@ def _targets(words: str) -> list[str]:
 
 def _places() -> dict[str, str]:
     """Return the places that were given on this command's line, as a shell takes them."""
+    from pipeline.core.settings import without_password
+
     given = os.environ.get(GIVEN, "").partition(":")[2].split()
     found = {name: os.environ.get(PREFIX + name) for name in ("DATA", "DATABASE_URL") if name in given}
     found["DATA"] = given_option("data") or found.get("DATA")

@@ -12,7 +12,8 @@ import click
 from jobs.commands import COMMANDS, command_of, variables_of
 from jobs.typed import GIVEN
 from pipeline.core.errors import InputError
-from pipeline.core.settings import BASE_URL_NAME, KEY_NAMES, PREFIX, VARIABLES
+from pipeline.core.settings import VARIABLES
+from pipeline.core.variables import BASE_URL_NAME, KEY_NAMES, PREFIX
 
 # of the Makefile itself, and of the targets for developers
 OF_MAKE = frozenset({"PYTHON", "VENV", "EXTRAS", "SHELL", "MAKEFLAGS", "ALL", "DEBUG", "CI"})

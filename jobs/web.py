@@ -33,6 +33,7 @@ def main(
 ) -> None:
     """Serve the page of the workspace until Ctrl-C; the first line is its address, with the token.
 
+    In a folder that is new or empty it makes a workspace, for a file to be imported on the page.
     It is served on this machine alone. Another host needs FINDABLE_WEB_PASSWORD, or a proxy that says who reads.
     """
     from web import serve
@@ -45,7 +46,7 @@ def main(
             webbrowser.open(once)
 
     outside = serve.Outside(host or serve.LOOPBACK, _listed(names), web_password, proxy_header, _listed(proxy_from))
-    serve.run(read_settings(), port=port, ready=ready, readonly=readonly, outside=outside)
+    serve.run(read_settings(), port=port, ready=ready, readonly=readonly, outside=outside, display=Terminal())
 
 
 def _listed(names: str) -> tuple[str, ...]:

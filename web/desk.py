@@ -10,6 +10,8 @@ from pipeline.core.errors import FindableError
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.access import Access as Opened
+from pipeline.engine.access import check_access
+from pipeline.engine.folder import is_free
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.index.search import OpenSearch
 from pipeline.live.due_tagger import DueTagger
@@ -74,6 +76,39 @@ class Desk:
         """
         return self._opened(task, Opened.WRITE, display) if display else self._kept(task, Opened.WRITE)
 
+    def begin_workspace(self, display: Progress) -> None:
+        """Make an empty workspace where the folder is not there or holds nothing, as an import would.
+
+        It is not made where nothing may be changed, nor where a database is named: the folder's own is meant, or none.
+        """
+        settings = self.settings
+        if not self.access.readonly and settings.database_url is None and is_free(settings.data):
+            with open_workspace(replace(settings, task=PEOPLE), display):
+                pass
+
+    @contextlib.contextmanager
+    def to_look(self, task: str, display: Progress) -> Iterator[OpenWorkspace]:
+        """Open the workspace to see what an import of a built-in task would do; no table is made for it.
+
+        Where the task was never used here, people are what the workspace is opened with.
+
+        Raises:
+            ConfigurationError: the import would add to a table of another program.
+        """
+        is_there = self.has(task)
+        with self._opened(task if is_there else PEOPLE, Opened.READ, display) as ws:
+            if not is_there:
+                check_access(replace(ws.settings, task=task), ws.store, Opened.READ, lambda _question: False)
+            yield ws
+
+    def to_import(self, task: str, display: Progress) -> contextlib.AbstractContextManager[OpenWorkspace]:
+        """Open the workspace to import items of a built-in task, whose tables are made where there are none yet.
+
+        Raises:
+            ConfigurationError: that would add to a table of another program.
+        """
+        return open_workspace(replace(self.settings, task=task), display, access=Opened.WRITE)
+
     @contextlib.contextmanager
     def to_search(self, task: str | None, build: int | None = None) -> Iterator[OpenSearch]:
         """Open the build in service, or the one of that number, to be asked, for the length of a block.
@@ -108,9 +143,16 @@ class Desk:
         Raises:
             Refused: the workspace has no such task.
         """
-        with self._kept(None, Opened.READ) as ws:
-            if all(one.name != task for one in ws.subjects):
-                raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
+        if not self.has(task):
+            raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
+
+    def has(self, task: str) -> bool:
+        """Return whether the workspace has a task; one that an import made just now is seen at once."""
+        for opens in (self._kept, partial(self._opened, display=NoProgress())):
+            with opens(None, Opened.READ) as ws:
+                if any(one.name == task for one in ws.subjects):
+                    return True
+        return False
 
     def _kept(self, task: str | None, access: Opened) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace, or take one that is open still; to write, it may be held while Gemini answers."""

@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from pipeline.core import files
 from pipeline.ops.backup_files import staging_of, sweep_staging
 from pipeline.tables.findings import ImportReport
+from pipeline.tables.mapping import ColumnMapping
 from web.problem import Refused
 from web.running import Work
 
@@ -32,7 +33,8 @@ _LONGEST = 80  # characters of a name that are kept, the last ones
 class DroppedFile:
     """One file: for which task, where it is, what its columns are to mean (as MAP= says it), and what was made of it.
 
-    `work` reads or imports it, `found` is what reading it told, `done` what its import did.
+    `work` reads or imports it, `found` is what reading it told, `done` what its import did. `unread` is what its names
+    were taken for where that was not enough to read it.
     """
 
     number: int
@@ -42,6 +44,7 @@ class DroppedFile:
     mapping: str = ""
     work: Work | None = field(default=None, repr=False)
     is_import: bool = False  # of `work`: it imports
+    unread: ColumnMapping | None = field(default=None, repr=False)
     found: ImportReport | None = field(default=None, repr=False)
     done: ImportReport | None = field(default=None, repr=False)
 
@@ -56,7 +59,7 @@ class DroppedFile:
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs; all paths are the file's name."""
-        mapping = self.found.mapping if self.found else None
+        mapping = self.found.mapping if self.found else self.unread
         return {
             "number": self.number,
             "task": self.task,
@@ -119,6 +122,10 @@ class DroppedFiles:
         self._all[number] = found
         return found
 
+    def has(self, number: int) -> bool:
+        """Return whether one is here."""
+        return number in self._all
+
     def get(self, number: int) -> DroppedFile:
         """Return one by its number.
 
@@ -144,7 +151,7 @@ class DroppedFiles:
         """Keep what an import did, without the rows that it tells of; the file is gone."""
         done.findings.clear()
         done.groups.clear()
-        dropped.done, dropped.found = done, None
+        dropped.done, dropped.found, dropped.unread = done, None, None
         shutil.rmtree(dropped.path.parent, ignore_errors=True)
 
     def close(self) -> None:

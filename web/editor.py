@@ -24,8 +24,14 @@ def editor_of(request: Request, given: str | None) -> str:
         Refused: there is neither, or it is no name: too long, or with signs that cannot be shown.
     """
     who = " ".join((given or known_editor(request)).split())
-    if not who or len(who) > MOST or not who.isprintable():  # neither NUL nor half a character
+    if not who:
         raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit", field="who")
+    if len(who) > MOST:
+        said = f"a name of {len(who):,} characters is too long; nothing was changed"
+        raise Refused(422, said, hint=f"at most {MOST} characters", field="who")
+    if not who.isprintable():  # neither NUL nor half a character
+        said = "the name has signs that cannot be shown; nothing was changed"
+        raise Refused(422, said, hint="write it in letters", field="who")
     return who
 
 

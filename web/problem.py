@@ -61,7 +61,8 @@ def of(error: Exception) -> dict[str, Any]:
         return document(error.status, "Refused", error.detail, hint=error.hint, field=error.field)
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        name = str(first["loc"][-1])
+        place = first["loc"]  # of what part of the request, its name there, and what is wrong within that
+        name = str(place[1] if len(place) > 1 and isinstance(place[1], str) else place[0])
         return document(422, "Invalid", f"{name}: {first['msg']}", field=name)
     if isinstance(error, HTTPException):
         return document(error.status_code, "Refused", error.detail)

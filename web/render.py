@@ -1,5 +1,7 @@
 """Make pages of templates: what stands around each, and how values are shown."""
 
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.task import Subject
+from pipeline.core.text import first_few
 from pipeline.engine.workspace import OpenWorkspace
 from web.desk import Desk
 
 CUT = 160  # characters of a cell
+NAMED = 10  # items of a batch in one line
+_ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
+_BATCH = re.compile(r"batch (\d+)(?=:)")
+METHODS = ("GET ", "PUT ", "POST ", "PATCH ", "DELETE ")  # begin a hint that no reader of a page can follow
 ROWS = "rows"  # as the items of every task of a user's own are called
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -51,6 +58,8 @@ def show_page(request: Request, template: str, ws: OpenWorkspace, **values: Any)
 def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
     """Return a page that says what went wrong."""
     desk = desk_of(request)
+    if problem["hint"].startswith(METHODS):
+        problem = {**problem, "hint": ""}  # is for programs; what there is stands in the header
     about = {"task": desk.settings.task, "workspace": str(desk.settings.data), "backend": ""}
     found = _filled(request, "problem.html", {"links": [("/", "Home", False)], **about, "problem": problem})
     found.status_code = int(problem["status"])
@@ -59,7 +68,7 @@ def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
 
 def _filled(request: Request, template: str, values: dict[str, Any]) -> HTMLResponse:
     access = desk_of(request).access
-    known = {"csrf": access.csrf, "readonly": access.readonly, "q": ""}
+    known = {"csrf": access.csrf, "readonly": access.readonly, "q": "", "oob": False}
     return HTMLResponse(_templates.get_template(template).render({**known, **values}))
 
 
@@ -88,4 +97,24 @@ def as_text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
-_templates.filters["coded"] = as_coded
+def as_linked(value: object) -> Markup:
+    """Return a value as HTML; one that is an address of the web leads there, without telling where from."""
+    text = as_text(value)
+    if not _ADDRESS.fullmatch(text):
+        return escape(text)
+    return Markup('<a href="{0}" target="_blank" rel="noopener noreferrer nofollow">{0}</a>').format(text)
+
+
+def as_warning(text: str) -> Markup:
+    """Return a warning of long work as HTML; what it says of a batch leads there, where its items are named."""
+    found = _BATCH.match(text)
+    link = Markup('<a href="/batch?number={0}">batch {0}</a>').format(found[1]) if found else Markup()
+    return link + as_coded(text[found.end() :] if found else text)
+
+
+_templates.filters |= {
+    "coded": as_coded,
+    "linked": as_linked,
+    "warned": as_warning,
+    "few": partial(first_few, most=NAMED),
+}

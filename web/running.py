@@ -20,6 +20,7 @@ from pipeline.core.progress import Bar
 from pipeline.live.interrupts import interrupt_thread
 from web import problem
 
+NAMELESS = "\ue000"  # stands for the name of the item in what is kept, where it was named
 KEPT = 50  # pieces of work that are over and can still be looked at
 LINES = 100  # of what one says
 
@@ -39,6 +40,7 @@ class Work:
     before: int = 0  # what was done when this part began
     part_began: float = field(default_factory=time.monotonic)
     lines: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)  # in the place of lines: what is said later does not hide them
     result: Any = None
     error: dict[str, Any] | None = None
     began: float = field(default_factory=time.monotonic)
@@ -51,7 +53,7 @@ class Work:
 
     def warn(self, line: str) -> None:
         """Keep a warning."""
-        self.say(line)
+        self.warnings = [] if self.about else [*self.warnings[-LINES:], line]
 
     @contextlib.contextmanager
     def bar(self, label: str, total: int | None, *, done: int = 0, late: bool = False) -> Iterator[Bar]:  # noqa: ARG002 - a page shows it at once
@@ -68,9 +70,17 @@ class Work:
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
-        names = ("number", "kind", "state", "label", "done", "total", "note", "lines", "result", "error")
+        return self.told_as("it")
+
+    def told_as(self, name: str) -> dict[str, Any]:
+        """Return it for one who names its item: what went wrong says that name."""
+        names = ("number", "kind", "state", "label", "done", "total", "note", "lines", "warnings", "result", "error")
         took = (self.ended or time.monotonic()) - self.began
-        return {name: getattr(self, name) for name in names} | {"took_s": round(took, 2), **self._pace()}
+        found = {one: getattr(self, one) for one in names} | {"took_s": round(took, 2), **self._pace()}
+        if self.error is not None:
+            said = self.error.items()
+            found["error"] = {key: one.replace(NAMELESS, name) if isinstance(one, str) else one for key, one in said}
+        return found
 
     def _pace(self) -> dict[str, float | None]:
         """Return how many a second are done in this part, and in how many seconds it is over; None where unknown."""
@@ -150,4 +160,4 @@ def _carried_out(work: Work, do: Callable[[Work], Any], about: str) -> None:
 
 def _unnamed(said: Any, name: str) -> Any:
     """Return what is said of an item, without its name."""
-    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "it", said) if name and isinstance(said, str) else said
+    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", NAMELESS, said) if name and isinstance(said, str) else said

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import uvicorn
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from web.app import application
 from web.desk import Desk
@@ -22,6 +23,7 @@ from web.guard import Access
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = frozenset({"0.0.0.0", ""})  # noqa: S104 - told apart, not bound
 GRACE_S = 30.0  # so long what runs may finish after SIGTERM
+LOOK_S = 1.0  # between looks whether it is to end
 IDLE_S = 75.0  # longer than programs and browsers keep a connection, or it would end under a request
 
 
@@ -45,9 +47,11 @@ def run(
     ready: Callable[[str, str], None],
     readonly: bool = False,
     outside: Outside = Outside(),  # noqa: B008 - it does not change
+    display: Progress = NoProgress(),  # noqa: B008 - it keeps nothing
 ) -> None:
     """Serve the page of the workspace that the settings name, on loopback or `outside`, until SIGINT or SIGTERM.
 
+    In a folder that is new or empty a workspace is made, unless it is `readonly`; `display` says so.
     `ready` gets the address with its token once it is served, and one for a browser that is good once, for a while.
 
     Raises:
@@ -59,6 +63,7 @@ def run(
         access = _access(outside, number, readonly=readonly)
         desk = Desk(settings, access)
         try:
+            desk.begin_workspace(display)
             with desk.to_read():
                 pass  # there is a workspace, which is said before anything is served
             shown = LOOPBACK if outside.host in EVERYWHERE else outside.host
@@ -119,7 +124,8 @@ def _serve(desk: Desk, listening: socket.socket, ready: Callable[[], None]) -> N
         serving.start()
         desk.start()
         ready()
-        over.wait()
+        while not over.wait(LOOK_S):
+            pass  # a signal that another thread took is seen when this one runs again
     finally:
         until = time.monotonic() + GRACE_S
         server.should_exit = True

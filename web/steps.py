@@ -1,16 +1,22 @@
 """The next step as the page carries it out: what it is, what it will cost, and the function of its command."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.batch import poll, submit
-from pipeline.batch.ingest import IngestSummary
 from pipeline.batch.prepare import BatchPlan
-from pipeline.core.errors import InputError
+from pipeline.core.errors import FindableError, InputError
+from pipeline.core.progress import NoProgress
+from pipeline.cost.estimate import calibration
+from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.tokens import usage_cost
 from pipeline.index import build
+from pipeline.index.embed import Embedder
 from pipeline.quality.pilot import next_pilot
+from pipeline.store.batches import Batch
 from pipeline.workflows import backfill, ingest, pilot, preflight, tag
 from pipeline.workflows.preflight import Preflight
 from web.running import Work
@@ -49,7 +55,31 @@ class NextStep:
             among = self._drawn() if command == "passages-pilot" else None
             dry = submit.document(submit.run(self.ws, limit=None, dry=True, confirm=lambda _plan: True, among=among))
             return {**dry, "cost": dry["estimated_cost"], "recommended": "batch"}
-        return None
+        return self._to_embed() if command == "index" else None
+
+    def _to_embed(self) -> dict[str, Any] | None:
+        """Return how many texts an index would embed and what that costs; None where that is free."""
+        embedder = Embedder(self.ws)
+        collection = self.ws.subject.collection or self.ws.task.hooks.begin_index()
+        if collection is None or not embedder.is_paid():
+            return None
+        with self.ws.store.read() as tx:
+            texts, tokens, cost = embedder.cost(collection.entries(tx), bar=NoProgress())
+        known = {"items": texts, "tokens_in": tokens, "tokens_out": 0, "cost": round(cost, 6)}
+        return {**known, "recommended": "live", "reason": "texts are embedded in calls of a hundred"}
+
+    def one_call(self, item_id: str) -> float | None:
+        """Return what a call about one item will cost, by estimate (USD); None where that cannot be told."""
+        ws = self.ws
+        try:
+            with ws.store.read() as tx:
+                question = next(RequestBuilder(ws.task, ws.model).lines(tx, [item_id]), None)
+                known = calibration(tx, ws.extractor)
+        except FindableError:  # said once it is asked
+            return None
+        if question is None:
+            return None
+        return usage_cost(ws.model, known.applied(question.usage, count=1), batch=False, on=ws.now().date())
 
     def carry_out(self, display: Work) -> dict[str, Any]:
         """Do it, and return the document of its command.
@@ -87,6 +117,7 @@ class NextStep:
         report = tag.run(self.ws, options, announce=announce, confirm=lambda _cost: True)
         for one in report.reports:
             display.say(one.line)
+        _warn_of(display, report)
         return tag.document(report)
 
     def _drawn(self) -> list[str]:
@@ -98,7 +129,7 @@ class NextStep:
         """Ask about a few, wait for them, and judge the answers."""
         done = pilot.run(self.ws, size=None, seed=None, announce=self._agreed, confirm=lambda _plan: True)
         for one in done.accounts:
-            _tell(display, one)
+            _tell(display, one.batch)
         done.check()
         return pilot.document(done)
 
@@ -110,7 +141,7 @@ class NextStep:
             wait=True,
             announce=lambda estimated, _extractor: self._check(estimated.batch.cost),
             confirm=lambda _cost: True,
-            ingested=lambda account: _tell(display, account),
+            ingested=lambda account: _tell(display, account.batch),
         )
         if done.quality is not None:
             done.quality.check()
@@ -125,9 +156,10 @@ class NextStep:
         sent = submit.run(self.ws, limit=None, dry=False, announce=self._agreed, confirm=lambda _plan: True)
         return dict(submit.document(sent))
 
-    def _poll(self, _display: Work) -> dict[str, Any]:
+    def _poll(self, display: Work) -> dict[str, Any]:
         """Wait until every batch is over."""
         report = poll.run(self.ws, wait=True)
+        _warn_of_failed(display, report.failed)
         if report.stopped is not None:
             raise report.stopped
         return {"downloaded": report.downloaded, "failed": {str(number): why for number, why in report.failed.items()}}
@@ -135,15 +167,41 @@ class NextStep:
     def _ingest(self, display: Work) -> dict[str, Any]:
         """Store the answers of the batches that are downloaded."""
         done = ingest.run(self.ws, reported=lambda report: display.say(report.line))
+        for one in done:
+            _tell(display, one.batch)
         return {"ingested": {str(one.batch.number): one.batch.answered for one in done}}
 
     def _index(self, _display: Work) -> dict[str, Any]:
-        """Build the index anew."""
+        """Build the index anew, once what would be embedded was held against what was agreed to."""
+        plan = self._to_embed() if math.isfinite(self.cost) else None
+        self._check(plan["cost"] if plan else 0.0)
         self.ws.bring_index()
         return asdict(build.run(self.ws))
 
 
-def _tell(display: Work, account: IngestSummary) -> None:
-    """Say what came of a batch."""
-    one = account.batch
+def _tell(display: Work, one: Batch) -> None:
+    """Say what came of a batch; which items went wrong is told where the batch is shown."""
     display.say(f"batch {one.number}: {one.answered or 0:,} answers of {one.requests:,}")
+    counts = {"refused": one.refused, "invalid": one.invalid, "missing": one.missing, "not applied": one.not_applied}
+    if wrong := [f"{count:,} {name}" for name, count in counts.items() if count]:
+        display.warn(f"batch {one.number}: {', '.join(wrong)}")
+
+
+def _warn_of_failed(display: Work, failed: Mapping[int, str]) -> None:
+    """Warn of batches that failed at the API, and why."""
+    for number, why in failed.items():
+        display.warn(f"batch {number}: failed at the API ({why}); what it asked about can be asked again")
+
+
+def _warn_of(display: Work, report: tag.TagReport) -> None:
+    """Warn of what was asked and not answered, and of what could not be asked."""
+    for one in report.ingested:
+        _tell(display, one)
+    _warn_of_failed(display, report.failed)
+    failed = report.live.asked.failed.most_common() if report.live else []
+    for reason, count in failed:
+        display.warn(f"{count:,} failed ({reason})")
+    if report.out_of_money:
+        display.warn(f"{report.out_of_money}; {report.left:,} left")
+    if report.no_room:
+        display.warn(f"{report.no_room:,} wait for room at the API")

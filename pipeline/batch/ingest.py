@@ -61,6 +61,7 @@ class IngestSummary:
 
     batch: Batch
     anomalies: list[Anomaly] = field(default_factory=list)
+    unapplied: list[str] = field(default_factory=list)
     outdated: list[str] = field(default_factory=list)
     other_versions: list[str] = field(default_factory=list)
 
@@ -253,7 +254,7 @@ class _Ingest(NamedTuple):
                 batch,
                 at=self.ws.now(),
                 **{outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
-                not_applied=answers.not_applied(tx, batch.number)[0],
+                not_applied=len(answers.not_applied(tx, batch.number)),
                 unknown=results.unknown,
                 duplicates=results.duplicates,
                 unreadable=results.unreadable_count,
@@ -313,11 +314,12 @@ def batch_account(tx: "Connection", task: "Task", number: int, anomalies: Sequen
         counts[kind] += 1
         if counts[kind] <= EXAMPLES:
             shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
-    outdated = answers.not_applied(tx, number)[1]
-    names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *outdated])
+    unapplied, outdated = answers.not_applied(tx, number), answers.outdated(tx, number)
+    names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *unapplied, *outdated])
     odd = list(anomalies)
     for kind, count in sorted(counts.items()):
         examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])
         odd.append(Anomaly(*kind, count, examples))
     other = answers.other_versions(tx, number, model=batch.model)
-    return IngestSummary(batch, odd, [names.get(one, one) for one in outdated], other)
+    unapplied, outdated = ([names.get(one, one) for one in some] for some in (unapplied, outdated))
+    return IngestSummary(batch, odd, unapplied, outdated, other)

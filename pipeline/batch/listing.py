@@ -15,6 +15,8 @@ SHOWN = (
     *("unknown", "duplicates", "unreadable"),
 )
 
+CANCELLED = ("cancelled by hand", "cancelled before it was sent")  # as the reason of such a batch begins
+
 
 class BatchSummary(NamedTuple):
     """One batch with its age; `cost` in USD is what it cost where `is_actual`, else what it is estimated to cost."""

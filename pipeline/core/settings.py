@@ -17,10 +17,8 @@ from typing import Any, NamedTuple
 
 from pipeline.core.amounts import parse_count, parse_duration, parse_money, parse_size
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.variables import BASE_URL_NAME, KEY_NAMES, PREFIX
 
-PREFIX = "FINDABLE_"
-KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the order in which the SDK prefers them
-BASE_URL_NAME = "GOOGLE_GEMINI_BASE_URL"
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
 BUILT_IN = ("experts", "passages")  # tasks

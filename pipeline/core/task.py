@@ -180,6 +180,7 @@ class Task:
     skips: Sequence[str] | None = None  # labels whose answers keep an item from being asked; None: those of any
     fingerprint: str | None = None  # of a declaration in a user's file, which batches, calls and answers carry
     model: str | None = None  # that the task itself asks; None: the one that is set
+    items_from: str = ""  # where its items stand, and what to change for others, where no file of them is imported
     gates: str = ""  # bounds of gates that the task sets itself, as the setting GATES has them, which goes above them
     sends_images: bool = False  # whether images go out with what is asked
     keeps_answers: bool = True  # whether the engine keeps an applied answer whole; see `Hooks.stored_json`

@@ -27,6 +27,12 @@ _EMPHASIS = re.compile(r"\*\*|__|~~|`+")
 _BULLET = re.compile(r"^(?:#{1,6}|[-*+>\u2022])\s+")
 
 
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """Return the first of some names, and how many more there are, for a message."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def without_markup(text: str) -> str:
     """Return a phrase on one line without mark-up, one layer of entities, and what cannot be seen."""
     text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)

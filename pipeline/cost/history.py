@@ -85,13 +85,15 @@ def _errors(past: Sequence[PastUsage]) -> dict[str, float | None]:
 def _due(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
     """Return the items added while Gemini failed that are due again, or were, by the names users know, oldest first."""
     found = retries.all_retries(tx, task.name)
-    names = task.names(tx, [one.item_id for one in found])
+    ids = [one.item_id for one in found]
+    names, lost = task.names(tx, ids), live_calls.lost_on_items(tx, task.name, ids)
     return [
         {
             "name": names.get(one.item_id, one.item_id),
             "since": one.since.isoformat(),
             "reason": one.reason,
             "tries": one.tries,
+            "lost": round(lost.get(one.item_id, 0.0), 6),
             "outcome": one.outcome,
             "ended_at": None if one.ended_at is None else one.ended_at.isoformat(),
         }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
+from pipeline.core.text import first_few
 from pipeline.engine import registry
 from pipeline.store import marker, schema
 from pipeline.store.database import Store
@@ -96,8 +97,8 @@ def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_beg
     """Return the error for a place that holds no workspace."""
     if others:
         return ConfigurationError(
-            f"there is no workspace in {store.shown}, which holds tables of another program ({_listed(others)}); "
-            "nothing was changed",
+            f"there is no workspace in {store.shown}, which holds tables of another program "
+            f"({first_few(others, SHOWN)}); nothing was changed",
             hint="`make import`, `make score` or `make tag` says what it would add there, and asks",
         )
     where = str(settings.data) if settings.database_url is None else f"{store.shown} (DATA={settings.data})"
@@ -112,19 +113,13 @@ def _agree(store: Store, others: list[str], plan: list[str], agrees: Callable[[s
     """
     tables = "tables of its own (findable_…)" if others else ""
     added = "; ".join(filter(None, (tables, *plan)))
-    theirs = f"tables of another program ({_listed(others)})" if others else "a table of another program"
+    theirs = f"tables of another program ({first_few(others, SHOWN)})" if others else "a table of another program"
     whose = f"{store.shown} holds {theirs}"
     if not agrees(f"{whose}. Add {added}?"):
         raise ConfigurationError(
             f"{whose}; findable would add {added}; nothing was written",
             hint="YES=1 (--yes) agrees; or set DATABASE_URL= to a database of its own",
         )
-
-
-def _listed(names: list[str]) -> str:
-    """Return the first names, and how many there are beside them."""
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def backend_of(settings: Settings, bound: str | None) -> str:

@@ -37,6 +37,11 @@ def make_directory(data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
 
 
+def is_free(data: Path) -> bool:
+    """Return whether a workspace can begin in a folder without standing beside what is there: it is new, or empty."""
+    return not data.exists() or (data.is_dir() and not any(data.iterdir()))
+
+
 def check_links(data: Path) -> None:
     """Pass where no link in the workspace's directory leads out of it, so that writing would change other files.
 

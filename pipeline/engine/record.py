@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FINAL = "Gemini refused it for a reason that cannot get better"
 SPENT = "it failed {n} times"
 SERVICE = "{n} batches in a row gave nothing"
+SILENT = "{n} calls got no reply, and each may have been paid for"
 
 
 class Asked(NamedTuple):
@@ -141,7 +142,7 @@ def write_judgements(
     whose = {"task": task.name, "batch": source.batch, "at": at}
     answers.add_attempts(tx, [whose | _attempt_row(one, prices) for one in bad])
     answers.park(tx, task.name, written.blocked, at=at)
-    parked = _park(tx, task, bad, at=at)
+    parked = _park(tx, task, bad, unserved_by=SILENT if source.batch is None else SERVICE, at=at)
     tagged = {one.asked.item_id for one in good} - written.blocked.keys()
     retries.end_retries(tx, task.name, {"tagged": tagged, "parked": parked | written.blocked.keys()}, at=at)
     return written
@@ -152,8 +153,11 @@ def _answer(judgement: Judgement) -> "BaseModel":
     return judgement.answer
 
 
-def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, at: datetime) -> set[str]:
-    """Park what failed for good: a final code, too many charged attempts, or too many batches that gave nothing."""
+def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, unserved_by: str, at: datetime) -> set[str]:
+    """Park what failed for good: a final code, too many charged attempts, or too many batches that gave nothing.
+
+    `unserved_by` says what gave nothing, as a person reads it.
+    """
     ids = [one.asked.item_id for one in failed]
     if not ids:
         return set()
@@ -167,7 +171,7 @@ def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, at: date
         elif one.charged and spent.get(key, 0) >= answers.MAX_ATTEMPTS:
             reasons[key] = f"{SPENT.format(n=spent[key])}; last: {_said(one)}"
         elif unserved.get(key, 0) >= answers.MAX_SERVICE_FAILURES:
-            reasons[key] = f"{SERVICE.format(n=unserved[key])}; last: {_said(one)}"
+            reasons[key] = f"{unserved_by.format(n=unserved[key])}; last: {_said(one)}"
     answers.park(tx, task.name, reasons, at=at)
     return set(reasons)
 

@@ -243,13 +243,8 @@ class OpenWorkspace:
 
     def waited_lease(self, name: str, *, waiting: str) -> "contextlib.AbstractContextManager[Lease]":
         """Hold a lease for the length of a block, waiting for its living owner and saying so."""
-        return leases.wait_for_lease(
-            self.store,
-            name,
-            lasts_s=self.settings.lease,
-            on_wait=lambda: self.display.say(waiting),
-            sleep=self.sleep,
-        )
+        lasts_s, says = self.settings.lease, partial(self.display.say, waiting)
+        return leases.wait_for_lease(self.store, name, lasts_s=lasts_s, on_wait=says, sleep=self.sleep)
 
     def close(self) -> None:
         """Close what was opened, the local engine included; a batch it works on goes on where it was next time."""
@@ -267,9 +262,16 @@ class OpenWorkspace:
                 self.display.say("this workspace is bound to the local engine; the key is not used")
             elif settings.backend is None:
                 self.display.say("no key is set: the local engine does the work, and nothing leaves this machine")
-        elif not self.is_bound or self._sends_first_images():
-            where = f"Gemini at {without_password(settings.base_url)}" if settings.base_url else "Google's Gemini"
-            self.display.say(f"from here on {self.task.words.inputs} leave this machine: {where} does the work")
+        elif said := self.leaving:
+            self.display.say(said)
+
+    @property
+    def leaving(self) -> str:
+        """What leaves this machine from the next request on that never did before; empty where nothing does."""
+        if self.backend == "local" or (self.is_bound and not self._sends_first_images()):
+            return ""
+        where = f"Gemini at {without_password(at)}" if (at := self.settings.base_url) else "Google's Gemini"
+        return f"from here on {self.task.words.inputs} leave this machine: {where} does the work"
 
     def _sends_first_images(self) -> bool:
         """Return whether the task in use sends images, and nothing of it was ever sent."""

@@ -5,7 +5,7 @@ The other program may go on using it: rows that come later, without a score, are
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, literal, or_, select
+from sqlalchemy import Connection, literal, select
 
 from pipeline.core.settings import Settings
 from pipeline.experts.grid import has_score_index, make_score_index
@@ -79,9 +79,14 @@ def settle_foreign(tx: Connection, *, every_row: bool = False) -> int:
         mended = [key for key in some if key not in rows or list_of(rows[key]["tags"]) is not None]
         answers.forget_foreign(tx, TASK, mended)
         changed += mended
-    suspicious = ~untagged if every_row else or_(looks_foreign, ~untagged & unscored)
-    query = select(item_id, experts.c.tags).where(suspicious, item_id.not_in(answers.foreign_ids(TASK)))
-    foreign = [row[0] for row in streamed(tx, query, page=PAGE) if list_of(row.tags) is None]
+    foreign_looking = INDEX.is_of(tx, "parked") if INDEX.is_there(tx) else looks_foreign
+    query = select(item_id, experts.c.tags).where(item_id.not_in(answers.foreign_ids(TASK)))
+    foreign = [
+        row[0]
+        for suspicious in ([~untagged] if every_row else [foreign_looking, unscored & ~untagged])  # an index for each
+        for row in streamed(tx, query.where(suspicious), page=PAGE)
+        if list_of(row.tags) is None
+    ]
     answers.park(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC), foreign_text=True)
     if changed or foreign:
         workspace.touch_revision(tx, TASK, [*changed, *foreign])

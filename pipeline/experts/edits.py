@@ -14,13 +14,16 @@ from pipeline.experts import merging, table
 from pipeline.experts.answer import checked_tag, clean_tag
 from pipeline.experts.person_tags import PersonTags, TagEdit, tags_of_person
 from pipeline.experts.schema import experts
+from pipeline.experts.tags_file import TagsFile, refused
 from pipeline.store import answers, merges, retries, workspace
 from pipeline.store import edits as store_edits
 from pipeline.tables.cells import list_of
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
+    from pipeline.core.progress import Progress
     from pipeline.store.database import Connection, Store
 
 NOTHING = "nothing was changed"
@@ -52,6 +55,14 @@ class Edited(NamedTuple):
         return {**self.person.document(), "edit": self.number}
 
 
+class TagsSet(NamedTuple):
+    """Of how many people a file changed the tags, and how many had them already; or would have, if it is `dry`."""
+
+    changed: int
+    unchanged: int
+    dry: bool
+
+
 def edit_tags(store: "Store", username: str, change: TagChange, editor: Editor, *, at: "datetime") -> Edited:
     """Change the tags of one person, and the score with them; all or nothing.
 
@@ -69,6 +80,31 @@ def edit_tags(store: "Store", username: str, change: TagChange, editor: Editor, 
                 hint="add or rename one in the same edit",
             )
         return _written(tx, row, now, tags, editor, at=at)
+
+
+def set_tags(
+    store: "Store", path: "Path", editor: Editor, *, dry: bool, at: "datetime", display: "Progress"
+) -> TagsSet:
+    """Give people the tags that a file says, each an edit of who is not as it says; all of them, or none.
+
+    Raises:
+        InputError: a line cannot be read, a tag is none, or of one line there is no such person.
+        ConfigurationError: as of `edit_tags`.
+    """
+    said = list(TagsFile(path).lines())
+    changed = 0
+    with store.write() as tx, tx.begin_nested() as all_of_it, display.bar("tags", len(said), late=True) as bar:
+        for number, one in enumerate(said, start=1):
+            try:
+                row, now = _held(tx, one.username, editor)
+                tags = list(dict.fromkeys(map(checked_tag, one.tags)))
+                changed += _written(tx, row, now, tags, editor, at=at).number is not None
+            except InputError as error:
+                raise refused(path, one.line, error.message.removesuffix(f"; {NOTHING}")) from error
+            bar.show(number)
+        if dry:
+            all_of_it.rollback()
+    return TagsSet(changed, len(said) - changed, dry=dry)
 
 
 def undo_edit(store: "Store", username: str, number: int, editor: Editor, *, at: "datetime") -> Edited:

@@ -70,7 +70,7 @@ def _not_read(names: Collection[str]) -> Iterator[str]:
     if names:
         yield f"not read: {name_some(names)}"
     if any(fold(name) in _ANSWERED for name in names):
-        yield "tags and scores are never imported: they come from answers"
+        yield "tags and scores are not imported: they come from answers, or from a person by `make tags FROM=…`"
 
 
 def read_person_documents(
@@ -99,8 +99,9 @@ def check_as_given(people: Sequence[Person], *, name: str) -> None:
     """
     for change in (change for person in people for change in person.changes):
         field = next((column for column, label in HEADERS.items() if label == change.column), "")
+        reason = change.reason.removesuffix("; stored without a rate").removesuffix("; kept as it is")  # by an import
         raise InputError(
-            f"{name}: {change.column}: {change.reason} ({change.value}); nothing was stored",
+            f"{name}: {change.column}: {reason} ({change.value}); nothing was stored",
             hint="leave it out, or give it as it is to be stored",
             field=field,
         )

@@ -160,10 +160,10 @@ def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, A
 
 
 def text_is_stored(tx: Connection, word: str) -> bool:
-    """Return whether a word stands in any row, whatever else stands around it."""
+    """Return whether a word stands in any row, whatever else stands around it, names as they lie in a row, too."""
     columns = [experts.c[name] for name in ("username", *INPUT_COLUMNS, "tags")]
-    whole = func.coalesce(experts.c.first_name, "") + " " + func.coalesce(experts.c.last_name, "")
-    return holds(tx, (*columns, whole), word)
+    first, last = (func.coalesce(experts.c[name], "") for name in ("first_name", "last_name"))
+    return holds(tx, (*columns, first + " " + last, first + last), word)
 
 
 def write_tags(

@@ -44,4 +44,5 @@ def images_task(declared: Task, rows: ImagesRows) -> Task:
     """Return the task of the images, made of what was declared."""
     fill = "run `make import-images FOLDER=photos/`"
     task = replace(declared, words=WORDS, how_to_fill=fill, answer_tokens=ANSWER_TOKENS, rows=rows, sends_images=True)
+    task = replace(task, items_from="`make import-images FOLDER=photos/` brings images in")
     return replace(task, hooks=ImagesHooks(rows, task))

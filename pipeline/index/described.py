@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import starmap
 from typing import TYPE_CHECKING
 
 from pipeline.index.fusion import Ranked, found_entries
@@ -59,4 +60,4 @@ def _why(index: "Index", ranked: Ranked, hit: Hit, row: int, terms: Sequence[str
 
 
 def _places(among: Container[str], text: str) -> Iterator[Place]:
-    return (Place(*span) for span in spans_of(text) if span[2] in among)
+    return starmap(Place, spans_of(text, among))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TASK_TYPE = "RETRIEVAL_DOCUMENT"
 FEW = 5000  # entries without a vector that are noted while a build is begun: 10 MB; more get a pass of their own
+ASKED = 3 * MAX_EMBED_TEXTS  # entries that are looked for at once where they are embedded: whole calls
 END = 1000  # characters of a text's end that are kept where its middle is cut
 
 
@@ -226,7 +227,7 @@ def fit_text(text: str, *, limit: int | None) -> str:
     return cut
 
 
-def _pages(entries: Iterable[T], size: int = PAGE) -> Iterator[list[T]]:
+def _pages(entries: Iterable[T], size: int = ASKED) -> Iterator[list[T]]:
     iterator = iter(entries)
     while page := list(islice(iterator, size)):
         yield page

@@ -90,6 +90,21 @@ def among(mask: NDArray[np.bool_] | None) -> Any:
     return untyped.SearchParameters(sel=untyped.IDSelectorBitmap(np.packbits(mask, bitorder="little")))
 
 
+def similarities_of(index: Any, query: Vectors, rows: NDArray[np.int64]) -> Vectors:
+    """Return the inner products of a query, float32 (dim,), with some rows of a faiss index, float32 (len(rows),).
+
+    They are those of a search, and read where a search has read: rows taken out of a mapping of their own take five
+    times as long.
+    """
+    query, rows = np.ascontiguousarray(query, np.float32), np.ascontiguousarray(rows, np.int64)
+    found = np.empty(len(rows), dtype=np.float32)
+    if not len(rows):
+        return found
+    pointer: Any = faiss.swig_ptr
+    index.compute_distance_subset(1, pointer(query), len(rows), pointer(found), pointer(rows))
+    return found
+
+
 def flat_head(handle: ReadHandle, *, count: int, dim: int) -> bytes:
     """Return what stands before the rows of an index of `count` rows."""
     return handle.read(_rows_begin(handle, count=count, dim=dim), 0)

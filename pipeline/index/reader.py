@@ -108,9 +108,9 @@ class Index(AbstractContextManager["Index"]):
 
     def similarities(self, vector: "NDArray[np.float32]", rows: "NDArray[np.int64]") -> "NDArray[np.float32]":
         """Return the inner products of `vector`, shape (dim,), with some rows, float32 (len(rows),)."""
-        import numpy as np
+        from pipeline.index import flat_file
 
-        return self.held[rows] @ np.asarray(vector, dtype=np.float32).reshape(-1)
+        return flat_file.similarities_of(self._faiss, vector.reshape(-1), rows)
 
     def all_similarities(self, vectors: "NDArray[np.float32]") -> "Iterator[NDArray[np.float32]]":
         """Yield the inner products of each of some vectors, shape (n, dim), with all entries, float32 (entries,).

@@ -17,6 +17,7 @@ from pipeline.index.question import Question, parse_one_of_many, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import terms_of, terms_of_question
 from pipeline.store.counts import CountMemory
+from pipeline.store.workspace import get_workspace
 
 if TYPE_CHECKING:
     from pipeline.index.columns import Mask
@@ -89,6 +90,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         self.collection, self.words = ws.collection, ws.task.words
         self._builds = Builds(ws.data, self.collection.folder)
         self.index: Index = self._builds.open(build)
+        self._behind: tuple[tuple[int, int], int] | None = None  # build and position; entries
 
     def __exit__(self, *failure: object) -> None:
         """Close the files."""
@@ -179,14 +181,23 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         from pipeline.index.described import described_hits
         from pipeline.index.fusion import rank_entries
 
-        ws, index = self._ws, self.index
+        index = self.index
         ranked = rank_entries(index, terms=terms, vector=vector, k=options.k, mask=mask)
         hits = described_hits(index, self.collection, ranked, told, why=options.why, is_judged=is_judged)
+        return SearchReport(hits, self._count_behind(), terms is not None and index.words is None)
+
+    def _count_behind(self) -> int:
+        """Return how many entries the build is behind, counted once for each position of the database."""
+        ws = self._ws
         with ws.store.read() as tx:
+            state = self.index.manifest.number, get_workspace(tx).position
+            if self._behind and self._behind[0] == state:
+                return self._behind[1]
             memory = CountMemory(tx)
-            behind, _ = staleness.remembered_stale(self.collection, tx, index, memory, ws.display)
+            behind, _ = staleness.remembered_stale(self.collection, tx, self.index, memory, ws.display)
         memory.keep(ws.store, at=ws.now())
-        return SearchReport(hits, behind, terms is not None and index.words is None)
+        self._behind = state, behind
+        return behind
 
     def _told(self, asked: Sequence[Question], rank: Rank) -> list[list[str]]:
         """Return the terms of some questions.

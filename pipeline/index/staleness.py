@@ -47,7 +47,9 @@ def count_stale(
     changed = None if exact else workspace.changed_since(tx, collection.task, build=build, position=position)
     if changed is None:
         return staleness(collection, tx, index, display).behind
-    held = index.content_hashes(set(changed)) if changed else {}
+    if not changed:
+        return 0
+    held = index.content_hashes(set(changed))
     new = collection.count(tx, [one for one in changed if one not in held])
     return new + _compared(held, collection.entries(tx, list(held)), index).behind
 

@@ -10,7 +10,7 @@ come again and again, so what looks at many texts remembers the terms of each.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
@@ -72,11 +72,13 @@ def _dropped(asking: str) -> frozenset[str]:
     return frozenset((*terms_of(ASKING), *terms_of(asking)))
 
 
-def spans_of(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where each term stands in a text, in order: start, end, term; pairs of characters overlap."""
+def spans_of(text: str, among: Container[str]) -> Iterator[tuple[int, int, str]]:
+    """Yield where each of some terms stands in a text, in order: start, end, term; pairs of characters overlap."""
     if text.isascii():
         for word in _WORD.finditer(text):
-            yield from ((word.start(), word.end(), term) for term in _terms_of_part(word[0]))
+            for term in _terms_of_part(word[0]):
+                if term in among:
+                    yield word.start(), word.end(), term
         return
     for run in _RUN.finditer(text.translate(_KINDS)):
         at = run.start()
@@ -84,7 +86,8 @@ def spans_of(text: str) -> Iterator[tuple[int, int, str]]:
             width = 2 if is_unspaced(part[:1]) and len(part) > 1 else len(part)
             for shift in range(len(part) - width + 1) if part else ():
                 for term in _terms_of_part(part[shift : shift + width]):
-                    yield at + shift, at + shift + width, term
+                    if term in among:
+                        yield at + shift, at + shift + width, term
             at += len(part)
 
 

@@ -27,18 +27,20 @@ from pipeline.live.concurrency import Concurrency
 TRIES = 2  # of one item in one run, where the service fails; a refusal for a quota is none
 REFUSALS = 3  # clear refusals (400) before any answer, after which the request itself must be wrong
 LONGEST_PAUSE_S = 60.0
+BAD_REQUEST = 400  # the least HTTP code of an error
 
 
 class ServiceFailure(NamedTuple):
     """What a call means that gave no reply to judge.
 
     `is_charged` says that it is held against the item, None that nothing is recorded of it; `again` whether the item
-    is asked again in this run.
+    is asked again in this run. `is_silent` where not even an error was replied: then it may have been paid for.
     """
 
     how: CallEnd
     is_charged: bool | None
     again: bool
+    is_silent: bool = False
 
 
 class Backpressure:
@@ -87,7 +89,8 @@ class Backpressure:
         self._trouble(error, began=began)
         how = CallEnd.UNSENT if isinstance(error, NotSentError) else CallEnd.LOST
         again = before + 1 < TRIES
-        return ServiceFailure(how, None if again else False, again=again)
+        is_silent = how is CallEnd.LOST and (error.code or 0) < BAD_REQUEST
+        return ServiceFailure(how, None if again else False, again=again, is_silent=is_silent)
 
     def _throttled(self, error: ThrottledError) -> ServiceFailure:
         """Take a refusal for a quota: that of the day ends the run, and so does one that never passes."""

@@ -28,16 +28,10 @@ from pipeline.live.interrupts import on_interrupt
 from pipeline.live.questions import QuestionSource
 from pipeline.live.report import LiveReport, OnProgress
 from pipeline.live.waiting import Entry, WaitingLine
-from pipeline.live.write_ahead import (
-    CallLedger,
-    EndedCall,
-    OutdatedError,
-    Purpose,
-    SharedEnd,
-    UnjudgedError,
-)
+from pipeline.live.write_ahead import CallLedger, EndedCall, OutdatedError, Purpose, SharedEnd, UnjudgedError
 from pipeline.live.writer import LAST_S, DbWriter
 from pipeline.store import uploads as uploaded
+from pipeline.store.answers import LOST
 
 if TYPE_CHECKING:
     from pipeline.gemini.async_client import LiveClient
@@ -318,23 +312,25 @@ class _LiveRunner:
         failure = self._admission.service.failed(error, before=entry.failures, began=began)
         if failure.how is not CallEnd.THROTTLED and not failure.is_charged:
             entry.failures += 1
-        if failure.is_charged is None:
+        is_silent = failure.is_silent and self._ledger.purpose is Purpose.ADD  # asked again and again, so it is counted
+        if failure.is_charged is None and not is_silent:
             return EndedCall(failure.how, None), failure.again
+        asked, reason = Asked(entry.id, entry.question.item.input_hash), LOST * is_silent + error.message
         outcome = Outcome.REFUSED if failure.is_charged else Outcome.MISSING
-        asked = Asked(entry.id, entry.question.item.input_hash)
-        judgement = Judgement(asked, outcome, error.message, charged=failure.is_charged)
+        judgement = Judgement(asked, outcome, reason, charged=bool(failure.is_charged))
         return EndedCall(failure.how, judgement), failure.again
 
     async def _account_for(self, entry: Entry, ended: EndedCall, *, again: bool) -> None:
         """Count what became of an item, or put it back."""
         judgement = ended.judgement
+        goes_on = again and (self._ledger.purpose is Purpose.LIVE or ended.how is CallEnd.LOST)
         if judgement is not None and judgement.reply is not None:
             self.report.cost += self._ledger.cost_of(judgement.reply.usage)
         if judgement is not None and judgement.outcome is Outcome.ANSWERED:
             self.report.answered += 1
         elif again and ended.how is CallEnd.THROTTLED:
             self._waiting.appendleft(entry)
-        elif judgement is not None and not (again and self._ledger.purpose is Purpose.LIVE):
+        elif judgement is not None and not goes_on:
             self._give_up(entry.id, judgement.reason)
         elif again:
             await self._again(entry.id, failures=entry.failures)

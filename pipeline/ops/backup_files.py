@@ -22,6 +22,7 @@ from typing import Any
 
 from pipeline.core import files, links
 from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.text import first_few
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -135,9 +136,8 @@ def verify_backup(folder: Path, manifest: BackupManifest) -> None:
         if not path.is_file() or path.stat().st_size != copied.size or files.sha256_of(path) != copied.sha256:
             wrong.append(name)
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""  # noqa: PLR2004 - as many as are named
         raise InconsistentError(
-            f"the backup {folder} is damaged: {', '.join(wrong[:3])}{more}; nothing was changed",
+            f"the backup {folder} is damaged: {first_few(wrong)}; nothing was changed",
             hint="take another backup",
         )
 

@@ -5,9 +5,10 @@ plain pieces, because formats write those signs in ways of their own.
 """
 
 import contextlib
+import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 PIECE = 1 << 20  # bytes read at a time
@@ -16,21 +17,27 @@ PLAIN = re.compile(r"[\w .,;:()'-]{24,}")  # pieces of a long text that every fo
 MOST_PIECES = 4
 
 
-def needles(texts: Iterable[str]) -> list[bytes]:
-    """Return what to look for: each text, or the longest plain pieces of it, in UTF-8 and as ASCII-only JSON.
+def needles(texts: Iterable[str], *, tells: Callable[[str], bool] = bool) -> list[bytes]:
+    """Return what to look for: each text, or the longest plain pieces of it, in UTF-8 and as JSON.
 
-    A very short text is looked for as JSON and a question's tags have it, with a sign before and after; one of less
-    than three letters not at all.
+    Only what `tells` something is looked for: of the pieces of a text the longest that do, and where none does the
+    text in one. A very short text is looked for as JSON and a question's tags have it, with a sign before and after;
+    one of less than three letters not at all.
     """
     found: dict[bytes, None] = {}
-    for text in texts:
-        pieces = _pieces(text)
+    for text in map(str.strip, texts):
+        pieces = list(itertools.islice(filter(tells, _pieces(text)), MOST_PIECES))
+        pieces = pieces or [one for one in (text,) if one and tells(one)]
         if len(text.encode("utf-8", "surrogatepass")) < LEAST:
             pieces = [f'"{piece}"' for piece in pieces] + [f">{piece}<" for piece in pieces]
         for piece in pieces:
-            found[piece.encode("utf-8", "surrogatepass")] = None
-            found[json.dumps(piece)[1:-1].encode("ascii")] = None
+            found |= dict.fromkeys(form.encode("utf-8", "surrogatepass") for form in forms(piece))
     return [needle for needle in found if len(needle) >= LEAST]
+
+
+def forms(piece: str) -> list[str]:
+    """Return a text as it is and as JSON writes it, in ASCII and not."""
+    return list(dict.fromkeys((piece, json.dumps(piece)[1:-1], json.dumps(piece, ensure_ascii=False)[1:-1])))
 
 
 def holding(root: Path, wanted: Sequence[bytes]) -> Iterator[Path]:
@@ -59,9 +66,8 @@ def is_holding(path: Path, wanted: Sequence[bytes]) -> bool:
 
 
 def _pieces(text: str) -> list[str]:
-    """Return a text by itself, or its longest plain pieces where it is not all plain."""
-    text = text.strip()
+    """Return a text by itself, or its plain pieces, longest first, where it is not all plain."""
     if not text or PLAIN.fullmatch(text) or len(text) < 2 * LEAST:
         return [text] if text else []
-    plain = sorted((piece.strip() for piece in PLAIN.findall(text)), key=len, reverse=True)
-    return plain[:MOST_PIECES] or [text]
+    plain = dict.fromkeys(piece.strip() for piece in PLAIN.findall(text))
+    return sorted(plain, key=len, reverse=True) or [text]

@@ -40,6 +40,7 @@ class ForgetReport:
     """
 
     username: str
+    went_on: bool = False  # an earlier run had removed the row; of its texts only the name could be looked for
     lines: int = 0
     files: list[str] = field(default_factory=list)
     uploads: int = 0
@@ -63,8 +64,8 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
     """
     subject = ws.subject
     task = subject.task.name
-    texts, ids = _begin(ws.store, subject, username, now=ws.now, confirm=confirm)
-    report = ForgetReport(username)
+    texts, ids, is_there = _begin(ws.store, subject, username, now=ws.now, confirm=confirm)
+    report = ForgetReport(username, went_on=not is_there)
     with ws.store.read() as tx:
         numbers = {number for one in ids for number in erase.batches_of(tx, task, one)}
     report.uploads = forget_files.drop_uploads(ws, numbers)
@@ -75,8 +76,8 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
             lease.check(tx)
             index.check(tx)
             _erase(tx, subject, ids, words=words, now=ws.now())
-            proving = [word for word in texts if not _is_of_others(tx, subject, ws.subjects, word)]
-            forms = _forms(proving)
+            proving = byte_scan.needles(texts, tells=partial(_is_of_nobody_else, tx, ws.subjects))
+            forms = _texts(proving)
             wire_texts.drop_holding(tx, forms)
             report.questions = lab.drop_questions_holding(tx, forms)
             report.rows_of_others = _rows_of_others(tx, subject, ws.subjects, words)
@@ -105,8 +106,8 @@ def _mark(subject: Subject, name: str) -> str:
 
 def _begin(
     store: "Store", subject: Subject, username: str, *, now: Callable[[], datetime], confirm: Callable[[str], bool]
-) -> tuple[list[str], list[str]]:
-    """Mark that a person is being forgotten; return the texts that are theirs alone, and the ids to forget."""
+) -> tuple[list[str], list[str], bool]:
+    """Mark that a person is being forgotten; return their texts, the ids to forget, and whether the row is there."""
     texts, task, hooks, mark = [username], subject.task, subject.hooks, _mark(subject, username)
     with store.read() as tx:
         is_begun = bool(erase.open_erasures(tx, mark))
@@ -125,7 +126,7 @@ def _begin(
             _check_free(tx, task.name, item_id, username, now=now())
             hooks.check_removable(tx, item_id)
             erase.begin_erasure(tx, task.name, item_id, name=mark, at=now())
-        return texts, erase.open_erasures(tx, mark)
+        return texts, erase.open_erasures(tx, mark), item_id is not None
 
 
 def _check_free(tx: "Connection", task: str, item_id: str, name: str, *, now: datetime) -> None:
@@ -145,14 +146,15 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str, *, now: da
         raise InputError(f"{name!r} is being asked about right now; nothing was changed", hint="try again in a minute")
 
 
-def _is_of_others(tx: "Connection", subject: Subject, subjects: Sequence[Subject], word: str) -> bool:
-    """Return whether a word stands in what is kept of anything else, so that to find it proves nothing."""
-    forms = {word, *_forms([word])}
-    return bool(_rows_of_others(tx, subject, subjects, [word])) or any(
-        one.hooks.contains_text(tx, form)
-        for one in subjects
-        for form in ({word} if one.name == subject.name else forms)
-    )
+def _is_of_nobody_else(tx: "Connection", subjects: Sequence[Subject], piece: str) -> bool:
+    """Return whether a piece of text stands in nothing that is kept of anything else: to find it proves something.
+
+    It is asked once the person's own rows are gone. What many say of themselves is told by their rows, not by them.
+    """
+    forms = byte_scan.forms(piece)
+    if any(one.hooks.contains_text(tx, form) for one in subjects for form in forms):
+        return False
+    return not any(integrity.tables_holding(tx, one.hooks.tables(tx), forms) for one in subjects)
 
 
 def _rows_of_others(
@@ -207,17 +209,16 @@ def _rebuild(ws: OpenWorkspace, ids: list[str], *, report: ForgetReport) -> None
         ) from error
 
 
-def _prove(ws: OpenWorkspace, words: list[str], *, report: ForgetReport) -> None:
+def _prove(ws: OpenWorkspace, wanted: list[bytes], *, report: ForgetReport) -> None:
     """Look for the person in every text of our tables and in every byte of the workspace.
 
-    Of a database on a server the bytes are not ours to read: there the tables are what is proved. Words that stand
-    in another item's row too prove nothing and are not looked for. A database that another program shares with us
+    Of a database on a server the bytes are not ours to read: there the tables are what is proved. Of their texts
+    only `wanted` is looked for, which stands in no other item's row. A database that another program shares with us
     may hold them in its tables, which are its own; and so may the file that was left behind by a move to a server.
 
     Raises:
         InconsistentError: a file of ours still holds them.
     """
-    wanted = byte_scan.needles(words)
     found = [path.relative_to(ws.data) for path in byte_scan.holding(ws.data, wanted)]
     reports = {one.name: set(report_files.reports_of_task(ws.data, one.task.name)) for one in ws.subjects}
     mine = reports.pop(ws.subject.name)
@@ -226,7 +227,7 @@ def _prove(ws: OpenWorkspace, words: list[str], *, report: ForgetReport) -> None
         tables = {one.name: list(one.hooks.tables(tx)) for one in ws.subjects}
         besides = [table.name.lower() for some in tables.values() for table in some]
         is_shared = ws.store.path is None or bool(integrity.foreign_tables(tx, besides=besides))
-        rows = integrity.columns_holding(tx, tables[ws.subject.name], _forms(words))
+        rows = integrity.columns_holding(tx, tables[ws.subject.name], _texts(wanted))
     written = [path for path in found if ws.data / path in of_others]
     ours = [path for path in found if _is_ours(path, is_shared=is_shared) or ws.data / path in mine]
     ours = [path for path in ours if path not in written]
@@ -244,9 +245,9 @@ def _prove(ws: OpenWorkspace, words: list[str], *, report: ForgetReport) -> None
         )
 
 
-def _forms(words: Sequence[str]) -> list[str]:
-    """Return the forms in which words are looked for, as texts."""
-    return [needle.decode("utf-8", "replace") for needle in byte_scan.needles(words)]
+def _texts(needles: Sequence[bytes]) -> list[str]:
+    """Return what is looked for in files as texts, as a table holds them."""
+    return [needle.decode("utf-8", "replace") for needle in needles]
 
 
 def _own_files(subject: Subject, store: "Store", data: Path) -> list[Path]:

@@ -71,12 +71,15 @@ def legend(types: Sequence[str]) -> str:
     return f'<ul class="legend" aria-label="Types of concepts">{listed}</ul>' if types else ""
 
 
-def fragment(passage: MarkedPassage) -> str:
-    """Return a passage with its quotations marked, two versions side by side, as HTML in which all is escaped."""
+def fragment(passage: MarkedPassage, *, most: int | None = None) -> str:
+    """Return a passage with its quotations marked, two versions side by side, as HTML in which all is escaped.
+
+    Of one that nothing is quoted of there is the text, no more than `most` characters of it.
+    """
     source = f'<p class="source" dir="auto">{escape(passage.source)}</p>' if passage.source else ""
     left = ", ".join(map(escape, passage.left_out))
     older = f'<p class="others">Not shown: {left}</p>' if left else ""
-    versions = "".join(map(_version, passage.versions))
+    versions = "".join(map(_version, passage.versions)) or _unquoted(passage.text, most)
     name = f'<h2 dir="auto">{escape(passage.id)}</h2>'
     return f'<article class="passage">{name}{source}<div class="versions">{versions}</div>{older}</article>'
 
@@ -87,6 +90,13 @@ def _version(version: MarkedVersion) -> str:
     text = "".join(map(_segment, version.segments))
     name = f"<h3>{escape(version.extractor or 'no version')}</h3>"
     return f'<section class="version">{name}<p class="quoted" dir="auto">{text}</p>{unproven}</section>'
+
+
+def _unquoted(text: str, most: int | None) -> str:
+    """Return the text, or its beginning, of a passage that nothing is quoted of."""
+    cut = text if most is None or len(text) <= most else f"{text[:most].rstrip()} …"
+    none = '<p class="others">Nothing is quoted of it so far.</p>'
+    return f'<section class="version"><p class="quoted" dir="auto">{escape(cut)}</p>{none}</section>'
 
 
 def _segment(segment: Segment) -> str:

@@ -80,9 +80,9 @@ def _first_occurrences(seen: SeenIds, passages: Sequence[Passage]) -> tuple[list
 
 def plan_import(tx: "Connection", shape: PassagesShape, passages: Sequence[Passage]) -> ImportPlan:
     """Return what is to be done with these passages; nothing is written."""
-    known = table.passage_rows(tx, shape, [one.id for one in passages])
+    known = {} if shape.passages.name in shape.missing else table.passage_rows(tx, shape, [one.id for one in passages])
     other = [one.id for one in passages if one.id in known and cell_words(known[one.id]["text"]) != one.text]
-    answered = table.with_concepts(tx, shape, other)
+    answered = set() if shape.concepts.name in shape.missing else table.with_concepts(tx, shape, other)
     done = ImportPlan()
     for one in passages:
         row = known.get(one.id)
@@ -140,6 +140,7 @@ def _json(value: object) -> str | None:
 
 
 BLOCK = 2000  # passages in one transaction
+KEPT_AS = "passages"  # whose columns they are, as is kept for the next file
 
 
 @dataclass
@@ -184,13 +185,14 @@ class PassagesImportReport(ImportReport):
 def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> PassagesImportReport:
     """Import the passages in a file; what its columns mean is kept for the next such file.
 
-    A report says what happened also where nothing went in; `ImportReport.check` raises then.
+    A report says what happened also where nothing went in; `ImportReport.check` raises then. Where it is only to say
+    what would go in (`options.dry`), the tables need not be there yet, and any task may be in use.
 
     Raises:
         InputError: the file cannot be read, a guess about its columns is open, an id in it does not fit into the table,
             or the list cannot be written. Nothing was changed.
     """
-    passages = Passages(path, choices_of(ws.store, ws.settings.task, given=options.mapping, confirm=options.confirm))
+    passages = Passages(path, choices_of(ws.store, KEPT_AS, given=options.mapping, confirm=options.confirm))
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
     new = partial(PassagesImportReport, str(path), options.report_name, dry=options.dry, mapping=passages.mapping)
@@ -217,7 +219,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> Passag
     done.notes = [*passages.notes, *_left_out(shape)]
     if not (done.refused or options.dry) and (done.added or done.updated or done.described):
         with ws.store.write() as tx:
-            workspace.keep_columns(tx, ws.settings.task, passages.mapping.header, passages.mapping.kept, at=ws.now())
+            workspace.keep_columns(tx, KEPT_AS, passages.mapping.header, passages.mapping.kept, at=ws.now())
             workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
     return done
 

@@ -59,7 +59,8 @@ class PassagesShape:
     """The two tables as they are in one database.
 
     `passages` has the columns that are there and read; `concepts` all of `CONCEPT_COLUMNS`. `new_ids` are
-    of concepts. `blanks` stands for nothing where a column of passages takes no NULL.
+    of concepts. `blanks` stands for nothing where a column of passages takes no NULL. `missing` are the names of those
+    that are not made yet, described as they will be.
     """
 
     passages: Table
@@ -68,6 +69,7 @@ class PassagesShape:
     concept_ids: Ids
     new_ids: NewIds
     blanks: dict[str, str]
+    missing: frozenset[str] = frozenset()
 
     @property
     def item_id(self) -> ColumnElement[str]:
@@ -93,9 +95,10 @@ class PassagesShape:
 
 
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
-    """Return how the tables of this database are; for tables that were made or adopted."""
+    """Return how the tables of this database are; for tables that were made or adopted, or will be."""
     found, concepts = columns_of(tx, passages), columns_of(tx, CONCEPTS)
-    optional = [name for name in OPTIONAL if name in found and not misfits(found, {name: OF_PASSAGES[name][1]})]
+    fits = [name for name in OPTIONAL if name in found and not misfits(found, {name: OF_PASSAGES[name][1]})]
+    optional = fits if found else OPTIONAL
     own = concepts.get("id")
     empty = {"source": "", "metadata": "{}"}
     return PassagesShape(
@@ -104,7 +107,8 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
         ids=ids_in(found.get("id")),
         concept_ids=ids_in(concepts.get("passage_id")),
         new_ids=NewIds(ids_in(own).kind is not IdKind.WHOLE, own is None or _fills(tx, own)),
-        blanks={name: empty[name] for name in optional if not found[name].nullable},
+        blanks={name: empty[name] for name in fits if not found[name].nullable},
+        missing=frozenset(name for name, columns in ((passages, found), (CONCEPTS, concepts)) if not columns),
     )
 
 

@@ -30,7 +30,8 @@ from pipeline.store.database import PAGE, among, pages, streamed
 from pipeline.store.tables import answers, attempts, calls, parked, versions
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
-MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
+MAX_SERVICE_FAILURES = 3  # batches, or lost calls about a due item, in a row, after which nothing more is paid for
+LOST = "no reply: "  # how the reason of an attempt begins whose live call was lost, and was perhaps paid for
 PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
 COMPARED = "probe"  # the purpose of live calls that are compared with a batch's replies, and whose answers are not kept
@@ -78,19 +79,19 @@ def count_charged(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, in
 
 
 def service_failures(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
-    """Return for each item how many batches in a row, counted from the last, failed it without a word about it."""
+    """Return for each item how many batches and lost calls in a row, from the last, failed it without a word on it."""
     charged = (
-        select(func.max(attempts.c.id))
+        select(attempts.c.item_id, func.max(attempts.c.id).label("last"))
         .where(_of(tx, task, ids), attempts.c.charged)
         .group_by(attempts.c.item_id)
-        .with_only_columns(attempts.c.item_id, func.max(attempts.c.id).label("last"))
         .subquery()
     )
     since = func.coalesce(charged.c.last, 0)
+    is_paid = attempts.c.batch.is_not(None) | attempts.c.reason.startswith(LOST, autoescape=True)
     query = (
         select(attempts.c.item_id, func.count())
         .outerjoin(charged, charged.c.item_id == attempts.c.item_id)
-        .where(_of(tx, task, ids), ~attempts.c.charged, ~attempts.c.forgiven, attempts.c.batch.is_not(None))
+        .where(_of(tx, task, ids), ~attempts.c.charged, ~attempts.c.forgiven, is_paid)
         .where(attempts.c.id > since)
         .group_by(attempts.c.item_id)
     )
@@ -199,11 +200,19 @@ def failed_attempts(tx: Connection, batch: int) -> Iterator[tuple[str, str, int 
         yield row.outcome, row.reason, row.code, row.item_id, row.excerpt or ""
 
 
-def not_applied(tx: Connection, batch: int) -> tuple[int, list[str]]:
-    """Return how many answers of a batch were not applied, and the items whose input had changed meanwhile."""
-    count = tx.execute(select(func.count()).where(answers.c.batch == batch, ~answers.c.applied)).scalar() or 0
-    changed = select(answers.c.item_id).where(answers.c.batch == batch, answers.c.outdated).order_by(answers.c.id)
-    return count, list(tx.execute(changed).scalars())
+def not_applied(tx: Connection, batch: int) -> list[str]:
+    """Return the items of a batch whose answers were not applied."""
+    return _of_batch(tx, batch, ~answers.c.applied)
+
+
+def outdated(tx: Connection, batch: int) -> list[str]:
+    """Return the items of a batch whose input had changed when they were answered."""
+    return _of_batch(tx, batch, answers.c.outdated)
+
+
+def _of_batch(tx: Connection, batch: int, which: ColumnElement[bool]) -> list[str]:
+    query = select(answers.c.item_id).where(answers.c.batch == batch, which).order_by(answers.c.id)
+    return list(tx.execute(query).scalars())
 
 
 def other_versions(tx: Connection, batch: int, *, model: str) -> list[str]:

@@ -65,6 +65,11 @@ def is_dead(owner: str) -> bool:
     return state in ZOMBIES or abs(since - float(started)) > (0.01 if _counts_from_boot() else START_TOLERANCE_S)
 
 
+def is_alive(owner: str) -> bool:
+    """Return whether an owner is known to be a process of this machine that goes on."""
+    return owner.partition("|")[0] == _host() and not is_dead(owner)
+
+
 @functools.cache
 def _owner(pid: int) -> str:
     """Return the signature of the process with this id, so that a forked one has its own."""

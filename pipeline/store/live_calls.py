@@ -6,6 +6,7 @@ The costs since a budget began are summed up as calls end. A run is one `tag-liv
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -14,8 +15,8 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from pipeline.core.states import CallEnd
 from pipeline.store.answers import sum_usage
-from pipeline.store.database import next_value
-from pipeline.store.leases import is_dead, this_owner
+from pipeline.store.database import next_value, pages
+from pipeline.store.leases import is_alive, is_dead, this_owner
 from pipeline.store.tables import calls, runs, sums, usage
 
 ELSEWHERE_S = 3600.0  # ours: a call of another machine that is under way for so long is lost
@@ -159,6 +160,13 @@ class CallSums(NamedTuple):
     under_way: float
 
 
+def lost_on_items(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, float]:
+    """Return what calls about some items may have cost that said nothing of it, in USD; only where there were any."""
+    untold = calls.c.outcome.not_in(FREE) & calls.c.cost.is_(None) & (calls.c.task == task)
+    query = select(calls.c.item_id, func.sum(calls.c.estimated_cost)).where(untold).group_by(calls.c.item_id)
+    return {row[0]: row[1] for some in pages(ids) for row in tx.execute(query.where(calls.c.item_id.in_(some)))}
+
+
 def sum_calls_by_day(tx: Connection) -> list[CallSums]:
     """Return what all live calls came to, by task, model and day."""
     untold, going = calls.c.outcome.not_in(FREE) & calls.c.cost.is_(None), calls.c.outcome.is_(None)
@@ -276,6 +284,15 @@ def latest_runs(
 def unfinished_run(tx: Connection, task: str, *, mode: str) -> Run | None:
     """Return the newest run of a task in a mode that has no end, if there is one."""
     return next(iter(latest_runs(tx, task, mode=mode, limit=1, unfinished=True)), None)
+
+
+def is_run_alive(tx: Connection, number: int) -> bool | None:
+    """Return whether the process that made a run's newest call goes on; None where that cannot be known from here."""
+    newest = select(calls.c.owner).where(calls.c.run == number).order_by(calls.c.id.desc()).limit(1)
+    owner = tx.execute(newest).scalar()
+    if owner is None or not (is_alive(owner) or is_dead(owner)):
+        return None
+    return not is_dead(owner)
 
 
 def actual_of_run(tx: Connection, number: int) -> tuple[int, int, float] | None:

@@ -101,6 +101,15 @@ class ColumnMapping:
         return next((name for name, found in self.columns.items() if found == column), None)
 
 
+class ColumnsError(InputError):
+    """A file's names mean too few columns, or one twice; what they were taken for is kept, to be changed."""
+
+    def __init__(self, error: InputError, mapping: ColumnMapping) -> None:
+        """Say what the error says, beside the mapping."""
+        super().__init__(error.message, hint=error.hint)
+        self.mapping = mapping
+
+
 def parse_map(text: str) -> Kept:
     """Return the pairs of MAP="bio=Kurzbiografie,username=Mail"; a pair with a comma in it stands in quotes.
 

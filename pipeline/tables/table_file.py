@@ -11,10 +11,11 @@ from typing import TextIO, TypeVar
 from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar, Progress
+from pipeline.core.text import first_few
 from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding, excerpt, rejected
 from pipeline.tables.layout import Layout, TextRow
-from pipeline.tables.mapping import MappingChoices, map_columns, texts_by_name
+from pipeline.tables.mapping import ColumnMapping, ColumnsError, MappingChoices, map_columns, texts_by_name
 from pipeline.tables.text_file import BAD_TEXT, Encoding, detect
 from pipeline.tables.whole_rows import WholeRows
 
@@ -63,7 +64,7 @@ class TableFile:
             self._whole = WholeRows(self.layout, self.mapping)
             if header:
                 header = csv_file.Header(header.names, delimiter=header.delimiter, layout=self.layout)
-                header.check(path)
+                _check(header, path, self.mapping)
                 columns = zip(header.names, header.columns, strict=True)
                 self.ignored.update({name: None for name, column in columns if name and column is None})
         except OSError as error:
@@ -172,9 +173,7 @@ class TableFile:
 
 def name_some(names: Iterable[str]) -> str:
     """Return names of columns for a note: the first ten, and how many more there are."""
-    shown = [excerpt(name) for name in names]
-    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return f"{', '.join(shown[:_SHOWN])}{more}"
+    return first_few([excerpt(name) for name in names], _SHOWN)
 
 
 def _sound(row: TextRow | Finding) -> TextRow | Finding:
@@ -184,6 +183,18 @@ def _sound(row: TextRow | Finding) -> TextRow | Finding:
             if bad := BAD_TEXT.search(cell):
                 return rejected(row.line, "not valid UTF-8", cell[max(0, bad.start() - 20) :], column=column)
     return row
+
+
+def _check(header: csv_file.Header, path: Path, mapping: ColumnMapping) -> None:
+    """Check a header; an error tells what its names were taken for.
+
+    Raises:
+        ColumnsError: there is no key, or a column is there twice.
+    """
+    try:
+        header.check(path)
+    except InputError as error:
+        raise ColumnsError(error, mapping) from None
 
 
 def read_header_of(path: Path, encoding: Encoding, layout: Layout) -> csv_file.Header:

@@ -17,6 +17,7 @@ from pipeline.experts import table
 from pipeline.experts.columns import USERNAME
 from pipeline.experts.read import check_as_given, read_person_documents
 from pipeline.experts.rows import Person
+from pipeline.gemini.tokens import estimate_tokens
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
@@ -52,12 +53,16 @@ class AddedExpert:
 
 
 class SavedExpert(NamedTuple):
-    """One new person in the table: the username, the item's id, the score, and whether a call about them is due."""
+    """One new person in the table: the username, the item's id, the score, and whether a call about them is due.
+
+    `notes` say how the document was read: what names were taken for columns, and which were not read.
+    """
 
     username: str
     item_id: str
     findability_score: float
     is_due: bool
+    notes: tuple[str, ...] = ()
 
 
 def run(
@@ -114,16 +119,18 @@ def save_each(
     """
     choices = choices_of(ws.store, ws.settings.task, given="")
 
-    def read_one(data: bytes) -> Person:
-        people = read_person_documents(data, choices, name=name).made
-        check_as_given(people, name=name)
-        if any(_has_bio(person) for person in people):
-            ws.model, ws.client  # noqa: B018 - a missing configuration is raised before the person is added
-        return people[0]
+    def read_one(data: bytes) -> JsonDocument[Person]:
+        found = read_person_documents(data, choices, name=name)
+        check_as_given(found.made, name=name)
+        if any(_has_bio(person) for person in found.made):
+            ws.client  # noqa: B018 - a missing configuration is raised before the person is added
+            _check_fits(found.made[0], ws.model.input_limit)
+        return found
 
-    def saved(tx: "Connection", person: Person) -> SavedExpert:
+    def saved(tx: "Connection", document: JsonDocument[Person]) -> SavedExpert:
         with ws.store.part(tx):
-            return _saved(tx, ws.task.name, person, reason=reason, at=ws.now())
+            one = _saved(tx, ws.task.name, document.made[0], reason=reason, at=ws.now())
+        return one._replace(notes=tuple(document.notes))
 
     read = [_tried(partial(read_one, data)) for data in documents]
     with ws.store.write(patience_s=patience_s) as tx:
@@ -182,6 +189,21 @@ def _check_new(store: Store, people: Sequence[Person]) -> None:
             f"the username {taken!r} {'stands twice in the input' if twice else 'exists already'}; no person was added",
             hint=_other(taken),
             field=USERNAME,
+        )
+
+
+def _check_fits(person: Person, limit: int | None) -> None:
+    """Refuse a biography that alone has more tokens than the model takes in one request, None where that is unknown.
+
+    Raises:
+        InputError: it has; a call about it could only be refused.
+    """
+    tokens = estimate_tokens(text_of(person.values.get("bio")))
+    if limit is not None and tokens > limit:
+        raise InputError(
+            f"the bio has about {tokens:,} tokens, and the model takes {limit:,}; nothing was stored",
+            hint="shorten it, or set another MODEL=",
+            field="bio",
         )
 
 

@@ -56,7 +56,7 @@ def ready(data: Path) -> Timed:
             used = dict(zip(("tokens_in", "tokens_out", "cost"), answers.usage_of_batch(tx, batch.number), strict=True))
             counts = {outcome.value: outcomes.get(outcome, 0) for outcome in Outcome}
             counts |= {"unknown": 0, "duplicates": duplicates, "unreadable": 0}
-            kept = answers.not_applied(tx, batch.number)[0]
+            kept = len(answers.not_applied(tx, batch.number))
             batches.mark_ingested(tx, batch, at=ws.now(), not_applied=kept, **counts, **used)
         return {"rows": len(seen)}
 

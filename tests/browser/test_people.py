@@ -43,7 +43,7 @@ def test_the_next_step_leads_from_people_to_a_search(workspace: Workspace, peopl
         seen.wait_for(".figures li:nth-child(2)", "3")
         seen.wait_for(".next code", "make index")
         tab.click("#next")
-        seen.wait_for("#plan", "Asks no model")
+        seen.wait_for("#plan", "texts to embed")
         tab.click("#begin")
         seen.wait_for(".board", "3 entries, up to date")
         tab.click("#to-search")
@@ -220,11 +220,12 @@ def test_an_item_is_asked_again_edited_and_forgotten(workspace: Workspace, api: 
         seen.wait_for("#told", "Stored")
         seen.wait_for("#row dd", "Wax & Law")
         tab.click("#forgetting summary")
-        for name, said in (("eda", "nothing was changed"), ("ada", "It is forgotten")):
+        for name, said in (("eda", "nothing was changed"), ("ada", "ada is forgotten")):
             tab.locator("#forgetting").evaluate("(one) => { one.open = true; }")
             tab.fill("#to-forget", name)
             tab.click("#forget")
             seen.wait_for("#acts", said)
+        assert (tab.locator("#row").count(), tab.locator("main h1").inner_text()) == (0, "ada is forgotten")
         tab.click("#acts a")
         seen.wait_for("#list", "Nothing is here yet")
         assert seen.complaints == []
@@ -233,9 +234,13 @@ def test_an_item_is_asked_again_edited_and_forgotten(workspace: Workspace, api: 
 
 
 def test_a_file_is_looked_at_and_then_imported(workspace: Workspace, tmp_path: Path) -> None:
-    """What would go in is shown before anything is written; a column that was not known is named by hand."""
+    """What would go in is shown before anything is written; a column that was not known is named by hand.
+
+    Passages come in the same way, where there were none.
+    """
     workspace.begin()
     (path := tmp_path / "people.csv").write_text("Username,About me\nada,Bees and law.\nbea,Bells.\n")
+    (texts := tmp_path / "texts.jsonl").write_text('{"id": "a", "text": "Bells are cast."}\n')
 
     def reader(browser: Any, address: str, client: httpx2.Client) -> None:
         """Drop it, look, name the column, import."""
@@ -252,6 +257,16 @@ def test_a_file_is_looked_at_and_then_imported(workspace: Workspace, tmp_path: P
         seen.wait_for("#import .done", "2 added")
         tab.click("text=What comes next")
         seen.wait_for(".figures li:nth-child(3)", "2")
+        seen.go("/items")
+        tab.click("text=Import a file")
+        tab.click("#into-passages")
+        tab.set_input_files("#drop input", texts)
+        seen.wait_for("#import .figures li:first-child", "1")
+        assert [one["name"] for one in client.get("/api/tasks").json()] == ["experts"]
+        tab.click("#import button.go")
+        seen.wait_for("#import .done", "1 added")
+        tab.click("text=All passages")
+        seen.wait_for("#list", "Bells are cast.")
         assert seen.complaints == []
 
     read(workspace, reader)

@@ -70,7 +70,32 @@ def test_people_are_narrowed_down_sorted_and_taken_along(sample: Workspace, tmp_
         tab.keyboard.press("j")
         tab.keyboard.press("Enter")
         seen.wait_for("h1", shown[1])
+        tab.keyboard.press("Escape")
+        tab.wait_for_url("**/items?**")
         assert seen.complaints == []
+
+    read(sample, reader)
+
+
+def test_filters_open_above_the_list_on_a_narrow_screen(sample: Workspace) -> None:
+    """They are shut at first and open by keyboard; a wide screen has them beside the list at any time."""
+
+    def reader(browser: Any, address: str, _client: httpx2.Client) -> None:
+        """Look at a list on a phone, then on a wide screen."""
+        seen = Reader(browser, address, viewport={"width": 360, "height": 800})
+        tab, facets = seen.tab, seen.tab.locator("#facets")
+        seen.go("/items")
+        tab.wait_for_load_state("networkidle")
+        assert not facets.is_visible()
+        tab.focus("#narrow")
+        tab.keyboard.press("Space")
+        facets.get_by_text("tagged", exact=True).wait_for()
+        tops = [tab.evaluate("(one) => document.querySelector(one).offsetTop", one) for one in ("#facets", "#list")]
+        assert tops == sorted(tops)
+        tab.keyboard.press("Space")
+        assert not facets.is_visible()
+        tab.set_viewport_size({"width": 1200, "height": 800})
+        assert (facets.is_visible(), tab.locator("#narrow").is_visible()) == (True, False)
 
     read(sample, reader)
 
@@ -249,6 +274,7 @@ def test_passages_go_from_a_pilot_to_the_index_on_the_page(workspace: Workspace)
         seen.wait_for(".next", "nothing to do")
         seen.go("/index?task=passages")
         tab.click("#rebuild")
+        tab.click("#begin")
         seen.wait_for("#index", "was verified and is in service")
         seen.go("/reports?task=passages")
         seen.wait_for("tbody th .state", "pilot")

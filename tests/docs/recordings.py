@@ -19,7 +19,6 @@ from unittest import mock
 
 import click
 
-from examples.photos import draw
 from jobs import bars
 from jobs.cli import main
 from jobs.typed import GIVEN
@@ -92,7 +91,7 @@ def _put_sample() -> None:
     Path("data").mkdir()
     Path("data/sample").symlink_to(_SAMPLE)
     shutil.copy(_REVIEWS, "reviews.csv")
-    draw.main(Path("photos"))
+    shutil.copytree(_SAMPLE / "photos", "photos")
     with (_SAMPLE / "experts.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))[1:]
     with Path("leute.csv").open("w", encoding="utf-8", newline="") as file:

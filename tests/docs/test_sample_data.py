@@ -1,4 +1,4 @@
-"""The sample people keep what the demo promises of them: their form, their variety and their judgements."""
+"""The sample keeps what the demo promises of it: people's form, variety and judgements, and what passages speak of."""
 
 import csv
 import io
@@ -9,6 +9,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
+from emulator.models.concept_types import TYPES
+from emulator.models.concepts import concepts
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 HEADER = (
@@ -103,3 +106,12 @@ def test_the_new_expert_is_complete_and_new(people: list[dict[str, str]]) -> Non
     assert person["Hourly Rate"] > 0
     assert _web_problems(person) == []
     assert "Everybody in this directory is invented" in (SAMPLE / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_passages_speak_of_something_of_every_type() -> None:
+    """To the local engine: fourteen passages, of each type of concept more than one."""
+    passages = [json.loads(line) for line in (SAMPLE / "passages.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len({passage["id"] for passage in passages}) == len(passages) == 14
+    assert [passage["id"] for passage in passages if not passage["source"].endswith(", invented")] == []
+    types = Counter(concept["type"] for passage in passages for concept in concepts(passage["text"]))
+    assert {name: count for name in TYPES if (count := types[name]) < 2} == {}

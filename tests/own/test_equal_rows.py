@@ -265,6 +265,18 @@ def test_whatever_rows_there_are_each_is_accounted_once_and_each_question_asked_
         assert asked(api) == len({*texts, A})
 
 
+def test_a_row_that_says_in_part_what_others_say_is_forgotten(notes: Workspace) -> None:
+    """What is looked for of it is what no other row says."""
+    shared = "\n".join(f"All of these notes have a line of this kind, number {number}" for number in range(5))
+    rows(shared, f"{shared}\nthe moths are by the canal", shared)
+    notes.ran_each(*COLLECT)
+    notes.ran("forget", "--item", "2")
+    check(notes)
+    kept = [path.read_bytes() for path in notes.data.rglob("*") if path.is_file()]
+    assert [any(words in one for one in kept) for words in (b"by the canal", b"number 4")] == [False, True]
+    assert ledger.findings(notes) == []
+
+
 def test_to_forget_or_roll_back_leaves_the_others_theirs(notes: Workspace, api: Api) -> None:
     """The cost of who paid stays in the account; what is asked after a rollback is asked and paid anew."""
     rows(A, A, A)

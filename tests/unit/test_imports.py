@@ -42,8 +42,8 @@ DOORS = {
     "emulator.server.serve": "jobs.emulator",
 }
 HEAVY = (
-    *("PIL", "alembic", "asyncio", "bm25s", "charset_normalizer", "dotenv", "faiss", "fcntl", "genai_prices"),
-    *("google", "ir_measures"),
+    *("PIL", "alembic", "asyncio", "bm25s", "charset_normalizer", "difflib", "dotenv", "faiss", "fcntl"),
+    *("genai_prices", "google", "ir_measures", "logging"),
     *("jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psutil", "psycopg", "pyarrow", "pydantic"),
     *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "uvicorn"),
 )
@@ -167,6 +167,7 @@ LOOKED_FOR = (
     *("google.genai", "genai_prices", "faiss", "numpy", "pydantic", "rapidfuzz", "requests", "sqlalchemy"),
     "starlette",
 )
+SETTINGS = "pipeline.core.settings"  # which every command reads
 LOADS = (  # with one person here and nothing to send, judge or embed; a process for each row, which adds what it needs
     {
         "--help": (),
@@ -184,8 +185,9 @@ def test_commands_load_what_they_use_and_no_more(tmp_path: Path) -> None:
     (tmp_path / "people.csv").write_text("Username,Bio\nann,I keep bees.\n")
     environ = {"PYTHONPATH": str(ROOT), "FINDABLE_DATA": str(tmp_path), "PATH": "/usr/bin:/bin"}
     for row in LOADS:
-        wanted = {words.format(data=tmp_path): loaded for words, loaded in row.items()}
-        command = [sys.executable, "-c", LOADED.format(heavy=LOOKED_FOR), *wanted]
+        always = {words: () if words == "--help" else (SETTINGS,) for words in row}
+        wanted = {words.format(data=tmp_path): (*always[words], *loaded) for words, loaded in row.items()}
+        command = [sys.executable, "-c", LOADED.format(heavy=(SETTINGS, *LOOKED_FOR)), *wanted]
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=environ)
         told = [line.split("\t")[1:] for line in done.stdout.splitlines() if line.startswith("LOADED")]
         assert {words: tuple(loaded) for words, *loaded in told} == wanted

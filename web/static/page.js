@@ -14,6 +14,9 @@ document.addEventListener("keydown", (event) => {
     menu.open = false;
     menu.querySelector("summary").focus();
   }
+  if (event.key === "Escape" && !menu && !isTyping(event)) {
+    goBack();
+  }
   if (event.key === "/" && !isTyping(event)) {
     event.preventDefault();
     const field = document.querySelector("main form.ask input[name=q]") || document.querySelector("header .find input[name=q]");
@@ -21,6 +24,16 @@ document.addEventListener("keydown", (event) => {
     field.select();
   }
 });
+
+// From one item back to the list that led there, unless a form is open, whose text would be lost.
+const LISTS = ["/items", "/search", "/images", "/passages"];
+function goBack() {
+  const from = document.referrer && new URL(document.referrer);
+  const isOpen = document.querySelector("#editing[open], #forgetting[open], dialog[open], [popover]:popover-open");
+  if (document.querySelector("[data-back]") && from && from.origin === location.origin && LISTS.includes(from.pathname) && !isOpen) {
+    history.back();
+  }
+}
 
 function csrf() {
   return JSON.parse(document.body.getAttribute("hx-headers"))["x-csrf-token"];

@@ -21,6 +21,7 @@ from web.form import Sent
 from web.problem import Refused, line_of
 from web.render import desk_of, show_page
 from web.running import Work
+from web.steps import NextStep
 from web.view import View
 from web.views.work import accepted
 
@@ -71,10 +72,16 @@ def acts_part(request: Request, key: Text, task: str) -> HTMLResponse:
     return _part(request, task, key)
 
 
-def acts_shown(desk: Desk, task: str, key: str, known: dict[str, Any] | None, *, can_ask: bool) -> dict[str, Any]:
-    """Return what the page shows of what can be done to one item (None where it is no more), and is being done."""
+def acts_shown(
+    desk: Desk, task: str, key: str, known: dict[str, Any] | None, *, can_ask: bool, cost: float | None
+) -> dict[str, Any]:
+    """Return what the page shows of what can be done to one item (None where it is no more), and is being done.
+
+    `cost` is what asking about it is estimated to cost, where that can be told.
+    """
     found = [desk.running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]
-    works = [one.document for one in found if one is not None]
+    works = [one.told_as(key) for one in found if one is not None]
+    forgetting = works[-1] if found[-1] is not None else None
     return {
         "works": works,
         "is_running": any(one["state"] == "running" for one in works),
@@ -82,13 +89,16 @@ def acts_shown(desk: Desk, task: str, key: str, known: dict[str, Any] | None, *,
         "key": key,
         "refused": "",
         "can_ask": can_ask,
-        "can_forget": known is not None,
+        "ask_cost": cost,
+        "is_known": known is not None,
+        "can_forget": known is not None or (forgetting is not None and forgetting["state"] == "failed"),
+        "forgotten": forgetting if known is None and forgetting is not None and forgetting["state"] == "done" else None,
         "why": _why(known) if known else "",
     }
 
 
 def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLResponse:
-    """Return what can be done to an item; nothing where it is no more."""
+    """Return what can be done to an item; where it is forgotten, what takes the place of all that was shown of it."""
     desk = desk_of(request)
     with desk.to_read(task) as ws:
         try:
@@ -96,8 +106,13 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
         except InputError:
             found = None
         can_ask = found is not None and is_askable(ws.store, ws.task, found)
-        shown = acts_shown(desk, task, key, found, can_ask=can_ask)
-        return show_page(request, "parts/acts.html", ws, **{**shown, "refused": refused})
+        cost = NextStep(ws, "").one_call(found["item"]) if found is not None and can_ask else None
+        shown = acts_shown(desk, task, key, found, can_ask=can_ask, cost=cost)
+        if shown["forgotten"] is None:
+            return show_page(request, "parts/acts.html", ws, **{**shown, "refused": refused})
+        page = show_page(request, "parts/forgotten.html", ws, **shown)
+        page.headers.update({"hx-retarget": "#main", "hx-reswap": "innerHTML"})  # nothing of the row stays in sight
+        return page
 
 
 def is_askable(store: Store, task: Task, document: dict[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
 
 from pipeline.batch import cancel, ingest, listing
+from pipeline.core.states import BatchState
 from pipeline.store import batches, workspace
 from web.render import desk_of, show_page
 from web.view import Link, View
@@ -16,6 +17,11 @@ MOST = 2**31 - 1  # the largest number of a batch that a database can hold
 VIEW = View(router, Link("/batches", "Batches", of_task=False))
 Number = Annotated[int, Path(ge=1, le=MOST)]
 LINES = ("answered", "refused", "invalid", "missing")  # which add up to the requests of a batch that is over
+BESIDE = {  # lines of a result that are no request's, and what they are
+    "unknown": "a key that was never asked for",
+    "duplicates": "a second line for the same key",
+    "unreadable": "no JSON, and no key to be seen",
+}
 
 
 @router.get("/api/batches")
@@ -35,8 +41,25 @@ def get_batch(request: Request, number: Number) -> dict[str, Any]:
             moves = workspace.events_about(tx, "batch", number)
         document = listing.summary_of(account.batch, now=ws.now()).document
         reasons = [asdict(one) for one in account.anomalies]
-        told = {"reasons": reasons, "outdated": account.outdated, "other_versions": account.other_versions}
-        return {**document, "moves": moves, "is_over": account.batch.is_over, **told}
+        told = {name: getattr(account, name) for name in ("unapplied", "outdated", "other_versions")}
+        return {**document, "moves": moves, "is_over": account.batch.is_over, "reasons": reasons, **told}
+
+
+def _is_cancelled(batch: dict[str, Any]) -> bool:
+    """Return whether a person cancelled a batch, which is no failure."""
+    return batch["state"] == BatchState.FAILED and (batch["reason"] or "").startswith(listing.CANCELLED)
+
+
+def _lines(batch: dict[str, Any]) -> dict[str, int | None]:
+    """Return what became of a batch's requests, by outcome; without a result the reasons that are kept tell it.
+
+    Requests that were let go, and are charged with nothing, have none.
+    """
+    if batch["state"] != BatchState.FAILED:
+        return {name: batch[name] for name in LINES}
+    found = {name: sum(one["count"] for one in batch["reasons"] if one["outcome"] == name) for name in LINES}
+    left = batch["requests"] - sum(found.values())
+    return {**found, "let go, to be asked again": left} if left > 0 else dict(found)
 
 
 @router.post("/api/batches/{number}/cancel")
@@ -52,7 +75,8 @@ def batches_page(request: Request) -> HTMLResponse:
     """Show every batch, the newest first."""
     with desk_of(request).to_read() as ws:
         found = [one.document for one in listing.run(ws.store, now=ws.now())]
-        return show_page(request, "batches.html", ws, batches=found[::-1])
+        shown = [{**one, "is_cancelled": _is_cancelled(one)} for one in found[::-1]]
+        return show_page(request, "batches.html", ws, batches=shown)
 
 
 @router.get("/batch", include_in_schema=False)
@@ -60,4 +84,5 @@ def batch_page(request: Request, number: Annotated[int, Query(ge=1, le=MOST)]) -
     """Show one batch."""
     found = get_batch(request, number)
     with desk_of(request).to_read() as ws:
-        return show_page(request, "batch.html", ws, batch=found, lines=LINES)
+        known = {"lines": _lines(found), "is_cancelled": _is_cancelled(found)}
+        return show_page(request, "batch.html", ws, batch=found, beside=BESIDE, **known)

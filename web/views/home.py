@@ -12,17 +12,19 @@ from pipeline.cost import budget
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import status
 from pipeline.quality import report_files
-from pipeline.store import statistics
+from pipeline.store import live_calls, statistics
 from web import steps
 from web.problem import Refused
 from web.render import desk_of, show_page
 from web.running import Running, Work
 from web.view import Link, View
+from web.views.imports import IMPORTS
 from web.views.work import accepted
 
 router = APIRouter()
 VIEW = View(router, Link("/", "Home"))
 GOING = "under way or killed"  # how `status` calls a live run that did not end
+ALIVE = {True: "under way", False: "killed", None: GOING}  # what the page says of one, by its process
 Usd = Annotated[float, Query(ge=0.0, allow_inf_nan=False)]
 
 
@@ -96,7 +98,7 @@ def next_part(request: Request, task: str | None = None) -> HTMLResponse:
         address = f"/api/tasks/{ws.settings.task}/next?"
         cost = found["plan"]["cost"] if found["plan"] else 0.0
         begin = address + urlencode({"step": found["next"], "cost": repr(cost)})
-        return show_page(request, "parts/next.html", ws, **found, begin=begin)
+        return show_page(request, "parts/next.html", ws, **found, begin=begin, leaving=ws.leaving, back="next")
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,13 @@ class _Home:
         going = [one for one in estimates if one["kind"] == "live" and one["state"] == GOING]
         with self.ws.store.read() as tx:
             usages = [statistics.usage_of_run(tx, one["number"]) for one in going]
+            alive = [live_calls.is_run_alive(tx, one["number"]) for one in going]
         now, found = self.ws.now(), []
-        for one, usage in zip(going, usages, strict=True):
+        for one, usage, is_alive in zip(going, usages, alive, strict=True):
             done = min(usage.requests if usage else 0, one["items"])
             rate = done / max((now - datetime.fromisoformat(one["at"])).total_seconds(), 1.0)
             pace = {"rate": rate, "eta_s": (one["items"] - done) / rate} if done else {"rate": None, "eta_s": None}
-            found.append({**one, "done": done, **pace})
+            found.append({**one, "done": done, **pace, "state": ALIVE[is_alive]})
         return found
 
     def state(self, running: Running) -> dict[str, Any]:
@@ -158,5 +161,6 @@ class _Home:
             "failed_gates": [gate for one in newest for gate in one["gates"] if gate["passed"] is False],
             "stale": document.get("stale") or {"count": 0},
             "command": steps.command_of(document["next"]),
+            "imports": IMPORTS,
             **{key: document[key] for key in ("index", "parked", "spent", "next", "rolling_back")},
         }

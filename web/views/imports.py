@@ -1,8 +1,9 @@
 """Import by dropping a file: what its columns mean and what would go in is shown before anything is written."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -16,7 +17,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.findings import ImportReport
-from pipeline.tables.mapping import map_text
+from pipeline.tables.mapping import ColumnsError, map_text
 from web.asked import Text
 from web.desk import PEOPLE, Desk
 from web.dropped import DroppedFile
@@ -29,10 +30,17 @@ from web.view import View
 
 router = APIRouter()
 VIEW = View(router)
-IMPORTS: dict[str, Callable[[OpenWorkspace, Path, ImportOptions], ImportReport]] = {
-    PEOPLE: people.run,
-    "passages": passages.run,
-}
+
+
+class Importer(NamedTuple):
+    """What imports a file of a task, and what one and many of its items are called; it need not be used here yet."""
+
+    run: Callable[[OpenWorkspace, Path, ImportOptions], ImportReport]
+    one: str
+    many: str
+
+
+IMPORTS = {PEOPLE: Importer(people.run, "person", "people"), "passages": Importer(passages.run, "passage", "passages")}
 SHOWN = 200  # findings on the page
 WAITS = frozenset({"reading", "importing"})
 TO_DO = {  # what a finding means, and what to do
@@ -63,8 +71,11 @@ async def drop_file(request: Request, task: Text, name: FileName) -> JSONRespons
     """
     desk = desk_of(request)
     if task not in IMPORTS:
-        raise Refused(422, f"no file is imported for {task!r}; nothing was kept", hint=", ".join(IMPORTS), field="task")
-    await run_in_threadpool(desk.check_there, task)
+        said, hint = (
+            f"no file is imported for {task!r}; nothing was kept",
+            await run_in_threadpool(_items_from, desk, task),
+        )
+        raise Refused(422, said, hint=hint, field="task")
     return _accepted(_looking(desk, await desk.dropped.keep(task, name, request.stream())))
 
 
@@ -107,17 +118,22 @@ def give_up(request: Request, number: int) -> Response:
 def import_page(request: Request, task: str | None = None, number: int | None = None) -> HTMLResponse:
     """Show where to drop a file, or what would go in of one."""
     desk = desk_of(request)
-    with desk.to_read(task) as ws:
-        shown = {"takes": ws.settings.task in IMPORTS, "most": MAX_FILE, "dropped": None}
+    with _to_read(desk, task) as ws:
+        into = task or ws.settings.task
+        shown = {**_about(into), "most": MAX_FILE, "items_from": ws.task.items_from, "dropped": None}
         if number is not None:
             shown |= _shown(desk.dropped.get(number))
         return show_page(request, "import.html", ws, **shown)
 
 
 @router.get("/parts/import", include_in_schema=False)
-def import_part(request: Request, number: int) -> HTMLResponse:
-    """Show how far one file is."""
-    return _part(request, number)
+def import_part(request: Request, number: int, task: str | None = None) -> HTMLResponse:
+    """Show how far one file is, or that it is no longer here: then the page was started again, and asks no more."""
+    desk = desk_of(request)
+    if desk.dropped.has(number):
+        return _part(request, number)
+    with _to_read(desk, task) as ws:
+        return show_page(request, "parts/gone.html", ws, number=number)
 
 
 @router.post("/parts/import", include_in_schema=False)
@@ -153,8 +169,12 @@ def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
     """Begin to read a file, and to say what would go in; a guess about a column is taken, and shown as one."""
 
     def work(display: Work) -> dict[str, Any]:
-        with desk.to_write(dropped.task, display) as ws:
-            dropped.found = IMPORTS[dropped.task](ws, dropped.path, _options(dropped, dry=True))
+        try:
+            with desk.to_look(dropped.task, display) as ws:
+                dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, _options(dropped, dry=True))
+        except ColumnsError as error:
+            dropped.unread = error.mapping
+            raise
         return {"summary": dropped.found.summary}
 
     dropped.is_import = False
@@ -173,8 +193,8 @@ def _importing(desk: Desk, dropped: DroppedFile) -> DroppedFile:
         raise Refused(409, "nothing of the file would go in; nothing was changed", hint="mend it, and drop it again")
 
     def work(display: Work) -> dict[str, Any]:
-        with desk.to_write(dropped.task, display) as ws:
-            done = IMPORTS[dropped.task](ws, dropped.path, _options(dropped, dry=False))
+        with desk.to_import(dropped.task, display) as ws:
+            done = IMPORTS[dropped.task].run(ws, dropped.path, _options(dropped, dry=False))
         done.check()
         desk.dropped.settle(dropped, done)
         return {"summary": done.summary}
@@ -201,8 +221,30 @@ def _accepted(dropped: DroppedFile) -> JSONResponse:
 def _part(request: Request, number: int, *, refused: str = "") -> HTMLResponse:
     desk = desk_of(request)
     dropped = desk.dropped.get(number)
-    with desk.to_read(dropped.task) as ws:
+    with _to_read(desk, dropped.task) as ws:
         return show_page(request, "parts/import.html", ws, **{**_shown(dropped), "refused": refused})
+
+
+def _to_read(desk: Desk, task: str | None) -> contextlib.AbstractContextManager[OpenWorkspace]:
+    """Open the workspace to be read; with its people where files of a task are taken that was never used here.
+
+    Raises:
+        Refused: the workspace has no such task.
+    """
+    return desk.to_read(PEOPLE if task in IMPORTS and not desk.has(task) else task)
+
+
+def _items_from(desk: Desk, task: str) -> str:
+    """Return where the items of a task stand that takes no file; where there is no such task, those that take one."""
+    if not desk.has(task):
+        return ", ".join(IMPORTS)
+    with desk.to_read(task) as ws:
+        return ws.task.items_from
+
+
+def _about(task: str) -> dict[str, Any]:
+    """Return what the page says of the task that a file is for, and for which tasks it takes one."""
+    return {"into": task, "importer": IMPORTS.get(task), "imports": IMPORTS}
 
 
 def _shown(dropped: DroppedFile) -> dict[str, Any]:
@@ -210,6 +252,7 @@ def _shown(dropped: DroppedFile) -> dict[str, Any]:
     found = dropped.found
     groups = sorted(found.groups.values(), key=lambda one: (one.kind != "rejected", -one.count)) if found else []
     return {
+        **_about(dropped.task),
         "dropped": dropped.document,
         "work": dropped.work.document if dropped.work else None,
         "groups": groups,

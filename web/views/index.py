@@ -1,15 +1,18 @@
 """Index: the build in service and those beside it, the button that makes a new one, and the way back."""
 
+import math
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from pipeline.index import build
 from pipeline.index.build_lookup import BuildLookup
 from pipeline.ops import status
+from pipeline.ops.status import StatusCounts
 from pipeline.store.database import Store
+from web import steps
 from web.render import desk_of, show_page
 from web.running import Work
 from web.view import Link, View
@@ -17,6 +20,8 @@ from web.views.work import accepted
 
 router = APIRouter()
 VIEW = View(router, Link("/index", "Index"))
+COMMAND = "index"
+Usd = Annotated[float | None, Query(ge=0.0, allow_inf_nan=False)]
 
 
 @router.get("/api/tasks/{task}/index")
@@ -27,15 +32,18 @@ def get_index(request: Request, task: str) -> list[dict[str, Any]]:
 
 
 @router.post("/api/tasks/{task}/index", status_code=202)
-def begin_index(request: Request, task: str) -> JSONResponse:
-    """Begin to rebuild the index of a task, unless that is under way; the reply says where to look."""
+def begin_index(request: Request, task: str, cost: Usd = None) -> JSONResponse:
+    """Begin to rebuild the index of a task, unless that is under way; the reply says where to look.
+
+    With the estimate in USD that was agreed to (`cost`) nothing is embedded where it would cost more by now.
+    """
     desk = desk_of(request)
     desk.check_there(task)
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:
-            ws.bring_index()
-            return asdict(build.run(ws))
+            agreed = math.inf if cost is None else cost
+            return steps.NextStep(ws, ws.task.words.make(COMMAND), agreed).carry_out(display)
 
     return accepted(desk.running.begin(f"index {task}", work))
 
@@ -69,6 +77,17 @@ def index_page(request: Request, task: str | None = None) -> HTMLResponse:
     return _shown(request, task, "index.html")
 
 
+@router.get("/parts/index/plan", include_in_schema=False)
+def plan_part(request: Request, task: str) -> HTMLResponse:
+    """Show what a new build will cost, and the button that begins it."""
+    with desk_of(request).to_read(task) as ws:
+        step = ws.task.words.make(COMMAND)
+        plan = steps.NextStep(ws, step).plan()
+        begin = f"/api/tasks/{ws.settings.task}/index?cost={plan['cost'] if plan else 0.0!r}"
+        known = {"next": step, "command": COMMAND, "plan": plan, "begin": begin, "leaving": ws.leaving}
+        return show_page(request, "parts/next.html", ws, **known, back="rebuild")
+
+
 @router.get("/parts/index", include_in_schema=False)
 def index_part(request: Request, task: str | None = None) -> HTMLResponse:
     """Show the same again, for a page that is open."""
@@ -84,8 +103,16 @@ def _shown(request: Request, task: str | None, template: str) -> HTMLResponse:
         works = [one.document for one in found if one is not None]
         builds = _builds(ws.store, BuildLookup(ws.data, ws.collection.folder)) if ws.is_indexed else []
         shown = {"index": report.document["index"], "works": works, "builds": builds}
+        has_items = bool(StatusCounts(*list(report.document[report.subject].values())[:6]).done)
         can_begin = not ws.is_indexed and ws.task.hooks.begin_index() is not None
-        return show_page(request, template, ws, can_begin=can_begin, how=ws.subject.hooks.how_to_index, **shown)
+        in_service = next((one["number"] for one in builds if one["in_service"]), None)
+        can = {
+            "can_begin": can_begin,
+            "can_build": has_items and (ws.is_indexed or can_begin),
+            "can_verify": in_service is not None,
+            "can_go_back": any(in_service is None or one["number"] < in_service for one in builds),
+        }
+        return show_page(request, template, ws, how=ws.subject.hooks.how_to_index, **shown, **can)
 
 
 def _builds(store: Store, builds: BuildLookup) -> list[dict[str, Any]]:

@@ -123,6 +123,7 @@ def _shown(listed: items.ItemList, asked: Asked, task: str, after: str = "") -> 
         "kept": [pair for pair in asked.pairs if pair[0] not in {"find", "fields"}],
         "columns": [(one, _label(one), one in page.names) for one in listing.columns],
         "how_to_fill": listed.task.how_to_fill,
+        "items_from": listed.task.items_from,
     }
 
 

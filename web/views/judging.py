@@ -7,13 +7,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from pipeline.core.errors import FindableError
 from pipeline.core.who import this_person
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.lab.intervals import SEED
 from pipeline.index.lab.judge import GRADES, Card, Judging
 from pipeline.index.lab.open_lab import OpenLab
 from pipeline.index.lab.systems import SYSTEMS, USUAL
+from web import problem
 from web.desk import Desk
+from web.editor import editor_of, keep_editor, known_editor
+from web.form import Sent
 from web.problem import Refused
 from web.render import desk_of, show_page
 from web.running import Work
@@ -34,9 +38,14 @@ def get_judging(request: Request, task: str) -> dict[str, Any]:
 
 
 @router.post("/api/tasks/{task}/judging")
-def judge_card(request: Request, task: str, qid: str, item: str, grade: Grade = None) -> dict[str, Any]:
-    """Store a judgement of the card that is next, or that it was skipped, without a grade; return the next one."""
-    with _judging(desk_of(request), task, writes=True) as judging:
+def judge_card(
+    request: Request, task: str, *, qid: str, item: str, grade: Grade = None, who: str | None = None
+) -> dict[str, Any]:
+    """Store a judgement of the card that is next, or that it was skipped, without a grade; return the next one.
+
+    `who` judges, else whose name the browser keeps, else who runs the page.
+    """
+    with _judging(desk_of(request), task, judge=_judge(request, who)) as judging:
         _act(judging, qid, item, grade)
         return _document(judging)
 
@@ -44,7 +53,7 @@ def judge_card(request: Request, task: str, qid: str, item: str, grade: Grade = 
 @router.post("/api/tasks/{task}/judging/undo")
 def undo_judgement(request: Request, task: str) -> dict[str, Any]:
     """Take back what was said last, and return it as the next card."""
-    with _judging(desk_of(request), task, writes=True) as judging:
+    with _judging(desk_of(request), task, judge=_judge(request, None)) as judging:
         judging.undo()
         return _document(judging)
 
@@ -75,17 +84,21 @@ def judge_part(request: Request, task: str) -> HTMLResponse:
 
 
 @router.post("/parts/judge", include_in_schema=False)
-def judge_by_key(request: Request, task: str, qid: str, item: str, grade: Grade = None) -> HTMLResponse:
-    """Store a judgement, and show the next card."""
-    with _judging(desk_of(request), task, writes=True) as judging:
+def judge_by_key(request: Request, task: str, *, qid: str, item: str, said: Sent, grade: Grade = None) -> HTMLResponse:
+    """Store a judgement under the name that stands on the page, which the browser keeps, and show the next card."""
+    who = _judge(request, said.get("who"))
+    with _judging(desk_of(request), task, judge=who) as judging:
         _act(judging, qid, item, grade)
-    return _shown(request, "parts/judge.html", task)
+    found = _shown(request, "parts/judge.html", task)
+    if said.get("who", "").strip():
+        keep_editor(found, who)
+    return found
 
 
 @router.post("/parts/judge/undo", include_in_schema=False)
 def undo_by_key(request: Request, task: str) -> HTMLResponse:
     """Take back what was said last, and show it."""
-    with _judging(desk_of(request), task, writes=True) as judging:
+    with _judging(desk_of(request), task, judge=_judge(request, None)) as judging:
         judging.undo()
     return _shown(request, "parts/judge.html", task)
 
@@ -109,15 +122,24 @@ def _begin_pool(desk: Desk, task: str, variants: str, seed: int) -> Work:
     return desk.running.begin(f"pool {task}", work)
 
 
+def _judge(request: Request, given: str | None) -> str:
+    """Return who judges: the name that is given or kept by the browser, else who runs the page.
+
+    Raises:
+        Refused: it is no name.
+    """
+    return editor_of(request, given) if (given or "").strip() or known_editor(request) else this_person()
+
+
 @contextmanager
-def _judging(desk: Desk, task: str, *, writes: bool = False) -> Iterator[Judging]:
-    """Open what is left to be judged of a task."""
-    with desk.to_write(task) if writes else desk.to_read(task) as ws, OpenLab(ws) as opened:
-        yield _judging_of(ws, opened)
+def _judging(desk: Desk, task: str, *, judge: str = "") -> Iterator[Judging]:
+    """Open what is left to be judged of a task, to be written where somebody judges."""
+    with desk.to_write(task) if judge else desk.to_read(task) as ws, OpenLab(ws) as opened:
+        yield _judging_of(ws, opened, judge)
 
 
-def _judging_of(ws: OpenWorkspace, opened: OpenLab) -> Judging:
-    return Judging(ws.store, ws.task, opened.build, judge=this_person(), now=ws.now)
+def _judging_of(ws: OpenWorkspace, opened: OpenLab, judge: str = "") -> Judging:
+    return Judging(ws.store, ws.task, opened.build, judge=judge or this_person(), now=ws.now)
 
 
 def _act(judging: Judging, qid: str, item: str, grade: int | None) -> None:
@@ -140,8 +162,14 @@ def _document(judging: Judging) -> dict[str, Any]:
 def _shown(request: Request, template: str, task: str | None) -> HTMLResponse:
     desk = desk_of(request)
     with desk.to_read(task) as ws:
-        with OpenLab(ws) as opened:
-            card: Card | None = _judging_of(ws, opened).next()
+        card: Card | None = None
+        failed = None  # what is to be done first, where there is no index whose hits could be judged
+        try:
+            with OpenLab(ws) as opened:
+                card = _judging_of(ws, opened).next()
+        except FindableError as error:
+            failed = problem.of(error)
         work = desk.running.newest(f"pool {ws.settings.task}")
-        known = {"card": card, "work": work.document if work else None, "grades": GRADES, "most": MOST}
-        return show_page(request, template, ws, **known)
+        known = {"card": card, "failed": failed, "grades": GRADES, "most": MOST}
+        names = {"who": known_editor(request), "host": this_person()}
+        return show_page(request, template, ws, **known, **names, work=work.document if work else None)

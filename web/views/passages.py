@@ -21,6 +21,7 @@ router = APIRouter()
 TASK = "passages"
 VIEW = View(router, Link("/passages", "Quotations", of_task=False, subject=TASK))
 PASSAGES = 10  # of one page
+BEGINNING = 400  # characters of a text that nothing is quoted of
 
 
 @router.get("/api/passages/marked")
@@ -67,7 +68,7 @@ def _shown(request: Request, template: str, *, find: str, state: str, after: str
         asked = {"find": find, "state": state}
         more = urlencode({**asked, "after": page.after}) if page.after else ""
         known = {**asked, "states": states, "more": more, "how_to_fill": ws.task.how_to_fill}
-        passages = [(one.id, html.fragment(one)) for one in found]
+        passages = [(one.id, html.fragment(one, most=BEGINNING)) for one in found]
         return show_page(request, template, ws, passages=passages, legend=_legend(found), **known)
 
 

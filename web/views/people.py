@@ -43,8 +43,9 @@ BODY = {
 async def add_person(request: Request) -> JSONResponse:
     """Save a person and wait for their tags, for some seconds at the most: 201 {ok, username, tags, …}.
 
-    The body has the names of `make add-expert`, or those of the CSV. What comes later than the reply is kept all the
-    same, and `retrying` says so. 503 where more come at once than can be saved in time: this one was not.
+    The body has the names of `make add-expert`, or those of the CSV; `notes` name what of it was not read. What comes
+    later than the reply is kept all the same, and `retrying` says so. 503 where more come at once than can be saved in
+    time: this one was not.
     """
     desk, began = desk_of(request), time.monotonic()
     body = await request.body()
@@ -57,7 +58,8 @@ async def add_person(request: Request) -> JSONResponse:
         await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
         done = asking.done()
     reply = _reply(saved.username, [], saved.findability_score, retrying=saved.is_due)
-    return JSONResponse(await run_in_threadpool(_stored, desk, saved) if done else reply, status_code=201)
+    reply = await run_in_threadpool(_stored, desk, saved) if done else reply
+    return JSONResponse({**reply, "notes": list(saved.notes)}, status_code=201)
 
 
 @router.get("/people/new", include_in_schema=False)

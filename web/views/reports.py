@@ -1,5 +1,6 @@
 """Reports: the gates of a task over time, the newest report first; of a pilot, too."""
 
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -8,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from pipeline.ops import status
 from pipeline.quality import report_files
 from pipeline.quality.figures import shown
+from pipeline.store import pilots
 from web.render import desk_of, show_page
 from web.view import Link, View
 
@@ -26,16 +28,24 @@ def get_reports(request: Request, task: str, limit: Limit = SHOWN) -> list[dict[
 
 @router.get("/reports", include_in_schema=False)
 def reports_page(request: Request, task: str | None = None) -> HTMLResponse:
-    """Show the gates over time, and which report judged the pilot of the version in use."""
+    """Show the gates over time, which reports judged a pilot, and that of the version in use beside its full run."""
     with desk_of(request).to_read(task) as ws:
         found = report_files.report_documents(ws.data, ws.task.name, limit=SHOWN)
         pilot = status.run(ws).document.get("pilot")
         place = str(pilot["report"] or "") if pilot else ""
+        with ws.store.read() as tx:
+            mine = [one for one in pilots.all_pilots(tx) if one.task == ws.task.name]
+        drawn = {PurePath(one.report).stem: one.number for one in mine if one.size and one.report}
+        newest = list({one.extractor: one for one in mine}.values())
         gates = list(dict.fromkeys(gate["name"] for one in found for gate in one["gates"]))
-        rows = [{**one, "by_name": {gate["name"]: gate for gate in _gates(one)}} for one in found]
+        rows = [
+            {**one, "pilot": drawn.get(one["name"]), "by_name": {gate["name"]: gate for gate in _gates(one)}}
+            for one in found
+        ]
         judged = report_files.report_document(ws.data, place) if place else None
-        known = {"judged": judged["name"] if judged else "", "beside": _beside(judged, found) if judged else []}
-        return show_page(request, "reports.html", ws, reports=rows, gates=gates, pilot=pilot, **known)
+        known = {"pilots": newest[::-1], "beside": _beside(judged, found) if judged else []}
+        known["is_indexed"] = ws.is_indexed
+        return show_page(request, "reports.html", ws, reports=rows, gates=gates, **known)
 
 
 def _gates(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -44,7 +54,8 @@ def _gates(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _value(report: dict[str, Any], name: str, value: float | None) -> str:
-    return shown(value, report["figures"].get(name, {}).get("unit", "mean"))
+    unit = report["figures"].get(name, {}).get("unit", "mean")
+    return f"{shown(value, unit)} {unit}" if unit == "bits" and value is not None else shown(value, unit)
 
 
 def _beside(pilot: dict[str, Any], reports: list[dict[str, Any]]) -> list[dict[str, Any]]:

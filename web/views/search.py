@@ -93,7 +93,7 @@ def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTM
         except FindableError as error:
             known = {"question": "", **known, "failed": problem.of(error)}
         page = show_page(request, "search.html", ws, columns=_compared(columns), **known)
-    page.status_code = known["failed"]["status"] if known["failed"] else 200
+    page.status_code = known["failed"]["status"] if known["failed"] and asked.is_asked else 200
     return page
 
 

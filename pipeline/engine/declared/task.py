@@ -3,6 +3,7 @@
 from typing import cast
 
 from pipeline.core.task import Task, Words
+from pipeline.engine.declared.given import ROWS
 from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.row_images import UNSET, ImageSettings
 from pipeline.engine.declared.rows import NO_WRITER, DeclaredRows, RowWriter
@@ -34,6 +35,7 @@ def declared_task(
         label=rows.label,
         words=words,
         how_to_fill=f"{source}; `{words.make('try')}` shows what is asked",
+        items_from=_items_from(record),
         answer_tokens=record.words.get("answer_tokens", ANSWER_TOKENS),
         rows=rows,
         hooks=DeclaredHooks(rows),
@@ -42,6 +44,15 @@ def declared_task(
         sends_images=bool(record.words.get("images")),
         gates=str(record.words.get("gates") or ""),
     )
+
+
+def _items_from(record: TaskRecord) -> str:
+    """Return where the rows of a task stand, and what to change for others."""
+    if record.items == ROWS:
+        return "they are given in Python, which may give others"
+    if record.is_query:
+        return f"they are what the query in `{record.path}` gives; change that, or what it reads"
+    return f"they stand in `{record.items}`, which `{record.path}` names; change that file, and it is read again"
 
 
 def rows_of(task: Task) -> DeclaredRows:

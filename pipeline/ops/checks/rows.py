@@ -81,7 +81,7 @@ def check_forgotten(store: Store) -> Iterator[CheckFinding]:
     with store.read() as tx:
         left = erase.open_erasures(tx)
     for item_id in left:
-        said = f"item {item_id} was begun to be forgotten, and the run died over it"
+        said = f"item {item_id} was begun to be forgotten, and that is not over"
         yield notice("forgotten", said, "traces of it may be left", next="the same make forget again")
 
 

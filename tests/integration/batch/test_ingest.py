@@ -297,7 +297,7 @@ def test_what_changed_meanwhile_is_not_overwritten(offline: Workspace) -> None:
     [account] = ingest(offline)
     assert (account["answered"], account["not_applied"], account["refused"]) == (4, 2, 1)
     assert account["reasons"][0]["examples"][0][0] == "5"
-    assert account["outdated"] == ["person-0002"]
+    assert (account["unapplied"], account["outdated"]) == (["person-0000", "2"], ["person-0002"])
     assert offline.scalar("SELECT tags FROM experts WHERE id = 1") == '["by hand"]'
     assert offline.query("SELECT input_hash, applied, outdated FROM findable_answers WHERE item_id = '3'") == [
         (asked, 1, 1)

@@ -64,6 +64,9 @@ TAGS: dict[str, tuple[object, str]] = {
 }
 
 
+SCORED = "INSERT INTO experts (username, findability_score, tags) VALUES"
+
+
 def _people(connection: sqlite3.Connection) -> None:
     """Put one person for each way to write tags into a legacy table."""
     for number, (name, (tags, _)) in enumerate(TAGS.items(), start=1):
@@ -198,6 +201,16 @@ def test_foreign_text_waits_for_its_owner(on_legacy: Workspace, legacy: Path) ->
     counts = _status(on_legacy)["experts"]
     assert (counts["total"], counts["untagged"], counts["parked"]) == (21, 9, 7)
     assert _rows(legacy, "SELECT count(*) FROM experts WHERE findability_score IS NULL") == [(0,)]
+    _made(legacy, f"{SCORED} ('odd', 1, 'bees')")
+    on_legacy.ran("score")
+    assert _rows(legacy, "SELECT count(*) FROM findable_parked WHERE foreign_text") == [(8,)]
+
+
+def test_foreign_text_in_a_row_with_a_score_is_recorded(workspace: Workspace) -> None:
+    """It is found by an index in our own table, and recorded once."""
+    workspace.begin().change(f"{SCORED} ('odd', 1, 'bees'), ('even', 1, '[\"bees\"]')")
+    workspace.ran_each("score", "score")
+    assert workspace.query("SELECT reason, foreign_text FROM findable_parked") == [(adoption.FOREIGN_TAGS, True)]
 
 
 def test_the_chain_runs_on_a_legacy_database(on_legacy: Workspace, legacy: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,3 +182,37 @@ def test_what_cannot_be_edited_changes_nothing(tagged: Workspace, words: Sequenc
     """It is named, and exit code 2 says that it was the input."""
     assert why in tagged.ran("tags", "--person", ONE, *words, code=2).stderr
     assert (shown(tagged)["tags"], shown(tagged)["edits"]) == (["ml", "beekeeping"], [])
+
+
+def test_the_tags_of_a_file_are_a_persons_word_on_each_whom_it_changes(tagged: Workspace, tmp_path: Path) -> None:
+    """An export that was edited sets the tags of those alone whom it says other tags of, as edits; again, of none."""
+    tagged.ran("export", TO=str(file := tmp_path / "people.csv"))
+    file.write_text(file.read_text(encoding="utf-8").replace("ml;", "water law;", 1), encoding="utf-8")
+    dry = json.loads(tagged.ran("tags", "--from", str(file), "--dry", "--json").stdout)
+    assert (dry, shown(tagged)["edits"]) == ({"changed": 1, "unchanged": 1, "dry": True}, [])
+    assert "of 1 person were set by hand" in tagged.ran("tags", "--from", str(file), "--who", "ada").stdout
+    edit = shown(tagged)["edits"][0]
+    assert (edit["who"], edit["before"], edit["after"]) == ("ada", ["ml", "beekeeping"], ["water law", "beekeeping"])
+    tagged.ran("rollback", "expert-tags@2", "--yes")
+    assert shown(tagged)["tags"] == ["water law", "beekeeping"]
+    other = json.loads(tagged.ran("tags", "--from", str(file), "--json").stdout)
+    assert other["changed"] == 1  # who lost them by the rollback has them again, by a person
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("username,tags\nperson-0000,a; b\nno-such-person,c\n", "line 3: there is no expert 'no-such-person'"),
+        ("username,tags\nperson-0000,a\nperson-0000,b\n", "line 3: 'person-0000' stands on line 2, too"),
+        ('{"username": "person-0000", "tags": ["a", 5]}', "line 1: the tags are no list"),
+        ("username,tags\nperson-0000,[broken\n", "line 2: the tags are no list: '[broken'"),
+        ("name,words\nx,y\n", "give a file with the columns Username and tags"),
+    ],
+)
+def test_a_file_of_tags_is_taken_whole_or_not_at_all(tagged: Workspace, tmp_path: Path, text: str, said: str) -> None:
+    """A line that cannot be taken is named, and nobody's tags are changed."""
+    (file := tmp_path / "tags.txt").write_text(text, encoding="utf-8")
+    done = tagged.run("tags", "--from", str(file))
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert shown(tagged)["edits"] == []

@@ -285,6 +285,51 @@ def test_what_was_said_of_others_loses_their_name(chained: Workspace) -> None:
     assert chained.scalar("SELECT reason FROM findable_batches") == "line 3: … and zq-778 were refused"
 
 
+SHARED = ("Open source enthusiast and community builder", "Speaker at many conferences of the north")
+OWN = "keeps a ledger of moths by the canal"
+
+
+def test_pieces_that_others_say_of_themselves_too_do_not_count(workspace: Workspace, tmp_path: Path) -> None:
+    """Longest pieces of a biography that others have, a whole one, and a name: what is theirs alone is looked for.
+
+    Whose name lies in a row with another's behind it is found there, too.
+    """
+    others = [
+        {"username": "ada", "bio": " | ".join((*SHARED, "Bees & bells"))},
+        {"username": "bea", "bio": " | ".join(SHARED), "first_name": "Zanthippa", "last_name": "Quorn (she/her)"},
+        {"username": "cleo", "bio": "\n".join((SHARED[1], SHARED[0]))},
+    ]
+    mine = {"username": "zq-77", "bio": " | ".join((*SHARED, OWN)), "first_name": "Zanthippa", "last_name": "Quorn"}
+    bare = {"username": "zq-78", "bio": others[1]["bio"]}
+    (path := tmp_path / "people.json").write_text(json.dumps([*others, mine, bare]))
+    workspace.ran("import", str(path))
+    workspace.ran_each(*CHAIN)
+    kept = workspace.query("SELECT * FROM experts WHERE id <= 3 ORDER BY id")
+    for name in ("zq-77", "zq-78"):
+        assert f"{name} is forgotten: 2 lines of 2 sealed files" in ran(workspace, "forget", name, "--yes")
+    files = [path.read_bytes() for path in workspace.data.rglob("*") if path.is_file()]
+    assert not any(word in one for one in files for word in (b"zq-7", OWN.encode()))
+    assert any(SHARED[0].encode() in one for one in files)
+    assert workspace.query("SELECT * FROM experts ORDER BY id") == kept
+    assert ledger.findings(workspace) == []
+
+
+def test_what_is_of_nobody_else_is_looked_for_behind_what_is_shared(workspace: Workspace, tmp_path: Path) -> None:
+    """A piece of their own that is left anywhere fails it, the shortest of all; then the same command ends it."""
+    shared = "\n".join(f"A long line that all of them say of their work, number {number}" for number in range(6))
+    people = [{"username": name, "bio": shared} for name in ("ada", "bea")]
+    (path := tmp_path / "people.json").write_text(
+        json.dumps([*people, {"username": "zq-77", "bio": f"{shared}\n{OWN}"}])
+    )
+    workspace.ran("import", str(path))
+    workspace.ran_each(*CHAIN)
+    (left := workspace.data / "index" / "left.txt").write_text(f"of one who {OWN}")
+    assert "'zq-77' is still to be found in index/left.txt" in ran(workspace, "forget", "zq-77", "--yes", code=5)
+    left.unlink()
+    assert "An earlier run had removed the row" in ran(workspace, "forget", "zq-77", "--yes")
+    assert ledger.findings(workspace) == []
+
+
 REFERRING = "CREATE TABLE letters (person INTEGER REFERENCES experts (id) DEFERRABLE INITIALLY DEFERRED)"
 WRITTEN = "INSERT INTO letters SELECT id FROM experts WHERE username = 'zq-77'"
 HOLDING = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests import ledger
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 from tests.page import Page
@@ -33,13 +34,24 @@ def test_a_parked_person_is_asked_again_once(page: Page, api: Api) -> None:
     assert page.post(ADD, json={"username": "ada", "bio": "Bees."}).json()["tags"] is None
     api.clear_faults()
     asked = {"task": "experts", **ADA}
-    assert "Ask about it again" in page.get("/item", params=asked).text
+    shown = page.get("/item", params=asked).text
+    assert "Ask about it again" in shown
+    assert re.search(r"one call at full price, about \$0\.000\d+", shown)
+    assert "/parts/state?task=experts" in shown
+    state = re.findall(r"/parts/state[^\"]*?state=(\w+)", shown)[0]
+    open_page = {**asked, "state": state}
+    assert 'id="tags"' not in page.get("/parts/state", params=open_page).text
     before = len(api.seen("POST", LIVE))
     done = ended(page, page.post(f"{ITEM}/ask", params=ADA))
     assert (done["state"], done["result"]["state"]) == ("done", "tagged")
     assert len(api.seen("POST", LIVE)) == before + 1
     assert page.post(f"{ITEM}/ask", params=ADA).status_code == 409
-    assert "Ask about it again" not in page.get("/item", params=asked).text
+    shown = page.get("/item", params=asked).text
+    assert ("Ask about it again" in shown, "/parts/state" in shown) == (False, False)
+    changed = page.get("/parts/state", params=open_page).text
+    assert [one in changed for one in (">tagged</span>", 'id="tags" hx-swap-oob', 'id="answers" hx-swap-oob')] == [
+        True
+    ] * 3
     assert "It is tagged" in page.get("/parts/acts", params=asked).text
     assert "nothing to be asked" in page.post("/parts/acts", params=asked, data={"act": "ask"}).text
 
@@ -53,10 +65,30 @@ def test_an_item_is_forgotten_once_its_name_is_typed(page: Page) -> None:
     assert page.get(ITEM, params=ADA).status_code == 200
     assert ended(page, page.post(f"{ITEM}/forget", params=ADA, json={"name": "ada"}))["state"] == "done"
     assert page.get(ITEM, params=ADA).status_code == 422
-    assert "It is forgotten" in page.get("/parts/acts", params={"task": "experts", **ADA}).text
+    gone = page.get("/parts/acts", params={"task": "experts", **ADA})
+    assert "ada is forgotten" in gone.text
+    assert (gone.headers["hx-retarget"], gone.headers["hx-reswap"]) == ("#main", "innerHTML")  # the row, too
     assert not re.search(
         r"\bada\b", page.get("/api/work").text + page.get("/parts/home").text + repr(vars(page.desk.running))
     )
+
+
+@pytest.mark.sampled(0)
+def test_who_was_not_forgotten_to_the_end_is_named_and_forgotten_again(page: Page, workspace: Workspace) -> None:
+    """What is left of them fails it; the page says whom it is about, and what is kept of it does not."""
+    assert page.post(ADD, json={"username": "ada-lee"}).status_code == 201
+    (workspace.data / "index").mkdir(exist_ok=True)
+    (left := workspace.data / "index" / "left.txt").write_text("ada-lee")
+    about = {"key": "ada-lee"}
+    failed = ended(page, page.post(f"{ITEM}/forget", params=about, json={"name": "ada-lee"}))
+    assert (failed["state"], failed["error"]["detail"][:11]) == ("failed", "'it' is sti")
+    shown = page.get("/parts/acts", params={"task": "experts", **about}).text
+    assert "ada-lee&#39; is still to be found in index/left.txt" in shown
+    assert 'id="to-forget"' in shown
+    left.unlink()
+    assert ended(page, page.post(f"{ITEM}/forget", params=about, json={"name": "ada-lee"}))["state"] == "done"
+    assert "ada-lee is forgotten" in page.get("/parts/acts", params={"task": "experts", **about}).text
+    assert not any(one["name"] == "forgotten" for one in ledger.findings(workspace))
 
 
 @pytest.mark.sampled(0)

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
 from pipeline.core import files
+from tests.integration import reviews
 from tests.lab import Workspace
 from tests.page import HOST, Page
 from web import guard
@@ -81,10 +82,23 @@ def test_nothing_is_written_before_it_is_confirmed(page: Page, workspace: Worksp
         assert page.post(again).status_code in {404, 409}
 
 
+def test_a_file_whose_columns_are_not_known_is_mapped_on_the_page(page: Page) -> None:
+    """Its names are there to be chosen from, and what is chosen is read; once it is gone an open page says so."""
+    read = drop(page, "Zrg,Wps\nada,Bees.\n")
+    assert (read["state"], read["names"], read["found"]) == ("unreadable", ["Zrg", "Wps"], None)
+    address = {"task": "experts", "number": read["number"]}
+    part = page.get("/parts/import", params=address).text
+    assert all(one in part for one in ('name="username"', 'value="Zrg"', 'value="Wps"', "Read it with these columns"))
+    page.post("/parts/import", params=address, data={"username": "Zrg", "bio": "Wps", "company": ""})
+    found = over(page, read["number"])
+    assert (found["state"], found["found"]["added"]) == ("ready", 1)
+    page.delete(f"{DROP}/{read['number']}")
+    gone = page.get("/parts/import", params=address)
+    assert (gone.status_code, "no longer here" in gone.text, "hx-trigger" in gone.text) == (200, True, False)
+
+
 def test_passages_are_dropped_too(page: Page, workspace: Workspace, tmp_path: Path) -> None:
-    """By the same address, where there are some; what is given up is gone, and what cannot be read says why."""
-    asked = {"task": "passages", "name": "p.jsonl"}
-    assert page.post(DROP, params=asked, content=b"").status_code == 404
+    """By the same address; what is given up is gone, and what cannot be read says why."""
     first = tmp_path / "first.jsonl"
     first.write_text('{"id": "0", "text": "Law."}\n')
     workspace.ran("import-passages", str(first))
@@ -98,6 +112,68 @@ def test_passages_are_dropped_too(page: Page, workspace: Workspace, tmp_path: Pa
     assert page.delete(f"{DROP}/{broken['number']}").status_code == 204
     assert page.get(f"{DROP}/{broken['number']}").status_code == 404
     assert page.post(DROP, params={"task": "moons", "name": "m.csv"}, content=b"").json()["field"] == "task"
+
+
+def everything(workspace: Workspace) -> dict[str, Any]:
+    """Return every row of every table."""
+    return {one: sorted(map(repr, workspace.query(f'SELECT * FROM "{one}"'))) for one in workspace.tables()}  # noqa: S608 - a table that is there
+
+
+def test_the_first_passages_of_a_workspace_are_dropped(page: Page, workspace: Workspace, tmp_path: Path) -> None:
+    """Home leads to both imports; looking writes nothing, importing makes the tables as the command does."""
+    home = page.get("/").text
+    assert all(f'href="/import?task={one}"' in home for one in ("experts", "passages"))
+    shown = page.get("/import", params={"task": "passages"}).text
+    assert all(one in shown for one in ("<h1>Import passages", 'data-task="passages"', 'href="/import?task=experts"'))
+    before = everything(workspace)
+    rows = '{"id": "a", "Stuff": "Bees.", "source": "s", "year": 1900}\n{"id": "b", "Stuff": "Law."}\n{"id": "a"}\n'
+    number = drop(page, rows, "passages", "p.jsonl")["number"]
+    page.put(f"{DROP}/{number}/columns", json={"columns": {"text": "Stuff"}})
+    read = over(page, number)
+    assert (read["found"]["added"], read["found"]["rejected"]) == (2, 1)
+    assert "would be added" in page.get("/import", params={"task": "passages", "number": number}).text
+    assert "no column for" not in " ".join(read["found"]["notes"])
+    assert page.get("/items", params={"task": "passages"}).status_code == 404
+    assert everything(workspace) == before
+    page.post(f"{DROP}/{number}/confirm")
+    assert over(page, number)["done"]["added"] == 2
+    found = page.get("/api/tasks/passages/items").json()["items"]
+    assert [(one["id"], one["text"]) for one in found] == [("a", "Bees."), ("b", "Law.")]
+    assert workspace.query("SELECT source FROM passages ORDER BY id") == [("s",), (None,)]
+    assert "2</b> passages in" in page.get("/parts/import", params={"number": number}).text
+    (path := tmp_path / "p.jsonl").write_text(rows)
+    assert "2 unchanged" in workspace.ran("import-passages", str(path)).output  # as the columns were kept
+
+
+@pytest.mark.parametrize(("key", "said"), [("TEXT PRIMARY KEY", ""), ("TEXT", "another program's")])
+def test_passages_of_another_program_are_looked_at_first(page: Page, workspace: Workspace, key: str, said: str) -> None:
+    """What stands in its table is told from what would be added; a table that lacks an index is not touched."""
+    workspace.change(f"CREATE TABLE passages (id {key}, text TEXT)")
+    workspace.change("INSERT INTO passages VALUES ('a', 'Bees.'), ('b', 'Law.')")
+    before = everything(workspace)
+    read = drop(page, '{"id": "a", "text": "Bees."}\n{"id": "b", "text": "Bells."}\n', "passages", "p.jsonl")
+    assert everything(workspace) == before
+    if said:
+        assert said in read["error"]["detail"]
+        assert page.post(f"{DROP}/{read['number']}/confirm").status_code == 409
+        return
+    assert [read["found"][one] for one in ("added", "updated", "unchanged")] == [0, 1, 1]
+    page.post(f"{DROP}/{read['number']}/confirm")
+    assert over(page, read["number"])["done"]["updated"] == 1
+    assert workspace.query("SELECT text FROM passages ORDER BY id") == [("Bees.",), ("Bells.",)]
+
+
+def test_no_file_is_dropped_for_a_task_of_ones_own(workspace: Workspace) -> None:
+    """The page and the API say where its rows stand, and what to change."""
+    reviews.put(workspace).ran("preflight", TASK="tasks/reviews.py")
+    with Page(workspace) as page:
+        refused = page.post(DROP, params={"task": "reviews", "name": "p.csv"}, content=b"").json()
+        assert (refused["status"], "reviews.csv" in refused["hint"]) == (422, True)
+        assert 'href="/import?task=reviews"' in page.get("/items", params={"task": "reviews"}).text
+        shown = page.get("/import", params={"task": "reviews"}).text
+        assert all(one in shown for one in ("reviews.csv</code>", "change that file", 'href="/import?task=passages"'))
+        assert "drop.js" not in shown
+        assert page.get("/import", params={"task": "moons"}).status_code == 404
 
 
 def test_a_file_comes_to_the_disk_or_not_at_all(

@@ -83,6 +83,18 @@ def test_passages_are_shown_with_what_is_quoted(workspace: Workspace) -> None:
         assert page.get("/passages.css", headers={"if-none-match": style.headers["etag"]}).status_code == 304
 
 
+def test_passages_that_nothing_is_quoted_of_show_their_text(workspace: Workspace) -> None:
+    """Among others its beginning, alone all of it; no text is HTML."""
+    text = "<b>Bees</b> " + "swarm " * 200 + "at last."
+    (path := workspace.data.with_name("plain.jsonl")).write_text(json.dumps({"id": "plain", "text": text}))
+    workspace.begin()
+    workspace.ran("import-passages", str(path))
+    with Page(workspace) as page:
+        among, alone = page.get("/passages").text, page.get("/passage", params={"key": "plain"}).text
+    assert all("&lt;b&gt;Bees&lt;/b&gt; swarm" in one for one in (among, alone))
+    assert ["at last." in one for one in (among, alone)] == [False, True]
+
+
 def test_what_is_not_here_is_not_made_by_looking(page: Page, workspace: Workspace) -> None:
     """Pages of images and passages in a workspace without any: no link leads there, and no table comes."""
     before = workspace.tables()

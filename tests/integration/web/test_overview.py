@@ -1,9 +1,11 @@
 """Home, batches, index, reports and health: they say what the commands say, and do what those do."""
 
+import re
 from typing import Any
 
 import pytest
 
+from pipeline.store.leases import this_owner
 from tests.integration.many_passages import put
 from tests.lab import Api, Workspace
 from tests.page import Page
@@ -44,7 +46,13 @@ def test_the_next_step_says_what_it_costs_and_then_does_it(page: Page, api: Api)
     done = finished(page, page.post(NEXT, params={"step": "make tag", "cost": cost}))
     assert (done["state"], done["result"]["left"]) == ("done", 0)
     assert page.get("/api/status").json()["experts"]["tagged"] == 2
-    assert finished(page, page.post(NEXT, params={"step": "make index"}))["result"]["count"] == 2
+    refused = finished(page, page.post(NEXT, params={"step": "make index"}))
+    assert "more than the $0.0000 that was agreed to" in refused["error"]["detail"]
+    embedding = page.get(NEXT).json()["plan"]
+    assert (embedding["items"], embedding["cost"] > 0) == (1, True)  # one text, for they say the same
+    assert f"cost={embedding['cost']!r}" in page.get("/parts/index/plan", params={"task": "experts"}).text
+    agreed = {"step": "make index", "cost": embedding["cost"]}
+    assert finished(page, page.post(NEXT, params=agreed))["result"]["count"] == 2
     home = page.get("/").text
     assert "took" in home
     assert "<b>bob" not in home
@@ -70,6 +78,30 @@ def test_the_index_is_rebuilt_verified_and_put_back(page: Page) -> None:
 
 
 @pytest.mark.sampled(0)
+def test_an_empty_workspace_says_what_comes_first(page: Page, workspace: Workspace) -> None:
+    """No button that could only fail; without a question the search and the judging are pages that lead on.
+
+    That texts leave the machine is said before the first of them is sent.
+    """
+    shown = page.get("/index").text
+    assert [f'id="{one}"' in shown for one in ("rebuild", "verify", "rollback", "to-home")] == [*[False] * 3, True]
+    for address in ("/search", "/judge"):
+        asked = page.get(address)
+        assert (asked.status_code, "/index?task=experts" in asked.text) == (200, True)
+    assert "/import?task=experts" in page.get("/items").text
+    people = workspace.data.parent / "people.csv"
+    people.write_text(f"username,bio\nbea,{BIO}\n")
+    workspace.ran("import", str(people), code=0)
+    plan = page.get("/parts/next").text
+    assert 0 < plan.index("From here on biographies leave this machine") < plan.index('id="begin"')
+    page.post(ADD, json={"username": "ada", "bio": BIO})
+    assert 'id="rebuild"' in page.get("/index").text
+    finished(page, page.post("/api/tasks/experts/index"))
+    shown = page.get("/index").text
+    assert [f'id="{one}"' in shown for one in ("rebuild", "verify", "rollback")] == [True, True, False]
+
+
+@pytest.mark.sampled(0)
 def test_a_batch_is_told_of_and_cancelled(page: Page, api: Api, workspace: Workspace) -> None:
     """Its states over time and its counts, which add up; once it is over there is nothing to cancel."""
     waiting(page, api, "ada", "bea", "<i>cy</i>")
@@ -86,6 +118,48 @@ def test_a_batch_is_told_of_and_cancelled(page: Page, api: Api, workspace: Works
     assert "accounted for" in shown
     assert "<i>cy" not in shown
     assert page.get("/api/batches/2").status_code == 422
+
+
+def test_a_batch_that_a_person_cancelled_is_no_failure(page: Page, api: Api, workspace: Workspace) -> None:
+    """Both one that never ended and one that was never sent say so, and all of their requests stand in the sum."""
+    waiting(page, api, "ada", "bea")
+    api.fault("never_ends")
+    workspace.ran("batch-submit", code=0)
+    workspace.ran("batch-cancel", "1", code=0)
+    workspace.run("batch-poll")
+    api.fault("quota_batch")
+    workspace.run("batch-submit")
+    workspace.ran("batch-cancel", "2", code=0)
+    for number, line in ((1, "missing"), (2, "let go, to be asked again")):
+        assert page.get(f"/api/batches/{number}").json()["state"] == "failed"
+        shown = page.get("/batch", params={"number": number}).text
+        assert (">cancelled</span></h1>" in shown, ">failed<" in shown) == (True, False)
+        assert f'<dt>{line}</dt><dd class="num">2</dd>' in shown
+    assert page.get("/batches").text.count(">cancelled</span>") == 2
+
+
+def test_what_went_wrong_in_a_batch_is_warned_of_where_it_was_ingested(
+    page: Page, api: Api, workspace: Workspace
+) -> None:
+    """Home says how many, beside what was said, and leads to the batch, which names them; so does the command."""
+    waiting(page, api, "ada", "bea", "cy")
+    workspace.ran_each("batch-submit", "batch-poll")
+    workspace.change("DELETE FROM experts WHERE username = 'ada'")
+    workspace.change("UPDATE experts SET tags = '[\"law\"]' WHERE username = 'bea'")
+    done = finished(page, page.post(NEXT, params={"step": page.get(NEXT).json()["next"]}))
+    assert (done["state"], done["warnings"]) == ("done", ["batch 1: 2 not applied"])
+    assert '<a href="/batch?number=1">batch 1</a>: 2 not applied' in page.get("/").text
+    assert page.get("/api/batches/1").json()["unapplied"] == ["1", "bea"]
+    workspace.change("UPDATE findable_batch_accounts SET unknown = 3")
+    shown = page.get("/batch", params={"number": 1}).text
+    assert "or is parked: 1, bea" in shown
+    told = (
+        "Of the answers 2 are not applied",
+        "Lines that are no request",
+        "a key that was never asked for",
+        "No request did",
+    )
+    assert all(one in shown for one in told)
 
 
 @pytest.mark.full
@@ -105,4 +179,33 @@ def test_a_pilot_and_a_backfill_are_begun_once_their_estimate_was_shown(page: Pa
     assert (planned["command"], planned["plan"]["items"]) == ("passages-backfill", 1)
     agreed = {"step": planned["next"], "cost": planned["plan"]["cost"]}
     assert finished(page, page.post(address, params=agreed))["result"]["is_over"]
-    assert "Pilot and full run" in page.get("/reports", params={"task": "passages"}).text
+    workspace.ran("passages-pilot", VERSION="v2", N="2", YES="1", code=0)
+    reports = page.get("/reports", params={"task": "passages"}).text
+    assert "Pilot and full run" in reports
+    assert reports.count('<span class="state">pilot</span>') == 2
+    assert all(one in reports for one in ("pilot 1 of passage-concepts@", "pilot 2 of v2/"))
+
+
+def test_a_live_run_is_told_by_its_process(workspace: Workspace) -> None:
+    """Under way while the process of its calls goes on, killed where it is gone, and of another machine either."""
+    workspace.begin()
+    put(workspace, 2)
+    workspace.ran("tag", MODE="live", TASK="passages")
+    workspace.change("UPDATE findable_runs SET ended_at = NULL WHERE mode = 'live'")
+    host, boot, _, since, nonce = this_owner().split("|")
+    owners = (this_owner(), f"{host}|{boot}|{2**22 + 1}|{since}|{nonce}", "elsewhere|1|1|1.0|a")
+    said = []
+    with Page(workspace) as page:
+        for owner in owners:
+            workspace.change("UPDATE findable_calls SET owner = :owner", owner=owner)
+            found = page.get("/", params={"task": "passages"}).text
+            said += re.findall(r'live run \d+ <span class="state">([^<]*)<', found)
+    assert said == ["under way", "killed", "under way or killed"]
+
+
+def test_a_page_that_is_not_there_has_no_hint_for_programs(page: Page) -> None:
+    """The document names an address of the API; the page of a reader does not."""
+    asked = {"task": "moon"}
+    assert page.get("/api/tasks/moon/next").json()["hint"].startswith("GET /api")
+    shown = page.get("/", params=asked)
+    assert (shown.status_code, "GET /api" in shown.text) == (404, False)

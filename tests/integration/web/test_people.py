@@ -3,6 +3,8 @@
 import threading
 import time
 from collections import Counter
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +28,18 @@ def test_a_person_is_added_with_tags(page: Page, api: Api) -> None:
     assert found["findability_score"] > 0
     assert set(page.post(ADD, json={"Username": "bob", "First Name": "Bob"}).json()["tags"] or []) == set()
     assert len(api.seen("POST", LIVE)) == 1
+    noted = page.post(ADD, json={"username": "cy", "shoe size": 43, "tags": ["law"]}).json()["notes"]
+    assert noted == [
+        "not read: shoe size, tags",
+        "tags and scores are not imported: they come from answers, or from a person by `make tags FROM=…`",
+    ]
+    assert found["notes"] == []
     listed = page.get("/api/tasks/experts/items").json()["items"]
-    assert [(one["username"], one["state"]) for one in listed] == [("ada", "tagged"), ("bob", "no_bio")]
+    assert [(one["username"], one["state"]) for one in listed] == [
+        ("ada", "tagged"),
+        ("bob", "no_bio"),
+        ("cy", "no_bio"),
+    ]
 
 
 @pytest.mark.sampled(0)
@@ -40,11 +52,13 @@ def test_what_cannot_be_added_is_refused_by_name(page: Page) -> None:
         (422, "bea", None),
         (422, {}, "username"),
         (422, {"username": "a\0b"}, "username"),
+        (422, {"username": "bea", "hourly_rate": -5}, "hourly_rate"),
     )
     for status, body, field in wrong:
         got = page.post(ADD, json=body)
         assert (got.status_code, got.json().get("field")) == (status, field), got.text
         assert got.json()["hint"], body
+    assert "stored without" not in page.post(ADD, json=wrong[-1][1]).json()["detail"]
     for content in (b"{", b'\xef\xbb\xbf[{"username": "bea"}, {"username": "cy"}]'):
         assert page.post(ADD, content=content).status_code == 422
     assert [one["username"] for one in page.get("/api/tasks/experts/items").json()["items"]] == ["ada"]
@@ -63,6 +77,46 @@ def test_a_person_is_saved_while_gemini_is_down_and_tagged_when_it_is_back(page:
     assert len(api.seen("POST", LIVE)) == asked + 2
     listed = page.get("/api/tasks/experts/items", params={"state": "tagged"}).json()["items"]
     assert [one["username"] for one in listed] == ["ada", "bob"]
+
+
+def test_whose_calls_get_no_reply_is_parked_and_asked_again_by_hand(page: Page, api: Api, workspace: Workspace) -> None:
+    """A call without a reply may have been paid for: the third one parks them, with the reason; a 503 never does."""
+    api.fault("status", times=100, path=LIVE, args={"code": 503})
+    assert page.post(ADD, json={"username": "ada", "bio": BIO}).json()["retrying"]
+    for _ in range(4):
+        page.desk.tagger.look()
+    assert page.get("/api/status").json()["parked"] == {}
+    assert "tried 5 times" in page.get("/parts/home").text
+    api.clear_faults()
+    api.fault("drop", times=100, path=LIVE)
+    before = workspace.scalar("SELECT count(*) FROM findable_calls")
+    for _ in range(4):
+        page.desk.tagger.look()
+    assert workspace.scalar("SELECT count(*) FROM findable_calls") == before + 3
+    (reason,) = page.get("/api/status").json()["parked"]
+    assert reason.startswith("3 calls got no reply")
+    assert page.get("/api/status").json()["due"][0]["outcome"] == "parked"
+    assert "3 calls got no reply" in page.get("/parts/home").text
+    api.clear_faults()
+    assert page.post("/api/tasks/experts/item/ask", params={"key": "ada"}).status_code == 202
+    for work in page.desk.running.every():
+        assert work.thread is not None
+        work.thread.join()
+    assert page.get("/api/status").json()["experts"]["tagged"] == 1
+
+
+@pytest.mark.sampled(0)
+def test_a_bio_that_no_request_can_hold_is_refused(workspace: Workspace, api: Api, tmp_path: Path) -> None:
+    """422 with the field and both counts, in the place of a call that could only be refused."""
+    known = files("pipeline.gemini").joinpath("models.toml").read_text()
+    (own := tmp_path / "models.toml").write_text(known.replace("input_limit = 1_048_576", "input_limit = 200", 1))
+    workspace.environ["FINDABLE_MODELS_FILE"] = str(own)
+    with Page(workspace.begin()) as page:
+        got = page.post(ADD, json={"username": "ada", "bio": BIO * 100})
+        assert (got.status_code, got.json()["field"]) == (422, "bio")
+        assert "the model takes 200" in got.json()["detail"]
+        assert page.post(ADD, json={"username": "ada", "bio": BIO}).status_code == 201
+    assert len(api.seen("POST", LIVE)) == 1
 
 
 def asked_about(api: Api) -> list[int]:

@@ -93,8 +93,14 @@ def test_judging_goes_on_where_it_was_and_tells_no_variant(found: Page, workspac
     page = found.get("/judge").text
     assert all(word in page for word in ('data-key="2"', html.escape(first["card"]["question"])))
     assert not any(word in page for word in ("vectors", "bm25", "hybrid"))
-    shown = found.post("/parts/judge", params={"task": "experts", **card, "grade": 1}).text
+    assert 'name="who"' in page
+    assert "/judge?task=experts" in found.get("/reports").text
+    graded = {"task": "experts", **card, "grade": 1}
+    assert found.post("/parts/judge", params=graded, data={"who": "x" * 201}).status_code == 422
+    shown = found.post("/parts/judge", params=graded, data={"who": "Ünal"}).text
     assert "1 of 6" in shown
+    assert workspace.scalar("SELECT judge FROM findable_lab_judgements") == "Ünal"
+    assert 'value="Ünal"' in found.get("/judge").text
     assert found.post("/parts/judge", params={"task": "experts", **card}).status_code == 409
     assert workspace.query("SELECT qid, grade FROM findable_lab_judgements") == [(card["qid"], 1)]
     assert found.post("/parts/judge/undo", params={"task": "experts"}).text != shown

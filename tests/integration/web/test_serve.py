@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from tests.lab import Workspace
+from tests.lab import ON_POSTGRESQL, Workspace
 from tests.page import served
 
 
@@ -30,9 +30,33 @@ def test_the_page_is_served_until_a_signal(workspace: Workspace) -> None:
 
 
 @pytest.mark.sampled(0)
+@pytest.mark.skipif(ON_POSTGRESQL, reason="a database that is named is no new folder's own")
+def test_a_new_folder_begins_an_empty_workspace(workspace: Workspace) -> None:
+    """Home leads to the imports of people and of passages, and to the form of one person."""
+    (workspace.data / "new").mkdir(parents=True)
+    seen: list[bool] = []
+
+    def read(client: httpx2.Client, address: str) -> None:
+        """Look at home."""
+        client.get(address)
+        page = client.get("/").text
+        seen.extend(one in page for one in ("/import?task=experts", "/import?task=passages", "/people/new"))
+
+    done = served(workspace, read, DATA=str(workspace.data / "new"))
+    assert (done.exit_code, seen) == (0, [True] * 3)
+    assert "a new workspace" in done.stderr
+
+
+@pytest.mark.sampled(0)
 def test_it_is_not_served_where_there_is_nothing(workspace: Workspace) -> None:
-    """Without a workspace, and on a port that is taken, it says so and ends with 3."""
+    """Without a workspace that may be made, and on a port that is taken, it says so and ends with 3."""
+    assert "no workspace" in workspace.ran("web", "--no-open", "--port", "0", "--readonly", code=3).stderr
+    assert not workspace.data.exists()
+    workspace.data.mkdir()
+    other = workspace.data / "notes.txt"
+    other.write_text("Somebody's own.")
     assert "no workspace" in workspace.ran("web", "--no-open", "--port", "0", code=3).stderr
+    assert [*workspace.data.iterdir()] == [other]
     workspace.begin()
 
     def read(client: httpx2.Client, _address: str) -> None:

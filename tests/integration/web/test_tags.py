@@ -54,10 +54,15 @@ def test_what_is_no_edit_is_refused(ada: Page) -> None:
         (422, {"remove": ["bees", "water law"], "who": "bob"}),
         (422, {"undo": 7, "who": "bob"}),
         (422, {"add": ["a"], "who": "\0"}),
+        (422, {"add": [1], "who": "bob"}),
+        (422, {"add": ["a"], "who": "b" * 201}),
     )
+    told: list[tuple[str, str]] = []
     for status, body in wrong:
         got = ada.patch(TAGS, json=body, headers={"if-match": "*"})
         assert (got.status_code, got.headers["content-type"]) == (status, "application/problem+json"), body
+        told = [*told, (got.json().get("field"), got.json()["detail"])]
+    assert (told[-2][0], "too long" in told[-1][1], "say who" in told[0][1]) == ("add", True, True)
     assert ada.patch("/api/people/bob/tags", json=BOTH, headers={"if-match": "*"}).status_code == 404
     assert ada.get(TAGS).json()["edits"] == []
 

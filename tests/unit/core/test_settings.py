@@ -5,7 +5,8 @@ from dataclasses import fields
 import pytest
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.settings import KEY_NAMES, PREFIX, Settings, load_settings, masked, settings_rows, without_password
+from pipeline.core.settings import Settings, load_settings, masked, settings_rows, without_password
+from pipeline.core.variables import KEY_NAMES, PREFIX
 
 KEY = "a-key-that-must-not-be-shown"
 

@@ -1,0 +1,73 @@
+"""One item on the page: answers, prompts and links as people read them, and nothing of it as HTML."""
+
+from html import escape
+from pathlib import Path
+
+import pytest
+
+from tests.integration.many_passages import put
+from tests.integration.web.test_library import put_images
+from tests.lab import Api, Workspace
+from tests.page import Page
+
+ADD = "/api/admin/experts"
+TAGS = "/api/people/ada/tags"
+
+
+def shown(page: Page, task: str, key: str, **more: str) -> str:
+    """Return the page of one item."""
+    return page.get("/item", params={"task": task, "key": key, **more}).text
+
+
+@pytest.mark.sampled(0)
+def test_edits_by_hand_have_their_editors_and_a_person_their_name(page: Page, api: Api) -> None:
+    """Each edit stands with its own editor and tags; addresses of the web alone are links, and tell of nothing."""
+    api.fault("answer_text", times=1, args={"text": '{"tags": ["bees"]}'})
+    about = {"username": "ada", "first_name": "Ada", "last_name": "<i>L</i>", "bio": "Bees."}
+    page.post(ADD, json={**about, "profile_url": "https://ada.example/?a=1&b=2", "company": "javascript:alert(1)"})
+    for who, tag in (("Ünal", "law"), ("bob", "art")):
+        page.patch(TAGS, json={"add": [tag], "who": who}, headers={"if-match": "*"})
+    found = shown(page, "experts", "ada")
+    assert '<h1>Ada &lt;i&gt;L&lt;/i&gt; <span class="beside">ada</span>' in found
+    answers = found[found.index("<h2>Answers") :].split('<div class="answer">')[1:]
+    assert [("<b>bob</b>" in one, "<b>Ünal</b>" in one) for one in answers] == [
+        (True, False),
+        (False, True),
+        (False, False),
+    ]
+    assert [one.count('"tag"') for one in answers] == [3, 2, 1]
+    assert '<a href="https://ada.example/?a=1&amp;b=2" target="_blank" rel="noopener noreferrer nofollow">' in found
+    assert 'href="javascript' not in found
+
+
+def test_an_image_is_seen_with_its_buckets(workspace: Workspace, tmp_path: Path) -> None:
+    """Its file's name heads the page, which shows the picture of one that can be opened."""
+    put_images(workspace, tmp_path / "photos")
+    with Page(workspace) as page:
+        one = page.get("/api/images", params={"find": "blue"}).json()["items"][0]
+        (broken,) = page.get("/api/images", params={"state": "broken"}).json()["items"]
+        found, other = shown(page, "images", one["id"]), shown(page, "images", broken["id"])
+    assert "<h1 data-back>blue &lt;b&gt;.png " in found
+    assert all(f'<span class="tag">{escape(tag)}</span>' in found for tag in one["buckets"]["colours"])
+    assert [
+        f"/api/images/thumbnail?key={key}&amp;" in text for key, text in ((one["id"], found), (broken["id"], other))
+    ] == [
+        True,
+        False,
+    ]
+
+
+def test_a_passage_has_its_concepts_and_what_was_asked(workspace: Workspace) -> None:
+    """The concepts of a version stand beside it; the prompt is text, and the request is laid out in lines."""
+    put(workspace, 2)
+    workspace.ran("tag", MODE="live", TASK="passages")
+    with Page(workspace) as page:
+        (version,) = page.get("/api/passages/marked", params={"key": "p-0001"}).json()["versions"]
+        found = shown(page, "passages", "p-0001", raw="1")
+        wire = page.get("/api/tasks/passages/item", params={"key": "p-0001", "raw": 1}).json()["requests"][0]["wire"]
+    quoted = {one["concept"] for segment in version["segments"] for one in segment["quotations"]}
+    assert quoted
+    assert all(f">{escape(one)}</span>" in found for one in quoted)
+    assert "\n &#34;contents&#34;: [" in found
+    assert "<h3>Prompt</h3><pre>" in found
+    assert wire["request"].startswith('{"contents":[')
