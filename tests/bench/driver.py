@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.grounds import Grounds
-from tests.bench.trials import MEMORY, Trial
+from tests.bench.trials import Trial
 
 ROOT = Path(__file__).parents[2]
 REPEATS = 3
@@ -25,12 +25,13 @@ LOOK_S = 0.02  # between looks at a process's memory
 
 @dataclass
 class Measured:
-    """One way at one size: seconds of wall and CPU, bytes at the peak and of them anonymous, of every run."""
+    """One way at one size: seconds of wall and CPU, bytes at the peak, of them anonymous, and `own`: not SQLite's."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     peak: list[float] = field(default_factory=list)
     anon: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
     outcome: dict[str, Any] = field(default_factory=dict)
 
     def median(self, measure: str) -> float:
@@ -55,8 +56,7 @@ def run(
     kept = Grounds(folder / "grounds")
     found: dict[str, Measured] = {}
     for turn in range(repeats):
-        few = trial.memory and count in MEMORY
-        for way in (one for one in trial.ways if not few or one in trial.memory):
+        for way in trial.ways:
             if turn and way in trial.slow and count > trial.once_above:
                 continue
             data = folder / "runs" / f"{name}-{count}"
@@ -103,7 +103,8 @@ def _measure(trial: Trial, way: str, data: Path) -> dict[str, Any]:
         said = process.stdout.read()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, line)
-    return {**json.loads(said.partition("\n")[2]), "anon": most}
+    found: dict[str, Any] = json.loads(said.partition("\n")[2])
+    return {**found, "anon": most, "own": max(0, most - found.pop("sqlite"))}
 
 
 def anonymous_bytes(pid: int) -> int:

@@ -8,6 +8,7 @@ that ended; peak is VmHWM, for `ru_maxrss` is inherited from what started the pr
 """
 
 import contextlib
+import ctypes
 import importlib
 import json
 import resource
@@ -45,10 +46,10 @@ def main() -> None:
     said = timed()
     cpu, wall = _cpu() - cpu, time.perf_counter() - wall
     late = [name for name in sys.modules.keys() - before if name.partition(".")[0] not in sys.stdlib_module_names]
-    peak = peak_bytes()
+    peak, held_by_sqlite = peak_bytes(), sqlite_bytes()
     sys.stdout.write(f"{OVER}\n")
     sys.stdout.flush()  # what follows looks at what was made, and its memory is not the work's
-    measured = {"wall": said.pop("wall", wall), "cpu": said.pop("cpu", cpu), "peak": peak}
+    measured = {"wall": said.pop("wall", wall), "cpu": said.pop("cpu", cpu), "peak": peak, "sqlite": held_by_sqlite}
     _holding.close()
     assert not late, f"imported while it was measured: {late}"
     outcome = {**said, **(_found(tells, data) if tells else {})}
@@ -61,6 +62,16 @@ def peak_bytes() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise AssertionError("no VmHWM: this is not Linux")
+
+
+def sqlite_bytes() -> int:
+    """Return the most memory that SQLite ever held in this process, its pages included; 0 where it cannot be told."""
+    try:
+        library = ctypes.CDLL("libsqlite3.so.0")
+    except OSError:  # another system's name, or a Python that holds its own
+        return 0
+    library.sqlite3_memory_highwater.restype = ctypes.c_int64
+    return int(library.sqlite3_memory_highwater(0))
 
 
 def _cpu() -> float:
