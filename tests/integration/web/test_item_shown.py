@@ -28,7 +28,7 @@ def test_edits_by_hand_have_their_editors_and_a_person_their_name(page: Page, ap
     for who, tag in (("Ünal", "law"), ("bob", "art")):
         page.patch(TAGS, json={"add": [tag], "who": who}, headers={"if-match": "*"})
     found = shown(page, "experts", "ada")
-    assert '<h1>Ada &lt;i&gt;L&lt;/i&gt; <span class="beside">ada</span>' in found
+    assert '<h1 data-back>Ada &lt;i&gt;L&lt;/i&gt; <span class="beside">ada</span>' in found
     answers = found[found.index("<h2>Answers") :].split('<div class="answer">')[1:]
     assert [("<b>bob</b>" in one, "<b>Ünal</b>" in one) for one in answers] == [
         (True, False),
