@@ -104,7 +104,8 @@ def _measure(trial: Trial, way: str, data: Path) -> dict[str, Any]:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, line)
     found: dict[str, Any] = json.loads(said.partition("\n")[2])
-    return {**found, "anon": most, "own": max(0, most - found.pop("sqlite"))}
+    own = max(0, most - found.pop("sqlite"))
+    return {**found, "anon": most, "own": own}
 
 
 def anonymous_bytes(pid: int) -> int:
