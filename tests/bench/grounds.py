@@ -38,12 +38,13 @@ _BLOCK = 1000
 def environ(data: Path) -> dict[str, str]:
     """Return the settings of a workspace that has a key and no person to ask.
 
-    They are the product's own, but for the limits of tokens, of which there are none.
+    They are the product's own, but for the limits of tokens: a batch has none, and the third tier's are large enough
+    for all at once, but for millions.
     """
     return {
         "FINDABLE_DATA": str(data),
         "FINDABLE_BATCH_TOKENS": "10000000000",
-        "FINDABLE_MODELS_FILE": str(MODELS),
+        "FINDABLE_TIER": "3",
         "GEMINI_API_KEY": "no-key-at-all",
         "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9",
         "FINDABLE_RETRY_FOR": "0",
@@ -133,7 +134,7 @@ def _downloaded_in_parts(grounds: Grounds, data: Path, count: int) -> None:
     """Make a workspace with the same people in batches of a tenth each, downloaded and not ingested."""
     _copy_into(grounds, "untagged", count, data)
     size = -(-count // PARTS)
-    with opened(data, BATCH_ROWS=f"{size}", BATCH_BYTES="2000000000") as ws:
+    with opened(data, BATCH_ROWS=f"{size}", BATCH_BYTES="2000000000", MODELS_FILE=str(MODELS)) as ws:
         for number, first in zip(_prepared(ws), range(0, count, size), strict=True):
             _bring(ws, number, (result_line(one) for one in range(first, min(first + size, count))))
     _settle(data)

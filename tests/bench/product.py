@@ -23,10 +23,13 @@ QUERIES, FEW = 40, 5  # questions that are asked
 
 
 def _opened(data: Path, how: str = "") -> "OpenWorkspace":
-    """Open a workspace; `bar` shows progress on a terminal, `NORMAL` lets no commit wait for the disk."""
+    """Open a workspace; `bar` shows progress on a terminal, `NORMAL` lets no commit wait for the disk.
+
+    `millions` may wait at once, of a model whose limits are not known.
+    """
     from sqlalchemy import event
 
-    ws = held(grounds.opened(data))
+    ws = held(grounds.opened(data, **({"MODELS_FILE": str(grounds.MODELS)} if how == "millions" else {})))
     ws.model.prices(batch=True, on=ws.now().date())  # the first one imports the list of prices
     if how == "bar":
         ws.display = held(_terminal())

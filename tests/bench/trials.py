@@ -330,7 +330,7 @@ TRIALS["page-crowd"] = Trial(
 
 # One run at each size, and nothing to compare: what is held in memory, however many rows there are
 for _name, _ground, _way, _limit, _rows in (
-    ("memory-requests", "untagged", "product:requests", "limit.rows:requests", 5_500_000),
+    ("memory-requests", "untagged", "product:requests(millions)", "limit.rows:requests", 5_500_000),
     ("memory-ingest", "downloaded in parts", "product:ingest_parts(alone)", "", 5_500_000),
     ("memory-score", "tagged", "product:score", "limit.rows:score", 5_500_000),
     ("memory-index", "scored", "product:index(1)", "", 550_000),
