@@ -142,7 +142,7 @@ def write_judgements(
     whose = {"task": task.name, "batch": source.batch, "at": at}
     answers.add_attempts(tx, [whose | _attempt_row(one, prices) for one in bad])
     answers.park(tx, task.name, written.blocked, at=at)
-    parked = _park(tx, task, bad, unserved_by=SILENT if source.batch is None else SERVICE, at=at)
+    parked = _park(tx, task, bad, live=source.batch is None, at=at)
     tagged = {one.asked.item_id for one in good} - written.blocked.keys()
     retries.end_retries(tx, task.name, {"tagged": tagged, "parked": parked | written.blocked.keys()}, at=at)
     return written
@@ -153,16 +153,16 @@ def _answer(judgement: Judgement) -> "BaseModel":
     return judgement.answer
 
 
-def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, unserved_by: str, at: datetime) -> set[str]:
-    """Park what failed for good: a final code, too many charged attempts, or too many batches that gave nothing.
-
-    `unserved_by` says what gave nothing, as a person reads it.
-    """
+def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, live: bool, at: datetime) -> set[str]:
+    """Park what failed for good: a final code, too many charged attempts, or too many batches or calls gave nothing."""
     ids = [one.asked.item_id for one in failed]
     if not ids:
         return set()
     spent = answers.count_charged(tx, task.name, ids)
-    unserved = answers.service_failures(tx, task.name, [one.asked.item_id for one in failed if not one.charged])
+    unserved = answers.service_failures(
+        tx, task.name, [one.asked.item_id for one in failed if not one.charged], live=live
+    )
+    most, unserved_by = (answers.MAX_LOST_CALLS, SILENT) if live else (answers.MAX_SERVICE_FAILURES, SERVICE)
     reasons = {}
     for one in failed:
         key = one.asked.item_id
@@ -170,7 +170,7 @@ def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, unserved
             reasons[key] = f"{FINAL}: {_said(one)}"
         elif one.charged and spent.get(key, 0) >= answers.MAX_ATTEMPTS:
             reasons[key] = f"{SPENT.format(n=spent[key])}; last: {_said(one)}"
-        elif unserved.get(key, 0) >= answers.MAX_SERVICE_FAILURES:
+        elif unserved.get(key, 0) >= most:
             reasons[key] = f"{unserved_by.format(n=unserved[key])}; last: {_said(one)}"
     answers.park(tx, task.name, reasons, at=at)
     return set(reasons)

@@ -30,7 +30,8 @@ from pipeline.store.database import PAGE, among, pages, streamed
 from pipeline.store.tables import answers, attempts, calls, parked, versions
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
-MAX_SERVICE_FAILURES = 3  # batches, or lost calls about a due item, in a row, after which nothing more is paid for
+MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
+MAX_LOST_CALLS = 10  # of a due item in a row, with which a service that hangs for minutes is outlasted
 LOST = "no reply: "  # how the reason of an attempt begins whose live call was lost, and was perhaps paid for
 PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
@@ -78,21 +79,20 @@ def count_charged(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, in
     return _counted(tx, select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id))
 
 
-def service_failures(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
-    """Return for each item how many batches and lost calls in a row, from the last, failed it without a word on it."""
+def service_failures(tx: Connection, task: str, ids: Sequence[str], *, live: bool = False) -> dict[str, int]:
+    """Return for each item how many batches in a row, from the last, failed it without a word on it; `live`, calls."""
     charged = (
         select(attempts.c.item_id, func.max(attempts.c.id).label("last"))
         .where(_of(tx, task, ids), attempts.c.charged)
         .group_by(attempts.c.item_id)
         .subquery()
     )
-    since = func.coalesce(charged.c.last, 0)
-    is_paid = attempts.c.batch.is_not(None) | attempts.c.reason.startswith(LOST, autoescape=True)
+    is_one = attempts.c.reason.startswith(LOST, autoescape=True) if live else attempts.c.batch.is_not(None)
     query = (
         select(attempts.c.item_id, func.count())
         .outerjoin(charged, charged.c.item_id == attempts.c.item_id)
-        .where(_of(tx, task, ids), ~attempts.c.charged, ~attempts.c.forgiven, is_paid)
-        .where(attempts.c.id > since)
+        .where(_of(tx, task, ids), ~attempts.c.charged, ~attempts.c.forgiven, is_one)
+        .where(attempts.c.id > func.coalesce(charged.c.last, 0))
         .group_by(attempts.c.item_id)
     )
     return _counted(tx, query)
