@@ -22,6 +22,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -161,7 +162,7 @@ def read_manifest(directory: Path) -> Manifest:
     """
     path = directory / MANIFEST
     try:
-        manifest = _parse(json.loads(path.read_bytes()))
+        manifest = _parse(path.read_bytes())
     except FileNotFoundError:
         raise InconsistentError(f"{directory} is no build: it has no {MANIFEST}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -174,8 +175,13 @@ def read_manifest(directory: Path) -> Manifest:
     return manifest
 
 
-def _parse(document: dict[str, Any]) -> Manifest:
-    """Return the manifest that a JSON document describes; unknown keys are left aside."""
+@lru_cache(maxsize=4)
+def _parse(raw: bytes) -> Manifest:
+    """Return the manifest that a JSON document describes; unknown keys are left aside.
+
+    A search that goes on looks at the manifest for each question, and it says the same.
+    """
+    document = json.loads(raw)
     if document["format"] != FORMAT:
         raise ValueError(f"format {document['format']!r}, expected {FORMAT}")
     built_at = datetime.fromisoformat(document["built_at"])

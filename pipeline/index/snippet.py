@@ -12,9 +12,9 @@ from typing import NamedTuple
 LONGEST = 200  # characters of a sentence that is shown whole
 _LEAD = 40  # characters that are kept before the first mark, where the beginning is cut
 _END = re.compile(
-    "(?<=[.!?\u2026])\\s++(?![a-z])|(?<=[.!?\u2026][\"'\u201d\u2019)\\]])\\s++(?![a-z])"
-    "|(?<=[\u3002\uff01\uff1f])|\\s*\n\\s*"
-)  # behind a sign, before no small letter; of Chinese without a blank; at the end of a line
+    "\\s(?:(?<=[.!?\u2026]\\s)|(?<=[.!?\u2026][\"'\u201d\u2019)\\]]\\s))\\s*+(?![a-z])"
+)  # behind a sign, before no small letter
+_CHINESE_END = re.compile("(?<=[\u3002\uff01\uff1f])")  # without a blank
 CUT = "…"
 
 
@@ -54,9 +54,10 @@ def best_snippet(
 
 def _sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a text, each on one line, but for blanks."""
-    for one in _END.split(text):
-        if line := " ".join(one.split()):
-            yield line
+    for line in (text if text.isascii() else _CHINESE_END.sub("\n", text)).split("\n"):
+        for one in _END.split(line):
+            if said := " ".join(one.split()):
+                yield said
 
 
 def _cut(line: str, places: Sequence[Place], weights: Mapping[str, float]) -> Snippet:
