@@ -91,7 +91,8 @@ def streamed(tx: Connection, query: Select[Any], *, page: int) -> CursorResult[A
     On a server the cursor is the transaction's own, and cannot be closed after it.
     """
     result = tx.execute(query.execution_options(yield_per=page))
-    tx.get_execution_options().get(OPENED, []).append(result)
+    opened: list[CursorResult[Any]] = tx.get_execution_options().get(OPENED, [])
+    opened[:] = [*(one for one in opened if not one.closed), result]  # thousands may come and go in one transaction
     return result
 
 
