@@ -8,6 +8,7 @@ state.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from pipeline.batch.listing import BEFORE_SENT, BY_HAND
 from pipeline.batch.reconcile import reconcile
 from pipeline.batch.refused import give_up_batch
 from pipeline.batch.uploads import drop_upload, release_images
@@ -57,7 +58,7 @@ class _Cancel:
         if batch.state is BatchState.SUBMITTING:
             batch = self._cleared_up()
         if batch.state is BatchState.PREPARED:
-            return self._give_up(batch, why="cancelled before it was sent")
+            return self._give_up(batch, why=BEFORE_SENT)
         if batch.state is not BatchState.SUBMITTED:
             said = f"batch {batch.number} is {batch.state}, there is nothing to cancel"
             raise InputError(said, hint="`make batches` lists them")
@@ -108,7 +109,7 @@ class _Cancel:
         ws, name = self.ws, batch.remote_name or ""
         remote = ws.client.get_batch(name)
         with ws.store.write() as tx:
-            batches.note_cancel(tx, batch, why="cancelled by hand", at=ws.now())
+            batches.note_cancel(tx, batch, why=BY_HAND, at=ws.now())
         try:
             if not remote.state.is_over:
                 ws.client.cancel_batch(name)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeline.batch.listing import BY_HAND
 from pipeline.batch.prepare import result_path
 from pipeline.batch.reconcile import cancel_duplicates
 from pipeline.batch.refused import give_up_batch
@@ -129,7 +130,7 @@ class _Download(NamedTuple):
         """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
         ws, batch, remote = self.ws, self.batch, self.remote
         forgiven = is_cancelled_by_hand(batch, ws.settings)
-        why = "cancelled by hand" if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
+        why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
         source = source_of(batch, models_file=ws.settings.models_file)
         requests = claims.open_requests(tx, batch.number)
         batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)

@@ -15,7 +15,7 @@ SHOWN = (
     *("unknown", "duplicates", "unreadable"),
 )
 
-CANCELLED = ("cancelled by hand", "cancelled before it was sent")  # as the reason of such a batch begins
+BY_HAND, BEFORE_SENT = CANCELLED = ("cancelled by hand", "cancelled before it was sent")  # as its reason begins
 
 
 class BatchSummary(NamedTuple):

@@ -29,7 +29,7 @@ DOCUMENT_HINT = f"give one JSON object, or a list of them, with the keys {expect
 _ANSWERED = frozenset({"id", "tags", "findabilityscore"})  # folded names of what our own export has beside
 
 
-def _cell(text: str) -> str:
+def cell_of(text: str) -> str:
     """Return a cell of a CSV file as it was before an export made it safe for spreadsheets."""
     return restore_formula(text.strip())
 
@@ -40,7 +40,7 @@ LAYOUT = Layout(
     column_of=column_of,
     hint=HINT,
     guesses=True,
-    cell=_cell,
+    cell=cell_of,
     specs=SPECS,
     unread=_ANSWERED,
     key_rule=KEY_RULE,

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError
-from pipeline.core.text import restore_formula
 from pipeline.experts.columns import HEADERS, USERNAME, column_of
+from pipeline.experts.read import cell_of
 from pipeline.experts.tags import listed
 from pipeline.tables.cells import list_of
 from pipeline.tables.findings import Finding
@@ -38,7 +38,7 @@ class TagsFile(TableFile):
         column_of=_column_of,
         hint="give a file with the columns Username and tags, as `make export` writes it",
         guesses=True,
-        cell=lambda text: restore_formula(text.strip()),
+        cell=cell_of,
         command="make tags FROM={}",
     )
 

@@ -76,7 +76,7 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
             lease.check(tx)
             index.check(tx)
             _erase(tx, subject, ids, words=words, now=ws.now())
-            proving = byte_scan.needles(texts, tells=partial(_is_of_nobody_else, tx, ws.subjects))
+            proving = byte_scan.needles(texts, tells=partial(_is_theirs_alone, tx, ws.subjects))
             forms = _texts(proving)
             wire_texts.drop_holding(tx, forms)
             report.questions = lab.drop_questions_holding(tx, forms)
@@ -146,7 +146,7 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str, *, now: da
         raise InputError(f"{name!r} is being asked about right now; nothing was changed", hint="try again in a minute")
 
 
-def _is_of_nobody_else(tx: "Connection", subjects: Sequence[Subject], piece: str) -> bool:
+def _is_theirs_alone(tx: "Connection", subjects: Sequence[Subject], piece: str) -> bool:
     """Return whether a piece of text stands in nothing that is kept of anything else: to find it proves something.
 
     It is asked once the person's own rows are gone. What many say of themselves is told by their rows, not by them.

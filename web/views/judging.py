@@ -133,7 +133,7 @@ def _judge(request: Request, given: str | None) -> str:
 
 @contextmanager
 def _judging(desk: Desk, task: str, *, judge: str = "") -> Iterator[Judging]:
-    """Open what is left to be judged of a task, to be written where somebody judges."""
+    """Open what is left to be judged of a task, to be written where a `judge` is named."""
     with desk.to_write(task) if judge else desk.to_read(task) as ws, OpenLab(ws) as opened:
         yield _judging_of(ws, opened, judge)
 

@@ -210,7 +210,7 @@ def test_the_tags_of_a_file_are_a_persons_word_on_each_whom_it_changes(tagged: W
     ],
 )
 def test_a_file_of_tags_is_taken_whole_or_not_at_all(tagged: Workspace, tmp_path: Path, text: str, said: str) -> None:
-    """A line that cannot be taken is named, and nobody's tags are changed."""
+    """A line that cannot be taken is named, and no tags are changed."""
     (file := tmp_path / "tags.txt").write_text(text, encoding="utf-8")
     done = tagged.run("tags", "--from", str(file))
     assert done.exit_code == 2
