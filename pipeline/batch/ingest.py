@@ -25,7 +25,7 @@ from pipeline.engine.record import Asked, Judgement, MissingLine, Source, judge_
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
-from pipeline.store import answers, batches, claims
+from pipeline.store import answers, batches, claims, odd_lines
 from pipeline.store.batches import Batch
 from pipeline.store.leases import Lease, read_again
 
@@ -40,6 +40,11 @@ SECOND_FROM = 8 << 20  # bytes of results, those of the largest batch apart, tha
 MAX_LOST = 3  # times that another process went on with one batch while this one stood still
 EXAMPLES = 3
 NO_LINE = "no line in the result"
+ODD = (  # lines of a result that belong to no request: (kind, name of their count in the account, what they are)
+    ("unknown", "unknown", "a key that was never asked for"),
+    ("duplicate", "duplicates", "a second line for the same key"),
+    ("unreadable", "unreadable", "no JSON, and no key to be seen"),
+)
 
 _Kind = tuple[str, str]  # outcome and reason
 _Judged = tuple[claims.Request, Judgement]
@@ -185,9 +190,8 @@ class _Ingest(NamedTuple):
             while not is_over:  # items that ask the same may have joined behind the place where it was
                 self._apply_all(results, bar)
                 is_over = self._finish(results)
-            anomalies = _odd_lines(results)
         with ws.store.read() as tx:
-            return batch_account(tx, self.task, batch.number, anomalies)
+            return batch_account(tx, self.task, batch.number)
 
     def _apply_all(self, results: ResultFile, bar: "Bar") -> None:
         """Judge and write every request that has no outcome yet; those that have one are only looked up."""
@@ -262,6 +266,7 @@ class _Ingest(NamedTuple):
                 tokens_out=tokens_out,
                 cost=cost,
             )
+            odd_lines.keep_examples(tx, batch.number, results.examples())
         return True
 
 
@@ -289,22 +294,18 @@ def _writing(*, beside: bool) -> Iterator[Callable[[Callable[[], None]], None]]:
             written.result()
 
 
-def _odd_lines(results: ResultFile) -> list[Anomaly]:
-    """Return what stood in the result file and belongs to no request."""
-    odd = []
-    if results.unknown:
-        examples = tuple(("", key) for key in results.unknown_examples[:EXAMPLES])
-        odd.append(Anomaly("unknown", "a key that was never asked for", results.unknown, examples))
-    if results.duplicates:
-        odd.append(Anomaly("duplicate", "a second line for the same key", results.duplicates, ()))
-    if results.unreadable_count:
-        examples = tuple((f"line {number}", excerpt) for number, excerpt in results.unreadable[:EXAMPLES])
-        odd.append(Anomaly("unreadable", "no JSON, and no key to be seen", results.unreadable_count, examples))
-    return odd
+def _odd_lines(tx: "Connection", batch: Batch) -> list[Anomaly]:
+    """Return what stood in the result file of a batch and belongs to no request."""
+    examples = odd_lines.examples_of(tx, batch.number)
+    return [
+        Anomaly(kind, reason, count, tuple((f"line {line}", said) for line, said in examples.get(kind, ())))
+        for kind, name, reason in ODD
+        if (count := getattr(batch, name))
+    ]
 
 
-def batch_account(tx: "Connection", task: "Task", number: int, anomalies: Sequence[Anomaly] = ()) -> IngestSummary:
-    """Return what became of a batch: `anomalies`, and the reasons of its requests with up to three examples of each."""
+def batch_account(tx: "Connection", task: "Task", number: int) -> IngestSummary:
+    """Return what became of a batch: what went wrong in it, by reason with up to three examples of each."""
     batch = batches.get_batch(tx, number)
     counts: Counter[_Kind] = Counter()
     shown: dict[_Kind, list[tuple[str, str]]] = {}  # (item id, what was said) of the first of each kind
@@ -316,7 +317,7 @@ def batch_account(tx: "Connection", task: "Task", number: int, anomalies: Sequen
             shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
     unapplied, outdated = answers.not_applied(tx, number), answers.outdated(tx, number)
     names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *unapplied, *outdated])
-    odd = list(anomalies)
+    odd = _odd_lines(tx, batch)
     for kind, count in sorted(counts.items()):
         examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])
         odd.append(Anomaly(*kind, count, examples))

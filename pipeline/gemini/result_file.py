@@ -75,7 +75,8 @@ class ResultFile:
         self.unreadable_count = 0
         self._file = path.open("rb")
         self._path = path
-        self._unreadable: list[tuple[int, bytes]] = []
+        self._unreadable: list[tuple[int, bytes]] = []  # examples: (offset, start of the line)
+        self._duplicates: list[tuple[int, str]] = []  # examples: (offset, key)
         hashes, offsets, sizes = array("q"), array("q"), array("I")
         for offset, line in read_lines(path):
             self.total += 1
@@ -111,7 +112,7 @@ class ResultFile:
         found: list[bytes] = []
         if not key:
             return found  # stands for lines whose key is no text
-        repeated = False
+        repeated, last = False, 0
         for at in places:
             line = self._line(self._offsets.item(at), self._sizes.item(at))
             if key_of_line(line) != key:
@@ -119,26 +120,34 @@ class ResultFile:
             repeated = repeated or bool(self._asked[at])
             self._asked[at] = 1
             found.append(line)
-        if found and not repeated:
+            last = at
+        if len(found) > 1 and not repeated:
             self.duplicates += len(found) - 1
+            if len(self._duplicates) < EXAMPLES:
+                self._duplicates.append((self._offsets.item(last), key))
         return found
-
-    @property
-    def unreadable(self) -> list[tuple[int, str]]:
-        """Return (line number from 1, excerpt) of at most three lines that show no key."""
-        return [(self._line_number(offset), excerpt_of(line)) for offset, line in self._unreadable]
 
     @property
     def unknown(self) -> int:
         """Return how many readable lines have a key that was not looked up, or none that is a text."""
         return self._asked.count(0)
 
-    @property
-    def unknown_examples(self) -> list[str]:
-        """Return the keys of at most three unknown lines in the order of the file; an excerpt where there is none."""
+    def examples(self) -> dict[str, list[tuple[int, str]]]:
+        """Return at most three of each kind of line that belongs to no request: (line number from 1, its key).
+
+        In the place of a key that is none, or no text, stands an excerpt of the line.
+        """
         unasked = ((self._offsets.item(at), self._sizes.item(at)) for at, asked in enumerate(self._asked) if not asked)
-        lines = [self._line(offset, size) for offset, size in heapq.nsmallest(EXAMPLES, unasked)]
-        return [excerpt_of(key_of_line(line) or line) for line in lines]
+        unknown = ((offset, self._line(offset, size)) for offset, size in heapq.nsmallest(EXAMPLES, unasked))
+        kinds: dict[str, list[tuple[int, str | bytes]]] = {
+            "unknown": [(offset, key_of_line(line) or line) for offset, line in unknown],
+            "duplicate": [*self._duplicates],
+            "unreadable": [*self._unreadable],
+        }
+        return {
+            kind: [(self._line_number(offset), excerpt_of(shown)) for offset, shown in some]
+            for kind, some in kinds.items()
+        }
 
     def close(self) -> None:
         """Close the file."""

@@ -2,12 +2,13 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, text
 
-from pipeline.store import hand_tables, lab_tables, upload_tables
+from pipeline.store import hand_tables, lab_tables, odd_lines, upload_tables
 from pipeline.store.table_base import METADATA, BigId
 from pipeline.store.times import UtcTime
 
 metadata = METADATA
 UPLOADS, LAB, MERGES, EDITS = upload_tables.UPLOADS, lab_tables.LAB, hand_tables.MERGES, hand_tables.EDITS
+ODD_LINES = (odd_lines.odd_lines,)
 
 workspace = Table(
     "findable_workspace",
@@ -93,8 +94,7 @@ batch_accounts = Table(
     Column("batch", ForeignKey("findable_batches.number"), primary_key=True, autoincrement=False),
     *(Column(outcome, Integer) for outcome in ("answered", "refused", "invalid", "missing")),
     *(Column(fault, Integer) for fault in ("not_applied", "unknown", "duplicates", "unreadable")),
-    Column("tokens_in", BigInteger),
-    Column("tokens_out", BigInteger),
+    *(Column(counted, BigInteger) for counted in ("tokens_in", "tokens_out")),
     Column("cost", Float),
     Column("ended_at", UtcTime),
 )

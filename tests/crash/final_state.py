@@ -56,6 +56,7 @@ QUERIES = {
     "merged": "SELECT * FROM findable_merged_items ORDER BY item_id",
     "edits": """SELECT item_id, who, before, undoes FROM findable_edits e JOIN findable_answers a ON a.id = e.answer
                 ORDER BY a.id""",
+    "odd lines": "SELECT * FROM findable_odd_lines ORDER BY batch, line",
     "questions": "SELECT task, qid, text FROM findable_lab_questions ORDER BY task, qid",
     "judgements": "SELECT task, qid, item_id, grade FROM findable_lab_judgements ORDER BY task, qid, item_id",
 }

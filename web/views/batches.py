@@ -17,11 +17,6 @@ MOST = 2**31 - 1  # the largest number of a batch that a database can hold
 VIEW = View(router, Link("/batches", "Batches", of_task=False))
 Number = Annotated[int, Path(ge=1, le=MOST)]
 LINES = ("answered", "refused", "invalid", "missing")  # which add up to the requests of a batch that is over
-BESIDE = {  # lines of a result that are no request's, and what they are
-    "unknown": "a key that was never asked for",
-    "duplicates": "a second line for the same key",
-    "unreadable": "no JSON, and no key to be seen",
-}
 
 
 @router.get("/api/batches")
@@ -85,4 +80,4 @@ def batch_page(request: Request, number: Annotated[int, Query(ge=1, le=MOST)]) -
     found = get_batch(request, number)
     with desk_of(request).to_read() as ws:
         known = {"lines": _lines(found), "is_cancelled": _is_cancelled(found)}
-        return show_page(request, "batch.html", ws, batch=found, beside=BESIDE, **known)
+        return show_page(request, "batch.html", ws, batch=found, **known)

@@ -213,7 +213,10 @@ def test_lines_nobody_asked_for_are_counted_and_shown(offline: Workspace) -> Non
     shown = {row["outcome"]: row for row in account["reasons"]}
     assert shown["unknown"]["examples"][0][1] == "nobody/0"
     assert len(shown["unknown"]["examples"]) == 3
+    assert shown["duplicate"]["examples"] == [["line 6", keys[0]]]
     assert shown["unreadable"]["examples"][0][0] == "line 7"
+    stored = offline.query("SELECT kind, line FROM findable_odd_lines WHERE batch = 1 ORDER BY line")
+    assert stored == [("unknown", 3), ("unknown", 4), ("unknown", 5), ("duplicate", 6), ("unreadable", 7)]
     assert offline.scalar("SELECT count(*) FROM findable_answers") == 2
 
 

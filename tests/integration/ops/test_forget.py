@@ -24,6 +24,8 @@ PERSON = {
     "bio": BIO,
     "profile_url": "https://example.org/zq-77",
 }
+ODD = f"""INSERT INTO findable_odd_lines VALUES (1, 8, 'unknown', 'theirs'), (9, 2, 'unknown', 'of others'),
+         (9, 1, 'unreadable', 'cut: {BIO.splitlines()[1]}')"""  # noqa: S608 - ours
 TRACES = (b"zq-77", b"Zanthippa", b"Quorn", b"harpsichords in", b"tuning of old strings")
 
 
@@ -98,6 +100,7 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace, tmp_path: P
     more. What was paid stays paid, and an id is never given again.
     """
     judge_and_merge(chained, tmp_path)
+    chained.change(ODD)
     assert len(words_of(chained)) == 6
     snapshot, spent = ledger.snapshot(chained), ledger.status(chained)["spent"]
     assert "nothing was changed" in ran(chained, "forget", "zq-77", code=2)
@@ -111,6 +114,8 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace, tmp_path: P
     assert "zq-77" not in ran(chained, "search", "Zanthippa Quorn of Quillmouth", "--why")
     assert chained.query("SELECT qid, item_id, judge FROM findable_lab_judgements") == [("q2", "2", "")]
     assert chained.scalar("SELECT count(*) FROM findable_merged_items") == 0
+    assert chained.query("SELECT excerpt FROM findable_odd_lines") == [("of others",)]
+    chained.change("DELETE FROM findable_odd_lines")
     assert others(chained) == before
     assert chained.query("SELECT answered, tokens_in, cost FROM findable_batch_accounts") == account
     ledger.check(chained)

@@ -25,7 +25,7 @@ def test_lines_come_by_key_in_the_order_of_the_file(tmp_path: Path) -> None:
         assert results.lines_of(["t/1"])[0][0] == b'{"key":"t/1","error":{"code":13}}'
         assert results.lines_of(["t/3"])[0] == []
         assert (results.total, results.duplicates, results.unknown) == (3, 1, 1)
-        assert results.unknown_examples == ["t/2"]
+        assert results.examples() == {"unknown": [(1, "t/2")], "duplicate": [(3, "t/1")], "unreadable": []}
         assert results.lines_of(["t/2"])[0] == [b'{"response":{"a":1},"key":"t/2"}']
         assert results.unknown == 0
 
@@ -35,8 +35,9 @@ def test_unreadable_lines_are_counted_and_shown(tmp_path: Path) -> None:
     data = b'\ngarbage\x1b[0m\n{"key":"t/1"}\n\xff\xfe\n{"response":{"te\n{"response"\n'
     with ResultFile(written(tmp_path, data)) as results:
         assert results.unreadable_count == 4
-        assert [number for number, _ in results.unreadable] == [2, 4, 5]
-        assert results.unreadable[0][1] == "garbage [0m"
+        shown = results.examples()["unreadable"]
+        assert [number for number, _ in shown] == [2, 4, 5]
+        assert shown[0][1] == "garbage [0m"
         assert results.lines_of(["t/1"])[0] == [b'{"key":"t/1"}']
 
 
@@ -47,7 +48,7 @@ def test_key_that_is_no_text_is_unknown(tmp_path: Path, key: bytes) -> None:
         assert results.lines_of(["t/1"])[0] == []
         assert results.lines_of(["7"])[0] == []
         assert (results.unknown, results.unreadable_count) == (1, 0)
-        assert results.unknown_examples[0].startswith('{"response":{}')
+        assert results.examples()["unknown"][0][1].startswith('{"response":{}')
 
 
 @pytest.mark.parametrize(
@@ -83,5 +84,5 @@ def test_two_keys_of_one_hash_stay_apart(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("pipeline.gemini.result_file._hash", lambda _key: -1)
     with ResultFile(written(tmp_path, b'{"key":"t/1"}\n{"key":"t/2"}\n{"key":"t/1","a":1}\n')) as results:
         assert results.lines_of(["t/1"])[0] == [b'{"key":"t/1"}', b'{"key":"t/1","a":1}']
-        assert results.unknown_examples == ["t/2"]
+        assert results.examples()["unknown"] == [(2, "t/2")]
         assert results.lines_of(["t/2"])[0] == [b'{"key":"t/2"}']

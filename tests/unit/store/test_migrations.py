@@ -45,6 +45,7 @@ SHAPES = {
     "0012": "4e512049e3e00ec7",
     "0014": "7df0a59d69a2cf02",
     "0015": "764e030aee4451b9",
+    "0016": "7daf082022282376",
 }
 OLD_PROBES = """
 INSERT INTO findable_batches (number, task, extractor, model, state, requests, request_file, request_sha256,
