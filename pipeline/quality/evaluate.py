@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HALF = 0.5
 ENOUGH = 20  # items: when half of so many are wrong it is the question or the model, and no bad luck
 BY_CONSTRUCTION = "the local engine quotes where it took an answer from: its evidence is true by construction"
-NO_EXTRACTOR = "nobody@0/nothing"  # an extractor without answers: its gates are those of any other
+NO_EXTRACTOR = "none@0/none"  # an extractor without answers: its gates are those of any other
 
 
 class QualityReport(NamedTuple):
