@@ -239,6 +239,12 @@ def columns_in(template: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_PLACE.findall(template or "")))
 
 
+def unread_places(template: str | None, columns: Iterable[str]) -> dict[str, str]:
+    """Return columns that stand between braces as no place is written, each with the name that would mean it."""
+    held = [one for one in columns if f"{{{one}}}" in (template or "") and not _PLACE.fullmatch(f"{{{one}}}")]
+    return {one: _folded(one) for one in held}
+
+
 def column_named(name: str, columns: Iterable[str]) -> str | None:
     """Return the column that a name means: the one called so, else the only one that is called so but for its look.
 

@@ -88,7 +88,12 @@ def test_prompt_of_braces(workspace: Workspace) -> None:
     for number, (wrong, said) in enumerate({"Say it.": "names no column", "{text} {nope}": "'nope'"}.items()):
         put(f"wrong{number}", prompt=wrong)
         assert said in ran(workspace, "batch-submit", TASK=f"wrong{number}", code=2)
-    assert "wrong0_items" not in workspace.tables()
+    put("blank", "id,Whole Text\na,thin\n", prompt="Say {Whole Text}.")
+    refused = ran(workspace, "batch-submit", TASK="blank", code=2)
+    assert "tasks/blank.py" in refused
+    assert "prompt= has {Whole Text}" in refused
+    assert "next: write {whole_text} for the column 'Whole Text'" in refused
+    assert not {"wrong0_items", "blank_items"} & {*workspace.tables()}
 
 
 @pytest.mark.sampled(2, sqlite=2)

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in
+from pipeline.core.declaration import MADE_KEY, Declaration, column_named, columns_in, unread_places
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.engine.declared.fingerprint import differences, digest, fingerprint_of
@@ -118,6 +118,10 @@ def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, st
         "label": columns_in(declaration.label),
         "images": declaration.images,
     }
+    for member in ("prompt", "index", "label"):
+        for column, name in unread_places(getattr(declaration, member), columns).items():
+            said = f"{member}= has {{{column}}}, and a name between braces holds letters, digits and _; {NOTHING_ASKED}"
+            raise InputError(f"{at_member(path, member)}: {said}", hint=f"write {{{name}}} for the column {column!r}")
     if not declaration.asked and not declaration.images:
         where = at_member(path, "prompt")
         raise InputError(
