@@ -75,10 +75,8 @@ def _show(report: status.StatusReport) -> None:
         print_line(f"           parked {count:,}: {reason}")
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
     print_line(f"batches    {batches or 'none'}")
-    for batch in report.open_batches:
-        print_line(
-            f"           batch {batch.number} {batch.state}, {batch.requests:,} rows, {batch.remote_word or '-'}"
-        )
+    for one in report.open_batches:
+        print_line(f"           batch {one.number} {one.state}, {one.requests:,} rows, {one.remote_word or '-'}")
     if index is not None:
         print_line(f"index      {_index(index, report.entry)}")
     print_line(f"spent      {_spent(**document['spent'])}")
@@ -89,6 +87,8 @@ def _show(report: status.StatusReport) -> None:
     for name in document["rolling_back"]:
         print_line(f"rollback   of {name} was begun and is not over; its answers are hidden")
     _show_pilot(document)
+    if others := document["others"]:
+        print_line(f"others     {', '.join(others)}: {as_typed(f'`make status TASK={others[0]}`')}")
     print_line(f"next       {as_typed(document['next']) or 'nothing to do'}")
 
 

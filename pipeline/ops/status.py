@@ -1,7 +1,7 @@
 """Say where everything stands, and what to type next; from the database and the files alone."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -70,6 +70,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
             "rolling_back": [one.name for one in versions.retired_versions(tx) if one.task == ws.task.name],
             **history.usage_history(tx, ws.task),
             **history.versions_of(tx, ws.task, ws.settings.model),
+            "others": _others(ws.subjects, ws.task, versions.asked_tasks(tx)),
         }
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
@@ -78,6 +79,11 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     document["next"] = _next(document, ws.subject, waiting, wants_room=wants_room)
     entry = ws.collection.word if ws.is_indexed else ""
     return StatusReport(ws.settings.task, document, [batch for batch in everyone if not batch.is_over], entry)
+
+
+def _others(subjects: Iterable[Subject], task: Task, asked: Container[str]) -> list[str]:
+    """Return the other tasks that were asked about here, by the names that `TASK=` takes."""
+    return [one.name for one in subjects if one.task.name in asked and one.task.name != task.name]
 
 
 def _count_items(

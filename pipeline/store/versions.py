@@ -95,6 +95,11 @@ def list_versions(tx: Connection, task: str) -> list[Version]:
     return _versions(tx, query.order_by(versions.c.began_at, versions.c.version))
 
 
+def asked_tasks(tx: Connection) -> set[str]:
+    """Return the tasks of which an item was ever asked, but for those that were rolled back whole."""
+    return set(tx.execute(select(versions.c.task).distinct()).scalars())
+
+
 def retire_version(tx: Connection, task: str, label: str, *, model: str, at: datetime) -> None:
     """Hide a version by its one row, which is made where it has none; again changes nothing."""
     if get_version(tx, task, label, model=model) is None:

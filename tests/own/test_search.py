@@ -128,6 +128,7 @@ def test_rows_are_found_by_what_index_says(goods: Goods) -> None:
     }
     assert "4 rows, gemini-embedding-2 768 wide, up to date" in goods.ran("status")
     assert "next make search TASK=goods Q=" in goods.ran("status")
+    assert "others goods: `make status TASK=goods`" in goods.ran("status", TASK="experts")
 
 
 def test_a_task_can_be_named_by_an_option(goods: Goods) -> None:
