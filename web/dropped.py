@@ -4,6 +4,7 @@ A file is in a folder of this process, which takes it away at its end; what a ki
 """
 
 import re
+import secrets
 import shutil
 import threading
 from collections.abc import AsyncIterator
@@ -95,7 +96,8 @@ class DroppedFiles:
         """Keep them below a workspace; nothing is made there yet."""
         self._place = data / FOLDER / "page"
         self._folder: Path | None = None
-        self._numbers, self._lock = count(1), threading.Lock()
+        # Begins anywhere: a tab that outlived a page that was served here before has the number of no file of this one.
+        self._numbers, self._lock = count(secrets.randbits(32)), threading.Lock()
         self._all: dict[int, DroppedFile] = {}
 
     def sweep(self) -> None:

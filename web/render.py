@@ -20,6 +20,7 @@ NAMED = 10  # items of a batch in one line
 _ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 _BATCH = re.compile(r"batch (\d+)(?=:)")
 METHODS = ("GET ", "PUT ", "POST ", "PATCH ", "DELETE ")  # begin a hint that no reader of a page can follow
+STATES = {"no_bio": "without a bio", "broken": "cannot be opened"}  # others are plain words, or several
 ROWS = "rows"  # as the items of every task of a user's own are called
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -86,6 +87,11 @@ def as_coded(text: str) -> Markup:
     return Markup("").join(coded) if is_even else escape(text)
 
 
+def as_stated(state: str) -> str:
+    """Return a state as a page shows it."""
+    return STATES.get(state, state.replace("_", " "))
+
+
 def as_cell(value: object) -> str:
     """Return a value as a cell of a table: a long text is cut."""
     text = as_text(value)
@@ -113,6 +119,7 @@ def as_warning(text: str) -> Markup:
 
 
 _templates.filters |= {
+    "stated": as_stated,
     "coded": as_coded,
     "linked": as_linked,
     "warned": as_warning,

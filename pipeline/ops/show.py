@@ -56,6 +56,16 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
     }
 
 
+def state_of(tx: "Connection", task: "Task", name: str, *, now: datetime) -> str | None:
+    """Return the state of the item of that name at a moment; None where the task lists no items.
+
+    Raises:
+        InputError: there is no such item.
+    """
+    listed = _listed(tx, task, task.id_of(tx, name), now=now)
+    return listed.state if listed else None
+
+
 def _index(tx: "Connection", ws: OpenWorkspace, item_id: str) -> dict[str, Any] | None:
     """Return whether the index in service holds an item; None where nothing of the task is indexed."""
     if not ws.is_indexed:

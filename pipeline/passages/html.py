@@ -19,9 +19,12 @@ STYLE = """
 .versions{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr))}
 .version h3{font-size:.875rem;font-weight:600;margin:0 0 .25rem;overflow-wrap:anywhere}
 .quoted{white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.9;margin:0}
-.q{--hue:var(--c);color:inherit;background:hsl(var(--hue) var(--sat,70%) var(--light,86%));position:relative;
-border-bottom:2px solid hsl(var(--hue) 60% 45%);border-radius:2px;padding:.1em 0}
-.q.many{border-bottom-style:double;border-bottom-width:4px}
+.q{color:inherit;background:hsl(var(--c) var(--sat,70%) var(--light,86%));position:relative;border-radius:2px;
+padding:.1em 0 .25em}
+.q,.q .u{text-decoration:underline 2px hsl(var(--c) 60% var(--deep,35%));text-underline-offset:.25em;
+text-decoration-skip-ink:none}
+.q .u{text-underline-offset:calc(.25em + 3px)}.q .u .u{text-underline-offset:calc(.25em + 6px)}
+.q .u .u .u{text-underline-offset:calc(.25em + 9px)}
 .q:focus-visible{outline:2px solid currentColor;outline-offset:2px}
 .q .tip{display:none;position:absolute;z-index:2;left:0;top:100%;width:max-content;max-width:min(20rem,80vw);
 white-space:normal;line-height:1.4;font-size:.8125rem;padding:.35rem .5rem;border-radius:4px;
@@ -33,7 +36,7 @@ max-width:none}}
 .legend .q{padding:.1em .4em}
 .c0{--c:210}.c1{--c:150}.c2{--c:30}.c3{--c:280}.c4{--c:0}.c5{--c:180}.c6{--c:55}.c7{--c:320}.c8{--c:90}.c9{--c:240}
 .c10{--c:15}.c11{--c:120}
-@media (prefers-color-scheme:dark){.q{--sat:45%;--light:26%}}
+@media (prefers-color-scheme:dark){.q{--sat:45%;--light:26%;--deep:65%}}
 @media (prefers-color-scheme:dark){.passage .source,.passage .others{color:var(--quiet,#a4adbb)}}
 """
 _PAGE = """
@@ -100,14 +103,18 @@ def _unquoted(text: str, most: int | None) -> str:
 
 
 def _segment(segment: Segment) -> str:
-    """Return a part of a text; one that is quoted has the colour of the shortest quotation, and tells them all."""
+    """Return a part of a text; one that is quoted has a line for each type, and tells all that quote it.
+
+    Its colour is that of the shortest quotation.
+    """
     if not segment.quotations:
         return escape(segment.text)
     named = dict.fromkeys(f"{one.concept} ({one.type})" if one.type else one.concept for one in segment.quotations)
     tip = "; ".join(map(escape, named))
-    many = " many" if len(named) > 1 else ""
+    first, *others = dict.fromkeys(_colour(one.type) for one in segment.quotations)
+    lines = "".join(f'<span class="u {one}">' for one in others)
     return (
-        f'<mark class="q {_colour(segment.quotations[0].type)}{many}" tabindex="0">{escape(segment.text)}'
+        f'<mark class="q {first}" tabindex="0">{lines}{escape(segment.text)}{"</span>" * len(others)}'
         f'<span class="tip" role="tooltip">{tip}</span></mark>'
     )
 

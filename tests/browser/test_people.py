@@ -233,6 +233,38 @@ def test_an_item_is_asked_again_edited_and_forgotten(workspace: Workspace, api: 
     read(workspace, reader)
 
 
+def test_an_answer_that_comes_takes_nothing_from_one_who_types(
+    workspace: Workspace, api: Api, people: Callable[..., list[str]]
+) -> None:
+    """The tags come, what was said of the person before goes, and what was typed is added to those tags."""
+    people(1)
+    api.fault("prompt_blocked", times=100, path=LIVE)
+    workspace.ran("tag-live")
+    api.clear_faults()
+
+    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
+        """Type while the answer comes."""
+        seen = Reader(browser, address)
+        tab = seen.tab
+        seen.go("/item?key=person-0000")
+        seen.wait_for("#warnings", "Parked:")
+        tab.fill("#who", "Bea")
+        tab.focus("#add-tags")
+        tab.keyboard.type("wax")
+        client.post("/api/tasks/experts/item/ask?key=person-0000")
+        seen.wait_for("h1 .state", "tagged")
+        seen.until("document.querySelector('#warnings').textContent.trim() === ''")
+        assert (seen.focus, tab.input_value("#add-tags"), tab.input_value("#who")) == ("add-tags", "wax", "Bea")
+        answered = client.get("/api/people/person-0000/tags").json()["tags"]
+        tab.keyboard.press("Enter")
+        seen.wait_for("#told", "Edit 1 is stored")
+        assert (tab.input_value("#add-tags"), answered != []) == ("", True)
+        assert client.get("/api/people/person-0000/tags").json()["tags"] == [*answered, "wax"]
+        assert seen.complaints == []
+
+    read(workspace, reader)
+
+
 def test_a_file_is_looked_at_and_then_imported(workspace: Workspace, tmp_path: Path) -> None:
     """What would go in is shown before anything is written; a column that was not known is named by hand.
 

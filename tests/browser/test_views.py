@@ -128,7 +128,7 @@ def test_quotations_are_told_by_keyboard_in_two_versions(workspace: Workspace) -
 
 
 def test_images_are_opened_by_keys_and_found_by_a_bucket(workspace: Workspace) -> None:
-    """J and k go through them, Enter opens one, the next one takes its place, Esc closes it; one has a reason."""
+    """J and k go through them, Enter opens one, which has an address, as the next one has; Esc closes it."""
     furnish_images(workspace)
 
     def reader(browser: Any, address: str, _client: httpx2.Client) -> None:
@@ -143,8 +143,16 @@ def test_images_are_opened_by_keys_and_found_by_a_bucket(workspace: Workspace) -
         first = opened.get_attribute("aria-label")
         tab.keyboard.press("j")
         seen.until(f"document.querySelector('.opened:popover-open').ariaLabel !== {json.dumps(first)}")
+        next_one = opened.get_attribute("data-opened")
+        tab.wait_for_url(f"**/images?open={next_one}")
+        tab.click(".opened:popover-open h2 a")
+        tab.go_back()
+        tab.reload()
+        opened.wait_for()
+        assert opened.get_attribute("data-opened") == next_one
         tab.keyboard.press("Escape")
         opened.wait_for(state="hidden")
+        tab.wait_for_url("**/images")
         assert tab.evaluate("document.activeElement.className") == "shot"
         tab.select_option("[name=bucket]", "colours")
         tab.fill("[name=tag]", "green")

@@ -1,5 +1,6 @@
 "use strict";
 // Keys of lists and judging: j, k and the arrows go through what has data-hit, a key presses what has it as data-key.
+// The address names the image that is open, so that it is open again where the address is.
 
 document.addEventListener("keydown", (event) => {
   if (isTyping(event)) {
@@ -27,3 +28,22 @@ document.addEventListener("keydown", (event) => {
     next.popoverTargetElement.showPopover();
   }
 });
+
+document.addEventListener("toggle", ({ target }) => target.matches("[data-opened]") && named(), true);
+
+function named() {
+  const address = new URL(location.href);
+  address.searchParams.delete("open");
+  const open = document.querySelector("[data-opened]:popover-open");
+  if (open) {
+    address.searchParams.set("open", open.dataset.opened);
+  }
+  history.replaceState(history.state, "", address);
+}
+
+const wanted = new URL(location.href).searchParams.get("open");
+const there = wanted && document.querySelector(`[data-opened="${CSS.escape(wanted)}"]`);
+if (there) {
+  document.querySelector(`[popovertarget="${there.id}"]`)?.focus();
+  there.showPopover();
+}

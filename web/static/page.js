@@ -63,9 +63,11 @@ function focused(field) {
 
 // Parts that are asked for again and again take their place only where they say something new. What is put in the place
 // of something else has the focus where that had it, by its id; where that is gone, what it named in data-then has it.
+// What comes unasked keeps what was opened and typed meanwhile, too.
 const last = new Map();
 let opened = [];
 let then = [];
+let typed = [];
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { target, xhr } = event.detail;
   if (!target) {
@@ -75,13 +77,30 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     event.detail.shouldSwap = event.detail.shouldSwap && last.get(target.id) !== xhr.responseText;
     last.set(target.id, xhr.responseText);
   }
-  opened = [...target.querySelectorAll("details[open][data-keeps]")].map((one) => one.id);
-  const has = document.activeElement;
-  then = target.contains(has) ? [has.id, has.dataset.then, target.id].filter(Boolean) : [];
+  [opened, then, typed] = [[], [], []];
+  keep(target, "[data-keeps]");
 });
+document.addEventListener("htmx:oobBeforeSwap", ({ detail: { target } }) => {
+  keep(target, ":not(.menu)");
+  const fields = [...target.querySelectorAll("input[id]")].filter((one) => one.value !== one.defaultValue);
+  typed.push(...fields.map((one) => [one.id, one.value]));
+});
+
+function keep(target, which) {
+  opened.push(...[...target.querySelectorAll(`details[open]${which}`)].map((one) => one.id));
+  const has = document.activeElement;
+  if (target.contains(has)) {
+    then.push(...[has.id, has.dataset.then, target.id].filter(Boolean));
+  }
+}
+
 document.addEventListener("htmx:afterSettle", (event) => {
   for (const id of opened.splice(0)) {
     document.getElementById(id)?.setAttribute("open", "");
+  }
+  for (const [id, text] of typed.splice(0)) {
+    const field = document.getElementById(id);
+    field && (field.value = text);
   }
   for (const id of then.splice(0)) {
     if (document.activeElement === document.body) {

@@ -15,7 +15,7 @@ from pipeline.quality import report_files
 from pipeline.store import live_calls, statistics
 from web import steps
 from web.problem import Refused
-from web.render import desk_of, show_page
+from web.render import as_stated, desk_of, show_page
 from web.running import Running, Work
 from web.view import Link, View
 from web.views.imports import IMPORTS
@@ -144,7 +144,7 @@ class _Home:
         document, name = report.document, report.subject
         counts = [
             (
-                key.replace("_", " "),
+                as_stated(key),
                 count,
                 "/items?" + urlencode({"task": name, "state": "" if key == "total" else key}),
             )

@@ -38,6 +38,12 @@ class Wanted(BaseModel):
     limit: int = Field(IMAGES, ge=1, le=500)
 
 
+class WantedOnPage(Wanted):
+    """The same on a page: `open` is the id of the image that is seen large."""
+
+    open: str = ""
+
+
 @router.get("/api/images")
 def get_images(request: Request, wanted: Annotated[Wanted, Query()]) -> dict[str, Any]:
     """Return one page of images, each with its summary and buckets, or the reason why it has none."""
@@ -53,9 +59,9 @@ def get_thumbnail(request: Request, key: str, side: Literal["160", "320", "640"]
 
 
 @router.get("/images", include_in_schema=False)
-def images_page(request: Request, wanted: Annotated[Wanted, Query()]) -> HTMLResponse:
+def images_page(request: Request, wanted: Annotated[WantedOnPage, Query()]) -> HTMLResponse:
     """Show one page of images."""
-    return _shown(request, "images.html", wanted)
+    return _shown(request, "images.html", wanted, opened=wanted.open)
 
 
 @router.get("/parts/images", include_in_schema=False)
@@ -74,13 +80,17 @@ def _page(desk: Desk, wanted: Wanted) -> LibraryPage:
         return library_page(ws.store, ws.task, listed, bucket=wanted.bucket)
 
 
-def _shown(request: Request, template: str, wanted: Wanted) -> HTMLResponse:
+def _shown(request: Request, template: str, wanted: Wanted, opened: str = "") -> HTMLResponse:
+    """Show one page; an image that is open stands apart from it where the page has it not."""
     desk, asked = desk_of(request), wanted.model_dump(include={"find", "state", "bucket", "tag"})
     page = _page(desk, wanted)
     with desk.to_read(TASK) as ws:
         with ws.store.read() as tx:
             _, *states = ws.task.counts(tx, now=ws.now())
+        is_apart = opened and all(one.id != opened for one in page.images)
+        apart = library_page(ws.store, ws.task, ItemsWanted(1, ws.now(), only=opened)).images if is_apart else []
         known = {**asked, "states": [*states, BROKEN], "buckets": BUCKETS, "how_to_fill": ws.task.how_to_fill}
+        known |= {"apart": [_card(one) for one in apart if one.input_hash is not None]}
         more = urlencode({**asked, "after": page.after}) if page.after else ""
         return show_page(request, template, ws, images=[_card(one) for one in page.images], more=more, **known)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from starlette.responses import Response
 
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.workspace import OpenWorkspace
@@ -18,7 +19,7 @@ from pipeline.passages.show import marked_of_passage
 from web.asked import Text
 from web.desk import PEOPLE, Desk
 from web.editor import known_editor
-from web.render import as_text, desk_of, show_page
+from web.render import as_stated, as_text, desk_of, show_page
 from web.steps import NextStep
 from web.view import View
 from web.views.acts import acts_shown, is_askable
@@ -56,15 +57,18 @@ def item_page(request: Request, key: Text, task: str | None = None, *, raw: bool
 
 
 @router.get("/parts/state", include_in_schema=False)
-def state_part(request: Request, key: Text, task: str, state: str = "") -> HTMLResponse:
-    """Show the state of an item, and where it is another one than was shown what came with it."""
-    try:
-        with _shown(request, task, key) as (ws, shown):
-            template = "parts/state.html" if shown["state"] == state else "parts/changed.html"
-            return show_page(request, template, ws, **shown, oob=True)
-    except InputError:  # it is not here any more
-        with desk_of(request).to_read(task) as ws:
+def state_part(request: Request, key: Text, task: str, state: str = "") -> Response:
+    """Show the state of an item and what came with it, where it is another one than was shown; else nothing (204)."""
+    with desk_of(request).to_read(task) as ws:
+        try:
+            with ws.store.read() as tx:
+                now = show.state_of(tx, ws.task, key, now=ws.now())
+        except InputError:  # it is not here any more
             return show_page(request, "parts/state.html", ws, key=key, state="", is_answered=False)
+    if now == state:
+        return Response(status_code=204)
+    with _shown(request, task, key) as (ws, shown):
+        return show_page(request, "parts/changed.html", ws, **shown, oob=True)
 
 
 @contextmanager
@@ -103,7 +107,7 @@ def _shown(
                 "raw": raw,
                 "key": key,
                 "item_tags": bool(tags),
-                "is_answered": known["state"] == ws.task.words.done,
+                "is_answered": as_stated(known["state"] or "") == ws.task.words.done,
                 "has_index": ws.is_indexed,
                 **tags,
                 **acts_shown(desk_of(request), name, key, known, can_ask=can_ask, cost=cost),

@@ -93,5 +93,6 @@ def test_two_versions_stand_beside_each_other_in_one_file_that_runs_nothing(
     assert page.text.count(TEXT[-6:]) == len(passage.versions)
     assert "<script>alert(1)</script> (method)" in page.text
     assert {"script", "img", "b", "i", "link", "iframe"}.isdisjoint(page.elements)
+    assert '<span class="u c0">variance</span>' in path.read_text(encoding="utf-8")  # the line of its second type
     assert "default-src 'none'" in path.read_text(encoding="utf-8")
     assert "not written as html" in workspace.ran("export", "-", "--format", "html", code=2).stderr

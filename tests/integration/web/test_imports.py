@@ -163,6 +163,16 @@ def test_passages_of_another_program_are_looked_at_first(page: Page, workspace: 
     assert workspace.query("SELECT text FROM passages ORDER BY id") == [("Bees.",), ("Bells.",)]
 
 
+def test_a_page_that_was_started_again_has_other_numbers(page: Page, workspace: Workspace) -> None:
+    """A tab that stayed open is told that its file is gone, and sees, imports and removes no other one."""
+    old = drop(page, PEOPLE)["number"]
+    with Page(workspace) as anew:
+        drop(anew, PEOPLE)
+        assert "no longer here" in anew.get("/parts/import", params={"task": "experts", "number": old}).text
+        assert anew.post(f"{DROP}/{old}/confirm").status_code == 404
+        assert anew.delete(f"{DROP}/{old}").status_code == 404
+
+
 def test_no_file_is_dropped_for_a_task_of_ones_own(workspace: Workspace) -> None:
     """The page and the API say where its rows stand, and what to change."""
     reviews.put(workspace).ran("preflight", TASK="tasks/reviews.py")

@@ -68,6 +68,8 @@ def test_a_passage_has_its_concepts_and_what_was_asked(workspace: Workspace) -> 
     quoted = {one["concept"] for segment in version["segments"] for one in segment["quotations"]}
     assert quoted
     assert all(f">{escape(one)}</span>" in found for one in quoted)
+    assert ">with concepts</span>" in found
+    assert "/parts/state" not in found  # it has all that is waited for
     assert "\n &#34;contents&#34;: [" in found
     assert "<h3>Prompt</h3><pre>" in found
     assert wire["request"].startswith('{"contents":[')

@@ -46,6 +46,18 @@ def test_images_are_listed_with_what_was_said_of_them(workspace: Workspace, tmp_
         assert page.get(THUMBNAIL, params={"key": broken["id"]}).json()["status"] == 422
 
 
+def test_an_image_that_is_open_is_on_the_page_once(workspace: Workspace, tmp_path: Path) -> None:
+    """Whether the page lists it or not; one that cannot be opened, or is not there, takes nothing away."""
+    put_images(workspace, tmp_path / "photos")
+    with Page(workspace) as page:
+        one, other = (image["id"] for image in page.get("/api/images").json()["items"])
+        (broken,) = page.get("/api/images", params={"state": "broken"}).json()["items"]
+        for opened, is_there in ((one, [1, 0]), (other, [1, 1]), (broken["id"], [1, 0]), ("nowhere", [1, 0])):
+            shown = page.get("/images", params={"limit": 1, "open": opened}).text
+            assert [shown.count(f'data-opened="{key}"') for key in (one, other)] == is_there
+            assert f'data-opened="{broken["id"]}"' not in shown
+
+
 def _check_thumbnail(page: Page, key: str) -> None:
     """Assert that a small image is sent once, and kept for ever where its address says what it shows."""
     got = page.get(THUMBNAIL, params={"key": key, "side": 160, "of": "abc"})
@@ -69,7 +81,8 @@ def test_passages_are_shown_with_what_is_quoted(workspace: Workspace) -> None:
         assert "".join(one["text"] for one in version["segments"]) == marked["text"]
         quotations = [one for segment in version["segments"] for one in segment["quotations"]]
         assert quotations
-        shown = page.get("/passages").text
+        shown = page.get("/passages", params={"state": "with_concepts"}).text
+        assert '<option value="with_concepts" selected>with concepts</option>' in shown
         assert all(text in shown for text in ('class="q c', "/passages.css", "after="))
         after = page.get("/parts/passages", params={"find": "foul"}).text
         assert ("&lt;script&gt;" in after, "<script" in after) == (True, False)
