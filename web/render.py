@@ -1,6 +1,8 @@
 """Make pages of templates: what stands around each, and how values are shown."""
 
+import json
 import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,7 +101,9 @@ def as_cell(value: object) -> str:
 
 
 def as_text(value: object) -> str:
-    """Return a value as text: a list with commas, nothing as an empty text."""
+    """Return a value as text: a list with commas, nothing as an empty text, true and false as in JSON."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
@@ -118,7 +122,28 @@ def as_warning(text: str) -> Markup:
     return link + as_coded(text[found.end() :] if found else text)
 
 
+def as_indented(value: object) -> str:
+    """Return a value as JSON on lines of its own, with its letters as they are."""
+    return json.dumps(value, ensure_ascii=False, indent=1)
+
+
+def as_marked(text: str, quotations: Iterable[tuple[int, int, str]]) -> Markup:
+    """Return a text as HTML in which those (start, end, quote) are marked that stand there; without any `as_linked`."""
+    spans = sorted((start, end) for start, end, quote in quotations if quote and text[start:end] == quote)
+    if not spans:
+        return as_linked(text)
+    told, at = Markup(), 0
+    for start, end in spans:
+        told += escape(text[at : max(at, start)])
+        if end > at:
+            told += Markup("<mark>{}</mark>").format(text[max(at, start) : end])
+        at = max(at, end)
+    return told + escape(text[at:])
+
+
 _templates.filters |= {
+    "indented": as_indented,
+    "marked": as_marked,
     "stated": as_stated,
     "coded": as_coded,
     "linked": as_linked,

@@ -23,7 +23,7 @@ from web.render import as_stated, as_text, desk_of, show_page
 from web.steps import NextStep
 from web.view import View
 from web.views.acts import acts_shown, is_askable
-from web.views.item_shown import answers_shown, concepts_by_version, heading_of, wire_shown
+from web.views.item_shown import answers_shown, concepts_by_version, heading_of, quotations_in, wire_shown
 from web.views.passages import TASK as PASSAGES
 from web.views.rows import row_shown
 from web.views.tags import tags_shown
@@ -91,6 +91,7 @@ def _shown(
             concepts = concepts_by_version(marked_of_passage(ws.store, ws.subjects, ws.settings, known["item"]))
         columns = [(column, as_text(value) or "-") for column, value in known.pop("columns").items()]
         known.pop("task")
+        shown = answers_shown(known, tags.get("edits", ()))
         can_ask = is_askable(ws.store, ws.task, known)
         cost = NextStep(ws, "").one_call(known["item"]) if can_ask else None
         for one in known["requests"] if raw else ():
@@ -100,7 +101,8 @@ def _shown(
             {
                 **known,
                 **heading_of(known, name, tags.get("cells", ())),
-                "answers": answers_shown(known, tags.get("edits", ())),
+                "answers": shown,
+                "quotations": list(quotations_in(shown[0].get("answer"))) if shown else [],
                 "concepts": concepts,
                 "few": FEW,
                 "columns": columns,

@@ -12,6 +12,7 @@ from pipeline.passages.marked import MarkedPassage
 from pipeline.store.answers import PERSON
 
 UNUSABLE = "unusable"  # the state of an image that cannot be opened
+QUOTATION = {"quote", "start", "end"}  # the names of a stored quotation
 SIDE = 640  # pixels of the longer side of the picture
 PROMPT = ("systemInstruction", "contents")  # parts of a request that hold what the model reads
 
@@ -44,6 +45,16 @@ def heading_of(known: Mapping[str, Any], task: str, cells: Sequence[tuple[str, s
     values = {column: value for column, _, value in cells}
     full = " ".join(filter(None, (values.get("first_name"), values.get("last_name"))))
     return {"title": full or name, "beside": name if full else "", "picture": ""}
+
+
+def quotations_in(answer: Any) -> Iterator[tuple[int, int, str]]:
+    """Yield each quotation that an answer holds: (start, end, quote)."""
+    if isinstance(answer, list):
+        yield from chain.from_iterable(map(quotations_in, answer))
+    elif isinstance(answer, dict):
+        if answer.keys() == QUOTATION:
+            yield answer["start"], answer["end"], answer["quote"]
+        yield from chain.from_iterable(map(quotations_in, answer.values()))
 
 
 def wire_shown(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """One item on the page: answers, prompts and links as people read them, and nothing of it as HTML."""
 
+import json
 from html import escape
 from pathlib import Path
 
 import pytest
 
+from tests.integration import reviews
 from tests.integration.many_passages import put
 from tests.integration.web.test_library import put_images
 from tests.lab import Api, Workspace
@@ -73,3 +75,35 @@ def test_a_passage_has_its_concepts_and_what_was_asked(workspace: Workspace) -> 
     assert "\n &#34;contents&#34;: [" in found
     assert "<h3>Prompt</h3><pre>" in found
     assert wire["request"].startswith('{"contents":[')
+
+
+def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
+    workspace: Workspace, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts stand one below the other, in words and not as JSON; the row shows what is quoted, nothing of it twice."""
+    monkeypatch.chdir(tmp_path)
+    reviews.put(workspace, **{"1": "Boils in <i>two</i> minutes, but the lid burned my hånd."})
+    part = "class Part(BaseModel):\n    name: str\n    quote: Quote\n    good: bool\n\n\nclass Answer"
+    path = reviews.declare()
+    path.write_text(
+        path.read_text().replace("    quote: Quote\n", "    parts: list[Part]\n").replace("class Answer", part)
+    )
+    parts = [
+        {"name": "speed", "quote": "Boils in <i>two</i> minutes", "good": True},
+        {"name": "lid", "quote": "<i>two</i> minutes, but the lid burned my hånd", "good": False},
+    ]
+    api.fault("answer_text", times=1, args={"text": json.dumps({"praise": ["speed"], "parts": parts, "stars": None})})
+    workspace.ran("tag-live", LIMIT="1")
+    with Page(workspace) as page:
+        found = shown(page, "reviews", "1")
+    row, answer = found[: found.index("<h2>Answers")], found[found.index("<h2>Answers") : found.index("As JSON")]
+    assert row.count("<mark>") == 2
+    assert (
+        "<mark>Boils in &lt;i&gt;two&lt;/i&gt; minutes</mark><mark>, but the lid burned my hånd</mark>.</dd>"
+    ) in row
+    assert "<dt>name</dt><dd>lid</dd><dt>quote</dt><dd><q>&lt;i&gt;two&lt;/i&gt; minutes, but the lid" in answer
+    assert "characters 9 to 55</span>" in answer
+    assert (answer.count("<dd>true</dd>"), answer.count("<dd>false</dd>")) == (1, 1)
+    assert '<span class="tag">speed</span>' in answer
+    assert "<pre>" not in answer
+    assert "hånd" in found[found.index("As JSON") :]
