@@ -35,7 +35,7 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
             """Say what will be asked, its cost and time."""
             mode, items = estimated.batch, asked_about(estimated.plan, words)
             batches = plural(estimated.plan.batches, "batch", "batches")
-            ws.display.say(f"{extractor}: {items} in {batches}, estimated {usd(mode.cost)}, time {mode.takes}")
+            ws.display.say(f"{extractor}: {items} in {batches}, estimated {usd(mode.cost)}; takes {mode.takes}")
             for warning in mode.warnings:
                 ws.display.warn(warning)
 
