@@ -137,7 +137,8 @@ class ResultFile:
 
         In the place of a key that is none, or no text, stands an excerpt of the line.
         """
-        unasked = ((self._offsets.item(at), self._sizes.item(at)) for at, asked in enumerate(self._asked) if not asked)
+        places = (at for at, asked in enumerate(self._asked) if not asked) if self.unknown else ()
+        unasked = ((self._offsets.item(at), self._sizes.item(at)) for at in places)
         unknown = ((offset, self._line(offset, size)) for offset, size in heapq.nsmallest(EXAMPLES, unasked))
         kinds: dict[str, list[tuple[int, str | bytes]]] = {
             "unknown": [(offset, key_of_line(line) or line) for offset, line in unknown],
