@@ -65,7 +65,8 @@ def of(error: Exception) -> dict[str, Any]:
         name = str(place[1] if len(place) > 1 and isinstance(place[1], str) else place[0])
         return document(422, "Invalid", f"{name}: {first['msg']}", field=name)
     if isinstance(error, HTTPException):
-        return document(error.status_code, "Refused", error.detail)
+        said = "there is nothing at this address" if error.status_code == 404 else error.detail  # noqa: PLR2004 - HTTP's own number
+        return document(error.status_code, "Refused", said)
     return document(
         500, "Stopped", f"a bug in findable: {type(error).__name__}; look at what is stored before you try again"
     )

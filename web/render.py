@@ -20,6 +20,7 @@ from web.desk import Desk
 CUT = 160  # characters of a cell
 NAMED = 10  # items of a batch in one line
 _ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
+_PIECE = re.compile(r"\s+\S{0,20}$")  # of a word, at the end of a text that is cut
 _BATCH = re.compile(r"batch (\d+)(?=:)")
 METHODS = ("GET ", "PUT ", "POST ", "PATCH ", "DELETE ")  # begin a hint that no reader of a page can follow
 STATES = {"no_bio": "without a bio", "broken": "cannot be opened"}  # others are plain words, or several
@@ -89,15 +90,16 @@ def as_coded(text: str) -> Markup:
     return Markup("").join(coded) if is_even else escape(text)
 
 
-def as_stated(state: str) -> str:
-    """Return a state as a page shows it."""
-    return STATES.get(state, state.replace("_", " "))
+def as_stated(state: str | None) -> str:
+    """Return a state, of an item or of a batch at the API, as a page shows it; an empty text where there is none."""
+    word = (state or "").removeprefix("BATCH_STATE_").lower()
+    return STATES.get(word, word.replace("_", " "))
 
 
 def as_cell(value: object) -> str:
-    """Return a value as a cell of a table: a long text is cut."""
+    """Return a value as a cell of a table: a long text is cut, behind a word where one ends nearby."""
     text = as_text(value)
-    return text if len(text) <= CUT else f"{text[:CUT].rstrip()} …"
+    return text if len(text) <= CUT else f"{_PIECE.sub('', text[:CUT])} …"
 
 
 def as_text(value: object) -> str:

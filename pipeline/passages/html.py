@@ -13,12 +13,13 @@ from pipeline.passages.marked import MarkedPassage, MarkedVersion, Segment
 
 COLOURS = 12  # of types; those of other programs share what the known ones leave
 STYLE = """
+.passage,.legend{overflow-wrap:anywhere}
 .passage{padding:0 0 3rem;content-visibility:auto;contain-intrinsic-size:auto 20rem}
-.passage h2{font-size:1rem;margin:0 0 .25rem;overflow-wrap:anywhere}
-.passage .source,.passage .others{color:var(--quiet,#5b6270);font-size:.875rem;margin:.25rem 0;overflow-wrap:anywhere}
+.passage h2{font-size:1rem;margin:0 0 .25rem}
+.passage .source,.passage .others{color:var(--quiet,#5b6270);font-size:.875rem;margin:.25rem 0}
 .versions{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr))}
-.version h3{font-size:.875rem;font-weight:600;margin:0 0 .25rem;overflow-wrap:anywhere}
-.quoted{white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.9;margin:0}
+.version h3{font-size:.875rem;font-weight:600;margin:0 0 .25rem}
+.quoted{white-space:pre-wrap;line-height:1.9;margin:0}
 .q{color:inherit;background:hsl(var(--c) var(--sat,70%) var(--light,86%));position:relative;border-radius:2px;
 padding:.1em 0 .25em}
 .q,.q .u{text-decoration:underline 2px hsl(var(--c) 60% var(--deep,35%));text-underline-offset:.25em;

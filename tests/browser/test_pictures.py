@@ -26,6 +26,7 @@ SHOWN = {
     "add": "/people/new",
 }
 COLOURS, MOST = 48, 80_000  # of a picture: colours and bytes
+LATER = frozenset({"people", "person"})  # have parts that come after the page
 DARK = frozenset({"search", "reports"})
 
 
@@ -43,6 +44,7 @@ def test_the_pictures_of_the_documents_are_made(tmp_path: Path) -> None:
         for name, path in SHOWN.items():
             seen = Reader(browser, address, color_scheme="dark" if name in DARK else "light")
             seen.go(path)
+            seen.tab.wait_for_load_state("networkidle") if name in LATER else None
             taken = Image.open(io.BytesIO(seen.tab.screenshot()))
             taken.quantize(COLOURS).save(folder / f"{name}.png", optimize=True)
             assert (folder / f"{name}.png").stat().st_size < MOST, name

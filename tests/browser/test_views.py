@@ -197,6 +197,7 @@ def test_a_search_says_why_and_stands_beside_another_build(sample: Workspace) ->
         seen.wait_for("h2", "Build 2, in service")
         assert tab.locator(".hits").count() == 2
         seen.wait_for(".hits .state", "the same place")
+        tab.wait_for_load_state("domcontentloaded")  # j is heard from then on
         tab.keyboard.press("j")
         tab.keyboard.press("Enter")
         seen.wait_for("h2", "Requests")

@@ -89,7 +89,7 @@ def _shown(
         concepts = {}
         if name == PASSAGES and known["columns"]:
             concepts = concepts_by_version(marked_of_passage(ws.store, ws.subjects, ws.settings, known["item"]))
-        columns = [(column, as_text(value) or "-") for column, value in known.pop("columns").items()]
+        columns = [(column, as_text(value)) for column, value in known.pop("columns").items()]
         known.pop("task")
         shown = answers_shown(known, tags.get("edits", ()))
         can_ask = is_askable(ws.store, ws.task, known)
@@ -109,7 +109,7 @@ def _shown(
                 "raw": raw,
                 "key": key,
                 "item_tags": bool(tags),
-                "is_answered": as_stated(known["state"] or "") == ws.task.words.done,
+                "is_answered": as_stated(known["state"]) == ws.task.words.done,
                 "has_index": ws.is_indexed,
                 **tags,
                 **acts_shown(desk_of(request), name, key, known, can_ask=can_ask, cost=cost),

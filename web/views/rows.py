@@ -9,6 +9,7 @@ from pipeline.core.errors import ChangedMeanwhileError, FindableError
 from pipeline.experts import one_row
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.one_row import PersonRow
+from pipeline.tables.rates import rate_text
 from web.asked import Text
 from web.desk import PEOPLE
 from web.etag import IfMatch, state_of
@@ -64,7 +65,7 @@ def edit_row_part(request: Request, username: Text, said: Sent) -> HTMLResponse:
 
 def row_shown(row: PersonRow, username: str) -> dict[str, Any]:
     """Return what the page shows of a row, and of the form that edits it."""
-    cells = [(name, name.replace("_", " "), as_text(value)) for name, value in row.values.items() if name != USERNAME]
+    cells = [(name, name.replace("_", " "), _text(value)) for name, value in row.values.items() if name != USERNAME]
     return {
         "username": username,
         "cells": cells,
@@ -77,10 +78,15 @@ def row_shown(row: PersonRow, username: str) -> dict[str, Any]:
     }
 
 
+def _text(value: object) -> str:
+    """Return a value as the page shows and edits it: a rate as an import would read it."""
+    return rate_text(value) if isinstance(value, float) else as_text(value)
+
+
 def _changed(now: PersonRow, said: dict[str, str]) -> dict[str, str | None]:
     """Return what a form says that the row does not; see `_as_sent`."""
     texts = {name: _as_sent(name, said[name]) for name in HEADERS if name in said and name != USERNAME}
-    shown = {name: _as_sent(name, as_text(value)) for name, value in now.values.items()}
+    shown = {name: _as_sent(name, _text(value)) for name, value in now.values.items()}
     return {name: text or None for name, text in texts.items() if text != shown[name]}
 
 

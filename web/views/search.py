@@ -1,6 +1,6 @@
 """Search: what fits a question best, why, and what may be a weak match; the same in another build beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -23,6 +23,7 @@ OWN_PLACE = frozenset(  # what of a hit does not stand among its fields
     {"rank", "similarity", "score", "words_score", "weak", "why", "snippet", "matching_tags"}
     | {"username", "id", "key", "label", "text", "answer"}
 )
+LONG = 60  # characters
 Blank = BeforeValidator(lambda given: None if given == "" else given)  # what a form sends of an empty field
 
 
@@ -118,11 +119,19 @@ def _shown(collection: Collection, hit: Hit) -> dict[str, Any]:
     found = whole_document(collection, hit)
     key = collection.name_of(hit.metadata)
     values = {name: one for name, one in found.items() if name not in OWN_PLACE} | found.get("answer", {})
+    pieces = hit.snippet.pieces if hit.snippet else []
     return {
         **found,
         "key": key,
         "title": str(found.get("username") or found.get("label") or found.get("id") or key),
-        "fields": [(name, one) for name, one in values.items() if one not in ("", None, [])],
-        "pieces": hit.snippet.pieces if hit.snippet else [],
+        "fields": [
+            (name, one) for name, one in values.items() if one not in ("", None, []) and not _is_in(pieces, one)
+        ],
+        "pieces": pieces,
         "lines": list(hit.why.lines()) if hit.why else [],
     }
+
+
+def _is_in(pieces: Sequence[str], value: Any) -> bool:
+    """Return whether a value is a long text that what is shown of a hit says already."""
+    return isinstance(value, str) and len(value) > LONG and value in "".join(pieces)

@@ -42,6 +42,11 @@ def test_images_are_listed_with_what_was_said_of_them(workspace: Workspace, tmp_
         shown = page.get("/images").text
         assert "blue &lt;b&gt;.png" in shown
         assert other["summary"] in shown
+        workspace.ran("index", TASK="images")
+        hits = page.get("/search", params={"task": "images", "q": "green"}).text
+        told = [one.count("<dt>summary</dt>") for one in hits.split("<li value=")[1:]]
+        assert told == [1, 0]  # what is shown of a text begins within one, has all of the other
+        assert "nothing at this address" in page.get("/nowhere").text
         _check_thumbnail(page, other["id"])
         assert page.get(THUMBNAIL, params={"key": broken["id"]}).json()["status"] == 422
 

@@ -46,14 +46,15 @@ def test_the_form_writes_what_was_typed_alone(page: Page, api: Api) -> None:
     assert "changed meanwhile" in page.post("/parts/row", params={"username": "ada"}, data=form).text
     now = page.get(ROW)
     assert now.json()["bio"] == "Bees.\nLaw."
-    page.patch(ROW, json={"job_title": "judge\nof wax"}, headers={"if-match": "*"})
+    page.patch(ROW, json={"job_title": "judge\nof wax", "hourly_rate": 90}, headers={"if-match": "*"})
+    assert 'name="hourly_rate" value="90"' in page.get("/item", params={"task": "experts", "key": "ada"}).text
     form = {"job_title": "judgeof wax", "company": "Wax", "hourly_rate": "much"}
     refused = page.post("/parts/row", params={"username": "ada"}, data=form).text
     assert all(one in refused for one in ('<details id="editing" open>', 'value="Wax"', 'value="much"'))
-    del form["hourly_rate"]
+    form["hourly_rate"] = "90"
     assert "Stored." in page.post("/parts/row", params={"username": "ada"}, data=form).text
     now = page.get(ROW)
-    assert (now.json()["job_title"], now.json()["company"]) == ("judge\nof wax", "Wax")
+    assert (now.json()["job_title"], now.json()["company"], now.json()["hourly_rate"]) == ("judge\nof wax", "Wax", 90)
     said = page.patch(ROW, json={"bio": "Wax."}, headers={"if-match": now.headers["etag"]}).json()["said"]
     assert said == ["changed, and the tags stay as they are"]
     assert len(api.seen("POST", ":generateContent")) == before
