@@ -50,6 +50,11 @@ class DroppedFile:
     done: ImportReport | None = field(default=None, repr=False)
 
     @property
+    def called(self) -> str:
+        """Return its name, with the digits of its number that tell it from others that are here."""
+        return f"{self.path.name} (file {self.number % 1000})"
+
+    @property
     def state(self) -> str:
         """Return how far it is: reading, unreadable, ready, importing, failed, imported."""
         now = self.work.state if self.work else "running"

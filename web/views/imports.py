@@ -178,7 +178,7 @@ def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
         return {"summary": dropped.found.summary}
 
     dropped.is_import = False
-    dropped.work = desk.running.begin(f"read {dropped.path.name} (file {dropped.number})", work)
+    dropped.work = desk.running.begin(f"read {dropped.called}", work)
     return dropped
 
 
@@ -200,7 +200,7 @@ def _importing(desk: Desk, dropped: DroppedFile) -> DroppedFile:
         return {"summary": done.summary}
 
     dropped.is_import = True
-    dropped.work = desk.running.begin(f"import {dropped.path.name} (file {dropped.number})", work)
+    dropped.work = desk.running.begin(f"import {dropped.called}", work)
     return dropped
 
 
