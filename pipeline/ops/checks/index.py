@@ -10,7 +10,7 @@ from pipeline.index import build, embed, staleness
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.ops.checks.finding import CheckFinding, Mend, WorkspaceChecks, notice
-from pipeline.store import workspace
+from pipeline.store import leases, workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +67,10 @@ class IndexChecks(WorkspaceChecks):
 
     def staging(self) -> Iterator[CheckFinding]:
         """Did a killed run leave half a build behind?"""
+        with self._store.read() as tx:
+            held, _ = leases.leases_by_life(tx, now=self._ws.now())
+        if build.LEASE in held:  # what is staged now is the build that is being made
+            return
         for name in self._builds.stale():
             said, mended = f"{name} is half a build of a run that died", self._mend.by(self._sweep)
             yield notice("litter", said, "it takes room", mendable=True, mended=mended)

@@ -350,6 +350,13 @@ def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
     assert bench.doctor()[0] == 3
 
 
+def test_a_build_that_is_being_made_is_no_litter(bench: Bench) -> None:
+    """What a living process stages under its lease is not called the rest of a dead one's."""
+    with bench.workspace.open() as ws, ws.lease("index"):
+        (bench.workspace.data / "index" / "builds" / "9.staging").mkdir()
+        assert bench.doctor() == (0, [])
+
+
 def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """Where nothing was done yet doctor asks the backend nothing; without a key it starts no engine."""
     result = workspace.begin().run("doctor")
