@@ -58,11 +58,6 @@ class SealedWriter:
         self._hash.update(data)
         self.size += len(data)
 
-    def write_line(self, line: bytes) -> None:
-        r"""Append one line and its `\n`."""
-        self.write(line + b"\n")
-        self.lines += 1
-
     def write_lines(self, lines: Sequence[bytes]) -> None:
         r"""Append many lines, each with its `\n`."""
         if lines:
