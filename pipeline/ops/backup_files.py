@@ -8,7 +8,7 @@
     local-engine…        the local engine's state, where it works here
 
 A copy is written under another name and gets its own by one rename, so under that name there is all of it or nothing.
-The one thing to know: files are sealed and never change, so the database decides which of them belong to its moment.
+Files are sealed and never change, so the database decides which of them belong to its moment.
 """
 
 import itertools

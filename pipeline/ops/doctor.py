@@ -73,7 +73,7 @@ def run(ws: OpenWorkspace, *, fix: bool, confirm: Callable[[str], bool]) -> Doct
     With `fix` what loses nothing is mended, and `confirm` is asked for the rest.
     """
     report = DoctorReport(looked=1, versions=machine.versions())
-    ws.says_where = False
+    ws.tells_backend = False
     report.findings += rows.check_database(ws.store)
     if report.findings:  # where rows cannot be trusted, nothing else is looked at
         return report
