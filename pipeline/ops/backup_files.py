@@ -75,7 +75,7 @@ def sweep_staging(path: Path) -> None:
             links.remove_link(part)
 
 
-def copy_files(source: Path, target: Path) -> Copied:
+def copy_file(source: Path, target: Path) -> Copied:
     """Copy one file, durable when this returns, and return the hash of the bytes that were written.
 
     Raises:
@@ -149,7 +149,7 @@ def restore_files(folder: Path, manifest: BackupManifest, target: Path) -> None:
         InconsistentError: a file changed since it was verified.
     """
     for name, copied in manifest.files.items():
-        if name != DUMP and copy_files(folder / name, target / name) != copied:
+        if name != DUMP and copy_file(folder / name, target / name) != copied:
             raise InconsistentError(f"{name} of the backup changed while it was read; nothing was changed")
     served = {**manifest.builds} if manifest.build is None else {"": manifest.build, **manifest.builds}
     for folder_, number in served.items():

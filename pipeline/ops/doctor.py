@@ -13,12 +13,12 @@ from pipeline.core.errors import ConfigurationError, FindableError, Inconsistent
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.checks import index, machine, rows, tasks
 from pipeline.ops.checks.files import FileChecks
-from pipeline.ops.checks.finding import CheckContext, CheckFinding, Mend
+from pipeline.ops.checks.finding import CheckFinding, LookedAt, Mend
 from pipeline.ops.checks.index import IndexChecks
 from pipeline.ops.checks.remote import RemoteChecks
 from pipeline.ops.checks.tasks import SubjectChecks
 
-Found = Iterator[CheckFinding | CheckContext]
+Found = Iterator[CheckFinding | LookedAt]
 REMOTE = frozenset({"models", "backend", "uploads"})
 
 
@@ -28,7 +28,7 @@ class DoctorReport:
 
     looked: int = 0
     findings: list[CheckFinding] = field(default_factory=list)
-    seen: list[CheckContext] = field(default_factory=list)
+    seen: list[LookedAt] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     failure: ConfigurationError | RemoteError | None = None  # the first reason why the backend could not be asked
 
@@ -83,7 +83,7 @@ def run(ws: OpenWorkspace, *, fix: bool, confirm: Callable[[str], bool]) -> Doct
         report.looked += 1
         try:
             for one in found:
-                report.seen.append(one) if isinstance(one, CheckContext) else report.findings.append(one)
+                report.seen.append(one) if isinstance(one, LookedAt) else report.findings.append(one)
         except (ConfigurationError, RemoteError) as error:
             report.failure = report.failure or error
             why = "nothing there could be compared with what is here"
