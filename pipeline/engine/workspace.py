@@ -286,7 +286,10 @@ class OpenWorkspace:
             name, kind="embed" if kind == "embed" else "generate", today=today, extra=self.settings.models_file
         )
         if model.local and self.backend != "local":
-            raise ConfigurationError(f"{name} is a model of the local engine, and this workspace uses Gemini")
+            raise ConfigurationError(
+                f"{name} is a model of the local engine, and this workspace uses Gemini",
+                hint="set one of Gemini's: `make prices` lists them",
+            )
         if warning := model.warning(today):
             self.display.warn(warning)
         return model

@@ -74,7 +74,9 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
                 continue
             backup_files.write_backup_manifest(staging, manifest)
             if target.exists():
-                raise InputError(f"{target} was made meanwhile; nothing was written")
+                raise InputError(
+                    f"{target} was made meanwhile; nothing was written", hint="name a folder that is not there yet"
+                )
             backup_files.settle_copy(staging, target)
         return BackupReport(str(target), len(manifest.files), manifest.size, manifest.build)
     raise AssertionError("the last round returns or raises")

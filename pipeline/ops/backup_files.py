@@ -120,7 +120,10 @@ def read_backup_manifest(folder: Path) -> BackupManifest:
         )
         raise InputError(f"{folder} holds no backup: {why}", hint="name the folder of a `make backup`") from error
     if found.format != FORMAT:
-        raise InputError(f"{folder} is a backup of format {found.format}, this version reads {FORMAT}")
+        raise InputError(
+            f"{folder} is a backup of format {found.format}, this version reads {FORMAT}",
+            hint="restore it with the version of findable that made it",
+        )
     return found
 
 
