@@ -10,7 +10,7 @@ from jobs.ends import code_of
 from jobs.output import Terminal, for_money, log_times, print_json, print_line
 from pipeline.core.settings import without_password
 from pipeline.workflows import run
-from pipeline.workflows.hooks import run_hooks
+from pipeline.workflows.end_command import run_end_command
 
 
 @click.command(name="run", cls=WritingCommand)
@@ -27,7 +27,7 @@ def main(on_done: str, on_fail: str, *, yes: bool, as_json: bool) -> None:
     """
     if not as_json:
         log_times()
-    with run_hooks(on_done=on_done, on_fail=on_fail, code_of=code_of, warn=Terminal().warn) as summary:
+    with run_end_command(on_done=on_done, on_fail=on_fail, code_of=code_of, warn=Terminal().warn) as summary:
         settings = read_settings()
         summary |= {"workspace": str(settings.data.absolute()), "database": without_password(settings.url)}
         with open_workspace(settings) as ws:

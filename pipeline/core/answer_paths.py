@@ -33,4 +33,6 @@ def shown_value(value: Any) -> str:
     """Return a value as a person reads it: a quotation between its marks, with its place."""
     if is_quotation(value):
         return f"“{value['quote']}” ({value['start']}-{value['end']})"
-    return value if isinstance(value, str) else "-" if value is None else json.dumps(value, ensure_ascii=False)
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

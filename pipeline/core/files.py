@@ -58,11 +58,6 @@ class SealedWriter:
         self._hash.update(data)
         self.size += len(data)
 
-    def write_line(self, line: bytes) -> None:
-        r"""Append one line and its `\n`."""
-        self.write(line + b"\n")
-        self.lines += 1
-
     def write_lines(self, lines: Sequence[bytes]) -> None:
         r"""Append many lines, each with its `\n`."""
         if lines:
@@ -268,7 +263,9 @@ def read_lines(path: Path) -> Generator[tuple[int, bytes]]:
 
 def why_not_readable(path: Path) -> str:
     """Return why there is no file to read at a path, in words that follow its name; empty where there is one."""
-    return "is a directory" if path.is_dir() else "" if path.exists() else "is not there"
+    if path.is_dir():
+        return "is a directory"
+    return "" if path.exists() else "is not there"
 
 
 def read_jsonl(path: Path) -> Generator[tuple[int, Any]]:

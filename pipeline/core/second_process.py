@@ -2,7 +2,7 @@
 
 For work that may be killed at any moment. The process is a new one and not a fork of this one, which has threads and an
 open database, and it runs nothing of the program that this one was started as. What the generator yields is pickled; an
-error ends it, in silence, so the reader looks at what is left.
+error ends it in silence, so the caller looks at what is left.
 """
 
 import os

@@ -58,11 +58,6 @@ def holds_no_tag(data: str) -> bool:
     return "<" not in data and "&" not in data and (data.isascii() or not any(map(data.__contains__, _BRACKETS)))
 
 
-def delimit(name: str, data: str, *, names: tuple[str, ...]) -> str:
-    """Return data between tags of that name, of which none inside can close it."""
-    return f"<{name}>{harmless(data, names=names)}</{name}>"
-
-
 def harmless(data: str, *, names: tuple[str, ...]) -> str:
     """Return data in which tags of our `names` lose their `<`."""
     if holds_no_tag(data):

@@ -5,7 +5,7 @@ import getpass
 
 
 def this_person() -> str:
-    """Return the name of who runs this process, as the system has it."""
+    """Return the name of the user who runs this process, as the system has it."""
     with contextlib.suppress(Exception):  # a system without accounts raises what it likes
         return getpass.getuser()
     return "unknown"

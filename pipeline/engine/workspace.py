@@ -61,7 +61,7 @@ class OpenWorkspace:
     asleep: Callable[[float], Awaitable[None]] = asyncio_sleep
     budget: Budget | None = None  # of this command; that of the day is a setting
     is_bound: bool = False
-    says_where: bool = True  # the work is done; false for who only asks the backend how it is
+    tells_backend: bool = True  # whether `tell_backend` has anything to say; false for a command that only checks it
     _is_brought: bool = False  # the items of a declared task are up to date
     _again: "Callable[[], OpenWorkspace] | None" = None  # opens the same once more, on the same store
     _seen: LastWrite = field(default_factory=LastWrite)  # when it was opened or renewed
@@ -254,9 +254,9 @@ class OpenWorkspace:
     def tell_backend(self) -> None:
         """Say once a run what a person should know of where the work is done."""
         settings = self.settings
-        if not self.says_where:
+        if not self.tells_backend:
             return
-        self.says_where = False
+        self.tells_backend = False
         if self.backend == "local":
             if settings.api_key and settings.backend is None:
                 self.display.say("this workspace is bound to the local engine; the key is not used")
@@ -267,7 +267,7 @@ class OpenWorkspace:
 
     @property
     def leaving(self) -> str:
-        """What leaves this machine from the next request on that never did before; empty where nothing does."""
+        """Return a line on what the next request sends off this machine for the first time; empty where nothing."""
         if self.backend == "local" or (self.is_bound and not self._sends_first_images()):
             return ""
         where = f"Gemini at {without_password(at)}" if (at := self.settings.base_url) else "Google's Gemini"
@@ -286,7 +286,10 @@ class OpenWorkspace:
             name, kind="embed" if kind == "embed" else "generate", today=today, extra=self.settings.models_file
         )
         if model.local and self.backend != "local":
-            raise ConfigurationError(f"{name} is a model of the local engine, and this workspace uses Gemini")
+            raise ConfigurationError(
+                f"{name} is a model of the local engine, and this workspace uses Gemini",
+                hint="set one of Gemini's: `make prices` lists them",
+            )
         if warning := model.warning(today):
             self.display.warn(warning)
         return model

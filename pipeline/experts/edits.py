@@ -85,7 +85,7 @@ def edit_tags(store: "Store", username: str, change: TagChange, editor: Editor, 
 def set_tags(
     store: "Store", path: "Path", editor: Editor, *, dry: bool, at: "datetime", display: "Progress"
 ) -> TagsSet:
-    """Give people the tags that a file says, each an edit of who is not as it says; all of them, or none.
+    """Give people the tags that a file says, as an edit of each who has others; all of them, or none.
 
     Raises:
         InputError: a line cannot be read, a tag is none, or of one line there is no such person.

@@ -1,7 +1,7 @@
 """What is asked about a person, by version: the instruction, and the model of an answer.
 
 What a version says is never changed, for answers stand under its name; another wording is another version. Answers of
-any version count: who is tagged under one is not asked under the next.
+any version count: a person tagged under one is not asked under the next.
 """
 
 from typing import TYPE_CHECKING, NamedTuple

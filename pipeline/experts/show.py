@@ -29,7 +29,7 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
     and `index` (`indexed`, `up_to_date`, `build`).
 
     Raises:
-        InputError: no person has that name, or several hold it in theirs.
+        InputError: no person has that name, or several names hold it.
     """
     task = ws.task.name
     with ws.store.read() as tx:

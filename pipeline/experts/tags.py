@@ -181,7 +181,10 @@ def planned(text: str) -> list[tuple[str, str]]:
         if not line.strip() or line.startswith("#") or tuple(cells[:2]) == HEADER[:2]:
             continue
         if len(cells) < 2 or not all(cells[:2]):  # noqa: PLR2004 - from and to
-            raise InputError(f"line {number} of the plan has no two tags with a tab between; {NOTHING}")
+            raise InputError(
+                f"line {number} of the plan has no two tags with a tab between; {NOTHING}",
+                hint="begin it with # to pass it over",
+            )
         pairs.append((cells[0], cells[1]))
     return pairs
 
@@ -225,7 +228,9 @@ def _with(tx: "Connection", rules: Mapping[str, str], fresh: Sequence[tuple[str,
         rules[old] = new
     circles = rules.keys() - merges.resolved(rules).keys()
     if circles:
-        raise InputError(f"{min(circles)!r} would go round in a circle; {NOTHING}")
+        raise InputError(
+            f"{min(circles)!r} would go round in a circle; {NOTHING}", hint="leave one of these merges out"
+        )
     return rules
 
 

@@ -117,5 +117,5 @@ class Admission:
         self.concurrency.unasked(at=self._ws.monotonic())
 
     def ended(self) -> None:
-        """Take that a call ended: the day's requests may be fewer now."""
+        """Note that a call ended: the day's requests may be fewer now."""
         self._is_counted = False

@@ -78,7 +78,7 @@ class Backpressure:
             self._say(f"answers come again: up to {self._concurrency.now} calls at once")
 
     def failed(self, error: RemoteError, *, before: int, began: float) -> ServiceFailure:
-        """Take that a call gave no reply to judge; the service failed its item `before` so often in this run."""
+        """Note that a call gave no reply to judge; the service failed its item `before` so often in this run."""
         if isinstance(error, ThrottledError):
             return self._throttled(error)
         if isinstance(error, KeyRefusedError | MissingError):
@@ -116,7 +116,7 @@ class Backpressure:
         return ServiceFailure(CallEnd.REFUSED, is_charged=False, again=before + 1 < TRIES)
 
     def _trouble(self, error: RemoteError, *, began: float) -> None:
-        """Take that the service failed: wait longer and longer, and give up when nothing comes for too long.
+        """Note that the service failed: wait longer and longer, and give up when nothing comes for too long.
 
         Calls that were under way together fail together, and that is one trouble: another try must fail, too.
         """

@@ -39,16 +39,16 @@ class Concurrency:
         return self._before is not None
 
     def begun(self, *, in_flight: int, at: float) -> None:
-        """Take that a call begins; the first after a time without any starts the clock of a stall anew."""
+        """Note that a call begins; the first after a time without any starts the clock of a stall anew."""
         if in_flight == 0:
             self._quiet_since = at
 
     def unasked(self, *, at: float) -> None:
-        """Take that an item needed no call: what takes its time is not the service."""
+        """Note that an item needed no call, so that its time does not count as a stall of the service."""
         self._quiet_since = at
 
     def answered(self, *, took_s: float, was_full: bool, at: float) -> bool:
-        """Take a success; `was_full` where more calls waited for room. Returns whether it ended a stall."""
+        """Note a success; `was_full` where more calls waited for room. Returns whether it ended a stall."""
         self._quiet_since = at
         self._measure(took_s)
         if self._before is not None:
@@ -70,7 +70,7 @@ class Concurrency:
             self._best = min(self._mean, self._best + DRIFT * (self._mean - self._best))
 
     def failed(self, *, at: float) -> None:
-        """Take a failure of the service: half as many, at most once in the time that calls take."""
+        """Note a failure of the service: half as many, at most once in the time that calls take."""
         if at - self._cut_at >= max(1.0, self._mean):
             self._width, self._cut_at = max(1.0, self._width / 2), at
             self._doubles = False

@@ -1,7 +1,7 @@
 """Ask about due items in the background of a process that goes on: one at once, all the others again and again.
 
-What a process holds in the database is signed with its name, whichever of its threads holds it. So the one thing to
-know: an item is in the hands of at most one thread here, and `_Hands` says of which.
+What a process holds in the database is signed with the process's name, so the database does not keep two threads of
+one process apart. `_ItemsInHand` does: an item is asked about by one thread at a time.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
 Take = Callable[[list[str]], list[str]]
 
 
-class _Hands:
-    """Which items a thread of this process asks about now."""
+class _ItemsInHand:
+    """The items that threads of this process ask about now."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -39,7 +39,7 @@ class _Hands:
 
     @contextlib.contextmanager
     def taking(self) -> Iterator[Take]:
-        """Give a function that takes what is free of some ids; they are free again after the block."""
+        """Give a function that takes those of some ids that are free; they are free again after the block."""
         mine: set[str] = set()
 
         def take(ids: list[str]) -> list[str]:
@@ -62,7 +62,7 @@ class DueTagger:
     def __init__(self, opened: Opened, *, every_s: float = EVERY_S) -> None:
         """Take what opens the workspace to be written; nothing is begun yet."""
         self._opened, self._every_s = opened, every_s
-        self._hands = _Hands()
+        self._in_hand = _ItemsInHand()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="due")
         self._over = threading.Event()
         self._asking: set[threading.Thread] = set()
@@ -121,7 +121,7 @@ class DueTagger:
         self._asking.add(thread)
         kept_quiet = contextlib.suppress(FindableError, KeyboardInterrupt)  # why stands in the database
         try:
-            with self._hands.taking() as take, kept_quiet, self._opened() as ws:
+            with self._in_hand.taking() as take, kept_quiet, self._opened() as ws:
                 ask(ws, take)
         finally:
             self._asking.discard(thread)

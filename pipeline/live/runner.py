@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 GRACE_S = 5.0  # what is under way has so long to finish after the first Ctrl-C
 UNKEPT = "its answer could not be kept"
-HAD = "an answer that came could not be kept, and what it cost is counted"
+PAID_UNKEPT = "an answer that came could not be kept, and what it cost is counted"
 
 
 def ask_live(
@@ -249,7 +249,7 @@ class _LiveRunner:
         return mark.number
 
     async def _settle_late(self, entry: Entry) -> None:
-        """Take it that what some items ask failed in this run before they came."""
+        """Charge items with the failures of their question earlier in this run."""
         ledger = self._ledger
         ends = await self._writer.write(lambda tx: [ledger.settle_late(tx, one) for one in entry.questions])
         for one in ends:
@@ -308,7 +308,7 @@ class _LiveRunner:
         return EndedCall(CallEnd(judgement.outcome.value), judgement, raw)
 
     def _failed(self, entry: Entry, error: RemoteError, *, began: float) -> tuple[EndedCall, bool]:
-        """Take that a call gave no reply to judge; return how it ended, and whether to ask again."""
+        """Note that a call gave no reply to judge; return how it ended, and whether to ask again."""
         failure = self._admission.service.failed(error, before=entry.failures, began=began)
         if failure.how is not CallEnd.THROTTLED and not failure.is_charged:
             entry.failures += 1
@@ -352,8 +352,8 @@ class _LiveRunner:
         self.report.cost += self._ledger.cost_of(ended.judgement.reply.usage)
         self._give_up(entry.id, UNKEPT)
         if isinstance(error, FindableError):  # of one transaction, maybe, in which several were to be kept
-            said = error.message.removesuffix("; nothing was changed").removesuffix(f"; {HAD}")
-            error.message = f"{said}; {HAD}"
+            said = error.message.removesuffix("; nothing was changed").removesuffix(f"; {PAID_UNKEPT}")
+            error.message = f"{said}; {PAID_UNKEPT}"
 
     async def _all_again(self, questions: Sequence[PlannedRequest], entry: Entry) -> None:
         """Put items of an entry at the end of the line."""

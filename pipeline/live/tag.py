@@ -147,7 +147,9 @@ def _begin(ws: OpenWorkspace, report: TagLiveReport, *, limit: int | None, to_as
 def _end(store: "Store", task: "Task", report: TagLiveReport, *, at: datetime) -> None:
     """Record how the run ended, and put names to what failed."""
     asked = report.asked
-    why = "interrupted" if asked.interrupted else asked.stopped.message if asked.stopped else "nobody is left"
+    why = asked.stopped.message if asked.stopped else "nobody is left"
+    if asked.interrupted:
+        why = "interrupted"
     with store.read() as tx:
         names = task.names(tx, [item_id for item_id, _ in asked.samples])
     hastes, patience_s = ([UnavailableError], HASTE_S) if asked.interrupted else ([], None)

@@ -74,7 +74,9 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
                 continue
             backup_files.write_backup_manifest(staging, manifest)
             if target.exists():
-                raise InputError(f"{target} was made meanwhile; nothing was written")
+                raise InputError(
+                    f"{target} was made meanwhile; nothing was written", hint="name a folder that is not there yet"
+                )
             backup_files.settle_copy(staging, target)
         return BackupReport(str(target), len(manifest.files), manifest.size, manifest.build)
     raise AssertionError("the last round returns or raises")
@@ -138,7 +140,7 @@ def _sealed(ws: OpenWorkspace, staging: Path, batch: Batch, name: str) -> Copied
     """
     sha256 = batch.request_sha256 if name == batch.request_file else batch.result_sha256
     try:
-        copied = backup_files.copy_files(ws.data / name, staging / name)
+        copied = backup_files.copy_file(ws.data / name, staging / name)
     except FileNotFoundError as error:
         raise _ChangedError(f"{name} is gone; no backup was made", hint="run `make doctor`") from error
     if copied.sha256 == sha256:
@@ -178,7 +180,7 @@ def _index(
     folder = PurePosixPath("index", collection.folder, "builds", str(current.number))
     try:
         found = {
-            f"{folder}/{name}": backup_files.copy_files(ws.data / folder / name, staging / folder / name)
+            f"{folder}/{name}": backup_files.copy_file(ws.data / folder / name, staging / folder / name)
             for name in (*current.hashes, "manifest.json")
         }
     except FileNotFoundError as error:
@@ -206,7 +208,7 @@ def _loose(folder: str, paths: Iterable[Path], staging: Path) -> dict[str, Copie
     for path in paths:
         name = f"{folder}/{path.name}"
         with contextlib.suppress(FileNotFoundError):
-            found[name] = backup_files.copy_files(path, staging / name)
+            found[name] = backup_files.copy_file(path, staging / name)
     return found
 
 

@@ -8,7 +8,7 @@
     local-engine…        the local engine's state, where it works here
 
 A copy is written under another name and gets its own by one rename, so under that name there is all of it or nothing.
-The one thing to know: files are sealed and never change, so the database decides which of them belong to its moment.
+Files are sealed and never change, so the database decides which of them belong to its moment.
 """
 
 import itertools
@@ -75,7 +75,7 @@ def sweep_staging(path: Path) -> None:
             links.remove_link(part)
 
 
-def copy_files(source: Path, target: Path) -> Copied:
+def copy_file(source: Path, target: Path) -> Copied:
     """Copy one file, durable when this returns, and return the hash of the bytes that were written.
 
     Raises:
@@ -120,7 +120,10 @@ def read_backup_manifest(folder: Path) -> BackupManifest:
         )
         raise InputError(f"{folder} holds no backup: {why}", hint="name the folder of a `make backup`") from error
     if found.format != FORMAT:
-        raise InputError(f"{folder} is a backup of format {found.format}, this version reads {FORMAT}")
+        raise InputError(
+            f"{folder} is a backup of format {found.format}, this version reads {FORMAT}",
+            hint="restore it with the version of findable that made it",
+        )
     return found
 
 
@@ -149,7 +152,7 @@ def restore_files(folder: Path, manifest: BackupManifest, target: Path) -> None:
         InconsistentError: a file changed since it was verified.
     """
     for name, copied in manifest.files.items():
-        if name != DUMP and copy_files(folder / name, target / name) != copied:
+        if name != DUMP and copy_file(folder / name, target / name) != copied:
             raise InconsistentError(f"{name} of the backup changed while it was read; nothing was changed")
     served = {**manifest.builds} if manifest.build is None else {"": manifest.build, **manifest.builds}
     for folder_, number in served.items():

@@ -13,12 +13,12 @@ from pipeline.core.errors import ConfigurationError, FindableError, Inconsistent
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.checks import index, machine, rows, tasks
 from pipeline.ops.checks.files import FileChecks
-from pipeline.ops.checks.finding import CheckContext, CheckFinding, Mend
+from pipeline.ops.checks.finding import CheckFinding, LookedAt, Mend
 from pipeline.ops.checks.index import IndexChecks
 from pipeline.ops.checks.remote import RemoteChecks
 from pipeline.ops.checks.tasks import SubjectChecks
 
-Found = Iterator[CheckFinding | CheckContext]
+Found = Iterator[CheckFinding | LookedAt]
 REMOTE = frozenset({"models", "backend", "uploads"})
 
 
@@ -28,7 +28,7 @@ class DoctorReport:
 
     looked: int = 0
     findings: list[CheckFinding] = field(default_factory=list)
-    seen: list[CheckContext] = field(default_factory=list)
+    seen: list[LookedAt] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     failure: ConfigurationError | RemoteError | None = None  # the first reason why the backend could not be asked
 
@@ -73,7 +73,7 @@ def run(ws: OpenWorkspace, *, fix: bool, confirm: Callable[[str], bool]) -> Doct
     With `fix` what loses nothing is mended, and `confirm` is asked for the rest.
     """
     report = DoctorReport(looked=1, versions=machine.versions())
-    ws.says_where = False
+    ws.tells_backend = False
     report.findings += rows.check_database(ws.store)
     if report.findings:  # where rows cannot be trusted, nothing else is looked at
         return report
@@ -83,7 +83,7 @@ def run(ws: OpenWorkspace, *, fix: bool, confirm: Callable[[str], bool]) -> Doct
         report.looked += 1
         try:
             for one in found:
-                report.seen.append(one) if isinstance(one, CheckContext) else report.findings.append(one)
+                report.seen.append(one) if isinstance(one, LookedAt) else report.findings.append(one)
         except (ConfigurationError, RemoteError) as error:
             report.failure = report.failure or error
             why = "nothing there could be compared with what is here"

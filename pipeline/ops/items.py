@@ -69,7 +69,9 @@ class ItemList:
         Raises:
             InputError: there is no such place, state, sort or column, or the items have no tags, versions or scores.
         """
-        looks = (LOOKS // 2 if sort else LOOKS) if at_once else None
+        looks = None
+        if at_once:
+            looks = LOOKS // 2 if sort else LOOKS
         with self.store.read() as tx:
             return self.task.grid(tx).page(tx, ItemsWanted(limit, self.now, which, after, sort, fields, looks))
 

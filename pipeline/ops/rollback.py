@@ -91,7 +91,7 @@ def retire(tx: "Connection", task: Task, going: Sequence[VersionSummary], *, now
     """Take versions out of sight, in the caller's transaction.
 
     Raises:
-        InputError: batches of theirs are not over, or live calls are under way; nothing was changed.
+        InputError: their batches are not over, or live calls are under way; nothing was changed.
     """
     live_calls.end_dead_calls(tx, now=now)
     check_free(tx, task, going, now=now)

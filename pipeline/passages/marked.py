@@ -66,9 +66,7 @@ def segments(text: str, quotations: Iterable[Quotation]) -> list[Segment]:
     return found
 
 
-def marked_passages(
-    tx: Connection, shape: PassagesShape, concepts: Iterable[ConceptRow], *, versions: int = VERSIONS
-) -> Iterator[MarkedPassage]:
+def marked_passages(tx: Connection, shape: PassagesShape, concepts: Iterable[ConceptRow]) -> Iterator[MarkedPassage]:
     """Yield each passage of some concepts, which come passage by passage, at flat memory."""
     groups = ((key, list(some)) for key, some in groupby(concepts, key=attrgetter("passage_id")))
     while page := list(islice(groups, PAGE)):
@@ -76,17 +74,17 @@ def marked_passages(
         for key, some in page:
             row = rows.get(key, {})
             text, source = cell_words(row.get("text")), cell_words(row.get("source"))
-            yield _marked(key, source, text, some, versions)
+            yield _marked(key, source, text, some)
 
 
-def _marked(key: str, source: str, text: str, concepts: Sequence[ConceptRow], most: int) -> MarkedPassage:
+def _marked(key: str, source: str, text: str, concepts: Sequence[ConceptRow]) -> MarkedPassage:
     by_version: dict[str, list[ConceptRow]] = {}
     for one in sorted(concepts, key=lambda one: str(one.created_at or "")):
         name = "/".join(filter(None, (cell_words(one.extractor_version), cell_words(one.extractor_model))))
         by_version.setdefault(name, []).append(one)
     names = list(by_version)
-    shown = [_version(name, text, by_version[name]) for name in names[-most:]]
-    return MarkedPassage(key, source, text, shown, names[:-most])
+    shown = [_version(name, text, by_version[name]) for name in names[-VERSIONS:]]
+    return MarkedPassage(key, source, text, shown, names[:-VERSIONS])
 
 
 def _version(extractor: str, text: str, concepts: Sequence[ConceptRow]) -> MarkedVersion:

@@ -43,9 +43,9 @@ class NameTally(ListTally[Shown]):
     def add(self, key: str, members: Sequence[str], shown: Shown) -> None:
         """Count and judge the names of one answer."""
         super().add(key, members, shown)
-        self.repeated += repeated_names(members)
+        self.repeated += count_repeated(members)
         for name in members:
-            if wrong := garbage_names(name):
+            if wrong := why_no_name(name):
                 self.garbage += 1
                 if len(self.examples) < EXAMPLES:
                     self.examples.setdefault(name, wrong)
@@ -68,7 +68,7 @@ class NameTally(ListTally[Shown]):
             yield Figure(name, value, "share", told, answers)
 
 
-def garbage_names(name: str) -> str:
+def why_no_name(name: str) -> str:
     """Return what makes a text no name of a thing; an empty text where nothing does."""
     if len(name) > MAX_NAME:
         return "too long"
@@ -83,8 +83,8 @@ def garbage_names(name: str) -> str:
     return "like a sentence" if is_sentence else ""
 
 
-def repeated_names(names: Sequence[str]) -> int:
-    """Return how many of some names stand there before, in any case."""
+def count_repeated(names: Sequence[str]) -> int:
+    """Return how many of some names repeat an earlier one, in any case."""
     return len(names) - len(set(map(_fold, names)))
 
 

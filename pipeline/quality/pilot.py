@@ -82,7 +82,7 @@ def exempt_unserved(store: "Store", task: str, ids: Sequence[str]) -> None:
 
 def unserved_items(tx: "Connection", task: str, ids: Sequence[str]) -> list[str]:
     """Return those of these items that are parked for batches that gave nothing, and were never charged."""
-    stopped = list(parked_of_pilot(tx, task, ids))
+    stopped = list(parked_reasons(tx, task, ids))
     found = []
     for some in pages(stopped):
         spent = answers.count_charged(tx, task, some)
@@ -91,7 +91,7 @@ def unserved_items(tx: "Connection", task: str, ids: Sequence[str]) -> list[str]
     return found
 
 
-def parked_of_pilot(tx: "Connection", task: str, ids: Sequence[str]) -> dict[str, str]:
+def parked_reasons(tx: "Connection", task: str, ids: Sequence[str]) -> dict[str, str]:
     """Return why each of these items is parked, for those that are."""
     mine = set(ids)
     return {one: why for one, why, foreign, _ in answers.parked_rows(tx, task) if one in mine and not foreign}

@@ -1,4 +1,4 @@
-"""Keep what a person said of one item in the place of its answer: by whom, when, and what stood there before.
+"""Keep what a person wrote in the place of an item's answer: by whom, when, and what stood there before.
 
 It is an answer of the extractor `person`, which outranks every model's, with a row beside it. An item's edits count
 from 1 and stay, also those that a later one undoes.

@@ -193,7 +193,7 @@ def count_answered(tx: Connection, task: str, extractor: str | None) -> int:
 
 
 def count_unanswered(tx: Connection, task: str, extractor: str | None) -> int:
-    """Return how many items an extractor failed at for reasons of theirs and has not answered since."""
+    """Return how many items an extractor failed at for the items' own reasons and has not answered since."""
     in_batch = and_(attempts.c.task == task, attempts.c.charged, attempts.c.batch.in_(_batches(extractor)))
     live = and_(_called(task, extractor), calls.c.outcome.in_([CallEnd.REFUSED, CallEnd.INVALID]))
     failed = union(select(attempts.c.item_id).where(in_batch), select(calls.c.item_id).where(live)).subquery()

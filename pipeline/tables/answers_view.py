@@ -19,9 +19,9 @@ ITEM_KEY = "findable_key"  # the item's id in the table of items; columns that b
 OURS, SOURCE = "findable_", "source_"
 
 
-def item_id_sql(spec: AnswersSpec, *, sqlite: bool, of: str = "a") -> str:
-    """Return SQL for the id, as text, of a row of answers that is called `of`."""
-    columns = [f"{of}.{_quoted(name)}" for name, _ in spec.key]
+def item_id_sql(spec: AnswersSpec, *, sqlite: bool) -> str:
+    """Return SQL for the id, as text, of a row of the table of answers, which the query calls `a`."""
+    columns = [f"a.{_quoted(name)}" for name, _ in spec.key]
     if len(columns) == 1:
         return columns[0] if spec.key[0][1] == "text" else f"CAST({columns[0]} AS TEXT)"
     cells = [f"json_quote({one})" if sqlite else f"to_json({one})::text" for one in columns]

@@ -65,7 +65,9 @@ class Ids:
         if self.kind is IdKind.WHOLE:
             return None if self._number(value) is None else value
         if self.kind is IdKind.UUID:
-            return (str(uuid.UUID(value)) if self.typed else value) if UUID.fullmatch(value) else None
+            if not UUID.fullmatch(value):
+                return None
+            return str(uuid.UUID(value)) if self.typed else value
         if self.pads and value.endswith(" "):
             return None
         return value if self.length is None or len(value) <= self.length else None

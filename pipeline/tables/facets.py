@@ -94,10 +94,12 @@ class _Tally:
         tests, counters = self._tests(), self.counters
         for row in rows:
             failed = [name for name, is_wanted in tests if not is_wanted(row)]
+            if len(failed) > 1:
+                continue
             if not failed:
                 self.total += 1
                 counters["tags"].update(row.tags)
-            for name in counters if not failed else failed if len(failed) == 1 else ():
+            for name in failed or counters:
                 if name == "states":
                     counters[name][row.state] += 1
                 elif name == "versions":

@@ -69,7 +69,8 @@ def _size(kind: CellKind, cells: Sequence[str]) -> float:
         return 0.0
     if kind is CellKind.LONG:
         long = [text for text in texts if " " in text or not text.isascii()]
-        return half if (half := median(map(len, texts))) >= _LONG and 2 * len(long) >= len(texts) else 0.0
+        half = median(map(len, texts))
+        return half if half >= _LONG and 2 * len(long) >= len(texts) else 0.0
     pattern = _CELLS.get(kind)
     return float(_fits(kind, texts)) if pattern is not None else 0.0
 

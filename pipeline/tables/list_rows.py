@@ -33,7 +33,9 @@ def members_of(cell: Any, field: str) -> Iterator[dict[str, Any]]:
 def _spread(found: dict[str, Any], document: Mapping[str, Any], *, prefix: str, own: str) -> None:
     """Put every value of an object into `found`, those of objects in it by both names."""
     for name, value in document.items():
-        full = prefix if name == own else f"{prefix}_{name}" if prefix else name
+        full = f"{prefix}_{name}" if prefix else name
+        if name == own:
+            full = prefix
         if isinstance(value, dict) and value:
             _spread(found, value, prefix=full, own=name)
         else:

@@ -159,7 +159,9 @@ def _odd(text: str) -> Rate:
 def _sign(word: str) -> str | None:
     """Return the code that a word beside a number stands for, the word where several share it; None for any other."""
     codes = currencies_of(word)
-    return next(iter(codes)) if len(codes) == 1 else word if codes else None
+    if len(codes) == 1:
+        return next(iter(codes))
+    return word if codes else None
 
 
 def _within_bounds(value: float, *, currency: str | None = None, is_plain: bool = True) -> Rate:

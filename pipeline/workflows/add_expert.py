@@ -108,7 +108,7 @@ def run(
 def save_each(
     ws: OpenWorkspace, documents: Sequence[bytes], *, name: str, reason: str, patience_s: float | None = None
 ) -> list[SavedExpert | FindableError]:
-    """Add the person of each JSON document, in one transaction and without a call; who has a bio is due for a `reason`.
+    """Add the person of each JSON document in one transaction, without a call; those with a bio are due for a `reason`.
 
     What is wrong with one is returned in its place, and that one alone is not added: it cannot be read, `run` would
     refuse it, or a value would not be stored as it is. `patience_s` is how long another writer is waited for, in
@@ -168,7 +168,7 @@ def _tried(do: Callable[[], T]) -> T | FindableError:
 
 
 def _saved(tx: "Connection", task_name: str, person: Person, *, reason: str, at: datetime) -> SavedExpert:
-    """Insert one person, due where there is a bio; the change of the table is to be counted by the caller."""
+    """Insert one person, due where there is a bio; the caller counts the change of the table."""
     key = _inserted(tx, person)
     is_due = _has_bio(person)
     if is_due:

@@ -55,7 +55,7 @@ def side_of(ws: OpenWorkspace, text: str) -> Side:
     if _is_version(text):
         label = _label_of(ws.task, text)
         if (known := ws.task.hooks.under_version(ws.task, label)) is not None:
-            asked = _again(replace(ws, task=known), ws)
+            asked = _with_client_of(replace(ws, task=known), ws)
             return Side(asked.extractor, asked.extractor, asked)
         if not ws.task.keeps_answers:
             raise InputError(
@@ -67,7 +67,7 @@ def side_of(ws: OpenWorkspace, text: str) -> Side:
         asked = _with_task(ws, Path(text))
         return Side(f"{text} with {asked.model.name}", asked.extractor, asked)
     sources = {**ws.settings.sources, "model": "A= or B="}
-    asked = _again(replace(ws, settings=replace(ws.settings, model=text, sources=sources)), ws)
+    asked = _with_client_of(replace(ws, settings=replace(ws.settings, model=text, sources=sources)), ws)
     return Side(asked.extractor, asked.extractor, asked)
 
 
@@ -79,11 +79,11 @@ def _with_task(ws: OpenWorkspace, path: Path) -> OpenWorkspace:
     """
     if not registry.is_declared(ws.settings):
         raise InputError(f"{ws.task.name} is no task of a file; nothing was asked", hint="A= and B= may be two models")
-    return _again(replace(ws, task=registry.declared().task_beside(ws.task, path, at=ws.now())), ws)
+    return _with_client_of(replace(ws, task=registry.declared().task_beside(ws.task, path, at=ws.now())), ws)
 
 
-def _again(other: OpenWorkspace, ws: OpenWorkspace) -> OpenWorkspace:
-    """Return another view of a workspace, with the client of the first one."""
+def _with_client_of(other: OpenWorkspace, ws: OpenWorkspace) -> OpenWorkspace:
+    """Return another view of a workspace, with the client of the workspace itself."""
     other.model  # noqa: B018 - what is wrong with its name is said before anything is asked
     other.client = ws.client
     return other

@@ -1,4 +1,4 @@
-"""ReplyFacts of the replies to one request, sent in a batch and by a live call, and how the two differ.
+"""Facts of the replies to one request, sent in a batch and by a live call, and how the two differ.
 
 Answers differ from call to call, so texts are not compared; validity, finish reason and tokens are.
 """

@@ -174,7 +174,8 @@ class _PilotRun:
             with ws.store.read() as tx:
                 is_elsewhere = claims.is_any_claimed(tx, ws.task.name, ids)  # by a process that has not sent it yet
                 is_left = is_elsewhere or bool(claims.askable_among(tx, ws.task, ids))
-            rounds += not (sent.held_back or sent.no_room or is_elsewhere)  # what had to wait was not asked yet
+            if not (sent.held_back or sent.no_room or is_elsewhere):  # what had to wait was not asked yet
+                rounds += 1
             if is_elsewhere:
                 ws.sleep(LOOK_S)
 
@@ -214,7 +215,7 @@ class _PilotRun:
         """Return the error of a pilot without any reply, with its cause and what helps."""
         ws, ids, said = self._ws, self._ids, "no reply came for any of the pilot, so there is nothing to judge"
         with ws.store.read() as tx:
-            parked = quality_pilot.parked_of_pilot(tx, ws.task.name, ids)
+            parked = quality_pilot.parked_reasons(tx, ws.task.name, ids)
             unserved = quality_pilot.unserved_items(tx, ws.task.name, ids)
         if unserved:
             hint = "run it again later; it asks about the same items"

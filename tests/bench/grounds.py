@@ -183,7 +183,7 @@ def _bring(ws: "OpenWorkspace", number: int, lines: Iterator[bytes]) -> None:
 
     with files.SealedWriter(prepare.result_path(ws.data, number)) as writer:
         for line in lines:
-            writer.write_line(line)
+            writer.write_lines([line])
         bring(ws, number, writer.seal())
 
 

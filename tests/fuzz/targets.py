@@ -23,7 +23,7 @@ from emulator.wire import application
 from emulator.world import World
 from pipeline.core.errors import InputError, RemoteError
 from pipeline.core.states import Outcome
-from pipeline.core.text import delimit
+from pipeline.core.text import harmless
 from pipeline.experts.answer import SupportedTags
 from pipeline.experts.read import People, read_person_documents
 from pipeline.experts.rows import Person
@@ -197,7 +197,7 @@ def request_line(data: bytes) -> None:
 def biography(data: bytes) -> None:
     """Data between delimiters: no other delimiter of ours is left in it, and nothing but brackets was changed."""
     text = data.decode("utf-8", "replace")
-    inside = delimit("biography", text, names=tuple(PLACES))
+    inside = f"<biography>{harmless(text, names=tuple(PLACES))}</biography>"
     assert inside.lower().count("<biography>") == inside.lower().count("</biography>") == 1
     assert not any(f"<{slash}{name}" in inside[11:-12].lower() for name in PLACES for slash in ("", "/"))
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class RowWriter(NamedTuple):
-    """Who answers now, as other programs' tables name it: the provider, its model, and the versions that come first."""
+    """What answers now, as other programs' tables name it: provider and model, and the versions that come first."""
 
     provider: str
     model: str
@@ -49,7 +49,7 @@ class RowWriter(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings, backend: str, record: TaskRecord) -> "RowWriter":
-        """Return who would answer about the rows of a task now."""
+        """Return what would answer about the rows of a task now."""
         model = record.words.get("model") or settings.for_backend(backend).model
         return cls(backend, model, settings.prefer_versions or ())
 

@@ -42,7 +42,7 @@ notice = partial(CheckFinding, contradiction=False)  # what does no harm to data
 
 
 @dataclass(frozen=True)
-class CheckContext:
+class LookedAt:
     """What a check looked at row by row, in words and in figures, also where nothing is wrong; and of which subject."""
 
     subject: str

@@ -135,7 +135,7 @@ def _wrong_account(batch: Batch, asked: dict[str, int], written: tuple[int, int]
 
 
 def check_calls(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding]:
-    """Has every live call that is under way a living process, and an answer who was answered?"""
+    """Has every live call that is under way a living process, and every answered one its answer?"""
     with store.read() as tx:
         dead = len(live_calls.dead_calls(tx, now=now()))
         answers, marks = integrity.live_answers(tx)

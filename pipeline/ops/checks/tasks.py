@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.batch import prepare
 from pipeline.core.task import Subject, VersionCounts
 from pipeline.ops import forget_files, rollback
-from pipeline.ops.checks.finding import CheckContext, CheckFinding, Mend, WorkspaceChecks, notice
+from pipeline.ops.checks.finding import CheckFinding, LookedAt, Mend, WorkspaceChecks, notice
 from pipeline.quality import report_files
 from pipeline.store import batches, erase, lab, live_calls, pilots, versions
 from pipeline.store.database import Store
@@ -81,14 +81,14 @@ class SubjectChecks(WorkspaceChecks):
         return f"taken back: {done.rows} rows, {done.answers} answers"
 
 
-def check_rows(store: Store, subjects: Sequence[Subject]) -> Iterator[CheckFinding | CheckContext]:
+def check_rows(store: Store, subjects: Sequence[Subject]) -> Iterator[CheckFinding | LookedAt]:
     """Does every row that was written still say what it said, and does it agree with what it is about?"""
     for subject in subjects:
         with store.read() as tx:
             found = subject.hooks.check(tx)
         if found is None:
             continue
-        yield CheckContext(subject.name, found.said, found.figures)
+        yield LookedAt(subject.name, found.said, found.figures)
         for one in found.faults:
             yield CheckFinding(subject.name, one.said, one.why, contradiction=one.contradiction, next=one.next)
 

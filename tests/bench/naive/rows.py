@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy import Engine, Table, create_engine, event, func, select
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from pipeline.core.text import delimit
+from pipeline.core.text import harmless
 from pipeline.experts import schema
 from pipeline.experts.prompts import CURRENT
 from pipeline.experts.tags_rows import MAX_OUTPUT_TOKENS, PLACES
@@ -27,7 +26,11 @@ from tests.bench.grounds import MODEL, PRICE_IN, PRICE_OUT, database
 from tests.bench.measure import Said, Timed
 
 TASK = "expert-tags"
-delimited = partial(delimit, names=tuple(PLACES))
+
+
+def delimited(name: str, data: str) -> str:
+    """Return data between tags of that name."""
+    return f"<{name}>{harmless(data, names=tuple(PLACES))}</{name}>"
 
 
 class Base(DeclarativeBase):

@@ -29,13 +29,13 @@ from pipeline.quality import names as concept_names
 )
 def test_names_are_told_from_what_is_none(name: str, why: str) -> None:
     """Phrases of any script pass; what is too long, has no letters, or is a sentence does not."""
-    assert concept_names.garbage_names(name) == why
+    assert concept_names.why_no_name(name) == why
 
 
 @given(st.lists(st.sampled_from(["Law", "law", "LAW ", "tax  law", "tax law", "bees"])))
 def test_what_stands_twice_is_counted_in_any_case(names: list[str]) -> None:
     """As many are counted as would have to go for each to stand once."""
-    assert concept_names.repeated_names(names) == len(names) - len({" ".join(name.lower().split()) for name in names})
+    assert concept_names.count_repeated(names) == len(names) - len({" ".join(name.lower().split()) for name in names})
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ STANDARD_ERROR = 2  # standard output is ours, and may hold one JSON document
 
 
 @contextlib.contextmanager
-def run_hooks(
+def run_end_command(
     *, on_done: str, on_fail: str, code_of: Callable[[BaseException], int], warn: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
     """Give a summary to fill; at the end of the block `on_done` gets it, or `on_fail` with the error in it.
