@@ -108,6 +108,12 @@ def _measure(trial: Trial, way: str, data: Path) -> dict[str, Any]:
     return {**found, "anon": most, "own": own}
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return how long a process has worked, in seconds, its children not."""
+    numbers = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def anonymous_bytes(pid: int) -> int:
     """Return how much memory of a process and its children is no file's, in bytes; 0 when it is gone."""
     try:
