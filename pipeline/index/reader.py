@@ -17,15 +17,15 @@ from pipeline.core.links import ReadHandle
 from pipeline.index import manifest
 from pipeline.index.entry_lines import EntryLines
 from pipeline.index.manifest import Manifest
-from pipeline.index.metadata import MetadataColumns
-from pipeline.index.snippet import Snippet
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from pipeline.index.columns import Mask
+    from pipeline.index.metadata import MetadataColumns
     from pipeline.index.postings import Postings
+    from pipeline.index.snippet import Snippet
     from pipeline.index.why import Why
 
 
@@ -47,7 +47,7 @@ class Hit:
     metadata: Mapping[str, Any]
     score: float
     words_score: float
-    snippet: Snippet | None = None
+    snippet: "Snippet | None" = None
     tags: tuple[str, ...] = ()
     is_weak: bool | None = None
     why: "Why | None" = None
@@ -153,6 +153,8 @@ class Index(AbstractContextManager["Index"]):
     @cached_property
     def columns(self) -> "MetadataColumns":
         """The columns of the metadata."""
+        from pipeline.index.metadata import MetadataColumns
+
         return MetadataColumns(self._metadata, len(self), self.metadata_at)
 
     def is_of(self, directory: Path) -> bool:
