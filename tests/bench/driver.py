@@ -25,13 +25,17 @@ LOOK_S = 0.02  # between looks at a process's memory
 
 @dataclass
 class Measured:
-    """One way at one size: seconds of wall and CPU, bytes at the peak, of them anonymous, and `own`: not SQLite's."""
+    """One way at one size: seconds of wall and CPU, bytes at the peak, of them anonymous, and `own`: not SQLite's.
+
+    `rest` is the CPU less what the run says that a part of it took.
+    """
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     peak: list[float] = field(default_factory=list)
     anon: list[float] = field(default_factory=list)
     own: list[float] = field(default_factory=list)
+    rest: list[float] = field(default_factory=list)
     outcome: dict[str, Any] = field(default_factory=dict)
 
     def median(self, measure: str) -> float:
