@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 SHOW_AFTER_S = 2.0  # work that ends sooner shows no progress
 PLAIN_EVERY_S = 5.0
-MOVE_EVERY_S = 0.1  # as often as it is drawn; moving a bar for every row would take longer than the row
+DRAWN_A_SECOND = 4  # each time takes a millisecond or more
+MOVE_EVERY_S = 1 / DRAWN_A_SECOND  # moving a bar for every row would take longer than the row
 _drawn: "list[Progress]" = []  # the outer before the inner; messages go above the innermost
 
 
@@ -164,6 +165,7 @@ def _progress() -> "Progress":
         column(_left),
         column(lambda task: str(task.fields["note"]), ratio=1, overflow="ellipsis"),
         console=console,
+        refresh_per_second=DRAWN_A_SECOND,
         expand=True,
         transient=True,
     )

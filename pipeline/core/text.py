@@ -9,7 +9,6 @@ that a spreadsheet would run as a formula gets an apostrophe before it, and so d
 """
 
 import csv
-import html
 import io
 import re
 import unicodedata
@@ -35,6 +34,8 @@ def first_few(names: Sequence[str], most: int = 3) -> str:
 
 def without_markup(text: str) -> str:
     """Return a phrase on one line without mark-up, one layer of entities, and what cannot be seen."""
+    import html
+
     text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
     text = _EMPHASIS.sub("", _LINK.sub(r"\1", _ELEMENT.sub(" ", text)))
     seen = (" " if char.isspace() or char < " " else char for char in BLANK.sub("", text))
@@ -159,6 +160,8 @@ def mark_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
 def escape_svg(text: str, *, most: int | None = None) -> str:
     """Return a text for an element of SVG."""
+    import html
+
     line = escape_invisible(text, most=most)
     return _isolated(html.escape(line, quote=False), line)
 

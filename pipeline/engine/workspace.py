@@ -16,7 +16,6 @@ from pipeline.core.settings import BUILT_IN, Budget, Settings, without_password
 from pipeline.engine import registry
 from pipeline.engine.access import Access, backend_of, check_access
 from pipeline.engine.folder import check_links, make_directory
-from pipeline.gemini import models
 from pipeline.store import asked, leases, marker, schema, workspace
 from pipeline.store.database import Connection, LastWrite, Store
 
@@ -126,8 +125,10 @@ class OpenWorkspace:
     @cached_property
     def limits(self) -> "RateLimits":
         """Return what may be asked live of the model that answers, a minute and a day."""
+        from pipeline.gemini.models import model_limits
+
         set_here = {"rpm": self.settings.rpm, "tpm": self.settings.tpm, "rpd": self.settings.rpd}
-        return models.model_limits(self.model, tier=self.settings.tier, **set_here)
+        return model_limits(self.model, tier=self.settings.tier, **set_here)
 
     @property
     def extractor(self) -> str:
@@ -281,8 +282,10 @@ class OpenWorkspace:
             return not asked.is_anything_sent(tx, self.task.name)
 
     def _model(self, name: str, *, kind: str) -> "Model":
+        from pipeline.gemini.models import find_model
+
         today = self.now().date()
-        model = models.find_model(
+        model = find_model(
             name, kind="embed" if kind == "embed" else "generate", today=today, extra=self.settings.models_file
         )
         if model.local and self.backend != "local":

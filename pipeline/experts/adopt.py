@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, literal, select
 
 from pipeline.core.settings import Settings
-from pipeline.experts.grid import has_score_index, make_score_index
-from pipeline.experts.schema import SPEC, experts, forget_shape, item_id
+from pipeline.experts.schema import SPEC, experts, forget_shape, has_score_index, item_id, make_score_index
 from pipeline.experts.table import INDEX, PAGE, SCORES, TASK, by_ids, looks_foreign, untagged
 from pipeline.store import answers, workspace
 from pipeline.store.database import pages, streamed

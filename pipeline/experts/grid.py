@@ -4,21 +4,17 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, func, literal_column, text
+from sqlalchemy import Connection, Text, cast, func
 
 from pipeline.experts import table
 from pipeline.experts.columns import HEADERS, USERNAME
-from pipeline.experts.schema import experts, item_id
-from pipeline.store.schema import has_index
+from pipeline.experts.schema import SCORE, experts, has_score_index, item_id
 from pipeline.tables.answers_grid import version_facet
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.columns import NUMBER
 from pipeline.tables.grid import Grid, GridColumn, GridFacet, GridSort, says_text
-from pipeline.tables.reflect import columns_of, named
+from pipeline.tables.reflect import columns_of
 
 USUAL = ("username", "name", "job_title", "company", "tags", "findability_score")
-SCORE = literal_column("coalesce(findability_score, -1)", NUMBER)  # as an index has it
-INDEX = "findable_experts_scores"
 SORTED_BY = ("last_name", "job_title", "company")  # while there are not many
 
 
@@ -59,16 +55,6 @@ def _by_texts() -> Mapping[str, GridSort]:
 @cache
 def _versions() -> GridFacet:
     return version_facet(table.TASK, item_id)
-
-
-def has_score_index(tx: Connection) -> bool:
-    """Return whether an index has people by their scores; adoption makes it."""
-    return has_index(tx, named(tx, experts.name), INDEX)
-
-
-def make_score_index(tx: Connection) -> None:
-    """Make the index, by which a page of a million people is found at once."""
-    tx.execute(text(f"CREATE INDEX IF NOT EXISTS {INDEX} ON {experts.name} ({SCORE}, id)"))
 
 
 def _name(first: Any, last: Any) -> str:

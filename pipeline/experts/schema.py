@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, literal_column, text
 from sqlalchemy.types import TypeEngine
 
 from pipeline.experts.columns import HEADERS, USERNAME
+from pipeline.store.schema import has_index
 from pipeline.store.table_base import AsTheColumn
 from pipeline.tables.adopt import TableSpec
 from pipeline.tables.cells import list_of
 from pipeline.tables.columns import NUMBER, Accepts, AnyNumber, IdKind, Ids
 from pipeline.tables.new_rows import NewIds, default_value, filled, repeats_ids
-from pipeline.tables.reflect import columns_of, counts_up
+from pipeline.tables.reflect import columns_of, counts_up, named
 
 SHAPE = "findable_experts_shape"  # where a connection keeps what was found
 
@@ -38,6 +39,8 @@ experts = Table(
     Column("findability_score", NUMBER),
     sqlite_autoincrement=True,  # an id is never given twice, or a late answer could reach another person
 )
+SCORE = literal_column("coalesce(findability_score, -1)", NUMBER)  # as the index of scores has it
+SCORE_INDEX = "findable_experts_scores"
 
 WORDS = ("text", "varchar", "citext")
 NAMES = Accepts(WORDS)  # what tells people apart must not be filled up with blanks
@@ -111,3 +114,13 @@ def _blank(tx: Connection, name: str, default: str | None) -> Any:
 def fit_rates(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return values with what stands for nothing where the table takes no NULL."""
     return filled(values, shape_of(tx).blanks)
+
+
+def has_score_index(tx: Connection) -> bool:
+    """Return whether an index has people by their scores; adoption makes it."""
+    return has_index(tx, named(tx, experts.name), SCORE_INDEX)
+
+
+def make_score_index(tx: Connection) -> None:
+    """Make the index, by which a page of a million people is found at once."""
+    tx.execute(text(f"CREATE INDEX IF NOT EXISTS {SCORE_INDEX} ON {experts.name} ({SCORE}, id)"))

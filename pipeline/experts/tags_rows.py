@@ -8,10 +8,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.declaration import Declaration
 from pipeline.core.task import Answered, WriteResult
 from pipeline.engine.declared.asked import AskedRows
-from pipeline.engine.declared.question import Question
 from pipeline.experts import merging, table
 from pipeline.experts.prompts import CURRENT, TagsPrompt
 from pipeline.store import answers, merges
@@ -20,6 +18,7 @@ from pipeline.tables.cells import cell_words, text_of
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from pipeline.engine.declared.question import Question
     from pipeline.store.database import Connection
     from pipeline.tables.kind_index import CountedTable
 
@@ -42,8 +41,11 @@ class TagsRows(AskedRows):
     columns = table.ASKED
 
     @cached_property
-    def question(self) -> Question:
+    def question(self) -> "Question":
         """Return the question."""
+        from pipeline.core.declaration import Declaration
+        from pipeline.engine.declared.question import Question
+
         declared = Declaration(
             answer=self.asked.answer,
             items="experts",

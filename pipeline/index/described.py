@@ -1,6 +1,7 @@
 """Say of hits what a reader asks next: which sentence matched, which tags, whether it is any good, and why."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import partial
 from itertools import starmap
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.index.fusion import Ranked, found_entries
 from pipeline.index.reader import Hit
 from pipeline.index.snippet import Place, best_snippet
-from pipeline.index.terms import spans_of, terms_of
+from pipeline.index.terms import kept_terms, spans_of
 from pipeline.index.why import Why, sides_of
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def described_hits(
     return [
         replace(
             hit,
-            snippet=best_snippet(collection.texts(hit.metadata), weights, partial(_places, weights)),
-            tags=tuple(tag for tag in collection.tags(hit.metadata) if not weights.keys().isdisjoint(terms_of(tag))),
+            snippet=best_snippet(collection.texts(hit.metadata), weights, partial(_places, weights.keys())),
+            tags=tuple(tag for tag in collection.tags(hit.metadata) if not weights.keys().isdisjoint(kept_terms(tag))),
             is_weak=is_weak,
             why=_why(index, ranked, hit, row, terms) if why else None,
         )
@@ -59,5 +60,5 @@ def _why(index: "Index", ranked: Ranked, hit: Hit, row: int, terms: Sequence[str
     return Why(parts, sides_of(hit.words_score, hit.similarity, ranked.spreads, share=share))
 
 
-def _places(among: Container[str], text: str) -> Iterator[Place]:
+def _places(among: AbstractSet[str], text: str) -> Iterator[Place]:
     return starmap(Place, spans_of(text, among))

@@ -14,8 +14,6 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.index.terms import terms_of_question
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -141,6 +139,8 @@ class Highest:
 def learn_floor(cosines: Sequence[float], postings: "Postings") -> Floor:
     """Return the floor of a build, of the highest cosine of each question without meaning, and of its words."""
     import numpy as np
+
+    from pipeline.index.terms import terms_of_question
 
     asked = [terms_of_question(one) for one in nonsense()]
     words = [float(postings.scores(terms).max()) for terms in asked]

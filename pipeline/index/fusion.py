@@ -61,11 +61,17 @@ def rank_entries(
         return Ranked(rows, similarities, similarities=similarities)
     words = index.words.scores(terms)
     if vector is None:
-        rows = _best_words(words, k, mask)
+        rows = _ordered(words, _best_by_words(words, k, mask))
         return Ranked(rows, words[rows], words=words[rows])
-    near = index.nearest(vector, max(k, DEPTH), mask)[1]
-    rows = np.union1d(_best_words(words, max(k, DEPTH), mask), near)
-    return _fused(rows, words[rows], index.similarities(vector, rows), share=index.words.ranking.share, k=k)
+    similar, near = index.nearest(vector, max(k, DEPTH), mask)
+    by_words = _best_by_words(words, max(k, DEPTH), mask)
+    by_words[near] = False  # whose similarities are known
+    others = np.flatnonzero(by_words)
+    rows = np.concatenate([near, others])
+    similarities = np.concatenate([similar, index.similarities(vector, others)])
+    order = np.argsort(rows)  # in which equal ones are ranked
+    rows = rows[order]
+    return _fused(rows, words[rows], similarities[order], share=index.words.ranking.share, k=k)
 
 
 def rank_many(
@@ -88,20 +94,26 @@ def rank_many(
         return
     for one, similarities, mask in zip(terms, index.all_similarities(vectors), masks, strict=True):
         words = postings.scores(one or ())
-        rows = np.union1d(_best_words(words, max(k, DEPTH), mask), best(similarities, max(k, DEPTH), mask))
+        by_vectors = among_best(similarities, max(k, DEPTH), mask)
+        rows = np.flatnonzero(_best_by_words(words, max(k, DEPTH), mask) | by_vectors)
         yield _fused(rows, words[rows], similarities[rows], share=postings.ranking.share, k=k)
 
 
 def _fused(rows: Rows, words: Scores, similarities: Scores, *, share: float, k: int) -> Ranked:
     """Return the `k` best of some entries by both scores as one; words count `share` of 1."""
-    fused = fuse(words, similarities, share=share)
+    spreads = _spread(words), _spread(similarities)
+    fused = _weighed(words, similarities, spreads, share=share)
     order = np.argsort(-fused, kind="stable")[:k]
-    return Ranked(rows[order], fused[order], words[order], similarities[order], (_spread(words), _spread(similarities)))
+    return Ranked(rows[order], fused[order], words[order], similarities[order], spreads)
 
 
 def fuse(words: Scores, similarities: Scores, *, share: float) -> Scores:
     """Return both scores of some entries as one: each less its mean, over its deviation; words count `share` of 1."""
-    of_words, of_vectors = _spread(words).normalised(words), _spread(similarities).normalised(similarities)
+    return _weighed(words, similarities, (_spread(words), _spread(similarities)), share=share)
+
+
+def _weighed(words: Scores, similarities: Scores, spreads: tuple[Spread, Spread], *, share: float) -> Scores:
+    of_words, of_vectors = spreads[0].normalised(words), spreads[1].normalised(similarities)
     fused: Scores = share * of_words + (1 - share) * of_vectors
     return fused
 
@@ -123,13 +135,27 @@ def found_entries(index: "Index", ranked: Ranked) -> list[Hit]:
 
 def best(scores: Scores, k: int, mask: "Mask | None" = None) -> Rows:
     """Return the rows of the `k` highest scores, of those that pass, highest first, equal ones in order."""
-    rows = np.arange(len(scores)) if mask is None else np.flatnonzero(mask)
-    if len(rows) > k > 0:
-        least = np.partition(scores[rows], -k)[-k]
-        rows = rows[scores[rows] >= least]
-    return rows[np.argsort(-scores[rows], kind="stable")[: max(k, 0)]]
+    return _ordered(scores, among_best(scores, k, mask))
 
 
-def _best_words(words: Scores, k: int, mask: "Mask | None") -> Rows:
+def among_best(scores: Scores, k: int, mask: "Mask | None" = None) -> "Mask":
+    """Return which rows these are, bool (rows,)."""
+    passing = scores if mask is None else scores[mask]
+    if not 0 < k < len(passing):
+        return np.full(len(scores), k > 0) if mask is None else mask & (k > 0)
+    least = np.partition(passing, -k)[-k]
+    held: Mask = scores >= least if mask is None else mask & (scores >= least)
+    if more := np.count_nonzero(held) - k:
+        held[np.flatnonzero(held & (scores == least))[-more:]] = False
+    return held
+
+
+def _best_by_words(words: Scores, k: int, mask: "Mask | None") -> "Mask":
     """Return the same of those that have a word of the question."""
-    return best(words, k, words > 0 if mask is None else mask & (words > 0))
+    return among_best(words, k, mask) & (words > 0)
+
+
+def _ordered(scores: Scores, held: "Mask") -> Rows:
+    """Return the rows that are held, highest score first, equal ones in order."""
+    rows = np.flatnonzero(held)
+    return rows[np.argsort(-scores[rows], kind="stable")]

@@ -17,15 +17,15 @@ from pipeline.core.links import ReadHandle
 from pipeline.index import manifest
 from pipeline.index.entry_lines import EntryLines
 from pipeline.index.manifest import Manifest
-from pipeline.index.metadata import MetadataColumns
-from pipeline.index.snippet import Snippet
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from pipeline.index.columns import Mask
+    from pipeline.index.metadata import MetadataColumns
     from pipeline.index.postings import Postings
+    from pipeline.index.snippet import Snippet
     from pipeline.index.why import Why
 
 
@@ -47,7 +47,7 @@ class Hit:
     metadata: Mapping[str, Any]
     score: float
     words_score: float
-    snippet: Snippet | None = None
+    snippet: "Snippet | None" = None
     tags: tuple[str, ...] = ()
     is_weak: bool | None = None
     why: "Why | None" = None
@@ -63,6 +63,7 @@ class Index(AbstractContextManager["Index"]):
             InconsistentError: the directory is no whole build.
             FileNotFoundError: the build was removed while it was opened.
         """
+        self._opened_by = ReadHandle(directory / manifest.MANIFEST)  # before it is read, or it might be an older one
         self.manifest: Manifest = manifest.read_manifest(directory)
         self._vectors = ReadHandle(directory / manifest.INDEX)
         self._metadata = ReadHandle(directory / manifest.METADATA)
@@ -152,7 +153,13 @@ class Index(AbstractContextManager["Index"]):
     @cached_property
     def columns(self) -> "MetadataColumns":
         """The columns of the metadata."""
+        from pipeline.index.metadata import MetadataColumns
+
         return MetadataColumns(self._metadata, len(self), self.metadata_at)
+
+    def is_of(self, directory: Path) -> bool:
+        """Return whether the manifest in a directory is the very file that this build was opened by, unchanged."""
+        return self._opened_by.is_still(directory / manifest.MANIFEST)
 
     def row_of(self, entry_id: str) -> int | None:
         """Return the row of an entry, counted from 0; None where the build does not have it."""
@@ -186,7 +193,7 @@ class Index(AbstractContextManager["Index"]):
 
     def close(self) -> None:
         """Give the files back to the system; nothing can be asked afterwards."""
-        for handle in (self._vectors, self._metadata, self._offsets, self._entries, *self._words):
+        for handle in (self._opened_by, self._vectors, self._metadata, self._offsets, self._entries, *self._words):
             handle.close()
 
     def __exit__(self, *failure: object) -> None:

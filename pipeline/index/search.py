@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, Unpack
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.ranking import Rank
@@ -17,6 +17,7 @@ from pipeline.index.question import Question, parse_one_of_many, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import terms_of, terms_of_question
 from pipeline.store.counts import CountMemory
+from pipeline.store.last_write import LastWrite
 from pipeline.store.workspace import get_workspace
 
 if TYPE_CHECKING:
@@ -77,6 +78,15 @@ class SearchReport:
         return bool(self.hits) and all(hit.is_weak for hit in self.hits)
 
 
+class _Behind(NamedTuple):
+    """How many entries a build was behind at a position of the database, which nothing has written to since `seen`."""
+
+    entries: int = 0
+    build: int | None = None
+    position: int | None = None
+    seen: LastWrite = LastWrite()
+
+
 class OpenSearch(AbstractContextManager["OpenSearch"]):
     """The build in service, open for one question after the other; a new one is taken up when it is promoted."""
 
@@ -90,7 +100,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         self.collection, self.words = ws.collection, ws.task.words
         self._builds = Builds(ws.data, self.collection.folder)
         self.index: Index = self._builds.open(build)
-        self._behind: tuple[tuple[int, int], int] | None = None  # build and position; entries
+        self._behind = _Behind()
 
     def __exit__(self, *failure: object) -> None:
         """Close the files."""
@@ -109,8 +119,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
 
     def renew(self) -> bool:
         """Take up the build in service, where it is another one now; return whether it is."""
-        now = self._builds.current()
-        if now is None or now == self.index.manifest:
+        if self._builds.serves(self.index) or (now := self._builds.current()) is None or now == self.index.manifest:
             return False
         self.index.close()
         self.index = self._builds.open()
@@ -188,15 +197,19 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
 
     def _count_behind(self) -> int:
         """Return how many entries the build is behind, counted once for each position of the database."""
-        ws = self._ws
+        ws, known, build = self._ws, self._behind, self.index.manifest.number
+        seen = ws.store.last_write()
+        if seen.mark is not None and (seen, build) == (known.seen, known.build):
+            return known.entries
         with ws.store.read() as tx:
-            state = self.index.manifest.number, get_workspace(tx).position
-            if self._behind and self._behind[0] == state:
-                return self._behind[1]
+            position = get_workspace(tx).position
+            if (build, position) == (known.build, known.position):
+                self._behind = known._replace(seen=seen)
+                return known.entries
             memory = CountMemory(tx)
             behind, _ = staleness.remembered_stale(self.collection, tx, self.index, memory, ws.display)
         memory.keep(ws.store, at=ws.now())
-        self._behind = state, behind
+        self._behind = _Behind(behind, build, position, seen)
         return behind
 
     def _told(self, asked: Sequence[Question], rank: Rank) -> list[list[str]]:

@@ -46,7 +46,7 @@ def best_snippet(
     best, found, most = "", list[Place](), -1.0
     for sentence in (one for text in texts for one in _sentences(text)):
         here = [place for place in places(sentence) if place.word in weights]
-        weight = sum(weights[word] for word in {place.word for place in here})
+        weight = sum(weights[word] for word in {place.word for place in here}) if here else 0.0
         if weight > most:
             best, found, most = sentence, here, weight
     return _cut(best, found, weights)

@@ -10,9 +10,10 @@ come again and again, so what looks at many texts remembers the terms of each.
 
 import re
 import unicodedata
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 NAME = "words@1"
@@ -72,29 +73,33 @@ def _dropped(asking: str) -> frozenset[str]:
     return frozenset((*terms_of(ASKING), *terms_of(asking)))
 
 
-def spans_of(text: str, among: Container[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield where each of some terms stands in a text, in order: start, end, term; pairs of characters overlap."""
-    if text.isascii():
-        for word in _WORD.finditer(text):
-            for term in _terms_of_part(word[0]):
-                if term in among:
-                    yield word.start(), word.end(), term
-        return
+def spans_of(text: str, among: AbstractSet[str]) -> Iterable[tuple[int, int, str]]:
+    """Return where each of some terms stands in a text, in order: start, end, term; pairs of characters overlap."""
+    if not text.isascii():
+        return _spans_of_any(text, among)
+    if among.isdisjoint(chain.from_iterable(map(kept_terms, _WORD.findall(text)))):
+        return ()  # as of most sentences, which are not gone through one word at a time
+    found = ((word, term) for word in _WORD.finditer(text) for term in kept_terms(word[0]) if term in among)
+    return ((word.start(), word.end(), term) for word, term in found)
+
+
+def _spans_of_any(text: str, among: AbstractSet[str]) -> Iterator[tuple[int, int, str]]:
+    """Yield the same for a text of any script."""
     for run in _RUN.finditer(text.translate(_KINDS)):
         at = run.start()
         for part in _UNSPACED.split(run[0]):
             width = 2 if is_unspaced(part[:1]) and len(part) > 1 else len(part)
             for shift in range(len(part) - width + 1) if part else ():
-                for term in _terms_of_part(part[shift : shift + width]):
+                for term in kept_terms(part[shift : shift + width]):
                     if term in among:
                         yield at + shift, at + shift + width, term
             at += len(part)
 
 
 @lru_cache(maxsize=1 << 14)
-def _terms_of_part(part: str) -> tuple[str, ...]:
-    """Return the terms of a word or a pair of characters; kept, since texts that are shown have the same ones."""
-    return tuple(terms_of(part))
+def kept_terms(text: str) -> tuple[str, ...]:
+    """Return the terms of a word, a pair of characters or a tag; kept, for texts that are shown have the same ones."""
+    return tuple(terms_of(text))
 
 
 def is_unspaced(text: str) -> bool:

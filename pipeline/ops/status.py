@@ -10,7 +10,7 @@ from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
 from pipeline.core.task import Subject, Task
-from pipeline.cost import history, queue_quota
+from pipeline.cost import history
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import staleness
 from pipeline.index.builds import Builds
@@ -148,9 +148,11 @@ def _wants_room(tx: "Connection", mine: list[Batch], settings: Settings) -> bool
     states = {one.state for one in mine}
     if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:
         return False
+    from pipeline.cost.queue_quota import quota_shortfall
+
     ready = [one for one in mine if one.state is BatchState.PREPARED]
     return any(one.tries and one.upload for one in ready) or any(
-        queue_quota.quota_shortfall(tx, one, settings) for one in ready[:1]
+        quota_shortfall(tx, one, settings) for one in ready[:1]
     )
 
 

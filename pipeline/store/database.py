@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
     ARRAY,
@@ -39,11 +39,14 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import ConfigurationError, interrupts_kept
-from pipeline.store import marker, select_only
+from pipeline.store import marker
 from pipeline.store.last_write import LastWrite, last_write_to
-from pipeline.store.postgresql import PostgresqlServer, first_line
 from pipeline.store.sqlite import SqliteFile
 from pipeline.store.table_base import METADATA
+
+if TYPE_CHECKING:
+    from pipeline.store import select_only
+    from pipeline.store.postgresql import PostgresqlServer
 
 __all__ = ["Connection", "LastWrite", "Select", "Store"]
 
@@ -98,6 +101,8 @@ def streamed(tx: Connection, query: Select[Any], *, page: int) -> CursorResult[A
 
 def describe_error(error: exc.DBAPIError) -> str:
     """Return what a database says of a refused statement, without the rows that it quotes."""
+    from pipeline.store.postgresql import first_line
+
     return first_line(error.orig or error)
 
 
@@ -119,7 +124,9 @@ class Store:
             ) from error
         self._kind: SqliteFile | PostgresqlServer
         if self.url.get_backend_name() in {"postgresql", "postgres"}:
-            self._kind = PostgresqlServer(self.url)
+            from pipeline.store import postgresql
+
+            self._kind = postgresql.PostgresqlServer(self.url)
         else:
             self._kind = SqliteFile(self.url)
         self.path = self._kind.path  # the file that is the database; None where a server keeps it
@@ -149,7 +156,7 @@ class Store:
 
         None where an SQLite file is not there.
         """
-        if isinstance(self._kind, PostgresqlServer):  # where a read changes nothing by itself
+        if not isinstance(self._kind, SqliteFile):  # where a read changes nothing by itself
             with self.read() as tx:
                 yield tx
             return
@@ -165,12 +172,14 @@ class Store:
                 engine.dispose()
 
     @contextlib.contextmanager
-    def selected(self, query: str, *, timeout_s: float) -> Iterator[select_only.SelectedRows]:
+    def selected(self, query: str, *, timeout_s: float) -> "Iterator[select_only.SelectedRows]":
         """Run a query of a user's own, once, on a connection on which the database forbids to write.
 
         Raises:
             InputError: the database refuses it, or it gave no row for `timeout_s` seconds.
         """
+        from pipeline.store import select_only
+
         with self._translated(BUSY_S):
             ask = functools.partial(select_only.of_server, self._open())
             if self.path is not None:

@@ -25,13 +25,17 @@ LOOK_S = 0.02  # between looks at a process's memory
 
 @dataclass
 class Measured:
-    """One way at one size: seconds of wall and CPU, bytes at the peak, of them anonymous, and `own`: not SQLite's."""
+    """One way at one size: seconds of wall and CPU, bytes at the peak, of them anonymous, and `own`: not SQLite's.
+
+    `rest` is the CPU less what the run says that a part of it took.
+    """
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     peak: list[float] = field(default_factory=list)
     anon: list[float] = field(default_factory=list)
     own: list[float] = field(default_factory=list)
+    rest: list[float] = field(default_factory=list)
     outcome: dict[str, Any] = field(default_factory=dict)
 
     def median(self, measure: str) -> float:
@@ -106,6 +110,12 @@ def _measure(trial: Trial, way: str, data: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(said.partition("\n")[2])
     own = max(0, most - found.pop("sqlite"))
     return {**found, "anon": most, "own": own}
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return how long a process has worked, in seconds, its children not."""
+    numbers = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def anonymous_bytes(pid: int) -> int:

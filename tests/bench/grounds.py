@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tests.bench import people
+from tests.bench.measure import loads
 
 if TYPE_CHECKING:
     from pipeline.core.task import Entry
@@ -57,6 +58,7 @@ def opened(data: Path, **more: str) -> "contextlib.AbstractContextManager[OpenWo
     from pipeline.engine.workspace import open_workspace
     from tests.progress import NullProgress
 
+    loads("pipeline.engine.declared.question", "pipeline.gemini.models")  # as nearly all commands do
     own = {f"FINDABLE_{name}": value for name, value in more.items()}
     return open_workspace(settings.load_settings({**environ(data), **own}), NullProgress())
 

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-Said = dict[str, Any]  # what a run tells of its result; `wall` and `cpu` in it replace what was measured around it
+# what a run tells of its result; `wall` and `cpu` in it replace what was measured around it, `part` is CPU of a part
+Said = dict[str, Any]
 Timed = Callable[[], Said]
 T = TypeVar("T")
 OVER = "over"  # the line that says that the work is done
@@ -49,7 +50,9 @@ def main() -> None:
     peak, held_by_sqlite = peak_bytes(), sqlite_bytes()
     sys.stdout.write(f"{OVER}\n")
     sys.stdout.flush()  # what follows looks at what was made, and its memory is not the work's
-    measured = {"wall": said.pop("wall", wall), "cpu": said.pop("cpu", cpu), "peak": peak, "sqlite": held_by_sqlite}
+    cpu = said.pop("cpu", cpu)
+    rest = cpu - said.pop("part", 0.0)
+    measured = {"wall": said.pop("wall", wall), "cpu": cpu, "rest": rest, "peak": peak, "sqlite": held_by_sqlite}
     _holding.close()
     assert not late, f"imported while it was measured: {late}"
     outcome = {**said, **(_found(tells, data) if tells else {})}

@@ -91,7 +91,7 @@ class Found:
     def value(self, name: str, at: At, measure: str) -> float | None:
         """Return the median of a measure, or None where it was not measured."""
         measured = self.trials.get(name, {}).get(at[1], {}).get(at[0])
-        return measured.median(measure) if measured else None
+        return measured.median(measure) if measured and getattr(measured, measure) else None
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,8 @@ def _verdict(found: Found, over: str, under: str, target: Target) -> Verdict | N
 
     def ratio(measure: str) -> float | None:
         """Return one side divided by the other."""
-        above, below = found.value(over, target.over, measure), found.value(under, target.under, measure)
+        above = found.value(over, target.over, measure)
+        below = found.value(under, target.under, target.below or measure)
         return above / below if above is not None and below else None
 
     if (seen := ratio(target.measure)) is None:

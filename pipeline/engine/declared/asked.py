@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import Answered, Item, Rows, WriteResult
-from pipeline.engine.declared.question import Question
 from pipeline.tables.item_table import ItemTable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from pipeline.engine.declared.question import Question
     from pipeline.store.database import Connection
 
 
@@ -25,7 +25,7 @@ class AskedRows(ABC):
 
     @property
     @abstractmethod
-    def question(self) -> Question:
+    def question(self) -> "Question":
         """Return how the declaration puts rows to the model."""
 
     @property

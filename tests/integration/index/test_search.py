@@ -158,13 +158,18 @@ def test_what_search_and_status_read_does_not_grow_with_the_people(
 ) -> None:
     """As many statements, rows and bytes of the index for three hundred people as for twenty."""
     read: list[int] = []
-    whole = ReadHandle.read_into
+    whole, some = ReadHandle.read_into, ReadHandle.read
 
     def counted(self: ReadHandle, buffer: memoryview, offset: int) -> None:
         read.append(len(buffer))
         whole(self, buffer, offset)
 
+    def counted_some(self: ReadHandle, size: int, offset: int) -> bytes:
+        read.append(size)
+        return some(self, size, offset)
+
     monkeypatch.setattr(ReadHandle, "read_into", counted)
+    monkeypatch.setattr(ReadHandle, "read", counted_some)
     asked: dict[str, tuple[list[int], list[int]]] = {"search": ([], []), "status": ([], [])}
     for more in (20, 280):
         tagged(more)

@@ -55,7 +55,10 @@ def test_the_page_finds_what_the_command_finds(found: Page, workspace: Workspace
     assert ("key=person-0000" in like, "key=person-0001" in like) == (True, False)
     workspace.change("UPDATE experts SET bio = 'Sings.' WHERE username = 'person-0001'")
     workspace.ran("index")
-    assert found.get(SEARCH, params=told).json()["build"] == 3
+    got = found.get(SEARCH, params=told).json()
+    assert (got["build"], got["behind"]) == (3, 0)
+    workspace.ran("tags", EXPERT="person-0001", ADD="singing")
+    assert found.get(SEARCH, params=told).json()["behind"] == 1
 
 
 def test_what_cannot_be_asked_keeps_what_was_asked(found: Page) -> None:
