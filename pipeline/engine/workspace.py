@@ -22,7 +22,7 @@ from pipeline.store.database import Connection, LastWrite, Store
 if TYPE_CHECKING:
     from pipeline.core.task import Collection, Subject, SubjectRoom, Task
     from pipeline.gemini.client import Client
-    from pipeline.gemini.models import Model
+    from pipeline.gemini.models import Kind, Model
     from pipeline.gemini.rate_limiter import RateLimits
     from pipeline.store.leases import Lease
 
@@ -281,18 +281,14 @@ class OpenWorkspace:
         with self.store.read() as tx:
             return not asked.is_anything_sent(tx, self.task.name)
 
-    def _model(self, name: str, *, kind: str) -> "Model":
+    def _model(self, name: str, *, kind: "Kind") -> "Model":
         from pipeline.gemini.models import find_model
 
         today = self.now().date()
-        model = find_model(
-            name, kind="embed" if kind == "embed" else "generate", today=today, extra=self.settings.models_file
-        )
+        model = find_model(name, kind=kind, today=today, extra=self.settings.models_file)
         if model.local and self.backend != "local":
-            raise ConfigurationError(
-                f"{name} is a model of the local engine, and this workspace uses Gemini",
-                hint="set one of Gemini's: `make prices` lists them",
-            )
+            said = f"{name} is a model of the local engine, and this workspace uses Gemini"
+            raise ConfigurationError(said, hint="set one of Gemini's: `make prices` lists them")
         if warning := model.warning(today):
             self.display.warn(warning)
         return model
