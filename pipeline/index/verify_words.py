@@ -11,7 +11,7 @@ from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
 from pipeline.index.manifest import COUNTS, LENGTHS, WORDS, Manifest
-from pipeline.index.postings import GROUP, ROWS, SCORES, STARTS, TERMS, Postings, checksums, mapped_array
+from pipeline.index.postings import GROUP, ROWS, SCORES, STARTS, TERMS, Postings, halves, mapped_array
 from pipeline.index.postings_writer import MOST, RUN
 
 Numbers = NDArray[np.int64]
@@ -20,7 +20,8 @@ Numbers = NDArray[np.int64]
 def verify_words(directory: Path, manifest: Manifest, *, sums: Numbers, sample: list[int]) -> None:
     """Pass when the words on disk are whole, of terms in order, and of the entries with these checksums.
 
-    Each row of the sample must be found by its rarest term.
+    Each row of the sample must be found by its rarest term. `sums` is counted down to zero: a second array of all
+    entries would be half of what this takes.
 
     Raises:
         InconsistentError: they are not; the message says what differs.
@@ -47,7 +48,7 @@ def _verify_postings(postings: Postings, sums: Numbers, sample: Numbers) -> dict
     rows, scores = postings.array(ROWS), postings.array(SCORES)
     if not starts[-1] == len(rows) == len(scores):
         raise InconsistentError(f"the words of the build have {len(rows)} postings, expected {starts[-1]}")
-    held, found, last = np.diff(starts), np.zeros_like(sums), -1
+    held, last = np.diff(starts), -1
     rarest: dict[int, tuple[int, int]] = {}
     for low in range(0, len(rows), RUN):
         here = rows[low : low + RUN].astype(np.int64)
@@ -57,13 +58,13 @@ def _verify_postings(postings: Postings, sums: Numbers, sample: Numbers) -> dict
             raise InconsistentError("the postings of the build are out of order, or of entries that are not there")
         if not (np.isfinite(scores[low : low + RUN]) & (scores[low : low + RUN] > 0)).all():
             raise InconsistentError("a score among the words of the build is no positive number")
-        found += checksums(codes[which], here, len(sums))
+        np.subtract.at(sums, here, halves(codes[which]))
         last = int(places[-1])
         for at in np.flatnonzero(np.isin(here, sample)).tolist():
             one = (int(held[which[at]]), int(which[at]))
             rarest[int(here[at])] = min(one, rarest.get(int(here[at]), one))
-    if not np.array_equal(found, sums):
-        raise InconsistentError(f"row {np.flatnonzero(found != sums)[0]} has other words than its entry")
+    if sums.any():
+        raise InconsistentError(f"row {np.flatnonzero(sums)[0]} has other words than its entry")
     return {row: term for row, (_, term) in rarest.items()}
 
 
@@ -78,10 +79,10 @@ def _verify_counts(postings: Postings, counts: NDArray[np.uint16], lengths: NDAr
     if len(counts) != len(rows):
         raise InconsistentError(f"the words of the build have {len(counts)} counts, expected {len(rows)}")
     for group, (first, last) in enumerate(pairwise(ends.tolist())):
-        found, most = np.zeros(len(lengths)), 0
+        found, most = np.zeros(len(lengths), np.int32), 0
         for low in range(first, last, RUN):
             here = slice(low, min(low + RUN, last))
-            found += np.bincount(rows[here], weights=counts[here], minlength=len(lengths))
+            np.add.at(found, rows[here], counts[here].astype(np.int32))
             most = max(most, int(counts[here].max()))
         if most < MOST and not np.array_equal(found, lengths[:, group]):
             raise InconsistentError(
