@@ -29,7 +29,8 @@ _USUAL = b',"key":"'  # in front of a key that ends a line as the API writes it
 _PLAIN = re.compile(rb"[ !#-\[\]-~]+")  # a key that is written as it is: ASCII without quotes and backslashes
 _TAIL = 2_048  # bytes at the end of a line that may hold its key; ours are far shorter
 _BLANKS = 16  # bytes before the name of a key that are looked at for the comma, where nothing is unusual
-_LONG = 1 << 30  # from this size on a line is read to its end
+_NEAR = 2_048  # bytes that are read for a line; a longer one is read to its end
+_WORD = (1 << 64) - 1
 
 
 def key_of_line(line: bytes) -> str | None:
@@ -63,7 +64,7 @@ class ResultFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file once and keep 20 bytes for each line.
+        """Read the file once and keep nine bytes for each line.
 
         Raises:
             OSError: the file cannot be read.
@@ -77,7 +78,10 @@ class ResultFile:
         self._path = path
         self._unreadable: list[tuple[int, bytes]] = []  # examples: (offset, start of the line)
         self._duplicates: list[tuple[int, str]] = []  # examples: (offset, key)
-        hashes, offsets, sizes = array("q"), array("q"), array("I")
+        # a place is where a line begins, below as many bits of its key's hash as are left of 64
+        self._bits = self._file.seek(0, os.SEEK_END).bit_length()
+        self._where = (1 << self._bits) - 1  # the bits of a place that say where
+        places = array("Q")
         for offset, line in read_lines(path):
             self.total += 1
             key = key_of_line(line)
@@ -86,25 +90,19 @@ class ResultFile:
                 if len(self._unreadable) < EXAMPLES:
                     self._unreadable.append((offset, line[:_TAIL]))
                 continue
-            hashes.append(_hash(key))
-            offsets.append(offset)
-            sizes.append(min(len(line), _LONG))
-        order = np.argsort(np.frombuffer(hashes, dtype=np.int64), kind="stable")
-        # each list goes as soon as it is in order: all of them at once would be half of what this takes
-        self._hashes = np.frombuffer(hashes, dtype=np.int64)[order]
-        del hashes
-        self._offsets = np.frombuffer(offsets, dtype=np.int64)[order]
-        del offsets
-        self._sizes = np.frombuffer(sizes, dtype=np.uint32)[order]
-        self._asked = bytearray(len(order))
+            places.append((_hash(key) << self._bits | offset) & _WORD)
+        self._places = np.frombuffer(places, dtype=np.uint64)
+        self._places.sort()  # where it is: there is no second list at any time
+        self._asked = bytearray(len(places))
 
     def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
         """Return for each key its raw lines in the order of the file; many keys at once are quicker than one by one."""
         import numpy as np
 
-        wanted = np.fromiter(map(_hash, keys), dtype=np.int64, count=len(keys))
-        firsts = np.searchsorted(self._hashes, wanted, side="left").tolist()
-        ends = np.searchsorted(self._hashes, wanted, side="right").tolist()
+        hashes = np.fromiter(map(_hash, keys), dtype=np.int64, count=len(keys)).view(np.uint64)
+        wanted = hashes << np.uint64(self._bits)
+        firsts = np.searchsorted(self._places, wanted, side="left").tolist()
+        ends = np.searchsorted(self._places, wanted | np.uint64(self._where), side="right").tolist()
         return [self._found(key, range(*span)) for key, span in zip(keys, zip(firsts, ends, strict=True), strict=True)]
 
     def _found(self, key: str, places: range) -> list[bytes]:
@@ -114,7 +112,7 @@ class ResultFile:
             return found  # stands for lines whose key is no text
         repeated, last = False, 0
         for at in places:
-            line = self._line(self._offsets.item(at), self._sizes.item(at))
+            line = self._line(self._places.item(at) & self._where)
             if key_of_line(line) != key:
                 continue  # another key with the same hash
             repeated = repeated or bool(self._asked[at])
@@ -124,7 +122,7 @@ class ResultFile:
         if len(found) > 1 and not repeated:
             self.duplicates += len(found) - 1
             if len(self._duplicates) < EXAMPLES:
-                self._duplicates.append((self._offsets.item(last), key))
+                self._duplicates.append((self._places.item(last) & self._where, key))
         return found
 
     @property
@@ -138,8 +136,8 @@ class ResultFile:
         In the place of a key that is none, or no text, stands an excerpt of the line.
         """
         places = (at for at, asked in enumerate(self._asked) if not asked) if self.unknown else ()
-        unasked = ((self._offsets.item(at), self._sizes.item(at)) for at in places)
-        unknown = ((offset, self._line(offset, size)) for offset, size in heapq.nsmallest(EXAMPLES, unasked))
+        unasked = heapq.nsmallest(EXAMPLES, (self._places.item(at) & self._where for at in places))
+        unknown = ((offset, self._line(offset)) for offset in unasked)
         kinds: dict[str, list[tuple[int, str | bytes]]] = {
             "unknown": [(offset, key_of_line(line) or line) for offset, line in unknown],
             "duplicate": [*self._duplicates],
@@ -164,15 +162,15 @@ class ResultFile:
         """Close the file."""
         self.close()
 
-    def _line(self, offset: int, size: int) -> bytes:
-        """Return the line that starts at an offset, cleaned as `files.read_lines` cleans it.
-
-        `size` is its length after that; the largest one stands for any longer.
-        """
-        if offset and size < _LONG:
-            return os.pread(self._file.fileno(), size, offset)
-        self._file.seek(offset)
-        line = self._file.readline().rstrip(b"\r\n")
+    def _line(self, offset: int) -> bytes:
+        """Return the line that starts at an offset, cleaned as `files.read_lines` cleans it."""
+        near = os.pread(self._file.fileno(), _NEAR, offset)
+        end = near.find(b"\n")
+        if end < 0:
+            self._file.seek(offset)
+            near = self._file.readline()
+            end = len(near)
+        line = near[:end].rstrip(b"\r\n")
         return line.removeprefix(BOM) if offset == 0 else line
 
     def _line_number(self, offset: int) -> int:

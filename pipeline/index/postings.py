@@ -48,7 +48,14 @@ def term_code(term: str, group: int) -> int:
 
 def checksums(codes: Codes, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Return for each of `count` rows the sum of the lower halves of the numbers of its terms, one code a posting."""
-    return np.bincount(rows, weights=codes & _SUM_MASK, minlength=count).astype(np.int64)  # exact below 2**53
+    sums = np.zeros(count, np.int64)
+    np.add.at(sums, rows, halves(codes))
+    return sums
+
+
+def halves(codes: Codes) -> NDArray[np.int64]:
+    """Return what each posting adds to the checksum of its entry."""
+    return (codes & _SUM_MASK).view(np.int64)
 
 
 def mapped_array(handle: ReadHandle) -> NDArray[Any]:

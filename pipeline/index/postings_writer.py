@@ -5,7 +5,6 @@ Scores are made of all of them then, because they follow from how many entries t
 """
 
 import contextlib
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +22,7 @@ from pipeline.index.posting_runs import CopiedWords, Run
 from pipeline.index.postings import GROUP, ROWS, SCORES, STARTS, TERMS, TYPES, Codes, checksums, term_code
 
 SPOOL = "words.runs"  # of postings, sorted by terms, and then of terms; gone when the build is written
+SPOOLED_LENGTHS = "words.lengths"  # terms of each entry, by group, float32; gone then, too
 RUN = 1 << 18  # postings that are sorted at once
 MARK = 256  # of so many postings of a run one is remembered, to tell where all runs can be cut
 MOST = 65_535  # times that a term counts in one entry
@@ -57,7 +57,7 @@ class PostingsWriter:
         self._directory, self._ranking, self._copied = directory, ranking, copied
         self._spool = (directory / SPOOL).open("wb")
         self._known = [_KnownPieces(group) for group in range(len(ranking.groups))]
-        self._lengths = array("f")  # terms of each entry, by group
+        self._lengths = (directory / SPOOLED_LENGTHS).open("wb")
         self._count = 0  # entries so far
         self._pages: list[Run] = []  # that are in no run yet
         self._waiting = 0  # postings of those
@@ -69,9 +69,10 @@ class PostingsWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove the runs."""
-        self._spool.close()
-        (self._directory / SPOOL).unlink(missing_ok=True)
+        """Remove what was spooled."""
+        for file in (self._spool, self._lengths):
+            file.close()
+            Path(file.name).unlink(missing_ok=True)
 
     def add(self, entries: Sequence[Entry], copies: NDArray[np.int64] | None = None) -> list[int]:
         """Take in the next entries, PAGE at most; return the checksum of the terms of each.
@@ -89,7 +90,7 @@ class PostingsWriter:
         else:
             places = rows
         self._pages.append(Run(codes, (places + self._count).astype(np.int32), counts))
-        self._lengths.frombytes(lengths.tobytes())
+        self._lengths.write(lengths.tobytes())
         self._count += len(lengths)
         self._waiting += len(codes)
         if self._waiting >= RUN:
@@ -105,13 +106,15 @@ class PostingsWriter:
         """Write the words of all entries; on disk when this returns, by file name."""
         self._spool_run()
         total, first = sum(self._runs) + (self._copied.count() if self._copied else 0), self._spool.tell()
-        sealed = {LENGTHS: self._sealed(LENGTHS, [np.frombuffer(self._lengths, np.float32)])}
+        self._lengths.flush()
+        lengths = np.memmap(self._directory / SPOOLED_LENGTHS, np.float32, "r")
+        sealed = {LENGTHS: self._sealed(LENGTHS, [lengths])}
         with contextlib.ExitStack() as opened:
             names = (ROWS, COUNTS, SCORES)
             writers = [opened.enter_context(files.SealedWriter(self._directory / name)) for name in names]
             for writer, name in zip(writers, names, strict=True):
                 _write_header(writer, name, total)
-            spooled = self._write_postings(*writers)
+            spooled = self._write_postings(lengths.reshape(self._count, -1), *writers)
             sealed |= {name: writer.seal() for writer, name in zip(writers, names, strict=True)}
         found = list(self._read(first, spooled, np.uint64, np.int64))
         sealed[TERMS] = self._sealed(TERMS, [codes for codes, _ in found])
@@ -151,15 +154,19 @@ class PostingsWriter:
         self._marks.append(run.codes[::MARK].copy())
 
     def _write_postings(
-        self, rows: files.SealedWriter, counts: files.SealedWriter, scores: files.SealedWriter
+        self,
+        lengths: NDArray[np.float32],
+        rows: files.SealedWriter,
+        counts: files.SealedWriter,
+        scores: files.SealedWriter,
     ) -> list[int]:
         """Write all postings in the order of terms, some at a time; spool the terms, and where those of each end.
 
         Return how many terms were spooled at a time.
         """
-        norms = self._norms()
+        scale = K1 * B / np.maximum(lengths.mean(axis=0, dtype=np.float64), 1e-9)
         runs = [Run(*arrays) for arrays in self._read(0, self._runs, np.uint64, np.int32, np.uint32)]
-        end, lengths = 0, list[int]()
+        end, spooled = 0, list[int]()
         for parts in self._merged(runs):
             codes, held, which = _terms_of(parts)
             groups = (codes >> np.uint64(GROUP)).astype(np.uint8)
@@ -168,21 +175,16 @@ class PostingsWriter:
             for part, here in zip(parts, which, strict=True):
                 rows.write(_bytes_of(ROWS, part.rows))
                 counts.write(_bytes_of(COUNTS, part.counts))
-                given = weights[here] * part.counts / (part.counts + norms[part.rows, groups[here]])
-                scores.write(_bytes_of(SCORES, given))
+                norms = lengths[part.rows, groups[here]]  # what BM25 adds to how often a term is in an entry
+                norms *= scale[groups[here]]
+                norms += K1 * (1 - B)
+                scores.write(_bytes_of(SCORES, weights[here] * part.counts / (part.counts + norms)))
             ends = end + np.cumsum(held)
             self._spool.write(codes.data)
             self._spool.write(ends.data)
             end = int(ends[-1])
-            lengths.append(len(codes))
-        return lengths
-
-    def _norms(self) -> NDArray[np.float32]:
-        """Return what BM25 adds to how often a term is in an entry, by entry and group."""
-        norms = np.frombuffer(self._lengths, np.float32).reshape(self._count, -1)
-        norms *= K1 * B / np.maximum(norms.mean(axis=0, dtype=np.float64), 1e-9)
-        norms += K1 * (1 - B)
-        return norms
+            spooled.append(len(codes))
+        return spooled
 
     def _merged(self, runs: Sequence[Run]) -> Iterator[list[Run]]:
         """Yield the postings in the order of terms: those of several terms as one run, or those of one as several.

@@ -308,6 +308,7 @@ def _closing_results(tx: Connection) -> Iterator[None]:
     finally:
         for result in opened:
             result.close()
+        opened.clear()  # a result knows its connection
 
 
 def insert_rows(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -1,6 +1,7 @@
 """What is alive at the beginning of long work is not searched for garbage until its end."""
 
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -25,3 +26,19 @@ def test_what_was_there_is_left_out_until_the_end() -> None:
         inside = gc.get_freeze_count()
         raise KeyError
     assert (before, inside > 0, gc.get_freeze_count()) == (0, True, 0)
+
+
+def test_what_a_block_leaves_in_circles_goes_with_it() -> None:
+    """Garbage that only the collector finds is not frozen by the next block, which would keep it."""
+    with gc_frozen():
+        one = _Linked()
+        one.other = one
+        left = weakref.ref(one)
+        del one
+    assert left() is None
+
+
+class _Linked:
+    """Knows another one."""
+
+    other: "_Linked"

@@ -30,6 +30,14 @@ def test_lines_come_by_key_in_the_order_of_the_file(tmp_path: Path) -> None:
         assert results.unknown == 0
 
 
+@pytest.mark.parametrize("more", [0, 2_019, 2_020, 2_021, 2_022, 100_000])
+def test_a_line_of_any_length_is_whole(tmp_path: Path, more: int) -> None:
+    """Whatever stands behind it, and at the end of a file without a line end."""
+    lines = [b'{"response":"%b","key":"t/%d"}' % (b"x" * more, number) for number in range(3)]
+    with ResultFile(written(tmp_path, b"\r\n \n".join(lines))) as results:
+        assert results.lines_of(["t/2", "t/0", "t/1"]) == [[lines[2]], [lines[0]], [lines[1]]]
+
+
 def test_unreadable_lines_are_counted_and_shown(tmp_path: Path) -> None:
     """Lines that show no key are counted, and at most three are shown with their numbers; blank lines count there."""
     data = b'\ngarbage\x1b[0m\n{"key":"t/1"}\n\xff\xfe\n{"response":{"te\n{"response"\n'

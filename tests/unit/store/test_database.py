@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +123,18 @@ def test_a_result_that_is_not_read_to_its_end_goes_with_its_transaction(
     gc.collect()
     store.close()
     assert caplog.text == ""
+
+
+def test_a_transaction_leaves_nothing_to_the_garbage_collector(store: Store, request: pytest.FixtureRequest) -> None:
+    """What was read in it went with it, however many transactions a long command has."""
+    gc.disable()
+    request.addfinalizer(gc.enable)
+    numbers: Select[int] = select(column("n", Integer)).select_from(text(SERIES))
+    with store.read() as tx:
+        assert len(streamed(tx, numbers, page=10).all()) == 100
+    left = weakref.ref(tx)
+    del tx
+    assert left() is None
 
 
 def test_a_file_is_made_when_it_is_used_and_its_commits_are_durable(tmp_path: Path) -> None:
