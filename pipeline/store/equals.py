@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Text, bindparam, func, literal_column, or_, select
+from sqlalchemy import Connection, Select, Text, bindparam, func, or_, select
 
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import Outcome
@@ -38,10 +38,11 @@ def _asking(dialect: str) -> Select[Any]:
     """Return the SELECT of the requests that ask some questions; made once, for it is run every few lines."""
     told = (requests.c.question, *(requests.c[name] for name in ("id", "item_id", "input_hash", "open", "owner")))
     known = or_(requests.c.open, requests.c.outcome == Outcome.ANSWERED)
-    asked: Any = bindparam("questions", expanding=True)
-    if dialect == "sqlite":  # see `among`
-        asked = select(literal_column("+value")).select_from(func.json_each(bindparam("questions", type_=Text)))
-    return select(*told).where(requests.c.question.in_(asked), known).order_by(requests.c.open, requests.c.id)
+    query = select(*told).where(known).order_by(requests.c.open, requests.c.id)
+    if dialect == "sqlite":  # see `among`; a join looks each up as it comes, where a list would be sorted before
+        listed = func.json_each(bindparam("questions", type_=Text)).table_valued("value")
+        return query.join_from(listed, requests, requests.c.question == listed.c.value)
+    return query.where(requests.c.question.in_(bindparam("questions", expanding=True)))
 
 
 def is_any_known(tx: Connection) -> bool:
@@ -80,14 +81,14 @@ def share_claims(tx: Connection, task: Task, rows: Sequence[tuple[str, str, int]
         StateConflictError: such an item was claimed, answered, parked or removed, or its request ended, meanwhile.
     """
     told = ("batch", "line", "owner", "until")
-    names = ("task", "item_id", "input_hash", "shares", "open", "at", *told)
+    names = ("item_id", "input_hash", "shares", *told)
     for page in pages(rows, PAGE):
         shared = list({request for *_, request in page})
         query = select(requests.c.id, *(requests.c[name] for name in told)).where(among(tx, requests.c.id, shared))
         homes = {row[0]: row[1:] for row in tx.execute(query.where(IS_OPEN))}
         if len(homes) != len(shared):
             raise StateConflictError("a request", min({*shared} - {*homes}), expected="open", wanted="shared")
-        insert_claims(tx, task, names, [(task.name, *row, True, at, *homes[row[-1]]) for row in page])
+        insert_claims(tx, task, names, [(*row, *homes[row[-1]]) for row in page], same={"at": at})
 
 
 def ids_of_lines(tx: Connection, batch: int, lines: Sequence[int]) -> dict[int, int]:
