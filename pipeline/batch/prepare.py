@@ -19,6 +19,7 @@ from pipeline.batch.draft import TOGETHER, Draft, looked_up
 from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
 from pipeline.batch.uploads import release_images, upload_images
 from pipeline.core import files, gc_freeze
+from pipeline.core.beside import done_beside
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.cost import budget, estimate, queue_quota
 from pipeline.engine import questions
@@ -282,12 +283,12 @@ class _Preparation:
         ws, wanted, stop = self.ws, self.wanted, StopReason.DONE
         left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - self._taken)
         with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer:
-            with ws.store.read() as tx:
+            with ws.store.read() as tx, done_beside() as write:
                 draft = Draft(self._packer(tx), equals.newest_request(tx))
                 wanted_lines = request_lines(tx, _builder(ws), left, after=after)
                 for found in looked_up(tx, ws.task, ws.extractor, wanted_lines):
                     new, full = draft.take(found)
-                    writer.write_lines(self._written(new, draft), len(new))
+                    write(partial(writer.write_lines, self._written(new, draft), len(new)))
                     if len(draft.given) >= TOGETHER:
                         self._write_given(draft, lease)
                     self.bar.show(self._taken + draft.items)
