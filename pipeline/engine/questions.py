@@ -15,6 +15,7 @@ from pipeline.gemini import requests, schema
 from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.gemini.tokens import Usage
 from pipeline.store import answers, claims, live_calls, versions
+from pipeline.store.cut_short import count_cut_short
 
 if TYPE_CHECKING:
     from pipeline.core.task import Item, Rows, Task
@@ -95,7 +96,7 @@ class RequestBuilder:
         Raises:
             InputError: an item's request cannot be sent; the message names the item.
         """
-        cut = answers.count_cut_short(tx, self.task.name, list(rows))
+        cut = count_cut_short(tx, self.task.name, list(rows))
         for item in self.task.rows.items(tx, rows):
             try:
                 yield self._line(item, cut=cut.get(item.id, 0))

@@ -1,12 +1,10 @@
 """Find requests that ask the same, and let items share one: theirs are claims that say whose request it is."""
 
-import functools
-import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, Text, bindparam, func, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import Outcome
@@ -14,6 +12,7 @@ from pipeline.core.task import Task
 from pipeline.store.claims import IS_OPEN, PAGE, Request, insert_claims
 from pipeline.store.database import among, pages
 from pipeline.store.leases import this_owner
+from pipeline.store.listed_rows import rows_of_listed
 from pipeline.store.tables import requests
 
 
@@ -27,22 +26,17 @@ class Equal(NamedTuple):
     owner: str | None
 
 
+_ASKED = ("question", "id", "item_id", "input_hash", "open", "owner")
+_ASKING = (
+    select(*(requests.c[name] for name in _ASKED))
+    .where(or_(requests.c.open, requests.c.outcome == Outcome.ANSWERED))
+    .order_by(requests.c.open, requests.c.id)
+)
+
+
 def find_equals(tx: Connection, questions: Sequence[str]) -> dict[str, Equal]:
     """Return the requests that ask these questions or, where none does, were answered last, by question."""
-    values: Any = json.dumps(questions) if tx.dialect.name == "sqlite" else questions
-    return {row[0]: Equal(*row[1:]) for row in tx.execute(_asking(tx.dialect.name), {"questions": values})}
-
-
-@functools.cache
-def _asking(dialect: str) -> Select[Any]:
-    """Return the SELECT of the requests that ask some questions; made once, for it is run every few lines."""
-    told = (requests.c.question, *(requests.c[name] for name in ("id", "item_id", "input_hash", "open", "owner")))
-    known = or_(requests.c.open, requests.c.outcome == Outcome.ANSWERED)
-    query = select(*told).where(known).order_by(requests.c.open, requests.c.id)
-    if dialect == "sqlite":  # see `among`; a join looks each up as it comes, where a list would be sorted before
-        listed = func.json_each(bindparam("questions", type_=Text)).table_valued("value")
-        return query.join_from(listed, requests, requests.c.question == listed.c.value)
-    return query.where(requests.c.question.in_(bindparam("questions", expanding=True)))
+    return {row[0]: Equal(*row[1:]) for row in rows_of_listed(tx, _ASKING, requests.c.question, questions)}
 
 
 def is_any_known(tx: Connection) -> bool:
