@@ -387,7 +387,7 @@ soak: $(TOOLS) ## everything at once for MINUTES=30 (people, faults, kills, two 
 	@$(VENV)/bin/python -m tests.soak
 
 .PHONY: bench
-bench: $(TOOLS) ## the product beside naive ways and limits at 1,558, 10k and 100k rows; FULL=1 550k too, ONLY=ingest,score
+bench: $(TOOLS) ## the product beside naive ways and limits at 1,558, 10k and 100k rows; FULL=1 550k and memory at 5.5m too, ONLY=ingest,score
 	@$(VENV)/bin/python -m tests.bench
 
 .PHONY: bench-peers

@@ -38,7 +38,7 @@ def _together(lines: Iterator["PlannedRequest"]) -> Iterator[Sequence["PlannedRe
     some, size = list["PlannedRequest"](), 0
     for line in lines:
         some.append(line)
-        size += len(line.data)
+        size += line.size
         if line.item.prompt.uploads:
             size += sum(map(len, line.item.prompt.uploads.values()))
         if len(some) == TOGETHER or size >= TOGETHER_BYTES:
@@ -57,7 +57,10 @@ class Draft:
 
     packer: Packer
     seen: int
-    rows: list[tuple[str, str, str | None]] = field(default_factory=list)  # (item id, input hash, question) by line
+    # of each line; by columns, for the garbage collector would look through tuples again and again
+    ids: list[str] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
+    questions: list[str | None] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)  # by question
     same: list[tuple[str, str, int]] = field(default_factory=list)  # (item id, input hash, line) of those that share it
     joined: list[tuple[str, str, int]] = field(default_factory=list)  # the same with requests that were there already
@@ -68,7 +71,7 @@ class Draft:
     @property
     def items(self) -> int:
         """Return how many items are to be claimed."""
-        return len(self.rows) + len(self.same) + len(self.joined)
+        return len(self.ids) + len(self.same) + len(self.joined)
 
     def take(self, found: Sequence[LookedUp]) -> tuple[list["PlannedRequest"], StopReason | None]:
         """Take items in; return the lines of those that ask something new, and why the file ends before the rest."""
@@ -83,9 +86,11 @@ class Draft:
                 if not all_fit and (full := self.packer.add(line)) is not None:
                     return new, full
                 new.append(line)
-                self.rows.append((item.id, item.input_hash, question))
+                self.ids.append(item.id)
+                self.hashes.append(item.input_hash)
+                self.questions.append(question)
                 if question is not None:
-                    self.lines[question] = len(self.rows)
+                    self.lines[question] = len(self.ids)
             elif not all_fit and self.items >= self.packer.limits.rows:
                 return new, StopReason.FULL
             elif equal is not None:
@@ -110,7 +115,8 @@ class Draft:
             StateConflictError: one of them changed hands since it was read, or is asked by another process now.
         """
         equals.check_unasked(tx, self.lines, since=self.seen)
-        claims.take_claims(tx, task, self.rows, batch=batch, at=at)
+        rows = zip(self.ids, range(1, len(self.ids) + 1), self.hashes, self.questions, strict=True)
+        claims.take_claims(tx, task, rows, batch=batch, at=at)
         ids = equals.ids_of_lines(tx, batch, sorted({line for *_, line in self.same}))
         same = [(item_id, input_hash, ids[line]) for item_id, input_hash, line in self.same]
         equals.share_claims(tx, task, [*same, *self.joined], at=at)

@@ -7,7 +7,6 @@ key; so what is written lies together on disk, memory stays flat, and a run that
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.batch.download import is_cancelled_by_hand
 from pipeline.batch.uploads import release_images
 from pipeline.core import files, gc_freeze
+from pipeline.core.beside import done_beside
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.progress import NoProgress
 from pipeline.core.second_process import can_begin, second_process
@@ -274,24 +274,10 @@ class _Ingest(NamedTuple):
 def _writing(*, beside: bool) -> Iterator[Callable[[Callable[[], None]], None]]:
     """Give what writes one chunk after the other; `beside` a caller who judges the next one, as a server lets it.
 
-    An error is raised when the next chunk is given, or at the end. SQLite writes within this process, and would wait
-    for the interpreter at every row.
+    SQLite writes within this process, and would wait for the interpreter at every row.
     """
-    if not beside:
-        yield lambda write: write()
-        return
-    with ThreadPoolExecutor(1) as pool:
-        written: Future[None] | None = None
-
-        def begin(write: Callable[[], None]) -> None:
-            nonlocal written
-            if written is not None:
-                written.result()
-            written = pool.submit(write)
-
-        yield begin
-        if written is not None:
-            written.result()
+    with done_beside() if beside else contextlib.nullcontext(lambda write: write()) as write:
+        yield write
 
 
 def _odd_lines(tx: "Connection", batch: Batch) -> list[Anomaly]:

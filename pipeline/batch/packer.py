@@ -59,7 +59,7 @@ class Packer:
 
     def add(self, *lines: "PlannedRequest") -> StopReason | None:
         """Take lines in, all of them, or none and return why the file ends before the last of them."""
-        rows, size = self.rows + len(lines), self.size + sum([len(one.data) for one in lines]) + len(lines)
+        rows, size = self.rows + len(lines), self.size + sum([one.size for one in lines]) + len(lines)
         counted = Usage._make(map(sum, zip(self.counted, *[one.usage for one in lines], strict=True)))
         likely = self.known.applied(counted, count=rows)
         if rows > 1 and (rows > self.limits.rows or size > self.limits.size or likely.prompt > self.limits.tokens):

@@ -19,6 +19,7 @@ from pipeline.batch.draft import TOGETHER, Draft, looked_up
 from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
 from pipeline.batch.uploads import release_images, upload_images
 from pipeline.core import files, gc_freeze
+from pipeline.core.beside import done_beside
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.cost import budget, estimate, queue_quota
 from pipeline.engine import questions
@@ -106,7 +107,7 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
                 made.append(packer.rows)
                 packer = packer.next_file()
                 packer.add(line)
-            size, usage = size + len(line.data) + 1, usage + line.usage
+            size, usage = size + line.size + 1, usage + line.usage
     made += [packer.rows] * bool(packer.rows)
     likely = known.applied(usage, count=sum(made))
     cost = usage_cost(ws.model, likely, batch=True, on=ws.now().date())
@@ -128,7 +129,9 @@ def request_lines(
     else:
         found = (task.rows_of(tx, some) for some in pages(claims.askable_among(tx, task, wanted.among)))
     for page in found:
-        rows = dict(islice(((key, row) for key, row in page.items() if key not in wanted.without), left))
+        rows = page
+        if wanted.without or left is not None:
+            rows = dict(islice(((key, row) for key, row in page.items() if key not in wanted.without), left))
         yield from builder.lines_of(tx, rows)
         left = None if left is None else left - len(rows)
 
@@ -279,30 +282,35 @@ class _Preparation:
         """Write one request file and seal it as a draft, or return why there is no item in it."""
         ws, wanted, stop = self.ws, self.wanted, StopReason.DONE
         left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - self._taken)
-        with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer, ws.store.read() as tx:
-            draft = Draft(self._packer(tx), equals.newest_request(tx))
-            wanted_lines = request_lines(tx, _builder(ws), left, after=after)
-            for found in looked_up(tx, ws.task, ws.extractor, wanted_lines):
-                new, full = draft.take(found)
-                writer.write_lines([self._addressed(one, draft) for one in new])
-                if len(draft.given) >= TOGETHER:
-                    self._write_given(draft, lease)
-                self.bar.show(self._taken + draft.items)
-                if full is not None:
-                    stop = full
-                    break
+        with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer:
+            with ws.store.read() as tx, done_beside() as write:
+                draft = Draft(self._packer(tx), equals.newest_request(tx))
+                wanted_lines = request_lines(tx, _builder(ws), left, after=after)
+                for found in looked_up(tx, ws.task, ws.extractor, wanted_lines):
+                    new, full = draft.take(found)
+                    write(partial(writer.write_lines, self._written(new, draft), len(new)))
+                    if len(draft.given) >= TOGETHER:
+                        self._write_given(draft, lease)
+                    self.bar.show(self._taken + draft.items)
+                    if full is not None:
+                        stop = full
+                        break
             self._write_given(draft, lease)
             if not draft.items:
                 return stop
-            return _Written(draft, writer.seal() if draft.rows else None)
+            return _Written(draft, writer.seal() if draft.ids else None)
 
-    def _addressed(self, line: PlannedRequest, draft: Draft) -> bytes:
-        """Return a line as it is written, after its images that are too large for it were uploaded."""
-        if not line.item.prompt.uploads:
-            return line.data
-        there = upload_images(self.ws, line.item.prompt.uploads)
-        draft.uploads.update(one.id for one in there.values())
-        return addressed(line.data, {name: one.uri for name, one in there.items()})
+    def _written(self, lines: Sequence[PlannedRequest], draft: Draft) -> list[bytes]:
+        """Return lines as they are written, piece by piece, after images too large for them were uploaded."""
+        pieces: list[bytes] = []
+        for line in lines:
+            if line.item.prompt.uploads:
+                there = upload_images(self.ws, line.item.prompt.uploads)
+                draft.uploads.update(one.id for one in there.values())
+                pieces += (addressed(line.data, {name: one.uri for name, one in there.items()}), b"\n")
+            else:
+                pieces += (line.head, line.rest, b"\n")
+        return pieces
 
     def _write_given(self, draft: Draft, lease: "Lease") -> None:
         """Write what earlier answers are for items that ask the same, beside the file that is being written."""

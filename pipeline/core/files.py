@@ -58,11 +58,10 @@ class SealedWriter:
         self._hash.update(data)
         self.size += len(data)
 
-    def write_lines(self, lines: Sequence[bytes]) -> None:
-        r"""Append many lines, each with its `\n`."""
-        if lines:
-            self.write(b"\n".join((*lines, b"")))
-            self.lines += len(lines)
+    def write_lines(self, pieces: Sequence[bytes], count: int) -> None:
+        r"""Append so many lines, whose pieces these are, each with its `\n`."""
+        self.write(b"".join(pieces))
+        self.lines += count
 
     def seal(self) -> Sealed:
         """Make the file durable and final, on disk under its name when this returns."""

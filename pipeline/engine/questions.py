@@ -15,6 +15,7 @@ from pipeline.gemini import requests, schema
 from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.gemini.tokens import Usage
 from pipeline.store import answers, claims, live_calls, versions
+from pipeline.store.cut_short import count_cut_short
 
 if TYPE_CHECKING:
     from pipeline.core.task import Item, Rows, Task
@@ -29,13 +30,25 @@ ROOM = 4  # how much larger the token limit is after an answer was cut by it
 class PlannedRequest(NamedTuple):
     """One request: its item, the bytes of its line without the line end, and what it was counted to use.
 
+    The line is in two parts, of which many share the second, for it is the longer one and not copied for each.
     `question` is the same of all requests of an extractor that are one but for their keys; None where each is asked.
     """
 
     item: "Item"
-    data: bytes
+    head: bytes
+    rest: bytes
     usage: Usage
     question: str | None = None
+
+    @property
+    def data(self) -> bytes:
+        """Return the line."""
+        return self.head + self.rest
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes the line has."""
+        return len(self.head) + len(self.rest)
 
 
 @dataclass(frozen=True)
@@ -83,7 +96,7 @@ class RequestBuilder:
         Raises:
             InputError: an item's request cannot be sent; the message names the item.
         """
-        cut = answers.count_cut_short(tx, self.task.name, list(rows))
+        cut = count_cut_short(tx, self.task.name, list(rows))
         for item in self.task.rows.items(tx, rows):
             try:
                 yield self._line(item, cut=cut.get(item.id, 0))
@@ -94,20 +107,20 @@ class RequestBuilder:
 
     def _line(self, item: "Item", *, cut: int) -> PlannedRequest:
         """Return one item's request; after answers that were cut, with more room for the next."""
-        room = item.prompt.max_output_tokens
-        room = min(room * ROOM**cut, self.model.output_limit or room * ROOM)
-        prompt = item.prompt
-        if room != prompt.max_output_tokens:
-            prompt = prompt._replace(max_output_tokens=room)
-        data, usage = self._form.fill(requests.request_key(self.task.name, item.id), prompt)
-        if len(data) >= MAX_FILE_BYTES:
-            raise InputError(f"the request has {len(data)} bytes, and the API takes files of {MAX_FILE_BYTES}")
-        return PlannedRequest(item, data, usage, None if self.asks_each else self._question(data))
+        prompt, most = item.prompt, self.model.output_limit
+        room = prompt.max_output_tokens
+        if cut or (most is not None and room > most):
+            prompt = prompt._replace(max_output_tokens=min(room * ROOM**cut, most or room * ROOM))
+        head, rest, usage = self._form.fill(requests.request_key(self.task.name, item.id), prompt)
+        if (size := len(head) + len(rest)) >= MAX_FILE_BYTES:
+            raise InputError(f"the request has {size} bytes, and the API takes files of {MAX_FILE_BYTES}")
+        return PlannedRequest(item, head, rest, usage, None if self.asks_each else self._question(head, rest))
 
-    def _question(self, data: bytes) -> str:
+    def _question(self, head: bytes, rest: bytes) -> str:
         """Return a digest of the extractor, the declaration, and all of a line but its key."""
         digest = self._asked_by.copy()
-        digest.update(requests.body_of(data))
+        digest.update(requests.body_of(head))
+        digest.update(rest)
         return digest.hexdigest()[:QUESTION]
 
 

@@ -26,10 +26,10 @@ from pipeline.tables.rows import has_words, holds, mentions, refusals
 TASK = "expert-tags"
 PAGE = 2000
 
-ASKED = ("id", "username", "job_title", "bio")  # the id, and what the question is made from
+ASKED = ("username", "job_title", "bio")  # what the question is made from
 SCORED = ("profile_url", "hourly_rate")  # beside those, what the score counts
 COLUMNS = tuple(experts.c.keys())
-WRITTEN = (*ASKED, *SCORED, "tags")  # what writing tags needs of a row
+WRITTEN = ("id", *ASKED, *SCORED, "tags")  # what writing tags needs of a row
 NAMED = ("username", "first_name", "last_name")
 LISTED = (*NAMED, "job_title", "company", "tags")  # what a person is looked for by
 SCORED_BY = ("bio", "tags", "profile_url", "job_title", "hourly_rate")

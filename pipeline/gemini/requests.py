@@ -205,8 +205,10 @@ class Form:
         self._count = partial(estimate_parts, image_tokens=image_tokens)
         self._frames: dict[tuple[str, int], _Frame] = {}
 
-    def fill(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
-        """Return the checked line of one request, without its line end, and about what it will use.
+    def fill(self, key: str, prompt: Prompt) -> tuple[bytes, bytes, Usage]:
+        """Return the checked line of one request, without its line end, in two, and about what it will use.
+
+        All that is its own is in the first part; the second one is the same object in many lines.
 
         Raises:
             InputError: the request cannot be sent; see `request_line` and `check_request`.
@@ -222,7 +224,7 @@ class Form:
         except TypeError as error:
             raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
         usage = Usage(frame.usage.prompt + tokens, frame.usage.answer, frame.usage.thoughts)
-        return b"".join((_BEFORE_KEY, named, _BEFORE_PARTS, parts, frame.rest)), usage
+        return b"".join((_BEFORE_KEY, named, _BEFORE_PARTS, parts)), frame.rest, usage
 
     def _count_checked(self, parts: Sequence[Mapping[str, Any]]) -> int:
         """Return about how many tokens the parts have that `_check_parts` lets pass."""

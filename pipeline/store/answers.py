@@ -98,12 +98,6 @@ def service_failures(tx: Connection, task: str, ids: Sequence[str], *, live: boo
     return _counted(tx, query)
 
 
-def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
-    """Return how often each item's answer was cut by the token limit, unforgiven; the next request asks for more."""
-    mine = _of(tx, task, ids) & attempts.c.reason.in_(CUT_SHORT) & ~attempts.c.forgiven
-    return _counted(tx, select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id))
-
-
 def park(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime, foreign_text: bool = False) -> None:
     """Stop asking these items, and keep why; what is parked stays parked with its first reason."""
     for some in pages(list(reasons)):

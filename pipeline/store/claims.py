@@ -5,8 +5,9 @@ item; the rows stay when the claim is closed and hold what became of each reques
 request: the first asks it, and the claims of the others say whose it is.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -39,7 +40,7 @@ from pipeline.store.tables import batches, parked, requests
 from pipeline.store.updates import update_rows
 
 PAGE = 2000
-ROWS = 1000  # read at a time: what they hold is in memory
+ROWS = 500  # read at a time: what they hold is in memory
 IS_OPEN = text("findable_requests.open")  # bare, as the index of claims has it: SQLite does not take it for `open = 1`
 
 
@@ -119,32 +120,32 @@ def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:
 
 
 def take_claims(
-    tx: Connection, task: Task, rows: Sequence[tuple[str, str, str | None]], *, batch: int, at: datetime
+    tx: Connection, task: Task, rows: Iterable[tuple[str, int, str, str | None]], *, batch: int, at: datetime
 ) -> None:
-    """Claim (item id, input hash, question) rows for a batch, in the order of its lines: all or none.
+    """Claim (item id, line, input hash, question) rows for a batch, in the order of its lines: all or none.
 
     Raises:
         StateConflictError: one of them was claimed, answered, parked or removed since it was read.
     """
-    names = ("task", "item_id", "batch", "line", "input_hash", "open", "at", "question")
-    name = task.name
-    made = [(name, item, batch, line, asked, True, at, same) for line, (item, asked, same) in enumerate(rows, 1)]
-    insert_claims(tx, task, names, made)
+    insert_claims(tx, task, ("item_id", "line", "input_hash", "question"), rows, same={"batch": batch, "at": at})
 
 
-def insert_claims(tx: Connection, task: Task, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Insert claims, of which the second value is the item, and hold that each of these can be asked.
+def insert_claims(
+    tx: Connection, task: Task, names: Sequence[str], rows: Iterable[Sequence[Any]], *, same: Mapping[str, Any]
+) -> None:
+    """Insert claims, of which the first value is the item, and hold that each of these can be asked.
 
     Raises:
         StateConflictError: one of them cannot, or is claimed.
     """
+    left, taken = iter(rows), list[str]()
     try:
-        for page in pages(rows, PAGE):
-            database.insert_rows(tx, requests, names, page)
+        while page := list(islice(left, PAGE)):
+            database.insert_rows(tx, requests, names, page, same={"task": task.name, "open": True, **same})
+            taken += [row[0] for row in page]
     except exc.IntegrityError as error:
         raise StateConflictError("an item of", task.name, expected="unclaimed", wanted="claimed") from error
-    for page in pages(rows, PAGE):
-        ids = [row[1] for row in page]
+    for ids in pages(taken, PAGE):
         stopped = select(parked.c.item_id).where(parked.c.task == task.name, among(tx, parked.c.item_id, ids)).limit(1)
         if task.count_pending(tx, ids) != len(ids) or tx.execute(stopped).first() is not None:
             raise StateConflictError("an item of", task.name, expected="open", wanted="claimed")

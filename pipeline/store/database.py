@@ -9,8 +9,9 @@ import contextlib
 import functools
 import json
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
@@ -33,6 +34,7 @@ from sqlalchemy import (
     exc,
     func,
     insert,
+    literal,
     literal_column,
     make_url,
     select,
@@ -311,15 +313,33 @@ def _closing_results(tx: Connection) -> Iterator[None]:
         opened.clear()  # a result knows its connection
 
 
-def insert_rows(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows, each a sequence of values in the order of `names`; columns that are not named get their defaults."""
+def insert_rows(
+    tx: Connection,
+    table: Table,
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    same: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Insert rows of values in the order of `names`, with the `same` in each; other columns get their defaults."""
     if not rows:
         return
+    statement = insert(table)
+    if tx.dialect.name == "sqlite":  # which takes a third longer for rows that bring it with them
+        statement = statement.values({name: _literal(tx, table.c[name], value) for name, value in same.items()})
+    elif same:
+        names, rows = (*names, *same), [(*row, *same.values()) for row in rows]
     stored = _as_stored(tx, table, names, rows)
     if tx.dialect.name == "postgresql" and table.metadata is METADATA:
         _copy_in(tx, table, names, stored)  # of another program's table it would pass over rules
     else:
-        run_many(tx, insert(table), names, stored)
+        run_many(tx, statement, names, stored)
+
+
+def _literal(tx: Connection, column: Column[Any], value: Any) -> ColumnElement[Any]:
+    """Return a value of a column as it stands in a statement."""
+    compiled = literal(value, column.type).compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True})
+    return literal_column(str(compiled))
 
 
 def _copy_in(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -1,12 +1,10 @@
 """Find requests that ask the same, and let items share one: theirs are claims that say whose request it is."""
 
-import functools
-import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Select, Text, bindparam, func, literal_column, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import Outcome
@@ -14,6 +12,7 @@ from pipeline.core.task import Task
 from pipeline.store.claims import IS_OPEN, PAGE, Request, insert_claims
 from pipeline.store.database import among, pages
 from pipeline.store.leases import this_owner
+from pipeline.store.listed_rows import rows_of_listed
 from pipeline.store.tables import requests
 
 
@@ -27,21 +26,17 @@ class Equal(NamedTuple):
     owner: str | None
 
 
+_ASKED = ("question", "id", "item_id", "input_hash", "open", "owner")
+_ASKING = (
+    select(*(requests.c[name] for name in _ASKED))
+    .where(or_(requests.c.open, requests.c.outcome == Outcome.ANSWERED))
+    .order_by(requests.c.open, requests.c.id)
+)
+
+
 def find_equals(tx: Connection, questions: Sequence[str]) -> dict[str, Equal]:
     """Return the requests that ask these questions or, where none does, were answered last, by question."""
-    values: Any = json.dumps(questions) if tx.dialect.name == "sqlite" else questions
-    return {row[0]: Equal(*row[1:]) for row in tx.execute(_asking(tx.dialect.name), {"questions": values})}
-
-
-@functools.cache
-def _asking(dialect: str) -> Select[Any]:
-    """Return the SELECT of the requests that ask some questions; made once, for it is run every few lines."""
-    told = (requests.c.question, *(requests.c[name] for name in ("id", "item_id", "input_hash", "open", "owner")))
-    known = or_(requests.c.open, requests.c.outcome == Outcome.ANSWERED)
-    asked: Any = bindparam("questions", expanding=True)
-    if dialect == "sqlite":  # see `among`
-        asked = select(literal_column("+value")).select_from(func.json_each(bindparam("questions", type_=Text)))
-    return select(*told).where(requests.c.question.in_(asked), known).order_by(requests.c.open, requests.c.id)
+    return {row[0]: Equal(*row[1:]) for row in rows_of_listed(tx, _ASKING, requests.c.question, questions)}
 
 
 def is_any_known(tx: Connection) -> bool:
@@ -80,14 +75,14 @@ def share_claims(tx: Connection, task: Task, rows: Sequence[tuple[str, str, int]
         StateConflictError: such an item was claimed, answered, parked or removed, or its request ended, meanwhile.
     """
     told = ("batch", "line", "owner", "until")
-    names = ("task", "item_id", "input_hash", "shares", "open", "at", *told)
+    names = ("item_id", "input_hash", "shares", *told)
     for page in pages(rows, PAGE):
         shared = list({request for *_, request in page})
         query = select(requests.c.id, *(requests.c[name] for name in told)).where(among(tx, requests.c.id, shared))
         homes = {row[0]: row[1:] for row in tx.execute(query.where(IS_OPEN))}
         if len(homes) != len(shared):
             raise StateConflictError("a request", min({*shared} - {*homes}), expected="open", wanted="shared")
-        insert_claims(tx, task, names, [(task.name, *row, True, at, *homes[row[-1]]) for row in page])
+        insert_claims(tx, task, names, [(*row, *homes[row[-1]]) for row in page], same={"at": at})
 
 
 def ids_of_lines(tx: Connection, batch: int, lines: Sequence[int]) -> dict[int, int]:

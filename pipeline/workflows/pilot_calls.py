@@ -191,4 +191,6 @@ class _BatchLines(QuestionSource):
         """Return a question as its batch asked it; its uploaded images, deleted since, are uploaded again."""
         item_id = question.item.id
         item = question.item._replace(input_hash=self.sent[item_id].input_hash)
-        return question._replace(item=item, data=question.data if item.prompt.uploads else self.data[item_id])
+        if item.prompt.uploads:
+            return question._replace(item=item)
+        return question._replace(item=item, head=self.data[item_id], rest=b"")

@@ -185,7 +185,7 @@ def _bring(ws: "OpenWorkspace", number: int, lines: Iterator[bytes]) -> None:
 
     with files.SealedWriter(prepare.result_path(ws.data, number)) as writer:
         for line in lines:
-            writer.write_lines([line])
+            writer.write_lines([line, b"\n"], 1)
         bring(ws, number, writer.seal())
 
 

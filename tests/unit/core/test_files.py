@@ -17,7 +17,7 @@ def test_a_sealed_file_is_what_was_written(tmp_path: Path) -> None:
     """Hash, size and lines are those of the bytes on disk, also of a part that was downloaded; nothing else is left."""
     path = tmp_path / "deep" / "requests.jsonl"
     with files.SealedWriter(path) as writer:
-        writer.write_lines([b'{"key": 1}', b'{"key": 2}'])
+        writer.write_lines([b'{"key": 1}', b"\n", b'{"key": 2}\n'], 2)
         sealed = writer.seal()
     content = b'{"key": 1}\n{"key": 2}\n'
     assert path.read_bytes() == content

@@ -21,8 +21,19 @@ def test_a_time_is_kept_as_in_any_other_row(workspace: Workspace) -> None:
         database.insert_rows(
             tx, events, COLUMNS, [(one, "test", "many", None, None, None) for one in (MOMENT, elsewhere)]
         )
+        database.insert_rows(tx, events, ("name",), [("the same",)], same={"at": elsewhere, "kind": "test"})
         kept = tx.execute(select(cast(events.c.at, Text)).where(events.c.kind == "test")).scalars().all()
         read = tx.execute(select(events.c.at).where(events.c.kind == "test")).scalars().all()
-    assert len(kept) == 3
+    assert len(kept) == 4
     assert len(set(kept)) == 1
     assert set(read) == {MOMENT}
+
+
+def test_what_is_the_same_in_all_rows_is_kept_as_it_is(workspace: Workspace) -> None:
+    """Quotes, signs that stand for a parameter elsewhere, and NULL are as in a row that SQLAlchemy wrote alone."""
+    odd = {"at": MOMENT, "kind": "it's ? :kind %s %%", "old": None}
+    with workspace.open() as ws, ws.store.write() as tx:
+        tx.execute(insert(events).values(name="alone", **odd))
+        database.insert_rows(tx, events, ("name",), [("many",), ("many",)], same=odd)
+        kept = tx.execute(select(events.c.at, events.c.kind, events.c.old).where(events.c.name.in_(["alone", "many"])))
+        assert [tuple(row) for row in kept] == [tuple(odd.values())] * 3

@@ -56,7 +56,8 @@ def test_an_item_that_was_answered_since_it_was_read_is_not_claimed(tmp_path: Pa
     with workspace.open() as ws:
         with ws.store.write() as tx:
             batches.add_batch(tx, at=NOW, number=1, **BATCH | {"task": ws.task.name})
-            rows = [(one, "hash", None) for one in tx.execute(claims.askable(tx, ws.task)).scalars()]
+            found = tx.execute(claims.askable(tx, ws.task)).scalars()
+            rows = [(one, line, "hash", None) for line, one in enumerate(found, 1)]
             tx.exec_driver_sql("UPDATE experts SET tags = '[\"bees\"]' WHERE id = 2")
         with pytest.raises(StateConflictError), ws.store.write() as tx:
             claims.take_claims(tx, ws.task, rows, batch=1, at=NOW)
