@@ -38,7 +38,8 @@ lines = st.lists(
     st.builds(
         PlannedRequest,
         item=st.just(ITEM),
-        data=st.integers(0, 60).map(bytes),
+        head=st.integers(0, 40).map(bytes),
+        rest=st.integers(0, 20).map(bytes),
         usage=st.builds(Usage, prompt=st.integers(0, 50), answer=st.integers(0, 50)),
     ),
     max_size=40,
@@ -50,9 +51,9 @@ def is_too_much(file: list[PlannedRequest], most: FileLimits, known: Calibration
     """Return whether lines are more than one file may hold, added up anew."""
     counted = Usage(prompt=sum(one.usage.prompt for one in file), answer=sum(one.usage.answer for one in file))
     tokens = known.applied(counted, count=len(file)).prompt
-    return (
-        len(file) > most.rows or sum(len(one.data) + 1 for one in file) > most.size or tokens > most.tokens
-    ) and len(file) > 1
+    return (len(file) > most.rows or sum(one.size + 1 for one in file) > most.size or tokens > most.tokens) and len(
+        file
+    ) > 1
 
 
 @given(lines=lines, most=limits, known=calibrations)
