@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from pipeline.core.answer_paths import is_quotation
 from pipeline.core.task import Subject
 from pipeline.core.text import first_few
 from pipeline.engine.workspace import OpenWorkspace
@@ -143,6 +144,7 @@ def as_marked(text: str, quotations: Iterable[tuple[int, int, str]]) -> Markup:
     return told + escape(text[at:])
 
 
+_templates.tests["quotation"] = is_quotation
 _templates.filters |= {
     "indented": as_indented,
     "marked": as_marked,

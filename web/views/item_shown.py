@@ -7,12 +7,12 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlencode
 
+from pipeline.core.answer_paths import is_quotation, leaves
 from pipeline.images import TASK as IMAGES
 from pipeline.passages.marked import MarkedPassage
 from pipeline.store.answers import PERSON
 
 UNUSABLE = "unusable"  # the state of an image that cannot be opened
-QUOTATION = {"quote", "start", "end"}  # the names of a stored quotation
 SIDE = 640  # pixels of the longer side of the picture
 PROMPT = ("systemInstruction", "contents")  # parts of a request that hold what the model reads
 
@@ -49,12 +49,9 @@ def heading_of(known: Mapping[str, Any], task: str, cells: Sequence[tuple[str, s
 
 def quotations_in(answer: Any) -> Iterator[tuple[int, int, str]]:
     """Yield each quotation that an answer holds: (start, end, quote)."""
-    if isinstance(answer, list):
-        yield from chain.from_iterable(map(quotations_in, answer))
-    elif isinstance(answer, dict):
-        if answer.keys() == QUOTATION:
-            yield answer["start"], answer["end"], answer["quote"]
-        yield from chain.from_iterable(map(quotations_in, answer.values()))
+    for _, one in leaves(answer):
+        if is_quotation(one) and isinstance(one["start"], int) and isinstance(one["end"], int):  # not a field called so
+            yield one["start"], one["end"], one["quote"]
 
 
 def wire_shown(request: Mapping[str, Any]) -> dict[str, Any]:

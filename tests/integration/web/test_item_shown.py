@@ -11,6 +11,7 @@ from tests.integration.many_passages import put
 from tests.integration.web.test_library import put_images
 from tests.lab import Api, Workspace
 from tests.page import Page
+from web.views.item_shown import quotations_in
 
 ADD = "/api/admin/experts"
 TAGS = "/api/people/ada/tags"
@@ -75,6 +76,13 @@ def test_a_passage_has_its_concepts_and_what_was_asked(workspace: Workspace) -> 
     assert "\n &#34;contents&#34;: [" in found
     assert "<h3>Prompt</h3><pre>" in found
     assert wire["request"].startswith('{"contents":[')
+
+
+def test_a_field_that_is_only_called_like_a_place_is_none() -> None:
+    """A quotation has numbers for its place; what an own model calls start and end is marked nowhere."""
+    own = {"quote": "bees", "start": "spring", "end": None}
+    stored = {"quote": "law", "start": 4, "end": 7}
+    assert list(quotations_in({"a": own, "b": [stored, {"c": stored}]})) == [(4, 7, "law")] * 2
 
 
 def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
