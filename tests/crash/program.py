@@ -90,6 +90,7 @@ def _loaded() -> Path:
         subprocess.run(command, cwd=ROOT, env={**os.environ, **ONE_THREAD}, check=True, start_new_session=True)
     until = time.monotonic() + LOADING_S
     while not (folder / "socket").exists():
+        assert not (folder / "failed").exists(), (folder / "failed").read_text(encoding="utf-8")
         assert time.monotonic() < until, f"nothing listens in {folder}"
         time.sleep(0.02)
     return folder / "socket"
