@@ -83,7 +83,9 @@ class TagsRows(AskedRows):
         asked = {one.item_id: one for one in answers}
         rules = merges.rules_in_force(tx, table.TASK, held=True)
         rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
-        outdated = {key: now for key, row in rows.items() if (now := self.input_hash(row)) != asked[key].input_hash}
+        texts = self.texts(list(rows.values()))
+        hashes = dict(zip(rows, map(self.hash_of, rows.values(), texts), strict=True))
+        outdated = {key: now for key, now in hashes.items() if now != asked[key].input_hash}
         strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
         theirs = {key: row for key, row in rows.items() if key not in strangers}
         tags = {key: merging.merged(found, rules) for key in theirs if (found := _tags(asked[key].answer))}
