@@ -150,10 +150,11 @@ def response_usage(metadata: Any) -> Usage:
     """Return the token counts of a `usageMetadata`; what is missing or no count is 0."""
     if not isinstance(metadata, dict):
         return NO_USAGE
-    counts = [metadata.get(name, 0) for name in _COUNTS]
-    if {*map(type, counts)} != {int} or min(counts) < 0 or max(counts) >= MAX_TOKENS_SEEN:  # rarely
+    prompt, answer, thoughts, cached = counts = [metadata.get(name, 0) for name in _COUNTS]
+    are_whole = prompt.__class__ is answer.__class__ is thoughts.__class__ is cached.__class__ is int
+    if not are_whole or not 0 <= prompt | answer | thoughts | cached < MAX_TOKENS_SEEN:  # a power of two; rarely
         counts = list(map(_count, counts))
-    return Usage(*counts)
+    return Usage._make(counts)
 
 
 _COUNTS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
