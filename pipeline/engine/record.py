@@ -138,8 +138,9 @@ def write_judgements(
     if written.applied:
         workspace.touch_revision(tx, task.name, written.applied)
     prices = source.model.prices(batch=source.batch is not None, on=at.date())
-    answers.add_answers(tx, list(_answer_rows(task, good, written, source=source, prices=prices, at=at)))
     whose = {"task": task.name, "batch": source.batch, "at": at}
+    of_source = {**whose, "extractor": source.extractor, "fingerprint": source.fingerprint}
+    answers.add_answers(tx, [*_answer_rows(task, good, written, prices=prices)], source=of_source)
     answers.add_attempts(tx, [whose | _attempt_row(one, prices) for one in bad])
     answers.park(tx, task.name, written.blocked, at=at)
     parked = _park(tx, task, bad, live=source.batch is None, at=at)
@@ -190,25 +191,15 @@ def _usage(one: Judgement) -> tokens.Usage:
 
 
 def _answer_rows(
-    task: Task,
-    good: Sequence[Judgement],
-    written: WriteResult,
-    *,
-    source: Source,
-    prices: tuple[float, float],
-    at: datetime,
+    task: Task, good: Sequence[Judgement], written: WriteResult, *, prices: tuple[float, float]
 ) -> Iterator[answers.NewAnswer]:
-    """Yield answers, where they came from, whether they were applied, and what they cost at prices per million."""
-    name, batch, extractor, fingerprint = task.name, source.batch, source.extractor, source.fingerprint
+    """Yield answers, whether they were applied, and what they cost at prices per million."""
     applied, outdated, stored_json = written.applied, written.outdated, task.hooks.stored_json
     for one in good:
         (item_id, input_hash, shares), reply, usage = one.asked, one.reply, _usage(one)
         is_applied = item_id in applied
         yield answers.NewAnswer(
-            name,
             item_id,
-            batch,
-            extractor,
             input_hash,
             stored_json(_answer(one), applied=is_applied),
             is_applied,
@@ -218,8 +209,6 @@ def _answer_rows(
             usage.prompt,
             usage.answer + usage.thoughts,
             tokens.cost_at(prices, usage),
-            at,
-            fingerprint,
             shares,
         )
 
