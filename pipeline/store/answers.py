@@ -47,8 +47,8 @@ class NewAnswer(NamedTuple):
     item_id: str
     input_hash: str
     answer: str
-    applied: bool
-    outdated: bool
+    applied: int  # these two are 1 or 0, for sqlite3 looks long at how to bind a bool
+    outdated: int
     model_version: str
     response_id: str
     tokens_in: int
