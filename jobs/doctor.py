@@ -4,6 +4,7 @@ import click
 
 from jobs.command import Command, answered, json_option, open_workspace, read_workspace, yes_option
 from jobs.output import Terminal, plural, print_json, print_line
+from jobs.typed import as_typed
 from pipeline.ops import doctor
 
 
@@ -29,11 +30,11 @@ def _show(report: doctor.DoctorReport) -> None:
     for one in report.seen:
         print_line(f"{one.subject}: {one.said}")
     for finding in report.findings:
-        line = f"{finding.check}: {finding.said}: {finding.why}"
+        line = f"{finding.check}: {finding.said}: {as_typed(finding.why)}"
         if finding.mended:
-            print_line(f"{line}. Mended: {finding.mended}")
+            print_line(f"{line}. Mended: {as_typed(finding.mended)}")
             continue
-        line += f". To repair it: {finding.remedy}" if finding.remedy else ""
+        line += f". To repair it: {as_typed(finding.remedy)}" if finding.remedy else ""
         terminal.warn(line) if finding.is_open else print_line(line)
     if report.healthy:
         print_line(f"{plural(report.looked, 'check')} done, nothing contradicts what is stored")

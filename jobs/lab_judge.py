@@ -1,5 +1,7 @@
 """`make lab-judge`: judge what variants of the search found, blind, with one key each."""
 
+from functools import partial
+
 import click
 
 from jobs.command import WritingCommand, json_option, open_workspace
@@ -28,7 +30,7 @@ def main(*, variants: str, again: bool, judge: str | None, seed: int, as_json: b
         judging = Judging(ws.store, ws.task, opened.build, judge=judge or this_person(), now=ws.now)
         if again or not judging.left():
             judging.fill([opened.system(name) for name in variant_names(variants)], seed=seed)
-        acted = judging.run(show=_show, key=next_key, say=Terminal().say)
+        acted = judging.run(show=partial(_show, err=as_json), key=next_key, say=Terminal().say)
         left, words = judging.left(), ws.task.words
     if as_json:
         print_json({"judged": acted, "left": left})
@@ -36,7 +38,7 @@ def main(*, variants: str, again: bool, judge: str | None, seed: int, as_json: b
         print_line(f"{acted:,} judged or skipped, {left:,} left. Next: {words.make('lab-run')}")
 
 
-def _show(card: Card) -> None:
-    """Show one item with its question."""
+def _show(card: Card, *, err: bool) -> None:
+    """Show one item with its question; not among results that are one document."""
     left = plural(card.total - card.done, "item")
-    print_text(f"\n{left} left. {card.question}\n\n{card.name}\n{card.text[:MOST]}\n\n{KEYS}")
+    print_text(f"\n{left} left. {card.question}\n\n{card.name}\n{card.text[:MOST]}\n\n{KEYS}", err=err)

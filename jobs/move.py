@@ -6,6 +6,7 @@ import click
 
 from jobs.command import WritingCommand, json_option, open_workspace
 from jobs.output import plural, print_json, print_line
+from jobs.typed import as_typed
 from pipeline.ops import move
 
 
@@ -31,4 +32,4 @@ def main(url: str, *, as_json: bool) -> None:
     )
     if report.left_behind:
         print_line(f"not ours, and left in {report.source} alone: {', '.join(report.left_behind)}")
-    print_line(f"next: FINDABLE_DATABASE_URL={report.to} in .env (with the password), then make status")
+    print_line(f"next: FINDABLE_DATABASE_URL={report.to} in .env (with the password), then {as_typed('make status')}")

@@ -125,10 +125,10 @@ def print_line(line: str) -> None:
     click.echo(f"{_time(sys.stdout)}{said}{marked}{as_typed(step)}")
 
 
-def print_text(text: str, *, indent: str = "") -> None:
-    """Print a text of any lines on standard output, none of which is read as a next step."""
+def print_text(text: str, *, indent: str = "", err: bool = False) -> None:
+    """Print a text of any lines on standard output, or on that of errors; none is read as a next step."""
     for line in text.split("\n"):
-        click.echo(f"{indent}{printable(line)}".rstrip())
+        click.echo(f"{indent}{printable(line)}".rstrip(), err=err)
 
 
 def print_marked(*pieces: str, indent: int = 0) -> None:
@@ -160,7 +160,7 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """Print names with their values: wrapped behind the names for a terminal, a line each for a pipe."""
     if not sys.stdout.isatty():
         for name, value in fields:
-            print_line(f"{name:<{NAMES}}{value}")
+            print_line(f"{name:<{NAMES - 1}} {value}")
         return
     from rich.console import Console
     from rich.table import Table

@@ -17,7 +17,7 @@ from pipeline.core.variables import PREFIX
 
 GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
 OPTIONS = {"data": "findable_data", "task": "findable_task"}  # that every command has: where a context keeps each
-_VARIABLE = r'[A-Z_]+=(?:"[^"]*"|[^\s`,;)]*[^\s`,;.)])'
+_VARIABLE = r"""[A-Z_]+=(?:(?:"[^"]*"|'[^']*')+|[^\s`,;)]*[^\s`,;.)])"""
 _STEP = re.compile(rf"\bmake ((?:[a-z]+(?:-[a-z]+)*)(?: [a-z]+(?:-[a-z]+)*)*)((?: {_VARIABLE})*)")
 _BARE = re.compile(r"`findable ([a-z][a-z-]*)((?: --?(?!help)[a-z-]*)*)`")
 

@@ -91,7 +91,8 @@ class DroppedFile:
         error = self.work.error if self.work else None
         if error is None:
             return None
-        return {name: str(one).replace(str(self.path), self.path.name) for name, one in error.items()}
+        long, short = str(self.path), self.path.name
+        return {name: one.replace(long, short) if isinstance(one, str) else one for name, one in error.items()}
 
 
 class DroppedFiles:

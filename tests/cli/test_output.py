@@ -34,6 +34,8 @@ def test_fields_fit_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch
     fields = [("Bio", "I build boats. " * 8 + "\n\n[bold]And[/] I teach\x1b[2J."), ("x", "y" * 70)]
     output.print_fields(fields)
     assert len(capsys.readouterr().out.splitlines()) == 2
+    output.print_fields([("a name of many letters", "its value")])
+    assert capsys.readouterr().out == "a name of many letters its value\n"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "40")
     output.print_fields(fields)

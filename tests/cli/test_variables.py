@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,27 @@ def test_a_next_step_is_typed_as_this_one_was(
         del local.environ[GIVEN]
     result = local.run(*(one.format(data=data) for one in args))
     assert said.format(data=data) in result.output
+
+
+@pytest.mark.sqlite_only(reason="the database is in the folder that is named")
+def test_a_next_step_keeps_the_quotes_of_a_name(bare: Workspace, tmp_path: Path) -> None:
+    """A column's name of two words and a comma is one word of the shell, and the place stands behind it."""
+    people = tmp_path / "people.csv"
+    people.write_text('"Usernames, all",Bio\nada,Keeps bees\n')
+    said = bare.ran("import", str(people), "--data", str(bare.data), code=2).stderr
+    step = shlex.split(said.rpartition("next: findable ")[2].partition("    (")[0])
+    assert step == ["import", str(people), "--map", '"username=Usernames, all"', "--data", str(bare.data)]
+    bare.ran(*step)
+
+
+@pytest.mark.sqlite_only(reason="the database is in the folder that is named")
+def test_what_doctor_advises_is_about_the_folder_it_looked_at(bare: Workspace) -> None:
+    """As the next steps of other commands are."""
+    place = ("--data", str(bare.data))
+    bare.ran("import", PEOPLE, *place)
+    for step in (("tag", "--mode", "live", "--limit", "2"), ("index",), ("tag", "--mode", "live", "--limit", "1")):
+        bare.ran(*step, *place)
+    assert f"To repair it: findable index {' '.join(place)}" in bare.run("doctor", *place).output
 
 
 def test_a_name_that_only_make_reads_is_warned_of(bare: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

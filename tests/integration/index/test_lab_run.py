@@ -172,3 +172,4 @@ def test_what_variants_found_is_judged_blind_and_goes_on_where_it_ended(judged: 
     assert f"{left - 1:,} left. Next" in judge("0")
     assert judged.query(rows)[:2] == before
     assert f"{left - 1:,} left. Next" in judge("", "--again")
+    assert json.loads(judge("", "--json")) == {"judged": 0, "left": left - 1}
