@@ -38,7 +38,7 @@ def _together(lines: Iterator["PlannedRequest"]) -> Iterator[Sequence["PlannedRe
     some, size = list["PlannedRequest"](), 0
     for line in lines:
         some.append(line)
-        size += line.size
+        size += len(line.head)
         if line.item.prompt.uploads:
             size += sum(map(len, line.item.prompt.uploads.values()))
         if len(some) == TOGETHER or size >= TOGETHER_BYTES:
@@ -76,14 +76,15 @@ class Draft:
     def take(self, found: Sequence[LookedUp]) -> tuple[list["PlannedRequest"], StopReason | None]:
         """Take items in; return the lines of those that ask something new, and why the file ends before the rest."""
         new: list[PlannedRequest] = []
-        all_fit = self._has_room(found)
+        has_room = self.items + len(found) <= self.packer.limits.rows  # for a line of each; then any of them fit in
+        whole = self._with([one.line for one in found]) if has_room else None
         for line, equal, given in found:
             item, question = line.item, line.question
             at = self.lines.get(question or "")
             if given is not None:
                 self.given.append(given)
             elif equal is None and at is None:
-                if not all_fit and (full := self.packer.add(line)) is not None:
+                if whole is None and (full := self.packer.add(line)) is not None:
                     return new, full
                 new.append(line)
                 self.ids.append(item.id)
@@ -91,22 +92,22 @@ class Draft:
                 self.questions.append(question)
                 if question is not None:
                     self.lines[question] = len(self.ids)
-            elif not all_fit and self.items >= self.packer.limits.rows:
+            elif whole is None and self.items >= self.packer.limits.rows:
                 return new, StopReason.FULL
             elif equal is not None:
                 self.joined.append((item.id, item.input_hash, equal.id))
             elif at is not None:
                 self.same.append((item.id, item.input_hash, at))
             self.last = item.id
-        if all_fit and new:
-            self.packer.add(*new)
+        if whole is not None and len(new) < len(found):
+            whole = self._with(new)
+        self.packer = whole or self.packer
         return new, None
 
-    def _has_room(self, found: Sequence[LookedUp]) -> bool:
-        """Return whether all of these items fit in, each by a line of its own; then any of them do."""
-        if self.items + len(found) > self.packer.limits.rows:
-            return False
-        return replace(self.packer).add(*[one.line for one in found]) is None
+    def _with(self, lines: Sequence["PlannedRequest"]) -> Packer | None:
+        """Return the file with these lines in it, None where they do not all fit in."""
+        packer = replace(self.packer)
+        return None if packer.add(*lines) else packer
 
     def claim(self, tx: "Connection", task: "Task", *, batch: int, at: "datetime") -> None:
         """Claim all items, those that have a line for a batch that was added; all or none.

@@ -80,7 +80,7 @@ class RequestBuilder:
     @cached_property
     def _asked_by(self) -> "hashlib._Hash":
         asked_by = f"{self.task.label}/{self.model.name} {self.task.fingerprint} "
-        return hashlib.sha256(asked_by.encode("utf-8", "replace"))
+        return hashlib.sha256(asked_by.encode("utf-8", "replace") + requests.BEFORE_PARTS)
 
     def lines(self, tx: "Connection", ids: Sequence[str]) -> Iterator[PlannedRequest]:
         """Yield the requests about these items as their rows stand now, in their order; none about those gone.
@@ -111,15 +111,16 @@ class RequestBuilder:
         room = prompt.max_output_tokens
         if cut or (most is not None and room > most):
             prompt = prompt._replace(max_output_tokens=min(room * ROOM**cut, most or room * ROOM))
-        head, rest, usage = self._form.fill(requests.request_key(self.task.name, item.id), prompt)
+        before, parts, rest, usage = self._form.fill(requests.request_key(self.task.name, item.id), prompt)
+        head = before + parts
         if (size := len(head) + len(rest)) >= MAX_FILE_BYTES:
             raise InputError(f"the request has {size} bytes, and the API takes files of {MAX_FILE_BYTES}")
-        return PlannedRequest(item, head, rest, usage, None if self.asks_each else self._question(head, rest))
+        return PlannedRequest(item, head, rest, usage, None if self.asks_each else self._question(parts, rest))
 
-    def _question(self, head: bytes, rest: bytes) -> str:
+    def _question(self, parts: bytes, rest: bytes) -> str:
         """Return a digest of the extractor, the declaration, and all of a line but its key."""
         digest = self._asked_by.copy()
-        digest.update(requests.body_of(head))
+        digest.update(parts)
         digest.update(rest)
         return digest.hexdigest()[:QUESTION]
 

@@ -39,6 +39,7 @@ SETTING_MEMBERS = frozenset(
 )
 THINKING_MEMBERS = frozenset({"thinkingBudget", "thinkingLevel", "includeThoughts"})
 PART_MEMBERS = frozenset({"text", "inlineData", "fileData"})
+BEFORE_PARTS = b'{"contents":[{"role":"user","parts":'  # how every request object begins
 _UPLOAD = "sha256:"  # before the hash of an image in the place of its address
 _MISPLACED = {
     "cachedContent": "a cached content refuses the whole file",
@@ -116,12 +117,6 @@ def object_of(line: bytes) -> dict[str, Any]:
     """Return the request object of a line of ours, as a live call sends it."""
     request: dict[str, Any] = orjson.loads(line)["request"]
     return request
-
-
-def body_of(line: bytes) -> memoryview:
-    """Return all of a line of ours that stands behind its key, which is not copied."""
-    at = line.index(_BEFORE_REQUEST)  # a text in JSON cannot hold it, for its quotes are escaped there
-    return memoryview(line)[at + len(_BEFORE_REQUEST) :]
 
 
 def uploaded_part(mime_type: str, sha256: str) -> dict[str, Any]:
@@ -205,10 +200,10 @@ class Form:
         self._count = partial(estimate_parts, image_tokens=image_tokens)
         self._frames: dict[tuple[str, int], _Frame] = {}
 
-    def fill(self, key: str, prompt: Prompt) -> tuple[bytes, bytes, Usage]:
-        """Return the checked line of one request, without its line end, in two, and about what it will use.
+    def fill(self, key: str, prompt: Prompt) -> tuple[bytes, bytes, bytes, Usage]:
+        """Return the checked line of one request, without its line end, in three, and about what it will use.
 
-        All that is its own is in the first part; the second one is the same object in many lines.
+        The first one ends with `BEFORE_PARTS`, the second is what is asked; the third is the same object in many lines.
 
         Raises:
             InputError: the request cannot be sent; see `request_line` and `check_request`.
@@ -223,8 +218,8 @@ class Form:
             raise InputError(f"request {key!r}: {error.message}") from error
         except TypeError as error:
             raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
-        usage = Usage(frame.usage.prompt + tokens, frame.usage.answer, frame.usage.thoughts)
-        return b"".join((_BEFORE_KEY, named, _BEFORE_PARTS, parts)), frame.rest, usage
+        usage = frame.used.get(tokens) or frame.use(tokens)
+        return _head(named), parts, frame.rest, usage
 
     def _count_checked(self, parts: Sequence[Mapping[str, Any]]) -> int:
         """Return about how many tokens the parts have that `_check_parts` lets pass."""
@@ -239,25 +234,34 @@ class Form:
         request = self._build(prompt._replace(parts=[_SAMPLE]))
         whole = request_line("key", request)
         check_request(whole)
-        before = b"".join((_BEFORE_KEY, b'"key"', _BEFORE_PARTS, orjson.dumps([_SAMPLE])))
+        before = _head(b'"key"') + orjson.dumps([_SAMPLE])
         assert whole.startswith(before)  # noqa: S101 - the order in which both functions write
         usage = self._estimate(request)
         prompt_tokens = usage.prompt - estimate_parts([_SAMPLE])
-        frame = _Frame(whole.removeprefix(before), Usage(prompt_tokens, usage.answer, usage.thoughts))
+        frame = _Frame(whole.removeprefix(before), Usage(prompt_tokens, usage.answer, usage.thoughts), {})
         self._frames[prompt.system, prompt.max_output_tokens] = frame
         return frame
 
 
 class _Frame(NamedTuple):
-    """What is the same in many lines: the bytes after the parts, and what is used beside the parts."""
+    """What is the same in many lines: the bytes after the parts, what is used beside them, and with so many tokens."""
 
     rest: bytes
     usage: Usage
+    used: dict[int, Usage]
+
+    def use(self, tokens: int) -> Usage:
+        """Return what is used with so many tokens in the parts, one object for all lines that have as many."""
+        used = self.used[tokens] = Usage(self.usage.prompt + tokens, self.usage.answer, self.usage.thoughts)
+        return used
 
 
 _SAMPLE = {"text": "x"}
-_BEFORE_KEY, _BEFORE_REQUEST = b'{"key":', b',"request":'
-_BEFORE_PARTS = _BEFORE_REQUEST + b'{"contents":[{"role":"user","parts":'
+
+
+def _head(key: bytes) -> bytes:
+    """Return what stands before the parts in the line of a key, which is JSON."""
+    return b'{"key":' + key + b',"request":' + BEFORE_PARTS
 
 
 def check_request(line: bytes) -> None:

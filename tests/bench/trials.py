@@ -217,8 +217,16 @@ TRIALS: dict[str, Trial] = {
     "cache-scan": Trial(
         "vector cache, read all",
         "cached",
-        {"product": "product:cache_scan", "naive": "naive.vectors:scan", "limit": "limit.vectors:scan"},
-        (Target("naive / product", ("naive", 100_000), LARGE, least=4),),
+        {
+            "product": "product:cache_scan",
+            "naive": "naive.vectors:scan",
+            "limit": "limit.vectors:scan",
+            "limit with promises": "limit.vectors:scan_checked",
+        },
+        (
+            Target("naive / product", ("naive", 100_000), LARGE, least=4),
+            Target("naive / limit with promises", ("naive", 100_000), PROMISED, least=4),
+        ),
         slow=frozenset(),
     ),
     "help": Trial(

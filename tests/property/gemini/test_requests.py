@@ -43,8 +43,8 @@ def test_a_form_is_filled_as_lines_are_written_one_by_one(
 
 
 def _filled(form: Form, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
-    head, rest, usage = form.fill(key, prompt)
-    return head + rest, usage
+    *pieces, usage = form.fill(key, prompt)
+    return b"".join(pieces), usage
 
 
 def _written(key: str, request: dict[str, object]) -> bytes:
