@@ -74,6 +74,7 @@ def crowd(data: Path) -> Timed:
     """Readers who search, list and look at one person, and editors of tags, for a while; what they did is told."""
     base, token, pid = held(_served(data))
     asyncio.run(_begun(base, token))
+    _wait_for_rest(pid)
 
     def run() -> Said:
         told = asyncio.run(_Crowd(base, token).all())
