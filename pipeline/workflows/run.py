@@ -12,6 +12,7 @@ from pipeline.core.errors import FindableError, GateError
 from pipeline.core.states import BatchState
 from pipeline.cost import budget
 from pipeline.cost.budget import BudgetError
+from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, staleness
 from pipeline.index.builds import Builds
@@ -40,6 +41,7 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
     """
     report = RunReport()
     try:
+        questions.free_dead_owners(ws.store, now=ws.now())
         ws.bring_items()
     except FindableError as error:  # what was asked already goes on
         report.failures.append(error)
