@@ -93,8 +93,8 @@ class _Due:
         if not self.backlog.batches(BatchState.DOWNLOADED):
             return
         summaries = ingest.run(self.ws, reported=lambda quality: _note_quality(report, quality))
-        answered = sum(one.batch.answered or 0 for one in summaries)
-        report.facts["ingested"] = {str(one.batch.number): one.batch.answered for one in summaries}
+        answered = sum(one.batch.taken for one in summaries)
+        report.facts["ingested"] = {str(one.batch.number): one.batch.taken for one in summaries}
         report.did.append(f"{answered:,} {self.ws.task.words.done} from {_count_batches(len(summaries))}")
 
     def retry(self, report: RunReport) -> None:
