@@ -152,7 +152,7 @@ def show_tagged(report: tag.TagReport, words: Words) -> None:
     if not report.mode:
         print_line(f"nothing to tag: {words.all_done}")
     elif report.ingested:
-        answered = sum(batch.answered or 0 for batch in report.ingested)
+        answered = sum(batch.taken for batch in report.ingested)
         came = plural(len(report.ingested), "batch", "batches")
         print_line(f"{answered:,} {words.done} in {came}{parked}, {usd(report.spent)} spent{_after(report, words)}")
     elif report.live is None and not report.under_way:

@@ -81,9 +81,8 @@ def _show(report: status.StatusReport) -> None:
         print_line(f"index      {_index(index, report.entry)}")
     print_line(f"spent      {_spent(**document['spent'])}")
     _show_estimates(document)
-    for one in document["due"][-SHOWN:]:
-        became = f"; {one['outcome']} {one['ended_at'][:16]}" if one["outcome"] else ""
-        print_line(f"due        {one['name']} since {one['since'][:16]}: {one['reason']}{became}")
+    for one in [one for one in document["due"] if one["outcome"] is None][-SHOWN:]:
+        print_line(f"due        {one['name']} since {one['since'][:16]}: {one['reason']}")
     for name in document["rolling_back"]:
         print_line(f"rollback   of {name} was begun and is not over; its answers are hidden")
     _show_pilot(document)

@@ -169,7 +169,7 @@ class NextStep:
         done = ingest.run(self.ws, reported=lambda report: display.say(report.line))
         for one in done:
             _tell(display, one.batch)
-        return {"ingested": {str(one.batch.number): one.batch.answered for one in done}}
+        return {"ingested": {str(one.batch.number): one.batch.taken for one in done}}
 
     def _index(self, _display: Work) -> dict[str, Any]:
         """Build the index anew, once what would be embedded was held against what was agreed to."""

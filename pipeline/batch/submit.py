@@ -81,8 +81,8 @@ def run(
     """
     ws.bring_items()
     wanted = Selection(limit, among=among)
+    questions.free_dead_owners(ws.store, now=ws.now())
     if not dry:
-        questions.free_dead_owners(ws.store, now=ws.now())
         questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
         judge_kept(ws)
         _let_go_changed(ws)

@@ -145,10 +145,13 @@ def _unfinished(tx: "Connection", task: "Task") -> Budget | None:
 
 
 def close_budget(store: "Store", task: "Task", *, at: datetime) -> None:
-    """End a `tag` that has nothing to go on with: no item to ask, no batch under way. The next budget begins anew."""
+    """End a `tag` that has nothing to go on with: no item to ask, none claimed, no batch under way.
+
+    The next budget begins anew.
+    """
     with store.read() as tx:
         found = live_calls.unfinished_run(tx, task.name, mode=TAG)
-        if found is None or claims.count_askable(tx, task):
+        if found is None or claims.count_askable(tx, task) or claims.is_any_open(tx, task.name):
             return
         if batches.batches_in_states(tx, *OPEN, task=task.name):
             return

@@ -157,8 +157,11 @@ def begin_asking(store: "Store", task: "Task", *, model: str, at: datetime) -> N
 def free_dead_owners(store: "Store", *, now: datetime) -> int:
     """Let go the items whose live call died with its process, and say that the call is lost; return how many.
 
-    Else what it may cost would count as under way on every day to come.
+    Else what it may cost would count as under way on every day to come. Where there are none nothing is written.
     """
+    with store.read() as tx:
+        if not (live_calls.dead_calls(tx, now=now) or any(one.is_dead for one in claims.live_claims(tx, now=now))):
+            return 0
     with store.write() as tx:
         live_calls.end_dead_calls(tx, now=now)
         return claims.free_dead_claims(tx, now=now)

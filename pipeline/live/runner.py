@@ -326,7 +326,9 @@ class _LiveRunner:
         goes_on = again and (self._ledger.purpose is Purpose.LIVE or ended.how is CallEnd.LOST)
         if judgement is not None and judgement.reply is not None:
             self.report.cost += self._ledger.cost_of(judgement.reply.usage)
-        if judgement is not None and judgement.outcome is Outcome.ANSWERED:
+        if entry.id in self._ledger.untaken:
+            self._give_up(entry.id, self._ledger.untaken[entry.id])
+        elif judgement is not None and judgement.outcome is Outcome.ANSWERED:
             self.report.answered += 1
         elif again and ended.how is CallEnd.THROTTLED:
             self._waiting.appendleft(entry)

@@ -87,7 +87,7 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
     _end(ws.store, ws.task, report, at=ws.now())
     if not report.left:
         budget.close_budget(ws.store, ws.task, at=ws.now())
-    if report.asked.answered and not report.asked.interrupted:
+    if (report.asked.answered or ledger.untaken) and not report.asked.interrupted:
         report.quality = evaluate.write_report(ws, extractor=ws.extractor)
     if report.quality is not None:
         pilot.note_failed_pilot(ws, report.quality)

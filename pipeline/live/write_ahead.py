@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 
+UNTAKEN = "its row was removed or answered meanwhile"
+
+
 class Purpose(StrEnum):
     """What a live call is for."""
 
@@ -100,6 +103,7 @@ class CallLedger:
     marks: dict[int, datetime] = field(default_factory=dict)  # of the last minute, by number
     added_up: set[datetime] = field(default_factory=set)  # the beginnings of budgets, see `Budgets.check_live`
     failed: FailedQuestions = field(default_factory=FailedQuestions)
+    untaken: dict[str, str] = field(default_factory=dict)  # why its row did not take an item's answer
 
     @classmethod
     def calibrated(cls, ws: "OpenWorkspace", purpose: Purpose, run: int | None = None, **more: Any) -> Self:
@@ -229,7 +233,9 @@ class CallLedger:
         claims.release_live(tx, ws.task.name, item.id, outcome=outcome, reason=reason)
         if judgement is None:
             return True
-        write_judgements(tx, ws.task, [judgement], source=self._source, at=ws.now())
+        written = write_judgements(tx, ws.task, [judgement], source=self._source, at=ws.now())
+        if outcome is Outcome.ANSWERED and item.id not in written.applied:
+            self.untaken[item.id] = written.blocked.get(item.id, UNTAKEN)
         return self._is_open(tx, item.id, judgement)
 
     def settle_late(self, tx: "Connection", question: PlannedRequest) -> SharedEnd:

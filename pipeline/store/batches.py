@@ -88,6 +88,11 @@ class Batch:
         return sum(one or 0 for one in (self.answered, self.refused, self.invalid, self.missing))
 
     @property
+    def taken(self) -> int:
+        """Return how many items hold the answer that it brought."""
+        return (self.answered or 0) - (self.not_applied or 0)
+
+    @property
     def label(self) -> str:
         """Return the version under which its items were asked: the extractor without the model."""
         return self.extractor.partition("/")[0]

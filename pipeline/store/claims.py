@@ -345,6 +345,11 @@ def is_any_claimed(tx: Connection, task_name: str, ids: Sequence[str]) -> bool:
     return tx.execute(claimed_ids(task_name).where(among(tx, requests.c.item_id, ids)).limit(1)).first() is not None
 
 
+def is_any_open(tx: Connection, task_name: str) -> bool:
+    """Return whether any item of a task is claimed, be it by a process that is gone."""
+    return tx.execute(claimed_ids(task_name).limit(1)).first() is not None
+
+
 def count_askable(tx: Connection, task: Task) -> int:
     """Return how many items the next submit would take."""
     query = select(func.count()).select_from(askable(tx, task).order_by(None).subquery())

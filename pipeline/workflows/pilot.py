@@ -81,6 +81,7 @@ def run_first(
     evaluate.check_gate_overrides(ws)
     if skip:
         quality_pilot.waive_open_pilot(ws)
+    questions.free_dead_owners(ws.store, now=ws.now())
     with ws.store.read() as tx:
         if not claims.count_askable(tx, ws.task) and not (size and quality_pilot.is_pilot_begun(tx, ws.extractor)):
             return None

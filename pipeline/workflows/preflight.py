@@ -74,7 +74,7 @@ class Preflight:
 
 
 def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None, count: bool) -> Preflight:
-    """Return both modes side by side; nothing is written, and nothing is sent unless a sample is to be counted.
+    """Return both modes side by side; nothing is asked, and nothing is sent unless a sample is to be counted.
 
     Raises:
         InputError: there are no items at all, or a request cannot be sent.
@@ -94,6 +94,7 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
         InputError: a request cannot be sent; the message names its item.
         RemoteError, ConfigurationError: a sample was to be counted, and the API cannot be asked.
     """
+    questions.free_dead_owners(ws.store, now=ws.now())
     askable = Backlog(ws.store, ws.task).askable()
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
         plan = prepare.plan_batches(ws, Selection(limit), bar=bar)

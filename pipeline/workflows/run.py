@@ -12,6 +12,7 @@ from pipeline.core.errors import FindableError, GateError
 from pipeline.core.states import BatchState
 from pipeline.cost import budget
 from pipeline.cost.budget import BudgetError
+from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, staleness
 from pipeline.index.builds import Builds
@@ -40,6 +41,7 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
     """
     report = RunReport()
     try:
+        questions.free_dead_owners(ws.store, now=ws.now())
         ws.bring_items()
     except FindableError as error:  # what was asked already goes on
         report.failures.append(error)
@@ -91,8 +93,8 @@ class _Due:
         if not self.backlog.batches(BatchState.DOWNLOADED):
             return
         summaries = ingest.run(self.ws, reported=lambda quality: _note_quality(report, quality))
-        answered = sum(one.batch.answered or 0 for one in summaries)
-        report.facts["ingested"] = {str(one.batch.number): one.batch.answered for one in summaries}
+        answered = sum(one.batch.taken for one in summaries)
+        report.facts["ingested"] = {str(one.batch.number): one.batch.taken for one in summaries}
         report.did.append(f"{answered:,} {self.ws.task.words.done} from {_count_batches(len(summaries))}")
 
     def retry(self, report: RunReport) -> None:

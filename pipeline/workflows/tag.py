@@ -129,7 +129,7 @@ def document(report: TagReport) -> dict[str, Any]:
         "pilot": pilot_run.document(report.pilot) if report.pilot else None,
         "live": tag.document(report.live) if report.live else None,
         "submitted": [number for one in report.submitted for number in one.submitted],
-        "ingested": {str(batch.number): batch.answered for batch in report.ingested},
+        "ingested": {str(batch.number): batch.taken for batch in report.ingested},
         "failed": {str(number): why for number, why in report.failed.items()},
         "left": report.left,
         "no_room": report.no_room,

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.task import Task
+from pipeline.engine.questions import free_dead_owners
+from pipeline.engine.workspace import utc_now
 from pipeline.live.retry_queue import PATIENCE_S, ask_due
 from pipeline.ops import forget, parked, show
 from pipeline.quality import pilot
@@ -118,7 +120,8 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
 def is_askable(store: Store, task: Task, document: dict[str, Any]) -> bool:
     """Return whether the next command that asks would ask about an item, or would once it is parked no more."""
     with store.read() as tx:
-        return bool(document["parked"] or claims.askable_among(tx, task, [document["item"]]))
+        item_id, gone = document["item"], claims.dead_claims(tx, task.name, now=utc_now())  # freed once it is asked
+        return bool(document["parked"] or item_id in gone or claims.askable_among(tx, task, [item_id]))
 
 
 def _ask(desk: Desk, task: str, key: str) -> Work:
@@ -152,6 +155,7 @@ def _let_go(desk: Desk, task: str, key: str) -> str:
     """
     with desk.to_write(task) as ws:
         ws.bring_items()
+        free_dead_owners(ws.store, now=ws.now())
         ws.model, ws.client  # noqa: B018 - a missing key is said before anything is changed
         with ws.store.read() as tx:
             item_id = ws.task.id_of(tx, key)

@@ -56,7 +56,7 @@ def check_claims(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding
     if dead:
         mended = mend.rows(store, lambda tx: f"freed {claims.free_dead_claims(tx, now=now())}")
         said = f"{dead} items are claimed by processes that are gone"
-        why = "they are not asked until the next batch-submit frees them"
+        why = "the next command that asks frees them"
         yield notice("claims", said, why, mendable=True, mended=mended)
 
 

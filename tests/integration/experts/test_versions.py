@@ -47,6 +47,32 @@ def test_a_text_that_supports_no_tag_parks_after_one_try(
     assert workspace.run("doctor").exit_code == 0
 
 
+@pytest.mark.parametrize("mode", ["batch", "live"])
+def test_who_is_parked_for_want_of_a_tag_is_not_counted_as_tagged(
+    mode: str, workspace: Workspace, api: Api, people: People
+) -> None:
+    """Neither in words nor for programs; asked live, it is said whom the answer gave none."""
+    people(3)
+    api.fault("answer_text", times=2, args={"text": NONE})
+    tag = ("tag", "--mode", mode, "--wait", "--json")
+    told = json.loads(workspace.ran(*tag, VERSION=SECOND).stdout)
+    found = told["ingested"] if mode == "batch" else {name: told["live"][name] for name in ("answered", "failed")}
+    assert found == ({"1": 1} if mode == "batch" else {"answered": 1, "failed": {SILENT: 2}})
+    assert (told["parked"], told["left"]) == (2, 0)
+    workspace.ran("unpark", "--all", "--yes")
+    api.fault("answer_text", times=1, args={"text": NONE})
+    said = "1 tagged in 1 batch, 1 parked" if mode == "batch" else f"1 tagged, 1 skipped, 1 failed ({SILENT})"
+    assert workspace.ran(*tag[:-1], VERSION=SECOND).stdout.startswith(said)
+
+
+def test_run_counts_whom_it_tagged(workspace: Workspace, api: Api, people: People) -> None:
+    """Not those whose answer gave no tag."""
+    people(2)
+    api.fault("answer_text", times=1, args={"text": NONE})
+    workspace.ran_each("batch-submit", "batch-poll", VERSION=SECOND)
+    assert json.loads(workspace.ran("run", "--json", VERSION=SECOND).stdout)["ingested"] == {"1": 1}
+
+
 def test_a_changed_biography_is_asked_about_again(workspace: Workspace, api: Api, people: People) -> None:
     """What was said of the earlier one parks no person, be it changed before the answer came or after."""
     people(2)

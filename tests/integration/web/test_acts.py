@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.experts import table
+from pipeline.store import claims
 from tests import ledger
 from tests.integration import reviews
 from tests.lab import Api, Workspace
@@ -57,6 +59,16 @@ def test_a_parked_person_is_asked_again_once(page: Page, api: Api) -> None:
 
 
 @pytest.mark.sampled(0)
+def test_who_was_asked_by_a_process_that_is_gone_is_asked_again(page: Page, workspace: Workspace) -> None:
+    """The button is there, and takes the person out of that process's hands."""
+    with workspace.open() as ws, ws.store.write() as tx:
+        key = table.insert_person(tx, "ada", {"bio": "Bees."})
+        claims.take_live(tx, ws.task.name, key, input_hash="x", lasts_s=-1, at=ws.now())
+    assert "Ask about it" in page.get("/item", params={"task": "experts", **ADA}).text
+    assert page.get("/api/tasks/experts/next").json()["plan"]["items"] == 1
+    assert ended(page, page.post(f"{ITEM}/ask", params=ADA))["result"]["state"] == "tagged"
+
+
 def test_an_item_is_forgotten_once_its_name_is_typed(page: Page) -> None:
     """422 for another name, and nothing is changed; then the person is nowhere."""
     assert page.post(ADD, json={"username": "ada"}).status_code == 201
