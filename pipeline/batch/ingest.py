@@ -301,7 +301,8 @@ def batch_account(tx: "Connection", task: "Task", number: int) -> IngestSummary:
         counts[kind] += 1
         if counts[kind] <= EXAMPLES:
             shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
-    unapplied, outdated = answers.not_applied(tx, number), answers.outdated(tx, number)
+    unapplied = answers.not_applied(tx, number) if batch.not_applied else []
+    outdated = answers.outdated(tx, number)
     names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *unapplied, *outdated])
     odd = _odd_lines(tx, batch)
     for kind, count in sorted(counts.items()):

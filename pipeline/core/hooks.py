@@ -143,7 +143,7 @@ class Hooks:
 
     def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:  # noqa: ARG002 - few keep another thing
         """Return the JSON of an answer that the engine keeps."""
-        return answer.model_dump_json()
+        return answer.__pydantic_serializer__.to_json(answer).decode()  # its own method takes twice as long
 
     def written_answers(
         self,

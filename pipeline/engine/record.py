@@ -58,6 +58,9 @@ class Judgement(NamedTuple):
     forgiven: bool = False
 
 
+_Good = tuple[Asked, "BaseModel", responses.Response | None]  # what is written of a judgement with an answer
+
+
 @dataclass(frozen=True)
 class Source:
     """Where judgements come from: a batch's number (None when live), the extractor, the model that was asked.
@@ -131,26 +134,22 @@ def write_judgements(
     tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
 ) -> WriteResult:
     """Write judgements, in the caller's transaction; return what the task applied."""
-    good = [one for one in judgements if one.outcome is Outcome.ANSWERED]
-    bad = [one for one in judgements if one.outcome is not Outcome.ANSWERED]
-    told = [Answered(one.asked.item_id, _answer(one), one.asked.input_hash) for one in good]
+    good = [(one.asked, one.answer, one.reply) for one in judgements if one.answer is not None]
+    bad = [one for one in judgements if one.answer is None]
+    told = [Answered(asked.item_id, answer, asked.input_hash) for asked, answer, _ in good]
     written = task.rows.write(tx, told, extractor=source.extractor, at=at)
     if written.applied:
         workspace.touch_revision(tx, task.name, written.applied)
     prices = source.model.prices(batch=source.batch is not None, on=at.date())
-    answers.add_answers(tx, list(_answer_rows(task, good, written, source=source, prices=prices, at=at)))
     whose = {"task": task.name, "batch": source.batch, "at": at}
+    of_source = {**whose, "extractor": source.extractor, "fingerprint": source.fingerprint}
+    answers.add_answers(tx, [*_answer_rows(task, good, written, prices=prices)], source=of_source)
     answers.add_attempts(tx, [whose | _attempt_row(one, prices) for one in bad])
     answers.park(tx, task.name, written.blocked, at=at)
     parked = _park(tx, task, bad, live=source.batch is None, at=at)
-    tagged = {one.asked.item_id for one in good} - written.blocked.keys()
+    tagged = {asked.item_id for asked, _, _ in good} - written.blocked.keys()
     retries.end_retries(tx, task.name, {"tagged": tagged, "parked": parked | written.blocked.keys()}, at=at)
     return written
-
-
-def _answer(judgement: Judgement) -> "BaseModel":
-    assert judgement.answer is not None  # noqa: S101 - an answered judgement has its answer
-    return judgement.answer
 
 
 def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, live: bool, at: datetime) -> set[str]:
@@ -184,49 +183,36 @@ def _said(judgement: Judgement) -> str:
     return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
 
 
-def _usage(one: Judgement) -> tokens.Usage:
+def _usage(reply: responses.Response | None, shares: int | None) -> tokens.Usage:
     """Return what one item paid of its reply."""
-    return one.reply.usage if one.reply and one.asked.shares is None else tokens.NO_USAGE
+    return reply.usage if reply and shares is None else tokens.NO_USAGE
 
 
 def _answer_rows(
-    task: Task,
-    good: Sequence[Judgement],
-    written: WriteResult,
-    *,
-    source: Source,
-    prices: tuple[float, float],
-    at: datetime,
+    task: Task, good: Sequence[_Good], written: WriteResult, *, prices: tuple[float, float]
 ) -> Iterator[answers.NewAnswer]:
-    """Yield answers, where they came from, whether they were applied, and what they cost at prices per million."""
-    name, batch, extractor, fingerprint = task.name, source.batch, source.extractor, source.fingerprint
+    """Yield answers, whether they were applied, and what they cost at prices per million."""
     applied, outdated, stored_json = written.applied, written.outdated, task.hooks.stored_json
-    for one in good:
-        (item_id, input_hash, shares), reply, usage = one.asked, one.reply, _usage(one)
-        is_applied = item_id in applied
+    for (item_id, input_hash, shares), answer, reply in good:
+        is_applied, usage = item_id in applied, _usage(reply, shares)
         yield answers.NewAnswer(
-            name,
             item_id,
-            batch,
-            extractor,
             input_hash,
-            stored_json(_answer(one), applied=is_applied),
-            is_applied,
-            item_id in outdated,
+            stored_json(answer, applied=is_applied),
+            int(is_applied),
+            int(item_id in outdated),
             reply.model_version if reply else "",
             reply.response_id if reply else "",
             usage.prompt,
             usage.answer + usage.thoughts,
             tokens.cost_at(prices, usage),
-            at,
-            fingerprint,
             shares,
         )
 
 
 def _attempt_row(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:
     """Return why an attempt gave no answer, and what it cost."""
-    usage = _usage(one)
+    usage = _usage(one.reply, one.asked.shares)
     return {
         "tokens_in": usage.prompt,
         "tokens_out": usage.answer + usage.thoughts,

@@ -23,7 +23,7 @@ _LEFT_OVER = re.compile(r"[<>{}\[\]\ufe64\ufe65\uff1c\uff1e]")
 def well_formed(tags: Sequence[str]) -> tuple[list[str], str]:
     """Return the tags cleaned, without what is no tag and what stands twice, in order; and why the first is none."""
     together = "\n".join(tags)
-    if _PLAIN.fullmatch(together) and together.count("\n") == len(tags) - 1 and len(max(tags, key=len)) <= MAX_TAG:
+    if _PLAIN.fullmatch(together) and together.count("\n") == len(tags) - 1 and max(map(len, tags)) <= MAX_TAG:
         return list(dict.fromkeys(tags)), ""
     clean = dict.fromkeys(clean_tag(tag) for tag in tags)
     reasons = {tag: ill_formed(tag) for tag in clean}

@@ -13,6 +13,7 @@ from pipeline.engine.declared.asked import AskedRows
 from pipeline.experts import merging, table
 from pipeline.experts.prompts import CURRENT, TagsPrompt
 from pipeline.store import answers, merges
+from pipeline.store.merges import MergedItem
 from pipeline.tables.cells import cell_words, text_of
 
 if TYPE_CHECKING:
@@ -83,10 +84,16 @@ class TagsRows(AskedRows):
         asked = {one.item_id: one for one in answers}
         rules = merges.rules_in_force(tx, table.TASK, held=True)
         rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
-        outdated = {key: now for key, row in rows.items() if (now := self.input_hash(row)) != asked[key].input_hash}
+        told = self.texts(list(rows.values()))
+        hashes = dict(zip(rows, map(self.hash_of, rows.values(), told), strict=True))
+        outdated = {key: now for key, now in hashes.items() if now != asked[key].input_hash}
         strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
         theirs = {key: row for key, row in rows.items() if key not in strangers}
-        tags = {key: merging.merged(found, rules) for key in theirs if (found := _tags(asked[key].answer))}
+        tags = {
+            key: merging.merged(found, rules) if rules else MergedItem(found, found)  # each stands once in an answer
+            for key in theirs
+            if (found := _tags(asked[key].answer))
+        }
         texts = {key: merging.as_json(one.merged) for key, one in tags.items()}
         written = table.write_tags(tx, texts, rows={key: theirs[key] for key in tags})
         merges.keep_merged(tx, table.TASK, {key: tags[key] for key in written})

@@ -12,12 +12,16 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import orjson
 
 from pipeline.core.files import read_lines
 from pipeline.gemini.responses import excerpt_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 EXAMPLES = 3  # how many lines are shown of each kind of anomaly
 BOM = b"\xef\xbb\xbf"
@@ -26,6 +30,8 @@ _NAME = b'"key"'
 _AT_START = re.compile(rb'\s*\{\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*[,}]')
 _AT_END = re.compile(rb',\s*"key"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\Z')
 _USUAL = b',"key":"'  # in front of a key that ends a line as the API writes it
+_ENDS = re.compile(rb',"key":"([ !#-\[\]-~]{1,2000}+)"\}\n')  # of usual lines, with plain keys
+_BLOCK = 1 << 17  # bytes of lines that are looked through at once
 _PLAIN = re.compile(rb"[ !#-\[\]-~]+")  # a key that is written as it is: ASCII without quotes and backslashes
 _TAIL = 2_048  # bytes at the end of a line that may hold its key; ours are far shorter
 _BLANKS = 16  # bytes before the name of a key that are looked at for the comma, where nothing is unusual
@@ -81,16 +87,10 @@ class ResultFile:
         # a place is where a line begins, below as many bits of its key's hash as are left of 64
         self._bits = self._file.seek(0, os.SEEK_END).bit_length()
         self._where = (1 << self._bits) - 1  # the bits of a place that say where
-        places = array("Q")
-        for offset, line in read_lines(path):
-            self.total += 1
-            key = key_of_line(line)
-            if key is None:
-                self.unreadable_count += 1
-                if len(self._unreadable) < EXAMPLES:
-                    self._unreadable.append((offset, line[:_TAIL]))
-                continue
-            places.append((_hash(key) << self._bits | offset) & _WORD)
+        places = self._usual_places()
+        self._is_usual = places is not None
+        if places is None:
+            places = self._any_places()
         self._places = np.frombuffer(places, dtype=np.uint64)
         self._places.sort()  # where it is: there is no second list at any time
         self._asked = bytearray(len(places))
@@ -99,8 +99,7 @@ class ResultFile:
         """Return for each key its raw lines in the order of the file; many keys at once are quicker than one by one."""
         import numpy as np
 
-        hashes = np.fromiter(map(_hash, keys), dtype=np.int64, count=len(keys)).view(np.uint64)
-        wanted = hashes << np.uint64(self._bits)
+        wanted = self._wanted(keys)
         firsts = np.searchsorted(self._places, wanted, side="left").tolist()
         ends = np.searchsorted(self._places, wanted | np.uint64(self._where), side="right").tolist()
         return [self._found(key, range(*span)) for key, span in zip(keys, zip(firsts, ends, strict=True), strict=True)]
@@ -113,7 +112,7 @@ class ResultFile:
         repeated, last = False, 0
         for at in places:
             line = self._line(self._places.item(at) & self._where)
-            if key_of_line(line) != key:
+            if not self._shows(line, key):
                 continue  # another key with the same hash
             repeated = repeated or bool(self._asked[at])
             self._asked[at] = 1
@@ -162,6 +161,49 @@ class ResultFile:
         """Close the file."""
         self.close()
 
+    def _usual_places(self) -> "array[int] | None":
+        """Return the places of a file whose lines all show their key once and at the end; None of another."""
+        import numpy as np
+
+        places = array("Q")
+        self._file.seek(0)
+        offset = 0
+        while block := self._file.read(_BLOCK) + self._file.readline():
+            keys = _ENDS.findall(block)
+            ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1
+            if not len(keys) == len(ends) == block.count(_NAME) or not block.endswith(b"\n"):
+                return None
+            starts = np.concatenate(([0], ends[:-1])).astype(np.uint64) + np.uint64(offset)
+            places.frombytes((self._wanted(list(map(bytes.decode, keys))) | starts).tobytes())
+            offset += len(block)
+        self.total = len(places)
+        return places
+
+    def _any_places(self) -> "array[int]":
+        """Return the places of any file, and look at what is unreadable in it."""
+        places = array("Q")
+        for offset, line in read_lines(self._path):
+            self.total += 1
+            key = key_of_line(line)
+            if key is None:
+                self.unreadable_count += 1
+                if len(self._unreadable) < EXAMPLES:
+                    self._unreadable.append((offset, line[:_TAIL]))
+                continue
+            places.append((_hash(key) << self._bits | offset) & _WORD)
+        return places
+
+    def _wanted(self, keys: Sequence[str]) -> "NDArray[np.uint64]":
+        """Return the upper bits of the places of keys."""
+        import numpy as np
+
+        hashes = np.fromiter(map(_hash, keys), dtype=np.int64, count=len(keys))
+        return hashes.view(np.uint64) << np.uint64(self._bits)
+
+    def _shows(self, line: bytes, key: str) -> bool:
+        """Return whether a line shows a key; of usual lines the end alone tells."""
+        return line.endswith(b'%b%b"}' % (_USUAL, key.encode())) if self._is_usual else key_of_line(line) == key
+
     def _line(self, offset: int) -> bytes:
         """Return the line that starts at an offset, cleaned as `files.read_lines` cleans it."""
         near = os.pread(self._file.fileno(), _NEAR, offset)
@@ -175,11 +217,13 @@ class ResultFile:
 
     def _line_number(self, offset: int) -> int:
         """Return the number of the line at an offset, counted from 1; blank lines count."""
+        import numpy as np
+
         self._file.seek(0)
         number = 1
         while offset > 0:
             piece = self._file.read(min(offset, 1 << 20))
-            number += piece.count(b"\n")
+            number += int(np.count_nonzero(np.frombuffer(piece, dtype=np.uint8) == ord("\n")))
             offset -= len(piece)
         return number
 

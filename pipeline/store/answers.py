@@ -42,29 +42,24 @@ CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a 
 
 
 class NewAnswer(NamedTuple):
-    """A validated answer (JSON) with where it came from: a row of the record, in the order of its columns."""
+    """A validated answer (JSON): of a row of the record, the columns in which those of one source differ."""
 
-    task: str
     item_id: str
-    batch: int | None
-    extractor: str
     input_hash: str
     answer: str
-    applied: bool
-    outdated: bool
+    applied: int  # these two are 1 or 0, for sqlite3 looks long at how to bind a bool
+    outdated: int
     model_version: str
     response_id: str
     tokens_in: int
     tokens_out: int
     cost: float
-    at: datetime
-    fingerprint: str | None
     shares: int | None
 
 
-def add_answers(tx: Connection, rows: Sequence[NewAnswer]) -> None:
-    """Keep validated answers."""
-    database.insert_rows(tx, answers, NewAnswer._fields, rows)
+def add_answers(tx: Connection, rows: Sequence[NewAnswer], *, source: Mapping[str, Any]) -> None:
+    """Keep validated answers with where they came from: task, batch, extractor, fingerprint, at."""
+    database.insert_rows(tx, answers, NewAnswer._fields, rows, same=source)
 
 
 def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -79,7 +79,9 @@ class Ids:
             return ids
         if self.kind is IdKind.UUID and self.typed:
             return [one for one in ids if UUID.fullmatch(one)]
-        numbers = list(filter(self._fits, map(int, filter(WHOLE.fullmatch, ids))))
+        numbers = list(map(int, filter(WHOLE.fullmatch, ids)))
+        if numbers and not (self._fits(min(numbers)) and self._fits(max(numbers))):
+            numbers = list(filter(self._fits, numbers))
         holds_all = self.kind is IdKind.WHOLE and (self.typed or len(numbers) == len(ids))
         return numbers if holds_all else [*numbers, *ids]
 

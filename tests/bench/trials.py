@@ -65,6 +65,8 @@ class Trial:
 
 
 _LOCAL = {"FINDABLE_BACKEND": "local", "FINDABLE_EMBEDDING_MODEL": "gemini-embedding-2"}  # questions are embedded here
+# of products of matrices, as every command has it: a second one spins, and costs more than it helps where others work
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 
 TRIALS: dict[str, Trial] = {
     "requests": Trial(
@@ -102,6 +104,7 @@ TRIALS: dict[str, Trial] = {
             Target("FULL / NORMAL", LARGE, ("product, NORMAL", 100_000), most=1.15),
         ),
         "outcomes:ingest",
+        environ=_ONE_THREAD,
     ),
     "ingest-two": Trial(
         "ingest of ten batches, with a second process",
@@ -109,6 +112,7 @@ TRIALS: dict[str, Trial] = {
         {"product": "product:ingest_parts", "one process": "product:ingest_parts(alone)"},
         (Target("one process / two", ("one process", 100_000), LARGE, least=1.7),),
         "outcomes:ingest",
+        environ=_ONE_THREAD,
     ),
     "ingest-two-passages": Trial(
         "ingest of ten batches of passages, with a second process",
@@ -116,6 +120,7 @@ TRIALS: dict[str, Trial] = {
         {"product": "product:ingest_passages", "one process": "product:ingest_passages(alone)"},
         (Target("one process / two", ("one process", 50_000), ("product", 50_000), least=1.7),),
         "outcomes:passages",
+        environ=_ONE_THREAD,
         sizes=(10_000, 50_000),
     ),
     "ingest-postgresql": Trial(
@@ -124,6 +129,7 @@ TRIALS: dict[str, Trial] = {
         {"product": "postgresql:ingest", "naive": "postgresql:naive"},
         (Target("naive / product", ("naive", 10_000), ("product", 10_000), least=20),),
         once_above=1_558,
+        environ=_ONE_THREAD,
         sizes=SMALL,
     ),
     "score": Trial(
@@ -262,7 +268,7 @@ TRIALS: dict[str, Trial] = {
             Target("by words, too / product, CPU", ("by words, too", 100_000), LARGE, most=1.5, measure="cpu"),
         ),
         apart=frozenset({"by words, too"}),
-        environ={"OPENBLAS_NUM_THREADS": "1"},  # a second one spins, and costs more than it helps where others work
+        environ=_ONE_THREAD,
     ),
     "search-opening": Trial(
         "search, index opened for it",

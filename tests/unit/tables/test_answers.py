@@ -176,20 +176,14 @@ def database(tmp_path: Path) -> Iterator[Connection]:
 
 def keep(tx: Connection, rows: Sequence[ProjectedRow], **others: Any) -> None:
     """Put answers into the record."""
-    kept: dict[str, Any] = {
-        "task": "reviews",
-        "batch": None,
-        "input_hash": "",
-        "applied": True,
-        "model_version": "",
-        "response_id": "",
-    }
-    used = {"tokens_in": 0, "tokens_out": 0, "cost": 0.0}
-    said = [
-        {"item_id": one.item_id, "extractor": one.extractor, "answer": one.answer_json, "at": one.at} for one in rows
-    ]
-    kept |= {"outdated": False, "fingerprint": None, "shares": None} | used | others
-    record.add_answers(tx, [record.NewAnswer(**kept | one) for one in said])
+    names = record.NewAnswer._fields
+    kept: dict[str, Any] = {**dict.fromkeys(names, 0), "input_hash": "", "applied": True, "outdated": False}
+    kept |= {"model_version": "", "response_id": "", "shares": None}
+    kept |= {"task": "reviews", "batch": None, "fingerprint": None} | others
+    for one in rows:
+        said = {**kept, "item_id": one.item_id, "extractor": one.extractor, "answer": one.answer_json, "at": one.at}
+        answer = record.NewAnswer(*(said.pop(name) for name in names))
+        record.add_answers(tx, [answer], source=said)
 
 
 def spec_of(
