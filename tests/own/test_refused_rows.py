@@ -132,3 +132,18 @@ def test_what_was_refused_is_not_asked_again(orders: Orders, outside: Outside) -
     assert orders.written() == [SHORT, LONG, LONG]
     assert sum(outside.kept.questions().values()) == 2
     assert json.loads(ran(workspace, "doctor", "--json"))["findings"] == []
+
+
+def test_an_answer_that_a_trigger_keeps_out_is_told(orders: Orders) -> None:
+    """It says nothing, and the cell stays NULL: the row does not count as answered."""
+    orders.make("TEXT", SHORT, LONG)
+    if ON_POSTGRESQL:
+        orders.workspace.change(
+            "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+        )
+    act = "EXECUTE FUNCTION nothing()" if ON_POSTGRESQL else "BEGIN SELECT RAISE(IGNORE); END"
+    orders.workspace.change(f"CREATE TRIGGER quiet BEFORE UPDATE ON orders FOR EACH ROW WHEN (new.id = 2) {act}")
+    orders.workspace.ran_each(*BATCH)
+    assert orders.written() == [SHORT, None]
+    assert orders.counts() == {"answered": 1, "parked": 1}
+    assert "orders.v (text) stays NULL: a trigger" in ran(orders.workspace, "parked").replace("TEXT", "text")
