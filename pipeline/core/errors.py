@@ -5,6 +5,7 @@
     │   ├── TakenError             what is to be added is there already
     │   └── ChangedMeanwhileError  what is to be changed is not as it was shown
     ├── ConfigurationError    3    something must be configured
+    │   └── RefusedRowError        a table of another program refuses a row
     ├── RemoteError           4    Gemini refused or cannot be reached; run again later
     │   ├── RefusedError           a clear no: nothing happened there (4xx)
     │   │   ├── KeyRefusedError  3 the key or project is not allowed to do this
@@ -66,6 +67,15 @@ class ConfigurationError(FindableError):
     """Something must be configured before this can work."""
 
     exit_code = 3
+
+
+class RefusedRowError(ConfigurationError):
+    """A table of another program refuses a row; `reason` says why, without what the row holds."""
+
+    def __init__(self, reason: str, *, hint: str) -> None:
+        """Keep the reason beside what every error keeps."""
+        super().__init__(f"{reason}; nothing was changed", hint=hint)
+        self.reason = reason
 
 
 class RemoteError(FindableError):

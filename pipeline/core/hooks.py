@@ -145,6 +145,10 @@ class Hooks:
         """Return the JSON of an answer that the engine keeps."""
         return answer.__pydantic_serializer__.to_json(answer).decode()  # its own method takes twice as long
 
+    def kept_model(self, asked: "type[BaseModel]") -> "type[BaseModel]":
+        """Return the model of an answer that is kept whole, which is the one that was asked for in most tasks."""
+        return asked
+
     def written_answers(
         self,
         tx: "Connection",  # noqa: ARG002 - few keep another thing
@@ -153,6 +157,13 @@ class Hooks:
     ) -> "Mapping[str, BaseModel]":
         """Return by id the whole answers of an extractor that stand in the subject's rows, and not in `stored_json`."""
         return {}
+
+    def blame(self, error: BaseException, item_id: str) -> None:
+        """Pass where what failed while an answer about an item was read is findable's own.
+
+        Raises:
+            ConfigurationError: it is the user's, in the model of answers, and so not the item's fault either.
+        """
 
     def under_version(self, task: "Task", label: str) -> "Task | None":  # noqa: ARG002 - few know what they asked before
         """Return the task as it asks and judges under a version that is known to it; None where `label` is none."""

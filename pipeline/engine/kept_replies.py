@@ -32,7 +32,7 @@ def judge_kept(ws: "OpenWorkspace") -> None:
         with ws.store.write() as tx:
             judged += _judge(tx, ws, item_id, number)
     if judged:
-        ws.display.say(f"{judged:,} live replies that had waited for check() were judged, and not asked for again")
+        ws.display.say(f"{judged:,} live replies that had waited to be judged are judged now, and not asked for again")
 
 
 def _judge(tx: "Connection", ws: "OpenWorkspace", item_id: str, number: int) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.states import Outcome
 from pipeline.core.task import Answered, Task, WriteResult
 from pipeline.gemini import models, responses, tokens
@@ -118,11 +118,19 @@ def judge_lines(
 
 
 def judge_reply(task: Task, asked: Asked, reply: responses.Response, *, context: Any = None) -> Judgement:
-    """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer."""
+    """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer.
+
+    Raises:
+        ConfigurationError: the user's own code, that of a validator or `check`, failed on it.
+    """
     if reply.outcome is not Outcome.ANSWERED:
         is_charged = reply.reason != responses.FILE_GONE  # the upload of an image, which is not the item's fault
         return Judgement(asked, reply.outcome, reply.reason, reply=reply, charged=is_charged)
-    answer, reason = responses.parse_answer(reply, task.rows.answer)
+    try:
+        answer, reason = responses.parse_answer(reply, task.rows.answer)
+    except (Exception, SystemExit) as error:
+        task.hooks.blame(error, asked.item_id)
+        raise
     if answer is not None:
         answer, why = task.rows.judged(answer, context, input_hash=asked.input_hash)
         reason = reason if answer is not None else why
@@ -137,7 +145,7 @@ def write_judgements(
     good = [(one.asked, one.answer, one.reply) for one in judgements if one.answer is not None]
     bad = [one for one in judgements if one.answer is None]
     told = [Answered(asked.item_id, answer, asked.input_hash) for asked, answer, _ in good]
-    written = task.rows.write(tx, told, extractor=source.extractor, at=at)
+    written = _written(tx, task, told, source=source, at=at)
     if written.applied:
         workspace.touch_revision(tx, task.name, written.applied)
     prices = source.model.prices(batch=source.batch is not None, on=at.date())
@@ -150,6 +158,19 @@ def write_judgements(
     tagged = {asked.item_id for asked, _, _ in good} - written.blocked.keys()
     retries.end_retries(tx, task.name, {"tagged": tagged, "parked": parked | written.blocked.keys()}, at=at)
     return written
+
+
+def _written(tx: "Connection", task: Task, told: Sequence[Answered], *, source: Source, at: datetime) -> WriteResult:
+    """Write answers; those whose rows the database refuses are found by halves, and blocked with what it says."""
+    try:
+        with tx.begin_nested():
+            return task.rows.write(tx, told, extractor=source.extractor, at=at)
+    except RefusedRowError as error:
+        if len(told) == 1:
+            return WriteResult(blocked={told[0].item_id: error.reason})
+    middle = len(told) // 2
+    one, other = (_written(tx, task, some, source=source, at=at) for some in (told[:middle], told[middle:]))
+    return WriteResult(one.applied | other.applied, one.outdated | other.outdated, one.blocked | other.blocked)
 
 
 def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, live: bool, at: datetime) -> set[str]:

@@ -76,16 +76,19 @@ def _stored_answers(
     written = task.hooks.written_answers(tx, extractor, ids)
     found = {}
     for key, stored in answers.given_answers(tx, task.name, extractor, task.fingerprint, ids).items():
-        answer = written.get(key[0]) or read_back(stored.answer, task.rows.answer)
-        if answer is not None and task.hooks.stored_json(answer, applied=True) == stored.answer:
+        answer = written.get(key[0]) or read_back(stored.answer, task.hooks.kept_model(task.rows.answer))
+        if answer is not None and task.hooks.stored_json(answer, applied=stored.applied) == stored.answer:
             found[key] = _Kept(answer, stored)
     return found
 
 
 def _given(task: "Task", line: PlannedRequest, equal: "Equal", kept: _Kept) -> Judgement | None:
-    """Return what an answer to the same question is for an item, None where it is not valid for it, or was its own."""
+    """Return what an answer to the same question is for an item, None where it is not valid for it.
+
+    Its own is one that its row did not take, and says something: what it took, or an empty answer, is asked for anew.
+    """
     item, stored = line.item, kept.stored
-    if equal.item_id == item.id:
+    if equal.item_id == item.id and (stored.applied or not any(kept.answer.model_dump().values())):
         return None
     valid, _ = task.rows.judged(kept.answer, item.context, input_hash=item.input_hash)
     if valid is None:

@@ -71,6 +71,12 @@ class PassagesHooks(Hooks):
         located = sum(one.evidence is not None for one in concepts)
         return json.dumps({"concepts": len(concepts), "located": located})
 
+    def kept_model(self, asked: "type[BaseModel]") -> "type[BaseModel]":  # noqa: ARG002 - what was made of it
+        """Return the model of concepts with what proves them."""
+        from pipeline.passages.evidence import GroundedConcepts
+
+        return GroundedConcepts
+
     def written_answers(self, tx: "Connection", extractor: str, ids: Sequence[str]) -> "Mapping[str, BaseModel]":
         """Return the concepts of these passages as they were answered, without those that were changed since."""
         from pipeline.passages.evidence import concepts_in

@@ -251,9 +251,10 @@ def last_applied(tx: Connection, task: str, ids: Sequence[str], *, staying: bool
 
 
 class GivenAnswer(NamedTuple):
-    """One answer as it is kept: JSON, and what the model said of itself."""
+    """One answer as it is kept: JSON, whether it was applied, and what the model said of itself."""
 
     answer: str
+    applied: bool
     model_version: str
     response_id: str
 

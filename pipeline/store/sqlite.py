@@ -127,6 +127,8 @@ class SqliteFile:
     def error(self, said: BaseException, patience_s: float) -> FindableError:
         """Return our error for SQLite's words."""
         if "no such savepoint" in str(said):  # the transaction was over, for a reason that was said before
+            if isinstance(said.__context__, FindableError):  # of a trigger that rolled back all
+                return said.__context__
             said = getattr(said.__context__, "orig", None) or said
         words = str(said)
         if "malformed" in words or "not a database" in words:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, Text, and_, cast, exc, func, literal, or_, select
 
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import RefusedRowError
 from pipeline.store.database import among, describe_error, pages
 from pipeline.store.tables import answers as given
 from pipeline.tables.reflect import is_sqlite
@@ -82,15 +82,15 @@ def refusals(table: str) -> Iterator[None]:
     """Turn a row that a table of another program refuses into an error that says what can be done.
 
     Raises:
-        ConfigurationError: one is refused.
+        RefusedRowError: one is refused.
     """
     try:
         yield
     except exc.DBAPIError as error:
         if not is_refusal(error):
             raise
-        raise ConfigurationError(
-            f"the table {table} of this database refuses a row: {describe_error(error)}; nothing was changed",
+        raise RefusedRowError(
+            f"the table {table} of this database refuses a row: {describe_error(error)}",
             hint="give its own columns defaults and room, its sequence a start past every id, or use another database",
         ) from error
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnClause, Connection, Text, and_, bindparam, cast, collate, column, select, tuple_, update
 from sqlalchemy import table as table_of
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store.database import pages, run_many
 from pipeline.store.table_base import AsTheColumn
 from pipeline.tables.answer_fields import TYPES, same_cell, stored_cells
@@ -23,6 +23,7 @@ from pipeline.tables.rows import refusals
 
 PAGE = 200  # rows in one statement; SQLite is given two parameters and more for each
 FORM = 'it is written "table.column=field"'
+KEPT = "a trigger or a rule of the database keeps it so"
 ACCEPTS: Mapping[str, Accepts] = {
     "text": TEXT,
     "integer": Accepts(tuple(LARGEST), "whole numbers"),
@@ -90,10 +91,10 @@ def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> ColumnTar
 def write_column(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequence[ProjectedRow]) -> set[str]:
     """Write answers into the column where it is NULL; return the ids of the items whose row now holds their value.
 
-    A NULL of an answer is not written, nor what the column has no room for.
+    A NULL of an answer is not written.
 
     Raises:
-        ConfigurationError: a rule of the table refuses a row.
+        RefusedRowError: a rule of the table refuses a row, or a cell stays NULL.
     """
     newest = {one.item_id: one for one in rows}
     return {one for some in pages(list(newest.values()), PAGE) for one in _write(tx, spec, target, some)}
@@ -106,7 +107,7 @@ def _write(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequen
         value = stored_cells([(target.field, target.kind)], row.answer_json)[0]
         key = tuple(map(str, key_values(spec, row.item_id)))
         fits = all(ids.key(part) == part for (_, ids), part in zip(target.keys, key, strict=True))
-        if fits and value is not None and target.takes(value):
+        if fits and value is not None:
             wanted[key] = (row.item_id, value)
     if not wanted:
         return []
@@ -120,12 +121,18 @@ def _write(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequen
     names = ["new", *(f"{kind}{place}" for kind in "kt" for place, _ in enumerate(keys))]
     writing = update(table).where(and_(*here, *bytes_too, to.is_(None))).values({to: bindparam("new")})
     with refusals(target.table):
-        run_many(tx, writing, names, [(value, *native[key], *key) for key, (_, value) in wanted.items()])
+        # a server refuses what does not fit also where no row is to take it
+        fitting = [(key, value) for key, (_, value) in wanted.items() if target.takes(value)]
+        run_many(tx, writing, names, [(value, *native[key], *key) for key, value in fitting])
     is_native = target.column.type not in TEXT.types
     written = as_written(tx, column(to.name, TYPES[target.kind] if is_native else Text()))
     found = select(*(cast(one, Text) for one in keys), written).select_from(table)
     held = tx.execute(found.where(tuple_(*keys).in_([tuple(native[key]) for key in wanted]))).all()
     cells = {tuple(row)[:-1]: tuple(row)[-1] for row in held}
+    if empty := [value for key, (_, value) in wanted.items() if cells.get(key, "") is None]:
+        why = KEPT if target.takes(empty[0]) else "it has no room for the answer"
+        said = f"{target.table}.{target.column.name} ({target.column.declared}) stays NULL: {why}"
+        raise RefusedRowError(said, hint="give it room, or take the trigger or rule away")
     return [
         item_id for key, (item_id, value) in wanted.items() if key in cells and _holds(target.kind, cells[key], value)
     ]

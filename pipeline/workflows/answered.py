@@ -96,7 +96,7 @@ def _model_of(task: "Task", key: str, extractor: str, text: str) -> Any:
     """Return a stored answer as the model that the task has now."""
     try:
         return task.rows.answer.model_validate_json(text)
-    except ValueError as error:
+    except Exception as error:  # a validator of the user's own may raise anything
         said = " ".join(str(error).split())[:200]
         raise InputError(
             f"the answer to {key} of {extractor} is none of what {task.name} declares now: {said}",

@@ -32,6 +32,23 @@ task = Task(answer=Answer, items="notes.csv", prompt="About: {text}", check=chec
 ROWS = ("the kettle leaks", "a lamp that hums", "two chairs, one leg short")
 LEAKED = "a very long lost ladder"
 BROKEN = "    return 1 / 0"
+VALIDATOR = (
+    ("BaseModel, Field", "BaseModel, Field, field_validator"),
+    (
+        "    quote: Quote",
+        """    quote: Quote
+
+    @field_validator("topic")
+    @classmethod
+    def code(cls, topic):
+        return {"the": 1}[topic]
+""",
+    ),
+)
+FAILING = {
+    "check": ((("    return None", BROKEN),), "line 11: check() failed on '1': ZeroDivisionError"),
+    "validator": (VALIDATOR, "line 13: a validator failed on '1': KeyError: 'the kettle'"),
+}
 SUMS = "SELECT count(*) FROM {}"
 
 
@@ -185,15 +202,14 @@ def test_an_invented_quotation_is_refused_as_asked_too(notes: Notes) -> None:
     assert notes.count("findable_answers") == 0
 
 
-@pytest.mark.full
-def test_a_check_that_fails_is_the_files_fault(notes: Notes) -> None:
+@pytest.mark.parametrize("failing", [pytest.param("check", marks=pytest.mark.full), "validator"])
+def test_code_of_a_file_that_fails_is_the_files_fault(notes: Notes, failing: str) -> None:
     """Ingest stops and names file, line and row; nothing is charged, and it goes on when the file is mended."""
-    notes.write(("    return None", BROKEN))
+    changes, said = FAILING[failing]
+    notes.write(*changes)
     notes.run("batch-submit")
     notes.run("batch-poll")
-    said = notes.run("batch-ingest", code=3)
-    assert f"{notes.path}, line 11" in said
-    assert "ZeroDivisionError" in said
+    assert f"{notes.path}, {said}" in notes.run("batch-ingest", code=3)
     notes.write(("    return None", "    return 3"))
     assert "must say in a text" in notes.run("batch-ingest", code=3)
     assert notes.count("findable_batches", "state = 'downloaded'") == 1
@@ -205,12 +221,18 @@ def test_a_check_that_fails_is_the_files_fault(notes: Notes) -> None:
 
 
 @pytest.mark.sampled(2, sqlite=2)
-@pytest.mark.parametrize("commands", [("tag-live",), ("batch-submit", "batch-poll", "batch-ingest")])
-def test_a_live_reply_that_check_fails_on_is_paid_for_once(notes: Notes, commands: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("failing", "commands"),
+    [("check", ("tag-live",)), ("check", ("batch-submit", "batch-poll", "batch-ingest")), ("validator", ("tag-live",))],
+)
+def test_a_live_reply_that_a_file_fails_on_is_paid_for_once(
+    notes: Notes, failing: str, commands: tuple[str, ...]
+) -> None:
     """The run stops after the first; its reply is kept, judged whichever way is asked next, and not asked for again."""
-    notes.write(("    return None", BROKEN))
+    changes, said = FAILING[failing]
+    notes.write(*changes)
     for _ in range(2):
-        assert f"{notes.path}, line 11" in notes.run("tag-live", code=3, CONCURRENCY="1")
+        assert f"{notes.path}, {said}" in notes.run("tag-live", code=3, CONCURRENCY="1")
         assert sum(notes.server.kept.questions().values()) == 1
     assert notes.count("findable_attempts") == notes.count("findable_answers") == 0
     cost = notes.workspace.scalar("SELECT cost FROM findable_calls")
@@ -289,6 +311,20 @@ def test_what_is_wrong_with_a_file_is_told_by_its_line(notes: Notes, error: str)
     assert said in told
     assert not notes.workspace.data.exists() or "notes_items" not in notes.workspace.tables()
     assert not notes.server.kept.questions()
+
+
+def test_an_example_that_a_validator_fails_on_is_told_by_the_line_in_it(notes: Notes) -> None:
+    """As what is wrong with a file otherwise."""
+    notes.write(*VALIDATOR, ("check=check", "examples=[({'text': 'a'}, {'topic': 'x', 'quote': 'a'})]"))
+    assert f"{notes.path}, line 13: KeyError: 'x'; nothing was asked" in notes.run("tag-live", code=2)
+
+
+def test_what_a_file_prints_is_not_in_what_a_command_gives(notes: Notes) -> None:
+    """It goes to stderr, whenever it is printed, so that JSON stays JSON."""
+    notes.write(("class Answer", "print('loaded')\n\nclass Answer"), ("    return None", "    print('checked')"))
+    done = notes.workspace.ran("tag-live", "--json")
+    assert json.loads(done.stdout)["answered"] == len(ROWS)
+    assert [done.stderr.count(word) for word in ("loaded", "checked")] == [1, len(ROWS)]
 
 
 def test_a_broken_file_harms_no_other_command(notes: Notes) -> None:

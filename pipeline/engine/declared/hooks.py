@@ -95,6 +95,10 @@ class DeclaredHooks(Hooks):
         document = asked_document(tx, fingerprint, what, mine.record.path, as_asked=as_asked)
         return replace(mine, document=document)
 
+    def blame(self, error: BaseException, item_id: str) -> None:
+        """Raise what a validator of the file's failed with, as what `check` fails with."""
+        raise self._rows.judge.fault_of(error, "a validator", item_id) from error
+
     def tables(self, tx: "Connection") -> "Sequence[Table]":  # noqa: ARG002 - the record tells them
         """Return the tables of items and answers."""
         return (self._rows.items_table, table_of(self._rows.answers_spec))

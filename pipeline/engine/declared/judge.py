@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipeline.store.database import Connection
 
-MEND = "mend check(), then run the same command again"
+MEND = "mend it, then run the same command again"
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,19 @@ class Judge:
         try:
             why = check(answer, told)
         except (Exception, SystemExit) as error:
-            said = f"failed on {row['findable_key']!r}: {type(error).__name__}: {error}"
-            raise self._fault(line_in(error, self.path) or line, said) from error
+            raise self.fault_of(error, "check()", row["findable_key"], line=line) from error
         if why is not None and not isinstance(why, str):
-            raise self._fault(line, f"must say in a text what is wrong, or return None, and returned {why!r}")
+            raise self._fault(line, f"check() must say in a text what is wrong, or return None, and returned {why!r}")
         return why or ""
+
+    def fault_of(self, error: BaseException, what: str, item_id: str, *, line: int | None = None) -> ConfigurationError:
+        """Return what to say where some code of the file failed on an item; `line` is where that code begins."""
+        said = f"{what} failed on {item_id!r}: {type(error).__name__}: {error}"
+        return self._fault(line_in(error, self.path) or line, said)
 
     def _fault(self, line: int | None, said: str) -> ConfigurationError:
         where = at_line(self.path, line)
-        return ConfigurationError(f"{where}: check() {said}; nothing was charged, and the reply is kept", hint=MEND)
+        return ConfigurationError(f"{where}: {said}; nothing was charged, and the reply is kept", hint=MEND)
 
 
 def asked_document(tx: "Connection", fingerprint: str, what: str, path: str, *, as_asked: bool) -> Mapping[str, Any]:

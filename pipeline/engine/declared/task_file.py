@@ -135,7 +135,9 @@ def _checked(found: Declaration, name: str, path: Path) -> Declaration:
     declaration = replace(found, name=name)
     _check_answer(declaration, path)
     for index, (row, answer) in enumerate(declaration.examples):
-        if why := _wrong_example(declaration, row, answer):
+        with _naming_lines(path):
+            why = _wrong_example(declaration, row, answer)
+        if why:
             where = at_member(path, "examples", index=index)
             raise InputError(f"{where}: examples[{index}]: {why}; {NOTHING_ASKED}", hint=f"mend {path}")
     return declaration
@@ -145,6 +147,7 @@ def _run(path: Path, source: bytes) -> dict[str, Any]:
     """Run the bytes of a file as a module of its own that gets no input, and return what it defines."""
     module = ModuleType(f"findable_task_{path.stem}")
     module.__file__ = str(path)
+    module.__dict__["print"] = _print_aside
     sys.modules[module.__name__] = module  # pydantic looks up the names in annotations there
     kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     asked, sys.stdin = sys.stdin, io.StringIO()
@@ -153,6 +156,11 @@ def _run(path: Path, source: bytes) -> dict[str, Any]:
     finally:
         sys.dont_write_bytecode, sys.stdin = kept, asked
     return vars(module)
+
+
+def _print_aside(*values: Any, **how: Any) -> None:
+    """Print to stderr where a file does not say where: on stdout stands what a command was asked for, maybe as JSON."""
+    print(*values, **{"file": sys.stderr, **how})  # noqa: T201 - as the file asks for
 
 
 def _declared(names: dict[str, Any], path: Path) -> Declaration:

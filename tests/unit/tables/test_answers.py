@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel, Field, create_model
 from sqlalchemy import Connection
 
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import Quote
 from pipeline.store import answers as record
 from pipeline.store import copy, schema
@@ -477,8 +477,12 @@ def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
             (3, "en", "mine", 2**53 + 1, 0.1),
         ]
         long = answers[1]._replace(item_id='["2","DE"]', answer_json=json.dumps(said | {"said": "ten letters"}))
-        fits = write_column(tx, spec, column_target(tx, spec, "own.said=said"), [long])
-        assert fits == (set() if ON_POSTGRESQL else {long.item_id})
+        target = column_target(tx, spec, "own.said=said")
+        if ON_POSTGRESQL:
+            with pytest.raises(RefusedRowError, match=r"own.said \(character varying\(9\)\) .* no room"):
+                write_column(tx, spec, target, [long])
+        else:
+            assert write_column(tx, spec, target, [long]) == {long.item_id}
 
 
 @pytest.mark.sqlite_only("begins with an SQLite file")
