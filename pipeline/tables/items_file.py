@@ -1,6 +1,6 @@
 """The rows of a file of items, with every column under its own name: CSV, JSON, JSON lines or Parquet.
 
-A file is text to the letter: UTF-8 or what its byte order mark says, no guesses. A file that ends within a row, or
+A file is text to the letter, in the encoding that most of its lines need. A file that ends within a row, or
 changes while it is read, is none: what it would leave out did not vanish from it.
 """
 
@@ -53,7 +53,7 @@ class ItemsFile:
         try:
             size_of(path, _LAYOUT)
             self.sha256 = _sha256_of(path)
-            self._encoding = detect(path, guesses=False)
+            self._encoding = detect(path, guesses=True)
             self.format = format_of(path, self._encoding, _LAYOUT)
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}; nothing was imported") from None
@@ -107,7 +107,7 @@ class ItemsFile:
     def _of_text(self, file: TextIO) -> Iterator[TextRow | Finding]:
         lines = self._encoding.lines(file, max_line=_LAYOUT.max_line)
         if self.format == "csv":
-            return csv_file.csv_rows(lines, csv_file.read_header(lines, path=self.path, layout=_LAYOUT))
+            return csv_file.csv_rows(*csv_file.read_header(lines, path=self.path, layout=_LAYOUT))
         if self.format == "jsonl":
             return json_file.json_rows(json_file.of_lines(lines, layout=_LAYOUT), layout=_LAYOUT, ignored={})
         documents = map(self._whole, json_file.of_list(file, layout=_LAYOUT))
