@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from pipeline.core.errors import InputError
+from pipeline.core.files import check_named_in_utf8
 from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding
 from pipeline.tables.item_values import TakeBytes, common_kind, kind_of_value, plain_row
@@ -50,6 +51,7 @@ class ItemsFile:
             ConfigurationError: it is Parquet, and pyarrow is not installed.
         """
         self.path, self._take = path, take
+        check_named_in_utf8(path)
         try:
             size_of(path, _LAYOUT)
             self.sha256 = _sha256_of(path)
