@@ -7,9 +7,9 @@ from jobs.command import (
     confirmed,
     json_option,
     limit_option,
+    look_at_workspace,
     open_workspace,
     pilot_option,
-    read_workspace,
     skip_pilot_option,
     yes_option,
 )
@@ -35,7 +35,7 @@ def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, y
     asked twice, and a batch whose create call was lost is found again. Above FINDABLE_CONFIRM_ABOVE (USD) it asks
     first.
     """
-    with read_workspace(brings_items=True) if dry else open_workspace() as ws:
+    with (look_at_workspace if dry else open_workspace)() as ws:
         words = ws.task.words
 
         def announce(plan: BatchPlan) -> None:
@@ -70,7 +70,7 @@ def _line(report: submit.SubmitReport, words: Words) -> str:
     if not report.plan.items and not report.sent:
         return f"nothing to submit: {words.all_done}"
     if report.dry:
-        return f"would submit {_sentence(report.plan, report.priced_on, words)}; nothing was written or sent"
+        return f"would submit {_sentence(report.plan, report.priced_on, words)}; no batch was written or sent"
     if not report.sent:
         if report.summary:
             return f"nothing was submitted: {report.summary}. Next: {words.make('batch-poll')}"

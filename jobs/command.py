@@ -152,6 +152,16 @@ def make_workspace(*, task: str | None = None) -> "contextlib.AbstractContextMan
     return _open(read_settings(), task, "create")
 
 
+def look_at_workspace(*, task: str | None = None) -> "contextlib.AbstractContextManager[OpenWorkspace]":
+    """Open the workspace to see what would be written, by an import of a `task`; see `pipeline.engine.look`."""
+    from pipeline.engine.look import open_to_look
+
+    settings = read_settings()
+    if task is None and settings.task in BUILT_IN:
+        return read_workspace()
+    return open_to_look(replace(settings, task=task or settings.task), Terminal())
+
+
 def _open(
     settings: Settings, task: str | None, access: str, *, whole: bool = False
 ) -> "contextlib.AbstractContextManager[OpenWorkspace]":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.command import WritingCommand, confirm_guess, json_option, make_workspace, map_option
+from jobs.command import WritingCommand, confirm_guess, json_option, look_at_workspace, make_workspace, map_option
 from jobs.output import Terminal, print_json
 from jobs.render import show_import
 from pipeline.core.errors import InputError
@@ -49,7 +49,7 @@ def main(file: Path, *, mapping: str, strict: bool, report: Path | None, dry: bo
     from pipeline.experts import import_ as import_people
 
     _check_there(file)
-    with make_workspace(task="experts") as ws:
+    with (look_at_workspace if dry else make_workspace)(task="experts") as ws:
         done = import_people.run(ws, file, ImportOptions(mapping, confirm_guess(), strict, report, dry))
         then = "" if as_json or dry else status.run(ws).document["next"]
     _finish(done, then, as_json=as_json, words=("person", "people"), released="with a new biography")
@@ -72,7 +72,7 @@ def import_passages(file: Path, *, mapping: str, strict: bool, report: Path | No
     from pipeline.passages import import_ as import_texts
 
     _check_there(file)
-    with make_workspace(task="passages") as ws:
+    with (look_at_workspace if dry else make_workspace)(task="passages") as ws:
         done = import_texts.run(ws, file, ImportOptions(mapping, confirm_guess(), strict, report, dry))
         then = "" if as_json or dry else status.run(ws).document["next"]
     described = f", {done.described:,} with other metadata" if done.described else ""

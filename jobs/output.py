@@ -148,7 +148,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
     A cell holds no tab and no line end.
     """
-    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    headers, *cells = ([printable(str(cell)) for cell in row] for row in (headers, *rows))
     if sys.stdout.isatty():
         _draw(headers, cells)
         return

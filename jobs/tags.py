@@ -63,7 +63,7 @@ def main(
         show_tags(report, find=find, most=most, to=to, as_json=as_json)
         return
     how = tags.Merging(who or this_person(), dry=dry)
-    with open_workspace(task="experts") as ws:
+    with (read_workspace if dry else open_workspace)(task="experts") as ws:
         if merge is not None:
             done = tags.merge(ws.store, tags.asked_merges(merge), how, at=ws.now())
         else:

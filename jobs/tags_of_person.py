@@ -89,7 +89,7 @@ def edit_people(one: Edits, who: str, *, undo: int | None, dry: bool, as_json: b
     if one.source is not None:
         if undo is not None:
             raise click.UsageError("--from and --undo exclude each other")
-        with open_workspace(task="experts") as ws:
+        with (read_workspace if dry else open_workspace)(task="experts") as ws:
             done = edits.set_tags(ws.store, one.source, Editor(who), dry=dry, at=ws.now(), display=ws.display)
         print_json(done._asdict()) if as_json else tell_set(done)
     else:

@@ -267,6 +267,21 @@ def why_not_readable(path: Path) -> str:
     return "" if path.exists() else "is not there"
 
 
+def is_named_in_utf8(path: Path) -> bool:
+    """Return whether a path from the root on is text, which can be kept; a system takes other bytes, too."""
+    return not re.search("[\ud800-\udfff]", str(path.absolute()))
+
+
+def check_named_in_utf8(path: Path) -> None:
+    """Refuse a path that cannot be kept.
+
+    Raises:
+        InputError: its name is no text.
+    """
+    if not is_named_in_utf8(path):
+        raise InputError(f"{path.absolute()}: this name is not valid UTF-8; nothing was imported", hint="rename it")
+
+
 def read_jsonl(path: Path) -> Generator[tuple[int, Any]]:
     """Yield (line number from 1, document) of a JSON lines file; blank lines are passed over.
 

@@ -281,9 +281,10 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
             continue
         text, sources[one.name] = found
         try:
-            values[one.name] = one.metadata["parse"](text)
+            values[one.name] = _parsed(one.metadata["parse"], text)
         except ValueError as error:
-            raise ConfigurationError(f"{name} is {text!r} ({found[1]}): {error}", hint=one.metadata["help"]) from error
+            said = f"{name} is {without_password(text)!r} ({found[1]}): {error}"
+            raise ConfigurationError(said, hint=one.metadata["help"]) from error
     for key_name in KEY_NAMES:
         found = _find(key_name, environ, below)
         if found is not None and found[0].strip():
@@ -293,6 +294,13 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
     if found is not None:
         values["base_url"], sources["base_url"] = found
     return Settings(**values, sources=sources)
+
+
+def _parsed(parse: Callable[[str], Any], text: str) -> Any:
+    """Return the value that a text of the environment is; raise ValueError where it is none."""
+    if re.search("[\ud800-\udfff]", text):  # bytes that are no text
+        raise ValueError("it is not valid UTF-8")
+    return parse(text)
 
 
 def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:

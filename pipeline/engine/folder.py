@@ -46,9 +46,12 @@ def check_links(data: Path) -> None:
     """Pass where no link in the workspace's directory leads out of it, so that writing would change other files.
 
     Raises:
-        ConfigurationError: one does, or the directory cannot be read.
+        ConfigurationError: one does, or the directory cannot be read, or its name is no text.
     """
     with _refusing(data):
+        if not files.is_named_in_utf8(data):
+            said = f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; nothing was changed"
+            raise ConfigurationError(said, hint="set DATA= to a directory whose name is")
         link = files.link_out(data, WRITTEN)
     if link is not None:
         raise ConfigurationError(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.errors import InputError
+from pipeline.core.files import check_named_in_utf8
 from pipeline.engine.picture_file import UNPRINTED, ChangedError, NoFileError, Stamp, is_printed, read_file
 from pipeline.engine.picture_source import note_opened
 from pipeline.engine.pictures import PictureError, probe
@@ -96,11 +97,12 @@ class FolderScan:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse what is no folder.
+    """Refuse what is no folder, or one whose name cannot be kept.
 
     Raises:
-        InputError: it is none; nothing was imported.
+        InputError: that is so; nothing was imported.
     """
+    check_named_in_utf8(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; nothing was imported", hint="FOLDER= names one with images")
 

@@ -27,7 +27,8 @@ def record_event(
     tx: Connection, kind: str, name: object, *, old: str | None, new: str | None, why: str, at: datetime
 ) -> None:
     """Add one line to the journal, in the transaction that makes the move."""
-    row = {"at": at, "kind": kind, "name": str(name), "old": old, "new": new, "why": why}
+    shown = str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # a file's may be no UTF-8
+    row = {"at": at, "kind": kind, "name": shown, "old": old, "new": new, "why": why}
     tx.execute(insert(events).values(row))
 
 

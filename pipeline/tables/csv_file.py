@@ -10,7 +10,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count, islice, product
+from itertools import chain, count, islice, product, tee
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from pipeline.tables.text_file import BAD_TEXT, TextLine
 OPEN_QUOTE = "a quote is opened and not closed"  # begins the reason of a record that is not read to its end
 _DELIMITERS = (",", ";", "\t", "|")
 _BEFORE_HEADER = {"", *(f"sep={one}".strip() for one in _DELIMITERS)}  # spreadsheets announce their delimiter
+_MAX_HEADER = 1 << 20  # characters, of which a quote that is left open in it makes no more
 _LATE = re.compile(' +"')  # begins a field that is quoted only where blanks may stand before
 _BARE = re.compile(r"\r(?![\r\n]|\Z)")  # a carriage return that ends no line
 _HELD = "\ud800"  # in its place while a record is read; no decoder gives it
@@ -47,7 +48,6 @@ class Header:
         self.layout = layout
         self.columns = [layout.column_of(name) if name else None for name in names]
         self.key = self.columns.index(layout.key) if layout.key in self.columns else None
-        self._folded = [name.casefold() for name in names]
 
     def check(self, path: Path) -> None:
         """Check that there is a key, or what one can be made of, and no column of the subject's twice.
@@ -81,9 +81,11 @@ class Header:
             return None
         if not text.strip(self.delimiter + " \t"):
             return rejected(line, "nothing but separators", text)
-        if [field.strip().casefold() for field in fields] == self._folded:
-            return rejected(line, "the header once more", text)
         if len(fields) == len(self.names):
+            if all(
+                _name_of(field).casefold() == name.casefold() for field, name in zip(fields, self.names, strict=True)
+            ):
+                return rejected(line, "the header once more", text)
             pairs = zip(self.columns, fields, strict=True)
             return TextRow(line, {column: self.layout.cell(field) for column, field in pairs if column is not None})
         if text.lstrip().startswith("#"):
@@ -96,13 +98,14 @@ class Header:
         return excerpt(self.names[field]) if field < len(self.names) else ""
 
 
-def read_header(lines: Iterator[TextLine], *, path: Path, layout: Layout) -> Header:
-    """Return the header, and leave the lines after it: it is the first line that is not blank.
+def read_header(lines: Iterator[TextLine], *, path: Path, layout: Layout) -> tuple[Header, Iterator[TextLine]]:
+    """Return the header, which is the first record that is not blank, and the lines after it.
 
-    The delimiter is the one by which most names are known, and of those the one by which there are most.
+    The delimiter is the one by which most names are known; of those one that leaves no quote in a name, as cutting a
+    quoted name does; of those the one by which there are most.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or a quote in it is broken.
     """
     first = next((line for line in lines if line.text.strip().strip("\ufeff").casefold() not in _BEFORE_HEADER), None)
     if first is None:
@@ -110,13 +113,36 @@ def read_header(lines: Iterator[TextLine], *, path: Path, layout: Layout) -> Hea
     if "\0" in first.text or BAD_TEXT.search(first.text):
         said = "is no text, as a spreadsheet is none before it is saved as CSV"
         raise InputError(f"{path} {said}; nothing was imported", hint=layout.hint)
-    found = {one: [name.strip().strip("\ufeff") for name in _read([first], one).fields or []] for one in _DELIMITERS}
-    known = {one: sum(fold(name) in layout.known_names for name in names) for one, names in found.items()}
-    delimiter = max(_DELIMITERS, key=lambda one: (known[one], len(found[one])))
-    return Header(found[delimiter], delimiter=delimiter, layout=layout)
+    *each, rest = tee(chain([first], lines), len(_DELIMITERS) + 1)
+    pairs = zip(each, _DELIMITERS, strict=True)
+    found = {one: _read(_as_much(copy, _MAX_HEADER), one) for copy, one in pairs}
+    names = {one: [_name_of(field) for field in record.fields or []] for one, record in found.items()}
+    known = {one: sum(fold(name) in layout.known_names for name in names[one]) for one in found}
+    unquoted = {one: len(names[one]) * all('"' not in name for name in names[one]) for one in found}
+    delimiter = max(_DELIMITERS, key=lambda one: (known[one], unquoted[one], len(names[one])))
+    broken = [one for one, record in found.items() if record.fields is None]
+    if any(f'{one}"' in name for one in broken for name in names[delimiter]):
+        said = f"{OPEN_QUOTE}, or not at the end of a name"
+        raise InputError(f"{path}, line {first.number}: {said}; nothing was imported", hint="mend the header's quotes")
+    header = Header(names[delimiter], delimiter=delimiter, layout=layout)
+    return header, islice(rest, found[delimiter].lines, None)
 
 
-def csv_rows(lines: Iterator[TextLine], header: Header) -> Iterator[TextRow | Finding]:
+def _as_much(lines: Iterable[TextLine], most: int) -> Iterator[TextLine]:
+    """Yield lines until there are so many characters of them, so that a quote left open does not read a whole file."""
+    for line in lines:
+        yield line
+        most -= len(line.text)
+        if most <= 0:
+            return
+
+
+def _name_of(field: str) -> str:
+    """Return the name that a field of a header is, on one line: a line break in it is read as a blank."""
+    return " ".join(line.strip() for line in field.strip().strip("\ufeff").splitlines())
+
+
+def csv_rows(header: Header, lines: Iterator[TextLine]) -> Iterator[TextRow | Finding]:
     """Yield the rows after the header, and a finding for each record that is none."""
     for line, record in _Records(lines, header):
         fields = record.fields

@@ -1,6 +1,6 @@
 """The rows of a file of items, with every column under its own name: CSV, JSON, JSON lines or Parquet.
 
-A file is text to the letter: UTF-8 or what its byte order mark says, no guesses. A file that ends within a row, or
+A file is text to the letter, in the encoding that most of its lines need. A file that ends within a row, or
 changes while it is read, is none: what it would leave out did not vanish from it.
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from pipeline.core.errors import InputError
+from pipeline.core.files import check_named_in_utf8
 from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding
 from pipeline.tables.item_values import TakeBytes, common_kind, kind_of_value, plain_row
@@ -50,10 +51,11 @@ class ItemsFile:
             ConfigurationError: it is Parquet, and pyarrow is not installed.
         """
         self.path, self._take = path, take
+        check_named_in_utf8(path)
         try:
             size_of(path, _LAYOUT)
             self.sha256 = _sha256_of(path)
-            self._encoding = detect(path, guesses=False)
+            self._encoding = detect(path, guesses=True)
             self.format = format_of(path, self._encoding, _LAYOUT)
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}; nothing was imported") from None
@@ -107,7 +109,7 @@ class ItemsFile:
     def _of_text(self, file: TextIO) -> Iterator[TextRow | Finding]:
         lines = self._encoding.lines(file, max_line=_LAYOUT.max_line)
         if self.format == "csv":
-            return csv_file.csv_rows(lines, csv_file.read_header(lines, path=self.path, layout=_LAYOUT))
+            return csv_file.csv_rows(*csv_file.read_header(lines, path=self.path, layout=_LAYOUT))
         if self.format == "jsonl":
             return json_file.json_rows(json_file.of_lines(lines, layout=_LAYOUT), layout=_LAYOUT, ignored={})
         documents = map(self._whole, json_file.of_list(file, layout=_LAYOUT))

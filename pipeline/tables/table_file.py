@@ -108,7 +108,7 @@ class TableFile:
     def _rows(self, file: TextIO, layout: Layout, ignored: dict[str, None]) -> Iterator[TextRow | Finding]:
         lines = self._encoding.lines(file, max_line=layout.max_line)
         if self.format == "csv":
-            found = csv_file.csv_rows(lines, csv_file.read_header(lines, path=self.path, layout=layout))
+            found = csv_file.csv_rows(*csv_file.read_header(lines, path=self.path, layout=layout))
             return found if layout.guesses else map(_sound, found)
         documents = (
             json_file.of_list(file, layout=layout)
@@ -200,7 +200,7 @@ def _check(header: csv_file.Header, path: Path, mapping: ColumnMapping) -> None:
 def read_header_of(path: Path, encoding: Encoding, layout: Layout) -> csv_file.Header:
     """Return the header of a CSV file; raises as `read_header` does."""
     with encoding.open(path) as file:
-        return csv_file.read_header(encoding.lines(file, max_line=layout.max_line), path=path, layout=layout)
+        return csv_file.read_header(encoding.lines(file, max_line=layout.max_line), path=path, layout=layout)[0]
 
 
 def size_of(path: Path, layout: Layout) -> int:

@@ -88,6 +88,8 @@ def run(ws: OpenWorkspace, new: NewTask) -> WrittenTask:
     if known is not None:
         raise _taken(Path(known.path))
     guess = _guess(ws.store, ws.settings, new)
+    if new.table is not None:
+        guess = guess._replace(notes=(*new.table.notes, *guess.notes))
     text = task_text(new.items, guess, what=new.table.path.name if new.table else "the query")
     _write_new(new.path, text)
     return WrittenTask(new.path, new.items, guess)

@@ -1,5 +1,6 @@
 """Values that are typed by mistake: too large, no text, with a `~` that no shell expanded."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -34,6 +35,33 @@ def test_a_name_that_is_no_text_is_refused(local: Workspace, words: str) -> None
     told = local.ran(*words.split(), "ad\udcffa", code=2).stderr
     assert "not valid UTF-8" in told
     assert "bug" not in told
+
+
+def test_a_file_whose_name_is_no_text_is_imported(local: Workspace, tmp_path: Path) -> None:
+    """The journal has the name with replacement characters; rows and images whose place is recorded are refused."""
+    people = tmp_path / "leute\udce4.csv"
+    people.write_text("Username,Bio\nbo,I mend clocks.\n")
+    assert "1 added" in local.ran("import", str(people)).stdout
+    assert local.query("SELECT name FROM findable_events WHERE kind = 'import' ORDER BY id DESC LIMIT 1") == [
+        ("leute\ufffd.csv",)
+    ]
+    (tmp_path / "photos\udce4").mkdir()
+    for command in (("new-task", "mine", "--from", str(people)), ("import-images", str(tmp_path / "photos\udce4"))):
+        assert "this name is not valid UTF-8; nothing was imported" in local.ran(*command, code=2).stderr
+
+
+def test_a_folder_whose_name_is_no_text_is_no_workspace(local: Workspace, tmp_path: Path) -> None:
+    """It is refused before anything is made, whether it is named or is the folder where the command runs."""
+    for command in (("import", str(tmp_path / "people.csv")), ("status",), ("init", "--yes")):
+        told = local.ran(*command, "--data", str(tmp_path / "d\udce4ta"), code=3).stderr
+        assert "FINDABLE_DATA is" in told
+        assert "not valid UTF-8" in told
+    here = tmp_path / "her\udce4"
+    here.mkdir()
+    with contextlib.chdir(here):
+        assert "not valid UTF-8" in local.ran("import", "../people.csv", "--data", "data", code=3).stderr
+    assert not (tmp_path / "d\udce4ta").exists()
+    assert not list(here.iterdir())
 
 
 def test_what_no_setting_can_be_is_named(local: Workspace) -> None:

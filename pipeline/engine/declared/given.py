@@ -28,6 +28,8 @@ _rows: dict[Path, "ItemsRows"] = {}  # by the places of their tasks
 class ItemsRows:
     """Rows in memory as a source of items; see `pipeline.tables.items_file.ItemsFile` for its members."""
 
+    notes: Sequence[str] = ()
+
     def __init__(self, rows: Sequence[Mapping[str, Any]], *, take: TakeBytes | None = None) -> None:
         """Keep the rows as plain values; `take` is given the cells that are bytes.
 

@@ -195,6 +195,8 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     columns = record.columns if is_same else source.columns
     new = _put(store, declaration, path, columns, settings, at=at, display=display)
     if not is_same:
+        for note in source.notes:
+            display.say(f"{new.name}: {note}")
         _fill(store, new, declaration, source, settings, at=at, display=display, keeper=keeper)
     with store.read() as tx:
         found, images = tasks.get_task(tx, new.name) or new, before.image_settings

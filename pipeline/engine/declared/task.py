@@ -28,7 +28,7 @@ def declared_task(
         again=f"make tag{named}",
         named=named,
     )
-    source = "its query gives none" if record.is_query else f"{record.items} holds none"
+    source = "its query gives none" if record.is_query else f"{record.items} holds none that can be asked about"
     rows = DeclaredRows(record, refreshes, image_settings=image_settings, writer=writer)
     return Task(
         name=record.name,

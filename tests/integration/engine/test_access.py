@@ -38,9 +38,13 @@ READING = (
     ("best-concepts",),
     ("clean", "--dry"),
     ("backup", "copy"),
+    ("tags", "--merge", "a=b", "--dry", "--yes"),
 )
 NEW_ONE = str(ROOT / "data/sample/new_expert.json")
 PEOPLE = str(ROOT / "data/sample/experts.csv")
+PASSAGES = str(ROOT / "data/sample/passages.jsonl")
+LOOKING = (("import", PEOPLE, "--dry", "--yes"), ("import-passages", PASSAGES, "--dry", "--yes"))
+OWN = "from pydantic import BaseModel\nfrom findable import Task\nclass Answer(BaseModel):\n    note: str\n"
 WRITING = (
     *(("import", PEOPLE), ("add-expert", NEW_ONE), ("tag",), ("tag-live",), ("batch-submit",), ("batch-poll",)),
     *(("batch-ingest",), ("index",), ("score",), ("run",), ("unpark", "--all"), ("doctor", "--fix"), ("clean",)),
@@ -77,7 +81,7 @@ def test_reading_changes_nothing_of_theirs(theirs: Workspace, made: tuple[str, .
     for statement in made:
         theirs.change(statement)
     before = contents(theirs)
-    for command in READING:
+    for command in (*READING, *LOOKING):
         said = theirs.ran(*command, code=3).output
         assert "tables of another program" in said, (command, said)
         assert contents(theirs) == before, command
@@ -130,6 +134,23 @@ def test_a_mistyped_place_is_not_made(workspace: Workspace, tmp_path: Path, plac
         assert str(nowhere) in said, (command, said)
         assert not nowhere.exists(), command
     assert f"a new workspace: {nowhere}" in workspace.ran("import", PEOPLE, **values).output
+
+
+def test_what_only_looks_makes_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    """A dry import or submit says what it would do, in a new place too, where neither folder nor table is made."""
+    (tmp_path / "own.csv").write_text("id,text\na,Old bees.\nb,Thin glass.\n", encoding="utf-8")
+    task = tmp_path / "own.py"
+    task.write_text(f'{OWN}task = Task(answer=Answer, items="own.csv", prompt="{{text}}")\n', encoding="utf-8")
+    for command in (*LOOKING, ("batch-submit", "--dry", "--yes", "--task", str(task))):
+        said = workspace.ran(*command)
+        assert "holds no workspace, and gets none" in said.stderr, command
+        assert "written" in said.stdout, command
+        assert not workspace.data.exists() or not any(workspace.data.iterdir()), command
+        assert not workspace.on_postgresql or not workspace.tables(), command
+    workspace.ran("import", PEOPLE)
+    before = workspace.tables()
+    assert "would go in: " in workspace.ran("import-passages", PASSAGES, "--dry").stdout
+    assert workspace.tables() == before
 
 
 def test_an_empty_database_needs_no_yes(workspace: Workspace, tmp_path: Path) -> None:

@@ -108,6 +108,45 @@ def test_the_file_runs_as_it_is(workspace: Workspace, table: Table) -> None:
             assert row[table.text][quote["start"] : quote["end"]] == quote["quote"]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_header_over_several_lines_is_one(workspace: Workspace, delimiter: str) -> None:
+    """A column's name with a line break in it is read as with a blank; separators in a name separate nothing."""
+    with Path("broken.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, delimiter=delimiter)
+        table.writerows([["id", "Text\r\nof the review", "Stars, 1; 2; 3, or more"]])
+        table.writerows([number, f'Good lamp,\n"bright"; number {number}.', 5] for number in range(3))
+    document = json.loads(workspace.ran("new-task", "mine", "--from", "broken.csv", "--json").stdout)
+    assert (document["key"], document["text"]) == ("id", "Text of the review")
+    workspace.ran("tag", TASK="mine")
+    workspace.ran("export", "out.csv", TASK="mine")
+    with Path("out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["Text of the review"] for row in rows] == [f'Good lamp,\n"bright"; number {n}.' for n in range(3)]
+    assert {row["Stars, 1; 2; 3, or more"] for row in rows} == {"5"}
+    listed = workspace.ran("items", TASK="mine").stdout.splitlines()
+    assert listed[0].split("\t") == ["id", "Text of the review", "state"]
+
+
+def test_a_name_over_several_lines_is_shown_on_one(workspace: Workspace) -> None:
+    """In JSON it stays as it is, and the task's file runs; no list is broken by it."""
+    Path("broken.jsonl").write_text(json.dumps({"id": 1, "Text\nof it": "A lamp."}), encoding="utf-8")
+    workspace.ran("new-task", "mine", "--from", "broken.jsonl")
+    workspace.ran("tag", TASK="mine")
+    listed = workspace.ran("items", TASK="mine").stdout.splitlines()
+    assert [line.split("\t") for line in listed] == [["id", "Text of it", "state"], ["1", "A lamp.", "answered"]]
+
+
+def test_a_file_of_another_encoding_is_read_as_an_import_reads_it(workspace: Workspace) -> None:
+    """Every row is asked about, and the encoding is said where the file is read."""
+    Path("western.csv").write_bytes("id,text\n1,Good lamp\n2,Schöner Kessel\n".encode("cp1252"))
+    said = "read as cp1252 (Windows-1252, Latin-1)"
+    assert said in workspace.ran("new-task", "mine", "--from", "western.csv").stdout
+    tagged = workspace.ran("tag", TASK="mine")
+    assert said in tagged.output
+    assert "2 answered" in tagged.output
+    assert [row[0] for row in workspace.query("SELECT text FROM mine_items")] == ["Good lamp", "Schöner Kessel"]
+
+
 @pytest.mark.parametrize("beside", [{}, {"note": LONG}], ids=["alone", "beside a text"])
 def test_a_column_of_images_is_known_by_its_cells(workspace: Workspace, beside: Mapping[str, str]) -> None:
     """Paths and addresses go out as images, and are asked about with the text beside them, where there is one."""

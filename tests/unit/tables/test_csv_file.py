@@ -120,6 +120,21 @@ def test_a_file_with_another_delimiter_is_known_by_its_header(path: Path, delimi
     assert reader.notes == [f"fields are separated by {delimiter!r}"]
 
 
+def test_a_header_may_take_several_lines(path: Path) -> None:
+    """A quoted name with a line break is one name; it is known, lines are counted on, and a repeated header is none."""
+    path.write_text('Username,"First\nName",Bio\na,Ann,x\nUsername,"First\nName",Bio\nb,Bo,y\n', encoding="utf-8")
+    people, findings, _ = read(path)
+    assert [(person.values["first_name"], person.line) for person in people] == [("Ann", 3), ("Bo", 6)]
+    assert [(finding.line, finding.reason) for finding in findings] == [(4, "the header once more")]
+
+
+def test_a_quote_left_open_in_the_header_reads_no_whole_file(path: Path) -> None:
+    """The file is refused, whatever a wrong delimiter would make of its header."""
+    path.write_text('Bio,"Username\n' + "x,ann\n" * 200_000, encoding="utf-8")
+    with pytest.raises(InputError, match="line 1: a quote is opened and not closed"):
+        People(path)
+
+
 def test_columns_are_found_by_name(path: Path) -> None:
     """Any order, case and spelling of the columns is read, those that are not ours are noted, none is made up."""
     path.write_text("bio,Shoe Size,HOURLY-RATE,user_name,Tags\nx,44,80,ann,y\n,45,90,bob,w\n", encoding="utf-8")
