@@ -18,6 +18,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 from pipeline.store.compiled import COMPILED
 
+GONE = "no such savepoint"
 STEP_MS = 100  # of a wait at a time: while SQLite waits, nothing else of this thread runs, an interrupt neither
 CACHE_KIB = 16 * 1024
 SWITCHED = "findable_switched_to_wal"  # in a connection's `info`, where it was the one that changed the journal
@@ -126,10 +127,13 @@ class SqliteFile:
 
     def error(self, said: BaseException, patience_s: float) -> FindableError:
         """Return our error for SQLite's words."""
-        if "no such savepoint" in str(said):  # the transaction was over, for a reason that was said before
-            if isinstance(said.__context__, FindableError):  # of a trigger that rolled back all
-                return said.__context__
-            said = getattr(said.__context__, "orig", None) or said
+        if GONE in str(said):  # the transaction was over, for a reason that was said before
+            before = said.__context__
+            while before is not None and GONE in str(before):  # of a savepoint within another one
+                before = before.__context__
+            if isinstance(before, FindableError):
+                return before
+            said = getattr(before, "orig", None) or said
         words = str(said)
         if "malformed" in words or "not a database" in words:
             return InconsistentError(

@@ -175,11 +175,27 @@ def test_who_is_larger_than_a_whole_minute_is_left_and_the_rest_is_asked(
 
 
 @pytest.mark.parametrize("how", ["a trigger", "too narrow a column"] if ON_POSTGRESQL else ["a trigger"])
-def test_an_answer_that_the_table_refuses_is_counted_as_paid(workspace: Workspace, people: People, how: str) -> None:
-    """Exit code 3 and no word that nothing was changed; what the call used is known, and no other person is held up."""
+def test_an_answer_that_the_table_refuses_is_paid_for_once(workspace: Workspace, people: People, how: str) -> None:
+    """The person is parked with what the database says, and no other is held up; what the call cost is known."""
     people(3)
     for statement in REFUSING[how]:
         workspace.change(statement)
+    for _ in range(2):
+        workspace.ran("tag-live", **ONE_BY_ONE)
+        calls = workspace.query("SELECT item_id, outcome, tokens_in > 0, tokens_out > 0, cost > 0 FROM findable_calls")
+        assert sorted(calls) == [(key, "answered", True, True, True) for key in "123"]
+    assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE open") == 0
+    counts = {"parked": 1, "tagged": 2} if how == "a trigger" else {"parked": 3}
+    assert ledger.people(workspace) == {"total": 3, **counts}
+    assert "the table experts of this database refuses a row: " in workspace.ran("parked").stdout
+    assert workspace.run("doctor").exit_code == 0
+
+
+@pytest.mark.sqlite_only("where alone a trigger can end the whole transaction")
+def test_an_answer_that_could_not_be_kept_is_counted_as_paid(workspace: Workspace, people: People) -> None:
+    """Exit code 3 and no word that nothing was changed; what the call used is known, and no other person is held up."""
+    people(3)
+    workspace.change(FROZEN.format("WHEN old.id = 1 BEGIN SELECT RAISE(ROLLBACK, 'this row is frozen'); END"))
     for _ in range(2):
         result = workspace.ran("tag-live", **ONE_BY_ONE, code=3)
         assert "an answer that came could not be kept, and what it cost is counted" in result.stderr
