@@ -123,17 +123,19 @@ def test_a_row_that_the_table_refuses_is_told_without_its_text(
     assert after["experts"] == before["experts"]
 
 
-def test_tags_that_the_table_refuses_wait_in_their_result(theirs: Workspace) -> None:
-    """Too narrow a column: exit code 3 and what to do; once it is wide the same answers are written, asked for once."""
+def test_tags_that_the_table_refuses_wait_until_it_takes_them(theirs: Workspace) -> None:
+    """Too narrow a column parks the person and says so; once it is wide the same answers are written, paid for once."""
     theirs.change("CREATE TABLE experts (id SERIAL PRIMARY KEY, username TEXT, bio TEXT, tags VARCHAR(5))")
     theirs.change("INSERT INTO experts (username, bio) VALUES ('a', 'I teach water law and keep bees.')")
     theirs.begin().ran_each(*CHAIN[:2])
-    refused = theirs.run("batch-ingest")
-    assert (refused.exit_code, "too long" in refused.stderr, "room" in refused.stderr) == (3, True, True)
+    assert "1 answer not applied (a)" in theirs.ran("batch-ingest").stderr
+    assert "value too long for type character varying(5)" in theirs.ran("parked").stdout
     theirs.change("ALTER TABLE experts ALTER tags TYPE TEXT")
-    assert theirs.run("batch-ingest").exit_code == 0
+    theirs.ran("unpark", "--all", "--yes")
+    theirs.ran(CHAIN[0])
     assert theirs.query("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == [(1,)]
     assert theirs.query("SELECT state FROM findable_batches") == [("ingested",)]
+    assert theirs.query("SELECT count(*) FROM findable_answers WHERE cost > 0") == [(1,)]
 
 
 @pytest.mark.sampled(2)
