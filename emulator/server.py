@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -86,7 +87,12 @@ class Server:
         self._uvicorn.run(sockets=[self._socket])
 
     def stop(self) -> None:
-        """Stop serving and working and close the state; a batch that is not over goes on with the next host."""
+        """Stop serving and working and close the state; a batch that is not over goes on with the next host.
+
+        When the interpreter ends that is left: the threads are gone, and a lock that one of them held stays locked.
+        """
+        if sys.is_finalizing():
+            return
         self._uvicorn.should_exit = True
         self._thread.join()
         self._socket.close()
