@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pipeline.core.amounts import parse_count, parse_duration, parse_money
-from pipeline.core.text import without_isolates
+from pipeline.core.text import BAD_TEXT, without_isolates
 
 LARGEST = 10**15  # more than any table holds, and well below what a database takes as a number
 
@@ -32,7 +32,7 @@ def username(value: str) -> str:
 
     Raises BadParameter if it is not valid UTF-8, which reaches a program as lone surrogates.
     """
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
+    if BAD_TEXT.search(value):
         raise click.BadParameter("it is not valid UTF-8")
     return without_isolates(value) or value
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from pipeline.core.errors import InconsistentError, InputError
+from pipeline.core.text import BAD_TEXT
 
 PART = ".part"  # the ending of everything that is not sealed yet
 FORGOTTEN_S = 86400.0  # without a write, after which a part of another machine is abandoned
@@ -269,7 +270,7 @@ def why_not_readable(path: Path) -> str:
 
 def is_named_in_utf8(path: Path) -> bool:
     """Return whether a path from the root on is text, which can be kept; a system takes other bytes, too."""
-    return not re.search("[\ud800-\udfff]", str(path.absolute()))
+    return not BAD_TEXT.search(str(path.absolute()))
 
 
 def check_named_in_utf8(path: Path) -> None:

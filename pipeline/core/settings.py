@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core.amounts import parse_count, parse_duration, parse_money, parse_size
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.text import BAD_TEXT
 from pipeline.core.variables import BASE_URL_NAME, KEY_NAMES, PREFIX
 
 YES = frozenset({"1", "true", "yes", "on"})
@@ -298,7 +299,7 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
 
 def _parsed(parse: Callable[[str], Any], text: str) -> Any:
     """Return the value that a text of the environment is; raise ValueError where it is none."""
-    if re.search("[\ud800-\udfff]", text):  # bytes that are no text
+    if BAD_TEXT.search(text):
         raise ValueError("it is not valid UTF-8")
     return parse(text)
 

@@ -18,6 +18,8 @@ from functools import lru_cache
 MAX_RAW = 1_000  # characters that are cleaned at all, so that no answer takes long
 # letters and marks that show nothing (Unicode Default_Ignorable_Code_Point and U+2800), beside all of category Cf
 BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+BAD_TEXT = re.compile("[\ud800-\udfff]")  # what no text holds: bytes that did not decode, or half a character
+UNSOUND = re.compile("[\0\ud800-\udfff]")  # and NUL, which PostgreSQL holds no text with
 
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 _ELEMENT = re.compile(r"<!--.*?-->|</?[a-z!?][^<>]*>", re.IGNORECASE | re.DOTALL)

@@ -4,17 +4,16 @@ Formulas, HTML, odd URLs, any script, emoji and control characters go in as they
 usable username is rejected; a value of the wrong kind is dropped or altered, with a finding.
 """
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.core.text import UNSOUND
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.tables.findings import Finding, rejected
 from pipeline.tables.judged_cells import JudgedCells, kind_said
 
 MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
-_BAD = re.compile("[\x00\ud800-\udfff]")
 _NAMES = frozenset({"first_name", "last_name"})
 
 
@@ -41,7 +40,7 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
     if why:
         return rejected(line, why, username or cells.get(USERNAME) or "", column=HEADERS[USERNAME])
     for column, cell in cells.items():
-        if isinstance(cell, str) and (found := _BAD.search(cell)):
+        if isinstance(cell, str) and (found := UNSOUND.search(cell)):
             excerpt_of = cell[max(0, found.start() - 20) :]
             return rejected(line, _bad(found[0]), excerpt_of, column=HEADERS[column], key=username)
     judged = JudgedCells(line, HEADERS, key=username, names=_NAMES)
@@ -64,7 +63,7 @@ def _username(cell: object) -> tuple[str, str]:
     if cell is not None and not isinstance(cell, str):
         return "", f"{kind_said(cell)}, not text"
     text = (cell or "").strip()
-    if found := _BAD.search(text):
+    if found := UNSOUND.search(text):
         return text, _bad(found[0])
     if not any(character.isprintable() and not character.isspace() for character in text):
         return text, "no username"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from pipeline.core.states import Outcome
+from pipeline.core.text import BAD_TEXT
 from pipeline.gemini.tokens import NO_USAGE, Usage
 
 if TYPE_CHECKING:
@@ -300,9 +301,6 @@ def _word(value: Any) -> str:
     return excerpt_of(value) if isinstance(value, str) else ""
 
 
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
-
-
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Build an object and refuse one that holds a member twice."""
     document = dict(pairs)
@@ -356,7 +354,7 @@ def _check_texts(value: Any) -> None:
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError("a text holds NUL")
-        if not value.isascii() and _HALF_PAIR.search(value):
+        if not value.isascii() and BAD_TEXT.search(value):
             raise ValueError("a text holds half a surrogate pair")
     elif isinstance(value, dict):
         for name, member in value.items():

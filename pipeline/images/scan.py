@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import check_named_in_utf8
+from pipeline.core.text import UNSOUND
 from pipeline.engine.picture_file import UNPRINTED, ChangedError, NoFileError, Stamp, is_printed, read_file
 from pipeline.engine.picture_source import note_opened
 from pipeline.engine.pictures import PictureError, probe
-from pipeline.tables.item_values import UNSOUND
 
 ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"),

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from pipeline.core.errors import InputError
+from pipeline.core.text import UNSOUND
 
 MAX_QUESTION = 8_000  # characters; about what the smaller embedding models read
 MAX_MARKED = 50  # phrases and exclusions, for each of which texts are looked through
@@ -99,7 +100,7 @@ def _checked(question: str) -> str:
     text = " ".join(question.split())
     if not text:
         raise InputError("there is nothing to search for", hint='`make search Q="who knows water law"`')
-    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+    if UNSOUND.search(text):
         raise InputError("the question holds what is no text (NUL, or bytes that are no UTF-8)", hint="type it anew")
     if len(text) > MAX_QUESTION:
         raise InputError(f"the question has {len(text):,} characters, the limit is {MAX_QUESTION:,}", hint="shorten it")

@@ -18,11 +18,11 @@ from sqlalchemy.types import TypeEngine
 
 from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import InputError
+from pipeline.core.text import BAD_TEXT
 from pipeline.store.copy import CopyJson, CopyText, spelled
 from pipeline.store.table_base import AsTheColumn
 from pipeline.store.times import IsoTime, time_of
 from pipeline.tables.columns import NUMBER
-from pipeline.tables.text_file import BAD_TEXT
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.errors import InputError
+from pipeline.core.text import BAD_TEXT
 from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
 from pipeline.tables.layout import Layout, TextRow
 from pipeline.tables.names import fold
-from pipeline.tables.text_file import BAD_TEXT, TextLine
+from pipeline.tables.text_file import TextLine
 
 OPEN_QUOTE = "a quote is opened and not closed"  # begins the reason of a record that is not read to its end
 _DELIMITERS = (",", ";", "\t", "|")

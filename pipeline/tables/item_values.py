@@ -2,12 +2,12 @@
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
+from pipeline.core.text import UNSOUND
 from pipeline.tables.cells import cell_words
 
 KINDS = ("text", "integer", "real", "boolean", "json")
@@ -20,7 +20,6 @@ WORDS: Mapping[str, str] = {
 }
 LARGEST = 2**63 - 1
 _JSON = [json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort) for sort in (False, True)]
-UNSOUND = re.compile("[\0\ud800-\udfff]")  # what PostgreSQL holds no text with, and what is no text
 
 _BYTES = (bytes, bytearray, memoryview)
 TakeBytes = Callable[[str, bytes], str]  # given the name of a column and the bytes of a cell

@@ -11,9 +11,10 @@ from typing import NamedTuple, TextIO
 
 import orjson
 
+from pipeline.core.text import BAD_TEXT
 from pipeline.tables.findings import Finding, excerpt, rejected
 from pipeline.tables.layout import Layout, TextRow, row_of
-from pipeline.tables.text_file import BAD_TEXT, TextLine
+from pipeline.tables.text_file import TextLine
 
 PIECE = 1 << 20  # characters read at a time, besides the longest element
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|["{}\[\],]', re.DOTALL)  # a whole string, or a sign; a lone quote is open

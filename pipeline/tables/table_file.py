@@ -11,12 +11,12 @@ from typing import TextIO, TypeVar
 from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar, Progress
-from pipeline.core.text import first_few
+from pipeline.core.text import BAD_TEXT, first_few
 from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding, excerpt, rejected
 from pipeline.tables.layout import Layout, TextRow
 from pipeline.tables.mapping import ColumnMapping, ColumnsError, MappingChoices, map_columns, texts_by_name
-from pipeline.tables.text_file import BAD_TEXT, Encoding, detect
+from pipeline.tables.text_file import Encoding, detect
 from pipeline.tables.whole_rows import WholeRows
 
 BLOCK_SIZE = 4 << 20  # characters of text in one block, so that long texts do not fill the memory

@@ -13,8 +13,9 @@ from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from pipeline.core.text import BAD_TEXT
+
 MAX_LINE = 4 << 20  # characters of a line, or of a value; a file without line ends must not fill the memory
-BAD_TEXT = re.compile("[\ud800-\udfff]")  # what no text holds: bytes that did not decode, or half a character
 _BAD = "findable-keep-bad-bytes"  # the name of our error handler for decoding
 _PIECE = 1 << 16  # bytes of a file's beginning, or characters of a line's, that tell how it is text
 _LOOKED_AT = 1000  # lines beyond ASCII that tell it

@@ -8,7 +8,6 @@ Of a question `qid` and `text` are needed, of a judgement the first three. A nam
 grade of 0 says that it is no answer. Everything that is wrong is told with its file, line and field.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from datetime import datetime
@@ -19,13 +18,13 @@ import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InputError
+from pipeline.core.text import UNSOUND
 from pipeline.index.question import parse_one_of_many
 from pipeline.store.lab import LabQuestion
 
 QUESTION = 'a line is {"qid": …, "text": …}'
 JUDGEMENT = 'a line is `qid 0 name grade`, or {"qid": …, "name": …, "grade": …}'
 LOWEST, HIGHEST = -9, 99  # grades; those below one are not relevant
-_UNSOUND = re.compile("[\0\ud800-\udfff]")  # what no database holds
 _COLUMNS = 4  # of TREC
 _OTHERWISE = "#{\ufeff"  # what a line begins with that is no judgement as TREC has it
 T = TypeVar("T")
@@ -131,7 +130,7 @@ def _text(document: Mapping[str, Any], name: str, place: str, *, hint: str, need
         return ""
     if not isinstance(value, str) or (needed and not value.strip()):
         raise InputError(f"{place}: field {name!r} must be a text{' that is not empty' * needed}", hint=hint)
-    if _UNSOUND.search(value):
+    if UNSOUND.search(value):
         raise InputError(f"{place}: field {name!r} holds what is no text (NUL, or half a character)", hint=hint)
     return value.strip()
 
@@ -173,7 +172,7 @@ def _trec_judgements(path: Path) -> Iterator[ReadJudgement]:
             continue
         if len(parts) < _COLUMNS:
             raise InputError(f"{place}: expected `qid 0 name grade`, found {line[:80]!r}", hint=JUDGEMENT)
-        if unsound := _UNSOUND.search(line):
+        if unsound := UNSOUND.search(line):
             raise InputError(f"{place}: holds what is no text ({unsound[0]!r})", hint=JUDGEMENT)
         digits = parts[3].removeprefix("-")
         grade = int(parts[3]) if digits.isascii() and digits.isdecimal() and len(digits) < _COLUMNS else None
