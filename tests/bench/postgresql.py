@@ -8,38 +8,32 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tests.bench import grounds, outcomes, product
 from tests.bench.measure import Said, Timed, held, loads
 from tests.postgresql import Server
 
 SYNCING = ("ALTER SYSTEM SET fsync = on", "ALTER SYSTEM SET full_page_writes = on", "SELECT pg_reload_conf()")
+NOT_WAITING = ("ALTER DATABASE bench SET synchronous_commit = off",)
 
 
-def ingest(data: Path) -> Timed:
-    """The product on PostgreSQL."""
-    url = held(_moved(data))
+def ingest(data: Path, how: str = "") -> Timed:
+    """The product on PostgreSQL; `unsynced` lets no commit wait for the disk."""
+    url = held(_moved(data, *(NOT_WAITING if how else ())))
     work = product.ingest_on(held(grounds.opened(data, DATABASE_URL=url)))
     return _telling(work, url)
 
 
 def naive(data: Path) -> Timed:
     """A session and a commit for each row; they do not wait for the disk (`synchronous_commit` off), in its favour."""
-    from sqlalchemy import create_engine, event
+    from sqlalchemy import create_engine
 
     from tests.bench.naive import rows
 
-    url = held(_moved(data))
+    url = held(_moved(data, *NOT_WAITING))
     engine = create_engine(url)
-    event.listen(engine, "connect", _waiting_for_no_disk)
     loads("pydantic.alias_generators")
     return _telling(rows.ingest_on(engine, data), url)
-
-
-def _waiting_for_no_disk(connection: Any, _record: Any) -> None:
-    connection.execute("SET synchronous_commit = off")
-    connection.commit()
 
 
 def _telling(work: Timed, url: str) -> Timed:
@@ -60,7 +54,7 @@ def _telling(work: Timed, url: str) -> Timed:
 
 
 @contextlib.contextmanager
-def _moved(data: Path) -> Iterator[str]:
+def _moved(data: Path, *settings: str) -> Iterator[str]:
     from pipeline.ops import move
 
     with tempfile.TemporaryDirectory(prefix="fb-") as folder:
@@ -71,5 +65,6 @@ def _moved(data: Path) -> Iterator[str]:
             url = server.make("bench")
             with grounds.opened(data) as ws:
                 move.run(ws, url)
-            server.execute("VACUUM ANALYZE", database="bench")
+            for statement in ("VACUUM ANALYZE", *settings):
+                server.execute(statement, database="bench")
             yield url

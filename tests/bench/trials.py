@@ -109,8 +109,16 @@ TRIALS: dict[str, Trial] = {
     "ingest-two": Trial(
         "ingest of ten batches, with a second process",
         "downloaded in parts",
-        {"product": "product:ingest_parts", "one process": "product:ingest_parts(alone)"},
-        (Target("one process / two", ("one process", 100_000), LARGE, least=1.7),),
+        {
+            "product": "product:ingest_parts",
+            "one process": "product:ingest_parts(alone)",
+            "limit with promises": "limit.promises:ingest(two)",
+            "its one process": "limit.promises:ingest",
+        },
+        (
+            Target("one process / two", ("one process", 100_000), LARGE, least=1.7),
+            Target("the same at the limit with promises", ("its one process", 100_000), PROMISED, least=1.7),
+        ),
         "outcomes:ingest",
         environ=_ONE_THREAD,
     ),
@@ -126,8 +134,15 @@ TRIALS: dict[str, Trial] = {
     "ingest-postgresql": Trial(
         "ingest on PostgreSQL",
         "downloaded",
-        {"product": "postgresql:ingest", "naive": "postgresql:naive"},
-        (Target("naive / product", ("naive", 10_000), ("product", 10_000), least=20),),
+        {
+            "product": "postgresql:ingest",
+            "product, not waiting": "postgresql:ingest(unsynced)",
+            "naive": "postgresql:naive",
+        },
+        (
+            Target("naive / product, both not waiting", ("naive", 10_000), ("product, not waiting", 10_000), least=20),
+            Target("naive / product that waits", ("naive", 10_000), ("product", 10_000), least=20),
+        ),
         once_above=1_558,
         environ=_ONE_THREAD,
         sizes=SMALL,

@@ -37,15 +37,15 @@ _CLOSE = "UPDATE findable_requests SET open = 0, outcome = ?, reason = ? WHERE i
 ANSWER = (
     "INSERT INTO findable_answers (task, item_id, batch, extractor, input_hash, answer, applied, outdated,"
     " model_version, response_id, tokens_in, tokens_out, cost, at)"
-    " VALUES ('expert-tags', ?, 1, 'expert-tags@2/gemini-3.5-flash-lite', ?, ?, 1, 0, ?, ?, ?, ?, ?, '2026-11-20')"
+    " VALUES ('expert-tags', ?, ?, 'expert-tags@2/gemini-3.5-flash-lite', ?, ?, 1, 0, ?, ?, ?, ?, ?, '2026-11-20')"
 )
 ATTEMPT = (
     "INSERT INTO findable_attempts (task, item_id, batch, at, charged, forgiven, outcome, reason, code, excerpt,"
-    " tokens_in, tokens_out, cost) VALUES ('expert-tags', ?, 1, '2026-11-20', 1, 0, ?, ?, ?, ?, ?, ?, ?)"
+    " tokens_in, tokens_out, cost) VALUES ('expert-tags', ?, ?, '2026-11-20', 1, 0, ?, ?, ?, ?, ?, ?, ?)"
 )
 FINISH = (
     "INSERT INTO findable_batch_accounts (batch, answered, refused, invalid, missing, not_applied, unknown, duplicates,"
-    " unreadable, tokens_in, tokens_out, cost) VALUES (1, ?, ?, ?, 0, 0, 0, ?, 0, ?, ?, ?)"
+    " unreadable, tokens_in, tokens_out, cost) VALUES (?, ?, ?, ?, 0, 0, 0, ?, 0, ?, ?, ?)"
 )
 CHUNK = 5000
 _UPDATE = """
@@ -150,15 +150,15 @@ def ingest(data: Path) -> Timed:
             if outcome == "answered":
                 tags.append((row[0], points(bio, url, title, rate), item_id))
                 closed.append((outcome, "ok", request))
-                answers.append((item_id, digest, *row[1:], *tokens))
+                answers.append((item_id, 1, digest, *row[1:], *tokens))
             else:
                 closed.append((outcome, row[0], request))
-                attempts.append((item_id, outcome, *row, *tokens))
+                attempts.append((item_id, 1, outcome, *row, *tokens))
             if len(closed) == CHUNK:
                 _write(writing, tags, closed, answers, attempts)
         _write(writing, tags, closed, answers, attempts)
         writing.execute("UPDATE findable_batches SET state = 'ingested'")
-        writing.execute(FINISH, (*counts.values(), duplicates, *used))
+        writing.execute(FINISH, (1, *counts.values(), duplicates, *used))
         writing.execute("COMMIT")
         return {"rows": sum(counts.values())}
 
