@@ -21,7 +21,7 @@ from pipeline.core.second_process import can_begin, second_process
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
 from pipeline.engine.access import Access
-from pipeline.engine.record import Asked, Judgement, MissingLine, Source, judge_lines, source_of, write_judgements
+from pipeline.engine.record import Judgement, MissingLine, Source, judge_lines, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
@@ -201,6 +201,7 @@ class _Ingest(NamedTuple):
                 if judged:
                     write(partial(self._write, judged, source))
                 bar.show(line)
+                del judged  # before there is a next one
 
     def _judged(self, results: ResultFile) -> Iterator[tuple[Sequence[_Judged], int]]:
         """Yield a chunk of requests at a time with what their lines say, and the place that they reach to."""
@@ -214,13 +215,15 @@ class _Ingest(NamedTuple):
             if not page:
                 return
             after = page[-1]
-            found = results.lines_of([request_key(batch.task, request.asked_as) for request in page])
-            judged = [
-                (one, judge(Asked(one.item_id, one.input_hash, one.shares), lines, context=contexts.get(one.item_id)))
-                for one, lines in zip(page, found, strict=True)
-                if one.outcome is None
-            ]
-            yield judged, after.line
+            found = results.lines_of([request_key(batch.task, one.asked_as or one.item_id) for one in page])
+            yield (
+                [
+                    (one, judge(one, lines, context=contexts.get(one.item_id)))
+                    for one, lines in zip(page, found, strict=True)
+                    if one.outcome is None
+                ],
+                after.line,
+            )
 
     def _write(self, judged: Sequence[_Judged], source: Source) -> None:
         """Write what became of a chunk of requests, all or nothing."""

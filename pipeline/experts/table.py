@@ -166,26 +166,26 @@ def text_is_stored(tx: Connection, word: str) -> bool:
     return holds(tx, (*columns, first + " " + last, first + last), word)
 
 
-def write_tags(
-    tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]] | None = None
-) -> set[str]:
+def write_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Sequence[Any]] | None = None) -> set[str]:
     """Write tags (JSON text by id) with their score, where there are none yet; return the ids written.
 
-    `rows` are what the caller read in this transaction already, with the columns of `WRITTEN`. Tags are immutable: the
-    WHERE clause holds, whatever was read before.
+    `rows` are what the caller read in this transaction already, of these and of others, with the columns of `WRITTEN`.
+    Tags are immutable: the WHERE clause holds, whatever was read before.
     """
-    rows = by_ids(tx, list(tags), WRITTEN, locked=True) if rows is None else rows
+    rows = people(tx).plain_rows(tx, list(tags), WRITTEN, locked=True) if rows is None else rows
     without = experts.c.tags.is_(None)
     changes: dict[bool, list[tuple[str, float, Any]]] = {True: [], False: []}
-    for key, row in rows.items():
-        if row["tags"] is None or list_of(row["tags"]) == []:
-            points = score_of(*map(row.__getitem__, SCORED_BY), tagged=True)
-            changes[row["tags"] is None].append((tags[key], points, row["id"]))
+    written = set()
+    for key, (own, _, job_title, bio, url, rate, old, _) in rows.items():
+        if key in tags and (old is None or list_of(old) == []):
+            points = score_of(bio, old, url, job_title, rate, tagged=True)
+            changes[old is None].append((tags[key], points, own))
+            written.add(key)
     for is_null, some in changes.items():
         if some:
             with refusals("experts"):
                 update_rows(tx, experts, ("tags", "findability_score"), some, without if is_null else untagged)
-    return {str(row) for some in changes.values() for _, _, row in some}
+    return written
 
 
 def replace_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]]) -> set[str]:
