@@ -48,6 +48,7 @@ ODD = (  # lines of a result that belong to no request: (kind, name of their cou
 
 _Kind = tuple[str, str]  # outcome and reason
 _Judged = tuple[claims.Request, Judgement]
+_Odd = tuple[list[str], list[str], list[str]]  # see `answers.unusual`
 
 
 @dataclass(frozen=True)
@@ -186,12 +187,12 @@ class _Ingest(NamedTuple):
         path = files.verify(ws.data / (batch.result_file or ""), sha256=batch.result_sha256 or "", what=what)
         bar_of = ws.display.bar(f"ingesting batch {batch.number}", batch.requests)
         with gc_freeze.gc_frozen(), ResultFile(path) as results, bar_of as bar:
-            is_over = False
-            while not is_over:  # items that ask the same may have joined behind the place where it was
+            odd = None
+            while odd is None:  # items that ask the same may have joined behind the place where it was
                 self._apply_all(results, bar)
-                is_over = self._finish(results)
+                odd = self._finish(results)
         with ws.store.read() as tx:
-            return batch_account(tx, self.task, batch.number)
+            return batch_account(tx, self.task, batch.number, odd=odd)
 
     def _apply_all(self, results: ResultFile, bar: "Bar") -> None:
         """Judge and write every request that has no outcome yet; those that have one are only looked up."""
@@ -216,14 +217,13 @@ class _Ingest(NamedTuple):
                 return
             after = page[-1]
             found = results.lines_of([request_key(batch.task, one.asked_as or one.item_id) for one in page])
-            yield (
-                [
-                    (one, judge(one, lines, context=contexts.get(one.item_id)))
-                    for one, lines in zip(page, found, strict=True)
-                    if one.outcome is None
-                ],
-                after.line,
-            )
+            judged = [
+                (one, judge(one, lines, context=contexts.get(one.item_id)))
+                for one, lines in zip(page, found, strict=True)
+                if one.outcome is None
+            ]
+            yield judged, after.line
+            del judged
 
     def _write(self, judged: Sequence[_Judged], source: Source) -> None:
         """Write what became of a chunk of requests, all or nothing."""
@@ -241,14 +241,14 @@ class _Ingest(NamedTuple):
         forgiven = is_cancelled_by_hand(batch, self.ws.settings)
         return MissingLine(f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
 
-    def _finish(self, results: ResultFile) -> bool:
-        """Hold the account against the requests, and end the batch; false where items are left that came later."""
+    def _finish(self, results: ResultFile) -> _Odd | None:
+        """Hold the account against the requests, and end the batch; None where items are left that came later."""
         batch = self.batch
         with self.ws.store.write() as tx:
             self.lease.check(tx)
             outcomes, shared, left = claims.outcome_counts(tx, batch.number)
             if left:
-                return False
+                return None
             if (own := sum(outcomes.values()) - shared) != batch.requests:
                 raise InconsistentError(
                     f"batch {batch.number} asked {batch.requests} times and {own} are accounted for; it stays "
@@ -256,12 +256,13 @@ class _Ingest(NamedTuple):
                     hint="run `make doctor`",
                 )
             tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
+            odd = answers.unusual(tx, batch.number, model=batch.model)
             batches.mark_ingested(
                 tx,
                 batch,
                 at=self.ws.now(),
                 **{outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
-                not_applied=len(answers.not_applied(tx, batch.number)),
+                not_applied=len(odd[0]),
                 unknown=results.unknown,
                 duplicates=results.duplicates,
                 unreadable=results.unreadable_count,
@@ -270,7 +271,7 @@ class _Ingest(NamedTuple):
                 cost=cost,
             )
             odd_lines.keep_examples(tx, batch.number, results.examples())
-        return True
+        return odd
 
 
 @contextlib.contextmanager
@@ -293,8 +294,11 @@ def _odd_lines(tx: "Connection", batch: Batch) -> list[Anomaly]:
     ]
 
 
-def batch_account(tx: "Connection", task: "Task", number: int) -> IngestSummary:
-    """Return what became of a batch: what went wrong in it, by reason with up to three examples of each."""
+def batch_account(tx: "Connection", task: "Task", number: int, *, odd: _Odd | None = None) -> IngestSummary:
+    """Return what became of a batch: what went wrong in it, by reason with up to three examples of each.
+
+    `odd` are its answers that are not as usual, where they are known.
+    """
     batch = batches.get_batch(tx, number)
     counts: Counter[_Kind] = Counter()
     shown: dict[_Kind, list[tuple[str, str]]] = {}  # (item id, what was said) of the first of each kind
@@ -304,13 +308,11 @@ def batch_account(tx: "Connection", task: "Task", number: int) -> IngestSummary:
         counts[kind] += 1
         if counts[kind] <= EXAMPLES:
             shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
-    unapplied = answers.not_applied(tx, number) if batch.not_applied else []
-    outdated = answers.outdated(tx, number)
+    unapplied, outdated, other = odd or answers.unusual(tx, number, model=batch.model)
     names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *unapplied, *outdated])
-    odd = _odd_lines(tx, batch)
+    anomalies = _odd_lines(tx, batch)
     for kind, count in sorted(counts.items()):
         examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])
-        odd.append(Anomaly(*kind, count, examples))
-    other = answers.other_versions(tx, number, model=batch.model)
+        anomalies.append(Anomaly(*kind, count, examples))
     unapplied, outdated = ([names.get(one, one) for one in some] for some in (unapplied, outdated))
-    return IngestSummary(batch, odd, unapplied, outdated, other)
+    return IngestSummary(batch, anomalies, unapplied, outdated, other)

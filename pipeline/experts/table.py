@@ -20,7 +20,8 @@ from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.derived import DerivedColumn
 from pipeline.tables.item_table import ItemStates
 from pipeline.tables.kind_index import CountedTable, KindIndex
-from pipeline.tables.list_cells import holds_no_texts, looks_like_no_list
+from pipeline.tables.list_cells import holds_no_texts, is_bracketed, looks_like_no_list
+from pipeline.tables.reflect import has_triggers
 from pipeline.tables.rows import has_words, holds, mentions, refusals
 
 TASK = "expert-tags"
@@ -167,7 +168,7 @@ def text_is_stored(tx: Connection, word: str) -> bool:
 
 
 def write_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Sequence[Any]] | None = None) -> set[str]:
-    """Write tags (JSON text by id) with their score, where there are none yet; return the ids written.
+    """Write tags (JSON text by id) with their score, where there are none yet; return the ids whose rows took them.
 
     `rows` are what the caller read in this transaction already, of these and of others, with the columns of `WRITTEN`.
     Tags are immutable: the WHERE clause holds, whatever was read before.
@@ -181,10 +182,12 @@ def write_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Se
             points = score_of(bio, old, url, job_title, rate, tagged=True)
             changes[old is None].append((tags[key], points, own))
             written.add(key)
+    names, taken = ("tags", "findability_score"), 0
     for is_null, some in changes.items():
-        if some:
-            with refusals("experts"):
-                update_rows(tx, experts, ("tags", "findability_score"), some, without if is_null else untagged)
+        with refusals("experts"):
+            taken += update_rows(tx, experts, names, some, without if is_null else untagged)
+    if taken != len(written) or has_triggers(tx, experts.name):
+        written -= untagged_among(tx, list(written))
     return written
 
 
@@ -221,7 +224,13 @@ def tagged() -> ColumnElement[bool]:
 INDEX = KindIndex(
     "findable_experts_kinds",
     experts,
-    case((looks_foreign, "parked"), (~untagged, "tagged"), (has_bio, "untagged"), else_="no_bio"),
+    case(
+        (and_(experts.c.tags.is_(None), experts.c.bio.between("!", "~")), "untagged"),  # these two tell of nearly all
+        (experts.c.tags.like('["%]'), "tagged"),  # rows what the others would, which take longer
+        (untagged, case((has_bio, "untagged"), else_="no_bio")),
+        (is_bracketed(experts.c.tags), "tagged"),
+        else_="parked",
+    ),
 )
 
 

@@ -96,9 +96,9 @@ class TagsRows(AskedRows):
         texts = {key: merging.as_json(merged) for key, (_, merged) in tags.items()}
         written = table.write_tags(tx, texts, rows=rows)
         merges.keep_merged(tx, table.TASK, {key: tags[key] for key in written})
-        kept = table.untagged_among(tx, [key for key in asked if key not in strangers])
+        kept = table.untagged_among(tx, list(asked.keys() - strangers - written))
         blocked = {key: KEPT if key in tags else SILENT for key in kept if key in tags or key not in outdated}
-        return WriteResult(applied=written - kept, outdated=set(outdated), blocked=blocked)
+        return WriteResult(applied=written, outdated=set(outdated), blocked=blocked)
 
     def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take tags back where they are still those of the last applied answer, with the score that follows.
