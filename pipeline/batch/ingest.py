@@ -197,7 +197,9 @@ class _Ingest(NamedTuple):
     def _apply_all(self, results: ResultFile, bar: "Bar") -> None:
         """Judge and write every request that has no outcome yet; those that have one are only looked up."""
         source = source_of(self.batch, models_file=self.ws.settings.models_file)
-        with _writing(beside=self.ws.store.path is None) as write:
+        # beside the judging of the next one where a server writes; SQLite would wait for the interpreter at every row
+        is_file = self.ws.store.path is not None
+        with contextlib.nullcontext(lambda work: work()) if is_file else done_beside() as write:
             for judged, line in self._judged(results):
                 if judged:
                     write(partial(self._write, judged, source))
@@ -272,16 +274,6 @@ class _Ingest(NamedTuple):
             )
             odd_lines.keep_examples(tx, batch.number, results.examples())
         return odd
-
-
-@contextlib.contextmanager
-def _writing(*, beside: bool) -> Iterator[Callable[[Callable[[], None]], None]]:
-    """Give what writes one chunk after the other; `beside` a caller who judges the next one, as a server lets it.
-
-    SQLite writes within this process, and would wait for the interpreter at every row.
-    """
-    with done_beside() if beside else contextlib.nullcontext(lambda write: write()) as write:
-        yield write
 
 
 def _odd_lines(tx: "Connection", batch: Batch) -> list[Anomaly]:

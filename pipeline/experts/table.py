@@ -20,7 +20,7 @@ from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.derived import DerivedColumn
 from pipeline.tables.item_table import ItemStates
 from pipeline.tables.kind_index import CountedTable, KindIndex
-from pipeline.tables.list_cells import holds_no_texts, is_bracketed, looks_like_no_list
+from pipeline.tables.list_cells import holds_no_texts, looks_like_no_list
 from pipeline.tables.reflect import has_triggers
 from pipeline.tables.rows import has_words, holds, mentions, refusals
 
@@ -227,9 +227,10 @@ INDEX = KindIndex(
     case(
         (and_(experts.c.tags.is_(None), experts.c.bio.between("!", "~")), "untagged"),  # these two tell of nearly all
         (experts.c.tags.like('["%]'), "tagged"),  # rows what the others would, which take longer
-        (untagged, case((has_bio, "untagged"), else_="no_bio")),
-        (is_bracketed(experts.c.tags), "tagged"),
-        else_="parked",
+        (looks_foreign, "parked"),
+        (~untagged, "tagged"),
+        (has_bio, "untagged"),
+        else_="no_bio",
     ),
 )
 

@@ -272,7 +272,7 @@ def record_outcomes(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, s
     usual = max(alike, key=lambda kind: len(alike[kind]))
     is_open = requests.c.outcome.is_(None)
     closing = update(requests).where(among(tx, requests.c.id, alike.pop(usual)), is_open)
-    closed = tx.execute(closing.values(open=False, outcome=usual[0], reason=usual[1])).rowcount
+    closed = tx.execute(closing.values(open=False, outcome=usual[0].value, reason=usual[1])).rowcount
     rows = [(outcome.value, why, one) for (outcome, why), ids in alike.items() for one in ids]
     closed += update_rows(tx, requests, ("outcome", "reason"), rows, is_open, same={"open": false()})
     if closed != len(outcomes):

@@ -18,12 +18,7 @@ def holds_no_texts(column: ColumnElement[Any]) -> ColumnElement[bool]:
 def looks_like_no_list(column: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that a cell does not begin and end as a list; one that does may be none all the same."""
     begins_and_ends = cast(column, Text).like("[%]")  # as nearly all do: seen before anything is trimmed
-    return and_(~begins_and_ends, ~holds_no_texts(column), ~is_bracketed(column))
-
-
-def is_bracketed(column: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return the condition that a cell begins and ends as a list, but for white space around it."""
-    return func.trim(cast(column, Text), JSON_SPACE).like("[%]")
+    return and_(~begins_and_ends, ~holds_no_texts(column), ~func.trim(cast(column, Text), JSON_SPACE).like("[%]"))
 
 
 def _squeezed(column: ColumnElement[Any]) -> ColumnElement[str]:
