@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 
-CHUNK = 2000  # requests in one transaction, which keeps other writers waiting for some 50 ms
+CHUNK = 2500  # requests in one transaction, which keeps other writers waiting for some 50 ms
 SECOND_FROM = 8 << 20  # bytes of results, those of the largest batch apart, that are worth starting a process for
 MAX_LOST = 3  # times that another process went on with one batch while this one stood still
 EXAMPLES = 3
@@ -209,7 +209,7 @@ class _Ingest(NamedTuple):
     def _judged(self, results: ResultFile) -> Iterator[tuple[Sequence[_Judged], int]]:
         """Yield a chunk of requests at a time with what their lines say, and the place that they reach to."""
         ws, batch, task = self.ws, self.batch, self.task
-        judge = partial(judge_lines, task, missing=self._missing())
+        missing = self._missing()
         after: claims.Request | None = None
         while True:
             with ws.store.read() as tx:
@@ -220,7 +220,7 @@ class _Ingest(NamedTuple):
             after = page[-1]
             found = results.lines_of([request_key(batch.task, one.asked_as or one.item_id) for one in page])
             judged = [
-                (one, judge(one, lines, context=contexts.get(one.item_id)))
+                (one, judge_lines(task, one, lines, missing=missing, context=contexts.get(one.item_id)))
                 for one, lines in zip(page, found, strict=True)
                 if one.outcome is None
             ]
