@@ -215,12 +215,12 @@ def _usage(reply: responses.Response | None, shares: int | None) -> tokens.Usage
 
 def _answer_rows(
     task: Task, good: Sequence[_Good], written: WriteResult, *, prices: tuple[float, float]
-) -> Iterator[answers.NewAnswer]:
+) -> Iterator[tuple[Any, ...]]:
     """Yield answers, whether they were applied, and what they cost at prices per million."""
     applied, outdated, stored_json = written.applied, written.outdated, task.hooks.stored_json
     for asked, answer, reply in good:
         is_applied, usage = asked.item_id in applied, _usage(reply, asked.shares)
-        yield answers.NewAnswer(
+        yield (  # as `answers.NEW_ANSWER` names them
             asked.item_id,
             asked.input_hash,
             stored_json(answer, applied=is_applied),

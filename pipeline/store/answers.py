@@ -40,29 +40,19 @@ COMPARED = "probe"  # the purpose of live calls that are compared with a batch's
 BEING_FORGOTTEN = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
 ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were rolled back
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
+NEW_ANSWER = (  # the columns in which validated answers (JSON) of one source differ
+    *("item_id", "input_hash", "answer", "applied", "outdated", "model_version", "response_id"),
+    *("tokens_in", "tokens_out", "cost", "shares"),
+)
 
 
-class NewAnswer(NamedTuple):
-    """A validated answer (JSON): of a row of the record, the columns in which those of one source differ."""
+def add_answers(tx: Connection, rows: Sequence[tuple[Any, ...]], *, source: Mapping[str, Any]) -> None:
+    """Keep validated answers with where they came from: task, batch, extractor, fingerprint, at.
 
-    item_id: str
-    input_hash: str
-    answer: str
-    applied: int  # these two are 1 or 0, for sqlite3 looks long at how to bind a bool
-    outdated: int
-    model_version: str
-    response_id: str
-    tokens_in: int
-    tokens_out: int
-    cost: float
-    shares: int | None
-
-
-def add_answers(tx: Connection, rows: Sequence[NewAnswer], *, source: Mapping[str, Any]) -> None:
-    """Keep validated answers with where they came from: task, batch, extractor, fingerprint, at."""
-    names = NewAnswer._fields  # without the last of them, as nearly all are: None takes sqlite3 longer than a text
-    database.insert_rows(tx, answers, names[:-1], [row[:-1] for row in rows if row.shares is None], same=source)
-    database.insert_rows(tx, answers, names, [row for row in rows if row.shares is not None], same=source)
+    A row has 1 or 0 for a bool, and nearly always no `shares`: at a bool and at None sqlite3 looks long.
+    """
+    database.insert_rows(tx, answers, NEW_ANSWER[:-1], [row[:-1] for row in rows if row[-1] is None], same=source)
+    database.insert_rows(tx, answers, NEW_ANSWER, [row for row in rows if row[-1] is not None], same=source)
 
 
 def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
