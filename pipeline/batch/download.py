@@ -18,7 +18,7 @@ from pipeline.batch.uploads import drop_upload
 from pipeline.core import files
 from pipeline.core.errors import MissingError, RemoteError, StateConflictError, UnavailableError
 from pipeline.core.states import BatchState, Outcome, RemoteState
-from pipeline.engine.record import Asked, Judgement, source_of, write_judgements
+from pipeline.engine.record import Judgement, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, claims
 from pipeline.store.batches import Batch
@@ -136,10 +136,7 @@ class _Download(NamedTuple):
         batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
         give_up_batch(tx, batch, why=why, at=ws.now())
         for page in pages(requests):
-            judged = [
-                Judgement(asked, Outcome.MISSING, why, charged=False, forgiven=forgiven)
-                for asked in (Asked(one.item_id, one.input_hash, one.shares) for one in page)
-            ]
+            judged = [Judgement(one, Outcome.MISSING, why, charged=False, forgiven=forgiven) for one in page]
             write_judgements(tx, ws.task, judged, source=source, at=ws.now())
 
     @contextlib.contextmanager

@@ -21,7 +21,7 @@ from pipeline.core.second_process import can_begin, second_process
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
 from pipeline.engine.access import Access
-from pipeline.engine.record import Asked, Judgement, MissingLine, Source, judge_lines, source_of, write_judgements
+from pipeline.engine.record import Judgement, MissingLine, Source, judge_lines, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 
-CHUNK = 2000  # requests in one transaction, which keeps other writers waiting for some 50 ms
+CHUNK = 2500  # requests in one transaction, which keeps other writers waiting for some 50 ms
 SECOND_FROM = 8 << 20  # bytes of results, those of the largest batch apart, that are worth starting a process for
 MAX_LOST = 3  # times that another process went on with one batch while this one stood still
 EXAMPLES = 3
@@ -48,6 +48,7 @@ ODD = (  # lines of a result that belong to no request: (kind, name of their cou
 
 _Kind = tuple[str, str]  # outcome and reason
 _Judged = tuple[claims.Request, Judgement]
+_Odd = tuple[list[str], list[str], list[str]]  # see `answers.unusual`
 
 
 @dataclass(frozen=True)
@@ -186,26 +187,29 @@ class _Ingest(NamedTuple):
         path = files.verify(ws.data / (batch.result_file or ""), sha256=batch.result_sha256 or "", what=what)
         bar_of = ws.display.bar(f"ingesting batch {batch.number}", batch.requests)
         with gc_freeze.gc_frozen(), ResultFile(path) as results, bar_of as bar:
-            is_over = False
-            while not is_over:  # items that ask the same may have joined behind the place where it was
+            odd = None
+            while odd is None:  # items that ask the same may have joined behind the place where it was
                 self._apply_all(results, bar)
-                is_over = self._finish(results)
+                odd = self._finish(results)
         with ws.store.read() as tx:
-            return batch_account(tx, self.task, batch.number)
+            return batch_account(tx, self.task, batch.number, odd=odd)
 
     def _apply_all(self, results: ResultFile, bar: "Bar") -> None:
         """Judge and write every request that has no outcome yet; those that have one are only looked up."""
         source = source_of(self.batch, models_file=self.ws.settings.models_file)
-        with _writing(beside=self.ws.store.path is None) as write:
+        # beside the judging of the next one where a server writes; SQLite would wait for the interpreter at every row
+        is_file = self.ws.store.path is not None
+        with contextlib.nullcontext(lambda work: work()) if is_file else done_beside() as write:
             for judged, line in self._judged(results):
                 if judged:
                     write(partial(self._write, judged, source))
                 bar.show(line)
+                del judged  # before there is a next one
 
     def _judged(self, results: ResultFile) -> Iterator[tuple[Sequence[_Judged], int]]:
         """Yield a chunk of requests at a time with what their lines say, and the place that they reach to."""
         ws, batch, task = self.ws, self.batch, self.task
-        judge = partial(judge_lines, task, missing=self._missing())
+        missing = self._missing()
         after: claims.Request | None = None
         while True:
             with ws.store.read() as tx:
@@ -214,13 +218,14 @@ class _Ingest(NamedTuple):
             if not page:
                 return
             after = page[-1]
-            found = results.lines_of([request_key(batch.task, request.asked_as) for request in page])
+            found = results.lines_of([request_key(batch.task, one.asked_as or one.item_id) for one in page])
             judged = [
-                (one, judge(Asked(one.item_id, one.input_hash, one.shares), lines, context=contexts.get(one.item_id)))
+                (one, judge_lines(task, one, lines, missing=missing, context=contexts.get(one.item_id)))
                 for one, lines in zip(page, found, strict=True)
                 if one.outcome is None
             ]
             yield judged, after.line
+            del judged
 
     def _write(self, judged: Sequence[_Judged], source: Source) -> None:
         """Write what became of a chunk of requests, all or nothing."""
@@ -238,14 +243,14 @@ class _Ingest(NamedTuple):
         forgiven = is_cancelled_by_hand(batch, self.ws.settings)
         return MissingLine(f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
 
-    def _finish(self, results: ResultFile) -> bool:
-        """Hold the account against the requests, and end the batch; false where items are left that came later."""
+    def _finish(self, results: ResultFile) -> _Odd | None:
+        """Hold the account against the requests, and end the batch; None where items are left that came later."""
         batch = self.batch
         with self.ws.store.write() as tx:
             self.lease.check(tx)
             outcomes, shared, left = claims.outcome_counts(tx, batch.number)
             if left:
-                return False
+                return None
             if (own := sum(outcomes.values()) - shared) != batch.requests:
                 raise InconsistentError(
                     f"batch {batch.number} asked {batch.requests} times and {own} are accounted for; it stays "
@@ -253,12 +258,13 @@ class _Ingest(NamedTuple):
                     hint="run `make doctor`",
                 )
             tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
+            odd = answers.unusual(tx, batch.number, model=batch.model)
             batches.mark_ingested(
                 tx,
                 batch,
                 at=self.ws.now(),
                 **{outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
-                not_applied=len(answers.not_applied(tx, batch.number)),
+                not_applied=len(odd[0]),
                 unknown=results.unknown,
                 duplicates=results.duplicates,
                 unreadable=results.unreadable_count,
@@ -267,17 +273,7 @@ class _Ingest(NamedTuple):
                 cost=cost,
             )
             odd_lines.keep_examples(tx, batch.number, results.examples())
-        return True
-
-
-@contextlib.contextmanager
-def _writing(*, beside: bool) -> Iterator[Callable[[Callable[[], None]], None]]:
-    """Give what writes one chunk after the other; `beside` a caller who judges the next one, as a server lets it.
-
-    SQLite writes within this process, and would wait for the interpreter at every row.
-    """
-    with done_beside() if beside else contextlib.nullcontext(lambda write: write()) as write:
-        yield write
+        return odd
 
 
 def _odd_lines(tx: "Connection", batch: Batch) -> list[Anomaly]:
@@ -290,8 +286,11 @@ def _odd_lines(tx: "Connection", batch: Batch) -> list[Anomaly]:
     ]
 
 
-def batch_account(tx: "Connection", task: "Task", number: int) -> IngestSummary:
-    """Return what became of a batch: what went wrong in it, by reason with up to three examples of each."""
+def batch_account(tx: "Connection", task: "Task", number: int, *, odd: _Odd | None = None) -> IngestSummary:
+    """Return what became of a batch: what went wrong in it, by reason with up to three examples of each.
+
+    `odd` are its answers that are not as usual, where they are known.
+    """
     batch = batches.get_batch(tx, number)
     counts: Counter[_Kind] = Counter()
     shown: dict[_Kind, list[tuple[str, str]]] = {}  # (item id, what was said) of the first of each kind
@@ -301,13 +300,11 @@ def batch_account(tx: "Connection", task: "Task", number: int) -> IngestSummary:
         counts[kind] += 1
         if counts[kind] <= EXAMPLES:
             shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
-    unapplied = answers.not_applied(tx, number) if batch.not_applied else []
-    outdated = answers.outdated(tx, number)
+    unapplied, outdated, other = odd or answers.unusual(tx, number, model=batch.model)
     names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *unapplied, *outdated])
-    odd = _odd_lines(tx, batch)
+    anomalies = _odd_lines(tx, batch)
     for kind, count in sorted(counts.items()):
         examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])
-        odd.append(Anomaly(*kind, count, examples))
-    other = answers.other_versions(tx, number, model=batch.model)
+        anomalies.append(Anomaly(*kind, count, examples))
     unapplied, outdated = ([names.get(one, one) for one in some] for some in (unapplied, outdated))
-    return IngestSummary(batch, odd, unapplied, outdated, other)
+    return IngestSummary(batch, anomalies, unapplied, outdated, other)

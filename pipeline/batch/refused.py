@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import RefusedError
 from pipeline.core.states import BatchState, Outcome
-from pipeline.engine.record import Asked, Judgement, Source, write_judgements
+from pipeline.engine.record import Judgement, Source, write_judgements
 from pipeline.gemini import responses
 from pipeline.store import answers, batches, claims
 
@@ -88,7 +88,7 @@ def _charge(
 ) -> str:
     """Charge the items on a line that was refused; return the name of the first and what becomes of it."""
     reason, first = f"{AT_CREATE}: {said}", found[0].item_id
-    judged = [Judgement(Asked(one.item_id, one.input_hash, one.shares), Outcome.REFUSED, reason) for one in found]
+    judged = [Judgement(one, Outcome.REFUSED, reason) for one in found]
     write_judgements(tx, task, judged, source=source, at=at)
     claims.record_outcomes(tx, [(one, Outcome.REFUSED, reason) for one in found])
     name = task.names(tx, [first]).get(first, first)

@@ -9,7 +9,7 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-_NEW_OBJECTS = 20_000  # Python's own is 700
+_NEW_OBJECTS = 50_000  # more than a chunk of rows has at once; Python's own is 700
 
 
 @contextlib.contextmanager

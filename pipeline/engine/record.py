@@ -17,6 +17,7 @@ from pipeline.gemini import models, responses, tokens
 from pipeline.gemini.models import Model
 from pipeline.store import answers, retries, workspace
 from pipeline.store.batches import Batch
+from pipeline.store.claims import Request
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -42,6 +43,9 @@ class Asked(NamedTuple):
     shares: int | None = None
 
 
+AnyAsked = Asked | Request
+
+
 class Judgement(NamedTuple):
     """What became of one request.
 
@@ -49,7 +53,7 @@ class Judgement(NamedTuple):
     because a person wanted it so.
     """
 
-    asked: Asked
+    asked: AnyAsked
     outcome: Outcome
     reason: str
     answer: "BaseModel | None" = None
@@ -58,7 +62,7 @@ class Judgement(NamedTuple):
     forgiven: bool = False
 
 
-_Good = tuple[Asked, "BaseModel", responses.Response | None]  # what is written of a judgement with an answer
+_Good = tuple[AnyAsked, "BaseModel", responses.Response | None]  # what is written of a judgement with an answer
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class MissingLine:
 
 
 def judge_lines(
-    task: Task, asked: Asked, lines: Iterable[bytes], *, missing: MissingLine, context: Any = None
+    task: Task, asked: AnyAsked, lines: Iterable[bytes], *, missing: MissingLine, context: Any = None
 ) -> Judgement:
     """Judge the result lines of one key, in file order: the first valid answer wins, else the first failure counts.
 
@@ -117,7 +121,7 @@ def judge_lines(
     )
 
 
-def judge_reply(task: Task, asked: Asked, reply: responses.Response, *, context: Any = None) -> Judgement:
+def judge_reply(task: Task, asked: AnyAsked, reply: responses.Response, *, context: Any = None) -> Judgement:
     """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer.
 
     Raises:
@@ -211,23 +215,23 @@ def _usage(reply: responses.Response | None, shares: int | None) -> tokens.Usage
 
 def _answer_rows(
     task: Task, good: Sequence[_Good], written: WriteResult, *, prices: tuple[float, float]
-) -> Iterator[answers.NewAnswer]:
+) -> Iterator[tuple[Any, ...]]:
     """Yield answers, whether they were applied, and what they cost at prices per million."""
     applied, outdated, stored_json = written.applied, written.outdated, task.hooks.stored_json
-    for (item_id, input_hash, shares), answer, reply in good:
-        is_applied, usage = item_id in applied, _usage(reply, shares)
-        yield answers.NewAnswer(
-            item_id,
-            input_hash,
+    for asked, answer, reply in good:
+        is_applied, usage = asked.item_id in applied, _usage(reply, asked.shares)
+        yield (  # as `answers.NEW_ANSWER` names them
+            asked.item_id,
+            asked.input_hash,
             stored_json(answer, applied=is_applied),
             int(is_applied),
-            int(item_id in outdated),
+            int(asked.item_id in outdated),
             reply.model_version if reply else "",
             reply.response_id if reply else "",
             usage.prompt,
             usage.answer + usage.thoughts,
             tokens.cost_at(prices, usage),
-            shares,
+            asked.shares,
         )
 
 

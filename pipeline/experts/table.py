@@ -21,6 +21,7 @@ from pipeline.tables.derived import DerivedColumn
 from pipeline.tables.item_table import ItemStates
 from pipeline.tables.kind_index import CountedTable, KindIndex
 from pipeline.tables.list_cells import holds_no_texts, looks_like_no_list
+from pipeline.tables.reflect import has_triggers
 from pipeline.tables.rows import has_words, holds, mentions, refusals
 
 TASK = "expert-tags"
@@ -166,26 +167,28 @@ def text_is_stored(tx: Connection, word: str) -> bool:
     return holds(tx, (*columns, first + " " + last, first + last), word)
 
 
-def write_tags(
-    tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]] | None = None
-) -> set[str]:
-    """Write tags (JSON text by id) with their score, where there are none yet; return the ids written.
+def write_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Sequence[Any]] | None = None) -> set[str]:
+    """Write tags (JSON text by id) with their score, where there are none yet; return the ids whose rows took them.
 
-    `rows` are what the caller read in this transaction already, with the columns of `WRITTEN`. Tags are immutable: the
-    WHERE clause holds, whatever was read before.
+    `rows` are what the caller read in this transaction already, of these and of others, with the columns of `WRITTEN`.
+    Tags are immutable: the WHERE clause holds, whatever was read before.
     """
-    rows = by_ids(tx, list(tags), WRITTEN, locked=True) if rows is None else rows
+    rows = people(tx).plain_rows(tx, list(tags), WRITTEN, locked=True) if rows is None else rows
     without = experts.c.tags.is_(None)
     changes: dict[bool, list[tuple[str, float, Any]]] = {True: [], False: []}
-    for key, row in rows.items():
-        if row["tags"] is None or list_of(row["tags"]) == []:
-            points = score_of(*map(row.__getitem__, SCORED_BY), tagged=True)
-            changes[row["tags"] is None].append((tags[key], points, row["id"]))
+    written = set()
+    for key, (own, _, job_title, bio, url, rate, old, _) in rows.items():
+        if key in tags and (old is None or list_of(old) == []):
+            points = score_of(bio, old, url, job_title, rate, tagged=True)
+            changes[old is None].append((tags[key], points, own))
+            written.add(key)
+    names, taken = ("tags", "findability_score"), 0
     for is_null, some in changes.items():
-        if some:
-            with refusals("experts"):
-                update_rows(tx, experts, ("tags", "findability_score"), some, without if is_null else untagged)
-    return {str(row) for some in changes.values() for _, _, row in some}
+        with refusals("experts"):
+            taken += update_rows(tx, experts, names, some, without if is_null else untagged)
+    if taken != len(written) or has_triggers(tx, experts.name):
+        written -= untagged_among(tx, list(written))
+    return written
 
 
 def replace_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]]) -> set[str]:
@@ -221,7 +224,14 @@ def tagged() -> ColumnElement[bool]:
 INDEX = KindIndex(
     "findable_experts_kinds",
     experts,
-    case((looks_foreign, "parked"), (~untagged, "tagged"), (has_bio, "untagged"), else_="no_bio"),
+    case(
+        (and_(experts.c.tags.is_(None), experts.c.bio.between("!", "~")), "untagged"),  # these two tell of nearly all
+        (experts.c.tags.like('["%]'), "tagged"),  # rows what the others would, which take longer
+        (looks_foreign, "parked"),
+        (~untagged, "tagged"),
+        (has_bio, "untagged"),
+        else_="no_bio",
+    ),
 )
 
 

@@ -13,7 +13,6 @@ from pipeline.engine.declared.asked import AskedRows
 from pipeline.experts import merging, table
 from pipeline.experts.prompts import CURRENT, TagsPrompt
 from pipeline.store import answers, merges
-from pipeline.store.merges import MergedItem
 from pipeline.tables.cells import cell_words, text_of
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class TagsRows(AskedRows):
 
     def hash_of(self, row: Mapping[str, Any], text: str) -> str:
         """Return whom a question is about and what it says, as hashes."""
-        return f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(text)}"
+        return _hash(row["username"], text)
 
     def input_hash(self, row: Mapping[str, Any]) -> str:
         """Return the hash of a question."""
@@ -83,23 +82,23 @@ class TagsRows(AskedRows):
         """
         asked = {one.item_id: one for one in answers}
         rules = merges.rules_in_force(tx, table.TASK, held=True)
-        rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
-        told = self.texts(list(rows.values()))
-        hashes = dict(zip(rows, map(self.hash_of, rows.values(), told), strict=True))
+        rows = table.people(tx).plain_rows(tx, list(asked), table.WRITTEN, locked=True)
+        _, *columns = zip(*rows.values(), strict=True) if rows else [()] * len(table.WRITTEN)
+        told = self.question.texts_by(columns, len(rows))  # which begin with those that are asked about
+        hashes = dict(zip(rows, map(_hash, columns[0], told), strict=True))
         outdated = {key: now for key, now in hashes.items() if now != asked[key].input_hash}
         strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
-        theirs = {key: row for key, row in rows.items() if key not in strangers}
         tags = {
-            key: merging.merged(found, rules) if rules else MergedItem(found, found)  # each stands once in an answer
-            for key in theirs
-            if (found := _tags(asked[key].answer))
+            key: merging.merged(found, rules) if rules else (found, found)  # each stands once in an answer
+            for key in rows
+            if key not in strangers and (found := _tags(asked[key].answer))
         }
-        texts = {key: merging.as_json(one.merged) for key, one in tags.items()}
-        written = table.write_tags(tx, texts, rows={key: theirs[key] for key in tags})
+        texts = {key: merging.as_json(merged) for key, (_, merged) in tags.items()}
+        written = table.write_tags(tx, texts, rows=rows)
         merges.keep_merged(tx, table.TASK, {key: tags[key] for key in written})
-        kept = table.untagged_among(tx, [key for key in asked if key not in strangers])
+        kept = table.untagged_among(tx, list(asked.keys() - strangers - written))
         blocked = {key: KEPT if key in tags else SILENT for key in kept if key in tags or key not in outdated}
-        return WriteResult(applied=written - kept, outdated=set(outdated), blocked=blocked)
+        return WriteResult(applied=written, outdated=set(outdated), blocked=blocked)
 
     def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take tags back where they are still those of the last applied answer, with the score that follows.
@@ -118,6 +117,10 @@ class TagsRows(AskedRows):
 def _told(column: str, cells: Sequence[Any]) -> Iterable[str]:
     """Return what cells say; names and titles on one line."""
     return map(text_of, cells) if column == "bio" else (" ".join(cell_words(cell).split()) for cell in cells)
+
+
+def _hash(username: Any, text: str) -> str:
+    return f"{_digest(text_of(username))[:PERSON]}:{_digest(text)}"
 
 
 def _digest(text: str) -> str:

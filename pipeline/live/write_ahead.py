@@ -14,7 +14,7 @@ from pipeline.core.errors import FindableError, StateConflictError, ThrottledErr
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost import budget, estimate
 from pipeline.engine.questions import PlannedRequest
-from pipeline.engine.record import Asked, Judgement, Source, judge_reply, write_judgements
+from pipeline.engine.record import AnyAsked, Asked, Judgement, Source, judge_reply, write_judgements
 from pipeline.engine.shared import look_up, write_given
 from pipeline.gemini import requests, tokens
 from pipeline.gemini.error_mapping import next_midnight_pacific
@@ -264,18 +264,7 @@ class CallLedger:
         if not sharing:
             return []
         contexts = task.rows.contexts(tx, [one.item_id for one in sharing])
-        judged = [
-            (
-                one,
-                _judged_too(
-                    task,
-                    Asked(one.item_id, one.input_hash, one.shares),
-                    ended.judgement,
-                    contexts.get(one.item_id),
-                ),
-            )
-            for one in sharing
-        ]
+        judged = [(one, _judged_too(task, one, ended.judgement, contexts.get(one.item_id))) for one in sharing]
         known = [(one, judgement) for one, judgement in judged if judgement is not None]
         claims.record_outcomes(tx, [(one, judgement.outcome, judgement.reason) for one, judgement in known])
         write_judgements(tx, task, [judgement for _, judgement in known], source=self._source, at=self.ws.now())
@@ -359,7 +348,7 @@ class CallLedger:
         return True
 
 
-def _judged_too(task: "Task", asked: Asked, judgement: Judgement | None, context: Any) -> Judgement | None:
+def _judged_too(task: "Task", asked: AnyAsked, judgement: Judgement | None, context: Any) -> Judgement | None:
     """Return what a call's judgement is for an item that shares it; None where there is none, or its check failed."""
     if judgement is None:
         return None

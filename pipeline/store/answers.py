@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    case,
     collate,
     delete,
     func,
@@ -39,27 +40,19 @@ COMPARED = "probe"  # the purpose of live calls that are compared with a batch's
 BEING_FORGOTTEN = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
 ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were rolled back
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
+NEW_ANSWER = (  # the columns in which validated answers (JSON) of one source differ
+    *("item_id", "input_hash", "answer", "applied", "outdated", "model_version", "response_id"),
+    *("tokens_in", "tokens_out", "cost", "shares"),
+)
 
 
-class NewAnswer(NamedTuple):
-    """A validated answer (JSON): of a row of the record, the columns in which those of one source differ."""
+def add_answers(tx: Connection, rows: Sequence[tuple[Any, ...]], *, source: Mapping[str, Any]) -> None:
+    """Keep validated answers with where they came from: task, batch, extractor, fingerprint, at.
 
-    item_id: str
-    input_hash: str
-    answer: str
-    applied: int  # these two are 1 or 0, for sqlite3 looks long at how to bind a bool
-    outdated: int
-    model_version: str
-    response_id: str
-    tokens_in: int
-    tokens_out: int
-    cost: float
-    shares: int | None
-
-
-def add_answers(tx: Connection, rows: Sequence[NewAnswer], *, source: Mapping[str, Any]) -> None:
-    """Keep validated answers with where they came from: task, batch, extractor, fingerprint, at."""
-    database.insert_rows(tx, answers, NewAnswer._fields, rows, same=source)
+    A row has 1 or 0 for a bool, and nearly always no `shares`: at a bool and at None sqlite3 looks long.
+    """
+    database.insert_rows(tx, answers, NEW_ANSWER[:-1], [row[:-1] for row in rows if row[-1] is None], same=source)
+    database.insert_rows(tx, answers, NEW_ANSWER, [row for row in rows if row[-1] is not None], same=source)
 
 
 def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -76,6 +69,8 @@ def count_charged(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, in
 
 def service_failures(tx: Connection, task: str, ids: Sequence[str], *, live: bool = False) -> dict[str, int]:
     """Return for each item how many batches in a row, from the last, failed it without a word on it; `live`, calls."""
+    if not ids:
+        return {}
     charged = (
         select(attempts.c.item_id, func.max(attempts.c.id).label("last"))
         .where(_of(tx, task, ids), attempts.c.charged)
@@ -189,31 +184,24 @@ def failed_attempts(tx: Connection, batch: int) -> Iterator[tuple[str, str, int 
         yield row.outcome, row.reason, row.code, row.item_id, row.excerpt or ""
 
 
-def not_applied(tx: Connection, batch: int) -> list[str]:
-    """Return the items of a batch whose answers were not applied."""
-    return _of_batch(tx, batch, ~answers.c.applied)
+def unusual(tx: Connection, batch: int, *, model: str) -> tuple[list[str], list[str], list[str]]:
+    """Return what is not as usual in the answers of a batch, by one look at them: items, items, model versions.
 
-
-def outdated(tx: Connection, batch: int) -> list[str]:
-    """Return the items of a batch whose input had changed when they were answered."""
-    return _of_batch(tx, batch, answers.c.outdated)
-
-
-def _of_batch(tx: Connection, batch: int, which: ColumnElement[bool]) -> list[str]:
-    query = select(answers.c.item_id).where(answers.c.batch == batch, which).order_by(answers.c.id)
-    return list(tx.execute(query).scalars())
-
-
-def other_versions(tx: Connection, batch: int, *, model: str) -> list[str]:
-    """Return the model versions that answered a batch and are not of the model that was asked.
-
-    `gemini-x-002` is a version of `gemini-x`; `gemini-x-lite` is another model.
+    The first were given answers that were not applied, the input of the second had changed meanwhile, and the versions
+    are not of the model that was asked: `gemini-x-002` is one of `gemini-x`; `gemini-x-lite` is another model.
     """
-    query = select(answers.c.model_version).where(answers.c.batch == batch).distinct()
+    odd = or_(~answers.c.applied, answers.c.outdated)
+    of_item = (case((odd, answers.c[name])) for name in ("id", "item_id"))
+    query = select(*of_item, answers.c.applied, answers.c.outdated, answers.c.model_version).distinct()
+    rows = tx.execute(query.where(answers.c.batch == batch, or_(odd, answers.c.model_version != model))).all()
     of_model = re.compile(re.escape(model) + r"([-@]\d[\d-]*)?")
-    versions = sorted(tx.execute(query).scalars())  # here: in the database it would sort every row for it
-    found = (version.removeprefix("models/") for version in versions)
-    return [version for version in found if version and not of_model.fullmatch(version)]
+    versions = sorted({row[-1].removeprefix("models/") for row in rows})
+    items = sorted(tuple(row) for row in rows if row[0] is not None)
+    return (
+        [item_id for _, item_id, is_applied, *_ in items if not is_applied],
+        [item_id for _, item_id, _, is_outdated, _ in items if is_outdated],
+        [version for version in versions if version and not of_model.fullmatch(version)],
+    )
 
 
 def current_answers(tx: Connection, task: str) -> dict[str, str]:

@@ -47,7 +47,7 @@ IS_OPEN = text("findable_requests.open")  # bare, as the index of claims has it:
 class Request(NamedTuple):
     """One item's part in a batch: the line in its file from 1, the hash it was asked with, and its outcome.
 
-    Where it shares another item's request, `shares` is that one's; `asked_as` is the item that the line names.
+    Where it shares another item's request, `shares` is that one's; `asked_as` is the other item, whom the line names.
     """
 
     id: int
@@ -56,7 +56,7 @@ class Request(NamedTuple):
     input_hash: str
     outcome: str | None
     shares: int | None
-    asked_as: str
+    asked_as: str | None
 
 
 class InBatch(NamedTuple):
@@ -259,15 +259,25 @@ def request_page(tx: Connection, batch: int, *, after: Request | None, limit: in
 
 
 def record_outcomes(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, str]]) -> None:
-    """Keep what became of requests and close their claims.
+    """Keep what became of requests and close their claims: of those that ended as most did, by one statement.
 
     Raises:
         StateConflictError: one of them was accounted for meanwhile; the caller's transaction must not go on.
     """
-    rows = [(outcome.value, why, request.id) for request, outcome, why in outcomes]
+    if not outcomes:
+        return
+    alike: dict[tuple[Outcome, str], list[int]] = {}
+    for request, outcome, why in outcomes:
+        alike.setdefault((outcome, why), []).append(request.id)
+    usual = max(alike, key=lambda kind: len(alike[kind]))
     is_open = requests.c.outcome.is_(None)
-    if update_rows(tx, requests, ("outcome", "reason"), rows, is_open, same={"open": false()}) != len(rows):
-        raise StateConflictError("one of the requests from", rows[0][2], expected="unaccounted", wanted="accounted for")
+    closing = update(requests).where(among(tx, requests.c.id, alike.pop(usual)), is_open)
+    closed = tx.execute(closing.values(open=False, outcome=usual[0].value, reason=usual[1])).rowcount
+    rows = [(outcome.value, why, one) for (outcome, why), ids in alike.items() for one in ids]
+    closed += update_rows(tx, requests, ("outcome", "reason"), rows, is_open, same={"open": false()})
+    if closed != len(outcomes):
+        first = outcomes[0][0].id
+        raise StateConflictError("one of the requests from", first, expected="unaccounted", wanted="accounted for")
 
 
 def outcome_counts(tx: Connection, batch: int) -> tuple[dict[Outcome, int], int, int]:
@@ -324,8 +334,7 @@ def open_requests(tx: Connection, batch: int) -> list[Request]:
 def _requests(batch: int) -> Select[Any]:
     """Return the SELECT of a batch's requests, with the columns of `Request`."""
     own, shared = requests.c, requests.alias()
-    asked_as = func.coalesce(shared.c.item_id, own.item_id)
-    query = select(own.id, own.line, own.item_id, own.input_hash, own.outcome, own.shares, asked_as)
+    query = select(own.id, own.line, own.item_id, own.input_hash, own.outcome, own.shares, shared.c.item_id)
     return query.outerjoin_from(requests, shared, shared.c.id == own.shares).where(own.batch == batch)
 
 

@@ -10,6 +10,7 @@ import functools
 import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -54,6 +55,7 @@ __all__ = ["Connection", "LastWrite", "Select", "Store"]
 
 NUL = r"\u0000"  # where SQLite's JSON would end a text
 PAGE = 500  # ids in one statement
+PARAMETERS = 500  # in one statement; older SQLite takes 999
 OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
 PASSWORDS = ("password", "sslpassword")  # among the options of a URL
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
@@ -324,16 +326,18 @@ def insert_rows(
     """Insert rows of values in the order of `names`, with the `same` in each; other columns get their defaults."""
     if not rows:
         return
-    statement = insert(table)
-    if tx.dialect.name == "sqlite":  # which takes a third longer for rows that bring it with them
-        statement = statement.values({name: _literal(tx, table.c[name], value) for name, value in same.items()})
-    elif same:
-        names, rows = (*names, *same), [(*row, *same.values()) for row in rows]
+    if tx.dialect.name == "sqlite":  # which takes a third longer for rows that bring with them what is the same
+        statement = insert(table).values({name: _literal(tx, table.c[name], value) for name, value in same.items()})
+        _insert_together(tx, statement, names, _as_stored(tx, table, names, rows))
+        return
+    names, rows = (*names, *same), [(*row, *same.values()) for row in rows]
     stored = _as_stored(tx, table, names, rows)
-    if tx.dialect.name == "postgresql" and table.metadata is METADATA:
-        _copy_in(tx, table, names, stored)  # of another program's table it would pass over rules
+    if table.metadata is METADATA:
+        from pipeline.store import postgresql
+
+        postgresql.copy_in(tx, table, names, stored)  # of another program's table it would pass over rules
     else:
-        run_many(tx, statement, names, stored)
+        run_many(tx, insert(table), names, stored)
 
 
 def _literal(tx: Connection, column: Column[Any], value: Any) -> ColumnElement[Any]:
@@ -342,20 +346,17 @@ def _literal(tx: Connection, column: Column[Any], value: Any) -> ColumnElement[A
     return literal_column(str(compiled))
 
 
-def _copy_in(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows into one of our tables on a server in one stream; what it says of them is raised as of an INSERT."""
-    import psycopg
-
-    columns = ", ".join(f'"{name}"' for name in names)
-    copying = f'COPY "{table.name}" ({columns}) FROM STDIN'
-    driver: Any = tx.connection.driver_connection
-    try:
-        with driver.cursor() as cursor, cursor.copy(copying) as copy:
-            for row in rows:
-                copy.write_row(row)
-    except psycopg.Error as error:
-        said = exc.DBAPIError.instance(copying, None, error, psycopg.Error, hide_parameters=True, dialect=tx.dialect)
-        raise said from error
+def _insert_together(tx: Connection, statement: Insert, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows into an SQLite file, many by each statement, of which one takes a fifth of the time of a row."""
+    compiled: Any = statement.compile(dialect=tx.dialect, column_keys=list(names))
+    placed: list[tuple[Any, ...]] = _placed(compiled, names, rows)
+    values = compiled.string.partition(") VALUES ")[2]
+    size = PARAMETERS // max(1, len(placed[0])) or 1
+    alone = len(placed) % size
+    together = [tuple(chain.from_iterable(some)) for some in pages(placed[alone:], size)]
+    for sql, some in ((compiled.string, placed[:alone]), (compiled.string + f", {values}" * (size - 1), together)):
+        if some:
+            tx.exec_driver_sql(sql, some)
 
 
 def run_many(

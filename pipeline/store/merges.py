@@ -107,11 +107,11 @@ def every_merged(tx: Connection, task: str) -> Iterator[tuple[str, MergedItem]]:
         yield row.item_id, _item(row)
 
 
-def keep_merged(tx: Connection, task: str, items: Mapping[str, MergedItem]) -> None:
-    """Keep what items had and what was written; those whose values no merge changes are not kept."""
+def keep_merged(tx: Connection, task: str, items: Mapping[str, tuple[list[str], list[str]]]) -> None:
+    """Keep what items had and what was written (see `MergedItem`); those that no merge changes are not kept."""
     drop_merged(tx, task, list(items))
     names = ("task", "item_id", "given", "merged")
-    rows = [(task, key, *map(_json, one)) for key, one in items.items() if one.given != one.merged]
+    rows = [(task, key, _json(given), _json(merged)) for key, (given, merged) in items.items() if given != merged]
     database.insert_rows(tx, merged_items, names, rows)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import REAL, BigInteger, Dialect, Float, Text
 from pipeline.store.table_base import AsTheColumn
 
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")  # as a database gives it back: no sign of plus, no leading zeros
+_WHOLES = re.compile(rf"(?:{WHOLE.pattern})(?:\n(?:{WHOLE.pattern}))*+")
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 LARGEST = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1}
 INSTEAD = {  # types that change what they are given -> what the column would have to hold
@@ -79,7 +80,9 @@ class Ids:
             return ids
         if self.kind is IdKind.UUID and self.typed:
             return [one for one in ids if UUID.fullmatch(one)]
-        numbers = list(map(int, filter(WHOLE.fullmatch, ids)))
+        told = "\n".join(ids)  # one look at all of them takes a fifth of one at each
+        are_whole = _WHOLES.fullmatch(told) and told.count("\n") == len(ids) - 1
+        numbers = list(map(int, ids if are_whole else filter(WHOLE.fullmatch, ids)))
         if numbers and not (self._fits(min(numbers)) and self._fits(max(numbers))):
             numbers = list(filter(self._fits, numbers))
         holds_all = self.kind is IdKind.WHOLE and (self.typed or len(numbers) == len(ids))

@@ -12,7 +12,7 @@ def holds_no_texts(column: ColumnElement[Any]) -> ColumnElement[bool]:
     # equalities and not IN, which cannot stand in an UPDATE of many rows; what holds a string is not nothing, seen
     # first because it is quick
     says_nothing = or_(*(_squeezed(column) == empty for empty in sorted(NO_LIST)))
-    return or_(column.is_(None), and_(~cast(column, Text).contains('"'), says_nothing))
+    return or_(column.is_(None), and_(~cast(column, Text).like('%"%'), says_nothing))
 
 
 def looks_like_no_list(column: ColumnElement[Any]) -> ColumnElement[bool]:

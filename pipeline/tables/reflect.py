@@ -109,6 +109,12 @@ def primary_key(tx: Connection, table: str) -> list[str]:
     return list(tx.execute(query, {"table": table}).scalars())
 
 
+def has_triggers(tx: Connection, table: str) -> bool:
+    """Return whether a table has triggers or rules, which may keep a row as it is; a server's table is taken to."""
+    query = text("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = :table")
+    return not is_sqlite(tx) or tx.execute(query, {"table": table.translate(_LOWER)}).first() is not None
+
+
 def has_row_numbers(tx: Connection, table: str) -> bool:
     """Return whether rows have a number beside their columns, as SQLite gives them unless made WITHOUT ROWID."""
     query = text("SELECT wr FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(:table)")

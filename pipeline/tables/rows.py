@@ -14,7 +14,7 @@ from pipeline.tables.reflect import is_sqlite
 
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
 MISMATCH = "foreign key mismatch"  # SQLite's words where a table refers to no key
-AT_ONCE = 2000  # rows of one SELECT, as many as one transaction writes
+AT_ONCE = 2500  # rows of one SELECT, as many as one transaction writes
 RAISED = "P0"  # how the SQLSTATE begins of what a trigger raises
 GENERATED = "428C9"  # SQLSTATE: the column takes no value but those that the database gives it
 

@@ -18,7 +18,7 @@ def ready(data: Path) -> Timed:
     from pipeline.core import files, gc_freeze
     from pipeline.core.states import BatchState, Outcome
     from pipeline.engine import record
-    from pipeline.engine.record import Asked, MissingLine, judge_lines, source_of
+    from pipeline.engine.record import MissingLine, judge_lines, source_of
     from pipeline.gemini.requests import request_key
     from pipeline.gemini.result_file import key_of_line
     from pipeline.store import answers, batches, claims
@@ -46,7 +46,7 @@ def ready(data: Path) -> Timed:
                         continue
                     seen.add(key)
                     request = by_key[key]
-                    found = judge_lines(ws.task, Asked(request.item_id, request.input_hash), [line], missing=missing)
+                    found = judge_lines(ws.task, request, [line], missing=missing)
                     judged.append((request, found))
                 with ws.store.write() as tx:
                     claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
@@ -56,7 +56,7 @@ def ready(data: Path) -> Timed:
             used = dict(zip(("tokens_in", "tokens_out", "cost"), answers.usage_of_batch(tx, batch.number), strict=True))
             counts = {outcome.value: outcomes.get(outcome, 0) for outcome in Outcome}
             counts |= {"unknown": 0, "duplicates": duplicates, "unreadable": 0}
-            kept = len(answers.not_applied(tx, batch.number))
+            kept = len(answers.unusual(tx, batch.number, model=batch.model)[0])
             batches.mark_ingested(tx, batch, at=ws.now(), not_applied=kept, **counts, **used)
         return {"rows": len(seen)}
 

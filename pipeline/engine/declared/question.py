@@ -47,10 +47,14 @@ class Question:
         return self.texts([row])[0]
 
     def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Return the texts about many rows, which are read by columns."""
-        frame, columns = self._frame
-        told = [self.texts_of(column, [row.get(column) for row in rows]) for column in columns]
-        by_row = zip(*told, strict=True) if told else repeat((), len(rows))
+        """Return the texts about many rows."""
+        return self.texts_by([[row.get(column) for row in rows] for column in self._frame[1]], len(rows))
+
+    def texts_by(self, columns: Sequence[Sequence[Any]], count: int) -> list[str]:
+        """Return the texts about so many rows of which each column is given that the prompt names, in its order."""
+        frame, names = self._frame
+        told = map(self.texts_of, names, columns)
+        by_row = zip(*told, strict=True) if names else repeat((), count)
         return [frame % (cells if text.holds_no_tag("".join(cells)) else self._harmless(cells)) for cells in by_row]
 
     def _harmless(self, cells: tuple[str, ...]) -> tuple[str, ...]:

@@ -76,6 +76,16 @@ def test_tags_are_written_once(tx: Connection) -> None:
     assert table.insert_person(tx, "a", {}) != key
 
 
+def test_a_row_that_gives_its_tags_back_did_not_take_them(tx: Connection) -> None:
+    """A trigger of another program that is named otherwise and says nothing: the row counts as updated all the same."""
+    free, kept = (table.insert_person(tx, name, {"bio": "Bees."}) for name in ("free", "kept"))
+    tx.exec_driver_sql(
+        "CREATE TRIGGER back AFTER UPDATE OF tags ON Experts WHEN new.username = 'kept' AND new.tags IS NOT NULL"
+        " BEGIN UPDATE experts SET tags = NULL WHERE id = new.id; END"
+    )
+    assert table.write_tags(tx, {free: '["law"]', kept: '["law"]'}) == {free}
+
+
 def test_rescore_writes_what_differs(tx: Connection) -> None:
     """More than are written at once: reading stops for each writing and goes on behind it; then nothing is to do."""
     table.insert_people(tx, [(f"p{number}", {"job_title": "Judge"}) for number in range(3000)])

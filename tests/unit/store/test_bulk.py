@@ -37,3 +37,14 @@ def test_what_is_the_same_in_all_rows_is_kept_as_it_is(workspace: Workspace) -> 
         database.insert_rows(tx, events, ("name",), [("many",), ("many",)], same=odd)
         kept = tx.execute(select(events.c.at, events.c.kind, events.c.old).where(events.c.name.in_(["alone", "many"])))
         assert [tuple(row) for row in kept] == [tuple(odd.values())] * 3
+
+
+def test_as_many_rows_go_in_as_are_given(workspace: Workspace) -> None:
+    """Fewer than one statement takes, as many, one more, and several statements of them; each once, in their order."""
+    size = database.PARAMETERS // 2
+    for count in (1, size, size + 1, 2 * size + 1):
+        rows = [(f"{count} rows", str(number)) for number in range(count)]
+        with workspace.open() as ws, ws.store.write() as tx:
+            database.insert_rows(tx, events, ("kind", "name"), rows, same={"at": MOMENT})
+            found = select(events.c.kind, events.c.name).where(events.c.kind == f"{count} rows").order_by(events.c.id)
+            assert [tuple(row) for row in tx.execute(found)] == rows
