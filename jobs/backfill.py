@@ -33,9 +33,10 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
 
         def announce(estimated: Preflight, extractor: str) -> None:
             """Say what will be asked, its cost and time."""
-            mode, items = estimated.batch, asked_about(estimated.plan, words)
-            batches = plural(estimated.plan.batches, "batch", "batches")
-            ws.display.say(f"{extractor}: {items} in {batches}, estimated {usd(mode.cost)}; takes {mode.takes}")
+            mode, (plan, cost) = estimated.batch, estimated.going_out("batch")
+            batches = plural(plan.batches, "batch", "batches")
+            takes = f"estimated {usd(cost)}; takes {mode.takes}"
+            ws.display.say(f"{extractor}: {asked_about(plan, words)} in {batches}, {takes}")
             for warning in mode.warnings:
                 ws.display.warn(warning)
 

@@ -56,9 +56,8 @@ def main(deadline: float | None, *, yes: bool, as_json: bool, **options: Any) ->
 
         def announce(estimated: Preflight, mode: str, reason: str) -> None:
             """Say what will be done and what it will cost."""
-            cost = estimated.live.cost if mode == "live" else estimated.batch.cost
-            what = asked_about(estimated.plan, words)
-            ws.display.say(f"{ws.model.name}: {what} {mode}, estimated {usd(cost)}; {reason}")
+            plan, cost = estimated.going_out(mode)
+            ws.display.say(f"{ws.model.name}: {asked_about(plan, words)} {mode}, estimated {usd(cost)}; {reason}")
 
         wanted = tag.TagOptions(deadline_s=deadline, **options)
         report = tag.run(ws, wanted, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes))
@@ -103,6 +102,9 @@ def preflight(limit: int | None, deadline: float | None, *, count: bool, as_json
 
 def _show(estimated: Preflight, words: Words) -> None:
     """Print both modes side by side."""
+    if estimated.waiting.items:
+        what, cost = asked_about(estimated.waiting, words), usd(estimated.waiting.cost)
+        print_line(f"{what} in batches that an earlier run prepared go out with it, estimated {cost}")
     if not estimated.plan.items:
         print_line(f"nothing to ask: {words.all_done}")
         return

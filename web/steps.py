@@ -47,10 +47,11 @@ class NextStep:
         """
         command = command_of(self.what)
         if command in {"tag", "passages-backfill"}:
-            found = preflight.document(preflight.estimate_both(self.ws, limit=None, deadline_s=None))
+            estimated = preflight.estimate_both(self.ws, limit=None, deadline_s=None)
+            found = preflight.document(estimated)
             if command != "tag":  # a backfill goes by batch, whatever is recommended
                 found |= {"recommended": "batch", "reason": "it may take days"}
-            return {**found, "cost": found[found["recommended"] or "batch"]["cost"]}
+            return {**found, "cost": round(estimated.going_out(found["recommended"] or "batch")[1], 6)}
         if command in {"batch-submit", "passages-pilot"}:
             among = self._drawn() if command == "passages-pilot" else None
             dry = submit.document(submit.run(self.ws, limit=None, dry=True, confirm=lambda _plan: True, among=among))
@@ -109,7 +110,7 @@ class NextStep:
 
         def announce(estimated: Preflight, mode: str, reason: str) -> None:
             """Hold the estimate against what was agreed to."""
-            self._check(estimated.live.cost if mode == "live" else estimated.batch.cost)
+            self._check(estimated.going_out(mode)[1])
             display.say(f"{mode}: {reason}")
 
         size = next((int(word[6:]) for word in self.what.split() if word.startswith("PILOT=")), None)
@@ -139,7 +140,7 @@ class NextStep:
             self.ws,
             skip_pilot=False,
             wait=True,
-            announce=lambda estimated, _extractor: self._check(estimated.batch.cost),
+            announce=lambda estimated, _extractor: self._check(estimated.going_out("batch")[1]),
             confirm=lambda _cost: True,
             ingested=lambda account: _tell(display, account.batch),
         )

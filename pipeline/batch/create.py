@@ -5,11 +5,12 @@ prepared -> submitting is committed before the one create call. A clear refusal 
 then is create called again). Every try has its own display name, and all of them are looked for.
 """
 
+import re
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.batch.reconcile import Reconciliation, cancel_duplicates, reconcile
+from pipeline.batch.reconcile import USELESS, Reconciliation, cancel_duplicates, reconcile
 from pipeline.batch.refused import give_up_batch, settle_refusal
 from pipeline.batch.uploads import YOUNG, drop_upload
 from pipeline.core import files
@@ -33,6 +34,7 @@ from pipeline.store.leases import Lease, LeaseLostError
 from pipeline.store.uploads import needs_stale
 
 if TYPE_CHECKING:
+    from pipeline.gemini.operations import RemoteBatch
     from pipeline.store.database import Connection
 
 
@@ -106,7 +108,7 @@ class _Send(NamedTuple):
             return SendOutcome.ELSEWHERE
         return self._create()
 
-    def _create(self) -> SendOutcome | None:
+    def _create(self) -> SendOutcome | Reconciliation | None:
         """Upload if need be, commit the intent, and call create once; None when the outcome is unclear."""
         ws, number = self.ws, self.batch.number
         with ws.store.read() as tx:
@@ -118,7 +120,11 @@ class _Send(NamedTuple):
             return self._dissolve()
         name = batches.name_of_try(self.batch, self.batch.tries + 1, workspace_id=workspace_id)
         upload = self._upload(name)
+        there = [] if self.batch.tries else self._before_its_first_try(name)
         batch = self._commit_intent(name)
+        if there:
+            look = reconcile(ws, batch, self.lease, there)
+            return SendOutcome.ADOPTED if look.adopted else look
         self.lease.check()  # the last moment at which a process that stood still can know that it was overtaken
         try:
             remote = ws.client.create_batch(batch.model, file_name=upload, display_name=name)
@@ -142,6 +148,28 @@ class _Send(NamedTuple):
             raise
         ws.display.say(f"batch {number}: created as {remote.name}, {batch.requests:,} requests")
         return SendOutcome.CREATED
+
+    def _before_its_first_try(self, name: str) -> "list[RemoteBatch]":
+        """Return what the API has of a batch of which no try was made here: the database is an older copy.
+
+        What was asked by the same file is adopted, and not paid for again. A person is told of what other files asked.
+        """
+        try:
+            listing = self.ws.client.list_batches()
+        except RemoteError:  # a server that keeps no list, or has none to give: no reason not to ask
+            return []
+        number, prefix = self.batch.number, batches.name_prefix(name)
+        with self.ws.store.read() as tx:  # after the list: whatever is in it was recorded before it was created
+            least = batches.next_number(tx)
+        ours = re.compile(re.escape(name[: name.index(self.batch.task)]) + r".+-(\d{1,9})-[0-9a-f]+")
+        there = [(ours.fullmatch(batches.name_prefix(one.display_name)), one) for one in listing]
+        unknown = [int(found[1]) for found, _ in there if found and found[0] != prefix]
+        if count := sum(one == number or one >= least for one in unknown):
+            self.ws.display.warn(
+                f"batch {number}: the API has {count} of this workspace that are not known here, so the database is an "
+                "older copy, and what they asked may be paid for twice. `make doctor` names them"
+            )
+        return [one for found, one in there if found and found[0] == prefix and one.state not in USELESS]
 
     def _dissolve(self) -> SendOutcome:
         """Give up a batch whose images are too old at the API, or gone; its items go into a new one, uncharged."""

@@ -22,9 +22,9 @@ from pipeline.engine.kept_replies import judge_kept
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.tokens import Usage
 from pipeline.store import batches, claims
-from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
+    from pipeline.core.task import Task
     from pipeline.store.database import Connection
 
 MAX_REBUILDS = 20  # batches refused for one line each, in one run, before a person should look
@@ -94,7 +94,7 @@ def run(
         with ws.display.bar("counting tokens", new.items) as bar:
             new = prepare.plan_batches(ws, wanted, bar=bar)
     with ws.store.read() as tx:
-        plan = _with_prepared(tx, new, [batch for batch in left if batch.state is BatchState.PREPARED])
+        plan = with_prepared(tx, ws.task, new)
     priced_on = ws.model.priced_as_of(batch=True, on=ws.now().date()).isoformat()
     report = SubmitReport(plan, priced_on=priced_on, model=ws.model.name, dry=dry)
     if dry or (not plan.items and not left):
@@ -144,8 +144,9 @@ def document(report: SubmitReport) -> dict[str, object]:
     }
 
 
-def _with_prepared(tx: "Connection", new: BatchPlan, prepared: list[Batch]) -> BatchPlan:
-    """Return what this run may spend: what is new, and what an earlier run left in *prepared*."""
+def with_prepared(tx: "Connection", task: "Task", new: BatchPlan) -> BatchPlan:
+    """Return what a run may spend: what is new, and what an earlier run left in *prepared*."""
+    prepared = batches.batches_in_states(tx, BatchState.PREPARED, task=task.name)
     return BatchPlan(
         items=claims.count_items(tx, [one.number for one in prepared]) + new.items,
         batches=len(prepared) + new.batches,

@@ -22,7 +22,7 @@ def described_hits(
     index: "Index", collection: "Collection", ranked: Ranked, terms: Sequence[str], *, why: bool, is_judged: bool
 ) -> list[Hit]:
     """Return ranked entries as hits; `why` adds the arithmetic, and where the ranking `is_judged` each may be weak."""
-    weak = weak_ones(index, ranked, terms) if is_judged else [None] * len(ranked.rows)
+    hits = judged_hits(index, collection, ranked, terms) if is_judged else found_entries(index, ranked)
     words = index.words
     weights = {term: words.idf(term) if words else 1.0 for term in dict.fromkeys(terms)}
     return [
@@ -30,14 +30,26 @@ def described_hits(
             hit,
             snippet=best_snippet(collection.texts(hit.metadata), weights, partial(_places, weights.keys())),
             tags=tuple(tag for tag in collection.tags(hit.metadata) if not weights.keys().isdisjoint(kept_terms(tag))),
-            is_weak=is_weak,
             why=_why(index, ranked, hit, row, terms) if why else None,
         )
-        for hit, row, is_weak in zip(found_entries(index, ranked), ranked.rows.tolist(), weak, strict=True)
+        for hit, row in zip(hits, ranked.rows.tolist(), strict=True)
     ]
 
 
-def weak_ones(index: "Index", ranked: Ranked, terms: Sequence[str]) -> list[bool | None]:
+def judged_hits(index: "Index", collection: "Collection", ranked: Ranked, terms: Sequence[str]) -> list[Hit]:
+    """Return ranked entries with whether each is weak; one that has what was asked for its tag is not."""
+
+    def is_tagged(hit: Hit) -> bool:
+        return any(set(terms) == set(kept_terms(tag)) for tag in collection.tags(hit.metadata))
+
+    weak = _weak_ones(index, ranked, terms)
+    return [
+        replace(hit, is_weak=is_weak and not is_tagged(hit))
+        for hit, is_weak in zip(found_entries(index, ranked), weak, strict=True)
+    ]
+
+
+def _weak_ones(index: "Index", ranked: Ranked, terms: Sequence[str]) -> list[bool | None]:
     """Return of each ranked entry whether it is below the floor of its build; None where that cannot be said.
 
     Words count where vectors alone rank, too: they cost nothing.

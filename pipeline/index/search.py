@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, Unpack
 
 from pipeline.core.errors import ConfigurationError, InputError
@@ -161,8 +161,8 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
 
     def ask_many(self, questions: Sequence[str], options: SearchOptions) -> Iterator[list[Hit]]:
         """Yield the hits of each of many questions, without what a reader of one asks next; see `ask`."""
-        from pipeline.index.described import weak_ones
-        from pipeline.index.fusion import found_entries, rank_many
+        from pipeline.index.described import judged_hits
+        from pipeline.index.fusion import rank_many
 
         always = mask_of(self.index, self.collection, options.filters)
         for first in range(0, len(questions), MAX_EMBED_TEXTS):
@@ -172,9 +172,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             terms = [None] * len(some) if options.rank is Rank.VECTORS else told
             found = rank_many(self.index, terms=terms, vectors=vectors, k=options.k, masks=masks)
             for one, ranked in zip(told, found, strict=True):
-                weak = weak_ones(self.index, ranked, one)
-                hits = zip(found_entries(self.index, ranked), weak, strict=True)
-                yield [replace(hit, is_weak=is_weak) for hit, is_weak in hits]
+                yield judged_hits(self.index, self.collection, ranked, one)
 
     def _report(
         self,

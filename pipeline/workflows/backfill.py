@@ -180,7 +180,7 @@ class _Rounds:
             with ws.store.read() as tx:
                 pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
         announce(estimated, ws.extractor)
-        if not confirm(estimated.batch.cost):
+        if not confirm(estimated.going_out("batch")[1]):
             raise InputError("not confirmed; nothing was sent", hint="YES=1 answers yes")
         plan, mode = estimated.plan, live_calls.BACKFILL
         with ws.store.write() as tx:

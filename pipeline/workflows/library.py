@@ -296,9 +296,8 @@ def _written(people: Any, folder: Path) -> Path:
 
 def _announce(ws: OpenWorkspace, estimated: Preflight, mode: str, reason: str) -> None:
     """Say what will be done and what it will cost."""
-    cost = estimated.live.cost if mode == "live" else estimated.batch.cost
-    count, words = estimated.plan.items, ws.task.words
-    what = f"{count:,} {words.one if count == 1 else words.many}"
+    (plan, cost), words = estimated.going_out(mode), ws.task.words
+    what = f"{plan.items:,} {words.one if plan.items == 1 else words.many}"
     ws.display.say(f"{ws.model.name}: {what} {mode}, estimated ${cost:.4f}; {reason}")
 
 

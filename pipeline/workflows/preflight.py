@@ -8,13 +8,13 @@ counted sample scales the prompt tokens of all requests; counting costs nothing 
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.batch import prepare
+from pipeline.batch import prepare, submit
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.core.errors import InputError, KeyRefusedError, MissingError, RemoteError
 from pipeline.cost import budget, estimate
@@ -58,7 +58,8 @@ WARN_AT = 0.8  # of the day's requests
 class Preflight:
     """Both modes and what they are worked out from; `plan` holds the items, batches, and likely tokens.
 
-    `known` is what past answers say of estimates, `sampled` how many requests the API counted.
+    `known` is what past answers say of estimates, `sampled` how many requests the API counted. `waiting` is what an
+    earlier run left in prepared batches, which go out with it.
     """
 
     plan: BatchPlan
@@ -71,6 +72,13 @@ class Preflight:
     known: Calibration
     deadline_s: float | None = None
     sampled: int = 0
+    waiting: BatchPlan = field(default_factory=BatchPlan)
+
+    def going_out(self, mode: str) -> tuple[BatchPlan, float]:
+        """Return what goes out in a mode, with what is waiting, and its estimated cost in USD."""
+        plan, more, own = self.plan, self.waiting, self.live if mode == "live" else self.batch
+        items, requests, batches = plan.items + more.items, plan.requests + more.requests, plan.batches + more.batches
+        return replace(plan, items=items, requests=requests, batches=batches), own.cost + more.cost
 
 
 def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None, count: bool) -> Preflight:
@@ -106,7 +114,7 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
         plan = replace(plan, usage=usage, cost=usage_cost(ws.model, usage, batch=True, on=ws.now().date()))
         sampled = sample.requests
     with ws.store.read() as tx:
-        known = estimate.calibration(tx, ws.extractor)
+        known, waiting = estimate.calibration(tx, ws.extractor), submit.with_prepared(tx, ws.task, BatchPlan())
         modes = _Modes(ws, tx, plan, known)
         batch, live = modes.batch(), modes.live()
     recommended, reason = recommend(batch, live, items=plan.items, deadline_s=deadline_s)
@@ -121,6 +129,7 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
         known=known,
         deadline_s=deadline_s,
         sampled=sampled,
+        waiting=waiting,
     )
 
 
@@ -144,6 +153,7 @@ def document(estimated: Preflight) -> dict[str, Any]:
             **_mode_document(live),
             **_range_document(live, "learned_from_runs"),
         },
+        "waiting": {"items": estimated.waiting.items, "cost": round(estimated.waiting.cost, 6)},
         "recommended": estimated.recommended,
         "reason": estimated.reason,
         "probe": None,

@@ -112,9 +112,9 @@ def run(
     if options.pilot is None:
         pilot_run.run_first(ws, size=None, skip=options.skip_pilot)
     report.mode, report.reason = _choose_mode(estimated, options.mode, is_waiting=is_waiting)
-    cost = estimated.live.cost if report.mode == "live" else estimated.batch.cost
+    _, cost = estimated.going_out(report.mode)
     announce(estimated, report.mode, report.reason)
-    if plan.requests and cost > ws.settings.confirm_above and not confirm(cost):
+    if cost > ws.settings.confirm_above and not confirm(cost):
         raise InputError("not confirmed; nothing was started", hint="YES=1 answers yes")
     tagging.run(estimated)
     return report

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -177,6 +178,40 @@ def test_an_old_upload_is_not_used_again(workspace: Workspace, api: Api, people:
     assert (states(workspace), creates(api), uploads(api)) == (["prepared"], 1, 1)
     assert workspace.run("batch-submit", UPLOAD_HOURS="0").exit_code == 0
     assert uploads(api) == 2
+
+
+def test_what_waits_prepared_is_told_and_asked_about_by_tag(workspace: Workspace, api: Api, people: People) -> None:
+    """What an earlier run could not send costs what it costs in every command that sends it."""
+    people(5)
+    api.fault("key_invalid", method="POST", path=START)
+    workspace.ran("batch-submit", code=3)
+    assert "5 people in batches that an earlier run prepared" in workspace.ran("preflight").stdout
+    refused = workspace.ran("tag", "--mode", "batch", code=2, CONFIRM_ABOVE="0.0001")
+    assert "5 people batch, estimated $0.000" in refused.stderr
+    assert (creates(api), "not confirmed" in refused.stderr) == (0, True)
+    assert "5 people submitted" in workspace.ran("tag", "--mode", "batch", "--yes", CONFIRM_ABOVE="0.0001").stdout
+    assert creates(api) == 1
+
+
+def test_an_older_copy_of_the_folder_pays_for_nothing_twice(
+    workspace: Workspace, api: Api, people: People, tmp_path: Path
+) -> None:
+    """The same people ask by the same file, whose batch is adopted; of what another file asked a person is told."""
+    people(3)
+    shutil.copytree(workspace.data, tmp_path / "older")
+    workspace.ran("batch-submit")
+    shutil.rmtree(workspace.data)
+    shutil.copytree(tmp_path / "older", workspace.data)
+    assert "known here" not in workspace.ran("batch-submit").stderr
+    assert (creates(api), states(workspace)) == (1, ["submitted"])
+    workspace.ran("batch-poll")
+    workspace.ran("batch-ingest")
+    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
+    shutil.rmtree(workspace.data)
+    shutil.copytree(tmp_path / "older", workspace.data)
+    assert "1 of this workspace that are not known here" in workspace.ran("batch-submit", LIMIT="2").stderr
+    assert creates(api) == 2
+    assert "known here" not in workspace.ran("batch-submit").stderr
 
 
 def test_a_request_file_that_changed_after_sealing_is_never_sent(

@@ -158,6 +158,16 @@ def test_questions_without_meaning_find_weak_hits_alone(indexed: Workspace) -> N
     assert {hit["weak"] for hit in found(indexed, LIKE="bob")} == {None}
 
 
+def test_who_has_what_was_asked_for_a_tag_is_no_weak_hit(indexed: Workspace) -> None:
+    """However common the tag is, and whatever ranks; who has no such tag may be."""
+    for question in ("Rivers", "opera", "bees"):
+        for rank in ("hybrid", "vectors", "words"):
+            weak = {hit["username"]: hit["weak"] for hit in found(indexed, question, RANK=rank)}
+            tagged = {name for name, person in PEOPLE.items() if f'"{question.lower()}"' in str(person["tags"])}
+            assert not any(weak[name] for name in tagged & weak.keys()), (question, rank)
+            assert rank == "words" or any(weak.values()), (question, rank)
+
+
 @pytest.mark.full
 def test_a_build_goes_without_a_floor_where_its_questions_cannot_be_embedded(indexed: Workspace, api: Api) -> None:
     """Texts that are cached need no network, and neither does a build of them."""
