@@ -60,13 +60,14 @@ class TagsRows(AskedRows):
         """Return the table of people."""
         return table.people(tx)
 
-    def hash_of(self, row: Mapping[str, Any], text: str) -> str:
-        """Return whom a question is about and what it says, as hashes."""
-        return f"{_digest(text_of(row['username']))[:PERSON]}:{_digest(text)}"
+    def hashes(self, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> list[str]:
+        """Return whom each question is about and what it says, as hashes."""
+        people = (_digest(text_of(row["username"]))[:PERSON] for row in rows)
+        return [f"{person}:{_digest(text)}" for person, text in zip(people, texts, strict=True)]
 
     def input_hash(self, row: Mapping[str, Any]) -> str:
         """Return the hash of a question."""
-        return self.hash_of(row, self.question.filled(row))
+        return self.hashes([row], self.texts([row]))[0]
 
     def write(
         self,
@@ -84,8 +85,8 @@ class TagsRows(AskedRows):
         asked = {one.item_id: one for one in answers}
         rules = merges.rules_in_force(tx, table.TASK, held=True)
         rows = table.by_ids(tx, list(asked), table.WRITTEN, locked=True)
-        told = self.texts(list(rows.values()))
-        hashes = dict(zip(rows, map(self.hash_of, rows.values(), told), strict=True))
+        cells = list(rows.values())
+        hashes = dict(zip(rows, self.hashes(cells, self.texts(cells)), strict=True))
         outdated = {key: now for key, now in hashes.items() if now != asked[key].input_hash}
         strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
         theirs = {key: row for key, row in rows.items() if key not in strangers}
