@@ -4,12 +4,12 @@ Items that ask the same are asked once: they share the line of the first of them
 live call that is under way.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipeline.batch.packer import Packer, StopReason
-from pipeline.engine.shared import LookedUp, look_up
+from pipeline.engine.shared import UNKNOWN, Known, look_up
 from pipeline.store import claims, equals
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ TOGETHER_BYTES = 4_000_000  # and about how much they may hold together
 
 def looked_up(
     tx: "Connection", task: "Task", extractor: str, lines: Iterator["PlannedRequest"]
-) -> Iterator[Sequence[LookedUp]]:
-    """Yield requests, each with what was asked already and is the same, some at a time at flat memory."""
+) -> Iterator[tuple[Sequence["PlannedRequest"], Mapping[str, Known]]]:
+    """Yield requests, some at a time at flat memory, with what was asked already and is the same, by item."""
     is_any_known = equals.is_any_known(tx)
     for some in _together(lines):
-        yield look_up(tx, task, extractor, some) if is_any_known else list(map(LookedUp, some))
+        yield some, look_up(tx, task, extractor, some) if is_any_known else {}
 
 
 def _together(lines: Iterator["PlannedRequest"]) -> Iterator[Sequence["PlannedRequest"]]:
@@ -73,13 +73,16 @@ class Draft:
         """Return how many items are to be claimed."""
         return len(self.ids) + len(self.same) + len(self.joined)
 
-    def take(self, found: Sequence[LookedUp]) -> tuple[list["PlannedRequest"], StopReason | None]:
+    def take(
+        self, lines: Sequence["PlannedRequest"], known: Mapping[str, Known]
+    ) -> tuple[list["PlannedRequest"], StopReason | None]:
         """Take items in; return the lines of those that ask something new, and why the file ends before the rest."""
         new: list[PlannedRequest] = []
-        has_room = self.items + len(found) <= self.packer.limits.rows  # for a line of each; then any of them fit in
-        whole = self._with([one.line for one in found]) if has_room else None
-        for line, equal, given in found:
+        has_room = self.items + len(lines) <= self.packer.limits.rows  # for a line of each; then any of them fit in
+        whole = self._with(lines) if has_room else None
+        for line in lines:
             item, question = line.item, line.question
+            equal, given = known.get(item.id) or UNKNOWN
             at = self.lines.get(question or "")
             if given is not None:
                 self.given.append(given)
@@ -99,7 +102,7 @@ class Draft:
             elif at is not None:
                 self.same.append((item.id, item.input_hash, at))
             self.last = item.id
-        if whole is not None and len(new) < len(found):
+        if whole is not None and len(new) < len(lines):
             whole = self._with(new)
         self.packer = whole or self.packer
         return new, None

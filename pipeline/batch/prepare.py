@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -97,17 +97,17 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
     with ws.store.read() as tx, SeenNumbers() as seen:
         known = estimate.calibration(tx, ws.extractor)
         packer = Packer(_limits(ws.settings, ws.model), known)
-        lines = request_lines(tx, _builder(ws), wanted)
-        found = chain.from_iterable(looked_up(tx, ws.task, ws.extractor, lines))
-        for items, (line, equal, given) in enumerate(found, 1):
+        for lines, asked in looked_up(tx, ws.task, ws.extractor, request_lines(tx, _builder(ws), wanted)):
+            for line in lines:
+                if line.item.id in asked or (line.question and not seen.is_new(int(line.question[:SEEN], 16))):
+                    continue
+                if packer.add(line) is not None:
+                    made.append(packer.rows)
+                    packer = packer.next_file()
+                    packer.add(line)
+                size, usage = size + line.size + 1, usage + line.usage
+            items += len(lines)
             bar.show(items)
-            if equal or given or (line.question is not None and not seen.is_new(int(line.question[:SEEN], 16))):
-                continue
-            if packer.add(line) is not None:
-                made.append(packer.rows)
-                packer = packer.next_file()
-                packer.add(line)
-            size, usage = size + line.size + 1, usage + line.usage
     made += [packer.rows] * bool(packer.rows)
     likely = known.applied(usage, count=sum(made))
     cost = usage_cost(ws.model, likely, batch=True, on=ws.now().date())
@@ -286,8 +286,8 @@ class _Preparation:
             with ws.store.read() as tx, done_beside() as write:
                 draft = Draft(self._packer(tx), equals.newest_request(tx))
                 wanted_lines = request_lines(tx, _builder(ws), left, after=after)
-                for found in looked_up(tx, ws.task, ws.extractor, wanted_lines):
-                    new, full = draft.take(found)
+                for lines, known in looked_up(tx, ws.task, ws.extractor, wanted_lines):
+                    new, full = draft.take(lines, known)
                     write(partial(writer.write_lines, self._written(new, draft), len(new)))
                     if len(draft.given) >= TOGETHER:
                         self._write_given(draft, lease)
@@ -302,14 +302,13 @@ class _Preparation:
 
     def _written(self, lines: Sequence[PlannedRequest], draft: Draft) -> list[bytes]:
         """Return lines as they are written, piece by piece, after images too large for them were uploaded."""
-        pieces: list[bytes] = []
-        for line in lines:
+        pieces = [piece for one in lines for piece in (one.head, one.rest, b"\n")]
+        for at, line in enumerate(lines if self.ws.task.sends_images else ()):
             if line.item.prompt.uploads:
                 there = upload_images(self.ws, line.item.prompt.uploads)
                 draft.uploads.update(one.id for one in there.values())
-                pieces += (addressed(line.data, {name: one.uri for name, one in there.items()}), b"\n")
-            else:
-                pieces += (line.head, line.rest, b"\n")
+                pieces[3 * at] = addressed(line.data, {name: one.uri for name, one in there.items()})
+                pieces[3 * at + 1] = b""
         return pieces
 
     def _write_given(self, draft: Draft, lease: "Lease") -> None:

@@ -30,13 +30,15 @@ ROOM = 4  # how much larger the token limit is after an answer was cut by it
 class PlannedRequest(NamedTuple):
     """One request: its item, the bytes of its line without the line end, and what it was counted to use.
 
-    The line is in two parts, of which many share the second, for it is the longer one and not copied for each.
-    `question` is the same of all requests of an extractor that are one but for their keys; None where each is asked.
+    The line is in two parts, of which many share the second, for it is the longer one and not copied for each; `size`
+    is how many bytes it has. `question` is the same of all requests of an extractor that are one but for their keys;
+    None where each is asked.
     """
 
     item: "Item"
     head: bytes
     rest: bytes
+    size: int
     usage: Usage
     question: str | None = None
 
@@ -44,11 +46,6 @@ class PlannedRequest(NamedTuple):
     def data(self) -> bytes:
         """Return the line."""
         return self.head + self.rest
-
-    @property
-    def size(self) -> int:
-        """Return how many bytes the line has."""
-        return len(self.head) + len(self.rest)
 
 
 @dataclass(frozen=True)
@@ -111,18 +108,15 @@ class RequestBuilder:
         room = prompt.max_output_tokens
         if cut or (most is not None and room > most):
             prompt = prompt._replace(max_output_tokens=min(room * ROOM**cut, most or room * ROOM))
-        before, parts, rest, usage = self._form.fill(requests.request_key(self.task.name, item.id), prompt)
-        head = before + parts
+        head, rest, asked, usage = self._form.fill(requests.request_key(self.task.name, item.id), prompt)
         if (size := len(head) + len(rest)) >= MAX_FILE_BYTES:
             raise InputError(f"the request has {size} bytes, and the API takes files of {MAX_FILE_BYTES}")
-        return PlannedRequest(item, head, rest, usage, None if self.asks_each else self._question(parts, rest))
-
-    def _question(self, parts: bytes, rest: bytes) -> str:
-        """Return a digest of the extractor, the declaration, and all of a line but its key."""
-        digest = self._asked_by.copy()
-        digest.update(parts)
+        if self.asks_each:
+            return PlannedRequest(item, head, rest, size, usage)
+        digest = self._asked_by.copy()  # of the extractor, the declaration, and all of a line but its key
+        digest.update(asked)
         digest.update(rest)
-        return digest.hexdigest()[:QUESTION]
+        return PlannedRequest(item, head, rest, size, usage, digest.hexdigest()[:QUESTION])
 
 
 def check_any_items(store: "Store", task: "Task") -> None:

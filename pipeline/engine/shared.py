@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from pipeline.store.equals import Equal
 
 
-class LookedUp(NamedTuple):
-    """A request about to be made; `equal` is an open one that asks the same, `given` what an answered one gives."""
+class Known(NamedTuple):
+    """What asks the same as a request about to be made: `equal` is an open one, `given` what an answered one gives."""
 
-    line: PlannedRequest
     equal: "Equal | None" = None
     given: Judgement | None = None
+
+
+UNKNOWN = Known()
 
 
 class _Kept(NamedTuple):
@@ -37,24 +39,25 @@ class _Kept(NamedTuple):
     stored: "GivenAnswer"
 
 
-def look_up(tx: "Connection", task: "Task", extractor: str, lines: Sequence[PlannedRequest]) -> list[LookedUp]:
-    """Return requests of an extractor, each with what was asked already and is the same.
+def look_up(tx: "Connection", task: "Task", extractor: str, lines: Sequence[PlannedRequest]) -> dict[str, Known]:
+    """Return what was asked already and is the same as requests of an extractor, by item; the others are not there.
 
     Raises:
         ConfigurationError: the task's file fails to judge an answer.
     """
     known = equals.find_equals(tx, [one.question for one in lines if one.question is not None])
     if not known:
-        return list(map(LookedUp, lines))
+        return {}
     stored = _stored_answers(tx, task, extractor, [one for one in known.values() if not one.is_open])
-    found = []
+    found = {}
     for line in lines:
         equal = known.get(line.question or "")
-        if equal is None or equal.is_open:
-            found.append(LookedUp(line, equal))
-        else:
-            kept = stored.get((equal.item_id, equal.input_hash))
-            found.append(LookedUp(line, given=None if kept is None else _given(task, line, equal, kept)))
+        if equal is None:
+            continue
+        if equal.is_open:
+            found[line.item.id] = Known(equal)
+        elif (kept := stored.get((equal.item_id, equal.input_hash))) and (given := _given(task, line, equal, kept)):
+            found[line.item.id] = Known(given=given)
     return found
 
 

@@ -21,7 +21,7 @@ from pipeline.tables.derived import DerivedColumn
 from pipeline.tables.item_table import ItemStates
 from pipeline.tables.kind_index import CountedTable, KindIndex
 from pipeline.tables.list_cells import holds_no_texts, looks_like_no_list
-from pipeline.tables.reflect import has_triggers
+from pipeline.tables.reflect import has_triggers, is_sqlite
 from pipeline.tables.rows import has_words, holds, mentions, refusals
 
 TASK = "expert-tags"
@@ -246,7 +246,7 @@ def people(tx: Connection) -> CountedTable:
         TASK,
         experts,
         _states(),
-        untagged & has_bio,
+        INDEX.is_of(tx, "untagged") if is_sqlite(tx) else untagged & has_bio,
         shape_of(tx).ids,
         named=(USERNAME,),
         name_of=lambda row: text_of(row[USERNAME]),

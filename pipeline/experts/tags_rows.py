@@ -59,13 +59,13 @@ class TagsRows(AskedRows):
         """Return the table of people."""
         return table.people(tx)
 
-    def hash_of(self, row: Mapping[str, Any], text: str) -> str:
-        """Return whom a question is about and what it says, as hashes."""
-        return _hash(row["username"], text)
+    def hashes(self, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> Iterable[str]:
+        """Return whom each question is about and what it says, as hashes."""
+        return map(_hash, (row["username"] for row in rows), texts)
 
     def input_hash(self, row: Mapping[str, Any]) -> str:
         """Return the hash of a question."""
-        return self.hash_of(row, self.question.filled(row))
+        return _hash(row["username"], self.question.filled(row))
 
     def write(
         self,

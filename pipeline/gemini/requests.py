@@ -201,25 +201,23 @@ class Form:
         self._frames: dict[tuple[str, int], _Frame] = {}
 
     def fill(self, key: str, prompt: Prompt) -> tuple[bytes, bytes, bytes, Usage]:
-        """Return the checked line of one request, without its line end, in three, and about what it will use.
+        """Return the checked line of one request, without its line end, in two, what is asked, and what it may use.
 
-        The first one ends with `BEFORE_PARTS`, the second is what is asked; the third is the same object in many lines.
+        The first part of the line ends with what is asked; the second one is the same object in many lines.
 
         Raises:
             InputError: the request cannot be sent; see `request_line` and `check_request`.
         """
         frame = self._frames.get((prompt.system, prompt.max_output_tokens)) or self._frame(prompt)
-        if not key.strip():
-            raise InputError("'key' must be a text that is not empty, not an empty one")
         try:
+            named, parts = orjson.dumps(key), orjson.dumps(prompt.parts)  # which leaves a text's UTF-8 with it
             tokens = self._count_checked(prompt.parts)
-            named, parts = orjson.dumps(key), orjson.dumps(prompt.parts)
         except InputError as error:
             raise InputError(f"request {key!r}: {error.message}") from error
         except TypeError as error:
             raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
         usage = frame.used.get(tokens) or frame.use(tokens)
-        return _head(named), parts, frame.rest, usage
+        return _HEAD % (named, parts), frame.rest, parts, usage
 
     def _count_checked(self, parts: Sequence[Mapping[str, Any]]) -> int:
         """Return about how many tokens the parts have that `_check_parts` lets pass."""
@@ -234,7 +232,7 @@ class Form:
         request = self._build(prompt._replace(parts=[_SAMPLE]))
         whole = request_line("key", request)
         check_request(whole)
-        before = _head(b'"key"') + orjson.dumps([_SAMPLE])
+        before = _HEAD % (b'"key"', orjson.dumps([_SAMPLE]))
         assert whole.startswith(before)  # noqa: S101 - the order in which both functions write
         usage = self._estimate(request)
         prompt_tokens = usage.prompt - estimate_parts([_SAMPLE])
@@ -257,11 +255,7 @@ class _Frame(NamedTuple):
 
 
 _SAMPLE = {"text": "x"}
-
-
-def _head(key: bytes) -> bytes:
-    """Return what stands before the parts in the line of a key, which is JSON."""
-    return b'{"key":' + key + b',"request":' + BEFORE_PARTS
+_HEAD = b'{"key":%b,"request":' + BEFORE_PARTS + b"%b"  # of a line, with its key and its parts as JSON
 
 
 def check_request(line: bytes) -> None:

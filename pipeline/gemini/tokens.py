@@ -54,8 +54,8 @@ def cost_at(prices: tuple[float, float], usage: Usage) -> float:
     return (usage.prompt * prices[0] + (usage.answer + usage.thoughts) * prices[1]) / 1_000_000
 
 
-def estimate_tokens(text: str | bytes) -> int:
-    """Return about how many tokens a text has, rounded up; bytes are taken as UTF-8.
+def estimate_tokens(text: str) -> int:
+    """Return about how many tokens a text has, rounded up.
 
     Four ASCII characters make a token, two of the letters that take two bytes, one and a half of those that take
     three (Chinese, Japanese, Korean), half a character of those that take four. Never 0 for a text that is not empty,
@@ -63,10 +63,11 @@ def estimate_tokens(text: str | bytes) -> int:
     """
     if text.isascii():
         return math.ceil(len(text) / ASCII_PER_TOKEN)
-    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    data = text.encode("utf-8", "surrogatepass")
     high = data.translate(None, _PLAIN)  # few bytes, mostly
-    two, three, four = (len(high) - len(high.translate(None, leads)) for leads in (_TWO, _THREE, _FOUR))
+    two, four = (len(high) - len(high.translate(None, leads)) for leads in (_TWO, _FOUR))
     plain = len(data) - len(high)
+    three = len(text) - plain - two - four
     return math.ceil(
         plain / ASCII_PER_TOKEN + two / TWO_BYTE_PER_TOKEN + three / THREE_BYTE_PER_TOKEN + four / FOUR_BYTE_PER_TOKEN
     )
@@ -102,7 +103,6 @@ def estimate_parts(parts: Iterable[Mapping[str, Any]], *, image_tokens: int = PA
 
 _PLAIN = bytes(range(0x80))
 _TWO = bytes(range(0xC2, 0xE0))
-_THREE = bytes(range(0xE0, 0xF0))
 _FOUR = bytes(range(0xF0, 0xF5))
 
 

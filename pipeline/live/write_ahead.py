@@ -15,7 +15,7 @@ from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost import budget, estimate
 from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.record import AnyAsked, Asked, Judgement, Source, judge_reply, write_judgements
-from pipeline.engine.shared import look_up, write_given
+from pipeline.engine.shared import UNKNOWN, look_up, write_given
 from pipeline.gemini import requests, tokens
 from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
@@ -176,7 +176,7 @@ class CallLedger:
     def _shared(self, tx: "Connection", question: PlannedRequest) -> Marked | None:
         """Let an item share what was asked already and is the same; None where nothing was."""
         ws, item = self.ws, question.item
-        (found,) = look_up(tx, ws.task, ws.extractor, [question])
+        found = look_up(tx, ws.task, ws.extractor, [question]).get(item.id, UNKNOWN)
         if found.given is not None:
             is_written = write_given(tx, ws.task, [found.given], source=self._source, at=ws.now())
             return Marked(is_answered=bool(is_written))

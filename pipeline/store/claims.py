@@ -7,7 +7,7 @@ request: the first asks it, and the claims of the others say whose it is.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -105,7 +105,8 @@ def askable_rows(tx: Connection, task: Task, *, limit: int | None, after: str | 
     names = task.rows.columns
     query = askable(tx, task, names=names, after=after).limit(limit)
     for page in streamed(tx, query, page=ROWS).partitions():
-        yield {row[-1]: dict(zip(names, row, strict=False)) for row in page}  # the id comes behind the names
+        rows = map(dict, map(zip, repeat(names), page))  # the id comes behind the names
+        yield dict(zip([row[-1] for row in page], rows, strict=True))
 
 
 def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:

@@ -1,8 +1,9 @@
 """Ask about rows as a declaration says, and hold answers against them: one way for all tasks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import Answered, Item, Rows, WriteResult
@@ -68,18 +69,18 @@ class AskedRows(ABC):
         return self.about(rows)
 
     def about(self, rows: Rows) -> Iterator[Item]:
-        """Yield what to ask about these rows, by what they hold alone."""
-        texts, needs_row = self.texts(list(rows.values())), self.needs_row
-        for (item_id, row), text, prompt in zip(rows.items(), texts, self.question.prompts(texts), strict=True):
-            yield Item(item_id, prompt, self.hash_of(row, text), row if needs_row else None)
+        """Return what to ask about these rows, by what they hold alone."""
+        cells = list(rows.values())
+        texts, contexts = self.texts(cells), cells if self.needs_row else repeat(None)
+        return map(Item, rows, self.question.prompts(texts), self.hashes(cells, texts), contexts)
 
     def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         """Return what is said to the model about each of some rows."""
         return self.question.texts(rows)
 
-    def hash_of(self, row: Mapping[str, Any], text: str) -> str:  # noqa: ARG002 - some hash the text
-        """Return the hash of what is asked about a row, of which the text was made."""
-        return self.input_hash(row)
+    def hashes(self, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> Iterable[str]:  # noqa: ARG002 - some hash these
+        """Return the hash of what is asked about each row, of which the text was made."""
+        return map(self.input_hash, rows)
 
     def rows(self, tx: "Connection", ids: Sequence[str], *, locked: bool = False) -> dict[str, dict[str, Any]]:
         """Return these rows that are there, by their ids."""

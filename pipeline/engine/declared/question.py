@@ -7,7 +7,7 @@ from itertools import repeat
 from typing import Any
 
 from pipeline.core import text
-from pipeline.core.declaration import Declaration, fill_template
+from pipeline.core.declaration import Declaration, fill_template, split_template
 from pipeline.core.task import Prompt
 from pipeline.tables.item_values import value_text
 
@@ -48,29 +48,28 @@ class Question:
 
     def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         """Return the texts about many rows."""
-        return self.texts_by([[row.get(column) for row in rows] for column in self._frame[1]], len(rows))
+        return self.texts_by([[row.get(column) for row in rows] for column, _ in self._pieces[1]], len(rows))
 
-    def texts_by(self, columns: Sequence[Sequence[Any]], count: int) -> list[str]:
+    def texts_by(self, columns: Iterable[Sequence[Any]], count: int) -> list[str]:
         """Return the texts about so many rows of which each column is given that the prompt names, in its order."""
-        frame, names = self._frame
-        told = map(self.texts_of, names, columns)
-        by_row = zip(*told, strict=True) if names else repeat((), count)
-        return [frame % (cells if text.holds_no_tag("".join(cells)) else self._harmless(cells)) for cells in by_row]
+        first, others = self._pieces
+        parts: list[Iterable[str]] = [[first] * count]
+        for (column, piece), cells in zip(others, columns, strict=False):
+            parts += (self._cells(column, cells), repeat(piece))
+        return list(map("".join, zip(*parts, strict=False)))
 
-    def _harmless(self, cells: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(text.harmless(cell, names=self.declared.asked) for cell in cells)
+    def _cells(self, column: str, values: Sequence[Any]) -> Sequence[str]:
+        """Return what the cells of a column say, without tags of ours; where none is in any, none is looked for."""
+        cells = list(self.texts_of(column, values))
+        if text.holds_no_tag("".join(cells)):
+            return cells
+        return [text.harmless(cell, names=self.declared.asked) for cell in cells]
 
     @cached_property
-    def _frame(self) -> tuple[str, list[str]]:
-        """Return the prompt with `%s` in the place of each value, and the columns of these."""
-        names: list[str] = []
-
-        def placed(name: str) -> str:
-            names.append(name)
-            return f"<{name}>%s</{name}>"
-
-        frame = fill_template(self.declared.prompt.replace("%", "%%"), placed)
-        return frame, [self.places[name] for name in names]
+    def _pieces(self) -> tuple[str, Sequence[tuple[str, str]]]:
+        """Return the prompt up to its first value, and of each value the column and what stands behind it."""
+        first, *others = split_template(fill_template(self.declared.prompt, "<{0}>{{{0}}}</{0}>".format))
+        return first, [(self.places[name], piece) for name, piece in zip(others[::2], others[1::2], strict=True)]
 
     @cached_property
     def _system(self) -> str:
