@@ -20,6 +20,7 @@ from pipeline.core.errors import MissingError, RemoteError, StateConflictError, 
 from pipeline.core.states import BatchState, Outcome, RemoteState
 from pipeline.engine.record import Judgement, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.result_file import ResultFile
 from pipeline.store import batches, claims
 from pipeline.store.batches import Batch
 from pipeline.store.database import Connection, pages
@@ -165,33 +166,22 @@ class _Download(NamedTuple):
     def _fetch(self, part: Path) -> bool:
         """Fetch the result; false where it is not there and the batch did not succeed, or was given up.
 
-        Fewer lines than the API counted, or without its counts than were asked for, are fetched again: a body that was
-        cut looks whole where it came without a length.
-
         Raises:
             UnavailableError: what comes is no result each time: a page, or an answer to something else. To take it
                 would charge every item for answers that wait at the API.
         """
-        ws, batch, expected, came = self.ws, self.batch, self._expected(), False
-        for left in reversed(range(DOWNLOADS)):
-            try:
-                ws.client.download(self.remote.result_file or "", part)
-            except MissingError as error:
-                if self.remote.state is RemoteState.SUCCEEDED and batch.cancel_asked_at is None:
-                    raise
-                ws.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
-                return False
-            came = _is_result(part, expected=expected)
-            if not came:
-                continue
-            lines = files.count_whole_lines(part)
-            if lines >= expected:
-                break
-            what = "fetching again" if left else "taken as it is"
-            ws.display.warn(f"batch {batch.number}: {lines} lines came and {expected} are expected; {what}")
-            ws.sleep(ws.settings.poll_first if left else 0)
-        if came:
-            return True
+        ws, batch, fullest = self.ws, self.batch, files.part_of(part)
+        try:
+            if self._fetch_fullest(part, fullest):
+                fullest.replace(part)
+                return True
+        except MissingError as error:
+            if self.remote.state is RemoteState.SUCCEEDED and batch.cancel_asked_at is None:
+                raise
+            ws.display.warn(f"batch {batch.number}: its result cannot be had: {error.message}")
+            return False
+        finally:
+            fullest.unlink(missing_ok=True)
         what = f"what came is not the result of batch {batch.number} (a page of HTML, or another answer)"
         if batch.cancel_asked_at is not None:
             ws.display.warn(f"{what}; it is given up")
@@ -201,6 +191,34 @@ class _Download(NamedTuple):
             hint=f"run `{ws.task.words.make('batch-poll')}` again later, "
             f"or give it up: make batch-cancel BATCH={batch.number}",
         )
+
+    def _fetch_fullest(self, part: Path, fullest: Path) -> bool:
+        """Fetch the result to the one path, keep the fullest at the other, and return whether any came.
+
+        Fewer keys than the API counted, or without its counts than were asked for, are fetched again: a body that was
+        cut looks whole where it came without a length, and by its lines where some stand in it twice.
+        """
+        ws, number, expected, most = self.ws, self.batch.number, self._expected(), -1
+        for left in reversed(range(DOWNLOADS)):
+            try:
+                ws.client.download(self.remote.result_file or "", part)
+            except MissingError:
+                if most < 0:
+                    raise
+                break
+            if not _is_result(part, expected=expected):
+                continue
+            with ResultFile(part) as results:
+                keys = results.keys
+            if keys > most:
+                most = keys
+                part.replace(fullest)
+            if keys >= expected:
+                break
+            what = "fetching again" if left else "the fullest is taken"
+            ws.display.warn(f"batch {number}: lines for {keys} requests came and {expected} are expected; {what}")
+            ws.sleep(ws.settings.poll_first if left else 0)
+        return most >= 0
 
     def _expected(self) -> int:
         """Return how many lines a result should have, by the API's counts; without them, those of a whole result."""

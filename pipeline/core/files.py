@@ -225,25 +225,6 @@ def verify(path: Path, *, sha256: str, what: str) -> Path:
     return path
 
 
-def count_whole_lines(path: Path) -> int:
-    r"""Return the number of lines that hold anything, split on the byte `\n` alone; a last one that was cut is none.
-
-    A last line without its end counts where it is JSON: some writers leave the last line end out.
-    """
-    import orjson
-
-    count, line = 0, b""
-    with path.open("rb") as file:
-        for line in file:
-            count += bool(line.strip())
-    if line.strip() and not line.endswith(b"\n"):
-        try:
-            orjson.loads(line)
-        except orjson.JSONDecodeError:
-            count -= 1
-    return count
-
-
 def read_lines(path: Path) -> Generator[tuple[int, bytes]]:
     r"""Yield (offset in bytes, line without its line end) for each line that holds anything.
 

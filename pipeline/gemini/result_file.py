@@ -126,6 +126,14 @@ class ResultFile:
         return found
 
     @property
+    def keys(self) -> int:
+        """Return how many different keys the lines have, by their hashes; a line that was cut has none."""
+        import numpy as np
+
+        hashes = self._places >> np.uint64(self._bits)
+        return int(np.count_nonzero(hashes[1:] != hashes[:-1])) + bool(len(hashes))
+
+    @property
     def unknown(self) -> int:
         """Return how many readable lines have a key that was not looked up, or none that is a text."""
         return self._asked.count(0)

@@ -203,6 +203,31 @@ def test_a_cut_inside_the_last_line_is_seen(workspace: Workspace, api: Api, peop
     assert ledger.people(workspace) == {"total": 5, "tagged": 5}
 
 
+def test_a_cut_is_seen_where_lines_stand_twice(workspace: Workspace, api: Api, people: People) -> None:
+    """As many lines as were asked for came, and not all that were asked have one."""
+    people(6)
+    api.fault("duplicate_equal", times=6)
+    submit(workspace)
+    api.fault("cut_without_length", args={"fraction": 0.8})
+    assert poll(workspace)["downloaded"] == [1]
+    assert len(api.seen("GET", ":download")) == 2
+    ingest(workspace)
+    assert ledger.people(workspace) == {"total": 6, "tagged": 6}
+
+
+def test_the_fullest_of_three_results_is_taken(workspace: Workspace, api: Api, people: People) -> None:
+    """A line is missing each time, and the last two bodies are cut beside: what came at first is not lost."""
+    people(6)
+    api.fault("missing_line")
+    submit(workspace)
+    api.fault("cut_without_length", nth=2, times=2, args={"fraction": 0.4})
+    assert poll(workspace)["downloaded"] == [1]
+    assert len(api.seen("GET", ":download")) == 3
+    ingest(workspace)
+    assert workspace.query("SELECT answered, missing FROM findable_batch_accounts") == [(5, 1)]
+    assert not list((workspace.data / "batches").glob("*.part"))
+
+
 @pytest.mark.full
 def test_too_few_lines_are_fetched_twice_more_and_taken(workspace: Workspace, api: Api, people: People) -> None:
     """A result with fewer lines than the API counts, or none, is sealed as it is in the end; the rest is missing."""
