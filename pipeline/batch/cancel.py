@@ -5,6 +5,7 @@ waits for no other process: a poll that fetches the result, or a submit that upl
 state.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -68,6 +69,8 @@ class _Cancel:
             where = f"batch {batch.number} is not to be seen at the API ({error.message})"
             if not self.confirm(f"{where}. Give it up, and let its items be asked again?"):
                 raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes") from error
+            with contextlib.suppress(RemoteError):  # should it be there all the same
+                self.ws.client.cancel_batch(batch.remote_name or "")
             return self._give_up(batch, why=f"given up: {error.message}")
 
     def _batch(self) -> Batch:

@@ -119,6 +119,12 @@ def _due(batch: Batch, settings: "Settings", *, now: datetime) -> datetime:
     return (batch.create_sent_at or now) + timedelta(seconds=settings.create_timeout) + lag
 
 
+def hidden_for(batch: Batch, settings: "Settings", *, now: datetime) -> float:
+    """Return for how many seconds more the API may not show a batch that it has made; 0 where it must show it."""
+    made = batch.submitted_at or now
+    return max(0.0, (made + timedelta(seconds=settings.list_lag) - now).total_seconds())
+
+
 def _usable_and_old(remote: "RemoteBatch") -> tuple[bool, datetime, str]:
     """Order remote batches: those that may give answers first, then the oldest; those without a time come last."""
     return (remote.state in USELESS, remote.created_at or NEVER, remote.name)

@@ -9,6 +9,7 @@ from pipeline.core.errors import (
     KeyRefusedError,
     MissingError,
     RefusedError,
+    RemoteError,
     StateConflictError,
     ThrottledError,
     UnavailableError,
@@ -107,11 +108,14 @@ class RemoteChecks(WorkspaceChecks):
                 said = f"batch {batch.number} is not to be seen there any more ({error.message})"
                 question = "is not to be seen there. Give it up, and let its items be asked again?"
                 mended = ""
-                if self._mend.may(f"Batch {batch.number} {question}"):
+                left = reconcile.hidden_for(batch, self._ws.settings, now=self._ws.now())
+                if not left and self._mend.may(f"Batch {batch.number} {question}"):
+                    with contextlib.suppress(RemoteError):  # should it be there all the same
+                        self._ws.client.cancel_batch(batch.remote_name or "")
                     mended = fail_lost_batch(self._ws, batch, why=error.message, has_lost_files=False)
                 why = "its items stay claimed, and its result may never come"
-                ways = f"the key of its project, or {cancel}"
-                yield CheckFinding("backend", said, why, mendable=True, mended=mended, next=ways)
+                ways = f"wait {left:.0f} s, it may be shown late" if left else f"the key of its project, or {cancel}"
+                yield CheckFinding("backend", said, why, mendable=not left, mended=mended, next=ways)
                 continue
             if remote.display_name and name_prefix(remote.display_name) not in _name_prefixes(self._store, batch):
                 called = f"{remote.name}, which is called {remote.display_name!r} there"

@@ -98,6 +98,19 @@ def test_a_batch_that_is_not_to_be_seen_is_given_up_only_after_asking(
     assert workspace.run("batch-submit", BUDGET_PER_DAY=f"{estimated * 1.2:.9f}").exit_code == 3
 
 
+def test_a_batch_that_the_api_does_not_show_yet_is_not_given_up_by_doctor(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """It may be shown late; and the API is asked to cancel what is given up, should it be there all the same."""
+    people(3)
+    workspace.ran("batch-submit")
+    api.fault("batch_vanishes", times=2)
+    assert "it may be shown late" in workspace.ran("doctor", code=5, LIST_LAG="600", FIX="1", YES="1").stderr
+    assert states(workspace) == ["submitted"]
+    workspace.ran("doctor", FIX="1", YES="1")
+    assert (states(workspace), len(api.seen("POST", ":cancel"))) == (["failed"], 1)
+
+
 def test_a_batch_that_is_over_is_not_cancelled(workspace: Workspace, api: Api, people: People) -> None:
     """What was paid for is collected; of what is ingested, or was never there, it is said that nothing can be done."""
     people(3)
