@@ -123,7 +123,7 @@ def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
         "vectors": index.check_vectors(ws, mend),
         "forgotten": rows.check_forgotten(store),
         "rolled back": written.retired(),
-        "leases": rows.check_leases(store, mend, now=ws.now),
+        "leases": rows.check_leases(store, mend, now=ws.now, longest_s=ws.settings.lease + ws.settings.call_timeout),
         "models": backend.models(),
         "backend": backend.remote_batches(unknown),
         "litter": sealed.unknown_files(unknown),  # after the look at what the backend has

@@ -423,6 +423,21 @@ def test_files_that_only_a_newer_database_knows_are_kept(bench: Bench) -> None:
     assert kept.isdisjoint(path.name for path in (bench.data / "batches").iterdir())
 
 
+def test_what_a_clock_that_ran_ahead_holds_is_told_and_freed_after_asking(bench: Bench) -> None:
+    """Nobody here can tell whether the process elsewhere goes on; what it holds is free when its time is over."""
+    bench.sql(
+        "INSERT INTO findable_requests (task, item_id, input_hash, open, at, owner, until) "
+        "VALUES ('expert-tags', '7', 'x', true, :long_ago, :dead, '2999-01-01 00:00:00.000000')"
+    )
+    bench.sql("INSERT INTO findable_leases (name, owner, until) VALUES ('index', :dead, '2999-01-01 00:00:00.000000')")
+    code, (finding,) = bench.doctor("--fix")
+    said = "1 items and 1 leases are held from elsewhere for too long"
+    assert (code, finding["said"], finding["mended"]) == (0, said, "")
+    assert [one["mended"] for one in bench.doctor("--fix", "--yes")[1]] == ["freed 2"]
+    assert bench.doctor() == (0, [])
+    bench.run("index")
+
+
 @pytest.mark.sampled(0)
 def test_what_is_mended_can_be_gone_on_with(bench: Bench) -> None:
     """A result that is needed and gone is downloaded once more, byte for byte, and can be ingested.
