@@ -20,6 +20,7 @@ from jobs.typed import as_typed
 from pipeline.core.errors import FindableError
 from pipeline.core.variables import KEY_NAMES
 
+NO_MEMORY = ("there is not enough memory; what was finished is kept", "end other programs, then run it again")
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
 AGAIN_S = 0.01  # until a signal that was lost is sent once more
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -53,9 +54,8 @@ def exit_on_error(*, debug: bool, as_json: bool = False) -> Iterator[None]:
         raise
     except click.ClickException as error:
         fail(error.format_message(), "check the path", error.exit_code)
-    except OSError as error:
-        said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
-        fail(f"{said}; what was finished is kept", _os_hint(error), _os_code(error))
+    except (OSError, MemoryError) as error:
+        fail(*_os_words(error), _os_code(error))
     except Exception as error:  # noqa: BLE001 - a bug is printed in one line, without a traceback
         if _signals:  # some libraries in C raise an error of their own where a signal strikes them
             fail(*STOPPED, INTERRUPTED)
@@ -68,7 +68,7 @@ def code_of(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return INTERRUPTED
-    return _os_code(error) if isinstance(error, OSError) else BUG
+    return _os_code(error) if isinstance(error, OSError | MemoryError) else BUG
 
 
 @contextlib.contextmanager
@@ -135,14 +135,19 @@ def _bug(error: Exception) -> str:
     return f"this is a bug in findable: {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
 
-def _os_code(error: OSError) -> int:
+def _os_code(error: OSError | MemoryError) -> int:
     """Return the exit code for an error of the system: input if a file is missing, else configuration."""
     return INPUT if isinstance(error, FileNotFoundError | IsADirectoryError) else CONFIGURATION
 
 
-def _os_hint(error: OSError) -> str:
-    """Return what to do about an error of the system."""
-    return "check the path" if _os_code(error) == INPUT else "check the disk and its permissions, then run it again"
+def _os_words(error: OSError | MemoryError) -> tuple[str, str]:
+    """Return what an error of the system was, and what to do about it."""
+    if isinstance(error, MemoryError):
+        return NO_MEMORY
+    said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+    is_input = _os_code(error) == INPUT
+    hint = "check the path" if is_input else "check the disk and its permissions, then run it again"
+    return f"{said}; what was finished is kept", hint
 
 
 def _help_of(error: click.UsageError) -> str:

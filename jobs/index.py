@@ -12,7 +12,10 @@ from pipeline.index import build
 @click.command(name="index", cls=WritingCommand)
 @click.option("--rollback", is_flag=True, envvar="FINDABLE_ROLLBACK", help="Put the previous build back in service.")
 @click.option(
-    "--worse-ok", is_flag=True, envvar="FINDABLE_WORSE_OK", help="Promote it also where judged questions do worse."
+    "--worse-ok",
+    is_flag=True,
+    envvar="FINDABLE_WORSE_OK",
+    help="Promote it also where judged questions do worse, or over a build of a newer database than this copy.",
 )
 @json_option
 def main(*, rollback: bool, worse_ok: bool, as_json: bool) -> None:

@@ -34,12 +34,16 @@ class BatchSummary(NamedTuple):
 
     @property
     def age_words(self) -> str:
-        """Return the age as people say it; of a batch that is over, how long it took."""
+        """Return the age as people say it; of a batch that is over, how long it took, where no clock went back."""
         seconds = self.age.total_seconds()
-        minutes = int(seconds // 60)
-        if minutes < 1:
-            return f"{seconds:.0f} s"
-        return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004 - two hours
+        hours, minutes = divmod(int(seconds // 60), 60)
+        if seconds < 0:
+            return "-"
+        if self.age.days > 3:  # noqa: PLR2004 - longer than any batch takes
+            return f"{self.age.days} days"
+        if hours > 1:
+            return f"{hours} h {minutes} min"
+        return f"{hours * 60 + minutes} min" if hours or minutes else f"{seconds:.0f} s"
 
     @property
     def document(self) -> dict[str, Any]:

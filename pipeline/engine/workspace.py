@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LOCAL_KEY = "local"  # the local engine takes any key; this one says whose it is
+LOCAL_KEY = "key-of-the-local-engine"  # it takes any; this one says whose it is, and is no word of an error
 
 
 async def asyncio_sleep(seconds: float) -> None:

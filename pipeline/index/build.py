@@ -69,11 +69,13 @@ class _Draft:
 def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
     """Build and promote an index of every entry of the collection of the task in use.
 
-    With `worse_ok` also where it does worse on the lab's judged questions than the one in service.
+    With `worse_ok` also where it does worse on the lab's judged questions than the one in service, or where the
+    database was put back to an older copy than that one is of.
 
     Raises:
         InputError: there is no entry yet, or nothing of the task is indexed.
-        InconsistentError: the build did not verify, or this process keeps standing still; the one in service stays.
+        InconsistentError: the build did not verify, the database is an older copy than the index, or this process keeps
+            standing still; the one in service stays.
         GateError: it does worse on the judged questions, by more than chance; the one in service stays.
     """
     words = ws.task.words
@@ -151,6 +153,7 @@ class _Building:
         self._embedded = 0
         self._learns = True  # the floor; not where what it is learnt from cannot be had
         self._copies = True  # from the build in service; not where it is damaged
+        self._over: Manifest | None = None  # the build in service, where it is of a newer database than ours
 
     def run(self) -> IndexReport:
         """Draft, embed and promote, as often as something comes between."""
@@ -210,8 +213,10 @@ class _Building:
         with store.write() as tx:
             workspace.begin_list(tx, collection.task)
         missing: list[Entry] = []
+        current = self._builds.in_service()  # before the position, which never goes back but with the whole database
         with store.read() as tx:
             count, position = collection.count(tx), workspace.get_workspace(tx).position
+            self._over = self._newer(current, position)
             with gc_freeze.gc_frozen(), self._ws.display.bar("reading", count) as bar:
                 before, ranking = self._before(), collection.ranking
                 pages = self._embedder.pages(
@@ -227,6 +232,23 @@ class _Building:
                 begun = self._builds.begin(number, pages, position=position, ranking=ranking, before=before)
         lease.check()  # no later owner would sweep it away: one that took over before it was there has swept already
         return _Draft(begun, count, tuple(missing))
+
+    def _newer(self, current: "Manifest | None", position: int) -> "Manifest | None":
+        """Return the build in service where it was read at a later position than the database is at.
+
+        Raises:
+            InconsistentError: it was, and nobody says that a build of this database is to take its place.
+        """
+        if current is None or current.position <= position:
+            return None
+        if not self._worse_ok:
+            raise InconsistentError(
+                f"the database (at position {position}) is an older copy than the one that build {current.number}, "
+                f"in service, was read from (at {current.position}): nothing was built",
+                hint="put the newer database back, or give up what only that build knows: "
+                f"`{self._ws.task.words.make('index')} WORSE_OK=1`",
+            )
+        return current
 
     def _before(self) -> "Before | None":
         """Return the build in service, open to be copied from, where that can be."""
@@ -268,7 +290,7 @@ class _Building:
             staged = builds.complete(draft.begun, cache, task_type=embed.TASK_TYPE, nonsense=vectors, progress=bar.show)
         builds.verify(staged, count=draft.count)
         PromotionGate(ws).check(staged, worse_ok=self._worse_ok)
-        promoted = builds.promote(staged, fence=lambda: hold_lease_during(ws.store, lease))
+        promoted = builds.promote(staged, fence=lambda: hold_lease_during(ws.store, lease), over=self._over)
         record_build(ws.store, ws.collection, builds, promoted, at=ws.now())
         return IndexReport(
             promoted.number,

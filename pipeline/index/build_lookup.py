@@ -176,7 +176,7 @@ class BuildLookup:
             raise InconsistentError(f"{directory} holds the manifest of build {found.number}", hint=self._rebuild)
         return found
 
-    def _in_service(self) -> Manifest | None:
+    def in_service(self) -> Manifest | None:
         """Return the manifest of the build in service, or None where there is none that a reader could use."""
         try:
             return self.current()

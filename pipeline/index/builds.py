@@ -98,7 +98,7 @@ class Builds(BuildLookup):
         """
         from pipeline.index import copying
 
-        found = self._in_service()
+        found = self.in_service()
         if found is None or not copying.can_be_copied(found, model=model, dim=dim, ranking=ranking):
             return None
         try:
@@ -152,27 +152,29 @@ class Builds(BuildLookup):
         with links.removed_on_error(staged.directory):
             verify.verify_build(staged, count=count)
 
-    def promote(self, staged: Staged, *, fence: Fence = contextlib.nullcontext) -> Promotions:
+    def promote(
+        self, staged: Staged, *, fence: Fence = contextlib.nullcontext, over: Manifest | None = None
+    ) -> Promotions:
         """Put a verified build in service; on disk when this returns. All that others see changes inside `fence`.
 
         Afterwards there is this build and the one that was in service before; older ones are deleted.
 
         Raises:
             InconsistentError: the build was not verified, is gone, or was read from an older database position than
-                the one in service, which stays.
+                the one in service, which stays unless it is `over`.
         """
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
         with links.removed_on_error(staged.directory), fence() as look:
-            return self._promote(staged, look=look or (lambda: None))
+            return self._promote(staged, look=look or (lambda: None), over=over)
 
-    def _promote(self, staged: Staged, *, look: Callable[[], None]) -> Promotions:
-        """Put a verified build in service that is not older than the one there.
+    def _promote(self, staged: Staged, *, look: Callable[[], None], over: Manifest | None) -> Promotions:
+        """Put a verified build in service that is not older than the one there, but for the one it may be put over.
 
         A server may end the fence at any time; then another process may have swept this build away, and promoted one.
         """
-        before = self._in_service()
-        if before is not None and staged.manifest.position < before.position:
+        before = self.in_service()
+        if before is not None and staged.manifest.position < before.position and before != over:
             raise InconsistentError(
                 f"build {staged.manifest.number} was read at database position {staged.manifest.position}, "
                 f"the one in service at {before.position}: not promoted",

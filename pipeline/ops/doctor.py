@@ -98,7 +98,7 @@ def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
     """Return every check by its name, in their order; a check looks when its findings are asked for."""
     store, data, subjects = ws.store, ws.data, ws.subjects
     sealed, written = FileChecks(ws, mend), SubjectChecks(ws, mend)
-    backend = RemoteChecks(ws, mend)
+    backend, unknown = RemoteChecks(ws, mend), set[int]()
     indexes = [IndexChecks(ws, mend, one) for one in ws.collections]
     return {
         "versions": machine.check_versions(),
@@ -110,7 +110,6 @@ def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
         "usage": rows.check_usage(store, mend),
         "request files": sealed.request_files(),
         "result files": sealed.result_files(),
-        "litter": sealed.unknown_files(),
         "people": written.derived(),
         "rows": tasks.check_rows(store, subjects),
         "tasks": tasks.check_tasks(store, subjects),
@@ -124,8 +123,9 @@ def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
         "vectors": index.check_vectors(ws, mend),
         "forgotten": rows.check_forgotten(store),
         "rolled back": written.retired(),
-        "leases": rows.check_leases(store, mend, now=ws.now),
+        "leases": rows.check_leases(store, mend, now=ws.now, longest_s=ws.settings.lease + ws.settings.call_timeout),
         "models": backend.models(),
-        "backend": backend.remote_batches(),
+        "backend": backend.remote_batches(unknown),
+        "litter": sealed.unknown_files(unknown),  # after the look at what the backend has
         "uploads": backend.leftover_uploads(),
     }

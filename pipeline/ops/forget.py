@@ -172,7 +172,7 @@ def _remove_files(ws: OpenWorkspace, ids: list[str], needles: list[bytes], *, re
     """Remove the person from the local engine's files and from every sealed file, under the lease on preparing."""
     if ws.backend == "local":
         forget_files.drop_engine(ws.store, ws.data)
-    for path in files.litter(ws.store, ws.data):
+    for path in files.litter(ws.store, ws.data) + files.unknown_sealed(ws.store, ws.data):
         path.unlink(missing_ok=True)
     done = forget_files.drop_lines(ws.store, ws.data, ws.task.name, ids, words=needles, display=ws.display)
     report.files, report.lines = list(done), sum(done.values())

@@ -1,6 +1,7 @@
 """Check the rows as a whole, for `doctor`: is the database sound, and do its tables agree?"""
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -23,6 +24,7 @@ from sqlalchemy import (
 
 from pipeline.core.states import OVER, BatchState, CallEnd, Outcome
 from pipeline.store.answers import COMPARED, PERSON, ROLLED_BACK
+from pipeline.store.leases import drop_leases, is_alive, is_dead
 from pipeline.store.tables import (
     ODD_LINES,
     answers,
@@ -31,6 +33,7 @@ from pipeline.store.tables import (
     batches,
     builds,
     calls,
+    leases,
     metadata,
     requests,
     tries,
@@ -162,3 +165,23 @@ def close_claims_of_ended(tx: Connection) -> int:
 def build_rows(tx: Connection) -> dict[int, Mapping[Any, Any]]:
     """Return the rows of all builds that were recorded, by number."""
     return {row["number"]: row for row in tx.execute(select(builds)).mappings()}
+
+
+def held_after(tx: Connection, until: datetime) -> tuple[list[int], list[str]]:
+    """Return the ids of the claims and the names of the leases that processes elsewhere hold until later than that."""
+    claimed = select(requests.c.id, requests.c.owner).where(requests.c.open.is_(True), requests.c.until > until)
+    leased = select(leases.c.name, leases.c.owner).where(leases.c.until > until)
+    claims, names = ([row[0] for row in tx.execute(one) if _is_elsewhere(row.owner)] for one in (claimed, leased))
+    return claims, names
+
+
+def free_held_after(tx: Connection, until: datetime) -> int:
+    """Free what `held_after` returns; return how many that were."""
+    claims, names = held_after(tx, until)
+    tx.execute(update(requests).where(requests.c.id.in_(claims)).values(open=False, reason="freed by doctor"))
+    drop_leases(tx, names)
+    return len(claims) + len(names)
+
+
+def _is_elsewhere(owner: str) -> bool:
+    return not (is_alive(owner) or is_dead(owner))

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,17 +66,30 @@ class FileChecks(WorkspaceChecks):
                 why = "its answers are paid for and not ingested yet"
                 yield CheckFinding("result files", said, why, mendable=True, mended=mended)
 
-    def unknown_files(self) -> Iterator[CheckFinding]:
-        """Are there files in the folder of batches that no batch knows?"""
-        for path in litter(self._store, self._ws.data):
+    def unknown_files(self, borne: Collection[int]) -> Iterator[CheckFinding]:
+        """Are there files in the folder of batches that no batch knows? `borne` as for `unknown_sealed`."""
+        sealed = partial(unknown_sealed, self._store, self._ws.data, borne)
+        for path in sealed():
             mended = ""
-            if self._mend.on:
-                with self._ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING):
-                    if path in litter(self._store, self._ws.data):  # no process has taken it up meanwhile
-                        path.unlink(missing_ok=True)
-                        mended = "removed"
+            if self._mend.may(f"No batch here knows {path.name}. Remove it, the proof of what was asked and answered?"):
+                mended = self._remove(path, sealed)
+            said = f"{path.name} is of a batch that this database does not know: it is an older copy than the folder"
+            why = "the next batch would take its number and write over it; the answers are paid for"
+            next_ = "put the newer database back, or restore a newer backup (make restore FROM=…)"
+            yield CheckFinding("sealed files", said, why, mendable=True, mended=mended, next=next_)
+        swept = partial(litter, self._store, self._ws.data, borne)
+        for path in swept():
+            mended = self._remove(path, swept) if self._mend.on else ""
             said = f"{path.name} belongs to no batch: a run died over it"
             yield notice("litter", said, "it takes room", mendable=True, mended=mended)
+
+    def _remove(self, path: Path, found: Callable[[], list[Path]]) -> str:
+        """Remove a file that is still among what is found under the lease: no process has taken it up meanwhile."""
+        with self._ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING):
+            if path not in found():
+                return ""
+            path.unlink(missing_ok=True)
+        return "removed"
 
     def _old_file(self, batch: Batch, name: str, sha256: str) -> Iterator[CheckFinding]:
         """Yield what is wrong with a sealed file of a batch that is over: nothing needs it, and nothing explains it."""
@@ -137,14 +150,28 @@ def _remove_files(data: Path, batch: Batch) -> None:
         (data / name).unlink(missing_ok=True)
 
 
-def litter(store: Store, data: Path) -> list[Path]:
-    """Return our own kind of files that nothing needs, but none that a process may be writing."""
+def unknown_sealed(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:
+    """Return the files of batches that were sent and that the database does not know, as an older copy of it does not.
+
+    A batch is in the database before it has a result, so no killed run leaves a result without one. A request file
+    alone may be what a run left that died before it claimed; not where a remote batch has its number, as those `borne`.
+    """
+    found = [(path, ours) for path in sorted((data / prepare.FOLDER).glob("*")) if (ours := OURS.fullmatch(path.name))]
+    with store.read() as tx:  # after the look: whatever was seen there was recorded before
+        known = {batch.number for batch in batches.batches_in_states(tx)}
+    sent = {int(ours[1]) for _, ours in found if ours[2] == "results" and ours[3] is None} | set(borne)
+    return [path for path, ours in found if ours[3] is None and int(ours[1]) in sent - known]
+
+
+def litter(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:
+    """Return our own kind of files that nothing needs, but none that a process may be writing, nor sealed ones."""
     with store.read() as tx:
         everyone = batches.batches_in_states(tx)
     known = {data / name for batch in everyone for name in (batch.request_file, batch.result_file) if name}
     coming = {batch.number for batch in everyone if batch.state is BatchState.SUBMITTED}
     abandoned = [path for path in sorted(data.glob(f"*{files.PART}")) if files.is_abandoned(path)]
-    return abandoned + [path for path in sorted((data / prepare.FOLDER).glob("*")) if _is_litter(path, known, coming)]
+    kept = known.union(unknown_sealed(store, data, borne))
+    return abandoned + [path for path in sorted((data / prepare.FOLDER).glob("*")) if _is_litter(path, kept, coming)]
 
 
 def _is_litter(path: Path, known: set[Path], coming: set[int]) -> bool:

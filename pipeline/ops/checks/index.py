@@ -85,9 +85,8 @@ class IndexChecks(WorkspaceChecks):
         if current.position > position:
             read_at = f"the build in service was read at database position {current.position}"
             why = "the database is an older copy than the index"
-            yield self._finding(
-                f"{read_at}, and the database is at {position}", why, next=f"{self._make} after make restore"
-            )
+            ways = f"put the newer database back, or {self._make} WORSE_OK=1"
+            yield self._finding(f"{read_at}, and the database is at {position}", why, next=ways)
         if lag.strangers:
             said = f"the build in service holds {lag.strangers} entries that the database does not have"
             yield self._notice(said, "search finds what is not there any more")

@@ -1,6 +1,7 @@
 """Does the backend know our key, our models and our batches, and does it hold any of ours that we do not know?"""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
 NO_LIST = "nothing, where this server keeps no such list"
 
 
@@ -79,8 +81,8 @@ class RemoteChecks(WorkspaceChecks):
             why = "people's data stays there for up to 48 hours more"
             yield notice("uploads", said, why, mendable=True, mended=mended, next="make clean")
 
-    def remote_batches(self) -> Iterator[CheckFinding]:
-        """Ask the backend about every batch of this workspace.
+    def remote_batches(self, unknown: set[int]) -> Iterator[CheckFinding]:
+        """Ask the backend about every batch of this workspace; the numbers of those not known here go to `unknown`.
 
         Raises:
             RemoteError, ConfigurationError: the key is refused, or the backend cannot be reached.
@@ -94,7 +96,7 @@ class RemoteChecks(WorkspaceChecks):
             everyone = batches.batches_in_states(tx)
         yield from self._submitted(everyone)
         yield from self._unclear(everyone, listing)
-        yield from self._listed(everyone, listing)
+        yield from self._listed(everyone, listing, unknown)
 
     def _submitted(self, everyone: list[Batch]) -> Iterator[CheckFinding]:
         """Is every submitted batch there, under a name of ours?"""
@@ -142,7 +144,7 @@ class RemoteChecks(WorkspaceChecks):
             submit = self._ws.task_of(batch.task).words.make("batch-submit")
             yield notice("backend", said, why, mendable=bool(there), mended=mended, next=submit)
 
-    def _listed(self, everyone: list[Batch], listing: "list[RemoteBatch]") -> Iterator[CheckFinding]:
+    def _listed(self, everyone: list[Batch], listing: "list[RemoteBatch]", unknown: set[int]) -> Iterator[CheckFinding]:
         """Is everything that carries this workspace's id known here, and once?"""
         with self._store.read() as tx:
             ours = f"findable-{workspace.get_workspace(tx).workspace_id}-"
@@ -153,6 +155,7 @@ class RemoteChecks(WorkspaceChecks):
                 continue
             owner = owners.get(name_prefix(one.display_name))
             if owner is None:
+                unknown |= {int(found[1]) for found in [NUMBER.search(name_prefix(one.display_name))] if found}
                 yield _unknown_batch(self._ws.client, one, self._mend)
             elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
                 mended = ""

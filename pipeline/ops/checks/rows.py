@@ -1,7 +1,7 @@
 """Do the rows agree with each other? The database, states, claims, counts, leases, live calls and their answers."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pipeline.core.states import OVER, BatchState, Outcome
 from pipeline.ops.checks.finding import CheckFinding, Mend, notice
@@ -12,6 +12,7 @@ from pipeline.store.database import Connection, Store
 Now = Callable[[], datetime]
 KINDS = {"findable_requests": "claims", "findable_answers": "answers", "findable_attempts": "attempts"}
 LIVE = frozenset({BatchState.PREPARED, BatchState.SUBMITTING, BatchState.SUBMITTED})
+CLOCKS_S = 60  # by which the clocks of two machines may differ
 RESTORE = "restore a backup (make restore FROM=…)"
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 
@@ -85,16 +86,24 @@ def check_forgotten(store: Store) -> Iterator[CheckFinding]:
         yield notice("forgotten", said, "traces of it may be left", next="the same make forget again")
 
 
-def check_leases(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding]:
-    """Has every lease a living owner?"""
+def check_leases(store: Store, mend: Mend, *, now: Now, longest_s: float) -> Iterator[CheckFinding]:
+    """Has every lease a living owner, and is no lease or claim held for longer than `longest_s`?"""
+    until = now() + timedelta(seconds=longest_s + CLOCKS_S)
     with store.read() as tx:
         _, dead = leases.leases_by_life(tx, now=now())
-    if not dead:
-        return
-    mended = mend.rows(store, lambda tx: _drop_dead_leases(tx, now=now()))
-    said = f"leases of processes that are gone: {', '.join(dead)}"
-    why = "a run died there; the next process that needs them takes them over"
-    yield notice("leases", said, why, mendable=True, mended=mended)
+        claimed, leased = integrity.held_after(tx, until)
+    if dead:
+        mended = mend.rows(store, lambda tx: _drop_dead_leases(tx, now=now()))
+        said = f"leases of processes that are gone: {', '.join(dead)}"
+        why = "a run died there; the next process that needs them takes them over"
+        yield notice("leases", said, why, mendable=True, mended=mended)
+    if claimed or leased:
+        mended, said = "", f"{len(claimed)} items and {len(leased)} leases are held from elsewhere for too long"
+        if mend.may(f"{said}: is no process at work there any more, and are they to be freed?"):
+            with store.write() as tx:
+                mended = f"freed {integrity.free_held_after(tx, until)}"
+        why = "a clock ran ahead there, or LEASE was longer; until then no other process takes them"
+        yield notice("leases", said, why, mendable=True, mended=mended)
 
 
 def _drop_dead_leases(tx: Connection, *, now: datetime) -> str:

@@ -312,6 +312,25 @@ def test_behind_counts_each_person_once(workspace: Workspace, tagged: Callable[[
     assert (third["count"], third["embedded"]) == (9, 0)
 
 
+def test_an_older_copy_of_the_database_gets_its_index_when_a_person_says_so(
+    workspace: Workspace, tagged: Callable[[int], None]
+) -> None:
+    """What is in service stays, with what is the case and what ends it; doctor says the same, and it does end it."""
+    tagged(4)
+    _index(workspace)
+    workspace.change("UPDATE findable_workspace SET position = 0")
+    refused = workspace.ran("index", code=5).stderr
+    assert "(at position 0) is an older copy than the one that build 1, in service," in refused
+    assert "`make index WORSE_OK=1`" in refused
+    (finding,) = [one for one in json.loads(workspace.run("doctor", "--json").stdout)["findings"] if "0" in one["said"]]
+    assert finding["next"] == "put the newer database back, or make index WORSE_OK=1"
+    assert _index(workspace, "--worse-ok")["number"] == 2
+    workspace.ran("doctor")
+    assert _behind(workspace) == 0
+    _change(workspace, "UPDATE experts SET company = 'Elsewhere' WHERE id = 1")
+    assert (_behind(workspace), _index(workspace)["number"], _behind(workspace)) == (1, 3, 0)
+
+
 def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace, api: Api) -> None:
     """The tags at its end are sent; the whole text is what the cache knows, so it is embedded once."""
     with workspace.open() as ws, ws.store.write() as tx:

@@ -291,6 +291,7 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, bool | str]] = {  # plant, what is s
     "link": (forget_file("faiss.index"), "does not lead to the index", True),
     "gone": (lambda bench: bench.api.fault("batch_vanishes", times=1000), "not to be seen there", ASKED),
     "older copy": (older_copy, "no batch here knows it", ASKED),
+    "result of no batch": (write_file("batches/000009-results.jsonl"), "of a batch that this database does not", ASKED),
     "twin": (created_twice, "second remote batch of batch 3", True),
 }
 HARMLESS: dict[str, tuple[Plant, str, bool]] = {
@@ -403,6 +404,38 @@ def test_what_does_no_harm_is_told_and_swept(bench: Bench, name: str) -> None:
     assert any(finding["mended"] for finding in fixing) == mends
     _, after = bench.doctor()
     assert any(said in finding["said"] for finding in after) != mends
+
+
+@pytest.mark.sampled(0)
+def test_files_that_only_a_newer_database_knows_are_kept(bench: Bench) -> None:
+    """Where the database is an older copy, no command takes what was sent or answered since for a dead run's litter."""
+    older_copy(bench)
+    kept = {"000002-requests.jsonl", "000009-requests.jsonl", "000009-results.jsonl"}
+    for name in kept - {"000002-requests.jsonl"}:
+        write_file(f"batches/{name}")(bench)
+    code, findings = bench.doctor("--fix")
+    assert code == 5
+    assert {one["said"].split()[0] for one in findings if "does not know: it is an older copy" in one["said"]} == kept
+    assert kept <= {path.name for path in (bench.data / "batches").iterdir()}
+    bench.run("clean")
+    assert kept - {"000002-requests.jsonl"} <= {path.name for path in (bench.data / "batches").iterdir()}
+    assert bench.doctor("--fix", "--yes")[0] == 0
+    assert kept.isdisjoint(path.name for path in (bench.data / "batches").iterdir())
+
+
+def test_what_a_clock_that_ran_ahead_holds_is_told_and_freed_after_asking(bench: Bench) -> None:
+    """Nobody here can tell whether the process elsewhere goes on; what it holds is free when its time is over."""
+    bench.sql(
+        "INSERT INTO findable_requests (task, item_id, input_hash, open, at, owner, until) "
+        "VALUES ('expert-tags', '7', 'x', true, :long_ago, :dead, '2999-01-01 00:00:00.000000')"
+    )
+    bench.sql("INSERT INTO findable_leases (name, owner, until) VALUES ('index', :dead, '2999-01-01 00:00:00.000000')")
+    code, (finding,) = bench.doctor("--fix")
+    said = "1 items and 1 leases are held from elsewhere for too long"
+    assert (code, finding["said"], finding["mended"]) == (0, said, "")
+    assert [one["mended"] for one in bench.doctor("--fix", "--yes")[1]] == ["freed 2"]
+    assert bench.doctor() == (0, [])
+    bench.run("index")
 
 
 @pytest.mark.sampled(0)

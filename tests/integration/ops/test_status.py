@@ -1,6 +1,7 @@
 """`status`, `score`, `parked` and `unpark`: what they say, that it adds up, and that reading changes nothing."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,6 +50,18 @@ def test_an_empty_workspace_says_how_to_begin(workspace: Workspace) -> None:
     assert (document["backend"], document["workspace"]) == ("gemini", str(workspace.data))
     assert document["next"] == "make import EXPERTS=people.csv"
     assert workspace.ran("score").stdout.startswith("0 scores checked")
+
+
+@pytest.mark.parametrize(("begun", "took"), [("2999-01-01", r"-"), ("2020-01-01", r"\d{4,} days")])
+def test_how_long_a_batch_took_is_told_whatever_the_clock_did(
+    workspace: Workspace, people: Callable[..., list[str]], begun: str, took: str
+) -> None:
+    """A clock that went back gives no time below zero, and one that leapt ahead gives days."""
+    people(2)
+    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest")
+    workspace.change(f"UPDATE findable_batches SET created_at = '{begun} 00:00:00.000000'")  # noqa: S608 - our own words
+    header, row = (line.split("\t") for line in workspace.ran("batches").stdout.splitlines())
+    assert re.fullmatch(took, row[header.index("took")])
 
 
 def test_next_goes_on_with_open_batches_when_everybody_is_gone(
