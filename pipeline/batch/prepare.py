@@ -185,11 +185,21 @@ def sweep_request_files(store: "Store", data: Path, lease: "Lease") -> list[Path
     """Remove request files that no batch knows, left by a process that died before its claim; return them.
 
     In one transaction with the look at the lease, so that no file is claimed between the look and its removal.
+
+    Raises:
+        InconsistentError: a result is of a batch that the database does not know; nothing was removed.
     """
     folder = data / FOLDER
     with store.write() as tx:
         lease.check(tx)
-        known = {data / batch.request_file for batch in batches.batches_in_states(tx)}
+        everyone = batches.batches_in_states(tx)
+        known = {data / batch.request_file for batch in everyone}
+        results = {result_path(data, batch.number) for batch in everyone}
+        if unknown := sorted(set(folder.glob("[0-9]*-results.jsonl")) - results):
+            raise InconsistentError(
+                f"{unknown[0]} is of a batch that the database does not know: it is an older copy than the folder",
+                hint="put the newer database back, or restore a newer backup; `make doctor FIX=1` can remove the file",
+            )
         stale = [path for path in sorted(folder.glob("*-requests.jsonl*")) if path not in known]
         for path in stale:
             path.unlink(missing_ok=True)

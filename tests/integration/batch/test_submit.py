@@ -214,6 +214,27 @@ def test_an_older_copy_of_the_folder_pays_for_nothing_twice(
     assert "known here" not in workspace.ran("batch-submit").stderr
 
 
+@pytest.mark.sqlite_only
+def test_no_batch_is_written_over_the_files_of_one_that_an_older_database_does_not_know(
+    workspace: Workspace, api: Api, people: People, tmp_path: Path
+) -> None:
+    """Only the database was put back: a result is paid for, and stays until a person removes it."""
+    database = workspace.data / "findable.db"
+    people(3)
+    shutil.copy(database, tmp_path / "older.db")
+    for command in ("batch-submit", "batch-poll", "batch-ingest"):
+        workspace.ran(command)
+    kept = {path: path.read_bytes() for path in (workspace.data / "batches").iterdir()}
+    for path in workspace.data.glob("findable.db*"):
+        path.unlink()
+    shutil.copy(tmp_path / "older.db", database)
+    assert "make doctor FIX=1" in workspace.ran("batch-submit", code=5).stderr
+    assert {path: path.read_bytes() for path in kept} == kept
+    workspace.run("doctor", FIX="1", YES="1")
+    workspace.ran("batch-submit")
+    assert creates(api) == 1
+
+
 def test_a_request_file_that_changed_after_sealing_is_never_sent(
     workspace: Workspace, api: Api, people: People
 ) -> None:
