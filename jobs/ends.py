@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from functools import partial
@@ -22,7 +23,7 @@ from pipeline.core.variables import KEY_NAMES
 
 NO_MEMORY = ("there is not enough memory; what was finished is kept", "end other programs, then run it again")
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
-AGAIN_S = 0.01  # until a signal that was lost is sent once more
+AGAIN_S = 0.01  # between looks whether a signal that was lost can be sent once more
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 BUG = 1
 INPUT = 2
@@ -124,9 +125,15 @@ def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
     if not issubclass(lost.exc_type, KeyboardInterrupt) or not _signals:
         sys.__unraisablehook__(lost)
         return
-    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), _signals[-1]))
-    again.daemon = True
-    again.start()
+    threading.Thread(target=_send_again, args=(_signals[-1], threading.get_ident()), daemon=True).start()
+
+
+def _send_again(number: int, ident: int) -> None:
+    """Send a signal once a thread has left the hook, in which what it raises would be lost, too."""
+    hook, frames = _heard_again.__code__, sys._current_frames  # noqa: SLF001 - the documented way to see a thread's stack
+    while any(frame.f_code is hook for frame, _ in traceback.walk_stack(frames().get(ident))):
+        time.sleep(AGAIN_S)
+    os.kill(os.getpid(), number)
 
 
 def _bug(error: Exception) -> str:
