@@ -237,7 +237,7 @@ class _Building:
         """Return the build in service where it was read at a later position than the database is at.
 
         Raises:
-            InconsistentError: it was, and nobody says that a build of this database is to take its place.
+            InconsistentError: it was, and `worse_ok` is not set.
         """
         if current is None or current.position <= position:
             return None

@@ -74,7 +74,7 @@ class FileChecks(WorkspaceChecks):
             if self._mend.may(f"No batch here knows {path.name}. Remove it, the proof of what was asked and answered?"):
                 mended = self._remove(path, sealed)
             said = f"{path.name} is of a batch that this database does not know: it is an older copy than the folder"
-            why = "the next batch would take its number and write over it; the answers are paid for"
+            why = "the answers are paid for, and nothing is submitted beside it, for its number would be taken again"
             next_ = "put the newer database back, or restore a newer backup (make restore FROM=…)"
             yield CheckFinding("sealed files", said, why, mendable=True, mended=mended, next=next_)
         swept = partial(litter, self._store, self._ws.data, borne)
