@@ -6,7 +6,7 @@ import subprocess
 import click
 
 from jobs.cli import main
-from jobs.commands import COMMANDS
+from jobs.commands import COMMANDS, command_of, variables_of
 from pipeline.core.settings import Settings
 from tests.lab import ROOT
 
@@ -100,6 +100,13 @@ def taken(command: click.Command) -> set[str]:
     return found
 
 
+def handed_on() -> set[str]:
+    """Return the variables that make hands on."""
+    found = re.search(r"^VALUES := ((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)
+    assert found is not None
+    return set(found[1].split())
+
+
 def test_help_lists_fifteen_targets_and_the_rest_on_request() -> None:
     """What people use every day is fifteen targets; those with `ALL=1` and of developers are all there are."""
     everyday, everyones, developers = listed("help"), listed("help", "ALL=1"), listed("help-dev")
@@ -130,6 +137,12 @@ def test_every_target_stays() -> None:
 def test_every_setting_stays() -> None:
     """Each setting, and each variable that make hands on."""
     assert not {name.lower() for name in SETTINGS.split()} - set(Settings.__dataclass_fields__)
-    found = re.search(r"^VALUES := ((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)
-    assert found is not None
-    assert not set(MAKE_WORDS.split()) - set(found[1].split())
+    assert not set(MAKE_WORDS.split()) - handed_on()
+
+
+def test_make_hands_on_all_that_commands_and_settings_take() -> None:
+    """What a command or a setting takes has an effect on make's command line; a password may not stand there."""
+    words = {name.upper() for name, one in Settings.__dataclass_fields__.items() if "help" in one.metadata}
+    for name in COMMANDS:
+        words |= set() if name in NO_TARGETS else set(variables_of(command_of(name)))
+    assert words - handed_on() == {"WEB_PASSWORD"}
