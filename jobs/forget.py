@@ -28,6 +28,7 @@ def main(username: str | None, *, item: str | None, yes: bool, as_json: bool) ->
         raise click.UsageError("name one: USERNAME or --item. With make: EXPERT=…, or TASK=… ITEM=…")
     name = item or username or ""
     with open_workspace(task="experts" if item is None else None) as ws:
+        words = ws.task.words
         report = forget.run(ws, name, confirm=lambda question: confirmed(question, yes=yes))
     _warn(report)
     if as_json:
@@ -39,7 +40,7 @@ def main(username: str | None, *, item: str | None, yes: bool, as_json: bool) ->
     if report.went_on:
         print_line("An earlier run had removed the row; this one ended what that began, and looked for the name alone")
     if report.reports:
-        print_line(f"{plural(report.reports, 'file')} of reports that named them went too. Next: make qc")
+        print_line(f"{plural(report.reports, 'file')} of reports that named them went too. Next: {words.make('qc')}")
     if report.questions:
         print_line(f"{plural(report.questions, 'question')} of the test lab that named them went too")
     print_line("Backups and files outside the workspace are yours to clear")

@@ -36,7 +36,7 @@ def unpark(name: str | None, *, everyone: bool, yes: bool, as_json: bool) -> Non
     """
     with open_workspace() as ws:
         words = ws.task.words
-        ask = f"make {words.many}-backfill" if ws.task.needs_pilot else "make batch-submit"
+        ask = f"make {words.many}-backfill" if ws.task.needs_pilot else words.make("batch-submit")
         names = parked.unpark_items(
             ws, name=name, everyone=everyone, confirm=lambda question: confirmed(question, yes=yes)
         )

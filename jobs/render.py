@@ -129,7 +129,8 @@ def show_live(report: TagLiveReport, words: Words) -> None:
         parts.append(f"{asked.elsewhere:,} answered or claimed elsewhere")
     if report.left:
         parts.append(f"{report.left:,} left")
-    print_line(f"{', '.join(parts)}; {plural(asked.calls, 'call')}, {usd(asked.cost)}. Next: {words.after}")
+    after = f". Next: {words.after}" if asked.answered else ""
+    print_line(f"{', '.join(parts)}; {plural(asked.calls, 'call')}, {usd(asked.cost)}{after}")
     for name, reason in samples:
         Terminal().warn(f"{name}: {reason}")
 

@@ -33,7 +33,7 @@ _deadline_option = click.option(
 
 
 @click.command(name="tag", cls=WritingCommand)
-@click.option("--mode", type=click.Choice(["auto", "batch", "live"]), default="auto", envvar="FINDABLE_MODE")
+@click.option("--mode", type=click.Choice(tag.MODES), default="auto", envvar="FINDABLE_MODE")
 @limit_option
 @click.option("--budget", type=values.amount, envvar="FINDABLE_BUDGET", help="Most USD that it may spend.")
 @_deadline_option

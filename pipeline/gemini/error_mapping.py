@@ -94,7 +94,7 @@ def _missing_hint(message: str) -> str:
     """Return what to type after a 403 or 404: another model where the message is about one."""
     if re.search(r"no longer available|\bmodels/\S+ is not (found|supported)", message):
         return "this project cannot use that model; set FINDABLE_MODEL or FINDABLE_EMBEDDING_MODEL to another"
-    return "it is gone, or belongs to another key's project"
+    return "check the key's rights; or it is gone, or belongs to another key's project"
 
 
 def _error_of(document: Any) -> dict[str, Any]:

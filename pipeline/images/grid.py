@@ -25,18 +25,17 @@ class ImagesGrid(Grid):
     def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
         """Return images; of the one that is wanted also why it cannot be asked about."""
         page = super().page(tx, wanted)
-        found = None if wanted.only is None else broken_image(tx, wanted.only)
-        if found is None:
+        key, path, problem = ("", "", None) if wanted.only is None else image_named(tx, wanted.only)
+        if problem is None:
             return page
-        key, path, problem = found
         rows = page.items or [ListedItem(key, UNUSABLE, {"id": key, "path": path})]
         return page._replace(items=[one._replace(values={**one.values, WHY[SEEN[1]]: problem}) for one in rows])
 
 
-def broken_image(tx: "Connection", name: str) -> tuple[str, str, str] | None:
-    """Return (id, path, problem) of the image of that id or path, where it cannot be asked about."""
+def image_named(tx: "Connection", name: str) -> tuple[str, str, str | None]:
+    """Return (id, path, problem) of the image of that id, else of that path; of none the name alone."""
     assets = assets_table()
     key = cast(assets.c.id, Text)
     known = select(key, assets.c.path, assets.c.problem).where(or_(key == name, assets.c.path == name))
-    row = tx.execute(known.where(assets.c.problem.is_not(None)).limit(1)).first()
-    return None if row is None else (row[0], row[1], row[2])
+    row = tx.execute(known.order_by(key != name, assets.c.id).limit(1)).first()
+    return (name, "", None) if row is None else (row[0], row[1], row[2])

@@ -10,7 +10,7 @@ from pipeline.core.task import Task
 from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.images.adopt import adopt
-from pipeline.images.grid import ImagesGrid, broken_image
+from pipeline.images.grid import ImagesGrid, image_named
 from pipeline.images.schema import asset_ai_table, assets_table, tables_as_found
 from pipeline.tables.rows import holds
 
@@ -46,8 +46,8 @@ class ImagesHooks(DeclaredHooks):
         Raises:
             InputError: there is none.
         """
-        found = broken_image(tx, name)
-        return super().id_of(tx, name) if found is None else found[0]
+        item_id, _, problem = image_named(tx, name)
+        return super().id_of(tx, item_id) if problem is None else item_id
 
     def grid(self, tx: "Connection") -> "Grid":
         """Return what lists images; of the one that is wanted also why it cannot be asked about."""

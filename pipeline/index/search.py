@@ -52,11 +52,13 @@ def search_options(k: int = 10, **how: Unpack[SearchWords]) -> SearchOptions:
     """Return how to search, of the words for it.
 
     Raises:
-        InputError: there is no such rank.
+        InputError: there is no such rank, or no hit is wanted.
     """
     tag, rank = how.get("tag", ()), how.get("rank", Rank.HYBRID)
     if strange := how.keys() - SearchWords.__optional_keys__:
         raise InputError(f"a search has no {strange.pop()}=", hint=f"it has {', '.join(SearchWords.__annotations__)}")
+    if k < 1:
+        raise InputError(f"k is {k}", hint="1 or more")
     if rank not in list(Rank):
         raise InputError(f"rank is {rank!r}", hint=f"one of {', '.join(Rank)}")
     tags = tuple(filter(None, (one.strip() for one in (tag.split(",") if isinstance(tag, str) else tag))))

@@ -30,6 +30,7 @@ from pipeline.workflows.backlog import Backlog
 from pipeline.workflows.batch_steps import BatchSteps
 from pipeline.workflows.preflight import Preflight
 
+MODES = ("auto", "batch", "live")
 MAX_ROUNDS = 20  # of submitting, polling and ingesting; an item is asked twice, and a budget may cut batches
 
 
@@ -77,6 +78,19 @@ class TagOptions:
     wait: bool | None = None
     pilot: int | None = None
     skip_pilot: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what would ask about all, or about nothing in silence.
+
+        Raises:
+            InputError: there is no such mode, or a bound is none.
+        """
+        if self.mode not in MODES:
+            raise InputError(f"mode is {self.mode!r}; nothing was asked", hint=f"one of {', '.join(MODES)}")
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"limit is {self.limit}; nothing was asked", hint="1 or more, or none for all")
+        if self.budget is not None and not self.budget >= 0:  # so that NaN is refused
+            raise InputError(f"budget is {self.budget}; nothing was asked", hint="USD, 0 or more")
 
 
 def run(

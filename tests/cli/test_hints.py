@@ -111,6 +111,8 @@ def test_who_is_parked_is_listed_by_make(workspace: Workspace, people: People, a
     assert json.loads(workspace.run("status", "--json").stdout)["next"] == f"make parked{named}"
     assert f"`make parked{named}` lists them" in told(workspace, "unpark", code=2)
     assert "next: YES=1 answers yes\n" in told(workspace, "unpark", "--all", code=2)
+    again = "make passages-backfill" if named else "make batch-submit"
+    assert told(workspace, "unpark", "--all", "--yes", code=0).endswith(f"can be asked again. Next: {again}\n")
 
 
 def test_a_command_of_ones_own_that_failed_can_be_tried(workspace: Workspace, people: People) -> None:

@@ -114,10 +114,13 @@ def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: W
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%/elsewhere/%'") == 5
 
 
-def test_a_broken_image_is_shown_by_its_path_and_forgotten(workspace: Workspace, photos: Path) -> None:
-    """With why it is; and a folder that holds images no more is news of them, and no mistake."""
+def test_an_image_is_shown_by_its_path_and_forgotten(workspace: Workspace, photos: Path) -> None:
+    """A broken one with why it is; and a folder that holds images no more is news of them, and no mistake."""
     (photos / "cut.jpg").write_bytes(_picture("lime", "JPEG")[:200])
     _imported(workspace, photos)
+    whole = str(next(photos.rglob("*.png")))
+    shown = json.loads(workspace.ran("show", "--item", whole, "--json", TASK="images").stdout)
+    assert (shown["state"], shown["columns"]["path"]) == ("open", whole)
     shown = json.loads(workspace.ran("show", "--item", str(photos / "cut.jpg"), "--json", TASK="images").stdout)
     assert (shown["state"], "cut off" in shown["columns"]["why unusable"]) == ("unusable", True)
     workspace.ran("forget", "--item", shown["item"], "--yes", TASK="images")

@@ -123,7 +123,7 @@ def test_what_was_refused_is_not_asked_again(orders: Orders, outside: Outside) -
     workspace.change("INSERT INTO orders (id, t, v) VALUES (9, NULL, :v)", v=LONG)
     workspace.ran_each(*BATCH)
     assert orders.written() == [SHORT, None, LONG]
-    ran(workspace, "unpark", "--all", "--yes")
+    assert ran(workspace, "unpark", "--all", "--yes") == "1 row can be asked again. Next: make batch-submit TASK=v\n"
     ran(workspace, "tag-live")
     assert orders.counts() == {"answered": 1, "parked": 1, "empty": 1}
     workspace.change("DROP INDEX narrow")

@@ -185,7 +185,7 @@ def _unknown_batch(client: "Client", one: "RemoteBatch", mend: Mend) -> CheckFin
             client.cancel_batch(one.name)
             mended = "cancelled"
     said = f"{one.name} ({one.display_name}, {one.word}) is of this workspace, and no batch here knows it"
-    why = "it is paid for, and its answers will not be fetched; was the database put back to an older copy?"
+    why = "it is paid for, and its answers will not be fetched; perhaps the database is an older copy"
     next_ = "restore a newer backup"
     return CheckFinding("backend", said, why, is_going_on, mendable=is_going_on, mended=mended, next=next_)
 

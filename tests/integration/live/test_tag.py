@@ -97,6 +97,7 @@ def test_who_fails_twice_is_parked(workspace: Workspace, api: Api, people: Peopl
         api.fault(word, nth=2 * nth + 1, times=2, path=LIVE)
     result = workspace.ran("tag-live", LIMIT="4", **ONE_BY_ONE)
     assert "0 tagged, 1 skipped, 2 failed (does-not-validate), 2 failed (bad-finish); 8 calls" in result.stdout
+    assert "Next:" not in result.stdout  # nothing new is to be indexed
     assert result.stderr.count("person-000") == 3
     items = [str(number) for number in (1, 2, 3, 4)]
     assert sorted(item for item, _ in ends(workspace)) == sorted(items * 2)
