@@ -8,8 +8,9 @@ is facts and two objects: `TaskRows` is what every task must do, and `Hooks` wha
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from pipeline.core.errors import InputError
 from pipeline.core.hooks import Hooks
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from pipeline.tables.item_table import ItemTable
 
 
+T = TypeVar("T", bound=tuple[Any, ...])
+NO_UPLOADS: Mapping[str, bytes] = MappingProxyType({})
+
+
 class Prompt(NamedTuple):
     """What to ask about one item, in the API's REST shapes: `parts` are the user's (`{"text": …}`).
 
@@ -34,7 +39,12 @@ class Prompt(NamedTuple):
     system: str
     parts: Sequence[Mapping[str, Any]]
     max_output_tokens: int
-    uploads: Mapping[str, bytes] = MappingProxyType({})
+    uploads: Mapping[str, bytes] = NO_UPLOADS
+
+
+def tuples(kind: type[T], *columns: Iterable[Any]) -> Iterator[T]:
+    """Return named tuples of a kind, of which each member is a column: in half the time that calling it takes."""
+    return map(partial(tuple.__new__, kind), zip(*columns, strict=False))
 
 
 Rows = Mapping[str, Mapping[str, Any]]  # what is read of some items, by id: cells by their columns

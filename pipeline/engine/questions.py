@@ -4,6 +4,7 @@ What is refused in one way of asking is refused in the other, and both begin a v
 """
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,7 @@ from pipeline.store import answers, claims, live_calls, versions
 from pipeline.store.cut_short import count_cut_short
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Item, Rows, Task
+    from pipeline.core.task import Item, Prompt, Rows, Task
     from pipeline.gemini.models import Model
     from pipeline.store.database import Connection, Store
 
@@ -93,30 +94,36 @@ class RequestBuilder:
         Raises:
             InputError: an item's request cannot be sent; the message names the item.
         """
-        cut = count_cut_short(tx, self.task.name, list(rows))
-        for item in self.task.rows.items(tx, rows):
+        task, asked_by, fill = self.task, None if self.asks_each else self._asked_by, self._form.fill
+        cut, most = count_cut_short(tx, task.name, list(rows)), self.model.output_limit or math.inf
+        for item in task.rows.items(tx, rows):
+            item_id, prompt, *_ = item
+            if item_id in cut or prompt.max_output_tokens > most:
+                prompt = self._with_room(prompt, cut=cut.get(item_id, 0))
             try:
-                yield self._line(item, cut=cut.get(item.id, 0))
+                head, rest, asked, usage = fill(requests.request_key(task.name, item_id), prompt)
             except InputError as error:
-                name = self.task.names(tx, [item.id]).get(item.id, item.id)
-                message = f"{name}: {error.message}; nothing was sent"
-                raise InputError(message, hint="mend this row, then run again") from error
+                raise self._refused(tx, item_id, error.message) from error
+            if (size := len(head) + len(rest)) >= MAX_FILE_BYTES:
+                why = f"the request has {size} bytes, and the API takes files of {MAX_FILE_BYTES}"
+                raise self._refused(tx, item_id, why)
+            question = None
+            if asked_by is not None:
+                digest = asked_by.copy()  # of the extractor, the declaration, and all of a line but its key
+                digest.update(asked)
+                digest.update(rest)
+                question = digest.hexdigest()[:QUESTION]
+            yield PlannedRequest(item, head, rest, size, usage, question)
 
-    def _line(self, item: "Item", *, cut: int) -> PlannedRequest:
-        """Return one item's request; after answers that were cut, with more room for the next."""
-        prompt, most = item.prompt, self.model.output_limit
-        room = prompt.max_output_tokens
-        if cut or (most is not None and room > most):
-            prompt = prompt._replace(max_output_tokens=min(room * ROOM**cut, most or room * ROOM))
-        head, rest, asked, usage = self._form.fill(requests.request_key(self.task.name, item.id), prompt)
-        if (size := len(head) + len(rest)) >= MAX_FILE_BYTES:
-            raise InputError(f"the request has {size} bytes, and the API takes files of {MAX_FILE_BYTES}")
-        if self.asks_each:
-            return PlannedRequest(item, head, rest, size, usage)
-        digest = self._asked_by.copy()  # of the extractor, the declaration, and all of a line but its key
-        digest.update(asked)
-        digest.update(rest)
-        return PlannedRequest(item, head, rest, size, usage, digest.hexdigest()[:QUESTION])
+    def _refused(self, tx: "Connection", item_id: str, why: str) -> InputError:
+        """Return the error that an item's request cannot be sent."""
+        name = self.task.names(tx, [item_id]).get(item_id, item_id)
+        return InputError(f"{name}: {why}; nothing was sent", hint="mend this row, then run again")
+
+    def _with_room(self, prompt: "Prompt", *, cut: int) -> "Prompt":
+        """Return a prompt with more room after answers that were cut, and never more than the model has."""
+        room, most = prompt.max_output_tokens, self.model.output_limit
+        return prompt._replace(max_output_tokens=min(room * ROOM**cut, most or room * ROOM))
 
 
 def check_any_items(store: "Store", task: "Task") -> None:

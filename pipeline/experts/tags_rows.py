@@ -61,7 +61,7 @@ class TagsRows(AskedRows):
 
     def hashes(self, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> Iterable[str]:
         """Return whom each question is about and what it says, as hashes."""
-        return map(_hash, (row["username"] for row in rows), texts)
+        return map(_hash, [row["username"] for row in rows], texts)
 
     def input_hash(self, row: Mapping[str, Any]) -> str:
         """Return the hash of a question."""
@@ -116,15 +116,14 @@ class TagsRows(AskedRows):
 
 def _told(column: str, cells: Sequence[Any]) -> Iterable[str]:
     """Return what cells say; names and titles on one line."""
-    return map(text_of, cells) if column == "bio" else (" ".join(cell_words(cell).split()) for cell in cells)
+    if column == "bio":
+        return map(text_of, cells)
+    return map(" ".join, map(str.split, [one if one.__class__ is str else cell_words(one) for one in cells]))
 
 
 def _hash(username: Any, text: str) -> str:
-    return f"{_digest(text_of(username))[:PERSON]}:{_digest(text)}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    who = hashlib.sha256(text_of(username).encode("utf-8", "replace")).hexdigest()
+    return f"{who[:PERSON]}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
 
 
 def _is_of_another(now: str, asked: str) -> bool:

@@ -9,7 +9,7 @@ where a task of one's own says so and the model is one that takes it.
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -208,24 +208,21 @@ class Form:
         Raises:
             InputError: the request cannot be sent; see `request_line` and `check_request`.
         """
-        frame = self._frames.get((prompt.system, prompt.max_output_tokens)) or self._frame(prompt)
+        system, parts, most, _ = prompt
+        frame = self._frames.get((system, most)) or self._frame(prompt)
         try:
-            named, parts = orjson.dumps(key), orjson.dumps(prompt.parts)  # which leaves a text's UTF-8 with it
-            tokens = self._count_checked(prompt.parts)
+            named, asked = orjson.dumps(key), orjson.dumps(parts)  # which leaves a text's UTF-8 with it
+            text = parts[0].get("text") if len(parts) == 1 and len(parts[0]) == 1 else None
+            if text and text.__class__ is str:  # as nearly all are
+                tokens = estimate_tokens(text)
+            else:
+                _check_parts({"parts": parts})
+                tokens = self._count(parts)
         except InputError as error:
             raise InputError(f"request {key!r}: {error.message}") from error
         except TypeError as error:
             raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
-        usage = frame.used.get(tokens) or frame.use(tokens)
-        return _HEAD % (named, parts), frame.rest, parts, usage
-
-    def _count_checked(self, parts: Sequence[Mapping[str, Any]]) -> int:
-        """Return about how many tokens the parts have that `_check_parts` lets pass."""
-        alone = parts[0].get("text") if len(parts) == 1 and len(parts[0]) == 1 else None
-        if alone and alone.__class__ is str:  # as nearly all are
-            return estimate_tokens(alone)
-        _check_parts({"parts": parts})
-        return self._count(parts)
+        return _HEAD % (named, asked), frame.rest, asked, frame.used.get(tokens) or frame.use(tokens)
 
     def _frame(self, prompt: Prompt) -> "_Frame":
         """Return what is round the parts of all prompts that are like this one but for their parts."""

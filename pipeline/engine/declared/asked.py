@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.task import Answered, Item, Rows, WriteResult
+from pipeline.core.task import Answered, Item, Rows, WriteResult, tuples
 from pipeline.tables.item_table import ItemTable
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class AskedRows(ABC):
         """Return what to ask about these rows, by what they hold alone."""
         cells = list(rows.values())
         texts, contexts = self.texts(cells), cells if self.needs_row else repeat(None)
-        return map(Item, rows, self.question.prompts(texts), self.hashes(cells, texts), contexts)
+        return tuples(Item, rows, self.question.prompts(texts), self.hashes(cells, texts), contexts)
 
     def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         """Return what is said to the model about each of some rows."""
