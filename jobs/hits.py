@@ -27,6 +27,8 @@ def show_report(opened: "OpenSearch", report: "SearchReport", *, as_json: bool) 
     if report.behind:
         behind = plural(report.behind, words.one, words.many)
         terminal.warn(f"the index is behind the database by {behind}: `{words.make('index')}`")
+    if report.suggestion:
+        terminal.warn(f"a word of the question is in no entry; did you mean: {report.suggestion}")
     if report.is_weak:
         terminal.warn("nothing here matches well; the nearest are")
     if as_json:

@@ -59,6 +59,8 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
         _check_readable(settings, store, plan)
     elif others or plan:
         _agree(store, others, plan, agrees)
+    elif is_ours and not settings.data.is_dir():
+        _agree_to_folder(settings, store, agrees)
     return "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
 
 
@@ -119,6 +121,22 @@ def _agree(store: Store, others: list[str], plan: list[str], agrees: Callable[[s
         raise ConfigurationError(
             f"{whose}; findable would add {added}; nothing was written",
             hint="YES=1 (--yes) agrees; or set DATABASE_URL= to a database of its own",
+        )
+
+
+def _agree_to_folder(settings: Settings, store: Store, agrees: Callable[[str], bool]) -> None:
+    """Ask whether a workspace whose files are in another folder, or lost, goes on in a new one.
+
+    Raises:
+        ConfigurationError: the answer is no.
+    """
+    missing = (
+        f"the workspace in {store.shown} has its files in another folder, or lost them: {settings.data} is not there"
+    )
+    if not agrees(f"{missing}. Go on in a new folder, without them?"):
+        raise ConfigurationError(
+            f"{missing}; nothing was made",
+            hint="set DATA= to the folder that belongs to that database; YES=1 (--yes) makes a new one",
         )
 
 

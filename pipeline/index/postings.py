@@ -148,8 +148,20 @@ class Postings:
 
     def idf(self, term: str) -> float:
         """Return how much a term tells, by the group in which most entries have it; 0 where none has it."""
-        held = [len(self._postings(number)[0]) for number in self._numbers([term]).tolist()]
-        return _idf(self._count, max(held)) if held else 0.0
+        held = int(self.held([term])[0])
+        return _idf(self._count, held) if held else 0.0
+
+    def held(self, wanted: Sequence[str]) -> NDArray[np.int64]:
+        """Return how many entries have each of some terms, in the group in which most have it, int64 (terms,)."""
+        groups = range(len(self.ranking.groups))
+        codes = np.array([[term_code(term, group) for group in groups] for term in wanted], np.uint64)
+        found = np.minimum(np.searchsorted(self._terms, codes), max(len(self._terms) - 1, 0))
+        if not len(self._terms):
+            return np.zeros(len(codes), np.int64)
+        starts = self._matrix.scores["indptr"]
+        counts: NDArray[np.int64] = np.where(self._terms[found] == codes, starts[found + 1] - starts[found], 0)
+        most: NDArray[np.int64] = counts.max(axis=1, initial=0)
+        return most
 
     def told(self, question: Iterable[str]) -> float:
         """Return how much all terms of a question tell; what no entry has tells as much as what one has."""

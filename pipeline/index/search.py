@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, Unpack
 
 from pipeline.core.errors import ConfigurationError, InputError
@@ -15,6 +15,7 @@ from pipeline.index.filters import Filters, every, mask_of
 from pipeline.index.manifest import Manifest
 from pipeline.index.question import Question, parse_one_of_many, parse_question
 from pipeline.index.reader import Hit, Index
+from pipeline.index.spelling import suggested_spelling
 from pipeline.index.terms import terms_of, terms_of_question
 from pipeline.store.counts import CountMemory
 from pipeline.store.last_write import LastWrite
@@ -68,11 +69,15 @@ def search_options(k: int = 10, **how: Unpack[SearchWords]) -> SearchOptions:
 
 @dataclass(frozen=True)
 class SearchReport:
-    """The best entries, best first, how many entries the index is behind, and whether it lacks words to rank by."""
+    """The best entries, best first, how many entries the index is behind, and whether it lacks words to rank by.
+
+    `suggestion` is the question as it may have been meant, where a word of it is in no entry; empty elsewhere.
+    """
 
     hits: list[Hit]
     behind: int
     lacks_words: bool = False
+    suggestion: str = ""
 
     @property
     def is_weak(self) -> bool:
@@ -140,7 +145,8 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         mask = mask_of(self.index, self.collection, options.filters, asked)
         vector = None if (vectors := self._vectors([asked], options.rank)) is None else vectors[0]
         terms = None if options.rank is Rank.VECTORS else told[0]
-        return self._report(told[0], terms, vector, mask, options, is_judged=True)
+        report = self._report(told[0], terms, vector, mask, options, is_judged=True)
+        return replace(report, suggestion=suggested_spelling(self.index, question))
 
     def ask_like(self, name: str, options: SearchOptions) -> SearchReport:
         """Return what is like one entry, which is left out, by its vector and the words that count most for it.

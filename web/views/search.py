@@ -73,7 +73,7 @@ def get_search(request: Request, task: str, asked: Annotated[Asked, Query()]) ->
         report, collection, number = asked.of(opened), opened.collection, opened.index.manifest.number
         hits = [whole_document(collection, hit) for hit in report.hits]
     told = {"behind": report.behind, "lacks_words": report.lacks_words, "weak": report.is_weak}
-    return {"hits": hits, **told, "build": number}
+    return {"hits": hits, **told, "suggestion": report.suggestion, "build": number}
 
 
 @router.get("/search", include_in_schema=False)

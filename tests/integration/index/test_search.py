@@ -86,6 +86,18 @@ def test_odd_questions_are_answered_or_refused(indexed: Workspace, api: Api) -> 
     assert len(api.journal()) == before
 
 
+def test_a_word_that_no_entry_has_is_told_as_one_that_is_a_letter_away(indexed: Workspace) -> None:
+    """As an entry spells it, with the signs of the question; none of words that are there, or far from all."""
+    for question, meant in (
+        ("watter law", "did you mean: water law\n"),
+        ('who knows "rivres" -BEEKEPER', 'did you mean: who knows "rivers" -Beekeeper\n'),
+        ("tecahes", "did you mean: Teaches\n"),
+    ):
+        assert f"a word of the question is in no entry; {meant}" in indexed.run("search", question).stderr
+    for question in ("water laws", "hydrology", "laww", "teetchs", "eaches", "watter " * 13, "x" * 8000):
+        assert "did you mean" not in indexed.run("search", question).stderr, question
+
+
 def test_an_index_of_another_model_or_width_is_refused(indexed: Workspace, api: Api) -> None:
     """Exit code 3, both named, and the question is not even sent; a new index of that width answers it."""
     before = len(api.journal())

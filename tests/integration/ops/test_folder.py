@@ -1,6 +1,7 @@
 """A folder's files belong to one database: with another one, or with none, every command refuses before it writes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,16 @@ def test_until_something_is_sealed_the_database_may_change(
     people(1)
     elsewhere(workspace, tmp_path).begin().ran("status")
     workspace.ran("status")
+
+
+def test_a_second_folder_joins_a_database_only_where_a_caller_agrees(paid: Workspace, tmp_path: Path) -> None:
+    """A mistyped DATA= with the database set is refused before a folder is made; an answer of yes makes it."""
+    url = paid.environ.get(URL, f"sqlite:///{paid.data / 'findable.db'}")
+    second = replace(paid, data=tmp_path / "second")
+    second.environ |= {"FINDABLE_DATA": str(second.data), URL: url}
+    for words in (("score",), ("batch-ingest",), ("status",)):
+        result = second.ran(*words, code=3)
+        assert "set DATA= to the folder that belongs to that database" in result.stderr, words
+        assert not second.data.exists(), words
+    assert second.ran("score", "--yes").exit_code == 0
+    assert second.data.is_dir()
