@@ -193,6 +193,7 @@ def test_what_waits_prepared_is_told_and_asked_about_by_tag(workspace: Workspace
     assert creates(api) == 1
 
 
+@pytest.mark.sqlite_only(reason="the database stands in the folder")
 def test_an_older_copy_of_the_folder_pays_for_nothing_twice(
     workspace: Workspace, api: Api, people: People, tmp_path: Path
 ) -> None:
