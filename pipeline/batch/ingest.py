@@ -15,13 +15,22 @@ from pipeline.batch.download import is_cancelled_by_hand
 from pipeline.batch.uploads import release_images
 from pipeline.core import files, gc_freeze
 from pipeline.core.beside import done_beside
-from pipeline.core.errors import FindableError, InconsistentError
+from pipeline.core.errors import FindableError, InconsistentError, RefusedRowError, StateConflictError
 from pipeline.core.progress import NoProgress
 from pipeline.core.second_process import can_begin, second_process
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
 from pipeline.engine.access import Access
-from pipeline.engine.record import Judgement, MissingLine, Source, judge_lines, source_of, write_judgements
+from pipeline.engine.record import (
+    Judgement,
+    MissingLine,
+    Ready,
+    Source,
+    judge_lines,
+    make_ready,
+    source_of,
+    write_judgements,
+)
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
@@ -35,7 +44,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 
-CHUNK = 2500  # requests in one transaction, which keeps other writers waiting for some 50 ms
+CHUNK = 2500  # requests in one transaction, which keeps other writers waiting for some 40 ms
 SECOND_FROM = 8 << 20  # bytes of results, those of the largest batch apart, that are worth starting a process for
 MAX_LOST = 3  # times that another process went on with one batch while this one stood still
 EXAMPLES = 3
@@ -229,11 +238,21 @@ class _Ingest(NamedTuple):
 
     def _write(self, judged: Sequence[_Judged], source: Source) -> None:
         """Write what became of a chunk of requests, all or nothing."""
-        ws = self.ws
-        with ws.store.write() as tx:
-            self.lease.check(tx)
-            claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
-            write_judgements(tx, self.task, [one for _, one in judged], source=source, at=ws.now())
+        outcomes = [(request, one.outcome, one.reason) for request, one in judged]
+
+        def write(judgements: Sequence[Judgement] | Ready) -> None:
+            with self.ws.store.write() as tx:
+                self.lease.check(tx)
+                claims.record_outcomes(tx, outcomes)
+                write_judgements(tx, self.task, judgements, source=source, at=self.ws.now())
+
+        judgements = [one for _, one in judged]
+        with self.ws.store.read() as tx:
+            ready = make_ready(tx, self.task, judgements, source=source, at=self.ws.now())
+        try:
+            write(ready)
+        except (StateConflictError, RefusedRowError):
+            write(judgements)
 
     def _missing(self) -> MissingLine:
         """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's."""
@@ -246,6 +265,9 @@ class _Ingest(NamedTuple):
     def _finish(self, results: ResultFile) -> _Odd | None:
         """Hold the account against the requests, and end the batch; None where items are left that came later."""
         batch = self.batch
+        with self.ws.store.read() as tx:  # what no other process adds to, while this one has the lease
+            tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
+            odd = answers.unusual(tx, batch.number, model=batch.model)
         with self.ws.store.write() as tx:
             self.lease.check(tx)
             outcomes, shared, left = claims.outcome_counts(tx, batch.number)
@@ -257,8 +279,6 @@ class _Ingest(NamedTuple):
                     "downloaded",
                     hint="run `make doctor`",
                 )
-            tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
-            odd = answers.unusual(tx, batch.number, model=batch.model)
             batches.mark_ingested(
                 tx,
                 batch,

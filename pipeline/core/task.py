@@ -78,6 +78,12 @@ class WriteResult:
     outdated: set[str] = field(default_factory=set)
     blocked: dict[str, str] = field(default_factory=dict)
 
+    def __or__(self, other: "WriteResult") -> "WriteResult":
+        """Return both together."""
+        return WriteResult(
+            self.applied | other.applied, self.outdated | other.outdated, {**self.blocked, **other.blocked}
+        )
+
 
 class VersionCounts(NamedTuple):
     """What there is of one version: label, model (may be empty), rows, items that have some, first and last time."""

@@ -1,16 +1,18 @@
 """The single write path of an answer, whichever way it came: a batch or a live call.
 
-A judgement says what became of one request. `write` puts judgements into the database through the task, in the caller's
-transaction: answers with their provenance, attempts with their reasons, and items that are not asked again.
+A judgement says what became of one request. `write_judgements` puts them into the database through the task, in the
+caller's transaction: answers with their provenance, attempts with their reasons, and items that are not asked again.
+`make_ready` does before that what need not keep other writers waiting.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, RefusedRowError
+from pipeline.core.hooks import ReadyAnswers
 from pipeline.core.states import Outcome
 from pipeline.core.task import Answered, Task, WriteResult
 from pipeline.gemini import models, responses, tokens
@@ -44,6 +46,7 @@ class Asked(NamedTuple):
 
 
 AnyAsked = Asked | Request
+_Good = tuple[AnyAsked, "BaseModel", responses.Response | None]  # what is written of a judgement with an answer
 
 
 class Judgement(NamedTuple):
@@ -62,7 +65,26 @@ class Judgement(NamedTuple):
     forgiven: bool = False
 
 
-_Good = tuple[AnyAsked, "BaseModel", responses.Response | None]  # what is written of a judgement with an answer
+@dataclass(frozen=True)
+class Ready:
+    """Judgements as they are written: what came of good ones and of bad ones, and which answers that is.
+
+    Where the task could make answers `ready`, there are `rows` to keep of them, at `prices`.
+    """
+
+    good: Sequence[_Good]
+    bad: Sequence[Judgement]
+    told: Sequence[Answered]
+    answers: ReadyAnswers | None = None
+    rows: Sequence[tuple[Any, ...]] = ()
+    prices: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, judgements: Sequence[Judgement]) -> "Ready":
+        """Return judgements of which nothing is made ready."""
+        good = [(one.asked, one.answer, one.reply) for one in judgements if one.answer is not None]
+        told = [Answered(asked.item_id, answer, asked.input_hash) for asked, answer, _ in good]
+        return cls(good, [one for one in judgements if one.answer is None], told)
 
 
 @dataclass(frozen=True)
@@ -76,6 +98,10 @@ class Source:
     extractor: str
     model: Model
     fingerprint: str | None = None
+
+    def prices(self, at: datetime) -> tuple[float, float]:
+        """Return what a million tokens cost on a day, in and out."""
+        return self.model.prices(batch=self.batch is not None, on=at.date())
 
 
 def source_of(batch: Batch, *, models_file: Path | None) -> Source:
@@ -142,24 +168,52 @@ def judge_reply(task: Task, asked: AnyAsked, reply: responses.Response, *, conte
     return Judgement(asked, outcome, reason, answer, reply)
 
 
+def make_ready(tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime) -> Ready:
+    """Return judgements with what can be made of them by what a snapshot holds."""
+    ready = Ready.of(judgements)
+    found = task.hooks.ready_answers(tx, task.rows, ready.told)
+    if found is None:
+        return ready
+    prices = source.prices(at)
+    return replace(
+        ready, answers=found, rows=[*_answer_rows(task, ready.good, found.result, prices=prices)], prices=prices
+    )
+
+
 def write_judgements(
-    tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
+    tx: "Connection",
+    task: Task,
+    judgements: Sequence[Judgement] | Ready,
+    *,
+    source: Source,
+    at: datetime,
 ) -> WriteResult:
-    """Write judgements, in the caller's transaction; return what the task applied."""
-    good = [(one.asked, one.answer, one.reply) for one in judgements if one.answer is not None]
-    bad = [one for one in judgements if one.answer is None]
-    told = [Answered(asked.item_id, answer, asked.input_hash) for asked, answer, _ in good]
-    written = _written(tx, task, told, source=source, at=at)
+    """Write judgements, in the caller's transaction; return what the task applied.
+
+    Raises:
+        StateConflictError, RefusedRowError: of what was made ready a row is not as it was, or takes nothing; then the
+            transaction must not go on, and the judgements are written as they are.
+    """
+    ready = judgements if isinstance(judgements, Ready) else Ready.of(judgements)
+    good, bad, told = ready.good, ready.bad, ready.told
+    done, left = WriteResult(), told
+    if ready.answers is not None:
+        ready.answers.write(tx)
+        done = ready.answers.result
+        left = [one for one in told if one.item_id not in done.applied]
+    written = done | _written(tx, task, left, source=source, at=at) if left else done
     if written.applied:
         workspace.touch_revision(tx, task.name, written.applied)
-    prices = source.model.prices(batch=source.batch is not None, on=at.date())
+    prices = source.prices(at)
+    is_as_made = ready.prices == prices and (done.applied, done.outdated) == (written.applied, written.outdated)
+    rows = ready.rows if is_as_made else [*_answer_rows(task, good, written, prices=prices)]
     whose = {"task": task.name, "batch": source.batch, "at": at}
     of_source = {**whose, "extractor": source.extractor, "fingerprint": source.fingerprint}
-    answers.add_answers(tx, [*_answer_rows(task, good, written, prices=prices)], source=of_source)
+    answers.add_answers(tx, rows, source=of_source)
     answers.add_attempts(tx, [whose | _attempt_row(one, prices) for one in bad])
     answers.park(tx, task.name, written.blocked, at=at)
     parked = _park(tx, task, bad, live=source.batch is None, at=at)
-    tagged = {asked.item_id for asked, _, _ in good} - written.blocked.keys()
+    tagged = {one.item_id for one in told} - written.blocked.keys()
     retries.end_retries(tx, task.name, {"tagged": tagged, "parked": parked | written.blocked.keys()}, at=at)
     return written
 
@@ -174,7 +228,7 @@ def _written(tx: "Connection", task: Task, told: Sequence[Answered], *, source: 
             return WriteResult(blocked={told[0].item_id: error.reason})
     middle = len(told) // 2
     one, other = (_written(tx, task, some, source=source, at=at) for some in (told[:middle], told[middle:]))
-    return WriteResult(one.applied | other.applied, one.outdated | other.outdated, one.blocked | other.blocked)
+    return one | other
 
 
 def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, live: bool, at: datetime) -> set[str]:

@@ -191,6 +191,31 @@ def write_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Se
     return written
 
 
+def scored_tags(tags: Mapping[str, str], rows: Mapping[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Return tags (JSON text by id) with their score, of `rows` as `write_tags` has them, for `write_as_read`."""
+    return [
+        (tags[key], score_of(bio, None, url, job_title, rate, tagged=True), own, name, job_title, bio, url, rate)
+        for key, (own, name, job_title, bio, url, rate, _, _) in rows.items()
+        if key in tags
+    ]
+
+
+def can_write_as_read(tx: Connection) -> bool:
+    """Return whether `write_as_read` can be used: in an SQLite file, where no trigger does more than is said."""
+    return is_sqlite(tx) and not has_triggers(tx, experts.name)
+
+
+def write_as_read(tx: Connection, rows: Sequence[Sequence[Any]]) -> int:
+    """Write what `scored_tags` gave into the rows that have no tags and hold what was read; return how many took it.
+
+    Raises:
+        RefusedRowError: an adopted table refuses a row.
+    """
+    names, without = ("tags", "findability_score"), experts.c.tags.is_(None)
+    with refusals("experts"):
+        return update_rows(tx, experts, names, rows, without, as_read=(*ASKED, *SCORED))
+
+
 def replace_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]]) -> set[str]:
     """Write other tags (JSON text by id) in the place of those of some `rows`; return the ids that took them.
 

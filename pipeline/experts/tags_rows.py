@@ -2,17 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.core.errors import StateConflictError
 from pipeline.core.task import Answered, WriteResult
 from pipeline.engine.declared.asked import AskedRows
 from pipeline.experts import merging, table
 from pipeline.experts.prompts import CURRENT, TagsPrompt
 from pipeline.store import answers, merges
+from pipeline.store.merges import MergedItem
 from pipeline.tables.cells import cell_words, text_of
 
 if TYPE_CHECKING:
@@ -30,6 +32,22 @@ MAX_OUTPUT_TOKENS = 1024  # eight tags need about sixty; the rest is room for th
 
 KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
 SILENT = "the text supports no tag"
+
+
+class _ReadyTags(NamedTuple):
+    """Tags with their scores, by rows without tags as they were read; see `pipeline.core.hooks.ReadyAnswers`."""
+
+    result: WriteResult
+    tags: Mapping[str, MergedItem]
+    rules: Mapping[str, str]
+    rows: Sequence[Sequence[Any]]
+
+    def write(self, tx: "Connection") -> None:
+        """Write them where all rows are as they were, and the merges in force are the same."""
+        is_same = table.can_write_as_read(tx) and merges.rules_in_force(tx, table.TASK) == self.rules
+        if not (is_same and table.write_as_read(tx, self.rows) == len(self.rows)):
+            raise StateConflictError("one of", f"{len(self.rows)} people", expected="as it was read", wanted="tagged")
+        merges.keep_merged(tx, table.TASK, self.tags)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,22 +101,34 @@ class TagsRows(AskedRows):
         asked = {one.item_id: one for one in answers}
         rules = merges.rules_in_force(tx, table.TASK, held=True)
         rows = table.people(tx).plain_rows(tx, list(asked), table.WRITTEN, locked=True)
-        _, *columns = zip(*rows.values(), strict=True) if rows else [()] * len(table.WRITTEN)
-        told = self.question.texts_by(columns, len(rows))  # which begin with those that are asked about
-        hashes = dict(zip(rows, map(_hash, columns[0], told), strict=True))
-        outdated = {key: now for key, now in hashes.items() if now != asked[key].input_hash}
-        strangers = {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
-        tags = {
-            key: merging.merged(found, rules) if rules else (found, found)  # each stands once in an answer
-            for key in rows
-            if key not in strangers and (found := _tags(asked[key].answer))
-        }
-        texts = {key: merging.as_json(merged) for key, (_, merged) in tags.items()}
-        written = table.write_tags(tx, texts, rows=rows)
+        outdated, strangers = self._outdated(asked, rows)
+        tags = _merged_tags(asked, rows.keys() - strangers, rules)
+        written = table.write_tags(tx, _as_json(tags), rows=rows)
         merges.keep_merged(tx, table.TASK, {key: tags[key] for key in written})
         kept = table.untagged_among(tx, list(asked.keys() - strangers - written))
         blocked = {key: KEPT if key in tags else SILENT for key in kept if key in tags or key not in outdated}
-        return WriteResult(applied=written, outdated=set(outdated), blocked=blocked)
+        return WriteResult(applied=written, outdated=outdated, blocked=blocked)
+
+    def ready(self, tx: "Connection", answers: Sequence[Answered]) -> "_ReadyTags | None":
+        """Return the tags of people who have none, with their scores; None where only the transaction can tell."""
+        if not table.can_write_as_read(tx):
+            return None
+        asked = {one.item_id: one for one in answers}
+        rules = merges.rules_in_force(tx, table.TASK)
+        found = table.people(tx).plain_rows(tx, list(asked), table.WRITTEN)
+        rows = {key: row for key, row in found.items() if row[table.WRITTEN.index("tags")] is None}
+        outdated, strangers = self._outdated(asked, rows)
+        tags = _merged_tags(asked, rows.keys() - strangers, rules)
+        result = WriteResult(applied=set(tags), outdated=outdated & tags.keys())
+        return _ReadyTags(result, tags, rules, table.scored_tags(_as_json(tags), rows))
+
+    def _outdated(self, asked: Mapping[str, Answered], rows: Mapping[str, Sequence[Any]]) -> tuple[set[str], set[str]]:
+        """Return whose rows say another thing than was asked, and who of these is another person."""
+        _, *columns = zip(*rows.values(), strict=True) if rows else [()] * len(table.WRITTEN)
+        told = self.question.texts_by(columns, len(rows))  # which begin with those that are asked about
+        hashes = zip(rows, map(_hash, columns[0], told), strict=True)
+        outdated = {key: now for key, now in hashes if now != asked[key].input_hash}
+        return set(outdated), {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
 
     def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take tags back where they are still those of the last applied answer, with the score that follows.
@@ -129,6 +159,18 @@ def _hash(username: Any, text: str) -> str:
 def _is_of_another(now: str, asked: str) -> bool:
     """Return whether two input hashes are of two people: a table that gives ids again had one deleted meanwhile."""
     return ":" in asked and now.partition(":")[0] != asked.partition(":")[0]
+
+
+def _merged_tags(
+    asked: Mapping[str, Answered], keys: Collection[str], rules: Mapping[str, str]
+) -> dict[str, MergedItem]:
+    """Return the tags of answers about some people, where there are any, with what the merges make of them."""
+    found = ((key, _tags(one.answer)) for key, one in asked.items() if key in keys)
+    return {key: merging.merged(tags, rules) if rules else MergedItem(tags, tags) for key, tags in found if tags}
+
+
+def _as_json(tags: Mapping[str, MergedItem]) -> dict[str, str]:
+    return {key: merging.as_json(one.merged) for key, one in tags.items()}
 
 
 def _tags(answer: "BaseModel") -> list[str]:

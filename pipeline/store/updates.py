@@ -4,7 +4,21 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Connection, Table, Text, bindparam, cast, column, func, text, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    collate,
+    column,
+    func,
+    text,
+    type_coerce,
+    update,
+)
 
 from pipeline.store.database import run_many
 from pipeline.store.table_base import AsTheColumn
@@ -22,20 +36,28 @@ def update_rows(
     rows: Sequence[Sequence[Any]],
     *conditions: ColumnElement[bool],
     same: Mapping[str, Any] | None = None,
+    as_read: Sequence[str] = (),
 ) -> int:
     """Write some columns of rows by their `id`, which is each one's last value; return how many rows took them.
 
     They are written where all conditions hold. Values are text, numbers or None, each id stands once, and `same` is
     what all rows get. A server takes all of them in one statement, an SQLite file one after the other.
+
+    Of the columns `as_read`, in an SQLite file, a row must still hold the values that stand behind its id.
     """
     if not rows:
         return 0
     written = update(table).values(same) if same else update(table)
     if tx.dialect.name != "postgresql":
         places = {name: f"new_{name}" for name in names}
-        written = written.where(table.c.id == bindparam("row"), *conditions)
+        read = {name: f"read_{name}" for name in as_read}
+        held = (
+            collate(type_coerce(table.c[name], Text), "BINARY").is_not_distinct_from(bindparam(read[name]))
+            for name in read
+        )
+        written = written.where(table.c.id == bindparam("row"), *conditions, *held)
         written = written.values({name: bindparam(place) for name, place in places.items()})
-        return run_many(tx, written, [*places.values(), "row"], rows)
+        return run_many(tx, written, [*places.values(), "row", *read.values()], rows)
     quoted = tx.dialect.identifier_preparer.quote(table.name)
     known = {row[0]: row[1] for row in tx.execute(_TYPES, {"name": quoted})}
     places = {name: f"c{place}" for place, name in enumerate([*names, "id"])}

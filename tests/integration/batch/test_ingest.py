@@ -4,18 +4,22 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from pipeline.batch import ingest as batch_ingest
 from pipeline.experts import table
+from pipeline.experts.score import score_of
 from tests import ledger
 from tests.delivery import MODEL, TAGS, Lines, deliver, error, line, prepare, put_people, response, result, workspace_at
 from tests.lab import Workspace
 
 Spoil = Callable[[str], Lines]
+WRITTEN = '["water law","beekeeping","soil science"]'  # as a row has what the answers say
 
 
 @pytest.fixture
@@ -311,6 +315,41 @@ def test_what_changed_meanwhile_is_not_overwritten(offline: Workspace) -> None:
     assert ingest(offline) == []
     assert "nothing to ingest" in offline.run("batch-ingest").stdout
     assert ledger.snapshot(offline, without=frozenset()) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "tags"),
+    [
+        ("UPDATE experts SET bio = 'Now I teach chess.'", (1, 1), [WRITTEN]),
+        ("UPDATE experts SET username = 'somebody else'", (0, 1), [None]),
+        ("UPDATE experts SET hourly_rate = 80, profile_url = 'https://example.org/1'", (1, 0), [WRITTEN]),
+        ("UPDATE experts SET tags = '[\"by hand\"]'", (0, 0), ['["by hand"]']),
+        ("DELETE FROM experts", (0, 0), []),
+    ],
+)
+def test_what_changes_while_answers_are_made_ready_is_seen(
+    change: str, told: tuple[int, int], tags: list[str | None], offline: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row may change after it was read and before its answer is written: that counts as a change before both."""
+    put_people(offline, 3)
+    deliver(offline, result(prepare(offline)))
+    with offline.open() as ws:
+        writes, real = count(), ws.store.write
+
+        def write(**how: Any) -> Any:
+            """Let another program change a row before the second time, when the answers are made ready."""
+            if next(writes) == 1:
+                offline.change(f"{change} WHERE id = 1")
+            return real(**how)
+
+        monkeypatch.setattr(ws.store, "write", write)
+        assert len(batch_ingest.run(ws)) == 1
+    ledger.check(offline)
+    assert offline.query("SELECT applied, outdated FROM findable_answers ORDER BY item_id") == [told, (1, 0), (1, 0)]
+    assert offline.query("SELECT tags FROM experts WHERE id = 1") == [(one,) for one in tags]
+    cells = ", ".join(table.SCORED_BY)
+    for points, *row in offline.query(f"SELECT findability_score, {cells} FROM experts WHERE tags LIKE '[\"w%'"):  # noqa: S608
+        assert points == score_of(*row)
 
 
 @pytest.mark.sampled(0)
