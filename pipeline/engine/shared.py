@@ -62,11 +62,11 @@ def look_up(tx: "Connection", task: "Task", extractor: str, lines: Sequence[Plan
 
 
 def write_given(tx: "Connection", task: "Task", judged: Sequence[Judgement], *, source: Source, at: datetime) -> int:
-    """Write what earlier answers are for items that can still be asked; return for how many."""
+    """Write what earlier answers are for items that can still be asked; return how many rows took theirs."""
     free = set(claims.askable_among(tx, task, [one.asked.item_id for one in judged]))
     ready = [one for one in judged if one.asked.item_id in free]
-    write_judgements(tx, task, ready, source=source, at=at)
-    return len(ready)
+    written = write_judgements(tx, task, ready, source=source, at=at)
+    return len(ready) - len(written.blocked)
 
 
 def _stored_answers(
