@@ -18,7 +18,7 @@ from pipeline.gemini.tokens import NO_USAGE, Usage
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, EndedCall, Marked, Purpose
-from pipeline.quality import pilot
+from pipeline.quality import evaluate, pilot
 from pipeline.store import claims
 
 if TYPE_CHECKING:
@@ -128,8 +128,9 @@ def run(
 
     Raises:
         InputError: there is no such item, none to try, or the estimate was not confirmed; nothing was asked.
-        ConfigurationError: no key, or no such model.
+        ConfigurationError: no key, no such model, or no such gate.
     """
+    evaluate.check_gate_overrides(ws)
     ws.bring_items()
     questions.free_dead_owners(ws.store, now=ws.now())
     with ws.store.read() as tx:

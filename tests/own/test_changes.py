@@ -377,7 +377,8 @@ def test_gates_see_what_an_example_leaked(notes: Notes) -> None:
     example = f'examples=[({{"text": "{LEAKED}"}}, {{"topic": "{LEAKED}", "quote": "{LEAKED}"}})]'
     notes.server.answerer = lambda request: {**answer(request), "topic": LEAKED}
     notes.write(("check=check", f'{example}, gates={{"leek": "off"}}'))
-    assert "gates= of the task notes: there is no gate 'leek'" in notes.run("tag-live", code=3)
+    for command in ("try", "tag-live"):
+        assert "gates= of the task notes: there is no gate 'leek'" in notes.run(command, code=3)
     notes.write(("check=check", f'{example}, gates={{"same": "off", "leak": 0.5}}'))
     notes.run("tag-live", code=6)
     said = notes.run("qc", code=6)
