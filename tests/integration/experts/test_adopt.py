@@ -273,6 +273,7 @@ def test_ids_of_any_kind_run_through_the_chain(
     path, ids = odd
     _adopted(path)
     workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{path}"
+    workspace.data.mkdir()
     for command in ("batch-submit", "batch-poll", "batch-ingest", "index"):
         result = workspace.ran(command)
     assert [row[0].decode() for row in _rows(path, "SELECT item_id FROM findable_requests ORDER BY line")] == ids
