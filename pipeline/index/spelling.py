@@ -4,36 +4,40 @@ It is said and not searched for: a word that no entry has may be right all the s
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 from pipeline.core.answer_paths import leaves
-from pipeline.index.terms import fold, spans_of, terms_of
+from pipeline.index.terms import fold, spans_of, terms_of, terms_of_question
 
 if TYPE_CHECKING:
     from pipeline.index.postings import Postings
     from pipeline.index.reader import Index
 
 LETTERS = range(5, 25)  # of a word: what differs from a shorter one by one of them is another word more often than not
-MOST_WORDS = 12  # of a question: a longer one has others to go by
+SHARE = 3  # terms of a question of which such a word is one, at most: a longer one has others to go by
+MOST = 4  # such words: a question that has more is of another language, or of none
 READ = 20  # entries in which the spelling of a stem is looked for
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 def suggested_spelling(index: "Index", question: str) -> str:
     """Return a question with such words as an entry has them, empty where it has none or the build has no words."""
-    words = index.words
-    if words is None or len(_WORD.findall(question)) > MOST_WORDS:
+    words, terms = index.words, terms_of_question(question)
+    if words is None or not terms:
         return ""
-    better = _WORD.sub(lambda found: _better(index, words, found[0]), question)
+    unknown = {term for term, held in zip(terms, words.held(terms).tolist(), strict=True) if not held}
+    if len(unknown) * SHARE < len(terms) or len(unknown) > MOST:
+        return ""
+    better = _WORD.sub(lambda found: _better(index, words, found[0], unknown), question)
     return better if better != question else ""
 
 
-def _better(index: "Index", words: "Postings", word: str) -> str:
-    """Return what most entries have of the words one error from a word that none has; else the word itself."""
+def _better(index: "Index", words: "Postings", word: str, unknown: Container[str]) -> str:
+    """Return what most entries have of the words one error from one that none has; any other word as it is."""
     folded = fold(word)
-    if len(folded) not in LETTERS or not folded.isascii() or not (told := terms_of(folded)) or words.held(told).any():
+    if len(folded) not in LETTERS or not folded.isascii() or not any(term in unknown for term in terms_of(folded)):
         return word
     near = {one: terms[0] for one in _one_error_away(folded) if len(terms := terms_of(one)) == 1}
     stems = list(set(near.values()))
