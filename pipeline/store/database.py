@@ -77,18 +77,18 @@ def next_value(tx: Connection, column: Column[int]) -> int:
 def among(tx: Connection, column: ColumnElement[Any], values: Sequence[int | str]) -> ColumnElement[bool]:
     """Return the condition that a column holds one of these numbers and texts, as `column.in_(values)` would.
 
-    SQLite gets them as one JSON array, a server numbers as one array: a thousand parameters take SQLAlchemy longer to
-    write down than the database to find the rows.
+    SQLite gets them as one JSON array, a server numbers as one array, for a thousand parameters take SQLAlchemy long to
+    write down: in a SELECT of its own, or the array would be read anew for each row of a small table.
     """
     if tx.dialect.name == "postgresql" and {*map(type, values)} == {int}:
-        numbers = bindparam(None, f"{{{','.join(map(str, values))}}}", Text, unique=True)
-        return column == func.any(cast(numbers, ARRAY(BigInteger)))
+        text, numbers = f"{{{','.join(map(str, values))}}}", ARRAY(BigInteger)
+        read = select(cast(bindparam(None, text, Text, unique=True), numbers)).scalar_subquery()
+        return column == func.any(cast(read, numbers))
     listed = json.dumps(values, ensure_ascii=False) if tx.dialect.name == "sqlite" else NUL
     if NUL in listed:
         return column.in_(values)
     array = func.json_each(bindparam(None, listed, Text, unique=True))
-    # without the sign a value would not be converted to what the column holds
-    value: ColumnElement[Any] = literal_column("+value")
+    value: ColumnElement[Any] = literal_column("+value")  # without the sign it would not become what the column holds
     return column.in_(select(value).select_from(array))
 
 
