@@ -27,7 +27,9 @@ def suggested_spelling(index: "Index", question: str) -> str:
     words, terms = index.words, terms_of_question(question)
     if words is None or not terms:
         return ""
-    unknown = {term for term, held in zip(terms, words.held(terms).tolist(), strict=True) if not held}
+    unknown = {
+        term for term, held in zip(terms, words.held(terms).tolist(), strict=True) if not held and term.isalpha()
+    }
     if len(unknown) * SHARE < len(terms) or len(unknown) > MOST:
         return ""
     better = _WORD.sub(lambda found: _better(index, words, found[0], unknown), question)
