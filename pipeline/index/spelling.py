@@ -27,19 +27,22 @@ def suggested_spelling(index: "Index", question: str) -> str:
     words, terms = index.words, terms_of_question(question)
     if words is None or not terms:
         return ""
-    unknown = {
-        term for term, held in zip(terms, words.held(terms).tolist(), strict=True) if not held and term.isalpha()
-    }
+    likely = {term for word in map(fold, _WORD.findall(question)) if _may_be_misspelt(word) for term in terms_of(word)}
+    unknown = {term for term, held in zip(terms, words.held(terms).tolist(), strict=True) if not held} & likely
     if len(unknown) * SHARE < len(terms) or len(unknown) > MOST:
         return ""
     better = _WORD.sub(lambda found: _better(index, words, found[0], unknown), question)
     return better if better != question else ""
 
 
+def _may_be_misspelt(word: str) -> bool:
+    return len(word) in LETTERS and word.isascii()
+
+
 def _better(index: "Index", words: "Postings", word: str, unknown: Container[str]) -> str:
     """Return what most entries have of the words one error from one that none has; any other word as it is."""
     folded = fold(word)
-    if len(folded) not in LETTERS or not folded.isascii() or not any(term in unknown for term in terms_of(folded)):
+    if not any(term in unknown for term in terms_of(folded)):
         return word
     near = {one: terms[0] for one in _one_error_away(folded) if len(terms := terms_of(one)) == 1}
     stems = list(set(near.values()))
