@@ -153,13 +153,9 @@ class Postings:
 
     def held(self, wanted: Sequence[str]) -> NDArray[np.int64]:
         """Return how many entries have each of some terms, in the group in which most have it, int64 (terms,)."""
-        groups = range(len(self.ranking.groups))
-        codes = np.array([[term_code(term, group) for group in groups] for term in wanted], np.uint64)
-        found = np.minimum(np.searchsorted(self._terms, codes), max(len(self._terms) - 1, 0))
-        if not len(self._terms):
-            return np.zeros(len(codes), np.int64)
-        starts = self._matrix.scores["indptr"]
-        counts: NDArray[np.int64] = np.where(self._terms[found] == codes, starts[found + 1] - starts[found], 0)
+        places, is_there = self._places(wanted)
+        there, starts, counts = places[is_there], self._matrix.scores["indptr"], np.zeros(places.shape, np.int64)
+        counts[is_there] = starts[there + 1] - starts[there]
         most: NDArray[np.int64] = counts.max(axis=1, initial=0)
         return most
 
@@ -190,11 +186,19 @@ class Postings:
 
     def _numbers(self, question: Sequence[str]) -> NDArray[np.int64]:
         """Return the places of a question's terms among those of the build, in every group that has them."""
+        places, is_there = self._places(question)
+        return places[is_there]
+
+    def _places(self, wanted: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return a place in the file of terms for each term and group, and whether it is one; both (terms, groups)."""
         groups = range(len(self.ranking.groups))
-        codes = np.array([term_code(term, group) for term in question for group in groups], np.uint64)
-        found = np.searchsorted(self._terms, codes)
-        found[found == len(self._terms)] = 0
-        return found[self._terms[found] == codes] if len(self._terms) else found[:0]
+        codes = np.array([[term_code(term, group) for group in groups] for term in wanted], np.uint64)
+        codes = codes.reshape(len(wanted), len(groups))  # also of no terms
+        places = np.searchsorted(self._terms, codes)
+        if not len(self._terms):
+            return places, np.zeros(codes.shape, bool)
+        places[places == len(self._terms)] = 0
+        return places, self._terms[places] == codes
 
     @cached_property
     def _terms(self) -> Codes:
