@@ -252,6 +252,8 @@ class _Ingest(NamedTuple):
         try:
             write(ready)
         except (StateConflictError, RefusedRowError):
+            if ready.answers is None:
+                raise
             write(judgements)
 
     def _missing(self) -> MissingLine:

@@ -80,9 +80,7 @@ class WriteResult:
 
     def __or__(self, other: "WriteResult") -> "WriteResult":
         """Return both together."""
-        return WriteResult(
-            self.applied | other.applied, self.outdated | other.outdated, {**self.blocked, **other.blocked}
-        )
+        return WriteResult(self.applied | other.applied, self.outdated | other.outdated, self.blocked | other.blocked)
 
 
 class VersionCounts(NamedTuple):
