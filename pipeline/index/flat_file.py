@@ -8,6 +8,7 @@ faiss writes the file itself, at the price of memory.
 import mmap
 import struct
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core import files
+from pipeline.core.beside import done_beside
 from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
 from pipeline.index.vector_file import BLOCK, Vectors
@@ -32,14 +34,15 @@ def flat_header(*, count: int, dim: int) -> bytes:
 
 
 def write_flat(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int) -> files.Sealed:
-    """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all."""
+    """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all, each another array."""
     if flat_header(count=0, dim=dim) != faiss.serialize_index(faiss.IndexFlatIP(dim)).tobytes():
         return _write_by_faiss(path, blocks, dim=dim)
     with files.SealedWriter(path) as writer:
         writer.write(flat_header(count=count, dim=dim))
-        for block in blocks:
-            if block.size:
-                writer.write(np.ascontiguousarray(block, dtype="<f4").reshape(-1).view(np.uint8).data)
+        with done_beside() as beside:  # hashing takes as long as having the next block
+            for block in blocks:
+                if block.size:
+                    beside(partial(writer.write, np.ascontiguousarray(block, "<f4").reshape(-1).view(np.uint8).data))
         return writer.seal()
 
 
@@ -103,11 +106,6 @@ def similarities_of(index: Any, query: Vectors, rows: NDArray[np.int64]) -> Vect
     pointer: Any = faiss.swig_ptr
     index.compute_distance_subset(1, pointer(query), len(rows), pointer(found), pointer(rows))
     return found
-
-
-def flat_head(handle: ReadHandle, *, count: int, dim: int) -> bytes:
-    """Return what stands before the rows of an index of `count` rows."""
-    return handle.read(_rows_begin(handle, count=count, dim=dim), 0)
 
 
 def _rows_begin(handle: ReadHandle, *, count: int, dim: int) -> int:

@@ -4,7 +4,6 @@ The files are read back from disk and the cache is asked again; nothing is belie
 file is read once or twice in full, at flat memory, whatever is looked at in it.
 """
 
-import hashlib
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core import files
+from pipeline.core.beside import done_beside
 from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
 from pipeline.index import flat_file, manifest
 from pipeline.index.cache import check_unit_rows
 from pipeline.index.manifest import Staged
-from pipeline.index.vector_file import BLOCK, Vectors
+from pipeline.index.vector_file import BLOCK
 from pipeline.index.verify_rows import verify_made_rows, verify_rows
 from pipeline.index.verify_words import verify_words
 
@@ -37,8 +37,15 @@ def verify_build(staged: Staged, *, count: int) -> None:
         raise InconsistentError(f"{staged.directory / manifest.MANIFEST} changed after it was written")
     if found.count != count:
         raise InconsistentError(f"the build holds {found.count} entries, expected {count}")
-    for name in (manifest.METADATA, manifest.OFFSETS, manifest.ENTRIES, manifest.MARKS):
-        files.verify(staged.directory / name, sha256=found.hashes[name], what=f"{name} of the build")
+    with done_beside() as beside:  # hashing is half of the work, and needs no interpreter
+        beside(lambda: _verify_parts(staged, count=count))
+        for name, sha256 in found.hashes.items():
+            files.verify(staged.directory / name, sha256=sha256, what=f"{name} of the build")
+    staged.verified = True
+
+
+def _verify_parts(staged: Staged, *, count: int) -> None:
+    """Pass when the files tell of the same entries, of which each of a sample is found."""
     chosen = _chosen(staged)
     if staged.copied is None:
         sample, sums = verify_rows(staged.directory, count=count, chosen=chosen)
@@ -46,8 +53,7 @@ def verify_build(staged: Staged, *, count: int) -> None:
         made = np.flatnonzero(staged.copied.rows < 0).tolist()
         sample, sums = verify_made_rows(staged.directory, made, count=count, chosen=chosen)
     _verify_vectors(staged, sample)
-    verify_words(staged.directory, found, sums=sums, sample=sorted(sample))
-    staged.verified = True
+    verify_words(staged.directory, staged.manifest, sums=sums, sample=sorted(sample))
 
 
 def _chosen(staged: Staged) -> frozenset[int]:
@@ -85,31 +91,14 @@ def _verify_vectors(staged: Staged, sample: dict[int, bytes]) -> None:
     queries = staged.cache.fetch([sample[number] for number in numbers.tolist()])
     best = np.full(len(numbers), -np.inf, dtype=np.float32)
     own = np.full(len(numbers), -np.inf, dtype=np.float32)
-    wrong: list[InconsistentError] = []
-    digest, first = hashlib.sha256(flat_file.flat_head(handle, count=count, dim=dim)), 0
-    for block in flat_file.read_flat_blocks(
-        handle, count=count, dim=dim
-    ):  # each is read once, whatever it is looked at for
-        digest.update(block.data)
-        wrong += _not_unit(block, first)
+    first = 0
+    for block in flat_file.read_flat_blocks(handle, count=count, dim=dim):
+        check_unit_rows(block, what=f"the build, rows from {first}")
         if len(queries):
             best = np.maximum(best, flat_file.highest_similarity(queries, block)[0])
         here = (numbers >= first) & (numbers < first + len(block))
         own[here] = np.einsum("ij,ij->i", queries[here], block[numbers[here] - first])
         first += len(block)
-    if digest.hexdigest() != staged.manifest.hashes[manifest.INDEX]:
-        raise InconsistentError(f"{handle.path} changed after it was written")
-    if wrong:
-        raise wrong[0]
     lost = np.flatnonzero(~(own >= best - TIE))  # another row of equal similarity is another entry of equal text
     if len(lost):
         raise InconsistentError(f"row {numbers[lost[0]]} does not find itself first: {len(lost)} of {len(numbers)} so")
-
-
-def _not_unit(block: Vectors, first: int) -> list[InconsistentError]:
-    """Return what is wrong with the lengths of a block of rows that begins with row `first`, if anything is."""
-    try:
-        check_unit_rows(block, what=f"the build, rows from {first}")
-    except InconsistentError as error:
-        return [error]
-    return []

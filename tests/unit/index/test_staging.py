@@ -162,7 +162,7 @@ WORDS = {
         (add_metadata, "holds more than its entries"),
         (drop_an_entry, "lists 9 entries, expected 10"),
         (rename_an_entry, "row 4 of metadata.json is another entry"),
-        (flip_a_byte, "changed after it was written"),
+        (flip_a_byte, "changed after it was sealed"),
         (exchange_the_manifest, "changed after it was written"),
         (cut_the_index, "has 100 bytes, expected 685"),
         (garble_an_entry, "a line that is no entry"),
