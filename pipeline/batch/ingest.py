@@ -211,7 +211,7 @@ class _Ingest(NamedTuple):
         with contextlib.nullcontext(lambda work: work()) if is_file else done_beside() as write:
             for judged, line in self._judged(results):
                 if judged:
-                    write(partial(self._write, judged, source))
+                    write(partial(self._write, judged, self._ready(judged, source), source))
                 bar.show(line)
                 del judged  # before there is a next one
 
@@ -236,8 +236,13 @@ class _Ingest(NamedTuple):
             yield judged, after.line
             del judged
 
-    def _write(self, judged: Sequence[_Judged], source: Source) -> None:
-        """Write what became of a chunk of requests, all or nothing."""
+    def _ready(self, judged: Sequence[_Judged], source: Source) -> Ready:
+        """Make ready what needs no transaction that writes."""
+        with self.ws.store.read() as tx:
+            return make_ready(tx, self.task, [one for _, one in judged], source=source, at=self.ws.now())
+
+    def _write(self, judged: Sequence[_Judged], ready: Ready, source: Source) -> None:
+        """Write what became of a chunk of requests, all or nothing: as it was made ready, or else anew."""
         outcomes = [(request, one.outcome, one.reason) for request, one in judged]
 
         def write(judgements: Sequence[Judgement] | Ready) -> None:
@@ -246,15 +251,12 @@ class _Ingest(NamedTuple):
                 claims.record_outcomes(tx, outcomes)
                 write_judgements(tx, self.task, judgements, source=source, at=self.ws.now())
 
-        judgements = [one for _, one in judged]
-        with self.ws.store.read() as tx:
-            ready = make_ready(tx, self.task, judgements, source=source, at=self.ws.now())
         try:
             write(ready)
         except (StateConflictError, RefusedRowError):
             if ready.answers is None:
                 raise
-            write(judgements)
+            write([one for _, one in judged])
 
     def _missing(self) -> MissingLine:
         """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's."""

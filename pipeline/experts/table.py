@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, literal_column, select, update
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.experts.columns import HEADERS, USERNAME
@@ -15,7 +15,7 @@ from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, merges
 from pipeline.store.database import among, pages
-from pipeline.store.updates import update_rows
+from pipeline.store.updates import VERSION, update_rows
 from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.derived import DerivedColumn
 from pipeline.tables.item_table import ItemStates
@@ -192,17 +192,30 @@ def write_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Se
 
 
 def scored_tags(tags: Mapping[str, str], rows: Mapping[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Return tags (JSON text by id) with their score, of `rows` as `write_tags` has them, for `write_as_read`."""
+    """Return tags (JSON text by id) with their score, of `rows` of `rows_as_read`, for `write_as_read`."""
     return [
-        (tags[key], score_of(bio, None, url, job_title, rate, tagged=True), own, name, job_title, bio, url, rate)
-        for key, (own, name, job_title, bio, url, rate, _, _) in rows.items()
+        (
+            tags[key],
+            score_of(bio, None, url, job_title, rate, tagged=True),
+            own,
+            *(version or (name, job_title, bio, url, rate)),
+        )
+        for key, (own, name, job_title, bio, url, rate, _, *version, _) in rows.items()
         if key in tags
     ]
 
 
 def can_write_as_read(tx: Connection) -> bool:
-    """Return whether `write_as_read` can be used: in an SQLite file, where no trigger does more than is said."""
-    return is_sqlite(tx) and not has_triggers(tx, experts.name)
+    """Return whether `write_as_read` can be used: where no trigger does more than is said."""
+    return not has_triggers(tx, experts.name)
+
+
+def rows_as_read(tx: Connection, ids: Sequence[str]) -> dict[str, Sequence[Any]]:
+    """Return rows with the columns of `WRITTEN`, on a server their `VERSION`, and the id as text behind them, by it."""
+    columns: list[ColumnElement[Any]] = [experts.c[name] for name in WRITTEN]
+    if not is_sqlite(tx):
+        columns.append(cast(literal_column(VERSION), Text))
+    return {row[-1]: row for row in people(tx).among(tx, ids, [*columns, item_id])}
 
 
 def write_as_read(tx: Connection, rows: Sequence[Sequence[Any]]) -> int:
@@ -213,7 +226,8 @@ def write_as_read(tx: Connection, rows: Sequence[Sequence[Any]]) -> int:
     """
     names, without = ("tags", "findability_score"), experts.c.tags.is_(None)
     with refusals("experts"):
-        return update_rows(tx, experts, names, rows, without, as_read=(*ASKED, *SCORED))
+        held = (*ASKED, *SCORED) if is_sqlite(tx) else (VERSION,)
+        return update_rows(tx, experts, names, rows, without, as_read=held)
 
 
 def replace_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]]) -> set[str]:

@@ -44,7 +44,7 @@ class _ReadyTags(NamedTuple):
 
     def write(self, tx: "Connection") -> None:
         """Write them where all rows are as they were, and the merges in force are the same."""
-        is_same = table.can_write_as_read(tx) and merges.rules_in_force(tx, table.TASK) == self.rules
+        is_same = table.can_write_as_read(tx) and merges.rules_in_force(tx, table.TASK, held=True) == self.rules
         if not (is_same and table.write_as_read(tx, self.rows) == len(self.rows)):
             raise StateConflictError("one of", f"{len(self.rows)} people", expected="as it was read", wanted="tagged")
         merges.keep_merged(tx, table.TASK, self.tags)
@@ -115,7 +115,7 @@ class TagsRows(AskedRows):
             return None
         asked = {one.item_id: one for one in answers}
         rules = merges.rules_in_force(tx, table.TASK)
-        found = table.people(tx).plain_rows(tx, list(asked), table.WRITTEN)
+        found = table.rows_as_read(tx, list(asked))
         rows = {key: row for key, row in found.items() if row[table.WRITTEN.index("tags")] is None}
         outdated, strangers = self._outdated(asked, rows)
         tags = _merged_tags(asked, rows.keys() - strangers, rules)

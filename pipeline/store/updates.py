@@ -15,6 +15,7 @@ from sqlalchemy import (
     collate,
     column,
     func,
+    literal_column,
     text,
     type_coerce,
     update,
@@ -23,9 +24,10 @@ from sqlalchemy import (
 from pipeline.store.database import run_many
 from pipeline.store.table_base import AsTheColumn
 
+VERSION = "xmin"  # of a row of a server's table: every change makes another one
 _TYPES = text(
     "SELECT attname, format_type(atttypid, -1) FROM pg_attribute"
-    " WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped"
+    " WHERE attrelid = to_regclass(:name) AND NOT attisdropped"
 )
 
 
@@ -43,7 +45,8 @@ def update_rows(
     They are written where all conditions hold. Values are text, numbers or None, each id stands once, and `same` is
     what all rows get. A server takes all of them in one statement, an SQLite file one after the other.
 
-    Of the columns `as_read`, in an SQLite file, a row must still hold the values that stand behind its id.
+    Of the columns `as_read` a row must still hold the values that stand behind its id; on a server that is `VERSION`
+    alone (see `rows_as_read`).
     """
     if not rows:
         return 0
@@ -60,10 +63,11 @@ def update_rows(
         return run_many(tx, written, [*places.values(), "row", *read.values()], rows)
     quoted = tx.dialect.identifier_preparer.quote(table.name)
     known = {row[0]: row[1] for row in tx.execute(_TYPES, {"name": quoted})}
-    places = {name: f"c{place}" for place, name in enumerate([*names, "id"])}
+    places = {name: f"c{place}" for place, name in enumerate([*names, "id", *as_read])}
     listed = json.dumps([dict(zip(places.values(), row, strict=True)) for row in rows], default=str)  # of a UUID
     told = func.json_to_recordset(cast(bindparam(None, listed, Text, unique=True), JSON))
     given = told.table_valued(*(column(place, AsTheColumn(known[name])) for name, place in places.items()))
     new = given.render_derived(name="told", with_types=True).c
-    written = written.where(table.c.id == new[places["id"]], *conditions)
+    held = (literal_column(f"{quoted}.{name}") == new[places[name]] for name in as_read)
+    written = written.where(table.c.id == new[places["id"]], *conditions, *held)
     return tx.execute(written.values({name: new[places[name]] for name in names})).rowcount

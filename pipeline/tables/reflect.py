@@ -43,6 +43,13 @@ _UNIQUE = (
     WHERE i.indrelid = to_regclass(:table) AND i.indisunique ORDER BY i.indexrelid, k.place
     """,
 )
+_IS_PLAIN = text(
+    """
+    SELECT 1 FROM pg_class AS c WHERE c.oid = to_regclass(:table) AND c.relkind = 'r'
+    AND NOT (c.relhasrules OR c.relhassubclass)
+    AND NOT EXISTS (SELECT 1 FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
+    """
+)
 _WHERE = re.compile(r"\bWHERE\b", re.IGNORECASE)
 _AFTER_KEYS = re.compile(r"\b(?:INCLUDE|WHERE)\b", re.IGNORECASE)
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # names of SQLite know no case of these
@@ -110,9 +117,14 @@ def primary_key(tx: Connection, table: str) -> list[str]:
 
 
 def has_triggers(tx: Connection, table: str) -> bool:
-    """Return whether a table has triggers or rules, which may keep a row as it is; a server's table is taken to."""
-    query = text("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = :table")
-    return not is_sqlite(tx) or tx.execute(query, {"table": table.translate(_LOWER)}).first() is not None
+    """Return whether a table has triggers, or on a server rules: they may keep a row as it is.
+
+    What is no plain table of a server, or has others as its parts, is taken to have some.
+    """
+    if is_sqlite(tx):
+        query = text("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = :table")
+        return tx.execute(query, {"table": table.translate(_LOWER)}).first() is not None
+    return tx.execute(_IS_PLAIN, {"table": named(tx, table)}).first() is None
 
 
 def has_row_numbers(tx: Connection, table: str) -> bool:

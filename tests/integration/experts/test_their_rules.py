@@ -105,3 +105,40 @@ def test_a_row_that_takes_nothing_is_told_or_parked(workspace: Workspace, tmp_pa
     ran(workspace, "unpark", "--all", "--yes")
     workspace.ran("tag-live")
     assert workspace.scalar("SELECT count(*) FROM experts WHERE tags LIKE '[%'") == 2
+
+
+BACK = """
+CREATE TRIGGER back AFTER UPDATE OF tags ON experts WHEN new.locked = 1 AND new.tags IS NOT NULL
+BEGIN UPDATE experts SET tags = NULL WHERE id = new.id; END
+"""
+GIVEN_BACK = {"trigger": [BACK]}
+if ON_POSTGRESQL:
+    GIVEN_BACK = {
+        "trigger": [
+            "CREATE FUNCTION back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN old; END $$",
+            "CREATE TRIGGER back BEFORE UPDATE ON experts FOR EACH ROW WHEN (new.locked = 1) EXECUTE FUNCTION back()",
+        ],
+        "parts": [
+            "CREATE TABLE more () INHERITS (experts)",
+            "WITH them AS (DELETE FROM experts WHERE locked = 1 RETURNING *) INSERT INTO more SELECT * FROM them",
+            "CREATE FUNCTION back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN old; END $$",
+            "CREATE TRIGGER back BEFORE UPDATE ON more FOR EACH ROW EXECUTE FUNCTION back()",
+        ],
+    }
+
+
+@pytest.mark.parametrize("how", GIVEN_BACK)
+def test_a_row_that_gives_its_answer_back_is_parked(how: str, workspace: Workspace) -> None:
+    """The database counts the row as changed, or says nothing: what stands in it tells."""
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    workspace.change(f"CREATE TABLE experts (id {KEY}, username TEXT, bio TEXT, locked INTEGER)")
+    workspace.change(
+        "INSERT INTO experts (username, bio, locked) VALUES"
+        " ('free', 'I teach water law.', 0), ('locked', 'I keep bees.', 1)"
+    )
+    workspace.begin()
+    for statement in GIVEN_BACK[how]:
+        workspace.change(statement)
+    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest")
+    assert workspace.query("SELECT applied FROM findable_answers ORDER BY item_id") == [(True,), (False,)]
+    assert "a trigger or a rule of the database" in ran(workspace, "parked")
