@@ -6,7 +6,6 @@ any lets its items go uncharged, but what failed so too often in a row is parked
 
 import contextlib
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +26,6 @@ from pipeline.store.database import Connection, pages
 from pipeline.store.leases import Lease, LeaseLostError
 
 if TYPE_CHECKING:
-    from pipeline.core.settings import Settings
     from pipeline.gemini.operations import RemoteBatch
 
 
@@ -55,13 +53,6 @@ def download_result(ws: OpenWorkspace, number: int, remote: "RemoteBatch") -> No
             _Download(ws, batch, remote, lease).run()
             upload = batch.upload
     drop_upload(ws.client, upload, warn=ws.display.warn)
-
-
-def is_cancelled_by_hand(batch: Batch, settings: "Settings") -> bool:
-    """Return whether a person asked to cancel this batch, and not its age."""
-    if batch.cancel_asked_at is None or batch.submitted_at is None:
-        return False
-    return batch.cancel_asked_at - batch.submitted_at < timedelta(hours=settings.batch_hours)
 
 
 def check_duplicates(ws: OpenWorkspace) -> None:
@@ -130,7 +121,7 @@ class _Download(NamedTuple):
     def _fail(self, tx: "Connection") -> None:
         """End a batch without a result: its items go back uncharged, and what failed so too often is parked."""
         ws, batch, remote = self.ws, self.batch, self.remote
-        forgiven = is_cancelled_by_hand(batch, ws.settings)
+        forgiven = batch.is_cancelled_by_hand(batch_hours=ws.settings.batch_hours)
         why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
         source = source_of(batch, models_file=ws.settings.models_file)
         requests = claims.open_requests(tx, batch.number)

@@ -5,7 +5,7 @@ A batch's account is a row of its own, written in the transaction that ends the 
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -92,6 +92,11 @@ class Batch:
         """Return how many items hold the answer that it brought."""
         return (self.answered or 0) - (self.not_applied or 0)
 
+    def is_cancelled_by_hand(self, *, batch_hours: float) -> bool:
+        """Return whether a person asked to cancel it, and not its age."""
+        asked, sent = self.cancel_asked_at, self.submitted_at
+        return asked is not None and sent is not None and asked - sent < timedelta(hours=batch_hours)
+
     @property
     def label(self) -> str:
         """Return the version under which its items were asked: the extractor without the model."""
@@ -160,8 +165,7 @@ def mark_submitted(
     tx: Connection, batch: Batch, *, remote_name: str, display_name: str, how: str, at: datetime
 ) -> None:
     """Keep the name the API gave, in the UPDATE that moves the state: `submitting` -> `submitted`."""
-    found = _TRY.search(display_name)
-    number = int(found[1]) if found else batch.tries
+    number = int(found[1]) if (found := _TRY.search(display_name)) else batch.tries
     facts = {"remote_name": remote_name, "submitted_at": at, "create_ended_at": batch.create_ended_at or at}
     facts["tries"] = max(batch.tries, number)
     _move(tx, batch, BatchState.SUBMITTED, facts, why=f"{how} {remote_name}", at=at)

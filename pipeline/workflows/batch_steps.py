@@ -5,7 +5,7 @@ If batches fail and none succeeds, the API is down and nothing more is submitted
 
 from collections.abc import Callable, Iterable
 
-from pipeline.batch import download, poll, submit
+from pipeline.batch import poll, submit
 from pipeline.batch.create import SendOutcome
 from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan
@@ -74,7 +74,7 @@ class BatchSteps:
         return {
             one.number: one.reason or str(remote_state(one.remote_word))
             for one in over
-            if not download.is_cancelled_by_hand(one, self._ws.settings)
+            if not one.is_cancelled_by_hand(batch_hours=self._ws.settings.batch_hours)
             and (one.number in polled.failed or remote_state(one.remote_word) in WITHOUT_SUCCESS)
         }
 
