@@ -6,9 +6,8 @@ key; so what is written lies together on disk, memory stays flat, and a run that
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,7 +31,6 @@ from pipeline.engine.record import (
     write_judgements,
 )
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
-from pipeline.gemini import models
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store import answers, batches, claims, odd_lines
@@ -142,19 +140,12 @@ def _second_process(settings: Settings, waiting: Sequence[Batch]) -> Iterator[It
     if sum(sizes[:-1]) < SECOND_FROM or not can_begin():
         yield iter(())
         return
-    newest = [batch.number for batch in reversed(waiting)]
-    with second_process(_newest_first, settings, newest, dict(models.LISTED)) as summaries:
+    with second_process(_newest_first, settings, [batch.number for batch in reversed(waiting)]) as summaries:
         yield summaries
 
 
-def _newest_first(
-    settings: Settings, numbers: Sequence[int], prices: Mapping[tuple[str, bool, date], tuple[float, float] | None]
-) -> Iterator[IngestSummary]:
-    """Ingest, in a second process, the batches that no other one is at; what fails is left to the first process.
-
-    The `prices` are those that the first one knows: the list of them takes a quarter of this one's beginning.
-    """
-    models.LISTED.update(prices)
+def _newest_first(settings: Settings, numbers: Sequence[int]) -> Iterator[IngestSummary]:
+    """Ingest, in a second process, the batches that no other one is at; what fails is left to the first process."""
     with open_workspace(settings, NoProgress(), access=Access.WRITE) as ws:
         for number in numbers:
             with contextlib.suppress(FindableError):

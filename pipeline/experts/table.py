@@ -15,7 +15,7 @@ from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, merges
 from pipeline.store.database import among, pages
-from pipeline.store.updates import VERSION, update_rows
+from pipeline.store.updates import VERSION, shows_versions, update_rows
 from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.derived import DerivedColumn
 from pipeline.tables.item_table import ItemStates
@@ -206,8 +206,8 @@ def scored_tags(tags: Mapping[str, str], rows: Mapping[str, Sequence[Any]]) -> l
 
 
 def can_write_as_read(tx: Connection) -> bool:
-    """Return whether `write_as_read` can be used: where no trigger does more than is said."""
-    return not has_triggers(tx, experts.name)
+    """Return whether `write_as_read` can be used: where no trigger does more than is said, and versions are shown."""
+    return not has_triggers(tx, experts.name) and (is_sqlite(tx) or shows_versions(tx, experts))
 
 
 def rows_as_read(tx: Connection, ids: Sequence[str]) -> dict[str, Sequence[Any]]:

@@ -42,21 +42,15 @@ PROVIDER = "google"
 BATCH = {"processing": "batch"}  # exactly so: the package compares name and value letter by letter
 TOKENS = 1_000  # small enough for the first step of prices that rise with the prompt
 PER_MILLION = 1_000_000 // TOKENS
-LISTED: dict[tuple[str, bool, date], tuple[float, float] | None] = {}  # what `listed_price` knows by now
 RELEASED = {"0.2.3": date(2026, 11, 11)}  # the day by which a version was out (package index, read 2026-11)
 
 
+@lru_cache(maxsize=256)
 def listed_price(name: str, *, batch: bool, on: date) -> tuple[float, float] | None:
     """Return (input, output) in USD per 1 M tokens on that day, or None where the list does not know the price.
 
     A name that the list merely takes for another model's counts as unknown.
     """
-    if (name, batch, on) not in LISTED:
-        LISTED[name, batch, on] = _looked_up(name, batch=batch, on=on)
-    return LISTED[name, batch, on]
-
-
-def _looked_up(name: str, *, batch: bool, on: date) -> tuple[float, float] | None:
     live = _listed(name, on=on, context=None)
     if live is None or not batch:
         return live

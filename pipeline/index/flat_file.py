@@ -34,7 +34,10 @@ def flat_header(*, count: int, dim: int) -> bytes:
 
 
 def write_flat(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int) -> files.Sealed:
-    """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all, each another array."""
+    """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all.
+
+    No block is changed once it was given: a thread writes it meanwhile.
+    """
     if flat_header(count=0, dim=dim) != faiss.serialize_index(faiss.IndexFlatIP(dim)).tobytes():
         return _write_by_faiss(path, blocks, dim=dim)
     with files.SealedWriter(path) as writer:

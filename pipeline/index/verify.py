@@ -29,6 +29,8 @@ TIE = 1e-5  # similarities closer than this are equal: float32 sums of 3,072 pro
 def verify_build(staged: Staged, *, count: int) -> None:
     """Pass when the build on disk is whole, its parts agree, and it holds `count` entries.
 
+    That a file was changed is told before what is wrong in it. An interrupt waits until the parts were compared.
+
     Raises:
         InconsistentError: it is not; the message says what differs.
     """

@@ -46,7 +46,7 @@ _UNIQUE = (
 _IS_PLAIN = text(
     """
     SELECT 1 FROM pg_class AS c WHERE c.oid = to_regclass(:table) AND c.relkind = 'r'
-    AND NOT (c.relhasrules OR c.relhassubclass)
+    AND NOT (c.relhasrules OR c.relhassubclass OR c.relispartition)
     AND NOT EXISTS (SELECT 1 FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
     """
 )
@@ -119,7 +119,7 @@ def primary_key(tx: Connection, table: str) -> list[str]:
 def has_triggers(tx: Connection, table: str) -> bool:
     """Return whether a table has triggers, or on a server rules: they may keep a row as it is.
 
-    What is no plain table of a server, or has others as its parts, is taken to have some.
+    What is no plain table of a server, or a part of another, or has such parts, is taken to have some.
     """
     if is_sqlite(tx):
         query = text("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = :table")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import UnavailableError
+from pipeline.experts import table
 from pipeline.store.database import Store
 from tests import postgresql
 from tests.integration.many_passages import text_of
@@ -113,6 +114,19 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
     assert postgresql.rows(role.url, "SELECT count(*) FROM findable_requests") == [(0,)]
     assert postgresql.rows(role.url, "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace") == before
     role.run("rollback", "expert-tags@9", "--yes")
+
+
+def test_a_user_of_some_columns_tags_people(role: Role) -> None:
+    """The rights to read the columns that are known and to write two of them are enough."""
+    role.has_people()
+    role.workspace.begin()
+    role.does(
+        "ALTER TABLE experts OWNER TO postgres",
+        f'GRANT SELECT ({", ".join(table.COLUMNS)}), UPDATE (tags, findability_score) ON experts TO "{role.name}"',
+    )
+    for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
+        role.run(command)
+    assert postgresql.rows(role.url, "SELECT count(*) FROM experts WHERE tags IS NOT NULL") == [(3,)]
 
 
 @pytest.mark.full

@@ -2,23 +2,29 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import Connection
 
 from pipeline.batch import ingest as batch_ingest
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.score import score_of
+from pipeline.store import merges
 from tests import ledger
 from tests.delivery import MODEL, TAGS, Lines, deliver, error, line, prepare, put_people, response, result, workspace_at
-from tests.lab import Workspace
+from tests.lab import ON_POSTGRESQL, Workspace
 
 Spoil = Callable[[str], Lines]
+Write = Callable[[], AbstractContextManager[Connection]]
 WRITTEN = '["water law","beekeeping","soil science"]'  # as a row has what the answers say
 
 
@@ -317,6 +323,57 @@ def test_what_changed_meanwhile_is_not_overwritten(offline: Workspace) -> None:
     assert ledger.snapshot(offline, without=frozenset()) == before
 
 
+@contextmanager
+def _meanwhile(ws: OpenWorkspace, monkeypatch: pytest.MonkeyPatch, change: Callable[[Write], object]) -> Iterator[None]:
+    """Let another program change something before the second time that is written, when the answers are made ready."""
+    writes, real = count(), ws.store.write
+
+    def write(**how: Any) -> Any:
+        if next(writes) == 1:
+            change(real)
+        return real(**how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ws.store, "write", write)
+        yield
+
+
+def test_a_merge_while_answers_are_made_ready_is_seen(offline: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer goes past it."""
+    put_people(offline, 3)
+    deliver(offline, result(prepare(offline)))
+
+    def merge(write: Write) -> None:
+        with write() as tx:
+            merges.add_merge(tx, table.TASK, json.loads(WRITTEN)[0], "merged", who="a person", at=datetime.now(UTC))
+
+    with offline.open() as ws, _meanwhile(ws, monkeypatch, merge):
+        assert len(batch_ingest.run(ws)) == 1
+    ledger.check(offline)
+    assert {json.loads(one[0])[0] for one in offline.query("SELECT tags FROM experts")} == {"merged"}
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="an SQLite file has one writer at a time")
+def test_a_trigger_that_comes_while_answers_are_made_ready_is_seen(
+    offline: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps every row as it is and says nothing: no answer counts as applied."""
+    put_people(offline, 3)
+    deliver(offline, result(prepare(offline)))
+    real = table.write_as_read
+
+    def write(tx: Connection, rows: Sequence[Sequence[Any]]) -> int:
+        offline.change("CREATE FUNCTION back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN old; END $$")
+        offline.change("CREATE TRIGGER back BEFORE UPDATE ON experts FOR EACH ROW EXECUTE FUNCTION back()")
+        return real(tx, rows)
+
+    monkeypatch.setattr(table, "write_as_read", write)
+    with offline.open() as ws:
+        assert len(batch_ingest.run(ws)) == 1
+    ledger.check(offline)
+    assert offline.query("SELECT applied FROM findable_answers") == [(0,)] * 3
+
+
 @pytest.mark.parametrize(
     ("change", "told", "tags"),
     [
@@ -333,16 +390,7 @@ def test_what_changes_while_answers_are_made_ready_is_seen(
     """A row may change after it was read and before its answer is written: that counts as a change before both."""
     put_people(offline, 3)
     deliver(offline, result(prepare(offline)))
-    with offline.open() as ws:
-        writes, real = count(), ws.store.write
-
-        def write(**how: Any) -> Any:
-            """Let another program change a row before the second time, when the answers are made ready."""
-            if next(writes) == 1:
-                offline.change(f"{change} WHERE id = 1")
-            return real(**how)
-
-        monkeypatch.setattr(ws.store, "write", write)
+    with offline.open() as ws, _meanwhile(ws, monkeypatch, lambda _: offline.change(f"{change} WHERE id = 1")):
         assert len(batch_ingest.run(ws)) == 1
     ledger.check(offline)
     assert offline.query("SELECT applied, outdated FROM findable_answers ORDER BY item_id") == [told, (1, 0), (1, 0)]

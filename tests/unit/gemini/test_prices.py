@@ -21,15 +21,15 @@ GEMINI = [model.name for model in models.load_models().values() if not model.loc
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
     """Let no test live on what another one asked, here or in another module."""
-    models.LISTED.clear()
+    models.listed_price.cache_clear()
     yield
-    models.LISTED.clear()
+    models.listed_price.cache_clear()
 
 
 def _priced_without_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the list be asked with a context that it does not know."""
     monkeypatch.setattr(models, "BATCH", {"processing": "Batch"})
-    models.LISTED.clear()
+    models.listed_price.cache_clear()
 
 
 def test_the_default_model_costs_what_google_s_page_says() -> None:
