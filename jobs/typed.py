@@ -19,6 +19,7 @@ GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variabl
 OPTIONS = {"data": "findable_data", "task": "findable_task"}  # that every command has: where a context keeps each
 _VARIABLE = r"""[A-Z_]+=(?:(?:"[^"]*"|'[^']*')+|[^\s`,;)]*[^\s`,;.)])"""
 _STEP = re.compile(rf"\bmake ((?:[a-z]+(?:-[a-z]+)*)(?: [a-z]+(?:-[a-z]+)*)*)((?: {_VARIABLE})*)")
+_ALONE = re.compile(r"(?<![\w'\"])([A-Z]+(?:_[A-Z]+)*)=(?:1\b|(?=[\s;,]))")  # as in `YES=1 answers yes`
 _BARE = re.compile(r"`findable ([a-z][a-z-]*)((?: --?(?!help)[a-z-]*)*)`")
 
 
@@ -34,8 +35,12 @@ def given_option(name: str) -> str | None:
 
 
 def as_typed(text: str) -> str:
-    """Return a text with each `make TARGET NAME=value` in it as the caller would type it."""
-    return _STEP.sub(_rewritten, _BARE.sub(_bare_rewritten, text))
+    """Return a text with each `make TARGET NAME=value` in it as the caller would type it.
+
+    So is a variable of this command that stands alone.
+    """
+    said = _STEP.sub(_rewritten, _BARE.sub(_bare_rewritten, text))
+    return said if is_by_make() else _ALONE.sub(_alone_rewritten, said)
 
 
 def quoted_as_typed(text: str) -> str:
@@ -54,6 +59,17 @@ def _bare_rewritten(found: re.Match[str]) -> str:
     if is_by_make() and name not in NO_TARGETS and not options:
         return f"`make {name}`"
     return f"`{_as_command(name, {}, _places())}{options}`"
+
+
+def _alone_rewritten(found: re.Match[str]) -> str:
+    """Return what a variable stands for: an argument or an option of this command, or an option that all have."""
+    context = click.get_current_context(silent=True)
+    param = variables_of(context.command).get(found[1]) if context else None
+    if isinstance(param, click.Argument):
+        return found[1]
+    if isinstance(param, click.Option):
+        return max(param.opts, key=len)
+    return f"--{found[1].lower()}" if found[1].lower() in OPTIONS else found[0]
 
 
 def _rewritten(found: re.Match[str]) -> str:

@@ -120,7 +120,7 @@ def _agree(store: Store, others: list[str], plan: list[str], agrees: Callable[[s
     if not agrees(f"{whose}. Add {added}?"):
         raise ConfigurationError(
             f"{whose}; findable would add {added}; nothing was written",
-            hint="YES=1 (--yes) agrees; or set DATABASE_URL= to a database of its own",
+            hint="YES=1 agrees; or set DATABASE_URL= to a database of its own",
         )
 
 
@@ -136,7 +136,7 @@ def _agree_to_folder(settings: Settings, store: Store, agrees: Callable[[str], b
     if not agrees(f"{missing}. Go on in a new folder, without them?"):
         raise ConfigurationError(
             f"{missing}; nothing was made",
-            hint="set DATA= to the folder that belongs to that database; YES=1 (--yes) makes a new one",
+            hint="set DATA= to the folder that belongs to that database; YES=1 makes a new one",
         )
 
 

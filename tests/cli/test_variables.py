@@ -116,6 +116,10 @@ def test_a_mistyped_command_is_told_with_what_was_meant(local: Workspace) -> Non
         (("search", "law", "--data", "{data}"), {GIVEN: ""}, "`findable index --data {data}`"),
         (("search", "law"), {GIVEN: "", "FINDABLE_DATA": "{data}"}, "`findable index`"),
         (("status", "--data", "{data}"), {GIVEN: ""}, "next       findable tag --data {data}\n"),
+        (("forget", "eleuterio-campoverde-ruz"), {}, "next: YES=1 answers yes\n"),
+        (("forget", "eleuterio-campoverde-ruz"), {GIVEN: ""}, "next: --yes answers yes\n"),
+        (("import-images", "{data}/none"), {GIVEN: ""}, "next: FOLDER names one with images\n"),
+        (("status", "--data", "{data}/findable.db"), {GIVEN: ""}, "next: set --data to a directory "),
     ],
 )
 def test_a_next_step_is_typed_as_this_one_was(
