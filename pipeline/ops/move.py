@@ -53,13 +53,13 @@ def run(ws: OpenWorkspace, url: str) -> MoveReport:
     path = ws.store.path
     if path is None:
         raise InputError(f"this workspace is on a server already: {ws.store.shown}", hint="there is nothing to move")
+    if not url.startswith(("postgresql:", "postgresql+", "postgres:")):
+        raise InputError(
+            "a workspace is moved into PostgreSQL alone; nothing was moved",
+            hint="name the database: `make move TO=postgresql+psycopg://user@host/database`",
+        )
     target = Store(url)
     try:
-        if target.path is not None:
-            raise InputError(
-                "a workspace is moved into PostgreSQL alone; nothing was moved",
-                hint="TO=postgresql+psycopg://user@host/database",
-            )
         return _move(ws, path, target)
     finally:
         target.close()
