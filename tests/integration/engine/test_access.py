@@ -88,14 +88,14 @@ def test_reading_changes_nothing_of_theirs(theirs: Workspace, made: tuple[str, .
 
 
 def test_writing_asks_before_it_adds(theirs: Workspace) -> None:
-    """Off a terminal it names what would be added and ends; `--yes` agrees, and from then on it is a workspace."""
+    """Off a terminal it names what would be added and ends; `YES=1` agrees, and from then on it is a workspace."""
     for statement in THEIRS:
         theirs.change(statement)
     before = contents(theirs)
     for command in WRITING:
         said = theirs.ran(*command, code=3).output
         assert "findability_score" in said, (command, said)
-        assert "--yes" in said, (command, said)
+        assert "YES=1 agrees" in said, (command, said)
         assert contents(theirs) == before, command
     assert "adopted the experts table (1 row)" in theirs.ran("score", "--yes").output
     assert theirs.ran("status").output.splitlines()[1].startswith("experts    1: ")

@@ -104,10 +104,10 @@ def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 def _dump(path: Path) -> list[str]:
-    """Return everything in a database, as the statements that would make it again."""
+    """Return everything in a database but counts that took long, as the statements that would make it again."""
     with closing(sqlite3.connect(path)) as connection:
         connection.text_factory = lambda cell: cell.decode("utf-8", "backslashreplace")
-        return list(connection.iterdump())
+        return [one for one in connection.iterdump() if not one.startswith('INSERT INTO "findable_counts"')]
 
 
 def _adopted(path: Path) -> list[str]:
