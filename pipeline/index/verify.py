@@ -29,8 +29,6 @@ TIE = 1e-5  # similarities closer than this are equal: float32 sums of 3,072 pro
 def verify_build(staged: Staged, *, count: int) -> None:
     """Pass when the build on disk is whole, its parts agree, and it holds `count` entries.
 
-    That a file was changed is told before what is wrong in it. An interrupt waits until the parts were compared.
-
     Raises:
         InconsistentError: it is not; the message says what differs.
     """
@@ -39,11 +37,22 @@ def verify_build(staged: Staged, *, count: int) -> None:
         raise InconsistentError(f"{staged.directory / manifest.MANIFEST} changed after it was written")
     if found.count != count:
         raise InconsistentError(f"the build holds {found.count} entries, expected {count}")
+    wrong: Exception | None = None
     with done_beside() as beside:  # hashing is half of the work, and needs no interpreter
-        beside(lambda: _verify_parts(staged, count=count))
-        for name, sha256 in found.hashes.items():
-            files.verify(staged.directory / name, sha256=sha256, what=f"{name} of the build")
+        beside(lambda: _verify_hashes(staged))
+        try:
+            _verify_parts(staged, count=count)
+        except Exception as error:  # noqa: BLE001 - that a file was changed is told before what came of it
+            wrong = error
+    if wrong is not None:
+        raise wrong
     staged.verified = True
+
+
+def _verify_hashes(staged: Staged) -> None:
+    """Pass when each file of the build has the bytes that were sealed."""
+    for name, sha256 in staged.manifest.hashes.items():
+        files.verify(staged.directory / name, sha256=sha256, what=f"{name} of the build")
 
 
 def _verify_parts(staged: Staged, *, count: int) -> None:
