@@ -221,13 +221,16 @@ def rows_as_read(tx: Connection, ids: Sequence[str]) -> dict[str, Sequence[Any]]
 def write_as_read(tx: Connection, rows: Sequence[Sequence[Any]]) -> int:
     """Write what `scored_tags` gave into the rows that have no tags and hold what was read; return how many took it.
 
+    That is none where there are triggers by now, which may have kept any row as it was.
+
     Raises:
         RefusedRowError: an adopted table refuses a row.
     """
     names, without = ("tags", "findability_score"), experts.c.tags.is_(None)
+    held = (*ASKED, *SCORED) if is_sqlite(tx) else (VERSION,)
     with refusals("experts"):
-        held = (*ASKED, *SCORED) if is_sqlite(tx) else (VERSION,)
-        return update_rows(tx, experts, names, rows, without, as_read=held)
+        taken = update_rows(tx, experts, names, rows, without, as_read=held)
+    return 0 if has_triggers(tx, experts.name) else taken  # none comes once a transaction has written
 
 
 def replace_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]]) -> set[str]:

@@ -19,7 +19,7 @@ Numbers = NDArray[np.int64]
 
 
 def verify_words(directory: Path, manifest: Manifest, *, sums: Numbers, sample: list[int]) -> None:
-    """Pass when the words on disk are whole, of terms in order, and of the entries with these checksums.
+    """Pass when the words on disk are of terms in order, and of the entries with these checksums.
 
     Each row of the sample must be found by its rarest term. `sums` is counted down to zero: a second array of all
     entries would be half of what this takes.

@@ -72,8 +72,8 @@ if ON_POSTGRESQL:
     ]
 
 
-def test_a_row_that_takes_nothing_is_told_or_parked(workspace: Workspace, tmp_path: Path) -> None:
-    """It does not count as updated by a file; an answer does not count as applied, and is paid for once."""
+def _put_free_and_locked(workspace: Workspace, rule: list[str]) -> None:
+    """Put two people into an adopted table, with a rule for the one that is locked."""
     workspace.data.mkdir(parents=True, exist_ok=True)
     workspace.change(f"CREATE TABLE experts (id {KEY}, username TEXT, bio TEXT, locked INTEGER)")
     workspace.change(
@@ -81,8 +81,13 @@ def test_a_row_that_takes_nothing_is_told_or_parked(workspace: Workspace, tmp_pa
         " ('free', 'I teach water law.', 0), ('locked', 'I keep bees.', 1)"
     )
     workspace.begin()
-    for statement in SILENT:
+    for statement in rule:
         workspace.change(statement)
+
+
+def test_a_row_that_takes_nothing_is_told_or_parked(workspace: Workspace, tmp_path: Path) -> None:
+    """It does not count as updated by a file; an answer does not count as applied, and is paid for once."""
+    _put_free_and_locked(workspace, SILENT)
     people = tmp_path / "people.csv"
     people.write_text("Username,Company,Hourly Rate\nfree,Farm,80\nlocked,,90\n")
     for said in ("1 updated, 1 unchanged", "0 updated, 2 unchanged"):
@@ -130,15 +135,7 @@ if ON_POSTGRESQL:
 @pytest.mark.parametrize("how", GIVEN_BACK)
 def test_a_row_that_gives_its_answer_back_is_parked(how: str, workspace: Workspace) -> None:
     """The database counts the row as changed, or says nothing: what stands in it tells."""
-    workspace.data.mkdir(parents=True, exist_ok=True)
-    workspace.change(f"CREATE TABLE experts (id {KEY}, username TEXT, bio TEXT, locked INTEGER)")
-    workspace.change(
-        "INSERT INTO experts (username, bio, locked) VALUES"
-        " ('free', 'I teach water law.', 0), ('locked', 'I keep bees.', 1)"
-    )
-    workspace.begin()
-    for statement in GIVEN_BACK[how]:
-        workspace.change(statement)
+    _put_free_and_locked(workspace, GIVEN_BACK[how])
     workspace.ran_each("batch-submit", "batch-poll", "batch-ingest")
     assert workspace.query("SELECT applied FROM findable_answers ORDER BY item_id") == [(True,), (False,)]
     assert "a trigger or a rule of the database" in ran(workspace, "parked")
