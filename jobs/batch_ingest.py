@@ -7,7 +7,7 @@ import click
 from jobs.command import WritingCommand, json_option, open_workspace
 from jobs.output import print_json, print_line
 from jobs.render import account_document, show_account
-from pipeline.batch.ingest import IngestSummary
+from pipeline.batch.account import IngestSummary
 from pipeline.core.task import Words
 from pipeline.quality.evaluate import QualityReport
 from pipeline.workflows import ingest

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, ParamSpec, TypeVar, cast
+from typing import IO, Generic, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,27 +31,43 @@ def can_begin() -> bool:
     return count > 1 and bool(sys.executable)
 
 
+class Told(Generic[T]):
+    """What a second process has said: `so_far`, and when it has `ended`, all of it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        """Read it beside what this process does."""
+        self.so_far: list[T] = []
+        self._reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._reader.start()
+
+    def ended(self) -> list[T]:
+        """Return all that was said, when the process is over."""
+        self._reader.join()
+        return self.so_far
+
+    def _read(self, stream: IO[bytes]) -> None:
+        """Keep what the other process sends until it ends."""
+        with suppress(EOFError, OSError, pickle.UnpicklingError):
+            while True:
+                self.so_far.append(pickle.load(stream))  # noqa: S301 - of a process of ours
+
+
 @contextmanager
-def second_process(work: Callable[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs) -> Iterator[Iterator[T]]:
+def second_process(work: Callable[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs) -> Iterator[Told[T]]:
     """Give what `work(...)`, a function of a module, yields in a process of its own for the length of a block."""
     words = [sys.executable, "-I", "-c", BOOT]
     begun = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
     with begun as process:
+        told = Told[T](cast("IO[bytes]", process.stdout))
         try:
             with suppress(OSError):
                 asked = cast("IO[bytes]", process.stdin)
                 asked.write(pickle.dumps(sys.path) + pickle.dumps((work, args, kwargs)))
                 asked.flush()
-            yield _received(cast("IO[bytes]", process.stdout))
+            yield told
         finally:
             process.kill()
-
-
-def _received(stream: IO[bytes]) -> Iterator[T]:
-    """Yield what the other process sends until it ends."""
-    with suppress(EOFError, OSError, pickle.UnpicklingError):
-        while True:
-            yield pickle.load(stream)  # noqa: S301 - of a process of ours
+            told.ended()
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -151,11 +151,15 @@ def read_again(once: Callable[[], T], *, times: int, after: type[InconsistentErr
 
 @dataclass
 class Lease:
-    """A lease in hand; renewed in the background until the block that took it ends."""
+    """A lease in hand; renewed in the background until the block that took it ends.
+
+    Under the lease of another `owner` a process may work that this one began; `check` says whether it has it still.
+    """
 
     store: Store
     name: str
     lasts_s: float
+    owner: str = field(default_factory=this_owner)
 
     def check(self, tx: Connection | None = None) -> None:
         """Make sure that the lease is ours for a while yet, right before something that others can see.
@@ -193,7 +197,7 @@ class Lease:
         return tx.execute(update(leases).where(self._ours()).values(until=until)).rowcount == 1
 
     def _ours(self) -> ColumnElement[bool]:
-        return (leases.c.name == self.name) & (leases.c.owner == this_owner())
+        return (leases.c.name == self.name) & (leases.c.owner == self.owner)
 
 
 @contextlib.contextmanager

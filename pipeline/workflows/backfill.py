@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from pipeline.batch.ingest import IngestSummary
+from pipeline.batch.account import IngestSummary
 from pipeline.batch.poll import PollReport
 from pipeline.core.errors import InputError
 from pipeline.core.states import OPEN

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from pipeline.batch import ingest
-from pipeline.batch.ingest import IngestSummary
+from pipeline.batch.account import IngestSummary
 from pipeline.core.errors import FindableError
 from pipeline.cost import budget
 from pipeline.engine.workspace import OpenWorkspace

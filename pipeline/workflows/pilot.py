@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.batch import poll, submit
-from pipeline.batch.ingest import IngestSummary
+from pipeline.batch.account import IngestSummary
 from pipeline.batch.prepare import BatchPlan
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.errors import GateError, InputError, RemoteError

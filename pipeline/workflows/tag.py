@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pipeline.batch.ingest import IngestSummary
+from pipeline.batch.account import IngestSummary
 from pipeline.batch.poll import PollReport
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.errors import InputError

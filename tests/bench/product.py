@@ -59,16 +59,18 @@ def requests(data: Path, how: str = "") -> Timed:
 
 def ingest(data: Path, how: str = "") -> Timed:
     """Every line of a downloaded batch judged, validated, applied, accounted for."""
-    run = ingest_on(_opened(data, how))
+    run = ingest_on(_opened(data, how), two=how == "two")
     return _with_bar(run) if how == "bar" else run
 
 
-def ingest_on(ws: "OpenWorkspace") -> Timed:
+def ingest_on(ws: "OpenWorkspace", *, two: bool = False) -> Timed:
     """Return the work on an opened workspace, whatever its database."""
     from pipeline.batch import ingest as batch_ingest
 
     loads("numpy", "pipeline.experts.answer")
     ws.model.prices(batch=True, on=ws.now().date())  # the first one imports the list of prices
+    if not two:
+        batch_ingest.SECOND_FROM = sys.maxsize
 
     def run() -> Said:
         (account,) = batch_ingest.run(ws)

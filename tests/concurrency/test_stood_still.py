@@ -25,7 +25,7 @@ MOMENTS = {  # what stands still before which call of it, the how manieth
     "a submit before its upload": ("batch-submit", CHECK, 5),
     "a submit before it writes a request file": ("batch-submit", "pipeline.batch.prepare._Preparation._write", 1),
     "a poll before it seals what it fetched": ("batch-poll", "pipeline.core.files.sync_part", 1),
-    "an ingest before the account": ("batch-ingest", "pipeline.batch.ingest._Ingest._finish", 1),
+    "an ingest before the account": ("batch-ingest", "pipeline.batch.ingest_batch.BatchIngest._finish", 1),
     "an index before it verifies": ("index", "pipeline.index.builds.Builds.verify", 1),
 }
 FENCED = {  # the same in the middle of the transaction that was found to hold the lease

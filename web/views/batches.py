@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
 
-from pipeline.batch import cancel, ingest, listing
+from pipeline.batch import cancel, listing
+from pipeline.batch.account import batch_account
 from pipeline.core.states import BatchState
 from pipeline.store import batches, workspace
 from web.render import desk_of, show_page
@@ -32,7 +33,7 @@ def get_batch(request: Request, number: Number) -> dict[str, Any]:
     with desk_of(request).to_read() as ws:
         with ws.store.read() as tx:
             task = ws.task_of(batches.get_batch(tx, number).task)
-            account = ingest.batch_account(tx, task, number)
+            account = batch_account(tx, task, number)
             moves = workspace.events_about(tx, "batch", number)
         document = listing.summary_of(account.batch, now=ws.now()).document
         reasons = [asdict(one) for one in account.anomalies]

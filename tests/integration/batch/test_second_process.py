@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.batch import ingest
+from pipeline.batch import ingest, ingest_batch
+from pipeline.batch.account import IngestSummary
 from tests import ledger
 from tests.delivery import deliver, error, line, prepare, put_people, result, workspace_at
 from tests.integration.looks import states
@@ -20,14 +21,17 @@ from tests.lab import ROOT, Workspace
 from tests.postgresql import lives
 
 BATCHES, PEOPLE = 3, 4
+NEWEST_FIRST = ingest._newest_first
 
 # begins a second process that says its number and then yields for ever
 ENDLESS = """
-import sys
+import sys, time
 from pipeline.core.second_process import second_process
 from tests.integration.batch.test_second_process import endless
-with second_process(endless) as numbers:
-    print(next(numbers), flush=True)
+with second_process(endless) as told:
+    while not told.so_far:
+        time.sleep(0.01)
+    print(told.so_far[0], flush=True)
     sys.stdin.read()
 """
 
@@ -39,10 +43,24 @@ def endless() -> Iterator[int]:
         time.sleep(1)
 
 
-def dies(_settings: object, _numbers: object) -> Iterator[ingest.IngestSummary]:
+def dies(*_: object) -> Iterator[IngestSummary]:
     """Be killed in place of ingesting."""
     os.kill(os.getpid(), signal.SIGKILL)
     yield from ()
+
+
+def takes_part(*how: Any) -> Iterator[Any]:
+    """Work in small chunks."""
+    ingest_batch.CHUNK = 2
+    yield from NEWEST_FIRST(*how)
+
+
+def dies_in_a_part(*how: Any) -> Iterator[Any]:
+    """Be killed when a part of a batch is done."""
+    for said in takes_part(*how):
+        yield said
+        if isinstance(said, ingest._Part):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -76,17 +94,17 @@ def test_the_second_process_ingests_and_tells_what_it_found(
     downloaded: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where this process is at no batch, the other one does them all, and its accounts are told here."""
-    once = ingest._ingest_once
+    once = ingest._Process.ingest
     by_this: list[int] = []
 
-    def slow(ws: Any, number: int, *, waits: bool) -> ingest.IngestSummary | None:
+    def slow(this: Any, number: int, **how: Any) -> IngestSummary | None:
         """Do in the first turn as if another process were at it."""
-        if not waits:
+        if not how["waits"]:
             return None
         by_this.append(number)
-        return once(ws, number, waits=waits)
+        return once(this, number, **how)
 
-    monkeypatch.setattr(ingest, "_ingest_once", slow)
+    monkeypatch.setattr(ingest._Process, "ingest", slow)
     ingested(downloaded)
     assert by_this == []
 
@@ -107,13 +125,13 @@ def test_a_second_process_that_is_killed_leaves_its_batches_to_this_one(
 def test_a_batch_at_another_process_is_waited_for(downloaded: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes last; where that process was ended in the midst of it, it is ingested here."""
     monkeypatch.setattr(ingest, "_newest_first", dies)
-    once = ingest._ingest_once
+    once = ingest._Process.ingest
 
-    def busy(ws: Any, number: int, *, waits: bool) -> ingest.IngestSummary | None:
+    def busy(this: Any, number: int, **how: Any) -> IngestSummary | None:
         """Do in the first turn as if another process were at the first batch."""
-        return once(ws, number, waits=waits) if waits or number > 1 else None
+        return once(this, number, **how) if how["waits"] or number > 1 else None
 
-    monkeypatch.setattr(ingest, "_ingest_once", busy)
+    monkeypatch.setattr(ingest._Process, "ingest", busy)
     assert list(ingested(downloaded)) == [2, 3, 1]
 
 
@@ -125,6 +143,36 @@ def test_a_batch_that_cannot_be_ingested_is_told_once(downloaded: Workspace) -> 
     ran = downloaded.ran("batch-ingest", code=5)
     assert ran.stderr.count("the result of batch 2") == 1, ran.stderr
     assert states(downloaded) == ["ingested", "downloaded", "ingested"]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("second", [takes_part, dies_in_a_part])
+def test_both_take_part_in_one_batch(
+    second: Callable[..., Iterator[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second process does some of it from its end; whether it is killed then or not, all is done once."""
+    monkeypatch.setattr(ingest, "SECOND_FROM", 0)
+    monkeypatch.setattr(ingest, "can_begin", lambda: True)
+    monkeypatch.setattr(ingest, "_newest_first", second)
+    monkeypatch.setattr(ingest_batch, "CHUNK", 2)
+    lines_beside, parts = ingest._Process._lines_beside, list[int]()
+
+    def waits(this: Any, number: int) -> int:
+        """Wait, after a chunk, for the first part that is done beside."""
+        while not (lines := lines_beside(this, number)):
+            time.sleep(0.01)
+        parts.append(lines)
+        return lines
+
+    monkeypatch.setattr(ingest._Process, "_lines_beside", waits)
+    workspace = workspace_at(tmp_path / "data")
+    workspace.begin()
+    put_people(workspace, 40)
+    deliver(workspace, result(prepare(workspace)))
+    (account,) = json.loads(workspace.ran("batch-ingest", "--json").stdout)
+    ledger.check(workspace)
+    assert (account["answered"], states(workspace)) == (40, ["ingested"])
+    assert parts[-1] == 2 if second is dies_in_a_part else parts[-1] >= 2
 
 
 @pytest.mark.timeout(30)

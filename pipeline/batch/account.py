@@ -1,0 +1,78 @@
+"""What became of a batch, as it is told: its counts, and what went wrong in it, by reason with examples."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.store import answers, batches, odd_lines
+from pipeline.store.batches import Batch
+
+if TYPE_CHECKING:
+    from pipeline.core.task import Task
+    from pipeline.store.database import Connection
+
+
+EXAMPLES = 3
+ODD = (  # lines of a result that belong to no request: (kind, name of their count in the account, what they are)
+    ("unknown", "unknown", "a key that was never asked for"),
+    ("duplicate", "duplicates", "a second line for the same key"),
+    ("unreadable", "unreadable", "no JSON, and no key to be seen"),
+)
+
+Odd = tuple[list[str], list[str], list[str]]  # see `answers.unusual`
+_Kind = tuple[str, str]  # outcome and reason
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """One kind of thing that went wrong in a batch, how often, and up to three examples (name, excerpt)."""
+
+    outcome: str
+    reason: str
+    count: int
+    examples: tuple[tuple[str, str], ...]
+
+
+@dataclass
+class IngestSummary:
+    """What became of one batch: the four outcomes add up to its requests; the rest is about other lines."""
+
+    batch: Batch
+    anomalies: list[Anomaly] = field(default_factory=list)
+    unapplied: list[str] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)
+    other_versions: list[str] = field(default_factory=list)
+
+
+def _odd_lines(tx: "Connection", batch: Batch) -> list[Anomaly]:
+    """Return what stood in the result file of a batch and belongs to no request."""
+    examples = odd_lines.examples_of(tx, batch.number)
+    return [
+        Anomaly(kind, reason, count, tuple((f"line {line}", said) for line, said in examples.get(kind, ())))
+        for kind, name, reason in ODD
+        if (count := getattr(batch, name))
+    ]
+
+
+def batch_account(tx: "Connection", task: "Task", number: int, *, odd: Odd | None = None) -> IngestSummary:
+    """Return what became of a batch: what went wrong in it, by reason with up to three examples of each.
+
+    `odd` are its answers that are not as usual, where they are known.
+    """
+    batch = batches.get_batch(tx, number)
+    counts: Counter[_Kind] = Counter()
+    shown: dict[_Kind, list[tuple[str, str]]] = {}  # (item id, what was said) of the first of each kind
+    for outcome, reason, code, item_id, excerpt in answers.failed_attempts(tx, number):
+        word, _, detail = reason.partition(": ")
+        kind = (outcome, word if code is None else f"{word}, code {code}")
+        counts[kind] += 1
+        if counts[kind] <= EXAMPLES:
+            shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
+    unapplied, outdated, other = odd or answers.unusual(tx, number, model=batch.model)
+    names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *unapplied, *outdated])
+    anomalies = _odd_lines(tx, batch)
+    for kind, count in sorted(counts.items()):
+        examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])
+        anomalies.append(Anomaly(*kind, count, examples))
+    unapplied, outdated = ([names.get(one, one) for one in some] for some in (unapplied, outdated))
+    return IngestSummary(batch, anomalies, unapplied, outdated, other)

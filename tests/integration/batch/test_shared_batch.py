@@ -1,0 +1,146 @@
+"""One batch that two processes ingest, from its beginning and from its end: each request is accounted for once."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.batch import ingest_batch
+from pipeline.batch.account import IngestSummary
+from pipeline.batch.ingest_batch import begin_ingest
+from pipeline.engine import record
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.store.leases import Lease, LeaseLostError, drop_leases
+from tests import ledger
+from tests.delivery import deliver, error, line, prepare, put_people, result, workspace_at
+from tests.lab import Workspace
+
+PEOPLE = 7
+CHUNK = 2  # so that chunks from the end are none of those from the beginning
+Act = Callable[[], object]
+
+
+class StoppedError(Exception):
+    """Raised to stop an ingest after some chunks, as a kill would."""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """An empty workspace, of whose batches two requests are taken at a time."""
+    monkeypatch.setattr(ingest_batch, "CHUNK", CHUNK)
+    made = workspace_at(tmp_path / "data")
+    made.begin()
+    return made
+
+
+def delivered(workspace: Workspace) -> int:
+    """Put people, and return the number of their downloaded batch, which has lines of every kind."""
+    put_people(workspace, PEOPLE, first=workspace.scalar("SELECT count(*) FROM experts"))
+    keys = prepare(workspace)
+    return deliver(workspace, result(keys, spoil=lambda key: [error(key, 3), line("unknown"), line(keys[3])]))
+
+
+@contextlib.contextmanager
+def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, act: Act, *, ready: bool) -> Iterator[None]:
+    """Do something else when a chunk, counted from 1, is judged and not yet written.
+
+    Judgements are made `ready` before they are written, or are written as they are.
+    """
+    make, made = record.make_ready, 0
+
+    def made_ready(tx: Any, task: Any, judgements: Any, **how: Any) -> record.Ready:
+        """Make them ready, and act."""
+        nonlocal made
+        made += 1
+        found = make(tx, task, judgements, **how) if ready else record.Ready.of(judgements)
+        if made == at:
+            act()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest_batch, "make_ready", made_ready)
+        yield
+
+
+def begin(ws: OpenWorkspace, number: int) -> ingest_batch.BatchIngest:
+    """Return the work on a batch, under its lease, which the caller holds."""
+    work = begin_ingest(ws, number, Lease(ws.store, f"batch:{number}", 60))
+    assert work is not None
+    return work
+
+
+def run(ws: OpenWorkspace, number: int, *, chunks: int | None = None) -> IngestSummary | None:
+    """Ingest a batch from its beginning, or so many chunks of it."""
+    left = iter(range(chunks - 1)) if chunks is not None else None
+
+    def count() -> int:
+        """Stop after the last one."""
+        if left is not None and next(left, None) is None:
+            raise StoppedError
+        return 0
+
+    with contextlib.suppress(StoppedError):
+        return begin(ws, number).run(count)
+    return None
+
+
+def told(summary: IngestSummary | None) -> dict[str, Any]:
+    """Return what is told of a batch, less what differs between two that were alike."""
+    assert summary is not None
+    counts = ("answered", "refused", "invalid", "missing", "unknown", "duplicates", "unreadable", "tokens_in", "cost")
+    odd = [(one.outcome, one.reason, one.count) for one in summary.anomalies]
+    return {name: getattr(summary.batch, name) for name in counts} | {"anomalies": odd, "not": summary.unapplied}
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_each_request_is_accounted_for_once_wherever_the_two_meet(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, ready: bool
+) -> None:
+    """Either has judged a chunk, any one, when the other does some: of all, of a part of it, or of none of it."""
+    alone = delivered(workspace)
+    with workspace.open() as ws, ws.lease(f"batch:{alone}"):
+        expected = told(run(ws, alone))
+    for at in range(1, 5):
+        for chunks in (1, 2, 4):
+            from_end, from_start = delivered(workspace), delivered(workspace)
+            with workspace.open() as ws, ws.lease(f"batch:{from_end}"), ws.lease(f"batch:{from_start}"):
+                beside = begin(ws, from_end).run_from_end()
+                with interrupted(monkeypatch, at, lambda: [next(beside, 0) for _ in range(chunks)], ready=ready):  # noqa: B023
+                    assert told(run(ws, from_end)) == expected, (at, chunks)
+                with interrupted(monkeypatch, at, lambda: run(ws, from_start, chunks=chunks), ready=ready):  # noqa: B023
+                    done = list(begin(ws, from_start).run_from_end())
+                assert done[0] == CHUNK <= done[-1] <= PEOPLE - CHUNK
+                assert told(run(ws, from_start)) == expected, (at, chunks)
+    ledger.check(workspace)
+
+
+def test_a_part_is_left_to_the_process_that_has_the_lease(workspace: Workspace) -> None:
+    """From the end all is done but a chunk, which that process is at; it stands until that one ends the batch."""
+    number = delivered(workspace)
+    with workspace.open() as ws, ws.lease(f"batch:{number}"):
+        assert list(begin(ws, number).run_from_end()) == [2, 4, 5]
+        open_left = "SELECT line FROM findable_requests WHERE outcome IS NULL ORDER BY 1"
+        assert workspace.query(open_left) == [(1,), (2,)]
+        assert list(begin(ws, number).run_from_end()) == []
+    assert workspace.scalar("SELECT state FROM findable_batches") == "downloaded"
+    workspace.ran("batch-ingest")
+    ledger.check(workspace)
+
+
+def test_nothing_is_written_when_the_lease_went_to_another_process(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose part it was is no matter: what was judged under it is dropped."""
+    number = delivered(workspace)
+
+    def lose() -> None:
+        """Let another process have the batch."""
+        with ws.store.write() as tx:
+            drop_leases(tx)
+
+    losing = interrupted(monkeypatch, 2, lose, ready=True)
+    with workspace.open() as ws, ws.lease(f"batch:{number}"), losing, pytest.raises(LeaseLostError):
+        list(begin(ws, number).run_from_end())
+    assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE outcome IS NOT NULL") == CHUNK
