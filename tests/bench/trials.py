@@ -122,6 +122,15 @@ TRIALS: dict[str, Trial] = {
         "outcomes:ingest",
         environ=_ONE_THREAD,
     ),
+    "ingest-shared": Trial(
+        "ingest of one batch, with a second process",
+        "downloaded",
+        {"product": "product:ingest(two)", "one process": "product:ingest"},
+        (),
+        "outcomes:ingest",
+        environ=_ONE_THREAD,
+        sizes=(100_000,),
+    ),
     "ingest-two-passages": Trial(
         "ingest of ten batches of passages, with a second process",
         "passages in parts",
