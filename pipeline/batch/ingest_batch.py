@@ -123,6 +123,7 @@ class BatchIngest(NamedTuple):
                 if judged:
                     write(partial(self._write, judged, self._ready(judged, source), source))
                 del judged  # before there is a next one
+                gc_freeze.collect_new()
                 yield page
 
     def _pages(self) -> Iterator[_Page]:

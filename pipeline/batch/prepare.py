@@ -249,6 +249,7 @@ class _Preparation:
             if isinstance(one, StopReason):
                 return one
             self.made.append(one)
+            gc_freeze.collect_new()
 
     @property
     def _taken(self) -> int:
