@@ -147,7 +147,7 @@ class _Process(NamedTuple):
 
     def rest(self, second: Told[_Said]) -> list[IngestSummary]:
         """Return what the second process ingested; this one takes part in the rest of it, and waits."""
-        with self.ws.display.bar("waiting for the second process", None, late=True):
+        with self.ws.display.bar("ending with the second process", None, late=True):
             for owner in [one for one in second.so_far if isinstance(one, str)]:
                 list(self.take_part(owner))
             return [one for one in second.ended() if isinstance(one, IngestSummary)]

@@ -100,6 +100,10 @@ class BatchIngest(NamedTuple):
             for page in self._apply_all(results, self._last_pages()):
                 yield self.batch.requests + 1 - page[0].line
 
+    @property
+    def _is_file(self) -> bool:
+        return self.ws.store.path is not None
+
     def _results(self) -> ResultFile:
         """Open the sealed result."""
         batch = self.batch
@@ -116,8 +120,7 @@ class BatchIngest(NamedTuple):
         source = source_of(self.batch, models_file=self.ws.settings.models_file)
         missing = self._missing()
         # beside the judging of the next one where a server writes; SQLite would wait for the interpreter at every row
-        is_file = self.ws.store.path is not None
-        with contextlib.nullcontext(lambda work: work()) if is_file else done_beside() as write:
+        with contextlib.nullcontext(lambda work: work()) if self._is_file else done_beside() as write:
             for page, contexts in found:
                 judged = self._judged(results, page, contexts, missing)
                 if judged:
@@ -138,12 +141,16 @@ class BatchIngest(NamedTuple):
             yield page, contexts
 
     def _last_pages(self) -> Iterator[_Page]:
-        """Yield what has no outcome yet, the last first, but for a chunk that the other process is at."""
+        """Yield what has no outcome yet, the last first, but for as many as the other process may be at.
+
+        So some of the items that joined behind its place are left to it, and it does not end the batch without them.
+        """
         page: list[claims.Request] = []
+        near = CHUNK if self._is_file else 2 * CHUNK  # it judges one chunk while a server writes another
         while True:
             with self.ws.store.read() as tx:
                 before = page[0] if page else None
-                page = claims.last_page(tx, self.batch.number, before=before, limit=2 * CHUNK)[CHUNK:]
+                page = claims.last_page(tx, self.batch.number, before=before, limit=near + CHUNK)[near:]
                 contexts = self._contexts(tx, page)
             if not page:
                 return
@@ -187,7 +194,7 @@ class BatchIngest(NamedTuple):
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator["Connection"]:
-        """Write under the lease; of two processes that have part in it, one at a time."""
+        """Write under the lease, which the database lets one process do at a time."""
         with self.ws.store.write() as tx:
             self.lease.check(tx)
             yield tx
@@ -210,7 +217,7 @@ class BatchIngest(NamedTuple):
     def _finish(self, results: ResultFile) -> Odd | None:
         """Hold the account against the requests, and end the batch; None where items are left that came later."""
         batch = self.batch
-        with self.ws.store.read() as tx:  # whole: of what joined since, a process beside leaves a part to this one
+        with self.ws.store.read() as tx:  # what no other process adds to but where some are left
             tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
             odd = answers.unusual(tx, batch.number, model=batch.model)
         with self._turn() as tx:

@@ -177,9 +177,10 @@ def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any
 
 
 def failed_attempts(tx: Connection, batch: int) -> Iterator[tuple[str, str, int | None, str, str]]:
-    """Yield (outcome, reason, code, item id, excerpt) of every attempt of a batch, in the order of its requests."""
+    """Yield (outcome, reason, code, item id, excerpt) of every attempt of a batch, by item: numbers as numbers."""
     columns = (attempts.c.outcome, attempts.c.reason, attempts.c.code, attempts.c.item_id, attempts.c.excerpt)
-    query = select(*columns).where(attempts.c.batch == batch).order_by(attempts.c.id)
+    query = select(*columns).where(attempts.c.batch == batch)
+    query = query.order_by(func.length(attempts.c.item_id), attempts.c.item_id, attempts.c.id)
     for row in streamed(tx, query, page=PAGE):
         yield row.outcome, row.reason, row.code, row.item_id, row.excerpt or ""
 
@@ -196,7 +197,7 @@ def unusual(tx: Connection, batch: int, *, model: str) -> tuple[list[str], list[
     rows = tx.execute(query.where(answers.c.batch == batch, or_(odd, answers.c.model_version != model))).all()
     of_model = re.compile(re.escape(model) + r"([-@]\d[\d-]*)?")
     versions = sorted({row[-1].removeprefix("models/") for row in rows})
-    items = sorted(tuple(row) for row in rows if row[0] is not None)
+    items = sorted((tuple(row) for row in rows if row[0] is not None), key=lambda row: (len(row[1]), row[1]))
     return (
         [item_id for _, item_id, is_applied, *_ in items if not is_applied],
         [item_id for _, item_id, _, is_outdated, _ in items if is_outdated],

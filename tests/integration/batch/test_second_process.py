@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.batch import ingest, ingest_batch
 from pipeline.batch.account import IngestSummary
+from pipeline.store import claims
 from tests import ledger
 from tests.delivery import deliver, error, line, prepare, put_people, result, workspace_at
 from tests.integration.looks import states
@@ -53,6 +54,21 @@ def takes_part(*how: Any) -> Iterator[Any]:
     """Work in small chunks."""
     ingest_batch.CHUNK = 2
     yield from NEWEST_FIRST(*how)
+
+
+def waits_for_a_part(*how: Any) -> Iterator[Any]:
+    """Work in small chunks, and after each wait until the last line is accounted for, which the first process does."""
+    ingest._Process._lines_beside = waits_for_last_line  # type: ignore[assignment, method-assign]
+    yield from takes_part(*how)
+
+
+def waits_for_last_line(this: Any, number: int) -> int:
+    """Return when it is accounted for."""
+    while True:
+        with this.ws.store.read() as tx:
+            if claims.request_page(tx, number, after=None, limit=100)[-1].outcome is not None:
+                return 0
+        time.sleep(0.01)
 
 
 def dies_in_a_part(*how: Any) -> Iterator[Any]:
@@ -173,6 +189,34 @@ def test_both_take_part_in_one_batch(
     ledger.check(workspace)
     assert (account["answered"], states(workspace)) == (40, ["ingested"])
     assert parts[-1] == 2 if second is dies_in_a_part else parts[-1] >= 2
+
+
+@pytest.mark.timeout(30)
+def test_the_first_takes_part_in_what_the_second_is_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no batch is left to it, from the end of that one."""
+    monkeypatch.setattr(ingest, "SECOND_FROM", 0)
+    monkeypatch.setattr(ingest, "can_begin", lambda: True)
+    monkeypatch.setattr(ingest, "_newest_first", waits_for_a_part)
+    monkeypatch.setattr(ingest_batch, "CHUNK", 2)
+    once = ingest._Process.ingest
+
+    def late(this: Any, number: int, *, waits: bool) -> IngestSummary | None:
+        """Come when the second process is at it."""
+        while not waits:
+            with this.ws.store.read() as tx:
+                if any(request.outcome for request in claims.request_page(tx, number, after=None, limit=1)):
+                    return None
+            time.sleep(0.01)
+        return once(this, number, waits=waits)
+
+    monkeypatch.setattr(ingest._Process, "ingest", late)
+    workspace = workspace_at(tmp_path / "data")
+    workspace.begin()
+    put_people(workspace, 40)
+    deliver(workspace, result(prepare(workspace)))
+    (account,) = json.loads(workspace.ran("batch-ingest", "--json").stdout)
+    ledger.check(workspace)
+    assert (account["answered"], states(workspace)) == (40, ["ingested"])
 
 
 @pytest.mark.timeout(30)

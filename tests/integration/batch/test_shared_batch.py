@@ -14,7 +14,7 @@ from pipeline.engine import record
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store.leases import Lease, LeaseLostError, drop_leases
 from tests import ledger
-from tests.delivery import deliver, error, line, prepare, put_people, result, workspace_at
+from tests.delivery import deliver, error, line, prepare, put_people, workspace_at
 from tests.lab import Workspace
 
 PEOPLE = 7
@@ -39,7 +39,8 @@ def delivered(workspace: Workspace) -> int:
     """Put people, and return the number of their downloaded batch, which has lines of every kind."""
     put_people(workspace, PEOPLE, first=workspace.scalar("SELECT count(*) FROM experts"))
     keys = prepare(workspace)
-    return deliver(workspace, result(keys, spoil=lambda key: [error(key, 3), line("unknown"), line(keys[3])]))
+    lines = [line(key) if at in {1, 3} else error(key, 3) for at, key in enumerate(keys)]
+    return deliver(workspace, b"\n".join([*lines, line("unknown"), line(keys[3]), b""]))
 
 
 @contextlib.contextmanager
@@ -89,9 +90,13 @@ def run(ws: OpenWorkspace, number: int, *, chunks: int | None = None) -> IngestS
 def told(summary: IngestSummary | None) -> dict[str, Any]:
     """Return what is told of a batch, less what differs between two that were alike."""
     assert summary is not None
-    counts = ("answered", "refused", "invalid", "missing", "unknown", "duplicates", "unreadable", "tokens_in", "cost")
-    odd = [(one.outcome, one.reason, one.count) for one in summary.anomalies]
-    return {name: getattr(summary.batch, name) for name in counts} | {"anomalies": odd, "not": summary.unapplied}
+    counts = ("answered", "refused", "invalid", "missing", "unknown", "duplicates", "unreadable")
+    used = ("tokens_in", "tokens_out", "cost")
+    odd = [
+        (one.outcome, one.reason, one.count, [int(name[7:]) % PEOPLE for name, _ in one.examples if "person" in name])
+        for one in summary.anomalies
+    ]
+    return {name: getattr(summary.batch, name) for name in (*counts, *used)} | {"anomalies": odd}
 
 
 @pytest.mark.parametrize("ready", [True, False])
@@ -116,13 +121,17 @@ def test_each_request_is_accounted_for_once_wherever_the_two_meet(
     ledger.check(workspace)
 
 
-def test_a_part_is_left_to_the_process_that_has_the_lease(workspace: Workspace) -> None:
-    """From the end all is done but a chunk, which that process is at; it stands until that one ends the batch."""
+@pytest.mark.parametrize(("is_file", "done", "left"), [(True, [2, 4, 5], 2), (False, [2, 3], 4)])
+def test_a_part_is_left_to_the_process_that_has_the_lease(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, is_file: bool, done: list[int], left: int
+) -> None:
+    """From the end all is done but what that process may be at: a chunk, on a server one that is written, too."""
+    monkeypatch.setattr(ingest_batch.BatchIngest, "_is_file", is_file)
     number = delivered(workspace)
     with workspace.open() as ws, ws.lease(f"batch:{number}"):
-        assert list(begin(ws, number).run_from_end()) == [2, 4, 5]
+        assert list(begin(ws, number).run_from_end()) == done
         open_left = "SELECT line FROM findable_requests WHERE outcome IS NULL ORDER BY 1"
-        assert workspace.query(open_left) == [(1,), (2,)]
+        assert workspace.query(open_left) == [(one + 1,) for one in range(left)]
         assert list(begin(ws, number).run_from_end()) == []
     assert workspace.scalar("SELECT state FROM findable_batches") == "downloaded"
     workspace.ran("batch-ingest")
