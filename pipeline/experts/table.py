@@ -15,13 +15,13 @@ from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, merges
 from pipeline.store.database import among, pages
-from pipeline.store.updates import VERSION, shows_versions, update_rows
+from pipeline.store.updates import VERSION, update_rows
 from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.derived import DerivedColumn
 from pipeline.tables.item_table import ItemStates
 from pipeline.tables.kind_index import CountedTable, KindIndex
 from pipeline.tables.list_cells import holds_no_texts, looks_like_no_list
-from pipeline.tables.reflect import has_triggers, is_sqlite
+from pipeline.tables.reflect import has_triggers, is_sqlite, shows_versions
 from pipeline.tables.rows import has_words, holds, mentions, refusals
 
 TASK = "expert-tags"
@@ -207,15 +207,13 @@ def scored_tags(tags: Mapping[str, str], rows: Mapping[str, Sequence[Any]]) -> l
 
 def can_write_as_read(tx: Connection) -> bool:
     """Return whether `write_as_read` can be used: where no trigger does more than is said, and versions are shown."""
-    return not has_triggers(tx, experts.name) and (is_sqlite(tx) or shows_versions(tx, experts))
+    return not has_triggers(tx, experts.name) and (is_sqlite(tx) or shows_versions(tx, experts.name))
 
 
 def rows_as_read(tx: Connection, ids: Sequence[str]) -> dict[str, Sequence[Any]]:
     """Return rows with the columns of `WRITTEN`, on a server their `VERSION`, and the id as text behind them, by it."""
-    columns: list[ColumnElement[Any]] = [experts.c[name] for name in WRITTEN]
-    if not is_sqlite(tx):
-        columns.append(cast(literal_column(VERSION), Text))
-    return {row[-1]: row for row in people(tx).among(tx, ids, [*columns, item_id])}
+    version = () if is_sqlite(tx) else (cast(literal_column(VERSION), Text),)
+    return people(tx).plain_rows(tx, ids, WRITTEN, *version)
 
 
 def write_as_read(tx: Connection, rows: Sequence[Sequence[Any]]) -> int:

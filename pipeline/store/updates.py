@@ -25,17 +25,10 @@ from pipeline.store.database import run_many
 from pipeline.store.table_base import AsTheColumn
 
 VERSION = "xmin"  # of a row of a server's table: every change makes another one
-_HAS_VERSION = text("SELECT has_column_privilege(to_regclass(:name), :version, 'SELECT')")
 _TYPES = text(
     "SELECT attname, format_type(atttypid, -1) FROM pg_attribute"
     " WHERE attrelid = to_regclass(:name) AND NOT attisdropped"
 )
-
-
-def shows_versions(tx: Connection, table: Table) -> bool:
-    """Return whether a server shows the `VERSION` of rows of a table: not to a role that may read some columns only."""
-    quoted = tx.dialect.identifier_preparer.quote(table.name)
-    return bool(tx.execute(_HAS_VERSION, {"name": quoted, "version": VERSION}).scalar())
 
 
 def update_rows(
