@@ -86,13 +86,14 @@ class ResultFile:
         self._unreadable: list[tuple[int, bytes]] = []  # examples: (offset, start of the line)
         self._duplicates: list[tuple[int, str]] = []  # examples: (offset, key)
         # a place is where a line begins, below as many bits of its key's hash as are left of 64
-        self._bits = self._file.seek(0, os.SEEK_END).bit_length()
+        self._size = self._file.seek(0, os.SEEK_END)
+        self._bits = self._size.bit_length()
         self._where = (1 << self._bits) - 1  # the bits of a place that say where
         places = self._usual_places()
         self._is_usual = places is not None
         if places is None:
-            places = self._any_places()
-        self._places = np.frombuffer(places, dtype=np.uint64)
+            places = np.frombuffer(self._any_places(), dtype=np.uint64)
+        self._places = places
         self._places.sort()  # where it is: there is no second list at any time
         self._asked = bytearray(len(places))
 
@@ -170,22 +171,26 @@ class ResultFile:
         """Close the file."""
         self.close()
 
-    def _usual_places(self) -> "array[int] | None":
+    def _usual_places(self) -> "NDArray[np.uint64] | None":
         """Return the places of a file whose lines all show their key once and at the end; None of another."""
         import numpy as np
 
-        places = array("Q")
+        places = np.empty(0, dtype=np.uint64)
         self._file.seek(0)
-        offset = 0
+        total, offset = 0, 0
         while block := self._file.read(_BLOCK) + self._file.readline():
             keys = _ENDS.findall(block)
             ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1
             if not len(keys) == len(ends) == block.count(_NAME) or not block.endswith(b"\n"):
                 return None
             starts = np.concatenate(([0], ends[:-1])).astype(np.uint64) + np.uint64(offset)
-            places.frombytes((self._wanted(list(map(bytes.decode, keys))) | starts).tobytes())
             offset += len(block)
-        self.total = len(places)
+            first, total = total, total + len(keys)
+            if total > len(places):  # to what the whole file will have: grown bit by bit it would leave holes
+                places.resize(total * self._size // offset + total // 50, refcheck=False)
+            places[first:total] = self._wanted(list(map(bytes.decode, keys))) | starts
+        places.resize(total, refcheck=False)
+        self.total = total
         return places
 
     def _any_places(self) -> "array[int]":
