@@ -80,12 +80,18 @@ def dies_in_a_part(*how: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A workspace with three downloaded batches, for which a second process is begun; the second has odd lines."""
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """An empty workspace, for whose batches a second process is begun."""
     monkeypatch.setattr(ingest, "SECOND_FROM", 0)
     monkeypatch.setattr(ingest, "can_begin", lambda: True)
-    workspace = workspace_at(tmp_path / "data")
-    workspace.begin()
+    made = workspace_at(tmp_path / "data")
+    made.begin()
+    return made
+
+
+@pytest.fixture
+def downloaded(workspace: Workspace) -> Workspace:
+    """Three downloaded batches, of which the second has odd lines."""
     for number in range(BATCHES):
         put_people(workspace, PEOPLE, first=number * PEOPLE)
         keys = prepare(workspace)
@@ -104,6 +110,17 @@ def ingested(workspace: Workspace) -> dict[int, Any]:
     assert [one["answered"] for _, one in sorted(found.items())] == [PEOPLE, PEOPLE - 1, PEOPLE]
     assert found[2]["unknown"] == 1
     return found
+
+
+def ingest_one_batch(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, second: Callable[..., Any]) -> None:
+    """Ingest a batch of many small chunks with a second process, and hold that all is accounted for."""
+    monkeypatch.setattr(ingest, "_newest_first", second)
+    monkeypatch.setattr(ingest_batch, "CHUNK", 2)
+    put_people(workspace, 40)
+    deliver(workspace, result(prepare(workspace)))
+    (account,) = json.loads(workspace.ran("batch-ingest", "--json").stdout)
+    ledger.check(workspace)
+    assert (account["answered"], states(workspace)) == (40, ["ingested"])
 
 
 def test_the_second_process_ingests_and_tells_what_it_found(
@@ -164,13 +181,9 @@ def test_a_batch_that_cannot_be_ingested_is_told_once(downloaded: Workspace) -> 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("second", [takes_part, dies_in_a_part])
 def test_both_take_part_in_one_batch(
-    second: Callable[..., Iterator[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    second: Callable[..., Iterator[Any]], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second process does some of it from its end; whether it is killed then or not, all is done once."""
-    monkeypatch.setattr(ingest, "SECOND_FROM", 0)
-    monkeypatch.setattr(ingest, "can_begin", lambda: True)
-    monkeypatch.setattr(ingest, "_newest_first", second)
-    monkeypatch.setattr(ingest_batch, "CHUNK", 2)
     lines_beside, parts = ingest._Process._lines_beside, list[int]()
 
     def waits(this: Any, number: int) -> int:
@@ -181,23 +194,13 @@ def test_both_take_part_in_one_batch(
         return lines
 
     monkeypatch.setattr(ingest._Process, "_lines_beside", waits)
-    workspace = workspace_at(tmp_path / "data")
-    workspace.begin()
-    put_people(workspace, 40)
-    deliver(workspace, result(prepare(workspace)))
-    (account,) = json.loads(workspace.ran("batch-ingest", "--json").stdout)
-    ledger.check(workspace)
-    assert (account["answered"], states(workspace)) == (40, ["ingested"])
+    ingest_one_batch(workspace, monkeypatch, second)
     assert parts[-1] == 2 if second is dies_in_a_part else parts[-1] >= 2
 
 
 @pytest.mark.timeout(30)
-def test_the_first_takes_part_in_what_the_second_is_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_takes_part_in_what_the_second_is_at(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no batch is left to it, from the end of that one."""
-    monkeypatch.setattr(ingest, "SECOND_FROM", 0)
-    monkeypatch.setattr(ingest, "can_begin", lambda: True)
-    monkeypatch.setattr(ingest, "_newest_first", waits_for_a_part)
-    monkeypatch.setattr(ingest_batch, "CHUNK", 2)
     once = ingest._Process.ingest
 
     def late(this: Any, number: int, *, waits: bool) -> IngestSummary | None:
@@ -210,13 +213,7 @@ def test_the_first_takes_part_in_what_the_second_is_at(tmp_path: Path, monkeypat
         return once(this, number, waits=waits)
 
     monkeypatch.setattr(ingest._Process, "ingest", late)
-    workspace = workspace_at(tmp_path / "data")
-    workspace.begin()
-    put_people(workspace, 40)
-    deliver(workspace, result(prepare(workspace)))
-    (account,) = json.loads(workspace.ran("batch-ingest", "--json").stdout)
-    ledger.check(workspace)
-    assert (account["answered"], states(workspace)) == (40, ["ingested"])
+    ingest_one_batch(workspace, monkeypatch, waits_for_a_part)
 
 
 @pytest.mark.timeout(30)
