@@ -5,7 +5,6 @@ when no batch is free the one takes part in what the other is at.
 """
 
 import contextlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,6 +24,8 @@ from pipeline.store.batches import Batch
 from pipeline.store.leases import Lease, read_again, this_owner
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from pipeline.core.task import Task
     from pipeline.store.database import Store
 
@@ -74,9 +75,9 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
                 ingested(summary)
 
     with _second_process(ws.settings, _downloaded(ws.store, ws.task)) as second:
-        this = _Process(ws, second.so_far)
+        this = _Process(ws, second)
         ingest_each(waits=False)
-        others = this.rest(second)
+        others = this.rest()
     for summary in others:
         ingested(summary)
     ingest_each(waits=True)
@@ -95,15 +96,11 @@ def _downloaded(store: "Store", task: "Task") -> list[Batch]:
         return batches.batches_in_states(tx, BatchState.DOWNLOADED, task=task.name)
 
 
-@contextlib.contextmanager
-def _second_process(settings: Settings, waiting: Sequence[Batch]) -> Iterator[Told[_Said]]:
+def _second_process(settings: Settings, waiting: Sequence[Batch]) -> "AbstractContextManager[Told[_Said]]":
     """Give what a second process tells that ingests where that is worth its start, for the length of a block."""
     if sum(batch.result_size or 0 for batch in waiting) < SECOND_FROM or not can_begin():
-        yield Told(io.BytesIO())
-        return
-    numbers = [batch.number for batch in reversed(waiting)]
-    with second_process(_newest_first, settings, numbers, this_owner()) as told:
-        yield told
+        return contextlib.nullcontext(Told())
+    return second_process(_newest_first, settings, [batch.number for batch in reversed(waiting)], this_owner())
 
 
 def _newest_first(settings: Settings, numbers: Sequence[int], first: str) -> Iterator[_Said]:
@@ -113,7 +110,7 @@ def _newest_first(settings: Settings, numbers: Sequence[int], first: str) -> Ite
     """
     with open_workspace(settings, NoProgress(), access=Access.WRITE) as ws:
         yield this_owner()
-        this = _Process(ws)
+        this = _Process(ws, Told())
         for number in numbers:
             with contextlib.suppress(FindableError):
                 if (summary := this.ingest(number, waits=False)) is not None:
@@ -122,10 +119,10 @@ def _newest_first(settings: Settings, numbers: Sequence[int], first: str) -> Ite
 
 
 class _Process(NamedTuple):
-    """One of the processes of this command: what it works on, and what the other one says `beside`."""
+    """One of the processes of this command: what it works on, and what the other one tells it."""
 
     ws: OpenWorkspace
-    beside: Sequence[_Said] = ()
+    other: Told[_Said]
 
     def ingest(self, number: int, *, waits: bool) -> IngestSummary | None:
         """Ingest one batch; None where another process was first, or, unless this one `waits`, is at it."""
@@ -145,14 +142,14 @@ class _Process(NamedTuple):
                     for lines in work.run_from_end():
                         yield _Part(number, lines)
 
-    def rest(self, second: Told[_Said]) -> list[IngestSummary]:
-        """Return what the second process ingested; this one takes part in the rest of it, and waits."""
+    def rest(self) -> list[IngestSummary]:
+        """Return what the other process ingested; this one takes part in the rest of it, and waits."""
         with self.ws.display.bar("ending with the second process", None, late=True):
-            for owner in [one for one in second.so_far if isinstance(one, str)]:
+            for owner in [one for one in self.other.so_far if isinstance(one, str)]:
                 list(self.take_part(owner))
-            return [one for one in second.ended() if isinstance(one, IngestSummary)]
+            return [one for one in self.other.ended() if isinstance(one, IngestSummary)]
 
     def _lines_beside(self, number: int) -> int:
         """Return how many lines of a batch the other process has done."""
-        parts = (one.lines for one in reversed(self.beside) if isinstance(one, _Part) and one.batch == number)
+        parts = (one.lines for one in reversed(self.other.so_far) if isinstance(one, _Part) and one.batch == number)
         return next(parts, 0)

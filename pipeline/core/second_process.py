@@ -2,7 +2,7 @@
 
 For work that may be killed at any moment. The process is a new one and not a fork of this one, which has threads and an
 open database, and it runs nothing of the program that this one was started as. What the generator yields is pickled; an
-error ends it in silence, so the caller looks at what is left.
+error ends it in silence, as where none can be begun, so the caller looks at what is left.
 """
 
 import os
@@ -32,9 +32,9 @@ def can_begin() -> bool:
 
 
 class Told(Generic[T]):
-    """What a second process has said: `so_far`, and when it has `ended`, all of it."""
+    """What a second process has said: `so_far`, and when it has `ended`, all of it; nothing where there is none."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes] | None = None) -> None:
         """Read it beside what this process does."""
         self.so_far: list[T] = []
         self._reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
@@ -45,10 +45,10 @@ class Told(Generic[T]):
         self._reader.join()
         return self.so_far
 
-    def _read(self, stream: IO[bytes]) -> None:
+    def _read(self, stream: IO[bytes] | None) -> None:
         """Keep what the other process sends until it ends."""
         with suppress(EOFError, OSError, pickle.UnpicklingError):
-            while True:
+            while stream is not None:
                 self.so_far.append(pickle.load(stream))  # noqa: S301 - of a process of ours
 
 
@@ -56,18 +56,24 @@ class Told(Generic[T]):
 def second_process(work: Callable[P, Iterator[T]], *args: P.args, **kwargs: P.kwargs) -> Iterator[Told[T]]:
     """Give what `work(...)`, a function of a module, yields in a process of its own for the length of a block."""
     words = [sys.executable, "-I", "-c", BOOT]
-    begun = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
+    try:
+        begun = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
+    except OSError:
+        yield Told()
+        return
     with begun as process:
         told = Told[T](cast("IO[bytes]", process.stdout))
+        asked = cast("IO[bytes]", process.stdin)
         try:
             with suppress(OSError):
-                asked = cast("IO[bytes]", process.stdin)
                 asked.write(pickle.dumps(sys.path) + pickle.dumps((work, args, kwargs)))
                 asked.flush()
             yield told
         finally:
             process.kill()
             told.ended()
+            with suppress(OSError):  # of one that ended before it was asked
+                asked.close()
 
 
 def main() -> None:

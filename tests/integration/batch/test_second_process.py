@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.batch import ingest, ingest_batch
 from pipeline.batch.account import IngestSummary
+from pipeline.core import second_process
 from pipeline.store import claims
 from tests import ledger
 from tests.delivery import deliver, error, line, prepare, put_people, result, workspace_at
@@ -153,6 +154,25 @@ def test_a_second_process_that_is_killed_leaves_its_batches_to_this_one(
     """Nothing is missing, and nothing is said of it."""
     monkeypatch.setattr(ingest, "_newest_first", dies)
     ingested(downloaded)
+
+
+@pytest.mark.parametrize("python", ["/bin/false", "/nowhere"])
+def test_this_one_does_all_where_no_other_works(
+    python: str, downloaded: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it ends before it is told what to do, or cannot be begun."""
+    make = second_process.Told.__init__
+
+    def late(this: Any, *stream: Any) -> None:
+        """Go on when it has ended."""
+        make(this, *stream)
+        this.ended()
+
+    monkeypatch.setattr(second_process.Told, "__init__", late)
+    monkeypatch.setattr(sys, "executable", python)
+    assert "\nNext: " in downloaded.ran("batch-ingest").stdout
+    ledger.check(downloaded)
+    assert states(downloaded) == ["ingested"] * BATCHES
 
 
 def test_a_batch_at_another_process_is_waited_for(downloaded: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
