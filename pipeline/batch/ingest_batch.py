@@ -42,6 +42,7 @@ CHUNK = 2500  # requests in one transaction, which keeps other writers waiting f
 NO_LINE = "no line in the result"
 _Judged = tuple[claims.Request, Judgement]
 _Page = tuple[Sequence[claims.Request], Mapping[str, Any]]  # requests, and what some are judged by
+_NextPage = Callable[["Connection", Sequence[claims.Request]], Sequence[claims.Request]]  # from the page before it
 
 
 def begin_ingest(ws: OpenWorkspace, number: int, lease: Lease) -> "BatchIngest | None":
@@ -85,7 +86,7 @@ class BatchIngest(NamedTuple):
         with gc_freeze.gc_frozen(), self._results() as results, bar_of as bar:
             odd = None
             while odd is None:  # items that ask the same may have joined behind the place where it was
-                for page in self._apply_all(results, self._pages()):
+                for page in self._apply_all(results, self._page_behind):
                     bar.show(min(batch.requests, page[-1].line + done_beside_it()))
                 odd = self._finish(results)
         with ws.store.read() as tx:
@@ -97,7 +98,7 @@ class BatchIngest(NamedTuple):
         Yields how many lines of requests that were, after each chunk.
         """
         with gc_freeze.gc_frozen(), self._results() as results:
-            for page in self._apply_all(results, self._last_pages()):
+            for page in self._apply_all(results, self._page_before):
                 yield self.batch.requests + 1 - page[0].line
 
     @property
@@ -108,11 +109,10 @@ class BatchIngest(NamedTuple):
         """Open the sealed result."""
         batch = self.batch
         what = f"the result of batch {batch.number}"
-        return ResultFile(
-            files.verify(self.ws.data / (batch.result_file or ""), sha256=batch.result_sha256 or "", what=what)
-        )
+        path = files.verify(self.ws.data / (batch.result_file or ""), sha256=batch.result_sha256 or "", what=what)
+        return ResultFile(path)
 
-    def _apply_all(self, results: ResultFile, found: Iterator[_Page]) -> Iterator[Sequence[claims.Request]]:
+    def _apply_all(self, results: ResultFile, next_page: _NextPage) -> Iterator[Sequence[claims.Request]]:
         """Judge and write every request that has no outcome yet; those that have one are only looked up.
 
         Yields each page when it is written, or, where a server writes, given to what writes it.
@@ -121,7 +121,7 @@ class BatchIngest(NamedTuple):
         missing = self._missing()
         # beside the judging of the next one where a server writes; SQLite would wait for the interpreter at every row
         with contextlib.nullcontext(lambda work: work()) if self._is_file else done_beside() as write:
-            for page, contexts in found:
+            for page, contexts in self._pages(next_page):
                 judged = self._judged(results, page, contexts, missing)
                 if judged:
                     write(partial(self._write, judged, self._ready(judged, source), source))
@@ -129,36 +129,29 @@ class BatchIngest(NamedTuple):
                 gc_freeze.collect_new()
                 yield page
 
-    def _pages(self) -> Iterator[_Page]:
-        """Yield all requests, a chunk at a time, with what those are judged by that have no outcome yet."""
-        page: list[claims.Request] = []
+    def _pages(self, next_page: _NextPage) -> Iterator[_Page]:
+        """Yield one page after the other, with what those are judged by that have no outcome yet, by item id."""
+        page: Sequence[claims.Request] = ()
         while True:
             with self.ws.store.read() as tx:
-                page = claims.request_page(tx, self.batch.number, after=page[-1] if page else None, limit=CHUNK)
-                contexts = self._contexts(tx, page)
+                page = next_page(tx, page)
+                contexts = self.task.rows.contexts(tx, [one.item_id for one in page if one.outcome is None])
             if not page:
                 return
             yield page, contexts
 
-    def _last_pages(self) -> Iterator[_Page]:
-        """Yield what has no outcome yet, the last first, but for as many as the other process may be at.
+    def _page_behind(self, tx: "Connection", page: Sequence[claims.Request]) -> Sequence[claims.Request]:
+        """Return the requests behind a page, of which some may have an outcome."""
+        return claims.request_page(tx, self.batch.number, after=page[-1] if page else None, limit=CHUNK)
+
+    def _page_before(self, tx: "Connection", page: Sequence[claims.Request]) -> Sequence[claims.Request]:
+        """Return the last before a page that have no outcome yet, but for as many as the other process may be at.
 
         So some of the items that joined behind its place are left to it, and it does not end the batch without them.
         """
-        page: list[claims.Request] = []
         near = CHUNK if self._is_file else 2 * CHUNK  # it judges one chunk while a server writes another
-        while True:
-            with self.ws.store.read() as tx:
-                before = page[0] if page else None
-                page = claims.last_page(tx, self.batch.number, before=before, limit=near + CHUNK)[near:]
-                contexts = self._contexts(tx, page)
-            if not page:
-                return
-            yield page, contexts
-
-    def _contexts(self, tx: "Connection", page: Sequence[claims.Request]) -> Mapping[str, Any]:
-        """Return what those of a page are judged by that have no outcome yet, by item id."""
-        return self.task.rows.contexts(tx, [one.item_id for one in page if one.outcome is None])
+        before = page[0] if page else None
+        return claims.last_page(tx, self.batch.number, before=before, limit=near + CHUNK)[near:]
 
     def _judged(
         self, results: ResultFile, page: Sequence[claims.Request], contexts: Mapping[str, Any], missing: MissingLine

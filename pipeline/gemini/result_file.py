@@ -89,13 +89,11 @@ class ResultFile:
         self._size = self._file.seek(0, os.SEEK_END)
         self._bits = self._size.bit_length()
         self._where = (1 << self._bits) - 1  # the bits of a place that say where
-        places = self._usual_places()
-        self._is_usual = places is not None
-        if places is None:
-            places = np.frombuffer(self._any_places(), dtype=np.uint64)
-        self._places = places
+        usual = self._usual_places()
+        self._is_usual = usual is not None
+        self._places = np.frombuffer(self._any_places(), dtype=np.uint64) if usual is None else usual
         self._places.sort()  # where it is: there is no second list at any time
-        self._asked = bytearray(len(places))
+        self._asked = bytearray(len(self._places))
 
     def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
         """Return for each key its raw lines in the order of the file; many keys at once are quicker than one by one."""

@@ -42,6 +42,7 @@ from pipeline.store.updates import update_rows
 
 PAGE = 2000
 ROWS = 500  # read at a time: what they hold is in memory
+PLACE = (requests.c.line, requests.c.id)  # of a part in its batch: of those of a line the one that asked comes first
 IS_OPEN = text("findable_requests.open")  # bare, as the index of claims has it: SQLite does not take it for `open = 1`
 
 
@@ -253,19 +254,17 @@ def release_claims(tx: Connection, batch: int, *, reason: str) -> list[str]:
 
 def request_page(tx: Connection, batch: int, *, after: Request | None, limit: int) -> list[Request]:
     """Return the next parts in a batch, by line, and of a line the one that asked first; accounted for or not."""
-    place = (requests.c.line, requests.c.id)
-    query = _requests(batch).order_by(*place).limit(limit)
+    query = _requests(batch).order_by(*PLACE).limit(limit)
     if after is not None:
-        query = query.where(tuple_(*place) > (after.line, after.id))
+        query = query.where(tuple_(*PLACE) > (after.line, after.id))
     return [Request._make(row) for row in tx.execute(query).all()]
 
 
 def last_page(tx: Connection, batch: int, *, before: Request | None, limit: int) -> list[Request]:
     """Return the last parts in a batch that are not accounted for, in the order of `request_page`."""
-    place = (requests.c.line, requests.c.id)
-    query = _requests(batch).where(requests.c.outcome.is_(None)).order_by(*map(desc, place)).limit(limit)
+    query = _requests(batch).where(requests.c.outcome.is_(None)).order_by(*map(desc, PLACE)).limit(limit)
     if before is not None:
-        query = query.where(tuple_(*place) < (before.line, before.id))
+        query = query.where(tuple_(*PLACE) < (before.line, before.id))
     return [Request._make(row) for row in tx.execute(query).all()][::-1]
 
 
