@@ -177,7 +177,7 @@ def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any
 
 
 def failed_attempts(tx: Connection, batch: int) -> Iterator[tuple[str, str, int | None, str, str]]:
-    """Yield (outcome, reason, code, item id, excerpt) of every attempt of a batch, by item: numbers as numbers."""
+    """Yield (outcome, reason, code, item id, excerpt) of a batch's attempts, by item id, shorter ones first."""
     columns = (attempts.c.outcome, attempts.c.reason, attempts.c.code, attempts.c.item_id, attempts.c.excerpt)
     query = select(*columns).where(attempts.c.batch == batch)
     query = query.order_by(func.length(attempts.c.item_id), attempts.c.item_id, attempts.c.id)

@@ -153,7 +153,7 @@ def read_again(once: Callable[[], T], *, times: int, after: type[InconsistentErr
 class Lease:
     """A lease in hand; renewed in the background until the block that took it ends.
 
-    Under the lease of another `owner` a process may work that this one began; `check` says whether it has it still.
+    A process may work under that of another `owner`, of the same command; `check` says whether that one has it still.
     """
 
     store: Store
