@@ -59,16 +59,16 @@ def takes_part(*how: Any) -> Iterator[Any]:
 
 def waits_for_a_part(*how: Any) -> Iterator[Any]:
     """Work in small chunks, and after each wait until the last line is accounted for, which the first process does."""
-    ingest._Process._lines_beside = waits_for_last_line  # type: ignore[assignment, method-assign]
+    ingest._Process._lines_beside = lambda this, number: waits_for(this, number, -1)  # type: ignore[assignment, method-assign]
     yield from takes_part(*how)
 
 
-def waits_for_last_line(this: Any, number: int) -> int:
-    """Return when it is accounted for."""
+def waits_for(this: Any, number: int, place: int) -> bool:
+    """Return when the request at a place in a batch is accounted for."""
     while True:
         with this.ws.store.read() as tx:
-            if claims.request_page(tx, number, after=None, limit=100)[-1].outcome is not None:
-                return 0
+            if claims.request_page(tx, number, after=None, limit=100)[place].outcome is not None:
+                return True
         time.sleep(0.01)
 
 
@@ -124,21 +124,26 @@ def ingest_one_batch(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, seco
     assert (account["answered"], states(workspace)) == (40, ["ingested"])
 
 
+def leaves(monkeypatch: pytest.MonkeyPatch, which: Callable[[Any, int], bool]) -> list[int]:
+    """Let this process leave batches in its first turn, as if another were at them; return the ones that it takes."""
+    once, taken = ingest._Process.ingest, list[int]()
+
+    def some(this: Any, number: int, *, waits: bool) -> IngestSummary | None:
+        """Take a batch, or leave it."""
+        if not waits and which(this, number):
+            return None
+        taken.append(number)
+        return once(this, number, waits=waits)
+
+    monkeypatch.setattr(ingest._Process, "ingest", some)
+    return taken
+
+
 def test_the_second_process_ingests_and_tells_what_it_found(
     downloaded: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where this process is at no batch, the other one does them all, and its accounts are told here."""
-    once = ingest._Process.ingest
-    by_this: list[int] = []
-
-    def slow(this: Any, number: int, **how: Any) -> IngestSummary | None:
-        """Do in the first turn as if another process were at it."""
-        if not how["waits"]:
-            return None
-        by_this.append(number)
-        return once(this, number, **how)
-
-    monkeypatch.setattr(ingest._Process, "ingest", slow)
+    by_this = leaves(monkeypatch, lambda *_: True)
     ingested(downloaded)
     assert by_this == []
 
@@ -178,13 +183,7 @@ def test_this_one_does_all_where_no_other_works(
 def test_a_batch_at_another_process_is_waited_for(downloaded: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes last; where that process was ended in the midst of it, it is ingested here."""
     monkeypatch.setattr(ingest, "_newest_first", dies)
-    once = ingest._Process.ingest
-
-    def busy(this: Any, number: int, **how: Any) -> IngestSummary | None:
-        """Do in the first turn as if another process were at the first batch."""
-        return once(this, number, **how) if how["waits"] or number > 1 else None
-
-    monkeypatch.setattr(ingest._Process, "ingest", busy)
+    leaves(monkeypatch, lambda _, number: number == 1)
     assert list(ingested(downloaded)) == [2, 3, 1]
 
 
@@ -221,18 +220,7 @@ def test_both_take_part_in_one_batch(
 @pytest.mark.timeout(30)
 def test_the_first_takes_part_in_what_the_second_is_at(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no batch is left to it, from the end of that one."""
-    once = ingest._Process.ingest
-
-    def late(this: Any, number: int, *, waits: bool) -> IngestSummary | None:
-        """Come when the second process is at it."""
-        while not waits:
-            with this.ws.store.read() as tx:
-                if any(request.outcome for request in claims.request_page(tx, number, after=None, limit=1)):
-                    return None
-            time.sleep(0.01)
-        return once(this, number, waits=waits)
-
-    monkeypatch.setattr(ingest._Process, "ingest", late)
+    leaves(monkeypatch, lambda this, number: waits_for(this, number, 0))
     ingest_one_batch(workspace, monkeypatch, waits_for_a_part)
 
 
