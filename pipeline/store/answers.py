@@ -152,10 +152,11 @@ def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
 
     The cost is the same in whatever order that was written: the last digits of a sum of floats are not.
     """
-    tokens_in, tokens_out, cost = zip(
-        *(sum_usage(tx, one, one.c.batch == batch) for one in (answers, attempts)), strict=True
-    )
-    return sum(tokens_in), sum(tokens_out), round(sum(cost), COST_DIGITS)
+    used = (0, 0, 0.0)
+    for table in (answers, attempts):
+        more = sum_usage(tx, table, table.c.batch == batch)
+        used = (used[0] + more[0], used[1] + more[1], round(used[2] + more[2], COST_DIGITS))
+    return used
 
 
 def sum_usage(tx: Connection, table: Table, condition: ColumnElement[bool]) -> tuple[int, int, float]:
