@@ -58,6 +58,10 @@ class Command(click.Command):
                 raise
             said = f"With make: {error.param.envvar.removeprefix(PREFIX)}=…"
             raise click.MissingParameter(said, ctx=error.ctx, param=error.param) from None
+        except click.NoSuchOption as error:
+            shown = {name for one in self.get_params(ctx) if not getattr(one, "hidden", False) for name in one.opts}
+            meant = [one for one in error.possibilities or () if one in shown]
+            raise click.NoSuchOption(error.option_name, possibilities=meant, ctx=error.ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error ends it with its exit code."""

@@ -1,6 +1,7 @@
 """Read the settings: the environment, and `.env` in the current directory beneath it."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.typed import OPTIONS, given_option
@@ -11,8 +12,10 @@ from pipeline.core.variables import PREFIX
 
 def read_settings() -> Settings:
     """Return the settings of the environment and of `.env` in the current directory; options stand above both."""
-    given = {f"{PREFIX}{name.upper()}": value for name in OPTIONS if (value := given_option(name))}
-    return load_settings({**os.environ, **given}, dotenv=read_dotenv())
+    given = {name: value for name in OPTIONS if (value := given_option(name))}
+    environ = os.environ | {f"{PREFIX}{name.upper()}": value for name, value in given.items()}
+    settings = load_settings(environ, dotenv=read_dotenv())
+    return replace(settings, sources={**settings.sources, **{name: f"--{name}" for name in given}})
 
 
 def read_dotenv() -> dict[str, str | None]:

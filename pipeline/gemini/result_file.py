@@ -71,7 +71,7 @@ class ResultFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file once and keep nine bytes for each line.
+        """Read the file once and keep 65 bits for each line.
 
         Raises:
             OSError: the file cannot be read.
@@ -93,7 +93,7 @@ class ResultFile:
         self._is_usual = usual is not None
         self._places = np.frombuffer(self._any_places(), dtype=np.uint64) if usual is None else usual
         self._places.sort()  # where it is: there is no second list at any time
-        self._asked = bytearray(len(self._places))
+        self._asked = bytearray(-(-len(self._places) // 8))  # a bit for each line
 
     def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
         """Return for each key its raw lines in the order of the file; many keys at once are quicker than one by one."""
@@ -114,8 +114,9 @@ class ResultFile:
             line = self._line(self._places.item(at) & self._where)
             if not self._shows(line, key):
                 continue  # another key with the same hash
-            repeated = repeated or bool(self._asked[at])
-            self._asked[at] = 1
+            byte, bit = at >> 3, 1 << (at & 7)
+            repeated = repeated or bool(self._asked[byte] & bit)
+            self._asked[byte] |= bit
             found.append(line)
             last = at
         if len(found) > 1 and not repeated:
@@ -135,14 +136,15 @@ class ResultFile:
     @property
     def unknown(self) -> int:
         """Return how many readable lines have a key that was not looked up, or none that is a text."""
-        return self._asked.count(0)
+        return len(self._places) - int.from_bytes(self._asked, "little").bit_count()
 
     def examples(self) -> dict[str, list[tuple[int, str]]]:
         """Return at most three of each kind of line that belongs to no request: (line number from 1, its key).
 
         In the place of a key that is none, or no text, stands an excerpt of the line.
         """
-        places = (at for at, asked in enumerate(self._asked) if not asked) if self.unknown else ()
+        every = range(len(self._places)) if self.unknown else ()
+        places = (at for at in every if not self._asked[at >> 3] >> (at & 7) & 1)
         unasked = heapq.nsmallest(EXAMPLES, (self._places.item(at) & self._where for at in places))
         unknown = ((offset, self._line(offset)) for offset in unasked)
         kinds: dict[str, list[tuple[int, str | bytes]]] = {

@@ -34,6 +34,7 @@ MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
 MAX_LOST_CALLS = 10  # of a due item in a row, with which a service that hangs for minutes is outlasted
 LOST = "no reply: "  # how the reason of an attempt begins whose live call was lost, and was perhaps paid for
+COST_DIGITS = 9  # of an account in USD: far below what one token costs, and above what rounding adds up to
 PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
 COMPARED = "probe"  # the purpose of live calls that are compared with a batch's replies, and whose answers are not kept
@@ -147,11 +148,14 @@ def forget_foreign(tx: Connection, task: str, ids: Sequence[str]) -> None:
 
 
 def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
-    """Return (tokens in, tokens out with thoughts, cost in USD) of everything that came back for a batch."""
+    """Return (tokens in, tokens out with thoughts, cost in USD) of everything that came back for a batch.
+
+    The cost is the same in whatever order that was written: the last digits of a sum of floats are not.
+    """
     used = (0, 0, 0.0)
     for table in (answers, attempts):
         more = sum_usage(tx, table, table.c.batch == batch)
-        used = (used[0] + more[0], used[1] + more[1], used[2] + more[2])
+        used = (used[0] + more[0], used[1] + more[1], round(used[2] + more[2], COST_DIGITS))
     return used
 
 

@@ -145,6 +145,8 @@ def test_a_dotenv_gives_settings_and_the_environment_wins(local: Workspace) -> N
     assert found["FINDABLE_MODEL"] == ("gemini-2.5-flash", ".env")
     assert found["FINDABLE_DIM"] == ("256", "environment")
     assert found["GEMINI_API_KEY"] == ("…" + KEY[-4:], "GEMINI_API_KEY, .env")
+    given = local.run("settings", "--data", "elsewhere").stdout
+    assert "FINDABLE_DATA\telsewhere\t--data\t" in given
     told = local.run("settings", DATABASE_URL="postgresql://ada:geheim@db/people").output
     assert KEY not in told
     assert "geheim" not in told
@@ -209,6 +211,8 @@ def test_what_the_user_typed_wrong_is_bad_usage(local: Workspace) -> None:
     """An unknown command or option, and a file that is not there: exit code 2."""
     local.ran("frobnicate", code=2)
     local.ran("status", "--frobnicate", code=2)
+    said = refused(local, "tag", "--prob", code=2, said="No such option '--prob'")
+    assert "probe" not in said, "an option that is not shown is named"
     refused(local, "import", "/nowhere/people.csv", code=2, said="/nowhere/people.csv")
 
 

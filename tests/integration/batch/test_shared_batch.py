@@ -14,7 +14,7 @@ from pipeline.engine import record
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store.leases import Lease, LeaseLostError, drop_leases
 from tests import ledger
-from tests.delivery import deliver, error, line, prepare, put_people, workspace_at
+from tests.delivery import USAGE, deliver, error, line, prepare, put_people, response, workspace_at
 from tests.lab import Workspace
 
 PEOPLE = 7
@@ -36,10 +36,13 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def delivered(workspace: Workspace) -> int:
-    """Put people, and return the number of their downloaded batch, which has lines of every kind."""
+    """Put people, and return the number of their downloaded batch, which has lines of every kind and of many costs."""
     put_people(workspace, PEOPLE, first=workspace.scalar("SELECT count(*) FROM experts"))
     keys = prepare(workspace)
-    lines = [line(key) if at in {1, 3} else error(key, 3) for at, key in enumerate(keys)]
+    lines = [
+        line(key, response(usageMetadata={**USAGE, "promptTokenCount": 10**at})) if at in {1, 3, 5} else error(key, 3)
+        for at, key in enumerate(keys)
+    ]
     return deliver(workspace, b"\n".join([*lines, line("unknown"), line(keys[3]), b""]))
 
 
