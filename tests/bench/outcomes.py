@@ -64,7 +64,7 @@ def ingested(execute: Callable[[str], Iterable[Any]]) -> Said:
             (*row[:3], *map(int, row[3:5]), row[5], word(row[6]), *row[7:10], round(row[10], 9)) for row in attempts
         ),
         "claims": digest((*row[:2], int(row[2]), row[3], word(row[4])) for row in claims),
-        "account": [[*row[:11], round(row[11], 6)] for row in account],
+        "account": [[*row[:11], round(round(row[11], 9), 6)] for row in account],  # nine first, as it is stored
     }
 
 
