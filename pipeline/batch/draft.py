@@ -80,6 +80,10 @@ class Draft:
         new: list[PlannedRequest] = []
         has_room = self.items + len(lines) <= self.packer.limits.rows  # for a line of each; then any of them fit in
         whole = self._with(lines) if has_room else None
+        if whole is not None and not known and self._ask_apart(lines):  # as nearly all do: at once
+            self._add(lines)
+            self.packer = whole
+            return list(lines), None
         for line in lines:
             item, question = line.item, line.question
             equal, given = known.get(item.id) or UNKNOWN
@@ -90,11 +94,7 @@ class Draft:
                 if whole is None and (full := self.packer.add(line)) is not None:
                     return new, full
                 new.append(line)
-                self.ids.append(item.id)
-                self.hashes.append(item.input_hash)
-                self.questions.append(question)
-                if question is not None:
-                    self.lines[question] = len(self.ids)
+                self._add([line])
             elif whole is None and self.items >= self.packer.limits.rows:
                 return new, StopReason.FULL
             elif equal is not None:
@@ -106,6 +106,20 @@ class Draft:
             whole = self._with(new)
         self.packer = whole or self.packer
         return new, None
+
+    def _ask_apart(self, lines: Sequence["PlannedRequest"]) -> bool:
+        """Return whether each of these asks what no other one of the file does."""
+        asked = {one.question for one in lines}
+        return None not in asked and len(asked) == len(lines) and self.lines.keys().isdisjoint(asked)
+
+    def _add(self, lines: Sequence["PlannedRequest"]) -> None:
+        """Give each of these a line of its own."""
+        items, asked = [one.item for one in lines], [one.question for one in lines]
+        self.lines |= {one: line for line, one in enumerate(asked, len(self.ids) + 1) if one is not None}
+        self.ids += [one.id for one in items]
+        self.hashes += [one.input_hash for one in items]
+        self.questions += asked
+        self.last = self.ids[-1]
 
     def _with(self, lines: Sequence["PlannedRequest"]) -> Packer | None:
         """Return the file with these lines in it, None where they do not all fit in."""

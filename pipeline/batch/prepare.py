@@ -99,7 +99,7 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
         packer = Packer(_limits(ws.settings, ws.model), known)
         for lines, asked in looked_up(tx, ws.task, ws.extractor, request_lines(tx, _builder(ws), wanted)):
             for line in lines:
-                if line.item.id in asked or (line.question and not seen.is_new(int(line.question[:SEEN], 16))):
+                if line.item.id in asked or (line.question and not seen.is_new(int(line.question[-SEEN:], 16))):
                     continue
                 if packer.add(line) is not None:
                     made.append(packer.rows)

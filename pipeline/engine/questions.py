@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 QUESTION = 32  # hex digits of a question's digest
+MARK = "q"  # before them; a question that was kept before there was one is none but hex digits
 ROOM = 4  # how much larger the token limit is after an answer was cut by it
 
 
@@ -47,6 +48,13 @@ class PlannedRequest(NamedTuple):
     def data(self) -> bytes:
         """Return the line."""
         return self.head + self.rest
+
+
+def former_question(line: PlannedRequest, extractor: str, fingerprint: str | None) -> str:
+    """Return the question of a request as it was kept without a mark: what is asked came first, and all was hashed."""
+    _, before, asked = line.head.partition(requests.BEFORE_PARTS)  # a key cannot hold it, for its quotes are escaped
+    asked_by = f"{extractor} {fingerprint} ".encode("utf-8", "replace")
+    return hashlib.sha256(asked_by + before + asked + line.rest).hexdigest()[:QUESTION]
 
 
 @dataclass(frozen=True)
@@ -76,9 +84,19 @@ class RequestBuilder:
         )
 
     @cached_property
-    def _asked_by(self) -> "hashlib._Hash":
-        asked_by = f"{self.task.label}/{self.model.name} {self.task.fingerprint} "
-        return hashlib.sha256(asked_by.encode("utf-8", "replace") + requests.BEFORE_PARTS)
+    def _begun(self) -> dict[bytes, "hashlib._Hash"]:
+        """Return the digests that questions begin with, by the second parts of their lines: each is hashed once."""
+        return {}
+
+    def _question(self, asked: bytes, rest: bytes) -> str:
+        """Return the digest of the extractor, the declaration, and all of a line but its key."""
+        begun = self._begun.get(rest)
+        if begun is None:
+            asked_by = f"{self.task.label}/{self.model.name} {self.task.fingerprint} "
+            begun = self._begun[rest] = hashlib.sha256(asked_by.encode("utf-8", "replace") + rest + b"\n")
+        digest = begun.copy()
+        digest.update(asked)
+        return MARK + digest.hexdigest()[:QUESTION]
 
     def lines(self, tx: "Connection", ids: Sequence[str]) -> Iterator[PlannedRequest]:
         """Yield the requests about these items as their rows stand now, in their order; none about those gone.
@@ -94,10 +112,10 @@ class RequestBuilder:
         Raises:
             InputError: an item's request cannot be sent; the message names the item.
         """
-        task, asked_by, fill = self.task, None if self.asks_each else self._asked_by, self._form.fill
+        task, fill = self.task, self._form.fill
         cut, most = count_cut_short(tx, task.name, list(rows)), self.model.output_limit or math.inf
         for item in task.rows.items(tx, rows):
-            item_id, prompt, *_ = item
+            item_id, prompt, _, _ = item
             if item_id in cut or prompt.max_output_tokens > most:
                 prompt = self._with_room(prompt, cut=cut.get(item_id, 0))
             try:
@@ -107,12 +125,7 @@ class RequestBuilder:
             if (size := len(head) + len(rest)) >= MAX_FILE_BYTES:
                 why = f"the request has {size} bytes, and the API takes files of {MAX_FILE_BYTES}"
                 raise self._refused(tx, item_id, why)
-            question = None
-            if asked_by is not None:
-                digest = asked_by.copy()  # of the extractor, the declaration, and all of a line but its key
-                digest.update(asked)
-                digest.update(rest)
-                question = digest.hexdigest()[:QUESTION]
+            question = None if self.asks_each else self._question(asked, rest)
             yield PlannedRequest(item, head, rest, size, usage, question)
 
     def _refused(self, tx: "Connection", item_id: str, why: str) -> InputError:

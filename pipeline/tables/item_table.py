@@ -136,8 +136,10 @@ class ItemTable:
 
     def count_pending(self, tx: Connection, ids: Sequence[str]) -> int:
         """Return how many of these items, few enough for one statement, may be asked about."""
-        mine = among(tx, self.table.c[self.key], self.ids.native(ids))
-        return tx.execute(select(func.count(self.item_id.distinct())).where(mine, self.is_open)).scalar_one()
+        key, native = self.table.c[self.key], self.ids.native(ids)
+        told: ColumnElement[Any] = key if {*map(type, native)} == {int} else self.item_id  # numbers are no two texts
+        mine = among(tx, key, native)
+        return tx.execute(select(func.count(told.distinct())).where(mine, self.is_open)).scalar_one()
 
     def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the name of each of these items that is there, by id."""

@@ -1,5 +1,6 @@
 """Rows that ask the same share one request and its answer, whichever way it is asked; each is accounted by itself."""
 
+import hashlib
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies
 
 from emulator.server import start
-from pipeline.batch import ingest_batch
+from pipeline.batch import draft, ingest_batch
 from pipeline.core import files
 from pipeline.live import questions
 from pipeline.live.questions import OpenQuestions
@@ -72,9 +73,12 @@ def check(notes: Workspace) -> None:
     assert ledger.findings(notes) == []
 
 
-@pytest.mark.parametrize("most", ["2", "50"])
-def test_by_batch_one_asks_and_pays_and_the_others_share(notes: Workspace, api: Api, most: str) -> None:
-    """In the same file or a later one; `preflight` tells rows and questions, and the batch's account both."""
+@pytest.mark.parametrize(("most", "together"), [("2", 500), ("50", 500), ("50", 2)])
+def test_by_batch_one_asks_and_pays_and_the_others_share(
+    notes: Workspace, api: Api, most: str, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same file or a later one, looked up together or apart; `preflight` tells rows and questions."""
+    monkeypatch.setattr(draft, "TOGETHER", together)
     rows(A, B, C, A, B, A)
     told = json.loads(notes.ran("preflight", "--json").stdout)
     assert (told["items"], told["questions"], told["live"]["calls"]) == (6, 3, 3)
@@ -103,6 +107,28 @@ def test_live_one_asks_and_pays_and_the_others_share(notes: Workspace, api: Api)
     assert [row[1:] for row in kept].count((1, 0)) == 3
     shares = next(row[0] for row in kept if row[2])
     assert "(no request of its own: " in notes.ran("show", "--item", shares, "--raw").stdout
+
+
+@pytest.mark.parametrize("way", [COLLECT, ("tag-live",)], ids=["batch", "live"])
+def test_what_an_earlier_version_asked_is_not_asked_again(notes: Workspace, api: Api, way: tuple[str, ...]) -> None:
+    """It kept the digest of the whole line but its key; what it had under way is shared, what it has answered taken."""
+    rows(A, B)
+    notes.ran_each(*COLLECT)
+    rows(A, B, C)
+    notes.ran("batch-submit")
+    kept = "SELECT number, request_file, extractor, fingerprint FROM findable_batches ORDER BY number"
+    for batch, name, extractor, fingerprint in notes.query(kept):
+        for number, line in enumerate((notes.data / name).read_bytes().splitlines(), 1):
+            asked_by, whole = f"{extractor} {fingerprint} ".encode(), line.partition(b'"request":')[2]
+            digest = hashlib.sha256(asked_by + whole).hexdigest()[:32]
+            query = "UPDATE findable_requests SET question = :digest WHERE batch = :batch AND line = :line"
+            notes.change(query, digest=digest, batch=batch, line=number)
+    rows(A, B, C, A, C, "d")
+    notes.ran(*way[:1])
+    notes.ran_each(*COLLECT[1:])
+    check(notes)
+    assert asked(api) == 4
+    assert ledger.people(notes) == {"total": 6, "answered": 6}
 
 
 def test_rows_that_are_answered_already_are_written_together(

@@ -47,6 +47,7 @@ _ROWS = (
 )
 _CLOSE = "UPDATE findable_requests SET open = 0, outcome = ?, reason = ? WHERE id = ? AND outcome IS NULL"
 _TAG = "UPDATE experts SET tags = ?, findability_score = ? WHERE id = ? AND tags IS NULL"
+_LINE = b'{"key":"expert-tags/%d","request":{"contents":[{"role":"user","parts":[{"text":%b%b'
 _BLOCK = 500
 _PER_TOKEN = 4
 
@@ -62,6 +63,7 @@ def connected(data: Path) -> sqlite3.Connection:
 def requests(data: Path) -> Timed:
     """Make the bytes that every line has in common, and open the database twice: to read and to write."""
     reading, writing, rest = connected(data), connected(data), rows.line_end()
+    asked = hashlib.sha256(rest)  # with each question, the digest of what it asks
 
     def run() -> Said:
         path = data / "batches" / "000001-requests.jsonl"
@@ -70,16 +72,17 @@ def requests(data: Path) -> Timed:
         digest, tokens = hashlib.sha256(), 0
         claims: list[tuple[str, int, str, str]] = []
         with part.open("wb") as file:
-            asked = reading.execute(_SELECT)
-            while block := list(islice(asked, _BLOCK)):
+            found = reading.execute(_SELECT)
+            while block := list(islice(found, _BLOCK)):
                 lines = []
                 for one, username, title, bio in block:
                     told = _told(username, title, bio)
                     tokens += math.ceil(len(told) / _PER_TOKEN)
-                    body = b'{"contents":[{"role":"user","parts":[{"text":%b%b' % (orjson.dumps(told), rest)
-                    lines.append(b'{"key":"expert-tags/%d","request":%b' % (one, body))
-                    question = hashlib.sha256(body).hexdigest()[:32]
-                    claims.append((str(one), len(claims) + 1, _hash(username, told), question))
+                    text = orjson.dumps(told)
+                    lines.append(_LINE % (one, text, rest))
+                    question = asked.copy()
+                    question.update(text)
+                    claims.append((str(one), len(claims) + 1, _hash(username, told), question.hexdigest()[:32]))
                 written = b"".join(lines)
                 file.write(written)
                 digest.update(written)
