@@ -386,9 +386,10 @@ crash-sweep: $(TOOLS) ## kill the whole chain before and after every durable ste
 soak: $(TOOLS) ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7
 	@$(VENV)/bin/python -m tests.soak
 
+# bytecode is kept: a process that begins within what is timed does not compile what was edited
 .PHONY: bench
 bench: $(TOOLS) ## the product beside naive ways and limits at 1,558, 10k and 100k rows; FULL=1 550k and memory at 5.5m too, ONLY=ingest,score
-	@$(VENV)/bin/python -m tests.bench
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m tests.bench
 
 .PHONY: bench-peers
 bench-peers: $(TOOLS) ## the reading of a result beside other programs', each in an environment of its own in data/bench/peers (1 GB)
@@ -397,7 +398,7 @@ bench-peers: $(TOOLS) ## the reading of a result beside other programs', each in
 
 .PHONY: bench-backfill
 bench-backfill: $(TOOLS) ## simulate a backfill of ROWS=50000 made-up passages on canned answers: rows a second, memory, sizes
-	@$(VENV)/bin/python -m tests.bench.backfill
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m tests.bench.backfill
 
 .PHONY: bench-page
 bench-page: $(TOOLS) ## the page's first paint in Chromium, and its list of ROWS=1000000 people on both databases

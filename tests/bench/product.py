@@ -259,11 +259,8 @@ def each(count: int, ask: Callable[[Any], list[str]]) -> Timed:
 
 
 def command(data: Path, *args: str) -> Timed:
-    """A program of the same interpreter: the seconds of one of five runs, the median.
-
-    Bytecode is kept, as an interpreter does unless it is told not to: else each run would compile what was edited.
-    """
-    environ = {**os.environ, **grounds.environ(data), "PYTHONDONTWRITEBYTECODE": ""}
+    """A program of the same interpreter: the seconds of one of five runs, the median."""
+    environ = {**os.environ, **grounds.environ(data)}
     line = [sys.executable, *args]
     subprocess.run(line, env=environ, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
