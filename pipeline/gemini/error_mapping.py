@@ -25,7 +25,7 @@ PACIFIC = ZoneInfo("America/Los_Angeles")  # daily quotas are reset at midnight 
 UNCLEAR = frozenset({408, 409, 499})  # of the 4xx, those that do not say that nothing happened
 KEY_REASONS = ("API_KEY_", "SERVICE_DISABLED", "CONSUMER_", "BILLING_DISABLED")  # beginnings of ErrorInfo.reason
 MAX_QUOTED = 300  # characters of Google's own message
-LATER = "nothing here was changed; run the same command again later"
+LATER = "what came before is kept; run the same command again later"
 LONGEST_WISH_S = 86_400.0  # a longer wish is no wish but a mistake
 
 

@@ -103,6 +103,22 @@ def test_a_create_that_stays_unclear_ends_the_run_and_goes_on_later(
     assert (states(workspace), len(remote(api)), creates(api)) == (["submitted"], 1, 4)
 
 
+def test_a_create_that_cannot_be_looked_for_is_not_said_to_have_changed_nothing(
+    workspace: Workspace, api: Api, people: People
+) -> None:
+    """The reply is lost and the list fails, too: the run ends with 4, and what was made is kept for the next one."""
+    people(2)
+    fault_on_create(api, "create_lost_reply", {})
+    api.fault("status", method="GET", path="/v1beta/batches", args={"code": 503}, times=1000)
+    result = workspace.ran("batch-submit", code=4)
+    assert "looking whether it was created" in result.stderr
+    assert "next: what came before is kept; run the same command again later" in result.stderr
+    assert (states(workspace), len(claimed(workspace)), creates(api)) == (["submitting"], 2, 1)
+    api.clear_faults()
+    assert "adopted" in workspace.ran("batch-submit").stdout
+    assert (states(workspace), len(remote(api)), creates(api)) == (["submitted"], 1, 1)
+
+
 def waiting(ws: Any, api: Api) -> list[float]:
     """Let time pass at once, here and at the API, where this workspace waits; return how long it waited each time."""
     waits: list[float] = []
