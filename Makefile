@@ -325,19 +325,21 @@ ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/
   tests/property/batch/test_ingest.py tests/property/passages/test_preferring.py \
   $(addprefix tests/concurrency/test_,nobody_waits.py overtaken.py passages.py two_at_once.py) tests/crash/test_sweep.py \
   tests/yardstick/test_goes_on.py $(addprefix tests/security/test_,canary.py injection.py)
-# what a worker compiled is kept for the other workers, even where Python is told to keep nothing
+# what is compiled is kept, even where Python is told to keep nothing: for other workers, and out of what is timed
+test test-web test-full bench bench-peers bench-backfill bench-page: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: test
 test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the database makes a difference; many cases are sampled
-	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m tests.both $(ON_DATABASE)
+	@$(VENV)/bin/python -m tests.both $(ON_DATABASE)
 
 .PHONY: test-web
 test-web: $(TOOLS) ## the page in Debian's Chromium, from start to end; makes the pictures of docs/web.md anew
 	@command -v chromium >/dev/null || { echo "there is no chromium here; on Debian: apt-get install chromium fonts-dejavu-core" >&2; exit 1; }
-	@PYTHONDONTWRITEBYTECODE= FAULTS=all PICTURES="$(CURDIR)/docs/web" $(VENV)/bin/python -m pytest -q tests/browser
+	@FAULTS=all PICTURES="$(CURDIR)/docs/web" $(VENV)/bin/python -m pytest -q tests/browser
 
 .PHONY: test-full
 test-full: $(TOOLS) ## every test with every case on both databases, and the crash sweeps; takes hours, resumes by parts: PART=name
-	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m tests.full
+	@$(VENV)/bin/python -m tests.full
 
 .PHONY: keeping-sweep
 keeping-sweep: $(TOOLS) ## forget, clean, backup and restore killed before and after every step; make test has a sample
@@ -386,10 +388,9 @@ crash-sweep: $(TOOLS) ## kill the whole chain before and after every durable ste
 soak: $(TOOLS) ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7
 	@$(VENV)/bin/python -m tests.soak
 
-# bytecode is kept: a process that begins within what is timed does not compile what was edited
 .PHONY: bench
 bench: $(TOOLS) ## the product beside naive ways and limits at 1,558, 10k and 100k rows; FULL=1 550k and memory at 5.5m too, ONLY=ingest,score
-	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m tests.bench
+	@$(VENV)/bin/python -m tests.bench
 
 .PHONY: bench-peers
 bench-peers: $(TOOLS) ## the reading of a result beside other programs', each in an environment of its own in data/bench/peers (1 GB)
@@ -398,7 +399,7 @@ bench-peers: $(TOOLS) ## the reading of a result beside other programs', each in
 
 .PHONY: bench-backfill
 bench-backfill: $(TOOLS) ## simulate a backfill of ROWS=50000 made-up passages on canned answers: rows a second, memory, sizes
-	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m tests.bench.backfill
+	@$(VENV)/bin/python -m tests.bench.backfill
 
 .PHONY: bench-page
 bench-page: $(TOOLS) ## the page's first paint in Chromium, and its list of ROWS=1000000 people on both databases
