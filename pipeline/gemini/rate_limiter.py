@@ -21,6 +21,7 @@ from typing import NamedTuple, TypeVar
 
 from pipeline.core.errors import ThrottledError
 from pipeline.gemini.aimd import Aimd
+from pipeline.gemini.error_mapping import LATER
 
 MINUTE_S = 60.0
 SLACK_S = 1.0  # ours: what the network may press together on the way to the server
@@ -30,7 +31,7 @@ ENOUGH = 20  # ours: calls in the last minute from which on a refusal tells what
 LOOK_S = 1.0  # ours: at least so often a call that waits looks whether another one failed for good
 PACING_BURST_S = 20.0  # ours: an ordinary change of an index starts at once; no minute has more than its limit
 TICK_S = 1e-6  # ours: a shorter wait is none; far below SLACK_S, above what floats lose
-_LATER = "what came before is kept: run the same command again later, or set TIER= to the tier that your project has"
+_OTHER_TIER = f"{LATER}, or set TIER= to the tier that your project has"
 
 T = TypeVar("T")
 
@@ -330,6 +331,6 @@ class Pacing:
             if error.resets_at is not None:
                 raise error
             if now - self._throttled_since > self._patience_s:
-                error.hint = _LATER
+                error.hint = _OTHER_TIER
                 raise error
             self._limiter.refused(at=now, delay_s=error.retry_after_s)
