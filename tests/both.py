@@ -1,7 +1,8 @@
-"""`make test`: the tests on SQLite and, at the same time, on PostgreSQL those that are named; `make test-full` has all.
+"""`make test`: the acceptance tests on both databases, then the others, on PostgreSQL those named.
 
-A run on a server waits for it half of the time, which the other run uses. What the tests on SQLite print is seen at
-once, what those on PostgreSQL print when the others are over. Ctrl-C ends both.
+Both databases are tested at the same time: a run on a server waits for it half of the time, which the other run uses.
+What the tests on SQLite print is seen at once, what those on PostgreSQL print when the others are over. Ctrl-C ends
+both. `make test-full` has all tests.
 """
 
 import os
@@ -16,6 +17,7 @@ from typing import IO, Any
 
 from tests import postgresql
 
+ACCEPTANCE = ("tests/acceptance",)
 PYTEST = (sys.executable, "-m", "pytest", "-q", "--dist", "worksteal", "-n")
 ON_SQLITE, ON_POSTGRESQL = "3", "2"  # workers
 PATIENCE_S = 10.0  # in which a run that was interrupted by the terminal ends by itself
@@ -23,9 +25,14 @@ INTERRUPTED = 130
 
 
 def main(words: Sequence[str]) -> int:
-    """Run both, with the words for the one on PostgreSQL; return the code of the first that failed, or 0."""
+    """Run the acceptance tests, then the others, with the words for those on PostgreSQL; return a code."""
+    return _both(ACCEPTANCE, ACCEPTANCE) or _both((), words)
+
+
+def _both(on_sqlite: Sequence[str], on_postgresql: Sequence[str]) -> int:
+    """Run tests on both databases; return the code of the first run that failed, or 0."""
     try:
-        with tempfile.TemporaryFile() as told, _running(told, words) as (sqlite, postgresql):
+        with tempfile.TemporaryFile() as told, _running(told, on_sqlite, on_postgresql) as (sqlite, postgresql):
             code = sqlite.wait()
             sys.stdout.write("on PostgreSQL:\n")
             sys.stdout.flush()
@@ -38,7 +45,9 @@ def main(words: Sequence[str]) -> int:
 
 
 @contextmanager
-def _running(told: IO[bytes], words: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], ...]]:
+def _running(
+    told: IO[bytes], on_sqlite: Sequence[str], on_postgresql: Sequence[str]
+) -> Iterator[tuple[subprocess.Popen[bytes], ...]]:
     """Start both; neither runs on after the block, also where this process is interrupted or terminated."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -46,8 +55,8 @@ def _running(told: IO[bytes], words: Sequence[str]) -> Iterator[tuple[subprocess
     environ = os.environ | {"FINDABLE_TEST_DATABASE": "postgresql"}
     silent: Any = {"stdin": subprocess.DEVNULL, "stdout": told, "stderr": subprocess.STDOUT}
     both = (
-        subprocess.Popen([*PYTEST, ON_SQLITE], env=os.environ | {"FINDABLE_TEST_DATABASE": "sqlite"}),
-        subprocess.Popen([*PYTEST, ON_POSTGRESQL, *words], env=environ, **silent),
+        subprocess.Popen([*PYTEST, ON_SQLITE, *on_sqlite], env=os.environ | {"FINDABLE_TEST_DATABASE": "sqlite"}),
+        subprocess.Popen([*PYTEST, ON_POSTGRESQL, *on_postgresql], env=environ, **silent),
     )
     try:
         yield both

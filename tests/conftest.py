@@ -29,6 +29,7 @@ settings.register_profile("steady", derandomize=True, deadline=None, max_example
 settings.register_profile("searching", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
+collect_ignore = ["acceptance"]  # which have a configuration of their own, and nothing of the product
 DONE = Path(os.environ.get("FULL_DONE", os.devnull))
 
 gc.disable()  # until all is collected: that makes no garbage

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance.steps import Fate, Steps
+from tests.acceptance.watching import watch
 from tests.concurrency.standing import be_elsewhere
 from tests.crash.mortal import DIE_WITH_PARENT, to_the_end
-from tests.crash.steps import Fate, Steps
-from tests.crash.watching import watch
 
 CREATE = ":batchGenerateContent"
 PAUSE_S = 0.05  # the longest pause between two commands

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests import ledger
+from tests.acceptance.steps import Fate
 from tests.crash import homes
 from tests.crash.program import KILLED, LIVES, Ended, Mortal
-from tests.crash.steps import Fate
 from tests.lab import Workspace
 
 MOST_ROUNDS = 5

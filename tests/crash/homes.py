@@ -8,8 +8,8 @@ import pytest
 
 from emulator.server import Server, start
 from pipeline.experts import table
+from tests.acceptance.steps import Fate
 from tests.crash.program import LIVES, Ended, Mortal
-from tests.crash.steps import Fate
 from tests.lab import KEY, Workspace
 
 QUICK = {"LIST_LAG": "0", "POLL_FIRST": "0.02", "RETRY_FOR": "1", "CREATE_TIMEOUT": "1"}

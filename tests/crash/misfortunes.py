@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.crash.steps import CUT, FULL, ROT, TAKES_ROOM, Fate
+from tests.acceptance.steps import CUT, FULL, ROT, TAKES_ROOM, Fate
 from tests.crash.sweep import Sweep
 
 SIDES = ("before", "after")

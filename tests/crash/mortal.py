@@ -29,8 +29,8 @@ from typing import Any, NoReturn
 import pydantic
 
 from tests import compiled, frozen, postgresql
-from tests.crash.steps import Fate, Steps
-from tests.crash.watching import watch
+from tests.acceptance.steps import Fate, Steps
+from tests.acceptance.watching import watch
 from tests.lab import Workspace
 from tests.scratch import quick_folder
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests import scratch
-from tests.crash.steps import Fate
+from tests.acceptance.steps import Fate
 from tests.lab import ROOT
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that the program may fork

@@ -22,10 +22,10 @@ from typing import Any
 from PIL import Image
 
 from tests import ledger, postgresql
+from tests.acceptance.steps import CUT, FULL, ROT, Fate
 from tests.crash.chain import DAY_OF, EVERY, IMAGES, OWN, Command, Day
 from tests.crash.final_state import broken_index, calls_without_mark, final_state, left_over, rows_of_tables
 from tests.crash.program import LIVES, Ended, Mortal
-from tests.crash.steps import CUT, FULL, ROT, Fate
 from tests.lab import CONTROL, ON_POSTGRESQL, Workspace, copy_tree
 
 KEY = "key-of-the-sweep"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests import ledger
+from tests.acceptance.steps import Fate
 from tests.crash.program import LIVES, Ended, Mortal
-from tests.crash.steps import Fate
 from tests.lab import KEY, Workspace
 
 SAMPLE = 1  # steps in `make test`, beside that of `.env` and the last one, the import

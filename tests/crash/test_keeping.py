@@ -15,9 +15,9 @@ import pytest
 
 from pipeline.experts import table
 from tests import ledger
+from tests.acceptance.steps import Fate
 from tests.crash import homes
 from tests.crash.program import Ended, Mortal
-from tests.crash.steps import Fate
 from tests.integration import many_passages as passages
 from tests.lab import Workspace
 

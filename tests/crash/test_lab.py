@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests import ledger
+from tests.acceptance.steps import Fate
 from tests.crash import homes
 from tests.crash.days import SOME_OR_EVERY
 from tests.crash.program import KILLED, Mortal
-from tests.crash.steps import Fate
 from tests.lab import Workspace
 
 COUNT, ASKED = 3, 10

@@ -17,10 +17,10 @@ import pytest
 from pipeline.experts.schema import experts
 from pipeline.store import marker, tables
 from tests import ledger, postgresql
+from tests.acceptance.steps import CUT, ON_SERVER, TO_CUT, Fate
 from tests.crash import homes
 from tests.crash.homes import at_home
 from tests.crash.program import Ended, Mortal
-from tests.crash.steps import CUT, ON_SERVER, TO_CUT, Fate
 from tests.integration import many_passages as passages
 from tests.lab import ROOT, URL, Workspace
 

@@ -8,6 +8,7 @@ import random
 
 import pytest
 
+from tests.acceptance.steps import ON_SERVER, Fate
 from tests.crash.chain import DAY_OF
 from tests.crash.conftest import Meet
 from tests.crash.misfortunes import (
@@ -22,7 +23,6 @@ from tests.crash.misfortunes import (
     signals,
 )
 from tests.crash.program import Mortal
-from tests.crash.steps import ON_SERVER, Fate
 from tests.crash.sweep import Sweep
 from tests.lab import ON_POSTGRESQL
 

@@ -13,9 +13,9 @@ import pytest
 
 from emulator.server import start
 from tests import ledger
+from tests.acceptance.steps import Fate
 from tests.crash import homes
 from tests.crash.program import Ended, Mortal
-from tests.crash.steps import Fate
 from tests.integration.looks import remote
 from tests.lab import Api, Workspace
 

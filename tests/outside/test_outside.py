@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests import ledger
+from tests.acceptance.steps import Fate
 from tests.crash import homes
 from tests.crash.program import KILLED, Mortal
-from tests.crash.steps import Fate
 from tests.lab import CONTROL, KEY, Workspace
 from tests.outside.answers import Json, RefusedLine, fill, user_text
 from tests.outside.server import Outside, serving

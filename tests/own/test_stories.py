@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.steps import Fate
 from tests.crash import homes
 from tests.crash.program import KILLED, Mortal
-from tests.crash.steps import Fate
 from tests.lab import Api, Workspace
 from tests.outside.server import Outside
 

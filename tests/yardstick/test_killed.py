@@ -7,8 +7,8 @@ import pytest
 
 from emulator.server import start
 from tests import ledger
+from tests.acceptance.steps import Fate
 from tests.crash.program import Mortal
-from tests.crash.steps import Fate
 from tests.lab import ON_POSTGRESQL, Api, copy_tree
 from tests.yardstick.going_on import check_asked_once, check_healthy, go_on_with_passages, go_on_with_people
 from tests.yardstick.opened import Kept, opened

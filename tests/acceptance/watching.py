@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 import psycopg
 
-from tests.crash.steps import FULL, LONGEST, ON_SERVER, Steps
+from tests.acceptance.steps import FULL, LONGEST, ON_SERVER, Steps
 
 WRITING: Final = os.O_WRONLY | os.O_RDWR
 NOWHERE: Final = 9

@@ -1,0 +1,67 @@
+"""What the acceptance tests share: engines, a workspace, a page, and the checker that looks after every test."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import postgresql, scratch
+from tests.acceptance.checker import Look, Memory, violations
+from tests.acceptance.engine import Engine
+from tests.acceptance.process import RUN, run_folder
+from tests.acceptance.product import Workspace
+from tests.outside.server import Outside, serving
+
+
+def pytest_configure() -> None:
+    """Say where what all processes of a run share will be; workers are told by the process that starts them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if postgresql.SHARED not in os.environ:
+        postgresql.announce()
+    if RUN not in os.environ:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", scratch.quick_folder())
+        run_folder()
+
+
+def pytest_unconfigure() -> None:
+    """Remove what the processes of this run shared."""
+    if os.environ.get(f"{RUN}_OWNER") == str(os.getpid()):
+        shutil.rmtree(os.environ[RUN], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Give each test none of the user's settings, and remove its databases."""
+    for name in list(os.environ):
+        if name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    yield
+    postgresql.drop_below(tmp_path)
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Engine]:
+    """The frozen engine, with a state of its own."""
+    with Engine(tmp_path / "api") as engine:
+        yield engine
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Outside]:
+    """A second server of the API, which has nothing of the engine; see `tests.outside.server`."""
+    with serving(tmp_path / "outside") as server:
+        yield server
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, api: Engine, request: pytest.FixtureRequest) -> Iterator[Workspace]:
+    """An empty workspace on the frozen engine, with short waits; checked when its test is over."""
+    one = Workspace(tmp_path / "here", api.url)
+    yield one
+    marker = request.node.get_closest_marker("excused")
+    look = Look(one, api.batches(), api.creates(), Memory())
+    assert violations(look, excused=marker.args if marker else ()) == []

@@ -1,0 +1,56 @@
+"""A user's own tables, as another program reads and changes them: never one of the product's own."""
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from tests import postgresql
+from tests.acceptance.product import ON_POSTGRESQL, Workspace
+
+
+def sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    """Run one statement in a workspace's database with `:name` for its values, commit it, and return its rows."""
+    assert "findable_" not in statement, "tests see what a user sees"
+    with connected(workspace) as connection:
+        words = postgresql.translated(statement) if ON_POSTGRESQL else statement
+        cursor = connection.execute(words, values)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+@contextlib.contextmanager
+def connected(workspace: Workspace) -> Iterator[Any]:
+    """Be another program that is connected to a workspace's database; what it did is committed at the end."""
+    if ON_POSTGRESQL:
+        import psycopg
+
+        with psycopg.connect(postgresql.database_of(workspace.data).replace("+psycopg", "")) as server:
+            yield server
+        return
+    workspace.data.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(workspace.data / "findable.db")) as connection, connection:
+        yield connection
+
+
+def schema(workspace: Workspace) -> dict[str, str]:
+    """Return every table, view and index of a workspace's database, the product's too, with what it is made of."""
+    with connected(workspace) as connection:
+        if not ON_POSTGRESQL:
+            return dict(connection.execute("SELECT name, coalesce(sql, '') FROM sqlite_master ORDER BY name"))
+        columns = (
+            "SELECT table_name, string_agg(column_name || ' ' || data_type, ', ' ORDER BY ordinal_position) "
+            "FROM information_schema.columns WHERE table_schema = current_schema() GROUP BY 1"
+        )
+        return dict(connection.execute(columns).fetchall())
+
+
+def counts(workspace: Workspace) -> dict[str, int]:
+    """Return how many rows each table and view has, the product's too."""
+    with connected(workspace) as connection:
+        if ON_POSTGRESQL:
+            query = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+        else:
+            query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+        names = [row[0] for row in connection.execute(query).fetchall() if re.fullmatch(r"\w+", row[0])]
+        return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}  # noqa: S608

@@ -1,0 +1,190 @@
+"""A command as a process, as the tests start, stop, kill and read it. Of the product this knows only where it lies.
+
+`PRODUCT=path` (the environment) takes that of another checkout, `PRODUCT_PYTHON` with another interpreter.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from tests.acceptance.steps import Fate
+from tests.scratch import quick_folder
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = Path(os.environ.get("PRODUCT") or ROOT).resolve()
+PYTHON = os.environ.get("PRODUCT_PYTHON") or sys.executable
+RUN = "ACCEPTANCE_RUN"  # folder of what all processes of one run of the tests share
+LONGEST_S = 300.0  # to end a hang, as every limit here
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that a loaded process may fork
+LIVES = Fate()
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended: exit code (negative: the signal that killed it), what it printed, its durable steps."""
+
+    code: int
+    out: str
+    err: str
+    trail: list[str] = field(repr=False)
+
+    @property
+    def said(self) -> str:
+        """Return all that it printed."""
+        return self.out + self.err
+
+    @property
+    def json(self) -> Any:
+        """Return the one document on its standard output."""
+        return json.loads(self.out)
+
+
+class Running:
+    """A command that was started; one that is not waited for is killed with the test."""
+
+    def __init__(
+        self,
+        folder: Path,
+        args: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        cwd: Path,
+        below: Path,
+        fate: Fate = LIVES,
+        read_only: bool = False,
+        stdin: int | None = None,
+    ) -> None:
+        """Start it at the loaded process in a folder; its steps are those `below` another one."""
+        order: dict[str, Any] = {
+            "args": list(args),
+            "environ": {**PLAIN, **environ},
+            "cwd": str(cwd),
+            "below": str(below),
+        }
+        order |= {"fate": asdict(fate), "read_only": read_only}
+        self._files = [os.memfd_create(name) for name in ("out", "err", "trail")]
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(LONGEST_S)
+        self._socket.connect(str(folder / "socket"))
+        line = json.dumps(order).encode() + b"\n"
+        sent = socket.send_fds(self._socket, [line], [nothing if stdin is None else stdin, *self._files])
+        self._socket.sendall(line[sent:])
+        os.close(nothing)
+        self._lines = self._socket.makefile("r", encoding="utf-8")
+        self.pid = int(self._lines.readline())
+        self._done: Done | None = None
+
+    def wait(self) -> Done:
+        """Wait for its end and return what became of it."""
+        if self._done is None:
+            code = int(self._lines.readline())
+            out, err, trail = self._read()
+            self._done = Done(code, out, err, trail.splitlines())
+            self.close()
+        return self._done
+
+    def so_far(self) -> str:
+        """Return what it printed so far."""
+        return "".join(self._read()[:2]) if self._done is None else self._done.said
+
+    def steps(self) -> list[str]:
+        """Return the durable steps it took so far."""
+        return self._read()[2].splitlines() if self._done is None else self._done.trail
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def is_stopped(self) -> bool:
+        """Return whether it stands still."""
+        with contextlib.suppress(FileNotFoundError):
+            return Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
+        return False
+
+    def has_ended(self) -> bool:
+        """Return whether it is over."""
+        return self._done is not None or not Path(f"/proc/{self.pid}").exists()
+
+    def until_stopped(self) -> bool:
+        """Wait until it stands still; false where it ended without."""
+        until = time.monotonic() + LONGEST_S
+        while not self.is_stopped():
+            if self.has_ended():
+                return False
+            assert time.monotonic() < until, "the command neither stopped nor ended"
+            time.sleep(0.005)
+        return True
+
+    def close(self) -> None:
+        """Let go of it; what still runs is killed."""
+        self._lines.close()
+        self._socket.close()
+        for file in self._files:
+            with contextlib.suppress(OSError):
+                os.close(file)
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill it where it was not waited for."""
+        if self._done is None:
+            self.close()
+
+    def _read(self) -> list[str]:
+        return [os.pread(file, os.fstat(file).st_size, 0).decode("utf-8", "replace") for file in self._files]
+
+
+# what a command finds in its environment beside what its workspace sets: nothing of the user's
+PLAIN = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ} | {
+    "NO_COLOR": "1",
+    "COLUMNS": "120",
+    **ONE_THREAD,
+}
+
+
+def run_folder() -> Path:
+    """Return the folder that all processes of this run of the tests share, made where it is not there."""
+    if RUN not in os.environ:
+        os.environ[RUN] = tempfile.mkdtemp(prefix="findable-run-", dir=quick_folder())
+        os.environ[f"{RUN}_OWNER"] = str(os.getpid())
+    return Path(os.environ[RUN])
+
+
+def loaded(name: str, command: Sequence[object]) -> Path:
+    """Return the folder of a loaded process of this run, which listens at its socket; started where it does not run.
+
+    `command` is what starts it: the folder and the number of the run's owner are put behind its first word.
+    """
+    folder = run_folder() / name
+    program, *rest = command
+    with contextlib.suppress(FileExistsError):  # else another process starts it right now
+        folder.mkdir()
+        words = [
+            PYTHON,
+            "-W",
+            "ignore",
+            *str(program).split(),
+            str(folder),
+            os.environ[f"{RUN}_OWNER"],
+            *map(str, rest),
+        ]
+        subprocess.run(words, cwd=ROOT, env={**PLAIN}, check=True, start_new_session=True)
+    until = time.monotonic() + LONGEST_S
+    while not (folder / "socket").exists():
+        assert not (folder / "failed").exists(), (folder / "failed").read_text(encoding="utf-8")
+        assert time.monotonic() < until, f"nothing listens in {folder}"
+        time.sleep(0.01)
+    return folder

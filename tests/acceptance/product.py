@@ -1,0 +1,295 @@
+"""The only file of the acceptance tests that knows what people type and read: words, options, settings, JSON members.
+
+A workspace's commands run as processes of the product at `PRODUCT`, this checkout where nothing is said. What differs
+between one version of the product and another is said here, so that every test holds for both.
+"""
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests import postgresql
+from tests.acceptance.process import LIVES, LONGEST_S, PRODUCT, Done, Running, loaded
+from tests.acceptance.steps import Fate
+
+ON_POSTGRESQL = os.environ.get("FINDABLE_TEST_DATABASE") == "postgresql"
+KEY = "key-that-must-never-be-seen-anywhere"
+PEOPLE, PASSAGES, IMAGES = "experts", "passages", "images"
+MODEL = "gemini-3.5-flash-lite"
+BATCH_PRICE = (0.15, 1.25)  # of that model, USD a million tokens in and out by batch (models.toml has date and source)
+VERBS = {  # what a test says, and what people type
+    "demo": "demo",
+    "new_task": "new-task",
+    "try": "try",
+    "import": "import",
+    "import_passages": "import-passages",
+    "import_images": "import-images",
+    "pilot": "passages-pilot",
+    "backfill": "passages-backfill",
+    "passages_status": "passages-status",
+    "preflight": "preflight",
+    "tag": "tag",
+    "tag_live": "tag-live",
+    "run": "run",
+    "submit": "batch-submit",
+    "poll": "batch-poll",
+    "ingest": "batch-ingest",
+    "batches": "batches",
+    "costs": "costs",
+    "cancel": "batch-cancel",
+    "score": "score",
+    "index": "index",
+    "search": "search",
+    "add": "add-expert",
+    "items": "items",
+    "people": "people",
+    "tags": "tags",
+    "show": "show",
+    "compare": "compare",
+    "log": "log",
+    "export": "export",
+    "status": "status",
+    "qc": "qc",
+    "parked": "parked",
+    "unpark": "unpark",
+    "versions": "versions",
+    "rollback": "rollback",
+    "best_concepts": "best-concepts",
+    "doctor": "doctor",
+    "forget": "forget",
+    "backup": "backup",
+    "restore": "restore",
+    "clean": "clean",
+    "eval": "eval",
+    "web": "web",
+    "emulator": "emulator",
+    "prices": "prices",
+    "settings": "settings",
+}
+WARM = (  # a day in which a process loads what commands need, so that a fork of it has it
+    *(("import", "people.csv"), ("batch-submit",), ("batch-poll",), ("batch-ingest",), ("index",), ("search", "water")),
+    *(("score",), ("status", "--json"), ("export", "out.csv"), ("log", "--json"), ("batches",), ("doctor",)),
+)
+WAITS = {
+    "LIST_LAG": "0",
+    "CREATE_TIMEOUT": "2",  # a busy engine must keep it, or a second batch is made and cancelled, as it should
+    "CALL_TIMEOUT": "5",
+    "RETRY_FOR": "2",
+    "RETRY_WAIT": "0.01",
+    "POLL_FIRST": "0.02",
+    "POLL_MOST": "0.1",
+    "POLL_PATIENCE": "3",
+}
+HEADER = "Username,First Name,Last Name,Job Title,Company,Bio\n"
+OUTCOMES = ("answered", "refused", "invalid", "missing")
+OVER = {"ingested", "failed"}
+MOST = 1_000_000
+
+
+def product() -> Path:
+    """Return the folder of the process that has the product loaded."""
+    return loaded("product", ["-m tests.acceptance.loaded", PRODUCT, json.dumps(WARM)])
+
+
+@dataclass
+class Workspace:
+    """A workspace in `home`/data, with the environment of its commands; they run in `home`.
+
+    `task` is what they are about (people where it is empty), `seen` all tasks that they were about. Whatever a command
+    prints, no key is in it, and no traceback.
+    """
+
+    home: Path
+    url: str = ""
+    task: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+    data: Path = field(init=False)
+    seen: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Know where it is; nothing is made, but on a server its empty database."""
+        self.data = self.home / "data"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Return what its commands find in their environment; without a server of the API, the embedded engine."""
+        named = {**WAITS, "DATA": str(self.data), "BACKEND": "gemini" if self.url else "local"}
+        if ON_POSTGRESQL:
+            named["DATABASE_URL"] = postgresql.database_of(self.data)
+        named |= self.settings | ({"TASK": self.task} if self.task else {})
+        reached = {"GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": self.url} if self.url else {}
+        return reached | {f"FINDABLE_{name}": value for name, value in named.items()}
+
+    def start(self, verb: str, *arguments: object, fate: Fate = LIVES, read_only: bool = False, **how: Any) -> Running:
+        """Start a command: options are in lower case, settings in upper; `fate` is what befalls it at one of its steps.
+
+        An option that is true stands alone, one that is false is left out.
+        """
+        words = [VERBS.get(verb, verb), *map(str, arguments)]
+        for name, value in how.items():
+            if name.islower() and value is not False:
+                words += [f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}"]
+                words += [] if value is True else [str(value)]
+        settings = {f"FINDABLE_{name}": str(value) for name, value in how.items() if name.isupper()}
+        self.seen.add(how.get("TASK") or self.settings.get("TASK") or self.task or PEOPLE)
+        self.home.mkdir(parents=True, exist_ok=True)
+        environ = self.environ | settings
+        return Running(
+            product(), words, environ=environ, cwd=self.home, below=self.data, fate=fate, read_only=read_only
+        )
+
+    def run(self, verb: str, *arguments: object, **how: Any) -> Done:
+        """Run a command, however it ends."""
+        done = self.start(verb, *arguments, **how).wait()
+        assert KEY not in done.said, f"{verb} shows the key"
+        assert "Traceback" not in done.err, f"{verb}: {done.err}"
+        assert "bug in findable" not in done.said, f"{verb}: {done.said}"
+        return done
+
+    def do(self, verb: str, *arguments: object, code: int = 0, **how: Any) -> Done:
+        """Run a command that must end with an exit code."""
+        done = self.run(verb, *arguments, **how)
+        assert done.code == code, (verb, arguments, how, done)
+        return done
+
+    def each(self, *verbs: str, **how: Any) -> None:
+        """Run commands one after the other, each of which must end well."""
+        for verb in verbs:
+            self.do(verb, **how)
+
+    def read(self, verb: str, *arguments: object, **how: Any) -> Any:
+        """Return the JSON document of a command that ends well."""
+        return self.do(verb, *arguments, json=True, **how).json
+
+    def status(self, **how: Any) -> dict[str, Any]:
+        """Return where it stands."""
+        found: dict[str, Any] = self.read("status", **how)
+        return found
+
+    def states(self, task: str = "") -> dict[str, int]:
+        """Return how many rows of a task are in each state; states without rows, and the sum of all, are left out."""
+        named = task or self.task or PEOPLE
+        counted = self.status(**of(named))[named]
+        return {name: count for name, count in counted.items() if count and name != "total"}
+
+    def next(self, **how: Any) -> list[str]:
+        """Return the words of the command that `status` says is next; none where there is nothing to do."""
+        return [word for word in str(self.status(**how)["next"] or "").split()[1:] if "=" not in word]
+
+    def batches(self) -> list[dict[str, Any]]:
+        """Return every batch, oldest first: number, task, state, remote_name, requests, each of OUTCOMES, cost."""
+        found: list[dict[str, Any]] = self.read("batches")
+        return sorted(found, key=lambda one: int(one["number"]))
+
+    def batch_states(self) -> list[str]:
+        """Return the state of each batch, oldest first."""
+        return [one["state"] for one in self.batches()]
+
+    def asked(self, task: str = "") -> list[dict[str, Any]]:
+        """Return every request of a task, oldest first: item, batch, line, outcome, reason, extractor, answer, cost."""
+        found: list[dict[str, Any]] = self.read("log", n=MOST, **of(task or self.task or PEOPLE))
+        return found[::-1]
+
+    def rows(self, task: str = "") -> list[dict[str, Any]]:
+        """Return every row of a task as it is listed: its id, what it is called, its state."""
+        found: list[dict[str, Any]] = self.read("items", limit=MOST, **of(task or self.task or PEOPLE))["items"]
+        return found
+
+    def exported(self, task: str = "", **how: Any) -> list[dict[str, Any]]:
+        """Return what `export` writes of a task as JSON lines."""
+        options: dict[str, Any] = {**of(task or self.task or PEOPLE), **how}
+        done = self.do("export", "-", format="jsonl", **options)
+        return [json.loads(line) for line in done.out.split("\n") if line]
+
+    def tags(self) -> dict[str, list[str]]:
+        """Return the tags of all people by username, as they are exported; no tags are an empty list."""
+        return {one["Username"]: one["tags"] or [] for one in self.exported(PEOPLE)}
+
+    def parked(self, task: str = "") -> dict[str, str]:
+        """Return what is parked of a task, with the reason."""
+        return {one["name"]: one["reason"] for one in self.read("parked", **of(task or self.task or PEOPLE))}
+
+    def found(self, question: str, **how: Any) -> list[str]:
+        """Return what a search finds, the nearest first: usernames, or keys of rows."""
+        hits = self.read("search", question, **how)
+        return [one.get("username") or one["key"] for one in hits]
+
+    def spent(self) -> dict[str, float]:
+        """Return what was spent, in USD: actual, estimated (under way), lost."""
+        found: dict[str, float] = self.status()["spent"]
+        return found
+
+    def people(self, count: int, *, first: int = 0, without_bio: int = 0) -> list[str]:
+        """Import people with a bio, and some without; return their usernames. Their ids count up from 1."""
+        names = [f"person-{number:04d}" for number in range(first, first + count + without_bio)]
+        bios = [f"I keep bees and teach water law number {number}." for number in range(count)] + [""] * without_bio
+        lines = (f"{name},Person,{name[7:]},,,{bio}\n" for name, bio in zip(names, bios, strict=True))
+        self.put(f"people-{first}.csv", HEADER + "".join(lines))
+        self.do("import", f"people-{first}.csv", TASK="")
+        return names
+
+    def put(self, name: str, text: str) -> Path:
+        """Write a file below the folder that its commands run in."""
+        path = self.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def requests(self, number: int) -> list[dict[str, Any]]:
+        """Return the lines of a batch's sealed request file: `key` and `request`."""
+        return json_lines(self.data / "batches" / f"{number:06d}-requests.jsonl")
+
+    def replies(self, number: int) -> list[dict[str, Any]]:
+        """Return the lines of a batch's sealed result file that can be read: `key` with `response` or `error`."""
+        return json_lines(self.data / "batches" / f"{number:06d}-results.jsonl")
+
+    @contextmanager
+    def page(self, **how: Any) -> Iterator[httpx2.Client]:
+        """Serve the page for the length of a block, and return who has its token; `base_url` is its address."""
+        with self.start("web", port=0, no_open=True, **how) as running:
+            until = time.monotonic() + LONGEST_S
+            while not (found := re.search(r"(http://[^\s/]+)/\?token=(\S+)", running.so_far())):
+                assert not running.has_ended(), running.so_far()
+                assert time.monotonic() < until, "the page has no address"
+                time.sleep(0.01)
+            headers = {"authorization": f"Bearer {found[2]}"}
+            with httpx2.Client(base_url=found[1], headers=headers, trust_env=False, timeout=LONGEST_S) as client:
+                yield client
+            running.signal(signal.SIGTERM)
+            done = running.wait()
+            assert done.code == 0, done
+
+
+def of(task: str) -> dict[str, str]:
+    """Return the setting that says what a command is about."""
+    return {"TASK": "" if task == PEOPLE else task}
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file that hold a JSON object; none where it is not there."""
+    found = []
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return [one for one in found if isinstance(one, dict)]
+
+
+def declaration(fields: Mapping[str, str], *, prompt: str, items: str, more: Sequence[str] = ()) -> str:
+    """Return the file of a task of one's own: the fields of its answer with their types, and further arguments."""
+    typed = "".join(f"    {name}: {kind}\n" for name, kind in fields.items())
+    arguments = ", ".join([f"items={items!r}", f"prompt={prompt!r}", *more])
+    return (
+        "from typing import Literal\n\nfrom pydantic import BaseModel\n\nfrom findable import Quote, Task\n\n\n"
+        f"class Answer(BaseModel):\n{typed}\n\ntask = Task(answer=Answer, {arguments})\n"
+    )
