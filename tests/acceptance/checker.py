@@ -289,6 +289,15 @@ INVARIANTS: tuple[Invariant, ...] = (
 )
 
 
+def check(here: Look, *, excused: Sequence[str] = ()) -> None:
+    """Hold every invariant.
+
+    Raises:
+        AssertionError: what is violated.
+    """
+    assert violations(here, excused=excused) == []
+
+
 def violations(here: Look, *, excused: Sequence[str] = ()) -> list[str]:
     """Return every violation, each with the name of what it violates; nothing is asked of a workspace never made."""
     if not here.workspace.data.is_dir() or not any((here.data / name).exists() for name in ("findable.db", "batches")):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import postgresql, scratch
-from tests.acceptance.checker import Look, Memory, violations
+from tests.acceptance.checker import Look, Memory, check
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import RUN, run_folder
 from tests.acceptance.product import Workspace
@@ -63,5 +63,4 @@ def workspace(tmp_path: Path, api: Engine, request: pytest.FixtureRequest) -> It
     one = Workspace(tmp_path / "here", api.url)
     yield one
     marker = request.node.get_closest_marker("excused")
-    look = Look(one, api.batches(), api.creates(), Memory())
-    assert violations(look, excused=marker.args if marker else ()) == []
+    check(Look(one, api.batches(), api.creates(), Memory()), excused=marker.args if marker else ())
