@@ -19,12 +19,10 @@ def local(tmp_path: Path) -> Workspace:
     return workspace
 
 
-@pytest.mark.parametrize("args", [("batch-cancel", "9" * 30), ("batch-submit", "--limit", "9" * 30, "--dry")])
-def test_a_number_beyond_all_databases_is_no_bug(local: Workspace, args: tuple[str, ...]) -> None:
-    """A number of thirty digits is refused, or taken for all there is."""
-    result = local.run(*args)
-    assert result.exit_code in {0, 2}, result.output
-    assert "bug" not in result.stderr
+def test_a_number_beyond_all_databases_is_no_bug(local: Workspace) -> None:
+    """A number of thirty digits is refused, as a batch and as a limit."""
+    for command in (("batch-cancel", "9" * 30), ("batch-submit", "--limit", "9" * 30, "--dry")):
+        assert "bug" not in local.ran(*command, code=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def test_two_faults_meet_a_submit(pair: Pair, asking: Ground) -> None:
     asking.script(*pair)
     done = asking.run("batch-submit", **haste())
     assert done.exit_code in {0, 3, 4}, done.output
+    _check_struck(asking, pair, ended_well=done.exit_code == 0)
     facts = asking.facts()
     assert (facts.claimed, facts.charged, facts.tagged) == (PEOPLE, 0, 0)
     assert facts.remote <= 1
@@ -62,9 +63,17 @@ def test_two_faults_meet_a_poll(pair: Pair, asking: Ground) -> None:
     asking.script(*pair)
     done = asking.run("batch-poll", **haste())
     assert done.exit_code in {0, 3, 4}, done.output
+    _check_struck(asking, pair, ended_well=done.exit_code == 0)
     facts = asking.facts()
     assert facts == (cells.HOME if done.exit_code == 0 else cells.SENT)
     _end(asking)
+
+
+def _check_struck(ground: Ground, pair: Pair, *, ended_well: bool) -> None:
+    """Hold that both faults struck, or one where it ended the command or left the other no second request."""
+    struck = [bool(one["fired"]) for one in ground.api.faults()["faults"]]
+    assert any(struck)
+    assert all(struck) or not ended_well or pair[0].path == pair[1].path, struck
 
 
 def _end(ground: Ground) -> None:

@@ -191,24 +191,23 @@ def test_those_that_wait_are_saved_together_and_refused_alone(page: Page, worksp
 
 
 @pytest.mark.full
-def test_a_hundred_at_once_are_answered_in_time_while_the_service_hangs(page: Page, api: Api) -> None:
-    """Each is saved within eight seconds, and tagged later, none asked about twice."""
+def test_a_hundred_at_once_are_answered_while_the_service_hangs(page: Page, api: Api) -> None:
+    """Each is saved before the service has said a word, and tagged later, none asked about twice."""
     page.desk.patience_s, page.desk.saver.within_s = ANSWERED_S, saver.WITHIN_S
     api.fault("hang", times=10_000, path=LIVE)
-    answered: list[tuple[int, float]] = []
+    answered: list[int] = []
 
     def post(number: int) -> None:
-        began = time.monotonic()
-        got = page.post(ADD, json={"username": f"p{number}", "bio": f"{BIO} Number {number}."})
-        answered.append((got.status_code, time.monotonic() - began))
+        answered.append(page.post(ADD, json={"username": f"p{number}", "bio": f"{BIO} Number {number}."}).status_code)
 
     posts = [threading.Thread(target=post, args=(number,)) for number in range(100)]
     for one in posts:
         one.start()
     for one in posts:
         one.join()
-    assert [status for status, _ in answered] == [201] * 100
-    assert max(took for _, took in answered) < 8
+    assert answered == [201] * 100
+    people = page.get("/api/status").json()["experts"]
+    assert (people["total"], people["tagged"]) == (100, 0)
     api.clear_faults()
     page.desk.tagger._pool.shutdown()
     page.desk.tagger.look()

@@ -102,7 +102,8 @@ def test_the_api_counts_a_sample_and_all_are_scaled_by_it(workspace: Workspace, 
     assert counted["estimate"]["sampled"] == 15
     assert counted["tokens_in"] == pytest.approx(plain["tokens_in"], rel=NEAR)
     assert counted["tokens_out"] == plain["tokens_out"]
-    assert counted["batch"]["cost"] != plain["batch"]["cost"] or counted["tokens_in"] == plain["tokens_in"]
+    tokens = counted["tokens_in"], counted["tokens_out"]
+    assert counted["batch"]["cost"] == pytest.approx((tokens[0] * 0.15 + tokens[1] * 1.25) / 1e6, abs=1e-6)
     assert workspace.query("SELECT count(*) FROM findable_calls") == [(0,)]
     api.fault("wrong_shape", times=15, path=COUNT, args={"document": {"totalTokens": 1000}})
     assert looked(workspace, "--count")["tokens_in"] == 45_000

@@ -1,6 +1,7 @@
 """`make tag`: the way that fits, the question before money is spent, budgets, and going on where it was killed."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def test_few_people_are_tagged_live(workspace: Workspace, people: People, api: A
     people(6, without_bio=2)
     document = tagged(workspace)
     assert (document["mode"], document["live"]["answered"], document["left"]) == ("live", 6, 0)
-    assert "more" in document["reason"] or document["reason"]
+    assert re.fullmatch(r"asking live costs only \$0\.\d{4} more and takes about [\d.]+ s", document["reason"])
     assert len(api.seen("POST", LIVE)) == 6
     assert api.seen("POST", CREATE) == []
     assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [("nobody is left",)]

@@ -1,8 +1,6 @@
 """An https address that a table names is asked only where it is public, once resolved, and within bounds."""
 
 import socket
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -116,10 +114,7 @@ def test_no_address_but_a_public_one_is_asked(address: str) -> None:
 
 def test_an_answer_that_never_ends_is_cut_off() -> None:
     """After the time that is set, however it drips."""
-    began = time.monotonic()
     with answering(b"HTTP/1.1 200 OK\r\nX: ", closes=False) as known:
         fetcher = PictureFetcher(seconds=0.2, resolve=known.resolve, connect=known.connect)
         with pytest.raises(PictureError, match=r"not within 0\.2 s"):
             fetcher.fetch("https://some.example/a")
-    assert time.monotonic() - began < 60
-    assert threading.active_count() < 100
