@@ -48,9 +48,14 @@ def schema(workspace: Workspace) -> dict[str, str]:
 def counts(workspace: Workspace) -> dict[str, int]:
     """Return how many rows each table and view has, the product's too."""
     with connected(workspace) as connection:
-        if ON_POSTGRESQL:
-            query = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
-        else:
-            query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
-        names = [row[0] for row in connection.execute(query).fetchall() if re.fullmatch(r"\w+", row[0])]
-        return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}  # noqa: S608
+        every = names(connection)
+        return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in every}  # noqa: S608 - names that the database gave
+
+
+def names(connection: Any) -> list[str]:
+    """Return the names of all tables and views, in alphabetical order."""
+    if ON_POSTGRESQL:
+        query = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1"
+    else:
+        query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY 1"
+    return [row[0] for row in connection.execute(query).fetchall() if re.fullmatch(r"\w+", row[0])]

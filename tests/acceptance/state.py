@@ -1,0 +1,157 @@
+"""All that a user sees of a workspace at rest, in a form in which two can be compared: no times, no ids a server chose.
+
+It is read from documents of commands, exports, the user's own tables and views, sealed files, the index, and what the
+server was asked. No table of the product's own is looked at.
+"""
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import faiss
+
+from tests.acceptance.database import connected, names
+from tests.acceptance.engine import Engine
+from tests.acceptance.product import OUTCOMES, Workspace, of
+
+ACCOUNT = ("number", "task", "state", "requests", *OUTCOMES, "tokens_in", "tokens_out", "cost", "extractor", "model")
+REQUEST = (
+    "task",
+    "item",
+    "batch",
+    "line",
+    "outcome",
+    "reason",
+    "extractor",
+    "answer",
+    "tokens_in",
+    "tokens_out",
+    "cost",
+)
+INDEX = ("count", "model", "dim", "behind")
+SAID = ("parked", "backend", "next")
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[^,\"\s]*")
+ANONYMOUS = re.compile(r"forgotten [0-9a-f]{16}")
+OWN_TABLES = ("findable_", "sqlite_")
+WORKING = "_items"  # how a table ends that is neither a user's nor an answer
+OURS = re.compile(r"findable-[0-9a-f]+-(.+)-(\d+)-[0-9a-f]+-t(\d+)$")  # the name of a batch at the server
+CALLS = re.compile(r":(generateContent|embedContent|batchEmbedContents)$")
+
+
+def seen(workspace: Workspace, engine: Engine | None = None) -> dict[str, Any]:
+    """Return it, part by part; `creates` and `calls` are what an engine was asked since it started."""
+    tasks = sorted(workspace.seen)
+    found = {
+        "status": {task: status(workspace, task) for task in tasks},
+        "batches": [{name: plain(one[name]) for name in ACCOUNT} for one in workspace.batches()],
+        "asked": [[plain(one[name]) for name in REQUEST] for task in tasks for one in workspace.asked(task)],
+        "parked": {task: workspace.parked(task) for task in tasks},
+        "exports": {task: [plain(one) for one in workspace.exported(task)] for task in tasks},
+        "tables": tables(workspace),
+        "index": index(workspace.data),
+        "files": files(workspace.data),
+    }
+    if engine is not None:
+        found |= {"creates": creates(engine), "calls": calls(engine.journal())}
+    return found
+
+
+def status(workspace: Workspace, task: str) -> dict[str, Any]:
+    """Return what `status` promises of a task: its rows by state, batches by state, the index, what is next."""
+    said = workspace.status(**of(task))
+    of_index = said["index"] and {name: said["index"][name] for name in INDEX}
+    return {
+        "rows": said[task],
+        "batches": said["batches"],
+        "index": of_index,
+        "spent": plain(said["spent"]),
+        **{name: said[name] for name in SAID},
+    }
+
+
+def tables(workspace: Workspace) -> dict[str, list[Any]]:
+    """Return every row of the user's own tables and of the views of answers, as sorted lists of named cells."""
+    found = {}
+    with connected(workspace) as connection:
+        for name in names(connection):
+            if name.startswith(OWN_TABLES) or name.endswith(WORKING):
+                continue
+            cursor = connection.execute(f'SELECT * FROM "{name}"')  # noqa: S608 - a name that the database gave
+            columns = [one[0] for one in cursor.description]
+            rows = [dict(zip(columns, map(plain, row), strict=True)) for row in cursor.fetchall()]
+            found[name] = sorted(rows, key=lambda row: json.dumps(row, sort_keys=True, default=str))
+    return found
+
+
+def index(data: Path) -> dict[str, Any]:
+    """Return what each index in service holds: metadata, and a digest of its vectors to five digits."""
+    found = {}
+    for folder in ("index", *sorted(path.relative_to(data).as_posix() for path in (data / "index").glob("tasks/*"))):
+        current = data / folder / "current"
+        if current.exists():
+            held = faiss.read_index(str(current / "faiss.index"))
+            vectors = held.reconstruct_n(0, held.ntotal).round(5) + 0.0  # no -0.0
+            found[folder] = {
+                "metadata": json.loads((current / "metadata.json").read_bytes()),
+                "dim": held.d,
+                "vectors": hashlib.sha256(vectors.tobytes()).hexdigest(),
+            }
+    return found
+
+
+def files(data: Path) -> list[str]:
+    """Return every file of the workspace that a user may know of: of batches, and those they asked for."""
+    every = (path.relative_to(data).as_posix() for path in data.rglob("*.[cj]s*") if path.is_file())
+    return sorted(name for name in every if not name.startswith("index/"))
+
+
+def creates(engine: Engine) -> dict[str, list[Any]]:
+    """Return the lines of each batch that the server made, by task and number, in the order in which they were made."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    for one in engine.creates():
+        named = OURS.search(one["name"])
+        assert named, one["name"]
+        found[f"{named[1]} {named[2]}"].append(one["lines"])
+    return dict(found)
+
+
+def calls(journal: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the path and body of each single call of a model that the server answered, sorted."""
+    answered = (one for one in journal if CALLS.search(one["path"]) and one["status"] == 200)
+    return sorted(f"{one['path']} {json.dumps(one['json'], sort_keys=True)}" for one in answered)
+
+
+def plain(value: Any) -> Any:
+    """Return a value with its times and the names of who was forgotten blanked, and its floats rounded to 9 digits."""
+    if isinstance(value, float):
+        return round(value, 9)
+    if isinstance(value, datetime):
+        return "a time"
+    if isinstance(value, str):
+        return ANONYMOUS.sub("forgotten", TIME.sub("a time", value))
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def differences(one: Any, other: Any, at: str = "") -> list[str]:
+    """Return where two such states differ, a line each: the path of the member, and both values cut short."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        every = [*one, *(name for name in other if name not in one)]
+        return [
+            said
+            for name in every
+            for said in differences(one.get(name), other.get(name), f"{at}.{name}" if at else str(name))
+        ]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [
+            said
+            for number, pair in enumerate(zip(one, other, strict=True))
+            for said in differences(*pair, f"{at}.{number}")
+        ]
+    return [] if one == other else [f"{at}: {str(one)[:200]} / {str(other)[:200]}"]
