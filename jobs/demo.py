@@ -59,7 +59,7 @@ def _start_afresh(data: Path) -> None:
         del os.environ[name]
     fixed = {
         "DATA": str(data),
-        "DATABASE_URL": Settings(data=data).url,
+        "DATABASE_URL": Settings(data=data).url.reveal(),
         "BACKEND": "local",
         "MODEL": "findable-local-1",
         "EMBEDDING_MODEL": "findable-local-embedding-1",

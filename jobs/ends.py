@@ -186,5 +186,5 @@ def _keys() -> list[str]:
 
     keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
     with contextlib.suppress(Exception):  # another error is being printed
-        keys.append(read_settings().api_key or "")
+        keys.append(key.reveal() if (key := read_settings().api_key) else "")
     return keys

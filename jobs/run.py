@@ -8,7 +8,6 @@ from jobs.command import WritingCommand, confirmed, json_option, open_workspace,
 from jobs.dotenv import read_settings
 from jobs.ends import code_of
 from jobs.output import Terminal, for_money, log_times, print_json, print_line
-from pipeline.core.settings import without_password
 from pipeline.workflows import run
 from pipeline.workflows.end_command import run_end_command
 
@@ -29,7 +28,7 @@ def main(on_done: str, on_fail: str, *, yes: bool, as_json: bool) -> None:
         log_times()
     with run_end_command(on_done=on_done, on_fail=on_fail, code_of=code_of, warn=Terminal().warn) as summary:
         settings = read_settings()
-        summary |= {"workspace": str(settings.data.absolute()), "database": without_password(settings.url)}
+        summary |= {"workspace": str(settings.data.absolute()), "database": str(settings.url)}
         with open_workspace(settings) as ws:
             report = run.run(ws, confirm=lambda cost: confirmed(for_money("Submit", cost), yes=yes))
         failures = [error.message for error in report.failures]

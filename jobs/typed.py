@@ -99,7 +99,7 @@ def _targets(words: str) -> list[str]:
 
 def _places() -> dict[str, str]:
     """Return the places that were given on this command's line, as a shell takes them."""
-    from pipeline.core.settings import without_password
+    from pipeline.core.redact import without_password
 
     given = os.environ.get(GIVEN, "").partition(":")[2].split()
     found = {name: os.environ.get(PREFIX + name) for name in ("DATA", "DATABASE_URL") if name in given}

@@ -1,17 +1,88 @@
 """Credentials stay out of all that is written: messages, tracebacks, what libraries log, what a server echoes.
 
-A credential is the key, in any of the forms in which it travels, and the URL of an upload session, which needs no key.
+A credential is the key, in any of the forms in which it travels, the URL of an upload session, which needs no key, and
+a password in the address of a database or server. `Secret` is what holds one.
 """
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NoReturn
 from urllib.parse import quote
 
 LIKE_A_KEY = 16  # characters; a shorter key may be a word of a text (Google's have 39)
+PASSWORDS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")  # URL options
 LOGGERS = ("httpx2", "httpcore2", "google_genai", "httpx", "httpcore", "asyncio")  # and those below them
 _SESSION = re.compile(r"""(upload_id|[?&]key)(%3D|["']?\s*[=:]\s*["']?)[^&\s"',})]+""", re.IGNORECASE)
 _BELOW = ("connection", "http11", "http2", "proxy", "socks", "_api_client", "_common", "models", "files", "batches")
+
+
+def masked(key: str) -> str:
+    """Return a key as it may be shown: its last four characters, and not even those of a short one."""
+    return "…" + key[-4:] if len(key) > 12 else "…"  # noqa: PLR2004 - a third of the shortest key worth telling apart
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown: without the password that stands in it, before the host or among the options.
+
+    A password may hold an `@` where it should not, so that all up to the last one is left out.
+    """
+    shown = re.sub(r"^((?:[^/?]*://)?+[^/:]*):.*@", r"\1:…@", url, flags=re.DOTALL)
+    return re.sub(rf"(?<=[?&])({'|'.join(PASSWORDS)})=[^&]*", r"\1=…", shown)
+
+
+class Secret:
+    """A key, or a URL that may hold a password: whatever prints, formats or copies it shows it masked.
+
+    `reveal` alone returns the text. It cannot be pickled, and neither can what holds it.
+    """
+
+    __slots__ = ("__shown", "__text")
+
+    def __init__(self, text: str, shown: Callable[[str], str] = masked) -> None:
+        """Take the text, and how it may be shown."""
+        self.__text, self.__shown = text, shown
+
+    @classmethod
+    def url(cls, text: str) -> "Secret":
+        """Return a URL as a secret, which is shown without its password."""
+        return cls(text, without_password)
+
+    def reveal(self) -> str:
+        """Return the text itself."""
+        return self.__text
+
+    def __str__(self) -> str:
+        """Return what may be shown of it."""
+        return self.__shown(self.__text)
+
+    def __repr__(self) -> str:
+        """Return the same as `str`, between quotes."""
+        return repr(str(self))
+
+    def __bool__(self) -> bool:
+        """Return whether there is a text."""
+        return bool(self.__text)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether this is the same secret."""
+        return self.__text == other.__text if isinstance(other, Secret) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Return a hash that says nothing of the text in another process."""
+        return hash(self.__text)
+
+    def __copy__(self) -> "Secret":
+        """Return this one: it never changes."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Secret":
+        """Return this one: it never changes."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: the text would stand in the file."""
+        raise TypeError("a key or a password is not pickled; open the workspace anew where it is needed")
 
 
 def redact(text: str, *keys: str) -> str:

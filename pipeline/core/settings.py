@@ -8,7 +8,7 @@ value where it came from, and `findable settings` prints both.
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import partial
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core.amounts import parse_count, parse_duration, parse_money, parse_size
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.redact import Secret, without_password
 from pipeline.core.text import BAD_TEXT
 from pipeline.core.variables import BASE_URL_NAME, KEY_NAMES, PREFIX
 
@@ -134,7 +135,9 @@ class Settings:
     backend: str | None = _setting(
         None, _one_of("gemini", "local"), "gemini or local; without it, gemini where a key is set"
     )
-    database_url: str | None = _setting(None, str, "an SQLAlchemy URL; without it, findable.db in the workspace")
+    database_url: Secret | None = _setting(
+        None, Secret.url, "an SQLAlchemy URL; without it, findable.db in the workspace"
+    )
     pg_bin: Path | None = _setting(None, _path, "the folder of pg_dump and pg_restore; without it, those on the PATH")
     model: str = _setting("gemini-3.5-flash-lite", str, "the model that answers", local="findable-local-1")
     embedding_model: str = _setting(
@@ -240,8 +243,8 @@ class Settings:
     inline_max: int = _setting(4_000_000, _size, "the largest image that is sent within a request", unit="bytes")
     gates: str | None = _setting(None, str, "other bounds for quality gates, such as evidence=0.95,concepts=3..16")
     debug: bool = _setting(False, _truth, "show tracebacks")  # noqa: FBT003 - a default, not an argument
-    api_key: str | None = None
-    base_url: str | None = None
+    api_key: Secret | None = None
+    base_url: Secret | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -258,10 +261,10 @@ class Settings:
         return replace(self, **{name: value for name, value in local.items() if value is not None})
 
     @property
-    def url(self) -> str:
+    def url(self) -> Secret:
         """Return the database URL."""
         path = str(self.data / "findable.db").replace("%", "%25").replace("?", "%3F")  # these two are a URL's own
-        return self.database_url or f"sqlite:///{path}"
+        return self.database_url or Secret.url(f"sqlite:///{path}")
 
 
 VARIABLES = {PREFIX + one.name.upper(): one for one in fields(Settings) if one.metadata}  # of keys and URL: the SDK's
@@ -289,11 +292,11 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
     for key_name in KEY_NAMES:
         found = _find(key_name, environ, below)
         if found is not None and found[0].strip():
-            values["api_key"], sources["api_key"] = found[0].strip(), f"{key_name}, {found[1]}"
+            values["api_key"], sources["api_key"] = Secret(found[0].strip()), f"{key_name}, {found[1]}"
             break
     found = _find(BASE_URL_NAME, environ, below)
     if found is not None:
-        values["base_url"], sources["base_url"] = found
+        values["base_url"], sources["base_url"] = Secret.url(found[0]), found[1]
     return Settings(**values, sources=sources)
 
 
@@ -322,10 +325,17 @@ def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
             raise InputError(f"there is no setting {name!r}; nothing was done", hint=meant)
         one = known[name]
         try:
-            values[name] = one.default if value is None else one.metadata.get("parse", str)(_words_of(value))
+            values[name] = one.default if value is None else _parser(one)(_words_of(value))
         except ValueError as error:
-            raise ConfigurationError(f"{name} is {value!r}: {error}", hint=one.metadata.get("help", "")) from error
+            said = f"{name} is {without_password(str(value))!r}: {error}"
+            raise ConfigurationError(said, hint=one.metadata.get("help", "")) from error
     return replace(settings, **values, sources={**settings.sources, **dict.fromkeys(values, "given in Python")})
+
+
+def _parser(one: Field[Any]) -> Callable[[str], Any]:
+    """Return what reads a setting that Python code gave; those of the SDK's own names have no parser of ours."""
+    parse: Callable[[str], Any] = one.metadata.get("parse", Secret.url if one.name == "base_url" else Secret)
+    return parse
 
 
 def _words_of(value: object) -> str:
@@ -342,20 +352,6 @@ def _find(name: str, environ: Mapping[str, str], below: Mapping[str, str]) -> tu
     if below.get(name):
         return below[name], ".env"
     return None
-
-
-def masked(key: str) -> str:
-    """Return a key as it may be shown: its last four characters, and not even those of a short one."""
-    return "…" + key[-4:] if len(key) > 12 else "…"  # noqa: PLR2004 - a third of the shortest key worth telling apart
-
-
-def without_password(url: str) -> str:
-    """Return a URL as it may be shown: without the password that stands in it, before the host or among the options.
-
-    A password may hold an `@` where it should not, so that all up to the last one is left out.
-    """
-    shown = re.sub(r"(?<=://)([^/:]*):.*@", r"\1:…@", url)
-    return re.sub(r"(?<=[?&])((?:ssl)?password)=[^&]*", r"\1=…", shown)
 
 
 def with_unit(value: str, unit: str) -> str:
@@ -386,9 +382,9 @@ def settings_rows(settings: Settings) -> list[SettingRow]:
         source = settings.sources.get(one.name, "default")
         told = one.metadata
         table.append(SettingRow(name, without_password(text), source, told["help"], told["unit"]))
-    key = masked(settings.api_key) if settings.api_key else ""
+    key = str(settings.api_key or "")
     origin = settings.sources.get
     table.append(SettingRow("GEMINI_API_KEY", key, origin("api_key", "default"), "the key; without one, local"))
-    base_url = without_password(settings.base_url or "")
+    base_url = str(settings.base_url or "")
     table.append(SettingRow(BASE_URL_NAME, base_url, origin("base_url", "default"), "another server than Google's"))
     return table

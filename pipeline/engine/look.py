@@ -28,7 +28,7 @@ def open_to_look(settings: Settings, display: Progress) -> Iterator[OpenWorkspac
     """
     is_declared = registry.is_declared(settings)
     people = replace(settings, task=BUILT_IN[0])
-    with contextlib.closing(Store(settings.url)) as store:
+    with contextlib.closing(Store(settings.url.reveal())) as store:
         with store.read_unchanged() as tx:
             is_new = is_free(settings.data) and (tx is None or not (is_workspace(tx) or other_tables(tx)))
         if not is_new:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
-from pipeline.core.settings import BUILT_IN, Budget, Settings, without_password
+from pipeline.core.settings import BUILT_IN, Budget, Settings
 from pipeline.engine import registry
 from pipeline.engine.access import Access, backend_of, check_access
 from pipeline.engine.folder import check_links, make_directory
@@ -81,7 +81,7 @@ class OpenWorkspace:
         from pipeline.gemini.client import Client
         from pipeline.gemini.transport import Transport
 
-        settings = self.settings
+        settings, base_url = self.settings, self.settings.base_url
         local = self.backend == "local"
         if not local and not settings.api_key:
             raise ConfigurationError(
@@ -90,8 +90,8 @@ class OpenWorkspace:
             )
         self.tell_backend()
         transport = Transport(
-            api_key=LOCAL_KEY if local else settings.api_key or "",
-            base_url=self._start_engine() if local else settings.base_url,
+            api_key=settings.api_key.reveal() if settings.api_key and not local else LOCAL_KEY,
+            base_url=self._start_engine() if local else base_url.reveal() if base_url else None,
             api_version=settings.api_version,
             call_timeout_s=settings.call_timeout,
             retry_for_s=settings.retry_for,
@@ -271,7 +271,7 @@ class OpenWorkspace:
         """Return a line on what the next request sends off this machine for the first time; empty where nothing."""
         if self.backend == "local" or (self.is_bound and not self._sends_first_images()):
             return ""
-        where = f"Gemini at {without_password(at)}" if (at := self.settings.base_url) else "Google's Gemini"
+        where = f"Gemini at {at}" if (at := self.settings.base_url) else "Google's Gemini"
         return f"from here on {self.task.words.inputs} leave this machine: {where} does the work"
 
     def _sends_first_images(self) -> bool:
@@ -323,7 +323,7 @@ def open_workspace(
             belong to another database than the one that is set.
     """
     check_links(settings.data)
-    store = Store(settings.url)
+    store = Store(settings.url.reveal())
     try:
         if line := check_access(_built_in(settings) if whole else settings, store, access, agrees):
             display.say(line)

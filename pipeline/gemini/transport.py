@@ -31,8 +31,7 @@ from pipeline.core.errors import (
     UnavailableError,
     interrupts_kept,
 )
-from pipeline.core.redact import keep_out_of_logs, redact, redact_document
-from pipeline.core.settings import without_password
+from pipeline.core.redact import Secret, keep_out_of_logs, redact, redact_document
 from pipeline.gemini.connections import bounded_async_client, bounded_client, is_address, untrusting_context
 from pipeline.gemini.error_mapping import LATER, map_error
 from pipeline.gemini.operations import UnreadableError
@@ -63,7 +62,7 @@ class Transport:
     """
 
     api_key: InitVar[str]
-    base_url: str | None = None
+    base_url: InitVar[str | None] = None
     api_version: str = "v1beta"
     call_timeout_s: float = 60
     retry_for_s: float = 60
@@ -72,14 +71,14 @@ class Transport:
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
-    def __post_init__(self, api_key: str) -> None:
+    def __post_init__(self, api_key: str, base_url: str | None) -> None:
         """Check the key."""
-        self._key = api_key.strip()
-        if not self._key or not (self._key.isascii() and self._key.isprintable()):
+        key = api_key.strip()
+        if not key or not (key.isascii() and key.isprintable()):
             raise ConfigurationError(
                 "the Gemini key is empty or holds characters no key has", hint="set GEMINI_API_KEY"
             )
-        self._address = self.base_url or GOOGLE
+        self._key, self._address = Secret(key), Secret.url(base_url or GOOGLE)
         self._backoff = tenacity.wait_random_exponential(multiplier=self.first_wait_s, max=LONGEST_BACKOFF_S)
         self._seen = threading.local()
         self._opened = threading.Lock()
@@ -147,7 +146,7 @@ class Transport:
         if isinstance(error, httpx2.HTTPError | httpx2.InvalidURL | httpx2.StreamError):
             return self._broken(error, what=what, seconds=seconds)
         if isinstance(error, ValueError | LookupError | TypeError | AttributeError | OSError | RecursionError):
-            text = redact(" ".join(f"{type(error).__name__}: {error}".split()), self._key)[:200]
+            text = redact(" ".join(f"{type(error).__name__}: {error}".split()), self._key.reveal())[:200]
             message = f"Gemini's answer cannot be read, when asked to {what}: {text}"
             return UnavailableError(message, hint=LATER)
         return None
@@ -168,7 +167,7 @@ class Transport:
         Raises:
             ConfigurationError: the base URL is none, or a proxy or certificates cannot be used.
         """
-        if not is_address(self._address):
+        if not is_address(self._address.reveal()):
             raise self._no_address()
         try:
             yield
@@ -184,21 +183,21 @@ class Transport:
             ) from error
 
     def _no_address(self) -> ConfigurationError:
-        return ConfigurationError(f"{without_password(self._address)!r} is no address of a server", hint=_ADDRESS)
+        return ConfigurationError(f"{str(self._address)!r} is no address of a server", hint=_ADDRESS)
 
     def refused(
         self, code: int, document: Any, *, what: str, headers: Mapping[str, str] | None = None
     ) -> FindableError:
         """Return the error for a code and a body."""
-        return map_error(code, document, what=what, key=self._key, now=self.now(), headers=headers)
+        return map_error(code, document, what=what, key=self._key.reveal(), now=self.now(), headers=headers)
 
     def _broken(self, error: Exception, *, what: str, seconds: float) -> FindableError:
         """Return the error for a failure of the transport: nothing sent, no answer in time, or cut."""
         if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
             return self._no_address()
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError):
-            reason = redact(" ".join(str(error).split()), self._key)[:200]
-            text = f"cannot connect to {without_password(self._address)} to {what}; nothing was sent"
+            reason = redact(" ".join(str(error).split()), self._key.reveal())[:200]
+            text = f"cannot connect to {self._address} to {what}; nothing was sent"
             return NotSentError(f"{text} ({reason})" if reason else text, hint="check the network, then run it again")
         if isinstance(error, httpx2.TimeoutException):
             return UnavailableError(f"no answer within {seconds:g} s, when asked to {what}", hint=LATER)
@@ -254,7 +253,10 @@ class Transport:
     def _sdk(self) -> "genai.Client":
         """The SDK's client for calls one after the other in a thread, made at the first of them."""
         self._http = bounded_client(
-            self._address, seconds=lambda: self._seen.seconds, trust_env=self.trust_env, response_hook=self._keep
+            self._address.reveal(),
+            seconds=lambda: self._seen.seconds,
+            trust_env=self.trust_env,
+            response_hook=self._keep,
         )
         # the async one is never used here; without it the SDK makes one of its own with the proxies
         return self.sdk_with(self._http, httpx2.AsyncClient(trust_env=False, verify=untrusting_context()))
@@ -264,18 +266,18 @@ class Transport:
         from google import genai
         from google.genai import types
 
-        keep_out_of_logs(self._key)
+        keep_out_of_logs(self._key.reveal())
         # the SDK warns of words it does not know, and they are no news to a user; ours are told apart in states.py
         warnings.filterwarnings("ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$")
         options = types.HttpOptions(
-            base_url=self._address,
+            base_url=self._address.reveal(),
             api_version=self.api_version,
             timeout=milliseconds(self.call_timeout_s),
             retry_options=types.HttpRetryOptions(attempts=1),
             httpx_client=http,
             httpx_async_client=async_http,
         )
-        return genai.Client(api_key=self._key, vertexai=False, http_options=options)
+        return genai.Client(api_key=self._key.reveal(), vertexai=False, http_options=options)
 
     def opened_async(self, hook: Callable[[httpx2.Response], Awaitable[None]]) -> "tuple[genai.Client, Closing]":
         """Return an SDK client for many calls at once, whose replies pass through `hook`, and how to close it.
@@ -284,7 +286,7 @@ class Transport:
             ConfigurationError: see `opening`.
         """
         with self._opened, self.opening():
-            http = bounded_async_client(self._address, trust_env=self.trust_env, response_hook=hook)
+            http = bounded_async_client(self._address.reveal(), trust_env=self.trust_env, response_hook=hook)
             unused = httpx2.Client(trust_env=False, verify=untrusting_context())
             sdk = self.sdk_with(unused, http)
 
@@ -300,7 +302,7 @@ class Transport:
         Raises:
             ValueError: the reply was empty or no JSON.
         """
-        return orjson.loads(redact_document(body, self._key))
+        return orjson.loads(redact_document(body, self._key.reveal()))
 
 
 def _check_piece(response: httpx2.Response) -> None:

@@ -103,7 +103,7 @@ def _server(settings: Settings, manifest: backup_files.BackupManifest) -> Store 
         )
     if manifest.schema is None:
         return None
-    store = Store(settings.url)
+    store = Store(settings.url.reveal())
     if store.path is not None:
         raise ConfigurationError(
             "the backup is of a workspace in PostgreSQL, and FINDABLE_DATABASE_URL names no such database; "

@@ -42,6 +42,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import ConfigurationError, interrupts_kept
+from pipeline.core.redact import PASSWORDS
 from pipeline.store import marker
 from pipeline.store.last_write import LastWrite, last_write_to
 from pipeline.store.sqlite import SqliteFile
@@ -57,7 +58,6 @@ NUL = r"\u0000"  # where SQLite's JSON would end a text
 PAGE = 500  # ids in one statement
 PARAMETERS = 500  # in one statement; older SQLite takes 999
 OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
-PASSWORDS = ("password", "sslpassword")  # among the options of a URL
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 _NULL_HANDLER = logging.NullHandler()
 T = TypeVar("T")
@@ -120,28 +120,25 @@ class Store:
             ConfigurationError: no URL of a database that this version speaks to.
         """
         try:
-            self.url = make_url(url)
+            whole = make_url(url)
         except (exc.ArgumentError, ValueError) as error:  # the second of a port that is no number
             raise ConfigurationError(
                 "FINDABLE_DATABASE_URL is no database URL",
                 hint="for example sqlite:////path/to/people.db or postgresql+psycopg://user@host/database",
             ) from error
         self._kind: SqliteFile | PostgresqlServer
-        if self.url.get_backend_name() in {"postgresql", "postgres"}:
+        if whole.get_backend_name() in {"postgresql", "postgres"}:
             from pipeline.store import postgresql
 
-            self._kind = postgresql.PostgresqlServer(self.url)
+            self._kind = postgresql.PostgresqlServer(whole)
         else:
-            self._kind = SqliteFile(self.url)
+            self._kind = SqliteFile(whole)
+        # the URL as it may be written down: with no password, neither before the host nor among the options
+        self.address = whole._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
         self.path = self._kind.path  # the file that is the database; None where a server keeps it
         self.shown = self._kind.shown  # what a person knows the database by; never with a password in it
         self.copy_name = self._kind.copy_name  # of the one file that a copy of this kind of database is
         self._engine: Engine | None = None
-
-    @property
-    def address(self) -> str:
-        """Return the URL as it may be written down: with no password, neither before the host nor among the options."""
-        return self.url._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:

@@ -12,10 +12,11 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+from pipeline.core.redact import PASSWORDS, Secret
 from pipeline.store import dump
 from pipeline.store.compiled import COMPILED
 
@@ -102,7 +103,9 @@ class PostgresqlServer:
         _check_address(url)
         self._prepared = _prepared(url)
         # text goes over the wire as UTF-8, whatever the URL says
-        self._url = url.set(drivername=DRIVER).difference_update_query(["client_encoding", "prepare_threshold"])
+        whole = url.set(drivername=DRIVER).difference_update_query(["client_encoding", "prepare_threshold"])
+        self._secret = Secret.url(whole.render_as_string(hide_password=False))
+        self._url = whole._replace(password=None).difference_update_query(PASSWORDS)  # which the engine shows
         host = url.host or url.query.get("host") or "this machine"
         self.shown = f"the PostgreSQL database {url.database!r} at {host if isinstance(host, str) else ', '.join(host)}"
 
@@ -125,6 +128,7 @@ class PostgresqlServer:
                 f"PostgreSQL needs a driver that is not installed: {error}",
                 hint="make setup EXTRAS=postgresql, or pip install 'findable[postgresql]'",
             ) from error
+        event.listen(engine, "do_connect", self._give_passwords)
         event.listen(engine, "connect", self._prepare_connection)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "checkin", _as_it_came)
@@ -143,12 +147,12 @@ class PostgresqlServer:
                     hint="keep each in a database of its own: pg_dump --schema=… and pg_restore take one to another",
                 )
             snapshot = str(tx.exec_driver_sql("SELECT pg_export_snapshot()").scalar())
-            dump.write_dump(self._url, target, snapshot=snapshot, programs=programs)
+            dump.write_dump(make_url(self._secret.reveal()), target, snapshot=snapshot, programs=programs)
             yield tx
 
     def load(self, source: Path, *, programs: Path | None, again: bool) -> None:
         """Put a dump into the database, all but the schema's version."""
-        dump.load_dump(self._url, source, programs=programs, again=again)
+        dump.load_dump(make_url(self._secret.reveal()), source, programs=programs, again=again)
 
     def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
         """Have the server clear up our tables; always true."""
@@ -224,6 +228,11 @@ class PostgresqlServer:
             hint="check that the server runs and that FINDABLE_DATABASE_URL names it and a user it accepts; "
             "then run the same command again",
         )
+
+    def _give_passwords(self, dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:  # noqa: ARG002 - the shape of the event
+        """Give the driver the passwords of the URL, which nothing else holds."""
+        found: dict[str, Any] = dialect.create_connect_args(make_url(self._secret.reveal()))[1]
+        options.update({name: found[name] for name in PASSWORDS if name in found})
 
     def _prepare_connection(self, connection: Any, record: Any) -> None:  # noqa: ARG002 - the shape of the event
         """Make commits durable, and refuse a server that is too old or keeps text in another encoding than UTF-8."""

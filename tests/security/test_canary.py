@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from PIL import Image
 from jobs.cli import main
 from jobs.commands import COMMANDS as ALL
 from tests.integration import many_passages as passages
-from tests.lab import KEY, Api, Workspace
-from tests.page import served
+from tests.lab import KEY, URL, Api, Workspace
+from tests.page import Page, served
 
 SESSION = "canary-session-of-an-upload"
 ECHO = f"bad key {KEY} at https://h.example/upload?upload_id={SESSION}&key={KEY} in {{'upload_id': '{SESSION}'}}"
+PASSWORD = "canary-password-of-a-database"  # noqa: S105 - stands in the address of every test's database
 PART = 12  # characters of a secret that are too many already
 LONG_ECHO = "x" * 170 + ECHO  # where a cut may go through the middle of it
 
@@ -101,6 +102,14 @@ MORE_FAILURES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.fixture(name="workspace")
+def _workspace(workspace: Workspace) -> Workspace:
+    """The workspace of a test, whose database's address has a password, which neither kind of database asks for."""
+    address = f"sqlite:///file:{workspace.data / 'findable.db'}?uri=true"
+    workspace.environ[URL] = f"{workspace.environ.get(URL, address)}&password={PASSWORD}"
+    return workspace
+
+
 @pytest.fixture(name="files")
 def _files(tmp_path: Path) -> Path:
     """A folder with what the commands read."""
@@ -161,10 +170,19 @@ def _sessions(api: Api) -> set[str]:
 
 def _check(folder: Path, *texts: str, secrets: set[str]) -> None:
     """Look for each secret, if only its first twelve characters, in texts and in every byte below a folder."""
-    parts = {secret[:PART].encode() for secret in secrets}
+    parts = {secret[:PART].encode() for secret in secrets | {PASSWORD}}
     places = {f"text {number}": text.encode("utf-8", "replace") for number, text in enumerate(texts)}
     places |= {str(path): path.read_bytes() for path in _written(folder)}
     assert [(place, part) for place, data in places.items() for part in parts if part in data] == []
+
+
+def _paths(routes: Iterable[Any]) -> Iterator[str]:
+    """Yield the path of everything that can be read at the page, the page's own files aside."""
+    for one in routes:
+        if router := getattr(one, "original_router", None):
+            yield from _paths(router.routes)
+        elif "GET" in (getattr(one, "methods", None) or ()):
+            yield one.path
 
 
 def _stored(workspace: Workspace) -> list[str]:
@@ -191,7 +209,8 @@ def test_nothing_is_written_when_all_goes_well(
 ) -> None:
     """The whole chain, at full debug, then a search over every byte, the database and its log included."""
     said = _run(workspace, files, *COMMANDS)
-    assert said.count(": 0\n") >= len(COMMANDS) - 3, said
+    failed = set(re.findall(rf"^({'|'.join(COMMANDS)}): [1-9]\d*$", said, re.MULTILINE))
+    assert failed <= {"items", "people", "lab-tune", "restore", "move", "batch-cancel", "rebind"}, said
     sessions = _sessions(api)
     assert sessions
     assert any("HTTP Request" in line for line in log), "the libraries' loggers were not heard"
@@ -239,9 +258,13 @@ def test_the_page_tells_neither_the_key_nor_its_token(workspace: Workspace, api:
         headers = {"authorization": f"Bearer {said[0]}"}
         person = {"username": "ada", "bio": "I cast bells."}
         said.append(client.post("/api/admin/experts", headers=headers, json=person).text)
-        paths = ("/", "/settings", "/items", "/none", "/api/status", "/api/settings", "/api/tasks/experts/item?key=1")
-        said.extend(client.get(path, headers=headers).text for path in paths)
+        said.extend(client.get(path, headers=headers, params=asked).text for path in [*paths, "/none"])
 
+    asked = {"key": "ada", "q": "bells", "batch": "1"}
+    with Page(workspace) as page:
+        paths = [re.sub("{number}", "1", path) for path in _paths(page.routes())]
+        paths = [re.sub("{task}", "experts", path) for path in paths]
+    assert len(paths) > 40
     done = served(workspace, read, "--debug")
     token, *answers = said
     assert done.exit_code == 0

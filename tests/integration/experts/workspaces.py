@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.redact import Secret
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.experts import table
@@ -20,9 +21,11 @@ HEADER = (
 @contextlib.contextmanager
 def workspace(directory: Path) -> Iterator[OpenWorkspace]:
     """Open the workspace in a directory."""
-    url = postgresql.database_of(directory) if ON_POSTGRESQL else None
+    url = Secret.url(postgresql.database_of(directory)) if ON_POSTGRESQL else None
     with open_workspace(
-        Settings(data=directory, backend="local", database_url=url), NullProgress(), agrees=lambda _question: True
+        Settings(data=directory, backend="local", database_url=url),
+        NullProgress(),
+        agrees=lambda _question: True,
     ) as ws:
         yield ws
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.redact import Secret
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
 from pipeline.passages import table
@@ -31,7 +32,11 @@ def url_of(directory: Path) -> str:
 def workspace(directory: Path, *, passages: str = "passages") -> Iterator[OpenWorkspace]:
     """Open the workspace in a directory."""
     settings = Settings(
-        data=directory, backend="local", database_url=url_of(directory), task="passages", passages_table=passages
+        data=directory,
+        backend="local",
+        database_url=Secret.url(url_of(directory)),
+        task="passages",
+        passages_table=passages,
     )
     with open_workspace(settings, NullProgress(), agrees=lambda _question: True) as ws:
         yield ws

@@ -5,7 +5,8 @@ from dataclasses import fields
 import pytest
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.settings import Settings, load_settings, masked, settings_rows, without_password
+from pipeline.core.redact import Secret, masked, without_password
+from pipeline.core.settings import Settings, load_settings, settings_rows
 from pipeline.core.variables import KEY_NAMES, PREFIX
 
 KEY = "a-key-that-must-not-be-shown"
@@ -15,24 +16,24 @@ def test_the_environment_wins_over_dotenv_over_defaults() -> None:
     """Each value keeps where it came from, and empty means not set; without anything every default holds."""
     settings = load_settings({})
     assert (settings.wanted_backend, settings.sources) == ("local", {})
-    assert settings.url == "sqlite:///data/findable.db"
+    assert settings.url.reveal() == "sqlite:///data/findable.db"
     settings = load_settings(
         {"FINDABLE_DIM": "256", "FINDABLE_MODEL": "", "FINDABLE_DATA": "/there"},
         dotenv={"FINDABLE_DIM": "512", "FINDABLE_MODEL": "x", "OTHER": None},
     )
     assert (settings.dim, settings.sources["dim"]) == (256, "environment")
     assert (settings.model, settings.sources["model"]) == ("x", ".env")
-    assert settings.url == "sqlite:////there/findable.db"
-    assert load_settings({"FINDABLE_DATABASE_URL": "sqlite:///x.db"}).url == "sqlite:///x.db"
+    assert settings.url.reveal() == "sqlite:////there/findable.db"
+    assert load_settings({"FINDABLE_DATABASE_URL": "sqlite:///x.db"}).url.reveal() == "sqlite:///x.db"
 
 
 def test_a_key_chooses_gemini() -> None:
     """Under either name that the SDK reads, GOOGLE_API_KEY first; blanks are no key, and BACKEND= is stronger."""
     for name in KEY_NAMES:
         settings = load_settings({name: f" {KEY}\n"})
-        assert (settings.api_key, settings.wanted_backend) == (KEY, "gemini")
+        assert (settings.api_key, settings.wanted_backend) == (Secret(KEY), "gemini")
         assert settings.sources["api_key"] == f"{name}, environment"
-    assert load_settings({"GEMINI_API_KEY": "one", "GOOGLE_API_KEY": "two"}).api_key == "two"
+    assert load_settings({"GEMINI_API_KEY": "one", "GOOGLE_API_KEY": "two"}).api_key == Secret("two")
     assert load_settings({"GEMINI_API_KEY": "  "}).wanted_backend == "local"
     assert load_settings({"FINDABLE_BACKEND": "local", "GEMINI_API_KEY": KEY}).wanted_backend == "local"
 
@@ -95,6 +96,7 @@ def test_keys_are_masked_wherever_they_are_shown() -> None:
         ("postgresql://ada@home:secret@db/people", "postgresql://ada@home:…@db/people"),
         ("postgresql://ada@db:5432/people", "postgresql://ada@db:5432/people"),
         ("sqlite:////tmp/a:b@c.db", "sqlite:////tmp/a:b@c.db"),
+        ("ada:secret@db/people", "ada:…@db/people"),
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("", ""),
     ],

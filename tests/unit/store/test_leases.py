@@ -181,7 +181,7 @@ def test_a_check_leaves_half_of_the_time_at_least(store: Store) -> None:
 
 def test_a_check_of_a_lease_with_time_waits_for_no_writer(store: Store) -> None:
     """Another process's long transaction does not stand between a check and what is sent."""
-    other = Store(str(store.url))
+    other = Store(store.address)
     with held(store, for_s=3600) as lease, other.write():
         lease.check()
     other.close()
@@ -189,7 +189,7 @@ def test_a_check_of_a_lease_with_time_waits_for_no_writer(store: Store) -> None:
 
 def test_a_lease_outlives_a_transaction_that_lasts_longer_than_it(store: Store) -> None:
     """It is renewed while its block lasts: during an import nothing can take it, and afterwards it is not lost."""
-    other = Store(str(store.url))
+    other = Store(store.address)
     with held(store, for_s=0.1) as lease:
         with other.write():
             while left(store) > 0:
@@ -204,7 +204,7 @@ def test_a_lease_outlives_a_transaction_that_lasts_longer_than_it(store: Store) 
 
 def test_leaving_does_not_wait_for_a_busy_database(store: Store) -> None:
     """What could not be given back is left behind and frees itself; the block's own error is what is seen."""
-    other = Store(str(store.url))
+    other = Store(store.address)
     with contextlib.ExitStack() as stack:
         with pytest.raises(ZeroDivisionError), held(store, for_s=0.3):
             stack.enter_context(other.write())

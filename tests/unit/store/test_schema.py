@@ -72,7 +72,7 @@ def test_several_first_commands_at_once_make_one_schema(store: Store) -> None:
 
     def begin() -> None:
         """Be a first command."""
-        mine = Store(str(store.url))
+        mine = Store(store.address)
         try:
             schema.ensure_schema(mine, [])
         except BaseException as error:  # noqa: BLE001 - handed to the test, which shows it
