@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.core.answer_paths import is_stored_quotation, likeness_told
+
 INDENT = "    "
 LONGEST = 2_000  # characters of a text that are shown; --json has all
 END = 300  # of these, of its end
@@ -62,8 +64,9 @@ def _bounds(schema: Mapping[str, Any], least: str, most: str) -> str:
 
 def value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
     """Yield the lines of one field of an answer; a quotation has its place behind it."""
-    if isinstance(value, Mapping) and value.keys() == {"quote", "start", "end"}:
-        yield f'{indent}{name}: "{value["quote"]}" (characters {value["start"]} to {value["end"]})'
+    if is_stored_quotation(value):
+        where = f"characters {value['start']} to {value['end']}{likeness_told(value)}"
+        yield f'{indent}{name}: "{value["quote"]}" ({where})'
     elif isinstance(value, Mapping):
         yield f"{indent}{name}:"
         for inner, one in value.items():

@@ -8,6 +8,7 @@ from jobs import values
 from jobs.command import Command, json_option, read_workspace
 from jobs.items_shown import edit_cells, indexed, item_fields, origin, print_wire
 from jobs.output import Terminal, plural, print_fields, print_json, print_line, print_table, raw_writer
+from pipeline.core.answer_paths import likeness_told
 from pipeline.experts import show
 from pipeline.experts.person_tags import BY_HAND
 from pipeline.ops import show as any_item
@@ -93,4 +94,5 @@ def _concept(one: dict[str, object]) -> tuple[object, ...]:
     support = evidence.get("support") if isinstance(evidence, dict) else None
     quote = str(support[0].get("quote", "")) if isinstance(support, list) and support else "-"
     names = (one[name] for name in ("concept_name", "concept_type", "confidence", "extractor_version"))
-    return (*names, one["extractor_model"], quote if len(quote) <= SHOWN else f"{quote[:SHOWN]}…")
+    told = likeness_told(support[0]) if isinstance(support, list) and support else ""
+    return (*names, one["extractor_model"], (quote if len(quote) <= SHOWN else f"{quote[:SHOWN]}…") + told)

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pipeline.core.answer_paths import is_quotation
+from pipeline.core.answer_paths import is_quotation, likeness_told
 from pipeline.core.task import Subject
 from pipeline.core.text import first_few
 from pipeline.engine.workspace import OpenWorkspace
@@ -145,6 +145,7 @@ def as_marked(text: str, quotations: Iterable[tuple[int, int, str]]) -> Markup:
 
 
 _templates.tests["quotation"] = is_quotation
+_templates.filters["likeness_told"] = likeness_told
 _templates.filters |= {
     "indented": as_indented,
     "marked": as_marked,

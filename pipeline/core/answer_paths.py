@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _QUOTE = {"quote", "start", "end"}
+LIKENESS = "likeness"  # of a quotation that was found by likeness alone
 Path = tuple[str | int, ...]  # names of fields, and places in lists from 0
 
 
@@ -29,10 +30,21 @@ def is_quotation(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() >= _QUOTE and isinstance(value["quote"], str)
 
 
+def is_stored_quotation(value: Any) -> bool:
+    """Return whether a value is what is stored of a quotation, and nothing beside."""
+    return isinstance(value, Mapping) and value.keys() - {LIKENESS} == _QUOTE
+
+
+def likeness_told(quotation: Mapping[str, Any]) -> str:
+    """Return how a quotation was found, to be put behind its place: ", by likeness 0.93", or nothing."""
+    found = quotation.get(LIKENESS)
+    return f", by likeness {found:.2f}" if isinstance(found, float) else ""
+
+
 def shown_value(value: Any) -> str:
     """Return a value as a person reads it: a quotation between its marks, with its place."""
     if is_quotation(value):
-        return f"“{value['quote']}” ({value['start']}-{value['end']})"
+        return f"“{value['quote']}” ({value['start']}-{value['end']}{likeness_told(value)})"
     if value is None:
         return "-"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

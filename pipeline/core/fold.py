@@ -87,6 +87,17 @@ def is_boundary(text: str, at: int) -> bool:
     return _in_no_word(before) or bool(_UNSPACED.match(before) or _UNSPACED.match(after))
 
 
+def is_unspaced(char: str) -> bool:
+    """Return whether a character is of a script that puts no blank between words."""
+    return _UNSPACED.match(char) is not None
+
+
+def shown(text: str) -> str:
+    """Return what of a text shows, in one form for each character, with its case and its blanks."""
+    kept = "".join(char for char in text if unicodedata.category(char) != "Cf" and not BLANK.match(char))
+    return unicodedata.normalize("NFKC", kept.translate(_SAME)).translate(_SAME)
+
+
 def has_letters(text: str) -> bool:
     """Return whether there is a letter or a digit that shows in a text."""
     return _LETTER.search(text) is not None

@@ -1,7 +1,7 @@
 """Locate a quotation in a text: verbatim, but for white space and case, or nearly.
 
-Whatever is found is a slice of the text, and the slice is the quotation from then on. Looking takes a time that grows
-with the text, not with its square.
+Whatever is found is a slice of the text, and the slice is the quotation from then on. What is like a quotation but has
+another number, negation or name is not it. Looking takes a time that grows with the text, not with its square.
 """
 
 import re
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Indel
 
+from pipeline.core.facts import difference
 from pipeline.core.fold import Folded, has_letters, is_boundary
 
 LIKENESS = 0.85  # share of characters in common (Indel) from which on two texts are one quotation
@@ -38,6 +39,11 @@ class Location(NamedTuple):
     likeness: float
     how: str  # "", "by white space and case", "by likeness 0.93"
 
+    @property
+    def mark(self) -> float | None:
+        """Return how like the quotation a slice is that was found by likeness alone; None for any other."""
+        return None if self.how in {"", BY_LOOK} else self.likeness
+
 
 class SearchableText:
     """A text, ready to be searched for many quotations; folded when that is needed first."""
@@ -60,14 +66,28 @@ class SearchableText:
             return []
         if found := self._verbatim(quote, names) or self._folded_alike(quote, names):
             return [found]
-        pieces = [piece.strip() for piece in _LEFT_OUT.split(quote) if has_letters(piece)]
+        pieces = _pieces(quote)
         if len(pieces) > MAX_PIECES:
             return []
         if len(pieces) > 1:
             each = [self.locate(piece, names=names) for piece in pieces]
             return [one for found in each for one in found] if all(each) else []
         found = self._likest(quote)
-        return [found] if found else []
+        return [found] if found and not self._difference(quote, found) else []
+
+    def why_not(self, quote: str) -> str:
+        """Return in what a quotation that is not found differs from what is most like it.
+
+        "number", "negation" or "name"; empty where nothing is like it, or it is found.
+        """
+        for piece in _pieces(quote):
+            found = None if self.locate(piece) else self._likest(piece)
+            if found:
+                return self._difference(piece, found)
+        return ""
+
+    def _difference(self, quote: str, found: Location) -> str:
+        return difference(quote, self.text, found.start, found.end)
 
     def spans(self, phrase: str) -> Iterator[tuple[int, int]]:
         """Yield the slices that are a phrase, in order, as words of their own; white space and case do not count."""
@@ -133,6 +153,11 @@ class SearchableText:
         if len(spans) > 1 and (marks := sorted(span for name in names for span in self.spans(name))):
             spans = [_nearest_to(spans, marks)]
         return Location(*spans[0], 1.0, how) if spans else None
+
+
+def _pieces(quote: str) -> list[str]:
+    """Return the parts of a quotation between which it leaves something out."""
+    return [piece.strip() for piece in _LEFT_OUT.split(quote) if has_letters(piece)]
 
 
 def _nearest_to(spans: Sequence[tuple[int, int]], marks: Sequence[tuple[int, int]]) -> tuple[int, int]:

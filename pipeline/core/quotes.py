@@ -1,7 +1,8 @@
 """Quotations in the answer of a task of one's own: each that is kept is a slice of the row's text, with its place.
 
 What a model writes is looked for in the text as `pipeline.core.locate` does, and the slice that is found takes its
-place: `text[start:end] == quote`, in code points. A quotation in several pieces is none, for it has no one slice.
+place: `text[start:end] == quote`, in code points; one that was found by likeness keeps that, too. A quotation in
+several pieces is none, for it has no one slice.
 """
 
 import copy
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, final, get_args, get_origin
 
+from pipeline.core.answer_paths import is_stored_quotation
 from pipeline.core.text import escape_invisible
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ MAX_PATH = 80  # characters of a field's path in a reason
 FORMAT = "quotation"  # of the text in a JSON schema
 OPTIONAL_FORMAT = "optional quotation"  # of one that may be missing from the text
 MAX_TOLD = 60  # characters of a quotation in a reason
-_STORED = {"quote", "start", "end"}
 _NO_SCHEMAS = {"config", "default", "metadata"}  # members of a core schema
 
 
@@ -31,25 +32,35 @@ _NO_SCHEMAS = {"config", "default", "metadata"}  # members of a core schema
 class Quote(str):
     """A quotation of the row's text: a text, with `start` and `end` once it is located, both None before.
 
+    `likeness` is the share of characters in common with what the model wrote where it was found by likeness alone, so
+    that other words differ than numbers, negations and names; None where it is what the model wrote, but for its look.
+
     As the type of a field it must stand in the text, or the answer is invalid. `Quote(optional=True)`, as the type or
     in `Annotated[str, Quote(optional=True)]`, is one that becomes None where it does not stand there. The limits of a
     field, such as `max_length`, hold for what the model wrote; the slice may have more white space.
     """
 
-    __slots__ = ("end", "is_optional", "start")
+    __slots__ = ("end", "is_optional", "likeness", "start")
 
     start: int | None
     end: int | None
+    likeness: float | None
     is_optional: bool
 
     def __new__(
-        cls, text: str | None = None, *, start: int | None = None, end: int | None = None, optional: bool = False
+        cls,
+        text: str | None = None,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        likeness: float | None = None,
+        optional: bool = False,
     ) -> "Quote":
         """Make a quotation of a text, or, without one, what an annotation says `optional` with."""
         if text is None and optional:
             return cast("Quote", _OptionalQuote())
         made = super().__new__(cls, text or "")
-        made.start, made.end, made.is_optional = start, end, optional
+        made.start, made.end, made.likeness, made.is_optional = start, end, likeness, optional
         return made
 
     @classmethod
@@ -110,17 +121,17 @@ def _quoting(schema: "CoreSchema", *, is_optional: bool) -> "CoreSchema":
 
 def _read(value: Any, handler: Any) -> Quote:
     """Return a quotation of a text, as a model gives it, or of what is stored of a located one."""
-    if isinstance(value, Mapping) and value.keys() == _STORED:
+    if isinstance(value, Mapping) and is_stored_quotation(value):
         return _read_stored(value)
     if isinstance(value, Quote):
-        return Quote(handler(str(value)), start=value.start, end=value.end)
+        return Quote(handler(str(value)), start=value.start, end=value.end, likeness=value.likeness)
     return Quote(handler(value))
 
 
 def _read_optional(value: Any, handler: Any) -> Quote:
     """Return a quotation that may be missing from the text."""
     read = _read(value, handler)
-    return Quote(read, start=read.start, end=read.end, optional=True)
+    return Quote(read, start=read.start, end=read.end, likeness=read.likeness, optional=True)
 
 
 def _read_stored(value: Mapping[str, Any]) -> Quote:
@@ -128,13 +139,17 @@ def _read_stored(value: Mapping[str, Any]) -> Quote:
     quote, start, end = value["quote"], value["start"], value["end"]
     if not (type(quote) is str and type(start) is type(end) is int and 0 <= start < end == start + len(quote)):
         raise ValueError("start and end are no place of this quotation")
-    return Quote(quote, start=start, end=end)
+    likeness = value.get("likeness")
+    if not (likeness is None or (type(likeness) is float and 0 < likeness < 1)):
+        raise ValueError("likeness is no share of characters")
+    return Quote(quote, start=start, end=end, likeness=likeness)
 
 
 def _stored(value: Any) -> Any:
     """Return a quotation as it is stored: with its place once it is located, else as a text."""
     if isinstance(value, Quote) and value.start is not None:
-        return {"quote": str(value), "start": value.start, "end": value.end}
+        told: dict[str, Any] = {"quote": str(value), "start": value.start, "end": value.end}
+        return told if value.likeness is None else {**told, "likeness": value.likeness}
     return value
 
 
@@ -185,17 +200,18 @@ def _requires_quote(schema: Mapping[str, Any], models: Mapping[str, Any]) -> boo
 class _MissingError(Exception):
     """A quotation that must stand in the text does not; the message is the reason, on one line."""
 
-    def __init__(self, path: str, quote: str) -> None:
-        """Make the reason of a field's path and the beginning of the quotation."""
+    def __init__(self, path: str, quote: str, why: str) -> None:
+        """Make the reason of a field's path, what is another in the text, and the beginning of the quotation."""
         told = escape_invisible(quote[: 2 * MAX_TOLD], most=MAX_TOLD)
-        super().__init__(f'{escape_invisible(path, most=MAX_PATH)} is not in the text: "{told}"')
+        but = f", which has another {why}" if why else ""
+        super().__init__(f'{escape_invisible(path, most=MAX_PATH)} is not in the text{but}: "{told}"')
 
 
 def located(answer: "BaseModel", text: str) -> "tuple[BaseModel | None, str]":
     """Return a copy of an answer with every quotation located in a text, or None and why there is none.
 
-    An optional quotation that is not in the text becomes None. The reason names the field's path and begins the
-    quotation, on one line of at most 170 characters.
+    An optional quotation that is not in the text becomes None. The reason names the field's path, says where the text
+    has all but another number, negation or name, and begins the quotation, on one line of at most 200 characters.
     """
     from pipeline.core.locate import SearchableText
 
@@ -244,9 +260,11 @@ def _slice_of(quote: str, path: str, text: "SearchableText", *, is_optional: boo
     found = text.locate(str(quote))
     if len(found) == 1:
         start, end = found[0].start, found[0].end
-        return Quote(text.text[start:end], start=start, end=end, optional=is_optional)
+        before = quote.likeness if isinstance(quote, Quote) else None  # of what the model wrote
+        likeness = found[0].mark if before is None else before
+        return Quote(text.text[start:end], start=start, end=end, likeness=likeness, optional=is_optional)
     if not is_optional:
-        raise _MissingError(path, quote)
+        raise _MissingError(path, quote, text.why_not(str(quote)))
     return None
 
 

@@ -1,14 +1,16 @@
 """Turn what a model says of a passage into what the passage proves: quotations found, with true offsets, or none.
 
 `text[start:end] == quote` holds for everything stored, in code points of the text as it is kept. A quotation that is
-not in the passage is never stored; a note says that there was one.
+not in the passage is never stored; a note says that there was one. One that was found by likeness alone is marked.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import chain
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.core.answer_paths import LIKENESS
 from pipeline.core.excerpts import context_of
 from pipeline.core.locate import Location, SearchableText
 from pipeline.passages.answer import CONCEPT_TYPES, NamedConcept, PassageConcepts
@@ -33,11 +35,18 @@ class Support(_Stored):
     end: int
 
 
+class LikeSupport(Support):
+    """A quotation that was found by likeness alone: the share of characters in common with what the model wrote."""
+
+    likeness: float
+
+
 class QuoteQuality(_Stored):
     """How well the quotations agree with the passage.
 
     `confidence` is the mean over the model's quotations: 1 for one that is there, the likeness of one that is nearly,
-    0 for one that is not. `notes` say what was not verbatim.
+    0 for one that is not. `notes` say what was not verbatim, and where a quotation that is not there is in the passage
+    but for a number, a negation or a name.
     """
 
     confidence: float
@@ -48,7 +57,7 @@ class Evidence(_Stored):
     """What proves a concept: how the passage names it, the quotations in order, and what stands round the first."""
 
     surface: str
-    support: list[Support]
+    support: list[Annotated[Support | LikeSupport, Field(union_mode="left_to_right")]]
     context: str
     quality: QuoteQuality
 
@@ -79,7 +88,7 @@ def ground(answer: PassageConcepts, text: str) -> tuple[GroundedConcepts | None,
     passage = SearchableText(text)
     concepts = [_grounded(concept, passage) for concept in answer.concepts]
     if all(concept["evidence"] is None for concept in concepts):
-        return None, NOTHING_FOUND
+        return None, _nothing_found(answer, passage)
     return GroundedConcepts.model_validate({"concepts": concepts}), ""
 
 
@@ -118,22 +127,40 @@ def _evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, Any] 
     """Return what proves a concept, the fields of an `Evidence`, or None."""
     names = [concept.name, *concept.aliases]
     each = [passage.locate(quote, names=names) for quote in dict.fromkeys(concept.quotes)]
-    spans = sorted({(one.start, one.end) for found in each for one in found})
+    marks: dict[tuple[int, int], float | None] = {}
+    for one in sorted(chain.from_iterable(each), key=lambda one: one.likeness):
+        marks[one.start, one.end] = one.mark  # the surest of those that are found there
+    spans = sorted(marks)
     if not spans:
         return None
     text = passage.text
     return {
         "surface": _surface(names, spans, passage),
-        "support": [{"quote": text[start:end], "start": start, "end": end} for start, end in spans],
+        "support": [_support(text, span, marks[span]) for span in spans],
         "context": context_of(text, *spans[0], most=MAX_CONTEXT),
-        "quality": _quality(concept, each),
+        "quality": _quality(concept, passage, each),
     }
 
 
-def _quality(concept: NamedConcept, each: Sequence[Sequence[Location]]) -> dict[str, Any]:
+def _support(text: str, span: tuple[int, int], likeness: float | None) -> dict[str, Any]:
+    """Return the fields of a `Support`, or of a `LikeSupport`."""
+    start, end = span
+    told = {"quote": text[start:end], "start": start, "end": end}
+    return told if likeness is None else {**told, LIKENESS: likeness}
+
+
+def _nothing_found(answer: PassageConcepts, passage: SearchableText) -> str:
+    """Return why an answer has no evidence; what its quotations have otherwise than the passage belongs to it."""
+    others = {passage.why_not(quote): None for concept in answer.concepts for quote in concept.quotes}
+    told = " and ".join(f"another {one}" for one in others if one)
+    return f"{NOTHING_FOUND}, which has {told}" if told else NOTHING_FOUND
+
+
+def _quality(concept: NamedConcept, passage: SearchableText, each: Sequence[Sequence[Location]]) -> dict[str, Any]:
     """Return how well quotations were found, with a note for each that is not there as it was given."""
     notes = [f"found {one.how}" for found in each for one in found if one.how]
-    notes += [NOT_FOUND for found in each if not found]
+    missing = [quote for quote, found in zip(dict.fromkeys(concept.quotes), each, strict=True) if not found]
+    notes += [f"{NOT_FOUND}, which has another {why}" if why else NOT_FOUND for why in map(passage.why_not, missing)]
     if concept.type.strip().casefold() not in CONCEPT_TYPES:
         notes.append(f"type {_told(concept.type)} taken as other")
     likeness = [min((one.likeness for one in found), default=0.0) for found in each]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from zlib import crc32
 
+from pipeline.core.answer_paths import likeness_told
 from pipeline.passages.answer import CONCEPT_TYPES
 from pipeline.passages.marked import MarkedPassage, MarkedVersion, Segment
 
@@ -110,7 +111,10 @@ def _segment(segment: Segment) -> str:
     """
     if not segment.quotations:
         return escape(segment.text)
-    named = dict.fromkeys(f"{one.concept} ({one.type})" if one.type else one.concept for one in segment.quotations)
+    named = dict.fromkeys(
+        (f"{one.concept} ({one.type})" if one.type else one.concept) + likeness_told(one._asdict())
+        for one in segment.quotations
+    )
     tip = "; ".join(map(escape, named))
     first, *others = dict.fromkeys(_colour(one.type) for one in segment.quotations)
     lines = "".join(f'<span class="u {one}">' for one in others)

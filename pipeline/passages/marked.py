@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from pipeline.core.answer_paths import LIKENESS
 from pipeline.passages import table
 from pipeline.passages.schema import PassagesShape
 from pipeline.passages.table import ConceptRow
@@ -17,12 +18,16 @@ VERSIONS = 2  # that stand side by side: those that wrote last
 
 
 class Quotation(NamedTuple):
-    """A slice text[start:end] of a passage, in code points, with the concept that it proves and its type."""
+    """A slice text[start:end] of a passage, in code points, with the concept that it proves and its type.
+
+    `likeness` where it was found by likeness alone.
+    """
 
     concept: str
     type: str
     start: int
     end: int
+    likeness: float | None = None
 
 
 class Segment(NamedTuple):
@@ -100,7 +105,8 @@ def _quotations(concept: ConceptRow, text: str) -> Iterator[Quotation]:
     for one in support if isinstance(support, list) else ():
         start, end = _place(one)
         if 0 <= start < end <= len(text) and text[start:end] == one.get("quote"):
-            yield Quotation(cell_words(concept.concept_name), cell_words(concept.concept_type), start, end)
+            name, kind, likeness = cell_words(concept.concept_name), cell_words(concept.concept_type), one.get(LIKENESS)
+            yield Quotation(name, kind, start, end, likeness if isinstance(likeness, float) else None)
 
 
 def _place(quotation: Any) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.core.answer_paths import likeness_told
 from pipeline.core.excerpts import cut_part, marked_part
 from pipeline.gemini.models import load_models
 from pipeline.passages import measure, table
@@ -187,7 +188,8 @@ def _sample(passage: str, row: MeasuredConcept, text: str | None) -> Sample:
         why = "ITS OFFSETS ARE WRONG" if spans else "without a quotation"
         return Sample(passage, row.name, cut_part(text, 0, 2 * AROUND)[0], (), f"{said}; {why}")
     shown, marks = marked_part(text, (span[:2] for span in spans), around=AROUND)
-    return Sample(passage, row.name, shown, marks, said)
+    told = dict.fromkeys(likeness_told(one) for one in row.evidence["support"]) if row.evidence else ()
+    return Sample(passage, row.name, shown, marks, "".join((said, *told)))
 
 
 def _spans(evidence: Mapping[str, Any] | None) -> Iterator[tuple[int, int, str]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from pipeline.core.answer_paths import is_stored_quotation
 from pipeline.quality.statistics import Choice, divergence
 
 MOST_VALUES = 12  # different values of a field that has bars; one with more that its schema does not list is no choice
@@ -19,7 +20,6 @@ COMPARED = 200  # answers whose texts are compared with each other
 FEWEST_WORDS = 5  # of texts that are; shorter ones are alike by chance
 ALIKE = 0.9  # share of words, of all in either, that nearly equal texts have in common
 SEED = 7
-_QUOTATION = {"quote", "start", "end"}
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -28,7 +28,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield f"{path}-count", len(value)
         for one in value:
             yield from leaves(one, path)
-    elif isinstance(value, dict) and value.keys() != _QUOTATION:
+    elif isinstance(value, dict) and not is_stored_quotation(value):
         for name, one in value.items():
             yield from leaves(one, f"{path}.{name}" if path else name)
     else:
@@ -38,7 +38,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def texts_in(value: Any) -> Iterator[tuple[str, str]]:
     """Yield each text in an answer with the path of its field; of a quotation what it quotes."""
     for path, one in leaves(value):
-        text = one["quote"] if isinstance(one, dict) and one.keys() == _QUOTATION else one
+        text = one["quote"] if is_stored_quotation(one) else one
         if isinstance(text, str):
             yield path, text
 

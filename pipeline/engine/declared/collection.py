@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, select
 
+from pipeline.core.answer_paths import LIKENESS
 from pipeline.core.declaration import column_named, columns_in, fill_template
 from pipeline.core.ranking import FieldGroup, Ranking
 from pipeline.core.task import Entry
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 SHOWN = 1_000  # characters of the text that a hit shows
 LONGEST_TAG = 60  # characters of a text that stands in the place of a tag; longer ones are sentences
-NO_WORDS = frozenset({"start", "end"})  # of a quotation: where it stands
+NO_WORDS = frozenset({"start", "end", LIKENESS})  # of a quotation: where it stands, and how like it is
 
 
 class DeclaredCollection:

@@ -1,8 +1,9 @@
 """What holds for every text and every quotation: what is found is a slice, and folding leads back to its source."""
 
-import string
 import unicodedata
+from collections.abc import Callable
 
+import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -61,10 +62,54 @@ def test_a_slip_is_found_as_whole_words(written: list[str], data: st.DataObject)
     part = " ".join(written[first : first + 6])
     at = data.draw(st.integers(1, len(part) - 2))
     assume(part[at] != " ")
-    [found] = SearchableText(text).locate(part[:at] + data.draw(st.sampled_from(string.digits)) + part[at + 1 :])
+    [found] = SearchableText(text).locate(part[:at] + data.draw(st.sampled_from("qxz")) + part[at + 1 :])
     there = text[found.start : found.end]
     assert f" {there} " in f" {text} "
     assert 0.85 <= found.likeness <= 1
+
+
+CHANGES = [  # pairs of which a text has one and a quotation the other; empty where it has none
+    ("not", ""), ("never", ""), ("isn't", "is"), ("nicht", ""), ("ne peut pas", "peut"), ("не", ""), ("nunca", ""),
+    ("7", "9"), ("1,500", "9,500"), ("12", "twenty"), ("three", "drei mal vier"), ("2.5", "25"),
+    ("\u0664", "\u0665"),
+    ("March", "May"), ("Smith", "Smyth"),
+    ("Иван", "Игорь"), ("IBM", "BMI"), ("北京", "東京"), ("不", ""), ("ない", "ある"),
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(WRITTEN), min_size=12, max_size=60), st.data())
+def test_another_number_negation_or_name_is_never_found(written: list[str], data: st.DataObject) -> None:
+    """Wherever it stands, whichever of the two has it, and whatever slip stands beside."""
+    one, other = data.draw(st.sampled_from([*CHANGES, *((other, one) for one, other in CHANGES)]))
+    at = data.draw(st.integers(1, 11))
+    text = " ".join(filter(None, [*written[:at], one, *written[at:]]))
+    said = [*written[:at], other, *written[at:12]]
+    if data.draw(st.booleans()):
+        slip = data.draw(st.integers(0, at - 1))
+        said[slip] = said[slip][:1] + "q" + said[slip][1:]
+    located = SearchableText(text).locate(" ".join(filter(None, said)))
+    assert located == []
+
+
+@given(st.permutations(WRITTEN), st.data())
+def test_a_slip_beside_a_number_negation_or_name_is_found(written: list[str], data: st.DataObject) -> None:
+    """Whatever capitals, blanks, punctuation and quotation marks the quotation has otherwise; it is a marked slice."""
+    fact = data.draw(st.sampled_from([one for pair in CHANGES for one in pair if one]))
+    at = data.draw(st.integers(1, 11))
+    said = [*written[:at], fact, *written[at:12]]
+    text = " ".join([*said, *written[12:]])
+    slip = data.draw(st.integers(1, 12).filter(lambda place: place != at and len(said[place]) > 1))
+    said[slip] = said[slip][:1] + "q" + said[slip][1:]
+    changes: list[Callable[[str], str]] = [str, str.upper, str.lower]
+    change = data.draw(st.sampled_from(changes))
+    quote = change(data.draw(st.sampled_from([" ", "\n", "\u00a0 "])).join(said))
+    quote = data.draw(st.sampled_from(["{}", "{}!", "\u201c{}\u201d"])).format(quote)
+    if "'" in fact:
+        quote = quote.replace("'", "\u2019")
+    [found] = SearchableText(text).locate(quote) or pytest.fail(f"{quote!r} is not found")
+    assert f" {text[found.start : found.end]} " in f" {text} "
+    assert found.mark == found.likeness
+    assert 0.85 <= found.likeness < 1
 
 
 @given(texts)

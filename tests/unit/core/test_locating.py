@@ -19,13 +19,12 @@ def found(quote: str, text: str = TEXT, *names: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("quote", "there"),
     [
-        ("It does converge quickly", "It does not converge quickly"),
         ("a convolutionel neural netwerk", "a convolutional neural network"),
         ("onvolutional neural networkz", "convolutional neural network"),
     ],
 )
 def test_a_quotation_with_a_slip_is_found_as_whole_words(quote: str, there: str) -> None:
-    """A letter or a word may differ; the slice begins and ends with words, and how like it is, is told."""
+    """A letter may differ; the slice begins and ends with words, and how like it is, is told."""
     [(slice_, how)] = found(quote)
     assert slice_ == there
     assert 0.85 <= float(how.removeprefix("by likeness ")) < 1
@@ -40,12 +39,103 @@ def test_a_quotation_with_a_slip_is_found_as_whole_words(quote: str, there: str)
         "neural netwrk",
         "bananas split on a tuesday morning",
         "it does converge very quickly on strasse",
+        "a conventional natural framework",
         TEXT + " More.",
     ],
 )
 def test_what_is_not_there_is_not_found(quote: str) -> None:
     """Nothing is found for punctuation, short slips, what says something else, and what is longer than the text."""
     assert found(quote) == []
+
+
+OPPOSITE = [  # a quotation, what the text says, and in what they differ
+    ("the drug is safe in all these patients", "the drug is not safe in all these patients", "negation"),
+    ("the drug is not safe in all these patients", "the drug is safe in all these patients", "negation"),
+    ("safe but not effective in large doses", "not safe but effective in large doses", "negation"),
+    ("the drug is safe in all these patients", "the drug isn't safe in all these patients", "negation"),
+    ("the nurses said that the drug is", "the nurses sayd that the drug isn't", "negation"),
+    ("was unsafe in most of the patients", "was safe in most of the patients", "negation"),
+    ("it is harmful to most of the patients", "it is harmless to most of the patients", "negation"),
+    ("even many cues tell nothing of the chldren", "even without many cues tell nothing of the children", "negation"),
+    ("le médicament est sûr pour tous les enfants", "le médicament n'est pas sûr pour tous les enfants", "negation"),
+    ("es ist eine sichere Methode für uns alle", "es ist keine sichere Methode für uns alle", "negation"),
+    ("questo farmaco è sicuro per i bambini", "questo farmaco non è sicuro per i bambini", "negation"),
+    ("el medicamento es seguro para los niños", "el medicamento no es seguro para los niños", "negation"),
+    ("o medicamento é seguro para as crianças", "o medicamento não é seguro para as crianças", "negation"),
+    ("het middel is veilig voor alle kinderen", "het middel is niet veilig voor alle kinderen", "negation"),
+    ("midlet er sikkert for alle disse børn", "midlet er ikke sikkert for alle disse børn", "negation"),
+    ("medlet är säkert för alla dessa barn", "medlet är inte säkert för alla dessa barn", "negation"),
+    ("препарат безопасен для детей и взрослых", "препарат не безопасен для детей и взрослых", "negation"),
+    ("препарат безопасен для детей и взрослых", "препарат небезопасен для детей и взрослых", "negation"),
+    ("这种药物对儿童和成年人来说是安全的选择", "这种药物对儿童和成年人来说是不安全的选择", "name"),
+    ("这种药物对儿童和成年人来说有安全的选择", "这种药物对儿童和成年人来说没有安全的选择", "name"),
+    (
+        "この薬は小さな子供にとっても安全であると書いてある",
+        "この薬は小さな子供にとっても安全でないと書いてある",
+        "name",
+    ),
+    ("the dose was 9,500 mg a day for adults", "the dose was 1,500 mg a day for adults", "number"),
+    ("500 mg were gven to every patient a day", "9,500 mg were given to every patient a day", "number"),
+    ("the dose was 1.5 mg a day for all adults", "the dose was 1,5 mg a day for all adults", "number"),
+    ("a temperature of -5 degrees in the room", "a temperature of 5 degrees in the room", "number"),
+    ("p < 0.05 was found in all of the groups", "p > 0.05 was found in all of the groups", "number"),
+    ("on 12 March the whole committee met", "on 13 March the whole committee met", "number"),
+    ("on 12 May the whole committee met again", "on 12 June the whole committee met again", "number"),
+    ("the committee met in spring for a day", "the committee met in spring 2019 for a day", "number"),
+    ("five of the patients were cured in time", "nine of the patients were cured in time", "number"),
+    ("zwölf der Kranken wurden wieder gesund", "elf der Kranken wurden wieder gesund", "number"),
+    ("пять больных выздоровели после лечения", "шесть больных выздоровели после лечения", "number"),
+    ("٢١ of the patients were cured in time", "٢٢ of the patients were cured in time", "number"),
+    ("共有一千二百三十四名患者在去年完全康复", "共有一千二百三十五名患者在去年完全康复", "name"),
+    ("then Mr Smith met the whole committee", "then Mr Smyth met the whole committee", "name"),
+    ("then she met the whole committee in Graz", "then she met the whole committee in Linz", "name"),
+    ("then Smith met the whole big committee", "then he met the whole big committee", "name"),
+    ("Iraq exports most of its oil to the west", "Iran exports most of its oil to the west", "name"),
+    ("вчера Иванов встретил весь комитет", "вчера Исанов встретил весь комитет", "name"),
+    ("张伟先生昨天在北京会见了委员会的全体成员", "张强先生昨天在北京会见了委员会的全体成员", "name"),
+]
+
+
+@pytest.mark.parametrize(("quote", "there", "why"), OPPOSITE)
+def test_what_is_like_it_and_says_another_thing_is_not_found(quote: str, there: str, why: str) -> None:
+    """Not by another number, negation or name, however like the rest is; what differs is told."""
+    text = f"so it was said: {there}, and so on and on"
+    assert SearchableText(text).locate(quote) == []
+    assert SearchableText(text).why_not(quote) == why
+
+
+HARMLESS = [
+    ("the drug isn't safe in all these patients", "the drug is not safe in all these patients"),
+    ("they can not be safe in all these patients", "they cannot be safe in all these patients"),
+    ("on 12 Mar. the whole committee met agian", "on 12 March the whole committee met again"),
+    ("the drug is not safe in al these patients", "the drug is not safe in all these patients"),
+    ("a dose of 1,500 mg a day for most adlts", "a dose of 1,500 mg a day for most adults"),
+    ("there were \u0661\u0662 patients curd in time at last", "there were 12 patients cured in time at last"),
+    ("THEN MR SMITH MET THE HOLE COMMITTEE", "then Mr Smith met the whole committee"),
+    ("препорат безопасен для детей и взрослых", "препарат безопасен для детей и взрослых"),
+    ("这种药物,对儿童和成年人 来说是安全的选择", "这种药物对儿童和成年人来说是安全的选择"),
+]
+
+
+@pytest.mark.parametrize(("quote", "there"), HARMLESS)
+def test_a_slip_in_other_words_is_found_and_marked(quote: str, there: str) -> None:
+    """What says the same in another spelling is no other; how like it is, is told beside the slice."""
+    text = f"so it was said: {there}, and so on and on"
+    [one] = SearchableText(text).locate(quote)
+    assert text[one.start : one.end] == there
+    assert one.mark == one.likeness < 1
+    assert SearchableText(text).why_not(quote) == ""
+
+
+def test_a_slip_at_the_beginning_of_a_sentence_is_no_name() -> None:
+    """Where the text has the word without a capital, too."""
+    text = "The minister met them in the evening."
+    assert found("Teh minister met them in the evening", text)[0][0] == text[:-1]
+
+
+def test_what_is_found_but_for_its_look_has_no_mark() -> None:
+    """Nor has what is there as it is."""
+    assert [one.mark for quote in ("It does", "IT DOES") for one in SearchableText(TEXT).locate(quote)] == [None, None]
 
 
 @pytest.mark.parametrize("gap", ["...", "\u2026", " [...] ", " . . . "])

@@ -1,0 +1,106 @@
+"""A quotation that says another thing than the row never gets in; one with a slip does, with its mark."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine.declared.task_file import look_again
+from tests.crash import homes
+from tests.lab import Workspace
+from tests.outside.answers import Json, user_text
+from tests.outside.server import Outside
+
+ROWS = {
+    "1": "Note that the drug is not safe in any of these patients.",
+    "2": "In all the dose was 1,500 mg a day for most adults.",
+    "3": "Then Mr Smith met the whole of the committee.",
+    "4": "The nurses measured the temperature of the patients.",
+}
+OPPOSITE = {
+    "1": "the drug is safe in any of these patients",
+    "2": "the dose was 9,500 mg a day for most adults",
+    "3": "Then Mr Smyth met the whole of the committee",
+}
+WHY = {"1": "negation", "2": "number", "3": "name"}
+SLIP, SLICE = "nurses meassured the temperature of the patients", "nurses measured the temperature of the patients"
+OWN = """\
+from pydantic import BaseModel
+from findable import Quote, Task
+
+
+class Answer(BaseModel):
+    quote: Quote
+
+
+task = Task(answer=Answer, items="notes.csv", prompt="{{text}}")
+"""
+BATCH = ("batch-submit", "batch-poll", "batch-ingest")
+
+
+def said(request: Json) -> str:
+    """Return what is quoted of the row that a request asks about."""
+    [key] = [key for key, text in ROWS.items() if text in user_text(request)]
+    return OPPOSITE.get(key, SLIP)
+
+
+def workspace_of(root: Path, outside: Outside, task: str) -> Workspace:
+    """Return a workspace on one of its tasks that asks the second server."""
+    return homes.workspace_at(root / "data", outside.url, RETRY_WAIT="0.01", POLL_MOST="0.1", TASK=task, YES="1")
+
+
+def ran(workspace: Workspace, *args: str, **values: str) -> str:
+    """Run a command that must succeed, and return what it said on one line."""
+    return " ".join(workspace.ran(*args, **values).output.split())
+
+
+@pytest.mark.parametrize("commands", [BATCH * 2, ("tag-live",)], ids=["batch", "live"])
+def test_a_row_is_parked_where_its_quotation_says_another_thing(
+    tmp_path: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch, commands: tuple[str, ...]
+) -> None:
+    """Each reason says what the text has otherwise; a slip is stored as the slice, with its mark, and shown so."""
+    monkeypatch.chdir(tmp_path)
+    Path("tasks").mkdir()
+    Path("tasks/notes.py").write_text(OWN, encoding="utf-8")
+    look_again()
+    lines = (f'{key},"{text}"' for key, text in ROWS.items())
+    Path("tasks/notes.csv").write_text("\n".join(["id,text", *lines, ""]), encoding="utf-8")
+    outside.answerer = lambda request: {"quote": said(request)}
+    workspace = workspace_of(tmp_path, outside, "notes")
+    for command in commands:
+        workspace.run(command)
+    parked = {one["name"]: one["reason"] for one in json.loads(ran(workspace, "parked", "--json"))}
+    assert parked.keys() == OPPOSITE.keys()
+    for key, reason in parked.items():
+        assert f'quote is not in the text, which has another {WHY[key]}: "{OPPOSITE[key]}"' in reason
+    start = ROWS["4"].index(SLICE)
+    stored = {"quote": SLICE, "start": start, "end": start + len(SLICE), "likeness": 0.98}
+    [cell] = [row[0] for row in workspace.query("SELECT quote FROM notes_answers WHERE quote IS NOT NULL")]
+    assert (json.loads(cell) if isinstance(cell, str) else cell) == stored
+    assert json.loads(ran(workspace, "show", "--json", ITEM="4"))["answers"][0]["answer"]["quote"] == stored
+    assert f"(characters {start} to {stored['end']}, by likeness 0.98)" in ran(workspace, "show", ITEM="4")
+
+
+def test_a_concept_is_proved_by_no_quotation_that_says_another_thing(
+    tmp_path: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A passage with no other quotation is parked with the reason; one found by likeness has its mark in evidence."""
+    monkeypatch.chdir(tmp_path)
+    named = {"name": "drug safety", "type": "other", "aliases": [], "confidence": 0.9}
+    outside.answerer = lambda request: {"concepts": [{**named, "quotes": [said(request)]}]}
+    Path("p.jsonl").write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in ROWS.items()))
+    workspace = workspace_of(tmp_path, outside, "passages")
+    workspace.ran("import-passages", "p.jsonl")
+    for command in BATCH * 2:
+        workspace.run(command)
+    parked = {one["name"]: one["reason"] for one in json.loads(ran(workspace, "parked", "--json"))}
+    assert parked.keys() == OPPOSITE.keys()
+    for key, reason in parked.items():
+        assert f"no quote is in the passage, which has another {WHY[key]}" in reason
+    [concept] = json.loads(ran(workspace, "best-concepts", "4", "--json"))
+    [support] = concept["evidence"]["support"]
+    assert (support["quote"], support["likeness"]) == (SLICE, 0.98)
+    assert "by likeness 0.98" in ran(workspace, "best-concepts", "4")
+    workspace.ran("export", TO="view.html")
+    assert "drug safety (other), by likeness 0.98" in Path("view.html").read_text(encoding="utf-8")
+    assert json.loads(ran(workspace, "doctor", "--json"))["findings"] == []
