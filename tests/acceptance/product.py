@@ -62,7 +62,7 @@ def product() -> Path:
 
 @dataclass
 class Workspace:
-    """A workspace in `home`/data, with the environment of its commands; they run in `home`.
+    """A workspace in `home`/data, with the environment of its commands; they run in `home`, their steps are `below`.
 
     `task` is what they are about (people where it is empty), `seen` all tasks that they were about. Whatever a command
     prints, no key is in it, and no traceback.
@@ -73,11 +73,12 @@ class Workspace:
     task: str = ""
     settings: dict[str, str] = field(default_factory=dict)
     data: Path = field(init=False)
+    below: Path = field(init=False)
     seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Know where it is; nothing is made, but on a server its empty database."""
-        self.data = self.home / "data"
+        self.data = self.below = self.home / "data"
 
     @property
     def environ(self) -> dict[str, str]:
@@ -104,7 +105,7 @@ class Workspace:
         self.home.mkdir(parents=True, exist_ok=True)
         environ = self.environ | settings
         return Running(
-            product(), words, environ=environ, cwd=self.home, below=self.data, fate=fate, read_only=read_only
+            product(), words, environ=environ, cwd=self.home, below=self.below, fate=fate, read_only=read_only
         )
 
     def run(self, verb: str, *arguments: object, **how: Any) -> Done:
