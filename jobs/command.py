@@ -163,7 +163,7 @@ def look_at_workspace(*, task: str | None = None) -> "contextlib.AbstractContext
     settings = read_settings()
     if task is None and settings.task in BUILT_IN:
         return read_workspace()
-    return open_to_look(replace(settings, task=task or settings.task), Terminal())
+    return open_to_look(replace(settings, task=task or settings.task), Terminal(), agrees=_agrees)
 
 
 def _open(

@@ -93,19 +93,19 @@ class Desk:
         Where the task was never used here, people are what the workspace is opened with.
 
         Raises:
-            ConfigurationError: the import would add to a table of another program.
+            ConfigurationError: the import would add to another program's database what was not agreed to.
         """
         is_there = self.has(task)
         with self._opened(task if is_there else PEOPLE, Opened.READ, display) as ws:
             if not is_there:
-                check_access(replace(ws.settings, task=task), ws.store, Opened.READ, lambda _question: False)
+                check_access(replace(ws.settings, task=task), ws.store, Opened.WRITE, lambda _question: False)
             yield ws
 
     def to_import(self, task: str, display: Progress) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace to import items of a built-in task, whose tables are made where there are none yet.
 
         Raises:
-            ConfigurationError: that would add to a table of another program.
+            ConfigurationError: that would add to another program's database what was not agreed to.
         """
         return open_workspace(replace(self.settings, task=task), display, access=Opened.WRITE)
 

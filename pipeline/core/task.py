@@ -365,6 +365,9 @@ class SubjectTables(Protocol):
             ConfigurationError: a table cannot be adopted.
         """
 
+    def makes(self, settings: "Settings") -> "Mapping[str, Sequence[str]]":
+        """Return each table that `adopt` makes where nothing has its name, with its columns; a view has none."""
+
     def adopt(self, tx: "Connection", settings: "Settings") -> list[str]:
         """Make the subject's tables, or add what is missing; return a line for each thing done to old rows."""
 
@@ -373,6 +376,7 @@ class SubjectRoom(Protocol):
     """What the module `subject` of a subject's room offers; `pipeline.engine.registry` finds it."""
 
     __package__: str
+    how_to_begin: str
 
     def is_here(self, tx: "Connection", settings: "Settings") -> bool:
         """Return whether this workspace has the subject, or its first command is running."""

@@ -12,10 +12,12 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.core.text import first_few
 from pipeline.engine import registry
-from pipeline.store import marker, schema
+from pipeline.store import marker, schema, tables
 from pipeline.store.database import Store
+from pipeline.tables.reflect import columns_of, kind_of
 
 if TYPE_CHECKING:
+    from pipeline.core.task import SubjectTables
     from pipeline.store.database import Connection
 
 TO_BEGIN = "`make import` makes one from a file, and `make demo` shows how all of it works"
@@ -45,7 +47,10 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
     with store.read_unchanged() as tx:
         is_ours = tx is not None and schema.is_workspace(tx)
         others = [] if tx is None or is_ours else schema.other_tables(tx)
-        plan = [] if tx is None else _adoption_plan(tx, settings, others)
+        plan = [] if tx is None else _adoption_plan(tx, settings)
+        made = [] if tx is None or not (is_ours or others) else _missing(tx, settings, access)
+        if made and tx is not None and is_ours:
+            others = _foreign_tables(tx, settings)
     if not is_ours and tx is None and access is not Access.CREATE and marker.holds_sealed_files(settings.data):
         return ""  # whose database is missing: refused by what the folder's marker says
     has_file = False
@@ -56,21 +61,50 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
     if access is not Access.CREATE and not is_there:
         raise _no_workspace(settings, store, others, to_begin=_to_begin(settings, has_file=has_file))
     if access is Access.READ:
-        _check_readable(settings, store, plan)
+        _check_readable(settings, store, [*made, *plan] if plan else [])
     elif others or plan:
-        _agree(store, others, plan, agrees)
+        engine = [] if is_ours else [f"tables of its own ({', '.join(schema.engine_tables())})"]
+        _agree(store, others, [*engine, *made, *plan], agrees)
     elif is_ours and not settings.data.is_dir():
         _agree_to_folder(settings, store, agrees)
     return "" if is_ours else f"a new workspace: {settings.data}, database {store.shown}"
 
 
-def _adoption_plan(tx: "Connection", settings: Settings, others: list[str]) -> list[str]:
-    """Return what the subjects would add to tables of another program, or beside `others` of it."""
-    rooms = [room for room in registry.rooms() if room.is_here(tx, settings)]
-    planned = [line for room in rooms for line in registry.tables_of(room).adoption_plan(tx, settings)]
-    if others and registry.is_declared(settings):
-        planned += registry.declared().planned_tables(settings)
-    return planned
+def _adoption_plan(tx: "Connection", settings: Settings) -> list[str]:
+    """Return what the subjects would add to tables of another program."""
+    return [line for one in _tables_here(tx, settings) for line in one.adoption_plan(tx, settings)]
+
+
+def _tables_here(tx: "Connection", settings: Settings) -> "list[SubjectTables]":
+    return [registry.tables_of(room) for room in registry.rooms() if room.is_here(tx, settings)]
+
+
+def missing_tables(tx: "Connection", settings: Settings) -> dict[str, str]:
+    """Return the tables and views that the subjects here would make, by name, each with what it is."""
+    wanted = [one for room in _tables_here(tx, settings) for one in room.makes(settings).items()]
+    return {name: "table" if columns else "view" for name, columns in wanted if kind_of(tx, name) is None}
+
+
+def _missing(tx: "Connection", settings: Settings, access: Access) -> list[str]:
+    """Return the tables and views that a command would make beside the engine's, in words; to read makes none."""
+    found = missing_tables(tx, settings)
+    if access is not Access.READ and registry.is_declared(settings):
+        declared = registry.declared()
+        if kind_of(tx, tables.tasks.name) is None or declared.recorded_name(tx, settings) is None:
+            found |= declared.planned_tables(settings)
+    return [
+        f"the {kind}{'' if len(names) == 1 else 's'} {', '.join(names)}"
+        for kind in ("table", "view")
+        if (names := [name for name, one in found.items() if one == kind])
+    ]
+
+
+def _foreign_tables(tx: "Connection", settings: Settings) -> list[str]:
+    """Return the names of the tables beside a workspace that findable did not make: those it adopted are among them."""
+    made = [one for room in _tables_here(tx, settings) for one in room.makes(settings).items()]
+    ours = {name for name, columns in made if tuple(columns_of(tx, name)) == tuple(columns)}
+    ours.update(registry.declared().recorded_tables(tx) if schema.is_schema_current(tx) else [])
+    return [name for name in schema.other_tables(tx) if name not in ours]
 
 
 def _check_readable(settings: Settings, store: Store, plan: list[str]) -> None:
@@ -86,6 +120,13 @@ def _check_readable(settings: Settings, store: Store, plan: list[str]) -> None:
             f"a table in {store.shown} is another program's, and was never used by findable; nothing was changed",
             hint=f"a command that writes asks whether it may add {'; '.join(plan)}",
         )
+
+
+def never_used(settings: Settings, hint: str) -> ConfigurationError:
+    """Return the error for a command that reads, where nothing was brought in for a task, and so nothing asked."""
+    return ConfigurationError(
+        f"the task {settings.task} was never used in {settings.data}; nothing was made", hint=hint
+    )
 
 
 def _to_begin(settings: Settings, *, has_file: bool) -> str:
@@ -113,8 +154,7 @@ def _agree(store: Store, others: list[str], plan: list[str], agrees: Callable[[s
     Raises:
         ConfigurationError: the answer is no.
     """
-    tables = "tables of its own (findable_…)" if others else ""
-    added = "; ".join(filter(None, (tables, *plan)))
+    added = "; ".join(plan)
     theirs = f"tables of another program ({first_few(others, SHOWN)})" if others else "a table of another program"
     whose = f"{store.shown} holds {theirs}"
     if not agrees(f"{whose}. Add {added}?"):

@@ -26,6 +26,11 @@ def rooms() -> tuple[SubjectRoom, ...]:
     return tuple(cast(SubjectRoom, import_module(f"pipeline.{name}.subject")) for name in found)
 
 
+def room_in_use(settings: Settings) -> SubjectRoom | None:
+    """Return the room of the task that TASK= names; None where it is a user's own."""
+    return next((room for room in rooms() if room.__package__ == f"pipeline.{settings.task}"), None)
+
+
 def tables_of(room: SubjectRoom) -> SubjectTables:
     """Return the module `adopt` of a subject's room."""
     return cast(SubjectTables, import_module(f"{room.__package__}.adopt"))

@@ -56,6 +56,11 @@ def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]
     return [*plan, "a score to each of its rows"]
 
 
+def makes(settings: Settings | None = None) -> dict[str, tuple[str, ...]]:  # noqa: ARG001
+    """Return the table that `adopt` makes where there is none, with its columns."""
+    return {experts.name: tuple(experts.c.keys())}
+
+
 def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
     if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")) or INDEX.is_lacking(tx):

@@ -7,11 +7,13 @@ from pipeline.core.task import Subject
 from pipeline.experts.collection import ExpertsCollection
 from pipeline.experts.prompts import CURRENT, PROMPTS
 from pipeline.experts.table import TASK
-from pipeline.experts.task import tags_task
+from pipeline.experts.task import HOW_TO_FILL, tags_task
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.store.database import Connection
+
+how_to_begin = HOW_TO_FILL
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - every workspace has experts

@@ -6,6 +6,8 @@ from pipeline.experts.hooks import ExpertsHooks
 from pipeline.experts.prompts import CURRENT, TagsPrompt
 from pipeline.experts.tags_rows import TagsRows
 
+HOW_TO_FILL = "`make import EXPERTS=people.csv` brings people in"
+
 
 def tags_task(asked: TagsPrompt = CURRENT) -> Task:
     """Return the task of people under one version."""
@@ -22,7 +24,7 @@ def tags_task(asked: TagsPrompt = CURRENT) -> Task:
             inputs="biographies",
             after="make index",
         ),
-        how_to_fill="`make import EXPERTS=people.csv` brings people in",
+        how_to_fill=HOW_TO_FILL,
         rows=TagsRows(asked),
         hooks=ExpertsHooks(),
     )

@@ -4,7 +4,7 @@ from sqlalchemy import Connection
 
 from pipeline.core.settings import Settings
 from pipeline.images import ASSET_AI, ASSETS, MARK
-from pipeline.images.schema import asset_ai_spec, assets_spec
+from pipeline.images.schema import OF_ANSWERS, OF_ASSETS, asset_ai_spec, assets_spec
 from pipeline.store.schema import has_index
 from pipeline.tables import adopt as tables
 from pipeline.tables.reflect import columns_of, is_found_by
@@ -30,6 +30,11 @@ def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]
     if columns_of(tx, ASSET_AI) and (found := columns_of(tx, ASSETS)):
         plan += tables.planned(tx, asset_ai_spec(found["id"]))
     return plan
+
+
+def makes(settings: Settings | None = None) -> dict[str, tuple[str, ...]]:  # noqa: ARG001
+    """Return each table that `adopt` makes where there is none, with its columns."""
+    return {ASSETS: ("id", *OF_ASSETS), ASSET_AI: ("asset_id", *OF_ANSWERS)}
 
 
 def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001

@@ -6,7 +6,7 @@ from functools import cached_property
 from pipeline.core.task import Task, Words
 from pipeline.engine.declared.collection import DeclaredCollection
 from pipeline.engine.declared.rows import DeclaredRows
-from pipeline.images import ASSET_AI
+from pipeline.images import ASSET_AI, HOW_TO_FILL
 from pipeline.images.hooks import ImagesHooks
 from pipeline.tables.row_target import RowTarget
 
@@ -42,7 +42,8 @@ class ImagesCollection(DeclaredCollection):
 
 def images_task(declared: Task, rows: ImagesRows) -> Task:
     """Return the task of the images, made of what was declared."""
-    fill = "run `make import-images FOLDER=photos/`"
-    task = replace(declared, words=WORDS, how_to_fill=fill, answer_tokens=ANSWER_TOKENS, rows=rows, sends_images=True)
-    task = replace(task, items_from="`make import-images FOLDER=photos/` brings images in")
+    task = replace(
+        declared, words=WORDS, how_to_fill=HOW_TO_FILL, answer_tokens=ANSWER_TOKENS, rows=rows, sends_images=True
+    )
+    task = replace(task, items_from=HOW_TO_FILL)
     return replace(task, hooks=ImagesHooks(rows, task))

@@ -7,12 +7,14 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from pipeline.core.task import Subject
-from pipeline.images import ASSET_AI, MARK, TASK
+from pipeline.images import ASSET_AI, HOW_TO_FILL, MARK, TASK
 from pipeline.store import schema
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.store.database import Connection
+
+how_to_begin = HOW_TO_FILL
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:

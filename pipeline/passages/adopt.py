@@ -7,7 +7,14 @@ from sqlalchemy import Connection
 
 from pipeline.core.settings import Settings
 from pipeline.passages import CONCEPTS, MARK, best
-from pipeline.passages.schema import PASSAGES, concepts_spec, passages_spec, read_shape
+from pipeline.passages.schema import (
+    CONCEPT_COLUMNS,
+    OF_PASSAGES,
+    PASSAGES,
+    concepts_spec,
+    passages_spec,
+    read_shape,
+)
 from pipeline.store.schema import has_index
 from pipeline.tables import adopt as tables
 from pipeline.tables.columns import misfits
@@ -43,6 +50,12 @@ def adoption_plan(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
     if columns_of(tx, CONCEPTS) and (found := columns_of(tx, name)):
         plan += tables.planned(tx, concepts_spec(found["id"]))
     return plan
+
+
+def makes(settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
+    """Return each table that `adopt` makes where there is none, with its columns, and the view, which has none here."""
+    tables_made = {settings.passages_table: ("id", *OF_PASSAGES), CONCEPTS: CONCEPT_COLUMNS}
+    return {**tables_made, best.VIEW.name: ()} if settings.task == "passages" else tables_made
 
 
 def is_adopted(tx: Connection, settings: Settings = DEFAULTS) -> bool:

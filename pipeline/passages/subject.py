@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.task import Subject
-from pipeline.passages import CONCEPTS, MARK
+from pipeline.passages import CONCEPTS, HOW_TO_FILL, MARK
 from pipeline.store import live_calls, schema, versions
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.store.database import Connection
+
+how_to_begin = HOW_TO_FILL
 
 
 def is_here(tx: "Connection", settings: "Settings") -> bool:

@@ -13,7 +13,7 @@ from pipeline.core.hooks import Hooks
 from pipeline.core.task import Answered, Task, Words, WriteResult
 from pipeline.engine.declared.asked import AskedRows
 from pipeline.engine.declared.question import Question
-from pipeline.passages import table
+from pipeline.passages import HOW_TO_FILL, table
 from pipeline.passages.table import ConceptRow
 from pipeline.store import versions
 from pipeline.tables.cells import cell_words
@@ -163,7 +163,7 @@ def concepts_task(
             again="make passages-backfill",
             named=" TASK=passages",
         ),
-        how_to_fill="`make import-passages PASSAGES=file.jsonl` brings passages in",
+        how_to_fill=HOW_TO_FILL,
         rows=ConceptsRows(shape, label, skips),
         hooks=hooks,
         needs_pilot=True,

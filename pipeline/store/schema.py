@@ -9,8 +9,9 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from pipeline.core.errors import InconsistentError
-from pipeline.store import workspace
+from pipeline.store import hand_tables, odd_lines, tables, upload_tables, workspace  # noqa: F401 - with their tables
 from pipeline.store.database import Store
+from pipeline.store.table_base import METADATA
 
 HEAD = "0016"  # the newest file in migrations/versions; a test holds it
 VERSION_TABLE = "findable_version"
@@ -55,6 +56,11 @@ def is_workspace(tx: Connection) -> bool:
 def other_tables(tx: Connection) -> list[str]:
     """Return the names of all tables but the engine's, in alphabetical order."""
     return sorted(name for name in inspect(tx).get_table_names() if not name.startswith("findable_"))
+
+
+def engine_tables() -> list[str]:
+    """Return the names of all tables of the engine, in alphabetical order."""
+    return sorted([VERSION_TABLE, *METADATA.tables])
 
 
 def our_tables(tx: Connection, besides: Collection[str] = ()) -> list[str]:

@@ -167,14 +167,14 @@ def test_names_that_are_taken(workspace: Workspace) -> None:
     put("two", more=', name="same"')
     put("three", more=', table="same"')
     put("mine")
-    workspace.ran("preflight", TASK="one")
+    workspace.ran("preflight", "--yes", TASK="one")
     before = workspace.tables()
     for name, said in (("two", "has the same name"), ("three", "belong to the task same"), ("mine", "did not make")):
-        assert said in ran(workspace, "preflight", TASK=name, code=3)
+        assert said in ran(workspace, "preflight", "--yes", TASK=name, code=3)
     assert workspace.tables() == before
     put("mine", more=', name="other", table="ours"')
     shutil.move("tasks/mine.py", "tasks/other.py")
-    workspace.ran("preflight", TASK="other")
+    workspace.ran("preflight", "--yes", TASK="other")
     assert {*workspace.tables()} - {*before} == {"ours_items", "ours_answers"}
 
 

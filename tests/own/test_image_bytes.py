@@ -43,7 +43,7 @@ def put_table(workspace: Workspace, rows: list[tuple[str, bytes | None]]) -> Non
 def test_bytes_of_a_select_are_asked_about_as_files_are(workspace: Workspace) -> None:
     """Each once, by its bytes; broken ones are listed; no byte stands where a row is shown, and none is left over."""
     put_table(workspace, ROWS)
-    workspace.ran("tag-live", LIMIT="1")
+    workspace.ran("tag-live", "--yes", LIMIT="1")
     workspace.ran_each(*ROUND)
     assert counts(workspace) == STATES
     assert [line["key"] for line in asked(workspace)] == ["photos/blue"]  # `again` was asked, and `red` is the same
@@ -89,5 +89,5 @@ def test_a_table_of_another_program_stays(workspace: Workspace) -> None:
     """One that has the name under which images would be kept is refused, and nothing is asked."""
     put_table(workspace, ROWS)
     workspace.change("CREATE TABLE photos_kept_images (id TEXT)")
-    assert "is not this task's" in ran(workspace, "batch-submit", code=3)
+    assert "is not this task's" in ran(workspace, "batch-submit", "--yes", code=3)
     assert workspace.columns("photos_kept_images") == ["id"]

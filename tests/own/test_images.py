@@ -174,7 +174,8 @@ def test_a_pair_of_tables_of_another_program_is_adopted_by_its_names(workspace: 
     text = text.replace('["photo"]', '["file"]').replace(" {note}", "")
     Path("tasks", "photos.py").write_text(text, encoding="utf-8")
     workspace.environ["FINDABLE_TASK"] = "photos"
-    workspace.ran_each(*ROUND[:1])
+    assert "tables of another program (library, photo_ai)" in ran(workspace, "batch-submit", code=3)
+    workspace.ran("batch-submit", "--yes")
     assert [line["key"] for line in asked(workspace)] == ["photos/2", "photos/3"]
     workspace.ran_each(*ROUND[1:])
     assert counts(workspace) == {"answered": 3}
@@ -199,4 +200,4 @@ def test_a_table_that_cannot_take_rows_is_refused(workspace: Workspace, where: s
     """Before anything is asked."""
     workspace.begin().change("CREATE TABLE photo_ai (photo_id TEXT, created_at TEXT, colours TEXT)")
     put(workspace, put_images(red=saved("red")), more=f', write_to="{where}"')
-    assert said in ran(workspace, "batch-submit", code=2)
+    assert said in ran(workspace, "batch-submit", "--yes", code=2)

@@ -14,6 +14,7 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject, Task
+from pipeline.engine.access import never_used
 from pipeline.engine.declared import given
 from pipeline.engine.declared.collection import DeclaredCollection
 from pipeline.engine.declared.kept_images import ImageKeeper, name_bytes
@@ -37,6 +38,7 @@ from pipeline.tables.items_fill import FillHooks, ItemsFill, ItemsReport
 from pipeline.tables.items_query import open_query
 from pipeline.tables.rows import rows_among
 
+HOW_TO_TRY = "`make try TASK={task}` asks about a few rows, `make tag TASK={task}` about all"
 EXAMPLES = 3  # refused rows in a message
 AGAIN = {
     True: "REFRESH=1 asks about them again",
@@ -102,14 +104,21 @@ def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
     )
 
 
-def planned_tables(settings: Settings) -> list[str]:
-    """Return what the first use of the task that TASK= names adds to a database, in words."""
+def planned_tables(settings: Settings) -> dict[str, str]:
+    """Return the tables and the view that the first use of the task that TASK= names makes, each with what it is."""
     path = find_task_file(settings.task, settings.data)
     if path is None:
-        return []
+        return {}
     declaration = load_declaration(path)
     prefix = declaration.table or declaration.name
-    return [f"tables {prefix}_items and {prefix}_answers, and a view {prefix}_answered"]
+    holds_bytes = declaration.images and given.built_in(declaration.name) is None  # for those that cells hold
+    ends = ("items", "answers", *(["kept_images"] if holds_bytes else []))
+    return {**{f"{prefix}_{end}": "table" for end in ends}, f"{prefix}_answered": "view"}
+
+
+def recorded_tables(tx: "Connection") -> list[str]:
+    """Return the names of the tables of every task that was recorded here."""
+    return [f"{one.prefix}_{end}" for one in tasks.list_tasks(tx) for end in ("items", "answers", "kept_images")]
 
 
 def check_declarable(settings: Settings) -> bool:
@@ -146,7 +155,7 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
             _follow_file(store, name, settings.data)
         return name
     if not may_write:
-        raise _unused(settings)
+        raise never_used(settings, HOW_TO_TRY.format(task=settings.task))
     path = find_task_file(settings.task, settings.data)
     assert path is not None  # noqa: S101 - what is known and not recorded is a file
     declaration = _declared(path, settings)
@@ -377,12 +386,3 @@ def _rows_source(declaration: Declaration, path: Path, *, take: TakeBytes | None
     if declaration.items == given.ROWS:
         return given.given_rows(path, take=take)
     return open_file(Path(items_place(declaration, path)), take=take)
-
-
-def _unused(settings: Settings) -> ConfigurationError:
-    """Return the error for a command that only looks, where a task was never used yet."""
-    named = settings.task
-    return ConfigurationError(
-        f"the task {named} was never used in {settings.data}; nothing was made",
-        hint=f"`make try TASK={named}` asks about a few rows, `make tag TASK={named}` about all",
-    )

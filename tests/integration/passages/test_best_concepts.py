@@ -105,17 +105,19 @@ def test_other_evidence_passes_unharmed(tmp_path: Path, outside: Workspace) -> N
 
 
 def test_the_view_follows_the_settings(outside: Workspace, tmp_path: Path) -> None:
-    """It is made anew where a command about passages finds other settings, and by no command about experts."""
+    """A command that writes makes it anew where it finds other settings of passages, and no other command does."""
     with workspace(tmp_path / "data") as ws:
         put(ws, "p", "Bees sing.", None)
     count = "SELECT count(*) FROM best_concepts"
-    assert outside.run("status", MIN_CONFIDENCE="0.95").exit_code == 0
+    outside.ran("unpark", "--all", MIN_CONFIDENCE="0.95")
     assert outside.scalar(count) == 0
-    assert outside.run("status", TASK="experts").exit_code == 0
+    outside.ran("unpark", "--all", TASK="experts")
+    outside.ran("status")
+    outside.ran("best-concepts")
     assert outside.scalar(count) == 0
-    assert outside.run("status").exit_code == 0
+    outside.ran("unpark", "--all")
     assert outside.scalar(count) == 1
-    assert outside.run("status", PREFER_VERSIONS="it's@1,100%@2").exit_code == 0
+    outside.ran("unpark", "--all", PREFER_VERSIONS="it's@1,100%@2")
     assert outside.scalar(count) == 1
     with workspace(tmp_path / "data") as ws, ws.store.read() as tx:
         assert passages_best.is_view_ready(tx, shape(ws), passages_best.Preference(None, 0.7))

@@ -145,11 +145,23 @@ def test_the_first_passages_of_a_workspace_are_dropped(page: Page, workspace: Wo
     assert "2 unchanged" in workspace.ran("import-passages", str(path)).output  # as the columns were kept
 
 
-@pytest.mark.parametrize(("key", "said"), [("TEXT PRIMARY KEY", ""), ("TEXT", "another program's")])
-def test_passages_of_another_program_are_looked_at_first(page: Page, workspace: Workspace, key: str, said: str) -> None:
-    """What stands in its table is told from what would be added; a table that lacks an index is not touched."""
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("TEXT PRIMARY KEY", ""),
+        ("TEXT PRIMARY KEY", "would add the table passage_concepts; the view best_concepts"),
+        ("TEXT", "an index to `passages`"),
+    ],
+)
+def test_passages_of_another_program_are_looked_at_first(
+    page: Page, workspace: Workspace, tmp_path: Path, key: str, said: str
+) -> None:
+    """What stands in its table is told from what would be added; where that was not agreed to, nothing is touched."""
     workspace.change(f"CREATE TABLE passages (id {key}, text TEXT)")
     workspace.change("INSERT INTO passages VALUES ('a', 'Bees.'), ('b', 'Law.')")
+    if not said:
+        (path := tmp_path / "same.jsonl").write_text('{"id": "a", "text": "Bees."}\n')
+        workspace.ran("import-passages", str(path), "--yes")
     before = everything(workspace)
     read = drop(page, '{"id": "a", "text": "Bees."}\n{"id": "b", "text": "Bells."}\n', "passages", "p.jsonl")
     assert everything(workspace) == before

@@ -168,7 +168,7 @@ def test_a_query_has_its_first_column_as_key(workspace: Workspace) -> None:
     said = workspace.ran("new-task", "once", "--from", once)
     assert "key: 'no', which is in every row and in none twice\n" in said.stdout
     assert "text: 'what', the longest with 8 characters in the mean\n" in said.stdout
-    assert len(json.loads(workspace.ran("try", "--json", TASK="once").stdout)["items"]) == 2
+    assert len(json.loads(workspace.ran("try", "--json", "--yes", TASK="once").stdout)["items"]) == 2
     twice = workspace.ran("new-task", "twice", "--from", "SELECT * FROM things")
     assert "key: \"row\", a hash of each row, for 'no' has '2' twice, again in row 3\n" in twice.stdout
 
