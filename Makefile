@@ -326,11 +326,23 @@ ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/
   $(addprefix tests/concurrency/test_,nobody_waits.py overtaken.py passages.py two_at_once.py) tests/crash/test_sweep.py \
   tests/yardstick/test_goes_on.py $(addprefix tests/security/test_,canary.py injection.py)
 # what is compiled is kept, even where Python is told to keep nothing: for other workers, and out of what is timed
-test test-web test-full bench bench-peers bench-backfill bench-page: export PYTHONDONTWRITEBYTECODE :=
+test twin-days test-web test-full bench bench-peers bench-backfill bench-page: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: test
 test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the database makes a difference; many cases are sampled
 	@$(VENV)/bin/python -m tests.both $(ON_DATABASE)
+
+# the product as it was when the yardstick was set, in an environment of its own
+YARDSTICK := $(VENV)/yardstick
+$(YARDSTICK)/.ready: tests/acceptance/yardstick.zip
+	@rm -rf $(YARDSTICK) && $(PYTHON) -m venv $(YARDSTICK) && $(PYTHON) -m zipfile -e $< $(YARDSTICK)/product
+	@$(YARDSTICK)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
+	  -r $(YARDSTICK)/product/environment.lock
+	@touch $@
+
+.PHONY: twin-days
+twin-days: $(TOOLS) $(YARDSTICK)/.ready ## live each day with the product of when the yardstick was set and with this one, and compare what a user sees
+	@$(VENV)/bin/python -m tests.both --twins
 
 .PHONY: test-web
 test-web: $(TOOLS) ## the page in Debian's Chromium, from start to end; makes the pictures of docs/web.md anew

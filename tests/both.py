@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from tests import postgresql
 
-ACCEPTANCE = ("tests/acceptance",)
+ACCEPTANCE, TWINS = ("tests/acceptance",), ("tests/acceptance/twins.py",)
 PYTEST = (sys.executable, "-m", "pytest", "-q", "--dist", "worksteal", "-n")
 ON_SQLITE, ON_POSTGRESQL = "3", "2"  # workers
 PATIENCE_S = 10.0  # in which a run that was interrupted by the terminal ends by itself
@@ -26,6 +26,8 @@ INTERRUPTED = 130
 
 def main(words: Sequence[str]) -> int:
     """Run the acceptance tests, then the others, with the words for those on PostgreSQL; return a code."""
+    if words == ["--twins"]:
+        return _both(TWINS, TWINS)
     return _both(ACCEPTANCE, ACCEPTANCE) or _both((), words)
 
 

@@ -163,7 +163,7 @@ def run_folder() -> Path:
     return Path(os.environ[RUN])
 
 
-def loaded(name: str, command: Sequence[object]) -> Path:
+def loaded(name: str, command: Sequence[object], *, python: str | Path = PYTHON) -> Path:
     """Return the folder of a loaded process of this run, which listens at its socket; started where it does not run.
 
     `command` is what starts it: the folder and the number of the run's owner are put behind its first word.
@@ -173,7 +173,7 @@ def loaded(name: str, command: Sequence[object]) -> Path:
     with contextlib.suppress(FileExistsError):  # else another process starts it right now
         folder.mkdir()
         words = [
-            PYTHON,
+            str(python),
             "-W",
             "ignore",
             *str(program).split(),
