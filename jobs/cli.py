@@ -8,6 +8,7 @@ import click
 from jobs.commands import COMMANDS, command_of
 from jobs.ends import exit_on_error
 from jobs.output import begin_output
+from pipeline.core import __version__
 from pipeline.core.gc_freeze import seldom_collect
 from pipeline.core.variables import PREFIX
 
@@ -68,7 +69,7 @@ def _is_set(name: str) -> bool:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="findable")
+@click.version_option(__version__)
 def main() -> None:
     """Send a table of people through Gemini's Batch API and make them findable.
 

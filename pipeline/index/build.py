@@ -12,10 +12,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core import gc_freeze
+from pipeline.core import __version__, gc_freeze
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError, UnavailableError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
@@ -305,7 +304,7 @@ class _Building:
 
 def _recipe(collection: "Collection") -> bytes:
     """Return the hash of all that the entries of a collection follow from beside their cells."""
-    return hashlib.sha256(json.dumps([version("findable"), collection.recipe]).encode()).digest()
+    return hashlib.sha256(json.dumps([__version__, collection.recipe]).encode()).digest()
 
 
 @contextlib.contextmanager

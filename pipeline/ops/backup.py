@@ -9,11 +9,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core import links
+from pipeline.core import __version__, links
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
 from pipeline.core.files import sync_directory
 from pipeline.engine.workspace import OpenWorkspace
@@ -112,7 +111,7 @@ def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
         found |= _loose(report_files.FOLDER, report_files.complete_reports(ws.data, subject.task.name), staging)
     found |= _engine(ws.data, staging)
     found[database.name] = _database(database)
-    made, written_by = ws.now().isoformat(timespec="seconds"), version("findable")
+    made, written_by = ws.now().isoformat(timespec="seconds"), __version__
     known = schema.HEAD if database.name == backup_files.DUMP else None
     found = dict(sorted(found.items()))
     first = builds.pop("", None)

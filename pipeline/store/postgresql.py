@@ -126,7 +126,7 @@ class PostgresqlServer:
         except ImportError as error:
             raise ConfigurationError(
                 f"PostgreSQL needs a driver that is not installed: {error}",
-                hint="make setup EXTRAS=postgresql, or pip install 'findable[postgresql]'",
+                hint="make setup EXTRAS=postgresql, or pip install -e '.[postgresql]'",
             ) from error
         event.listen(engine, "do_connect", self._give_passwords)
         event.listen(engine, "connect", self._prepare_connection)

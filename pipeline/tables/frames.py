@@ -77,7 +77,7 @@ def pyarrow_for(what: str) -> Any:
     except ImportError as error:
         raise ConfigurationError(
             f"{what} needs pyarrow, which is not installed; nothing was done",
-            hint="make setup EXTRAS=parquet, or pip install 'findable[parquet]'; CSV and JSON lines do without",
+            hint="make setup EXTRAS=parquet, or pip install -e '.[parquet]'; CSV and JSON lines do without",
         ) from error
     return pa
 
@@ -92,6 +92,6 @@ def data_frame(rows: Sequence[Row]) -> Any:
         import pandas as pd
     except ImportError as error:
         raise ConfigurationError(
-            "a data frame needs pandas, which is not installed", hint="pip install 'findable[pandas]'"
+            "a data frame needs pandas, which is not installed", hint="pip install -e '.[pandas]'"
         ) from error
     return pd.DataFrame(list(rows))

@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from pipeline.core import __version__
 from pipeline.ops.checks.finding import CheckFinding, notice
 
 ROOM = 256 * 1024 * 1024  # ours: bytes beside what the next build and a compaction take
 PYTHONS = ((3, 11), (3, 13))  # the oldest and the newest that this was tested with
+DISTRIBUTION = "findable-batch"  # what pyproject.toml calls the package
 SQLITE = (3, 37)  # the oldest with pragma_table_list, which adoption reads
 
 
 def versions() -> dict[str, str]:
     """Return the versions of findable, Python, SQLite and the libraries it stands on, by name."""
-    found = {"findable": metadata.version("findable"), "python": ".".join(map(str, sys.version_info[:3]))}
+    found = {"findable": __version__, "python": ".".join(map(str, sys.version_info[:3]))}
     found["sqlite"] = sqlite3.sqlite_version
     return found | {name: _installed(name) for name, _ in _required()}
 
@@ -55,7 +57,7 @@ def _size(path: Path) -> int:
 
 def _required() -> Iterator[tuple[str, str]]:
     """Yield (name, versions) of each library that this package asks for on every machine."""
-    for line in metadata.requires("findable") or ():
+    for line in metadata.requires(DISTRIBUTION) or ():
         found = re.fullmatch(r"([A-Za-z0-9._-]+)\s*([^;]*)", line)
         if found and found[2]:
             yield found[1], found[2].strip(" ()")

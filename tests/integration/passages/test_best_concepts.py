@@ -235,7 +235,7 @@ def test_without_pyarrow_parquet_is_refused(
     outside.begin()
     for task in ("passages", "experts"):
         ran = outside.ran("export", str(tmp_path / "old.parquet"), TASK=task, code=3)
-        assert "findable[parquet]" in ran.output
+        assert "-e '.[parquet]'" in ran.output
         assert (tmp_path / "old.parquet").read_text() == "old"
 
 

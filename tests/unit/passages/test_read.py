@@ -195,4 +195,4 @@ def test_parquet_that_cannot_be_read_is_one_clear_error(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ConfigurationError, match="needs pyarrow") as caught:
         list(Passages(path).passages())
-    assert "findable[parquet]" in str(caught.value.hint)
+    assert ".[parquet]" in str(caught.value.hint)
