@@ -36,7 +36,8 @@ MOST_TO_SETTLE = 60
 DAYS_S = 49 * 3600
 PEACEFUL = frozenset({0, 3, 4})
 INTERRUPTED = 130
-FINE = frozenset({0, 3, 4, 5, INTERRUPTED, -signal.SIGKILL, -signal.SIGTERM})
+FINE = frozenset({0, 3, 4, INTERRUPTED, -signal.SIGKILL, -signal.SIGTERM})
+MET_ANOTHER = 5  # of a command that ran beside others, and of doctor, which says what is wrong
 MAY_BE_WRONG = frozenset(  # none there, or stands in a batch, or nothing is judged
     {"batch-cancel", "index", "search", "show", "forget", "lab-import", "lab-run", "lab-judge", "lab-export"}
 )
@@ -170,7 +171,7 @@ class Soak:
         self._crowd.run(self.workspace, commands)
         beside.join()
         for command in commands:
-            self._judge(command)
+            self._judge(command, is_alone=len(commands) == 1)
             if command.name in choices.said:
                 self.people.may_have(choices.said[command.name], done=command.code == 0)
             if command.name == "forget":
@@ -190,13 +191,13 @@ class Soak:
     def _peaceful(self, *args: str, **values: str) -> Command:
         command = Command(args, values=values)
         self._crowd.run(self.workspace, [command])
-        self._judge(command)
+        self._judge(command, is_alone=True)
         allowed = PEACEFUL | ({2} if args[0] in MAY_BE_WRONG else set()) | ({5} if args[0] == "doctor" else set())
         if command.code not in allowed:
             self.report.violations.append(f"in peace: {command} ended with {command.code}: {_said(command)}")
         return command
 
-    def _judge(self, command: Command) -> None:
+    def _judge(self, command: Command, *, is_alone: bool) -> None:
         """Count how a command ended, and hold that it neither hung nor showed a bug."""
         self.report.commands[command.name] += 1
         self.report.ends[str(command.code)] += 1
@@ -206,6 +207,8 @@ class Soak:
             self._stops.append((command.stood[0], command.stood[-1]))
         self._log(f"  {command.name}: {command.code} {_said(command)}")
         self.report.violations += wrongly_written(command, self.people.named)
+        fine = FINE | ({2} if command.name in MAY_BE_WRONG else set())
+        fine |= set() if is_alone and command.name != "doctor" else {MET_ANOTHER}
         wrong = ""
         if command.hung:
             wrong = "hung and had to be killed"
@@ -213,7 +216,7 @@ class Soak:
             wrong = "ended by a signal that nobody sent"
         elif "Traceback" in command.told.err or "bug in findable" in command.told.err or KEY in command.told.err:
             wrong = "showed a bug"
-        elif command.code not in FINE | ({2} if command.name in MAY_BE_WRONG else set()):
+        elif command.code not in fine:
             wrong = f"ended with {command.code}"
         if wrong:
             self.report.violations.append(f"{command} {wrong}: {command.told.err[-2000:]}")
