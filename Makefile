@@ -388,8 +388,8 @@ audit: setup ## look up every locked dependency among known vulnerabilities (pip
 	@$(VENV)/bin/python -m tests.security.audit $(VENV)/audit/bin/pip-audit
 
 .PHONY: mutants
-mutants: $(TOOLS) ## put each of forty and more one-line faults into a copy, and see that its test fails
-	@$(VENV)/bin/python -m tests.mutants
+mutants: $(TOOLS) ## put each of forty one-line faults into a copy, and see that an acceptance test fails
+	@$(VENV)/bin/python -m tests.acceptance.mutants
 
 .PHONY: crash-sweep
 crash-sweep: $(TOOLS) ## kill the whole chain before and after every durable step, and compare; WORKERS=2, MOST=200 lives, SEED=7

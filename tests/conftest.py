@@ -20,7 +20,6 @@ from hypothesis import settings
 from pipeline.experts import table
 from tests import compiled, engine, frozen, migrated, postgresql, scratch
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
-from tests.mutants import mutation
 from tests.outside.server import Outside, serving
 
 # the same few examples each time, so that a run tells of the change and not of its luck; `make test-full` searches;
@@ -80,8 +79,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what is for `make test-full` alone, and on PostgreSQL what is about SQLite's own files.
 
     Of a test that is `sampled` one case of so many is left, and one at least (but of every 0 none), drawn alike each
-    time: every n-th might be one value of a parameter again and again. What kills a mutant is left on SQLite, where
-    mutants are tried; where FAULTS=all everything is that this database has.
+    time: every n-th might be one value of a parameter again and again. Where FAULTS=all everything is left that this
+    database has.
     """
     out = {one for one in items if ON_POSTGRESQL and one.get_closest_marker("sqlite_only")}
     if os.environ.get("FAULTS") != "all":
@@ -121,8 +120,7 @@ def _not_drawn(items: list[pytest.Item]) -> set[pytest.Item]:
     for (name, share), every in cases.items():
         most = -(-len(every) // share) if share else 0
         left |= {*random.Random(name).sample(every, most)}  # noqa: S311 - a sample, no secret
-    killers = set() if ON_POSTGRESQL else {one.killer for one in mutation.listed()}
-    return {one for every in cases.values() for one in every if one not in left and one.nodeid not in killers}
+    return {one for every in cases.values() for one in every if one not in left}
 
 
 def pytest_collection_finish() -> None:

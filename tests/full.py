@@ -35,7 +35,7 @@ PARTS = {
     "postgresql": Part(TESTS, "postgresql"),
     "bench": Part((*PYTEST, "tests/bench")),
     "soak": Part((*PYTEST, "tests/soak")),
-    "mutants": Part(("-m", "tests.mutants"), goes_on=False),
+    "mutants": Part(("-m", "tests.acceptance.mutants"), goes_on=False),
 }
 
 
