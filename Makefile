@@ -338,6 +338,7 @@ $(YARDSTICK)/.ready: tests/acceptance/yardstick.zip
 	@rm -rf $(YARDSTICK) && $(PYTHON) -m venv $(YARDSTICK) && $(PYTHON) -m zipfile -e $< $(YARDSTICK)/product
 	@$(YARDSTICK)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes \
 	  -r $(YARDSTICK)/product/environment.lock
+	@$(YARDSTICK)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable $(YARDSTICK)/product
 	@touch $@
 
 .PHONY: twin-days

@@ -46,7 +46,7 @@ CALLS = re.compile(r":(generateContent|embedContent|batchEmbedContents)$")
 def seen(workspace: Workspace, engine: Engine | None = None) -> dict[str, Any]:
     """Return it, part by part; `creates` and `calls` are what an engine was asked since it started."""
     tasks = sorted(workspace.seen)
-    found = {
+    found: dict[str, Any] = {
         "status": {task: status(workspace, task) for task in tasks},
         "batches": [{name: plain(one[name]) for name in ACCOUNT} for one in workspace.batches()],
         "asked": [[plain(one[name]) for name in REQUEST] for task in tasks for one in workspace.asked(task)],
@@ -58,7 +58,8 @@ def seen(workspace: Workspace, engine: Engine | None = None) -> dict[str, Any]:
     }
     if engine is not None:
         found |= {"creates": creates(engine), "calls": calls(engine.journal())}
-    return found
+    moved: dict[str, Any] = json.loads(json.dumps(found).replace(str(workspace.home), "~"))
+    return moved
 
 
 def status(workspace: Workspace, task: str) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def index(data: Path) -> dict[str, Any]:
 def files(data: Path) -> list[str]:
     """Return every file of the workspace that a user may know of: of batches, and those they asked for."""
     every = (path.relative_to(data).as_posix() for path in data.rglob("*.[cj]s*") if path.is_file())
-    return sorted(name for name in every if not name.startswith("index/"))
+    return sorted(name for name in every if not name.startswith(("index/", "reports/")))  # reports have times as names
 
 
 def creates(engine: Engine) -> dict[str, list[Any]]:
