@@ -305,11 +305,12 @@ settings: setup ## list the settings that were changed, and where from; ALL=1 li
 # for developers: what stands below is listed by `make help-dev`, and needs more than running does
 
 .PHONY: check
-check: $(TOOLS) ## format, lint, types, docs
+check: $(TOOLS) ## format, lint, types, docs, and that the house is no larger
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/cog --check README.md docs/*.md
+	@$(VENV)/bin/python -m tests.ratchet
 
 .PHONY: docs
 docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/, and record again what commands print in them
@@ -378,8 +379,8 @@ fuzz: $(TOOLS) ## a coverage-guided fuzzer on every parser: SECONDS=60 in all, K
 	@PYTHONPATH=.:$(VENV)/fuzz $(VENV)/bin/python -m tests.fuzz.explore
 
 .PHONY: house
-house: setup ## print rooms, floors and arrows between them, and how long modules and functions are
-	@$(VENV)/bin/python -m tests.house
+house: setup ## print rooms, floors, arrows and all that `make check` lets only fall; SET=1 writes down what fell
+	@$(VENV)/bin/python -m tests.ratchet house $(if $(filter-out 0,$(SET)),set)
 
 .PHONY: audit
 audit: setup ## look up every locked dependency among known vulnerabilities (pip-audit, in a place of its own)

@@ -7,7 +7,6 @@ its arrows count.
 """
 
 import ast
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -82,7 +81,7 @@ class Module:
 
     def _functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
         """Yield its functions, those of classes and within others among them."""
-        for node in ast.walk(_tree(self.text)):
+        for node in ast.walk(parsed(self.text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield node
 
@@ -92,7 +91,7 @@ class Module:
 
 
 @cache
-def _tree(text: str) -> ast.Module:
+def parsed(text: str) -> ast.Module:
     """Return the text of a module as it is parsed."""
     return ast.parse(text)
 
@@ -100,7 +99,7 @@ def _tree(text: str) -> ast.Module:
 @cache
 def _imported(text: str) -> tuple[Import, ...]:
     """Return what the text of a module imports."""
-    return tuple(_imports(_tree(text), is_late=False))
+    return tuple(_imports(parsed(text), is_late=False))
 
 
 def _imports(node: ast.AST, *, is_late: bool) -> Iterator[Import]:
@@ -228,7 +227,3 @@ def report(root: Path = ROOT) -> Iterator[str]:
 def _listed(title: str, found: Iterable[str]) -> str:
     """Return a title with what was found of it."""
     return f"{title}: {', '.join(sorted(found)) or 'none'}"
-
-
-if __name__ == "__main__":
-    sys.stdout.write("".join(f"{line}\n" for line in report()))
