@@ -69,7 +69,7 @@ def test_nothing_in_a_row_closes_its_marks(workspace: Workspace, api: Engine, ta
     texts = [text for name in NAMES[task][:1] for text in hostile(name)]
     put(workspace, task, texts)
     workspace.do("tag", mode=mode, yes=True, code="any", **of(task))
-    requests = list(told(api))
+    requests = set(told(api))  # what is no answer is asked again
     assert len(requests) == len(texts)
     for text in requests:
         flat = re.sub("&lt;|&#60;|&#x3c;", "<", text.casefold())

@@ -4,7 +4,7 @@ from statistics import median
 
 from tests.house import arrows, circles, is_down, loose, modules, share
 
-LONGEST = 400
+LONGEST = 600
 MEDIAN = 150
 FUNCTION_MEDIAN = 8
 FUNCTION_MOST = 20  # of nine in ten
