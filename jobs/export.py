@@ -23,7 +23,9 @@ from pipeline.ops import export
     help="The format, if the ending of TO does not say it.",
 )
 @click.option("--best", is_flag=True, envvar="FINDABLE_BEST", help="Only the concepts of best-concepts.")
-@click.option("--extractor", type=values.extractor, envvar="FINDABLE_EXTRACTOR", help="Only what one version answered.")
+@click.option(
+    "--extractor", type=values.extractor, envvar="FINDABLE_EXTRACTOR", help="The version whose answers are written."
+)
 @click.option("--rows", metavar="FIELD", envvar="FINDABLE_ROWS", help="A row for each member of this list.")
 @click.option("--cost", is_flag=True, envvar="FINDABLE_COST", help="What each answer took: tokens and USD.")
 @json_option
@@ -39,9 +41,10 @@ def main(
 ) -> None:
     """Write all experts with tags and scores to TO (.csv, .json, .jsonl, .parquet; `-` is standard output).
 
-    With TASK=passages: all concepts with their evidence (.jsonl, .parquet), or the passages with the quotations marked
-    (.html, one file for a browser). With a task of your own: the newest answer
-    of each row beside the row, or with --rows a row for each member of a list that the answers hold.
+    With TASK=passages: the concepts with their evidence (.jsonl, .parquet), or the passages with the quotations marked
+    (.html, one file for a browser). With a task of your own: each answer beside its row, or with --rows a row for each
+    member of a list that the answers hold. They are of one version: the one that --extractor or VERSION= names, else
+    the preferred one; how many rows have which is said.
 
     In CSV, cells that a spreadsheet would run as formulas are written as text. The file is written completely or not at
     all. With --json, standard output gets experts as one JSON list.

@@ -15,7 +15,7 @@ from jobs.output import plural, print_json, print_line
 from jobs.values import COUNT
 from pipeline.core.listed import ItemFilter
 from pipeline.ops import items
-from pipeline.ops.export import ExportReport
+from pipeline.ops.export import FileReport
 
 PAGE = 20
 
@@ -118,7 +118,7 @@ def _list(task: str | None, wanted: _Wanted) -> None:
             print_page(page, word, as_json=wanted.as_json)
 
 
-def _print_done(done: ExportReport, *, as_json: bool) -> None:
+def _print_done(done: FileReport, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(done))
     else:

@@ -6,6 +6,7 @@ caller ends.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -65,25 +66,39 @@ class DerivedCheck(NamedTuple):
 class ExportWanted(NamedTuple):
     """Which rows to export: the best of each name, those of one extractor, or one for each member of a list.
 
-    With `cost` each has what its answer took beside it.
+    Without an `extractor` (a label, with or without a model) they are of the version that is preferred, the first of
+    `prefer` that there is, or with `apart` of each version. With `cost` each has what its answer took beside it.
     """
 
     best: bool = False
     extractor: str | None = None
     rows: str | None = None  # the field of the answers that is the list
     cost: bool = False
+    prefer: tuple[str, ...] = ()
+    apart: bool = False  # the format keeps versions apart for its reader
+
+
+@dataclass(frozen=True)
+class VersionShare:
+    """How many items have answers of an extractor, and how many of these are not in an export, which is another's."""
+
+    extractor: str
+    items: int
+    left_out: int = 0
 
 
 class ExportRows(NamedTuple):
     """Rows on their way into a file, what makes its bytes of them, and how many they are; None: not known before.
 
     `encode` takes rows and a format, and yields pieces that never split a row. It raises ConfigurationError where
-    Parquet is wanted, and its library is not installed.
+    Parquet is wanted, and its library is not installed. All are of one `extractor`; None where each has its own.
     """
 
     rows: Iterable[Any]
     encode: Callable[[Iterable[Any], str], Iterator[bytes]]
     total: int | None = None
+    extractor: str | None = None
+    versions: Sequence[VersionShare] = ()
 
 
 class ReadyAnswers(Protocol):
@@ -109,6 +124,7 @@ class Hooks:
     brings_items = False  # a source is read again and again, and would bring back an item that was forgotten
     export_word = "item"  # what one row of an export is called
     export_choices = frozenset[str]()  # which members of `ExportWanted` may be set
+    apart_formats = frozenset[str]()  # formats of an export that show each version by itself
     export_formats: Mapping[str, str] = MappingProxyType({})  # of an export, by a file's ending; the first is usual
 
     def id_of(self, tx: "Connection", name: str) -> str | None:  # noqa: ARG002 - most names are ids

@@ -247,6 +247,11 @@ class Settings:
     base_url: Secret | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
+    def version_of(self, task: str, label: str) -> str | None:
+        """Return the version that VERSION= names where it is one of a task, whose label is given; else None."""
+        named = self.version
+        return named if named and (named == label or named.partition("@")[0] == task) else None
+
     @property
     def wanted_backend(self) -> str:
         """Return the backend these settings ask for: the one named, else gemini with a key, else local."""

@@ -4,6 +4,7 @@ No room below the subjects names one. A new subject is a new room; nothing here 
 files of their own are subjects too, found in the workspace; what carries them out is loaded where there are some.
 """
 
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -44,6 +45,11 @@ def declared() -> Any:
 def is_declared(settings: Settings) -> bool:
     """Return whether TASK= names a task of a user's own."""
     return settings.task not in BUILT_IN
+
+
+def of_people(settings: Settings) -> Settings:
+    """Return the settings with people in the place of their task."""
+    return replace(settings, task=BUILT_IN[0])
 
 
 def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ...]:

@@ -10,17 +10,18 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
-from pipeline.core.settings import BUILT_IN, Budget, Settings
+from pipeline.core.settings import Budget, Settings
 from pipeline.engine import registry
-from pipeline.engine.access import Access, backend_of, check_access, missing_tables, never_used
+from pipeline.engine.access import Access, backend_of, check_access
 from pipeline.engine.folder import check_links, make_directory
+from pipeline.engine.rooms import rooms_of
 from pipeline.store import asked, leases, marker, schema, workspace
 from pipeline.store.database import Connection, LastWrite, Store
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Collection, Subject, SubjectRoom, Task
+    from pipeline.core.task import Collection, Subject, Task
     from pipeline.gemini.client import Client
     from pipeline.gemini.models import Kind, Model
     from pipeline.gemini.rate_limiter import RateLimits
@@ -325,7 +326,7 @@ def open_workspace(
     check_links(settings.data)
     store = Store(settings.url.reveal())
     try:
-        if line := check_access(_built_in(settings) if whole else settings, store, access, agrees):
+        if line := check_access(registry.of_people(settings) if whole else settings, store, access, agrees):
             display.say(line)
         opened = _opened(settings, store, display, access, whole=whole)
     except BaseException:
@@ -337,11 +338,6 @@ def open_workspace(
         opened.close()
 
 
-def _built_in(settings: Settings) -> Settings:
-    """Return the settings with people in the place of their task."""
-    return replace(settings, task=BUILT_IN[0])
-
-
 def _opened(settings: Settings, store: Store, display: Progress, access: Access, *, whole: bool) -> OpenWorkspace:
     """Return the workspace that the settings name, its folder and its schema made or brought up to date."""
     again, seen = partial(_opened, settings, store, display, access, whole=whole), store.last_write()
@@ -349,7 +345,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
     if store.path is not None and (mark := marker.find_moved(store.path)) is not None:
         display.warn(marker.moved_message(store.path, mark))
     found = marker.find_marker(settings.data)
-    rooms = _rooms_of(settings, store, found, display, access, whole=whole)
+    rooms = rooms_of(settings, store, found, display, access, whole=whole)
     if whole:
         with store.read() as tx:
             is_here = (
@@ -357,7 +353,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
                 if registry.is_declared(settings)
                 else registry.room_in_use(settings) in rooms
             )
-        settings = settings if is_here else _built_in(settings)
+        settings = settings if is_here else registry.of_people(settings)
     if registry.is_declared(settings):
         name = registry.declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
         settings = replace(settings, task=name)
@@ -379,46 +375,3 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         _again=again,
         _seen=seen,
     )
-
-
-def _rooms_of(
-    settings: Settings,
-    store: Store,
-    found: marker.FolderMarker | None,
-    display: Progress,
-    access: Access,
-    *,
-    whole: bool,
-) -> "list[SubjectRoom]":
-    """Return the rooms of the subjects that are here, the schema brought up to date and their tables adopted.
-
-    What reads, or is about the `whole`, makes no table or view of a subject.
-
-    Raises:
-        ConfigurationError: the folder's sealed files belong to another database, or nothing was ever brought in for the
-            task that is to be read.
-        InconsistentError: a table that is to be read is gone.
-    """
-    makes_tables = access is not Access.READ and not whole
-    seen = settings if makes_tables else _built_in(settings)
-    sealed_by = found if marker.holds_sealed_files(settings.data) else None
-    if sealed_by is not None and store.path is not None and not store.path.exists():  # opening it would make it
-        marker.refuse_folder(settings.data, sealed_by, f"{store.shown} is not there")
-    with store.read() as tx:
-        if sealed_by is not None:
-            marker.check_marker(settings.data, sealed_by, tx, shown=store.shown)
-        rooms = [one for one in registry.rooms() if one.is_here(tx, seen)]
-        room = registry.room_in_use(settings)
-        if not (makes_tables or whole or room is None or room in rooms):
-            raise never_used(settings, room.how_to_begin)
-        tables = [registry.tables_of(room) for room in rooms]
-        is_ready = schema.is_schema_current(tx) and all(one.is_adopted(tx, seen) for one in tables)
-        if access is Access.READ and not is_ready and (gone := missing_tables(tx, seen)):
-            raise InconsistentError(
-                f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
-                hint="`make restore` puts a backup back; a command that writes makes it, with no row",
-            )
-    if not is_ready:
-        for line in schema.ensure_schema(store, [partial(one.adopt, settings=seen) for one in tables]):
-            display.say(line)
-    return rooms

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, ReadyAnswers, RowFault
+from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, ReadyAnswers, RowFault, VersionShare
 from pipeline.core.progress import Progress
 from pipeline.core.task import Answered, Task, TaskRows
 from pipeline.experts import adopt, table
@@ -136,10 +136,11 @@ class ExpertsHooks(Hooks):
         removal.remove_row(tx, table.people(tx), item_id)
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
-        """Return every row, by id; there is nothing to choose from."""
+        """Return every row, by id; there is nothing to choose from: tags are what the table holds, of any version."""
         from pipeline.experts import export
 
-        return ExportRows(table.all_experts(tx), export.encode_experts, table.people(tx).total(tx))
+        told = [VersionShare(*row) for row in table.tagged_by(tx)]
+        return ExportRows(table.all_experts(tx), export.encode_experts, table.people(tx).total(tx), versions=told)
 
 
 def _wrong(row: Mapping[Any, Any], answer: str | None, kept: MergedItem | None) -> Iterator[str]:

@@ -280,6 +280,14 @@ def _states() -> ItemStates:
     return ItemStates(("tagged", tagged()), ("untagged", has_bio), "no_bio", looks_foreign)
 
 
+def tagged_by(tx: Connection) -> list[tuple[str, int]]:
+    """Return whose tags people have, and how many people each: the extractor, empty where no answer here gave them."""
+    whose = func.coalesce(answers.last_of_item(TASK, item_id, "extractor"), "").label("whose")
+    each = select(whose).select_from(experts).where(~untagged).subquery()
+    query = select(each.c.whose, func.count()).group_by(each.c.whose).order_by(each.c.whose)
+    return [(row[0], row[1]) for row in tx.execute(query)]
+
+
 def people(tx: Connection) -> CountedTable:
     """Return the table of people; untagged ones with a bio are asked about, and known by their usernames."""
     return CountedTable(

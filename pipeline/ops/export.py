@@ -1,27 +1,37 @@
 """Write the rows of a subject to a file, sealed, or to the caller in pieces; from one snapshot, by id."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
-from pipeline.core.hooks import ExportRows, ExportWanted
+from pipeline.core.hooks import ExportRows, ExportWanted, VersionShare
 from pipeline.core.progress import Progress
-from pipeline.core.task import Subject
+from pipeline.core.settings import Settings
+from pipeline.core.task import Subject, Words
 from pipeline.engine.workspace import OpenWorkspace
 
 EVERY = ExportWanted()
+NO_ANSWER = "no version, as they came with the table"
 
 
 @dataclass
-class ExportReport:
+class FileReport:
     """How many rows were written, where (None: to the caller), in which format, and what one of them is called."""
 
     path: str | None
     format: str
     count: int = 0
     word: str = "item"
+
+
+@dataclass
+class ExportReport(FileReport):
+    """Also whose answers they are (None: each row's own), and how many items have answers of each extractor."""
+
+    extractor: str | None = None
+    versions: Sequence[VersionShare] = ()
 
 
 def run(
@@ -32,9 +42,10 @@ def run(
     wanted: ExportWanted = EVERY,
     write: Callable[[bytes], object],
 ) -> ExportReport:
-    """Write every row of the subject to a file, or without a path by calling `write` with one piece after the other.
+    """Write the rows of the subject to a file, or without a path by calling `write` with one piece after the other.
 
-    The format is the one asked for, else that of the path's ending, else the subject's usual one.
+    Those are of one version, and how many items have answers of which is said. The format is the one asked for, else
+    that of the path's ending, else the subject's usual one.
 
     Raises:
         InputError: no such format or choice of rows, or the file cannot be written; an old file there is as it was.
@@ -54,14 +65,50 @@ def run(
         )
     _check_choices(ws.subject, wanted)
     with ws.store.read() as tx:
-        found = hooks.export_rows(tx, wanted)
+        wanted = wanted._replace(apart=report.format in hooks.apart_formats)
+        found = hooks.export_rows(tx, _with_settings(ws.settings, ws.subject, wanted))
+        report.extractor, report.versions = found.extractor, found.versions
         pieces = found.encode(_counted(found, report, ws.display), report.format)
         if path is not None:
             write_file(path, pieces)
         else:
             for piece in pieces:
                 write(piece)
+    for line in _said(report, ws.task.words):
+        ws.display.say(line)
     return report
+
+
+def _with_settings(settings: Settings, subject: Subject, wanted: ExportWanted) -> ExportWanted:
+    """Return what is wanted with the version that is set, where none is named, and with those that are preferred."""
+    task, takes = subject.task, subject.hooks.export_choices
+    label = settings.version_of(task.name, task.label) if "extractor" in takes and not wanted.best else None
+    return wanted._replace(extractor=wanted.extractor or label, prefer=settings.prefer_versions or ())
+
+
+def _said(report: ExportReport, words: Words) -> list[str]:
+    """Return lines on what was written where there is more than one version, and on what was not."""
+    shares = report.versions
+    if len(shares) <= 1:
+        return []
+    if report.extractor is None:
+        each = (f"{_count(one.items, words)} of {one.extractor or NO_ANSWER}" for one in shares)
+        return [f"{report.word}s of several versions were written: {', '.join(each)}"]
+    mine, *others = shares
+    return [
+        f"wrote {mine.extractor}, which {_count(mine.items, words, verb=True)}",
+        *(
+            f"{_count(one.items, words, verb=True)} {one.extractor}"
+            + (f", {one.left_out:,} of them not {mine.extractor}" if one.left_out else "")
+            + f": EXTRACTOR={one.extractor} exports it"
+            for one in others
+        ),
+    ]
+
+
+def _count(items: int, words: Words, *, verb: bool = False) -> str:
+    one, many = (f"{words.one} has", f"{words.many} have") if verb else (words.one, words.many)
+    return f"{items:,} {one if items == 1 else many}"
 
 
 def _check_choices(subject: Subject, wanted: ExportWanted) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pipeline.core.listed import Facets, ItemFilter, ItemsPage, ItemsWanted
 from pipeline.core.task import Task
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.ops.export import ExportReport, write_file
+from pipeline.ops.export import FileReport, write_file
 from pipeline.store.database import Store
 from pipeline.tables import export
 from pipeline.tables.answers_export import words_of
@@ -86,7 +86,7 @@ class ItemList:
 
     def export(
         self, path: Path, which: ItemFilter = ALL, *, sort: str | None = None, fields: Sequence[str] | None = None
-    ) -> ExportReport:
+    ) -> FileReport:
         """Write what `csv` yields to a file that appears when it is whole; an old file there is as it was until then.
 
         Raises:
@@ -101,7 +101,7 @@ class ItemList:
                 yield line
 
         write_file(path, counted())
-        return ExportReport(str(path), "csv", lines, self.task.words.one)
+        return FileReport(str(path), "csv", lines, self.task.words.one)
 
     def csv(
         self, which: ItemFilter = ALL, *, sort: str | None = None, fields: Sequence[str] | None = None

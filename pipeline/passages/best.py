@@ -30,7 +30,7 @@ from sqlalchemy import (
 from pipeline.core.settings import Settings
 from pipeline.passages import CONCEPTS
 from pipeline.passages.schema import PassagesShape
-from pipeline.passages.table import TASK, ConceptRow
+from pipeline.passages.table import TASK, ConceptRow, of_extractors
 from pipeline.store.database import streamed
 from pipeline.store.table_base import AsTheColumn
 from pipeline.store.tables import versions
@@ -73,16 +73,14 @@ def best_concepts(
 
 
 def all_concepts(
-    tx: Connection, shape: PassagesShape, *, extractor: str | None = None, passage: str | None = None
+    tx: Connection, shape: PassagesShape, *, of: tuple[str, str] | None = None, passage: str | None = None
 ) -> Iterator[ConceptRow]:
-    """Yield every concept in sight of one passage or of all, or those of one extractor (label/model, or a label)."""
+    """Yield every concept in sight of one passage or of all, or those `of` one label and model."""
     concepts, known = shape.concepts, versions
     joined = concepts.outerjoin(known, _is_version(shape))
     chosen = select(*(concepts.c[name] for name in COLUMNS)).select_from(joined).where(known.c.withdrawn_at.is_(None))
-    if extractor is not None:
-        parts = (concepts.c.extractor_version, concepts.c.extractor_model)
-        label, model = (func.coalesce(type_coerce(part, Text), "") for part in parts)
-        chosen = chosen.where((label == extractor) | (label + "/" + model == extractor))
+    if of is not None:
+        chosen = chosen.where(of_extractors(shape, [of]))
     yield from _rows(tx, shape, _with_source(tx, shape, chosen), passage=passage)
 
 

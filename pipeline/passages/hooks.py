@@ -35,6 +35,7 @@ class PassagesHooks(Hooks):
     how_to_index = "`make index TASK=passages` embeds those that have concepts, and builds their index"
     export_word = "concept"
     export_choices = frozenset({"best", "extractor"})
+    apart_formats = frozenset({"html"})
     export_formats: Mapping[str, str] = {
         ".jsonl": "jsonl",
         ".ndjson": "jsonl",
@@ -151,7 +152,7 @@ class PassagesHooks(Hooks):
         )
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:
-        """Return the concepts, by passage."""
+        """Return the concepts of one extractor, or the best of each name, by passage."""
         from pipeline.passages import export
 
         def encode(rows: Iterable[Any], format_: str) -> Iterator[bytes]:
@@ -163,14 +164,29 @@ class PassagesHooks(Hooks):
             raise InputError(
                 "BEST= and EXTRACTOR= exclude each other; nothing was written", hint="PREFER_VERSIONS= chooses"
             )
+        leaving = {(one.label, one.model) for one in versions.list_versions(tx, table.TASK) if one.withdrawn_at}
+        found = [one for one in stored_versions.concept_versions(tx, self._shape) if one[:2] not in leaving]
         if wanted.best:
             preference = preferred.preference_of(self._settings)
-            return ExportRows(preferred.best_concepts(tx, self._shape, preference), encode)
-        found = preferred.all_concepts(tx, self._shape, extractor=wanted.extractor)
-        first = next(found, None)
-        if first is None and wanted.extractor is not None:
+            told = stored_versions.shares(tx, self._shape, found, chosen=None)
+            return ExportRows(preferred.best_concepts(tx, self._shape, preference), encode, versions=told)
+        there = {stored_versions.named(one): one for one in sorted(found, key=_is_newest_last, reverse=True)}
+        among = [one for one in there if wanted.extractor is None or versions.is_of(one, wanted.extractor)]
+        if not among and wanted.extractor is not None:
             raise InputError(
                 f"there is no concept of {wanted.extractor!r}; nothing was written",
                 hint="`make versions` lists whose concepts there are",
             )
-        return ExportRows(found if first is None else itertools.chain([first], found), encode)
+        chosen = min(among, key=versions.ranks(tx, table.TASK, prefer=wanted.prefer), default=None)
+        if chosen is None or (wanted.apart and not wanted.extractor):
+            told = stored_versions.shares(tx, self._shape, found, chosen=None)
+            return ExportRows(preferred.all_concepts(tx, self._shape), encode, versions=told)
+        one = there[chosen]
+        rows = preferred.all_concepts(tx, self._shape, of=(one.label, one.model))
+        told = stored_versions.shares(tx, self._shape, found, chosen=one)
+        return ExportRows(rows, encode, extractor=chosen, versions=told)
+
+
+def _is_newest_last(one: VersionCounts) -> str:
+    """Return what puts versions in the order of their last concepts; text, for so another program's times may be."""
+    return str(one.last or "")

@@ -5,7 +5,7 @@ towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does no
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -229,17 +229,27 @@ def current_pages(tx: Connection, task: str) -> Iterator[list[str]]:
         page = list(tx.execute(query.where(answers.c.item_id > page[-1])).scalars())
 
 
-def last_applied(tx: Connection, task: str, ids: Sequence[str], *, staying: bool = False) -> dict[str, tuple[str, str]]:
+def last_applied(
+    tx: Connection,
+    task: str,
+    ids: Sequence[str],
+    *,
+    staying: bool = False,
+    rank: Callable[[str], Any] | None = None,
+) -> dict[str, tuple[str, str]]:
     """Return (extractor, answer as JSON) of the answer that was applied last to each of these items.
 
-    With `staying` those of a version that is being rolled back count as gone.
+    With `staying` those of a version that is being rolled back count as gone; with `rank` it is the last one of those
+    whose extractor has the lowest.
     """
     found: dict[str, tuple[str, str]] = {}
     columns = (answers.c.item_id, answers.c.extractor, answers.c.answer)
     these = _stays(task) if staying else _stands(task)
     for some in pages(ids):
         query = select(*columns).where(these, among(tx, answers.c.item_id, some)).order_by(answers.c.id)
-        found.update((row[0], (row[1], row[2])) for row in tx.execute(query))
+        for key, whose, answer in tx.execute(query):
+            if rank is None or key not in found or rank(whose) <= rank(found[key][0]):
+                found[key] = whose, answer
     return found
 
 
@@ -279,6 +289,12 @@ def newest_answers(
     newest = select(func.max(told.id)).where(mine, told.item_id.in_(select(ids.c.item_id))).group_by(told.item_id)
     query = select(told.item_id, told.extractor, told.answer, told.at).where(told.id.in_(newest))
     return [tuple(row) for row in tx.execute(query.order_by(told.item_id))]
+
+
+def standing_extractors(tx: Connection, task: str) -> list[str]:
+    """Return whose answers stand, by name; those of a version that is being rolled back count as gone."""
+    told = answers.c.extractor
+    return list(tx.execute(select(told).where(_stays(task)).distinct().order_by(told)).scalars())
 
 
 def _leaving(task: str) -> Select[Any]:

@@ -6,7 +6,7 @@ what they cost, and are marked as rolled back; answers, attempts, parked items, 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -98,6 +98,28 @@ def list_versions(tx: Connection, task: str) -> list[Version]:
 def asked_tasks(tx: Connection) -> set[str]:
     """Return the tasks of which an item was ever asked, but for those that were rolled back whole."""
     return set(tx.execute(select(versions.c.task).distinct()).scalars())
+
+
+def is_of(extractor: str, version: str) -> bool:
+    """Return whether an extractor is of a version, a label with or without a model."""
+    return extractor == version or extractor.startswith(f"{version}/")
+
+
+Rank = Callable[[str], tuple[int, bool, int]]  # of an extractor, the lowest of the one that counts
+
+
+def ranks(tx: Connection, task: str, *, prefer: Sequence[str] = (), label: str | None = None) -> Rank:
+    """Return what puts extractors in order: those of the versions in `prefer`, of `label`, then the one begun last.
+
+    Those of other programs are behind ours.
+    """
+    begun = {one.name: number for number, one in enumerate(list_versions(tx, task))}
+
+    def rank(extractor: str) -> tuple[int, bool, int]:
+        place = next((number for number, one in enumerate(prefer) if is_of(extractor, one)), len(prefer))
+        return place, label is None or not is_of(extractor, label), -begun.get(extractor, -1)
+
+    return rank
 
 
 def retire_version(tx: Connection, task: str, label: str, *, model: str, at: datetime) -> None:

@@ -4,22 +4,28 @@ All that is written is read in the caller's transaction, by the key, at flat mem
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     FromClause,
     ScalarSelect,
     Select,
+    TableClause,
     Text,
+    and_,
+    case,
     cast,
     collate,
     column,
+    exists,
     func,
+    literal,
     literal_column,
     select,
     table,
@@ -27,12 +33,13 @@ from sqlalchemy import (
 from sqlalchemy import types as sql
 
 from pipeline.core.errors import InputError
+from pipeline.core.hooks import VersionShare
 from pipeline.store.database import PAGE, streamed
 from pipeline.store.tables import answers as given
 from pipeline.store.times import IsoTime
 from pipeline.tables import export
 from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, AnswersSpec
-from pipeline.tables.answers_view import column_names, item_id_sql, view_columns
+from pipeline.tables.answers_view import ITEM_KEY, column_names, item_id_sql, view_columns
 from pipeline.tables.cells import loaded
 from pipeline.tables.item_values import value_text
 from pipeline.tables.list_rows import MemberColumns, members_of
@@ -47,7 +54,7 @@ _TYPES: Mapping[str, sql.TypeEngine[Any]] = {"boolean": sql.Boolean(), "time": I
 
 @dataclass(frozen=True)
 class AnswersExport:
-    """What to write of a task: with `extractor` its answers alone, else the newest of each item beside its row.
+    """What to write of a task: the answers of one extractor, each beside its row.
 
     `sources` are the kinds of the rows' columns. With `field` each member of that list is a row, and with `cost` what
     the whole answer took stands in each.
@@ -56,7 +63,7 @@ class AnswersExport:
     spec: AnswersSpec
     sources: Mapping[str, str]
     task: str
-    extractor: str | None = None
+    extractor: str
     field: str | None = None
     cost: bool = False
 
@@ -64,50 +71,46 @@ class AnswersExport:
         """Return the rows by the names of their columns, and the kinds of these.
 
         Raises:
-            InputError: there is no answer of that extractor, or no such list.
+            InputError: there is no such list.
         """
-        kinds = self._kinds(tx)
-        here = table(self._place, *(column(name, _TYPES.get(kind)) for name, kind in kinds.items())).alias("a")
-        query = self._query(here, kinds)
-        if self.extractor is not None and tx.execute(query.limit(1)).first() is None:
-            raise InputError(
-                f"there is no answer of {self.extractor!r}; nothing was written",
-                hint=f"`make versions TASK={self.task}` lists whose answers there are",
-            )
+        sources = column_names(tx, self.spec.items)
+        named = view_columns(self.spec, sources)
+        of = {"a": self._kinds, "i": self.sources}
+        kinds = {name: of[whose].get(original, "text") for name, (whose, original) in named.items()}
+        items = _table(self.spec.items, {name: self.sources.get(name) for name in sources}).alias("i")
+        here = {"a": self._answers, "i": items}
+        shown = [
+            (cast(here[whose].c[original], Text) if kinds[name] == "json" else here[whose].c[original]).label(name)
+            for name, (whose, original) in named.items()
+        ]
+        answers = here["a"]
+        from_ = answers.outerjoin(items, items.c[ITEM_KEY] == self._item_id(tx)) if sources else answers
+        query = select(*shown).select_from(from_).where(answers.c[EXTRACTOR] == self.extractor)
+        query = query.order_by(*(answers.c[name] for name, _ in self.spec.key))
         if self.cost:
-            query = self._with_costs(tx, query, here)
+            query = self._with_costs(tx, query, answers, from_)
             kinds |= {f"{PREFIX}{name}" if _is_in(name, kinds) else name: kind for name, kind in COSTS.items()}
         if self.field is None:
             return _read(tx, query, kinds), kinds
         return self._exploded(tx, query, kinds, self.field)
 
     @cached_property
-    def _place(self) -> str:
-        """Return the table or the view that is read."""
-        return self.spec.view if self.extractor is None else self.spec.table
+    def _kinds(self) -> dict[str, str]:
+        """Return the kind of each column of the table of answers."""
+        return {**dict(self.spec.key), **dict(self.spec.fields), EXTRACTOR: "text", ANSWERED_AT: "time"}
 
-    def _kinds(self, tx: Connection) -> dict[str, str]:
-        """Return the kind of each column of the table or the view."""
-        own = {**dict(self.spec.key), **dict(self.spec.fields), EXTRACTOR: "text", ANSWERED_AT: "time"}
-        if self.extractor is not None:
-            return own
-        of = {"a": own, "i": self.sources}
-        named = view_columns(self.spec, column_names(tx, self.spec.items))
-        return {name: of[whose].get(original, "text") for name, (whose, original) in named.items()}
+    @cached_property
+    def _answers(self) -> FromClause:
+        """Return the table of answers, which queries call `a`."""
+        return _table(self.spec.table, self._kinds).alias("a")
 
-    def _query(self, here: FromClause, kinds: Mapping[str, str]) -> Select[Any]:
-        """Return the SELECT of these columns, documents as text, by the key."""
-        shown = [
-            cast(here.c[name], Text).label(name) if kind == "json" else here.c[name] for name, kind in kinds.items()
-        ]
-        query = select(*shown).order_by(*(here.c[name] for name, _ in self.spec.key), here.c[EXTRACTOR])
-        return query if self.extractor is None else query.where(here.c[EXTRACTOR] == self.extractor)
+    def _item_id(self, tx: Connection) -> ColumnElement[str]:
+        """Return the id of an answer's item, as text."""
+        return literal_column(item_id_sql(self.spec, sqlite=is_sqlite(tx)), Text)
 
-    def _with_costs(self, tx: Connection, query: Select[Any], here: FromClause) -> Select[Any]:
+    def _with_costs(self, tx: Connection, query: Select[Any], here: FromClause, from_: FromClause) -> Select[Any]:
         """Return the SELECT with what each answer took: of the last one of its extractor that was applied."""
-        is_file = is_sqlite(tx)
-        key = literal_column(item_id_sql(self.spec, sqlite=is_file), Text)
-        item_id = key if is_file else collate(key, "C")
+        item_id = self._item_id(tx) if is_sqlite(tx) else collate(self._item_id(tx), "C")
         one = given.alias()
         newest: ScalarSelect[int] = (
             select(func.max(one.c.id))
@@ -116,7 +119,18 @@ class AnswersExport:
             .correlate(here)
             .scalar_subquery()
         )
-        return query.add_columns(*(given.c[name] for name in COSTS)).outerjoin_from(here, given, given.c.id == newest)
+        joined = from_.outerjoin(given, given.c.id == newest)
+        return query.add_columns(*(given.c[name] for name in COSTS)).select_from(joined)
+
+    def shares(self, tx: Connection, extractors: Sequence[str]) -> list[VersionShare]:
+        """Return how many items have answers of these extractors, this one first, and how many have none of this."""
+        told = self._answers
+        mine = told.alias("mine")
+        same = and_(mine.c[EXTRACTOR] == self.extractor, *(mine.c[one] == told.c[one] for one, _ in self.spec.key))
+        has_none = case((exists(select(literal(1)).select_from(mine).where(same)), 0), else_=1)
+        query = select(told.c[EXTRACTOR], func.count(), func.sum(has_none)).group_by(told.c[EXTRACTOR])
+        found = [VersionShare(*row) for row in tx.execute(query.where(told.c[EXTRACTOR].in_(extractors)))]
+        return sorted(found, key=lambda one: (one.extractor != self.extractor, one.extractor))
 
     def _exploded(
         self, tx: Connection, query: Select[Any], kinds: Mapping[str, str], field: str
@@ -146,6 +160,16 @@ class AnswersExport:
             for parts in [row | {field: None} | {named[name]: value for name, value in member.items() if name in named}]
         )
         return rows, whole
+
+
+def extractors_in(tx: Connection, spec: AnswersSpec) -> list[str]:
+    """Return whose answers the table holds, by name."""
+    told = _table(spec.table, {EXTRACTOR: "text"}).c[EXTRACTOR]
+    return list(tx.execute(select(told).distinct().order_by(told)).scalars())
+
+
+def _table(name: str, kinds: Mapping[str, str | None]) -> TableClause:
+    return table(name, *(column(one, _TYPES.get(kind or "")) for one, kind in kinds.items()))
 
 
 def encoded(rows: Iterable[Mapping[str, Any]], format_: str, *, kinds: Mapping[str, str]) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection
 
-from pipeline.store import answers
+from pipeline.store import answers, versions
 from pipeline.tables.grid import GridAnswers, GridFacet, says_text
 
 
@@ -23,15 +23,23 @@ def tag_facet(tx: Connection, task: str, key: ColumnElement[str]) -> GridFacet:
     return GridFacet(last, _tags, partial(says_text, tx, last))
 
 
-def answers_shown(task: str, fields: Mapping[str, str]) -> GridAnswers:
-    """Return columns with what was answered last; `fields` are those of the answers, by the names of the columns."""
+def answers_shown(
+    task: str, fields: Mapping[str, str], *, whose: str, prefer: Sequence[str], label: str
+) -> GridAnswers:
+    """Return columns with the answer that an export has of an item, of one that is not in it the next best one.
+
+    `fields` are those of the answers, by the names of the columns, and the column `whose` has the extractor.
+    """
 
     def values(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        found = answers.last_applied(tx, task, ids, staying=True)
-        documents = {key: json.loads(text) for key, (_, text) in found.items()}
-        return {key: {name: one.get(field) for name, field in fields.items()} for key, one in documents.items()}
+        rank = versions.ranks(tx, task, prefer=prefer, label=label)
+        found = answers.last_applied(tx, task, ids, staying=True, rank=rank)
+        documents = ((key, by, json.loads(text)) for key, (by, text) in found.items())
+        return {
+            key: {whose: by, **{name: one.get(field) for name, field in fields.items()}} for key, by, one in documents
+        }
 
-    return GridAnswers(tuple(fields), values)
+    return GridAnswers((*fields, whose), values)
 
 
 def _tags(cell: str | None) -> set[str]:

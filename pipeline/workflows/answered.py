@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Generic
 from pipeline.core.declaration import A_co
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import Quote
+from pipeline.core.settings import Settings
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store import answers
+from pipeline.store import answers, versions
 from pipeline.tables.frames import arrow_table, data_frame
 
 if TYPE_CHECKING:
@@ -75,21 +76,38 @@ class Answers(Generic[A_co]):
     def _pages(self) -> Iterator[tuple[list[AnsweredRow[A_co]], Sequence[str]]]:
         """Yield some answers at a time, with the columns of the key; no transaction is open meanwhile."""
         with self._telling(), self._opened() as ws:
-            after = ""
-            while page := self._page(ws.store, ws.task, after):
+            after, of = "", _chosen(ws.store, ws.task, ws.settings, self._extractor)
+            while page := self._page(ws.store, ws.task, after, of):
                 rows = ws.task.rows
                 yield page, [name for name, _ in rows.record.key] if isinstance(rows, DeclaredRows) else ()
                 after = page[-1].key
 
-    def _page(self, store: "Store", task: "Task", after: str) -> list[AnsweredRow[A_co]]:
+    def _page(self, store: "Store", task: "Task", after: str, of: str | None) -> list[AnsweredRow[A_co]]:
         with store.read() as tx:
-            of = self._extractor or (None if task.counts_any else task.label)
             found = answers.newest_answers(tx, task.name, of=of, after=after)
             rows = _source_rows(tx, task, [one[0] for one in found])
         return [
             AnsweredRow(key, _model_of(task, key, extractor, text), extractor, at, rows.get(key, {}))
             for key, extractor, text, at in found
         ]
+
+
+def _chosen(store: "Store", task: "Task", settings: Settings, extractor: str | None) -> str | None:
+    """Return whose answers are read, as an export chooses; None where each item has one answer that counts, as people.
+
+    Of a task that declares what was not asked yet those are none, for its model is another one than answers have.
+    """
+    if extractor is None and "extractor" not in task.hooks.export_choices:
+        return None
+    with store.read() as tx:
+        there = answers.standing_extractors(tx, task.name)
+        named = extractor or settings.version_of(task.name, task.label)
+        own = None if task.fingerprint is None else task.label
+        declared = named or (None if settings.prefer_versions else own)
+        among = [one for one in there if declared is None or versions.is_of(one, declared)]
+        rank = versions.ranks(tx, task.name, prefer=settings.prefer_versions or (), label=own)
+        chosen = min(among, key=rank, default=None)
+    return chosen or declared or ""
 
 
 def _model_of(task: "Task", key: str, extractor: str, text: str) -> Any:

@@ -161,7 +161,7 @@ class Workspace:
     def answers(self, task: str | PathLike[str], *, extractor: str | None = None) -> Answers[Any]: ...
 
     def answers(self, task: TaskLike, *, extractor: str | None = None) -> Answers[Any]:
-        """Return the answers of the version that a task declares now, or of an extractor, each as its model.
+        """Return the answers that an export writes, of one version or of an `extractor`, each as its model.
 
         They are read when they are iterated over, anew each time, some hundred at a time.
         """

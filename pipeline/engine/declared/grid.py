@@ -4,6 +4,7 @@ from sqlalchemy import Connection
 
 from pipeline.engine.declared.rows import UNUSABLE, DeclaredRows
 from pipeline.tables.answers_grid import answers_shown, tag_facet, version_facet
+from pipeline.tables.answers_spec import EXTRACTOR
 from pipeline.tables.grid import Grid, GridColumn
 from pipeline.tables.items import SEEN
 
@@ -27,6 +28,12 @@ def rows_grid(tx: Connection, rows: DeclaredRows) -> Grid:
         searched=("findable_key", *record.columns),
         tags=tag_facet(tx, record.name, items.item_id),
         versions=version_facet(record.name, items.item_id),
-        answers=answers_shown(record.name, fields),
+        answers=answers_shown(
+            record.name,
+            fields,
+            whose=f"answer_{EXTRACTOR}" if EXTRACTOR in columns else EXTRACTOR,
+            prefer=rows.writer.preferred,
+            label=f"{record.name}@{record.version}",
+        ),
         keeps_changes=True,
     )

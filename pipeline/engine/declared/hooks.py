@@ -16,8 +16,9 @@ from pipeline.core.task import StaleItems
 from pipeline.engine.declared import given
 from pipeline.engine.declared.judge import asked_document
 from pipeline.engine.declared.rows import DeclaredRows
+from pipeline.store import versions
 from pipeline.tables import answers_rows, answers_table, items, kept_images, removal
-from pipeline.tables.answers_export import AnswersExport, encoded
+from pipeline.tables.answers_export import AnswersExport, encoded, extractors_in
 from pipeline.tables.answers_spec import answers_table as table_of
 from pipeline.tables.item_values import value_text
 from pipeline.tables.kept_images import KEPT
@@ -203,18 +204,24 @@ class DeclaredHooks(Hooks):
         removal.check_removable(tx, self._rows.table(tx), item_id)
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:
-        """Return each answer beside its row, the answers of one extractor, or the members of a list, by the key."""
-        record = self._rows.record
+        """Return each answer of one extractor beside its row, or the members of a list, by the key."""
+        record, spec = self._rows.record, self._rows.answers_spec
+        leaving = {one.extractor for one in versions.list_versions(tx, record.name) if one.withdrawn_at is not None}
+        there = [one for one in extractors_in(tx, spec) if one not in leaving]
+        among = [one for one in there if wanted.extractor is None or versions.is_of(one, wanted.extractor)]
+        if wanted.extractor is not None and not among:
+            raise InputError(
+                f"there is no answer of {wanted.extractor!r}; nothing was written",
+                hint=f"`make versions TASK={record.name}` lists whose answers there are",
+            )
+        label = f"{record.name}@{record.version}"
+        chosen = min(among, key=versions.ranks(tx, record.name, prefer=wanted.prefer, label=label), default=None)
         found = AnswersExport(
-            self._rows.answers_spec,
-            record.columns,
-            record.name,
-            extractor=wanted.extractor,
-            field=wanted.rows,
-            cost=wanted.cost,
+            spec, record.columns, record.name, extractor=chosen or label, field=wanted.rows, cost=wanted.cost
         )
         rows, kinds = found.rows(tx)
-        return ExportRows(rows, partial(encoded, kinds=kinds))
+        encode = partial(encoded, kinds=kinds)
+        return ExportRows(rows, encode, extractor=chosen, versions=found.shares(tx, there))
 
 
 def _shown(examples: Sequence[tuple[str, str]]) -> str:

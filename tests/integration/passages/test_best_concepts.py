@@ -210,11 +210,11 @@ def test_concepts_go_into_files_and_come_back(tmp_path: Path, outside: Workspace
 
 
 def test_one_extractors_concepts_are_written_alone(tmp_path: Path, outside: Workspace) -> None:
-    """By label, or by label and model; of experts there is no such choice."""
+    """By label and model, or by a label that one model has; of experts there is no such choice."""
     with workspace(tmp_path / "data") as ws:
         rows = [("a@1", "m"), ("a@1", "n/x"), ("b@1", "m")]
         add_concepts(ws, [ConceptRow("p", "bees", "other", "[]", 0.9, model, v, None, NOW) for v, model in rows])
-    for extractor, count in (("a@1", 2), ("a@1/n/x", 1), ("a", 0)):
+    for extractor, count in (("a@1", 1), ("a@1/m", 1), ("a@1/n/x", 1), ("b@1", 1), ("a", 0)):
         assert len(outside.run("export", "-", "--extractor", extractor).stdout.splitlines()) == count
     (tmp_path / "old.jsonl").write_text("old")
     mistyped = outside.run("export", str(tmp_path / "old.jsonl"), "--extractor", "a")

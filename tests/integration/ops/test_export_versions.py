@@ -1,0 +1,186 @@
+"""An export is of one version, and says how many rows have which; Python reads the same answers."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import findable
+from tests.integration import reviews
+from tests.lab import ROOT, Workspace
+from tests.page import Page
+
+MODEL, OTHER = "gemini-3.5-flash-lite", "gemini-3.5-flash"
+FIRST, SECOND = f"reviews@1/{MODEL}", f"reviews@2/{MODEL}"
+PHOTOS = str(ROOT / "data/sample/photos")
+
+
+@pytest.fixture(name="two")
+def _two(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Four reviews that were answered under version 1, and two of them under version 2."""
+    monkeypatch.chdir(tmp_path)
+    reviews.put(workspace).ran("tag-live")
+    reviews.declare(version=2)
+    workspace.ran("tag-live", LIMIT="2")
+    return workspace
+
+
+def lines(path: str | Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of JSON lines."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def written(workspace: Workspace, **values: str) -> list[tuple[str, str]]:
+    """Return whose answer of which row an export writes."""
+    workspace.ran("export", "out.jsonl", **values)
+    return [(one["id"], one["extractor"]) for one in lines("out.jsonl")]
+
+
+def test_an_own_task_is_exported_under_one_version(two: Workspace) -> None:
+    """The one begun last; of the rows without it is said whose answer they have, and what exports that."""
+    done = two.ran("export", "out.jsonl")
+    assert [(one["id"], one["extractor"]) for one in lines("out.jsonl")] == [("1", SECOND), ("2", SECOND)]
+    assert f"wrote {SECOND}, which 2 rows have" in done.stderr
+    assert f"4 rows have {FIRST}, 2 of them not {SECOND}: EXTRACTOR={FIRST} exports it" in done.stderr
+    report = json.loads(two.ran("export", "out.jsonl", "--json").stdout)
+    assert (report["count"], report["extractor"]) == (2, SECOND)
+    assert report["versions"] == [
+        {"extractor": SECOND, "items": 2, "left_out": 0},
+        {"extractor": FIRST, "items": 4, "left_out": 2},
+    ]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"EXTRACTOR": FIRST}, {"EXTRACTOR": "reviews@1"}, {"VERSION": "reviews@1"}, {"PREFER_VERSIONS": "reviews@1"}],
+)
+def test_another_version_is_named_or_preferred(two: Workspace, values: dict[str, str]) -> None:
+    """Its answers stand beside their rows as those of any; a version of something else names none."""
+    assert written(two, **values) == [(key, FIRST) for key in reviews.TEXTS]
+    assert [one["text"] for one in lines("out.jsonl")] == list(reviews.TEXTS.values())
+    assert "wrote" in (said := two.ran("export", "out.csv", **values).stderr)
+    assert f"2 rows have {SECOND}: EXTRACTOR" in said
+    with Path("out.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["extractor"] for row in csv.DictReader(file)} == {FIRST}
+    exploded = two.ran("export", "out.jsonl", ROWS="praise", COST="1", **values)
+    assert f"wrote {FIRST}, which 4 rows have" in exploded.stderr
+    assert {one["extractor"] for one in lines("out.jsonl")} == {FIRST}
+    assert written(two, VERSION="passage-concepts@7") == [("1", SECOND), ("2", SECOND)]
+    assert "no answer of" in two.ran("export", "none.jsonl", EXTRACTOR="reviews@9", code=2).stderr
+
+
+@pytest.mark.parametrize("values", [{}, {"PREFER_VERSIONS": "reviews@1"}])
+def test_a_list_shows_the_answers_that_are_exported(two: Workspace, values: dict[str, str]) -> None:
+    """Of a row that is not in the export another one, and whose it is, in a file of the list as on the page."""
+    exported = written(two, **values)
+    two.ran("items", "--to", "list.csv", FIELDS="id,extractor", **values)
+    with Path("list.csv").open(encoding="utf-8", newline="") as file:
+        shown = {row["id"]: row["extractor"] for row in csv.DictReader(file)}
+    assert shown == dict.fromkeys(reviews.TEXTS, FIRST) | dict(exported)
+    two.environ.update({f"FINDABLE_{name}": value for name, value in values.items()})
+    with Page(two) as page:
+        told = page.get("/items.csv", params={"task": "reviews", "fields": ["id", "extractor"]}).text
+    assert told.encode() == Path("list.csv").read_bytes()
+
+
+def test_one_version_alone_needs_no_word(two: Workspace) -> None:
+    """As after a rollback; and one that is being taken back is in no export."""
+    two.ran("rollback", SECOND, "--yes")
+    done = two.ran("export", "out.jsonl", "--json")
+    assert "wrote" not in done.stderr
+    assert json.loads(done.stdout)["versions"] == [{"extractor": FIRST, "items": 4, "left_out": 0}]
+
+
+def test_python_reads_what_an_export_writes(two: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another version is preferred, or named."""
+    for name, value in two.environ.items():
+        monkeypatch.setenv(name, value)
+    choices: tuple[dict[str, Any], ...] = ({}, {"prefer_versions": "reviews@1"}, {"version": "reviews@1"})
+    for given in choices:
+        found = [(one.key, one.extractor) for one in findable.open(two.data, quiet=True, **given).answers("reviews")]
+        assert found == written(two, **{name.upper(): value for name, value in given.items()})
+    named = findable.open(two.data, quiet=True).answers("reviews", extractor="reviews@1")
+    assert [(one.key, one.extractor) for one in named] == written(two, EXTRACTOR="reviews@1")
+
+
+def test_images_are_exported_under_one_model(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two models that described some each, the one begun last."""
+    monkeypatch.chdir(tmp_path)
+    workspace.ran("import-images", PHOTOS)
+    workspace.environ["FINDABLE_TASK"] = "images"
+    workspace.ran("tag-live", LIMIT="2", MODEL=OTHER)
+    workspace.ran("tag-live", LIMIT="1", MODEL=MODEL)
+    done = workspace.ran("export", "out.jsonl")
+    assert [one["extractor"] for one in lines("out.jsonl")] == [f"images@1/{MODEL}"]
+    assert f"2 images have images@1/{OTHER}, 2 of them not images@1/{MODEL}" in done.stderr
+    workspace.ran("export", "out.jsonl", EXTRACTOR=f"images@1/{OTHER}")
+    assert [one["extractor"] for one in lines("out.jsonl")] == [f"images@1/{OTHER}"] * 2
+
+
+def test_people_have_the_tags_of_their_table(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one value, of whatever version; whose they are is said, also that a person or no answer gave them."""
+    monkeypatch.chdir(tmp_path)
+    names = ("ada", "bo", "cy", "di")
+    bios = "".join(f"{name},I keep bees and read water law in town {name}.\n" for name in names)
+    Path("people.csv").write_text(f"Username,Bio\n{bios}", encoding="utf-8")
+    workspace.ran("import", "people.csv")
+    workspace.ran("tag-live", LIMIT="1", VERSION="expert-tags@1")
+    only = workspace.ran("export", "out.jsonl", "--json")
+    assert "were written" not in only.stderr
+    workspace.ran("tag-live", LIMIT="1")
+    workspace.ran("tags", "--add", "bees, law", EXPERT="cy")
+    workspace.change("UPDATE experts SET tags = '[\"theirs\"]' WHERE username = 'di'")
+    done = workspace.ran("export", "out.jsonl", "--json")
+    assert len(lines("out.jsonl")) == len(names)
+    report = json.loads(done.stdout)
+    assert report["extractor"] is None
+    counts = {one["extractor"]: one["items"] for one in report["versions"]}
+    assert sorted(counts.values()) == [1, 1, 1, 1]
+    assert {"person", "", f"expert-tags@1/{MODEL}"} < counts.keys()
+    assert "1 person of no version, as they came with the table" in done.stderr
+    assert f"1 person of expert-tags@1/{MODEL}" in done.stderr
+
+
+def put_concepts(workspace: Workspace, *rows: tuple[str, str, str, str]) -> None:
+    """Store concepts as another program does: passage, name, version, model."""
+    for passage, name, version, model in rows:
+        workspace.change(
+            "INSERT INTO passage_concepts (passage_id, concept_name, concept_type, aliases, confidence,"
+            " extractor_model, extractor_version, created_at)"
+            " VALUES (:passage, :name, 'method', '[]', 0.9, :model, :version, '2026-01-01T00:00:00+00:00')",
+            passage=passage,
+            name=name,
+            model=model,
+            version=version,
+        )
+
+
+def test_concepts_are_exported_under_one_version(workspace: Workspace, tmp_path: Path) -> None:
+    """Ours before another program's; the best are of several by what they are, and a page shows each by itself."""
+    workspace.environ["FINDABLE_TASK"] = "passages"
+    (path := tmp_path / "p.jsonl").write_text('{"id": "a", "text": "Bees sing."}\n{"id": "b", "text": "Law."}\n')
+    workspace.ran("import-passages", str(path))
+    put_concepts(workspace, ("a", "bees", "x@1", "m"), ("b", "law", "x@1", "m"), ("b", "water", "x@2", "m"))
+
+    def exported(name: str = "out.jsonl", **values: str) -> tuple[set[str], str]:
+        done = workspace.ran("export", str(tmp_path / name), **values)
+        return {one["concept_name"] for one in lines(tmp_path / name)}, done.stderr
+
+    names, said = exported(PREFER_VERSIONS="x@2")
+    assert names == {"water"}
+    assert "wrote x@2/m, which 1 passage has" in said
+    assert "2 passages have x@1/m, 1 of them not x@2/m: EXTRACTOR=x@1/m exports it" in said
+    assert exported(EXTRACTOR="x@1")[0] == {"bees", "law"}
+    assert exported(VERSION="x@1")[0] == {"bees", "law"}
+    names, said = exported(BEST="1")
+    assert names == {"bees", "law", "water"}
+    assert "concepts of several versions were written: 2 passages of x@1/m, 1 passage of x@2/m" in said
+    shown = workspace.ran("export", str(tmp_path / "view.html"))
+    assert {one in (tmp_path / "view.html").read_text() for one in ("bees", "law", "water", "x@1/m", "x@2/m")} == {True}
+    assert "concepts of several versions" in shown.stderr
