@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "tests" / "full.json"  # in the repository: what passed on one machine need not be run on another
 PRODUCT = ("pipeline", "jobs", "web", "emulator", "findable.py")
-EVERY_CASE = {"HYPOTHESIS_PROFILE": "searching", "FAULTS": "all", "KEEPING": "all", "FINDABLE_SHARE": "1"}
+EVERY_CASE = {"HYPOTHESIS_PROFILE": "searching", "FAULTS": "all", "KEEPING": "all"}
 PYTEST = ("-m", "pytest", "-q", "-n", "5", "--dist", "worksteal", "--timeout", "7200")
 APART = ("bench", "soak")  # parts of their own
 

@@ -196,10 +196,13 @@ class Builds(BuildLookup):
 
         Raises:
             InputError: there is none.
+            InconsistentError: there are some, all of them damaged.
         """
         directory = self._resolve()
         older = [number for number in self.numbers() if directory is None or number < int(directory.name)]
         number = next((number for number in reversed(older) if not self.damage(number)), None)
+        if number is None and older:
+            raise InconsistentError(f"{self.damage(older[-1])[0]}: not put back", hint=f"run `{self._make}`")
         if number is None:
             raise InputError("there is no previous build to put back", hint=f"run `{self._make}` to build one")
         with fence():

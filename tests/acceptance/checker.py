@@ -295,7 +295,8 @@ def check(here: Look, *, excused: Sequence[str] = ()) -> None:
     Raises:
         AssertionError: what is violated.
     """
-    assert violations(here, excused=excused) == []
+    found = violations(here, excused=excused)
+    assert not found, found
 
 
 def violations(here: Look, *, excused: Sequence[str] = ()) -> list[str]:

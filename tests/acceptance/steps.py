@@ -22,6 +22,8 @@ ON_SERVER: Final = "commit on the server"
 LONGEST: Final = 160
 FULL: Final = "FULL"
 ROT: Final = "ROT"
+SHORT: Final = "SHORT"
+OTHER: Final = "OTHER"
 CUT: Final = "CUT"
 TO_CUT: Final = "DATABASE_TO_CUT"  # in the environment, where it is not the workspace's own
 
@@ -30,10 +32,11 @@ TO_CUT: Final = "DATABASE_TO_CUT"  # in the environment, where it is not the wor
 class Fate:
     """What happens to a process: at step `at` (0: nothing), before or after it, the signal SIG`how`.
 
-    Where `how` is ROT, a byte of the file that the step is about changes on the disk. Where it is FULL, the disk is
-    full from that step on, or at that step alone where `once`. Where it is CUT, the database's server ends all that is
-    connected to the database. `pages`, where it is not negative, is how many pages the
-    database may still grow by.
+    Where `how` is ROT, a byte of the file that the step is about changes on the disk; where it is SHORT, the file's
+    second half is gone; where it is OTHER, it holds what the file `other` holds, whose path begins at its folder. Where
+    it is FULL, the disk is full from that step on, or at that step alone where `once`. Where it is CUT, the database's
+    server ends all that is connected to the database. `pages`, where it is not negative, is how many pages the database
+    may still grow by.
     """
 
     at: int = 0
@@ -41,6 +44,7 @@ class Fate:
     how: str = "KILL"
     once: bool = False
     pages: int = -1
+    other: str = ""
 
 
 class Steps:
@@ -83,8 +87,8 @@ class Steps:
         if not self._due:
             return
         self._due = False
-        if self.fate.how == ROT:
-            _rot(Path(self.last.partition(" ")[2]))
+        if self.fate.how in {ROT, SHORT, OTHER}:
+            spoil(Path(self.last.partition(" ")[2]), self.fate.how, other=self.fate.other)
         elif self.fate.how == CUT:
             _cut(os.environ.get(TO_CUT) or os.environ["FINDABLE_DATABASE_URL"])
         else:
@@ -102,8 +106,15 @@ def _cut(url: str) -> None:
         server.execute(f"SELECT pg_terminate_backend(pid, 5000) {others}".encode())
 
 
-def _rot(path: Path) -> None:
-    handle = os.open(path, os.O_RDWR)
+def spoil(path: Path, how: str, *, other: str = "") -> None:
+    """Damage a file as ROT, SHORT and OTHER do."""
+    if how == OTHER:
+        path.write_bytes((path.parent / other).read_bytes())
+        return
     middle = path.stat().st_size // 2
+    if how == SHORT:
+        os.truncate(path, middle)
+        return
+    handle = os.open(path, os.O_RDWR)
     os.pwrite(handle, bytes([os.pread(handle, 1, middle)[0] ^ 1]), middle)
     os.close(handle)

@@ -3,10 +3,12 @@
 Another machine is one with another name; what a process leaves there when it dies is freed by nothing but time.
 """
 
+import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -15,15 +17,40 @@ from pipeline.store import tables
 from tests.concurrency import rounds
 from tests.concurrency.conftest import Life
 from tests.concurrency.rounds import Part, Round
-from tests.concurrency.test_stood_still import standing_still, started
+from tests.integration.hands import Hand
 
 Live = Callable[[str], Life]
 
+MOMENTS = {  # what stands still before which call of it, the how manieth
+    "a submit before it writes a request file": ("batch-submit", "pipeline.batch.prepare._Preparation._write", 1),
+    "an ingest before the account": ("batch-ingest", "pipeline.batch.ingest_batch.BatchIngest._finish", 1),
+    "an index before it verifies": ("index", "pipeline.index.builds.Builds.verify", 1),
+}
 DEATHS = {  # at which moment who held the lease died, and what waits for it
     "an ingest before the account": "batch-ingest",
     "an index before it verifies": "index",
     "a submit before it writes a request file": "batch-submit",
 }
+
+
+@contextlib.contextmanager
+def started(life: Life, *words: str, values: Mapping[str, str] | None = None, **more: Any) -> Iterator[Hand]:
+    """Start a command on a workspace; it is gone at the end of the block."""
+    hand = Hand("tests.concurrency.standing")
+    hand.start(life.workspace, *words, values=values, **more)
+    try:
+        yield hand
+    finally:
+        hand.close()
+
+
+@contextlib.contextmanager
+def standing_still(life: Life, moment: str, **values: str) -> Iterator[Hand]:
+    """Run the command of a moment until it stands still."""
+    command, call, count = MOMENTS[moment]
+    with started(life, command, values=values, call=call, count=count) as hand:
+        assert hand.wait_until_stopped(), hand.ended()
+        yield hand
 
 
 def left_by_the_dead(life: Life, moment: str, *, lease_s: float) -> datetime:

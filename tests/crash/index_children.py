@@ -1,11 +1,8 @@
 """Programs that the index's crash tests start as processes of their own, to kill them or to run them side by side."""
 
-import os
 import resource
-import shutil
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.core.ranking import Ranking
@@ -17,7 +14,6 @@ from pipeline.index.fusion import rank_entries
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
 
 COUNT = 5  # rows of a build that are its own; one more is in all
-WRITES = ("open", "os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rmdir", "shutil.rmtree")
 
 
 def cache_of(data_dir: Path) -> VectorCache:
@@ -70,42 +66,6 @@ def check(data_dir: Path) -> int:
     return number
 
 
-def die_everywhere(base: Path, root: Path, every: int) -> None:
-    """Run `make` on copies of `base`, killed before its changes to the disk; print how many were come to by then.
-
-    That is the 1st, the one `every` later, and so on. Copy k is left at `root/k` as the kill left it; the last one was
-    not killed.
-    """
-    make(root / "first", position=0)  # what is loaded late is loaded once, not by each child
-    for k in range(1, 1000, every):
-        copy = root / str(k)
-        shutil.copytree(base, copy, symlinks=True)
-        child = os.fork()
-        if child == 0:
-            sys.addaudithook(_killer(copy, k))
-            make(copy, position=10)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if not os.WIFSIGNALED(status):
-            print(k - 1 if status == 0 else f"child ended with {status}")  # noqa: T201 - the test reads it
-            return
-
-
-def _killer(folder: Path, k: int) -> Callable[[str, tuple[object, ...]], None]:
-    """Return an audit hook that kills this process before its k-th change below `folder`."""
-    left = k
-
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal left
-        touched = any(str(argument).startswith(str(folder)) for argument in arguments[:2])
-        if event in WRITES and touched:
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    return hook
-
-
 def die_while_appending(data_dir: Path, size: int) -> None:
     """Add five vectors and be killed by the system at the moment the cache file reaches `size` bytes."""
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -139,9 +99,6 @@ def add_many(data_dir: Path, first: int) -> None:
 
 
 if __name__ == "__main__":
-    name, first, second, *more = sys.argv[1:]
-    if name == "die_everywhere":
-        die_everywhere(Path(first), Path(second), int(more[0]))
-    else:
-        programs = (die_while_appending, fill_the_disk, add_many)
-        {program.__name__: program for program in programs}[name](Path(first), int(second))
+    name, first, second = sys.argv[1:]
+    programs = (die_while_appending, fill_the_disk, add_many)
+    {program.__name__: program for program in programs}[name](Path(first), int(second))

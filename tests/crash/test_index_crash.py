@@ -1,6 +1,5 @@
 """Killed at any moment, side by side with others, or on a full disk: the index in service is whole and verified."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.index.builds import Builds
 from pipeline.index.vector_file import HEADER_BYTES
 from tests.crash.index_children import COUNT, cache_of, check, make, text_of
 from tests.unit.index.toy import DIM, key_of, vectors_of
@@ -18,7 +16,6 @@ from tests.unit.index.toy import DIM, key_of, vectors_of
 pytestmark = pytest.mark.sqlite_only("no database takes part")
 
 ROOT = Path(__file__).parents[2]
-EVERY = 1 if os.environ.get("FAULTS") == "all" else 3  # so many changes lie between two deaths
 LONGEST_S = 1000.0  # to end a hang; on a busy machine a child takes minutes
 RECORD = 32 + 4 * DIM + 4
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # so that the child may fork
@@ -36,40 +33,6 @@ def finish(child: subprocess.Popen[str]) -> tuple[int, str]:
     """Wait for a child and return its exit status and what it printed, errors included."""
     out, err = child.communicate(timeout=LONGEST_S)
     return child.returncode, (out + err).strip()
-
-
-def leftovers(data_dir: Path) -> list[str]:
-    """Return what no finished run leaves behind."""
-    names = [path.name for path in data_dir.rglob("*")]
-    return [name for name in names if name.endswith((".staging", ".part", ".link-part"))]
-
-
-@pytest.mark.sampled(1, sqlite=3)
-@pytest.mark.parametrize("before", [0, 1, 2])
-def test_killed_before_any_change_current_is_whole(tmp_path: Path, before: int) -> None:
-    """Killed before any change it makes to the disk, a run leaves the old build or the new one, and can be redone."""
-    base, root = tmp_path / "base", tmp_path / "copies"
-    base.mkdir()
-    for position in range(before):
-        make(base, position)
-    status, printed = finish(start("die_everywhere", base, root, EVERY))
-    assert status == 0
-    kills = int(printed)
-    assert kills > 15
-    served = []
-    for k in range(1, kills + 2, EVERY):
-        copy = root / str(k)
-        served.append(check(copy) if before or Builds(copy).current() else 0)
-        for number in Builds(copy).numbers():
-            assert Builds(copy).damage(number) == []
-        if served[-1]:
-            assert {row["build"] for row in json.loads((copy / "metadata.json").read_bytes())[:-1]} == {served[-1]}
-        make(copy, position=20)
-        assert check(copy) > max(served[-1], before)
-        assert leftovers(copy) == []
-        assert len(Builds(copy).numbers()) <= 2
-    assert served == sorted(served)
-    assert set(served) == {before, before + 1}
 
 
 @pytest.mark.sampled(1, sqlite=2)

@@ -297,32 +297,6 @@ def test_another_model_version_is_told(offline: Workspace) -> None:
     assert f"asked {MODEL}, answered by {MODEL}-image, gemini-9-pro\n" in ran.stderr
 
 
-def test_what_changed_meanwhile_is_not_overwritten(offline: Workspace) -> None:
-    """Tags stay, an answer for a row that is gone or has another bio is kept and told; again nothing changes."""
-    put_people(offline, 5)
-    keys = prepare(offline)
-    deliver(offline, b"\n".join([*map(line, keys[:4]), error(keys[4], 3)]))
-    asked = offline.scalar("SELECT input_hash FROM findable_requests WHERE item_id = '3'")
-    with offline.open() as ws, ws.store.write() as tx:
-        table.write_tags(tx, {"1": '["by hand"]'})
-    offline.change("DELETE FROM experts WHERE id IN (2, 5)")
-    offline.change("UPDATE experts SET bio = 'Now I teach chess.' WHERE id = 3")
-    [account] = ingest(offline)
-    assert (account["answered"], account["not_applied"], account["refused"]) == (4, 2, 1)
-    assert account["reasons"][0]["examples"][0][0] == "5"
-    assert (account["unapplied"], account["outdated"]) == (["person-0000", "2"], ["person-0002"])
-    assert offline.scalar("SELECT tags FROM experts WHERE id = 1") == '["by hand"]'
-    assert offline.query("SELECT input_hash, applied, outdated FROM findable_answers WHERE item_id = '3'") == [
-        (asked, 1, 1)
-    ]
-    assert ledger.people(offline) == {"total": 3, "tagged": 3}
-    assert offline.run("parked").exit_code == 0
-    before = ledger.snapshot(offline, without=frozenset())
-    assert ingest(offline) == []
-    assert "nothing to ingest" in offline.run("batch-ingest").stdout
-    assert ledger.snapshot(offline, without=frozenset()) == before
-
-
 @contextmanager
 def _meanwhile(ws: OpenWorkspace, monkeypatch: pytest.MonkeyPatch, change: Callable[[Write], object]) -> Iterator[None]:
     """Let another program change something before the second time that is written, when the answers are made ready."""

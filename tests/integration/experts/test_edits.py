@@ -82,36 +82,6 @@ def test_an_edit_from_an_older_state_shows_both(tagged: Workspace) -> None:
 
 
 @pytest.mark.sampled(0)
-def test_to_undo_is_an_edit_and_leaves_what_others_changed(tagged: Workspace) -> None:
-    """In any order; what was undone is undone again by its own number."""
-    edited(tagged, "--rename", "ml=machine learning")
-    edited(tagged, "--add", "law", who="bob")
-    done = edited(tagged, "--undo", "1")
-    assert (done["tags"], done["edits"][2]["undoes"]) == (["ml", "beekeeping", "law"], 1)
-    assert edited(tagged, "--undo", "1")["edit"] is None
-    assert edited(tagged, "--undo", "3")["tags"] == ["machine learning", "beekeeping", "law"]
-    assert edited(tagged, "--undo", "2")["tags"] == ["machine learning", "beekeeping"]
-    assert "no edit 9" in tagged.ran("tags", "--person", ONE, "--undo", "9", code=2).stderr
-
-
-@pytest.mark.sampled(0)
-def test_no_model_touches_what_a_person_said(tagged: Workspace, api: Api) -> None:
-    """An answer that arrives meanwhile is kept and counted; a rollback takes the tags of others alone."""
-    tagged.ran("rollback", "expert-tags@2", "--yes")
-    tagged.ran_each(*CHAIN[:2])
-    assert edited(tagged, "--add", "law")["tags"] == ["law"]
-    tagged.ran("batch-ingest")
-    [batch] = [one for one in json.loads(tagged.ran("batches", "--json").stdout) if one["number"] == 2]
-    assert (batch["answered"], batch["not_applied"]) == (2, 1)
-    assert shown(tagged)["tags"] == ["law"]
-    tagged.ran("rollback", "expert-tags@2", "--yes")
-    assert "by hand" in tagged.ran("rollback", "person", "--yes", code=2).stderr
-    asked_again(tagged, api, ["soil"])
-    assert (shown(tagged)["tags"], shown(tagged, "person-0001")["tags"]) == (["law"], ["soil"])
-    assert json.loads(tagged.ran("doctor", "--json").stdout)["healthy"]
-
-
-@pytest.mark.sampled(0)
 def test_the_first_word_may_be_a_persons(tagged: Workspace, api: Api) -> None:
     """People without a bio or parked are tagged by hand; undone, who has a bio is asked again."""
     score = shown(tagged, "person-0002")["findability_score"]

@@ -2,14 +2,11 @@
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import pytest
 
@@ -92,56 +89,6 @@ def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callabl
         assert (Builds(ws.data).numbers(), Builds(ws.data).stale()) == ([1], [])
 
 
-def test_who_was_overtaken_while_embedding_begins_again(workspace: Workspace, tagged: Callable[[int], None]) -> None:
-    """Another process builds meanwhile and sweeps: both end well, and the later build is in service."""
-    tagged(3)
-    once = [None]
-
-    def build() -> None:
-        """Build the index in another process's place, once."""
-        if once and once.pop() is None:
-            _index(workspace)
-
-    report = _index_while(workspace, build)
-    assert (report.number, report.count) == (2, 3)
-    assert _behind(workspace) == 0
-
-
-@pytest.mark.full
-def test_what_is_begun_after_another_one_took_over_is_begun_again(
-    workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who stood still right before its first file comes too late to be swept away, and is not gone on with."""
-    tagged(3)
-    begin, once = Builds.begin, [None]
-
-    def late(builds: Builds, *args: Any, **more: Any) -> Any:
-        """Begin after another process built, which left vectors to embed."""
-        if once and once.pop() is None:
-            _index(workspace)
-            shutil.rmtree(workspace.data / "index" / "vectors")
-        return begin(builds, *args, **more)
-
-    monkeypatch.setattr(Builds, "begin", late)
-    assert _index(workspace)["number"] == 2
-    with workspace.open() as ws:
-        assert (Builds(ws.data).numbers(), Builds(ws.data).stale()) == ([1, 2], [])
-
-
-@pytest.mark.full
-def test_people_who_come_while_others_are_embedded_are_in_the_build(
-    workspace: Workspace, tagged: Callable[[int], None]
-) -> None:
-    """One comes with each call: what was begun is begun again, until the last round waits for none any more.
-
-    The first round has a call for questions, too.
-    """
-    tagged(3)
-    report = _index_while(workspace, lambda: tagged(1))
-    assert (report.count, report.embedded) == (3 + index_build.ROUNDS, 3 + index_build.ROUNDS)
-    assert _behind(workspace) == 1
-
-
 @pytest.mark.full
 @pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("few", [149, 150])
@@ -159,36 +106,6 @@ def test_many_missing_texts_are_embedded_in_a_pass_of_their_own(
     assert sorted(call["requests"] for call in api.seen("POST", EMBED)) == [50, len(nonsense()), 100]
     _index(workspace)
     assert len(api.seen("POST", EMBED)) == 3
-
-
-def test_only_changed_texts_are_embedded_again(
-    workspace: Workspace, api: Api, tagged: Callable[[int], None], tmp_path: Path
-) -> None:
-    """Unchanged ones come from the cache; a new rate changes no text, a new bio and a new person do."""
-    (workspace.data).mkdir(exist_ok=True)
-    (workspace.data / "faiss.index").write_bytes(b"theirs")
-    tagged(12)
-    assert "a file stood where the index has its links" in workspace.ran("index").stderr
-    assert [path for path in workspace.data.iterdir() if path.is_file() and path.read_bytes() == b"theirs"]
-    vectors = faiss.read_index(str(workspace.data / "faiss.index"))
-    metadata = json.loads((workspace.data / "metadata.json").read_bytes())
-    assert (vectors.ntotal, vectors.d, len(metadata)) == (12, 768, 12)
-    assert [row["id"] for row in metadata] == list(range(1, 13))
-    assert metadata[3]["tags"] == ["bees", "hive 3"]
-    calls = len(api.seen("POST", EMBED))
-    again = _index(workspace)
-    assert (again["embedded"], again["cached"], again["count"]) == (0, 12, 12)
-    assert len(api.seen("POST", EMBED)) == calls
-    tagged(1)
-    _change(workspace, "UPDATE experts SET hourly_rate = 5")
-    people = tmp_path / "people.csv"
-    people.write_text("Username,Bio\np0,Keeps goats.\np1,Keeps bee hive 1.\n")
-    workspace.ran("import", str(people))
-    assert _behind(workspace) == 2
-    report = _index(workspace)
-    assert (report["embedded"], report["cached"], report["count"]) == (2, 11, 13)
-    assert len(api.seen("POST", EMBED)) == calls + 1
-    assert workspace.scalar("SELECT tags FROM experts WHERE username = 'p0'") == '["bees", "hive 0"]'
 
 
 @pytest.mark.full
@@ -241,21 +158,6 @@ def test_no_server_is_started_for_vectors_of_the_local_engine(
     assert json.loads(result.stdout)["embedded"] == 3
 
 
-def test_vectors_that_do_not_fit_are_never_kept(workspace: Workspace, api: Api, tagged: Callable[[int], None]) -> None:
-    """Once is asked again; always ends with 4, without a build, and with nothing in the cache; length is put right."""
-    tagged(5)
-    for word in ("vectors_short", "vectors_nan", "vectors_wrong_dimension", "vectors_fused"):
-        api.fault(word, times=10_000)
-        assert "vector" in workspace.ran("index", code=4, RETRY_FOR="0.02").stderr
-        assert not (workspace.data / "index" / "current").exists()
-        api.clear_faults()
-    api.fault("vectors_nan")
-    api.fault("vectors_not_unit", times=10_000)  # Gemini's are unit only at full width
-    assert _index(workspace)["embedded"] == 5
-    hits = json.loads(workspace.run("search", "bees", "--json").stdout)
-    assert all(-1.0001 <= hit["similarity"] <= 1.0001 for hit in hits)
-
-
 @pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize(("calls", "left"), [("1", {50}), ("4", {50, 100, 150, 200})])
 def test_what_was_embedded_before_a_failure_is_kept(
@@ -284,51 +186,6 @@ def test_nobody_tagged_is_said_with_what_to_do(
     _change(workspace, "UPDATE experts SET tags = NULL")
     assert workspace.run("index").exit_code == 2
     assert len(json.loads(workspace.run("search", "bees", "--json").stdout)) == 2
-
-
-@pytest.mark.full
-def test_behind_counts_each_person_once(workspace: Workspace, tagged: Callable[[int], None]) -> None:
-    """New, changed, re-tagged, untagged and removed people are behind until the next build, and after a rollback."""
-    tagged(10)
-    assert _behind(workspace) == 10
-    first = _index(workspace)
-    assert workspace.run("index", "--rollback").exit_code == 2
-    _change(workspace, "UPDATE experts SET hourly_rate = 99, findability_score = 1")
-    assert _behind(workspace) == 0
-    _change(workspace, "UPDATE experts SET bio = 'Goats.', company = 'Farm' WHERE username = 'p1'")
-    _change(workspace, """UPDATE experts SET tags = '["goats"]' WHERE username IN ('p1', 'p2')""")
-    _change(workspace, "UPDATE experts SET tags = NULL WHERE username = 'p3'")
-    _change(workspace, "DELETE FROM experts WHERE username = 'p4'")
-    tagged(1)
-    assert _behind(workspace) == 5
-    assert "behind the database by 5 people" in workspace.run("search", "bees").stderr
-    second = _index(workspace)
-    assert (second["count"], _behind(workspace)) == (9, 0)
-    assert _index(workspace, "--rollback")["number"] == first["number"]
-    assert _behind(workspace) == 5
-    assert len(json.loads(workspace.run("search", "bees", "-k", "99", "--json").stdout)) == 10
-    third = _index(workspace)
-    assert third["number"] > second["number"]
-    assert (third["count"], third["embedded"]) == (9, 0)
-
-
-def test_an_older_copy_of_the_database_gets_its_index_when_a_person_says_so(
-    workspace: Workspace, tagged: Callable[[int], None]
-) -> None:
-    """What is in service stays, with what is the case and what ends it; doctor says the same, and it does end it."""
-    tagged(4)
-    _index(workspace)
-    workspace.change("UPDATE findable_workspace SET position = 0")
-    refused = workspace.ran("index", code=5).stderr
-    assert "(at position 0) is an older copy than the one that build 1, in service," in refused
-    assert "`make index WORSE_OK=1`" in refused
-    (finding,) = [one for one in json.loads(workspace.run("doctor", "--json").stdout)["findings"] if "0" in one["said"]]
-    assert finding["next"] == "put the newer database back, or make index WORSE_OK=1"
-    assert _index(workspace, "--worse-ok")["number"] == 2
-    workspace.ran("doctor")
-    assert _behind(workspace) == 0
-    _change(workspace, "UPDATE experts SET company = 'Elsewhere' WHERE id = 1")
-    assert (_behind(workspace), _index(workspace)["number"], _behind(workspace)) == (1, 3, 0)
 
 
 def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace, api: Api) -> None:

@@ -103,19 +103,6 @@ def test_a_word_that_no_entry_has_is_told_as_one_that_is_a_letter_away(indexed: 
         assert "did you mean" not in indexed.run("search", question).stderr, question
 
 
-def test_an_index_of_another_model_or_width_is_refused(indexed: Workspace, api: Api) -> None:
-    """Exit code 3, both named, and the question is not even sent; a new index of that width answers it."""
-    before = len(api.journal())
-    made_with = json.loads(indexed.run("status", "--json").stdout)["index"]["model"]
-    for values in ({"DIM": "256"}, {"EMBEDDING_MODEL": "gemini-embedding-001"}):
-        result = indexed.ran("search", "law", "--json", **values, code=3)
-        assert made_with in json.loads(result.stdout)["error"]
-    assert len(api.journal()) == before
-    indexed.ran("index", DIM="256")
-    assert len(_search(indexed, "law", DIM="256")) == 4
-    assert indexed.run("search", "law").exit_code == 3
-
-
 @pytest.mark.full
 def test_a_question_waits_no_longer_than_any_other_call(indexed: Workspace, api: Api) -> None:
     """A server that hangs is given up after the time-out of a call, not that of a transfer, which is for many texts."""
@@ -127,20 +114,6 @@ def test_a_question_waits_no_longer_than_any_other_call(indexed: Workspace, api:
         table.insert_person(tx, "dan", {"bio": "Keeps goats.", "tags": '["goats"]'})
         workspaces.touch_revision(tx)
     assert "no answer within 0.4 s" in indexed.run("index", **limits).stderr
-
-
-def test_a_missing_or_broken_index_is_said_and_status_still_works(indexed: Workspace) -> None:
-    """Exit codes 2 and 5 with what to do; `status` counts the index as none and says the problem."""
-    service = indexed.data / "index" / "current"
-    (service / "faiss.index").write_bytes(b"short")
-    assert "make index" in indexed.ran("search", "law", code=5).stderr
-    index = json.loads(indexed.run("status", "--json").stdout)["index"]
-    assert (index["count"], index["behind"]) == (0, 4)
-    assert "broken" in index["problem"]
-    assert indexed.run("index").exit_code == 0
-    assert len(_search(indexed, "law")) == 4
-    service.unlink()
-    assert "make index" in indexed.ran("search", "law", code=2).stderr
 
 
 SEARCHED = """\

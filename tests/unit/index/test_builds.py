@@ -1,7 +1,6 @@
 """One link decides which build is in service, and it only ever moves from a whole build to a whole build."""
 
 import contextlib
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,21 +34,6 @@ def test_before_the_first_promotion_there_is_nothing(builds: Builds) -> None:
         with pytest.raises(InputError) as caught:
             act()
         assert "make index" in caught.value.hint
-
-
-def test_a_promoted_build_is_in_service(tmp_path: Path, make: Make, builds: Builds) -> None:
-    """Current points at the build relatively, both stable paths lead to it, also where the workspace is moved."""
-    made = make(PEOPLE)
-    assert (tmp_path / "index" / "current").readlink() == Path("builds/1")
-    found = builds.current()
-    assert found is not None
-    assert found.as_json() == made.as_json()
-    moved = tmp_path.with_name(f"{tmp_path.name} moved")
-    tmp_path.rename(moved)
-    assert in_service(Builds(moved)) == 1
-    assert json.loads((moved / "metadata.json").read_bytes()) == [each.metadata for each in PEOPLE]
-    assert (moved / "faiss.index").read_bytes() == (moved / "index/builds/1/faiss.index").read_bytes()
-    moved.rename(tmp_path)
 
 
 def test_an_unverified_build_is_not_promoted(stage: Stage, builds: Builds) -> None:
@@ -144,74 +128,6 @@ def test_two_runs_with_one_number_write_apart(stage: Stage, builds: Builds) -> N
     with pytest.raises(InconsistentError, match="could not take its place"):
         builds.promote(overtaken)
     assert (in_service(builds), builds.stale()) == (1, [])
-
-
-def test_rollback_puts_the_previous_build_back(make: Make, builds: Builds) -> None:
-    """One step back, and not further than the two builds that are kept; a later promotion keeps the one that served."""
-    for count in (1, 2, 4):
-        make(PEOPLE[:count])
-    assert builds.numbers() == [2, 3]
-    assert builds.rollback().number == 2
-    assert (in_service(builds), len(builds.open())) == (2, 2)
-    with pytest.raises(InputError, match="no previous build"):
-        builds.rollback()
-    assert make(PEOPLE).number == 4
-    assert builds.numbers() == [2, 4]
-
-
-def remove(path: Path) -> None:
-    """Remove a file."""
-    path.unlink()
-
-
-def change_a_byte(path: Path) -> None:
-    """Change the last byte of a file and leave its size."""
-    data = path.read_bytes()
-    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-
-
-@pytest.mark.parametrize("spoil", [remove, change_a_byte])
-@pytest.mark.parametrize("name", manifest.PARTS)
-def test_a_broken_previous_build_is_not_put_back(
-    tmp_path: Path, make: Make, builds: Builds, spoil: Callable[[Path], None], name: str
-) -> None:
-    """Rolling back never leads to a build that lacks a file or has other bytes than were verified; damage is named."""
-    make(PEOPLE)
-    make(PEOPLE)
-    assert builds.damage(1) == []
-    path = tmp_path / "index/builds/1" / name
-    spoil(path)
-    assert [str(path) in message for message in builds.damage(1)] == [True]
-    with pytest.raises(InputError, match="no previous build"):
-        builds.rollback()
-    assert in_service(builds) == 2
-
-
-def test_foreign_files_are_moved_aside(tmp_path: Path, make: Make, builds: Builds) -> None:
-    """Plain files at the stable paths keep their bytes under another name, and the result says so, once."""
-    (tmp_path / "faiss.index").write_bytes(b"theirs")
-    (tmp_path / "metadata.json").write_bytes(b"[]")
-    (tmp_path / "metadata.json.bak-1").write_bytes(b"older")
-    first, second = make(PEOPLE), make(PEOPLE)
-    assert first.moved_aside == ("faiss.index.bak-1", "metadata.json.bak-2")
-    assert second.moved_aside == ()
-    assert (tmp_path / "faiss.index.bak-1").read_bytes() == b"theirs"
-    assert (tmp_path / "metadata.json.bak-2").read_bytes() == b"[]"
-    assert len(json.loads((tmp_path / "metadata.json").read_bytes())) == 6
-    assert builds.sweep() == []
-
-
-def test_sweep_removes_what_killed_runs_left(tmp_path: Path, make: Make, stage: Stage, builds: Builds) -> None:
-    """Stagings and links half made go; builds, foreign files and what was moved aside stay."""
-    (tmp_path / "metadata.json").write_bytes(b"[]")
-    make(PEOPLE)
-    left = stage(PEOPLE).directory.name
-    assert left.startswith("2.")
-    (tmp_path / "index" / "current.99.link-part").symlink_to("builds/9")
-    assert builds.next_number() == 3
-    assert builds.sweep() == [left, "current.99.link-part"]
-    assert (tmp_path / "metadata.json.bak-1").exists()
-    assert (builds.numbers(), builds.next_number(), in_service(builds)) == ([1], 2, 1)
 
 
 def read_after(act: Callable[[], object], *, times: int) -> Callable[[Path], manifest.Manifest]:

@@ -55,15 +55,6 @@ def test_the_build_knows_what_it_was_made_from(make: Make, builds: Builds) -> No
         assert [index.row_of(one.id) for one in PEOPLE[4:6]] == [None, 0]
 
 
-def test_damaged_metadata_is_an_error_of_ours(tmp_path: Path, make: Make, builds: Builds) -> None:
-    """A hit whose metadata cannot be read is reported with its file and row."""
-    make(PEOPLE)
-    path = tmp_path / "index/builds/1/metadata.json"
-    path.write_bytes(b"#" * path.stat().st_size)
-    with pytest.raises(InconsistentError, match=r"metadata\.json is damaged at row 3"):
-        builds.open().search(vectors_of([PEOPLE[3].text])[0], 1)
-
-
 ROWS = vectors_of([f"row {number}" for number in range(2500)])
 BLOCKS = [ROWS[:1000], ROWS[1000:1001], ROWS[1001:]]
 

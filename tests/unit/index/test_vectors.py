@@ -70,19 +70,6 @@ def test_a_row_that_is_no_unit_vector_is_refused(full: VectorCache) -> None:
     assert full.path.read_bytes() == before
 
 
-def test_a_damaged_record_is_absent_and_reported(full: VectorCache) -> None:
-    """A flipped byte takes out one record; adding it again mends the cache, and forgetting drops the damage."""
-    flip_byte(full.path, HEADER_BYTES + 4 * RECORD + 40)
-    cache = reopened(full)
-    assert cache.damaged == [4]
-    assert cache.missing(KEYS) == [4]
-    cache.add(KEYS[4:5], vectors_of(TEXTS[4:5]))
-    assert np.array_equal(cache.fetch(KEYS), vectors_of(TEXTS))
-    assert cache.forget([]) == 0
-    assert (cache.damaged, len(cache)) == ([], 10)
-    assert cache.path.stat().st_size == HEADER_BYTES + 10 * RECORD
-
-
 def test_a_damaged_record_gives_way_to_its_successor(cache: VectorCache) -> None:
     """Damage that is met on the way, in the middle of many, leaves a newer record of that key to be found."""
     numbers = list(range(1500))
