@@ -5,7 +5,6 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from http.client import HTTPConnection
 from unittest import mock
 from urllib.parse import urlsplit
@@ -100,8 +99,3 @@ def _entered(once: str) -> str:
         connection.request("GET", f"/?{place.query}")
         cookie = connection.getresponse().headers["set-cookie"]
     return str(cookie.partition("=")[2].partition(";")[0])
-
-
-def readonly(access: Access = ACCESS) -> Access:
-    """Return an access that only reads."""
-    return replace(access, readonly=True)

@@ -224,18 +224,24 @@ class Workspace:
     @contextmanager
     def page(self, **how: Any) -> Iterator[httpx2.Client]:
         """Serve the page for the length of a block, and return who has its token; `base_url` is its address."""
-        with self.start("web", port=0, no_open=True, **how) as running:
-            until = time.monotonic() + LONGEST_S
-            while not (found := re.search(r"(http://[^\s/]+)/\?token=(\S+)", running.so_far())):
-                assert not running.has_ended(), running.so_far()
-                assert time.monotonic() < until, "the page has no address"
-                time.sleep(0.01)
-            headers = {"authorization": f"Bearer {found[2]}"}
-            with httpx2.Client(base_url=found[1], headers=headers, trust_env=False, timeout=LONGEST_S) as client:
-                yield client
+        with self.start("web", port=0, no_open=True, **how) as running, served(running) as client:
+            yield client
             running.signal(signal.SIGTERM)
             done = running.wait()
             assert done.code == 0, done
+
+
+@contextmanager
+def served(running: Running) -> Iterator[httpx2.Client]:
+    """Wait until a page that was started has an address, and return who has its token."""
+    until = time.monotonic() + LONGEST_S
+    while not (found := re.search(r"(http://[^\s/]+)/\?token=(\S+)", running.so_far())):
+        assert not running.has_ended(), running.so_far()
+        assert time.monotonic() < until, "the page has no address"
+        time.sleep(0.01)
+    headers = {"authorization": f"Bearer {found[2]}"}
+    with httpx2.Client(base_url=found[1], headers=headers, trust_env=False, timeout=LONGEST_S) as client:
+        yield client
 
 
 def of(task: str) -> dict[str, str]:

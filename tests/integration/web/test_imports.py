@@ -47,41 +47,6 @@ def people(page: Page) -> list[str]:
     return [one["username"] for one in page.get("/api/tasks/experts/items").json()["items"]]
 
 
-def test_nothing_is_written_before_it_is_confirmed(page: Page, workspace: Workspace) -> None:
-    """Mapping, counts and findings by line; another mapping is read anew; then that goes in, and no file stays."""
-    read = drop(page, PEOPLE)
-    assert (read["state"], read["name"]) == ("ready", "people.csv")
-    assert (read["found"]["added"], read["found"]["rejected"]) == (2, 1)
-    assert {one["column"]: one["name"] for one in read["columns"]}["bio"] == "Biograpy"
-    assert [(one["line"], one["column"], one["kind"]) for one in read["found"]["findings"]] == [
-        (3, "Hourly Rate", "changed"),
-        (4, "Username", "rejected"),
-    ]
-    assert (people(page), len(kept(workspace))) == ([], 1)
-    part = page.get("/import", params={"task": "experts", "number": read["number"]}).text
-    assert all(one in part for one in ("would be added", "stays out: mend it", 'value="Biograpy"', "a guess"))
-    shown = page.post("/parts/import", params={"number": read["number"]}, data={"bio": "", "username": "Username"})
-    assert shown.status_code == 200
-    cleared = over(page, read["number"])
-    assert {one["column"]: one["name"] for one in cleared["columns"]}["bio"] == ""
-    wrong = page.put(f"{DROP}/{read['number']}/columns", json={"columns": {"bio": "Moon"}})
-    assert wrong.status_code == 202
-    refused = over(page, read["number"])
-    assert (refused["state"], "no column 'Moon'" in refused["error"]["detail"]) == ("unreadable", True)
-    assert str(workspace.data) not in str(refused)
-    assert page.post(f"{DROP}/{read['number']}/confirm").status_code == 409
-    page.put(f"{DROP}/{read['number']}/columns", json={"columns": {"bio": "Biograpy"}})
-    over(page, read["number"])
-    assert people(page) == []
-    assert page.post("/parts/import", params={"number": read["number"]}, data={"act": "import"}).status_code == 200
-    done = over(page, read["number"])
-    assert (done["state"], done["done"]["added"], done["done"]["findings"], done["found"]) == ("imported", 2, [], None)
-    assert (people(page), kept(workspace)) == (["ada", "bob"], [])
-    assert "2</b> people in" in page.get("/parts/import", params={"number": read["number"]}).text
-    assert page.post(f"{DROP}/{read['number']}/confirm").status_code == 409
-    assert page.post(f"{DROP}/{read['number'] + 1}/confirm").status_code == 404
-
-
 def test_a_file_whose_columns_are_not_known_is_mapped_on_the_page(page: Page) -> None:
     """Its names are there to be chosen from, and what is chosen is read; once it is gone an open page says so."""
     read = drop(page, "Zrg,Wps\nada,Bees.\n")
@@ -95,23 +60,6 @@ def test_a_file_whose_columns_are_not_known_is_mapped_on_the_page(page: Page) ->
     page.delete(f"{DROP}/{read['number']}")
     gone = page.get("/parts/import", params=address)
     assert (gone.status_code, "no longer here" in gone.text, "hx-trigger" in gone.text) == (200, True, False)
-
-
-def test_passages_are_dropped_too(page: Page, workspace: Workspace, tmp_path: Path) -> None:
-    """By the same address; what is given up is gone, and what cannot be read says why."""
-    first = tmp_path / "first.jsonl"
-    first.write_text('{"id": "0", "text": "Law."}\n')
-    workspace.ran("import-passages", str(first))
-    read = drop(page, b'{"id": "a", "text": "Bees."}\nno json\n', "passages", "../../p.jsonl")
-    assert (read["name"], read["found"]["added"], read["found"]["rejected"]) == ("p.jsonl", 1, 1)
-    page.post(f"{DROP}/{read['number']}/confirm")
-    assert over(page, read["number"])["done"]["added"] == 1
-    broken = drop(page, b"", "passages", "...")
-    assert (broken["state"], broken["name"]) == ("unreadable", "file")
-    assert "is empty" in page.get("/parts/import", params={"number": broken["number"]}).text
-    assert page.delete(f"{DROP}/{broken['number']}").status_code == 204
-    assert page.get(f"{DROP}/{broken['number']}").status_code == 404
-    assert page.post(DROP, params={"task": "moons", "name": "m.csv"}, content=b"").json()["field"] == "task"
 
 
 def everything(workspace: Workspace) -> dict[str, Any]:
@@ -173,16 +121,6 @@ def test_passages_of_another_program_are_looked_at_first(
     page.post(f"{DROP}/{read['number']}/confirm")
     assert over(page, read["number"])["done"]["updated"] == 1
     assert workspace.query("SELECT text FROM passages ORDER BY id") == [("Bees.",), ("Bells.",)]
-
-
-def test_a_page_that_was_started_again_has_other_numbers(page: Page, workspace: Workspace) -> None:
-    """A tab that stayed open is told that its file is gone, and sees, imports and removes no other one."""
-    old = drop(page, PEOPLE)["number"]
-    with Page(workspace) as anew:
-        drop(anew, PEOPLE)
-        assert "no longer here" in anew.get("/parts/import", params={"task": "experts", "number": old}).text
-        assert anew.post(f"{DROP}/{old}/confirm").status_code == 404
-        assert anew.delete(f"{DROP}/{old}").status_code == 404
 
 
 def test_no_file_is_dropped_for_a_task_of_ones_own(workspace: Workspace) -> None:

@@ -111,12 +111,3 @@ def test_passages_that_nothing_is_quoted_of_show_their_text(workspace: Workspace
         among, alone = page.get("/passages").text, page.get("/passage", params={"key": "plain"}).text
     assert all("&lt;b&gt;Bees&lt;/b&gt; swarm" in one for one in (among, alone))
     assert ["at last." in one for one in (among, alone)] == [False, True]
-
-
-def test_what_is_not_here_is_not_made_by_looking(page: Page, workspace: Workspace) -> None:
-    """Pages of images and passages in a workspace without any: no link leads there, and no table comes."""
-    before = workspace.tables()
-    for path in ("/images", "/passages", "/api/images", "/api/tasks/passages/items"):
-        assert page.get(path).status_code == 404
-    assert 'href="/images"' not in page.get("/").text
-    assert workspace.tables() == before

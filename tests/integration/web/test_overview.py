@@ -35,49 +35,6 @@ def waiting(page: Page, api: Api, *names: str) -> None:
 
 
 @pytest.mark.sampled(0)
-def test_the_next_step_says_what_it_costs_and_then_does_it(page: Page, api: Api) -> None:
-    """The plan is the preflight; more than what was agreed to, and another step, is refused; then all are tagged."""
-    waiting(page, api, "ada", "<b>bob</b>")
-    planned = page.get(NEXT).json()
-    assert (planned["next"], planned["command"], planned["plan"]["items"]) == ("make tag", "tag", 2)
-    assert page.post(NEXT, params={"step": "make index"}).status_code == 409
-    cost = planned["plan"]["cost"]
-    assert 'id="begin"' in page.get("/parts/next").text
-    done = finished(page, page.post(NEXT, params={"step": "make tag", "cost": cost}))
-    assert (done["state"], done["result"]["left"]) == ("done", 0)
-    assert page.get("/api/status").json()["experts"]["tagged"] == 2
-    refused = finished(page, page.post(NEXT, params={"step": "make index"}))
-    assert "more than the $0.0000 that was agreed to" in refused["error"]["detail"]
-    embedding = page.get(NEXT).json()["plan"]
-    assert (embedding["items"], embedding["cost"] > 0) == (1, True)  # one text, for they say the same
-    assert f"cost={embedding['cost']!r}" in page.get("/parts/index/plan", params={"task": "experts"}).text
-    agreed = {"step": "make index", "cost": embedding["cost"]}
-    assert finished(page, page.post(NEXT, params=agreed))["result"]["count"] == 2
-    home = page.get("/").text
-    assert "took" in home
-    assert "<b>bob" not in home
-
-
-@pytest.mark.sampled(0)
-def test_the_index_is_rebuilt_verified_and_put_back(page: Page) -> None:
-    """Two builds; both are told of; the way back is one request, and where there is none it says so."""
-    address = "/api/tasks/experts/index"
-    for name in ("ada", "bea"):
-        page.post(ADD, json={"username": name, "bio": BIO})
-        assert finished(page, page.post(address))["state"] == "done"
-    assert finished(page, page.post(f"{address}/verify"))["result"] == {"build": 2, "wrong": []}
-    assert page.post(f"{address}/rollback").json()["number"] == 1
-    told = [(one["number"], one["in_service"], one["count"]) for one in page.get(address).json()]
-    assert told == [(2, False, 2), (1, True, 1)]
-    assert page.post(f"{address}/rollback").status_code == 422
-    assert "behind by" in page.get("/index").text
-    assert finished(page, page.post("/api/doctor"))["result"]["healthy"]
-    assert "checks done" in page.get("/settings").text
-    assert page.get("/api/tasks/experts/reports").json() == []
-    assert "make qc" in page.get("/reports").text
-
-
-@pytest.mark.sampled(0)
 def test_an_empty_workspace_says_what_comes_first(page: Page, workspace: Workspace) -> None:
     """No button that could only fail; without a question the search and the judging are pages that lead on.
 
@@ -99,25 +56,6 @@ def test_an_empty_workspace_says_what_comes_first(page: Page, workspace: Workspa
     finished(page, page.post("/api/tasks/experts/index"))
     shown = page.get("/index").text
     assert [f'id="{one}"' in shown for one in ("rebuild", "verify", "rollback")] == [True, True, False]
-
-
-@pytest.mark.sampled(0)
-def test_a_batch_is_told_of_and_cancelled(page: Page, api: Api, workspace: Workspace) -> None:
-    """Its states over time and its counts, which add up; once it is over there is nothing to cancel."""
-    waiting(page, api, "ada", "bea", "<i>cy</i>")
-    workspace.ran("batch-submit", code=0)
-    assert page.post("/api/batches/1/cancel").json()["batch"] == 1
-    for command in ("batch-poll", "batch-ingest"):
-        workspace.run(command)
-    found = page.get("/api/batches/1").json()
-    assert [one["new"] for one in found["moves"] if one["new"]][:3] == ["prepared", "submitting", "submitted"]
-    assert sum(found[name] for name in ("answered", "refused", "invalid", "missing")) == found["requests"] == 3
-    assert found["is_over"]
-    assert page.post("/api/batches/1/cancel").status_code == 422
-    shown = page.get("/batch", params={"number": 1}).text
-    assert "accounted for" in shown
-    assert "<i>cy" not in shown
-    assert page.get("/api/batches/2").status_code == 422
 
 
 def test_a_batch_that_a_person_cancelled_is_no_failure(page: Page, api: Api, workspace: Workspace) -> None:
@@ -202,11 +140,3 @@ def test_a_live_run_is_told_by_its_process(workspace: Workspace) -> None:
             found = page.get("/", params={"task": "passages"}).text
             said += re.findall(r'live run \d+ <span class="state">([^<]*)<', found)
     assert said == ["under way", "killed", "under way or killed"]
-
-
-def test_a_page_that_is_not_there_has_no_hint_for_programs(page: Page) -> None:
-    """The document names an address of the API; the page of a reader does not."""
-    asked = {"task": "moon"}
-    assert page.get("/api/tasks/moon/next").json()["hint"].startswith("GET /api")
-    shown = page.get("/", params=asked)
-    assert (shown.status_code, "GET /api" in shown.text) == (404, False)

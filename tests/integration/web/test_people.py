@@ -19,66 +19,6 @@ BIO = "I keep bees and teach water law."
 LIVE = ":generateContent"
 
 
-def test_a_person_is_added_with_tags(page: Page, api: Api) -> None:
-    """201 with tags and a score, in snake case or with the CSV's names; without a bio there is no call."""
-    got = page.post(ADD, json={"username": "ada", "first_name": "Ada", "bio": BIO})
-    found = got.json()
-    assert (got.status_code, found["ok"], found["username"], found["retrying"]) == (201, True, "ada", False)
-    assert found["tags"]
-    assert found["findability_score"] > 0
-    assert set(page.post(ADD, json={"Username": "bob", "First Name": "Bob"}).json()["tags"] or []) == set()
-    assert len(api.seen("POST", LIVE)) == 1
-    noted = page.post(ADD, json={"username": "cy", "shoe size": 43, "tags": ["law"]}).json()["notes"]
-    assert noted == [
-        "not read: shoe size, tags",
-        "tags and scores are not imported: they come from answers, or from a person by `make tags FROM=…`",
-    ]
-    assert found["notes"] == []
-    listed = page.get("/api/tasks/experts/items").json()["items"]
-    assert [(one["username"], one["state"]) for one in listed] == [
-        ("ada", "tagged"),
-        ("bob", "no_bio"),
-        ("cy", "no_bio"),
-    ]
-
-
-@pytest.mark.sampled(0)
-def test_what_cannot_be_added_is_refused_by_name(page: Page) -> None:
-    """409 for a username that is there, 422 with the field for all else; nothing is written."""
-    assert page.post(ADD, json={"username": "ada"}).status_code == 201
-    wrong: tuple[tuple[int, Any, str | None], ...] = (
-        (409, {"username": "ada", "bio": "other"}, "username"),
-        (422, [{"username": "bea"}], None),
-        (422, "bea", None),
-        (422, {}, "username"),
-        (422, {"username": "a\0b"}, "username"),
-        (422, {"username": "bea", "hourly_rate": -5}, "hourly_rate"),
-    )
-    for status, body, field in wrong:
-        got = page.post(ADD, json=body)
-        assert (got.status_code, got.json().get("field")) == (status, field), got.text
-        assert got.json()["hint"], body
-    assert "stored without" not in page.post(ADD, json=wrong[-1][1]).json()["detail"]
-    for content in (b"{", b'\xef\xbb\xbf[{"username": "bea"}, {"username": "cy"}]'):
-        assert page.post(ADD, content=content).status_code == 422
-    assert [one["username"] for one in page.get("/api/tasks/experts/items").json()["items"]] == ["ada"]
-
-
-def test_a_person_is_saved_while_gemini_is_down_and_tagged_when_it_is_back(page: Page, api: Api) -> None:
-    """A refusal and a broken reply: 201 with null for tags; the next look at what is due asks again."""
-    for name, (word, args) in {"ada": ("status", {"code": 503}), "bob": ("html_as_json", {"code": 200})}.items():
-        api.fault(word, times=100, path=LIVE, args=args)
-        found = page.post(ADD, json={"username": name, "bio": BIO}).json()
-        assert (found["tags"], found["retrying"]) == (None, True)
-        assert isinstance(found["findability_score"], float)
-        api.clear_faults()
-    asked = len(api.seen("POST", LIVE))
-    page.desk.tagger.look()
-    assert len(api.seen("POST", LIVE)) == asked + 2
-    listed = page.get("/api/tasks/experts/items", params={"state": "tagged"}).json()["items"]
-    assert [one["username"] for one in listed] == ["ada", "bob"]
-
-
 def test_whose_calls_get_no_reply_is_parked_and_asked_again_by_hand(page: Page, api: Api, workspace: Workspace) -> None:
     """A call without a reply may have been paid for: the tenth one parks them, with the reason; a 503 never does."""
     api.fault("status", times=100, path=LIVE, args={"code": 503})
@@ -213,14 +153,3 @@ def test_a_hundred_at_once_are_answered_while_the_service_hangs(page: Page, api:
     page.desk.tagger.look()
     assert page.get("/api/status").json()["experts"]["tagged"] == 100
     assert asked_about(api) == [1] * 100
-
-
-@pytest.mark.sampled(0)
-def test_what_was_left_undone_is_tagged_at_once_after_a_restart(page: Page, workspace: Workspace, api: Api) -> None:
-    """A page that was killed before it asked: the next one begins with those who are due."""
-    page.desk.tagger.stop(within_s=0)
-    assert page.post(ADD, json={"username": "ada", "bio": BIO}).json()["retrying"]
-    assert api.seen("POST", LIVE) == []
-    with Page(workspace) as again:
-        again.desk.tagger.look()
-        assert again.get("/api/tasks/experts/items").json()["items"][0]["state"] == "tagged"

@@ -3,33 +3,11 @@
 import re
 from html import unescape
 
-import pytest
-
 from tests.lab import Api
 from tests.page import Page
 
 ADD = "/api/admin/experts"
 ROW = "/api/people/ada/row"
-
-
-@pytest.mark.sampled(0)
-def test_a_row_is_edited_from_the_state_that_was_shown(page: Page) -> None:
-    """428, 412 with what is there now, 404 and 422; what is not named stays, and the score follows."""
-    page.post(ADD, json={"username": "ada", "company": "Bee Works"})
-    first = page.get(ROW)
-    state = {"if-match": first.headers["etag"]}
-    assert page.patch(ROW, json={"job_title": "judge"}).status_code == 428
-    done = page.patch(ROW, json={"Job Title": "judge", "hourly_rate": 90}, headers=state)
-    found = done.json()
-    assert (found["job_title"], found["company"], found["hourly_rate"]) == ("judge", "Bee Works", 90)
-    assert found["findability_score"] == first.json()["findability_score"] + 20
-    late = page.patch(ROW, json={"company": "other"}, headers=state)
-    assert (late.status_code, late.json()["now"]["company"]) == (412, "Bee Works")
-    for wrong in ({"username": "bob"}, {"tags": ["a"]}, {"moon": 1}, {"hourly_rate": "much"}, {"company": "a\0"}):
-        assert page.patch(ROW, json=wrong, headers={"if-match": "*"}).status_code == 422, wrong
-    cleared = page.patch(ROW, json={"company": None}, headers={"if-match": done.headers["etag"]}).json()
-    assert (cleared["company"], cleared["job_title"]) == (None, "judge")
-    assert page.patch("/api/people/bob/row", json={}, headers=state).status_code == 404
 
 
 def test_the_form_writes_what_was_typed_alone(page: Page, api: Api) -> None:

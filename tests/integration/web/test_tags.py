@@ -4,7 +4,6 @@ import json
 import re
 from html import unescape
 from itertools import product
-from typing import Any
 
 import pytest
 
@@ -22,49 +21,6 @@ def ada(page: Page, api: Api) -> Page:
     api.fault("answer_text", times=1, args={"text": '{"tags": ["bees", "water law"]}'})
     assert page.post(ADD, json={"username": "a da", "bio": "Bees."}).json()["tags"] == ["bees", "water law"]
     return page
-
-
-def test_an_edit_names_the_state_that_it_was_made_from(ada: Page) -> None:
-    """428 without it, 412 with both states where it is an older one; a state is 304 to who has it."""
-    first = ada.get(TAGS)
-    state = first.headers["etag"]
-    assert ada.get(TAGS, headers={"if-none-match": state}).status_code == 304
-    assert ada.patch(TAGS, json=BOTH).status_code == 428
-    done = ada.patch(TAGS, json=BOTH, headers={"if-match": state})
-    assert (done.status_code, done.json()["tags"], done.json()["edit"]) == (200, ["bees", "water law", "law"], 1)
-    late = ada.put(TAGS, json={"tags": ["Art"], "who": "bob"}, headers={"if-match": state})
-    found = late.json()
-    assert (late.status_code, found["was"], found["now"]["tags"]) == (412, ["bees", "water law"], done.json()["tags"])
-    wanted = {"tags": ["law", "Art", "bees"], "who": "bob"}
-    now = ada.put(TAGS, json=wanted, headers={"if-match": done.headers["etag"]})
-    assert (now.json()["tags"], now.headers["etag"]) == (["bees", "law", "art"], ada.get(TAGS).headers["etag"])
-    undone = ada.patch(TAGS, json={"undo": 1, "who": "bob"}, headers={"if-match": "*"}).json()
-    assert (undone["tags"], undone["edits"][-1]["undoes"]) == (["bees", "art"], 1)
-    assert [one["who"] for one in undone["edits"]] == ["Ünal", "bob", "bob"]
-
-
-@pytest.mark.sampled(0)
-def test_what_is_no_edit_is_refused(ada: Page) -> None:
-    """Without a name of who edits, with a tag that is none, or of a person who is not there; nothing is written."""
-    wrong: tuple[tuple[int, dict[str, Any]], ...] = (
-        (422, {"add": ["law"]}),
-        (422, {**BOTH, "undo": 1}),
-        (422, {**BOTH, "moon": 1}),
-        (422, {"add": ["<b"], "who": "bob"}),
-        (422, {"remove": ["bees", "water law"], "who": "bob"}),
-        (422, {"undo": 7, "who": "bob"}),
-        (422, {"add": ["a"], "who": "\0"}),
-        (422, {"add": [1], "who": "bob"}),
-        (422, {"add": ["a"], "who": "b" * 201}),
-    )
-    told: list[tuple[str, str]] = []
-    for status, body in wrong:
-        got = ada.patch(TAGS, json=body, headers={"if-match": "*"})
-        assert (got.status_code, got.headers["content-type"]) == (status, "application/problem+json"), body
-        told = [*told, (got.json().get("field"), got.json()["detail"])]
-    assert (told[-2][0], "too long" in told[-1][1], "say who" in told[0][1]) == ("add", True, True)
-    assert ada.patch("/api/people/bob/tags", json=BOTH, headers={"if-match": "*"}).status_code == 404
-    assert ada.get(TAGS).json()["edits"] == []
 
 
 @pytest.mark.sampled(0)

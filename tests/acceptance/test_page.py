@@ -1,0 +1,503 @@
+"""The page by HTTP: who is let in, what it shows, and that its acts are those of the commands."""
+
+import contextlib
+import json
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from PIL import Image
+
+from tests.acceptance.database import counts, schema, sql
+from tests.acceptance.engine import Engine
+from tests.acceptance.process import LONGEST_S
+from tests.acceptance.product import MODEL, ON_POSTGRESQL, Workspace, served
+from tests.acceptance.state import differences, plain, seen
+from tests.acceptance.steps import Fate
+
+ADD = "/api/admin/experts"
+ITEM = "/api/tasks/experts/item"
+INDEX = "/api/tasks/experts/index"
+NEXT = "/api/tasks/experts/next"
+DROP = "/api/imports"
+SCHEMA = "/api/openapi.json"
+LIVE = ":generateContent"
+EVIL = "<script>alert(1)</script>\"'&amp;=1+1"
+BIO = "I keep bees and teach water law."
+ADA = {"username": "ada", "first_name": "Ada", "bio": BIO}
+PROBLEM = "application/problem+json"
+LINK = re.compile(r'href="(/[^"#]*)"')
+INLINE = re.compile(r"<script(?! src=)|<style|\sstyle=|\son\w+=|javascript:")
+FORMS = {f"/parts/{name}" for name in ("acts", "doctor", "import", "judge", "judge/undo", "judge/pool", "row", "tags")}
+ACTING = re.compile(r"hx-(?:post|put|patch|delete)|data-(?:post|put|patch|delete)")
+UNDER_WAY = {"waiting", "running"}
+
+
+def over(client: httpx2.Client, begun: httpx2.Response) -> dict[str, Any]:
+    """Wait for what a request began, and return what became of it."""
+    assert begun.status_code == 202, begun.text
+    until = time.monotonic() + LONGEST_S
+    while (found := client.get(begun.headers["location"]).json())["state"] in UNDER_WAY:
+        assert time.monotonic() < until, found
+        time.sleep(0.01)
+    return dict(found)
+
+
+def operations(client: httpx2.Client) -> list[tuple[str, str]]:
+    """Return every method and address of the API, as its document has them, with something in the place of names."""
+    paths = client.get(SCHEMA).json()["paths"]
+    assert len(paths) > 20
+    return [(method.upper(), re.sub(r"\{\w+\}", "1", path)) for path, methods in paths.items() for method in methods]
+
+
+def pages(client: httpx2.Client, *first: str) -> dict[str, str]:
+    """Return every page that links lead to from the first ones, by its address; each must answer well.
+
+    Of addresses that ask for the same with other values one is opened.
+    """
+    found, waiting, kinds = {}, list(first or ["/"]), set()
+    while waiting:
+        path, _, asked = waiting.pop(0).partition("?")
+        if (kind := (path, *sorted(one.partition("=")[0] for one in asked.split("&")))) in kinds:
+            continue
+        kinds.add(kind)
+        got = client.get(address := f"{path}?{asked}" if asked else path)
+        assert got.status_code == 200, (address, got.status_code, got.text)
+        found[address] = got.text if got.headers["content-type"].startswith("text/html") else ""
+        waiting += map(unescape, LINK.findall(found[address]))
+    return found
+
+
+@contextlib.contextmanager
+def browser(client: httpx2.Client) -> Iterator[httpx2.Client]:
+    """Be a reader's browser that opened the address with the token; it has the cookie and nothing else."""
+    token = client.headers["authorization"].partition(" ")[2]
+    with httpx2.Client(base_url=client.base_url, trust_env=False, timeout=LONGEST_S) as found:
+        entered = found.get("/search", params={"q": "a&b=c", "token": token})
+        assert (entered.status_code, entered.headers["location"]) == (303, "/search?q=a%26b%3Dc")
+        assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(entered.headers["set-cookie"].split("; "))
+        yield found
+
+
+def test_nobody_is_let_in_without_the_token_or_from_another_site(workspace: Workspace) -> None:
+    """401, 421 and 403 at every address, whatever is sent in the token's place; nothing is changed by it."""
+    workspace.people(1)
+    with workspace.page() as client, browser(client) as reader:
+        token = client.headers["authorization"].partition(" ")[2]
+        texts = " ".join(pages(client, "/", "/item?task=experts&key=person-0000").values())
+        forms = set(re.findall(r'(?:hx|data)-post="(/parts/[^"?]*)', texts))
+        assert {"/parts/tags", "/parts/row"} <= forms <= FORMS
+        every = [
+            *operations(client),
+            *(("POST", path) for path in forms),
+            *(("GET", path) for path in ("/", "/items", SCHEMA, "/docs", "/none")),
+        ]
+        with httpx2.Client(base_url=client.base_url, trust_env=False) as stranger:
+            for method, path in every:
+                assert stranger.request(method, path, params={"token": "x"}).status_code == 401, (method, path)
+            for wrong in (f"Bearer {token}x", f"Bearer {token[:-1]}", f"Basic {token}", "Bearer", ""):
+                assert stranger.get("/api/status", headers={"authorization": wrong}).status_code == 401
+            for wrong in (token, f"findable={token[:-1]}", "findable", "findable="):
+                assert stranger.get("/api/status", headers={"cookie": wrong}).status_code == 401
+            assert "make web" in stranger.get("/", headers={"accept": "text/html"}).text
+        csrf = re.findall(r"x-csrf-token[^0-9a-f]+([0-9a-f]{64})", unescape(reader.get("/").text))
+        assert csrf
+        ours = {"x-csrf-token": csrf[0]}
+        for one in (client, reader):
+            assert one.get("/api/status", headers={"host": "findable.example"}).status_code == 421
+            for origin in ("http://findable.example", "null"):
+                assert one.get("/api/status", headers={"origin": origin}).status_code == 403
+                assert one.post(ADD, json=ADA, headers={**ours, "origin": origin}).status_code == 403
+            assert one.post(ADD, json=ADA, headers={**ours, "sec-fetch-site": "cross-site"}).status_code == 403
+        for none in ({}, {"x-csrf-token": token}):
+            assert reader.post(ADD, json=ADA, headers=none).status_code == 403
+        assert [one["username"] for one in client.get("/api/tasks/experts/items").json()["items"]] == ["person-0000"]
+        base = str(client.base_url).rstrip("/")
+        assert reader.post(ADD, json=ADA, headers={**ours, "origin": base}).status_code == 201
+    workspace.do("web", no_open=True, port=0, host="0.0.0.0", code=3)  # noqa: S104 - refused
+
+
+def test_it_shows_what_the_commands_say_and_looking_changes_nothing(workspace: Workspace, api: Engine) -> None:
+    """Documents of the API are the commands' own; every page that links lead to answers, and holds them as text."""
+    people = f'ada,"{EVIL.replace(chr(34), chr(34) * 2)}",{BIO}\nbob,Bob,\ncyd,Cyd,I cast bells.\n'
+    workspace.put("people.csv", f"Username,First Name,Bio\n{people}")
+    workspace.do("import", "people.csv")
+    api.fault("error_line", times=9, key="3$", args={"code": 3, "message": "no <b>bells</b>"})
+    for _ in range(2):
+        workspace.each("submit", "poll", "ingest")
+    workspace.do("index")
+    assert sorted(workspace.parked()) == ["cyd"]
+    measured = workspace.read("qc")
+    before = (schema(workspace), counts(workspace), seen(workspace))
+    with workspace.page() as client:
+        same: Mapping[str, Any] = {
+            "/api/status": workspace.status(),
+            "/api/tasks/experts/items": workspace.read("items"),
+            "/api/tasks/experts/items?state=parked&fields=username": workspace.read(
+                "items", state="parked", fields="username"
+            ),
+            f"{ITEM}?key=ada": workspace.read("show", item="ada"),
+            "/api/batches": workspace.read("batches"),
+            "/api/costs?by=task": workspace.read("costs", by="task"),
+        }
+        for path, document in same.items():
+            got = client.get(path)
+            assert (got.status_code, plain(got.json())) == (200, plain(document)), path
+            assert got.headers["cache-control"] == "private, no-cache", path
+        settings = {one["name"]: one["value"] for one in client.get("/api/settings").json()}
+        assert settings == {one["name"]: one["value"] for one in workspace.read("settings", all=True)}
+        hits = client.get("/api/tasks/experts/search", params={"q": "bees", "min_score": "1"}).json()["hits"]
+        assert hits == workspace.read("search", "bees", min_score=1) != []
+        report = client.get("/api/tasks/experts/reports").json()[0]
+        assert [one["value"] for one in report["gates"]] == [one["value"] for one in measured["gates"]]
+        listed = client.get("/items.csv", params={"task": "experts", "fields": "username,name"})
+        workspace.do("items", fields="username,name", to="items.csv")
+        assert listed.content == (workspace.home / "items.csv").read_bytes()
+        found = pages(client, "/", "/batch?number=1", "/item?task=experts&key=cyd")
+        for path, text in found.items():
+            got = client.get(path)
+            assert "default-src 'none'" in (policy := got.headers["content-security-policy"]), path
+            assert "unsafe" not in policy
+            assert (got.headers["x-content-type-options"], "server" in got.headers) == ("nosniff", False), path
+            assert not INLINE.search(text), path
+            assert "no <b>" not in text, path
+            if not path.startswith("/static/"):
+                assert got.headers["cache-control"] == "private, no-cache", path
+        assert {"/", "/costs", "/settings", "/batches"} <= found.keys()
+        assert len(found) > 20
+        texts = " ".join(unescape(found[path]) for path in found)
+        for said in (EVIL, "no <b>bells</b>", MODEL, "beekeeping", "parked"):
+            assert said in texts, said
+    assert (schema(workspace), counts(workspace)) == before[:2]
+    assert differences(before[2], seen(workspace)) == []
+
+
+def test_an_error_is_a_problem_and_what_is_known_is_not_sent_again(workspace: Workspace) -> None:
+    """Programs get a command's own message and hint, readers a page; 304 while nothing changed, 413 past the limit."""
+    workspace.people(1)
+    with workspace.page() as client:
+        got = client.get("/api/tasks/experts/search", params={"q": "bees"})
+        assert (got.status_code, got.headers["content-type"]) == (422, PROBLEM)
+        problem = got.json()
+        assert {"type", "title", "status", "detail", "hint", "exit_code"} == set(problem)
+        assert "make index" in problem["hint"]
+        assert problem["detail"] in (said := workspace.do("search", "bees", code=problem["exit_code"]).err), said
+        assert problem["detail"] in client.get("/search", params={"q": "bees"}).text
+        moon = "/api/tasks/moon/next"
+        assert client.get(moon).json()["hint"].startswith("GET /api")
+        assert "GET /api" not in client.get("/", params={"task": "moon"}).text
+        refused = {
+            404: (moon, "/api/work/7", "/images", "/passages", "/api/images", "/static/none", "/?task=moon"),
+            422: ("/api/batches/2", "/api/costs?by=moon", "/search?q=b%00", "/api/people/%00/tags", f"{ITEM}?key=%00"),
+        }
+        for status, paths in refused.items():
+            assert {path: client.get(path).status_code for path in paths} == dict.fromkeys(paths, status)
+        for wrong in ("state=asleep", "sort=moon", "fields=moon", "min_score=nan", "find=a%00"):
+            for path in ("/api/tasks/experts/items?", "/items.csv?task=experts&"):
+                assert client.get(path + wrong).status_code == 422, wrong
+        assert client.post(ADD, content=b" " * ((1 << 20) + 1)).status_code == 413
+        assert client.post(ADD, content=(b" " * 65_536 for _ in range(17))).status_code == 413
+        for content in (b"{", b"[]", b'"bea"', b"\xff"):
+            assert client.post(ADD, content=content).headers["content-type"] == PROBLEM
+        items = "/api/tasks/experts/items"
+        state = client.get(items).headers["etag"]
+        again = client.get(items, headers={"if-none-match": f'"other", W/{state}'})
+        assert (again.status_code, again.content) == (304, b"")
+        assert client.post(ADD, json={"username": "ada"}).status_code == 201
+        now = client.get(items, headers={"if-none-match": state})
+        assert (now.status_code, len(now.json()["items"])) == (200, 2)
+        sql(workspace, "INSERT INTO experts (username) VALUES ('another-program')")
+        workspace.do("add", workspace.put("p.json", '{"username": "by-command"}'))
+        assert len(client.get(items).json()["items"]) == 4  # nothing that stays open is old
+    assert not (tables := {"passages", "assets"} & counts(workspace).keys()), tables
+
+
+def test_readonly_changes_nothing(workspace: Workspace) -> None:
+    """Each address that changes something says 403, and no page has a button that would."""
+    workspace.people(1)
+    with workspace.page(readonly=True) as client:
+        changing = [one for one in operations(client) if one[0] != "GET"] + [("POST", path) for path in FORMS]
+        assert len(changing) > 10
+        for method, path in changing:
+            assert client.request(method, path, json=ADA).status_code == 403, path
+        assert [path for path, text in pages(client).items() if ACTING.search(text)] == []
+    assert [one["name"] for one in workspace.rows()] == ["Person 0000"]
+
+
+def test_its_acts_are_those_of_the_commands(workspace: Workspace, api: Engine, tmp_path: Path) -> None:
+    """What is added, edited, undone, built, cancelled and forgotten here is the same as where commands did it."""
+    other = Workspace(tmp_path / "other", api.url)
+    for one in (workspace, other):
+        one.people(2)
+    about = {"bob": {"username": "bob", "bio": "I cast bells."}, "cy": {"username": "cy"}, "ada": ADA}
+    law = {"add": ["law"], "who": "Ünal"}
+    with workspace.page() as client:
+        for row in about.values():
+            got = client.post(ADD, json=row)
+            found = got.json()
+            assert (got.status_code, found["ok"], found["retrying"], found["notes"]) == (201, True, False, []), found
+            assert bool(found["tags"]) == ("bio" in row)
+        planned = client.get(NEXT).json()
+        assert (planned["command"], planned["plan"]["items"]) == ("tag", 2)
+        assert client.post(NEXT, params={"step": "make index"}).status_code == 409
+        less = over(client, client.post(NEXT, params={"step": "make tag", "cost": planned["plan"]["cost"] / 2}))
+        assert less["state"] == "failed"
+        agreed = {"step": "make tag", "cost": planned["plan"]["cost"]}
+        assert over(client, client.post(NEXT, params=agreed))["result"]["left"] == 0
+        _edit(client, law)
+        for _ in range(2):
+            assert over(client, client.post(INDEX))["result"]["count"] == 4
+        assert client.post(f"{INDEX}/rollback").json()["number"] == 1
+        assert over(client, client.post(f"{INDEX}/verify"))["result"] == {"build": 1, "wrong": []}
+        assert client.post(f"{INDEX}/rollback").status_code == 422
+        assert client.post(f"{ITEM}/forget", params={"key": "bob"}, json={"name": "Bob"}).status_code == 422
+        forgotten = client.post(f"{ITEM}/forget", params={"key": "bob"}, json={"name": "bob"})
+        assert over(client, forgotten)["state"] == "done"
+        assert client.get(ITEM, params={"key": "bob"}).status_code == 422
+        assert "bob" not in client.get("/api/work").text + client.get("/").text
+        assert over(client, client.post("/api/doctor"))["result"]["healthy"]
+    for name, row in about.items():
+        other.do("add", other.put(f"{name}.json", json.dumps(row)))
+    other.do("tag", mode="live", yes=True)
+    for edit in ({"add": "law"}, {"rename": "law=bees"}, {"undo": 2}, {"remove": "law"}):
+        other.do("tags", person="ada", who="Ünal", **edit)
+    sql(other, "UPDATE experts SET company = 'Bee Works', hourly_rate = 90 WHERE username = 'ada'")
+    other.do("score")
+    other.each("index", "index")
+    other.do("index", rollback=True)
+    other.do("forget", "bob", yes=True)
+    assert differences(seen(other), seen(workspace)) == []
+
+
+def _edit(client: httpx2.Client, law: dict[str, Any]) -> None:
+    """Edit a person's tags and row from the states that were shown; what is late, or is no edit, is refused."""
+    tags, row = "/api/people/ada/tags", "/api/people/ada/row"
+    first = client.get(tags).headers["etag"]
+    was = client.get(tags).json()["tags"]
+    assert client.patch(tags, json=law).status_code == 428
+    done = client.patch(tags, json=law, headers={"if-match": first})
+    assert (done.status_code, done.json()["tags"]) == (200, [*was, "law"])
+    late = client.put(tags, json={"tags": ["art"], "who": "bob"}, headers={"if-match": first})
+    assert (late.status_code, late.json()["was"], late.json()["now"]["tags"]) == (412, was, [*was, "law"])
+    every = {"if-match": "*"}
+    for wrong in ({"add": ["a"]}, {**law, "moon": 1}, {**law, "add": ["<b"]}, {"undo": 7, "who": "b"}):
+        assert client.patch(tags, json=wrong, headers=every).headers["content-type"] == PROBLEM, wrong
+    renamed = client.patch(tags, json={"rename": {"law": "bees"}, "who": "Ünal"}, headers=every)
+    assert renamed.json()["tags"] == [*was, "bees"], renamed.text
+    undone = client.patch(tags, json={"undo": 2, "who": "Ünal"}, headers=every).json()
+    assert (undone["tags"], undone["edits"][-1]["undoes"]) == ([*was, "law"], 2)
+    client.patch(tags, json={"remove": ["law"], "who": "Ünal"}, headers=every)
+    shown = client.get(row)
+    state = {"if-match": shown.headers["etag"]}
+    given = {"company": "Bee Works", "Hourly Rate": 90}
+    assert client.patch(row, json=given).status_code == 428
+    found = client.patch(row, json=given, headers=state).json()
+    assert (found["company"], found["hourly_rate"], found["bio"]) == ("Bee Works", 90, BIO)
+    assert found["findability_score"] > shown.json()["findability_score"]
+    assert client.patch(row, json={"company": "late"}, headers=state).json()["now"]["company"] == "Bee Works"
+    for wrong in ({"username": "bob"}, {"tags": ["a"]}, {"moon": 1}, {"hourly_rate": "much"}, {"company": "a\0"}):
+        assert client.patch(row, json=wrong, headers=every).status_code == 422, wrong
+    for status, field, body in ((409, "username", ADA), (422, "hourly_rate", {"username": "x", "hourly_rate": -5})):
+        got = client.post(ADD, json=body)
+        assert (got.status_code, got.json()["field"], bool(got.json()["hint"])) == (status, field, True)
+
+
+def test_a_person_is_saved_while_gemini_is_down_and_tagged_once_by_the_next_page(
+    workspace: Workspace, api: Engine
+) -> None:
+    """Those who wait are asked by the page that is started next; who is parked is asked again by hand, once."""
+    workspace.people(0, without_bio=1)
+    people = {"ada": {"code": 503}, "bob": {"code": 429}, "cy": {"code": 400}}
+    with workspace.page() as client:
+        for name, args in people.items():
+            api.fault("status", times=100, path=LIVE, args=args)
+            found = client.post(ADD, json={"username": name, "bio": f"{BIO} I am {name}."}).json()
+            assert (found["ok"], found["tags"], found["findability_score"] > 0) == (True, None, True)
+            api.clear_faults()
+            if name != "cy":
+                api.fault("status", times=100, path=LIVE, args=args)
+    api.clear_faults()
+    assert "tagged" not in workspace.states()
+    with workspace.page() as client:
+        until = time.monotonic() + LONGEST_S
+        while client.get("/api/status").json()["experts"]["tagged"] < 2:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        asked = client.post(f"{ITEM}/ask", params={"key": "cy"})
+        if asked.status_code != 409:
+            assert over(client, asked)["result"]["state"] == "tagged"
+        assert client.post(f"{ITEM}/ask", params={"key": "cy"}).status_code == 409
+        assert "Ask about it again" not in client.get("/item?task=experts&key=cy").text
+    answered = [one["json"] for one in api.journal() if LIVE in one["path"] and one["status"] == 200]
+    assert [sum(f"I am {name}." in str(one) for one in answered) for name in people] == [1, 1, 1]
+    assert workspace.states() == {"tagged": 3, "no_bio": 1}
+
+
+def test_a_batch_is_cancelled_here_and_what_went_wrong_in_one_is_told(workspace: Workspace) -> None:
+    """Its moves and counts add up; once it is over there is nothing to cancel; what is not applied is named."""
+    workspace.people(3)
+    workspace.do("submit", limit=2)
+    workspace.do("poll")
+    sql(workspace, "DELETE FROM experts WHERE username = 'person-0000'")
+    with workspace.page() as client:
+        done = over(client, client.post(NEXT, params={"step": client.get(NEXT).json()["next"]}))
+        assert (done["state"], done["warnings"]) == ("done", ["batch 1: 1 not applied"])
+        assert '<a href="/batch?number=1">batch 1</a>: 1 not applied' in client.get("/").text
+        assert "accounted for" in client.get("/batch?number=1").text
+        workspace.do("submit")
+        assert client.post("/api/batches/2/cancel").json()["batch"] == 2
+        workspace.run("poll")
+        workspace.do("ingest")
+        found = client.get("/api/batches/2").json()
+        assert found["is_over"]
+        assert [one["new"] for one in found["moves"] if one["new"]][:3] == ["prepared", "submitting", "submitted"]
+        assert client.post("/api/batches/2/cancel").status_code == 422
+    assert [one["number"] for one in workspace.batches()] == [1, 2]
+
+
+def test_a_file_is_shown_before_it_goes_in(workspace: Workspace) -> None:
+    """Mapping, counts and findings; nothing is written before it is confirmed, once; what is given up is gone."""
+    workspace.put("p.jsonl", '{"id": "0", "text": "Law."}\n')
+    workspace.do("import_passages", "p.jsonl")
+    rows = "Username,Biograpy,Rate\nada,Bees.,100\nbob,<b>Law</b>.,much\n,nobody,\n"
+
+    def drop(client: httpx2.Client, content: str, task: str, name: str) -> dict[str, Any]:
+        """Send a file, and wait until it was read."""
+        return read(client, client.post(DROP, params={"task": task, "name": name}, content=content))
+
+    def read(client: httpx2.Client, got: httpx2.Response) -> dict[str, Any]:
+        """Wait until what was begun with a file is over."""
+        assert got.status_code == 202, got.text
+        until = time.monotonic() + LONGEST_S
+        while (found := client.get(f"{DROP}/{got.json()['number']}").json())["state"] in {"reading", "importing"}:
+            assert time.monotonic() < until, found
+            time.sleep(0.01)
+        return dict(found)
+
+    with workspace.page() as client:
+        first = drop(client, rows, "experts", "../../people.csv")
+        at = f"{DROP}/{first['number']}"
+        assert (first["state"], first["name"], first["found"]["added"], first["found"]["rejected"]) == (
+            *("ready", "people.csv", 2, 1),
+        )
+        assert [(one["line"], one["column"]) for one in first["found"]["findings"]] == [
+            *((3, "Hourly Rate"), (4, "Username")),
+        ]
+        shown = client.get("/import", params={"task": "experts", "number": first["number"]}).text
+        assert "would be added" in shown
+        assert "<b>Law" not in shown
+        refused = read(client, client.put(f"{at}/columns", json={"columns": {"bio": "Moon"}}))
+        assert (refused["state"], "no column 'Moon'" in refused["error"]["detail"]) == ("unreadable", True)
+        assert str(workspace.home) not in str(refused)
+        assert client.post(f"{at}/confirm").status_code == 409
+        read(client, client.put(f"{at}/columns", json={"columns": {"bio": "Biograpy"}}))
+        assert workspace.states() == {}
+        done = read(client, client.post(f"{at}/confirm"))
+        assert (done["state"], done["done"]["added"], done["found"]) == ("imported", 2, None)
+        assert client.post(f"{at}/confirm").status_code == 409
+        assert [one["username"] for one in client.get("/api/tasks/experts/items").json()["items"]] == ["ada", "bob"]
+        texts = drop(client, '{"id": "a", "text": "Bees."}\nno json\n', "passages", "p.jsonl")
+        assert (texts["found"]["added"], texts["found"]["rejected"]) == (1, 1)
+        given_up = drop(client, rows, "experts", "again.csv")
+        assert client.delete(f"{DROP}/{given_up['number']}").status_code == 204
+        assert client.post(f"{DROP}/{given_up['number']}/confirm").status_code == 404
+        assert client.post(DROP, params={"task": "moons", "name": "p.csv"}, content=b"").status_code == 422
+    assert not list(workspace.data.glob("dropped/**/*.*"))
+    assert [one["id"] for one in workspace.rows("passages")] == ["0"]
+    with workspace.page() as client:  # a tab that stayed open
+        assert client.post(f"{DROP}/{texts['number']}/confirm").status_code == 404
+
+
+def test_texts_and_images_are_shown_as_text(workspace: Workspace) -> None:
+    """No passage, file name or answer is markup on its page; what is quoted makes up the text."""
+    foul = f"Beekeeping is an old craft. {EVIL} Bees </p> swarm in May."
+    workspace.put("p.jsonl", "".join(f"{json.dumps({'id': key, 'text': foul})}\n" for key in ("<i>a", "b")))
+    workspace.do("import_passages", "p.jsonl")
+    (workspace.home / "photos").mkdir()
+    Image.new("RGB", (48, 32), "navy").save(workspace.home / "photos" / "blue <b>.png")
+    (workspace.home / "photos" / "cut.jpg").write_bytes(b"")
+    workspace.do("import_images", "photos")
+    for task in ("passages", "images"):
+        workspace.do("tag", mode="live", yes=True, TASK=task)
+        workspace.do("index", TASK=task)
+    with workspace.page() as client:
+        marked = client.get("/api/passages/marked", params={"key": "b"}).json()
+        (version,) = marked["versions"]
+        assert "".join(one["text"] for one in version["segments"]) == marked["text"] == foul
+        assert any(one["quotations"] for one in version["segments"])
+        (image,) = client.get("/api/images", params={"find": "blue"}).json()["items"]
+        (broken,) = client.get("/api/images", params={"state": "broken"}).json()["items"]
+        assert ("0 bytes" in broken["reason"], broken["state"]) == (True, "unusable")
+        small = client.get("/api/images/thumbnail", params={"key": image["id"], "side": 160})
+        assert small.content[:3] == b"\xff\xd8\xff"
+        assert client.get("/api/images/thumbnail", params={"key": broken["id"]}).status_code == 422
+        found = pages(client, "/passages", "/passage?key=b", "/images", f"/item?task=images&key={image['id']}")
+        texts = " ".join(found.values())
+        assert EVIL in unescape(texts)
+        for markup in ("<script>alert", "Bees </p>", "blue <b>", "<i>a"):
+            assert markup not in texts, markup
+        assert image["summary"] in unescape(found["/images"])
+
+
+def test_it_is_not_served_where_there_is_nothing_to_serve(workspace: Workspace) -> None:
+    """A workspace that is not there, or in a folder of something else, says so; a new folder begins an empty one."""
+    if not ON_POSTGRESQL:
+        assert "no workspace" in workspace.do("web", no_open=True, port=0, readonly=True, code=3).err
+        assert not workspace.data.exists()
+        other = workspace.put("data/notes.txt", "Somebody's own.")
+        assert "no workspace" in workspace.do("web", no_open=True, port=0, code=3).err
+        assert [*workspace.data.iterdir()] == [other]
+        other.unlink()
+    else:
+        workspace.people(1)
+    with workspace.page() as client:
+        home = client.get("/").text
+        for path in ("/import?task=experts", "/import?task=passages", "/people/new"):
+            assert path in home
+        assert "in use" in workspace.do("web", no_open=True, port=client.base_url.port, code=3).err
+        if ON_POSTGRESQL:
+            return
+        for one in workspace.data.glob("findable.db*"):
+            one.unlink()
+        until = time.monotonic() + LONGEST_S
+        while (got := client.get("/api/status")).status_code == 200:
+            assert time.monotonic() < until, "a database that is gone is still read"
+            time.sleep(0.05)
+        assert (got.headers["content-type"], got.json()["exit_code"]) == (PROBLEM, 3)
+        assert "no workspace" in got.json()["detail"] + client.get("/").text
+        (workspace.data / "findable.db").write_bytes(b"no database at all" * 100)
+        for path in ("/api/status", "/", "/items"):
+            got = client.get(path)
+            assert got.status_code in {409, 503}, (path, got.text)
+            assert "not a database" in got.text, (path, got.text)
+        (workspace.data / "findable.db").unlink()
+
+
+@pytest.mark.parametrize("part", [1, 2, 3, 4])
+def test_a_page_that_is_killed_saved_a_person_once_or_not_at_all(workspace: Workspace, api: Engine, part: int) -> None:
+    """At a step of a post, of those from the first to the reply; what it left, commands finish."""
+    workspace.people(1)
+    late, early = ({"username": name, "bio": f"I cast bells, says {name}."} for name in ("late", "early"))
+    with workspace.start("web", no_open=True, port=0) as running, served(running) as client:
+        before = len(running.steps())
+        assert client.post(ADD, json=early).json()["tags"]
+        steps = len(running.steps()) - before
+    assert steps >= 5
+    at = before + 1 + steps * part // 5
+    with workspace.start("web", no_open=True, port=0, fate=Fate(at=at)) as running, served(running) as client:
+        with contextlib.suppress(httpx2.TransportError):
+            client.post(ADD, json=late)
+        assert running.wait().code == -signal.SIGKILL
+    workspace.run("add", workspace.put("late.json", json.dumps(late)))
+    workspace.do("tag", mode="live")
+    assert sorted(workspace.tags()) == ["early", "late", "person-0000"]
+    assert workspace.states() == {"tagged": 3}
+    assert len({one["item"] for one in workspace.asked() if one["outcome"] == "answered"}) == 3
+    answered = [one for one in api.journal() if LIVE in one["path"] and one["status"] == 200]
+    assert 1 <= sum("says late" in str(one["json"]) for one in answered) <= 2  # of calls at most those under way
