@@ -247,7 +247,7 @@ backup: setup ## copy the whole workspace into a new folder: TO=path
 	@$(RUN) backup
 
 .PHONY: restore
-restore: setup ## replace the workspace by a backup: FROM=path; asks before it moves one aside
+restore: setup ## put a backup into DATA=folder, which holds no workspace yet: FROM=path
 	@$(RUN) restore
 
 .PHONY: move

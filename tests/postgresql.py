@@ -191,7 +191,8 @@ def copy_database(source: Path, target: Path) -> None:
 
 
 def empty(data: Path) -> None:
-    """Make the database of the workspace in a folder anew, with nothing in it."""
+    """Make the database of the workspace in a folder anew, with nothing in it; the folder goes, too."""
+    shutil.rmtree(data, ignore_errors=True)
     shared().drop(name_of(data))
     _make(name_of(data), data)
 

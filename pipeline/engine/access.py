@@ -12,6 +12,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.core.text import first_few
 from pipeline.engine import registry
+from pipeline.engine.folder import check_restored
 from pipeline.store import marker, schema, tables
 from pipeline.store.database import Store
 from pipeline.tables.reflect import columns_of, kind_of
@@ -38,10 +39,11 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
 
     Raises:
         ConfigurationError: there is no workspace to read or to write to, or what would be added to another program's
-            database was not agreed to.
+            database was not agreed to, or a restore is not finished.
     """
     if any(one.is_file() for one in (settings.data, *settings.data.parents)):
         return ""  # it cannot be a folder, which opening it says
+    check_restored(settings)
     if store.path is not None and marker.find_moved(store.path) is not None:
         return ""  # read where it is; a write is refused by itself
     with store.read_unchanged() as tx:

@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.settings import Settings
 
 # Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
 # that leads out is refused. A user's own files may stand beside them and be what they like.
@@ -26,6 +28,10 @@ WRITTEN = {
     "emulator/local-engine-files": ".*",
 }
 
+# Under these names a workspace keeps what cannot be made again; another's, and a restore goes nowhere near it.
+KEPT = re.compile(r"findable\.db.*|workspace\.json|batches|index|reports|local-engine.*|faiss\.index|metadata\.json")
+RESTORING = "restore"  # how the folder begins in which a restore makes a workspace ready
+
 
 def make_directory(data: Path) -> None:
     """Make the workspace's directory where it is not there.
@@ -40,6 +46,22 @@ def make_directory(data: Path) -> None:
 def is_free(data: Path) -> bool:
     """Return whether a workspace can begin in a folder without standing beside what is there: it is new, or empty."""
     return not data.exists() or (data.is_dir() and not any(data.iterdir()))
+
+
+def check_restored(settings: Settings) -> None:
+    """Pass unless a restore into the folder was begun and its database, which comes last, is not there yet.
+
+    A server's database says so by itself.
+
+    Raises:
+        ConfigurationError: that is so.
+    """
+    data, is_there = settings.data, settings.database_url or (settings.data / "findable.db").exists()
+    if left := [] if is_there else [*data.glob(f"{RESTORING}.*{files.PART}")]:
+        raise ConfigurationError(
+            f"a restore into {data} is not finished; nothing was changed",
+            hint=f"run the same `make restore FROM=…` again, which ends it, or remove {left[0]} to begin without it",
+        )
 
 
 def check_links(data: Path) -> None:

@@ -76,7 +76,8 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
                 raise InputError(
                     f"{target} was made meanwhile; nothing was written", hint="name a folder that is not there yet"
                 )
-            backup_files.settle_copy(staging, target)
+            staging.replace(target)
+            sync_directory(target.parent)
         return BackupReport(str(target), len(manifest.files), manifest.size, manifest.build)
     raise AssertionError("the last round returns or raises")
 

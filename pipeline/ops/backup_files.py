@@ -8,10 +8,10 @@
     local-engine…        the local engine's state, where it works here
 
 A copy is written under another name and gets its own by one rename, so under that name there is all of it or nothing.
+It is put in place file by file beside whatever else lies in a folder, the database last.
 Files are sealed and never change, so the database decides which of them belong to its moment.
 """
 
-import itertools
 import json
 import os
 import shutil
@@ -23,6 +23,7 @@ from typing import Any
 from pipeline.core import files, links
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.text import first_few
+from pipeline.engine import folder
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -164,16 +165,34 @@ def restore_files(folder: Path, manifest: BackupManifest, target: Path) -> None:
         files.sync_directory(Path(directory))
 
 
-def settle_copy(staging: Path, target: Path) -> Path | None:
-    """Give a whole folder its name; what stood there is moved aside first, and its new name is returned."""
-    aside = None
-    if target.is_dir() and any(target.iterdir()):
-        names = (f"{target.name}.before-restore-{number}" for number in itertools.count(1))
-        aside = next(path for path in map(target.with_name, names) if not path.exists())
-        target.rename(aside)
-    staging.replace(target)
-    files.sync_directory(target.parent)
-    return aside
+def settle_restored(staging: Path, data: Path) -> None:
+    """Move every file of a whole copy to its place in a folder, on disk when this returns; nothing else is touched.
+
+    The database is the last: until it is there, the folder holds no workspace; see `folder.check_restored`.
+    """
+    database = staging / DATABASE
+    moved = [path for path in sorted(staging.rglob("*")) if path != database and (path.is_symlink() or path.is_file())]
+    folders = {data}
+    for path in moved:
+        target = data / path.relative_to(staging)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+        folders.update(one for one in target.parents if one.is_relative_to(data))
+    for directory in sorted(folders, reverse=True):
+        files.sync_directory(directory)
+    if database.exists():
+        database.replace(data / DATABASE)
+        files.sync_directory(data)
+
+
+def files_of_workspace(data: Path) -> list[str]:
+    """Return the files in a folder that a workspace keeps, by their paths in it; links of the index are left out."""
+    found = []
+    for path in sorted(data.iterdir()) if data.is_dir() else ():
+        if folder.KEPT.fullmatch(path.name):
+            below = sorted(path.rglob("*")) if path.is_dir() else [path]
+            found += [str(one.relative_to(data).as_posix()) for one in below if one.is_file() and not one.is_symlink()]
+    return found
 
 
 def free_space(folder: Path) -> int:

@@ -62,7 +62,7 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
         litter = files.litter(ws.store, ws.data)
         report.litter += [path.name for path in litter]
         for path in () if dry else litter:
-            path.unlink(missing_ok=True)
+            links.remove_link(path)
     _clean_live_texts(ws.store, oldest, report=report)
     _clean_builds(ws, oldest, report=report)
     with ws.store.read() as tx:

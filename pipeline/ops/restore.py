@@ -1,45 +1,45 @@
-"""Put a backup in the place of a workspace: every hash is checked first, and what stood there is moved aside.
+"""Put a backup into a folder that holds no workspace: every hash is checked first, and nothing there is overwritten.
 
-All of it is copied beside the workspace and gets its name by one rename; a run that was killed left the old workspace,
-or the new one, or in the moment between nothing under that name, and can be run again.
+What else lies in the folder stays as it is, as `data/sample` and `data/demo` in a checkout. All is made ready in
+a folder of its own there, and moved to its place file by file, the database last: until then every command refuses
+the folder. A run that was killed can be run again, which goes over the files that it had moved.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+import os
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.core import links
-from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError, UnavailableError
+from pipeline.core import files, links
+from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
+from pipeline.core.text import first_few
+from pipeline.engine.folder import RESTORING, check_links, make_directory
 from pipeline.ops import backup_files
-from pipeline.store import batches, claims, integrity, leases, postgresql, schema, sqlite, workspace
+from pipeline.store import batches, integrity, leases, postgresql, schema, workspace
 from pipeline.store.database import Connection, Store
-
-OPEN = "let it finish first; where the page is open, end `make web` with Ctrl-C, and start it again afterwards"
 
 
 @dataclass(frozen=True)
 class RestoreReport:
-    """What was restored: where from, when that was made, how many files and bytes, and where the old workspace is."""
+    """What was restored: where to, when the copy was made, its files and bytes, and the batches that were not sent."""
 
     path: str
     made_at: str
     files: int
     size: int
-    moved_aside: str | None
     unsent: list[int]
 
 
-def run(settings: Settings, source: Path, *, confirm: Callable[[str], bool]) -> RestoreReport:
-    """Restore the workspace that the settings name from the backup in `source`.
-
-    `confirm` is asked where there is a workspace already; it is moved aside, never overwritten.
+def run(settings: Settings, source: Path) -> RestoreReport:
+    """Restore the backup in `source` into the folder that the settings name, which holds no workspace yet.
 
     Raises:
-        InputError: `source` is no backup, another process works or restores there, or it was not confirmed.
+        InputError: `source` is no backup, there is a workspace, or another process restores there.
         ConfigurationError: the database of the settings is not of the backup's kind, or holds a workspace already.
         InconsistentError: the backup is damaged; nothing was changed.
     """
@@ -47,6 +47,8 @@ def run(settings: Settings, source: Path, *, confirm: Callable[[str], bool]) -> 
     manifest = backup_files.read_backup_manifest(source)
     if data == source or data.is_relative_to(source):
         raise InputError(f"{data} is the backup itself; nothing was changed", hint="set DATA= to another directory")
+    check_links(data)
+    _check_place(data, source, manifest)
     with contextlib.ExitStack() as stack:
         store = _server(settings, manifest)
         if store is not None:
@@ -55,39 +57,60 @@ def run(settings: Settings, source: Path, *, confirm: Callable[[str], bool]) -> 
         _check_room(data, manifest)
         if store is not None:
             _check_namespace(store, manifest)
-            _is_begun(store, manifest)  # refuses before anything is asked or written
-        _check_place(data, manifest, confirm)
-        data.parent.mkdir(parents=True, exist_ok=True)
-        staging = backup_files.staging_of(data)
-        stack.enter_context(links.removed_on_error(staging))
+            _is_begun(store, manifest)  # refuses before anything is written
+        staging = stack.enter_context(_staging(data))
+        _check_place(data, source, manifest)
         backup_files.restore_files(source, manifest, staging)
         if store is None:
             unsent = _check_database(staging / backup_files.DATABASE)
-            with _left_alone(data):
-                aside = backup_files.settle_copy(staging, data)
+            _check_place(data, source, manifest)
+            backup_files.settle_restored(staging, data)
         else:  # until its last row is there every command refuses the database, so the folder is in place before it
             with _alone(store) as turn:
                 _load(store, source, manifest, programs=settings.pg_bin)
-                with _left_alone(data):
-                    aside = backup_files.settle_copy(staging, data)
+                backup_files.settle_restored(staging, data)
                 unsent = _finish(store, manifest, turn)
-    return RestoreReport(
-        str(data), manifest.made_at, len(manifest.files), manifest.size, str(aside) if aside else None, unsent
-    )
+    return RestoreReport(str(data), manifest.made_at, len(manifest.files), manifest.size, unsent)
 
 
-def _check_place(data: Path, manifest: backup_files.BackupManifest, confirm: Callable[[str], bool]) -> None:
-    """Refuse where something else than a workspace stands in the place, or it is not confirmed to be moved aside.
+def _check_place(data: Path, source: Path, manifest: backup_files.BackupManifest) -> None:
+    """Refuse a folder with any file of a workspace's, but for what a run of this restore that was killed had moved.
 
     Raises:
-        InputError: that is so, or another process works there.
+        InputError: there is one.
     """
-    if data.is_symlink() or (data.exists() and not data.is_dir()):
-        raise InputError(f"{data} is no directory of its own; nothing was changed", hint="set DATA= to what it means")
-    if data.is_dir() and any(data.iterdir()):
-        _check_idle(data)
-        if not confirm(f"{data} is not empty. Move it aside and put the backup of {manifest.made_at} in its place?"):
-            raise InputError(f"{data} is not empty; nothing was changed", hint="YES=1 moves it aside")
+    known, here = manifest.files, backup_files.files_of_workspace(data)
+    others = [name for name in here if name not in known or name == backup_files.DATABASE]  # which is moved last
+    others = others or [name for name in here if files.sha256_of(data / name) != known[name].sha256]
+    if others:
+        names = (data.with_name(f"{data.name}-restored{number}") for number in ("", *range(2, 100)))
+        free = next((path for path in names if not os.path.lexists(path)), "new-folder")
+        raise InputError(
+            f"{data} holds a workspace already ({first_few(others)}), and a restore overwrites none; "
+            "nothing was changed",
+            hint=f"take a new folder: make restore FROM={shlex.quote(str(source))} DATA={shlex.quote(str(free))}",
+        )
+
+
+@contextlib.contextmanager
+def _staging(data: Path) -> Iterator[Path]:
+    """Yield an empty folder in `data` to make a workspace ready in; it is gone afterwards, as is `data` where empty.
+
+    Raises:
+        InputError: another process restores there.
+    """
+    is_new = not data.exists()
+    make_directory(data)
+    staging = backup_files.staging_of(data / RESTORING)
+    try:
+        if len([*data.glob(f"{RESTORING}.*{files.PART}")]) > 1:
+            raise InputError(f"another restore into {data} is under way; nothing was changed", hint="let it end first")
+        yield staging
+    finally:
+        links.remove_link(staging)
+        if is_new:
+            with contextlib.suppress(OSError):  # it is not empty any more
+                data.rmdir()
 
 
 def _server(settings: Settings, manifest: backup_files.BackupManifest) -> Store | None:
@@ -183,46 +206,6 @@ def _check_room(data: Path, manifest: backup_files.BackupManifest) -> None:
             f"there is room for {free:,} bytes, the backup has {manifest.size:,}; nothing was changed",
             hint="make room, or set DATA= to another place",
         )
-
-
-def _check_idle(data: Path) -> None:
-    """Refuse while another process works in the workspace that is to be moved aside; a broken one cannot say.
-
-    Raises:
-        InputError: one does.
-    """
-    path = data / backup_files.DATABASE
-    if not path.is_file():
-        return
-    store = Store(f"sqlite:///{path}")
-    try:
-        with store.read() as tx:
-            held = claims.active_owners(tx)
-    except FindableError:
-        return
-    finally:
-        store.close()
-    if held:
-        raise InputError(
-            f"another process works in {data} ({', '.join(held)}); nothing was changed", hint="let it finish first"
-        )
-    with _left_alone(data):
-        pass
-
-
-@contextlib.contextmanager
-def _left_alone(data: Path) -> Iterator[None]:
-    """Keep other processes out of the workspace that is moved aside, for the length of a block.
-
-    Raises:
-        InputError: another process has its database open, if only to wait; it would go on in the one moved aside.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(sqlite.exclusive_access(data / backup_files.DATABASE))
-        except UnavailableError as error:
-            raise InputError(error.message, hint=OPEN) from error
-        yield
 
 
 def _check_database(path: Path) -> list[int]:

@@ -152,31 +152,6 @@ class SqliteFile:
         return InconsistentError(f"{self.path}: {words}; nothing was changed", hint="run `make doctor`")
 
 
-@contextlib.contextmanager
-def exclusive_access(path: Path) -> Iterator[None]:
-    """Keep every process from opening a file for the length of a block, in which it is renamed.
-
-    A process that has it open would go on with a journal of the old name, which SQLite forbids. A damaged or missing
-    file passes.
-
-    Raises:
-        UnavailableError: another process has it open.
-    """
-    if not path.is_file():
-        yield
-        return
-    with contextlib.closing(sqlite3.connect(path, timeout=STEP_MS / 1000, isolation_level=None)) as connection:
-        try:
-            connection.execute("PRAGMA journal_mode = DELETE")  # refused while another connection is open
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error as error:
-            if "locked" in str(error):
-                raise UnavailableError(
-                    f"another process has {path} open; nothing was changed", hint="try again"
-                ) from error
-        yield
-
-
 def _prepare_connection(connection: Any, record: Any) -> None:
     """Leave transactions to us and make commits durable."""
     connection.text_factory = _text

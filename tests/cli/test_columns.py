@@ -87,7 +87,7 @@ def test_what_was_settled_is_in_a_backup(run: Run, monkeypatch: pytest.MonkeyPat
     assert run("import", file, "--map", "bio=").exit_code == 0
     assert run("backup", "copy").exit_code == 0
     monkeypatch.setenv("FINDABLE_DATA", "restored")
-    assert run("restore", "copy", "--yes").exit_code == 0
+    assert run("restore", "copy").exit_code == 0
     again = run("import", file)
     assert (again.exit_code, "not read: Kurzportrait" in again.stderr) == (0, True)
 

@@ -51,7 +51,7 @@ COMMAND_WORDS = {  # of each command what it takes, as options and as make has i
     "doctor": "FIX YES JSON --fix --yes --json",
     "forget": "EXPERT YES JSON --yes --json",
     "backup": "TO JSON --json",
-    "restore": "FROM YES JSON --yes --json",
+    "restore": "FROM JSON --json",
     "move": "TO JSON --json",
     "clean": "DRY JSON --dry --json",
     "eval": "QUERIES QRELS JSON --json",

@@ -129,7 +129,6 @@ DAYS = (
             line("forget", "person-2", "--yes", again=DONE_BEFORE),
             line("clean"),
             line("backup", "{here}/data-copy", again=DONE_BEFORE),
-            line("restore", "{here}/data-copy", "--yes"),
         ),
         after="second",
         settings={"KEEP_DAYS": "0"},

@@ -7,7 +7,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,37 +160,47 @@ def test_backup_dies(template: Template, tmp_path: Path) -> None:
         assert sorted(path.name for path in target.parent.iterdir()) == ["data", "data-copy", "other"]
 
 
-@pytest.mark.sqlite_only("on a server a restore overwrites nothing; its deaths stand in test_backup.py")
-@pytest.mark.parametrize("stands", [pytest.param("nothing", marks=pytest.mark.full), "another"])
+@pytest.mark.sqlite_only("the deaths of a restore into a server's database stand in test_restore_postgresql.py")
+@pytest.mark.parametrize("stands", [pytest.param("nothing", marks=pytest.mark.full), "others"])
 def test_restore_dies(template: Template, tmp_path: Path, stands: str) -> None:
-    """Killed anywhere and run again, the new workspace is in its place, and the old one lies beside it, whole."""
+    """Killed anywhere, every command refuses the folder, or the workspace is whole; run again, it is.
+
+    What else lies in the folder stays as it is, and nothing of the restore is left.
+    """
     source = template.copy(tmp_path / "source")
     assert template.run(source, "backup", str(tmp_path / "copy")).code == 0
-    model, words = kept(source), ("restore", str(tmp_path / "copy"), "--yes")
+    model, words = kept(source), ("restore", str(tmp_path / "copy"))
+    sample = ("sample/experts.csv", "demo/findable.db", "mine.txt")
 
     def ready(name: str) -> Workspace:
         where = template.copy(tmp_path / name)
-        if stands == "nothing":
-            shutil.rmtree(where.data)
-            return where
-        with where.open() as ws, ws.store.write() as tx:
-            table.insert_person(tx, "only-in-the-old-one", {})
+        shutil.rmtree(where.data)
+        for one in sample if stands == "others" else ():
+            (where.data / one).parent.mkdir(parents=True, exist_ok=True)
+            (where.data / one).write_text(one)
         return where
 
+    refused = 0
     for number, fate in enumerate(fates(template, ready("peace"), *words)):
         here = ready(f"life-{number}")
         died = template.run(here, *words, fate=fate)
+        is_whole = (here.data / "findable.db").exists()
+        if not is_whole and any(here.data.glob("restore.*")):
+            refused += 1
+            for command in ("status", "score"):
+                said = template.run(here, command)
+                assert said.code == 3, (fate, died.last, said)
+                assert "is not finished" in said.err, (fate, died.last, said)
         again = template.run(here, *words)
-        assert again.code == 0, (fate, died.last, again)
+        assert again.code == (2 if is_whole else 0), (fate, died.last, again)
         assert kept(here) == model, (fate, died.last)
         is_healthy(template, here)
-        others = sorted(path for path in here.data.parent.iterdir() if path != here.data)
-        assert all(path.name.startswith("data.before-restore-") for path in others), others
-        held = [_has_old(path) for path in others]
-        assert held.count(True) == (stands == "another"), (fate, died.last, others)
+        if is_whole:
+            assert template.run(here, "clean").code == 0
+        assert not [*here.data.glob("restore.*")], (fate, died.last)
+        assert {one: (here.data / one).read_text() for one in sample if stands == "others"} == {
+            one: one for one in sample if stands == "others"
+        }
+        assert [path.name for path in here.data.parent.iterdir()] == ["data"], (fate, died.last)
         shutil.rmtree(here.data.parent)
-
-
-def _has_old(path: Path) -> bool:
-    there: Callable[[str], object] = Workspace(path).scalar
-    return bool(there("SELECT count(*) FROM experts WHERE username = 'only-in-the-old-one'"))
+    assert refused

@@ -144,7 +144,7 @@ def test_a_copy_takes_as_long_as_it_takes(role: Role, tmp_path: Path) -> None:
     role.run("backup", str(tmp_path / "copy"), PG_BIN=str(slow))
     postgresql.empty(tmp_path / "theirs")
     role.does(f'GRANT ALL ON SCHEMA public TO "{role.name}"')
-    role.run("restore", str(tmp_path / "copy"), "--yes", PG_BIN=str(slow))
+    role.run("restore", str(tmp_path / "copy"), PG_BIN=str(slow))
     role.run("status")
     assert postgresql.rows(role.url, "SELECT count(*) FROM experts") == [(3,)]
 

@@ -196,12 +196,13 @@ def test_restored_from_before(workspace: Workspace) -> None:
     put("later")
     workspace.ran("tag-live", TASK="later")
     workspace.ran("backup", "after")
-    workspace.ran("restore", "before", "--yes")
-    assert "never used" in ran(workspace, "status", TASK="later", code=3)
-    workspace.ran("tag-live", TASK="later")
-    workspace.ran("restore", "after", "--yes")
-    assert counts(workspace, "later") == {"answered": 2}
-    assert "nothing contradicts" in ran(workspace, "doctor")
+    first, then = (Workspace(Path(name), workspace.environ | {"FINDABLE_DATA": name}) for name in ("first", "then"))
+    first.ran("restore", "before")
+    assert "never used" in ran(first, "status", TASK="later", code=3)
+    first.ran("tag-live", TASK="later")
+    then.ran("restore", "after")
+    assert counts(then, "later") == {"answered": 2}
+    assert "nothing contradicts" in ran(then, "doctor")
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "tags": ("tags", "--meaning"),
     "rollback": ("rollback", "passage-concepts@9", "--yes"),
     "backup": ("backup", "{files}/backup"),
-    "restore": ("restore", "{files}/backup", "--yes"),
+    "restore": ("restore", "{files}/backup"),
     "forget": ("forget", "p1", "--yes"),
     "clean": ("clean",),
     "move": ("move", f"postgresql+psycopg://ada:{KEY}@127.0.0.1:9/none?connect_timeout=2"),

@@ -77,7 +77,7 @@ EXITS: tuple[tuple[tuple[str, ...], Mapping[str, str]], ...] = (
     (("import", "missing.csv"), {}),
     (("import-passages", "missing.jsonl"), {}),
     (("export", "out.unknown"), {}),
-    (("restore", "missing", "--yes"), {}),
+    (("restore", "missing"), {}),
     (("unpark", "nobody", "--yes"), {}),
     (("unpark",), {}),
     (("forget", "nobody", "--yes"), {}),

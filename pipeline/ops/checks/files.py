@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.batch import prepare, uploads
-from pipeline.core import files
+from pipeline.core import files, links
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.states import BatchState
 from pipeline.gemini.requests import request_key
@@ -88,7 +88,7 @@ class FileChecks(WorkspaceChecks):
         with self._ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING):
             if path not in found():
                 return ""
-            path.unlink(missing_ok=True)
+            links.remove_link(path)
         return "removed"
 
     def _old_file(self, batch: Batch, name: str, sha256: str) -> Iterator[CheckFinding]:

@@ -28,7 +28,8 @@ def at(workspace: Workspace, data: Path) -> Workspace:
 
 
 def emptied(workspace: Workspace) -> Workspace:
-    """Return a workspace whose database may be restored into; a file is moved aside, a server's must be empty."""
+    """Return a workspace that may be restored into: its folder is gone, and its database on a server is empty."""
+    shutil.rmtree(workspace.data, ignore_errors=True)
     if workspace.on_postgresql:
         postgresql.empty(workspace.data)
     return workspace
@@ -73,7 +74,6 @@ def test_a_copy_is_the_workspace_again(backed: Workspace, tmp_path: Path) -> Non
     (tmp_path / "other").mkdir()
     other = at(backed, tmp_path / "other")
     ran(other, "restore", str(tmp_path / "copy"))
-    assert not (tmp_path / "other.before-restore-1").exists()
     assert ledger.snapshot(other) == ledger.snapshot(backed)
     for name in ("batches/000001-requests.jsonl", "batches/000001-results.jsonl", "faiss.index", "metadata.json"):
         assert (other.data / name).read_bytes() == (backed.data / name).read_bytes()
@@ -113,33 +113,65 @@ def test_what_is_no_whole_copy_is_refused(backed: Workspace, tmp_path: Path) -> 
     assert not other.data.exists()
 
 
-@pytest.mark.sqlite_only(reason="a database on a server is not moved aside; test_restore_postgresql has what happens")
-def test_a_workspace_that_is_there_is_moved_aside_after_asking(backed: Workspace, tmp_path: Path) -> None:
-    """Without YES, or while a process has it open, exit code 2 and nothing changes; else the old one lies beside.
+def holding(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return every file below a folder, by its path in it, as what it is on the disk and what stands in it."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return {str(path.relative_to(folder)): (path.stat().st_ino, path.read_bytes()) for path in found}
 
-    A process that only waits holds nothing, and would go on in the old database with the new one's files.
+
+def test_a_restore_goes_into_no_folder_with_a_workspace(backed: Workspace, tmp_path: Path) -> None:
+    """Exit code 2 with the folder to type instead, whether it is open or not; what is typed then works.
+
+    The same where only its files are left, and where a restore of another backup was begun.
     """
     words = ("restore", str(tmp_path / "copy"))
-    with backed.open() as ws:
-        with ws.store.write() as tx:
-            table.insert_person(tx, "after-the-backup", {})
-        before = ledger.snapshot(backed)
-        assert "nothing was changed" in ran(backed, *words, code=2)
-        refused = ran(backed, *words, "--yes", code=2)
-        assert "open; nothing was changed" in refused
-        assert "end `make web` with Ctrl-C" in refused
-        assert ledger.snapshot(backed) == before
-        assert not (tmp_path / "data.before-restore-1").exists()
-        with ws.store.write() as tx:
-            table.insert_person(tx, "one-more", {})
-    ran(backed, *words, "--yes")
-    assert backed.scalar("SELECT count(*) FROM experts") == 5
-    assert at(backed, tmp_path / "data.before-restore-1").scalar("SELECT count(*) FROM experts") == 7
+    with backed.open() as ws, ws.store.write() as tx:
+        table.insert_person(tx, "after-the-backup", {})
+    before = holding(backed.data)
+    for _ in range(2):
+        said = ran(backed, *words, code=2, DATABASE_URL="") if not backed.on_postgresql else ran(backed, *words, code=2)
+        assert "holds a workspace already" in said
+        assert f"DATA={tmp_path / 'data-restored'}" in said
+        assert holding(backed.data).keys() == before.keys()
+        assert backed.scalar("SELECT count(*) FROM experts") == 6
+    left = tmp_path / "left" / "batches" / "000001-requests.jsonl"
+    left.parent.mkdir(parents=True)
+    left.write_text("of another workspace\n")
+    assert "batches/000001-requests.jsonl" in ran(at(backed, tmp_path / "left"), *words, code=2)
+    assert [*holding(tmp_path / "left")] == ["batches/000001-requests.jsonl"]
+    beside = at(backed, tmp_path / "data-restored")
+    ran(beside, *words)
+    assert beside.scalar("SELECT count(*) FROM experts") == 5
+
+
+def test_what_is_no_part_of_the_workspace_is_neither_copied_nor_touched(backed: Workspace, tmp_path: Path) -> None:
+    """A checkout's `data/` has a sample and a demo in it: a backup leaves them out, and a restore where they are."""
+    foreign = ("sample/experts.csv", "demo/findable.db", "demo/batches/000001-requests.jsonl", ".gitkeep", "notes.txt")
+    fresh = at(backed, tmp_path / "clone" / "data")
+    for data in (backed.data, fresh.data):
+        for name in foreign:
+            (data / name).parent.mkdir(parents=True, exist_ok=True)
+            (data / name).write_text(f"{name} of a user")
+    before = holding(fresh.data)
+    ran(backed, "backup", str(tmp_path / "with-others"))
+    assert {*holding(tmp_path / "with-others")} == {*holding(tmp_path / "copy")}
+    ran(fresh, "restore", str(tmp_path / "with-others"))
+    after = holding(fresh.data)
+    assert {name: after[name] for name in before} == before
+    assert ledger.snapshot(fresh) == ledger.snapshot(backed)
+    assert {name.partition("/")[0] for name in after.keys() - before.keys()} == {
+        *("batches", "index", "reports", "findable.db")
+    }
+    assert ledger.findings(fresh) == []
+    ran(fresh, "search", "bees person-0002")
+    assert {name: one for name, one in holding(backed.data).items() if name in foreign} == {
+        name: (one[0], f"{name} of a user".encode()) for name, one in holding(backed.data).items() if name in foreign
+    }
 
 
 def gone_on(workspace: Workspace, copy: Path) -> None:
     """Restore a copy in the workspace's place, and go through the chain to its end."""
-    ran(emptied(workspace), "restore", str(copy), "--yes")
+    ran(emptied(workspace), "restore", str(copy))
     workspace.ran_each(*CHAIN)
     assert ledger.people(workspace) == {"total": 3, "tagged": 3}
 

@@ -71,7 +71,7 @@ def test_text_is_dumped_as_utf8_whatever_is_set(
     postgresql.rows(served.environ[URL], f"ALTER DATABASE \"{name}\" SET client_encoding = 'LATIN1'")
     ran(served, "backup", str(tmp_path / "copy"))
     postgresql.empty(served.data)
-    ran(served, "restore", str(tmp_path / "copy"), "--yes")
+    ran(served, "restore", str(tmp_path / "copy"))
     with served.open() as ws, ws.store.read() as tx:
         assert [row["bio"] for row in table.all_experts(tx)] == [BIO]
 
@@ -111,7 +111,7 @@ def test_a_comment_on_their_schema_does_not_stop_a_restore(served: Workspace, tm
     postgresql.empty(served.data)
     postgresql.rows(url, f'GRANT ALL ON SCHEMA public TO "{user}"')
     served.environ[URL] = url.replace("postgres@", f"{user}@")
-    ran(served, "restore", str(tmp_path / "copy"), "--yes")
+    ran(served, "restore", str(tmp_path / "copy"))
     assert postgresql.rows(served.environ[URL], "SELECT username FROM experts") == [("one",)]
 
 

@@ -71,7 +71,7 @@ def test_a_copy_has_the_images_and_what_was_said_of_them(described: Workspace, a
     described.ran("forget", "--item", "1", "--yes")
     assert len(kept(described)["asset_ai"]) == 2
     again = Workspace(tmp_path / "again", {**described.environ, "FINDABLE_DATA": str(tmp_path / "again")})
-    again.ran("restore", str(tmp_path / "copy"), "--yes")
+    again.ran("restore", str(tmp_path / "copy"))
     assert kept(again) == before
     again.ran_each("tag-live", "doctor")
     assert len(api.seen("POST", ":generateContent")) == asked

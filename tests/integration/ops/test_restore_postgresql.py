@@ -40,7 +40,7 @@ def die(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-SETTLED = "pipeline.ops.backup_files.settle_copy"  # what puts the folder in place, once the dump is loaded
+SETTLED = "pipeline.ops.backup_files.settle_restored"  # what puts the folder in place, once the dump is loaded
 
 
 def test_a_database_on_a_server_is_never_written_over(served: Workspace, tmp_path: Path) -> None:
@@ -48,16 +48,18 @@ def test_a_database_on_a_server_is_never_written_over(served: Workspace, tmp_pat
 
     Without pg_dump or pg_restore: exit code 3, what to install, and nothing half made.
     """
-    words, none = ("restore", str(tmp_path / "copy"), "--yes"), {"PG_BIN": str(tmp_path)}
+    words, none = ("restore", str(tmp_path / "copy")), {"PG_BIN": str(tmp_path)}
     own = tmp_path / "copy" / "findable.dump.list"
     own.write_text("mine")
     assert "pg_dump is not to be found" in ran(served, "backup", str(tmp_path / "late"), code=3, **none)
     assert not list(tmp_path.glob("late*"))
     put(served, "two")
     before = ledger.snapshot(served)
-    assert "holds a workspace already" in ran(served, *words, code=3)
+    assert "holds a workspace already" in ran(served, *words, code=2)
+    assert "holds a workspace already" in ran(served, *words, code=3, DATA=str(tmp_path / "other"))
     assert ledger.snapshot(served) == before
-    served.ran(*words, code=3, DATABASE_URL="")
+    served.ran(*words, code=3, DATABASE_URL="", DATA=str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
     postgresql.empty(served.data)
     assert "pg_restore is not to be found" in ran(served, *words, code=3, **none)
     assert served.tables() == []
@@ -78,9 +80,9 @@ def test_another_copy_can_be_restored_after_one_that_died(
     postgresql.empty(served.data)
     with monkeypatch.context() as patch:
         patch.setattr(SETTLED, die)
-        ran(served, "restore", str(tmp_path / "copy"), "--yes", code=130)
+        ran(served, "restore", str(tmp_path / "copy"), code=130)
     assert "run it again" in ran(served, "status", code=5)
-    ran(served, "restore", str(tmp_path / "later"), "--yes")
+    ran(served, "restore", str(tmp_path / "later"))
     assert served.query("SELECT username FROM experts ORDER BY id") == [("one",), ("two",)]
     assert sorted(path.name for path in (tmp_path / "later").iterdir()) == ["findable.dump", "manifest.json"]
     assert ledger.findings(served) == []
@@ -92,7 +94,7 @@ def test_a_restore_that_was_finished_by_another_run_is_not_done_again(
 ) -> None:
     """Where work goes on in the database by the time the dump would be loaded, it stays as it is: exit code 3."""
     postgresql.empty(served.data)
-    words = ("restore", str(tmp_path / "copy"), "--yes")
+    words = ("restore", str(tmp_path / "copy"))
     place = backup_files.restore_files
 
     def others_are_quicker(*args: Any) -> None:
@@ -123,9 +125,9 @@ def test_a_second_restore_into_one_database_is_refused(
     assert document.pop("namespace") == "public"
     manifest.write_text(json.dumps(document))
     postgresql.empty(served.data)
-    words = ("restore", str(tmp_path / "copy"), "--yes")
+    words = ("restore", str(tmp_path / "copy"))
     other = tmp_path / "other"
-    settle, refused = backup_files.settle_copy, []
+    settle, refused = backup_files.settle_restored, []
 
     def others_come(*args: Any) -> Any:
         """Let another restore begin once the dump is loaded."""
@@ -149,8 +151,8 @@ def test_a_restore_that_lost_its_turn_does_not_finish(
 ) -> None:
     """Cut off from the server in the middle it cannot know whose dump is there: exit code 4, and again it ends well."""
     postgresql.empty(served.data)
-    words = ("restore", str(tmp_path / "copy"), "--yes")
-    settle = backup_files.settle_copy
+    words = ("restore", str(tmp_path / "copy"))
+    settle = backup_files.settle_restored
 
     def cut_off(*args: Any) -> Any:
         """End every connection to the database once the dump is loaded."""
@@ -184,7 +186,7 @@ def test_two_workspaces_in_one_database_are_not_backed_up_as_one(served: Workspa
     postgresql.rows(url, "DROP SCHEMA public CASCADE")
     ran(theirs, "backup", str(tmp_path / "one"))
     postgresql.rows(url, "DROP SCHEMA theirs CASCADE")
-    ran(theirs, "restore", str(tmp_path / "one"), "--yes")
+    ran(theirs, "restore", str(tmp_path / "one"))
     assert theirs.query("SELECT username FROM experts") == [("two",)]
 
 
@@ -205,7 +207,7 @@ def test_a_copy_goes_only_where_it_will_be_looked_for(blank: Workspace, tmp_path
     postgresql.empty(blank.data)
     postgresql.rows(url, 'CREATE SCHEMA "Tenant 2"')
     other = tmp_path / "other"
-    words = ("restore", str(tmp_path / "copy"), "--yes")
+    words = ("restore", str(tmp_path / "copy"))
     refused = ran(blank, *words, code=3, DATA=str(other), DATABASE_URL=url + theirs)
     assert "Tenant 2" in refused
     assert "options=-csearch_path%3Dtenant1" in refused
@@ -225,6 +227,6 @@ def test_the_schema_of_the_user_is_known(blank: Workspace, tmp_path: Path) -> No
     put(blank)
     ran(blank, "backup", str(tmp_path / "copy"))
     postgresql.empty(blank.data)
-    ran(blank, "restore", str(tmp_path / "copy"), "--yes")
+    ran(blank, "restore", str(tmp_path / "copy"))
     assert postgresql.rows(url, "SELECT username FROM postgres.experts") == [("one",)]
     ran(blank, "doctor")
