@@ -324,7 +324,7 @@ ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/
   $(addprefix tests/integration/ops/test_,items.py doctor.py backup.py::test_a_copy_is_the_workspace_again \
   backup.py::test_a_copy_made_while_others_write_is_of_one_moment forget.py::test_nothing_is_left_of_a_person_in_any_byte) \
   tests/property/batch/test_ingest.py tests/property/passages/test_preferring.py \
-  $(addprefix tests/concurrency/test_,nobody_waits.py overtaken.py passages.py two_at_once.py) tests/crash/test_sweep.py \
+  $(addprefix tests/concurrency/test_,nobody_waits.py overtaken.py passages.py two_at_once.py) \
   tests/yardstick/test_goes_on.py $(addprefix tests/security/test_,canary.py injection.py)
 # what is compiled is kept, even where Python is told to keep nothing: for other workers, and out of what is timed
 test twin-days test-web test-full bench bench-peers bench-backfill bench-page: export PYTHONDONTWRITEBYTECODE :=
@@ -357,7 +357,7 @@ test-full: $(TOOLS) ## every test with every case on both databases, and the cra
 
 .PHONY: keeping-sweep
 keeping-sweep: $(TOOLS) ## forget, clean, backup and restore killed before and after every step; make test has a sample
-	@KEEPING=all $(VENV)/bin/python -m pytest -q --timeout 7200 tests/crash/test_keeping.py
+	@$(VENV)/bin/python -m pytest -q -n auto tests/acceptance/whole_sweep.py -k "keeping or copied or restored"
 
 .PHONY: fault-matrix
 fault-matrix: $(TOOLS) ## every fault at every endpoint of every command, and 600 pairs; make test has a sample
@@ -395,9 +395,8 @@ mutants: $(TOOLS) ## put each of forty one-line faults into a copy, and see that
 	@$(VENV)/bin/python -m tests.acceptance.mutants
 
 .PHONY: crash-sweep
-crash-sweep: $(TOOLS) ## kill the whole chain before and after every durable step, and compare; WORKERS=2, MOST=200 lives, SEED=7
-	@FAULTS=all FINDABLE_SWEEP=all $(VENV)/bin/python -m pytest -q -n $(or $(WORKERS),auto) --dist worksteal --timeout 7200 \
-	  tests/crash/test_sweep.py -k whole
+crash-sweep: $(TOOLS) ## kill each day of a user before and after every durable step, and compare; WORKERS=2, MOST=200 lives, SEED=7
+	@$(VENV)/bin/python -m pytest -q -n $(or $(WORKERS),auto) --dist worksteal tests/acceptance/whole_sweep.py
 
 .PHONY: soak
 soak: $(TOOLS) ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7

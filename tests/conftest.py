@@ -138,16 +138,9 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Tell what was left out, and what the crash sweep came to, summed over all processes that took a part of it."""
+    """Tell what was left out."""
     if config.stash.get(LEFT_OUT, 0):
         terminalreporter.write_line(f"{config.stash[LEFT_OUT]} cases left out that `make test-full` has")
-    reports = [one for outcome in ("passed", "failed") for one in terminalreporter.getreports(outcome)]
-    told = [value for one in reports for name, value in one.user_properties if name == "crash sweep"]
-    if told:
-        steps, (lives, struck, differing) = max(row[0] for row in told), map(sum, list(zip(*told, strict=True))[1:])
-        terminalreporter.write_line(
-            f"crash sweep: N = {steps} durable steps, {lives} lives, {struck} killed, {differing} with differences"
-        )
 
 
 @pytest.fixture(scope="session", autouse=True)

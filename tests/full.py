@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "tests" / "full.json"  # in the repository: what passed on one machine need not be run on another
 PRODUCT = ("pipeline", "jobs", "web", "emulator", "findable.py")
-EVERY_CASE = {"HYPOTHESIS_PROFILE": "searching", "FAULTS": "all", "KEEPING": "all"}
+EVERY_CASE = {"HYPOTHESIS_PROFILE": "searching", "FAULTS": "all"}
 PYTEST = ("-m", "pytest", "-q", "-n", "5", "--dist", "worksteal", "--timeout", "7200")
 APART = ("bench", "soak")  # parts of their own
 
@@ -35,6 +35,8 @@ PARTS = {
     "postgresql": Part(TESTS, "postgresql"),
     "bench": Part((*PYTEST, "tests/bench")),
     "soak": Part((*PYTEST, "tests/soak")),
+    "sweep": Part((*PYTEST, "tests/acceptance/whole_sweep.py"), goes_on=False),
+    "sweep-postgresql": Part((*PYTEST, "tests/acceptance/whole_sweep.py"), "postgresql", goes_on=False),
     "mutants": Part(("-m", "tests.acceptance.mutants"), goes_on=False),
 }
 

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -202,16 +201,6 @@ def copy_below(source: Path, target: Path) -> None:
     for data in list(_made.values()):
         if data.is_relative_to(source):
             copy_database(data, target / data.relative_to(source))
-
-
-def made_below(folder: Path) -> dict[str, Path]:
-    """Return the databases that this process made for workspaces in a folder."""
-    return {name: data for name, data in _made.items() if data.is_relative_to(folder)}
-
-
-def take_over(made: Mapping[str, Path]) -> None:
-    """Know of databases that another process of this run made."""
-    _made.update(made)
 
 
 def drop_below(folder: Path) -> None:

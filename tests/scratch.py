@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-PEACE = "TESTS_PEACE"  # where the crash sweep's days in peace stand, for all processes of a run of the tests
+RUN = "TESTS_RUN"  # where what all processes of a run of the tests share stands
 OWNER = "TESTS_OWNER"  # process that a run of the tests ends with
 MEMORY = Path("/dev/shm")  # noqa: S108 - SIGKILL leaves what is there just as it leaves what is on a disk
 ROOM = 4 << 30  # bytes that must be free there; a container often has no more than 64 MB
@@ -19,15 +19,15 @@ def quick_folder() -> str:
 
 
 def announce() -> None:
-    """Say where the days in peace will be, should they be lived; for the process that the others come from.
+    """Say where that will be which the processes of a run share; for the process that the others come from.
 
     The folders of single tests go there, too: a quarter of their time was waiting for a disk.
     """
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", quick_folder())
     os.environ[OWNER] = str(os.getpid())
-    os.environ[PEACE] = tempfile.mktemp(prefix="findable-sweep-", dir=quick_folder())  # noqa: S306 - made by mkdir
+    os.environ[RUN] = tempfile.mktemp(prefix="findable-run-", dir=quick_folder())  # noqa: S306 - made by mkdir
 
 
 def remove() -> None:
     """Remove what stands there."""
-    shutil.rmtree(os.environ[PEACE], ignore_errors=True)
+    shutil.rmtree(os.environ[RUN], ignore_errors=True)

@@ -13,6 +13,7 @@ from tests.acceptance.checker import Look, Memory, check
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import RUN, run_folder
 from tests.acceptance.product import Workspace
+from tests.acceptance.sweep import SEED
 from tests.outside.server import Outside, serving
 
 
@@ -31,6 +32,18 @@ def pytest_unconfigure() -> None:
     """Remove what the processes of this run shared."""
     if os.environ.get(f"{RUN}_OWNER") == str(os.getpid()):
         shutil.rmtree(os.environ[RUN], ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what the crash sweep came to, summed over all processes that took a part of it, and how to repeat it."""
+    reports = [one for outcome in ("passed", "failed") for one in terminalreporter.getreports(outcome)]
+    if told := [value for one in reports for name, value in one.user_properties if name == "crash sweep"]:
+        steps = {row[0]: row[1] for row in told}
+        lives, struck, differing = (sum(row[at] for row in told) for at in (2, 3, 4))
+        terminalreporter.write_line(
+            f"crash sweep: SEED={SEED}: {', '.join(steps) if len(steps) < 3 else f'{len(steps)} days'}: "
+            f"N = {sum(steps.values())} durable steps, {lives} lives, {struck} struck, {differing} with differences"
+        )
 
 
 @pytest.fixture(autouse=True)

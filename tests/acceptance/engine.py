@@ -4,6 +4,9 @@
 """
 
 import json
+import os
+import select
+import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -60,6 +63,10 @@ class Engine:
     def kill(self) -> None:
         """End it as SIGKILL does; its state is on disk."""
         if self._connection is not None:
+            process = os.pidfd_open(self.pid)
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            select.select([process], [], [], LONGEST_S)
+            os.close(process)
             self._connection.close()
             self._connection = None
 

@@ -19,7 +19,7 @@ import psycopg
 QUIET: Final = ("-shm", "-wal", "-journal")  # SQLite's own files; it has its own step, the commit
 TAKES_ROOM: Final = ("open", "os.mkdir", "os.rename", "os.symlink", "os.link", "write", "fsync", "commit")
 ON_SERVER: Final = "commit on the server"
-LONGEST: Final = 160
+LONGEST: Final = 160  # of what is sent
 FULL: Final = "FULL"
 ROT: Final = "ROT"
 SHORT: Final = "SHORT"
@@ -57,6 +57,7 @@ class Steps:
         self._record = record
         self._count = 0
         self.last = ""  # step that was counted
+        self.more = ""  # what is recorded behind the next one
         self._due = False  # the step was taken, and what was asked for after it has not happened yet
         self._lock = threading.RLock()
 
@@ -74,7 +75,8 @@ class Steps:
             self.done()
             self._count += 1
             self.last = what
-            self._record(what[:LONGEST].replace("\n", " "))
+            self._record(f"{what} {self.more}".strip().replace("\n", " "))
+            self.more = ""
             if self.fate.how == FULL:
                 self._check_room(what)
             elif self._count == self.fate.at:
@@ -88,7 +90,7 @@ class Steps:
             return
         self._due = False
         if self.fate.how in {ROT, SHORT, OTHER}:
-            spoil(Path(self.last.partition(" ")[2]), self.fate.how, other=self.fate.other)
+            spoil(Path(self.last.rpartition(" ")[2]), self.fate.how, other=self.fate.other)
         elif self.fate.how == CUT:
             _cut(os.environ.get(TO_CUT) or os.environ["FINDABLE_DATABASE_URL"])
         else:

@@ -7,13 +7,14 @@ Part of `mortal`.
 
 import io
 import os
+import re
 import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import psycopg
 
@@ -37,6 +38,7 @@ READING: Final = (
     *("SELECT", "PRAGMA", "BEGIN", "ROLLBACK", "EXPLAIN", "SAVEPOINT", "RELEASE", "SET", "RESET", "SHOW", "ANALYZE"),
     "--",
 )
+FILE: Final = re.compile(r"\b[\w-]+\.(?:jsonl?|index|csv|npy|sqlite)\b")  # what looks like the name of a file
 
 
 def watch(steps: Steps) -> None:
@@ -45,7 +47,7 @@ def watch(steps: Steps) -> None:
         setattr(socket.socket, name, _on_network(steps, name, getattr(socket.socket, name)))
     for name in CALLS:
         setattr(os, name, _told_afterwards(steps, getattr(os, name)))
-    os.fsync = _synced(steps, os.fsync)
+    os.fsync, os.fdatasync = _synced(steps, os.fsync), _synced(steps, os.fdatasync)
     io.open = _opening(steps, io.open)  # what pathlib calls
     connect, connection = sqlite3.connect, _connection_class(steps)
 
@@ -64,7 +66,7 @@ def _auditor(steps: Steps) -> Callable[[str, tuple[Any, ...]], None]:
         if name in CHANGES:
             places = [_path(arguments, *where) for where in CHANGES[name]]
             if any(map(steps.is_ours, places)) and _changes_something(name, places[0]):
-                steps.step(f"{name} {places[-1]}")
+                steps.step(" ".join((name, *places)))
         elif name == "open" and _writes(arguments[2]) and steps.is_ours(str(arguments[0])):
             steps.step(f"open {arguments[0]}")
 
@@ -78,6 +80,7 @@ def _connection_class(steps: Steps) -> type[sqlite3.Connection]:
         def __init__(self, database: Any, *arguments: Any, **options: Any) -> None:
             super().__init__(database, *arguments, **options)
             self._step, self._wrote = f"commit {Path(str(database)).name}", False
+            self._names: list[str] = []  # files that what is not committed yet names
             if steps.folder in str(database):
                 _limit(self, str(database), steps.fate.pages)
                 self.set_trace_callback(self._tell)
@@ -87,8 +90,10 @@ def _connection_class(steps: Steps) -> type[sqlite3.Connection]:
             words = statement.lstrip().upper()
             self._wrote = self._wrote and self.in_transaction
             writes = words.startswith("PRAGMA JOURNAL_MODE =") or not words.startswith((*READING, "COMMIT"))
+            self._names = _named(self._names, statement, goes_on=self.in_transaction, writes=writes)
             commits = words.startswith("COMMIT") and self._wrote and steps.fate.how != FULL
             if commits or (writes and not self.in_transaction):
+                steps.more = _naming(self._names)
                 steps.step(self._step)
             self._wrote = self._wrote or writes
 
@@ -113,7 +118,7 @@ def _connection_class(steps: Steps) -> type[sqlite3.Connection]:
 
 def _watch_server(steps: Steps) -> None:
     """Count what is committed on a PostgreSQL server: the end of a transaction in which something was written."""
-    wrote: WeakSet[psycopg.Connection[Any]] = WeakSet()
+    wrote: WeakKeyDictionary[psycopg.Connection[Any], list[str]] = WeakKeyDictionary()
     execute, many, copy = psycopg.Cursor.execute, psycopg.Cursor.executemany, psycopg.Cursor.copy
     commit, rollback = psycopg.Connection.commit, psycopg.Connection.rollback
 
@@ -121,26 +126,36 @@ def _watch_server(steps: Steps) -> None:
         def run(cursor: Any, query: Any, *arguments: Any, **options: Any) -> Any:
             words = query.decode() if isinstance(query, bytes) else str(query)
             if not words.lstrip().upper().startswith(READING):
-                wrote.add(cursor.connection)
+                names = wrote.setdefault(cursor.connection, [])
+                names += FILE.findall(f"{words} {arguments}")
             return call(cursor, query, *arguments, **options)
 
         return run
 
     def committed(connection: Any) -> None:
         if connection in wrote:
+            steps.more = _naming(wrote.pop(connection))
             steps.step(ON_SERVER)
-            wrote.discard(connection)
         commit(connection)
         steps.done()
 
     def undone(connection: Any) -> None:
-        wrote.discard(connection)
+        wrote.pop(connection, None)
         rollback(connection)
 
     changed: Any = psycopg.Cursor
     changed.execute, changed.executemany, changed.copy = noted(execute), noted(many), noted(copy)
     changed = psycopg.Connection
     changed.commit, changed.rollback = committed, undone
+
+
+def _named(before: list[str], statement: str, *, goes_on: bool, writes: bool) -> list[str]:
+    """Return which files a transaction names after a statement."""
+    return (before if goes_on else []) + (FILE.findall(statement) if writes else [])
+
+
+def _naming(names: list[str]) -> str:
+    return f"naming {' '.join(sorted({*names}))}" if names else ""
 
 
 def _limit(connection: sqlite3.Connection, name: str, pages: int) -> None:

@@ -81,9 +81,9 @@ class Program:
 @cache
 def _loaded() -> Path:
     """Return the socket of this run's loaded process, started where it does not run yet."""
-    if scratch.PEACE not in os.environ:
+    if scratch.RUN not in os.environ:
         scratch.announce()
-    folder = Path(os.environ[scratch.PEACE]).with_suffix(".loaded")
+    folder = Path(os.environ[scratch.RUN]).with_suffix(".loaded")
     with contextlib.suppress(FileExistsError):  # else another one starts it right now
         folder.mkdir()
         command = [sys.executable, "-W", "ignore", "-m", "tests.crash.mortal", str(folder), os.environ[scratch.OWNER]]
