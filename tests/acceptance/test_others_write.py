@@ -1,6 +1,7 @@
 """Another program, or a person, writes where answers go: their word stands, and only what is open is asked."""
 
 import json
+import signal
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.acceptance.database import counts, sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import PASSAGES, Workspace
+from tests.acceptance.steps import Fate
 
 HOME = ("submit", "poll", "ingest")
 MINE = '["mine"]'
@@ -57,6 +59,22 @@ def test_tagged_before_it_is_asked(workspace: Workspace, api: Engine) -> None:
     assert asked_in(workspace, 1) == ["1", "3"]
     assert [len(one["lines"]) for one in api.creates()] == [2]
     assert looked(workspace) == {"tagged": 3}
+
+
+def test_tagged_while_the_request_file_is_written(workspace: Workspace) -> None:
+    """Who has tags by the time that the batch is claimed is not asked, though the file was written before."""
+    workspace.people(5)
+    trails = [workspace.do("submit", limit=1).trail for _ in range(2)]
+    at = next(number for number, step in enumerate(trails[1], start=1) if step.startswith("write "))
+    with workspace.start("submit", fate=Fate(at=at, side="after", how="STOP")) as running:
+        assert running.until_stopped(), running.wait()
+        sql(workspace, "UPDATE experts SET tags = :tags WHERE id = 4", tags=MINE)
+        running.signal(signal.SIGCONT)
+        assert running.wait().code == 0
+    workspace.each("submit", "poll", "ingest")
+    assert asked_in(workspace, 3) == ["3", "5"]
+    assert looked(workspace) == {"tagged": 5}
+    assert workspace.tags()["person-0003"] == ["mine"]
 
 
 @pytest.mark.excused("nobody_is_answered_twice")  # it is asked for: another program took the tags away
