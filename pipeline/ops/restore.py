@@ -58,6 +58,9 @@ def run(settings: Settings, source: Path) -> RestoreReport:
         if store is not None:
             _check_namespace(store, manifest)
             _is_begun(store, manifest)  # refuses before anything is written
+        made = stack.enter_context(contextlib.ExitStack())
+        if not data.exists():
+            made.callback(_remove_empty, data)
         staging = stack.enter_context(_staging(data))
         _check_place(data, source, manifest)
         backup_files.restore_files(source, manifest, staging)
@@ -68,6 +71,7 @@ def run(settings: Settings, source: Path) -> RestoreReport:
         else:  # until its last row is there every command refuses the database, so the folder is in place before it
             with _alone(store) as turn:
                 _load(store, source, manifest, programs=settings.pg_bin)
+                made.pop_all()  # without its folder nothing would be said of the database
                 backup_files.settle_restored(staging, data)
                 unsent = _finish(store, manifest, turn)
     return RestoreReport(str(data), manifest.made_at, len(manifest.files), manifest.size, unsent)
@@ -94,12 +98,11 @@ def _check_place(data: Path, source: Path, manifest: backup_files.BackupManifest
 
 @contextlib.contextmanager
 def _staging(data: Path) -> Iterator[Path]:
-    """Yield an empty folder in `data` to make a workspace ready in; it is gone afterwards, as is `data` where empty.
+    """Yield an empty folder in `data` to make a workspace ready in; it is gone afterwards.
 
     Raises:
         InputError: another process restores there.
     """
-    is_new = not data.exists()
     make_directory(data)
     staging = backup_files.staging_of(data / RESTORING)
     try:
@@ -108,9 +111,11 @@ def _staging(data: Path) -> Iterator[Path]:
         yield staging
     finally:
         links.remove_link(staging)
-        if is_new:
-            with contextlib.suppress(OSError):  # it is not empty any more
-                data.rmdir()
+
+
+def _remove_empty(data: Path) -> None:
+    with contextlib.suppress(OSError):  # it is not empty any more
+        data.rmdir()
 
 
 def _server(settings: Settings, manifest: backup_files.BackupManifest) -> Store | None:

@@ -1,6 +1,7 @@
 """Users of a PostgreSQL server who may not do everything, or whose sessions are set up otherwise than ours."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -143,6 +144,7 @@ def test_a_copy_takes_as_long_as_it_takes(role: Role, tmp_path: Path) -> None:
         (slow / name).chmod(0o755)
     role.run("backup", str(tmp_path / "copy"), PG_BIN=str(slow))
     postgresql.empty(tmp_path / "theirs")
+    shutil.rmtree(role.workspace.data)
     role.does(f'GRANT ALL ON SCHEMA public TO "{role.name}"')
     role.run("restore", str(tmp_path / "copy"), PG_BIN=str(slow))
     role.run("status")

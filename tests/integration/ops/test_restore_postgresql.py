@@ -1,6 +1,7 @@
 """`make restore` into PostgreSQL: one at a time, all or nothing, and never over a workspace."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def test_a_restore_that_was_finished_by_another_run_is_not_done_again(
     def others_are_quicker(*args: Any) -> None:
         """Let another run go on from where one died, and work, between the first look at the database and the load."""
         monkeypatch.setattr("pipeline.ops.backup_files.restore_files", place)
-        ran(served, *words)
+        ran(served, *words, DATA=str(tmp_path / "quicker"))
         put(served, "two")
         place(*args)
 
@@ -186,6 +187,7 @@ def test_two_workspaces_in_one_database_are_not_backed_up_as_one(served: Workspa
     postgresql.rows(url, "DROP SCHEMA public CASCADE")
     ran(theirs, "backup", str(tmp_path / "one"))
     postgresql.rows(url, "DROP SCHEMA theirs CASCADE")
+    shutil.rmtree(theirs.data)
     ran(theirs, "restore", str(tmp_path / "one"))
     assert theirs.query("SELECT username FROM experts") == [("two",)]
 
