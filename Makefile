@@ -320,10 +320,10 @@ docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/, and rec
 # what the database makes different, for the run of the tests on PostgreSQL; `make test-full` runs everything on both
 ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/passages/test_table.py \
   $(addprefix tests/integration/,experts passages tables live/test_ledger.py) \
-  $(addprefix tests/integration/batch/test_,chain.py exactly_once.py ingest.py two_at_once.py) \
+  $(addprefix tests/integration/batch/test_,exactly_once.py ingest.py two_at_once.py) \
   $(addprefix tests/integration/ops/test_,items.py doctor.py backup.py::test_a_copy_is_the_workspace_again \
   backup.py::test_a_copy_made_while_others_write_is_of_one_moment forget.py::test_nothing_is_left_of_a_person_in_any_byte) \
-  tests/property/batch/test_ingest.py tests/property/passages/test_preferring.py \
+  tests/property/passages/test_preferring.py \
   $(addprefix tests/concurrency/test_,nobody_waits.py overtaken.py passages.py two_at_once.py) \
   tests/yardstick/test_goes_on.py $(addprefix tests/security/test_,canary.py injection.py)
 # what is compiled is kept, even where Python is told to keep nothing: for other workers, and out of what is timed

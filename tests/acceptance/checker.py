@@ -201,7 +201,8 @@ def spend_adds_up(here: Look) -> Iterator[str]:
             usage = (one.get("response") or {}).get("usageMetadata") or {}
             if isinstance(one.get("key"), str) and one["key"] in asked and usage and one["key"] not in paid:
                 paid[one["key"]] = _price(usage)
-        if len(replies) == len(asked) and abs(batch["cost"] - sum(paid.values())) > CENT_PARTS:
+        is_plain = Counter(str(one.get("key")) for one in replies) == Counter(asked)  # one line for each
+        if is_plain and abs(batch["cost"] - sum(paid.values())) > CENT_PARTS:
             yield f"batch {number} costs {batch['cost']}, its replies {sum(paid.values())}"
     said, total = here.status["spent"], here.workspace.read("costs")["total"]
     if abs(said["actual"] - total["cost"]) > CENT_PARTS:
@@ -211,9 +212,9 @@ def spend_adds_up(here: Look) -> Iterator[str]:
         yield f"status says {said}, the batches cost {batched}"
 
 
-def _price(usage: Mapping[str, int]) -> float:
-    out = usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0)
-    return (usage.get("promptTokenCount", 0) * BATCH_PRICE[0] + out * BATCH_PRICE[1]) / 1_000_000
+def _price(usage: Mapping[str, int | str]) -> float:
+    asked, *said = (float(usage.get(f"{name}TokenCount", 0)) for name in ("prompt", "candidates", "thoughts"))
+    return (asked * BATCH_PRICE[0] + sum(said) * BATCH_PRICE[1]) / 1_000_000
 
 
 def index_is_of_one_build(here: Look) -> Iterator[str]:

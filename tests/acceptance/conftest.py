@@ -77,3 +77,12 @@ def workspace(tmp_path: Path, api: Engine, request: pytest.FixtureRequest) -> It
     yield one
     marker = request.node.get_closest_marker("excused")
     check(Look(one, api.batches(), api.creates(), Memory()), excused=marker.args if marker else ())
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, outside: Outside, request: pytest.FixtureRequest) -> Iterator[Workspace]:
+    """Return an empty workspace on the outside server, with short waits; checked when its test is over."""
+    one = Workspace(tmp_path / "elsewhere", outside.url)
+    yield one
+    marker = request.node.get_closest_marker("excused")
+    check(Look(one, outside.batches(), outside.creates(), Memory()), excused=marker.args if marker else ())

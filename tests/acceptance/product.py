@@ -255,7 +255,7 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
     for line in path.read_bytes().split(b"\n") if path.exists() else ():
         try:
             found.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     return [one for one in found if isinstance(one, dict)]
 

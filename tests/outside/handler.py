@@ -265,7 +265,8 @@ class Handler(BaseHTTPRequestHandler):
     def _operation(self, name: str) -> Json:
         """Return a batch as it stands now."""
         with self._kept.whole():
-            settle(self._kept, name, self._outside.answerer, self._outside.manner)
+            outside = self._outside
+            settle(self._kept, name, outside.answerer, outside.manner, outside.results)
             row = self._kept.row("SELECT * FROM batches WHERE id = ? AND owner = ? AND NOT hidden", name, self._owner)
             if row is None:
                 raise OutsideError(404, "Requested entity was not found.")

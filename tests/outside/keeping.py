@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS lines (batch INT, place INT, key TEXT, question TEXT,
 CREATE TABLE IF NOT EXISTS answered (key TEXT, question TEXT, batch TEXT, refused INT);
 """
 FRUITLESS = "FAILED", "CANCELLED"
-ENDED = "SUCCEEDED", *FRUITLESS
+FRUITFUL = "SUCCEEDED", "EXPIRED"  # an expired batch has what was done until then
+ENDED = *FRUITFUL, *FRUITLESS
 
 
 class Created(NamedTuple):
@@ -34,7 +35,7 @@ class Created(NamedTuple):
 
     name: str
     label: str
-    keys: tuple[str, ...]
+    lines: tuple[Json, ...]
     over: str
 
 
@@ -136,13 +137,14 @@ class Keeping:
         with self.whole():
             found = []
             for batch in self.rows("SELECT * FROM batches ORDER BY number"):
-                keys = self.rows("SELECT key FROM lines WHERE batch = ? ORDER BY place", batch["number"])
-                found.append(Created(batch["id"], batch["label"], tuple(row[0] for row in keys), batch["over"]))
+                kept = self.rows("SELECT key, request FROM lines WHERE batch = ? ORDER BY place", batch["number"])
+                lines = tuple({"key": row["key"], "request": json.loads(row["request"])} for row in kept)
+                found.append(Created(batch["id"], batch["label"], lines, batch["over"]))
             return found
 
     def asked(self) -> Counter[str]:
         """Return how often each key stood in a batch that was made and did not come to nothing as a whole."""
-        return Counter(key for batch in self.created() if batch.over not in FRUITLESS for key in batch.keys)
+        return Counter(one["key"] for batch in self.created() if batch.over not in FRUITLESS for one in batch.lines)
 
     def answered(self, *, refused: bool = False) -> Counter[str]:
         """Return how often each key was answered with a batch, or its line refused; a live call has no key."""

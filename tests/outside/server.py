@@ -8,17 +8,17 @@ that differ wherever they may show what the product takes for granted.
 
 import contextlib
 import random
-import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.outside.answers import Answerer, fill
+from tests.outside.answers import Answerer, Json, fill
 from tests.outside.handler import Listener
 from tests.outside.keeping import Keeping
 from tests.outside.telling import Manner
+from tests.outside.working import Results
 
 
 @dataclass
@@ -56,6 +56,7 @@ class Outside:
 
     folder: Path
     answerer: Answerer = fill
+    results: Results | None = None  # of each batch whose time comes from now on, in the place of answers
     manner: Manner = field(default_factory=Manner)
     troubles: Troubles = field(default_factory=Troubles)
     calls: list[str] = field(default_factory=list)  # since it last came back: "METHOD path"
@@ -85,9 +86,13 @@ class Outside:
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
-    def creates(self) -> int:
-        """Return how many creates it was sent since it last came back, whatever became of them."""
-        return sum(bool(re.search(":(?:batchGenerate|asyncBatchEmbed)Content", call)) for call in self.calls)
+    def batches(self) -> list[Json]:
+        """Return every batch that was ever made by its name, oldest first."""
+        return [{"name": f"batches/{batch.name}"} for batch in self.kept.created()]
+
+    def creates(self) -> list[Json]:
+        """Return the display name and the request lines of each of them."""
+        return [{"name": batch.label, "lines": [*batch.lines]} for batch in self.kept.created()]
 
     def check_once(self) -> None:
         """Hold that no batch was made twice, and that each key was answered once, and asked again only if refused.
@@ -108,7 +113,7 @@ class Outside:
 @contextlib.contextmanager
 def serving(folder: Path, answerer: Answerer = fill, **manner: Any) -> Iterator[Outside]:
     """Run a server for the length of a block, with what is kept in a folder; `manner` as `Manner` has it."""
-    server = Outside(folder, answerer, Manner(**manner))
+    server = Outside(folder, answerer, manner=Manner(**manner))
     try:
         yield server
     finally:

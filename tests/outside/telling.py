@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from tests.outside.answers import Json
-from tests.outside.keeping import ENDED
+from tests.outside.keeping import ENDED, FRUITFUL
 
 STATUS = {
     400: "INVALID_ARGUMENT",
@@ -36,6 +36,7 @@ class Manner:
     line_end: str = "\n"
     pending_s: float = 0.02
     running_s: float = 0.04
+    ending: str = "SUCCEEDED"  # or EXPIRED
 
 
 class OutsideError(Exception):
@@ -79,7 +80,7 @@ def operation(row: Any, requests: int, manner: Manner) -> Json:
         told["done"] = True
     if over == "FAILED":
         told["error"] = {"message": "The batch could not be processed.", "code": 13}
-    if over == "SUCCEEDED":
+    if over in FRUITFUL:
         where = {"responsesFile": f"files/batch-{row['id']}"}
         told["response"] = {"@type": f"{kind}Output"} | (where if manner.output != "metadata" else {})
         if manner.output != "response":
@@ -89,7 +90,7 @@ def operation(row: Any, requests: int, manner: Manner) -> Json:
 
 def _stats(row: Any, requests: int, *, is_text: bool) -> Json:
     """Return the counts of a batch; zeros are left out."""
-    answered = requests - row["failed"] if row["over"] == "SUCCEEDED" else 0
+    answered = requests - row["failed"] if row["over"] in FRUITFUL else 0
     counts = {
         "successfulRequestCount": answered,
         "failedRequestCount": row["failed"],

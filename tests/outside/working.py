@@ -2,33 +2,42 @@
 
 import json
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from tests.outside.answers import Answerer, Json, RefusedLine, member, reply, tokens, vector
-from tests.outside.keeping import Keeping, error_line
+from tests.outside.keeping import Keeping, Line, error_line
 from tests.outside.telling import Manner
 
+Results = Callable[[Sequence[str]], bytes]  # from the keys of a batch to the very bytes of its result file
 
-def settle(kept: Keeping, name: str, answerer: Answerer, manner: Manner) -> None:
-    """Answer a batch if its time has come, and seal its results; all of it or nothing."""
+
+def settle(kept: Keeping, name: str, answerer: Answerer, manner: Manner, results: Results | None) -> None:
+    """Answer a batch if its time has come, and seal its results, or what `results` makes of its keys; or do nothing."""
     with kept.whole():
         row = kept.row("SELECT * FROM batches WHERE id = ? AND over = '' AND ends <= ?", name, time.time())
         if row is None:
             return
-        results: list[Json] = []
-        for line in kept.lines_of(row["number"]):
-            try:
-                answered = _answered(line.request, answerer, model=row["model"], method=row["method"])
-            except RefusedLine as refused:
-                results.append(error_line(line.key, refused))
-                kept.note_answer(line.key, line.question, name, refused=True)
-                continue
-            found = {"response": answered, "key": line.key}
-            results.append(dict(reversed(found.items())) if manner.key_first else found)
-            kept.note_answer(line.key, line.question, name)
-        data = manner.line_end.join(json.dumps(one, ensure_ascii=False) for one in results).encode()
+        if results is None:
+            answered = [_result(kept, row, line, answerer, manner) for line in kept.lines_of(row["number"])]
+            data = manner.line_end.join(json.dumps(one, ensure_ascii=False) for one in answered).encode()
+            failed = sum("error" in one for one in answered)
+        else:
+            data, failed = results([line.key for line in kept.lines_of(row["number"])]), 0
         kept.keep_file(f"batch-{name}", row["owner"], data, label="", mime="application/jsonl", generated=True)
-        failed = sum("error" in one for one in results)
-        kept.rows("UPDATE batches SET over = 'SUCCEEDED', ended = ends, failed = ? WHERE id = ?", failed, name)
+        kept.rows("UPDATE batches SET over = ?, ended = ends, failed = ? WHERE id = ?", manner.ending, failed, name)
+
+
+def _result(kept: Keeping, row: Any, line: Line, answerer: Answerer, manner: Manner) -> Json:
+    """Return the result line of one request, and note what was answered."""
+    try:
+        answered = _answered(line.request, answerer, model=row["model"], method=row["method"])
+    except RefusedLine as refused:
+        kept.note_answer(line.key, line.question, row["id"], refused=True)
+        return error_line(line.key, refused)
+    kept.note_answer(line.key, line.question, row["id"])
+    found = {"response": answered, "key": line.key}
+    return dict(reversed(found.items())) if manner.key_first else found
 
 
 def _answered(request: Json, answerer: Answerer, *, model: str, method: str) -> Json:
