@@ -4,13 +4,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import httpx2
-
-from tests.lab import KEY, Api, Workspace
+from tests.lab import Api, Workspace
 from tests.ledger import ACCOUNTED
 
 CREATE = r":batchGenerateContent$"
-START = r"^/upload/[^?]*$"
 
 
 def batch_row(workspace: Workspace, number: int = 1) -> dict[str, Any]:
@@ -36,14 +33,6 @@ def claimed(workspace: Workspace) -> list[str]:
 def tries(workspace: Workspace) -> list[str]:
     """Return what came of each create, in order."""
     return [row[0] for row in workspace.query('SELECT outcome FROM findable_tries ORDER BY batch, "try"')]
-
-
-def moves(workspace: Workspace, number: int = 1) -> list[tuple[str | None, str | None]]:
-    """Return the moves of one batch from the journal, without the entries that moved nothing."""
-    found = workspace.query(
-        "SELECT old, new FROM findable_events WHERE kind = 'batch' AND name = :name ORDER BY id", name=str(number)
-    )
-    return [(old, new) for old, new in found if old != new or old == "submitting"]
 
 
 def remote(api: Api, *, alive: bool = True) -> list[dict[str, Any]]:
@@ -77,13 +66,3 @@ def alter(workspace: Workspace, *statements: str) -> None:
     """Change rows by hand, to what another program or a process that died could have left."""
     for statement in statements:
         workspace.change(statement)
-
-
-def crowd(api: Api, count: int) -> None:
-    """Make batches that are not ours, newer than all there are, so that the list has several pages."""
-    request = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
-    inlined = {"requests": {"requests": [{"request": request, "metadata": {"key": "k"}}]}}
-    with httpx2.Client(base_url=api.url, headers={"x-goog-api-key": KEY}) as http:
-        for number in range(count):
-            body = {"batch": {"displayName": f"crowd-{number}", "inputConfig": inlined}}
-            http.post("/v1beta/models/gemini-3.5-flash-lite:batchGenerateContent", json=body).raise_for_status()
