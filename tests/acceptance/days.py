@@ -117,6 +117,7 @@ FORGOTTEN = (
 ASKED_ANEW = ("nobody_is_answered_twice",)  # rows that changed or were rolled back are asked about again
 # who dies while it asks a model has that call lost, and asks again: what was paid may differ
 LIVE = (*ANSWERS, "creates", "files")
+PROBED = (*LIVE, "batches")  # what is only looked at is asked again, too
 
 _IMAGE = "INSERT INTO assets (id, path) SELECT {0}, {1} WHERE NOT EXISTS (SELECT 1 FROM assets WHERE id = {0})"
 _KNOWN = (
@@ -211,7 +212,7 @@ DAYS = (
     ),
     # who dies here is saved without tags and goes out with a batch, so where the tags came from may differ
     Day("added", (ADD, INDEX), after="first", same=ANSWERS),
-    Day("pilot", (line("import", "{here}/inputs/people.csv"), line("submit", pilot=5), *COLLECT, INDEX)),
+    Day("pilot", (line("import", "{here}/inputs/people.csv"), line("submit", pilot=5), *COLLECT, INDEX), same=PROBED),
     Day(
         "live",
         (line("import", "{here}/inputs/more.csv"), line("tag_live"), INDEX),
@@ -251,6 +252,7 @@ DAYS = (
             line("backfill", wait=True, yes=True),
             line("qc"),
         ),
+        same=PROBED,
         faults=(NO_QUOTE,),
         settings=GATES,
         task=PASSAGES,
@@ -276,7 +278,7 @@ DAYS = (
     Day(
         "own",
         (line("preflight"), line("try", N=2), SUBMIT, *COLLECT, EXPORT),
-        same=(*LIVE, "batches"),
+        same=PROBED,
         task="reviews",
         files=REVIEWS,
     ),
