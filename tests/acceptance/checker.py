@@ -13,12 +13,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import faiss
 
-from tests.acceptance.product import BATCH_PRICE, KEY, MODEL, ON_POSTGRESQL, OUTCOMES, OVER, PEOPLE, Workspace, of
+from tests.acceptance.product import (
+    BATCH_PRICE,
+    KEY,
+    MODEL,
+    MOST,
+    ON_POSTGRESQL,
+    OUTCOMES,
+    OVER,
+    PEOPLE,
+    Workspace,
+    typed,
+)
 
 STABLE = ("faiss.index", "metadata.json")  # paths that readers know
 CENT_PARTS = 1e-6
@@ -50,19 +62,31 @@ class Look:
     is_settled: bool = False
 
     @cached_property
+    def documents(self) -> dict[tuple[str, str], Any]:
+        """Return what commands tell, by command and task: of all tasks that commands were about, and of people."""
+        tasks = sorted(self.workspace.seen | {PEOPLE})
+        every: list[tuple[str, dict[str, int]]] = [("status", {}), ("log", {"n": MOST})]
+        asked = [*product(every, tasks), (("batches", {}), ""), (("costs", {}), "")]
+        about: dict[str, dict[str, Any]] = {task: {"task": task} for task in tasks if task != PEOPLE}
+        typed_in = [typed(verb, json=True, **how, **about.get(task, {})) for (verb, how), task in asked]
+        told = self.workspace.outputs(*typed_in)
+        return {(verb, task): json.loads(one) for ((verb, _), task), one in zip(asked, told, strict=True)}
+
+    @property
     def status(self) -> dict[str, Any]:
         """Return what `status` says."""
-        return self.workspace.status(**of(PEOPLE))
+        found: dict[str, Any] = self.documents["status", PEOPLE]
+        return found
 
     @cached_property
     def batches(self) -> dict[int, dict[str, Any]]:
         """Return the batches by number."""
-        return {int(one["number"]): one for one in self.workspace.batches()}
+        return {int(one["number"]): one for one in self.documents["batches", ""]}
 
     @cached_property
     def asked(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the requests of each task that commands were about."""
-        return {task: self.workspace.asked(task) for task in sorted(self.workspace.seen)}
+        """Return the requests of each task that commands were about, oldest first."""
+        return {task: self.documents["log", task][::-1] for task in sorted(self.workspace.seen)}
 
     @cached_property
     def every(self) -> list[dict[str, Any]]:
@@ -92,7 +116,7 @@ def database_is_sound(here: Look) -> Iterator[str]:
 def status_adds_up(here: Look) -> Iterator[str]:
     """Each row of a task is in one state, and batches are counted as they are listed."""
     for task in sorted(here.workspace.seen):
-        said = here.status if task == PEOPLE else here.workspace.status(**of(task))
+        said = here.documents["status", task]
         counted = sum(count for name, count in said[task].items() if name not in STATES_BESIDE)
         if counted != said[task]["total"]:
             yield f"{task}: {said[task]} does not add up"
@@ -204,7 +228,7 @@ def spend_adds_up(here: Look) -> Iterator[str]:
         is_plain = Counter(str(one.get("key")) for one in replies) == Counter(asked)  # one line for each
         if is_plain and abs(batch["cost"] - sum(paid.values())) > CENT_PARTS:
             yield f"batch {number} costs {batch['cost']}, its replies {sum(paid.values())}"
-    said, total = here.status["spent"], here.workspace.read("costs")["total"]
+    said, total = here.status["spent"], here.documents["costs", ""]["total"]
     if abs(said["actual"] - total["cost"]) > CENT_PARTS:
         yield f"status says {said}, costs say {total}"
     batched = sum(batch["cost"] for batch in here.batches.values() if batch["state"] == "ingested")

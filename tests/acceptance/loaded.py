@@ -32,6 +32,7 @@ from tests.acceptance.watching import watch
 
 NOT_PERMITTED = 77  # exit code of a child that may not do what its order asks of the machine
 STREAMS = 3
+BETWEEN = "\x1e\n"  # printed between what two commands of one order print
 LONGEST_ORDER = 1 << 20  # bytes
 ENDING_S = 60.0  # so long the threads of the first commands may take to end
 NEW_MOUNTS, NEW_USER = 0x00020000, 0x10000000  # CLONE_NEWNS; CLONE_NEWUSER: who is not root may do so among themselves
@@ -99,7 +100,12 @@ def run(main: Callable[[], object], order: dict[str, Any], files: Sequence[int])
         fate = Fate(**order["fate"])
         steps = Steps(lambda what: os.write(files[3], f"{what}\n".encode()), folder=below, fate=fate)
         watch(steps)
-        code = called(main, order["args"])
+        for number, words in enumerate(order["commands"]):
+            if number:
+                sys.stdout.write(BETWEEN)
+                sys.stdout.flush()
+            if code := called(main, words):
+                break
         steps.done()
     except BaseException:  # noqa: BLE001 - a child must not go on as its parent; what it said is shown
         traceback.print_exc()

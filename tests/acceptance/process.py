@@ -55,7 +55,7 @@ class Running:
     def __init__(
         self,
         folder: Path,
-        args: Sequence[str],
+        commands: Sequence[Sequence[str]],
         *,
         environ: Mapping[str, str],
         cwd: Path,
@@ -64,9 +64,12 @@ class Running:
         read_only: bool = False,
         stdin: int | None = None,
     ) -> None:
-        """Start it at the loaded process in a folder; its steps are those `below` another one."""
+        """Start it at the loaded process in a folder; its steps are those `below` another one.
+
+        Of several commands, which run one after the other as long as they end well, the last one's end is told.
+        """
         order: dict[str, Any] = {
-            "args": list(args),
+            "commands": [list(words) for words in commands],
             "environ": {**PLAIN, **environ},
             "cwd": str(cwd),
             "below": str(below),

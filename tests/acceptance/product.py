@@ -18,6 +18,7 @@ from typing import Any
 import httpx2
 
 from tests import postgresql
+from tests.acceptance.loaded import BETWEEN
 from tests.acceptance.process import LIVES, LONGEST_S, PRODUCT, ROOT, Done, Running, loaded
 from tests.acceptance.steps import Fate
 
@@ -103,26 +104,23 @@ class Workspace:
 
         An option that is true stands alone, one that is false is left out.
         """
-        words = [VERBS.get(verb, verb.replace("_", "-")), *map(str, arguments)]
-        for name, value in how.items():
-            if name.islower() and value is not False:
-                words += [f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}"]
-                words += [] if value is True else [str(value)]
         settings = {f"FINDABLE_{name}": str(value) for name, value in how.items() if name.isupper()}
         self.seen.add(how.get("TASK") or self.settings.get("TASK") or self.task or PEOPLE)
         self.home.mkdir(parents=True, exist_ok=True)
         environ = self.environ | settings
         return Running(
-            self.version(), words, environ=environ, cwd=self.home, below=self.below, fate=fate, read_only=read_only
+            self.version(),
+            [typed(verb, *arguments, **how)],
+            environ=environ,
+            cwd=self.home,
+            below=self.below,
+            fate=fate,
+            read_only=read_only,
         )
 
     def run(self, verb: str, *arguments: object, **how: Any) -> Done:
         """Run a command, however it ends."""
-        done = self.start(verb, *arguments, **how).wait()
-        assert KEY not in done.said, f"{verb} shows the key"
-        assert "Traceback" not in done.err, f"{verb}: {done.err}"
-        assert "bug in findable" not in done.said, f"{verb}: {done.said}"
-        return done
+        return held(verb, self.start(verb, *arguments, **how).wait())
 
     def do(self, verb: str, *arguments: object, code: int | str = 0, **how: Any) -> Done:
         """Run a command that must end with an exit code."""
@@ -138,6 +136,14 @@ class Workspace:
     def read(self, verb: str, *arguments: object, **how: Any) -> Any:
         """Return the JSON document of a command that ends well."""
         return self.do(verb, *arguments, json=True, **how).json
+
+    def outputs(self, *commands: Sequence[str]) -> list[str]:
+        """Return what several commands print that end well; they run one after the other in one process."""
+        environ = self.environ | {"FINDABLE_TASK": ""}
+        running = Running(self.version(), commands, environ=environ, cwd=self.home, below=self.below)
+        done = held(commands, running.wait())
+        assert done.code == 0, (commands, done)
+        return done.out.split(BETWEEN)
 
     def status(self, **how: Any) -> dict[str, Any]:
         """Return where it stands."""
@@ -242,6 +248,24 @@ def served(running: Running) -> Iterator[httpx2.Client]:
     headers = {"authorization": f"Bearer {found[2]}"}
     with httpx2.Client(base_url=found[1], headers=headers, trust_env=False, timeout=LONGEST_S) as client:
         yield client
+
+
+def typed(verb: str, *arguments: object, **how: Any) -> list[str]:
+    """Return the words of a command; options are in lower case, what is in upper case is no word."""
+    words = [VERBS.get(verb, verb.replace("_", "-")), *map(str, arguments)]
+    for name, value in how.items():
+        if name.islower() and value is not False:
+            words += [f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}"]
+            words += [] if value is True else [str(value)]
+    return words
+
+
+def held(what: object, done: Done) -> Done:
+    """Return what became of a command that shows no key, no traceback and no fault of its own."""
+    assert KEY not in done.said, f"{what} shows the key"
+    assert "Traceback" not in done.err, f"{what}: {done.err}"
+    assert "bug in findable" not in done.said, f"{what}: {done.said}"
+    return done
 
 
 def of(task: str) -> dict[str, str]:

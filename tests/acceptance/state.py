@@ -17,7 +17,7 @@ import faiss
 
 from tests.acceptance.database import connected, names
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import OUTCOMES, Workspace, of
+from tests.acceptance.product import MOST, OUTCOMES, PEOPLE, Workspace, typed
 
 ACCOUNT = ("number", "task", "state", "requests", *OUTCOMES, "tokens_in", "tokens_out", "cost", "extractor", "model")
 REQUEST = (
@@ -46,25 +46,35 @@ CALLS = re.compile(r":(generateContent|embedContent|batchEmbedContents)$")
 def seen(workspace: Workspace, engine: Engine | None = None) -> dict[str, Any]:
     """Return it, part by part; `creates` and `calls` are what an engine was asked since it started."""
     tasks = sorted(workspace.seen)
-    found: dict[str, Any] = {
-        "status": {task: status(workspace, task) for task in tasks},
-        "batches": [{name: plain(one[name]) for name in ACCOUNT} for one in workspace.batches()],
-        "asked": [[plain(one[name]) for name in REQUEST] for task in tasks for one in workspace.asked(task)],
-        "parked": {task: workspace.parked(task) for task in tasks},
-        "exports": {task: [plain(one) for one in workspace.exported(task)] for task in tasks},
-        "tables": tables(workspace),
-        "index": index(workspace.data),
-        "files": files(workspace.data),
-    }
+    told = iter(workspace.outputs(typed("batches", json=True), *(words for task in tasks for words in looks(task))))
+    batches = json.loads(next(told))
+    found: dict[str, Any] = {"batches": [{name: plain(one[name]) for name in ACCOUNT} for one in batches[::-1]]}
+    for task in tasks:
+        said, log, parked, exported = (next(told) for _ in looks(task))
+        found.setdefault("status", {})[task] = status(json.loads(said), task)
+        found.setdefault("asked", {})[task] = [[plain(one[name]) for name in REQUEST] for one in json.loads(log)[::-1]]
+        found.setdefault("parked", {})[task] = {one["name"]: one["reason"] for one in json.loads(parked)}
+        found.setdefault("exports", {})[task] = [plain(json.loads(line)) for line in exported.split("\n") if line]
+    found |= {"tables": tables(workspace), "index": index(workspace.data), "files": files(workspace.data)}
     if engine is not None:
         found |= {"creates": creates(engine), "calls": calls(engine.journal())}
     moved: dict[str, Any] = json.loads(json.dumps(found).replace(str(workspace.home), "~"))
     return moved
 
 
-def status(workspace: Workspace, task: str) -> dict[str, Any]:
+def looks(task: str) -> list[list[str]]:
+    """Return the commands that tell all of a task: where it stands, what was asked, what is parked, what is there."""
+    about = {} if task == PEOPLE else {"task": task}
+    return [
+        typed("status", json=True, **about),
+        typed("log", json=True, n=MOST, **about),
+        typed("parked", json=True, **about),
+        typed("export", "-", format="jsonl", **about),
+    ]
+
+
+def status(said: dict[str, Any], task: str) -> dict[str, Any]:
     """Return what `status` promises of a task: its rows by state, batches by state, the index, what is next."""
-    said = workspace.status(**of(task))
     of_index = said["index"] and {name: said["index"][name] for name in INDEX}
     return {
         "rows": said[task],
