@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipeline.engine import picture_source, pictures
 from pipeline.images import import_
-from tests.lab import Api, Workspace
+from tests.lab import Workspace
 
 MODEL = "gemini-3.5-flash-lite"
 
@@ -176,56 +176,6 @@ def test_images_are_described_once(workspace: Workspace, photos: Path, way: str)
     shown = json.loads(said)
     assert shown["answers"][0]["answer"]["buckets"]["colours"]
     assert ("sha256" in said, '\\"data\\"' in said) == (True, False)
-
-
-def test_rows_of_another_program_stay_and_are_not_asked_again(workspace: Workspace, api: Api, photos: Path) -> None:
-    """A pair of tables with ids of text is adopted: none of its rows changes, none is doubled, the rest is asked."""
-    workspace.begin()
-    workspace.change("CREATE TABLE assets (id VARCHAR(40) PRIMARY KEY, path TEXT NOT NULL, stars INTEGER)")
-    workspace.change(
-        "CREATE TABLE asset_ai (asset_id VARCHAR(40), provider TEXT, model TEXT, summary TEXT, buckets TEXT, "
-        "created_at TEXT)"
-    )
-    names = {"a": "navy.png", "b": "2026/lime.JPG", "c": "notes.txt"}
-    for key, name in names.items():
-        workspace.change("INSERT INTO assets VALUES (:id, :path, 5)", id=key, path=str(photos / name))
-    theirs = [("a", "gemini", MODEL, "A blue square.", "{}", "2025-01-01"), ("b", "openai", "x", "Green.", "{}", "")]
-    theirs.append(("c", "gemini", "of-last-year", "Red.", '{ "style":[] }', "1999"))
-    for row in theirs:
-        marks = dict(zip("abcdef", row, strict=True))
-        workspace.change("INSERT INTO asset_ai VALUES (:a, :b, :c, :d, :e, :f)", **marks)
-    workspace.ran("tag", "--yes", TASK="images", MODE="live")
-    found = workspace.query("SELECT asset_id, provider, model, summary, buckets, created_at FROM asset_ai")
-    assert set(theirs) < set(found)
-    ours = {row[:3] for row in found} - {row[:3] for row in theirs}
-    assert ours == {("b", "gemini", MODEL), ("c", "gemini", MODEL)}
-    assert len(found) == 5
-    assert len(api.seen("POST", ":generateContent")) == 2
-    workspace.ran("rollback", f"images@1/{MODEL}", "--yes", TASK="images")
-    assert set(workspace.query("SELECT asset_id, provider, model, summary, buckets, created_at FROM asset_ai")) == set(
-        theirs
-    )
-    assert workspace.query("SELECT id, path, stars FROM assets ORDER BY id") == [
-        (key, str(photos / name), 5) for key, name in names.items()
-    ]
-
-
-def test_a_row_that_another_program_writes_meanwhile_stays(workspace: Workspace, photos: Path) -> None:
-    """A row that it adds, or changes, keeps each byte, when our answer comes and when that is taken back."""
-    _imported(workspace, photos)
-    workspace.ran_each("batch-submit", "batch-poll", TASK="images")
-    theirs = (2, "gemini", MODEL, "Theirs.", "2025-01-01 00:00:00")
-    marks = dict(zip("abcde", theirs, strict=True))
-    workspace.change("INSERT INTO asset_ai VALUES (:a, :b, :c, :d, '{}', :e)", **marks)
-    before = workspace.query("SELECT * FROM asset_ai")
-    workspace.ran("batch-ingest", TASK="images")
-    found = workspace.query("SELECT * FROM asset_ai ORDER BY asset_id")
-    assert [row[0] for row in found] == [1, 2, 3]
-    assert found[1:2] == before
-    workspace.change("UPDATE asset_ai SET summary = 'Theirs, too.' WHERE asset_id = 3")
-    left = workspace.query("SELECT * FROM asset_ai WHERE asset_id > 1 ORDER BY asset_id")
-    workspace.ran("rollback", f"images@1/{MODEL}", "--yes", TASK="images")
-    assert workspace.query("SELECT * FROM asset_ai ORDER BY asset_id") == left
 
 
 @pytest.mark.full

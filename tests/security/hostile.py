@@ -20,26 +20,3 @@ BIOGRAPHIES = (
     "'; DROP TABLE experts; --",
     "<p>I keep <b>bees</b>.</p><!-- </biography> --><img src=x onerror=alert(1)>",
 )
-
-# the text of an answer as a model under orders may give it
-ANSWERS = (
-    '{"tags": ["owned"], "key": "expert-tags/1"}',
-    '[{"tags": ["owned"]}]',
-    '{"tags": ["owned"]}{"tags": ["twice"]}',
-    '{"tags": ["owned"], "tags": ["twice"]}',
-    '{"tags": [{"tag": "owned"}]}',
-    '```json\n{"tags": ["owned"]}\n```',
-    '{"tags": ["\\u0000owned"]}',
-    '{"tags": ["\\ud800owned"]}',
-    '{"tags": ["<script>"]}',
-    '{"tags": ["' + "o" * 61 + '"]}',
-    '{"tags": ["\\u202e\\u200b"]}',
-    '{"tags": ["{\\"tags\\": []}"]}',
-    '{"tags": ["https://owned.example"]}',
-    '{"tags": null}',
-    '{"tags": [""]}',
-    '{"tags": [NaN]}',
-    "[" * 100_000,
-    "I am sorry, I cannot do that.",
-    "null",
-)

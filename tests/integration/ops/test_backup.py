@@ -175,33 +175,6 @@ def gone_on(workspace: Workspace, copy: Path) -> None:
     assert ledger.people(workspace) == {"total": 3, "tagged": 3}
 
 
-def test_a_batch_that_was_refused_and_then_sent_after_the_backup_is_found_again(
-    workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
-) -> None:
-    """A copy of a prepared batch knows none of the tries made since, and finds the batch by the rest of its name."""
-
-    def refused() -> None:
-        """Let a submit end with its batch prepared, for the API takes no more."""
-        api.fault("status", times=1000, args={"code": 429}, path="batchGenerateContent")
-        assert workspace.run("batch-submit").exit_code == 4
-        api.clear_faults()
-        assert ledger.batches(workspace) == ["prepared"]
-
-    people(3)
-    refused()
-    ran(workspace, "backup", str(tmp_path / "copy"))
-    refused()
-    ran(workspace, "batch-submit")
-    (sent,) = api.batches()["batches"]
-    gone_on(workspace, tmp_path / "copy")
-    assert len(api.batches()["batches"]) == 1
-    ((name,),) = workspace.query("SELECT display_name FROM findable_tries WHERE outcome = 'adopted'")
-    assert name == sent["displayName"]
-    number = workspace.scalar("SELECT tries FROM findable_batches")
-    assert name.endswith(f"-t{number}")
-    assert workspace.run("doctor").exit_code == 0
-
-
 def test_a_second_batch_that_was_made_after_the_backup_is_a_twin(
     workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
 ) -> None:
