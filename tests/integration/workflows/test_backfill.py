@@ -1,11 +1,6 @@
 """`make passages-backfill`: confirmed once a pilot has passed, in a window, in turns that may each be the last."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +10,6 @@ import pytest
 from tests.integration import many_passages as passages
 from tests.integration.many_passages import (
     CREATE,
-    LABEL,
-    NOTHING_THERE,
     asked,
     backfill,
     check,
@@ -27,7 +20,7 @@ from tests.integration.many_passages import (
     sent,
 )
 from tests.integration.workflows.test_pilot import STRICT
-from tests.lab import ROOT, Api, Workspace
+from tests.lab import Api, Workspace
 
 RUNS = "SELECT extractor, why FROM findable_runs WHERE mode = 'backfill' ORDER BY number"
 SKIP: dict[str, Any] = {"SKIP_PILOT": "1"}
@@ -51,41 +44,6 @@ def tried(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
 
     begun(prepare)
     return workspace
-
-
-def test_nothing_is_sent_before_a_pilot_and_a_yes(workspace: Workspace, api: Api) -> None:
-    """No pilot: 6, and `run` begins nothing. Off a terminal without --yes: 2 with the estimate. Nothing was sent."""
-    put(workspace, 30)
-    refused = workspace.run("passages-backfill", "--yes")
-    assert (refused.exit_code, "passages-pilot" in refused.stderr) == (6, True), refused.output
-    assert workspace.query("SELECT version FROM findable_versions") == []
-    done = document(workspace, "run", TASK="passages")
-    assert (done["left"], "pilot" in done["no_pilot"], sent(api)) == (30, True, 0)
-    pilot(workspace, N="20")
-    asks = workspace.run("passages-backfill", "--wait")
-    assert (asks.exit_code, "YES=1" in asks.stderr) == (2, True), asks.output
-    assert "10 passages in 1 batch, estimated $0.0" in asks.stderr
-    assert (sent(api), workspace.query(RUNS)) == (1, [])
-    assert document(workspace, "passages-status")["backfill"] is None
-
-
-def test_it_goes_to_the_end_in_a_window(tried: Workspace, api: Api, tmp_path: Path) -> None:
-    """More batches than may wait at once: each goes out as one ends, all are asked once, and the run is over.
-
-    A gate that fails by a little stops nothing, and ends it with exit code 6.
-    """
-    values = window_of(api, tmp_path, 1300)
-    done = backfill(tried, "--wait", code=6, GATES=STRICT, **values)
-    assert (done["left"], done["under_way"], done["is_over"], done["passed"]) == (0, 0, True, False)
-    assert len(done["submitted"]) >= 3
-    assert sum(done["ingested"].values()) == 10
-    assert set(asked(tried).values()) == {1}
-    assert tried.query(RUNS) == [(passages.EXTRACTOR, "nobody is left")]
-    assert "enqueued" not in json.dumps(tried.query("SELECT reason FROM findable_batches"))
-    assert check(tried)
-    again = tried.run("passages-backfill", "--wait", "--yes")
-    assert (again.exit_code, "has concepts" in again.stdout) == (0, True), again.output
-    assert len(tried.query(RUNS)) == 1
 
 
 @pytest.mark.full
@@ -129,50 +87,6 @@ def test_run_goes_on_with_a_backfill_and_ends_it(workspace: Workspace, api: Api,
 
 
 @pytest.mark.full
-def test_stopped_on_the_way_it_asks_nobody_twice(workspace: Workspace, api: Api, tmp_path: Path) -> None:
-    """By Ctrl-C, the same command goes on, under the same version, and the old rows stay byte by byte."""
-    put(workspace, 16)
-    backfill(workspace, "--wait", **SKIP)
-    before = passages.rows(workspace, LABEL)
-    values = window_of(api, tmp_path, 1600) | SKIP
-    command = [sys.executable, "-m", "jobs", "passages-backfill", "--wait", "--yes", "--no-resume"]
-    named = {f"FINDABLE_{name}": value for name, value in values.items()}
-    environ = {**os.environ, **workspace.environ, **named, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
-        until = time.monotonic() + 120
-        while sent(api) < 3:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < until, "it never came so far"
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=200)
-    assert process.returncode == 130, said
-    assert "Traceback" not in said
-    done = backfill(workspace, "--wait", "--no-resume", **values)
-    assert (done["extractor"], done["is_over"]) == (f"passage-concepts@2/{passages.MODEL}", True)
-    assert passages.rows(workspace, LABEL) == before
-    second = "SELECT count(DISTINCT passage_id) FROM passage_concepts WHERE extractor_version = 'passage-concepts@2'"
-    assert workspace.scalar(second) == 16
-    assert set(asked(workspace).values()) == {2}
-    assert [why for _, why in workspace.query(RUNS)] == ["nobody is left"] * 2
-    assert check(workspace)
-
-
-@pytest.mark.full
-def test_a_new_run_takes_the_next_free_version(workspace: Workspace) -> None:
-    """Free is what neither a backfill, nor any other command, nor another program has given its answers."""
-    put(workspace, 6)
-    passages.put_foreign(workspace, "p-0000", "passage-concepts@2")
-    assert counts(workspace)["with_concepts"] == 1
-    workspace.ran_each("batch-submit", "batch-poll", "batch-ingest", TASK="passages")
-    assert counts(workspace)["with_concepts"] == 6
-    done = backfill(workspace, "--no-resume", "--wait", **SKIP)
-    assert (done["extractor"], sum(done["ingested"].values())) == (f"passage-concepts@3/{passages.MODEL}", 6)
-    assert backfill(workspace, "--no-resume", "--wait", VERSION=LABEL, **SKIP)["extractor"] == passages.EXTRACTOR
-    assert check(workspace)
-
-
-@pytest.mark.full
 def test_a_pilot_of_a_new_version_clears_the_backfill_of_it(tried: Workspace) -> None:
     """`--no-resume` on both means the same version, which is named as what is next, and no person is asked again."""
 
@@ -189,36 +103,6 @@ def test_a_pilot_of_a_new_version_clears_the_backfill_of_it(tried: Workspace) ->
 
 
 @pytest.mark.full
-def test_versions_that_are_skipped_keep_passages_from_being_asked(workspace: Workspace) -> None:
-    """All by default; with SKIP_VERSIONS those named, beside the version that is asked for."""
-    put(workspace, 4)
-    for number, label in enumerate(("theirs@1", "theirs@2", "theirs@3")):
-        passages.put_foreign(workspace, f"p-{number:04d}", label)
-    assert backfill(workspace, "--wait", SKIP_VERSIONS="theirs@1,theirs@3", **SKIP)["asked"] == 2
-    assert set(asked(workspace)) == {"p-0001", "p-0003"}
-    assert backfill(workspace, "--wait", SKIP_VERSIONS="theirs@1,theirs@3", **SKIP)["asked"] == 0
-    assert backfill(workspace, "--wait", **SKIP)["asked"] == 0
-
-
-@pytest.mark.full
-def test_a_gate_that_fails_on_the_way_stops_sending(workspace: Workspace, api: Api, tmp_path: Path) -> None:
-    """Exit code 6 after a first window without one valid answer; the rest waits for one that goes on all the same."""
-    put(workspace, 80)
-    values = window_of(api, tmp_path, 9000) | SKIP
-    api.fault("answer_text", times=10_000, args={"text": NOTHING_THERE})
-    stopped = backfill(workspace, "--wait", code=6, **values)
-    assert ("nothing more was sent" in stopped["held_back"], stopped["passed"], sent(api)) == (True, False, 2)
-    assert workspace.query(RUNS) == [(passages.EXTRACTOR, None)]
-    assert counts(workspace)["open"] > 40
-    closed = workspace.run("passages-backfill", "--wait", "--yes")
-    assert (closed.exit_code, "failed its gates" in closed.stderr, sent(api)) == (6, True, 2), closed.output
-    api.clear_faults()
-    done = backfill(workspace, "--wait", GATES="parse-failure=off,coverage=off", **values)
-    assert (done["is_over"], counts(workspace)["with_concepts"]) == (True, 80)
-    assert max(asked(workspace).values()) == 2
-
-
-@pytest.mark.full
 def test_a_gate_that_fails_at_the_end_ends_the_run_all_the_same(workspace: Workspace) -> None:
     """Exit code 6 with the whole account, for nothing is left to stop; who died before the last report owes it."""
     put(workspace, 25)
@@ -230,50 +114,6 @@ def test_a_gate_that_fails_at_the_end_ends_the_run_all_the_same(workspace: Works
         if submitted:
             workspace.change("UPDATE findable_runs SET ended_at = NULL, why = NULL")
     assert backfill(workspace, "--wait", **SKIP)["report"] is None
-
-
-@pytest.mark.full
-def test_a_gate_that_fails_stops_run_as_well(workspace: Workspace, api: Api, tmp_path: Path) -> None:
-    """From cron: where the report fails, nothing more is sent, by this run and by those after it."""
-    put(workspace, 80)
-    values = window_of(api, tmp_path, 9000)
-    api.fault("answer_text", times=10_000, args={"text": NOTHING_THERE})
-    assert backfill(workspace, **values, **SKIP)["submitted"] == [1, 2]
-    ran = [workspace.run("run", "--json", TASK="passages", **values) for _ in range(4)]
-    assert 6 in [one.exit_code for one in ran]
-    assert "no_pilot" in json.loads(ran[-1].stdout)
-    assert sent(api) == 2
-
-
-@pytest.mark.full
-def test_the_budget_of_a_day_holds_it_back(tried: Workspace) -> None:
-    """What the day's money pays for goes out, the rest is left and said why; on another budget it goes on."""
-    spent = document(tried, "passages-status")["spent"]["actual"]
-    done = backfill(tried, "--wait", BUDGET_PER_DAY=f"{spent * 1.25:.6f}")
-    assert "BUDGET_PER_DAY" in done["held_back"]
-    assert 0 < done["left"] < 10
-    assert not done["is_over"]
-    text = tried.run("passages-backfill", "--wait", "--yes", BUDGET_PER_DAY=f"{spent * 1.25:.6f}")
-    assert (text.exit_code, "BUDGET_PER_DAY" in text.stdout) == (0, True), text.output
-    assert backfill(tried, "--wait", BUDGET_PER_DAY="5")["is_over"]
-    assert set(asked(tried).values()) == {1}
-    assert check(tried)
-
-
-@pytest.mark.full
-def test_parked_passages_get_another_chance_under_a_new_version_alone(workspace: Workspace, api: Api) -> None:
-    """Run again under the same one they stay parked; a new label asks them with all the others."""
-    put(workspace, 6)
-    api.fault("answer_text", times=2, key=r"passage-concepts/p-0002$", args={"text": NOTHING_THERE})
-    backfill(workspace, "--wait", code=6, **SKIP)
-    assert counts(workspace) == {"total": 6, "with_concepts": 5, "parked": 1}
-    assert backfill(workspace, "--wait", **SKIP)["asked"] == 0
-    assert asked(workspace)["p-0002"] == 2
-    status = document(workspace, "passages-status")
-    assert (status["next"], list(status["parked"].values())) == ("make parked TASK=passages", [1])
-    done = backfill(workspace, "--wait", "--no-resume", **SKIP)
-    assert (done["asked"], done["left"]) == (6, 0)
-    assert check(workspace)
 
 
 @pytest.mark.full

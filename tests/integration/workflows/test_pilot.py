@@ -1,13 +1,12 @@
 """`make passages-pilot`: drawn by a seed, gone on with after a kill, judged, and what its verdict opens and closes."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.integration import many_passages as passages
-from tests.integration.many_passages import EXTRACTOR, NOTHING_THERE, asked, check, counts, pilot, put, sent
+from tests.integration.many_passages import asked, check, counts, pilot, put, sent
 from tests.lab import Api, Workspace
 
 POLL = "/batches/"
@@ -20,36 +19,6 @@ def verdicts(workspace: Workspace) -> list[tuple[int, str | None]]:
         (seed, verdict)
         for seed, verdict in workspace.query("SELECT seed, verdict FROM findable_pilots ORDER BY number")
     ]
-
-
-def test_a_pilot_asks_as_many_as_are_wanted_and_judges_them(workspace: Workspace, api: Api) -> None:
-    """N are drawn, asked in one batch, ingested and judged; the report is on disk and the rest is left alone."""
-    put(workspace, 40)
-    done = pilot(workspace, N="24")
-    assert (done["drawn"], done["passed"], done["ingested"], done["extractor"]) == (24, True, {"1": 24}, EXTRACTOR)
-    assert Path(done["report"]).is_file()
-    assert any(one["passed"] for one in done["quality"]["gates"])
-    assert (len(asked(workspace)), sent(api)) == (24, 1)
-    assert counts(workspace) == {"total": 40, "with_concepts": 24, "open": 16}
-    status = passages.document(workspace, "passages-status")
-    assert (status["pilot"]["verdict"], status["next"]) == ("passed", "make passages-backfill")
-    assert check(workspace) >= 24
-
-
-@pytest.mark.full
-def test_who_is_drawn_follows_from_the_seed(workspace: Workspace, api: Api) -> None:
-    """The same seed draws those it drew, so that none is newly asked; another one draws others."""
-    put(workspace, 30)
-    pilot(workspace, N="10", SEED="3")
-    first = set(asked(workspace))
-    pilot(workspace, N="10", SEED="3")
-    assert (set(asked(workspace)), sent(api)) == (first, 1)
-    pilot(workspace, N="10", SEED="4")
-    both = asked(workspace)
-    assert len(first) < len(both) < 2 * len(first) + 1
-    assert set(both.values()) == {1}
-    assert verdicts(workspace) == [(3, "passed"), (3, "passed"), (4, "passed")]
-    assert check(workspace)
 
 
 @pytest.mark.full
@@ -85,42 +54,6 @@ def test_answers_come_in_by_another_command_and_the_pilot_judges_them(workspace:
     assert sent(api) == 1
 
 
-def test_a_pilot_that_fails_keeps_its_answers_and_closes_the_backfill(workspace: Workspace, api: Api) -> None:
-    """Exit code 6 and what was answered is stored; the backfill refuses with 6 until a person does without.
-
-    The newest verdict counts, and none of them asks again.
-    """
-    put(workspace, 30)
-    failed = pilot(workspace, code=6, N="24", GATES=STRICT)
-    assert (failed["passed"], counts(workspace)["with_concepts"]) == (False, 24)
-    status = passages.document(workspace, "passages-status")
-    assert (status["pilot"]["verdict"], status["next"]) == ("failed", "make passages-pilot")
-    refused = workspace.run("passages-backfill", "--yes", "--wait")
-    assert (refused.exit_code, "failed its gates" in refused.stderr, sent(api)) == (6, True, 1), refused.output
-    assert pilot(workspace, N="24")["passed"]
-    pilot(workspace, code=6, N="24", GATES=STRICT)
-    assert workspace.run("passages-backfill", "--yes").exit_code == 6
-    assert sent(api) == 1
-    done = passages.backfill(workspace, "--wait", "--skip-pilot")
-    assert (done["left"], done["is_over"]) == (0, True)
-    assert "without a pilot" in Path(done["report"]).read_text(encoding="utf-8")
-    assert verdicts(workspace) == [(1, "failed"), (1, "passed"), (1, "failed"), (0, "waived")]
-    assert counts(workspace) == {"total": 30, "with_concepts": 30}
-    assert set(asked(workspace).values()) == {1}
-    assert check(workspace)
-
-
-@pytest.mark.full
-def test_bounds_that_are_none_are_told_before_anything_is_paid(workspace: Workspace, api: Api) -> None:
-    """What cannot judge the answers stops the command at once, and not when they are there."""
-    put(workspace, 3)
-    for command in ("passages-pilot", "passages-backfill"):
-        for gates in ("evidence=1.1", "evidence", "concept=4..9", "concepts=5"):
-            stopped = workspace.run(command, "--yes", GATES=gates, SKIP_PILOT="1")
-            assert (stopped.exit_code, "GATES" in stopped.stderr, sent(api)) == (3, True, 0), stopped.output
-    assert workspace.scalar("SELECT count(*) FROM findable_pilots") == 0
-
-
 @pytest.mark.full
 def test_a_pilot_larger_than_the_window_goes_out_in_turns(workspace: Workspace, api: Api, tmp_path: Path) -> None:
     """More turns than an item may be asked: each that was drawn is asked, once, before any is judged."""
@@ -149,26 +82,6 @@ def test_a_window_full_of_other_work_keeps_a_pilot_waiting(
     api.configure(paused=False)
     assert workspace.run("batch-poll", MODELS_FILE=str(window)).exit_code == 0
     assert pilot(workspace, MODELS_FILE=str(window), RPM="6000")["drawn"] == 5
-
-
-@pytest.mark.full
-def test_quotations_that_are_nowhere_make_an_answer_invalid(workspace: Workspace, api: Api) -> None:
-    """It is charged, asked again in the pilot itself, and parked after the second time; the gate sees both."""
-    put(workspace, 6)
-    api.fault("answer_text", times=1, key=r"passage-concepts/p-0001$", args={"text": NOTHING_THERE})
-    api.fault("answer_text", times=9, key=r"passage-concepts/p-0004$", args={"text": NOTHING_THERE})
-    done = pilot(workspace, N="6", code=6)
-    assert done["ingested"] == {"1": 4, "2": 1}
-    assert asked(workspace)["p-0001"] == asked(workspace)["p-0004"] == 2
-    assert counts(workspace) == {"total": 6, "with_concepts": 5, "parked": 1}
-    assert workspace.scalar("SELECT count(*) FROM findable_attempts WHERE charged AND outcome = 'invalid'") == 3
-    assert workspace.scalar("SELECT sum(cost) FROM findable_attempts") > 0
-    assert "quot" in workspace.scalar("SELECT reason FROM findable_parked")
-    assert done["quality"]["figures"]["invalid"]["value"] == 3
-    assert "zeppelin" not in json.dumps(workspace.query("SELECT concept_name FROM passage_concepts"))
-    parked = passages.document(workspace, "parked", TASK="passages")
-    assert "p-0004" in json.dumps(parked)
-    assert check(workspace)
 
 
 @pytest.mark.full

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.lab import SHARED, Api, Workspace
+from tests.lab import SHARED, Workspace
 
 People = Callable[..., list[str]]
-COUNT = ":countTokens"
 PEOPLE = SHARED / "data" / "people" / "experts_1558.csv"
 SAMPLE = 60  # people of the file with a bio, evenly spread over it
 NEAR = 0.10  # of what is used
@@ -24,28 +23,6 @@ def looked(workspace: Workspace, *options: str, **values: str) -> dict[str, Any]
     return document
 
 
-def test_both_ways_stand_side_by_side_and_nothing_is_touched(workspace: Workspace, api: Api, people: People) -> None:
-    """Items, tokens, both costs (a batch is half), the price's day; nothing is written or sent."""
-    people(7, without_bio=2)
-    before = {name: workspace.query(f"SELECT * FROM {name}") for name in workspace.tables()}  # noqa: S608 - our names
-    document = looked(workspace)
-    assert (document["items"], document["batch"]["batches"], document["live"]["calls"]) == (7, 1, 7)
-    assert document["tokens_in"] > 7 * 100
-    assert document["tokens_out"] > 0
-    assert document["live"]["cost"] == pytest.approx(2 * document["batch"]["cost"], abs=2e-6)
-    assert document["batch"]["cost"] > 0
-    for way in ("batch", "live"):
-        assert document[way]["priced_on"].startswith("20")
-        assert document[way]["price_source"]
-        assert document[way]["warnings"] == []
-    assert document["live"]["quota"]["requests"] == 7
-    assert document["live"]["quota"]["used_today"] == 0
-    assert document["estimate"] == {"error": 0.1, "answers": 0, "sampled": 0}
-    assert (document["recommended"], document["batch"]["seconds"]) == ("live", 24 * 3600)
-    assert api.journal() == []
-    assert before == {name: workspace.query(f"SELECT * FROM {name}") for name in workspace.tables()}  # noqa: S608
-
-
 def test_a_key_is_needed_to_count_and_not_to_look(workspace: Workspace, people: People) -> None:
     """Estimating is arithmetic; only what asks the API says that a key is missing."""
     people(1)
@@ -54,129 +31,6 @@ def test_a_key_is_needed_to_count_and_not_to_look(workspace: Workspace, people: 
     assert alone.run("preflight").exit_code == 0
     result = alone.ran("preflight", "--count", code=3)
     assert "GEMINI_API_KEY" in result.stderr
-
-
-def test_the_estimate_is_that_of_submit_and_of_live(workspace: Workspace, people: People) -> None:
-    """One estimator: the figures of a look are those that the batch, and the live run, are recorded with."""
-    people(9)
-    look = looked(workspace, LIMIT="4")
-    assert workspace.run("batch-submit", LIMIT="4").exit_code == 0
-    [batch] = workspace.query("SELECT requests, estimated_in, estimated_out, estimated_cost FROM findable_batches")
-    assert batch[:3] == (look["items"], look["tokens_in"], look["tokens_out"])
-    assert batch[3] == pytest.approx(look["batch"]["cost"], abs=1e-6)
-    look = looked(workspace)
-    assert workspace.run("tag-live").exit_code == 0
-    [run] = workspace.query("SELECT items, estimated_in, estimated_out, estimated_cost FROM findable_runs")
-    assert run[:3] == (5, look["tokens_in"], look["tokens_out"])
-    assert run[3] == pytest.approx(look["live"]["cost"], abs=1e-6)
-
-
-def test_batches_are_counted_after_splitting(workspace: Workspace, people: People) -> None:
-    """As many batches as would be written, and in how many turns they go out where few tokens may wait."""
-    people(10)
-    assert looked(workspace, BATCH_ROWS="4")["batch"]["batches"] == 3
-    models = workspace.data.parent / "models.toml"
-    models.write_text(
-        '[models."small-one"]\nkind = "generate"\nprice_in = 1\nprice_out = 2\npriced_on = 2026-11-01\n'
-        'source = "mine"\nenqueued_tokens = 1000\n'
-    )
-    document = looked(workspace, MODELS_FILE=str(models), MODEL="small-one", BATCH_ROWS="2")
-    batch = document["batch"]
-    assert batch["batches"] >= 5
-    assert batch["quota"]["enqueued_most"] == 1000
-    assert batch["quota"]["turns"] > 1
-    assert batch["seconds"] == batch["quota"]["turns"] * 24 * 3600
-    assert "turns" in batch["warnings"][0]
-    assert (batch["price_source"], batch["priced_on"]) == ("mine", "2026-11-01")
-
-
-def test_the_api_counts_a_sample_and_all_are_scaled_by_it(workspace: Workspace, api: Api, people: People) -> None:
-    """`--count` asks countTokens for at most twenty, evenly over all, and nothing else; the prompt figure follows.
-
-    A thousand tokens in each make it a thousand for each of all. What cannot be counted is left out of the sample;
-    where nothing can be, the error says so and exits with 4.
-    """
-    people(45)
-    plain, counted = looked(workspace), looked(workspace, "--count")
-    assert [entry["path"].endswith(COUNT) for entry in api.journal()] == [True] * 15
-    assert counted["estimate"]["sampled"] == 15
-    assert counted["tokens_in"] == pytest.approx(plain["tokens_in"], rel=NEAR)
-    assert counted["tokens_out"] == plain["tokens_out"]
-    tokens = counted["tokens_in"], counted["tokens_out"]
-    assert counted["batch"]["cost"] == pytest.approx((tokens[0] * 0.15 + tokens[1] * 1.25) / 1e6, abs=1e-6)
-    assert workspace.query("SELECT count(*) FROM findable_calls") == [(0,)]
-    api.fault("wrong_shape", times=15, path=COUNT, args={"document": {"totalTokens": 1000}})
-    assert looked(workspace, "--count")["tokens_in"] == 45_000
-    api.fault("status", times=2, path=COUNT)
-    assert looked(workspace, "--count")["estimate"]["sampled"] == 13
-    api.fault("status", times=99, path=COUNT)
-    assert "count tokens" in workspace.ran("preflight", "--count", code=4).stderr
-
-
-def test_nobody_left_to_ask_is_said(workspace: Workspace, people: People) -> None:
-    """An empty workspace is told how to begin (2); one where all are claimed has nothing to ask (0)."""
-    result = workspace.begin().ran("preflight", code=2)
-    assert "make import" in result.stderr
-    people(2)
-    assert workspace.run("batch-submit").exit_code == 0
-    result = workspace.run("preflight")
-    assert (result.exit_code, result.stdout.partition(":")[0]) == (0, "nothing to ask")
-    document = looked(workspace)
-    assert (document["items"], document["recommended"], document["batch"]["cost"]) == (0, None, 0)
-
-
-def test_a_deadline_decides(workspace: Workspace, people: People) -> None:
-    """Enough time makes it a batch, little time live; too little is said with whichever is over first.
-
-    The free tier has no batches, so live is recommended however long that takes.
-    """
-    people(3)
-    assert looked(workspace, "--deadline", "2d")["recommended"] == "batch"
-    document = looked(workspace, "--deadline", "1h")
-    assert (document["recommended"], document["deadline_s"]) == ("live", 3600)
-    assert "24 h" in document["reason"]
-    document = looked(workspace, DEADLINE="0.001s", RPM="1")
-    assert document["recommended"] == "live"
-    assert "neither" in document["reason"]
-    assert workspace.run("preflight", "--deadline", "soon").exit_code == 2
-    assert looked(workspace, TIER="free", RPD="1")["recommended"] == "live"
-    document = looked(workspace, TIER="free")
-    assert "free tier has no batches" in document["batch"]["warnings"][0]
-    assert document["live"]["quota"]["rpd"] < 1000
-    assert looked(workspace, TIER="1")["batch"]["warnings"] == []
-
-
-def test_the_day_and_its_budget_are_warned_of(workspace: Workspace, people: People) -> None:
-    """Live calls that the day has no requests left for, and a budget without room, are warned of before."""
-    people(9)
-    assert workspace.run("tag-live", LIMIT="4").exit_code == 0
-    live = looked(workspace, RPD="6")["live"]
-    assert live["quota"]["used_today"] == 4
-    assert not live["fits_today"]
-    assert "2 of the day's 6 requests are left" in live["warnings"][0]
-    assert live["seconds"] > 0
-    document = looked(workspace, RPD="9")
-    assert document["live"]["fits_today"]
-    assert "9 of the day's 9 requests would be used" in document["live"]["warnings"][0]
-    document = looked(workspace, BUDGET_PER_DAY="0.0001")
-    for way in ("batch", "live"):
-        assert "budget" in document[way]["warnings"][-1]
-        assert not document[way]["affordable"]
-
-
-def test_people_read_it_in_a_few_lines(workspace: Workspace, people: People) -> None:
-    """Both ways in a table, warnings on standard error, and what is recommended with its reason."""
-    people(5)
-    result = workspace.ran("preflight", RPD="5")
-    head, titles, batch, live, last = result.stdout.splitlines()
-    assert "5 people, about" in head
-    assert titles.split() == ["way", "cost", "time", "sends", "quota", "prices"]
-    assert batch.split()[0] == "batch"
-    assert "1 batch" in batch
-    assert "24 h" in batch
-    assert "5 calls" in live
-    assert "live: 5 of the day's 5 requests would be used" in result.stderr
-    assert last.startswith("recommended: live, because asking live costs only $0.0")
 
 
 @pytest.mark.full

@@ -1,0 +1,336 @@
+"""`tag`, `preflight` and `try`: what money and time are asked for before, and who is asked, each once."""
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.engine import Engine
+from tests.acceptance.process import LONGEST_S
+from tests.acceptance.product import BATCH_PRICE, MODEL, PASSAGES, Workspace, declaration
+
+LIVE, CREATE, COUNT = ":generateContent", ":batchGenerateContent", ":countTokens"
+FULL = {"code": 429, "message": "Resource exhausted"}
+LIMITED = """
+[models."small-one"]
+kind = "generate"
+price_in = 1
+price_out = 2
+priced_on = 2026-11-01
+source = "mine"
+enqueued_tokens = 1000
+"""
+
+
+def posts(api: Engine, part: str) -> int:
+    """Return how often the server was asked something by POST."""
+    return sum(one["method"] == "POST" and part in one["path"] for one in api.journal())
+
+
+def tag(workspace: Workspace, code: int = 0, **how: Any) -> dict[str, Any]:
+    """Tag, and return the document."""
+    found: dict[str, Any] = workspace.do("tag", code=code, json=True, **how).json
+    return found
+
+
+def one_costs(workspace: Workspace) -> float:
+    """Return what asking about one person live is estimated to cost, in USD."""
+    return float(workspace.read("preflight", limit=1)["live"]["cost"])
+
+
+def test_both_ways_are_estimated_before_and_nothing_is_touched(workspace: Workspace, api: Engine) -> None:
+    """A batch is half the price; as many batches as would be sent, in turns where few tokens may wait; DRY=1 agrees.
+
+    The figures are those that the run is held against when it is over.
+    """
+    workspace.people(7, without_bio=2)
+    look, dry = workspace.read("preflight"), workspace.read("submit", dry=True)
+    assert (look["items"], look["batch"]["batches"], look["live"]["calls"]) == (7, 1, 7)
+    assert look["live"]["cost"] == pytest.approx(2 * look["batch"]["cost"], abs=2e-5)
+    tokens = look["tokens_in"], look["tokens_out"]
+    assert look["batch"]["cost"] == pytest.approx(
+        sum(map(float.__mul__, map(float, tokens), BATCH_PRICE)) / 1e6, abs=1e-5
+    )
+    assert (dry["requests"], dry["tokens_in"]) == (7, tokens[0])
+    assert look["recommended"] == "live"
+    assert workspace.read("preflight", BATCH_ROWS=3)["batch"]["batches"] == 3
+    models = workspace.put("models.toml", LIMITED)
+    small = workspace.read("preflight", MODELS_FILE=models, MODEL="small-one", BATCH_ROWS=2)["batch"]
+    assert (small["quota"]["turns"] > 1, small["price_source"], small["priced_on"]) == (True, "mine", "2026-11-01")
+    said = workspace.do("preflight").out
+    assert "7 people" in said
+    assert "recommended: live" in said
+    assert api.journal() == []
+    assert workspace.batches() == []
+    workspace.do("tag_live")
+    actual = workspace.spent()["actual"]
+    assert actual == pytest.approx(look["live"]["cost"], rel=0.2)
+    assert "nothing to ask" in workspace.do("preflight").out
+
+
+def test_a_deadline_a_days_quota_and_a_budget_are_thought_of_before(workspace: Workspace) -> None:
+    """Enough time makes it a batch, little time live; the free tier has no batches; what does not fit is warned of."""
+    assert "import" in workspace.do("preflight", code=3).err
+    workspace.people(9)
+    for options, way, reason in (
+        ({"deadline": "2d"}, "batch", ""),
+        ({"deadline": "1h"}, "live", "24 h"),
+        ({"DEADLINE": "0.001s", "RPM": 1}, "live", "neither"),
+        ({"TIER": "free", "RPD": 1}, "live", ""),
+    ):
+        found = workspace.read("preflight", **options)
+        assert (found["recommended"], reason in found["reason"]) == (way, True), options
+    assert "no batches" in str(workspace.read("preflight", TIER="free")["batch"]["warnings"])
+    workspace.do("tag_live", limit=4)
+    for requests, fits in ((6, False), (9, True)):
+        live = workspace.read("preflight", RPD=requests)["live"]
+        assert (live["fits_today"], live["quota"]["used_today"], bool(live["warnings"])) == (fits, 4, True)
+    found = workspace.read("preflight", BUDGET_PER_DAY="0.0001")
+    assert [found[way]["affordable"] for way in ("batch", "live")] == [False, False]
+
+
+def test_the_api_counts_a_sample_where_it_is_asked_to(workspace: Workspace, api: Engine) -> None:
+    """At most twenty are counted, and all are scaled by them; where none can be counted it is exit code 4."""
+    workspace.people(45)
+    plain, counted = workspace.read("preflight"), workspace.read("preflight", count=True)
+    assert 0 < posts(api, COUNT) <= 20
+    assert posts(api, "") == posts(api, COUNT)
+    assert counted["tokens_in"] == pytest.approx(plain["tokens_in"], rel=0.1)
+    api.fault("wrong_shape", times=20, path=COUNT, args={"document": {"totalTokens": 1000}})
+    assert workspace.read("preflight", count=True)["tokens_in"] == 45_000
+    api.clear_faults()
+    api.fault("status", times=99, path=COUNT)
+    assert "count tokens" in workspace.do("preflight", count=True, code=4).err
+
+
+def test_few_are_asked_live_and_more_than_may_be_spent_unasked_is_asked_for(workspace: Workspace, api: Engine) -> None:
+    """Off a terminal no answer means no: nothing is begun, and YES=1 is what to type; then all are tagged live."""
+    workspace.people(6, without_bio=2)
+    refused = workspace.do("tag", CONFIRM_ABOVE=0, code=2)
+    assert "estimated $" in refused.err
+    assert "next: --yes answers yes" in refused.err
+    for budget in ("nan", "-1", "five", "inf"):
+        assert "amount of USD" in workspace.do("tag", BUDGET=budget, code=2).err
+    for deadline in ("soon", "2 fortnights", "-1h"):
+        workspace.do("tag", deadline=deadline, code=2)
+    assert posts(api, "") == 0
+    found = tag(workspace, CONFIRM_ABOVE=0, yes=True)
+    assert (found["mode"], found["left"], posts(api, LIVE), posts(api, CREATE)) == ("live", 0, 6, 0)
+    assert workspace.states() == {"tagged": 6, "no_bio": 2}
+    assert "nothing to tag" in workspace.do("tag").out
+
+
+def test_it_goes_on_with_what_is_under_way_and_asks_again_who_failed(workspace: Workspace, api: Engine) -> None:
+    """Without waiting it returns; with it, the same batch comes home, a refused line goes out in the next one.
+
+    Few who are left are asked live, and what was submitted is waited for all the same.
+    """
+    workspace.people(7)
+    api.fault("schema_mismatch", times=1, key="tags/1$")
+    assert tag(workspace, mode="batch", limit=4)["submitted"] == [1]
+    assert tag(workspace, limit=1)["mode"] == "live"
+    found = tag(workspace, wait=True, limit=2)
+    assert (found["mode"], found["ingested"], found["under_way"]) == ("live", {"1": 3}, 0)
+    found = tag(workspace, mode="batch", wait=True)
+    assert (found["left"], posts(api, CREATE)) == (0, 2)
+    assert workspace.states() == {"tagged": 7}
+
+
+@pytest.mark.parametrize("mode", ["live", "batch"])
+def test_a_budget_lets_as_many_through_as_it_pays_for(workspace: Workspace, mode: str) -> None:
+    """What is spent stays within it, the rest is left and said; a larger one goes on."""
+    workspace.people(12)
+    budget = 5.5 * one_costs(workspace) * (1 if mode == "live" else 0.5)
+    found = tag(workspace, mode=mode, wait=True, BUDGET=f"{budget:.9f}")
+    tagged = workspace.states()["tagged"]
+    assert 1 <= tagged <= 8
+    assert (found["left"], "BUDGET" in found["out_of_money"]) == (12 - tagged, True)
+    assert workspace.spent()["actual"] <= budget
+    assert tag(workspace, mode=mode, wait=True, BUDGET=5)["left"] == 0
+    assert workspace.states() == {"tagged": 12}
+
+
+def test_a_budget_holds_until_its_run_is_over(workspace: Workspace, api: Engine) -> None:
+    """Who comes after `tag` within it is held by it, too: `run` sends nothing more, and says why; a larger one does."""
+    workspace.people(12)
+    budget = 2.5 * one_costs(workspace) * 0.5
+    assert tag(workspace, mode="batch", BUDGET=f"{budget:.9f}")["submitted"] == [1]
+    for _ in "123":
+        said = workspace.do("run").out
+    left = workspace.states()["untagged"]
+    assert (f"{left} left: BUDGET=" in said, posts(api, CREATE)) == (True, 1)
+    assert tag(workspace, mode="live", BUDGET=1)["left"] == 0
+
+
+def test_a_budget_counts_from_where_a_run_was_killed(workspace: Workspace, api: Engine) -> None:
+    """SIGKILL ends no run: what it spent counts for who goes on."""
+    workspace.people(8)
+    api.fault("hang", nth=5, times=99, path=LIVE, args={"seconds": 300})
+    with workspace.start("tag", mode="live", CONCURRENCY=1, CALL_TIMEOUT=200, BUDGET=1) as running:
+        until = time.monotonic() + LONGEST_S
+        while posts(api, LIVE) < 5:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        running.signal(signal.SIGKILL)
+        assert running.wait().code == -signal.SIGKILL
+    api.clear_faults()
+    tagged = workspace.states()["tagged"]
+    assert tagged == 4
+    spent = workspace.spent()
+    left = tag(workspace, mode="live", BUDGET=f"{(spent['actual'] + spent['lost']) * 1.05:.9f}")
+    assert (left["left"] > 0, bool(left["out_of_money"]), workspace.states()["tagged"]) == (True, True, tagged)
+    assert tag(workspace, mode="live", BUDGET=1)["left"] == 0
+
+
+def test_the_budget_of_a_day_holds_for_every_command(workspace: Workspace, api: Engine) -> None:
+    """Spent live, then nothing goes out by batch or live; batches that are prepared go out while there is room."""
+    workspace.people(9)
+    tag(workspace, mode="live", limit=3)
+    spent, made = workspace.spent()["actual"], posts(api, LIVE)
+    day = {"BUDGET_PER_DAY": f"{spent * 1.01:.9f}"}
+    for verb in ("submit", "tag_live"):
+        assert "BUDGET_PER_DAY" in workspace.do(verb, code=3, **day).err
+    assert "BUDGET_PER_DAY" in str(workspace.read("run", **day)["out_of_money"])
+    assert (posts(api, LIVE), posts(api, CREATE)) == (made, 0)
+    api.fault("status", args=FULL, path=CREATE)
+    workspace.do("submit", code=4, BATCH_ROWS=3)
+    assert workspace.batch_states() == ["prepared", "prepared"]
+    one = workspace.read("preflight")["waiting"]["cost"] / 2
+    for room, states in ((0.5, ["prepared", "prepared"]), (1.5, ["submitted", "prepared"])):
+        workspace.do("submit", code=3, BUDGET_PER_DAY=f"{spent + room * one:.9f}")
+        assert workspace.batch_states() == states
+    workspace.do("submit")
+    assert workspace.batch_states() == ["submitted", "submitted"]
+
+
+def test_a_budget_with_room_for_a_batch_alone_gets_a_batch(workspace: Workspace) -> None:
+    """What costs half is taken where the whole does not fit into the money."""
+    workspace.people(6)
+    live = workspace.read("preflight")["live"]["cost"]
+    found = tag(workspace, wait=True, BUDGET=f"{live * 0.7:.9f}")
+    assert (found["mode"], found["left"], found["out_of_money"]) == ("batch", 0, "")
+    assert "budget" in found["reason"]
+
+
+def test_a_reply_without_usage_counts_at_its_estimate(workspace: Workspace, api: Engine) -> None:
+    """An answer that does not say what it used is no free one: a budget sees what it was estimated at."""
+    workspace.people(1)
+    estimate = one_costs(workspace)
+    part = {"text": json.dumps({"tags": ["beekeeping", "water law", "teaching"]})}
+    reply = {"candidates": [{"content": {"parts": [part], "role": "model"}, "finishReason": "STOP"}]}
+    api.fault("wrong_shape", path=LIVE, args={"document": reply})
+    workspace.do("tag_live")
+    assert workspace.states() == {"tagged": 1}
+    spent = workspace.spent()
+    assert spent["actual"] + spent["estimated"] == pytest.approx(estimate, abs=2e-5)
+
+
+def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, api: Engine) -> None:
+    """One try in one command, exit code 4 with the reason; three in a row park, and say so; `unpark` forgives."""
+    workspace.people(4)
+    api.fault("batch_expires", times=3)
+    for number in (1, 2):
+        stopped = workspace.do("tag", mode="batch", wait=True, code=4)
+        assert f"batch {number} failed at the API (expi" in stopped.err
+        assert (posts(api, CREATE), workspace.states()) == (number, {"untagged": 4})
+    found = tag(workspace, mode="batch", wait=True, code=4)
+    assert (list(found["failed"]), found["parked"], found["left"]) == (["3"], 4, 0)
+    assert workspace.states() == {"parked": 4}
+    assert all(workspace.parked().values())
+    workspace.do("unpark", all=True, yes=True)
+    assert tag(workspace, mode="batch", wait=True)["left"] == 0
+
+
+def test_it_waits_for_room_at_the_api(workspace: Workspace, api: Engine) -> None:
+    """Where a 429 meets an own batch under way, that one is waited for, and the next is sent; LIMIT counts both."""
+    workspace.people(9)
+    for limit, submitted, left in ((5, {"1", "2"}, 4), (9, {"3", "4"}, 0)):
+        api.configure(batch_looks=3)
+        api.fault("status", nth=2, args=FULL, path=CREATE)
+        found = tag(workspace, mode="batch", wait=True, limit=limit, BATCH_ROWS=3)
+        assert (set(found["ingested"]), found["left"], found["under_way"]) == (submitted, left, 0)
+    assert posts(api, CREATE) == 6
+
+
+def test_a_trial_keeps_nothing_but_what_it_cost(workspace: Workspace, api: Engine) -> None:
+    """Those that are next, one by name, or as many as a seed draws are asked and shown; they stay as they were."""
+    workspace.people(5, without_bio=1)
+    tried = workspace.read("try")
+    assert [one["name"] for one in tried["items"]] == ["person-0000", "person-0001", "person-0002"]
+    assert [one["outcome"] for one in tried["items"]] == ["answered"] * 3
+    assert posts(api, LIVE) == 3
+    assert workspace.states() == {"untagged": 5, "no_bio": 1}
+    assert 0 < tried["cost"] == pytest.approx(workspace.spent()["actual"], abs=1e-5)
+    workspace.do("tag_live", limit=4)
+    assert workspace.read("try", item="person-0000")["items"][0]["outcome"] == "answered"
+    drawn = [{one["id"] for one in workspace.read("try", seed=7, N=2)["items"]} for _ in "12"]
+    assert drawn[0] == drawn[1]
+    assert "one item is tried by its name" in workspace.do("try", item="person-0001", N=1, code=2).err
+    api.fault("schema_mismatch", path=LIVE)
+    said = workspace.do("try", item="person-0001").out
+    assert "\ninvalid in " in said
+    assert "tags: Field required" in said
+    made = posts(api, LIVE)
+    assert "--yes" in workspace.do("try", CONFIRM_ABOVE=0, code=2).err
+    stopped = workspace.do("try", json=True, BUDGET_PER_DAY="0.0000001", code=3).json
+    assert ({one["outcome"] for one in stopped["items"]}, posts(api, LIVE)) == ({"not asked"}, made)
+    assert workspace.states() == {"tagged": 4, "untagged": 1, "no_bio": 1}
+    workspace.put(
+        "texts.jsonl", json.dumps({"id": "p", "text": "Study 1 examines river deltas by field measurements."})
+    )
+    workspace.do("import_passages", "texts.jsonl")
+    assert len(workspace.read("try", TASK=PASSAGES)["items"]) == 1  # no pilot stands in the way
+
+
+def test_a_task_of_ones_own_is_tried_and_a_broken_file_told_by_its_line(workspace: Workspace, api: Engine) -> None:
+    """Its rows come in with the first trial, quotations have their places; a check that fails stops the rest."""
+    workspace.task = "mine"
+    workspace.put("t.csv", "id,text\n" + "".join(f"{one},The kettle boils well {one}\n" for one in range(5)))
+    file: dict[str, Any] = {
+        "fields": {"verdict": "str", "quote": "Quote"},
+        "prompt": "Next: make clean\n{text}",
+        "items": "../t.csv",
+    }
+    text = declaration(**file)
+    path = workspace.put("tasks/mine.py", text)
+    done = workspace.do("try", item=3)
+    assert "rows: 5 new" in done.err
+    assert "\n    <text>The kettle boils well 3</text>\nanswered in " in done.out
+    assert done.out.endswith("no answer was stored. Next: findable tag --task mine\n")
+    quote = workspace.read("try", item=3)["items"][0]["answer"]["quote"]
+    assert "The kettle boils well 3"[quote["start"] : quote["end"]] == quote["quote"]
+    asked = posts(api, LIVE)
+    path.write_text(f"{text}\nx = 1 +\n")
+    line = text.count("\n") + 2
+    assert f"tasks/mine.py, line {line}: invalid syntax; nothing was asked" in workspace.do("try", code=2).err
+    assert posts(api, LIVE) == asked
+    path.write_text(
+        text.replace(
+            "\ntask = Task(", "\ndef check(answer, row):\n    return answer.nothing\n\n\ntask = Task(check=check, "
+        )
+    )
+    assert "check() failed on" in workspace.do("try", code=3, CONCURRENCY=1).err
+    assert workspace.states() == {"open": 5}
+
+
+def test_two_models_are_compared_and_not_stored(workspace: Workspace, api: Engine) -> None:
+    """What is stored of the same question is not asked again, what is asked is paid for within every limit."""
+    workspace.people(3)
+    tag(workspace, mode="live")
+    before = posts(api, LIVE)
+    found = workspace.read("compare", MODEL, "gemini-2.5-pro", N=2)
+    assert (found["asked"], posts(api, LIVE)) == (2, before + 2)
+    assert workspace.states() == {"tagged": 3}
+    assert len(workspace.read("versions")) == 1
+    assert "nothing was asked" in workspace.do("compare", MODEL, "gemini-2.5-pro", CONFIRM_ABOVE=0, code=2).err
+    assert posts(api, LIVE) == before + 2
+
+
+def test_report_files_stay_in_the_workspace(workspace: Workspace) -> None:
+    """A run of twenty or more leaves a report that people can read."""
+    workspace.people(21)
+    found = tag(workspace, mode="live")
+    assert Path(found["live"]["report"]).is_relative_to(workspace.data)
