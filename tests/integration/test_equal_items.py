@@ -1,6 +1,6 @@
 """An item that comes later and asks the same as an answered one takes that answer, in every subject: no call, no cost.
 
-People never ask the same: each is named in what is asked. Tasks of a user's own are in `tests/own/test_equal_rows.py`.
+People never ask the same: each is named in what is asked.
 """
 
 import json

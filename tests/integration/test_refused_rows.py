@@ -1,7 +1,4 @@
-"""Rows of any subject that another program's rule keeps from their answers: parked, and given them when it is gone.
-
-Tasks of a user's own that write into a column are in `tests/own/test_refused_rows.py`.
-"""
+"""Rows of any subject that another program's rule keeps from their answers: parked, and given them when it is gone."""
 
 import json
 from collections.abc import Callable

@@ -31,7 +31,6 @@ task = Task(answer=Answer, items="notes.csv", prompt="About: {text}", check=chec
 """
 ROWS = ("the kettle leaks", "a lamp that hums", "two chairs, one leg short")
 LEAKED = "a very long lost ladder"
-BROKEN = "    return 1 / 0"
 VALIDATOR = (
     ("BaseModel, Field", "BaseModel, Field, field_validator"),
     (
@@ -45,10 +44,6 @@ VALIDATOR = (
 """,
     ),
 )
-FAILING = {
-    "check": ((("    return None", BROKEN),), "line 11: check() failed on '1': ZeroDivisionError"),
-    "validator": (VALIDATOR, "line 13: a validator failed on '1': KeyError: 'the kettle'"),
-}
 SUMS = "SELECT count(*) FROM {}"
 
 
@@ -109,34 +104,6 @@ def notes(tmp_path: Path, outside: Outside, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     outside.answerer = answer
     return Notes(tmp_path, outside)
-
-
-CHANGES = {
-    "prompt": (("About:", "On:"), "prompt"),
-    "schema": (("max_length=40", "max_length=30"), "schema.properties.topic.maxLength"),
-    "example": (("check=check", 'check=check, examples=[({"text": "x y"}, {"topic": "x", "quote": "y"})]'), "examples"),
-}
-
-
-@pytest.mark.sampled(3, sqlite=3)
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_change_needs_a_new_version_or_to_be_accepted(notes: Notes, change: str) -> None:
-    """It is refused with the difference, and nothing is changed; both ways on lead on, and are kept."""
-    replaced, named = CHANGES[change]
-    notes.run("batch-submit")
-    before = notes.workspace.query("SELECT * FROM findable_tasks")
-    notes.write(replaced)
-    said = notes.run("batch-submit", code=3)
-    assert named in said
-    assert "raise version= to 2" in said
-    assert notes.workspace.query("SELECT * FROM findable_tasks") == before
-    assert notes.count("findable_fingerprints") == 1
-    assert "goes on with a changed declaration" in notes.run("preflight", ACCEPT_CHANGED="1")
-    assert notes.count("findable_events", "kind = 'task'") == 1
-    notes.run("preflight")
-    notes.write(replaced, ("check=check", "check=check, version=2"))
-    notes.run("preflight")
-    assert notes.count("findable_fingerprints") == 3  # a document for each version, also where it is the same
 
 
 @pytest.mark.full
@@ -202,70 +169,6 @@ def test_an_invented_quotation_is_refused_as_asked_too(notes: Notes) -> None:
     assert notes.count("findable_answers") == 0
 
 
-@pytest.mark.parametrize("failing", [pytest.param("check", marks=pytest.mark.full), "validator"])
-def test_code_of_a_file_that_fails_is_the_files_fault(notes: Notes, failing: str) -> None:
-    """Ingest stops and names file, line and row; nothing is charged, and it goes on when the file is mended."""
-    changes, said = FAILING[failing]
-    notes.write(*changes)
-    notes.run("batch-submit")
-    notes.run("batch-poll")
-    assert f"{notes.path}, {said}" in notes.run("batch-ingest", code=3)
-    notes.write(("    return None", "    return 3"))
-    assert "must say in a text" in notes.run("batch-ingest", code=3)
-    assert notes.count("findable_batches", "state = 'downloaded'") == 1
-    assert notes.count("findable_attempts") == 0
-    notes.write(("    return None", '    return "too short" if "lamp" in row["text"] else None'))
-    notes.run("batch-ingest")
-    assert notes.count("notes_answers") == len(ROWS) - 1
-    assert notes.workspace.scalar("SELECT reason FROM findable_attempts") == "check: too short"
-
-
-@pytest.mark.sampled(2, sqlite=2)
-@pytest.mark.parametrize(
-    ("failing", "commands"),
-    [("check", ("tag-live",)), ("check", ("batch-submit", "batch-poll", "batch-ingest")), ("validator", ("tag-live",))],
-)
-def test_a_live_reply_that_a_file_fails_on_is_paid_for_once(
-    notes: Notes, failing: str, commands: tuple[str, ...]
-) -> None:
-    """The run stops after the first; its reply is kept, judged whichever way is asked next, and not asked for again."""
-    changes, said = FAILING[failing]
-    notes.write(*changes)
-    for _ in range(2):
-        assert f"{notes.path}, {said}" in notes.run("tag-live", code=3, CONCURRENCY="1")
-        assert sum(notes.server.kept.questions().values()) == 1
-    assert notes.count("findable_attempts") == notes.count("findable_answers") == 0
-    cost = notes.workspace.scalar("SELECT cost FROM findable_calls")
-    assert cost
-    notes.write()
-    for command in commands:
-        notes.run(command, CONCURRENCY="1")
-    assert sorted(notes.server.kept.questions().values()) == [1] * len(ROWS)
-    assert notes.count("notes_answers") == len(ROWS)
-    assert notes.count("findable_calls", "outcome = 'answered'") == (len(ROWS) if commands == ("tag-live",) else 1)
-    assert notes.count("findable_calls", "reply IS NOT NULL") == 0
-    assert notes.workspace.scalar("SELECT cost FROM findable_calls ORDER BY id") == cost
-    notes.run("doctor")
-
-
-def test_a_file_that_is_edited_while_calls_run_asks_nothing_more(notes: Notes) -> None:
-    """Questions of the new file would go out under the old fingerprint; what was asked before keeps its own."""
-
-    def editing(request: Json) -> Json:
-        notes.path.write_text(FILE.replace("About:", "On:"), encoding="utf-8")
-        return answer(request)
-
-    notes.server.answerer = editing
-    notes.run("tag-live", CONCURRENCY="1")
-    assert {row[0] for row in notes.workspace.query("SELECT fingerprint FROM findable_answers")} == {
-        notes.fingerprint()
-    }
-    assert notes.count("findable_answers") == len(ROWS)
-    assert not any("On:" in str(one) for one in notes.server.kept.questions())
-    look_again()
-    notes.run("tag-live", code=3)
-
-
 @pytest.mark.full
 def test_more_room_for_an_answer_is_no_other_question(notes: Notes) -> None:
     """What the limit cut is asked with more tokens, under the same fingerprint."""
@@ -281,93 +184,10 @@ def test_more_room_for_an_answer_is_no_other_question(notes: Notes) -> None:
     assert len(notes.workspace.query("SELECT DISTINCT fingerprint FROM findable_batches")) == 1
 
 
-ERRORS = {
-    "syntax": (("check=check)", "check=check"), "line 13"),
-    "import": (("from typing import Literal", "import no_such_thing"), "line 2: ModuleNotFoundError"),
-    "member": (("check=check", "chekc=check"), "line 13: Task has no member 'chekc'; did you mean 'check'?"),
-    "one column": (("check=check", "images='{text}'"), "line 13: images= must be a list of columns"),
-    "column": (("{text}", "{txt}"), "line 13: prompt= names the column 'txt'"),
-    "image": (("check=check", "images=['photo']"), "name one of these columns"),
-    "recursion": (("    quote: Quote", "    quote: Quote\n    more: list['Answer']"), "line 6"),
-    "exit": (("def check", "raise SystemExit(0)\ndef check"), "line 10: SystemExit"),
-    "input": (("def check", "input()\ndef check"), "line 10: EOFError"),
-    "example": (("check=check", "examples=[\n  ({'text': 'a b'}, {'topic': 'x', 'quote': 'c'})]"), "line 14"),
-    "example's row": (("check=check", "examples=[({'body': 'a'}, {'topic': 'x', 'quote': 'a'})]"), "has no 'text'"),
-    "example's answer": (("check=check", "examples=[({'text': 'a'}, {'quote': 'a'})]"), "topic: Field required"),
-    "temperature": (("check=check", "temperature=3.0"), "line 13: temperature= lies between 0 and 2"),
-    "thinking": (("check=check", "thinking={'budget': 3}"), "thinking= holds 'budget'"),
-    "gate": (("check=check", "gates={'answered': [1]}"), "line 13: gates= holds 'answered'"),
-    "check": (("check=check", "check=3"), "line 13: check= must be a function"),
-}
-
-
-@pytest.mark.parametrize("error", ERRORS)
-def test_what_is_wrong_with_a_file_is_told_by_its_line(notes: Notes, error: str) -> None:
-    """Before anything is made or asked."""
-    change, said = ERRORS[error]
-    notes.write(change)
-    told = notes.run("tag-live", code=2)
-    assert f"{notes.path}" in told
-    assert said in told
-    assert not notes.workspace.data.exists() or "notes_items" not in notes.workspace.tables()
-    assert not notes.server.kept.questions()
-
-
 def test_an_example_that_a_validator_fails_on_is_told_by_the_line_in_it(notes: Notes) -> None:
     """As what is wrong with a file otherwise."""
     notes.write(*VALIDATOR, ("check=check", "examples=[({'text': 'a'}, {'topic': 'x', 'quote': 'a'})]"))
     assert f"{notes.path}, line 13: KeyError: 'x'; nothing was asked" in notes.run("tag-live", code=2)
-
-
-def test_what_a_file_prints_is_not_in_what_a_command_gives(notes: Notes) -> None:
-    """It goes to stderr, whenever it is printed, so that JSON stays JSON."""
-    notes.write(("class Answer", "print('loaded')\n\nclass Answer"), ("    return None", "    print('checked')"))
-    done = notes.workspace.ran("tag-live", "--json")
-    assert json.loads(done.stdout)["answered"] == len(ROWS)
-    assert [done.stderr.count(word) for word in ("loaded", "checked")] == [1, len(ROWS)]
-
-
-def test_a_broken_file_harms_no_other_command(notes: Notes) -> None:
-    """Other tasks go on, and so does all of its own that neither asks nor judges."""
-    notes.run("tag-live")
-    notes.write(("def check", "raise SystemExit(0)\ndef check"))
-    for command in ("status", "run"):
-        notes.run(command, TASK="experts")
-    for command in ("index", "search"):
-        said = notes.run(command, *(["q"] if command == "search" else []), code=2)
-        assert "not in the search index yet" in said
-    for command in ("status", "versions", "batches", "costs", "qc", "doctor"):
-        notes.run(command)
-    notes.run("tag-live", code=2)
-
-
-def test_a_second_file_of_one_name_is_refused(notes: Notes, tmp_path: Path) -> None:
-    """The message names both; the first goes on."""
-    notes.run("tag-live")
-    other = tmp_path / "notes.py"
-    other.write_text(FILE, encoding="utf-8")
-    (tmp_path / "notes.csv").write_text("id,text\n1,a\n", encoding="utf-8")
-    said = notes.run("preflight", TASK=str(other), code=3)
-    assert f"is in {notes.path} here, and {other} has the same name" in said
-    notes.run("preflight")
-
-
-def test_parameters_go_out_as_they_are_declared(notes: Notes) -> None:
-    """Thinking takes the catalogue's place, a temperature goes to models that heed one, and examples are told."""
-    own = 'max_output_tokens=99, temperature=0.5, thinking={"thinkingBudget": 64}, model="gemini-2.5-flash", '
-    example = 'examples=[({"text": "my hat"}, {"topic": "hat", "quote": "my hat"})]'
-    notes.write(("check=check", 'thinking={"thinkingBudget": 64}, model="gemini-3.5-flash-lite"'))
-    assert "takes thinkingLevel" in notes.run("batch-submit", code=3)
-    notes.write(("check=check", f"{own}{example}, version=2"))
-    notes.run("batch-submit")
-    asked = notes.asked()[0]
-    settings = asked["generationConfig"]
-    assert settings["temperature"] == 0.5
-    assert settings["maxOutputTokens"] == 99
-    assert settings["thinkingConfig"] == {"thinkingBudget": 64}
-    assert '{"topic":"hat","quote":"my hat"}' in asked["systemInstruction"]["parts"][0]["text"]
-    notes.write(("check=check", 'temperature=0.5, model="gemini-3.5-flash-lite", version=3'))
-    assert "temperature= is not sent" in notes.run("preflight")
 
 
 @pytest.mark.full

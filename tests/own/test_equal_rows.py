@@ -95,20 +95,6 @@ def test_by_batch_one_asks_and_pays_and_the_others_share(
     )
 
 
-def test_live_one_asks_and_pays_and_the_others_share(notes: Workspace, api: Api) -> None:
-    """Those that come while the call is under way wait for it, those that come later take its answer."""
-    api.configure(latencies={LIVE: {"kind": "constant", "seconds": 0.1}})
-    rows(A, A, A, A, B, C, B, A)
-    notes.ran("tag-live", CONCURRENCY="3")
-    check(notes)
-    assert asked(api) == 3
-    assert ledger.people(notes) == {"total": 8, "answered": 8}
-    kept = notes.query(KEPT)
-    assert [row[1:] for row in kept].count((1, 0)) == 3
-    shares = next(row[0] for row in kept if row[2])
-    assert "(no request of its own: " in notes.ran("show", "--item", shares, "--raw").stdout
-
-
 @pytest.mark.parametrize("way", [COLLECT, ("tag-live",)], ids=["batch", "live"])
 def test_what_an_earlier_version_asked_is_not_asked_again(notes: Workspace, api: Api, way: tuple[str, ...]) -> None:
     """It kept the digest of the whole line but its key; what it had under way is shared, what it has answered taken."""
@@ -170,18 +156,6 @@ def test_a_question_that_fails_is_charged_to_all_who_ask_it_and_parks_them(
     check(notes)
     assert ledger.people(notes) == {"total": many, "answered": many}
     assert asked(api) == 3
-
-
-@pytest.mark.full
-def test_an_answer_that_is_not_valid_for_one_of_them_is_its_own_fault(notes: Workspace, api: Api) -> None:
-    """The others keep it; that one is asked once more by itself, and parked alone."""
-    rows(A, A, A, bad=(2,))
-    for _ in range(3):
-        notes.ran_each(*COLLECT)
-        check(notes)
-    assert ledger.people(notes) == {"total": 3, "answered": 2, "parked": 1}
-    assert notes.query(FAILED) == [("2", 1, 0, "invalid"), ("2", 1, 1, "invalid")]
-    assert asked(api) == 2
 
 
 @pytest.mark.full
@@ -320,35 +294,3 @@ def test_a_row_that_says_in_part_what_others_say_is_forgotten(notes: Workspace) 
     kept = [path.read_bytes() for path in notes.data.rglob("*") if path.is_file()]
     assert [any(words in one for one in kept) for words in (b"by the canal", b"number 4")] == [False, True]
     assert ledger.findings(notes) == []
-
-
-def test_to_forget_or_roll_back_leaves_the_others_theirs(notes: Workspace, api: Api) -> None:
-    """The cost of who paid stays in the account; what is asked after a rollback is asked and paid anew."""
-    rows(A, A, A)
-    notes.ran_each(*COLLECT)
-    paid = notes.scalar("SELECT sum(cost) FROM findable_answers")
-    notes.ran("forget", "--item", "1")
-    check(notes)
-    assert ledger.people(notes) == {"total": 2, "answered": 2}
-    assert notes.scalar("SELECT sum(cost) FROM findable_answers") == paid
-    rows(A, A, A, A)
-    notes.ran_each(*COLLECT)
-    assert (asked(api), ledger.people(notes)) == (2, {"total": 3, "answered": 3})
-    notes.ran("rollback", "notes@1")
-    assert ledger.findings(notes) == []
-    assert ledger.people(notes) == {"total": 3, "open": 3}
-    notes.ran("tag-live")
-    assert (asked(api), ledger.people(notes)) == (3, {"total": 3, "answered": 3})
-    assert ledger.findings(notes) == []
-
-
-@pytest.mark.full
-def test_each_is_asked_where_it_is_said(notes: Workspace, api: Api) -> None:
-    """ASK_EACH=1, by batch and live."""
-    rows(A, A)
-    notes.ran_each(*COLLECT, ASK_EACH="1")
-    rows(A, A, A, A)
-    notes.ran("tag-live", ASK_EACH="1")
-    check(notes)
-    assert asked(api) == 4
-    assert notes.scalar("SELECT count(*) FROM findable_answers WHERE shares IS NOT NULL") == 0

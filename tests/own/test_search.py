@@ -99,38 +99,6 @@ def goods(tmp_path: Path, workspace: Workspace, begun: Callable[[Callable[[], No
     look_again()
 
 
-def test_rows_are_found_by_what_index_says(goods: Goods) -> None:
-    """By columns and by fields of the answer; a hit has its key, its label, its text and the plain fields of it."""
-    hits = goods.found(TEA)
-    assert [list(hit) for hit in hits] == [KEYS] * 4
-    assert (hits[0]["rank"], hits[0]["key"], hits[0]["label"]) == (1, "17", "Pellow kettle")
-    room, parts = goods.workspace.query("SELECT room, parts FROM goods_answers WHERE id = '17'")[0]
-    told = ", ".join(parts if isinstance(parts, list) else json.loads(parts))
-    assert hits[0]["text"] == f"Pellow kettle. Boils water for tea in two minutes. {room} {told}".strip()
-    assert hits[0]["answer"] == {"room": room}
-    assert [hit["key"] for hit in goods.found(DIG, "-k", "1")] == ["9"]
-    queries, judged = goods.folder / "queries.jsonl", goods.folder / "qrels.txt"
-    queries.write_text(f'{{"qid": "1", "text": "{DIG}"}}\n', encoding="utf-8")
-    judged.write_text("1 0 9 1\n", encoding="utf-8")
-    assert "search (gemini-embedding-2) all 1 1.000 1.000 0.200 1.000" in goods.ran("eval", str(queries), str(judged))
-    lines = goods.workspace.ran("search", TEA, K="2").stdout.splitlines()
-    assert lines[0].split("\t") == ["rank", "similarity", "key", "label", "text", "words", "weak", "matched"]
-    assert [line.split("\t")[2:4] for line in lines[1:2]] == [["17", "Pellow kettle"]]
-    assert len(lines) == 3
-    assert goods.index() | {"built_at": ""} == {
-        "count": 4,
-        "model": "gemini-embedding-2",
-        "dim": 768,
-        "behind": 0,
-        "compared_at": None,
-        "build": 1,
-        "built_at": "",
-    }
-    assert "4 rows, gemini-embedding-2 768 wide, up to date" in goods.ran("status")
-    assert "next make search TASK=goods Q=" in goods.ran("status")
-    assert "others goods: `make status TASK=goods`" in goods.ran("status", TASK="experts")
-
-
 def test_a_task_can_be_named_by_an_option(goods: Goods) -> None:
     """It stands above the variable; a task that there is none of is said before all else, and nothing is made."""
     assert goods.found(TEA, "-k", "1", "--task", "goods", TASK="passages")[0]["key"] == "17"
@@ -170,24 +138,6 @@ def test_people_keep_their_index_and_their_numbers(goods: Goods, people: Callabl
     assert len(cache) == before - 2
     assert "2 experts, 0 embedded" in goods.ran("index", TASK="experts")
     assert "3 rows, 0 embedded" in goods.ran("index")
-
-
-def test_an_index_is_behind_by_what_changed(goods: Goods) -> None:
-    """Rows that changed, also where nothing that is asked about did, and those that went; others' rows do not."""
-    changed = GOODS | {"17": ("Pellow pot", GOODS["17"][1])}
-    del changed["9"]
-    goods.write(rows={**changed, "new": ("Lamp", "Hums.")})
-    goods.ran("preflight")
-    assert (goods.index()["behind"], json.loads(goods.ran("status", "--exact", "--json"))["index"]["behind"]) == (2, 2)
-    assert "the index is behind the database by 2 rows: `make index TASK=goods`" in goods.ran("search", TEA)
-    assert "3 rows, 1 embedded, 2 cached" in goods.ran("index")
-    assert {hit["key"] for hit in goods.found(DIG)} == {"17", "x/2", "ü"}
-    goods.workspace.change("UPDATE findable_versions SET withdrawn_at = '2026-11-22 05:00:00.000000'")  # and killed
-    assert json.loads(goods.ran("status", "--exact", "--json"))["index"]["behind"] == 3
-    goods.ran("rollback", "goods@1")
-    assert goods.index()["behind"] == 3
-    said = goods.ran("index", code=2)
-    assert "no row is answered yet, so there is nothing to index; the index in service stays" in said
 
 
 def test_when_a_row_changed_is_no_part_of_its_entry(goods: Goods) -> None:
@@ -305,17 +255,3 @@ def test_python_indexes_and_searches(goods: Goods, monkeypatch: pytest.MonkeyPat
     assert (hit.metadata["id"], hit.snippet and "Pellow" in hit.snippet.text) == ("17", True)
     with pytest.raises(findable.FindableError, match="there is no index"):
         ws.search(TEA)
-
-
-def test_rows_are_filtered_by_their_answers(goods: Goods) -> None:
-    """A field of the answer by its own name, any of its texts as a tag, a phrase of the text; and like another row."""
-    rooms = {hit["key"]: hit["answer"]["room"] for hit in goods.found(TEA)}
-    for room in set(rooms.values()):
-        expected = {key for key, one in rooms.items() if one == room}
-        for filters in ({"WHERE": f"room = '{room}'"}, {"WHERE": f"answer.room IN ('{room}')"}, {"TAG": room}):
-            assert {hit["key"] for hit in goods.found(TEA, **filters)} == expected
-    assert [hit["key"] for hit in goods.found('"wet clay" tea')] == ["9"]
-    assert "9" not in {hit["key"] for hit in json.loads(goods.workspace.ran("search", "--like", "9", "--json").stdout)}
-    assert "there is no column 'score'" in goods.ran("search", TEA, MIN_SCORE="5", code=2)
-    best = goods.found("who digs clay")[0]
-    assert [best["snippet"]["text"][start:end] for start, end in best["snippet"]["marks"]][:1] == ["Digs"]
