@@ -10,7 +10,6 @@ from tests.lab import KEY, Api, Workspace
 PEOPLE = "Username,First Name,Bio\nada,Ada,I keep bees and teach water law.\nbob,Bob,I mend old clocks.\n"
 LOCAL_LINE = "no key is set: the local engine does the work"
 GEMINI_LINE = "biographies leave this machine"
-UNUSED_LINE = "the key is not used"
 
 
 @pytest.fixture
@@ -35,18 +34,6 @@ def said(workspace: Workspace, *args: str, **values: str) -> str:
     return result.stderr
 
 
-@pytest.mark.full
-def test_without_a_key_the_local_engine_is_named_in_one_line(local: Workspace) -> None:
-    """Every command that uses it says so once; those that do not use it say nothing."""
-    assert said(local, "status") == ""
-    assert LOCAL_LINE not in said(local, "settings")
-    assert said(local, "batch-submit", "--dry").count(LOCAL_LINE) == 0
-    for command in ("batch-submit", "batch-poll"):
-        assert said(local, command).count(LOCAL_LINE) == 1
-    assert said(local, "batch-ingest").count(LOCAL_LINE) == 0
-    assert said(local, "index").count(LOCAL_LINE) == 1
-
-
 def test_what_a_program_or_a_name_asked_for_is_not_explained(local: Workspace) -> None:
     """With BACKEND=local there is nothing to say, and JSON stands alone on standard output."""
     result = local.ran("batch-submit", "--json", BACKEND="local")
@@ -68,19 +55,6 @@ def test_the_first_time_with_a_key_it_is_said_that_data_leaves(local: Workspace,
     assert KEY not in first + told
     for path in gemini.data.rglob("*"):
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
-
-
-@pytest.mark.full
-def test_a_workspace_of_the_local_engine_stays_with_it(local: Workspace, api: Api) -> None:
-    """A later key is not used, and said so; BACKEND= against the binding is exit code 3 with both ways out."""
-    said(local, "batch-submit")
-    gemini = with_key(local, api)
-    assert UNUSED_LINE in said(gemini, "batch-poll")
-    for command in (("batch-submit",), ("status",), ("index",), ("search", "bees")):
-        result = gemini.ran(*command, code=3, BACKEND="gemini")
-        assert "bound to the local backend" in result.stderr
-        assert "findable rebind" in result.stderr
-    assert api.journal() == []
 
 
 def test_a_workspace_of_gemini_needs_its_key(local: Workspace, api: Api) -> None:

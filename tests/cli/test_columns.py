@@ -38,32 +38,6 @@ def write(name: str, *lines: str, encoding: str = "utf-8") -> str:
     return name
 
 
-GERMAN = ("Benutzername;Vorname;Nachname;Berufsbezeichnung;Firma;Über mich;Stundensatz;Währung",
-          "jörg;Jörg;Groß;Uhrmacher;Zeit & Söhne;Repariert Turmuhren;80;EUR")  # fmt: skip
-FRENCH = ("Identifiant;Prénom;Nom;Métier;Société;À propos;Taux horaire;Devise",
-          "jörg;Jörg;Groß;Uhrmacher;Zeit & Söhne;Repariert Turmuhren;80;EUR")  # fmt: skip
-CHINESE = (
-    "用户名,名,姓,职位,公司,个人简介,时薪,货币",
-    "jörg,Jörg,Groß,Uhrmacher,Zeit & Söhne,Repariert Turmuhren,80,EUR",
-)
-
-
-@pytest.mark.parametrize(
-    ("lines", "encoding"), [(GERMAN, "cp1252"), (FRENCH, "cp1252"), (CHINESE, "utf-16"), (FRENCH, "utf-8-sig")]
-)
-def test_a_header_in_another_language_is_taken_and_said(run: Run, lines: tuple[str, ...], encoding: str) -> None:
-    """In any encoding and with any separator that is read; one line says which name was taken for which column."""
-    said = run("import", write("people.csv", *lines, encoding=encoding)).stderr
-    found = people(run)["jörg"]
-    wanted = ["Jörg", "Groß", "Uhrmacher", "Zeit & Söhne", "Repariert Turmuhren", 80, "EUR"]
-    names = ["First Name", "Last Name", "Job Title", "Company", "Bio", "Hourly Rate", "Currency"]
-    assert [found[name] for name in names] == wanted
-    taken = re.findall(r"^note: columns by other names: (.*)$", said, re.MULTILINE)
-    assert len(taken) == 1
-    assert "→ Bio" in taken[0]
-    assert "next: findable tag" in said
-
-
 def test_a_guess_is_not_taken_unasked_and_its_line_can_be_typed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not with YES=1 either. What MAP= says is kept: the next file with this header needs none, in whatever order."""
     file = write("people.csv", "User,Kurzportrait", f'ines,"{LONG}"', f'olaf,"{LONG}"')
@@ -103,22 +77,6 @@ def test_a_guess_is_asked_about_at_a_terminal(run: Run, tmp_path: Path, keys: st
     assert people(run)["ines"]["Bio"] == bio
 
 
-@pytest.mark.parametrize(
-    ("given", "said", "then"),
-    [
-        ("bio", "not column=name", "MAP="),
-        ("height=About", "'height', which is no column", "the columns are username"),
-        ("bio=Abuot", "has no column 'Abuot'", '--map "bio=About you"'),
-        ("bio=About you,username=about_you", "twice", "leave one"),
-    ],
-)
-def test_a_map_that_does_not_fit_says_what_to_type(run: Run, given: str, said: str, then: str) -> None:
-    """Nothing is imported, and no half of it is kept."""
-    refused = run("import", write("people.csv", "User,About you", "ines,x"), "--map", given)
-    error, _, hint = refused.stderr.partition("\nnext: ")
-    assert (refused.exit_code, said in error, then in hint) == (2, True, True), refused.stderr
-
-
 def test_two_columns_with_names_of_one_are_asked_about(run: Run) -> None:
     """Neither is better known."""
     refused = run("import", write("people.csv", "User,Biografie,About me", "ines,x,y"))
@@ -133,30 +91,6 @@ def test_a_whole_name_is_split_and_name_beside_a_first_name_is_the_last(run: Run
     split = {"a": ("Ana Maria", "van der Berg"), "b": ("Rui", "Silva"), "c": ("Teller", None)}
     assert names == {**split, "d": ("Anna", "Berg")}
     assert "Name → Last Name" in said
-
-
-MADE = ("Name,Mail,Company,Bio",
-        "Anna Berg,anna@one.example,,Clocks.",
-        "Anna Berg,anna@two.example,,Wells.",
-        "Bert Berg,anna@one.example,,Boats.",
-        "Li Ming,,Acme,Water.",
-        "Li Ming,,Other,Soil.",
-        "李明,,,Law.",
-        ",,,Lost.")  # fmt: skip
-
-
-def test_usernames_are_made_of_mail_or_name_and_stay(run: Run) -> None:
-    """Who differs in what tells people apart is another one; order, other rows and a new bio change no username."""
-    first = run("import", write("people.csv", *MADE))
-    made = people(run)
-    assert len(made) == 6
-    assert all(re.fullmatch(r"(anna|li-ming)-[a-z2-7]{6}|person-[a-z2-7]{10}", name) for name in made)
-    assert "rejected: line 8, Username: no username, and neither e-mail nor name to make one of" in first.stderr
-    assert "note: Username: made for each row, the same at every import, such as anna-" in first.stderr
-    mixed = [MADE[0], MADE[6], MADE[1].replace("Clocks", "Watches"), MADE[4].upper(), "Anna Berg,,,Third."]
-    again = run("import", write("again.csv", *mixed))
-    assert again.stdout.startswith("4 people in: 1 added, 2 updated, 1 unchanged")
-    assert made.keys() < people(run).keys()
 
 
 def test_reasons_are_counted_and_three_examples_shown(run: Run) -> None:

@@ -9,14 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from jobs import commands, ends
 from pipeline.store import database
-from tests.lab import KEY, ROOT, Api, Workspace
+from tests.lab import ROOT, Workspace
 
 PEOPLE = "Username,First Name,Bio\nada,Ada,I keep bees and teach water law.\n"
 
@@ -43,35 +42,6 @@ def refused(workspace: Workspace, *args: str, code: int, said: str, **values: st
     assert 1 <= result.stderr.count("\n") <= 3, result.stderr
     assert "Traceback" not in result.stderr
     return result.stderr
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("DIM", "many", "FINDABLE_DIM is 'many'"),
-        ("DATABASE_URL", "no url at all", "FINDABLE_DATABASE_URL is no database URL"),
-        ("DATABASE_URL", "mysql://u:secret@h/d", "not in mysql"),
-    ],
-)
-def test_a_setting_that_does_not_parse_is_named(local: Workspace, name: str, value: str, said: str) -> None:
-    """The variable, its value and what it should be; exit code 3, and nothing was made."""
-    told = refused(local, "status", code=3, said=said, **{name: value})
-    assert "secret" not in told
-    assert not local.data.exists()
-
-
-def test_an_unknown_model_or_width_is_said_before_anything_is_sent(
-    workspace: Workspace, people: Callable[..., list[str]], api: Api
-) -> None:
-    """Exit code 3, no batch, no call."""
-    people(1)
-    refused(workspace, "batch-submit", code=3, said="gemini-0-nano", MODEL="gemini-0-nano")
-    assert workspace.scalar("SELECT count(*) FROM findable_batches") == 0
-    for step in ("batch-submit", "batch-poll", "batch-ingest"):
-        workspace.ran(step)
-    refused(workspace, "index", code=3, said="gemini-0-vectors", EMBEDDING_MODEL="gemini-0-vectors")
-    refused(workspace, "index", code=3, said="100000", DIM="100000")
-    assert api.seen("POST", "mbed") == []
 
 
 def test_a_place_that_can_be_no_workspace_is_refused(local: Workspace, tmp_path: Path, csv: str) -> None:
@@ -132,38 +102,6 @@ def test_text_that_is_no_utf8_stops_nothing(local: Workspace, csv: str) -> None:
     connection.close()
 
 
-def test_a_dotenv_gives_settings_and_the_environment_wins(local: Workspace) -> None:
-    """`.env` in the current directory is read, beneath the environment; keys and passwords are masked."""
-    Path(".env").write_bytes(b"GEMINI_API_KEY=geheim\xff\n")
-    assert "geheim" not in refused(local, "status", code=3, said=".env cannot be read")
-    Path(".env").write_text(f"GEMINI_API_KEY={KEY}\nFINDABLE_MODEL=gemini-2.5-flash\nFINDABLE_DIM=512\n")
-    result = local.run("settings", "--json", DIM="256")
-    found = {row["name"]: (row["value"], row["source"]) for row in json.loads(result.stdout)}
-    assert found["FINDABLE_MODEL"] == ("gemini-2.5-flash", ".env")
-    assert found["FINDABLE_DIM"] == ("256", "environment")
-    assert found["GEMINI_API_KEY"] == ("…" + KEY[-4:], "GEMINI_API_KEY, .env")
-    given = local.run("settings", "--data", "elsewhere").stdout
-    assert "FINDABLE_DATA\telsewhere\t--data\t" in given
-    told = local.run("settings", DATABASE_URL="postgresql://ada:geheim@db/people").output
-    assert KEY not in told
-    assert "geheim" not in told
-    assert "@db/people" in told
-
-
-@pytest.mark.full
-def test_a_dotenv_gives_options_too(local: Workspace) -> None:
-    """What `make tag` takes may stand in `.env`: a budget there holds, and the environment wins over it."""
-    Path("people.csv").write_text("Username,Bio\n" + "".join(f"{one},I keep bees.\n" for one in ("ann", "ben", "cem")))
-    local.ran("import", "people.csv")
-    Path(".env").write_text("FINDABLE_MODE=live\nFINDABLE_LIMIT=1\nFINDABLE_BUDGET=\n")
-    for environ, tagged in (({}, 1), ({"LIMIT": "2"}, 3)):
-        local.ran("tag", **environ)
-        status = json.loads(local.run("status", "--json").stdout)
-        assert status["experts"]["tagged"] == tagged
-    Path(".env").write_text("FINDABLE_BUDGET=lots\n")
-    assert "'lots' must be an amount" in local.ran("tag", code=2).stderr
-
-
 def test_a_bug_is_one_line_without_anybodys_data(local: Workspace, csv: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unexpected error exits with 1 and says where, but not what it held; --debug shows all."""
     local.ran("import", csv)
@@ -204,40 +142,12 @@ def test_what_fails_in_the_local_engine_is_said_as_it_is(local: Workspace, csv: 
     assert "The local engine failed: IntegrityError: disk is full" in told
 
 
-def test_what_the_user_typed_wrong_is_bad_usage(local: Workspace) -> None:
-    """An unknown command or option, and a file that is not there: exit code 2."""
-    local.ran("frobnicate", code=2)
-    local.ran("status", "--frobnicate", code=2)
-    said = refused(local, "tag", "--prob", code=2, said="No such option '--prob'")
-    assert "probe" not in said, "an option that is not shown is named"
-    refused(local, "import", "/nowhere/people.csv", code=2, said="/nowhere/people.csv")
-
-
-def test_a_path_that_holds_nothing_to_import_makes_no_workspace(local: Workspace) -> None:
-    """It is said before a folder is made for it."""
-    Path("photo.jpg").write_bytes(b"")
-    for words in ("import nope.csv", "import-passages nope.jsonl", "import-images nope", "import-images photo.jpg"):
-        refused(local, *words.split(), code=2, said="nothing was imported")
-        assert not local.data.exists(), words
-
-
 def shell(local: Workspace, line: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
     """Run a line of shell in which FINDABLE stands for the command."""
     words = ["sh", "-c", line.replace("FINDABLE", f'"{sys.executable}" -m jobs')]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("FINDABLE_", "GEMINI_"))}
     environ = clean | local.environ | environ
     return subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, check=False, timeout=60)
-
-
-@pytest.mark.full
-def test_a_reader_that_has_seen_enough_is_no_error(local: Workspace, tmp_path: Path) -> None:
-    """`findable export - | head -1` ends with 0 and without a word, of more people than a pipe holds."""
-    path = tmp_path / "crowd.csv"
-    path.write_text("Username,First Name,Bio\n" + "".join(f"p-{n},P,{'I keep bees. ' * 40}\n" for n in range(500)))
-    local.ran("import", str(path))
-    done = shell(local, "{ FINDABLE export -; echo code $? >&2; } | head -1")
-    assert done.stdout.startswith(b"Username")
-    assert done.stderr == b"code 0\n"
 
 
 def test_a_reader_that_never_read_is_no_error(local: Workspace) -> None:
@@ -315,44 +225,7 @@ def test_closed_standard_streams_leave_the_exit_code(local: Workspace) -> None:
     assert shell(local, "FINDABLE settings --no-such-option <&- >&- 2>&-").returncode == 2
 
 
-@pytest.mark.full
-def test_an_output_that_is_not_utf8_gets_what_it_can_take(local: Workspace, tmp_path: Path) -> None:
-    """Letters that the encoding of standard output has not are written as escapes; JSON stays JSON."""
-    people = tmp_path / "people.csv"
-    people.write_text("Username,Bio\nżółw,I keep bees in Łódź \N{HONEYBEE} and Málaga.\n", encoding="utf-8")
-    local.ran("import", str(people))
-    done = shell(local, "FINDABLE show żółw", PYTHONIOENCODING="latin-1")
-    assert (done.returncode, done.stderr) == (0, b"")
-    done = shell(local, "FINDABLE show żółw --json", PYTHONIOENCODING="ascii")
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert json.loads(done.stdout)["expert"]["Bio"].endswith("\N{HONEYBEE} and Málaga.")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
-def test_output_that_cannot_be_written_is_an_error(local: Workspace) -> None:
-    """Standard output on a full disk: exit code 3, said once."""
-    done = shell(local, "FINDABLE settings >/dev/full")
-    assert done.returncode == 3
-    assert done.stderr.startswith(b"error: No space left on device")
-    assert done.stderr.count(b"\n") == 2
-
-
 def test_a_module_that_cannot_be_imported_is_told_too(local: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library that is missing from the installation: one line and exit code 1, no traceback."""
     monkeypatch.setitem(commands.COMMANDS, "status", ("not_there", ""))
     refused(local, "status", code=1, said="this is a bug in findable: ModuleNotFoundError")
-
-
-def test_what_stands_before_a_command_is_checked_as_the_rest(local: Workspace) -> None:
-    """An unknown option of `findable` itself, and an unknown command: one line, and what lists them."""
-    for words in (["--nope"], ["serach"]):
-        assert "Usage:" not in refused(local, *words, code=2, said="`findable --help` lists the commands")
-
-
-@pytest.mark.parametrize("words", ["eval nope.tsv also-nope.tsv", "add-expert nope.tsv", "import nope.tsv"])
-def test_a_file_that_is_not_there_is_said_in_the_same_words(local: Workspace, words: str) -> None:
-    """The file, that nothing was done, and to check the path."""
-    Path("people.csv").write_text("Username,Bio\nann,I keep bees.\n")
-    local.ran("import", "people.csv")
-    told = refused(local, *words.split(), code=2, said="nope.tsv is not there; nothing was ")
-    assert "next: check the path" in told

@@ -28,22 +28,6 @@ def settings(tmp_path: Path, *words: str, **environ: str) -> Mapping[str, str]:
     return {row["name"]: row["value"] for row in json.loads(done.stdout)}
 
 
-def test_what_another_project_exported_is_not_taken(tmp_path: Path) -> None:
-    """The most common names mean nothing in the environment; other short names may be exported: `DIM=256 make …`."""
-    foreign = {"DATABASE_URL": "postgresql+psycopg://them@db/theirs", "VERSION": "9", "DEBUG": "maybe"}
-    assert settings(tmp_path, DIM="256", **foreign) == settings(tmp_path, "DIM=256")
-
-
-def test_what_is_typed_or_named_findables_is_taken(tmp_path: Path) -> None:
-    """Variables on make's command line count, before those of the environment with the prefix or without it."""
-    named = {"FINDABLE_DIM": "256", "FINDABLE_CONCURRENCY": "3", "DATA": "exported"}
-    found = settings(tmp_path, "DIM=512", "MODEL=gemini-2.5-flash", **named)
-    wanted = {"DIM": "512", "MODEL": "gemini-2.5-flash", "CONCURRENCY": "3", "DATA": "exported"}
-    assert {name: str(found[f"FINDABLE_{name}"]) for name in wanted} == wanted
-    assert settings(tmp_path, "DATA=typed", **named)["FINDABLE_DATA"] == "typed"
-    assert settings(tmp_path)["FINDABLE_DATA"] == str(tmp_path)
-
-
 def test_a_make_within_make_takes_the_variables_along(tmp_path: Path) -> None:
     """What was typed for the outer make is typed for the inner one."""
     outer = tmp_path / "Makefile"

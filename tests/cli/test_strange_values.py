@@ -1,7 +1,6 @@
 """Values that are typed by mistake: too large, no text, with a `~` that no shell expanded."""
 
 import contextlib
-import os
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,6 @@ def local(tmp_path: Path) -> Workspace:
     people.write_text("Username,Bio\nada,I keep bees.\n")
     assert workspace.run("import", str(people)).exit_code == 0
     return workspace
-
-
-def test_a_number_beyond_all_databases_is_no_bug(local: Workspace) -> None:
-    """A number of thirty digits is refused, as a batch and as a limit."""
-    for command in (("batch-cancel", "9" * 30), ("batch-submit", "--limit", "9" * 30, "--dry")):
-        assert "bug" not in local.ran(*command, code=2).stderr
-
-
-@pytest.mark.parametrize(
-    "words", ["show", "unpark", "best-concepts", "qc --extractor", "export to.json --extractor", "rollback"]
-)
-def test_a_name_that_is_no_text_is_refused(local: Workspace, words: str) -> None:
-    """Bytes that are no UTF-8 in a username, in a passage's id, or in a version's name, are bad usage, and no bug."""
-    told = local.ran(*words.split(), "ad\udcffa", code=2).stderr
-    assert "not valid UTF-8" in told
-    assert "bug" not in told
 
 
 def test_a_file_whose_name_is_no_text_is_imported(local: Workspace, tmp_path: Path) -> None:
@@ -100,36 +83,6 @@ def test_a_tilde_in_the_workspace_is_the_home_directory(tmp_path: Path, monkeypa
     assert (tmp_path / "people").is_dir()
     assert ON_POSTGRESQL or (tmp_path / "people" / "findable.db").is_file()
     assert not (tmp_path / "~").exists()
-
-
-@pytest.mark.parametrize(("command", "value"), [("import", "EXPERTS="), ("batch-cancel", "BATCH="), ("export", "TO=")])
-def test_a_missing_value_is_named_as_make_takes_it(local: Workspace, command: str, value: str) -> None:
-    """`make import` without a file says that EXPERTS= is missing."""
-    result = local.ran(command, code=2)
-    assert f"With make: {value}" in result.stderr
-
-
-@pytest.mark.parametrize("args", [("export", "PIPE", "--format", "csv"), ("import", "PEOPLE", "--report", "PIPE")])
-def test_what_is_no_regular_file_is_never_replaced(local: Workspace, tmp_path: Path, args: tuple[str, ...]) -> None:
-    """A pipe or a device that is given as the file to write stays what it is, also through a link."""
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "link").symlink_to("pipe")
-    for name in ("pipe", "link"):
-        places = {"PIPE": str(tmp_path / name), "PEOPLE": str(tmp_path / "people.csv")}
-        result = local.ran(*(places.get(arg, arg) for arg in args), code=2)
-        assert "no regular file" in result.stderr
-    assert (tmp_path / "pipe").is_fifo()
-    assert (tmp_path / "link").is_symlink()
-
-
-def test_an_export_reaches_the_file_behind_a_link(local: Workspace, tmp_path: Path) -> None:
-    """A link that a user made stays, and what it leads to is written; one that leads to itself is bad input."""
-    (tmp_path / "link.csv").symlink_to("real.csv")
-    local.ran("export", str(tmp_path / "link.csv"))
-    assert (tmp_path / "link.csv").is_symlink()
-    assert "ada" in (tmp_path / "real.csv").read_text(encoding="utf-8")
-    (tmp_path / "loop.csv").symlink_to("loop.csv")
-    assert "bug" not in local.ran("export", str(tmp_path / "loop.csv"), code=2).stderr
 
 
 def test_limits_are_read_as_people_write_them(local: Workspace) -> None:

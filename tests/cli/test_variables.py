@@ -3,7 +3,6 @@
 import json
 import os
 import pty
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -48,31 +47,6 @@ def make(workspace: Workspace, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ("tag LIMTI=5", "error: unknown LIMTI; did you mean LIMIT?; nothing was done\n"),
-        pytest.param(
-            "search Q=law BATCH=1",
-            "error: BATCH= is not of `make search`; nothing was done\nnext: it is of batch-cancel;",
-            marks=pytest.mark.full,
-        ),
-        pytest.param(
-            "prices batches BATCH=1",
-            "error: BATCH= is not of `make prices batches`; nothing was done\n",
-            marks=pytest.mark.full,
-        ),
-        pytest.param("prices batches FINDABLE_DATA=x LIMTI=1", "error: unknown LIMTI", marks=pytest.mark.full),
-    ],
-)
-def test_make_takes_no_variable_that_its_targets_have_not(local: Workspace, words: str, said: str) -> None:
-    """A mistyped one is told with what was meant, one of another target with whose it is; no target does anything."""
-    done = make(local, *words.split())
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(said)
-    assert not local.data.exists()
-
-
 @pytest.mark.full
 def test_make_takes_a_variable_of_any_of_its_targets(local: Workspace) -> None:
     """And its own, beside them; the next step is typed with the places that were given."""
@@ -89,12 +63,6 @@ def test_the_environment_and_the_dotenv_may_have_what_any_command_takes(local: W
     local.ran("settings")
     Path(".env").write_text("FINDABLE_LIMTI=5\n")
     assert "unknown LIMTI; did you mean LIMIT?" in local.ran("settings", code=2).stderr
-
-
-def test_a_mistyped_command_is_told_with_what_was_meant(local: Workspace) -> None:
-    """In two lines, as any other error."""
-    said = local.ran("serach", code=2).stderr
-    assert said == "error: unknown command 'serach'; did you mean search?\nnext: `findable --help` lists the commands\n"
 
 
 @pytest.mark.sqlite_only(reason="a file is named as the database")
@@ -133,17 +101,6 @@ def test_a_next_step_is_typed_as_this_one_was(
         del local.environ[GIVEN]
     result = local.run(*(one.format(data=data) for one in args))
     assert said.format(data=data) in result.output
-
-
-@pytest.mark.sqlite_only(reason="the database is in the folder that is named")
-def test_a_next_step_keeps_the_quotes_of_a_name(bare: Workspace, tmp_path: Path) -> None:
-    """A column's name of two words and a comma is one word of the shell, and the place stands behind it."""
-    people = tmp_path / "people.csv"
-    people.write_text('"Usernames, all",Bio\nada,Keeps bees\n')
-    said = bare.ran("import", str(people), "--data", str(bare.data), code=2).stderr
-    step = shlex.split(said.rpartition("next: findable ")[2].partition("    (")[0])
-    assert step == ["import", str(people), "--map", '"username=Usernames, all"', "--data", str(bare.data)]
-    bare.ran(*step)
 
 
 @pytest.mark.sqlite_only(reason="the database is in the folder that is named")
