@@ -141,43 +141,6 @@ def _status(workspace: Workspace, *args: str) -> dict[str, Any]:
     return document
 
 
-THEIRS = (
-    "SELECT id, username, bio, rank_at_work, tags, hourly_rate, job_title, photo, slug FROM experts ORDER BY id",
-    "SELECT * FROM alembic_version",
-    "SELECT * FROM events",
-    "SELECT * FROM audit",
-    "SELECT * FROM bookings",
-    "SELECT username FROM tall",
-    "SELECT name, sql FROM sqlite_master WHERE name IN ('by_shoe', 'tall', 'on_new', 'events', 'audit') ORDER BY name",
-)
-
-
-def test_adopting_touches_nothing_of_theirs(on_legacy: Workspace, legacy: Path) -> None:
-    """All of theirs stands as before and ours beside it, which is told; each way to write tags is what it means."""
-    before = [_rows(legacy, query) for query in THEIRS]
-    said = on_legacy.run("score", "--yes").stderr
-    assert "adopted the experts table (19 rows): added first_name, last_name, company" in said
-    assert all(told in said for told in ("parked 8", "scored 19", "WAL"))
-    assert [_rows(legacy, query) for query in THEIRS] == before
-    names = {row[0].decode() for row in _rows(legacy, "SELECT name FROM sqlite_master WHERE type = 'table'")}
-    theirs = {"alembic_version", "events", "Experts", "audit", "bookings"}
-    assert {name for name in names - theirs if not name.startswith("findable_")} == set()
-    columns = {row[0].decode().lower() for row in _rows(legacy, "SELECT name FROM pragma_table_info('experts')")}
-    assert columns >= OUR_COLUMNS
-    once = _dump(legacy)
-    for command in ("status", "parked", "batches", "score"):
-        again = on_legacy.run(command)
-        assert (again.exit_code, again.stderr) == (0, "")
-    assert _dump(legacy) == once
-    counts = _status(on_legacy)["experts"]
-    wanted = {kind: sum(1 for _, meant in TAGS.values() if meant == kind) for kind in ("untagged", "tagged", "parked")}
-    assert {kind: counts[kind] for kind in wanted} == wanted
-    assert counts["total"] == len(TAGS) == sum(count for kind, count in counts.items() if kind != "total")
-    parked = json.loads(on_legacy.run("parked", "--json").stdout)
-    assert {row["name"] for row in parked} == {name for name, (_, meant) in TAGS.items() if meant == "parked"}
-    assert {row["reason"] for row in parked} == {adoption.FOREIGN_TAGS}
-
-
 def test_foreign_text_waits_for_its_owner(on_legacy: Workspace, legacy: Path) -> None:
     """`unpark` lets go only those whose text the owner emptied or mended; rows that come later are scored or parked."""
     on_legacy.begin()
@@ -211,31 +174,6 @@ def test_foreign_text_in_a_row_with_a_score_is_recorded(workspace: Workspace) ->
     workspace.begin().change(f"{SCORED} ('odd', 1, 'bees'), ('even', 1, '[\"bees\"]')")
     workspace.ran_each("score", "score")
     assert workspace.query("SELECT reason, foreign_text FROM findable_parked") == [(adoption.FOREIGN_TAGS, True)]
-
-
-def test_the_chain_runs_on_a_legacy_database(on_legacy: Workspace, legacy: Path, tmp_path: Path) -> None:
-    """Untagged people are tagged, others' texts stay, lists are indexed; new rows have their defaults and triggers."""
-    before = {row[0]: row[1] for row in _rows(legacy, "SELECT username, tags FROM experts")}
-    on_legacy.begin().ran_each("batch-submit", "batch-poll", "batch-ingest", "index")
-    after = {row[0]: row[1] for row in _rows(legacy, "SELECT username, tags FROM experts")}
-    untagged = {name.encode() for name, (_, meant) in TAGS.items() if meant == "untagged"}
-    assert {name: tags for name, tags in after.items() if name not in untagged} == {
-        name: tags for name, tags in before.items() if name not in untagged
-    }
-    assert all(json.loads(after[name]) for name in untagged)
-    status = _status(on_legacy)
-    assert status["experts"]["tagged"] == status["index"]["count"] == 11
-    hits = json.loads(on_legacy.run("search", "water law", "-k", "99", "--json").stdout)
-    assert len(hits) == 11
-    assert next(hit["tags"] for hit in hits if hit["username"] == "mixed-list") == ["law", "3", "null", '{"a":[1]}']
-    _made(legacy, "UPDATE experts SET tags = '' WHERE username = 'list'")
-    status = _status(on_legacy, "--exact")
-    assert (status["experts"]["tagged"], status["experts"]["untagged"], status["index"]["behind"]) == (10, 1, 1)
-    file = tmp_path / "new.json"
-    file.write_text('{"username": "new", "bio": "I teach water law."}')
-    assert on_legacy.run("add-expert", str(file)).exit_code == 0
-    assert _rows(legacy, "SELECT id, rank_at_work FROM experts WHERE username = 'new'") == [(20, b"expert")]
-    assert _rows(legacy, "SELECT count(*) FROM audit WHERE what = 'new'") == [(1,)]
 
 
 ODD_TABLES = {
@@ -324,24 +262,6 @@ def test_rows_without_an_id_of_ours_are_numbered_later_too(tmp_path: Path) -> No
     assert found == [(1, b"a", 0.0), (3, b"c", 0.0), (4, b"d", 0.0), (5, b"e", 0.0)]
     plan = _rows(path, "EXPLAIN QUERY PLAN SELECT 1 FROM experts WHERE findability_score IS NULL LIMIT 1")
     assert b"findable_experts_unscored" in plan[0][3]  # whether a table is adopted is known without reading it
-
-
-def test_a_column_that_demands_a_value_stops_new_people_only(workspace: Workspace, tmp_path: Path) -> None:
-    """A NOT NULL column of theirs without a default: adopted and tagged all the same; a new row is refused with 3."""
-    path = _made(
-        tmp_path / "x.db",
-        "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT, team TEXT NOT NULL)",
-        "INSERT INTO experts (username, bio, team) VALUES ('a', 'I teach water law.', 'red')",
-    )
-    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{path}"
-    workspace.begin().ran_each("batch-submit", "batch-poll", "batch-ingest")
-    before = _dump(path)
-    file = tmp_path / "new.json"
-    file.write_text('{"username": "new", "bio": "I teach water law."}')
-    for command in ("add-expert", "import"):
-        result = workspace.ran(command, str(file), code=3)
-        assert "team" in result.stderr
-    assert _dump(path) == before
 
 
 @pytest.mark.full

@@ -1,7 +1,5 @@
 """`experts` tables that other applications made on PostgreSQL: taken over as they are, or refused before anything."""
 
-import json
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +11,6 @@ from tests.lab import ON_POSTGRESQL, Workspace
 pytestmark = pytest.mark.skipif(not ON_POSTGRESQL, reason="types that only PostgreSQL holds to")
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index", "doctor")
-LEGACY = """
-CREATE TABLE alembic_version (version_num TEXT PRIMARY KEY);
-INSERT INTO alembic_version VALUES ('c0ffee');
-CREATE TYPE mood AS ENUM ('calm', 'wild');
-CREATE TABLE experts (
-    bio TEXT, feeling mood NOT NULL DEFAULT 'calm', username VARCHAR(80), hourly_rate NUMERIC(10, 2),
-    id {id}, job_title CHARACTER VARYING, tags TEXT, photo BYTEA
-);
-CREATE VIEW wild AS SELECT username FROM experts WHERE feeling = 'wild';
-INSERT INTO experts (username, bio, hourly_rate, tags, photo) VALUES
-    ('null', 'I keep bees and teach water law.', 95.50, NULL, '\\x00ff'), ('list', 'I sing.', NULL, '["song"]', NULL),
-    ('words', 'I bind books.', 5, 'books, glue', NULL);
-"""
-IDS = {  # how another application counts -> how its first ids begin
-    "lowest": f"BIGINT GENERATED ALWAYS AS IDENTITY (MINVALUE {-(2**63)} START WITH {-(2**63)}) PRIMARY KEY",
-    "sequence, no key": "INTEGER DEFAULT nextval('numbers')",
-    "uuid": "UUID PRIMARY KEY DEFAULT gen_random_uuid()",
-}
 
 
 @pytest.fixture
@@ -50,37 +30,6 @@ def _dump(workspace: Workspace) -> dict[str, Any]:
     return found | {
         "indexes": workspace.query("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1")
     }
-
-
-@pytest.mark.sampled(3)
-@pytest.mark.parametrize("kind", IDS)
-def test_ids_of_any_kind_run_through_the_chain(theirs: Workspace, tmp_path: Path, kind: str) -> None:
-    """Every person is tagged, indexed and found, foreign columns stay, new people get ids, and doctor is content."""
-    theirs.change("CREATE SEQUENCE numbers START 70")
-    theirs.change(LEGACY.format(id=IDS[kind]))
-    before = theirs.query("SELECT id, username, bio, feeling, photo FROM experts ORDER BY username")
-    said = theirs.run("score", "--yes").stderr
-    assert "adopted the experts table (3 rows): added first_name" in said
-    assert "parked 1 whose tags are no JSON list" in said
-    assert "WAL" not in said
-    once = _dump(theirs)
-    assert theirs.run("status").stderr == ""
-    assert _dump(theirs) == once
-    for command in CHAIN:
-        theirs.ran(command)
-    assert theirs.query("SELECT id, username, bio, feeling, photo FROM experts ORDER BY username") == before
-    assert theirs.scalar("SELECT tags FROM experts WHERE username = 'words'") == "books, glue"
-    assert theirs.scalar("SELECT tags LIKE '[%' FROM experts WHERE username = 'null'")
-    for name, command in (("one", "add-expert"), ("two", "import")):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"username": name, "bio": "I teach water law."}))
-        theirs.ran(command, str(tmp_path / f"{name}.json"))
-    everyone = [str(row[0]) for row in theirs.query("SELECT id FROM experts")]
-    assert len(set(everyone)) == 5
-    if kind == "uuid":
-        assert [str(uuid.UUID(one)) for one in everyone] == everyone
-    assert theirs.run("doctor").exit_code == 0
-    theirs.ran("forget", "null", "--yes")
-    assert theirs.scalar("SELECT count(*) FROM experts WHERE username = 'null'") == 0
 
 
 def test_rows_without_an_id_are_numbered_by_the_database(theirs: Workspace) -> None:
