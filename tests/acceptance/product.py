@@ -40,6 +40,16 @@ VERBS = {  # what a test says, and what people type where it is another word; `t
 WARM = (  # a day in which a process loads what commands need, so that a fork of it has it
     *(("import", "people.csv"), ("batch-submit",), ("batch-poll",), ("batch-ingest",), ("index",), ("search", "water")),
     *(("score",), ("status", "--json"), ("export", "out.csv"), ("log", "--json"), ("batches",), ("doctor",)),
+    *(
+        ("prices",),
+        ("preflight",),
+        ("try", "--item", "ada"),
+        ("tag-live",),
+        ("tag",),
+        ("run",),
+        ("items",),
+        ("show", "ada"),
+    ),
 )
 WAITS = {
     "LIST_LAG": "0",
