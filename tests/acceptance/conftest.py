@@ -11,7 +11,7 @@ import pytest
 from tests import postgresql, scratch
 from tests.acceptance.checker import Look, Memory, check
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import RUN, run_folder
+from tests.acceptance.process import RUN, end_sessions, run_folder
 from tests.acceptance.product import Workspace
 from tests.acceptance.sweep import SEED
 from tests.outside.server import Outside, serving
@@ -53,6 +53,7 @@ def _nothing_of_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
         if name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     yield
+    end_sessions()
     postgresql.drop_below(tmp_path)
 
 

@@ -32,6 +32,7 @@ from tests.acceptance.watching import watch
 
 NOT_PERMITTED = 77  # exit code of a child that may not do what its order asks of the machine
 STREAMS = 3
+SERVING = ("fastapi", "jinja2", "uvicorn")  # libraries of a page, which no command loads that ends by itself
 BETWEEN = "\x1e\n"  # printed between what two commands of one order print
 LONGEST_ORDER = 1 << 20  # bytes
 ENDING_S = 60.0  # so long the threads of the first commands may take to end
@@ -65,6 +66,9 @@ def warm(main: Callable[[], object], commands: Sequence[Sequence[str]]) -> None:
     ssl.SSLContext.load_verify_locations = lambda *_arguments, **_options: None  # type: ignore[method-assign]  # no TLS here
     with tempfile.TemporaryDirectory(prefix="findable-warm-") as folder, contextlib.chdir(folder):
         os.environ.update({"FINDABLE_DATA": f"{folder}/data", "FINDABLE_BACKEND": "local"})
+        for name in SERVING:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
         Path("people.csv").write_text("Username,Bio\nada,I keep bees and teach water law.\n", encoding="utf-8")
         for words in commands:
             code = called(main, words)
@@ -82,24 +86,37 @@ def warm(main: Callable[[], object], commands: Sequence[Sequence[str]]) -> None:
 
 
 def run(main: Callable[[], object], order: dict[str, Any], files: Sequence[int]) -> NoReturn:
-    """Be the child: run one command and end this process with its exit code."""
+    """Be the child: run what is ordered and end this process with its exit code; or all that is ordered one by one."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()
+    for stream in range(STREAMS):
+        os.dup2(files[stream], stream)
+    below = order["below"]
+    if order["read_only"] and not made_read_only(below):
+        os._exit(NOT_PERMITTED)
+    fate = Fate(**order["fate"])
+    steps = Steps(lambda what: os.write(files[STREAMS], f"{what}\n".encode()), folder=below, fate=fate)
+    watch(steps)
+    if len(files) == STREAMS + 1:
+        os._exit(obeyed(main, order, steps))
+    with socket.socket(fileno=files[-1]) as orders, orders.makefile("r", encoding="utf-8") as lines:
+        for line in lines:
+            for file in (1, 2, files[STREAMS]):
+                os.ftruncate(file, 0)
+                os.lseek(file, 0, os.SEEK_SET)
+            orders.sendall(f"{obeyed(main, json.loads(line), steps)}\n".encode())
+    os._exit(0)
+
+
+def obeyed(main: Callable[[], object], order: dict[str, Any], steps: Steps) -> int:
+    """Run the commands of an order, as long as they end well; return the exit code of the last."""
     code = 1
     try:
-        for stream in range(STREAMS):
-            os.dup2(files[stream], stream)
         os.chdir(order["cwd"])
         os.environ.clear()
         os.environ.update(order["environ"])
-        below = order["below"]
-        if order["read_only"] and not made_read_only(below):
-            os._exit(NOT_PERMITTED)
-        fate = Fate(**order["fate"])
-        steps = Steps(lambda what: os.write(files[3], f"{what}\n".encode()), folder=below, fate=fate)
-        watch(steps)
         for number, words in enumerate(order["commands"]):
             if number:
                 sys.stdout.write(BETWEEN)
@@ -112,7 +129,7 @@ def run(main: Callable[[], object], order: dict[str, Any], files: Sequence[int])
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code)
+    return code
 
 
 def made_read_only(folder: str) -> bool:
@@ -159,7 +176,7 @@ class Listener:
 
     def _take(self, listening: socket.socket) -> None:
         connection, _ = listening.accept()
-        line, files, _, _ = socket.recv_fds(connection, LONGEST_ORDER, STREAMS + 1)
+        line, files, _, _ = socket.recv_fds(connection, LONGEST_ORDER, STREAMS + 2)
         while not line.endswith(b"\n"):
             line += connection.recv(LONGEST_ORDER)
         pid = os.fork()

@@ -19,7 +19,7 @@ import httpx2
 
 from tests import postgresql
 from tests.acceptance.loaded import BETWEEN
-from tests.acceptance.process import LIVES, LONGEST_S, PRODUCT, ROOT, Done, Running, loaded
+from tests.acceptance.process import LIVES, LONGEST_S, PRODUCT, ROOT, Done, Running, json_lines, loaded, quickly
 from tests.acceptance.steps import Fate
 
 ON_POSTGRESQL = os.environ.get("FINDABLE_TEST_DATABASE") == "postgresql"
@@ -114,23 +114,28 @@ class Workspace:
 
         An option that is true stands alone, one that is false is left out.
         """
-        settings = {f"FINDABLE_{name}": str(value) for name, value in how.items() if name.isupper()}
-        self.seen.add(how.get("TASK") or self.settings.get("TASK") or self.task or PEOPLE)
-        self.home.mkdir(parents=True, exist_ok=True)
-        environ = self.environ | settings
-        return Running(
-            self.version(),
-            [typed(verb, *arguments, **how)],
-            environ=environ,
-            cwd=self.home,
-            below=self.below,
-            fate=fate,
-            read_only=read_only,
-        )
+        words, where, environ = [typed(verb, *arguments, **how)], self.version(), self._begin(how)
+        how = {"fate": fate, "read_only": read_only}
+        return Running(where, words, environ=environ, cwd=self.home, below=self.below, **how)
 
     def run(self, verb: str, *arguments: object, **how: Any) -> Done:
-        """Run a command, however it ends."""
-        return held(verb, self.start(verb, *arguments, **how).wait())
+        """Run a command, however it ends: with a `fate` or `read_only` in a process of its own, else in a session."""
+        if {"fate", "read_only"} & how.keys():
+            return held(verb, self.start(verb, *arguments, **how).wait())
+        return self._told([typed(verb, *arguments, **how)], self._begin(how))
+
+    def _begin(self, how: Mapping[str, Any]) -> dict[str, str]:
+        """Make the folder in which commands run, note what this one is about, and return its environment."""
+        self.seen.add(how.get("TASK") or self.settings.get("TASK") or self.task or PEOPLE)
+        self.home.mkdir(parents=True, exist_ok=True)
+        return self.environ | {f"FINDABLE_{name}": str(value) for name, value in how.items() if name.isupper()}
+
+    def _told(self, commands: Sequence[Sequence[str]], environ: Mapping[str, str]) -> Done:
+        """Run commands in a session, which has read the files of declared tasks as they are."""
+        files = sorted((self.home / "tasks").glob("**/*.py"))
+        read = tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+        here, where = self.version(), {"cwd": self.home, "below": self.below}
+        return held(commands, quickly(here, commands, environ=environ, knows=read, **where))
 
     def do(self, verb: str, *arguments: object, code: int | str = 0, **how: Any) -> Done:
         """Run a command that must end with an exit code."""
@@ -149,9 +154,7 @@ class Workspace:
 
     def outputs(self, *commands: Sequence[str]) -> list[str]:
         """Return what several commands print that end well; they run one after the other in one process."""
-        environ = self.environ | {"FINDABLE_TASK": ""}
-        running = Running(self.version(), commands, environ=environ, cwd=self.home, below=self.below)
-        done = held(commands, running.wait())
+        done = self._told(commands, self.environ | {"FINDABLE_TASK": ""})
         assert done.code == 0, (commands, done)
         return done.out.split(BETWEEN)
 
@@ -281,17 +284,6 @@ def held(what: object, done: Done) -> Done:
 def of(task: str) -> dict[str, str]:
     """Return the setting that says what a command is about."""
     return {"TASK": "" if task == PEOPLE else task}
-
-
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file that hold a JSON object; none where it is not there."""
-    found = []
-    for line in path.read_bytes().split(b"\n") if path.exists() else ():
-        try:
-            found.append(json.loads(line))
-        except (ValueError, RecursionError):
-            continue
-    return [one for one in found if isinstance(one, dict)]
 
 
 def declaration(fields: Mapping[str, str], *, prompt: str, items: str, more: Sequence[str] = ()) -> str:

@@ -7,6 +7,7 @@ from typing import Self
 
 from tests import postgresql
 from tests.acceptance.engine import Engine
+from tests.acceptance.process import end_sessions
 
 PARTS = ("home", "engine")
 
@@ -31,6 +32,7 @@ class Stage:
 
     def back_to(self, name: str) -> None:
         """Make all as it was when a picture was taken."""
+        end_sessions()
         self.engine.kill()
         for part in PARTS:
             shutil.rmtree(self._root / part, ignore_errors=True)
