@@ -14,9 +14,8 @@ from PIL import Image
 
 from tests.acceptance.database import sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import LIVES, Done
+from tests.acceptance.process import Done
 from tests.acceptance.product import HEADER, IMAGES, MODEL, PASSAGES, PEOPLE, Workspace, declaration
-from tests.acceptance.steps import Fate
 
 DONE = (0,)
 DONE_BEFORE = (0, 2)  # who was run again after having done it says that there is nothing to do it to
@@ -375,10 +374,10 @@ def live(day: Day, home: Path, engine: Engine) -> list[Done]:
     return live_on(day, home, engine)
 
 
-def live_on(day: Day, home: Path, engine: Engine) -> list[Done]:
-    """Live a day in a folder in which all has been lived that it begins after."""
+def live_on(day: Day, home: Path, engine: Engine, **how: Any) -> list[Done]:
+    """Live a day in a folder in which all has been lived that it begins after; `how` as `type_in` takes it."""
     here = begin(day, home, engine)
-    ended = [type_in(here, day, engine, command) for command in day.commands]
+    ended = [type_in(here, day, engine, command, **how) for command in day.commands]
     finish(here, day, engine)
     return ended
 
@@ -406,15 +405,17 @@ def type_in(
     command: Command,
     *,
     codes: Sequence[int] = (),
-    fate: Fate = LIVES,
-    read_only: bool = False,
+    **how: Any,
 ) -> Done:
-    """Run one command of a day, on the engine as the command wants it; it ends as in peace, or with one of `codes`."""
+    """Run one command of a day, on the engine as the command wants it; it ends as in peace, or with one of `codes`.
+
+    With its `fate`, or `read_only`, it is a process of its own.
+    """
     behave(day, engine, command.engine)
     words = [word.format(here=here.home) for word in command.arguments]
     options = {name: _placed(value, here.home) for name, value in command.options.items()}
-    done = here.run(command.verb, *words, fate=fate, read_only=read_only, **options)
-    assert done.code in (codes or command.again[:1]), (day.name, command, fate, done)
+    done = here.run(command.verb, *words, **how, **options)
+    assert done.code in (codes or command.again[:1]), (day.name, command, how, done)
     return done
 
 

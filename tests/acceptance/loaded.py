@@ -82,7 +82,6 @@ def warm(main: Callable[[], object], commands: Sequence[Sequence[str]]) -> None:
         assert time.monotonic() < until, f"{threads} threads: a process with more than one must not fork"
         time.sleep(0.01)
     gc.collect()
-    gc.freeze()  # what no child's collector looks at stays shared
 
 
 def run(main: Callable[[], object], order: dict[str, Any], files: Sequence[int]) -> NoReturn:

@@ -26,6 +26,7 @@ class Stage:
 
     def keep(self, name: str) -> None:
         """Take a picture, while no command runs."""
+        end_sessions()
         self.engine.kill()
         self._copy(self._root, self._root / "pictures" / name)
         self.engine.start()

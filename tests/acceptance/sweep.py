@@ -19,7 +19,7 @@ from tests.acceptance.checker import Look, Memory, index_is_of_one_build, violat
 from tests.acceptance.database import connected, names, sql
 from tests.acceptance.days import DAYS, Command, Day, begin, finish, live, type_in
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import ROOT, Done
+from tests.acceptance.process import LIVES, ROOT, Done
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 from tests.acceptance.stage import Stage
 from tests.acceptance.state import creates, differences, seen
@@ -126,7 +126,7 @@ class Sweep:
             if number or day.before:
                 self._check(looked_at(here), memory)
             self._memories.append(copy.deepcopy(memory))
-            self.trails.append(type_in(here, day, stage.engine, command).trail)
+            self.trails.append(type_in(here, day, stage.engine, command, fate=LIVES).trail)
             self._behind.append(end_of(looked_at(here), stage.engine) if for_short_lives else {})
         finish(here, day, stage.engine)
         still = looked_at(here)
