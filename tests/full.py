@@ -35,6 +35,8 @@ PARTS = {
     "postgresql": Part(TESTS, "postgresql"),
     "bench": Part((*PYTEST, "tests/bench")),
     "soak": Part((*PYTEST, "tests/soak")),
+    "acceptance": Part((*PYTEST, "tests/acceptance"), goes_on=False),
+    "acceptance-postgresql": Part((*PYTEST, "tests/acceptance"), "postgresql", goes_on=False),
     "sweep": Part((*PYTEST, "tests/acceptance/whole_sweep.py"), goes_on=False),
     "sweep-postgresql": Part((*PYTEST, "tests/acceptance/whole_sweep.py"), "postgresql", goes_on=False),
     "mutants": Part(("-m", "tests.acceptance.mutants"), goes_on=False),
@@ -50,7 +52,7 @@ def main(chosen: str = "") -> int:
     for name in PARTS:
         found = _recorded().get(name)
         said = f"{found['at']} {found['commit'][:12]} {found['seconds']:.0f} s" if found else "never passed"
-        sys.stdout.write(f"{name:17} {'valid' if _valid(name) else 'not valid':10} {said}\n")
+        sys.stdout.write(f"{name:21} {'valid' if _valid(name) else 'not valid':10} {said}\n")
     return 1 if failed else 0
 
 
