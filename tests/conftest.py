@@ -28,7 +28,8 @@ settings.register_profile("steady", derandomize=True, deadline=None, max_example
 settings.register_profile("searching", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
-collect_ignore = ["acceptance"]  # which have a configuration of their own, and nothing of the product
+ACCEPTANCE = "acceptance"  # tests that have a configuration of their own, and nothing of the product
+collect_ignore = [ACCEPTANCE]
 DONE = Path(os.environ.get("FULL_DONE", os.devnull))
 
 gc.disable()  # until all is collected: that makes no garbage
@@ -67,6 +68,7 @@ def pytest_collection(session: pytest.Session) -> None:
     here = session.config.rootpath
     named = [here / one.partition("::")[0] for one in session.config.args]
     files = [file for one in named for file in ([one] if one.is_file() else sorted(one.rglob("test_*.py")))]
+    files = [file for file in files if not file.is_relative_to(Path(__file__).with_name(ACCEPTANCE))]
     for file in files[int(number) :: int(count)]:
         with contextlib.suppress(Exception):
             importlib.import_module(".".join(file.relative_to(here).with_suffix("").parts))

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 LIKE_A_KEY = 16  # characters; a shorter key may be a word of a text (Google's have 39)
 PASSWORDS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")  # URL options
+KEYS = ("key", "api_key", "token", "access_token")  # of a server's URL
 LOGGERS = ("httpx2", "httpcore2", "google_genai", "httpx", "httpcore", "asyncio")  # and those below them
 _SESSION = re.compile(r"""(upload_id|[?&]key)(%3D|["']?\s*[=:]\s*["']?)[^&\s"',})]+""", re.IGNORECASE)
 _BELOW = ("connection", "http11", "http2", "proxy", "socks", "_api_client", "_common", "models", "files", "batches")
@@ -28,7 +29,7 @@ def without_password(url: str) -> str:
     A password may hold an `@` where it should not, so that all up to the last one is left out.
     """
     shown = re.sub(r"^((?:[^/?]*://)?+[^/:]*):.*@", r"\1:…@", url, flags=re.DOTALL)
-    return re.sub(rf"(?<=[?&])({'|'.join(PASSWORDS)})=[^&]*", r"\1=…", shown)
+    return re.sub(rf"(?<=[?&])({'|'.join((*PASSWORDS, *KEYS))})=[^&]*", r"\1=…", shown)
 
 
 class Secret:
@@ -83,6 +84,10 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: the text would stand in the file."""
         raise TypeError("a key or a password is not pickled; open the workspace anew where it is needed")
+
+    def parts(self) -> tuple[type["Secret"], tuple[str, Callable[[str], str]]]:
+        """Return what it is made of, for the pipe to a process that this one begins; never for a file."""
+        return Secret, (self.__text, self.__shown)
 
 
 def redact(text: str, *keys: str) -> str:

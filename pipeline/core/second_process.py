@@ -5,6 +5,8 @@ open database, and it runs nothing of the program that this one was started as. 
 error ends it in silence, as where none can be begun, so the caller looks at what is left.
 """
 
+import copyreg
+import io
 import os
 import pickle
 import signal
@@ -14,6 +16,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Generic, ParamSpec, TypeVar, cast
+
+from pipeline.core.redact import Secret
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,7 +70,7 @@ def second_process(work: Callable[P, Iterator[T]], *args: P.args, **kwargs: P.kw
         asked = cast("IO[bytes]", process.stdin)
         try:
             with suppress(OSError):
-                asked.write(pickle.dumps(sys.path) + pickle.dumps((work, args, kwargs)))
+                asked.write(pickle.dumps(sys.path) + _dumped((work, args, kwargs)))
                 asked.flush()
             yield told
         finally:
@@ -74,6 +78,15 @@ def second_process(work: Callable[P, Iterator[T]], *args: P.args, **kwargs: P.kw
             told.ended()
             with suppress(OSError):  # of one that ended before it was asked
                 asked.close()
+
+
+def _dumped(what: object) -> bytes:
+    """Return what goes through the pipe, secrets too, which are pickled nowhere else."""
+    out = io.BytesIO()
+    pickler = pickle.Pickler(out)
+    pickler.dispatch_table = copyreg.dispatch_table | {Secret: Secret.parts}
+    pickler.dump(what)
+    return out.getvalue()
 
 
 def main() -> None:

@@ -57,10 +57,10 @@ def check_restored(settings: Settings) -> None:
         ConfigurationError: that is so.
     """
     data, is_there = settings.data, settings.database_url or (settings.data / "findable.db").exists()
-    if left := [] if is_there else [*data.glob(f"{RESTORING}.*{files.PART}")]:
+    if not is_there and [*data.glob(f"{RESTORING}.*{files.PART}")]:
         raise ConfigurationError(
             f"a restore into {data} is not finished; nothing was changed",
-            hint=f"run the same `make restore FROM=…` again, which ends it, or remove {left[0]} to begin without it",
+            hint="run the same `make restore FROM=…` again, which ends it; DATA= begins elsewhere",
         )
 
 

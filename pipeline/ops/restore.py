@@ -61,12 +61,14 @@ def run(settings: Settings, source: Path) -> RestoreReport:
         made = stack.enter_context(contextlib.ExitStack())
         if not data.exists():
             made.callback(_remove_empty, data)
-        staging = stack.enter_context(_staging(data))
+        staging = _staging(data)
+        made.callback(links.remove_link, staging)
         _check_place(data, source, manifest)
         backup_files.restore_files(source, manifest, staging)
         if store is None:
             unsent = _check_database(staging / backup_files.DATABASE)
             _check_place(data, source, manifest)
+            made.pop_all()  # by the folder that stays every command knows that what was moved is half a workspace
             backup_files.settle_restored(staging, data)
         else:  # until its last row is there every command refuses the database, so the folder is in place before it
             with _alone(store) as turn:
@@ -74,6 +76,7 @@ def run(settings: Settings, source: Path) -> RestoreReport:
                 made.pop_all()  # without its folder nothing would be said of the database
                 backup_files.settle_restored(staging, data)
                 unsent = _finish(store, manifest, turn)
+        links.remove_link(staging)
     return RestoreReport(str(data), manifest.made_at, len(manifest.files), manifest.size, unsent)
 
 
@@ -96,21 +99,21 @@ def _check_place(data: Path, source: Path, manifest: backup_files.BackupManifest
         )
 
 
-@contextlib.contextmanager
-def _staging(data: Path) -> Iterator[Path]:
-    """Yield an empty folder in `data` to make a workspace ready in; it is gone afterwards.
+def _staging(data: Path) -> Path:
+    """Return an empty folder in `data` to make a workspace ready in.
 
     Raises:
         InputError: another process restores there.
     """
     make_directory(data)
     staging = backup_files.staging_of(data / RESTORING)
-    try:
-        if len([*data.glob(f"{RESTORING}.*{files.PART}")]) > 1:
-            raise InputError(f"another restore into {data} is under way; nothing was changed", hint="let it end first")
-        yield staging
-    finally:
+    if others := [one for one in data.glob(f"{RESTORING}.*{files.PART}") if one != staging]:
         links.remove_link(staging)
+        raise InputError(
+            f"another restore into {data} is under way; nothing was changed",
+            hint=f"let it end first; if none runs any more, on no machine, remove {others[0]}",
+        )
+    return staging
 
 
 def _remove_empty(data: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import faiss
 
+from tests.acceptance.database import connected, names
 from tests.acceptance.product import (
     BATCH_PRICE,
     KEY,
@@ -37,7 +38,6 @@ CENT_PARTS = 1e-6
 MOST_CHARGED = 2
 STATES_BESIDE = {"total", "stale"}
 UNKEPT = "probe"  # purpose of calls whose replies are only looked at
-DATABASES = ("findable.db", "local-engine.sqlite")
 
 
 @dataclass
@@ -296,6 +296,13 @@ def nothing_is_left_to_do(here: Look) -> Iterator[str]:
         yield from (f"the index and the table differ on {name}" for name in odd[:3])
 
 
+def _is_made(workspace: Workspace) -> bool:
+    if not ON_POSTGRESQL:
+        return (workspace.data / "findable.db").exists()
+    with connected(workspace) as connection:
+        return workspace.data.is_dir() and bool(names(connection))
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -327,7 +334,7 @@ def check(here: Look, *, excused: Sequence[str] = ()) -> None:
 
 def violations(here: Look, *, excused: Sequence[str] = ()) -> list[str]:
     """Return every violation, each with the name of what it violates; nothing is asked of a workspace never made."""
-    if not here.workspace.data.is_dir() or not any((here.data / name).exists() for name in ("findable.db", "batches")):
+    if not _is_made(here.workspace):
         return []
     wanted = INVARIANTS + ((nothing_is_left_to_do,) if here.is_settled else ())
     return [f"{one.__name__}: {said}" for one in wanted if one.__name__ not in excused for said in one(here)]

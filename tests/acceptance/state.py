@@ -38,6 +38,7 @@ SAID = ("parked", "backend", "next")
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[^,\"\s]*")
 ANONYMOUS = re.compile(r"forgotten [0-9a-f]{16}")
 OWN_TABLES = ("findable_", "sqlite_")
+NOTHING = "(nothing)"  # in the place of a member that the other one has
 WORKING = "_items"  # how a table ends that is neither a user's nor an answer
 OURS = re.compile(r"findable-[0-9a-f]+-(.+)-(\d+)-[0-9a-f]+-t(\d+)$")  # the name of a batch at the server
 CALLS = re.compile(r":(generateContent|embedContent|batchEmbedContents)$")
@@ -153,11 +154,13 @@ def plain(value: Any) -> Any:
 def differences(one: Any, other: Any, at: str = "") -> list[str]:
     """Return where two such states differ, a line each: the path of the member, and both values cut short."""
     if isinstance(one, dict) and isinstance(other, dict):
-        every = [*one, *(name for name in other if name not in one)]
+        every = sorted(one.keys() | other.keys(), key=str)
         return [
             said
             for name in every
-            for said in differences(one.get(name), other.get(name), f"{at}.{name}" if at else str(name))
+            for said in differences(
+                one.get(name, NOTHING), other.get(name, NOTHING), f"{at}.{name}" if at else str(name)
+            )
         ]
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         return [
@@ -165,4 +168,4 @@ def differences(one: Any, other: Any, at: str = "") -> list[str]:
             for number, pair in enumerate(zip(one, other, strict=True))
             for said in differences(*pair, f"{at}.{number}")
         ]
-    return [] if one == other else [f"{at}: {str(one)[:200]} / {str(other)[:200]}"]
+    return [] if one == other and type(one) is type(other) else [f"{at}: {str(one)[:200]} / {str(other)[:200]}"]

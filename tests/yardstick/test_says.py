@@ -42,6 +42,8 @@ CHANGED = (
     r"documents/qc/said/tables",  # and a table of tags unlike the text
     r"live/:batchEmbedContents lacks 109e2a9a\w+",  # texts with tags of the local engine, which gives other ones now
     r"documents/qc[^/]*/said/figures/[^/]+/told",  # each figure is explained in a line
+    r"documents/export concepts.jsonl",  # of one version
+    r"commands/restore/yes",  # nothing is overwritten, so nothing is asked
     r"words/\w+ lacks .*\bprobe\b.*",
     rf"tables/\w+/findable_batches/({'|'.join(sorted(ACCOUNT))}) is gone",
 )

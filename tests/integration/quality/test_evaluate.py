@@ -22,7 +22,7 @@ AT = "2026-03-04 05:06:07"
 
 def ready(workspace: Workspace) -> None:
     """Make the schema, with the tables of passages."""
-    workspace.begin().ran("passages-status")
+    workspace.begin().ran("unpark", "--all", "--yes", TASK="passages")
 
 
 def evidence(start: int = 9, end: int = 18, *, text: str = TEXT) -> str:
@@ -274,7 +274,7 @@ def test_qc_writes_the_report_and_ends_with_its_verdict(workspace: Workspace) ->
 
 def test_qc_with_nothing_there_says_so(workspace: Workspace) -> None:
     """An empty workspace is nothing to measure (exit 0, no file); an extractor that is unknown is an error (exit 2)."""
-    workspace.begin()
+    ready(workspace)
     for task in ("experts", "passages"):
         result = workspace.ran("qc", TASK=task)
         assert f"nothing to measure. Next: make tag{' TASK=passages' * (task == 'passages')}\n" in result.stdout
