@@ -13,7 +13,8 @@ from tests.outside.answers import Json, user_text
 from tests.outside.server import serving
 
 TEXT = (
-    "Page {number}. Old bees keep longer than new bees in wet cellars \U0001f41d. The keeper counts the hives each "
+    "Page {number}. E\ufb03cient Stra\u00dfen, \u0130zmir. Old bees keep longer than new bees in wet cellars "
+    "\U0001f41d. The keeper counts the hives each "
     "spring,  and paints them white when the autumn comes. Nobody saw Number{number} before."
 )
 FOUND = {  # what a model writes, and the slices that are stored

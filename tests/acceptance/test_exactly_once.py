@@ -109,6 +109,22 @@ def test_what_cannot_be_looked_for_is_kept_until_it_can(verb: str, workspace: Wo
     assert (remote_names(workspace), creates(api)) == (alive(api), 1)
 
 
+def test_a_name_on_a_later_page_of_the_list_is_found(workspace: Workspace, api: Engine) -> None:
+    """Others made batches meanwhile, and a page holds one: the whole list is read before anything is made again."""
+    workspace.people(1)
+    fail_creates(api, "create_lost_reply")
+    api.fault("status", method="GET", path=LIST, args={"code": 503}, times=ALWAYS)
+    workspace.do("submit", RETRY_FOR=0.1, code=4)
+    api.clear_faults()
+    api.configure(list_page_most=1)
+    [mine] = alive(api)
+    others = Workspace(workspace.home.with_name("others"), api.url)
+    others.people(2)
+    others.do("submit", BATCH_ROWS=1)
+    workspace.do("submit")
+    assert (remote_names(workspace), creates(api)) == ([mine], 3)
+
+
 def test_a_name_that_is_late_in_the_list_is_waited_for(workspace: Workspace, api: Engine) -> None:
     """A batch that the list shows only after a while is found, and not made again; the wait can be interrupted."""
     workspace.people(2)
