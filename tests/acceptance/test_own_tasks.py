@@ -462,6 +462,20 @@ def test_what_a_table_refuses_is_parked_and_written_once_it_takes_it(
         assert sum(outside.kept.questions().values()) == 3
 
 
+def test_a_cell_that_another_program_filled_is_not_overwritten(own: Workspace, outside: Outside) -> None:
+    """Before the row is asked about or while it is, what stands in the user's own table stays."""
+    own.url, outside.answerer = outside.url, lambda _request: {"v": "said"}
+    own.people(1)
+    sql(own, "CREATE TABLE orders (id INTEGER PRIMARY KEY, t TEXT, v TEXT)")
+    sql(own, "INSERT INTO orders VALUES (1, 'a kettle', NULL), (2, 'a lamp', 'before'), (3, 'a spade', NULL)")
+    more = ['write_to="orders.v=v"']
+    own.put("tasks/notes.py", declaration({"v": "str"}, prompt="{t}", items="SELECT id, t FROM orders", more=more))
+    own.each("submit", "poll")
+    sql(own, "UPDATE orders SET v = 'meanwhile' WHERE id = 3")
+    own.do("ingest")
+    assert sql(own, "SELECT v FROM orders ORDER BY id") == [("said",), ("before",), ("meanwhile",)]
+
+
 def image(colour: str, kind: str = "PNG") -> bytes:
     """Return the file of an image of one colour."""
     out = io.BytesIO()
