@@ -476,6 +476,19 @@ def test_a_cell_that_another_program_filled_is_not_overwritten(own: Workspace, o
     assert sql(own, "SELECT v FROM orders ORDER BY id") == [("said",), ("before",), ("meanwhile",)]
 
 
+def test_the_view_has_the_newest_answer_of_each_row(own: Workspace, outside: Outside) -> None:
+    """Two versions stand side by side; who reads the view gets the later one."""
+    own.url = outside.url
+    own.put("tasks/notes.csv", "id,t\n1,a kettle\n")
+    said = ""
+    outside.answerer = lambda _request: {"v": said}
+    for version, said in ((1, "first"), (2, "second")):  # noqa: B007 - what is answered
+        more = [f"version={version}"]
+        own.put("tasks/notes.py", declaration({"v": "str"}, prompt="{t}", items="notes.csv", more=more))
+        own.each(*ROUND)
+    assert sql(own, "SELECT v FROM notes_answered") == [("second",)]
+
+
 def image(colour: str, kind: str = "PNG") -> bytes:
     """Return the file of an image of one colour."""
     out = io.BytesIO()
