@@ -22,7 +22,8 @@ class Stage:
         """Take a folder; nothing is in it."""
         self._root = root
         self.home = root / "home"
-        self.engine = Engine(root / "engine")
+        # stands still until a command says how it behaves, or it would go on with what is to stay as it is
+        self.engine = Engine(root / "engine", settings={"paused": True})
 
     def keep(self, name: str) -> None:
         """Take a picture, while no command runs."""
