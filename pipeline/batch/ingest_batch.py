@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.batch.account import IngestSummary, Odd, batch_account
 from pipeline.core import files, gc_freeze
 from pipeline.core.beside import done_beside
-from pipeline.core.errors import InconsistentError, RefusedRowError, StateConflictError
+from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
 from pipeline.engine.record import (
     Judgement,
     MissingLine,
-    Ready,
     Source,
     judge_lines,
-    make_ready,
     source_of,
     write_judgements,
 )
@@ -124,7 +122,7 @@ class BatchIngest(NamedTuple):
             for page, contexts in self._pages(next_page):
                 judged = self._judged(results, page, contexts, missing)
                 if judged:
-                    write(partial(self._write, judged, self._ready(judged, source), source))
+                    write(partial(self._write, judged, source))
                 del judged  # before there is a next one
                 gc_freeze.collect_new()
                 yield page
@@ -164,26 +162,20 @@ class BatchIngest(NamedTuple):
             if one.outcome is None
         ]
 
-    def _ready(self, judged: Sequence[_Judged], source: Source) -> Ready:
-        """Make ready what needs no transaction that writes."""
-        with self.ws.store.read() as tx:
-            return make_ready(tx, self.task, [one for _, one in judged], source=source, at=self.ws.now())
+    def _write(self, judged: Sequence[_Judged], source: Source) -> None:
+        """Write what became of a chunk of requests, all or nothing.
 
-    def _write(self, judged: Sequence[_Judged], ready: Ready, source: Source) -> None:
-        """Write what became of a chunk of requests, all or nothing: as it was made ready, or else anew.
-
-        Those that another process of this command accounted for meanwhile are left out then.
+        Those that another process of this command accounted for meanwhile are left out.
         """
         try:
             with self._turn() as tx:
-                self._put(tx, judged, ready, source)
-        except (StateConflictError, RefusedRowError):
+                self._put(tx, judged, source)
+        except StateConflictError:
             with self._turn() as tx:
                 left = claims.unaccounted_among(tx, [request for request, _ in judged])
-                if ready.answers is None and len(left) == len(judged):
+                if len(left) == len(judged):
                     raise
-                ours = [(request, one) for request, one in judged if request.id in left]
-                self._put(tx, ours, [one for _, one in ours], source)
+                self._put(tx, [(request, one) for request, one in judged if request.id in left], source)
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator["Connection"]:
@@ -192,12 +184,10 @@ class BatchIngest(NamedTuple):
             self.lease.check(tx)
             yield tx
 
-    def _put(
-        self, tx: "Connection", judged: Sequence[_Judged], what: Sequence[Judgement] | Ready, source: Source
-    ) -> None:
+    def _put(self, tx: "Connection", judged: Sequence[_Judged], source: Source) -> None:
         """Record outcomes, and write what came of them."""
         claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
-        write_judgements(tx, self.task, what, source=source, at=self.ws.now())
+        write_judgements(tx, self.task, [one for _, one in judged], source=source, at=self.ws.now())
 
     def _missing(self) -> MissingLine:
         """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's."""

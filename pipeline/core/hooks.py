@@ -8,7 +8,7 @@ caller ends.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
@@ -21,14 +21,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from pipeline.core.task import (
-        Answered,
         Collection,
         RolledBackPage,
         StaleItems,
         Task,
         TaskRows,
         VersionCounts,
-        WriteResult,
     )
     from pipeline.quality.figures import Quality
     from pipeline.tables.grid import Grid
@@ -101,21 +99,6 @@ class ExportRows(NamedTuple):
     versions: Sequence[VersionShare] = ()
 
 
-class ReadyAnswers(Protocol):
-    """Answers made ready before the transaction that writes them, by what their rows held at that time."""
-
-    @property
-    def result(self) -> "WriteResult":
-        """Return what `write` does; other answers are not among these."""
-
-    def write(self, tx: "Connection") -> None:
-        """Write all of them, in the caller's transaction.
-
-        Raises:
-            StateConflictError: a row is not as it was read any more; the transaction must not go on.
-        """
-
-
 class Hooks:
     """What only some tasks do; a body here is what all others need."""
 
@@ -171,18 +154,6 @@ class Hooks:
 
         Raises:
             ConfigurationError: the declaration is another one now; `what` names what was asked.
-        """
-        return None
-
-    def ready_answers(
-        self,
-        tx: "Connection",  # noqa: ARG002 - few read rows before
-        rows: "TaskRows",  # noqa: ARG002
-        answers: "Sequence[Answered]",  # noqa: ARG002
-    ) -> ReadyAnswers | None:
-        """Return those of the answers that can be made ready before the transaction in which `rows` would write them.
-
-        None where all is done there.
         """
         return None
 

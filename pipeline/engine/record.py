@@ -2,17 +2,15 @@
 
 A judgement says what became of one request. `write_judgements` puts them into the database through the task, in the
 caller's transaction: answers with their provenance, attempts with their reasons, and items that are not asked again.
-`make_ready` does before that what need not keep other writers waiting.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, RefusedRowError
-from pipeline.core.hooks import ReadyAnswers
 from pipeline.core.states import Outcome
 from pipeline.core.task import Answered, Task, WriteResult
 from pipeline.gemini import models, responses, tokens
@@ -63,28 +61,6 @@ class Judgement(NamedTuple):
     reply: responses.Response | None = None
     charged: bool = True
     forgiven: bool = False
-
-
-@dataclass(frozen=True)
-class Ready:
-    """Judgements as they are written: what came of good ones and of bad ones, and which answers that is.
-
-    Where the task could make answers `ready`, there are `rows` to keep of them, at `prices`.
-    """
-
-    good: Sequence[_Good]
-    bad: Sequence[Judgement]
-    told: Sequence[Answered]
-    answers: ReadyAnswers | None = None
-    rows: Sequence[tuple[Any, ...]] = ()
-    prices: tuple[float, float] | None = None
-
-    @classmethod
-    def of(cls, judgements: Sequence[Judgement]) -> "Ready":
-        """Return judgements of which nothing is made ready."""
-        good = [(one.asked, one.answer, one.reply) for one in judgements if one.answer is not None]
-        told = [Answered(asked.item_id, answer, asked.input_hash) for asked, answer, _ in good]
-        return cls(good, [one for one in judgements if one.answer is None], told)
 
 
 @dataclass(frozen=True)
@@ -168,45 +144,23 @@ def judge_reply(task: Task, asked: AnyAsked, reply: responses.Response, *, conte
     return Judgement(asked, outcome, reason, answer, reply)
 
 
-def make_ready(tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime) -> Ready:
-    """Return judgements with what can be made of them by what a snapshot holds."""
-    ready = Ready.of(judgements)
-    found = task.hooks.ready_answers(tx, task.rows, ready.told)
-    if found is None:
-        return ready
-    prices = source.prices(at)
-    return replace(
-        ready, answers=found, rows=[*_answer_rows(task, ready.good, found.result, prices=prices)], prices=prices
-    )
-
-
 def write_judgements(
     tx: "Connection",
     task: Task,
-    judgements: Sequence[Judgement] | Ready,
+    judgements: Sequence[Judgement],
     *,
     source: Source,
     at: datetime,
 ) -> WriteResult:
-    """Write judgements, in the caller's transaction; return what the task applied.
-
-    Raises:
-        StateConflictError, RefusedRowError: of what was made ready a row is not as it was, or takes nothing; then the
-            transaction must not go on, and the judgements are written as they are.
-    """
-    ready = judgements if isinstance(judgements, Ready) else Ready.of(judgements)
-    good, bad, told = ready.good, ready.bad, ready.told
-    done, left = WriteResult(), told
-    if ready.answers is not None:
-        ready.answers.write(tx)
-        done = ready.answers.result
-        left = [one for one in told if one.item_id not in done.applied]
-    written = done | _written(tx, task, left, source=source, at=at) if left else done
+    """Write judgements, in the caller's transaction; return what the task applied."""
+    good = [(one.asked, one.answer, one.reply) for one in judgements if one.answer is not None]
+    bad = [one for one in judgements if one.answer is None]
+    told = [Answered(asked.item_id, answer, asked.input_hash) for asked, answer, _ in good]
+    written = _written(tx, task, told, source=source, at=at) if told else WriteResult()
     if written.applied:
         workspace.touch_revision(tx, task.name, written.applied)
     prices = source.prices(at)
-    is_as_made = ready.prices == prices and (done.applied, done.outdated) == (written.applied, written.outdated)
-    rows = ready.rows if is_as_made else [*_answer_rows(task, good, written, prices=prices)]
+    rows = [*_answer_rows(task, good, written, prices=prices)]
     whose = {"task": task.name, "batch": source.batch, "at": at}
     of_source = {**whose, "extractor": source.extractor, "fingerprint": source.fingerprint}
     answers.add_answers(tx, rows, source=of_source)

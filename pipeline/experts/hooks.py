@@ -3,11 +3,11 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, ReadyAnswers, RowFault, VersionShare
+from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault, VersionShare
 from pipeline.core.progress import Progress
-from pipeline.core.task import Answered, Task, TaskRows
+from pipeline.core.task import Task
 from pipeline.experts import adopt, table
 from pipeline.experts.merging import unmerged
 from pipeline.experts.prompts import PROMPTS
@@ -55,10 +55,6 @@ class ExpertsHooks(Hooks):
         if asked is None:
             return None
         return replace(task, label=label, answer_tokens=asked.answer_tokens, rows=TagsRows(asked))
-
-    def ready_answers(self, tx: "Connection", rows: TaskRows, answers: Sequence[Answered]) -> ReadyAnswers | None:
-        """Return the tags that can be made ready."""
-        return cast("TagsRows", rows).ready(tx, answers)
 
     def grid(self, tx: "Connection") -> "Grid":
         """Return what lists people."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select, update
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.experts.columns import HEADERS, USERNAME
@@ -15,13 +15,13 @@ from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims, merges
 from pipeline.store.database import among, pages
-from pipeline.store.updates import VERSION, update_rows
+from pipeline.store.updates import update_rows
 from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.derived import DerivedColumn
 from pipeline.tables.item_table import ItemStates
 from pipeline.tables.kind_index import CountedTable, KindIndex
 from pipeline.tables.list_cells import holds_no_texts, looks_like_no_list
-from pipeline.tables.reflect import has_triggers, is_sqlite, shows_versions
+from pipeline.tables.reflect import has_triggers, is_sqlite
 from pipeline.tables.rows import has_words, holds, mentions, refusals
 
 TASK = "expert-tags"
@@ -189,46 +189,6 @@ def write_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Se
     if taken != len(written) or has_triggers(tx, experts.name):
         written -= untagged_among(tx, list(written))
     return written
-
-
-def scored_tags(tags: Mapping[str, str], rows: Mapping[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Return tags (JSON text by id) with their score, of `rows` of `rows_as_read`, for `write_as_read`."""
-    return [
-        (
-            tags[key],
-            score_of(bio, None, url, job_title, rate, tagged=True),
-            own,
-            *(version or (name, job_title, bio, url, rate)),
-        )
-        for key, (own, name, job_title, bio, url, rate, _, *version, _) in rows.items()
-        if key in tags
-    ]
-
-
-def can_write_as_read(tx: Connection) -> bool:
-    """Return whether `write_as_read` can be used: where no trigger does more than is said, and versions are shown."""
-    return not has_triggers(tx, experts.name) and (is_sqlite(tx) or shows_versions(tx, experts.name))
-
-
-def rows_as_read(tx: Connection, ids: Sequence[str]) -> dict[str, Sequence[Any]]:
-    """Return rows with the columns of `WRITTEN`, on a server their `VERSION`, and the id as text behind them, by it."""
-    version = () if is_sqlite(tx) else (cast(literal_column(VERSION), Text),)
-    return people(tx).plain_rows(tx, ids, WRITTEN, *version)
-
-
-def write_as_read(tx: Connection, rows: Sequence[Sequence[Any]]) -> int:
-    """Write what `scored_tags` gave into the rows that have no tags and hold what was read; return how many took it.
-
-    That is none where there are triggers by now, which may have kept any row as it was.
-
-    Raises:
-        RefusedRowError: an adopted table refuses a row.
-    """
-    names, without = ("tags", "findability_score"), experts.c.tags.is_(None)
-    held = (*ASKED, *SCORED) if is_sqlite(tx) else (VERSION,)
-    with refusals("experts"):
-        taken = update_rows(tx, experts, names, rows, without, as_read=held)
-    return 0 if has_triggers(tx, experts.name) else taken  # none comes once a transaction has written
 
 
 def replace_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]]) -> set[str]:

@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import StateConflictError
 from pipeline.core.task import Answered, WriteResult
 from pipeline.engine.declared.asked import AskedRows
 from pipeline.experts import merging, table
@@ -32,22 +31,6 @@ MAX_OUTPUT_TOKENS = 1024  # eight tags need about sixty; the rest is room for th
 
 KEPT = "it was answered, but a trigger or a rule of the database keeps its row from being written"
 SILENT = "the text supports no tag"
-
-
-class _ReadyTags(NamedTuple):
-    """Tags with their scores, by rows without tags as they were read; see `pipeline.core.hooks.ReadyAnswers`."""
-
-    result: WriteResult
-    tags: Mapping[str, MergedItem]
-    rules: Mapping[str, str]
-    rows: Sequence[Sequence[Any]]
-
-    def write(self, tx: "Connection") -> None:
-        """Write them where all rows are as they were, and the merges in force are the same."""
-        is_same = merges.rules_in_force(tx, table.TASK, held=True) == self.rules
-        if not (is_same and table.write_as_read(tx, self.rows) == len(self.rows)):
-            raise StateConflictError("one of", f"{len(self.rows)} people", expected="as it was read", wanted="tagged")
-        merges.keep_merged(tx, table.TASK, self.tags)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,19 +91,6 @@ class TagsRows(AskedRows):
         kept = table.untagged_among(tx, list(asked.keys() - strangers - written))
         blocked = {key: KEPT if key in tags else SILENT for key in kept if key in tags or key not in outdated}
         return WriteResult(applied=written, outdated=outdated, blocked=blocked)
-
-    def ready(self, tx: "Connection", answers: Sequence[Answered]) -> "_ReadyTags | None":
-        """Return the tags of people who have none, with their scores; None where only the transaction can tell."""
-        if not table.can_write_as_read(tx):
-            return None
-        asked = {one.item_id: one for one in answers}
-        rules = merges.rules_in_force(tx, table.TASK)
-        found = table.rows_as_read(tx, list(asked))
-        rows = {key: row for key, row in found.items() if row[table.WRITTEN.index("tags")] is None}
-        outdated, strangers = self._outdated(asked, rows)
-        tags = _merged_tags(asked, rows.keys() - strangers, rules)
-        result = WriteResult(applied=set(tags), outdated=outdated & tags.keys())
-        return _ReadyTags(result, tags, rules, table.scored_tags(_as_json(tags), rows))
 
     def _outdated(self, asked: Mapping[str, Answered], rows: Mapping[str, Sequence[Any]]) -> tuple[set[str], set[str]]:
         """Return whose rows say another thing than was asked, and who of these is another person."""

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, text
 from sqlalchemy.schema import CreateColumn
 
-from pipeline.store.updates import VERSION
 from pipeline.tables.columns import ReflectedColumn
 
 _COLUMNS = """
@@ -126,12 +125,6 @@ def has_triggers(tx: Connection, table: str) -> bool:
         query = text("SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = :table")
         return tx.execute(query, {"table": table.translate(_LOWER)}).first() is not None
     return tx.execute(_IS_PLAIN, {"table": named(tx, table)}).first() is None
-
-
-def shows_versions(tx: Connection, table: str) -> bool:
-    """Return whether a server shows the `VERSION` of a table's rows: not to a role that may read some columns only."""
-    query = text("SELECT has_column_privilege(to_regclass(:table), :version, 'SELECT')")
-    return bool(tx.execute(query, {"table": named(tx, table), "version": VERSION}).scalar())
 
 
 def has_row_numbers(tx: Connection, table: str) -> bool:

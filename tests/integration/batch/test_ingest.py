@@ -1,7 +1,7 @@
 """`batch-ingest`: what changes between reading and writing, and an account that does not add up."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -18,7 +18,7 @@ from pipeline.experts.score import score_of
 from pipeline.store import merges
 from tests import ledger
 from tests.delivery import MODEL, deliver, prepare, put_people, result, workspace_at
-from tests.lab import ON_POSTGRESQL, Workspace
+from tests.lab import Workspace
 
 Write = Callable[[], AbstractContextManager[Connection]]
 WRITTEN = '["water law","beekeeping","soil science"]'  # as a row has what the answers say
@@ -32,7 +32,7 @@ def offline(tmp_path: Path) -> Workspace:
 
 @contextmanager
 def _meanwhile(ws: OpenWorkspace, monkeypatch: pytest.MonkeyPatch, change: Callable[[Write], object]) -> Iterator[None]:
-    """Let another program change something before the second time that is written, when the answers are made ready."""
+    """Let another program change something before the second time that is written, when the answers are judged."""
     writes, real = count(), ws.store.write
 
     def write(**how: Any) -> Any:
@@ -45,7 +45,7 @@ def _meanwhile(ws: OpenWorkspace, monkeypatch: pytest.MonkeyPatch, change: Calla
         yield
 
 
-def test_a_merge_while_answers_are_made_ready_is_seen(offline: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_while_answers_are_judged_is_seen(offline: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer goes past it."""
     put_people(offline, 3)
     deliver(offline, result(prepare(offline)))
@@ -60,27 +60,6 @@ def test_a_merge_while_answers_are_made_ready_is_seen(offline: Workspace, monkey
     assert {json.loads(one[0])[0] for one in offline.query("SELECT tags FROM experts")} == {"merged"}
 
 
-@pytest.mark.skipif(not ON_POSTGRESQL, reason="an SQLite file has one writer at a time")
-def test_a_trigger_that_comes_while_answers_are_made_ready_is_seen(
-    offline: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It keeps every row as it is and says nothing: no answer counts as applied."""
-    put_people(offline, 3)
-    deliver(offline, result(prepare(offline)))
-    real = table.write_as_read
-
-    def write(tx: Connection, rows: Sequence[Sequence[Any]]) -> int:
-        offline.change("CREATE FUNCTION back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN old; END $$")
-        offline.change("CREATE TRIGGER back BEFORE UPDATE ON experts FOR EACH ROW EXECUTE FUNCTION back()")
-        return real(tx, rows)
-
-    monkeypatch.setattr(table, "write_as_read", write)
-    with offline.open() as ws:
-        assert len(batch_ingest.run(ws)) == 1
-    ledger.check(offline)
-    assert offline.query("SELECT applied FROM findable_answers") == [(0,)] * 3
-
-
 @pytest.mark.parametrize(
     ("change", "told", "tags"),
     [
@@ -91,7 +70,7 @@ def test_a_trigger_that_comes_while_answers_are_made_ready_is_seen(
         ("DELETE FROM experts", (0, 0), []),
     ],
 )
-def test_what_changes_while_answers_are_made_ready_is_seen(
+def test_what_changes_while_answers_are_judged_is_seen(
     change: str, told: tuple[int, int], tags: list[str | None], offline: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row may change after it was read and before its answer is written: that counts as a change before both."""

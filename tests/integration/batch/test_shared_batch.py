@@ -10,7 +10,6 @@ import pytest
 from pipeline.batch import ingest_batch
 from pipeline.batch.account import IngestSummary
 from pipeline.batch.ingest_batch import begin_ingest
-from pipeline.engine import record
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store.leases import Lease, LeaseLostError, drop_leases
 from tests import ledger
@@ -47,24 +46,19 @@ def delivered(workspace: Workspace) -> int:
 
 
 @contextlib.contextmanager
-def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, act: Act, *, ready: bool) -> Iterator[None]:
-    """Do something else when a chunk, counted from 1, is judged and not yet written.
+def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, act: Act) -> Iterator[None]:
+    """Do something else when a chunk, counted from 1, is judged and not yet written."""
+    write, made = ingest_batch.BatchIngest._write, 0
 
-    Judgements are made `ready` before they are written, or are written as they are.
-    """
-    make, made = record.make_ready, 0
-
-    def made_ready(tx: Any, task: Any, judgements: Any, **how: Any) -> record.Ready:
-        """Make them ready, and act."""
+    def acting(work: ingest_batch.BatchIngest, *what: Any) -> None:
         nonlocal made
         made += 1
-        found = make(tx, task, judgements, **how) if ready else record.Ready.of(judgements)
         if made == at:
             act()
-        return found
+        write(work, *what)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingest_batch, "make_ready", made_ready)
+        patch.setattr(ingest_batch.BatchIngest, "_write", acting)
         yield
 
 
@@ -102,9 +96,8 @@ def told(summary: IngestSummary | None) -> dict[str, Any]:
     return {name: getattr(summary.batch, name) for name in (*counts, *used)} | {"anomalies": odd}
 
 
-@pytest.mark.parametrize("ready", [True, False])
 def test_each_request_is_accounted_for_once_wherever_the_two_meet(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, *, ready: bool
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Either has judged a chunk, any one, when the other does some: of all, of a part of it, or of none of it."""
     alone = delivered(workspace)
@@ -115,9 +108,9 @@ def test_each_request_is_accounted_for_once_wherever_the_two_meet(
             from_end, from_start = delivered(workspace), delivered(workspace)
             with workspace.open() as ws, ws.lease(f"batch:{from_end}"), ws.lease(f"batch:{from_start}"):
                 beside = begin(ws, from_end).run_from_end()
-                with interrupted(monkeypatch, at, lambda: [next(beside, 0) for _ in range(chunks)], ready=ready):  # noqa: B023
+                with interrupted(monkeypatch, at, lambda: [next(beside, 0) for _ in range(chunks)]):  # noqa: B023
                     assert told(run(ws, from_end)) == expected, (at, chunks)
-                with interrupted(monkeypatch, at, lambda: run(ws, from_start, chunks=chunks), ready=ready):  # noqa: B023
+                with interrupted(monkeypatch, at, lambda: run(ws, from_start, chunks=chunks)):  # noqa: B023
                     done = list(begin(ws, from_start).run_from_end())
                 assert done[0] == CHUNK <= done[-1] <= PEOPLE - CHUNK
                 assert told(run(ws, from_start)) == expected, (at, chunks)
@@ -152,7 +145,7 @@ def test_nothing_is_written_when_the_lease_went_to_another_process(
         with ws.store.write() as tx:
             drop_leases(tx)
 
-    losing = interrupted(monkeypatch, 2, lose, ready=True)
+    losing = interrupted(monkeypatch, 2, lose)
     with workspace.open() as ws, ws.lease(f"batch:{number}"), losing, pytest.raises(LeaseLostError):
         list(begin(ws, number).run_from_end())
     assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE outcome IS NOT NULL") == CHUNK
