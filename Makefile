@@ -58,7 +58,7 @@ help-dev: ## list the targets for developers of findable
 # only what is imported is compiled: to compile all would double the Python files on the disk
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile
 LOCKED := $(INSTALL) --no-deps --require-hashes
-IMPORTED := alembic.command, faiss, fastapi, google.genai.types, jinja2, rich.progress, sqlalchemy, starlette.applications, tokenizers, uvicorn
+IMPORTED := faiss, fastapi, google.genai.types, jinja2, rich.progress, sqlalchemy, starlette.applications, tokenizers, uvicorn
 # the library of each extra, which the second lock file pins
 LIBRARY_postgresql := psycopg
 LIBRARY_parquet := pyarrow
@@ -325,7 +325,7 @@ ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/
   backup.py::test_a_copy_made_while_others_write_is_of_one_moment forget.py::test_nothing_is_left_of_a_person_in_any_byte) \
   tests/property/passages/test_preferring.py \
   $(addprefix tests/concurrency/test_,nobody_waits.py passages.py two_at_once.py) \
-  tests/yardstick/test_goes_on.py $(addprefix tests/security/test_,canary.py injection.py)
+  $(addprefix tests/security/test_,canary.py injection.py)
 # what is compiled is kept, even where Python is told to keep nothing: for other workers, and out of what is timed
 test twin-days test-web test-full bench bench-peers bench-backfill bench-page: export PYTHONDONTWRITEBYTECODE :=
 

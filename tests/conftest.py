@@ -18,7 +18,7 @@ import pytest
 from hypothesis import settings
 
 from pipeline.experts import table
-from tests import compiled, engine, frozen, migrated, postgresql, scratch
+from tests import compiled, engine, frozen, postgresql, scratch
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
 from tests.outside.server import Outside, serving
 
@@ -34,7 +34,6 @@ DONE = Path(os.environ.get("FULL_DONE", os.devnull))
 
 gc.disable()  # until all is collected: that makes no garbage
 compiled.share()
-migrated.share()
 
 
 def pytest_configure() -> None:

@@ -33,7 +33,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {"engine": "PIL pillow_heif sqlalchemy"},
     {"tables": "babel charset_normalizer orjson pandas price_parser pyarrow pydantic sqlalchemy"},
     {
-        "store": "alembic psutil psycopg sqlalchemy",
+        "store": "psutil psycopg sqlalchemy",
         "gemini": "genai_prices google httpcore2 httpx2 numpy orjson pydantic tenacity",
     },
     {
@@ -125,8 +125,8 @@ def room_of(name: str) -> str:
 
 
 def modules(root: Path = ROOT) -> dict[str, Module]:
-    """Return the product's modules by their names, migrations apart, which are run by their paths."""
-    paths = [path for top in TOPS for path in sorted((root / top).rglob("*.py")) if "migrations" not in path.parts]
+    """Return the product's modules by their names."""
+    paths = [path for top in TOPS for path in sorted((root / top).rglob("*.py"))]
     paths += [path for path in (root / f"{ABOVE}.py",) if path.is_file()]
     names = [".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for path in paths]
     return {name: Module(name, path.read_text(encoding="utf-8")) for name, path in zip(names, paths, strict=True)}

@@ -75,7 +75,7 @@ def run(settings: Settings, source: Path) -> RestoreReport:
                 _load(store, source, manifest, programs=settings.pg_bin)
                 made.pop_all()  # without its folder nothing would be said of the database
                 backup_files.settle_restored(staging, data)
-                unsent = _finish(store, manifest, turn)
+                unsent = _finish(store, turn)
         links.remove_link(staging)
     return RestoreReport(str(data), manifest.made_at, len(manifest.files), manifest.size, unsent)
 
@@ -126,6 +126,7 @@ def _server(settings: Settings, manifest: backup_files.BackupManifest) -> Store 
 
     Raises:
         ConfigurationError: the settings name none, or name one that a file does not go into.
+        InconsistentError: the dump is of another version of findable.
     """
     if manifest.schema is None and settings.database_url:
         raise ConfigurationError(
@@ -134,6 +135,7 @@ def _server(settings: Settings, manifest: backup_files.BackupManifest) -> Store 
         )
     if manifest.schema is None:
         return None
+    schema.check_schema(manifest.schema)
     store = Store(settings.url.reveal())
     if store.path is not None:
         raise ConfigurationError(
@@ -236,7 +238,7 @@ def _check_database(path: Path) -> list[int]:
     return unsent
 
 
-def _finish(store: Store, manifest: backup_files.BackupManifest, turn: Connection) -> list[int]:
+def _finish(store: Store, turn: Connection) -> list[int]:
     """Set a loaded database right and write its last row, in one transaction: now it is one that commands take.
 
     Raises:
@@ -245,7 +247,7 @@ def _finish(store: Store, manifest: backup_files.BackupManifest, turn: Connectio
     with store.write() as tx:
         postgresql.lift_limits(tx)
         postgresql.restores_alone(turn)
-        schema.settle_restore(tx, manifest.schema or schema.HEAD)
+        schema.settle_restore(tx)
         return _set_right(tx)
 
 

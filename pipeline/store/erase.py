@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, delete, select, update
 from pipeline.store import answers as store_answers
 from pipeline.store import edits, hand_tables, lab, merges, odd_lines, wire_texts, workspace
 from pipeline.store.answers import FORGOTTEN
-from pipeline.store.tables import answers, attempts, batches, calls, due, parked, probes, requests, runs, tries
+from pipeline.store.tables import answers, attempts, batches, calls, due, parked, requests, runs, tries
 from pipeline.store.tables import events as journal
 
 KIND = "forget"  # of the journal's lines about this
@@ -25,7 +25,7 @@ GONE = "forgotten"
 BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
 # where the text about one item may name another
 WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "why"), attempts: ("reason", "excerpt")}
-WORDS |= {odd_lines.odd_lines: ("excerpt",), tries: ("note",), runs: ("why",), probes: ("report",)}
+WORDS |= {odd_lines.odd_lines: ("excerpt",), tries: ("note",), runs: ("why",)}
 WORDS |= dict.fromkeys((batches, requests, parked, due), ("reason",))
 WORDS |= {hand_tables.merges: ("old", "new", "who", "undone_by"), hand_tables.edits: ("who",)}
 

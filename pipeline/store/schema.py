@@ -1,30 +1,29 @@
-"""Migrate the schema under a version table of our own, with what the subjects need, in one transaction.
+"""Make the schema under a number of its own, with what the subjects need, in one transaction.
 
 Any command may be the first. A database with another program's tables is adopted: ours (`findable_…`) are added.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Column, Connection, MetaData, String, Table, insert, inspect, select, text
 
 from pipeline.core.errors import InconsistentError
-from pipeline.store import hand_tables, odd_lines, tables, upload_tables, workspace  # noqa: F401 - with their tables
+from pipeline.store import tables, workspace
 from pipeline.store.database import Store
-from pipeline.store.table_base import METADATA
 
-HEAD = "0016"  # the newest file in migrations/versions; a test holds it
+HEAD = "0017"  # one more whenever a table changes; `0001` to `0016` are of the tables before
 VERSION_TABLE = "findable_version"
-_VERSION = "SELECT version_num FROM findable_version"
+BEFORE = "20ee0c6d"  # the last commit that opens the tables before
+_version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
 
 
 def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]) -> list[str]:
-    """Bring the schema up to date, and return a line for each change to tables that were there before.
+    """Make the schema where there is none, and return a line for each change to tables that were there before.
 
     `adoptions` are the subjects' own functions, which return what they changed. Doing it twice changes nothing.
 
     Raises:
-        InconsistentError: a newer version of findable made this database; nothing was changed.
+        InconsistentError: another version of findable made this database; nothing was changed.
     """
     with store.write() as tx:
         if not is_schema_current(tx):
@@ -34,18 +33,39 @@ def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Seque
 
 
 def is_schema_current(tx: Connection) -> bool:
-    """Return whether the engine's tables are those of this version.
+    """Return whether the engine's tables are there, which are those of this version.
 
     Raises:
-        InconsistentError: a newer version of findable made this database.
+        InconsistentError: another version of findable made this database, or a backup is being put into it.
     """
-    version = _version(tx)
-    if version is not None and version > HEAD:
+    if not is_workspace(tx):
+        return False
+    if is_half_restored(tx):
         raise InconsistentError(
-            f"this database was made by a newer findable (schema {version}); nothing was changed",
+            "a backup is being put into this database, or that was interrupted; nothing was changed",
+            hint="wait for `make restore`, or run it again",
+        )
+    check_schema(tx.execute(select(_version)).scalar_one())
+    return True
+
+
+def check_schema(number: str) -> None:
+    """Refuse a schema of another version of findable.
+
+    Raises:
+        InconsistentError: it is one.
+    """
+    if number > HEAD:
+        raise InconsistentError(
+            f"this database was made by a newer findable (schema {number}); nothing was changed",
             hint="install the newer version",
         )
-    return version == HEAD
+    if number < HEAD:
+        raise InconsistentError(
+            f"this database was made by an older findable (schema {number}), and the last commit that opens it is "
+            f"{BEFORE}; nothing was changed",
+            hint=f"git checkout {BEFORE}, make export, then git checkout -, and import what it wrote into a new DATA=",
+        )
 
 
 def is_workspace(tx: Connection) -> bool:
@@ -60,7 +80,7 @@ def other_tables(tx: Connection) -> list[str]:
 
 def engine_tables() -> list[str]:
     """Return the names of all tables of the engine, in alphabetical order."""
-    return sorted([VERSION_TABLE, *METADATA.tables])
+    return sorted([VERSION_TABLE, *tables.metadata.tables])
 
 
 def our_tables(tx: Connection, besides: Collection[str] = ()) -> list[str]:
@@ -70,27 +90,12 @@ def our_tables(tx: Connection, besides: Collection[str] = ()) -> list[str]:
 
 def is_half_restored(tx: Connection) -> bool:
     """Return whether a backup was put into this database whose last row is not written yet."""
-    return inspect(tx).has_table(VERSION_TABLE) and tx.execute(text(_VERSION)).scalar() is None
+    return is_workspace(tx) and tx.execute(select(_version)).first() is None
 
 
-def settle_restore(tx: Connection, version: str) -> None:
-    """Write the schema's version of a restored database, and bring it up to date."""
-    tx.execute(text("INSERT INTO findable_version VALUES (:version)"), {"version": version})
-    if not is_schema_current(tx):
-        make_schema(tx)
-
-
-def _version(tx: Connection) -> str | None:
-    """Return the schema's version, None where there is no schema yet; a half restored one is an error."""
-    if not inspect(tx).has_table(VERSION_TABLE):
-        return None
-    found: str | None = tx.execute(text(_VERSION)).scalar()
-    if found is None:
-        raise InconsistentError(
-            "a backup is being put into this database, or that was interrupted; nothing was changed",
-            hint="wait for `make restore`, or run it again",
-        )
-    return found
+def settle_restore(tx: Connection) -> None:
+    """Write the number of the schema of a restored database."""
+    tx.execute(insert(_version), {"version_num": HEAD})
 
 
 _HAS_INDEX = (
@@ -110,11 +115,7 @@ def has_index(tx: Connection, table: str, name: str) -> bool:
 
 
 def make_schema(tx: Connection) -> None:
-    """Run every migration that this database has not seen, in the caller's transaction."""
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.attributes["connection"] = tx
-    command.upgrade(config, "head")
+    """Make every table of the engine, in the caller's transaction."""
+    tables.metadata.create_all(tx, checkfirst=False)
+    _version.create(tx)
+    tx.execute(insert(_version), {"version_num": HEAD})

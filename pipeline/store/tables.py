@@ -1,6 +1,6 @@
 """The engine's own tables. All are named `findable_…`, so that they fit into another program's database."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, event, text
 
 from pipeline.store import hand_tables, lab_tables, odd_lines, upload_tables
 from pipeline.store.table_base import METADATA, BigId
@@ -9,6 +9,15 @@ from pipeline.store.times import UtcTime
 metadata = METADATA
 UPLOADS, LAB, MERGES, EDITS = upload_tables.UPLOADS, lab_tables.LAB, hand_tables.MERGES, hand_tables.EDITS
 ODD_LINES = (odd_lines.odd_lines,)
+
+
+def _partial(table: Table, index: str) -> None:
+    """Make an index over some of a table's rows with it, by the same words on both databases.
+
+    `Index` could say so only with all that SQLAlchemy has for either loaded, at every start.
+    """
+    event.listen(table, "after_create", lambda _table, tx, **_: tx.execute(text(index)))
+
 
 workspace = Table(
     "findable_workspace",
@@ -138,11 +147,12 @@ requests = Table(
     Column("at", UtcTime, nullable=False),
     Column("question", Text),  # a digest of all that was asked, and by which extractor; NULL where none may share it
     Column("shares", BigInteger),  # the request that asked the same for it; NULL where it was asked itself
-    # and, in the migrations alone, `findable_questions`, `findable_shared`, and the unique index `findable_claims` on
-    # (task, item_id) where open: one claim per item.
-    # To say of them here that they are partial loads all that SQLAlchemy has for both databases, at every start
     Index("findable_requests_of_batch", "batch", "line"),
 )
+# one claim per item: this is what lets nothing be asked twice at once
+_partial(requests, "CREATE UNIQUE INDEX findable_claims ON findable_requests (task, item_id) WHERE open")
+_partial(requests, "CREATE INDEX findable_questions ON findable_requests (question) WHERE question IS NOT NULL")
+_partial(requests, "CREATE INDEX findable_shared ON findable_requests (shares) WHERE shares IS NOT NULL")
 
 attempts = Table(
     "findable_attempts",
@@ -275,8 +285,8 @@ calls = Table(
     Column("reply", Text),  # JSON: one that could not be judged for the fault of its task's file, and its input's hash
     Index("findable_calls_of_item", "task", "item_id"),
     Index("findable_calls_of_run", "run"),
-    # and, in the migration alone, `findable_calls_under_way` where the outcome is NULL
 )
+_partial(calls, "CREATE INDEX findable_calls_under_way ON findable_calls (id) WHERE outcome IS NULL")
 
 # the text of live calls about items: what all requests of a form have in common stands once, in `wire_forms`
 wire_texts = Table(
@@ -326,19 +336,6 @@ due = Table(
     Column("tries", Integer, nullable=False, server_default=text("0")),
     Column("ended_at", UtcTime),  # NULL while due
     Column("outcome", Text),
-)
-
-# five items asked both ways before the rest, by versions before schema 0006; none is open any more
-probes = Table(
-    "findable_probes",
-    metadata,
-    Column("batch", ForeignKey("findable_batches.number"), primary_key=True, autoincrement=False),
-    Column("extractor", Text, nullable=False),
-    Column("verdict", Text),
-    Column("live", Text, nullable=False),  # JSON: what the live calls gave, by item id
-    Column("report", Text),  # JSON: how the two ways differ
-    Column("at", UtcTime, nullable=False),
-    Column("ended_at", UtcTime),
 )
 
 # what answers are attributed to, from its first request on; a rollback removes it whole

@@ -2,7 +2,7 @@
 
 A version is a label (of prompt and schema) with a model. From the moment its row says that it is withdrawn, none of its
 rows counts; they are deleted afterwards, block by block, and its own row last. Its batches and live calls stay, with
-what they cost, and are marked as rolled back; answers, attempts, parked items, pilots and probes go.
+what they cost, and are marked as rolled back; answers, attempts, parked items and pilots go.
 """
 
 import json
@@ -26,7 +26,6 @@ from pipeline.store.tables import (
     calls,
     parked,
     pilots,
-    probes,
     requests,
     runs,
     versions,
@@ -224,10 +223,9 @@ def _removed(tx: Connection, table: Table, task: str, rows: Sequence[StoredAnswe
 
 
 def finish_rollback(tx: Connection, task: str, label: str, *, model: str, at: datetime) -> None:
-    """Delete a version's pilots and probes, end the runs that go on under it, and delete its own row."""
+    """Delete a version's pilots, end the runs that go on under it, and delete its own row."""
     extractor = f"{label}/{model}"
     tx.execute(delete(pilots).where(pilots.c.task == task, pilots.c.extractor == extractor))
-    tx.execute(delete(probes).where(probes.c.extractor == extractor))
     going = and_(runs.c.task == task, runs.c.extractor == extractor, runs.c.ended_at.is_(None))
     tx.execute(update(runs).where(going).values(ended_at=at, why="its version was rolled back"))
     tx.execute(delete(versions).where(_is(task, label, model)))

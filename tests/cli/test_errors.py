@@ -87,6 +87,15 @@ def test_a_newer_schema_is_refused(local: Workspace, csv: str) -> None:
     refused(local, "status", code=5, said="newer findable")
 
 
+def test_tables_of_before_are_refused(local: Workspace, csv: str) -> None:
+    """A reading and a writing command name the commit that exports them, and change nothing."""
+    local.ran("import", csv)
+    local.change("UPDATE findable_version SET version_num = '0016'")
+    for command in ("status", "batch-submit"):
+        refused(local, command, code=5, said="git checkout 20ee0c6d, make export")
+    assert local.scalar("SELECT version_num FROM findable_version") == "0016"
+
+
 @pytest.mark.full
 @pytest.mark.sqlite_only(reason="PostgreSQL takes only text that is UTF-8")
 def test_text_that_is_no_utf8_stops_nothing(local: Workspace, csv: str) -> None:

@@ -49,7 +49,6 @@ ENDING_S = 60.0  # so long the threads of a day may take to end
 LAZY = (
     "bm25s",
     "faiss",
-    "alembic.command",
     "google.genai.types",
     "google.auth.aio.credentials",
     "httpcore2",
@@ -196,7 +195,7 @@ def preload() -> None:
 
     for room in (pipeline, jobs, emulator, web):
         for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
-            if not module.name.endswith(("__main__", "migrations.env")):
+            if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
     for name in LAZY:
         importlib.import_module(name)

@@ -42,7 +42,7 @@ DOORS = {
     "emulator.server.serve": "jobs.emulator",
 }
 HEAVY = (
-    *("PIL", "alembic", "asyncio", "bm25s", "charset_normalizer", "difflib", "dotenv", "faiss", "fcntl"),
+    *("PIL", "asyncio", "bm25s", "charset_normalizer", "difflib", "dotenv", "faiss", "fcntl"),
     *("genai_prices", "google", "html", "ir_measures", "logging"),
     *("jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psutil", "psycopg", "pyarrow", "pydantic"),
     *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "tomllib"),

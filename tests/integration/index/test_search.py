@@ -123,7 +123,7 @@ try:
     main(["search", "who keeps bees", "--json"])
 except SystemExit as done:
     assert not done.code
-print(sorted({"google.genai", "pydantic", "requests", "wordllama", "starlette", "alembic"} & sys.modules.keys()))
+print(sorted({"google.genai", "pydantic", "requests", "wordllama", "starlette"} & sys.modules.keys()))
 """
 
 

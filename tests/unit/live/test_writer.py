@@ -104,9 +104,7 @@ def test_a_commit_that_fails_is_told_to_everybody_in_it(workspace: Workspace, ws
     def doom(tx: Connection) -> None:
         """Write what cannot be committed."""
         tx.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
-        tx.exec_driver_sql(
-            "INSERT INTO findable_probes (batch, extractor, live, at) VALUES (77, 'x', '{}', '2026-11-20')"
-        )
+        tx.exec_driver_sql("INSERT INTO findable_batch_accounts (batch) VALUES (77)")
 
     works = [noting(ws, "first"), noting(ws, "a"), doom, noting(ws, "b")]
     given = with_writer(ws, lambda writer: together(workspace, writer, *works))

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import inspect, text
 
 from pipeline.core.errors import ConfigurationError, InconsistentError
-from pipeline.store import clear, schema, tables, workspace
+from pipeline.store import clear, schema, workspace
 from pipeline.store.database import Connection, Store
 from tests.unit.store.facts import NOW
 
@@ -32,27 +32,6 @@ def shape(store: Store) -> dict[str, list[tuple[str, str, bool]]]:
             name: [(one["name"], str(one["type"]), bool(one["nullable"])) for one in there.get_columns(name)]
             for name in sorted(there.get_table_names())
         }
-
-
-def test_migrations_give_the_tables_that_the_code_uses(store: Store, tmp_path: Path) -> None:
-    """Every migration applied in turn leaves what `tables.metadata` says, columns and indexes alike."""
-    made(store)
-    other = Store(f"sqlite:///{tmp_path / 'other.db'}")
-    with other.write() as tx:
-        tables.metadata.create_all(tx)
-    found = shape(store)
-    del found[schema.VERSION_TABLE]
-    assert found == shape(other)
-    query = text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name")
-    with store.read() as mine, other.read() as theirs:
-        indexes = {name: " ".join(sql.split()) for name, sql in mine.execute(query)}
-        claims, going = indexes.pop("findable_claims"), indexes.pop("findable_calls_under_way")
-        partial = {name: indexes.pop(f"findable_{name}") for name in ("questions", "shared")}
-        assert indexes == {name: " ".join(sql.split()) for name, sql in theirs.execute(query)}
-    told = "CREATE INDEX findable_{0} ON findable_requests ({1}) WHERE {1} IS NOT NULL"
-    assert partial == {"questions": told.format("questions", "question"), "shared": told.format("shared", "shares")}
-    assert claims == "CREATE UNIQUE INDEX findable_claims ON findable_requests (task, item_id) WHERE open"
-    assert going == "CREATE INDEX findable_calls_under_way ON findable_calls (id) WHERE outcome IS NULL"
 
 
 def test_doing_it_twice_changes_nothing(store: Store) -> None:
