@@ -9,7 +9,6 @@ from jobs.commands import COMMANDS, command_of
 from jobs.ends import exit_on_error
 from jobs.output import begin_output
 from pipeline.core import __version__
-from pipeline.core.gc_freeze import seldom_collect
 from pipeline.core.variables import PREFIX
 
 
@@ -17,8 +16,7 @@ class Commands(click.Group):
     """A group that lists and finds its commands by `COMMANDS`."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run as a program: seldom look for garbage, and start no threads for products of large matrices."""
-        seldom_collect()
+        """Run as a program: start no threads for products of large matrices."""
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts one for each core, and they spin
         return super().__call__(*args, **kwargs)
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import settings
 
 from pipeline.experts import table
-from tests import compiled, engine, frozen, postgresql, scratch
+from tests import compiled, engine, postgresql, scratch
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
 from tests.outside.server import Outside, serving
 
@@ -126,7 +126,8 @@ def _not_drawn(items: list[pytest.Item]) -> set[pytest.Item]:
 
 def pytest_collection_finish() -> None:
     """Look for garbage from here on, far less often than usual, and never in what was imported."""
-    frozen.freeze()
+    gc.collect()
+    gc.freeze()
     gc.enable()
     gc.set_threshold(50_000, 10, 50)
 

@@ -1,47 +1,34 @@
 """Put results into the database: downloaded -> ingested, every request accounted for exactly once.
 
-Where there is much to ingest a second process begins. It takes the newest batches while this one takes the oldest, and
-when no batch is free the one takes part in what the other is at.
+Requests are taken in the order of their lines, which is the order of rows, and each one's result lines are looked up by
+key; so what is written lies together on disk, memory stays flat, and a run that was killed goes on where it stopped.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.batch.account import IngestSummary
-from pipeline.batch.ingest_batch import begin_ingest
+from pipeline.batch.account import IngestSummary, Odd, batch_account
 from pipeline.batch.uploads import release_images
-from pipeline.core.errors import FindableError
-from pipeline.core.progress import NoProgress
-from pipeline.core.second_process import Told, can_begin, second_process
-from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState
-from pipeline.engine.access import Access
-from pipeline.engine.workspace import OpenWorkspace, open_workspace
-from pipeline.store import batches
+from pipeline.core import files
+from pipeline.core.errors import FindableError, InconsistentError
+from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
+from pipeline.engine.record import Judgement, MissingLine, Source, judge_lines, source_of, write_judgements
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini.requests import request_key
+from pipeline.gemini.result_file import ResultFile
+from pipeline.store import answers, batches, claims, odd_lines
 from pipeline.store.batches import Batch
-from pipeline.store.leases import Lease, read_again, this_owner
+from pipeline.store.leases import Lease, read_again
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from pipeline.core.task import Task
-    from pipeline.store.database import Store
 
 
-SECOND_FROM = 16 << 20  # bytes of results that are worth starting a process for
+CHUNK = 2500  # requests in one transaction, which keeps other writers waiting for some 40 ms
 MAX_LOST = 3  # times that another process went on with one batch while this one stood still
-
-
-class _Part(NamedTuple):
-    """How many lines of requests, from the end of a batch, a process has done that has not its lease."""
-
-    batch: int
-    lines: int
-
-
-_Said = str | IngestSummary | _Part  # by a second process: the owner of its leases, then what it ingested
+NO_LINE = "no line in the result"
 
 
 def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: None) -> list[IngestSummary]:
@@ -55,32 +42,18 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
     """
     summaries: list[IngestSummary] = []
     failures: dict[int, FindableError] = {}
-
-    def ingested(summary: IngestSummary) -> None:
-        """Keep a summary, and hand it on."""
-        summaries.append(summary)
-        done(summary)
-
-    def ingest_each(*, waits: bool) -> None:
-        """Ingest what is downloaded and did not fail here; what another process is at only where this one waits."""
-        for number in (batch.number for batch in _downloaded(ws.store, ws.task)):
-            if number in failures:
-                continue
+    for waits in (False, True):  # what another process is at only when the others are done
+        with ws.store.read() as tx:
+            downloaded = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name)
+        for number in (batch.number for batch in downloaded if batch.number not in failures):
             try:
-                summary = read_again(partial(this.ingest, number, waits=waits), times=MAX_LOST)
+                summary = read_again(partial(_ingest, ws, number, waits=waits), times=MAX_LOST)
             except FindableError as error:
                 failures[number] = error
                 continue
             if summary is not None:
-                ingested(summary)
-
-    with _second_process(ws.settings, _downloaded(ws.store, ws.task)) as second:
-        this = _Process(ws, second)
-        ingest_each(waits=False)
-        others = this.rest()
-    for summary in others:
-        ingested(summary)
-    ingest_each(waits=True)
+                summaries.append(summary)
+                done(summary)
     release_images(ws, held=False)
     errors = list(failures.values())
     for other in errors[:-1]:
@@ -90,66 +63,127 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
     return summaries
 
 
-def _downloaded(store: "Store", task: "Task") -> list[Batch]:
-    """Return the downloaded batches of the task, oldest first."""
-    with store.read() as tx:
-        return batches.batches_in_states(tx, BatchState.DOWNLOADED, task=task.name)
+def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | None:
+    """Ingest one batch; None where another process was first, or, unless this one `waits`, is at it."""
+    name, says = f"batch:{number}", f"another process ingests batch {number}; waiting"
+    with ws.waited_lease(name, waiting=says) if waits else ws.lease(name) as lease:
+        if lease is None:
+            return None
+        with ws.store.read() as tx:
+            batch = batches.get_batch(tx, number)
+        if batch.state is not BatchState.DOWNLOADED:
+            return None
+        batch = _with_fingerprint(ws, batch)
+        how = {"accepted": ws.settings.accept_changed, "as_asked": ws.settings.as_asked}
+        with ws.store.read() as tx:
+            task = ws.task.judging(tx, batch.label, batch.fingerprint, f"batch {batch.number}", **how)
+        return _BatchIngest(ws, batch, lease, task).run()
 
 
-def _second_process(settings: Settings, waiting: Sequence[Batch]) -> "AbstractContextManager[Told[_Said]]":
-    """Give what a second process tells that ingests where that is worth its start, for the length of a block."""
-    if sum(batch.result_size or 0 for batch in waiting) < SECOND_FROM or not can_begin():
-        return contextlib.nullcontext(Told())
-    return second_process(_newest_first, settings, [batch.number for batch in reversed(waiting)], this_owner())
+def _with_fingerprint(ws: OpenWorkspace, batch: Batch) -> Batch:
+    """Return a batch with its fingerprint; one that was prepared before there were any takes the first it meets."""
+    if batch.fingerprint is not None or ws.task.fingerprint is None:
+        return batch
+    with ws.store.write() as tx:
+        batches.set_fingerprint(tx, batch.number, ws.task.fingerprint)
+    ws.display.say(f"batch {batch.number} has no fingerprint yet; it takes that of the file as it is now")
+    return replace(batch, fingerprint=ws.task.fingerprint)
 
 
-def _newest_first(settings: Settings, numbers: Sequence[int], first: str) -> Iterator[_Said]:
-    """Ingest, in a second process, the batches that no other one is at; what fails is left to the `first` process.
-
-    It says who it is, then what it ingested; when no batch is free it takes part in the one the first process is at.
-    """
-    with open_workspace(settings, NoProgress(), access=Access.WRITE) as ws:
-        yield this_owner()
-        this = _Process(ws, Told())
-        for number in numbers:
-            with contextlib.suppress(FindableError):
-                if (summary := this.ingest(number, waits=False)) is not None:
-                    yield summary
-        yield from this.take_part(first)
-
-
-class _Process(NamedTuple):
-    """One of the processes of this command: what it works on, and what the other one tells it."""
+class _BatchIngest(NamedTuple):
+    """One downloaded batch, under its lease, and the task that judges it."""
 
     ws: OpenWorkspace
-    other: Told[_Said]
+    batch: Batch
+    lease: Lease
+    task: "Task"
 
-    def ingest(self, number: int, *, waits: bool) -> IngestSummary | None:
-        """Ingest one batch; None where another process was first, or, unless this one `waits`, is at it."""
-        name, ws = f"batch:{number}", self.ws
-        says = f"another process ingests batch {number}; waiting"
-        with ws.waited_lease(name, waiting=says) if waits else ws.lease(name) as lease:
-            work = begin_ingest(ws, number, lease) if lease is not None else None
-            return work.run(partial(self._lines_beside, number)) if work is not None else None
+    def run(self) -> IngestSummary:
+        """Account for every request of the batch, chunk by chunk, then for the batch."""
+        ws, batch = self.ws, self.batch
+        path, what = ws.data / (batch.result_file or ""), f"the result of batch {batch.number}"
+        source = source_of(batch, models_file=ws.settings.models_file)
+        sealed = files.verify(path, sha256=batch.result_sha256 or "", what=what)
+        bar_of = ws.display.bar(f"ingesting batch {batch.number}", batch.requests)
+        with ResultFile(sealed) as results, bar_of as bar:
+            odd = None
+            while odd is None:  # items that ask the same may have joined behind the place where it was
+                for page, contexts in self._pages():
+                    self._write(self._judged(results, page, contexts), source)
+                    bar.show(page[-1].line)
+                odd = self._finish(results)
+        with ws.store.read() as tx:
+            return batch_account(tx, self.task, batch.number, odd=odd)
 
-    def take_part(self, owner: str) -> Iterator[_Part]:
-        """Do a part, from its end, of the batch that the other process is at, under that one's lease."""
-        for number in (batch.number for batch in _downloaded(self.ws.store, self.ws.task)):
-            lease = Lease(self.ws.store, f"batch:{number}", self.ws.settings.lease, owner)
-            with contextlib.suppress(FindableError):  # it is the other one's to tell
-                lease.check()
-                if (work := begin_ingest(self.ws, number, lease)) is not None:
-                    for lines in work.run_from_end():
-                        yield _Part(number, lines)
+    def _pages(self) -> Iterator[tuple[Sequence[claims.Request], Mapping[str, Any]]]:
+        """Yield requests, of which some may have an outcome, with what those are judged by that have none, by item."""
+        page: Sequence[claims.Request] = ()
+        while True:
+            with self.ws.store.read() as tx:
+                page = claims.request_page(tx, self.batch.number, after=page[-1] if page else None, limit=CHUNK)
+                contexts = self.task.rows.contexts(tx, [one.item_id for one in page if one.outcome is None])
+            if not page:
+                return
+            yield page, contexts
 
-    def rest(self) -> list[IngestSummary]:
-        """Return what the other process ingested; this one takes part in the rest of it, and waits."""
-        with self.ws.display.bar("ending with the second process", None, late=True):
-            for owner in [one for one in self.other.so_far if isinstance(one, str)]:
-                list(self.take_part(owner))
-            return [one for one in self.other.ended() if isinstance(one, IngestSummary)]
+    def _judged(
+        self, results: ResultFile, page: Sequence[claims.Request], contexts: Mapping[str, Any]
+    ) -> list[tuple[claims.Request, Judgement]]:
+        """Return what the lines say of those requests that have no outcome yet."""
+        missing = self._missing()
+        found = results.lines_of([request_key(self.batch.task, one.asked_as or one.item_id) for one in page])
+        return [
+            (one, judge_lines(self.task, one, lines, missing=missing, context=contexts.get(one.item_id)))
+            for one, lines in zip(page, found, strict=True)
+            if one.outcome is None
+        ]
 
-    def _lines_beside(self, number: int) -> int:
-        """Return how many lines of a batch the other process has done."""
-        parts = (one.lines for one in reversed(self.other.so_far) if isinstance(one, _Part) and one.batch == number)
-        return next(parts, 0)
+    def _write(self, judged: Sequence[tuple[claims.Request, Judgement]], source: Source) -> None:
+        """Write what became of a chunk of requests, all or nothing."""
+        if not judged:
+            return
+        with self.ws.store.write() as tx:
+            self.lease.check(tx)
+            claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
+            write_judgements(tx, self.task, [one for _, one in judged], source=source, at=self.ws.now())
+
+    def _missing(self) -> MissingLine:
+        """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's."""
+        batch = self.batch
+        if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
+            return MissingLine(NO_LINE, charged=True)
+        forgiven = batch.is_cancelled_by_hand(batch_hours=self.ws.settings.batch_hours)
+        return MissingLine(f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
+
+    def _finish(self, results: ResultFile) -> Odd | None:
+        """Hold the account against the requests, and end the batch; None where items are left that came later."""
+        batch = self.batch
+        with self.ws.store.read() as tx:  # what no other process adds to but where some are left
+            tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
+            odd = answers.unusual(tx, batch.number, model=batch.model)
+        with self.ws.store.write() as tx:
+            self.lease.check(tx)
+            outcomes, shared, left = claims.outcome_counts(tx, batch.number)
+            if left:
+                return None
+            if (own := sum(outcomes.values()) - shared) != batch.requests:
+                raise InconsistentError(
+                    f"batch {batch.number} asked {batch.requests} times and {own} are accounted for; it stays "
+                    "downloaded",
+                    hint="run `make doctor`",
+                )
+            batches.mark_ingested(
+                tx,
+                batch,
+                at=self.ws.now(),
+                **{outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
+                not_applied=len(odd[0]),
+                unknown=results.unknown,
+                duplicates=results.duplicates,
+                unreadable=results.unreadable_count,
+                tokens_in=tokens_in,
+                tokens_out=tokens_out,
+                cost=cost,
+            )
+            odd_lines.keep_examples(tx, batch.number, results.examples())
+        return odd

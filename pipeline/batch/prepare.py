@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.batch.draft import TOGETHER, Draft, looked_up
 from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
 from pipeline.batch.uploads import release_images, upload_images
-from pipeline.core import files, gc_freeze
-from pipeline.core.beside import done_beside
+from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.cost import budget, estimate, queue_quota
 from pipeline.engine import questions
@@ -167,7 +166,7 @@ def prepare_batches(
     preparation = _Preparation(ws, wanted, bar)
 
     def once() -> None:
-        with ws.waited_lease(LEASE, waiting=WAITING) as lease, gc_freeze.gc_frozen():
+        with ws.waited_lease(LEASE, waiting=WAITING) as lease:
             sweep_request_files(ws.store, ws.data, lease)
             questions.free_dead_owners(ws.store, now=ws.now())
             on_stop(preparation.run(lease))
@@ -249,7 +248,6 @@ class _Preparation:
             if isinstance(one, StopReason):
                 return one
             self.made.append(one)
-            gc_freeze.collect_new()
 
     @property
     def _taken(self) -> int:
@@ -294,12 +292,12 @@ class _Preparation:
         ws, wanted, stop = self.ws, self.wanted, StopReason.DONE
         left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - self._taken)
         with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer:
-            with ws.store.read() as tx, done_beside() as write:
+            with ws.store.read() as tx:
                 draft = Draft(self._packer(tx), equals.newest_request(tx))
                 wanted_lines = request_lines(tx, _builder(ws), left, after=after)
                 for lines, known in looked_up(tx, ws.task, ws.extractor, wanted_lines):
                     new, full = draft.take(lines, known)
-                    write(partial(writer.write_lines, self._written(new, draft), len(new)))
+                    writer.write_lines(self._written(new, draft), len(new))
                     if len(draft.given) >= TOGETHER:
                         self._write_given(draft, lease)
                     self.bar.show(self._taken + draft.items)

@@ -85,10 +85,6 @@ class Secret:
         """Refuse to be pickled: the text would stand in the file."""
         raise TypeError("a key or a password is not pickled; open the workspace anew where it is needed")
 
-    def parts(self) -> tuple[type["Secret"], tuple[str, Callable[[str], str]]]:
-        """Return what it is made of, for the pipe to a process that this one begins; never for a file."""
-        return Secret, (self.__text, self.__shown)
-
 
 def redact(text: str, *keys: str) -> str:
     """Return a text without these keys and without upload sessions."""

@@ -4,7 +4,7 @@ A judgement says what became of one request. `write_judgements` puts them into t
 caller's transaction: answers with their provenance, attempts with their reasons, and items that are not asked again.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -44,7 +44,6 @@ class Asked(NamedTuple):
 
 
 AnyAsked = Asked | Request
-_Good = tuple[AnyAsked, "BaseModel", responses.Response | None]  # what is written of a judgement with an answer
 
 
 class Judgement(NamedTuple):
@@ -145,24 +144,19 @@ def judge_reply(task: Task, asked: AnyAsked, reply: responses.Response, *, conte
 
 
 def write_judgements(
-    tx: "Connection",
-    task: Task,
-    judgements: Sequence[Judgement],
-    *,
-    source: Source,
-    at: datetime,
+    tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
 ) -> WriteResult:
     """Write judgements, in the caller's transaction; return what the task applied."""
-    good = [(one.asked, one.answer, one.reply) for one in judgements if one.answer is not None]
+    good = [(one, one.answer) for one in judgements if one.answer is not None]
     bad = [one for one in judgements if one.answer is None]
-    told = [Answered(asked.item_id, answer, asked.input_hash) for asked, answer, _ in good]
+    told = [Answered(one.asked.item_id, answer, one.asked.input_hash) for one, answer in good]
     written = _written(tx, task, told, source=source, at=at) if told else WriteResult()
     if written.applied:
         workspace.touch_revision(tx, task.name, written.applied)
     prices = source.prices(at)
-    rows = [*_answer_rows(task, good, written, prices=prices)]
     whose = {"task": task.name, "batch": source.batch, "at": at}
     of_source = {**whose, "extractor": source.extractor, "fingerprint": source.fingerprint}
+    rows = [_answer_row(task, one, answer, written, prices=prices) for one, answer in good]
     answers.add_answers(tx, rows, source=of_source)
     answers.add_attempts(tx, [whose | _attempt_row(one, prices) for one in bad])
     answers.park(tx, task.name, written.blocked, at=at)
@@ -216,36 +210,35 @@ def _said(judgement: Judgement) -> str:
     return f"{judgement.reason} ({reply.finish})" if reply is not None and reply.finish else judgement.reason
 
 
-def _usage(reply: responses.Response | None, shares: int | None) -> tokens.Usage:
+def _usage(one: Judgement) -> tokens.Usage:
     """Return what one item paid of its reply."""
-    return reply.usage if reply and shares is None else tokens.NO_USAGE
+    return one.reply.usage if one.reply and one.asked.shares is None else tokens.NO_USAGE
 
 
-def _answer_rows(
-    task: Task, good: Sequence[_Good], written: WriteResult, *, prices: tuple[float, float]
-) -> Iterator[tuple[Any, ...]]:
-    """Yield answers, whether they were applied, and what they cost at prices per million."""
-    applied, outdated, stored_json = written.applied, written.outdated, task.hooks.stored_json
-    for asked, answer, reply in good:
-        is_applied, usage = asked.item_id in applied, _usage(reply, asked.shares)
-        yield (  # as `answers.NEW_ANSWER` names them
-            asked.item_id,
-            asked.input_hash,
-            stored_json(answer, applied=is_applied),
-            int(is_applied),
-            int(asked.item_id in outdated),
-            reply.model_version if reply else "",
-            reply.response_id if reply else "",
-            usage.prompt,
-            usage.answer + usage.thoughts,
-            tokens.cost_at(prices, usage),
-            asked.shares,
-        )
+def _answer_row(
+    task: Task, one: Judgement, answer: "BaseModel", written: WriteResult, *, prices: tuple[float, float]
+) -> tuple[Any, ...]:
+    """Return an answer, whether it was applied, and what it cost at prices per million, as `answers.NEW_ANSWER` has."""
+    asked, reply, usage = one.asked, one.reply, _usage(one)
+    is_applied = asked.item_id in written.applied
+    return (
+        asked.item_id,
+        asked.input_hash,
+        task.hooks.stored_json(answer, applied=is_applied),
+        int(is_applied),
+        int(asked.item_id in written.outdated),
+        reply.model_version if reply else "",
+        reply.response_id if reply else "",
+        usage.prompt,
+        usage.answer + usage.thoughts,
+        tokens.cost_at(prices, usage),
+        asked.shares,
+    )
 
 
 def _attempt_row(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:
     """Return why an attempt gave no answer, and what it cost."""
-    usage = _usage(one.reply, one.asked.shares)
+    usage = _usage(one)
     return {
         "tokens_in": usage.prompt,
         "tokens_out": usage.answer + usage.thoughts,

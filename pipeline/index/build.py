@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core import __version__, gc_freeze
+from pipeline.core import __version__
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError, UnavailableError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
@@ -216,7 +216,7 @@ class _Building:
         with store.read() as tx:
             count, position = collection.count(tx), workspace.get_workspace(tx).position
             self._over = self._newer(current, position)
-            with gc_freeze.gc_frozen(), self._ws.display.bar("reading", count) as bar:
+            with self._ws.display.bar("reading", count) as bar:
                 before, ranking = self._before(), collection.ranking
                 pages = self._embedder.pages(
                     collection.sources(tx),

@@ -8,7 +8,6 @@ faiss writes the file itself, at the price of memory.
 import mmap
 import struct
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core import files
-from pipeline.core.beside import done_beside
 from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
 from pipeline.index.vector_file import BLOCK, Vectors
@@ -34,18 +32,14 @@ def flat_header(*, count: int, dim: int) -> bytes:
 
 
 def write_flat(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int) -> files.Sealed:
-    """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all.
-
-    No block is changed once it was given: a thread writes it meanwhile.
-    """
+    """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all."""
     if flat_header(count=0, dim=dim) != faiss.serialize_index(faiss.IndexFlatIP(dim)).tobytes():
         return _write_by_faiss(path, blocks, dim=dim)
     with files.SealedWriter(path) as writer:
         writer.write(flat_header(count=count, dim=dim))
-        with done_beside() as beside:  # hashing takes as long as having the next block
-            for block in blocks:
-                if block.size:
-                    beside(partial(writer.write, np.ascontiguousarray(block, "<f4").reshape(-1).view(np.uint8).data))
+        for block in blocks:
+            if block.size:
+                writer.write(np.ascontiguousarray(block, "<f4").reshape(-1).view(np.uint8).data)
         return writer.seal()
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core import files
-from pipeline.core.beside import done_beside
 from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
 from pipeline.index import flat_file, manifest
@@ -37,22 +36,10 @@ def verify_build(staged: Staged, *, count: int) -> None:
         raise InconsistentError(f"{staged.directory / manifest.MANIFEST} changed after it was written")
     if found.count != count:
         raise InconsistentError(f"the build holds {found.count} entries, expected {count}")
-    wrong: Exception | None = None
-    with done_beside() as beside:  # hashing is half of the work, and needs no interpreter
-        beside(lambda: _verify_hashes(staged))
-        try:
-            _verify_parts(staged, count=count)
-        except Exception as error:  # noqa: BLE001 - that a file was changed is told before what came of it
-            wrong = error
-    if wrong is not None:
-        raise wrong
-    staged.verified = True
-
-
-def _verify_hashes(staged: Staged) -> None:
-    """Pass when each file of the build has the bytes that were sealed."""
     for name, sha256 in staged.manifest.hashes.items():
         files.verify(staged.directory / name, sha256=sha256, what=f"{name} of the build")
+    _verify_parts(staged, count=count)
+    staged.verified = True
 
 
 def _verify_parts(staged: Staged, *, count: int) -> None:

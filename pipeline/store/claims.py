@@ -20,7 +20,6 @@ from sqlalchemy import (
     and_,
     case,
     cast,
-    desc,
     exc,
     false,
     func,
@@ -258,20 +257,6 @@ def request_page(tx: Connection, batch: int, *, after: Request | None, limit: in
     if after is not None:
         query = query.where(tuple_(*PLACE) > (after.line, after.id))
     return [Request._make(row) for row in tx.execute(query).all()]
-
-
-def last_page(tx: Connection, batch: int, *, before: Request | None, limit: int) -> list[Request]:
-    """Return the last parts in a batch that are not accounted for, in the order of `request_page`."""
-    query = _requests(batch).where(requests.c.outcome.is_(None)).order_by(*map(desc, PLACE)).limit(limit)
-    if before is not None:
-        query = query.where(tuple_(*PLACE) < (before.line, before.id))
-    return [Request._make(row) for row in tx.execute(query).all()][::-1]
-
-
-def unaccounted_among(tx: Connection, some: Sequence[Request]) -> set[int]:
-    """Return the ids of those requests that have no outcome yet."""
-    ours = among(tx, requests.c.id, [one.id for one in some])
-    return set(tx.execute(select(requests.c.id).where(ours, requests.c.outcome.is_(None))).scalars())
 
 
 def record_outcomes(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, str]]) -> None:

@@ -15,7 +15,7 @@ CHUNK = 2000
 
 def ready(data: Path) -> Timed:
     """Open the workspace."""
-    from pipeline.core import files, gc_freeze
+    from pipeline.core import files
     from pipeline.core.states import BatchState, Outcome
     from pipeline.engine import record
     from pipeline.engine.record import MissingLine, judge_lines, source_of
@@ -37,20 +37,19 @@ def ready(data: Path) -> Timed:
         seen: set[str] = set()
         duplicates = 0
         lines = files.read_lines(path)
-        with gc_freeze.gc_frozen():
-            while chunk := list(islice(lines, CHUNK)):
-                judged = []
-                for key, line in ((key_of_line(line) or "", line) for _, line in chunk):
-                    if key in seen:
-                        duplicates += 1
-                        continue
-                    seen.add(key)
-                    request = by_key[key]
-                    found = judge_lines(ws.task, request, [line], missing=missing)
-                    judged.append((request, found))
-                with ws.store.write() as tx:
-                    claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
-                    record.write_judgements(tx, ws.task, [one for _, one in judged], source=source, at=ws.now())
+        while chunk := list(islice(lines, CHUNK)):
+            judged = []
+            for key, line in ((key_of_line(line) or "", line) for _, line in chunk):
+                if key in seen:
+                    duplicates += 1
+                    continue
+                seen.add(key)
+                request = by_key[key]
+                found = judge_lines(ws.task, request, [line], missing=missing)
+                judged.append((request, found))
+            with ws.store.write() as tx:
+                claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
+                record.write_judgements(tx, ws.task, [one for _, one in judged], source=source, at=ws.now())
         with ws.store.write() as tx:
             outcomes, _, _ = claims.outcome_counts(tx, batch.number)
             used = dict(zip(("tokens_in", "tokens_out", "cost"), answers.usage_of_batch(tx, batch.number), strict=True))

@@ -59,18 +59,16 @@ def requests(data: Path, how: str = "") -> Timed:
 
 def ingest(data: Path, how: str = "") -> Timed:
     """Every line of a downloaded batch judged, validated, applied, accounted for."""
-    run = ingest_on(_opened(data, how), two=how == "two")
+    run = ingest_on(_opened(data, how))
     return _with_bar(run) if how == "bar" else run
 
 
-def ingest_on(ws: "OpenWorkspace", *, two: bool = False) -> Timed:
+def ingest_on(ws: "OpenWorkspace") -> Timed:
     """Return the work on an opened workspace, whatever its database."""
     from pipeline.batch import ingest as batch_ingest
 
     loads("numpy", "pipeline.experts.answer")
     ws.model.prices(batch=True, on=ws.now().date())  # the first one imports the list of prices
-    if not two:
-        batch_ingest.SECOND_FROM = sys.maxsize
 
     def run() -> Said:
         (account,) = batch_ingest.run(ws)
@@ -79,15 +77,13 @@ def ingest_on(ws: "OpenWorkspace", *, two: bool = False) -> Timed:
     return run
 
 
-def ingest_parts(data: Path, how: str = "", task: str = "experts") -> Timed:
-    """Several downloaded batches, by this process and a second one, or by this one `alone`."""
+def ingest_parts(data: Path, _how: str = "", task: str = "experts") -> Timed:
+    """Several downloaded batches, one after the other."""
     from pipeline.batch import ingest as batch_ingest
 
     ws = held(grounds.opened(data, TASK=task))
     loads("numpy", "rapidfuzz.process", f"pipeline.{task}.answer", "pipeline.passages.evidence")
     ws.model.prices(batch=True, on=ws.now().date())
-    if how == "alone":
-        batch_ingest.SECOND_FROM = sys.maxsize
 
     def run() -> Said:
         return {"rows": sum(one.batch.requests for one in batch_ingest.run(ws))}

@@ -23,7 +23,7 @@ Live = Callable[[str], Life]
 
 MOMENTS = {  # what stands still before which call of it, the how manieth
     "a submit before it writes a request file": ("batch-submit", "pipeline.batch.prepare._Preparation._write", 1),
-    "an ingest before the account": ("batch-ingest", "pipeline.batch.ingest_batch.BatchIngest._finish", 1),
+    "an ingest before the account": ("batch-ingest", "pipeline.batch.ingest._BatchIngest._finish", 1),
     "an index before it verifies": ("index", "pipeline.index.builds.Builds.verify", 1),
 }
 DEATHS = {  # at which moment who held the lease died, and what waits for it

@@ -8,6 +8,7 @@ and the durable steps it took), to start an engine, and to end it.
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import mmap
@@ -28,7 +29,7 @@ from typing import Any, NoReturn
 
 import pydantic
 
-from tests import compiled, frozen, postgresql
+from tests import compiled, postgresql
 from tests.acceptance.steps import Fate, Steps
 from tests.acceptance.watching import watch
 from tests.lab import Workspace
@@ -211,7 +212,8 @@ def preload() -> None:
     while (threads := threads_of_this_process()) > 1:  # what a busy machine has not let end yet
         assert time.monotonic() < until, f"{threads} threads: a process with more than one must not fork"
         time.sleep(0.01)
-    frozen.freeze()  # what no child's collector looks at stays shared
+    gc.collect()
+    gc.freeze()  # what no child's collector looks at stays shared
 
 
 def threads_of_this_process() -> int:

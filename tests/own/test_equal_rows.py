@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies
 
 from emulator.server import start
-from pipeline.batch import draft, ingest_batch
+from pipeline.batch import draft
 from pipeline.core import files
 from pipeline.live import questions
 from pipeline.live.questions import OpenQuestions
@@ -216,24 +216,6 @@ def test_a_row_that_joins_while_a_batch_is_ingested_is_accounted_for(
     notes.ran("batch-ingest")
     check(notes)
     assert (asked(api), ledger.people(notes)) == (2, {"total": 3, "answered": 3})
-
-
-def test_rows_that_share_are_accounted_for_from_the_end_too(
-    notes: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those that share a request before the row that asked it, and the rest from the beginning."""
-    monkeypatch.setattr(ingest_batch, "CHUNK", 1)
-    rows(A, A, B, C, A, B, bad=(5,))
-    notes.ran_each("batch-submit", "batch-poll")
-    with notes.open() as ws, ws.lease("batch:1") as lease:
-        assert lease is not None
-        work = ingest_batch.begin_ingest(ws, 1, lease)
-        assert work is not None
-        assert len(list(work.run_from_end())) >= 4
-    notes.ran("batch-ingest")
-    check(notes)
-    assert notes.query(KEPT) == [(str(n), n in {1, 3, 4}, n in {2, 6}) for n in (1, 2, 3, 4, 6)]
-    assert (asked(api), ledger.people(notes)) == (3, {"total": 6, "answered": 5, "open": 1})
 
 
 @pytest.mark.full
