@@ -159,7 +159,7 @@ score: setup ## recompute all findability scores
 	@$(RUN) score
 
 .PHONY: index
-index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the previous build back; WORSE_OK=1 passes the lab's gate
+index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the previous build back; WORSE_OK=1 passes the gate of judged questions
 	@$(RUN) index
 
 .PHONY: search
@@ -265,26 +265,6 @@ clean: setup ## remove files and builds older than KEEP_DAYS=30 that nothing nee
 .PHONY: eval
 eval: setup ## measure the search in service: QUERIES=queries.jsonl QRELS=qrels.tsv
 	@$(RUN) eval
-
-.PHONY: lab-import
-lab-import: setup ## bring questions and judgements into the test lab: QUERIES=queries.jsonl QRELS=qrels.tsv JUDGE=name
-	@$(RUN) lab-import
-
-.PHONY: lab-judge
-lab-judge: setup ## judge what variants of the search found, blind, one key each; goes on where it ended: VARIANTS=hybrid,bm25 AGAIN=1
-	@$(RUN) lab-judge
-
-.PHONY: lab-run
-lab-run: setup ## measure variants of the search on judged questions: VARIANTS=hybrid,words,file.toml TO=folder SEED=7
-	@$(RUN) lab-run
-
-.PHONY: lab-tune
-lab-tune: setup ## choose weights of words, vectors and fields by cross-validation on judged questions: TO=weights.toml SEED=7
-	@$(RUN) lab-tune
-
-.PHONY: lab-export
-lab-export: setup ## write the test lab's questions and judgements: QUERIES=queries.jsonl QRELS=qrels.tsv (or .jsonl: who and when, too)
-	@$(RUN) lab-export
 
 .PHONY: web
 web: setup ## serve the page of the workspace on this machine, on PORT=8765: see, search, add, rebuild; READONLY=1, NO_OPEN=1 starts no browser

@@ -21,7 +21,6 @@ STEPS: tuple[tuple[str, dict[str, str]], ...] = (
     ("add-expert", {"EXPERT": f"{SAMPLE}/new_expert.json"}),
     ("index", {}),
     *(("search", {"Q": asked, "K": "3"}) for asked in ("sign language interpreter", "help me restore a wooden boat")),
-    ("lab-import", {"QUERIES": f"{SAMPLE}/queries.jsonl", "QRELS": f"{SAMPLE}/qrels.tsv"}),
     ("status", {}),
     ("import-passages", {"PASSAGES": f"{SAMPLE}/passages.jsonl"}),
     ("passages-pilot", {"N": "4"}),

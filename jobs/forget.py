@@ -41,9 +41,7 @@ def main(username: str | None, *, item: str | None, yes: bool, as_json: bool) ->
         print_line("An earlier run had removed the row; this one ended what that began, and looked for the name alone")
     if report.reports:
         print_line(f"{plural(report.reports, 'file')} of reports that named them went too. Next: {words.make('qc')}")
-    if report.questions:
-        print_line(f"{plural(report.questions, 'question')} of the test lab that named them went too")
-    print_line("Backups and files outside the workspace are yours to clear")
+    print_line("Backups, judged questions and files outside the workspace are yours to clear")
 
 
 def _warn(report: forget.ForgetReport) -> None:

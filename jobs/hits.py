@@ -90,7 +90,7 @@ def _cell(name: str, value: Any) -> str:
 
 def show_many(opened: "OpenSearch", path: Path, options: "SearchOptions", *, as_json: bool) -> None:
     """Print the hits of every question of a file: as one document, or as one table."""
-    from pipeline.index.lab.judged_files import read_questions
+    from pipeline.index.judged import read_questions
 
     asked = read_questions(path)
     documents: list[dict[str, Any]] = []

@@ -22,7 +22,7 @@ def main(*, rollback: bool, worse_ok: bool, as_json: bool) -> None:
     """Rebuild the search index from all tagged people, or that of TASK from its answered rows.
 
     Only changed texts are embedded. The new build is verified before it replaces the one in service, in one step;
-    searches are not disturbed. With 50 judged questions in the test lab, a build that does worse on them than the one
+    searches are not disturbed. With 50 judged questions in DATA/judged, a build that does worse on them than the one
     in service, by more than chance, is not promoted (exit code 6).
     """
     with open_workspace() as ws:

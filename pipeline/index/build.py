@@ -20,8 +20,8 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import Builds
 from pipeline.index.copying import DamagedBuildError
+from pipeline.index.evaluate import check_not_worse
 from pipeline.index.floor import nonsense
-from pipeline.index.lab.promotion_gate import PromotionGate
 from pipeline.store import integrity, workspace
 from pipeline.store.leases import Lease, LeaseLostError
 
@@ -68,7 +68,7 @@ class _Draft:
 def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
     """Build and promote an index of every entry of the collection of the task in use.
 
-    With `worse_ok` also where it does worse on the lab's judged questions than the one in service, or where the
+    With `worse_ok` also where it does worse on judged questions than the one in service, or where the
     database was put back to an older copy than that one is of.
 
     Raises:
@@ -288,7 +288,7 @@ class _Building:
         with ws.display.bar("building", draft.count) as bar:
             staged = builds.complete(draft.begun, cache, task_type=embed.TASK_TYPE, nonsense=vectors, progress=bar.show)
         builds.verify(staged, count=draft.count)
-        PromotionGate(ws).check(staged, worse_ok=self._worse_ok)
+        check_not_worse(ws, staged, worse_ok=self._worse_ok)
         promoted = builds.promote(staged, fence=lambda: hold_lease_during(ws.store, lease), over=self._over)
         record_build(ws.store, ws.collection, builds, promoted, at=ws.now())
         return IndexReport(

@@ -70,7 +70,7 @@ class Manifest:
     floor: Floor | None = None  # below what a hit is weak; None where that is not known
     highest: Sequence[tuple[int, float]] = ()  # of each question without meaning the row with the highest cosine
     words: Mapping[str, Any] | None = None  # how terms are made, and what they count; None where it has no words
-    judged: Mapping[str, Any] | None = None  # what it reached on the lab's judged questions, and the build before it
+    judged: Mapping[str, Any] | None = None  # what it reached on judged questions, and the build before it
     format: int = FORMAT
 
     @property

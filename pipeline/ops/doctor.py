@@ -115,7 +115,6 @@ def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
         "tasks": tasks.check_tasks(store, subjects),
         "task files": tasks.check_task_files(subjects),
         "pilots": tasks.check_pilots(store, data, subjects),
-        "lab": tasks.check_judgements(store, subjects, mend),
         "reports": tasks.check_reports(data, subjects, mend),
         "index": chain.from_iterable(one.build_in_service() for one in indexes),
         "links": chain.from_iterable(one.stable_links() for one in indexes),

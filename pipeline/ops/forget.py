@@ -22,7 +22,7 @@ from pipeline.index import build
 from pipeline.ops import byte_scan, forget_files
 from pipeline.ops.checks import files
 from pipeline.quality import report_files
-from pipeline.store import batches, claims, erase, integrity, lab, odd_lines, wire_texts, workspace
+from pipeline.store import batches, claims, erase, integrity, odd_lines, wire_texts, workspace
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
@@ -46,7 +46,6 @@ class ForgetReport:
     uploads: int = 0
     vectors: int = 0
     reports: int = 0
-    questions: int = 0  # of the test lab, that named the person
     build: int | None = None
     own_files: list[str] = field(default_factory=list)
     named_by_others: list[str] = field(default_factory=list)
@@ -80,7 +79,6 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
             forms = _texts(proving)
             wire_texts.drop_holding(tx, forms)
             odd_lines.drop_examples(tx, numbers, holding=forms)
-            report.questions = lab.drop_questions_holding(tx, forms)
             report.rows_of_others = _rows_of_others(tx, subject, ws.subjects, words)
     drop_reports = partial(forget_files.drop_reports, ws.data, task, ids, words=byte_scan.needles(texts))
     report.reports = drop_reports()

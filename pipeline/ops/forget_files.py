@@ -21,11 +21,12 @@ from pipeline.index import build, embed
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.index.cache import caches, vector_key
+from pipeline.index.evaluate import gate_questions
 from pipeline.index.floor import nonsense
 from pipeline.index.question_vectors import question_keys
 from pipeline.ops import byte_scan
 from pipeline.quality import report_files
-from pipeline.store import batches, erase, lab
+from pipeline.store import batches, erase
 from pipeline.store.batches import Batch
 from pipeline.store.database import Store
 
@@ -122,7 +123,7 @@ def drop_left_indexes(ws: OpenWorkspace) -> None:
 
 
 def drop_vectors(store: Store, data: Path, collections: Sequence[Indexed]) -> int:
-    """Remove every cached vector that no entry and no question of the lab asks for, of all models; return how many."""
+    """Remove every cached vector that no entry and no question of the gate asks for, of all models; return how many."""
     folder = data / "index" / "vectors"
     if not folder.is_dir():
         return 0
@@ -134,8 +135,7 @@ def drop_vectors(store: Store, data: Path, collections: Sequence[Indexed]) -> in
                 for one in collections
                 for entry in one.entries(tx)
             }
-            questions = [each.text for one in collections for each in lab.lab_questions_of(tx, one.task)]
-        needed |= set(question_keys(cache, (*questions, *nonsense())))
+        needed |= set(question_keys(cache, (*gate_questions(data, collections), *nonsense())))
         removed += cache.retain(needed)
     return removed
 

@@ -1,6 +1,6 @@
 """Delete everything a backend did: batches, requests, live calls, answers, builds.
 
-The journal stays, and what people said: tasks, merges, answers by hand, and the questions and judgements of the lab.
+The journal stays, and what people said: tasks, merges, and answers by hand.
 """
 
 import secrets
@@ -13,7 +13,7 @@ from pipeline.store.answers import PERSON
 
 KEPT = (
     *(tables.workspace, tables.events, tables.leases, tables.parked, tables.tasks, tables.fingerprints),
-    *(*tables.LAB, *tables.MERGES, *tables.EDITS),
+    *(*tables.MERGES, *tables.EDITS),
 )
 GOING = {tables.answers: tables.answers.c.extractor != PERSON}  # which rows go, where not all
 

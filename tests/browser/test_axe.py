@@ -20,7 +20,6 @@ VIEWS = (
         "/import?task=passages",
         "/search?q=law&beside=1",
         "/search",
-        "/judge",
     ),
     *("/index", "/reports", "/batches", "/batch?number=1", "/costs?by=task", "/settings", "/nowhere"),
     *("/?task=passages", "/items?task=passages", "/passages", "/passage?key=p-0001", "/item?task=passages&key=p-0001"),

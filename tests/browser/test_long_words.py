@@ -21,7 +21,7 @@ QUOTED = "UPDATE passage_concepts SET concept_name = :name, concept_type = :name
 WIDTHS = (360, 1200)
 VIEWS = (
     *("/", "/items", "/items?state=tagged&tag={tag}&find={long}", "/item?key={long}&raw=1", "/item?key=b{long}"),
-    *("/people/new", "/import", "/search?q={long}&why=1", "/search?like={long}", "/judge", "/index", "/reports"),
+    *("/people/new", "/import", "/search?q={long}&why=1", "/search?like={long}", "/index", "/reports"),
     *(
         "/batches",
         "/batch?number=1",
@@ -69,8 +69,6 @@ def furnish(workspace: Workspace) -> None:
     workspace.ran("tag", MODE="live", TASK="images")
     workspace.ran("index")
     workspace.ran("index", TASK="images")
-    (folder / "q.jsonl").write_text(json.dumps({"qid": LONG, "text": LONG}) + "\n")
-    workspace.ran("lab-import", "--queries", str(folder / "q.jsonl"))
 
 
 @pytest.mark.full

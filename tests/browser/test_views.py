@@ -1,4 +1,4 @@
-"""Views of what was answered, from start to end, in a browser: lists, passages, images, search, judging, batches."""
+"""Views of what was answered, from start to end, in a browser: lists, passages, images, search, batches."""
 
 import csv
 import json
@@ -24,14 +24,11 @@ NAMES = "[...document.querySelectorAll('#list tbody th a')].map((one) => one.tex
 
 @pytest.fixture
 def sample(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
-    """A workspace with the first people of the sample, tagged and indexed, and questions to judge."""
+    """A workspace with the first people of the sample, tagged and indexed."""
 
     def prepare() -> None:
         """Make it."""
         furnish_people(workspace)
-        asked = (json.dumps({"qid": f"q{at}", "text": text}) for at, text in enumerate(QUESTIONS))
-        (path := workspace.data.with_name("q.jsonl")).write_text("".join(f"{one}\n" for one in asked))
-        workspace.ran("lab-import", "--queries", str(path))
 
     begun(prepare)
     return workspace
@@ -201,28 +198,6 @@ def test_a_search_says_why_and_stands_beside_another_build(sample: Workspace) ->
         tab.keyboard.press("j")
         tab.keyboard.press("Enter")
         seen.wait_for("h2", "Requests")
-        assert seen.complaints == []
-
-    read(sample, reader)
-
-
-def test_hits_are_judged_by_keys(sample: Workspace) -> None:
-    """Pooled by a button; a digit judges, s skips, u takes back; nothing tells which variant found what."""
-
-    def reader(browser: Any, address: str, client: httpx2.Client) -> None:
-        """Judge."""
-        seen = Reader(browser, address)
-        tab = seen.tab
-        seen.go("/judge")
-        tab.click("#pool")
-        seen.wait_for(".far", "0 of")
-        first = tab.inner_text(".judged h3")
-        for key, done in (("2", "1 of"), ("s", "2 of"), ("u", "1 of"), ("u", "0 of")):
-            tab.keyboard.press(key)
-            seen.wait_for(".far", done)
-        assert tab.inner_text(".judged h3") == first
-        assert not {"hybrid", "bm25"} & {*tab.inner_text("#card").lower().split()}
-        assert client.get("/api/tasks/experts/judging").json()["card"]["done"] == 0
         assert seen.complaints == []
 
     read(sample, reader)

@@ -21,7 +21,6 @@ from tests.lab import ROOT
 
 TOLD = {
     **dict.fromkeys(("items", "people"), "operations.md#i-want-to-look-at-some-of-them"),
-    **dict.fromkeys(("lab-import", "lab-judge", "lab-run", "lab-tune", "lab-export"), "lab.md"),
     **dict.fromkeys(("preflight", "tag", "tag-live", "batch-submit"), "preflight.md"),
     **dict.fromkeys(("passages-pilot", "passages-backfill"), "passages.md"),
     **dict.fromkeys(("new-task", "try"), "own-tasks.md"),

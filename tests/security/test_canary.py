@@ -51,11 +51,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "unpark": ("unpark", "--all"),
     "doctor": ("doctor",),
     "eval": ("eval", "{files}/queries.jsonl", "{files}/qrels.tsv"),
-    "lab-import": ("lab-import", "--queries", "{files}/queries.jsonl", "--qrels", "{files}/qrels.tsv"),
-    "lab-judge": ("lab-judge", "--variants", "vectors,bm25"),
-    "lab-run": ("lab-run", "--variants", "vectors,bm25", "--to", "{files}/lab"),
-    "lab-tune": ("lab-tune", "--json"),
-    "lab-export": ("lab-export", "--queries", "{files}/questions.jsonl"),
     "prices": ("prices", "--json"),
     "settings": ("settings", "--json"),
     "import-passages": ("import-passages", "{files}/passages.jsonl"),
@@ -178,7 +173,7 @@ def test_nothing_is_written_when_all_goes_well(
     """The whole chain, at full debug, then a search over every byte, the database and its log included."""
     said = _run(workspace, files, *COMMANDS)
     failed = set(re.findall(rf"^({'|'.join(COMMANDS)}): [1-9]\d*$", said, re.MULTILINE))
-    assert failed <= {"items", "people", "lab-tune", "restore", "move", "batch-cancel", "rebind"}, said
+    assert failed <= {"items", "people", "restore", "move", "batch-cancel", "rebind"}, said
     sessions = _sessions(api)
     assert sessions
     assert any("HTTP Request" in line for line in log), "the libraries' loggers were not heard"

@@ -1,6 +1,5 @@
 """Which commands a turn runs: any of them, with whatever input they need. A new command is one line in `COMMANDS`."""
 
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -60,21 +59,6 @@ class Choices:
         self.touched.add(name)
         return (name, "--yes")
 
-    def judged_files(self) -> Words:
-        """Write questions, fewer than a new index is held against, and who answers each."""
-        queries, qrels = self._folder / "queries.jsonl", self._folder / "qrels.tsv"
-        asked = [{"qid": f"q{at}", "text": f'who knows "{trade}" -jazz'} for at, trade in enumerate(TRADES[:5])]
-        queries.write_text("".join(f"{json.dumps(one)}\n" for one in asked))
-        known = self._people.present or ["nobody"]
-        qrels.write_text("".join(f"{one['qid']} 0 {self._dice.choice(known)} 1\n" for one in asked))
-        return ("--queries", str(queries), "--qrels", str(qrels))
-
-    def variants(self) -> Words:
-        """Write a variant that is built for the run."""
-        path = self._folder / "untagged.toml"
-        path.write_text("tags = false\n")
-        return ("--variants", f"words,hybrid,{path}", "--json")
-
     def question(self) -> Words:
         """Choose what to search for, and how."""
         how = (
@@ -112,8 +96,4 @@ COMMANDS: dict[str, tuple[int, Callable[[Choices], Words]]] = {
     "backup": (2, lambda one: (str(one._folder / f"backup-{one._dice.randrange(10**9)}"),)),
     "clean": (2, _plain()),
     "tags": (1, _plain("--json")),
-    "lab-import": (2, Choices.judged_files),
-    "lab-run": (2, Choices.variants),
-    "lab-judge": (1, _plain("--variants", "words,hybrid")),
-    "lab-export": (1, lambda one: ("--qrels", str(one._folder / "judged.jsonl"))),
 }

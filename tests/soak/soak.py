@@ -39,7 +39,7 @@ INTERRUPTED = 130
 FINE = frozenset({0, 3, 4, INTERRUPTED, -signal.SIGKILL, -signal.SIGTERM})
 MET_ANOTHER = 5  # of a command that ran beside others, and of doctor, which says what is wrong
 MAY_BE_WRONG = frozenset(  # none there, or stands in a batch, or nothing is judged
-    {"batch-cancel", "index", "search", "show", "forget", "lab-import", "lab-run", "lab-judge", "lab-export"}
+    {"batch-cancel", "index", "search", "show", "forget"}
 )
 SENDERS = frozenset({"batch-submit", "batch-poll", "batch-cancel", "doctor"})
 NOTHING_TO_DO = ("make search", "make parked", "make import")

@@ -1,17 +1,9 @@
 "use strict";
-// Keys of lists and judging: j, k and the arrows go through what has data-hit, a key presses what has it as data-key.
+// Keys of lists: j, k and the arrows go through what has data-hit.
 // The address names the image that is open, so that it is open again where the address is.
 
 document.addEventListener("keydown", (event) => {
   if (isTyping(event)) {
-    return;
-  }
-  const button = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
-  if (button) {
-    event.preventDefault();
-    if (!event.repeat) {
-      button.click();
-    }
     return;
   }
   const step = { j: 1, k: -1, ArrowDown: 1, ArrowUp: -1, ArrowRight: 1, ArrowLeft: -1 }[event.key];

@@ -44,7 +44,6 @@ def reports_page(request: Request, task: str | None = None) -> HTMLResponse:
         ]
         judged = report_files.report_document(ws.data, place) if place else None
         known = {"pilots": newest[::-1], "beside": _beside(judged, found) if judged else []}
-        known["is_indexed"] = ws.is_indexed
         return show_page(request, "reports.html", ws, reports=rows, gates=gates, **known)
 
 

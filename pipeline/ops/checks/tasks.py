@@ -9,7 +9,7 @@ from pipeline.core.task import Subject, VersionCounts
 from pipeline.ops import forget_files, rollback
 from pipeline.ops.checks.finding import CheckFinding, LookedAt, Mend, WorkspaceChecks, notice
 from pipeline.quality import report_files
-from pipeline.store import batches, erase, lab, live_calls, pilots, versions
+from pipeline.store import batches, erase, live_calls, pilots, versions
 from pipeline.store.database import Store
 
 if TYPE_CHECKING:
@@ -133,22 +133,6 @@ def check_pilots(store: Store, data: Path, subjects: Sequence[Subject]) -> Itera
             said = f"run {run.number} goes on under {run.extractor}, a version that was never begun"
             why = f"{task.words.many} would be asked under it although it was taken back"
             yield CheckFinding("pilots", said, why, next="restore a backup (make restore FROM=…)")
-
-
-def check_judgements(store: Store, subjects: Sequence[Subject], mend: Mend) -> Iterator[CheckFinding]:
-    """Is there every item that the test lab has a judgement of?"""
-    for task in (one.task for one in subjects):
-        with store.read() as tx:
-            judged = lab.judged_items(tx, task.name)
-            gone = sorted(set(judged) - task.names(tx, judged).keys())
-        if not gone:
-            continue
-        mended = ""
-        if mend.may(f"Remove the judgements of {len(gone)} {task.words.many} that are not there any more?"):
-            with store.write() as tx:
-                mended = f"removed {lab.drop_judgements(tx, task.name, gone)} judgements"
-        said = f"the test lab has judgements of {len(gone)} {task.words.many} that are not there any more"
-        yield notice("lab", said, "the measures leave them out", mendable=True, mended=mended)
 
 
 def check_reports(data: Path, subjects: Sequence[Subject], mend: Mend) -> Iterator[CheckFinding]:

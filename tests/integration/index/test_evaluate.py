@@ -1,8 +1,10 @@
-"""`eval`: the search in service beside BM25 and chance."""
+"""`eval`: the search in service beside BM25 and chance; and the gate of judged questions at promotion."""
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,3 +71,40 @@ def test_bad_collections_are_named(workspace: Workspace, tmp_path: Path) -> None
         result = workspace.ran("eval", *map(str, files), code=2)
         assert said in result.stderr
         assert str(files[0]) not in {os.path.realpath(handle) for handle in Path("/proc/self/fd").iterdir()}
+
+
+COUNT = 60  # more judged questions than the gate needs
+
+
+def test_a_build_that_does_worse_is_not_promoted(workspace: Workspace, tagged: Callable[[int], None]) -> None:
+    """Exit code 6, and the one in service stays, unless that is wanted; figures stand in the manifest.
+
+    Nothing is paid for it: until `eval` has embedded the questions, it says so and promotes.
+    """
+    tagged(COUNT)
+    workspace.ran("index")
+    judged = workspace.data / "judged"
+    judged.mkdir()
+    files = (judged / "queries.jsonl", judged / "qrels.tsv")
+    files[0].write_text("".join(f'{{"qid": "q{at:02d}", "text": "hive {at}"}}\n' for at in range(COUNT)))
+    files[1].write_text("".join(f"q{at:02d} 0 p{at} 1\n" for at in range(COUNT)))
+    workspace.change("UPDATE experts SET bio = 'Sings in a choir.', tags = '[\"songs\"]'")
+    assert "embeds the judged questions" in workspace.ran("index").stderr
+    workspace.ran("index", "--rollback")
+    workspace.ran("eval", *map(str, files))
+    refused = workspace.ran("index", code=6).stderr
+    assert f"build 3 was not promoted: on {COUNT} judged questions nDCG@10 is" in refused
+    assert built(workspace)["number"] == 1
+    workspace.ran("index", "--worse-ok")
+    assert built(workspace)["judged"]["questions"] == COUNT
+    assert built(workspace)["judged"]["before"]["number"] == 1
+    assert built(workspace)["judged"]["difference"]["high"] < 0
+    workspace.ran("doctor")
+    files[1].write_text("q01 0 p1 1\n")
+    assert "judges 1 questions" in workspace.ran("index").stderr
+
+
+def built(workspace: Workspace) -> dict[str, Any]:
+    """Return the manifest of the build in service."""
+    document: dict[str, Any] = json.loads((workspace.data / "index" / "current" / "manifest.json").read_text())
+    return document

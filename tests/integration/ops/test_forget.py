@@ -64,12 +64,8 @@ def chained(workspace: Workspace, people: Callable[..., list[str]], begun: Calla
     return workspace
 
 
-def judge_and_merge(workspace: Workspace, folder: Path) -> None:
-    """Let the person be judged in the lab, asked for there, judge, and have a tag merged, by themselves."""
-    queries, qrels = folder / "queries.jsonl", folder / "qrels.tsv"
-    queries.write_text('{"qid": "q1", "text": "who taught Zanthippa Quorn"}\n{"qid": "q2", "text": "who keeps bees"}\n')
-    qrels.write_text("q1 0 zq-77 2\nq2 0 zq-77 0\nq2 0 person-0001 1\n")
-    workspace.ran("lab-import", "--queries", str(queries), "--qrels", str(qrels), "--judge", "zq-77")
+def merge(workspace: Workspace) -> None:
+    """Let the person have a tag merged, by themselves."""
     tags = workspace.scalar("SELECT tags FROM experts WHERE username = 'zq-77'")
     tag = (json.loads(tags) if isinstance(tags, str) else tags)[0]
     workspace.ran("tags", "--merge", f"{tag}=lutherie", "--who", "zq-77")
@@ -93,13 +89,13 @@ def others(workspace: Workspace) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace, tmp_path: Path) -> None:
-    """Row, answers, sealed lines, vectors, index, lab, merges, free pages hold nothing of them; doctor finds nothing.
+def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
+    """Row, answers, sealed lines, vectors, index, merges, free pages hold nothing of them; doctor finds nothing.
 
     Without a terminal and without --yes nothing is changed, exit code 2; so it ends where there is no such person any
     more. What was paid stays paid, and an id is never given again.
     """
-    judge_and_merge(chained, tmp_path)
+    merge(chained)
     chained.change(ODD)
     assert len(words_of(chained)) == 6
     snapshot, spent = ledger.snapshot(chained), ledger.status(chained)["spent"]
@@ -112,7 +108,6 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace, tmp_path: P
     assert "zq-77 is forgotten: 2 lines of 2 sealed files, 2 vectors" in ran(chained, "forget", "zq-77", "--yes")
     assert holding(chained.data) == telling(chained) == words_of(chained) == []
     assert "zq-77" not in ran(chained, "search", "Zanthippa Quorn of Quillmouth", "--why")
-    assert chained.query("SELECT qid, item_id, judge FROM findable_lab_judgements") == [("q2", "2", "")]
     assert chained.scalar("SELECT count(*) FROM findable_merged_items") == 0
     assert chained.query("SELECT excerpt FROM findable_odd_lines") == [("of others",)]
     chained.change("DELETE FROM findable_odd_lines")

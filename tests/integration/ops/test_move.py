@@ -19,7 +19,7 @@ from pipeline.experts.schema import experts
 from pipeline.store import marker, tables
 from pipeline.store.tables import leases
 from tests import ledger, postgresql
-from tests.integration.judged import judge_and_merge
+from tests.integration.merged import merge
 from tests.lab import ROOT, URL, Api, Workspace, ran
 
 EVERYTHING = (*tables.metadata.sorted_tables, experts)
@@ -54,7 +54,7 @@ def mid_life(workspace: Workspace, people: Callable[..., list[str]], api: Api, b
             for command in commands:
                 ran(workspace, command)
         ran(workspace, "tags", "--person", "person-0001", "--add", "law")
-        judge_and_merge(workspace)
+        merge(workspace)
         api.fault("quota_batch")
         ran(workspace, "batch-submit", code=4)
         assert ledger.batches(workspace) == ["ingested", "downloaded", "submitted", "prepared"]
@@ -104,13 +104,13 @@ def test_everything_is_there_and_work_goes_on(mid_life: Workspace, there: Worksp
 
     A process that still uses the file may read, is told where the workspace is, and sends nothing.
     """
-    asking = (("search", "bees person-0002", "--json"), ("lab-run", "--variants", "hybrid,words", "--json"))
-    answers = [json.loads(ran(mid_life, *words)) for words in asking]
+    asking = ("search", "bees person-0002", "--json")
+    answers = json.loads(ran(mid_life, *asking))
     before, file = contents(mid_life), digest(mid_life.data / "findable.db")
     said = json.loads(mid_life.run("move", to, "--json").stdout)
     assert said["rows"] == {name: len(rows) for name, rows in before.items()}
     assert contents(there) == before == contents(mid_life)
-    assert [json.loads(ran(there, *words)) for words in asking] == answers
+    assert json.loads(ran(there, *asking)) == answers
     asked = len(api.journal())
     for command in ("batch-submit", "batch-poll", "batch-ingest", "score"):
         assert "was moved to postgresql" in ran(mid_life, command, code=3)

@@ -11,7 +11,7 @@ from tests.page import ACCESS, HOST, TOKEN, Page
 ADD = "/api/admin/experts"
 ADA = {"username": "ada"}
 PAGES = (
-    *("/", "/items", "/people/new", "/search", "/judge", "/passages", "/images", "/index", "/batches", "/costs"),
+    *("/", "/items", "/people/new", "/search", "/passages", "/images", "/index", "/batches", "/costs"),
     "/settings",
 )
 

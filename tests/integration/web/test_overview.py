@@ -36,15 +36,14 @@ def waiting(page: Page, api: Api, *names: str) -> None:
 
 @pytest.mark.sampled(0)
 def test_an_empty_workspace_says_what_comes_first(page: Page, workspace: Workspace) -> None:
-    """No button that could only fail; without a question the search and the judging are pages that lead on.
+    """No button that could only fail; without a question the search is a page that leads on.
 
     That texts leave the machine is said before the first of them is sent.
     """
     shown = page.get("/index").text
     assert [f'id="{one}"' in shown for one in ("rebuild", "verify", "rollback", "to-home")] == [*[False] * 3, True]
-    for address in ("/search", "/judge"):
-        asked = page.get(address)
-        assert (asked.status_code, "/index?task=experts" in asked.text) == (200, True)
+    asked = page.get("/search")
+    assert (asked.status_code, "/index?task=experts" in asked.text) == (200, True)
     assert "/import?task=experts" in page.get("/items").text
     people = workspace.data.parent / "people.csv"
     people.write_text(f"username,bio\nbea,{BIO}\n")

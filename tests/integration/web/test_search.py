@@ -1,4 +1,4 @@
-"""Search and judging on the page: what the commands find, with why, beside another build, and blind."""
+"""Search on the page: what the command finds, beside another build."""
 
 import html
 import json
@@ -10,26 +10,20 @@ from tests.lab import Workspace
 from tests.page import Page
 
 SEARCH = "/api/tasks/experts/search"
-JUDGING = "/api/tasks/experts/judging"
 FOUL = "<script>alert(1)</script>"
 
 
 @pytest.fixture
 def found(workspace: Workspace, people: Callable[[int], list[str]], begun: Callable[..., None]) -> Iterator[Page]:
-    """A page on three people in two builds, with two questions in the lab."""
+    """A page on three people in two builds."""
 
     def prepare() -> None:
-        """Tag, build, change one of them, build again, and import the questions."""
+        """Tag, build, change one of them, and build again."""
         people(3)
         workspace.ran("tag", MODE="live")
         workspace.ran("index")
         workspace.change("UPDATE experts SET bio = :bio WHERE username = 'person-0002'", bio=f"Casts bells {FOUL}")
         workspace.ran("index")
-        questions = "".join(
-            f"{json.dumps({'qid': f'q{at}', 'text': text})}\n" for at, text in enumerate(("law", "bells"))
-        )
-        (path := workspace.data.with_name("q.jsonl")).write_text(questions)
-        workspace.ran("lab-import", "--queries", str(path))
 
     begun(prepare)
     with Page(workspace) as page:
@@ -73,37 +67,3 @@ def test_what_cannot_be_asked_keeps_what_was_asked(found: Page) -> None:
             got.text
         )
     assert found.get(SEARCH, params={"q": "law", "build": 9}).json()["exit_code"] == 2
-
-
-def test_judging_goes_on_where_it_was_and_tells_no_variant(found: Page, workspace: Workspace) -> None:
-    """Pooled, judged by one key each, taken back; a card that is not next any more changes nothing."""
-    assert found.get(JUDGING).json() == {"card": None, "left": 0}
-    assert found.post(f"{JUDGING}/pool", params={"variants": "/etc/passwd"}).status_code == 422
-    begun = found.post(f"{JUDGING}/pool", params={"variants": "words,vectors"})
-    assert begun.status_code == 202
-    found.desk.running.stop(within_s=60)
-    assert found.get(begun.headers["location"]).json()["result"] == {"pooled": 6}
-    first = found.get(JUDGING).json()
-    assert (set(first["card"]), first["left"]) == (
-        {"qid", "item_id", "question", "name", "text", "done", "total"},
-        6,
-    )
-    card = {"qid": first["card"]["qid"], "item": first["card"]["item_id"]}
-    second = found.post(JUDGING, params={**card, "grade": 2}).json()
-    assert second["left"] == 5
-    assert found.post(JUDGING, params={**card, "grade": 0}).status_code == 409
-    assert found.post(f"{JUDGING}/undo").json() == first
-    page = found.get("/judge").text
-    assert all(word in page for word in ('data-key="2"', html.escape(first["card"]["question"])))
-    assert not any(word in page for word in ("vectors", "bm25", "hybrid"))
-    assert 'name="who"' in page
-    assert "/judge?task=experts" in found.get("/reports").text
-    graded = {"task": "experts", **card, "grade": 1}
-    assert found.post("/parts/judge", params=graded, data={"who": "x" * 201}).status_code == 422
-    shown = found.post("/parts/judge", params=graded, data={"who": "Ünal"}).text
-    assert "1 of 6" in shown
-    assert workspace.scalar("SELECT judge FROM findable_lab_judgements") == "Ünal"
-    assert 'value="Ünal"' in found.get("/judge").text
-    assert found.post("/parts/judge", params={"task": "experts", **card}).status_code == 409
-    assert workspace.query("SELECT qid, grade FROM findable_lab_judgements") == [(card["qid"], 1)]
-    assert found.post("/parts/judge/undo", params={"task": "experts"}).text != shown

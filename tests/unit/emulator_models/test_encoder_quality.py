@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from emulator.models.encoder import encode
-from pipeline.index.lab.baselines import PlainBm25
-from pipeline.index.lab.judged import judged_of_files
-from pipeline.index.lab.measures import DEPTH, MAIN, measure_rankings
+from pipeline.index.evaluate import PlainBm25
+from pipeline.index.judged import DEPTH, MAIN, judged_of_files, measure_rankings
 
 PEOPLE = Path(__file__).parents[4] / "shared" / "data" / "people"
 pytestmark = pytest.mark.skipif(not PEOPLE.exists(), reason="the shared people are not here")

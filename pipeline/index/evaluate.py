@@ -1,0 +1,215 @@
+"""Measure the search on judged questions: for `eval`, and before a build is promoted beside the one in service.
+
+The gate asks both builds as search asks them, each with its own model. Nothing is paid for it: where a service embeds,
+the vectors of the questions are those that `eval` left in the cache.
+"""
+
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.errors import FindableError, GateError
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.index import embed, search
+from pipeline.index.builds import Builds
+from pipeline.index.filters import Filters, mask_of
+from pipeline.index.fusion import rank_entries
+from pipeline.index.judged import DEPTH, MAIN, Judged, difference, judged_of_files, measure_rankings, read_questions
+from pipeline.index.manifest import Staged, seal_manifest
+from pipeline.index.question import parse_question
+from pipeline.index.question_vectors import QuestionVectors
+from pipeline.index.reader import Index
+from pipeline.index.terms import terms_of_question
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.core.task import Collection
+
+FOLDER, QUERIES, QRELS = "judged", "queries.jsonl", "qrels.tsv"  # below DATA: what builds of a collection are held to
+FEWEST = 50  # judged questions, below which no difference is told from chance
+FIRST = 10  # entries of each ranking that the measure looks at
+ALL = "all"
+K1, B = 1.2, 0.75  # of the plain BM25: the usual values (Robertson and Zaragoza 2009)
+CHANCE_SEED = 20261120
+_WORD = re.compile(r"[^\W_]+")
+
+
+class PlainBm25:
+    """Okapi BM25 as Lucene has it, by bm25s: case-folded words, no stop words, no stems: never tuned."""
+
+    def __init__(self, names: Sequence[str], texts: Iterable[str]) -> None:
+        """Index texts under their names; all of it is kept in memory."""
+        import bm25s
+
+        self._names = names
+        self._bm25 = bm25s.BM25(k1=K1, b=B, method="lucene")
+        words = [_WORD.findall(text.casefold()) for text in texts]
+        self._known = {word for some in words for word in some}
+        if self._known:
+            self._bm25.index(words, show_progress=False)
+
+    def rank(self, question: str, depth: int) -> list[str]:
+        """Return at most `depth` names that share a word with the question, best first, ties in their order."""
+        import numpy as np
+
+        words = [word for word in dict.fromkeys(_WORD.findall(question.casefold())) if word in self._known]
+        if not words:
+            return []
+        scores = self._bm25.get_scores(words)
+        order = np.argsort(-scores, kind="stable")[:depth]
+        return [self._names[place] for place in order if scores[place] > 0]
+
+
+def by_chance(names: Iterable[str], question: str, depth: int) -> list[str]:
+    """Return names in an order that depends on the question alone: what a search without a clue gives."""
+    order = sorted(set(names))
+    random.Random(f"{CHANCE_SEED}/{question}").shuffle(order)  # noqa: S311 - a baseline, nothing secret
+    return order[:depth]
+
+
+class AskedBuild:
+    """One open build, whose questions are embedded with its own model, and kept in the cache."""
+
+    def __init__(self, ws: OpenWorkspace, index: Index) -> None:
+        """Take an open build; nothing is read yet."""
+        found = index.manifest
+        ws = replace(ws, settings=replace(ws.settings, embedding_model=found.model, dim=found.dim))
+        cache = None if ws.backend == "local" else embed.vector_cache(ws)
+        self._index, self._collection = index, ws.collection
+        self._questions = QuestionVectors(cache, partial(embed.embed_queries, ws))
+
+    def is_free(self, questions: Sequence[str]) -> bool:
+        """Return whether no service is asked for the vectors of these questions."""
+        return self._questions.are_free([parse_question(one).text for one in questions])
+
+    def rank(self, questions: Sequence[str], *, depth: int) -> Iterator[list[str]]:
+        """Yield the names of the `depth` best entries for each question, as search ranks them."""
+        asked, asking = [parse_question(one) for one in questions], self._collection.ranking.asking
+        for one, vector in zip(asked, self._questions.embed([one.text for one in asked]), strict=True):
+            terms, mask = (
+                terms_of_question(one.text, asking=asking),
+                mask_of(self._index, self._collection, Filters(), one),
+            )
+            found = rank_entries(self._index, terms=terms, vector=vector, k=depth, mask=mask)
+            yield [self._collection.name_of(self._index.metadata_at(row)) for row in found.rows.tolist()]
+
+
+def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
+    """Return {system, type, queries, figures} of the search, a plain BM25 and chance, over all questions and by type.
+
+    Raises:
+        InputError: a file is missing or a line of it is wrong, no question is judged, or there is no index.
+        ConfigurationError: the index was built with another model than the questions would be embedded with.
+    """
+    judged, collection, model = judged_of_files(queries, qrels), ws.collection, ws.embedding_model.name
+    with Builds(ws.data, collection.folder).open() as index:
+        search.check_embedding(index.manifest, model=model, dim=ws.settings.dim, make=ws.task.words.make)
+        documents = [index.metadata_at(row) for row in range(len(index))]
+        names = [collection.name_of(one) for one in documents]
+        bm25 = PlainBm25(names, map(collection.plain_text, documents))
+        ranked = {
+            f"search ({model})": AskedBuild(ws, index).rank(judged.texts, depth=DEPTH),
+            "bm25": [bm25.rank(one, DEPTH) for one in judged.texts],
+            "random": [by_chance(names, one, DEPTH) for one in judged.texts],
+        }
+        values = {name: _measured(judged, some) for name, some in ranked.items()}
+    types = {ALL: list(range(len(judged.questions)))}
+    for place, one in enumerate(judged.questions):
+        types.setdefault(one.type or "none", []).append(place)
+    shown = types if len(types) > 2 else {ALL: types[ALL]}  # noqa: PLR2004 - all, and two types at least
+    return [
+        {
+            "system": system,
+            "type": name,
+            "queries": len(places),
+            "figures": {measure: float(found[places].mean()) for measure, found in values[system].items()},
+        }
+        for name, places in sorted(shown.items(), key=lambda pair: (pair[0] != ALL, pair[0]))
+        for system in values
+    ]
+
+
+def gate_questions(data: Path, collections: "Iterable[Collection]") -> list[str]:
+    """Return the questions that builds of some collections are held to; of a broken file none."""
+    found: list[str] = []
+    for path in (data / FOLDER / one.folder / QUERIES for one in collections):
+        try:
+            found += [one.text for one in read_questions(path)] if path.exists() else []
+        except FindableError:
+            continue
+    return found
+
+
+def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> None:
+    """Measure a staged build beside the one in service where that can be, and keep the figures in its manifest.
+
+    Raises:
+        GateError: it is worse by more than chance, and `worse_ok` does not allow it; the one in service stays.
+    """
+    folder, builds, display = ws.data / FOLDER / ws.collection.folder, Builds(ws.data, ws.collection.folder), ws.display
+    if not (folder / QUERIES).exists() or builds.current() is None:
+        return
+    try:
+        judged = judged_of_files(folder / QUERIES, folder / QRELS)
+        with Index(staged.directory) as new, builds.open() as before:
+            number, asked = before.manifest.number, [AskedBuild(ws, one) for one in (new, before)]
+            if why := _why_not(ws, judged, asked, folder):
+                display.say(f"not compared with the build in service: {why}")
+                return
+            ours, theirs = (_measured(judged, one.rank(judged.texts, depth=FIRST))[MAIN] for one in asked)
+    except FindableError as error:
+        display.say(f"not compared with the build in service on judged questions: {error.message}")
+        return
+    _keep(ws, staged, number, ours, theirs, worse_ok=worse_ok)
+
+
+def _why_not(ws: OpenWorkspace, judged: Judged, asked: Sequence[AskedBuild], folder: Path) -> str:
+    """Return why builds cannot be compared on judged questions; empty where they can."""
+    if len(judged.questions) < FEWEST:
+        return f"{folder / QRELS} judges {len(judged.questions)} questions, and fewer than {FEWEST} tell nothing"
+    if all(one.is_free(judged.texts) for one in asked):
+        return ""
+    eval_ = ws.task.words.make("eval")
+    return f"`{eval_} QUERIES={folder / QUERIES} QRELS={folder / QRELS}` embeds the judged questions, which costs"
+
+
+def _measured(judged: Judged, rankings: Iterable[list[str]]) -> "dict[str, NDArray[Any]]":
+    return measure_rankings(dict(zip(judged.qids, rankings, strict=True)), judged.grades, judged.qids)
+
+
+def _keep(
+    ws: OpenWorkspace, staged: Staged, number: int, ours: "NDArray[Any]", theirs: "NDArray[Any]", *, worse_ok: bool
+) -> None:
+    """Keep what both builds reached in the manifest of the staged one, and say it.
+
+    Raises:
+        GateError: it is worse.
+    """
+    mean, low, high = difference(ours, theirs)
+    reached, before = float(ours.mean()), float(theirs.mean())
+    staged.manifest = replace(
+        staged.manifest,
+        judged={
+            "questions": len(ours),
+            MAIN: reached,
+            "before": {"number": number, MAIN: before},
+            "difference": {"mean": mean, "low": low, "high": high},
+        },
+    )
+    seal_manifest(staged.directory, staged.manifest)
+    said = f"on {len(ours)} judged questions {MAIN} is {reached:.3f}, and {before:.3f} in build {number}"
+    if high >= 0:
+        ws.display.say(said)
+        return
+    worse = f"{said}, which is in service: worse by {-mean:.3f} [{-high:.3f}, {-low:.3f}]"
+    if not worse_ok:
+        raise GateError(
+            f"build {staged.manifest.number} was not promoted: {worse}",
+            hint=f"`{ws.task.words.make('index')} WORSE_OK=1` promotes it all the same",
+        )
+    ws.display.warn(worse)
