@@ -32,6 +32,5 @@ def main(*, dry: bool, as_json: bool) -> None:
             plural(len(report.builds), "build"),
             f"{plural(len(report.reports), 'file')} of reports",
             f"{plural(len(report.litter), 'left-over')}",
-            *([plural(report.images, "kept image")] if report.images else []),
         )
         print_line(f"{'would remove' if dry else 'removed'} {', '.join(took)}")

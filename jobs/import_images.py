@@ -7,6 +7,7 @@ import click
 
 from jobs.command import WritingCommand, json_option, make_workspace
 from jobs.output import Terminal, plural, print_json, print_line
+from pipeline.images.scan import check_folder
 from pipeline.ops import status
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ def main(folder: Path, *, as_json: bool) -> None:
     Exit code 2 if there is no image.
     """
     from pipeline.images import import_ as import_files
-    from pipeline.images.scan import check_folder
 
     check_folder(folder)
     with make_workspace(task="images") as ws:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pipeline.batch.listing import BEFORE_SENT, BY_HAND
 from pipeline.batch.reconcile import reconcile
 from pipeline.batch.refused import give_up_batch
-from pipeline.batch.uploads import drop_upload, release_images
+from pipeline.batch.uploads import drop_upload
 from pipeline.core.errors import InputError, MissingError, RemoteError, StateConflictError
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
@@ -130,5 +130,4 @@ class _Cancel:
             free = give_up_batch(tx, batch, why=why, at=ws.now())
         if batch.state is BatchState.PREPARED:
             drop_upload(ws.client, batch.upload)
-        release_images(ws, held=False)
         return CancelReport(batch.number, f"given up; {free} items can be asked again", ws.task.words.again)

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.batch.reconcile import USELESS, Reconciliation, cancel_duplicates, reconcile
-from pipeline.batch.refused import give_up_batch, settle_refusal
-from pipeline.batch.uploads import YOUNG, drop_upload
+from pipeline.batch.refused import settle_refusal
+from pipeline.batch.uploads import drop_upload
 from pipeline.core import files
 from pipeline.core.errors import (
     FindableError,
@@ -31,7 +31,6 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, workspace
 from pipeline.store.batches import Batch
 from pipeline.store.leases import Lease, LeaseLostError
-from pipeline.store.uploads import needs_stale
 
 if TYPE_CHECKING:
     from pipeline.gemini.operations import RemoteBatch
@@ -48,7 +47,7 @@ class SendOutcome(StrEnum):
     CREATED = "created"
     ADOPTED = "adopted"  # a create whose reply was lost was found in the list
     ELSEWHERE = "in other hands"  # another process holds it, or has moved it
-    REBUILD = "rebuilt"  # one line was refused, or images are too old; the rest goes into a new batch
+    REBUILD = "rebuilt"  # one line was refused; the rest goes into a new batch
 
 
 def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
@@ -112,12 +111,8 @@ class _Send(NamedTuple):
         """Upload if need be, commit the intent, and call create once; None when the outcome is unclear."""
         ws, number = self.ws, self.batch.number
         with ws.store.read() as tx:
-            is_stale = needs_stale(tx, number, since=ws.now() - YOUNG)
-            if not is_stale:
-                self._check_room(tx)
+            self._check_room(tx)
             workspace_id = workspace.get_workspace(tx).workspace_id
-        if is_stale:
-            return self._dissolve()
         name = batches.name_of_try(self.batch, self.batch.tries + 1, workspace_id=workspace_id)
         upload = self._upload(name)
         there = [] if self.batch.tries else self._before_its_first_try(name)
@@ -170,20 +165,6 @@ class _Send(NamedTuple):
                 "older copy, and what they asked may be paid for twice. `make doctor` names them"
             )
         return [one for found, one in there if found and found[0] == prefix and one.state not in USELESS]
-
-    def _dissolve(self) -> SendOutcome:
-        """Give up a batch whose images are too old at the API, or gone; its items go into a new one, uncharged."""
-        ws, number = self.ws, self.batch.number
-        with ws.store.write() as tx:
-            self.lease.check(tx)
-            if self.batch.state is BatchState.SUBMITTING:
-                batches.mark_absent(tx, self.batch, at=ws.now())
-            give_up_batch(
-                tx, batches.get_batch(tx, number), why="its images at the API were too old, or gone", at=ws.now()
-            )
-        drop_upload(ws.client, self.batch.upload)
-        ws.display.say(f"batch {number}: its images at the API are too old, or gone; they go out anew in a new batch")
-        return SendOutcome.REBUILD
 
     def _commit_intent(self, name: str) -> Batch:
         """Move the batch to *submitting* under the name of this try, and return it as it is now."""

@@ -39,8 +39,6 @@ def _together(lines: Iterator["PlannedRequest"]) -> Iterator[Sequence["PlannedRe
     for line in lines:
         some.append(line)
         size += len(line.head)
-        if line.item.prompt.uploads:
-            size += sum(map(len, line.item.prompt.uploads.values()))
         if len(some) == TOGETHER or size >= TOGETHER_BYTES:
             yield some
             some, size = [], 0
@@ -65,7 +63,6 @@ class Draft:
     same: list[tuple[str, str, int]] = field(default_factory=list)  # (item id, input hash, line) of those that share it
     joined: list[tuple[str, str, int]] = field(default_factory=list)  # the same with requests that were there already
     given: list["Judgement"] = field(default_factory=list)  # what such a request gave, as long as it is not written
-    uploads: set[int] = field(default_factory=set)  # images that its lines name
     last: str = ""  # item
 
     @property

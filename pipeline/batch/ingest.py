@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch.account import IngestSummary, Odd, batch_account
-from pipeline.batch.uploads import release_images
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
@@ -54,7 +53,6 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
             if summary is not None:
                 summaries.append(summary)
                 done(summary)
-    release_images(ws, held=False)
     errors = list(failures.values())
     for other in errors[:-1]:
         ws.display.warn(other.message)

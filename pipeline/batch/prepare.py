@@ -3,8 +3,7 @@
 The file is sealed before its items are claimed, so no claim exists without its file; selecting, sealing, claiming and
 sweeping away files without a batch happen under one lease. Each is written under a name of its own and gets its final
 name inside the claim's transaction: a process that stood still past its lease can never write into another one's file.
-Nothing here talks to the API but for images that are too large for a request: each is uploaded before its line is
-written, and held until the batch that names it is there.
+Nothing here talks to the API.
 """
 
 import secrets
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.batch.draft import TOGETHER, Draft, looked_up
 from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
-from pipeline.batch.uploads import release_images, upload_images
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.cost import budget, estimate, queue_quota
@@ -27,9 +25,8 @@ from pipeline.engine.record import Source
 from pipeline.engine.shared import write_given
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_FILE_BYTES
-from pipeline.gemini.requests import addressed
 from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
-from pipeline.store import batches, claims, equals, uploads, versions
+from pipeline.store import batches, claims, equals, versions
 from pipeline.store.database import Connection, Store, pages
 from pipeline.store.leases import Lease, read_again
 from pipeline.store.seen import SeenNumbers
@@ -171,11 +168,7 @@ def prepare_batches(
             questions.free_dead_owners(ws.store, now=ws.now())
             on_stop(preparation.run(lease))
 
-    try:
-        read_again(once, times=TRIES)
-    finally:
-        if ws.task.sends_images:
-            release_images(ws)
+    read_again(once, times=TRIES)
     on_shared(preparation.given + sum(one.joined for one in preparation.made))
     return [one.number for one in preparation.made if one.number is not None]
 
@@ -297,7 +290,8 @@ class _Preparation:
                 wanted_lines = request_lines(tx, _builder(ws), left, after=after)
                 for lines, known in looked_up(tx, ws.task, ws.extractor, wanted_lines):
                     new, full = draft.take(lines, known)
-                    writer.write_lines(self._written(new, draft), len(new))
+                    pieces = [piece for one in new for piece in (one.head, one.rest, b"\n")]
+                    writer.write_lines(pieces, len(new))
                     if len(draft.given) >= TOGETHER:
                         self._write_given(draft, lease)
                     self.bar.show(self._taken + draft.items)
@@ -308,17 +302,6 @@ class _Preparation:
             if not draft.items:
                 return stop
             return _Written(draft, writer.seal() if draft.ids else None)
-
-    def _written(self, lines: Sequence[PlannedRequest], draft: Draft) -> list[bytes]:
-        """Return lines as they are written, piece by piece, after images too large for them were uploaded."""
-        pieces = [piece for one in lines for piece in (one.head, one.rest, b"\n")]
-        for at, line in enumerate(lines if self.ws.task.sends_images else ()):
-            if line.item.prompt.uploads:
-                there = upload_images(self.ws, line.item.prompt.uploads)
-                draft.uploads.update(one.id for one in there.values())
-                pieces[3 * at] = addressed(line.data, {name: one.uri for name, one in there.items()})
-                pieces[3 * at + 1] = b""
-        return pieces
 
     def _write_given(self, draft: Draft, lease: "Lease") -> None:
         """Write what earlier answers are for items that ask the same, beside the file that is being written."""
@@ -369,7 +352,6 @@ class _Preparation:
                 priced_on=model.priced_as_of(batch=True, on=now.date()).isoformat(),
             )
         written.draft.claim(tx, task, batch=number, at=now)
-        uploads.use_uploads(tx, written.draft.uploads, batch=number)
 
     def _packer(self, tx: "Connection") -> Packer:
         """Return an empty request file, with all that its length depends on as it stands now."""

@@ -44,11 +44,8 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "gates": (Mapping,),
     "image_side": (int,),
     "media_resolution": (str,),
-    "registered_uris": (bool,),
 }
-_NEEDED = frozenset(
-    {"items", "prompt", "name", "table", "version", "system", "refresh", "image_side", "registered_uris"}
-)
+_NEEDED = frozenset({"items", "prompt", "name", "table", "version", "system", "refresh", "image_side"})
 RESOLUTIONS = ("low", "medium", "high")  # of images, as the API knows them
 THINKING: Mapping[str, type] = {"thinkingBudget": int, "thinkingLevel": str, "includeThoughts": bool}
 HOTTEST = 2.0  # the API takes temperatures from 0 to it
@@ -84,10 +81,9 @@ class Declaration(Generic[A_co]):
     label: str | None = None
     refresh: bool = False
     gates: Mapping[str, Any] | None = None
-    images: Sequence[str] = ()  # columns that hold a path, an https address, or the bytes of an image
+    images: Sequence[str] = ()  # columns that hold the path or the https address of an image
     image_side: int = 768  # pixels of the longer side, at the most
     media_resolution: str | None = None  # of `RESOLUTIONS`; None: what is usual with the model
-    registered_uris: bool = False  # whether `gs://` addresses go out as they are
 
     def __post_init__(self) -> None:
         """Refuse members of another kind than they are declared with, and names that no table can have.

@@ -14,7 +14,6 @@ from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -279,10 +278,6 @@ class Hooks:
         Raises:
             ConfigurationError: the database does not let go of it.
         """
-
-    def drop_images(self, tx: "Connection", before: "datetime", *, dry: bool) -> int:  # noqa: ARG002 - most hold none
-        """Delete the images that no item names and that were kept before a moment, unless `dry`; return how many."""
-        return 0
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - few are exported
         """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set.

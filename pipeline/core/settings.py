@@ -240,7 +240,6 @@ class Settings:
     media_resolution: str | None = _setting(
         None, _one_of("low", "medium", "high"), "how closely the model looks at images, over what their task says"
     )
-    inline_max: int = _setting(4_000_000, _size, "the largest image that is sent within a request", unit="bytes")
     gates: str | None = _setting(None, str, "other bounds for quality gates, such as evidence=0.95,concepts=3..16")
     debug: bool = _setting(False, _truth, "show tracebacks")  # noqa: FBT003 - a default, not an argument
     api_key: Secret | None = None

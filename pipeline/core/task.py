@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from pipeline.core.errors import InputError
@@ -26,20 +25,17 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T", bound=tuple[Any, ...])
-NO_UPLOADS: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Prompt(NamedTuple):
     """What to ask about one item, in the API's REST shapes: `parts` are the user's (`{"text": …}`).
 
-    `max_output_tokens` is always set, because a model that runs on costs money. `uploads` are the bytes of images that
-    are too large for the request, by the SHA-256 that stands in the place of their address in `parts`.
+    `max_output_tokens` is always set, because a model that runs on costs money.
     """
 
     system: str
     parts: Sequence[Mapping[str, Any]]
     max_output_tokens: int
-    uploads: Mapping[str, bytes] = NO_UPLOADS
 
 
 def tuples(kind: type[T], *columns: Iterable[Any]) -> Iterator[T]:

@@ -1,4 +1,4 @@
-"""Find the image that a cell of a table names: a file below a folder, what an https address gives, or bytes it held.
+"""Find the image that a cell of a table names: a file below a folder, or what an https address gives.
 
 What was seen of it is kept beside its row, so that a file that did not change is not read again: size and times alone
 tell, and tell nothing of a file that was written less than two seconds before it was read.
@@ -6,49 +6,32 @@ tell, and tell nothing of a file that was written less than two seconds before i
 
 import base64
 import hashlib
-import mimetypes
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.engine.picture_file import UNPRINTED, Stamp, is_printed, read_file
 from pipeline.engine.pictures import MAX_BYTES, SENT_TYPE, PictureError, prepare, probe
-from pipeline.gemini.requests import uploaded_part
-from pipeline.tables.kept_images import KEPT
 
 SETTLED_NS = 2_000_000_000  # after which another write gives a file another time, on every file system
-REGISTERED = "gs://"
-ADDRESSES = ("https://", "http://")
-
-
-class SentPart(NamedTuple):
-    """One image of a request: the part that carries it, the SHA-256 of what the row named, and its bytes to upload."""
-
-    part: Mapping[str, Any]
-    sha256: str
-    uploads: Mapping[str, bytes] = MappingProxyType({})  # by the SHA-256 of the bytes; see `Prompt`
+ADDRESSES = ("https://", "http://", "gs://")  # all but the first are refused where they are fetched
+MAX_SENT = 4_000_000  # ours; bytes of an image within a request
+SMALL_SIDE = 1_024  # pixels of the longer side up to which every image stays below that
 
 
 @dataclass(frozen=True)
 class PictureSource:
-    """Where the images of a task are, and how they go out.
+    """Where the images of a task are, and how they go out: `side` pixels at most, within the request.
 
-    `registered` lets `gs://` addresses pass as they are; `refetches` asks https addresses again that were asked before.
-    `kept` gives what is sent of bytes that were taken from a cell, by their hash; `broken` says which of them cannot
-    be asked about, and why.
+    `refetches` asks https addresses again that were asked before.
     """
 
     folder: Path
     side: int
-    inline_max: int
-    registered: bool
     fetch: Callable[[str], bytes]
     refetches: bool = False
-    kept: Callable[[str], bytes | None] = field(default=lambda _sha256: None)
-    broken: Mapping[str, str] = field(default_factory=dict)
 
     def look(self, named: str, known: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return what is seen of an image, for the next look: what it was, its `sha256`, and `why` it cannot be asked.
@@ -56,80 +39,54 @@ class PictureSource:
         `known` is what the look before saw of the same cell. An image that could be asked about and did not change
         since is not opened again.
         """
-        same = known is not None and known.get("named") == named
+        large = self.side if self.side > SMALL_SIDE else None
+        same = known is not None and (known.get("named"), known.get("large")) == (named, large)
         told: Mapping[str, Any] = known if known is not None and same and not known.get("why") else {}
         try:
-            if named.startswith((KEPT, REGISTERED)):
-                is_kept = named.startswith(KEPT)
-                return self._note(named, self._taken(named) if is_kept else self._registered(named).sha256)
             if named.startswith(ADDRESSES):
                 if told.get("sha256") and not self.refetches:
                     return dict(told)
                 return self._seen(named, self.fetch(named), None)
-            told = _opened.get(named, told)
+            if large is None:
+                told = _opened.get(named, told)
             stamp = told.get("stamp")
             if stamp is not None and _stamp_of(self._place(named)) == tuple(stamp):
                 return {**told, "named": named}
             return self._seen(named, *self._read(named))
         except PictureError as error:
-            return {**self._note(named, None), "why": error.message}
+            return {"named": named, "sha256": None, "why": error.message}
 
-    def part(self, named: str) -> SentPart:
-        """Return an image as a request carries it, read now.
+    def part(self, named: str) -> tuple[dict[str, Any], str]:
+        """Return an image as a request carries it, read now, and the SHA-256 of what the row named.
 
         Raises:
             PictureError: it cannot be asked about; the message says why.
         """
-        if named.startswith(REGISTERED):
-            return self._registered(named)
-        if named.startswith(KEPT):
-            sha256 = named.removeprefix(KEPT)
-            sent = self.kept(sha256)
-            if sent is None:
-                raise PictureError("its bytes are not kept any more; the next look at its source keeps them")
-            return self._sent(sent, sha256)
         data = self.fetch(named) if named.startswith(ADDRESSES) else self._read(named)[0]
-        return self._sent(prepare(data, side=self.side).data, hashlib.sha256(data).hexdigest())
+        inline = {"mimeType": SENT_TYPE, "data": base64.b64encode(self._sent(data)).decode("ascii")}
+        return {"inlineData": inline}, hashlib.sha256(data).hexdigest()
 
-    def _sent(self, data: bytes, sha256: str) -> SentPart:
-        """Return the bytes that are sent of an image as a request carries them, within it or as an upload."""
-        if len(data) > self.inline_max:
-            own = hashlib.sha256(data).hexdigest()
-            return SentPart(uploaded_part(SENT_TYPE, own), sha256, {own: data})
-        inline = {"mimeType": SENT_TYPE, "data": base64.b64encode(data).decode("ascii")}
-        return SentPart({"inlineData": inline}, sha256)
-
-    def _taken(self, named: str) -> str:
-        """Return the hash of bytes that were taken from a cell.
-
-        Raises:
-            PictureError: they are no image that can be asked about.
-        """
-        sha256 = named.removeprefix(KEPT)
-        if (why := self.broken.get(sha256)) is not None:
-            raise PictureError(why)
-        return sha256
+    def _sent(self, data: bytes) -> bytes:
+        """Return what is sent of the bytes of an image."""
+        sent = prepare(data, side=self.side).data
+        if len(sent) > MAX_SENT:
+            raise PictureError(
+                f"scaled to {self.side:,} pixels it still has {len(sent):,} bytes, and {MAX_SENT:,} are the most that "
+                "go into a request; IMAGE_SIDE= scales it further"
+            )
+        return sent
 
     def _seen(self, named: str, data: bytes, stamp: Stamp | None) -> dict[str, Any]:
         """Return what is seen of bytes that were read."""
-        seen = {**self._note(named, hashlib.sha256(data).hexdigest()), "stamp": stamp}
+        seen: dict[str, Any] = {"named": named, "sha256": hashlib.sha256(data).hexdigest(), "stamp": stamp}
         try:
             probe(data)
+            if self.side > SMALL_SIDE:
+                seen["large"] = self.side
+                self._sent(data)
         except PictureError as error:
             seen["why"] = error.message
         return seen
-
-    def _note(self, named: str, sha256: str | None) -> dict[str, Any]:
-        return {"named": named, "sha256": sha256}
-
-    def _registered(self, named: str) -> SentPart:
-        kind = mimetypes.guess_type(named)[0] or ""
-        if not self.registered:
-            raise PictureError("gs:// addresses go out only where the task says registered_uris=True")
-        if not kind.startswith("image/"):
-            raise PictureError("its ending does not say which image it is, as .jpg or .png do")
-        media = {"mimeType": kind, "fileUri": named}
-        return SentPart({"fileData": media}, hashlib.sha256(named.encode()).hexdigest())
 
     def _place(self, named: str) -> Path:
         """Return where a file below the folder is, behind all links.

@@ -129,8 +129,7 @@ def judge_reply(task: Task, asked: AnyAsked, reply: responses.Response, *, conte
         ConfigurationError: the user's own code, that of a validator or `check`, failed on it.
     """
     if reply.outcome is not Outcome.ANSWERED:
-        is_charged = reply.reason != responses.FILE_GONE  # the upload of an image, which is not the item's fault
-        return Judgement(asked, reply.outcome, reply.reason, reply=reply, charged=is_charged)
+        return Judgement(asked, reply.outcome, reply.reason, reply=reply)
     try:
         answer, reason = responses.parse_answer(reply, task.rows.answer)
     except (Exception, SystemExit) as error:

@@ -71,10 +71,6 @@ class Client:
         """Upload a sealed file and return it when the API has all of it; raises what `Uploader.upload` does."""
         return self._uploader.upload(path, display_name=display_name, sha256=sha256, size=size)
 
-    def upload_image(self, data: bytes, *, mime_type: str, display_name: str, sha256: str) -> Upload:
-        """Upload an image and return it when the API has all of it; raises what `Uploader.upload` does."""
-        return self._uploader.upload_bytes(data, mime_type=mime_type, display_name=display_name, sha256=sha256)
-
     def delete_upload(self, name: str) -> None:
         """Delete an upload; one that is gone or not ours any more (403, 404) counts as deleted."""
         _check_name(name, FILE_NAME, "file")

@@ -40,7 +40,6 @@ SETTING_MEMBERS = frozenset(
 THINKING_MEMBERS = frozenset({"thinkingBudget", "thinkingLevel", "includeThoughts"})
 PART_MEMBERS = frozenset({"text", "inlineData", "fileData"})
 BEFORE_PARTS = b'{"contents":[{"role":"user","parts":'  # how every request object begins
-_UPLOAD = "sha256:"  # before the hash of an image in the place of its address
 _MISPLACED = {
     "cachedContent": "a cached content refuses the whole file",
     "responseJsonSchema": "batch answers break under responseJsonSchema; use responseSchema",
@@ -117,18 +116,6 @@ def object_of(line: bytes) -> dict[str, Any]:
     """Return the request object of a line of ours, as a live call sends it."""
     request: dict[str, Any] = orjson.loads(line)["request"]
     return request
-
-
-def uploaded_part(mime_type: str, sha256: str) -> dict[str, Any]:
-    """Return the part of an image that is uploaded; its hash stands in the place of its address until it is sent."""
-    return {"fileData": {"mimeType": mime_type, "fileUri": f"{_UPLOAD}{sha256}"}}
-
-
-def addressed(line: bytes, addresses: Mapping[str, str]) -> bytes:
-    """Return a line with the addresses of uploads, given by SHA-256, in the place of their hashes."""
-    for sha256, address in addresses.items():  # a text in JSON cannot hold it, for its quotes are escaped there
-        line = line.replace(b'"fileUri":' + orjson.dumps(f"{_UPLOAD}{sha256}"), b'"fileUri":' + orjson.dumps(address))
-    return line
 
 
 def shown_object(line: bytes) -> dict[str, Any]:
@@ -208,7 +195,7 @@ class Form:
         Raises:
             InputError: the request cannot be sent; see `request_line` and `check_request`.
         """
-        system, parts, most, _ = prompt
+        system, parts, most = prompt
         frame = self._frames.get((system, most)) or self._frame(prompt)
         try:
             named, asked = orjson.dumps(key), orjson.dumps(parts)  # which leaves a text's UTF-8 with it

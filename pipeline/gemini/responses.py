@@ -59,8 +59,6 @@ RPC_OF_STATUS = {
     "UNAUTHENTICATED": 16,
 }
 LAST_RPC_CODE = 16
-FILE_GONE = "file-gone"
-_FILE_GONE = re.compile(r"permission to access the File \S+ or it may not exist", re.IGNORECASE)  # Files API
 MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
 MAX_TOKENS_SEEN = 2**30  # what is as large is no count; two below it add up to what an INTEGER column holds
 
@@ -72,8 +70,8 @@ class Response(NamedTuple):
     """One judged reply.
 
     `outcome` is ANSWERED while the text still has to be parsed, else REFUSED or INVALID. `reason` is one of ok,
-    unreadable, error-line, file-gone (an upload is not there), no-response, no-candidates, prompt-blocked, blocked,
-    bad-finish, max-tokens (the text is cut), max-tokens-empty (all went into thoughts), empty. `code` is the google.rpc
+    unreadable, error-line, no-response, no-candidates, prompt-blocked, blocked, bad-finish, max-tokens (the text is
+    cut), max-tokens-empty (all went into thoughts), empty. `code` is the google.rpc
     code of an error line. `finish` is the API's word, of the candidate or of the block. `shown` is what an excerpt is
     made of.
 
@@ -94,11 +92,6 @@ class Response(NamedTuple):
     def excerpt(self) -> str:
         """Return at most 200 printable characters of what came."""
         return excerpt_of(self.shown)
-
-
-def is_file_gone(message: Any) -> bool:
-    """Return whether an error says that an upload is not there (any more), which is not the fault of what names it."""
-    return isinstance(message, str) and _FILE_GONE.search(message) is not None
 
 
 def is_final(code: int | None) -> bool:
@@ -217,8 +210,7 @@ def _judge_error(error: Any) -> Response:
     message = fields.get("message")
     status = _word(fields.get("status"))
     shown = message if isinstance(message, str) and message else error
-    reason = FILE_GONE if is_file_gone(message) else "error-line"
-    return Response(Outcome.REFUSED, reason, code=_rpc_code(fields.get("code"), status), shown=shown)
+    return Response(Outcome.REFUSED, "error-line", code=_rpc_code(fields.get("code"), status), shown=shown)
 
 
 def _rpc_code(code: Any, status: str) -> int | None:

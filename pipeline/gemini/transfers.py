@@ -3,13 +3,11 @@
 import base64
 import binascii
 import contextlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, RefusedError, UnavailableError
-from pipeline.gemini.error_mapping import LATER
+from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, RefusedError
 from pipeline.gemini.operations import FILE_NAME, UnreadableError
 from pipeline.gemini.transport import Transport
 
@@ -19,17 +17,14 @@ if TYPE_CHECKING:
 MIME_TYPES = ("jsonl", "application/jsonl", "application/json", "text/plain")  # live refusals differ (2025-10)
 LOOK_EVERY_S = 2.0  # ours: between two looks at an upload that is being processed
 SHA256_BYTES = 32
-FAILED = "the upload is 'FAILED' and not ACTIVE"
-TOO_LARGE = 413  # HTTP's own number
 
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload that is whole at the API: its name there (`files/…`), its size in bytes, its address."""
+    """An upload that is whole at the API: its name there (`files/…`) and its size in bytes."""
 
     name: str
     size: int
-    uri: str = ""
 
 
 class Uploader:
@@ -61,24 +56,7 @@ class Uploader:
                     raise
         return self._upload_as(self._mime_types[-1], path, display_name=display_name, sha256=sha256, size=size)
 
-    def upload_bytes(self, data: bytes, *, mime_type: str, display_name: str, sha256: str) -> Upload:
-        """Upload an image that is in memory; returns and raises what `upload` does.
-
-        Only what is too large, or arrived and cannot be used however often, is refused: any other refusal is of what
-        this client says of every image, and tells nothing of this one.
-        """
-        try:
-            return self._upload_as(mime_type, data, display_name=display_name, sha256=sha256, size=len(data))
-        except UnavailableError as error:
-            if FAILED not in error.message:
-                raise
-            raise RefusedError(error.message) from None
-        except RefusedError as error:
-            if type(error) is not RefusedError or error.code == TOO_LARGE:
-                raise
-            raise UnavailableError(error.message, hint=LATER, code=error.code, status=error.status) from None
-
-    def _upload_as(self, mime_type: str, source: Path | bytes, *, display_name: str, sha256: str, size: int) -> Upload:
+    def _upload_as(self, mime_type: str, source: Path, *, display_name: str, sha256: str, size: int) -> Upload:
         """Upload with one MIME type, from the start again after each failure, within the bound."""
 
         def send(sdk: "genai.Client") -> Upload:
@@ -92,14 +70,14 @@ class Uploader:
             except Exception:
                 self._delete_orphan(file)
                 raise
-            return Upload(file["name"], size, str(file.get("uri") or file["name"]))
+            return Upload(file["name"], size)
 
         return self._transport.with_retries(send, what=f"upload {display_name}", seconds=self._seconds)
 
-    def _send_file(self, sdk: "genai.Client", source: Path | bytes, config: Any) -> None:
+    def _send_file(self, sdk: "genai.Client", source: Path, config: Any) -> None:
         """Send the file once; a refusal that hides in a 200 (as a missing `file`) is raised as what it is."""
         try:
-            sdk.files.upload(file=io.BytesIO(source) if isinstance(source, bytes) else source, config=config)
+            sdk.files.upload(file=source, config=config)
         except KeyError:
             document = self._transport.document()
             error = document.get("error") if isinstance(document, dict) else None
@@ -126,8 +104,7 @@ class Uploader:
             waited += LOOK_EVERY_S
             file = file_in({"file": self._transport.raw_document(lambda: sdk.files.get(name=name, config=config))})
         if file.get("state", "ACTIVE") not in ("ACTIVE", "STATE_UNSPECIFIED"):
-            is_failed = file.get("state") == "FAILED"
-            raise UnreadableError(FAILED if is_failed else f"the upload is {file.get('state')!r} and not ACTIVE")
+            raise UnreadableError(f"the upload is {file.get('state')!r} and not ACTIVE")
         return file
 
 

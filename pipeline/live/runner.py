@@ -14,11 +14,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipeline.batch import uploads
-from pipeline.core.errors import FindableError, NotSentError, RemoteError, UnavailableError
+from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost.budget import BudgetError
-from pipeline.cost.queue_quota import QuotaFullError
 from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.record import Asked, Judgement, judge_reply
 from pipeline.gemini import requests, responses
@@ -30,7 +28,6 @@ from pipeline.live.report import LiveReport, OnProgress
 from pipeline.live.waiting import Entry, WaitingLine
 from pipeline.live.write_ahead import CallLedger, EndedCall, OutdatedError, Purpose, SharedEnd, UnjudgedError
 from pipeline.live.writer import LAST_S, DbWriter
-from pipeline.store import uploads as uploaded
 from pipeline.store.answers import LOST
 
 if TYPE_CHECKING:
@@ -63,11 +60,7 @@ def ask_live(
                 await runner.work()
             return runner.report
 
-    try:
-        return asyncio.run(run())
-    finally:
-        if ledger.ws.task.sends_images:
-            uploads.release_images(ledger.ws)
+    return asyncio.run(run())
 
 
 class _LiveRunner:
@@ -91,7 +84,6 @@ class _LiveRunner:
         self._handled: set[str] = set()  # items that may be open still and are not asked again in this run
         self._has_more = True  # questions may give more
         self._stop = asyncio.Event()
-        self._uploads = asyncio.Lock()  # one at a time, each once
         self._admission = Admission(ledger, in_flight=self._in_flight, patience_s=patience_s, end=self._end)
         self._no_money: BudgetError | None = None
         self._broken: Exception | None = None
@@ -262,37 +254,16 @@ class _LiveRunner:
         try:
             if ws.now() - since > timedelta(seconds=ws.settings.lease):
                 return EndedCall(CallEnd.UNSENT, None), True  # this process stood still: the claim may be another's
-            line = await self._uploaded(entry.question)
-            raw = await self._live.generate(ws.model.name, requests.object_of(line))
+            raw = await self._live.generate(ws.model.name, requests.object_of(entry.question.data))
         except asyncio.CancelledError:
             return EndedCall(CallEnd.LOST, None), False
         except RemoteError as error:
-            return self._failed(entry, await self._of_service(entry.question, error), began=at)
+            return self._failed(entry, error, began=at)
         admission = self._admission
         admission.service.answered(took_s=ws.monotonic() - at, was_full=admission.was_full)
         if prompt := responses.judge_response(raw).usage.prompt:
             admission.limiter.settle(number, prompt)
         return self._judged(entry, raw), True
-
-    async def _uploaded(self, question: PlannedRequest) -> bytes:
-        """Return a line with the addresses of its images that are too large for it, uploading them where need be."""
-        images = question.item.prompt.uploads
-        if not images:
-            return question.data
-        async with self._uploads:
-            try:
-                there = await asyncio.to_thread(uploads.upload_images, self._ws, images)
-            except (UnavailableError, QuotaFullError) as error:
-                raise NotSentError(error.message, hint=error.hint) from error  # the call was not made
-        return requests.addressed(question.data, {name: one.uri for name, one in there.items()})
-
-    async def _of_service(self, question: PlannedRequest, error: RemoteError) -> RemoteError:
-        """Return an error as it is; where an upload is gone, as the service's, and it is made anew the next time."""
-        images = question.item.prompt.uploads
-        if not images or not responses.is_file_gone(error.message):
-            return error
-        await self._writer.write(lambda tx: uploaded.drop_images(tx, images))
-        return NotSentError(error.message, hint=error.hint)
 
     def _judged(self, entry: Entry, raw: Any) -> EndedCall:
         """Judge what a call gave.

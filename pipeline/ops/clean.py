@@ -11,7 +11,6 @@ from pathlib import Path
 from pipeline.batch import prepare, uploads
 from pipeline.core import links
 from pipeline.core.errors import ConfigurationError, RemoteError
-from pipeline.core.hooks import Hooks
 from pipeline.engine.thumbnails import drop_thumbnails
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
@@ -27,8 +26,7 @@ from pipeline.store.database import Store
 class CleanReport:
     """What was removed, or with `dry` would be: batches whose files went, all their bytes, uploads, builds, reports.
 
-    `live_texts` is how many live calls lost the text that went over the wire, `images` how many images that rows held
-    as bytes went.
+    `live_texts` is how many live calls lost the text that went over the wire.
     """
 
     keep_days: float
@@ -41,12 +39,11 @@ class CleanReport:
     reports: list[str] = field(default_factory=list)
     litter: list[str] = field(default_factory=list)
     live_texts: int = 0
-    images: int = 0
 
     @property
     def nothing(self) -> bool:
         """True when there was nothing to remove."""
-        some = (self.files, self.uploads, self.builds, self.reports, self.litter, self.live_texts, self.images)
+        some = (self.files, self.uploads, self.builds, self.reports, self.litter, self.live_texts)
         return not any(some)
 
 
@@ -69,7 +66,6 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
         named = {Path(one.report).stem for one in pilots.all_pilots(tx) if one.report is not None}
     for subject in ws.subjects:
         _clean_reports(ws.data, subject.task.name, oldest=oldest, named=named, report=report)
-        _clean_images(ws.store, subject.hooks, oldest, report=report)
     if not dry:
         drop_thumbnails(ws.data)  # those of images that are gone; others are made again
     _clean_uploads(ws, report=report)
@@ -95,16 +91,6 @@ def _clean_batches(store: Store, data: Path, *, oldest: datetime, now: datetime,
                 erase.note_cleaned(tx, batch.number, why=f"older than {report.keep_days:g} days", at=now)
         for path in paths:
             path.unlink(missing_ok=True)
-
-
-def _clean_images(store: Store, hooks: Hooks, oldest: datetime, *, report: CleanReport) -> None:
-    """Remove the images that rows held as bytes, were kept before `oldest`, and are named by no row any more."""
-    with store.read() as tx:
-        found = hooks.drop_images(tx, oldest, dry=True)
-    if found and not report.dry:
-        with store.write() as tx:
-            found = hooks.drop_images(tx, oldest, dry=False)
-    report.images += found
 
 
 def _clean_live_texts(store: Store, oldest: datetime, *, report: CleanReport) -> None:
@@ -157,8 +143,6 @@ def _clean_uploads(ws: OpenWorkspace, *, report: CleanReport) -> None:
         if not batches.batches_in_states(tx):
             return
     try:
-        if not report.dry:
-            report.uploads += uploads.release_images(ws, held=False)
         for one in uploads.left_uploads(ws.store, ws.client):
             report.uploads += 1
             if not report.dry:

@@ -18,7 +18,6 @@ from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import KEY_KINDS
 from pipeline.tables.items_file import SourceRow
-from pipeline.tables.kept_images import KEPT
 from pipeline.tables.layout import CellKind, ColumnSpec
 from pipeline.tables.names import fold
 
@@ -30,7 +29,7 @@ NAMES = ("name", "slug", "url", "username", "email", "title")  # a key where non
 TITLES = COLUMN_NAMES["row_title"]
 _ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr|no|code|number|nummer)$|(?<=[a-z])I[dD]$")
 _WORDS = re.compile(r"(?:[^\W\d_](?<![A-Z]))+|[A-Z](?:[^\W\d_](?<![A-Z]))*")  # letters, anew where a capital begins
-_IMAGE = re.compile(rf"{KEPT}|\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE)
+_IMAGE = re.compile(r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE)
 _NO_WORD = re.compile(r"\W+")
 _TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
 

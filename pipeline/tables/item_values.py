@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, time
 from decimal import Decimal
 from typing import Any
@@ -22,7 +22,6 @@ LARGEST = 2**63 - 1
 _JSON = [json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort) for sort in (False, True)]
 
 _BYTES = (bytes, bytearray, memoryview)
-TakeBytes = Callable[[str, bytes], str]  # given the name of a column and the bytes of a cell
 
 
 class UnfitValueError(ValueError):
@@ -33,14 +32,9 @@ class UnsoundValueError(ValueError):
     """A text cannot be kept to the letter; the message says why."""
 
 
-def plain_row(row: Mapping[Any, Any], *, take: TakeBytes | None = None) -> dict[str, Any]:
-    """Return a row's values by column as JSON has them; what stands for bytes is as `take` says, where it is given."""
-    return {
-        str(name): take(str(name), bytes(value))
-        if take is not None and isinstance(value, _BYTES)
-        else plain_value(value)
-        for name, value in row.items()
-    }
+def plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a row's values by column as JSON has them."""
+    return {str(name): plain_value(value) for name, value in row.items()}
 
 
 def plain_value(value: Any) -> Any:

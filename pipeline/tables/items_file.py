@@ -6,7 +6,6 @@ changes while it is read, is none: what it would leave out did not vanish from i
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -14,7 +13,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import check_named_in_utf8
 from pipeline.tables import csv_file, json_file, parquet_file
 from pipeline.tables.findings import Finding
-from pipeline.tables.item_values import TakeBytes, common_kind, kind_of_value, plain_row
+from pipeline.tables.item_values import common_kind, kind_of_value, plain_row
 from pipeline.tables.items import MAX_COLUMNS, check_names
 from pipeline.tables.layout import Layout, TextRow
 from pipeline.tables.table_file import format_of, read_header_of, size_of
@@ -43,14 +42,14 @@ class ItemsFile:
     whole file.
     """
 
-    def __init__(self, path: Path, *, take: TakeBytes | None = None) -> None:
-        """Read the file once, for its columns; `take` is given the cells that are bytes, at each reading.
+    def __init__(self, path: Path) -> None:
+        """Read the file once, for its columns.
 
         Raises:
             InputError: there is no such file, it is damaged or empty, or no table can have its columns.
             ConfigurationError: it is Parquet, and pyarrow is not installed.
         """
-        self.path, self._take = path, take
+        self.path = path
         check_named_in_utf8(path)
         try:
             size_of(path, _LAYOUT)
@@ -98,8 +97,7 @@ class ItemsFile:
     def _rows(self) -> Iterator[TextRow | Finding]:
         try:
             if self.format == "parquet":
-                plain = partial(plain_row, take=self._take)
-                yield from parquet_file.parquet_rows(self.path, layout=_LAYOUT, ignored={}, plain=plain)
+                yield from parquet_file.parquet_rows(self.path, layout=_LAYOUT, ignored={}, plain=plain_row)
                 return
             with self._encoding.open(self.path) as file:
                 yield from self._checked(self._of_text(file))
@@ -134,11 +132,6 @@ class ItemsFile:
                 "no row was taken from it",
                 hint="close the quote, or double it where it is part of the text",
             )
-
-
-def open_file(path: Path, *, take: TakeBytes | None = None) -> ItemsFile:
-    """Open a file of items; raises as `ItemsFile` does."""
-    return ItemsFile(path, take=take)
 
 
 def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object) -> dict[str, str]:

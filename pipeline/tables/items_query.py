@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.core.errors import InputError
 from pipeline.store.database import Store
 from pipeline.tables.findings import excerpt
-from pipeline.tables.item_values import TakeBytes, plain_row
+from pipeline.tables.item_values import plain_row
 from pipeline.tables.items import check_names
 from pipeline.tables.items_file import SourceRow, kinds_of
 from pipeline.tables.items_spool import room_needed
@@ -29,8 +29,8 @@ class ItemsQuery:
     notes: Sequence[str] = ()
     sha256 = None  # what it gives may be another thing the next time
 
-    def __init__(self, store: Store, sql: str, *, timeout_s: float, take: TakeBytes | None = None) -> None:
-        """Run the query to its end; `take` is given the cells that are bytes.
+    def __init__(self, store: Store, sql: str, *, timeout_s: float) -> None:
+        """Run the query to its end.
 
         Raises:
             ConfigurationError: there is no room for its rows.
@@ -40,7 +40,6 @@ class ItemsQuery:
         query = sql.strip().removesuffix(";")
         if "\0" in query:  # where a driver would end the text
             raise InputError("the query holds a NUL character; nothing was written", hint="remove it")
-        self._take = take
         self._rows = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._rows.close)
         with room_needed(), store.selected(query, timeout_s=timeout_s) as found:
@@ -59,14 +58,9 @@ class ItemsQuery:
 
     def _keep(self, row: Sequence[Any]) -> dict[str, Any]:
         """Write a row to the file, and return its values by column."""
-        values = plain_row(dict(zip(self._names, row, strict=True)), take=self._take)
+        values = plain_row(dict(zip(self._names, row, strict=True)))
         self._rows.write(f"{json.dumps(list(values.values()))}\n")
         return values
-
-
-def open_query(store: Store, sql: str, *, timeout_s: float, take: TakeBytes | None = None) -> ItemsQuery:
-    """Run a query for items; raises as `ItemsQuery` does."""
-    return ItemsQuery(store, sql, timeout_s=timeout_s, take=take)
 
 
 def _counted(rows: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:

@@ -14,14 +14,13 @@ from pipeline.core import files
 from pipeline.core.declaration import NAME, RESERVED, is_query
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
-from pipeline.engine.declared.kept_images import name_bytes
 from pipeline.engine.declared.task_file import ENDING, FOLDER, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import tasks
 from pipeline.store.database import Store
 from pipeline.tables.guessing import TableGuess, guess_columns
-from pipeline.tables.items_file import ItemsFile, open_file
-from pipeline.tables.items_query import open_query
+from pipeline.tables.items_file import ItemsFile
+from pipeline.tables.items_query import ItemsQuery
 from pipeline.workflows.task_template import task_text
 
 NO_LETTERS = re.compile("[^a-z0-9_]+")
@@ -73,7 +72,7 @@ def prepared(name: str, source: str, *, data: Path) -> NewTask:
         )
     if (there := find_task_file(name, data)) is not None:
         raise _taken(there)
-    table = None if is_query(source) else open_file(Path(source), take=_named)
+    table = None if is_query(source) else ItemsFile(Path(source))
     return NewTask(name, source, table)
 
 
@@ -113,14 +112,9 @@ def _guess(store: Store, settings: Settings, new: NewTask) -> TableGuess:
     """Return what the columns of the items seem to be; of a query the first one alone may be the key."""
     if new.table is not None:
         return guess_columns(new.table.columns, new.table)
-    found = open_query(store, new.source, timeout_s=settings.select_timeout, take=_named)
+    found = ItemsQuery(store, new.source, timeout_s=settings.select_timeout)
     first: Sequence[str] = list(found.columns)[:1]
     return guess_columns(found.columns, found, keys=first)
-
-
-def _named(column: str, data: bytes) -> str:
-    """Return what stands for the bytes of a cell: those of an image, for all that is known of it."""
-    return name_bytes([column], column, data)
 
 
 def _write_new(path: Path, text: str) -> None:

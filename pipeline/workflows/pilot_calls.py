@@ -188,9 +188,7 @@ class _BatchLines(QuestionSource):
         return None if found is None else self._as_sent(found)
 
     def _as_sent(self, question: PlannedRequest) -> PlannedRequest:
-        """Return a question as its batch asked it; its uploaded images, deleted since, are uploaded again."""
+        """Return a question as its batch asked it."""
         item_id = question.item.id
         item = question.item._replace(input_hash=self.sent[item_id].input_hash)
-        if item.prompt.uploads:
-            return question._replace(item=item)
         return question._replace(item=item, head=self.data[item_id], rest=b"")

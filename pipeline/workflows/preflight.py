@@ -194,9 +194,6 @@ def _count_sample(store: Store, builder: RequestBuilder, client: "Client", *, it
         sample = list(islice(lines, 0, None, math.ceil(items / MAX_SAMPLE)))[:MAX_SAMPLE]
     if not sample:
         raise InputError("no item is left to ask, so there is nothing to count")
-    sample = [one for one in sample if not one.item.prompt.uploads]  # nothing is uploaded to be counted
-    if not sample:
-        return _Sample(0, 1.0)
     counts = asyncio.run(_count_all(client, builder.model.name, sample))
     both = [(one.usage.prompt, found) for one, found in zip(sample, counts, strict=True) if isinstance(found, int)]
     if not both:

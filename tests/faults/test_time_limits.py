@@ -46,15 +46,9 @@ def _upload(client: Client) -> object:
     return client.upload(path, display_name="x", sha256="0" * 64, size=3)
 
 
-def _upload_image(client: Client) -> object:
-    """Upload an image that is not looked at."""
-    return client.upload_image(b"x", mime_type="image/jpeg", display_name="x", sha256="0" * 64)
-
-
 CALLS: dict[str, tuple[str, Call]] = {
     "upload, its start": (r"^/upload/[^?]*$", _upload),
     "upload, a piece": ("upload_id=", _upload),
-    "upload an image": ("upload_id=", _upload_image),
     "create": (":batchGenerateContent", lambda one: one.create_batch("m", file_name="files/a", display_name="x")),
     "get": (r"/batches/b1$", lambda one: one.get_batch("batches/b1")),
     "list": (r"/batches\?", lambda one: one.list_batches()),
@@ -96,7 +90,7 @@ def test_the_list_of_endpoints_is_whole() -> None:
     """Whatever of the client asks the server stands in the table above."""
     asked = {name for name, one in vars(Client).items() if callable(one) and not name.startswith("_")} - {"close"}
     named = {"create_batch", "get_batch", "list_batches", "cancel_batch", "delete_batch", "delete_upload"}
-    assert asked == named | {"upload", "upload_image", "download", "live", "embed", "list_files", "list_models"}
+    assert asked == named | {"upload", "download", "live", "embed", "list_files", "list_models"}
 
 
 @pytest.mark.sampled(7, sqlite=7)

@@ -13,7 +13,6 @@ import findable
 from findable import Quote, Task
 from pipeline.engine.declared import given
 from tests.lab import Api, Workspace
-from tests.own.test_images import saved
 
 KEYS = {"GEMINI_API_KEY": "api_key", "GOOGLE_GEMINI_BASE_URL": "base_url"}
 TABLES = Path(__file__).parents[1] / "acceptance" / "tables"
@@ -68,17 +67,6 @@ def ws(workspace: Workspace) -> findable.Workspace:
 def _nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hand over nothing from one test to the next."""
     monkeypatch.setattr(given, "_tasks", {})
-
-
-@pytest.mark.full
-def test_rows_may_hold_images_as_bytes(ws: findable.Workspace, workspace: Workspace) -> None:
-    """Equal ones are one question; what stands in the workspace's table is their hash."""
-    pictures = {1: saved("red"), 2: saved("red"), 3: saved("blue")}
-    task = declared(prompt="What is it?", images=["photo"], answer=Stars)
-    ws.tag(task, items=[{"id": key, "photo": data} for key, data in pictures.items()], mode="live")
-    assert workspace.scalar("SELECT count(*) FROM reviews_answers") == 3
-    assert workspace.scalar("SELECT count(*) FROM reviews_kept_images") == 2
-    assert workspace.scalar("SELECT count(DISTINCT photo) FROM reviews_items WHERE photo LIKE 'sha256:%'") == 2
 
 
 def test_one_name_is_one_task(ws: findable.Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.core.declaration import Declaration
-from pipeline.tables.item_values import TakeBytes, compact_json, plain_row, plain_value
+from pipeline.tables.item_values import compact_json, plain_row
 from pipeline.tables.items_file import SourceRow, kinds_of
 
 ROWS = "<rows given in Python>"  # as `items` of a declaration
@@ -30,28 +30,19 @@ class ItemsRows:
 
     notes: Sequence[str] = ()
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]], *, take: TakeBytes | None = None) -> None:
-        """Keep the rows as plain values; `take` is given the cells that are bytes.
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the rows as plain values.
 
         Raises:
             InputError: no table can have their columns.
         """
-        self._given, self._take, self._has_bytes = rows, take, False
-        self._rows = [plain_row(row, take=self._taken) for row in rows]
+        self._rows = [plain_row(row) for row in rows]
         self.columns = kinds_of(self._rows, {}, source=ROWS)
         self.sha256 = hashlib.sha256(compact_json(self._rows).encode("utf-8", "surrogatepass")).hexdigest()
 
     def __iter__(self) -> Iterator[SourceRow]:
         """Yield each row, numbered from 1."""
         return (SourceRow(number, row) for number, row in enumerate(self._rows, start=1))
-
-    def taking(self, take: TakeBytes) -> "ItemsRows":
-        """Return the same rows, their cells that are bytes given to `take`."""
-        return ItemsRows(self._given, take=take) if self._has_bytes else self
-
-    def _taken(self, column: str, data: bytes) -> str:
-        self._has_bytes = True
-        return self._take(column, data) if self._take is not None else str(plain_value(data))
 
 
 def give_task(place: Path, declaration: Declaration) -> None:
@@ -90,9 +81,9 @@ def give_rows(place: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     _rows[place] = ItemsRows(rows)
 
 
-def given_rows(place: Path, *, take: TakeBytes) -> ItemsRows:
-    """Return the rows that were handed over last for the task at a place; `take` is given the cells that are bytes."""
-    return _rows[place].taking(take)
+def given_rows(place: Path) -> ItemsRows:
+    """Return the rows that were handed over last for the task at a place."""
+    return _rows[place]
 
 
 def place_in_python(name: str) -> Path:

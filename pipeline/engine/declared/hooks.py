@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +16,10 @@ from pipeline.engine.declared import given
 from pipeline.engine.declared.judge import asked_document
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store import versions
-from pipeline.tables import answers_rows, answers_table, items, kept_images, removal
+from pipeline.tables import answers_rows, answers_table, items, removal
 from pipeline.tables.answers_export import AnswersExport, encoded, extractors_in
 from pipeline.tables.answers_spec import answers_table as table_of
 from pipeline.tables.item_values import value_text
-from pipeline.tables.kept_images import KEPT
 from pipeline.tables.rows import holds, stands_in
 
 if TYPE_CHECKING:
@@ -183,21 +181,10 @@ class DeclaredHooks(Hooks):
         return () if self._rows.record.is_query else (Path(self._rows.record.items),)
 
     def remove(self, tx: "Connection", item_id: str) -> None:
-        """Delete a row, its answers, and the images that it alone held as bytes."""
-        spec = self._rows.items_spec
-        row = self._rows.rows(tx, [item_id]).get(item_id, {})
+        """Delete a row and its answers."""
         with self._rows.following(tx, [item_id]):
             answers_rows.remove_rows(tx, self._rows.answers_spec, item_ids=[item_id])
         removal.remove_row(tx, self._rows.table(tx), item_id)
-        held = {str(row.get(name)).removeprefix(KEPT) for name in spec.images}
-        kept_images.drop_images(tx, spec, held.intersection(kept_images.unneeded_images(tx, spec)))
-
-    def drop_images(self, tx: "Connection", before: datetime, *, dry: bool) -> int:
-        """Delete those that no row names; the next look at the source keeps one again that is there."""
-        spec = self._rows.items_spec
-        unneeded = kept_images.unneeded_images(tx, spec, before=before)
-        kept_images.drop_images(tx, spec, () if dry else unneeded)
-        return len(unneeded)
 
     def check_removable(self, tx: "Connection", item_id: str) -> None:
         """See that a row can be deleted, by deleting it and taking that back."""

@@ -27,15 +27,12 @@ class ImageSettings(NamedTuple):
     folder: Path | None = None
     side: int | None = None
     resolution: str | None = None
-    inline_max: int = Settings.inline_max
     refetches: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> "ImageSettings":
         """Return what settings say."""
-        return cls(
-            settings.folder, settings.image_side, settings.media_resolution, settings.inline_max, settings.refresh
-        )
+        return cls(settings.folder, settings.image_side, settings.media_resolution, settings.refresh)
 
     def over(self, declared: Declaration) -> Declaration:
         """Return a declaration with what is set in the place of what it says; as it is where it has no images."""
@@ -54,8 +51,6 @@ class ImageSettings(NamedTuple):
         return PictureSource(
             folder=Path("/") if is_ours else self.folder or beside.parent,
             side=declared.image_side,
-            inline_max=self.inline_max,
-            registered=declared.registered_uris,
             fetch=PictureFetcher().fetch,
             refetches=self.refetches,
         )
@@ -87,16 +82,13 @@ class RowImages:
         """
         parts: list[Mapping[str, Any]] = []
         hashes: dict[str, str | None] = dict.fromkeys(self.columns)
-        uploads: dict[str, bytes] = {}
         for name, named in self._named(row):
             try:
-                sent = self.source.part(named)
+                part, hashes[name] = self.source.part(named)
             except PictureError:
                 return None
-            parts += [{"text": f"{name}:"}] * (len(self.columns) > 1) + [sent.part]
-            hashes[name] = sent.sha256
-            uploads |= sent.uploads
-        return prompt._replace(parts=[*parts, *prompt.parts], uploads=uploads), self.hash_of(row, hashes)
+            parts += [{"text": f"{name}:"}] * (len(self.columns) > 1) + [part]
+        return prompt._replace(parts=[*parts, *prompt.parts]), self.hash_of(row, hashes)
 
     def hash_of(self, row: Mapping[str, Any], hashes: Mapping[str, str | None]) -> str:
         """Return the hash of a row's input: of the bytes of its images and its other values."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,7 +30,6 @@ from pipeline.tables.answers_spec import AnswersSpec
 from pipeline.tables.item_table import ItemStates, ItemTable
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import ItemsSpec
-from pipeline.tables.kept_images import kept_image
 from pipeline.tables.row_target import RowTarget, rows_written_to
 from pipeline.tables.rows import rows_among
 
@@ -99,10 +98,10 @@ class DeclaredRows(AskedRows):
         found: Sequence[str] = self.record.words.get("images", ())
         return found
 
-    def row_images(self, **kept: Any) -> RowImages:
-        """Return what looks at the images of rows; `kept` and `broken` are those of `PictureSource`."""
+    def row_images(self) -> RowImages:
+        """Return what looks at the images of rows."""
         source = self.image_settings.source(self.record, self.declaration)
-        return RowImages(self.images, self.record.words["asked"], replace(source, **kept))
+        return RowImages(self.images, self.record.words["asked"], source)
 
     @cached_property
     def answers_spec(self) -> AnswersSpec:
@@ -153,7 +152,7 @@ class DeclaredRows(AskedRows):
             name_of=self.label_of,
         )
 
-    def items(self, tx: "Connection", rows: Rows) -> Iterator[Item]:
+    def items(self, tx: "Connection", rows: Rows) -> Iterator[Item]:  # noqa: ARG002 - other tasks need it
         """Yield what to ask about these rows.
 
         Raises:
@@ -163,11 +162,11 @@ class DeclaredRows(AskedRows):
             raise ConfigurationError(
                 f"{self.record.path} was changed while it was used; nothing more is asked", hint="run the command again"
             )
-        return self._with_images(tx, rows) if self.images else self.about(rows)
+        return self._with_images(rows) if self.images else self.about(rows)
 
-    def _with_images(self, tx: "Connection", rows: Rows) -> Iterator[Item]:
+    def _with_images(self, rows: Rows) -> Iterator[Item]:
         """Yield what to ask with the images of the rows; those whose images cannot be opened any more are left out."""
-        images = self.row_images(kept=partial(kept_image, tx, self.items_spec, side=self.declaration.image_side))
+        images = self.row_images()
         for item in self.about(rows):
             asked = images.put_into(item.prompt, rows[item.id])
             if asked is not None:

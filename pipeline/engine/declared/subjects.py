@@ -17,7 +17,6 @@ from pipeline.core.task import Subject, Task
 from pipeline.engine.access import never_used
 from pipeline.engine.declared import given
 from pipeline.engine.declared.collection import DeclaredCollection
-from pipeline.engine.declared.kept_images import ImageKeeper, name_bytes
 from pipeline.engine.declared.record import (
     items_place,
     meant,
@@ -32,10 +31,9 @@ from pipeline.engine.declared.task import declared_task, rows_of
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
 from pipeline.store import answers, erase, leases, tasks, workspace
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables.item_values import TakeBytes
-from pipeline.tables.items_file import open_file
+from pipeline.tables.items_file import ItemsFile
 from pipeline.tables.items_fill import FillHooks, ItemsFill, ItemsReport
-from pipeline.tables.items_query import open_query
+from pipeline.tables.items_query import ItemsQuery
 from pipeline.tables.rows import rows_among
 
 HOW_TO_TRY = "`make try TASK={task}` asks about a few rows, `make tag TASK={task}` about all"
@@ -111,14 +109,12 @@ def planned_tables(settings: Settings) -> dict[str, str]:
         return {}
     declaration = load_declaration(path)
     prefix = declaration.table or declaration.name
-    holds_bytes = declaration.images and given.built_in(declaration.name) is None  # for those that cells hold
-    ends = ("items", "answers", *(["kept_images"] if holds_bytes else []))
-    return {**{f"{prefix}_{end}": "table" for end in ends}, f"{prefix}_answered": "view"}
+    return {f"{prefix}_items": "table", f"{prefix}_answers": "table", f"{prefix}_answered": "view"}
 
 
 def recorded_tables(tx: "Connection") -> list[str]:
     """Return the names of the tables of every task that was recorded here."""
-    return [f"{one.prefix}_{end}" for one in tasks.list_tasks(tx) for end in ("items", "answers", "kept_images")]
+    return [f"{one.prefix}_{end}" for one in tasks.list_tasks(tx) for end in ("items", "answers")]
 
 
 def check_declarable(settings: Settings) -> bool:
@@ -196,9 +192,7 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     """
     before = rows_of(task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
-    spec = replace(before.items_spec, images=tuple(declaration.images))
-    keeper = ImageKeeper(store, spec, side=declaration.image_side, at=at) if declaration.images else None
-    source = _source(store, declaration, path, settings, take=None if keeper is None else keeper.take)
+    source = _source(store, declaration, path, settings)
     is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
     is_same = is_same and _is_imported(record, declaration, path, source.sha256)
     columns = record.columns if is_same else source.columns
@@ -206,7 +200,7 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     if not is_same:
         for note in source.notes:
             display.say(f"{new.name}: {note}")
-        _fill(store, new, declaration, source, settings, at=at, display=display, keeper=keeper)
+        _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
         found, images = tasks.get_task(tx, new.name) or new, before.image_settings
         now = declared_task(found, refreshes=before.refreshes, image_settings=images, writer=before.writer)
@@ -263,14 +257,9 @@ def _fill(
     *,
     at: datetime,
     display: Progress,
-    keeper: ImageKeeper | None,
 ) -> None:
     """Make a task's table hold what its source says, and keep that it does; one process at a time."""
     rows = DeclaredRows(record, image_settings=ImageSettings.of(settings))
-    look_at = None
-    if keeper is not None:
-        keeper.flush()
-        look_at = rows.row_images(broken=keeper.broken).look
     waiting = f"another process imports the items of {record.name}; waiting for it"
     with leases.wait_for_lease(
         store, f"items:{record.name}", lasts_s=settings.lease, on_wait=lambda: display.say(waiting), sleep=time.sleep
@@ -285,7 +274,7 @@ def _fill(
             quoted=record.words["quoted"],
             strict=declaration.is_query,
             is_forgotten=is_forgotten,
-            look_at=look_at,
+            look_at=rows.row_images().look if declaration.images else None,
             hooks=FillHooks(
                 guard=lease.check,
                 touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
@@ -293,8 +282,6 @@ def _fill(
             ),
         )
         report = fill.run(source, display)
-    if keeper is not None:
-        keeper.settle(rows.items_spec)
     _tell(report, record, display)
 
 
@@ -366,23 +353,19 @@ def _declared(path: Path, settings: Settings) -> Declaration:
     return ImageSettings.of(settings).over(load_declaration(path))
 
 
-def _source(
-    store: "Store", declaration: Declaration, path: Path, settings: Settings, *, take: TakeBytes | None = None
-) -> Any:
-    """Return the opened source of a task's items; `take` is given the cells that are bytes, and keeps none by itself.
+def _source(store: "Store", declaration: Declaration, path: Path, settings: Settings) -> Any:
+    """Return the opened source of a task's items.
 
     Raises:
         InputError: it cannot be read; the message names it.
     """
     if declaration.is_query:
-        take = take or partial(name_bytes, declaration.images)
-        return open_query(store, declaration.items, timeout_s=settings.select_timeout, take=take)
-    return _rows_source(declaration, path, take=take)
+        return ItemsQuery(store, declaration.items, timeout_s=settings.select_timeout)
+    return _rows_source(declaration, path)
 
 
-def _rows_source(declaration: Declaration, path: Path, *, take: TakeBytes | None = None) -> Any:
+def _rows_source(declaration: Declaration, path: Path) -> Any:
     """Return the opened file of a task's items, or the rows that were handed over in its place."""
-    take = take or partial(name_bytes, declaration.images)
     if declaration.items == given.ROWS:
-        return given.given_rows(path, take=take)
-    return open_file(Path(items_place(declaration, path)), take=take)
+        return given.given_rows(path)
+    return ItemsFile(Path(items_place(declaration, path)))

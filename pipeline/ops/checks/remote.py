@@ -77,7 +77,7 @@ class RemoteChecks(WorkspaceChecks):
             if self._mend.on:
                 self._ws.client.delete_upload(one.file.name)
                 mended = "deleted"
-            said = f"{one.file.name} ({one.file.size:,} bytes) was left behind by {one.whose}"
+            said = f"{one.file.name} ({one.file.size:,} bytes) was left behind by batch {one.batch}"
             why = "people's data stays there for up to 48 hours more"
             yield notice("uploads", said, why, mendable=True, mended=mended, next="make clean")
 

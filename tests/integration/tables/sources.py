@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from pipeline.store.database import Connection, Store
 from pipeline.tables.items import ItemsSpec, items_table, make_items
-from pipeline.tables.items_file import open_file
+from pipeline.tables.items_file import ItemsFile
 from pipeline.tables.items_fill import ItemsFill, ItemsReport
 from tests.progress import NullProgress
 
@@ -37,7 +37,7 @@ class Items:
 
     def take_file(self, path: Path, **options: Any) -> ItemsReport:
         """Make the table hold what a file says."""
-        return self.take(open_file(path), **options)
+        return self.take(ItemsFile(path), **options)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return what stands in the table, in the order of first sight."""

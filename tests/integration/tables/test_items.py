@@ -13,7 +13,7 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.database import Store
 from pipeline.tables import items_fill
 from pipeline.tables.items import hash_of, items_table
-from pipeline.tables.items_file import open_file
+from pipeline.tables.items_file import ItemsFile
 from tests.integration.passages.workspaces import url_of
 from tests.integration.tables.sources import TABLE, Items, exists, write_csv, write_lines
 
@@ -214,7 +214,7 @@ def test_half_a_file(store: Store, tmp_path: Path, name: str) -> None:
 def test_file_that_changes(store: Store, tmp_path: Path) -> None:
     """A file that changes while it is read is not taken for either of what it was."""
     path = write_lines(tmp_path / "a.jsonl", [{"id": "1"}, {"id": "2"}])
-    items, source = Items(store), open_file(path)
+    items, source = Items(store), ItemsFile(path)
     path.write_text(path.read_text() + json.dumps({"id": "3"}))
     with pytest.raises(InputError, match="changed while it was read"):
         items.take(source)

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from pipeline.core.errors import InputError
 from pipeline.store.database import Store
 from pipeline.tables import items_query
-from pipeline.tables.items_query import open_query
+from pipeline.tables.items_query import ItemsQuery
 from tests.integration.passages.workspaces import url_of
 from tests.integration.tables.sources import TABLE, Items, exists
 from tests.lab import ON_POSTGRESQL
@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def _columns(store: Store, sql: str) -> dict[str, str]:
-    return open_query(store, sql, timeout_s=TIME).columns
+    return ItemsQuery(store, sql, timeout_s=TIME).columns
 
 
 def test_rows_of_a_join(store: Store) -> None:
@@ -46,7 +46,7 @@ def test_rows_of_a_join(store: Store) -> None:
     sql = """SELECT r.id, p.name AS "Name of it", r."select", r.stars, '50% :x' AS "a (%)"
     FROM reviews AS r JOIN products AS p ON p.id = r.product WHERE r."select" LIKE '%' ORDER BY r.id; """
     items = Items(store, asked=("select",))
-    report = items.take(open_query(store, sql, timeout_s=TIME), strict=True)
+    report = items.take(ItemsQuery(store, sql, timeout_s=TIME), strict=True)
     assert items.spec is not None
     assert (report.new, items.spec.columns) == (
         2,
@@ -77,7 +77,7 @@ def test_it_is_run_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
             return connection
 
         monkeypatch.setattr("pipeline.store.select_only.sqlite3.connect", traced)
-    source = open_query(store, "SELECT id, name FROM products", timeout_s=TIME)
+    source = ItemsQuery(store, "SELECT id, name FROM products", timeout_s=TIME)
     assert [row.line for _ in range(2) for row in source] == [1, 2, 1, 2]
     Items(store, asked=("name",)).take(source)
     assert sum(one.startswith("SELECT id") for one in run) == 1
@@ -127,7 +127,7 @@ def test_what_a_query_may_not(store: Store, what: str) -> None:
 
 
 def _columns_in_time(store: Store, sql: str) -> dict[str, str]:
-    return open_query(store, sql, timeout_s=0.3).columns
+    return ItemsQuery(store, sql, timeout_s=0.3).columns
 
 
 def test_rows_without_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +154,7 @@ def test_slow_rows(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_slow_rows_of_a_server(store: Store) -> None:
     """The limit is on the time without a row there, too."""
     slow = "SELECT i AS id, pg_sleep(0.1)::text AS text FROM generate_series(1, 14) AS i"
-    assert list(open_query(store, slow, timeout_s=1.0).columns) == ["id", "text"]
+    assert list(ItemsQuery(store, slow, timeout_s=1.0).columns) == ["id", "text"]
 
 
 @pytest.mark.sampled(6)
@@ -207,7 +207,7 @@ def test_rows_that_end_the_command(store: Store, cells: str, said: str) -> None:
     """One bad row of a query ends the command with its key, and nothing is written."""
     items = Items(store)
     query = ONE_ROW.format(cells)
-    source = open_query(store, query, timeout_s=TIME)
+    source = ItemsQuery(store, query, timeout_s=TIME)
     with pytest.raises(InputError, match=said):
         items.take(source, strict=True)
     with store.read() as tx:
@@ -222,7 +222,7 @@ def test_types_of_a_server(store: Store) -> None:
     sql = f"""SELECT '{key.upper()}'::uuid AS id, '2026-01-02'::date AS day, 19.90::numeric AS price, true AS sure,
     ARRAY[1, 2] AS list, '"x"'::jsonb AS doc, 'NaN'::float8 AS no, 2::int2 AS small, 'x'::varchar AS text"""
     items = Items(store)
-    items.take(open_query(store, sql, timeout_s=TIME))
+    items.take(ItemsQuery(store, sql, timeout_s=TIME))
     row = (key, "2026-01-02", "19.90", True, "[1,2]", '"x"', None, 2, "x")
     assert tuple(items.values()[key].values()) == row
     none = "SELECT id, now() AS at, random() AS r FROM products WHERE false"
