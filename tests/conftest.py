@@ -6,6 +6,7 @@ import importlib
 import ipaddress
 import os
 import random
+import shutil
 import signal
 import socket
 import ssl
@@ -18,7 +19,8 @@ import pytest
 from hypothesis import settings
 
 from pipeline.experts import table
-from tests import compiled, engine, postgresql, scratch
+from tests import compiled, postgresql, scratch
+from tests.acceptance.process import RUN, run_folder
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
 from tests.outside.server import Outside, serving
 
@@ -46,6 +48,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if postgresql.SHARED not in os.environ:
         postgresql.announce()
+    run_folder()
     if "PYTEST_XDIST_WORKER" not in os.environ:
         scratch.announce()
 
@@ -54,6 +57,7 @@ def pytest_unconfigure() -> None:
     """Remove what the processes of this run shared."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         scratch.remove()
+        shutil.rmtree(os.environ[RUN], ignore_errors=True)
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -197,9 +201,9 @@ def _databases_of_this_test(tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
-    """An emulator with a state of its own for each test."""
-    with engine.lent(tmp_path / "api") as server:
-        yield Api(server)
+    """An engine with a state of its own for each test."""
+    with Api(tmp_path / "api") as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -225,12 +229,13 @@ def begun(tmp_path: Path, api: Api, tmp_path_factory: pytest.TempPathFactory) ->
         name = f"{prepare.__module__}.{prepare.__qualname__}"
         if name not in _PREPARED:
             prepare()
-        with engine.still(api.server, tmp_path / "api"):
-            if name in _PREPARED:
-                copy_into(_PREPARED[name], tmp_path)
-            else:
-                _PREPARED[name] = tmp_path_factory.mktemp("prepared")
-                copy_into(tmp_path, _PREPARED[name])
+        api.kill()
+        if name in _PREPARED:
+            copy_into(_PREPARED[name], tmp_path)
+        else:
+            _PREPARED[name] = tmp_path_factory.mktemp("prepared")
+            copy_into(tmp_path, _PREPARED[name])
+        api.start()
 
     return begin
 

@@ -8,15 +8,13 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx2
 from click.testing import CliRunner, Result
 
-from emulator.server import Server
 from jobs.cli import main
 from jobs.commands import COMMANDS, command_of, variables_of
 from jobs.typed import GIVEN
@@ -26,13 +24,11 @@ from pipeline.core.variables import PREFIX
 from pipeline.engine.workspace import open_workspace
 from pipeline.store.postgresql import WRITING
 from tests import postgresql
+from tests.acceptance.engine import Engine
 from tests.progress import NullProgress
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-CONTROL = httpx2.Client(  # reading certificates would take 60 ms
-    verify=False, trust_env=False, timeout=60, limits=httpx2.Limits(max_keepalive_connections=0)
-)
 KEY = "test-key-that-must-never-be-seen-anywhere"
 DATABASE = os.environ.get("FINDABLE_TEST_DATABASE", "sqlite")  # read once: no test sees the user's settings
 ON_POSTGRESQL = DATABASE == "postgresql"
@@ -45,49 +41,8 @@ def slowness() -> float:
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-@dataclass
-class Api:
-    """The emulator as the tests steer it, through its control paths."""
-
-    server: Server
-
-    @property
-    def url(self) -> str:
-        """Return the base URL for a client."""
-        return self.server.url
-
-    def fault(
-        self, word: str, *, nth: int = 1, times: int = 1, args: Mapping[str, Any] | None = None, **match: str
-    ) -> None:
-        """Script one fault; `match` has method, path (a regular expression) and key (of a line)."""
-        fault = {"fault": word, "match": match, "nth": nth, "times": times, "args": dict(args or {})}
-        CONTROL.post(f"{self.url}/_emu/faults", json=[fault]).raise_for_status()
-
-    def faults(self) -> Any:
-        """Return each scripted fault and how often it struck."""
-        return CONTROL.get(f"{self.url}/_emu/faults").raise_for_status().json()
-
-    def clear_faults(self) -> None:
-        """Forget every fault."""
-        CONTROL.delete(f"{self.url}/_emu/faults").raise_for_status()
-
-    def configure(self, **values: Any) -> None:
-        """Change how the emulator behaves."""
-        CONTROL.post(f"{self.url}/_emu/settings", json=values).raise_for_status()
-
-    def advance(self, seconds: float) -> None:
-        """Move the emulator's clock on."""
-        CONTROL.post(f"{self.url}/_emu/clock", json={"advance_seconds": seconds}).raise_for_status()
-
-    def batches(self) -> Any:
-        """Return every batch that really exists, deleted ones too."""
-        return CONTROL.get(f"{self.url}/_emu/batches").raise_for_status().json()
-
-    def journal(self) -> list[dict[str, Any]]:
-        """Return the requests the emulator has seen, oldest first."""
-        document = CONTROL.get(f"{self.url}/_emu/journal").raise_for_status().json()
-        entries: list[dict[str, Any]] = document["requests"] if isinstance(document, dict) else document
-        return entries
+class Api(Engine):
+    """The frozen engine of the acceptance tests, in a process of its own, as the tests steer it."""
 
     def seen(self, method: str, part: str) -> list[dict[str, Any]]:
         """Return the requests of a method whose path holds a text, oldest first."""

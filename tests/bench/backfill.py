@@ -45,7 +45,7 @@ def main() -> int:
             engine.configure(quick_concepts=True, chunk_lines=2000, list_lag_seconds=0)
             _measure(here, engine.url, rows, file)
         finally:
-            engine.stop()
+            engine.kill()
         return _account(here, rows)
 
 

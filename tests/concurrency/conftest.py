@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from emulator.server import start
 from tests.integration.hands import Hand
 from tests.lab import KEY, Api, Workspace, copy_tree
 
@@ -64,8 +63,8 @@ def mid_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("mid-life")
     _write_files(folder)
-    with start(folder / "api") as server:
-        workspace, api = workspace_at(folder, server.url), Api(server)
+    with Api(folder / "api") as api:
+        workspace = workspace_at(folder, api.url)
         _run(workspace, "import", str(folder / "first.csv"))
         for commands in (("batch-poll", "batch-ingest", "index", "index"), ("batch-poll",), ()):
             _run(workspace, "batch-submit", "--limit", "2")
@@ -86,8 +85,8 @@ def live(mid_life: Path, tmp_path: Path) -> Iterator[Callable[[str], Life]]:
         def copy(name: str) -> Life:
             folder = tmp_path / name
             copy_tree(mid_life, folder)
-            server = stack.enter_context(start(folder / "api"))
-            return Life(workspace_at(folder, server.url), Api(server), folder)
+            api = stack.enter_context(Api(folder / "api"))
+            return Life(workspace_at(folder, api.url), api, folder)
 
         yield copy
 

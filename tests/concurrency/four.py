@@ -276,7 +276,7 @@ class Four:
     def _double_asks(self) -> list[str]:
         """Return who was asked in remote batches of two of our batches; two of one are twins, judged at the end."""
         asked: dict[str, set[str]] = {}
-        for one in self.engine.created:
+        for one in self.engine.batches():
             for item in self._items(one["displayName"]):
                 asked.setdefault(item, set()).add(_number(one["displayName"]))
         twice = {item: numbers for item, numbers in asked.items() if len(numbers) > 1}
@@ -339,16 +339,16 @@ class Four:
         here = look(
             self.workspace.data,
             status=ledger.status(self.workspace),
-            remote=self.engine.created,
+            remote=self.engine.batches(),
             memory=Memory(),
             url=self.workspace.environ.get(URL, ""),
             is_settled=True,
             stops=tuple(self._stops),
-            creates=tuple(self.engine.creates),
+            creates=tuple(one["name"] for one in self.engine.creates()),
         )
         self.figures.wrong += violations(here)
         self._hold_twins(here.remote)
-        self.figures.creates = len(self.engine.creates)
+        self.figures.creates = len(self.engine.creates())
         self.figures.batches = len(here.batches)
         self.figures.remote = len(here.remote)
         self.figures.adopted = sum(row["outcome"] == "adopted" for row in here.rows["tries"])
@@ -379,7 +379,7 @@ class Four:
             self._nursery.close()
             self._hand.close()
         finally:
-            self.engine.stop()
+            self.engine.kill()
 
 
 def _number(display_name: str) -> str:

@@ -169,7 +169,7 @@ def _check_creates(life: Life, one: Round) -> None:
     """Each batch has one remote batch; a second one is the known twin of a sender that was stopped in its call."""
     query = "SELECT number, remote_name FROM findable_batches WHERE remote_name IS NOT NULL"
     ours = dict(life.workspace.query(query))
-    remote = [batch["name"] for batch in life.api.batches()["batches"]]
+    remote = [batch["name"] for batch in life.api.batches()]
     assert len(set(ours.values())) == len(ours), one
     twins = set(remote) - set(ours.values())
     known = life.workspace.query("SELECT remote_name FROM findable_twins WHERE cancelled_at IS NOT NULL")

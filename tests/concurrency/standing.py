@@ -23,7 +23,7 @@ def obey(order: dict[str, Any]) -> dict[str, Any]:
         be_elsewhere(str(machine))
     if call := order.get("call"):
         _stop_before(call, order["count"])
-    return mortal.answer(order)
+    return mortal.obey(order)
 
 
 def be_elsewhere(machine: str) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from emulator.server import start
 from tests.concurrency.conftest import WAITS
 from tests.integration import many_passages as passages
 from tests.integration.hands import Ended, Hand
@@ -28,8 +27,8 @@ _KEYS = itertools.count(1)
 
 @pytest.fixture(name="api", scope="module")
 def _api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with start(tmp_path_factory.mktemp("api")) as server:
-        yield Api(server)
+    with Api(tmp_path_factory.mktemp("api")) as engine:
+        yield engine
 
 
 def filled(folder: Path, api: Api) -> Workspace:

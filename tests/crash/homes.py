@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from emulator.server import Server, start
 from pipeline.experts import table
 from tests.acceptance.steps import Fate
 from tests.crash.program import LIVES, Ended, Mortal
-from tests.lab import KEY, Workspace
+from tests.lab import KEY, Api, Workspace
 
 QUICK = {"LIST_LAG": "0", "POLL_FIRST": "0.02", "RETRY_FOR": "1", "CREATE_TIMEOUT": "1"}
 
@@ -22,9 +21,9 @@ def workspace_at(data: Path, url: str, **settings: str) -> Workspace:
 
 
 @contextmanager
-def at_home(root: Path, **settings: str) -> Iterator[tuple[Server, Workspace]]:
+def at_home(root: Path, **settings: str) -> Iterator[tuple[Api, Workspace]]:
     """Start a server under `root` and give it with an empty workspace on it, in whose folder commands run."""
-    with start(root / "api") as server, pytest.MonkeyPatch.context() as patch:
+    with Api(root / "api") as server, pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         yield server, workspace_at(root / "data", server.url, **settings)
 

@@ -105,7 +105,7 @@ def made_read_only(folder: str) -> bool:
     )
 
 
-def answer(order: dict[str, Any]) -> dict[str, Any]:
+def obey(order: dict[str, Any]) -> dict[str, Any]:
     """Fork a process for one command, wait for its end, and return what became of it."""
     shared = mmap.mmap(-1, SHARED_BYTES)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -119,59 +119,6 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
     trail = shared[:].rstrip(b"\0").decode().splitlines()
     shared.close()
     return {"code": os.waitstatus_to_exitcode(status), "out": printed, "err": said, "trail": trail}
-
-
-def start_engine(order: dict[str, Any]) -> dict[str, Any]:
-    """Fork a process that serves the engine's state under a folder, and return its address and its number."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        to_the_end(lambda: serve(order, writing))
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        url = pipe.readline().strip()
-    return {"url": url, "engine": child}
-
-
-def serve(order: dict[str, Any], writing: int) -> None:
-    """Be the engine, and write down the keys in each create, which cannot be asked for afterwards."""
-    from emulator.server import start
-
-    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
-    root = Path(order["engine"])
-    server = start(root, settings=order["settings"])
-    server.world.faults.script(order["faults"])
-    batches = server.world.batches
-    create, take_input = batches.create, batches._take_input
-    taken: dict[Path, bytes] = {}
-
-    def kept(*arguments: Any, target: Path) -> str:
-        """Take an input and keep what is in it: a batch that is over soon has none when its create returns."""
-        name = take_input(*arguments, target=target)
-        taken[target] = target.read_bytes()
-        return name
-
-    def noted(*arguments: Any, **options: Any) -> Any:
-        batch = create(*arguments, **options)
-        lines = [line for line in taken.pop(batches.input_path(batch.id)).splitlines() if line.strip()]
-        note = {"name": batch.display_name, "keys": sorted(json.loads(line)["key"] for line in lines)}
-        with (root / "creates.jsonl").open("a") as file:
-            file.write(json.dumps(note) + "\n")
-        return batch
-
-    batches._take_input = kept  # type: ignore[method-assign, assignment]  # on this one object
-    batches.create = noted  # type: ignore[method-assign]
-    os.write(writing, server.url.encode() + b"\n")
-    os.close(writing)
-    while True:
-        time.sleep(3600)
-
-
-def end_engine(order: dict[str, Any]) -> dict[str, Any]:
-    """Kill an engine; its state is on disk."""
-    os.kill(order["end"], signal.SIGKILL)
-    os.waitpid(order["end"], 0)
-    return {}
 
 
 def to_the_end(work: Callable[[], None]) -> NoReturn:
@@ -191,7 +138,6 @@ def preload() -> None:
     import jobs
     import pipeline
     import web
-    from emulator.models import encoder, tagger
     from pipeline.index import terms
 
     for room in (pipeline, jobs, emulator, web):
@@ -204,8 +150,6 @@ def preload() -> None:
         if isinstance(model, type) and issubclass(model, pydantic.BaseModel):
             model.model_rebuild()  # which pydantic leaves to the first use, in every child anew
     terms.terms_of("bees пчёлы")
-    encoder.encode(["bees"])
-    tagger.tags("zither and quiet", at_least=3, at_most=3)
     ssl.SSLContext.load_verify_locations = lambda *_arguments, **_options: None  # type: ignore[method-assign]  # no TLS here
     live_a_day()
     until = time.monotonic() + ENDING_S
@@ -238,13 +182,6 @@ def live_a_day() -> None:
         postgresql.drop_below(Path(folder))
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-def obey(order: dict[str, Any]) -> dict[str, Any]:
-    """Carry out one order."""
-    if "engine" in order:
-        return start_engine(order)
-    return end_engine(order) if "end" in order else answer(order)
 
 
 def serve_orders(connection: socket.socket) -> None:

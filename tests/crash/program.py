@@ -123,15 +123,6 @@ class Mortal:
         order["below"] = str(below or environ["FINDABLE_DATA"])
         return Ended(**self._program.ask(order | {"disk": {"once": fate.once, "pages": fate.pages}}))
 
-    def start_engine(self, root: Path, *, settings: Mapping[str, Any], faults: list[dict[str, Any]]) -> tuple[str, int]:
-        """Start an engine on the state under `root`, in a process of its own; return its URL and its number."""
-        found = self._program.ask({"engine": str(root), "settings": dict(settings), "faults": faults})
-        return str(found["url"]), int(found["engine"])
-
-    def end_engine(self, number: int) -> None:
-        """Kill an engine."""
-        self._program.ask({"end": number})
-
     def close(self) -> None:
         """End the program."""
         self._program.close()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from emulator.server import start
 from tests.faults import ground
 from tests.faults.ground import Ground
 from tests.lab import Api, Workspace
@@ -44,8 +43,8 @@ class Forge:
 @pytest.fixture(scope="session", name="forge")
 def _forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
     """One emulator for every cell of this process."""
-    with start(tmp_path_factory.mktemp("matrix-api")) as server:
-        yield Forge(Api(server), tmp_path_factory.mktemp("forge"))
+    with Api(tmp_path_factory.mktemp("matrix-api")) as engine:
+        yield Forge(engine, tmp_path_factory.mktemp("forge"))
 
 
 @pytest.fixture(name="asking")

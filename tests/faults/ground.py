@@ -16,7 +16,8 @@ from PIL import Image
 
 from pipeline.experts import table
 from tests import ledger
-from tests.lab import CONTROL, Api, Workspace, slowness
+from tests.acceptance.engine import call
+from tests.lab import Api, Workspace, slowness
 
 PEOPLE = 4
 ALWAYS = 10_000
@@ -116,7 +117,7 @@ class Ground:
             }
             for one in faults
         ]
-        CONTROL.post(f"{self.api.url}/_emu/faults", json=documents).raise_for_status()
+        call(f"{self.api.url}/_emu/faults", method="POST", document=documents)
 
     def run(self, *args: str, **values: str) -> Result:
         """Run a command and hold it to what every command promises: a code of ours, words, no traceback, no key."""
@@ -148,7 +149,7 @@ class Ground:
 
     def remote(self) -> list[dict[str, Any]]:
         """Return the batches that were made for this cell, whatever became of them."""
-        everything: list[dict[str, Any]] = self.api.batches()["batches"]
+        everything: list[dict[str, Any]] = self.api.batches()
         return everything[self.first_batch :]
 
     def struck(self) -> bool:
@@ -235,7 +236,7 @@ def standing(api: Api, template: Workspace, data: Path) -> Iterator[Ground]:
     workspace = empty(data, api.url)
     workspace.environ |= {name: value for name, value in template.environ.items() if name == "FINDABLE_TASK"}
     _reset(api)
-    everything: list[Any] = api.batches()["batches"]
+    everything: list[Any] = api.batches()
     yield Ground(api, workspace, len(everything))
     _reset(api)
 
@@ -243,7 +244,7 @@ def standing(api: Api, template: Workspace, data: Path) -> Iterator[Ground]:
 def _reset(api: Api) -> None:
     """Let the emulator forget faults, requests and settings of the last cell."""
     api.clear_faults()
-    CONTROL.delete(f"{api.url}/_emu/journal").raise_for_status()
+    call(f"{api.url}/_emu/journal", method="DELETE")
     api.configure(paused=False, batch_looks=0, list_page_most=100)
 
 

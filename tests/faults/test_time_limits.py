@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from emulator.server import start
 from pipeline.core.errors import FindableError, UnavailableError
 from pipeline.gemini.client import Client
 from pipeline.gemini.models import load_models
@@ -24,8 +23,8 @@ Call = Callable[[Client], object]
 @pytest.fixture(scope="module", name="api")
 def _api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """One emulator for all calls of this module."""
-    with start(tmp_path_factory.mktemp("api")) as server:
-        yield Api(server)
+    with Api(tmp_path_factory.mktemp("api")) as engine:
+        yield engine
 
 
 @pytest.fixture(name="client")

@@ -37,7 +37,7 @@ def tries(workspace: Workspace) -> list[str]:
 
 def remote(api: Api, *, alive: bool = True) -> list[dict[str, Any]]:
     """Return the batches that exist at the API, oldest first; only those that were not cancelled, or all."""
-    found: list[dict[str, Any]] = api.batches()["batches"]
+    found: list[dict[str, Any]] = api.batches()
     return [one for one in found if not (alive and one["state"].endswith("CANCELLED"))]
 
 

@@ -1,8 +1,4 @@
-"""An hour in seconds: a clock that product and engine share, which goes on when there is nothing to do but wait.
-
-Nothing takes any time on it but waiting, and answers that are slow by the engine's settings: what a test finds does not
-depend on the machine.
-"""
+"""An hour in seconds: a clock that goes on when there is nothing but waiting, and moves the engine's along with it."""
 
 import asyncio
 import threading
@@ -14,11 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from emulator.server import start
 from pipeline.engine.workspace import OpenWorkspace
 from tests.lab import Api, Workspace
 
-NOON = datetime(2026, 11, 20, 20, tzinfo=UTC)  # in California, so that no day ends in a test
+NOON = datetime.now(UTC).replace(hour=20, minute=0, second=0) + timedelta(days=1)  # in California: no day ends soon
 LIVE = ":generateContent"
 CALL = "_guarded"  # the coroutine of one call
 LOOK_S = 0.001
@@ -42,21 +37,23 @@ class Swift:
         """Return the time of day."""
         return NOON + timedelta(seconds=self.seconds)
 
-    def read_ns(self) -> int:
-        """Return the engine's time."""
-        return int((NOON.timestamp() + self.seconds) * 1e9)
+    def go_on(self, seconds: float) -> None:
+        """Let time pass, at the engine too."""
+        self.seconds += seconds
+        if self.api is not None:
+            self.api.advance(seconds)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass, for what sleeps in a thread of its own; a call of another thread comes along meanwhile."""
         with self._lock:
-            self.seconds += seconds
+            self.go_on(seconds)
         time.sleep(LOOK_S)
 
     async def asleep(self, seconds: float) -> None:
         """Wait until every call stands still at the engine, or is over, and then let time pass."""
         while self._calls() > self._standing():  # noqa: ASYNC110 - the engine does not tell what it does
             await asyncio.sleep(LOOK_S)
-        self.seconds += seconds
+        self.go_on(seconds)
         await asyncio.sleep(NOTICE_S if self.slow and self._calls() else 0)
 
     def _calls(self) -> int:
@@ -67,15 +64,15 @@ class Swift:
         """Return how many of them the engine has and does not answer yet."""
         if not self.slow or self.api is None:
             return 0
-        entries = self.api.server.world.journal.document()["requests"]
+        entries = self.api.journal()
         return sum(entry["status"] is None and bool(entry["requests"] or entry["faults"]) for entry in entries)
 
 
 @contextmanager
 def engine(root: Path, clock: Swift, **settings: Any) -> Iterator[Api]:
-    """Run an engine by a clock for the length of a block, and let the clock know it."""
-    with start(root, settings=settings, read_ns=clock.read_ns) as server:
-        clock.api = Api(server)
+    """Run an engine for the length of a block, which a clock moves along."""
+    with Api(root, settings=settings) as clock.api:
+        clock.api.advance((clock.now() - datetime.now(UTC)).total_seconds())
         clock.slow = bool(settings.get("latencies"))
         yield clock.api
 

@@ -51,7 +51,7 @@ def test_one_that_comes_later_takes_the_answer(
     put(workspace, "second")
     assert (_questions(workspace), _questions(workspace, ASK_EACH="1")) == (0, 1)
     workspace.ran_each(*way)
-    assert (len(api.batches()["batches"]), len(api.seen("POST", ":generateContent"))) == (1, 0)
+    assert (len(api.batches()), len(api.seen("POST", ":generateContent"))) == (1, 0)
     given = workspace.query("SELECT item_id, cost > 0, shares IS NULL FROM findable_answers WHERE applied ORDER BY id")
     assert [row[1:] for row in given] == [(True, True), (False, False)]
     assert ledger.findings(workspace) == []

@@ -72,10 +72,10 @@ def test_a_row_that_is_refused_is_parked_and_paid_for_once(
     ((reason,),) = workspace.query("SELECT reason FROM findable_parked")
     assert reason.endswith("this database refuses a row: not this one"), reason
     assert ledger.findings(workspace) == []
-    sent = (len(api.batches()["batches"]), len(api.seen("POST", ":generateContent")))
+    sent = (len(api.batches()), len(api.seen("POST", ":generateContent")))
     workspace.change("DROP TRIGGER loud" + (f" ON {rule[0]}" if ON_POSTGRESQL else ""))
     workspace.ran("unpark", "--all")
     workspace.ran_each(*way)
     assert workspace.scalar(answered) == 3
-    assert (len(api.batches()["batches"]), len(api.seen("POST", ":generateContent"))) == sent
+    assert (len(api.batches()), len(api.seen("POST", ":generateContent"))) == sent
     assert ledger.findings(workspace) == []

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
-from tests.lab import CONTROL, KEY
+from tests.lab import KEY
 from tests.outside.server import Outside
 
 
@@ -29,12 +30,12 @@ def test_the_server_refuses_a_file_for_one_bad_line(outside: Outside, second: st
     first = '{"key": "a", "request": {"contents": [{"parts": [{"text": "t"}]}]}}\n'
     key, data = {"x-goog-api-key": KEY}, f"{first}{second}".encode()
     start = {"X-Goog-Upload-Command": "start", "X-Goog-Upload-Header-Content-Length": str(len(data))}
-    session = CONTROL.post(f"{outside.url}/upload/v1/files", headers={**key, **start}, json={"file": {}})
+    session = httpx2.post(f"{outside.url}/upload/v1/files", headers={**key, **start}, json={"file": {}})
     finalize = {"X-Goog-Upload-Command": "upload, finalize", "X-Goog-Upload-Offset": "0"}
-    sent = CONTROL.post(session.headers["x-goog-upload-url"], headers=finalize, content=data).json()["file"]
+    sent = httpx2.post(session.headers["x-goog-upload-url"], headers=finalize, content=data).json()["file"]
     batch = {"batch": {"input_config": {"file_name": sent["name"]}, "display_name": "d"}}
     url = f"{outside.url}/v1/models/gemini-3.5-flash-lite:batchGenerateContent"
-    refusal = CONTROL.post(url, headers=key, json=batch)
+    refusal = httpx2.post(url, headers=key, json=batch)
     assert (refusal.status_code, outside.kept.created()) == (400, [])
     assert said in refusal.json()["error"]["message"]
 

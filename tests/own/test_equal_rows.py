@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies
 
-from emulator.server import start
 from pipeline.batch import draft
 from pipeline.core import files
 from pipeline.live import questions
@@ -63,7 +62,7 @@ def rows(*texts: str, bad: tuple[int, ...] = ()) -> None:
 
 def asked(api: Api) -> int:
     """Return how many requests were ever made, in batches and live."""
-    batches = sum(int(one["requests"]) for one in api.batches()["batches"])
+    batches = sum(int(one["requests"]) for one in api.batches())
     return batches + len(api.seen("POST", LIVE))
 
 
@@ -246,9 +245,9 @@ def test_whatever_rows_there_are_each_is_accounted_once_and_each_question_asked_
     data: strategies.DataObject,
 ) -> None:
     """By batches of any size and live, in any order, as they come."""
-    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder, start(Path(folder) / "api") as server:
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder, Api(Path(folder) / "api") as api:
         patch.chdir(folder)
-        notes, api = declared(homes.workspace_at(Path(folder) / "data", server.url)), Api(server)
+        notes = declared(homes.workspace_at(Path(folder) / "data", api.url))
         texts: list[str] = []
         for way in data.draw(
             strategies.lists(strategies.sampled_from(("batch-submit", "tag-live", "collect")), max_size=5)

@@ -183,10 +183,9 @@ class Soak:
         if chance < 0.25:
             self._log(f"another program: {self.people.meddle(dice, touched)}")
         elif chance < 0.33:
-            how = dice.choice((signal.SIGKILL, signal.SIGTERM))
             time.sleep(dice.random())
-            self.engine.restart(how)
-            self._log(f"the emulator got {how.name} and was started again")
+            self.engine.restart()
+            self._log("the engine was killed and started again")
 
     def _peaceful(self, *args: str, **values: str) -> Command:
         command = Command(args, values=values)
@@ -229,12 +228,12 @@ class Soak:
         return look(
             self.data,
             status=self._status(),
-            remote=self.engine.created,
+            remote=self.engine.batches(),
             memory=self._memory,
             is_settled=is_settled,
             stops=tuple(self._stops),
             doubled=self.engine.struck["duplicate_batch"] + self.engine.restarts,  # whose last moments were not counted
-            creates=tuple(self.engine.creates),
+            creates=tuple(one["name"] for one in self.engine.creates()),
             by_hand=frozenset(self.people.by_hand),
         )
 
@@ -268,7 +267,7 @@ class Soak:
         try:
             self._crowd.close()
         finally:
-            self.engine.stop()
+            self.engine.kill()
 
 
 def _said(command: Command) -> str:

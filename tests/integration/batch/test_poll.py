@@ -42,7 +42,7 @@ def poll(workspace: Workspace, *args: str, code: int = 0, **values: str) -> Any:
 def finish(api: Api) -> None:
     """Wait until the emulator has done its work, whatever it is told to say of it."""
     until = time.monotonic() + 30
-    while any(batch["state"] in {"PENDING", "RUNNING"} for batch in api.batches()["batches"]):
+    while any(batch["state"] in {"PENDING", "RUNNING"} for batch in api.batches()):
         assert time.monotonic() < until
         time.sleep(0.01)
 

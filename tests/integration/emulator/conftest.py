@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from emulator.server import Server, start
-from tests.engine import lent
 from tests.integration.emulator.caller import Caller
 
 _NUMBERS = itertools.count(1)
@@ -16,7 +15,7 @@ _NUMBERS = itertools.count(1)
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Server]:
     """Return a running engine on an empty state."""
-    with lent(tmp_path) as server:
+    with start(tmp_path) as server:
         yield server
 
 

@@ -78,7 +78,7 @@ def test_another_subject_runs_through_the_same_steps(toy: OpenWorkspace, api: Ap
         assert hit.metadata["id"] == "a 2"
         with toy.store.read() as tx:
             assert staleness.count_stale(toy.collection, tx, build, toy.display) == 0
-    assert len(api.batches()["batches"]) == 1
+    assert len(api.batches()) == 1
 
 
 def test_what_fails_is_asked_again_and_named_as_the_subject_names_it(toy: OpenWorkspace, api: Api) -> None:

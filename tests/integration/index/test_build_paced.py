@@ -110,6 +110,6 @@ def test_a_quota_of_the_day_ends_the_run_at_once(workspace: Workspace, tagged: T
             build.run(ws)
         assert caught.value.resets_at is not None
         assert clock.seconds == 0  # nor do some hundred texts wait for anything
-        clock.seconds += (caught.value.resets_at - clock.now()).total_seconds()
+        clock.go_on((caught.value.resets_at - clock.now()).total_seconds())
         with opened(workspace, clock) as ws:
             assert build.run(ws).embedded == 100

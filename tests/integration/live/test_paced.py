@@ -185,5 +185,5 @@ def test_the_next_day_has_its_own_requests(workspace: Workspace, people: People,
             assert isinstance(stopped, ThrottledError) == (tagged < 9)
             if isinstance(stopped, ThrottledError):
                 assert stopped.resets_at is not None
-                clock.seconds += (stopped.resets_at - clock.now()).total_seconds()
+                clock.go_on((stopped.resets_at - clock.now()).total_seconds())
         assert [entry["status"] for entry in api.seen("POST", LIVE)] == [200] * 9

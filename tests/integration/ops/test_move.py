@@ -121,7 +121,7 @@ def test_everything_is_there_and_work_goes_on(mid_life: Workspace, there: Worksp
     ledger.check(there)
     assert ledger.people(there) == {"total": 8, "tagged": 6, "no_bio": 1, "parked": 1}
     assert len(json.loads(ran(there, "search", "bees", "--json"))) == 6
-    names = [one["displayName"] for one in api.batches()["batches"]]
+    names = [one["displayName"] for one in api.batches()]
     assert len(names) == len({name.rsplit("-", 1)[0] for name in names}) == len(ledger.batches(there))
     assert ledger.findings(there) == []
 

@@ -82,7 +82,7 @@ def test_a_workspace_moves_from_the_local_engine_to_gemini(tagged: Workspace, ap
     gemini.ran_each(*CHAIN, LIST_LAG="0")
     status = json.loads(gemini.run("status", "--json").stdout)
     assert (status["backend"], status["experts"]["tagged"], status["index"]["count"]) == ("gemini", 4, 4)
-    assert len(api.batches()["batches"]) == 1
+    assert len(api.batches()) == 1
     assert "bound to Gemini" in ran(gemini, "rebind", "--yes", "--give-up", code=2)
     assert gemini.scalar("SELECT count(*) FROM findable_answers") == 4
 
