@@ -1,76 +1,134 @@
 """`make tags`: the tags of people, `MERGE="ml=machine learning"`; `EXPERT=username ADD=law`: those of one, edited."""
 
-from functools import partial
-from pathlib import Path
-
 import click
 
 from jobs import values
-from jobs.command import WritingCommand, confirmed, json_option, open_workspace, read_workspace, yes_option
-from jobs.output import for_money, print_json
-from jobs.tags_of_person import Edits, edit_people, person_options
-from jobs.tags_shown import show_tags, tell_merged
+from jobs.command import WritingCommand, json_option, open_workspace, read_workspace
+from jobs.items_shown import edit_cells
+from jobs.output import Terminal, plural, print_fields, print_json, print_line, print_table
 from jobs.values import COUNT, Count
 from pipeline.core.who import this_person
 from pipeline.experts import tags
-from pipeline.index.alike import alike_texts
+from pipeline.experts.tags import Edited, MergeReport, PersonTags, TagChange, TagsReport
+
+FEW = 10  # merges that are shown
 
 
 @click.command(name="tags", cls=WritingCommand)
 @click.option("-k", "--most", type=COUNT, default=20, show_default=True, envvar="FINDABLE_K", help="How many to show.")
 @click.option("--find", default="", envvar="FINDABLE_FIND", help="Only tags with this in them.")
-@click.option("--meaning", is_flag=True, envvar="FINDABLE_MEANING", help="Look for tags that mean the same, too.")
-@click.option("--to", type=click.Path(path_type=Path), envvar="FINDABLE_TO", help="Write what may be merged here.")
-@click.option("--merge", type=values.username, envvar="FINDABLE_MERGE", help='"old=new; old=new", or an edited plan.')
+@click.option("--merge", type=values.username, envvar="FINDABLE_MERGE", help='"old=new; old=new".')
 @click.option("--undo", type=Count(1, values.LARGEST), envvar="FINDABLE_UNDO", help="The merge or edit to undo.")
 @click.option("--who", type=values.username, envvar="FINDABLE_WHO", help="Who says so; else the user of the system.")
-@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only say how many people it would concern.")
-@person_options
-@yes_option
+@click.option("--person", type=values.username, envvar="FINDABLE_EXPERT", help="The tags of this person alone.")
+@click.option(
+    "--add", type=values.username, metavar="TAGS", envvar="FINDABLE_ADD", help='Tags that the person gets: "ml; law".'
+)
+@click.option(
+    "--remove", type=values.username, metavar="TAGS", envvar="FINDABLE_REMOVE", help="Tags that the person loses."
+)
+@click.option(
+    "--rename",
+    type=values.username,
+    metavar="TAGS",
+    envvar="FINDABLE_RENAME",
+    help='Of the person: "old=new; …".',
+)
 @json_option
 def main(
     *,
     most: int,
     find: str,
-    meaning: bool,
-    to: Path | None,
     merge: str | None,
     undo: int | None,
     who: str | None,
-    dry: bool,
-    one: Edits | None,
-    yes: bool,
+    person: str | None,
+    add: str | None,
+    remove: str | None,
+    rename: str | None,
     as_json: bool,
 ) -> None:
-    """List the tags of people, with examples, those that may say the same, and what was merged.
+    """List the tags of people, with examples, and what was merged.
 
-    With --to they are written as a plan, a line a merge; edited, --merge carries it out. A merge holds for all who have
-    the tag and for answers to come; --undo gives back what was there before. --meaning embeds the tags: at Gemini that
-    is paid for, and said first. With --person the tags of one, and every edit; --add, --remove and --rename edit them,
-    --undo takes back an edit by its number, and no model touches them from then on. --from sets those of many people.
+    A merge holds for all who have the tag and for answers to come, until --undo takes it back by its number. With
+    --person the tags of one, and every edit; --add, --remove and --rename edit them, --undo takes back an edit by its
+    number, and no model touches them from then on.
     """
-    if merge is not None and undo is not None:
-        raise click.UsageError("--merge and --undo exclude each other")
-    if one is not None:
-        if merge is not None or (dry and one.source is None) or (undo is not None and any(one.change)):
-            raise click.UsageError("an edit of one --person goes without --merge, --dry, and --undo of another edit")
-        edit_people(one, who or this_person(), undo=undo, dry=dry, as_json=as_json)
+    change = TagChange(tags.listed(add), tags.listed(remove), tags.typed(rename) if rename else ())
+    if person is None and any(change):
+        raise click.UsageError("name whose tags: --person USERNAME. With make: EXPERT=…")
+    if (merge is not None) + (undo is not None) + any(change) > 1 or (merge is not None and person is not None):
+        raise click.UsageError("a merge, an edit of one --person and --undo exclude each other")
+    editor = who or this_person()
+    if person is not None:
+        _of_person(person, change, editor, undo=undo, as_json=as_json)
+    elif merge is None and undo is None:
+        with read_workspace(task="experts") as ws:
+            _show_tags(tags.count_tags(ws.store), find=find, most=most, as_json=as_json)
+    else:
+        with open_workspace(task="experts") as ws:
+            if merge is not None:
+                done = tags.merge(ws.store, tags.typed(merge), editor, at=ws.now())
+            else:
+                done = tags.undo_merge(ws.store, undo or 0, editor, at=ws.now())
+        print_json(done.document()) if as_json else _tell_merged(done)
+
+
+def _of_person(username: str, change: TagChange, who: str, *, undo: int | None, as_json: bool) -> None:
+    """Show or edit the tags of one person."""
+    if undo is None and not any(change):
+        with read_workspace(task="experts") as ws:
+            found = tags.read_tags(ws.store, username)
+        print_json(found.document()) if as_json else _show_person(found)
         return
-    if merge is None and undo is None:
-        with open_workspace(task="experts") if meaning else read_workspace(task="experts") as ws:
-            confirm = partial(_confirmed, yes=yes)
-            report = tags.run(ws.store, alike=partial(alike_texts, ws, confirm=confirm) if meaning else None)
-        show_tags(report, find=find, most=most, to=to, as_json=as_json)
-        return
-    how = tags.Merging(who or this_person(), dry=dry)
-    with (read_workspace if dry else open_workspace)(task="experts") as ws:
-        if merge is not None:
-            done = tags.merge(ws.store, tags.asked_merges(merge), how, at=ws.now())
+    with open_workspace(task="experts") as ws:
+        if undo is None:
+            done = tags.edit_tags(ws.store, username, change, who, at=ws.now())
         else:
-            done = tags.undo(ws.store, undo or 0, how, at=ws.now())
-    print_json(tags.merged_document(done)) if as_json else tell_merged(done, dry=dry)
+            done = tags.undo_edit(ws.store, username, undo, who, at=ws.now())
+    print_json(done.document()) if as_json else _tell_edited(done)
 
 
-def _confirmed(cost: float, *, yes: bool) -> bool:
-    """Ask before tags are embedded that cost more than CONFIRM_ABOVE."""
-    return confirmed(for_money("Embed the tags?", cost), yes=yes)
+def _show_tags(report: TagsReport, *, find: str, most: int, as_json: bool) -> None:
+    found = [one for one in report.tags if find.lower() in one.tag.lower()]
+    if as_json:
+        print_json({**report.document(), "tags": [one._asdict() for one in found]})
+        return
+    different, once = plural(len(report.tags), "different tag"), plural(report.used_once, "tag")
+    print_line(f"{plural(report.people, 'person', 'people')} with {different}; {once} of one person alone")
+    rows = [(one.tag, f"{one.people:,}", ", ".join(one.examples)) for one in found[:most]]
+    print_table(("tag", "people", "such as"), rows)
+    if report.merges:
+        cells = [
+            (
+                *(str(one.number), one.old, one.new, one.who, f"{one.at:%Y-%m-%d %H:%M}"),
+                "" if one.undone_at is None else f"{one.undone_at:%Y-%m-%d %H:%M} {one.undone_by}",
+            )
+            for one in report.merges[-FEW:]
+        ]
+        print_table(("merge", "from", "into", "who", "when", "undone"), cells)
+
+
+def _tell_merged(done: MergeReport) -> None:
+    for old, new in done.same:
+        Terminal().say(f"{old!r} goes into {new!r} already")
+    for one in done.merges:
+        print_line(f"merge {one.number}: {one.old!r} into {one.new!r}" + (", undone" if one.undone_at else ""))
+    if done.kept:
+        Terminal().warn(f"{plural(done.kept, 'row')} did not take other tags: a trigger or a rule of the database")
+    print_line(f"{plural(done.people, 'person', 'people')} with other tags now. Next: make index")
+
+
+def _show_person(found: PersonTags) -> None:
+    score = "-" if found.findability_score is None else f"{found.findability_score:g}"
+    print_fields((("username", found.username), ("tags", ", ".join(found.tags) or "-"), ("score", score)))
+    if found.edits:
+        print_table(("edit", "who", "when", "what"), [edit_cells(one.document()) for one in found.edits])
+
+
+def _tell_edited(done: Edited) -> None:
+    if done.number is None:
+        print_line(f"{done.person.username}: there is nothing to change")
+        return
+    print_line(f"edit {done.number} of {done.person.username}: {', '.join(done.person.tags) or 'no tags'}")
+    print_line(f"score {done.person.findability_score:g}. Next: make index")

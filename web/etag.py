@@ -1,20 +1,13 @@
-"""Give every document of the API the hash of what it says, and nothing to a program that has it already (RFC 9110).
-
-An edit names with `If-Match` what it was made from; who comes later is told.
-"""
+"""Give every document of the API the hash of what it says, and nothing to a program that has it already (RFC 9110)."""
 
 import hashlib
-from typing import Annotated
 
-from fastapi import Header, Request
+from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.problem import Refused
-
 _NOT_MODIFIED = 304
-IfMatch = Annotated[str | None, Header(alias="if-match")]
 
 
 def etag_of(body: bytes) -> str:
@@ -28,23 +21,6 @@ def sent_once(request: Request, body: bytes, media_type: str, **headers: str) ->
     if told["etag"] in _listed(request.headers.get("if-none-match", "")):
         return Response(status_code=_NOT_MODIFIED, headers=told)
     return Response(body, media_type=media_type, headers=told)
-
-
-def state_of(if_match: str | None, now: str) -> str | None:
-    """Return the state that an edit was made from, by its `If-Match`; `*` is None, whatever is there.
-
-    An ETag begins with the state; what stands behind a hyphen an edit need not have seen.
-
-    Raises:
-        Refused: an edit must say it.
-    """
-    if if_match is None:
-        said = "an edit says from which state it was made; nothing was changed"
-        raise Refused(428, said, hint="GET it, and send its ETag as If-Match")
-    if if_match.strip() == "*":
-        return None
-    given = [one.strip().strip('"').partition("-")[0] for one in if_match.split(",")]
-    return now if now in given else given[0]
 
 
 def _listed(given: str) -> list[str]:

@@ -51,8 +51,7 @@ def document(status: int, title: str, detail: str, *, hint: str = "", **more: An
 def of(error: Exception) -> dict[str, Any]:
     """Return the problem that an error is: of a command, of a request that was refused, or of one that is malformed."""
     if isinstance(error, ChangedMeanwhileError):
-        both = {"was": error.was, "now": jsonable_encoder(error.now)}
-        return document(412, "Refused", error.message, hint=error.hint, **both)
+        return document(412, "Refused", error.message, hint=error.hint, now=jsonable_encoder(error.now))
     if isinstance(error, FindableError):
         status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
         known = {"exit_code": error.exit_code, "field": getattr(error, "field", "") or None}

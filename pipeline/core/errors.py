@@ -57,10 +57,10 @@ class TakenError(InputError):
 class ChangedMeanwhileError(InputError):
     """What is to be changed is not in the state in which it was shown; nothing was changed."""
 
-    def __init__(self, message: str, *, hint: str, was: Any, now: Any) -> None:
-        """Keep both states for programs: the one that was shown (None where it is not known), and the one of now."""
+    def __init__(self, message: str, *, hint: str, now: Any) -> None:
+        """Keep the state of now for programs."""
         super().__init__(message, hint=hint)
-        self.was, self.now = was, now
+        self.now = now
 
 
 class ConfigurationError(FindableError):

@@ -9,13 +9,11 @@ from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, R
 from pipeline.core.progress import Progress
 from pipeline.core.task import Task
 from pipeline.experts import adopt, table
-from pipeline.experts.merging import unmerged
 from pipeline.experts.prompts import PROMPTS
 from pipeline.experts.schema import experts
 from pipeline.experts.score import score
 from pipeline.experts.tags_rows import TagsRows
-from pipeline.store import answers, claims, edits, merges, workspace
-from pipeline.store.merges import MergedItem
+from pipeline.store import answers, by_hand, claims, workspace
 from pipeline.tables import removal
 from pipeline.tables.cells import list_of, number_of, text_of
 
@@ -88,11 +86,11 @@ class ExpertsHooks(Hooks):
         """Compare scores with their rows, and tags with the answers that were applied."""
         wrong: dict[str, list[str]] = {SCORES: [], TAGS: [], TEXT: []}
         applied = answers.current_answers(tx, table.TASK)
-        kept = dict(merges.every_merged(tx, table.TASK))
+        rules = by_hand.rules_in_force(tx, table.TASK)
         with display.bar("checking people", table.people(tx).total(tx), late=True) as bar:
             for number, row in enumerate(table.all_experts(tx), start=1):
                 key = str(row["id"])
-                for kind in _wrong(row, applied.pop(key, None), kept.pop(key, None)):
+                for kind in _wrong(row, applied.pop(key, None), rules):
                     wrong[kind].append(text_of(row["username"]))
                 bar.show(number)
         return DerivedCheck([_fault(kind, names) for kind, names in wrong.items() if names], sorted(applied))
@@ -111,8 +109,7 @@ class ExpertsHooks(Hooks):
 
     def contains_text(self, tx: "Connection", text: str) -> bool:
         """Return whether a text stands in any row, or in tags that one had before they were merged or edited."""
-        held = (merges.stands_in_merged, edits.stands_in_answers)
-        return table.text_is_stored(tx, text) or any(one(tx, table.TASK, text) for one in held)
+        return table.text_is_stored(tx, text) or by_hand.stands_in_answers(tx, table.TASK, text)
 
     def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
         """Return username, name as it is indexed and as it lies in a row, biography and addresses of a person."""
@@ -139,12 +136,14 @@ class ExpertsHooks(Hooks):
         return ExportRows(table.all_experts(tx), export.encode_experts, table.people(tx).total(tx), versions=told)
 
 
-def _wrong(row: Mapping[Any, Any], answer: str | None, kept: MergedItem | None) -> Iterator[str]:
+def _wrong(row: Mapping[Any, Any], answer: str | None, rules: Mapping[str, str]) -> Iterator[str]:
     """Yield what is wrong with one row, whose tags may have been merged."""
     if score(row) != number_of(row["findability_score"]):
         yield SCORES
-    if answer is not None and unmerged(list_of(row["tags"]), kept) != json.loads(answer).get("tags"):
-        yield TAGS
+    if answer is not None:
+        said = json.loads(answer).get("tags")
+        if list_of(row["tags"]) != (said and by_hand.merged(said, rules)):
+            yield TAGS
     if any(GAP in text_of(row[column]) for column in ("username", *table.INPUT_COLUMNS)):
         yield TEXT
 

@@ -70,7 +70,7 @@ def _not_read(names: Collection[str]) -> Iterator[str]:
     if names:
         yield f"not read: {name_some(names)}"
     if any(fold(name) in _ANSWERED for name in names):
-        yield "tags and scores are not imported: they come from answers, or from a person by `make tags FROM=…`"
+        yield "tags and scores are not imported: they come from answers, or from a person by `make tags EXPERT=…`"
 
 
 def read_person_documents(

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import merging, table
+from pipeline.experts import table
 from pipeline.experts.collection import index_entry
 from pipeline.experts.export import expert_document
-from pipeline.experts.person_tags import tags_of_person
+from pipeline.experts.tags import tags_of_person
 from pipeline.index import staleness
 from pipeline.store import answers, claims, tables
 
@@ -24,9 +24,8 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
     It is one document from one snapshot.
 
     Its keys: `expert` (the row by the names of the header), `id`, `state`, `batch` (that claims the person), `parked`
-    (the reason), `answers` and `attempts` (oldest first), `unmerged` (the tags as they were before a person merged
-    some, None where that is not so), `tags_state` (from which they can be edited) and `edits` (by hand, oldest first),
-    and `index` (`indexed`, `up_to_date`, `build`).
+    (the reason), `answers` and `attempts` (oldest first), `tags_state` (from which the
+    tags can be edited) and `edits` (by hand, oldest first), and `index` (`indexed`, `up_to_date`, `build`).
 
     Raises:
         InputError: no person has that name, or several names hold it.
@@ -41,7 +40,6 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         parked = answers.parked_reason(tx, task, item_id)
         state = table.people(tx).state_of(tx, item_id, now=ws.now())
         index = staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row))
-        before = merging.given_tags(tx, {item_id: row})[item_id]
         by_hand = tags_of_person(tx, row)
     expert = expert_document(row)
     return {
@@ -53,7 +51,6 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         "parked": parked,
         "answers": given,
         "attempts": failed,
-        "unmerged": before if before and before != expert["tags"] else None,
         "tags_state": by_hand.state,
         "edits": [one.document() for one in by_hand.edits],
         "index": index,

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
+import orjson
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select, update
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
-from pipeline.store import answers, claims, merges
+from pipeline.store import answers, claims
 from pipeline.store.database import among, pages
 from pipeline.store.updates import update_rows
 from pipeline.tables.cells import list_of, text_of
@@ -167,6 +168,11 @@ def text_is_stored(tx: Connection, word: str) -> bool:
     return holds(tx, (*columns, first + " " + last, first + last), word)
 
 
+def as_json(tags: Sequence[str]) -> str:
+    """Return tags as the JSON list that the table keeps."""
+    return orjson.dumps(tags).decode()
+
+
 def write_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Sequence[Any]] | None = None) -> set[str]:
     """Write tags (JSON text by id) with their score, where there are none yet; return the ids whose rows took them.
 
@@ -213,7 +219,6 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
         with refusals("experts"):
             tx.execute(update(experts).where(among(tx, experts.c.id, some)).values(fit_rates(tx, {"tags": None})))
         SCORES.refresh(tx, among(tx, experts.c.id, some))
-    merges.drop_merged(tx, TASK, ids)
 
 
 def tagged() -> ColumnElement[bool]:

@@ -1,19 +1,25 @@
-"""List the tags of people, those that may say the same, and merge them as a person says; any merge can be undone."""
+"""Count the tags of people, merge tags as a person says, and edit those of one person.
 
+Whatever a person said, no model, rollback or ingest touches it. An edit may name the state that it was made from, and
+is refused where the tags are not as they were then; to undo one is an edit, too.
+"""
+
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.core.errors import InputError
-from pipeline.core.files import why_not_readable
-from pipeline.experts import merging, table
-from pipeline.experts.answer import checked_tag
-from pipeline.experts.near_tags import COMPARED, NearTags, near_tags
-from pipeline.store import merges
-from pipeline.store.merges import Merge
-from pipeline.tables.cells import list_of, text_of
+from pipeline.core.errors import ChangedMeanwhileError, ConfigurationError, InputError
+from pipeline.core.text import MAX_RAW
+from pipeline.experts import table
+from pipeline.experts.answer import checked_tag, clean_tag
+from pipeline.experts.schema import experts
+from pipeline.store import answers, by_hand, retries, workspace
+from pipeline.store.by_hand import Merge
+from pipeline.store.database import pages
+from pipeline.tables.cells import list_of, number_of, text_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 EXAMPLES = 3  # usernames of a tag
-HEADER = ("merge", "into", "people", "why")
+STATE = 16  # hex digits of the hash of a state
 NOTHING = "nothing was changed"
 
 
@@ -35,11 +41,10 @@ class TagUse(NamedTuple):
 
 @dataclass(frozen=True)
 class TagsReport:
-    """How many people have tags, the different tags, the most used first, what may be merged, and what was."""
+    """How many people have tags, the different tags, the most used first, and what was merged."""
 
     people: int
     tags: list[TagUse]
-    near: list[NearTags]
     merges: list[Merge]
 
     @property
@@ -47,12 +52,15 @@ class TagsReport:
         """Return how many tags one person alone has."""
         return sum(one.people == 1 for one in self.tags)
 
-
-class Merging(NamedTuple):
-    """Who merges or undoes; where it is `dry`, nothing is written, and only told how many people it concerns."""
-
-    who: str
-    dry: bool = False
+    def document(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        return {
+            "people": self.people,
+            "different": len(self.tags),
+            "used_once": self.used_once,
+            "tags": [one._asdict() for one in self.tags],
+            "merges": [one._asdict() for one in self.merges],
+        }
 
 
 @dataclass
@@ -62,131 +70,185 @@ class MergeReport:
     `same` are merges that were asked for and are in force already.
     """
 
-    merges: list[Merge] = field(default_factory=list)
-    people: int = 0
-    kept: int = 0
+    merges: list[Merge]
+    people: int
+    kept: int
     same: list[tuple[str, str]] = field(default_factory=list)
 
+    def document(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {**asdict(self), "merges": [one._asdict() for one in self.merges]}
 
-def run(store: "Store", *, alike: Callable[[Sequence[str]], Iterable[tuple[str, str, float]]] | None) -> TagsReport:
-    """Return all tags that people have, and those that may say the same.
 
-    `alike` yields the pairs that mean the same of the most used tags; without it only their form tells.
-    """
+class TagChange(NamedTuple):
+    """What becomes of tags: some are added, some removed, some renamed (old, new)."""
+
+    add: Sequence[str] = ()
+    remove: Sequence[str] = ()
+    rename: Sequence[tuple[str, str]] = ()
+
+
+class TagEdit(NamedTuple):
+    """One edit of a person's tags: its number from 1, by whom and when (aware), and which edit it undoes."""
+
+    number: int
+    who: str
+    at: "datetime"
+    before: list[str]
+    after: list[str]
+    undoes: int | None
+
+    def document(self) -> dict[str, Any]:
+        """Return the edit for programs."""
+        removed = [tag for tag in self.before if tag not in self.after]
+        added = [tag for tag in self.after if tag not in self.before]
+        return {**self._asdict(), "added": added, "removed": removed}
+
+
+@dataclass(frozen=True)
+class PersonTags:
+    """The tags of one person in a state that an edit can name, and every edit, oldest first."""
+
+    item_id: str
+    username: str
+    tags: list[str]
+    findability_score: float | None
+    edits: list[TagEdit]
+
+    @property
+    def state(self) -> str:
+        """Return the state: other tags, another score, or an edit more, are another one."""
+        told = json.dumps([self.item_id, len(self.edits), self.tags, self.findability_score])
+        return hashlib.sha256(told.encode()).hexdigest()[:STATE]
+
+    def document(self) -> dict[str, Any]:
+        """Return the tags for programs."""
+        names = ("username", "tags", "findability_score", "state")
+        return {**{name: getattr(self, name) for name in names}, "edits": [one.document() for one in self.edits]}
+
+
+class Edited(NamedTuple):
+    """A person's tags after an edit, and its number; None where nothing had to be changed."""
+
+    person: PersonTags
+    number: int | None
+
+    def document(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {**self.person.document(), "edit": self.number}
+
+
+def count_tags(store: "Store") -> TagsReport:
+    """Return all tags that people have."""
     used: Counter[str] = Counter()
     examples: dict[str, list[str]] = {}
+    people = 0
     with store.read() as tx:
-        people = 0
         for name, cell in table.people(tx).cells(tx, ("username", "tags"), table.tagged()):
             people += 1
             for tag in set(list_of(cell) or ()):
                 used[tag] += 1
                 if used[tag] <= EXAMPLES:
                     examples.setdefault(tag, []).append(text_of(name))
-        done = merges.list_merges(tx, table.TASK)
+        done = by_hand.list_merges(tx, table.TASK)
     often = sorted(used, key=lambda tag: (-used[tag], tag))
-    near = near_tags(used, [] if alike is None else alike(often[:COMPARED]))
-    return TagsReport(people, [TagUse(tag, used[tag], examples[tag]) for tag in often], near, done)
+    return TagsReport(people, [TagUse(tag, used[tag], examples[tag]) for tag in often], done)
 
 
-def merge(store: "Store", pairs: Sequence[tuple[str, str]], how: Merging, *, at: "datetime") -> MergeReport:
+def merge(store: "Store", pairs: Sequence[tuple[str, str]], who: str, *, at: "datetime") -> MergeReport:
     """Merge tags into others, for all people who have them and for answers to come, all or nothing.
 
     Raises:
         InputError: a tag is none, no person has it, or it would go round in a circle; nothing was changed.
     """
     with store.write() as tx:
-        merges.hold_merges(tx)
-        rules = _rules(tx)
+        by_hand.hold_merges(tx)
+        before, rules = by_hand.rules_in_force(tx, table.TASK), _rules(tx)
         wanted = dict.fromkeys((checked_tag(old), checked_tag(new)) for old, new in pairs)
         same = [(old, new) for old, new in wanted if rules.get(old) == new]
         fresh = [pair for pair in wanted if pair not in same]
-        rules = _with(tx, rules, fresh)
-        if how.dry:
-            return MergeReport(people=_count_changes(tx, rules), same=same)
-        numbers = {merges.add_merge(tx, table.TASK, old, new, who=how.who, at=at) for old, new in fresh}
-        return _rewritten(tx, numbers, same)
+        _check_merges(tx, rules, fresh)
+        numbers = {by_hand.add_merge(tx, table.TASK, old, new, who=_who(who), at=at) for old, new in fresh}
+        return _rewritten(tx, before, numbers, same)
 
 
-def undo(store: "Store", number: int, how: Merging, *, at: "datetime") -> MergeReport:
-    """Undo a merge by its number: people have the tags again that they had, but for other merges; all or nothing.
+def undo_merge(store: "Store", number: int, who: str, *, at: "datetime") -> MergeReport:
+    """Undo a merge by its number: people have again what was answered about them; all or nothing.
+
+    Tags that another program wrote stay merged, for what they were is not known.
 
     Raises:
         InputError: there is no such merge in force; nothing was changed.
     """
     with store.write() as tx:
-        merges.hold_merges(tx)
-        if how.dry:
-            return MergeReport(people=_count_changes(tx, _rules(tx, without=number)))
-        if not merges.undo_merge(tx, table.TASK, number, who=how.who, at=at):
+        by_hand.hold_merges(tx)
+        before = by_hand.rules_in_force(tx, table.TASK)
+        if not by_hand.undo_merge(tx, table.TASK, number, who=_who(who), at=at):
             raise InputError(f"no merge {number} is in force; {NOTHING}", hint="`make tags` lists the merges")
-        return _rewritten(tx, {number})
+        return _rewritten(tx, before, {number})
 
 
-def document(report: TagsReport, *, most: int | None = None) -> dict[str, Any]:
-    """Return the report for programs, with the `most` used tags."""
-    return {
-        "people": report.people,
-        "different": len(report.tags),
-        "used_once": report.used_once,
-        "tags": [one._asdict() for one in report.tags[:most]],
-        "near": [one._asdict() for one in report.near],
-        "merges": [merge_document(one) for one in report.merges],
-    }
-
-
-def merge_document(one: Merge) -> dict[str, Any]:
-    """Return a merge for programs."""
-    times = {name: None if (at := getattr(one, name)) is None else at.isoformat() for name in ("at", "undone_at")}
-    return {**one._asdict(), **times}
-
-
-def merged_document(report: MergeReport) -> dict[str, Any]:
-    """Return for programs what was merged or undone."""
-    return {**asdict(report), "merges": [merge_document(one) for one in report.merges]}
-
-
-def plan_text(near: Sequence[NearTags]) -> str:
-    """Return a plan that a person edits: a line a merge, its cells separated by tabs."""
-    lines = ["# delete what is not to be merged, then: make tags MERGE=this-file", "\t".join(HEADER)]
-    for one in near:
-        why = one.why if one.similarity is None else f"{one.why} {one.similarity:.2f}"
-        lines.append("\t".join((one.old, one.new, f"{one.people[0]:,} and {one.people[1]:,}", why)))
-    return "\n".join([*lines, ""])
-
-
-def asked_merges(text: str) -> list[tuple[str, str]]:
-    """Return the merges that a text means: they themselves where there is a `=` in it, else those of a plan's file.
+def read_tags(store: "Store", username: str) -> PersonTags:
+    """Return the tags of the person of that username, with the state to edit them from.
 
     Raises:
-        InputError: it is neither, or not written as it should be.
+        InputError: there is no such person.
     """
-    if "=" in text:
-        return typed(text)
-    path = Path(text)
-    if why := why_not_readable(path):
-        raise InputError(f"{path} {why}; {NOTHING}", hint='MERGE="ml=machine learning", or a plan by TO=')
-    return planned(path.read_text(encoding="utf-8", errors="replace"))
+    with store.read() as tx:
+        return tags_of_person(tx, table.by_username(tx, username))
 
 
-def planned(text: str) -> list[tuple[str, str]]:
-    """Return the merges of a plan.
+def tags_of_person(tx: "Connection", row: Mapping[Any, Any]) -> PersonTags:
+    """Return the tags that a row of a person holds, with what was ever edited."""
+    key = str(row["id"])
+    found = [
+        TagEdit(one.number, one.who, one.at, json.loads(one.before)["tags"], json.loads(one.after)["tags"], one.undoes)
+        for one in by_hand.list_edits(tx, table.TASK, key)
+    ]
+    return PersonTags(
+        key, text_of(row["username"]), list_of(row["tags"]) or [], number_of(row["findability_score"]), found
+    )
+
+
+def edit_tags(
+    store: "Store", username: str, change: TagChange, who: str, *, of_state: str | None = None, at: "datetime"
+) -> Edited:
+    """Change the tags of one person, and the score with them; all or nothing.
 
     Raises:
-        InputError: a line has no two tags; the message names it.
+        ChangedMeanwhileError: they are not in the state that the editor was shown.
+        InputError: there is no such person, a tag is none, or not there, or none would be left.
+        ConfigurationError: another program's database keeps the row as it is.
     """
-    pairs = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        cells = [cell.strip() for cell in line.split("\t")]
-        if not line.strip() or line.startswith("#") or tuple(cells[:2]) == HEADER[:2]:
-            continue
-        if len(cells) < 2 or not all(cells[:2]):  # noqa: PLR2004 - from and to
+    with store.write() as tx:
+        row, now = _held(tx, username, of_state)
+        tags = _changed(now, change)
+        if not tags and now.tags:
             raise InputError(
-                f"line {number} of the plan has no two tags with a tab between; {NOTHING}",
-                hint="begin it with # to pass it over",
+                f"{username!r} would be left without tags, and be asked about again; {NOTHING}",
+                hint="add or rename one in the same edit",
             )
-        pairs.append((cells[0], cells[1]))
-    return pairs
+        return _written(tx, row, now, tags, who, at=at)
+
+
+def undo_edit(
+    store: "Store", username: str, number: int, who: str, *, of_state: str | None = None, at: "datetime"
+) -> Edited:
+    """Take back what one edit changed, by its number, and leave what others changed since; that is an edit, too.
+
+    A person who had no tags before, and has none then, is asked about again.
+
+    Raises:
+        ChangedMeanwhileError: as of `edit_tags`.
+        InputError: there is no such person, or no edit of that number.
+        ConfigurationError: as of `edit_tags`.
+    """
+    with store.write() as tx:
+        row, now = _held(tx, username, of_state)
+        if not 1 <= number <= len(now.edits):
+            said = f"`make tags EXPERT={username}` lists the edits"
+            raise InputError(f"there is no edit {number} of {username!r}; {NOTHING}", hint=said)
+        return _written(tx, row, now, _reverted(now.tags, now.edits[number - 1]), who, undoes=number, at=at)
 
 
 def listed(text: str | None) -> list[str]:
@@ -206,19 +268,17 @@ def typed(text: str) -> list[tuple[str, str]]:
     return [(old, new) for old, _, new in parts]
 
 
-def _rules(tx: "Connection", *, without: int | None = None) -> dict[str, str]:
-    """Return what goes into what at once, by the merges in force, or those in force but one."""
-    done = merges.list_merges(tx, table.TASK)
-    return {one.old: one.new for one in done if one.undone_at is None and one.number != without}
+def _rules(tx: "Connection") -> dict[str, str]:
+    """Return what goes into what at once, by the merges in force."""
+    return {one.old: one.new for one in by_hand.list_merges(tx, table.TASK) if one.undone_at is None}
 
 
-def _with(tx: "Connection", rules: Mapping[str, str], fresh: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return rules with fresh ones beside them.
+def _check_merges(tx: "Connection", rules: dict[str, str], fresh: Sequence[tuple[str, str]]) -> None:
+    """Pass where fresh rules can stand beside those in force.
 
     Raises:
         InputError: no person has a tag, it goes elsewhere already, or round in a circle.
     """
-    rules = dict(rules)
     used = {tag for (cell,) in table.people(tx).cells(tx, ("tags",), table.tagged()) for tag in list_of(cell) or ()}
     for old, new in fresh:
         if old in rules:
@@ -226,20 +286,156 @@ def _with(tx: "Connection", rules: Mapping[str, str], fresh: Sequence[tuple[str,
         if old not in used:
             raise InputError(f"no person has the tag {old!r}; {NOTHING}", hint="`make tags FIND=…` finds tags")
         rules[old] = new
-    circles = rules.keys() - merges.resolved(rules).keys()
+    circles = rules.keys() - by_hand.resolved(rules).keys()
     if circles:
         raise InputError(
             f"{min(circles)!r} would go round in a circle; {NOTHING}", hint="leave one of these merges out"
         )
-    return rules
 
 
-def _count_changes(tx: "Connection", rules: Mapping[str, str]) -> int:
-    return sum(1 for _ in merging.changes(tx, merges.resolved(rules)))
+def _rewritten(
+    tx: "Connection", before: Mapping[str, str], numbers: Collection[int], same: Sequence[tuple[str, str]] = ()
+) -> MergeReport:
+    """Write what follows for people from the rules of now, where those of before held."""
+    changed = _changes(tx, before, by_hand.rules_in_force(tx, table.TASK)) if numbers else {}
+    written: set[str] = set()
+    for page in pages(list(changed)):
+        rows = table.by_ids(tx, page, ("id", "tags"), locked=True)
+        due = {key: changed[key][1] for key, row in rows.items() if list_of(row["tags"]) == changed[key][0]}
+        written |= table.replace_tags(tx, {key: table.as_json(tags) for key, tags in due.items()}, rows=rows)
+    workspace.touch_revision(tx, table.TASK, written)
+    done = [one for one in by_hand.list_merges(tx, table.TASK) if one.number in numbers]
+    return MergeReport(done, len(written), len(changed) - len(written), list(same))
 
 
-def _rewritten(tx: "Connection", numbers: Collection[int], same: Sequence[tuple[str, str]] = ()) -> MergeReport:
-    """Write what follows for people from what is in force now."""
-    people, kept = merging.rewrite(tx, merges.resolved(_rules(tx))) if numbers else (0, 0)
-    done = [one for one in merges.list_merges(tx, table.TASK) if one.number in numbers]
-    return MergeReport(done, people, kept, list(same))
+def _changes(
+    tx: "Connection", before: Mapping[str, str], now: Mapping[str, str]
+) -> dict[str, tuple[list[str], list[str]]]:
+    """Return the people who have other tags under the rules of now, by id: their tags, and those.
+
+    They follow from the last answer, where the tags do; else from the tags as another program wrote them.
+    """
+    found = {}
+    cells = table.people(tx).cells(tx, ("id", "tags"), table.tagged())
+    for page in pages([(str(key), list_of(cell) or []) for key, cell in cells]):
+        given = answers.last_applied(tx, table.TASK, [key for key, _ in page])
+        for key, tags in page:
+            said = json.loads(given[key][1]).get("tags", []) if key in given else tags
+            wanted = by_hand.merged(said if by_hand.merged(said, before) == tags else tags, now)
+            if wanted != tags:
+                found[key] = tags, wanted
+    return found
+
+
+def _held(tx: "Connection", username: str, of_state: str | None) -> tuple[Mapping[Any, Any], PersonTags]:
+    """Return a person's row, which stays as it is until the transaction ends, and its tags.
+
+    Raises:
+        ChangedMeanwhileError: they are in another state than the editor was shown.
+        InputError: there is no such person, they are being forgotten, or the tags are text of another program.
+    """
+    by_hand.rules_in_force(tx, table.TASK, held=True)  # before the row, in the order in which answers are written
+    key = str(table.by_username(tx, username)["id"])
+    row = table.by_ids(tx, [key], locked=True)[key]
+    if answers.parked_reason(tx, table.TASK, key) == answers.BEING_FORGOTTEN:
+        raise InputError(f"{username!r} is being forgotten; {NOTHING}")
+    if list_of(row["tags"]) is None:
+        raise InputError(f"the tags of {username!r} are text of another program, no JSON list; {NOTHING}")
+    now = tags_of_person(tx, row)
+    if of_state not in {None, now.state}:
+        by = f", last by {now.edits[-1].who!r} (edit {now.edits[-1].number})" if now.edits else ""
+        raise ChangedMeanwhileError(
+            f"the tags of {username!r} were changed meanwhile{by}: they are {_named(now.tags)} now; {NOTHING}",
+            hint="look at what is there now, and say again what is to be changed",
+            now=now.document(),
+        )
+    return row, now
+
+
+def _named(tags: Sequence[str]) -> str:
+    return ", ".join(map(repr, tags)) or "none"
+
+
+def _changed(now: PersonTags, change: TagChange) -> list[str]:
+    """Return tags as a change has them: renamed in their places, new ones at the end, each once.
+
+    Raises:
+        InputError: a tag is none, or not there, or two things are to become of one.
+    """
+    gone = [_meant(now, tag) for tag in change.remove]
+    renamed = {_meant(now, old): checked_tag(new) for old, new in change.rename}
+    if len({*gone, *renamed}) < len(change.remove) + len(change.rename):
+        raise InputError(f"a tag of {now.username!r} is to be changed in two ways at once; {NOTHING}")
+    kept = [renamed.get(tag, tag) for tag in now.tags if tag not in gone]
+    return list(dict.fromkeys([*kept, *map(checked_tag, change.add)]))
+
+
+def _meant(now: PersonTags, tag: str) -> str:
+    """Return the tag of a person that is meant, which another program may have written in its own way.
+
+    Raises:
+        InputError: there is none.
+    """
+    for one in (tag, clean_tag(tag)):
+        if one in now.tags:
+            return one
+    raise InputError(f"{now.username!r} has no tag {tag!r}; {NOTHING}", hint=f"the tags are {_named(now.tags)}")
+
+
+def _reverted(tags: Sequence[str], edit: TagEdit) -> list[str]:
+    """Return tags without what an edit changed: what it removed is about where it was."""
+    if tags == edit.after:
+        return edit.before
+    found = [tag for tag in tags if tag in edit.before or tag not in edit.after]
+    for place, tag in enumerate(edit.before):
+        if tag not in edit.after and tag not in found:
+            found.insert(place, tag)
+    return found
+
+
+def _written(
+    tx: "Connection",
+    row: Mapping[Any, Any],
+    now: PersonTags,
+    tags: list[str],
+    editor: str,
+    *,
+    undoes: int | None = None,
+    at: "datetime",
+) -> Edited:
+    """Write tags as the merges in force have them, with the score, and keep them as a person's answer.
+
+    Raises:
+        InputError: the editor has no name that can be written.
+        ConfigurationError: the row did not take them.
+    """
+    who, key = _who(editor), now.item_id
+    wanted = by_hand.merged(tags, by_hand.rules_in_force(tx, table.TASK))
+    if wanted == now.tags:
+        return Edited(now, None)
+    if wanted:
+        table.replace_tags(tx, {key: table.as_json(wanted)}, rows={key: row})
+        table.SCORES.refresh(tx, experts.c.id == row["id"])
+        answers.unpark(tx, table.TASK, ids=[key])
+        retries.end_retries(tx, table.TASK, {"tagged": [key]}, at=at)
+    else:
+        table.clear_tags(tx, [key])
+    done = table.by_ids(tx, [key])[key]
+    if list_of(done["tags"]) != wanted:
+        raise ConfigurationError(f"a trigger or a rule of the database keeps {now.username!r} as it is; {NOTHING}")
+    said, before = json.dumps({"tags": tags}, ensure_ascii=False), json.dumps({"tags": now.tags}, ensure_ascii=False)
+    by_hand.add_edit(tx, table.TASK, key, said, before=before, who=who, undoes=undoes, at=at)
+    workspace.touch_revision(tx, table.TASK, [key])
+    return Edited(tags_of_person(tx, done), len(now.edits) + 1)
+
+
+def _who(name: str) -> str:
+    """Return the name of an editor on one line.
+
+    Raises:
+        InputError: it is empty, or holds what cannot be stored.
+    """
+    who = " ".join(name.split())
+    if not who or len(who) > MAX_RAW or not who.isprintable():
+        raise InputError(f"{name[:MAX_RAW]!r} is no name of who edits; {NOTHING}", hint="give it by WHO=")
+    return who

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import Answered, WriteResult
 from pipeline.engine.declared.asked import AskedRows
-from pipeline.experts import merging, table
+from pipeline.experts import table
 from pipeline.experts.prompts import CURRENT, TagsPrompt
-from pipeline.store import answers, merges
-from pipeline.store.merges import MergedItem
-from pipeline.tables.cells import cell_words, text_of
+from pipeline.store import answers, by_hand
+from pipeline.tables.cells import cell_words, list_of, text_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -82,12 +81,11 @@ class TagsRows(AskedRows):
         still is, supports none.
         """
         asked = {one.item_id: one for one in answers}
-        rules = merges.rules_in_force(tx, table.TASK, held=True)
+        rules = by_hand.rules_in_force(tx, table.TASK, held=True)
         rows = table.people(tx).plain_rows(tx, list(asked), table.WRITTEN, locked=True)
         outdated, strangers = self._outdated(asked, rows)
         tags = _merged_tags(asked, rows.keys() - strangers, rules)
-        written = table.write_tags(tx, _as_json(tags), rows=rows)
-        merges.keep_merged(tx, table.TASK, {key: tags[key] for key in written})
+        written = table.write_tags(tx, tags, rows=rows)
         kept = table.untagged_among(tx, list(asked.keys() - strangers - written))
         blocked = {key: KEPT if key in tags else SILENT for key in kept if key in tags or key not in outdated}
         return WriteResult(applied=written, outdated=outdated, blocked=blocked)
@@ -108,8 +106,10 @@ class TagsRows(AskedRows):
         given = answers.last_applied(tx, table.TASK, ids)
         of_models = {key: one for key, one in given.items() if one[0] != answers.PERSON}
         mine = {key: answer for key, (whose, answer) in of_models.items() if extractor in {None, whose}}
-        tags = merging.given_tags(tx, table.by_ids(tx, list(mine), ("tags",)))
-        ours = [key for key, found in tags.items() if found == json.loads(mine[key]).get("tags")]
+        rules = by_hand.rules_in_force(tx, table.TASK)
+        tags = table.by_ids(tx, list(mine), ("tags",))
+        said = {key: by_hand.merged(json.loads(mine[key]).get("tags") or [], rules) for key in tags}
+        ours = [key for key, row in tags.items() if list_of(row["tags"]) == said[key]]
         table.clear_tags(tx, ours)
         return len(ours)
 
@@ -131,16 +131,10 @@ def _is_of_another(now: str, asked: str) -> bool:
     return ":" in asked and now.partition(":")[0] != asked.partition(":")[0]
 
 
-def _merged_tags(
-    asked: Mapping[str, Answered], keys: Collection[str], rules: Mapping[str, str]
-) -> dict[str, MergedItem]:
-    """Return the tags of answers about some people, where there are any, with what the merges make of them."""
+def _merged_tags(asked: Mapping[str, Answered], keys: Collection[str], rules: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of answers about some people, where there are any, as merged and as JSON text."""
     found = ((key, _tags(one.answer)) for key, one in asked.items() if key in keys)
-    return {key: merging.merged(tags, rules) if rules else MergedItem(tags, tags) for key, tags in found if tags}
-
-
-def _as_json(tags: Mapping[str, MergedItem]) -> dict[str, str]:
-    return {key: merging.as_json(one.merged) for key, one in tags.items()}
+    return {key: table.as_json(by_hand.merged(tags, rules) if rules else tags) for key, tags in found if tags}
 
 
 def _tags(answer: "BaseModel") -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, select, update
 
 from pipeline.store import answers as store_answers
-from pipeline.store import edits, hand_tables, merges, odd_lines, wire_texts, workspace
+from pipeline.store import by_hand, hand_tables, odd_lines, wire_texts, workspace
 from pipeline.store.answers import FORGOTTEN
 from pipeline.store.tables import answers, attempts, batches, calls, due, parked, requests, runs, tries
 from pipeline.store.tables import events as journal
@@ -98,8 +98,7 @@ def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str],
         calls: {"reply": None},
     }
     wire_texts.drop_of_item(tx, task, item_id)
-    merges.drop_merged(tx, task, [item_id])
-    edits.drop_edits(tx, task, item_id)
+    by_hand.drop_edits(tx, task, item_id)
     for table, values in emptied.items():
         mine = (table.c.task == task) & (table.c.item_id == item_id)
         tx.execute(update(table).where(mine).values(item_id=erased, **values))

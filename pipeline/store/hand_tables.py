@@ -18,16 +18,6 @@ merges = Table(
     Column("undone_at", UtcTime),  # NULL while it is in force
 )
 
-# items that hold merged values now
-merged_items = Table(
-    "findable_merged_items",
-    METADATA,
-    Column("task", Text, primary_key=True),
-    Column("item_id", Text, primary_key=True),
-    Column("given", Text, nullable=False),  # JSON list: the values before any merge
-    Column("merged", Text, nullable=False),  # JSON list: what was written in their place
-)
-
 # what a person wrote for one item in the place of its answer, which is an answer of the extractor `person`
 edits = Table(
     "findable_edits",
@@ -38,4 +28,4 @@ edits = Table(
     Column("undoes", Integer),  # the number of an earlier edit of the item, from 1
 )
 
-MERGES, EDITS = (merges, merged_items), (edits,)
+MERGES, EDITS = (merges,), (edits,)

@@ -26,7 +26,7 @@ OF_TASK = (
     *("status", "log", "qc", "parked", "versions", "preflight", ("items", "--counts"), ("export", "../out.csv")),
     *(("search", "law"), ("show", "--item", "1"), ("submit", "--dry")),
 )
-OF_PEOPLE = ("people", "tags", ("tags", "--merge", "a=b", "--dry", "--yes"), ("show", "ada"))
+OF_PEOPLE = ("people", "tags", ("show", "ada"))
 OF_PASSAGES = ("passages_status", "best_concepts", ("best_concepts", "a"))
 SEEN = {
     ("status",),

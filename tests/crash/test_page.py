@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.experts import person_tags
+from pipeline.experts import tags
 from tests import ledger
 from tests.crash import homes
 from tests.crash.days import SOME_OR_EVERY, Day
@@ -24,7 +24,7 @@ DAY = Day(
 def end_of(workspace: Workspace) -> dict[str, Any]:
     """Return what a day leaves: the person's tags, score and edits, and how far the index is behind."""
     with workspace.open() as ws:
-        found = person_tags.read_tags(ws.store, "ada")
+        found = tags.read_tags(ws.store, "ada")
     edits = [{name: one.document()[name] for name in ("who", "added", "removed", "undoes")} for one in found.edits]
     index = ledger.status(workspace)["index"]
     return {"tags": list(found.tags), "score": found.findability_score, "edits": edits, "behind": index["behind"]}

@@ -29,7 +29,7 @@ document.addEventListener("keydown", (event) => {
 const LISTS = ["/items", "/search", "/images", "/passages"];
 function goBack() {
   const from = document.referrer && new URL(document.referrer);
-  const isOpen = document.querySelector("#editing[open], #forgetting[open], dialog[open], [popover]:popover-open");
+  const isOpen = document.querySelector("#forgetting[open], dialog[open], [popover]:popover-open");
   if (document.querySelector("[data-back]") && from && from.origin === location.origin && LISTS.includes(from.pathname) && !isOpen) {
     history.back();
   }

@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.experts import one_row
 from pipeline.experts import show as person
 from pipeline.index.hit_documents import whole_document
 from pipeline.index.search import SearchOptions, SearchReport
@@ -18,14 +17,12 @@ from pipeline.ops import show
 from pipeline.passages.show import marked_of_passage
 from web.asked import Text
 from web.desk import PEOPLE, Desk
-from web.editor import known_editor
 from web.render import as_stated, as_text, desk_of, show_page
 from web.steps import NextStep
 from web.view import View
 from web.views.acts import acts_shown, is_askable
 from web.views.item_shown import answers_shown, concepts_by_version, heading_of, quotations_in, wire_shown
 from web.views.passages import TASK as PASSAGES
-from web.views.rows import row_shown
 from web.views.tags import tags_shown
 
 router = APIRouter()
@@ -84,8 +81,7 @@ def _shown(
         known = show.run(ws, key, raw=raw)
         name, tags = ws.settings.task, dict[str, Any]()
         if name == PEOPLE:
-            tags = tags_shown(person.run(ws, key)) | {"who": known_editor(request)}
-            tags |= row_shown(one_row.read_row(ws.store, key), key)
+            tags = tags_shown(request, person.run(ws, key))
         concepts = {}
         if name == PASSAGES and known["columns"]:
             concepts = concepts_by_version(marked_of_passage(ws.store, ws.subjects, ws.settings, known["item"]))
@@ -100,7 +96,7 @@ def _shown(
             ws,
             {
                 **known,
-                **heading_of(known, name, tags.get("cells", ())),
+                **heading_of(known, name, columns),
                 "answers": shown,
                 "quotations": list(quotations_in(shown[0].get("answer"))) if shown else [],
                 "concepts": concepts,

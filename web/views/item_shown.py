@@ -36,14 +36,13 @@ def concepts_by_version(passage: MarkedPassage) -> dict[str, list[tuple[str, str
     return found
 
 
-def heading_of(known: Mapping[str, Any], task: str, cells: Sequence[tuple[str, str, str]] = ()) -> dict[str, Any]:
+def heading_of(known: Mapping[str, Any], task: str, columns: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Return how an item is called: `title`, `beside` what else names it, and `picture`, the address of an image."""
     name = known["name"]
     if task == IMAGES:
         address = f"/api/images/thumbnail?{urlencode({'key': known['item'], 'side': SIDE})}"
         return {"title": PurePath(name).name, "beside": "", "picture": "" if known["state"] == UNUSABLE else address}
-    values = {column: value for column, _, value in cells}
-    full = " ".join(filter(None, (values.get("first_name"), values.get("last_name"))))
+    full = dict(columns).get("name", "")
     return {"title": full or name, "beside": name if full else "", "picture": ""}
 
 

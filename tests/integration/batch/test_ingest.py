@@ -15,7 +15,7 @@ from pipeline.batch import ingest as batch_ingest
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.score import score_of
-from pipeline.store import merges
+from pipeline.store import by_hand
 from tests import ledger
 from tests.delivery import MODEL, deliver, prepare, put_people, result, workspace_at
 from tests.lab import Workspace
@@ -52,7 +52,7 @@ def test_a_merge_while_answers_are_judged_is_seen(offline: Workspace, monkeypatc
 
     def merge(write: Write) -> None:
         with write() as tx:
-            merges.add_merge(tx, table.TASK, json.loads(WRITTEN)[0], "merged", who="a person", at=datetime.now(UTC))
+            by_hand.add_merge(tx, table.TASK, json.loads(WRITTEN)[0], "merged", who="a person", at=datetime.now(UTC))
 
     with offline.open() as ws, _meanwhile(ws, monkeypatch, merge):
         assert len(batch_ingest.run(ws)) == 1

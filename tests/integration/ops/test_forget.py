@@ -108,7 +108,6 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
     assert "zq-77 is forgotten: 2 lines of 2 sealed files, 2 vectors" in ran(chained, "forget", "zq-77", "--yes")
     assert holding(chained.data) == telling(chained) == words_of(chained) == []
     assert "zq-77" not in ran(chained, "search", "Zanthippa Quorn of Quillmouth", "--why")
-    assert chained.scalar("SELECT count(*) FROM findable_merged_items") == 0
     assert chained.query("SELECT excerpt FROM findable_odd_lines") == [("of others",)]
     chained.change("DELETE FROM findable_odd_lines")
     assert others(chained) == before

@@ -13,8 +13,8 @@ from pipeline.core.errors import ChangedMeanwhileError, InputError
 from pipeline.core.states import Outcome
 from pipeline.engine import record
 from pipeline.engine.record import Asked, Judgement, Source
-from pipeline.experts import edits, person_tags, table
-from pipeline.experts.edits import Edited, Editor, TagChange
+from pipeline.experts import table, tags
+from pipeline.experts.tags import Edited, TagChange
 from pipeline.gemini import models
 from tests.lab import Workspace
 
@@ -59,7 +59,7 @@ class Replay:
 
     def look(self, client: str) -> None:
         """Let a client see the tags as they are."""
-        self.shown[client] = person_tags.read_tags(self.ws.store, self.name).state
+        self.shown[client] = tags.read_tags(self.ws.store, self.name).state
 
     def edit(self, client: str, change: TagChange) -> None:
         """Let a client change what it was shown last."""
@@ -67,7 +67,7 @@ class Replay:
         kept = [renamed.get(tag, tag) for tag in self.tags if tag not in change.remove]
         is_there = {*change.remove, *renamed} <= {*self.tags}
         wanted = {*kept, *change.add} if is_there else set()
-        self._done(client, wanted or None, partial(edits.edit_tags, self.ws.store, self.name, change))
+        self._done(client, wanted or None, partial(tags.edit_tags, self.ws.store, self.name, change))
 
     def undo(self, client: str, number: int) -> None:
         """Let a client undo an edit: what it added goes, what it removed comes back, what others changed stays."""
@@ -75,31 +75,31 @@ class Replay:
         if number <= len(self.taken):
             _, before, after = self.taken[number - 1]
             wanted = ({*self.tags} - ({*after} - {*before})) | ({*before} - {*after})
-        self._done(client, wanted, partial(edits.undo_edit, self.ws.store, self.name, number))
+        self._done(client, wanted, partial(tags.undo_edit, self.ws.store, self.name, number))
 
-    def answer(self, tags: list[str]) -> None:
+    def answer(self, said: list[str]) -> None:
         """Let the answer of a model come in, by the way that all take."""
         with self.ws.store.write() as tx:
             task = self.ws.task
             asked = Asked(self.key, next(task.items(tx, [self.key])).input_hash)
-            told = Judgement(asked, Outcome.ANSWERED, "", answer=task.rows.answer(tags=tags))
+            told = Judgement(asked, Outcome.ANSWERED, "", answer=task.rows.answer(tags=said))
             source = Source(None, "expert-tags@2/m", next(iter(models.load_models(None).values())))
             done = record.write_judgements(tx, task, [told], source=source, at=self.ws.now())
         assert bool(done.applied) == (self.tags == [])
-        self.tags = self.tags or tags
+        self.tags = self.tags or said
 
     def check(self) -> None:
         """Hold the tags, and every edit that was taken, against the replay."""
-        found = person_tags.read_tags(self.ws.store, self.name)
+        found = tags.read_tags(self.ws.store, self.name)
         assert found.tags == self.tags
         assert [(one.who, one.before, one.after) for one in found.edits] == self.taken
 
     def _done(self, client: str, wanted: set[str] | None, edit: Callable[..., Edited]) -> None:
         """Edit; that must be refused where the client was shown another state, or no tags can be `wanted`."""
-        is_current = self.shown[client] == person_tags.read_tags(self.ws.store, self.name).state
+        is_current = self.shown[client] == tags.read_tags(self.ws.store, self.name).state
         refused = ChangedMeanwhileError if not is_current else InputError if wanted is None else None
         with contextlib.nullcontext() if refused is None else pytest.raises(refused) as error:
-            done = edit(Editor(client, self.shown[client]), at=self.ws.now())
+            done = edit(client, of_state=self.shown[client], at=self.ws.now())
         if error is not None:
             return
         assert {*done.person.tags} == wanted
