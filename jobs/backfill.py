@@ -35,7 +35,7 @@ def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: b
             """Say what will be asked, its cost and time."""
             mode, (plan, cost) = estimated.batch, estimated.going_out("batch")
             batches = plural(plan.batches, "batch", "batches")
-            takes = f"estimated {usd(cost)}; takes {mode.takes}"
+            takes = f"estimated {usd(cost)}; takes {mode.likely}"
             ws.display.say(f"{extractor}: {asked_about(plan, words)} in {batches}, {takes}")
             for warning in mode.warnings:
                 ws.display.warn(warning)

@@ -14,7 +14,7 @@ from jobs.commands import variables_of
 from jobs.dotenv import read_dotenv, read_settings
 from jobs.ends import exit_on_error, flush, interruptible
 from jobs.output import Terminal, begin_output
-from jobs.typed import OPTIONS, as_typed
+from jobs.typed import OPTIONS
 from jobs.values import COUNT
 from jobs.variables import bare_names, check_variables
 from pipeline.core.settings import BUILT_IN, Settings
@@ -100,12 +100,6 @@ def _keep_yes(ctx: click.Context, param: click.Parameter, value: bool) -> bool: 
     return value
 
 
-def _refuse_probe(ctx: click.Context, param: click.Parameter, value: bool | None) -> None:  # noqa: FBT001 - click's own
-    """Refuse the option that a pilot replaced."""
-    if value:
-        raise click.BadParameter(as_typed("there are no probes any more; use `make tag PILOT=20` instead"), ctx, param)
-
-
 json_option = click.option(
     "--json", "as_json", is_flag=True, envvar="FINDABLE_JSON", help="Print one JSON document, and nothing else."
 )
@@ -126,9 +120,6 @@ map_option = click.option(
 )
 skip_pilot_option = click.option(
     "--skip-pilot", is_flag=True, envvar="FINDABLE_SKIP_PILOT", help="Go on without a pilot that passed."
-)
-no_probe_option = click.option(
-    "--probe/--no-probe", hidden=True, envvar="FINDABLE_PROBE", expose_value=False, callback=_refuse_probe
 )
 
 

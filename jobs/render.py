@@ -75,10 +75,9 @@ def account_document(account: IngestSummary) -> dict[str, object]:
 
 def pilot_line(done: pilot.PilotReport) -> str:
     """Return the result of a pilot in one line."""
-    compared = f"; asked live as well: {done.compared.said}" if done.compared and done.compared.compared else ""
     quality = done.quality
     assert quality is not None  # noqa: S101 - a pilot without one is an error
-    return f"pilot {done.pilot.number} of {done.pilot.extractor}: {quality.line}{compared}. Report: {quality.path}"
+    return f"pilot {done.pilot.number} of {done.pilot.extractor}: {quality.line}. Report: {quality.path}"
 
 
 def tell_failures(report: backfill.BackfillReport | tag.TagReport, words: Words) -> None:

@@ -123,18 +123,12 @@ def _show_estimates(document: dict[str, Any]) -> None:
     for one in document["estimates"][-SHOWN:]:
         name = f"{'batch' if one['kind'] == 'batch' else 'live run'} {one['number']}"
         came = f", came to {_amount(one['actual'])}" if one["actual"] else ""
-        error = f"; off by {_errors(one['errors'])}" if one["errors"] else ""
+        error = "" if one["error"] is None else f"; off by {one['error']:.1%}"
         print_line(f"{label:<11}{name}: {_amount(one['estimated'])}{came}{error}")
         label = ""
     error = document["estimate_error"]
     if error["mean"] is not None:
-        print_line(f"{label:<11}off by {_errors(document['estimate_errors'])} on the mean of {error['of']}")
-
-
-def _errors(errors: dict[str, float | None]) -> str:
-    """Return how far estimates were off, of each amount that was estimated."""
-    named = (("tokens_in", "in"), ("tokens_out", "out"), ("cost", "of the cost"))
-    return ", ".join(f"{error:.1%} {word}" for name, word in named if (error := errors[name]) is not None)
+        print_line(f"{label:<11}off by {error['mean']:.1%} on the mean of {error['of']}")
 
 
 def _amount(amounts: dict[str, Any]) -> str:

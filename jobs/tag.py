@@ -10,7 +10,6 @@ from jobs.command import (
     confirmed,
     json_option,
     limit_option,
-    no_probe_option,
     open_workspace,
     pilot_option,
     read_workspace,
@@ -24,7 +23,7 @@ from pipeline.live import tag as live_run
 from pipeline.workflows import pilot as pilot_run
 from pipeline.workflows import preflight as estimates
 from pipeline.workflows import tag
-from pipeline.workflows.batch_or_live import ModeEstimate
+from pipeline.workflows.batch_or_live import ModeEstimate, format_duration
 from pipeline.workflows.preflight import Preflight
 
 _deadline_option = click.option(
@@ -39,7 +38,6 @@ _deadline_option = click.option(
 @_deadline_option
 @pilot_option
 @skip_pilot_option
-@no_probe_option
 @click.option("--wait/--no-wait", default=None, envvar="FINDABLE_WAIT", help="Poll and ingest batches, too.")
 @yes_option
 @json_option
@@ -86,17 +84,14 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
 @click.command(name="preflight", cls=WritingCommand)  # it brings the items of an own task
 @limit_option
 @_deadline_option
-@click.option("--count", is_flag=True, envvar="FINDABLE_COUNT", help="Let the API count the tokens of a sample.")
-@no_probe_option
-@click.option("--wait/--no-wait", hidden=True, expose_value=False, envvar="FINDABLE_WAIT")
 @json_option
-def preflight(limit: int | None, deadline: float | None, *, count: bool, as_json: bool) -> None:
+def preflight(limit: int | None, deadline: float | None, *, as_json: bool) -> None:
     """Estimate cost and time of tagging all untagged people, by batch and live, and recommend one.
 
-    With TASK=passages, or your own task, of asking about its items. Spends nothing, and needs a key only for --count.
+    With TASK=passages, or your own task, of asking about its items. Spends nothing and needs no key.
     """
     with read_workspace(brings_items=True) as ws:
-        estimated, words = estimates.run(ws, limit=limit, deadline_s=deadline, count=count), ws.task.words
+        estimated, words = estimates.run(ws, limit=limit, deadline_s=deadline), ws.task.words
     print_json(estimates.document(estimated)) if as_json else _show(estimated, words)
 
 
@@ -112,10 +107,9 @@ def _show(estimated: Preflight, words: Words) -> None:
     items = asked_about(estimated.plan, words)
     answers = estimated.known.answers
     known = f"learned from {answers:,} answers" if answers else "from the texts alone"
-    known = f"{known}, prompts by {estimated.sampled} that the API counted" if estimated.sampled else known
     print_line(
         f"{estimated.model}: {items}, about {used.prompt:,} tokens in and {used.answer + used.thoughts:,} out "
-        f"({known}; {_errors(estimated)})"
+        f"({known}; ±{estimated.known.error:.0%})"
     )
     calls, batches = plural(estimated.live.count, "call"), plural(estimated.batch.count, "batch", "batches")
     rows = [_row("batch", batches, estimated.batch), _row("live", calls, estimated.live)]
@@ -126,15 +120,13 @@ def _show(estimated: Preflight, words: Words) -> None:
     print_line(f"recommended: {estimated.recommended or 'nothing yet'}, because {estimated.reason}")
 
 
-def _errors(estimated: Preflight) -> str:
-    """Return how far past estimates were off, of each amount; before there are any, how far they may be."""
-    errors = estimated.known.errors
-    if errors is None:
-        return f"±{estimated.known.error:.0%}"
-    named = zip(errors, ("in", "out", "of the cost"), strict=True)
-    return ", ".join(f"±{error:.0%} {word}" for error, word in named if error is not None)
-
-
 def _row(name: str, sends: str, mode: ModeEstimate) -> tuple[str, ...]:
     """Return one mode as a line of the table."""
-    return (name, usd(mode.cost), mode.takes, sends, mode.quota, f"{mode.price_source} ({mode.priced_on})")
+    return (
+        name,
+        usd(mode.cost),
+        format_duration(mode.seconds),
+        sends,
+        mode.quota,
+        f"{mode.price_source} ({mode.priced_on})",
+    )

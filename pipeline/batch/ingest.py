@@ -5,7 +5,6 @@ key; so what is written lies together on disk, memory stays flat, and a run that
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,21 +70,9 @@ def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | N
             batch = batches.get_batch(tx, number)
         if batch.state is not BatchState.DOWNLOADED:
             return None
-        batch = _with_fingerprint(ws, batch)
-        how = {"accepted": ws.settings.accept_changed, "as_asked": ws.settings.as_asked}
-        with ws.store.read() as tx:
-            task = ws.task.judging(tx, batch.label, batch.fingerprint, f"batch {batch.number}", **how)
+        accepted, what = ws.settings.accept_changed, f"batch {number}"
+        task = ws.task.judging(batch.label, batch.fingerprint, what, accepted=accepted)
         return _BatchIngest(ws, batch, lease, task).run()
-
-
-def _with_fingerprint(ws: OpenWorkspace, batch: Batch) -> Batch:
-    """Return a batch with its fingerprint; one that was prepared before there were any takes the first it meets."""
-    if batch.fingerprint is not None or ws.task.fingerprint is None:
-        return batch
-    with ws.store.write() as tx:
-        batches.set_fingerprint(tx, batch.number, ws.task.fingerprint)
-    ws.display.say(f"batch {batch.number} has no fingerprint yet; it takes that of the file as it is now")
-    return replace(batch, fingerprint=ws.task.fingerprint)
 
 
 class _BatchIngest(NamedTuple):

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         RolledBackPage,
         StaleItems,
         Task,
-        TaskRows,
         VersionCounts,
     )
     from pipeline.quality.figures import Quality
@@ -140,21 +139,12 @@ class Hooks:
         """
         return None
 
-    def judging(
-        self,
-        tx: "Connection",  # noqa: ARG002 - few change
-        fingerprint: str | None,  # noqa: ARG002
-        what: str,  # noqa: ARG002
-        *,
-        accepted: bool,  # noqa: ARG002
-        as_asked: bool,  # noqa: ARG002
-    ) -> "TaskRows | None":
-        """Return what judges what was asked under a fingerprint; None where the task does itself. See `Task.judging`.
+    def check_declared(self, fingerprint: str, what: str) -> None:
+        """Pass where the task's file declares what was asked under a fingerprint.
 
         Raises:
-            ConfigurationError: the declaration is another one now; `what` names what was asked.
+            ConfigurationError: it declares another thing now; `what` names what was asked.
         """
-        return None
 
     def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:  # noqa: ARG002 - few keep another thing
         """Return the JSON of an answer that the engine keeps."""

@@ -210,11 +210,6 @@ class Settings:
         _truth,
         "go on under the same version of a task whose declaration changed",
     )
-    as_asked: bool = _setting(
-        False,  # noqa: FBT003 - a default, not an argument
-        _truth,
-        "judge batches by the schema that they were asked with, where their task's file has another",
-    )
     refresh: bool = _setting(
         False,  # noqa: FBT003 - a default, not an argument
         _truth,

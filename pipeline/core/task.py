@@ -6,7 +6,7 @@ is facts and two objects: `TaskRows` is what every task must do, and `Hooks` wha
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -262,21 +262,19 @@ class Task:
         """Return whether an answer of any version is enough, so that a new one alone asks about no item again."""
         return self.fingerprint is None and self.skips is None
 
-    def judging(
-        self, tx: "Connection", label: str, fingerprint: str | None, what: str, *, accepted: bool, as_asked: bool
-    ) -> "Task":
-        """Return the task that judges what was asked: itself, where its declaration is that of the fingerprint.
+    def judging(self, label: str, fingerprint: str | None, what: str, *, accepted: bool) -> "Task":
+        """Return the task that judges what was asked: itself, where it declares what was asked then, or is `accepted`.
 
-        Also where a change since then is `accepted`; with `as_asked` the task as it was then. Of a built-in task what
-        judges is that of the version `label`.
+        Of a built-in task what judges is that of the version `label`.
 
         Raises:
             ConfigurationError: the declaration is another one now; `what` names what was asked.
         """
         if (known := self.hooks.under_version(self, label)) is not None:
             return known
-        rows = self.hooks.judging(tx, fingerprint, what, accepted=accepted, as_asked=as_asked)
-        return self if rows is None else replace(self, rows=rows)
+        if fingerprint is not None and not accepted:
+            self.hooks.check_declared(fingerprint, what)
+        return self
 
 
 class Entry(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.states import BatchState
 from pipeline.cost.budget import today
-from pipeline.store import answers, live_calls, spending
+from pipeline.store import live_calls, spending
 from pipeline.store.batches import batches_in_states
 from pipeline.store.spending import Spent
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 LIVE = "live"  # in the place of a batch's number
-EARLIER = "earlier"  # live answers from before each call was marked: of them the cost alone is known
-ROUND = 1e-9  # USD that sums of floats may differ by
 
 
 class Amounts(NamedTuple):
@@ -114,16 +112,11 @@ def _of_batches(tx: "Connection") -> Iterator[_Entry]:
 
 
 def _of_calls(tx: "Connection") -> Iterator[_Entry]:
-    """Yield what the live calls of each task, model and day came to, and what is known from before they were marked."""
-    known = 0.0
+    """Yield what the live calls of each task, model and day came to."""
     for one in live_calls.sum_calls_by_day(tx):
-        known += one.known
         used = Amounts(calls=one.calls, lost_calls=one.lost_calls, tokens_in=one.tokens_in, tokens_out=one.tokens_out)
         amounts = used.plus(_money(Spent(one.known, one.lost, one.under_way)))
         yield _Entry(one.day, one.task, one.model, LIVE, amounts)
-    earlier = answers.live_cost(tx) - known
-    if abs(earlier) > ROUND:
-        yield _Entry(EARLIER, EARLIER, EARLIER, EARLIER, Amounts(cost=earlier))
 
 
 def _money(spent: Spent) -> Amounts:

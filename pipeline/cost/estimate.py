@@ -26,15 +26,13 @@ class Calibration:
     """What past answers say of estimates: tokens per counted prompt token, tokens per answer, and the error so far.
 
     `answer` (with thoughts) is None where nothing is known and the task's own figure stands. `error` is the mean
-    relative error of past estimates of the cost (of the tokens where they cost nothing), at least 0; `errors` tells it
-    of tokens in, tokens out and cost apart, None where nothing was measured.
+    relative error of past estimates of the cost (of the tokens where they cost nothing), at least 0.
     """
 
     prompt: float = 1.0
     answer: float | None = None
     error: float = UNMEASURED
     answers: int = 0
-    errors: statistics.EstimateErrors | None = None
 
     def applied(self, usage: Usage, *, count: int) -> Usage:
         """Return what `count` requests will use that were counted to use so much."""
@@ -55,7 +53,6 @@ def calibration(tx: "Connection", extractor: str) -> Calibration:
         answer=sum(one.tokens_out for one in past) / answers,
         error=UNMEASURED if error is None else error,
         answers=answers,
-        errors=statistics.estimate_errors(past),
     )
 
 

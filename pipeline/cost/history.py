@@ -3,7 +3,6 @@
 Reads the database alone; sends nothing.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.states import BatchState
@@ -21,7 +20,7 @@ NEWEST = 100  # batches, and live runs, that are told of one by one
 
 
 def usage_history(tx: "Connection", task: "Task") -> dict[str, Any]:
-    """Return `estimates` (oldest first), the means of their errors, `due` and `probe` (null), for programs."""
+    """Return `estimates` (oldest first), the mean of their errors, and `due`, for programs."""
     newest = batches.batches_in_states(tx, task=task.name)[-NEWEST:]
     silent = statistics.count_silent(tx, [one.number for one in newest])
     found = [_of_batch(one, silent=silent.get(one.number, 0)) for one in newest]
@@ -31,9 +30,7 @@ def usage_history(tx: "Connection", task: "Task") -> dict[str, Any]:
     return {
         "estimates": sorted((entry for entry, _ in found), key=lambda entry: str(entry["at"])),
         "estimate_error": {"mean": None if mean is None else round(mean, 4), "of": len(told)},
-        "estimate_errors": _errors(told),
         "due": _due(tx, task),
-        "probe": None,
     }
 
 
@@ -67,19 +64,12 @@ def _amounts_of(one: "Batch | Run", actual: tuple[int, int, float] | None, past:
         "estimated": _amounts(one.estimated_in, one.estimated_out, one.estimated_cost),
         "actual": None if actual is None else _amounts(*actual),
         "error": None if error is None else round(error, 4),
-        "errors": None if past is None else _errors([past]),
         "priced_on": one.priced_on,
     }
 
 
 def _amounts(tokens_in: int, tokens_out: int, cost: float) -> dict[str, Any]:
     return {"tokens_in": tokens_in, "tokens_out": tokens_out, "cost": round(cost, 6)}
-
-
-def _errors(past: Sequence[PastUsage]) -> dict[str, float | None]:
-    """Return how far estimates were off, of tokens in, tokens out and cost apart."""
-    found = statistics.estimate_errors(past)._asdict()
-    return {name: None if error is None else round(error, 4) for name, error in found.items()}
 
 
 def _due(tx: "Connection", task: "Task") -> list[dict[str, Any]]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 
 QUESTION = 32  # hex digits of a question's digest
-MARK = "q"  # before them; a question that was kept before there was one is none but hex digits
 ROOM = 4  # how much larger the token limit is after an answer was cut by it
 
 
@@ -48,13 +47,6 @@ class PlannedRequest(NamedTuple):
     def data(self) -> bytes:
         """Return the line."""
         return self.head + self.rest
-
-
-def former_question(line: PlannedRequest, extractor: str, fingerprint: str | None) -> str:
-    """Return the question of a request as it was kept without a mark: what is asked came first, and all was hashed."""
-    _, before, asked = line.head.partition(requests.BEFORE_PARTS)  # a key cannot hold it, for its quotes are escaped
-    asked_by = f"{extractor} {fingerprint} ".encode("utf-8", "replace")
-    return hashlib.sha256(asked_by + before + asked + line.rest).hexdigest()[:QUESTION]
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,7 @@ class RequestBuilder:
             begun = self._begun[rest] = hashlib.sha256(asked_by.encode("utf-8", "replace") + rest + b"\n")
         digest = begun.copy()
         digest.update(asked)
-        return MARK + digest.hexdigest()[:QUESTION]
+        return digest.hexdigest()[:QUESTION]
 
     def lines(self, tx: "Connection", ids: Sequence[str]) -> Iterator[PlannedRequest]:
         """Yield the requests about these items as their rows stand now, in their order; none about those gone.

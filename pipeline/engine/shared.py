@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.core.states import Outcome
-from pipeline.engine.questions import PlannedRequest, former_question
+from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.record import Asked, Judgement, Source, write_judgements
 from pipeline.gemini.responses import Response, read_back
 from pipeline.store import answers, claims, equals
@@ -46,13 +46,6 @@ def look_up(tx: "Connection", task: "Task", extractor: str, lines: Sequence[Plan
         ConfigurationError: the task's file fails to judge an answer.
     """
     known = equals.find_equals(tx, [one.question for one in lines if one.question is not None])
-    if equals.is_any_unmarked(tx):
-        former = {
-            former_question(one, extractor, task.fingerprint): one.question
-            for one in lines
-            if one.question is not None and one.question not in known
-        }
-        known |= {former[old]: equal for old, equal in equals.find_equals(tx, list(former)).items()}
     if not known:
         return {}
     stored = _stored_answers(tx, task, extractor, [one for one in known.values() if not one.is_open])

@@ -69,29 +69,6 @@ class LiveClient:
 
         return await self._once(ask, what=f"ask {model}")
 
-    async def count_tokens(self, model: str, request: Mapping[str, Any]) -> int:
-        """Return how many prompt tokens the API counts in a request's contents and system instruction.
-
-        Raises:
-            RefusedError, NotSentError, UnavailableError: see `generate`; counting costs nothing.
-        """
-
-        async def ask(sdk: "genai.Client") -> int:
-            """Send the texts and read the count."""
-            contents, _ = live_request(request, seconds=self._seconds)
-            system = (request.get("systemInstruction") or {}).get("parts") or ()
-            parts = [*system, *(part for content in request["contents"] for part in content["parts"])]
-            if system:  # on this API countTokens refuses an instruction of its own, so it is counted with the rest
-                contents = _contents([{"role": "user", "parts": parts}])
-            with _raw():
-                await sdk.aio.models.count_tokens(model=model, contents=contents)
-            total = self._document().get("totalTokens")
-            if not isinstance(total, int) or total < 0:
-                raise UnreadableError("the answer has no count of tokens")
-            return total
-
-        return await self._once(ask, what=f"count tokens with {model}")
-
     def _document(self) -> dict[str, Any]:
         """Return the JSON object of this task's last reply."""
         document = self._transport.read_document(b"".join(_reply.get()))

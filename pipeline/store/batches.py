@@ -271,11 +271,6 @@ def mark_downloaded(tx: Connection, batch: Batch, *, why: str, at: datetime, **f
     _move(tx, batch, BatchState.DOWNLOADED, {"over_at": at, **facts}, why=why, at=at)
 
 
-def set_fingerprint(tx: Connection, number: int, fingerprint: str) -> None:
-    """Keep what a batch was asked with that says nothing of it."""
-    tx.execute(update(batches).where(batches.c.number == number).values(fingerprint=fingerprint))
-
-
 def mark_failed(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """End a batch that has no result; the caller releases its items in the same transaction."""
     _move(tx, batch, BatchState.FAILED, {"reason": why, "over_at": at}, why=why, at=at)

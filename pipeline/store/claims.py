@@ -31,12 +31,12 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import StateConflictError
-from pipeline.core.states import BatchState, Outcome
+from pipeline.core.states import Outcome
 from pipeline.core.task import Rows, Task
 from pipeline.store import database
 from pipeline.store.database import among, pages, streamed
 from pipeline.store.leases import is_dead, leases_by_life, this_owner
-from pipeline.store.tables import batches, parked, requests
+from pipeline.store.tables import parked, requests
 from pipeline.store.updates import update_rows
 
 PAGE = 2000
@@ -58,19 +58,6 @@ class Request(NamedTuple):
     outcome: str | None
     shares: int | None
     asked_as: str | None
-
-
-class InBatch(NamedTuple):
-    """Where an item was asked about: the batch's number, the line in its file from 1, and the hash of its input."""
-
-    batch: int
-    line: int
-    input_hash: str
-
-    @property
-    def name(self) -> str:
-        """Return the request as text that does not name the item."""
-        return f"{self.batch}:{self.line}"
 
 
 class LiveClaim(NamedTuple):
@@ -309,21 +296,6 @@ def count_items(tx: Connection, numbers: Collection[int]) -> int:
     return tx.execute(
         select(func.count(requests.c.item_id.distinct())).where(requests.c.batch.in_(numbers))
     ).scalar_one()
-
-
-def in_batches(tx: Connection, task_name: str, extractor: str, ids: Sequence[str]) -> dict[str, InBatch]:
-    """Return, by item id, the newest request about each of these items in an ingested batch of an extractor.
-
-    One that shared another's request is not there.
-    """
-    home = (batches.c.extractor == extractor) & (batches.c.state == BatchState.INGESTED)
-    query = (
-        select(requests.c.item_id, requests.c.batch, requests.c.line, requests.c.input_hash)
-        .join(batches, batches.c.number == requests.c.batch)
-        .where(home, requests.c.task == task_name, among(tx, requests.c.item_id, ids), requests.c.shares.is_(None))
-        .order_by(requests.c.batch)
-    )
-    return {row[0]: InBatch(*row[1:]) for row in tx.execute(query)}
 
 
 def open_requests(tx: Connection, batch: int) -> list[Request]:

@@ -44,11 +44,6 @@ def is_any_known(tx: Connection) -> bool:
     return tx.execute(select(requests.c.id).where(requests.c.question.is_not(None)).limit(1)).first() is not None
 
 
-def is_any_unmarked(tx: Connection) -> bool:
-    """Return whether any request's question is a digest without a mark before it, as earlier versions kept it."""
-    return tx.execute(select(requests.c.id).where(requests.c.question < "g").limit(1)).first() is not None
-
-
 def newest_request(tx: Connection) -> int:
     """Return the number of the newest request, 0 where there is none."""
     return tx.execute(select(func.max(requests.c.id))).scalar() or 0

@@ -1,11 +1,8 @@
 """Keep pilots: a few items of a task that are asked and judged before all of them are."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
@@ -48,19 +45,6 @@ def end_pilot(tx: Connection, number: int, verdict: PilotVerdict, *, report: str
     """Keep a pilot's verdict, and where its report is; one that is over stays as it is."""
     here = (pilots.c.number == number) & pilots.c.ended_at.is_(None)
     tx.execute(update(pilots).where(here).values(ended_at=at, verdict=verdict.value, report=report))
-
-
-def live_facts(tx: Connection, number: int) -> dict[str, dict[str, Any]]:
-    """Return facts of the live replies to a pilot's requests, by the name of the request (see `claims.InBatch`)."""
-    found = tx.execute(select(pilots.c.live).where(pilots.c.number == number)).scalar()
-    facts: dict[str, dict[str, Any]] = json.loads(found or "{}")
-    return facts
-
-
-def keep_live_facts(tx: Connection, number: int, request: str, facts: Mapping[str, Any]) -> None:
-    """Keep facts of the live reply to one of a pilot's requests; the first stay."""
-    found = {request: dict(facts), **live_facts(tx, number)}
-    tx.execute(update(pilots).where(pilots.c.number == number).values(live=json.dumps(found)))
 
 
 def waive_pilot(tx: Connection, task: str, extractor: str, *, at: datetime) -> None:

@@ -18,11 +18,7 @@ from pipeline.store.tables import answers, attempts, batch_accounts, batches, ca
 NEWEST_BATCHES = 20  # ours: the newest batches that are looked at
 NEWEST_CALLS = 2000  # ours: the newest live calls that are looked at, together as one
 TIMED_BATCHES = 50  # ours: the newest that are looked at
-TIMED_RUNS = 50  # ours: the newest live runs that are looked at
-PACED_RUNS = 5  # ours: the newest of them, of any size, that tell a pace together
-TIMED_CALLS = 100  # ours: the newest single calls that are looked at where there was no run
-ENOUGH_REQUESTS = 20  # ours: calls of a run from which on its pace tells something
-LIKE = 3.0  # ours: batches and runs are of like size up to this many times as many requests
+TIMED_CALLS = 100  # ours: the newest single calls that are looked at
 
 
 class PastUsage(NamedTuple):
@@ -57,26 +53,9 @@ def estimate_error(past: Sequence[PastUsage]) -> float | None:
 
     Of the cost, or of the tokens where nothing had a price.
     """
-    of_cost = estimate_errors(past).cost
+    of_cost = _mean_error([(one.estimated_cost, one.cost) for one in past])
     tokens = [(one.estimated_in + one.estimated_out, one.tokens_in + one.tokens_out) for one in past]
     return _mean_error(tokens) if of_cost is None else of_cost
-
-
-class EstimateErrors(NamedTuple):
-    """The mean relative errors of estimates, weighted by their size; None where nothing was estimated."""
-
-    tokens_in: float | None
-    tokens_out: float | None
-    cost: float | None
-
-
-def estimate_errors(past: Sequence[PastUsage]) -> EstimateErrors:
-    """Return how far estimates were off, of tokens in, tokens out and money apart: one may make up for another."""
-    return EstimateErrors(
-        tokens_in=_mean_error([(one.estimated_in, one.tokens_in) for one in past]),
-        tokens_out=_mean_error([(one.estimated_out, one.tokens_out) for one in past]),
-        cost=_mean_error([(one.estimated_cost, one.cost) for one in past]),
-    )
 
 
 def _mean_error(pairs: Sequence[tuple[float, float]]) -> float | None:
@@ -246,56 +225,14 @@ def _called(task: str, extractor: str | None) -> ColumnElement[bool]:
     return and_(calls.c.task == task, calls.c.purpose != COMPARED, matches_extractor(extractor, calls.c.extractor))
 
 
-class Duration(NamedTuple):
-    """How many requests a batch had, and the seconds from its submission to the result on disk."""
-
-    requests: int
-    seconds: float
-
-
-def batch_durations(tx: Connection, model: str, *, like: float) -> list[Duration]:
-    """Return how long the newest batches of a model took that had about as many requests as `like`, newest first."""
+def batch_seconds(tx: Connection, model: str) -> list[float]:
+    """Return how long the newest batches of a model took from submission to the result on disk, newest first."""
     named = (events.c.kind == "batch") & (events.c.name == cast(batches.c.number, Text))
     home = named & (events.c.new == BatchState.DOWNLOADED)
-    query = select(batches.c.requests, batches.c.submitted_at, events.c.at).join_from(batches, events, home)
-    of_like_size = batches.c.requests.between(like / LIKE, like * LIKE)
-    newest = (
-        query.where(batches.c.model == model, batches.c.submitted_at.is_not(None), of_like_size)
-        .order_by(batches.c.number.desc())
-        .limit(TIMED_BATCHES)
-    )
-    return [Duration(requests, max(0.0, (at - since).total_seconds())) for requests, since, at in tx.execute(newest)]
-
-
-class RunPace(NamedTuple):
-    """How many calls of a live run came back, and within which time, waiting included."""
-
-    calls: int
-    seconds: float
-
-
-def run_paces(tx: Connection, model: str) -> list[RunPace]:
-    """Return how the newest live runs of a model went, newest first, where they took any time.
-
-    A lost call does not count: that of a run that was killed ends when the next command finds it.
-    """
-    back = (calls.c.model == model) & calls.c.run.is_not(None) & calls.c.ended_at.is_not(None)
-    back &= calls.c.outcome.not_in((CallEnd.THROTTLED, CallEnd.UNSENT, CallEnd.LOST))
-    sums = (func.count(), func.min(calls.c.asked_at), func.max(calls.c.ended_at))
-    query = select(*sums).where(back).group_by(calls.c.run).order_by(calls.c.run.desc()).limit(TIMED_RUNS)
-    found = [RunPace(count, (last - first).total_seconds()) for count, first, last in tx.execute(query)]
-    return [one for one in found if one.seconds > 0]
-
-
-def is_like(requests: float, other: float) -> bool:
-    """Return whether two numbers of requests are of like size."""
-    return other / LIKE <= requests <= other * LIKE
-
-
-def calls_per_second(paces: Sequence[RunPace]) -> float | None:
-    """Return how many calls a second came back in the newest runs that had enough; None where none had."""
-    told = [one for one in paces if one.calls >= ENOUGH_REQUESTS][:PACED_RUNS]
-    return sum(one.calls for one in told) / sum(one.seconds for one in told) if told else None
+    query = select(batches.c.submitted_at, events.c.at).join_from(batches, events, home)
+    sent = (batches.c.model == model) & batches.c.submitted_at.is_not(None)
+    newest = query.where(sent).order_by(batches.c.number.desc()).limit(TIMED_BATCHES)
+    return [max(0.0, (at - since).total_seconds()) for since, at in tx.execute(newest)]
 
 
 def call_duration(tx: Connection, model: str) -> float | None:

@@ -363,7 +363,6 @@ pilots = Table(
     Column("ended_at", UtcTime),  # NULL while it goes on
     Column("verdict", Text),  # passed, failed or waived
     Column("report", Text),  # relative to the workspace
-    Column("live", Text),  # JSON: facts of live replies to a few of its requests, by batch and line
 )
 
 # the tasks that users declared in files of their own, as each was when it was used last; JSON is of `store.tasks`

@@ -23,19 +23,15 @@ TEN = 10  # from this on a length of time has no decimals
 class ModeEstimate:
     """What one mode would come to: USD, seconds (None if unknown), how many batches or calls, and its quota.
 
-    `seconds` is the longest that it is likely to take, `least_seconds` the shortest where past ones tell a range,
-    `learned_from` how many of them do, `time_source` where the time is from, in words. `priced_on` (an ISO date) and
-    `price_source` say whose prices these are. `fits_today` is false if the day's requests do not suffice, `affordable`
-    if a budget does not. `refused` says why a person must decide first, `absent` why the mode is not available.
+    `priced_on` (an ISO date) and `price_source` say whose prices these are. `fits_today` is false if the day's requests
+    do not suffice, `affordable` if a budget does not. `refused` says why a person must decide first, `absent` why the
+    mode is not available.
     """
 
     cost: float = 0.0
     priced_on: str = ""
     price_source: str = ""
     seconds: float | None = None
-    least_seconds: float | None = None
-    learned_from: int = 0
-    time_source: str = ""
     count: int = 0
     quota: str = ""
     figures: Mapping[str, int | None] = field(default_factory=dict)
@@ -46,16 +42,9 @@ class ModeEstimate:
     absent: str = ""
 
     @property
-    def takes(self) -> str:
-        """Return how long it takes, and where that is from, in words."""
-        shown = format_range(self.least_seconds, self.seconds)
-        return f"{shown} ({self.time_source})" if self.time_source else shown
-
-    @property
     def likely(self) -> str:
-        """Return how long it is likely to take, in words: a range, or about one time."""
-        known = format_range(self.least_seconds, self.seconds)
-        return known if self.seconds is None or self.least_seconds is not None else f"about {known}"
+        """Return how long it is likely to take, in words."""
+        return format_duration(self.seconds) if self.seconds is None else f"about {format_duration(self.seconds)}"
 
 
 def recommend(
@@ -73,7 +62,7 @@ def recommend(
         return "live", f"{batch.absent}; asking live takes {live.likely}"
     if batch.refused:
         return None, batch.refused
-    both_times = f"{live.likely}, a batch {batch.takes}"
+    both_times = f"{live.likely}, a batch {batch.likely}"
     if _is_dominated(batch, by=live):
         return "live", f"asking live costs less and is faster: {both_times}"
     if _is_dominated(live, by=batch):
@@ -177,20 +166,6 @@ def turns(batches: int, tokens: int, *, most_tokens: int | None, most_batches: i
 def percentile_90(values: Sequence[float]) -> float | None:
     """Return the least of some values that nine in ten do not exceed; None if there are none."""
     return sorted(values)[math.ceil(P90 * len(values)) - 1] if values else None
-
-
-def percentile_10(values: Sequence[float]) -> float | None:
-    """Return the greatest of some values that nine in ten are not below; None if there are none."""
-    return sorted(values, reverse=True)[math.ceil(P90 * len(values)) - 1] if values else None
-
-
-def format_range(least: float | None, most: float | None) -> str:
-    """Return a range of lengths of time in words, with one unit where both ends have it."""
-    start, end = format_duration(least), format_duration(most)
-    if least is None or start == end:
-        return end
-    is_one_unit = start.rpartition(" ")[2] == end.rpartition(" ")[2] and start[0].isdigit()
-    return f"{start.rpartition(' ')[0] if is_one_unit else start} to {end}"
 
 
 def format_duration(seconds: float | None) -> str:

@@ -84,18 +84,18 @@ class Workspace:
         return done
 
     def preflight(
-        self, task: TaskLike, *, items: Any = None, limit: int | None = None, count: bool = False, **settings: object
+        self, task: TaskLike, *, items: Any = None, limit: int | None = None, **settings: object
     ) -> Preflight:
         """Estimate what asking about all open items would cost and take, as `findable preflight`; spends nothing.
 
-        `items` are rows in the place of those that a `Task` names; with `count` the API counts a sample's tokens.
+        `items` are rows in the place of those that a `Task` names.
         """
 
         def work(stop: Stop) -> Preflight:
             found = self._settings_of(task, items, settings)
             access = Access.READ if found.task in BUILT_IN else Access.WRITE  # whose items come with it
             with self._opened(found, access, stop) as ws:
-                return preflight.run(ws, limit=limit, deadline_s=None, count=count)
+                return preflight.run(ws, limit=limit, deadline_s=None)
 
         return self._run(work)
 

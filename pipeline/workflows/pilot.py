@@ -1,4 +1,4 @@
-"""Run a pilot: draw a few items, ask and ingest them, compare with live calls, judge. A killed pilot resumes."""
+"""Run a pilot: draw a few items, ask and ingest them, judge the answers. A killed pilot resumes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,9 +16,8 @@ from pipeline.quality import pilot as quality_pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import claims, pilots
 from pipeline.store.pilots import Pilot, PilotVerdict
-from pipeline.workflows import ingest, pilot_calls
+from pipeline.workflows import ingest
 from pipeline.workflows.batch_steps import missing_errors
-from pipeline.workflows.pilot_calls import Comparison
 
 LOOK_S = 0.2  # between two looks whether another process has sent its batch
 MAX_ROUNDS = 3  # an item that fails is asked once more, then parked
@@ -29,20 +28,17 @@ Confirm = Callable[[BatchPlan], bool]
 
 @dataclass
 class PilotReport:
-    """What came of a pilot: how many items it drew, its batches, the comparison with live calls, and the report."""
+    """What came of a pilot: how many items it drew, its batches, and the report."""
 
     pilot: Pilot
     drawn: int = 0
     accounts: list[IngestSummary] = field(default_factory=list)
-    compared: Comparison | None = None
     quality: QualityReport | None = None
 
     @property
     def passed(self) -> bool | None:
-        """Return whether no gate failed and no reply differs from the live one; None if nothing was judged."""
-        if self.quality is None:
-            return None
-        return self.quality.passed and not (self.compared and self.compared.differences)
+        """Return whether no gate failed; None if nothing was judged."""
+        return None if self.quality is None else self.quality.passed
 
     def check(self) -> None:
         """Make sure that the pilot passed.
@@ -52,11 +48,6 @@ class PilotReport:
         """
         if self.quality is not None:
             self.quality.check()
-        if self.compared is not None and self.compared.differences:
-            raise GateError(
-                f"replies of the batch differ from live ones: {self.compared.said}; the answers are stored",
-                hint="run the pilot again, or SKIP_PILOT=1 to do without",
-            )
 
 
 def run_first(
@@ -141,7 +132,6 @@ def document(report: PilotReport) -> dict[str, Any]:
         "drawn": report.drawn,
         "seed": report.pilot.seed,
         "ingested": {str(one.batch.number): one.batch.answered for one in report.accounts},
-        "compared": None if report.compared is None else report.compared.document(),
         "passed": report.passed,
         "report": None if quality is None else str(quality.path),
         "quality": None if quality is None else quality.document,
@@ -198,12 +188,9 @@ class _PilotRun:
             )
 
     def judge(self, *, fewest: int | None) -> None:
-        """Compare a few replies with live ones, write the quality report, and keep the verdict."""
+        """Write the quality report, and keep the verdict."""
         ws, report = self._ws, self.report
-        report.compared = compared = pilot_calls.run(ws, report.pilot.number, self._ids)
         notes = [f"Pilot {report.pilot.number}: {report.drawn} {ws.task.words.many}, seed {report.pilot.seed}."]
-        if compared.compared:
-            notes.append(f"{compared.compared} of its requests were asked live as well: {compared.said}.")
         report.quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes, fewest=fewest)
         if report.quality is None:
             raise self._unanswered()

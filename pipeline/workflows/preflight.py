@@ -1,55 +1,34 @@
 """Estimate what asking about all items would use, cost and take, by batch and live, before anything is spent.
 
-Only reads, and needs no key unless a sample is counted. Tokens and money come from the one estimator, times from past
-batches and calls of this workspace, limits from the tier and the settings, and their use today from every process. A
-counted sample scales the prompt tokens of all requests; counting costs nothing and uses none of the quotas of answers.
+Only reads, and needs no key. Tokens and money come from the one estimator, times from past batches and calls of this
+workspace, limits from the tier and the settings, and their use today from every process.
 """
 
-import asyncio
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipeline.batch import prepare, submit
 from pipeline.batch.prepare import BatchPlan, Selection
-from pipeline.core.errors import InputError, KeyRefusedError, MissingError, RemoteError
 from pipeline.cost import budget, estimate
 from pipeline.cost.estimate import Calibration
 from pipeline.engine import questions
-from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini import requests
 from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.limits import FREE, MAX_ACTIVE_BATCHES
 from pipeline.gemini.rate_limiter import RateLimits
 from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
 from pipeline.store import batches, live_calls, statistics
-from pipeline.store.database import Store
-from pipeline.store.statistics import RunPace
 from pipeline.workflows.backlog import AT_API, Backlog
-from pipeline.workflows.batch_or_live import (
-    Mode,
-    ModeEstimate,
-    live_seconds,
-    percentile_10,
-    percentile_90,
-    recommend,
-    turns,
-)
+from pipeline.workflows.batch_or_live import Mode, ModeEstimate, live_seconds, percentile_90, recommend, turns
 
 if TYPE_CHECKING:
-    from pipeline.gemini.client import Client
     from pipeline.store.database import Connection
 
-MAX_SAMPLE = 20  # ours: requests in a sample, spread evenly over all
-MAX_COUNTS = 5  # ours: counted at once
 BATCH_S = 24 * 3600.0  # within which a batch is over, as Google says (Batch API guide, read 2026-11)
-ENOUGH = 3  # ours: past batches or runs of like size from which on they tell how long the next takes
+ENOUGH = 3  # ours: past batches from which on they tell how long the next takes
 CALL_S = 1.5  # ours: what a live call takes before any was measured; 1 to 2 s is the normal case
 WARN_AT = 0.8  # of the day's requests
 
@@ -58,8 +37,8 @@ WARN_AT = 0.8  # of the day's requests
 class Preflight:
     """Both modes and what they are worked out from; `plan` holds the items, batches, and likely tokens.
 
-    `known` is what past answers say of estimates, `sampled` how many requests the API counted. `waiting` is what an
-    earlier run left in prepared batches, which go out with it.
+    `known` is what past answers say of estimates. `waiting` is what an earlier run left in prepared batches, which go
+    out with it.
     """
 
     plan: BatchPlan
@@ -71,7 +50,6 @@ class Preflight:
     tier: str
     known: Calibration
     deadline_s: float | None = None
-    sampled: int = 0
     waiting: BatchPlan = field(default_factory=BatchPlan)
 
     def going_out(self, mode: str) -> tuple[BatchPlan, float]:
@@ -81,38 +59,29 @@ class Preflight:
         return replace(plan, items=items, requests=requests, batches=batches), own.cost + more.cost
 
 
-def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None, count: bool) -> Preflight:
-    """Return both modes side by side; nothing is asked, and nothing is sent unless a sample is to be counted.
+def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None) -> Preflight:
+    """Return both modes side by side; nothing is asked or sent.
 
     Raises:
         InputError: there are no items at all, or a request cannot be sent.
-        RemoteError, ConfigurationError: a sample was to be counted, and the API cannot be asked.
     """
     ws.bring_items()
-    estimated = estimate_both(ws, limit=limit, deadline_s=deadline_s, count=count)
+    estimated = estimate_both(ws, limit=limit, deadline_s=deadline_s)
     if not estimated.plan.items:
         questions.check_any_items(ws.store, ws.task)
     return estimated
 
 
-def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None, count: bool = False) -> Preflight:
-    """Return what asking about all open items, at most `limit`, would come to; with `count`, a sample is counted.
+def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None) -> Preflight:
+    """Return what asking about all open items, at most `limit`, would come to.
 
     Raises:
         InputError: a request cannot be sent; the message names its item.
-        RemoteError, ConfigurationError: a sample was to be counted, and the API cannot be asked.
     """
     questions.free_dead_owners(ws.store, now=ws.now())
     askable = Backlog(ws.store, ws.task).askable()
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
         plan = prepare.plan_batches(ws, Selection(limit), bar=bar)
-    sampled = 0
-    if count and plan.items:
-        builder = RequestBuilder(ws.task, ws.model)
-        sample = _count_sample(ws.store, builder, ws.client, items=plan.items, limit=limit)
-        usage = plan.usage._replace(prompt=round(plan.counted_in * sample.scale))
-        plan = replace(plan, usage=usage, cost=usage_cost(ws.model, usage, batch=True, on=ws.now().date()))
-        sampled = sample.requests
     with ws.store.read() as tx:
         known, waiting = estimate.calibration(tx, ws.extractor), submit.with_prepared(tx, ws.task, BatchPlan())
         modes = _Modes(ws, tx, plan, known)
@@ -128,7 +97,6 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
         tier=ws.settings.tier,
         known=known,
         deadline_s=deadline_s,
-        sampled=sampled,
         waiting=waiting,
     )
 
@@ -144,19 +112,13 @@ def document(estimated: Preflight) -> dict[str, Any]:
         "tier": estimated.tier,
         "tokens_in": used.prompt,
         "tokens_out": used.answer + used.thoughts,
-        "estimate": {"error": round(known.error, 4), "answers": known.answers, "sampled": estimated.sampled},
+        "estimate": {"error": round(known.error, 4), "answers": known.answers},
         "deadline_s": estimated.deadline_s,
-        "batch": {"batches": batch.count, **_mode_document(batch), **_range_document(batch, "learned_from_batches")},
-        "live": {
-            "calls": live.count,
-            "fits_today": live.fits_today,
-            **_mode_document(live),
-            **_range_document(live, "learned_from_runs"),
-        },
+        "batch": {"batches": batch.count, **_mode_document(batch)},
+        "live": {"calls": live.count, "fits_today": live.fits_today, **_mode_document(live)},
         "waiting": {"items": estimated.waiting.items, "cost": round(estimated.waiting.cost, 6)},
         "recommended": estimated.recommended,
         "reason": estimated.reason,
-        "probe": None,
     }
 
 
@@ -172,52 +134,6 @@ def _mode_document(mode: ModeEstimate) -> dict[str, Any]:
         "refused": mode.refused or None,
         "warnings": list(mode.warnings),
     }
-
-
-def _range_document(mode: ModeEstimate, name: str) -> dict[str, Any]:
-    """Return the lower end of a time that was learned from past ones, and by name from how many, for programs."""
-    least = mode.least_seconds
-    return {"least_seconds": None if least is None else round(least, 1), name: mode.learned_from}
-
-
-class _Sample(NamedTuple):
-    """How many requests the API counted, and how many tokens it counts for one that we count."""
-
-    requests: int
-    scale: float
-
-
-def _count_sample(store: Store, builder: RequestBuilder, client: "Client", *, items: int, limit: int | None) -> _Sample:
-    """Let the API count a sample of the requests about so many items; requests that fail are left out."""
-    with store.read() as tx:
-        lines = prepare.request_lines(tx, builder, Selection(limit))
-        sample = list(islice(lines, 0, None, math.ceil(items / MAX_SAMPLE)))[:MAX_SAMPLE]
-    if not sample:
-        raise InputError("no item is left to ask, so there is nothing to count")
-    counts = asyncio.run(_count_all(client, builder.model.name, sample))
-    both = [(one.usage.prompt, found) for one, found in zip(sample, counts, strict=True) if isinstance(found, int)]
-    if not both:
-        raise next(one for one in counts if isinstance(one, RemoteError))
-    return _Sample(len(both), sum(found for _, found in both) / sum(ours for ours, _ in both))
-
-
-async def _count_all(client: "Client", model: str, sample: Sequence[PlannedRequest]) -> list[int | RemoteError]:
-    """Return how many tokens the API counts in each request, or why it did not; a refused key is raised."""
-    free = asyncio.Semaphore(MAX_COUNTS)
-
-    async def count(live: Any, line: PlannedRequest) -> int | RemoteError:
-        """Count one request."""
-        async with free:
-            try:
-                tokens: int = await live.count_tokens(model, requests.object_of(line.data))
-            except (KeyRefusedError, MissingError):
-                raise
-            except RemoteError as error:
-                return error
-            return tokens
-
-    async with client.live() as live:
-        return await asyncio.gather(*(count(live, line) for line in sample))
 
 
 @dataclass(frozen=True)
@@ -249,7 +165,7 @@ class _Modes:
         quota = f"{tokens:,} tokens would wait"
         return replace(
             self._priced(batch=True, warnings=warnings),
-            **self._batch_time(rounds),
+            seconds=self._batch_seconds(rounds),
             count=plan.batches,
             quota=quota if most is None else f"{quota}, of {most:,} that may in tier {ws.settings.tier}",
             figures={"tokens": tokens, "enqueued_now": enqueued, "enqueued_most": most, "turns": rounds},
@@ -265,7 +181,9 @@ class _Modes:
         left = count if limits.rpd is None else max(0, limits.rpd - used)
         reset = next_midnight_pacific(now)
         until_reset_s = (reset - now) / timedelta(seconds=1)
-        taking = partial(live_seconds, count, tokens, limits=limits, used_today=used, until_reset_s=until_reset_s)
+        at_once, each = ws.settings.concurrency, statistics.call_duration(self.tx, ws.model.name)
+        each = CALL_S if each is None and not ws.model.local else each
+        rate = at_once / each if each else None
         warnings = []
         if limits.rpd is not None and count > left:
             warnings.append(
@@ -275,7 +193,7 @@ class _Modes:
             warnings.append(f"{used + count:,} of the day's {limits.rpd:,} requests would be used")
         return replace(
             self._priced(batch=False, warnings=warnings),
-            **self._live_time(lambda rate: taking(rate=rate), pace=f"at {limits.rpd:,} a day" if count > left else ""),
+            seconds=live_seconds(count, tokens, limits=limits, used_today=used, until_reset_s=until_reset_s, rate=rate),
             count=count,
             quota=_live_quota(count, tokens, limits, used),
             figures={"requests": count, "used_today": used, **limits._asdict()},
@@ -297,57 +215,14 @@ class _Modes:
             affordable=affordable,
         )
 
-    def _batch_time(self, rounds: int) -> dict[str, Any]:
-        """Return how long batches take that go out in some turns: as eight in ten of like size did before.
+    def _batch_seconds(self, rounds: int) -> float | None:
+        """Return how long batches take that go out in some turns: as nine in ten of the model did before.
 
-        Where too few were of like size, it is as Google says, and unknown on the local engine. At Google the wait in
-        the queue is nearly all of it; the local engine answers one request after another.
+        Where there were too few it is as Google says, and unknown on the local engine.
         """
-        model, plan = self.ws.model, self.plan
-        past = statistics.batch_durations(self.tx, model.name, like=plan.requests / max(1, plan.batches))
-        if len(past) < ENOUGH:
-            said = {"seconds": BATCH_S * rounds, "time_source": "at most, says Google"}
-            return {"time_source": "too few batches of like size yet"} if model.local else said
-        each = [one.seconds / one.requests * plan.requests if model.local else one.seconds * rounds for one in past]
-        return {
-            "seconds": percentile_90(each),
-            "least_seconds": percentile_10(each),
-            "learned_from": len(past),
-            "time_source": f"from {len(past):,} batches",
-        }
-
-    def _live_time(self, taking: Callable[[float | None], float | None], *, pace: str) -> dict[str, Any]:
-        """Return how long live calls take: as eight in ten runs of like size did, else from what it follows.
-
-        `taking` is the time at so many calls a second (None: at what the limits allow), `pace` that of a day's requests
-        where they are too few.
-        """
-        count, paces = self.plan.requests, statistics.run_paces(self.tx, self.ws.model.name)
-        like = [taking(one.calls / one.seconds) or 0.0 for one in paces if statistics.is_like(one.calls, count)]
-        if len(like) >= ENOUGH and min(like) < max(like) and not pace:
-            return {
-                "seconds": percentile_90(like),
-                "least_seconds": percentile_10(like),
-                "learned_from": len(like),
-                "time_source": f"from {len(like):,} runs",
-            }
-        rate, how = self._calls_per_second(paces)
-        seconds = taking(rate)
-        if seconds and seconds == taking(None):  # the limits alone make it so long
-            how = f"at {count / seconds * 60:,.0f} a minute"
-        return {"seconds": seconds, "time_source": pace or how}
-
-    def _calls_per_second(self, paces: Sequence[RunPace]) -> tuple[float | None, str]:
-        """Return how many calls a second come back, and in words how: as in past runs, else by the time of one call."""
-        model, at_once = self.ws.model, self.ws.settings.concurrency
-        rate = statistics.calls_per_second(paces)
-        if rate is not None:
-            return rate, f"at {rate * 60:,.0f} a minute, as in past runs"
-        each = statistics.call_duration(self.tx, model.name)
-        each = CALL_S if each is None and not model.local else each
-        if not each:
-            return None, "nothing was asked live yet"
-        return at_once / each, f"{at_once} at once of {each:.2g} s"
+        past = statistics.batch_seconds(self.tx, self.ws.model.name)
+        longest = percentile_90(past) if len(past) >= ENOUGH else None if self.ws.model.local else BATCH_S
+        return None if longest is None else longest * rounds
 
 
 def _live_quota(count: int, tokens: int, limits: RateLimits, used: int) -> str:

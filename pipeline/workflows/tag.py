@@ -139,7 +139,6 @@ def document(report: TagReport) -> dict[str, Any]:
     return {
         "mode": report.mode,
         "reason": report.reason,
-        "probe": None,
         "pilot": pilot_run.document(report.pilot) if report.pilot else None,
         "live": tag.document(report.live) if report.live else None,
         "submitted": [number for one in report.submitted for number in one.submitted],

@@ -228,18 +228,6 @@ def test_a_refused_line_is_charged_and_the_rest_goes_out_in_the_same_run(workspa
     assert workspace.do("submit").out.startswith("nothing to submit")
 
 
-def test_batches_in_a_row_that_are_refused_alike_charge_nobody_further(workspace: Workspace, api: Engine) -> None:
-    """The third time it is the question, and no row of it: exit 4, also in later runs, until a create is taken."""
-    workspace.people(6)
-    api.fault("bad_line", args={"line": 1}, times=4)
-    for number in (3, 4):
-        done = workspace.do("submit", code=4)
-        assert "no such field: 'cachedContent'), so the question itself is wrong" in done.err
-        assert (workspace.batch_states(), workspace.states()) == (["failed"] * number, {"untagged": 6})
-    workspace.do("submit")
-    assert workspace.states() == {"claimed": 6}
-
-
 def test_rows_that_others_were_taken_without_are_parked_however_many_they_are(
     workspace: Workspace, api: Engine
 ) -> None:

@@ -92,20 +92,6 @@ def test_a_deadline_a_days_quota_and_a_budget_are_thought_of_before(workspace: W
     assert [found[way]["affordable"] for way in ("batch", "live")] == [False, False]
 
 
-def test_the_api_counts_a_sample_where_it_is_asked_to(workspace: Workspace, api: Engine) -> None:
-    """At most twenty are counted, and all are scaled by them; where none can be counted it is exit code 4."""
-    workspace.people(45)
-    plain, counted = workspace.read("preflight"), workspace.read("preflight", count=True)
-    assert 0 < posts(api, COUNT) <= 20
-    assert posts(api, "") == posts(api, COUNT)
-    assert counted["tokens_in"] == pytest.approx(plain["tokens_in"], rel=0.1)
-    api.fault("wrong_shape", times=20, path=COUNT, args={"document": {"totalTokens": 1000}})
-    assert workspace.read("preflight", count=True)["tokens_in"] == 45_000
-    api.clear_faults()
-    api.fault("status", times=99, path=COUNT)
-    assert "count tokens" in workspace.do("preflight", count=True, code=4).err
-
-
 def test_few_are_asked_live_and_more_than_may_be_spent_unasked_is_asked_for(workspace: Workspace, api: Engine) -> None:
     """Off a terminal no answer means no: nothing is begun, and YES=1 is what to type; then all are tagged live."""
     workspace.people(6, without_bio=2)

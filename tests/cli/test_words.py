@@ -22,7 +22,7 @@ COMMAND_WORDS = {  # of each command what it takes, as options and as make has i
     "passages-pilot": "N SEED NO_RESUME YES JSON --n --seed --no-resume --yes --json",
     "passages-backfill": "NO_RESUME SKIP_PILOT WAIT YES JSON --no-resume --skip-pilot --wait --no-wait --yes --json",
     "passages-status": "WATCH JSON --watch --json",
-    "preflight": "LIMIT DEADLINE COUNT JSON --limit --deadline --count --wait --no-wait --json",
+    "preflight": "LIMIT DEADLINE JSON --limit --deadline --json",
     "tag": "MODE LIMIT BUDGET DEADLINE WAIT YES JSON --mode --limit --budget --deadline --wait --no-wait --yes --json",
     "tag-live": "LIMIT JSON --limit --json",
     "run": "ON_DONE ON_FAIL YES JSON --on-done --on-fail --yes --json",
@@ -68,7 +68,7 @@ NO_COMMANDS = {
     *("four-workers", "fault-matrix", "fuzz", "audit", "soak", "bench", "bench-backfill"),
 }
 MAKE_WORDS = """
-EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE COUNT PROBE ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT
+EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT
 JSON YES QUERIES QRELS PORT FIX ALL DEBUG DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER
 RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT
 LIST_LAG CALL_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS

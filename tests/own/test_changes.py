@@ -120,55 +120,6 @@ def test_a_version_and_another_task_hold_what_they_ask_like_the_first(notes: Not
         notes.run("preflight", TASK=other, code=3)
 
 
-def test_open_batches_are_let_go_or_judged_as_they_were_asked(notes: Notes) -> None:
-    """One that is only prepared is dissolved; one that was sent waits for the file, or AS_ASKED=1."""
-    notes.run("batch-submit", LIMIT="1")
-    first = notes.fingerprint()
-    notes.server.die()
-    notes.workspace.run("batch-submit", LIMIT="1")
-    notes.server.come_back()
-    assert notes.count("findable_batches", "state IN ('prepared', 'submitting')") == 1
-    notes.workspace.change("UPDATE findable_batches SET state = 'prepared' WHERE number = 2")
-    notes.write(("topic: str = Field(max_length=40)", "subject: str"))
-    said = notes.run("batch-submit", ACCEPT_CHANGED="1")
-    assert "batch 2 was not sent" in said
-    assert notes.fingerprint() != first
-    notes.server.answerer = lambda request: {**answer(request), "subject": "s"}
-    notes.run("batch-poll")
-    assert "was asked with another declaration" in notes.run("batch-ingest", code=3)
-    assert notes.count("findable_batches", "state = 'downloaded'") == 1
-    assert notes.count("findable_answers", f"fingerprint = '{first}'") == 0
-    kept = notes.path.read_text(encoding="utf-8")
-    notes.path.write_text("1 +", encoding="utf-8")
-    look_again()
-    notes.run("batch-ingest", AS_ASKED="1")
-    notes.path.write_text(kept, encoding="utf-8")
-    look_again()
-    found = notes.workspace.query("SELECT answer, applied FROM findable_answers WHERE fingerprint = :it", it=first)
-    assert [(json.loads(one), is_applied) for one, is_applied in found] == [
-        ({"topic": ROWS[0][:10], "quote": {"quote": ROWS[0], "start": 0, "end": len(ROWS[0])}}, True)
-    ]
-    asked = notes.workspace.query("SELECT batch, fingerprint FROM findable_answers")
-    held = dict(notes.workspace.query("SELECT number, fingerprint FROM findable_batches"))
-    assert all(held[batch] == fingerprint for batch, fingerprint in asked)
-    notes.run("doctor")
-
-
-def test_an_invented_quotation_is_refused_as_asked_too(notes: Notes) -> None:
-    """The document that was kept says which fields are quotations, and the limits of the others."""
-    notes.server.answerer = lambda request: (
-        {**answer(request), "quote": "nowhere"}
-        | ({"quote": ROWS[1], "topic": "x" * 50} if "lamp" in user_text(request) else {})
-    )
-    notes.run("batch-submit")
-    notes.run("batch-poll")
-    notes.path.unlink()
-    look_again()
-    notes.run("batch-ingest", AS_ASKED="1")
-    assert notes.count("findable_attempts", "outcome = 'invalid'") == len(ROWS)
-    assert notes.count("findable_answers") == 0
-
-
 @pytest.mark.full
 def test_more_room_for_an_answer_is_no_other_question(notes: Notes) -> None:
     """What the limit cut is asked with more tokens, under the same fingerprint."""

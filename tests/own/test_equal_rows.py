@@ -1,6 +1,5 @@
 """Rows that ask the same share one request and its answer, whichever way it is asked; each is accounted by itself."""
 
-import hashlib
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,28 +91,6 @@ def test_by_batch_one_asks_and_pays_and_the_others_share(
     assert notes.scalar("SELECT sum(cost) FROM findable_answers") == pytest.approx(
         notes.scalar("SELECT sum(cost) FROM findable_batch_accounts")
     )
-
-
-@pytest.mark.parametrize("way", [COLLECT, ("tag-live",)], ids=["batch", "live"])
-def test_what_an_earlier_version_asked_is_not_asked_again(notes: Workspace, api: Api, way: tuple[str, ...]) -> None:
-    """It kept the digest of the whole line but its key; what it had under way is shared, what it has answered taken."""
-    rows(A, B)
-    notes.ran_each(*COLLECT)
-    rows(A, B, C)
-    notes.ran("batch-submit")
-    kept = "SELECT number, request_file, extractor, fingerprint FROM findable_batches ORDER BY number"
-    for batch, name, extractor, fingerprint in notes.query(kept):
-        for number, line in enumerate((notes.data / name).read_bytes().splitlines(), 1):
-            asked_by, whole = f"{extractor} {fingerprint} ".encode(), line.partition(b'"request":')[2]
-            digest = hashlib.sha256(asked_by + whole).hexdigest()[:32]
-            query = "UPDATE findable_requests SET question = :digest WHERE batch = :batch AND line = :line"
-            notes.change(query, digest=digest, batch=batch, line=number)
-    rows(A, B, C, A, C, "d")
-    notes.ran(*way[:1])
-    notes.ran_each(*COLLECT[1:])
-    check(notes)
-    assert asked(api) == 4
-    assert ledger.people(notes) == {"total": 6, "answered": 6}
 
 
 def test_rows_that_are_answered_already_are_written_together(

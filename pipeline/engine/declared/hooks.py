@@ -1,19 +1,17 @@
 """Check, export, move and forget rows of a declared task, for the commands that keep a workspace."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
 from pipeline.core.progress import Progress
 from pipeline.core.task import StaleItems
 from pipeline.engine.declared import given
-from pipeline.engine.declared.judge import asked_document
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store import versions
 from pipeline.tables import answers_rows, answers_table, items, removal
@@ -78,21 +76,18 @@ class DeclaredHooks(Hooks):
         """Return how many rows changed since they were answered, and since when the first of them."""
         return self._rows.stale(tx)
 
-    def judging(
-        self, tx: "Connection", fingerprint: str | None, what: str, *, accepted: bool, as_asked: bool
-    ) -> DeclaredRows | None:
-        """Return None where the file declares what was asked under a fingerprint, or a change is accepted.
-
-        With `as_asked` what judges by the schema that was asked with; for that the file is not loaded.
+    def check_declared(self, fingerprint: str, what: str) -> None:
+        """Refuse what was asked with another declaration than the file has now.
 
         Raises:
-            ConfigurationError: the file declares another thing now, or what was asked cannot be told any more.
+            ConfigurationError: it was.
         """
         mine = self._rows
-        if fingerprint is None or (not as_asked and (accepted or fingerprint == mine.declared_fingerprint)):
-            return None
-        document = asked_document(tx, fingerprint, what, mine.record.path, as_asked=as_asked)
-        return replace(mine, document=document)
+        if fingerprint != mine.declared_fingerprint:
+            raise ConfigurationError(
+                f"{what} was asked with another declaration than {mine.record.path} has now; it stays as it is",
+                hint="put the file back, or judge by the new declaration with ACCEPT_CHANGED=1",
+            )
 
     def blame(self, error: BaseException, item_id: str) -> None:
         """Raise what a validator of the file's failed with, as what `check` fails with."""

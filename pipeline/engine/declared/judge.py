@@ -1,26 +1,19 @@
-"""Judge the answers to a declared task: what can be kept, quotations located, and what the file's own check says.
-
-What was asked with a declaration of the past is judged by the document that was kept of it, without any code of then.
-"""
+"""Judge the answers to a declared task: what can be kept, quotations located, and what the file's own check says."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.answer_model import answer_model
-from pipeline.core.declaration import column_named, columns_in
 from pipeline.core.errors import ConfigurationError
-from pipeline.core.quotes import has_quotes, located
+from pipeline.core.quotes import located
 from pipeline.engine.declared.task_file import at_line, line_in
-from pipeline.store import tasks
 from pipeline.tables import answer_fields
 from pipeline.tables.item_values import value_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from pipeline.store.database import Connection
 
 MEND = "mend it, then run the same command again"
 
@@ -82,36 +75,6 @@ class Judge:
     def _fault(self, line: int | None, said: str) -> ConfigurationError:
         where = at_line(self.path, line)
         return ConfigurationError(f"{where}: {said}; nothing was charged, and the reply is kept", hint=MEND)
-
-
-def asked_document(tx: "Connection", fingerprint: str, what: str, path: str, *, as_asked: bool) -> Mapping[str, Any]:
-    """Return the document of what was asked with another declaration than the file has, to judge by `as_asked`.
-
-    Raises:
-        ConfigurationError: it is not to be judged so, or the document is not known.
-    """
-    if not as_asked:
-        raise ConfigurationError(
-            f"{what} was asked with another declaration than {path} has now; it stays as it is",
-            hint="put the file back, or judge by the old schema with AS_ASKED=1, by the new one with ACCEPT_CHANGED=1",
-        )
-    document = tasks.fingerprint_document(tx, fingerprint)
-    if document is None:
-        raise ConfigurationError(f"what {what} was asked with is not known any more; it stays as it is")
-    return document
-
-
-def judge_as_asked(document: Mapping[str, Any], columns: Mapping[str, str]) -> Judge:
-    """Return what judges by the document of a fingerprint; the items have these columns, with their kinds.
-
-    Raises:
-        ConfigurationError: its schema says what cannot be held without the code of then.
-    """
-    answer = answer_model(document["schema"])
-    named = [document["quotes_in"]] if document["quotes_in"] else columns_in(document["prompt"])
-    texts = texts_among([column_named(one, columns) or one for one in named], columns)
-    quotes_in = texts[0] if has_quotes(answer) and texts else None
-    return Judge(answer, quotes_in, None, Path(), columns)
 
 
 def texts_among(asked: Sequence[str], columns: Mapping[str, str]) -> list[str]:

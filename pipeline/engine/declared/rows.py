@@ -16,7 +16,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.task import Answered, Item, Rows, StaleItems, WriteResult
 from pipeline.engine.declared.asked import AskedRows
 from pipeline.engine.declared.fingerprint import digest, fingerprint_of
-from pipeline.engine.declared.judge import Judge, judge_as_asked
+from pipeline.engine.declared.judge import Judge
 from pipeline.engine.declared.question import Question
 from pipeline.engine.declared.row_images import UNSET, ImageSettings, RowImages
 from pipeline.engine.declared.task_file import load_declaration
@@ -62,13 +62,11 @@ NAMED = 1_000  # characters of a label that are kept
 class DeclaredRows(AskedRows):
     """The rows of a task that a file declares; see `pipeline.core.task.TaskRows` for what each member promises.
 
-    `refreshes` asks again about items whose input changed since they were answered. `document` is of a fingerprint, and
-    answers are judged by it and not by the file.
+    `refreshes` asks again about items whose input changed since they were answered.
     """
 
     record: TaskRecord
     refreshes: bool = False
-    document: Mapping[str, Any] | None = None
     image_settings: ImageSettings = UNSET
     writer: RowWriter = NO_WRITER
 
@@ -192,8 +190,6 @@ class DeclaredRows(AskedRows):
     def judge(self) -> Judge:
         """Return what tells whether an answer is valid."""
         record = self.record
-        if self.document is not None:
-            return judge_as_asked(self.document, record.columns)
         declared = self.declaration
         return Judge(declared.answer, record.words.get("quotes_in"), declared.check, Path(record.path), record.columns)
 

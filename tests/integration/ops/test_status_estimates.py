@@ -45,25 +45,6 @@ def test_each_batch_and_run_says_what_it_was_estimated_at_and_came_to(workspace:
     assert look["estimate"]["error"] == document["estimate_error"]["mean"]
 
 
-@pytest.mark.parametrize("backend", ["gemini", "local"])
-def test_errors_of_tokens_in_and_out_and_of_money_are_told_apart(
-    backend: str, workspace: Workspace, people: People
-) -> None:
-    """Answers a third shorter than estimated are off by as much, however many prompt tokens stand beside them."""
-    people(6)
-    workspace.ran("tag-live", BACKEND=backend)
-    workspace.change("UPDATE findable_calls SET tokens_in = 1000, estimated_in = 1000, tokens_out = 20, cost = 0.004")
-    price = 0.005 if backend == "gemini" else 0
-    workspace.change(f"UPDATE findable_calls SET estimated_out = 30, estimated_cost = {price}")  # noqa: S608 - ours
-    document = json.loads(workspace.ran("status", "--json", BACKEND=backend).stdout)
-    money = 0.2 if backend == "gemini" else None
-    [run] = document["estimates"]
-    assert run["errors"] == document["estimate_errors"] == {"tokens_in": 0.0, "tokens_out": 0.3333, "cost": money}
-    assert run["error"] == (0.2 if backend == "gemini" else pytest.approx(60 / 6180, abs=1e-4))
-    said = workspace.ran("status", BACKEND=backend).stdout
-    assert said.count("off by 0.0% in, 33.3% out" + (", 20.0% of the cost" if money else "")) == 2
-
-
 def test_lines_that_failed_do_not_make_the_rest_seem_cheap(workspace: Workspace, api: Api, people: People) -> None:
     """Of twelve requests eleven fail for the service's sake and use nothing: asked again, they cost as much as ever."""
     people(12)

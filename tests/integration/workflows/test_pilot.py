@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration import many_passages as passages
-from tests.integration.many_passages import asked, check, counts, pilot, put, sent
+from tests.integration.many_passages import asked, check, counts, pilot, put
 from tests.lab import Api, Workspace
 
 POLL = "/batches/"
@@ -19,39 +19,6 @@ def verdicts(workspace: Workspace) -> list[tuple[int, str | None]]:
         (seed, verdict)
         for seed, verdict in workspace.query("SELECT seed, verdict FROM findable_pilots ORDER BY number")
     ]
-
-
-@pytest.mark.full
-def test_more_than_there_are_is_all_there_are(workspace: Workspace, api: Api) -> None:
-    """A size beyond the workspace draws all with a text, and says how many that is; nothing to ask is said.
-
-    An empty workspace is told from one where all have another program's concepts, and nothing goes out.
-    """
-    empty = workspace.begin().run("passages-pilot", "--yes")
-    assert (empty.exit_code, "import-passages" in empty.stderr) == (2, True), empty.output
-    put(workspace, 1)
-    passages.put_foreign(workspace, "p-0000", "others@1")
-    nothing = workspace.run("passages-pilot", "--yes")
-    assert (nothing.exit_code, "nothing to try" in nothing.stderr) == (2, True), nothing.output
-    assert sent(api) == 0
-    assert workspace.scalar("SELECT count(*) FROM findable_pilots") == 0
-    put(workspace, 7)
-    workspace.change("UPDATE passages SET text = '   ' WHERE id = 'p-0003'")
-    done = pilot(workspace, N="500", VERSION="mine@2")
-    assert (done["drawn"], done["extractor"].partition("/")[0]) == (6, "mine@2")
-    assert counts(workspace) == {"total": 7, "with_concepts": 6, "empty": 1}
-
-
-@pytest.mark.full
-def test_answers_come_in_by_another_command_and_the_pilot_judges_them(workspace: Workspace, api: Api) -> None:
-    """A pilot whose batch was brought home by hand has only to judge; a pilot that is over is not judged again."""
-    put(workspace, 10)
-    api.fault("status", args={"code": 401}, path=POLL, times=1, method="GET")
-    assert workspace.run("passages-pilot", "--yes", N="8").exit_code == 3
-    workspace.ran_each("batch-poll", "batch-ingest", TASK="passages")
-    done = pilot(workspace)
-    assert (done["pilot"], done["drawn"], done["ingested"], done["passed"]) == (1, 8, {}, True)
-    assert sent(api) == 1
 
 
 @pytest.mark.full
