@@ -34,7 +34,7 @@ _OPTIONS = (
     click.option(
         "--max-score", type=values.number, envvar="FINDABLE_MAX_SCORE", help="Only with this score or a lower one."
     ),
-    click.option("--sort", envvar="FINDABLE_SORT", help="By the values of this column; -COLUMN has the largest first."),
+    click.option("--sort", envvar="FINDABLE_SORT", help="By this column; -COLUMN has the largest first."),
     click.option("--fields", default="", envvar="FINDABLE_FIELDS", metavar="NAME,…", help="Show these columns."),
     click.option(
         "--after", type=values.username, envvar="FINDABLE_AFTER", help="Go on behind this id, as the page before says."
@@ -43,7 +43,7 @@ _OPTIONS = (
         "--limit", type=COUNT, default=PAGE, show_default=True, envvar="FINDABLE_LIMIT", help="Show at most this many."
     ),
     click.option(
-        "--counts", is_flag=True, envvar="FINDABLE_COUNTS", help="Count them by state, tag, version and score instead."
+        "--counts", is_flag=True, envvar="FINDABLE_COUNTS", help="Count them by state, tag and version instead."
     ),
     click.option(
         "--to", type=click.Path(path_type=Path), envvar="FINDABLE_TO", help="Write them all to this file, as CSV."
@@ -92,7 +92,7 @@ def main(**given: Any) -> None:
 
     People are looked for in username, name, title, company and tags, passages in id, source and text, rows of your own
     task in all columns, in any case. A page ends by saying how to get the next one. With --to all of them are written
-    to a CSV file; with --counts they are counted, those of more than 100,000 rows by a sample of them.
+    to a CSV file; with --counts they are counted, by tags and versions up to 100,000 rows.
     """
     _list(None, _Wanted(**given))
 
@@ -112,7 +112,7 @@ def _list(task: str | None, wanted: _Wanted) -> None:
         if wanted.to is not None:
             _print_done(found.export(wanted.to, wanted.which, **told), as_json=wanted.as_json)
         elif wanted.counts:
-            print_counts(found.facets(wanted.which), as_json=wanted.as_json)
+            print_counts(found.counts(wanted.which), as_json=wanted.as_json)
         else:
             page = found.page(wanted.which, limit=wanted.limit, after=wanted.after, **told)
             print_page(page, word, as_json=wanted.as_json)

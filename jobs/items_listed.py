@@ -4,7 +4,7 @@ import sys
 
 from jobs.output import Terminal, print_json, print_line, print_table
 from jobs.typed import is_by_make
-from pipeline.core.listed import Facets, ItemsPage
+from pipeline.core.listed import ItemCounts, ItemsPage
 
 SHOWN = 60  # characters of a text on a terminal
 SHORTER = {"job_title": "title", "findability_score": "score"}  # as in the table of a search
@@ -25,21 +25,15 @@ def print_page(page: ItemsPage, word: str, *, as_json: bool) -> None:
         Terminal().say(f"there are more: the same with {step}")
 
 
-def print_counts(found: Facets, *, as_json: bool) -> None:
-    """Print how many items there are, and of each state, tag, version and score."""
+def print_counts(found: ItemCounts, *, as_json: bool) -> None:
+    """Print how many items there are, and of each state, tag and version."""
     if as_json:
         print_json(found.document)
         return
-    rows = [("all", "", found.total)]
+    rows = [("all", "", f"{found.total:,}")]
     for name in ("states", "tags", "versions"):
-        rows += [(name.removesuffix("s"), value, count) for value, count in (getattr(found, name) or {}).items()]
-    rows += [("score", f"{one.low} to {one.high}", one.items) for one in found.scores or ()]
-    about = {"all": "total", "state": "states", "tag": "tags", "version": "versions", "score": "scores"}
-    shown = [
-        (kind, value, f"about {count:,}" if about[kind] in found.estimated else f"{count:,}")
-        for kind, value, count in rows
-    ]
-    print_table(("by", "what", "items"), shown)
+        rows += [(name.removesuffix("s"), value, f"{count:,}") for value, count in (getattr(found, name) or {}).items()]
+    print_table(("by", "what", "items"), rows)
 
 
 def _cell(value: object) -> str:

@@ -7,10 +7,9 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, Query
 
-from pipeline.core.listed import Facets, ItemFilter, ScoreBand
+from pipeline.core.listed import ItemCounts, ItemFilter
 
 ITEMS = "/items"
-STEP = 0.1  # between two scores: a band ends before the next one begins
 Text = Annotated[str, Query(max_length=4_000)]
 Texts = Annotated[list[str], Query(max_length=100)]
 Score = Annotated[float | None, Query(ge=0, le=100, allow_inf_nan=False)]
@@ -73,45 +72,20 @@ class Choice(NamedTuple):
     is_chosen: bool
 
 
-class Choices(NamedTuple):
-    """The values of one kind; `is_about` where their counts are estimated."""
-
-    name: str
-    is_about: bool
-    values: list[Choice]
-
-
-def choices_of(found: Facets, asked: Asked, task: str) -> list[Choices]:
-    """Return what items can be told apart by, kind by kind; what is chosen is there, whatever was found."""
+def choices_of(found: ItemCounts, asked: Asked, task: str) -> dict[str, list[Choice]]:
+    """Return by kind what items can be told apart by; what is chosen is there, whatever was found."""
     which = asked.which
-    versions = {**dict.fromkeys(filter(None, [which.extractor]), 0), **(found.versions or {})}
-    tags = {**dict.fromkeys(which.tags, 0), **(found.tags or {})}
-    kinds = {
-        "states": [_single(asked, task, "state", one, count) for one, count in found.states.items()],
-        "tags": [_tag(asked, task, one, count) for one, count in tags.items()],
-        "versions": [_single(asked, task, "extractor", one, count) for one, count in versions.items()],
-        "scores": [_band(asked, task, one) for one in found.scores or ()],
-    }
-    return [Choices(name, name in found.estimated, values) for name, values in kinds.items() if values]
-
-
-def _single(asked: Asked, task: str, name: str, value: str, count: int) -> Choice:
-    """Return a value of which one at a time can be chosen."""
-    is_chosen = getattr(asked.which, name) == value
-    return Choice(value, count, asked.address(ITEMS, task, **{name: [] if is_chosen else [value]}), is_chosen)
-
-
-def _tag(asked: Asked, task: str, tag: str, count: int) -> Choice:
-    """Return a tag, which narrows what others have left."""
-    chosen, is_chosen = asked.which.tags, tag in asked.which.tags
-    tags = [one for one in chosen if one != tag] if is_chosen else [*chosen, tag]
-    return Choice(tag, count, asked.address(ITEMS, task, tag=tags), is_chosen)
-
-
-def _band(asked: Asked, task: str, band: ScoreBand) -> Choice:
-    """Return a band of scores; the last one holds 100, too."""
-    high = band.high if band.high >= 100 else band.high - STEP  # noqa: PLR2004 - the highest score
-    is_chosen = (asked.which.min_score, asked.which.max_score) == (band.low, high)
-    bounds = ([], []) if is_chosen else ([f"{band.low}"], [f"{high:g}"])
-    href = asked.address(ITEMS, task, min_score=bounds[0], max_score=bounds[1])
-    return Choice(f"{band.low} to {band.high}", band.items, href, is_chosen)
+    kinds = (
+        ("states", "state", [which.state], {name: count for name, count in found.states.items() if count}),
+        ("tags", "tag", which.tags, found.tags),
+        ("versions", "extractor", [which.extractor], found.versions),
+    )
+    choices: dict[str, list[Choice]] = {}
+    for kind, name, chosen, counted in kinds:
+        given = [one for one in chosen if one]
+        for value, count in {**dict.fromkeys(given, 0), **(counted or {})}.items():
+            others = [one for one in given if one != value]  # tags narrow, of others one at a time can be chosen
+            anew = others if value in given else [*(others if name == "tag" else ()), value]
+            href = asked.address(ITEMS, task, **{name: anew})
+            choices.setdefault(kind, []).append(Choice(value, count, href, value in given))
+    return choices

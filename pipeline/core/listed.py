@@ -1,7 +1,6 @@
 """Say which items a person wants to see listed, and what a page of them is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -25,8 +24,8 @@ class ItemsWanted(NamedTuple):
 
     `now` (aware) is the moment at which a state holds. They come behind the place `after`, which a page before named,
     in the order of their rows or by the values of the column `sort`, the largest first with `-` before it. `fields` are
-    the columns to show, None the usual ones. With `looks` a page ends where so many rows were looked at. `only` is the
-    id of the one that is wanted, with all its values.
+    the columns to show, None the usual ones. `only` is the id of the one that is wanted, with all its
+    values.
     """
 
     limit: int
@@ -35,7 +34,6 @@ class ItemsWanted(NamedTuple):
     after: str | None = None
     sort: str | None = None
     fields: Sequence[str] | None = None
-    looks: int | None = None
     only: str | None = None
 
 
@@ -66,37 +64,22 @@ class ItemsPage(NamedTuple):
         return {"items": items, "after": self.after}
 
 
-class ScoreBand(NamedTuple):
-    """How many items have a score from `low` on and below `high`; the last holds what has 100, too."""
+class ItemCounts(NamedTuple):
+    """How many items there are as they are wanted, of each state, and of each of the most common tags and versions.
 
-    low: int
-    high: int
-    items: int
-
-
-@dataclass(frozen=True)
-class Facets:
-    """How many items there are as they are wanted, and of each state, tag, version and score, the most common first.
-
-    A state, version or score is counted as if none of them was chosen, so that another can be. `estimated` has the
-    names of those that are. None of what the items have not.
+    These are None where the items have none, or are too many to be counted so.
     """
 
     total: int
     states: Mapping[str, int]
     tags: Mapping[str, int] | None
     versions: Mapping[str, int] | None
-    scores: Sequence[ScoreBand] | None
-    estimated: tuple[str, ...] = ()
 
     @property
     def document(self) -> dict[str, Any]:
         """Return the counts for programs."""
         named = {name: getattr(self, name) for name in ("states", "tags", "versions")}
-        lists = {name: _counts(found) for name, found in named.items() if found is not None}
-        if self.scores is not None:
-            lists["scores"] = [{"low": one.low, "high": one.high, "count": one.items} for one in self.scores]
-        return {"total": self.total, **lists, "estimated": list(self.estimated)}
+        return {"total": self.total, **{name: _counts(found) for name, found in named.items() if found is not None}}
 
 
 def _counts(found: Mapping[str, int]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, literal, select
 
 from pipeline.core.settings import Settings
 from pipeline.experts.schema import SPEC, experts, forget_shape, has_score_index, item_id, make_score_index
-from pipeline.experts.table import INDEX, PAGE, SCORES, TASK, by_ids, looks_foreign, untagged
+from pipeline.experts.table import PAGE, SCORES, TASK, by_ids, looks_foreign, untagged
 from pipeline.store import answers, workspace
 from pipeline.store.database import pages, streamed
 from pipeline.store.schema import is_workspace
@@ -34,7 +34,6 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     """
     done = tables.adopt_table(tx, SPEC, first=not tables.is_marked(tx, SPEC))
     forget_shape(tx)
-    INDEX.ensure(tx)
     make_score_index(tx)
     if done.made:
         return []
@@ -63,7 +62,7 @@ def makes(settings: Settings | None = None) -> dict[str, tuple[str, ...]]:  # no
 
 def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")) or INDEX.is_lacking(tx):
+    if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")):
         return False
     if not has_score_index(tx):
         return False
@@ -83,11 +82,10 @@ def settle_foreign(tx: Connection, *, every_row: bool = False) -> int:
         mended = [key for key in some if key not in rows or list_of(rows[key]["tags"]) is not None]
         answers.forget_foreign(tx, TASK, mended)
         changed += mended
-    foreign_looking = INDEX.is_of(tx, "parked") if INDEX.is_there(tx) else looks_foreign
     query = select(item_id, experts.c.tags).where(item_id.not_in(answers.foreign_ids(TASK)))
     foreign = [
         row[0]
-        for suspicious in ([~untagged] if every_row else [foreign_looking, unscored & ~untagged])  # an index for each
+        for suspicious in ([~untagged] if every_row else [looks_foreign, unscored & ~untagged])
         for row in streamed(tx, query.where(suspicious), page=PAGE)
         if list_of(row.tags) is None
     ]

@@ -39,7 +39,7 @@ class ExpertsCollection:
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
         """Return how many experts are tagged in this snapshot."""
         if among is None:
-            return table.people(tx).count_done(tx)
+            return table.people(tx).total(tx, table.tagged())
         return len(table.people(tx).ids_among(tx, among, table.tagged()))
 
     recipe = ""

@@ -4,31 +4,29 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, func
+from sqlalchemy import Connection, func
 
 from pipeline.experts import table
 from pipeline.experts.columns import HEADERS, USERNAME
-from pipeline.experts.schema import SCORE, experts, has_score_index, item_id
+from pipeline.experts.schema import SCORE, experts, item_id
 from pipeline.tables.answers_grid import version_facet
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.grid import Grid, GridColumn, GridFacet, GridSort, says_text
+from pipeline.tables.grid import Grid, GridColumn, GridFacet, says_text
 from pipeline.tables.reflect import columns_of
 
 USUAL = ("username", "name", "job_title", "company", "tags", "findability_score")
-SORTED_BY = ("last_name", "job_title", "company")  # while there are not many
 
 
 def people_grid(tx: Connection) -> Grid:
     """Return what lists people, looked for in names, title, company and tags."""
     username = experts.c.username
     is_nullable = columns_of(tx, experts.name)[USERNAME].nullable
-    by_name = GridSort(func.coalesce(username, "")) if is_nullable else GridSort(username, has_index=True)
     return Grid(
         table=table.people(tx),
         columns=_columns(),
         usual=USUAL,
         searched=table.LISTED,
-        sorts={USERNAME: by_name, "findability_score": GridSort(SCORE, has_score_index(tx)), **_by_texts()},
+        sorts={USERNAME: func.coalesce(username, "") if is_nullable else username, "findability_score": SCORE},
         score=SCORE,
         tags=GridFacet(experts.c.tags, _tags, partial(says_text, tx, experts.c.tags)),
         versions=_versions(),
@@ -45,11 +43,6 @@ def _columns() -> Mapping[str, GridColumn]:
         "findability_score": GridColumn(("findability_score",), number_of),
     }
     return {name: own.get(name) or GridColumn((name,), text_of) for name in (*USUAL, *HEADERS)}
-
-
-@cache
-def _by_texts() -> Mapping[str, GridSort]:
-    return {name: GridSort(func.lower(func.coalesce(cast(experts.c[name], Text), ""))) for name in SORTED_BY}
 
 
 @cache

@@ -74,10 +74,6 @@ class ExpertsHooks(Hooks):
         """Make the table."""
         adopt.adopt(there)
 
-    def adopted_counts(self, tx: "Connection") -> str | None:
-        """Return that counts depend on the rows alone, where another program made the table."""
-        return None if table.INDEX.is_there(tx) or table.INDEX.is_on_ours(tx) else ""
-
     def highest_id(self, tx: "Connection", table_: "Table") -> int:  # noqa: ARG002 - there is one
         """Return the highest id that was ever asked about."""
         return claims.highest_id(tx, table.TASK)

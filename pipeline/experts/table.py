@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.experts.columns import HEADERS, USERNAME
@@ -19,10 +19,9 @@ from pipeline.store.database import among, pages
 from pipeline.store.updates import update_rows
 from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.derived import DerivedColumn
-from pipeline.tables.item_table import ItemStates
-from pipeline.tables.kind_index import CountedTable, KindIndex
+from pipeline.tables.item_table import ItemStates, ItemTable
 from pipeline.tables.list_cells import holds_no_texts, looks_like_no_list
-from pipeline.tables.reflect import has_triggers, is_sqlite
+from pipeline.tables.reflect import has_triggers
 from pipeline.tables.rows import has_words, holds, mentions, refusals
 
 TASK = "expert-tags"
@@ -226,20 +225,6 @@ def tagged() -> ColumnElement[bool]:
     return and_(~untagged, ~looks_foreign, item_id.not_in(answers.foreign_ids(TASK)))
 
 
-INDEX = KindIndex(
-    "findable_experts_kinds",
-    experts,
-    case(
-        (and_(experts.c.tags.is_(None), experts.c.bio.between("!", "~")), "untagged"),  # these two tell of nearly all
-        (experts.c.tags.like('["%]'), "tagged"),  # rows what the others would, which take longer
-        (looks_foreign, "parked"),
-        (~untagged, "tagged"),
-        (has_bio, "untagged"),
-        else_="no_bio",
-    ),
-)
-
-
 @cache
 def _states() -> ItemStates:
     return ItemStates(("tagged", tagged()), ("untagged", has_bio), "no_bio", looks_foreign)
@@ -253,15 +238,14 @@ def tagged_by(tx: Connection) -> list[tuple[str, int]]:
     return [(row[0], row[1]) for row in tx.execute(query)]
 
 
-def people(tx: Connection) -> CountedTable:
+def people(tx: Connection) -> ItemTable:
     """Return the table of people; untagged ones with a bio are asked about, and known by their usernames."""
-    return CountedTable(
+    return ItemTable(
         TASK,
         experts,
         _states(),
-        INDEX.is_of(tx, "untagged") if is_sqlite(tx) else untagged & has_bio,
+        untagged & has_bio,
         shape_of(tx).ids,
         named=(USERNAME,),
         name_of=lambda row: text_of(row[USERNAME]),
-        index=INDEX,
     )

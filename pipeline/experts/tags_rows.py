@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pipeline.engine.declared.question import Question
     from pipeline.store.database import Connection
-    from pipeline.tables.kind_index import CountedTable
+    from pipeline.tables.item_table import ItemTable
 
 
 PROMPT = "{username}\n{job_title}\n{biography}"
@@ -55,7 +55,7 @@ class TagsRows(AskedRows):
         )
         return Question(declared, PLACES, told="", texts_of=_told)
 
-    def table(self, tx: "Connection") -> "CountedTable":
+    def table(self, tx: "Connection") -> "ItemTable":
         """Return the table of people."""
         return table.people(tx)
 

@@ -7,30 +7,24 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.core.listed import Facets, ItemFilter, ItemsPage, ItemsWanted
+from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted
 from pipeline.core.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.export import FileReport, write_file
 from pipeline.store.database import Store
 from pipeline.tables import export
 from pipeline.tables.answers_export import words_of
-from pipeline.tables.facets import EXACT, count_facets
 
-LOOKS = 15_000  # rows that are looked at for one page, where it is to come at once; half, where they lie scattered
 ROWS = 1_000  # of a file that are read at once
 ALL = ItemFilter()
 
 
 class Listing(NamedTuple):
-    """What a list of items offers: all columns, the usual ones, what it can be sorted by, and what it filters by."""
+    """What a list of items offers: all columns, the usual ones, and what it can be sorted by."""
 
     columns: Sequence[str]
     usual: Sequence[str]
     sorts: Sequence[str]
-    states: Sequence[str]
-    has_tags: bool
-    has_versions: bool
-    has_scores: bool
 
 
 @dataclass(frozen=True)
@@ -45,12 +39,10 @@ class ItemList:
     now: datetime
 
     def listing(self) -> Listing:
-        """Return what the list offers, at the size that it has."""
+        """Return what the list offers."""
         with self.store.read() as tx:
             grid = self.task.grid(tx)
-            facets = (grid.tags, grid.versions, grid.score)
-            offered = (grid.names, tuple(grid.usual), grid.offered_sorts(tx), grid.table.states.names)
-            return Listing(*offered, *(one is not None for one in facets))
+            return Listing(grid.names, tuple(grid.usual), tuple(grid.sorts))
 
     def page(
         self,
@@ -60,29 +52,23 @@ class ItemList:
         after: str | None = None,
         sort: str | None = None,
         fields: Sequence[str] | None = None,
-        at_once: bool = False,
     ) -> ItemsPage:
         """Return at most `limit` items, those behind the place `after` where it is given; see `ItemsWanted`.
-
-        `at_once` ends a page after a look at `LOOKS` rows: it may have fewer items, or none, and more may be behind it.
 
         Raises:
             InputError: there is no such place, state, sort or column, or the items have no tags, versions or scores.
         """
-        looks = None
-        if at_once:
-            looks = LOOKS // 2 if sort else LOOKS
         with self.store.read() as tx:
-            return self.task.grid(tx).page(tx, ItemsWanted(limit, self.now, which, after, sort, fields, looks))
+            return self.task.grid(tx).page(tx, ItemsWanted(limit, self.now, which, after, sort, fields))
 
-    def facets(self, which: ItemFilter = ALL, *, exact: int = EXACT) -> Facets:
-        """Return how many items there are of each state, tag, version and score; see `count_facets`.
+    def counts(self, which: ItemFilter = ALL) -> ItemCounts:
+        """Return how many items there are of each state, tag and version.
 
         Raises:
             InputError: there is no such state, or the items have no tags, versions or scores.
         """
         with self.store.read() as tx:
-            return count_facets(tx, self.task.grid(tx), which, now=self.now, exact=exact)
+            return self.task.grid(tx).counts(tx, which, now=self.now)
 
     def export(
         self, path: Path, which: ItemFilter = ALL, *, sort: str | None = None, fields: Sequence[str] | None = None

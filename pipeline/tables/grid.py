@@ -6,23 +6,24 @@ No rows are counted off to find a page: the place behind which it begins says by
 import base64
 import json
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, literal, or_, select, tuple_
 
 from pipeline.core.errors import InputError
-from pipeline.core.listed import ItemFilter, ItemsPage, ItemsWanted, ListedItem
-from pipeline.store.database import among
+from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
+from pipeline.store.database import among, streamed
 from pipeline.tables.item_table import ItemTable
 from pipeline.tables.reflect import is_sqlite
 from pipeline.tables.rows import mentions
 
-FEW = 5_000  # items that are named one by one, and not looked for along the rows
-SORTED = 100_000  # rows up to which they are sorted by a column that has no index
+COUNTED = 100_000  # rows up to which they are counted by tags and versions, too
+MOST = 50  # tags and versions that are told
+PAGE = 2_000
 HASH, CHANGED = "findable_hash", "findable_changed_at"  # cells of tables that keep them
 
 
@@ -31,13 +32,6 @@ class GridColumn(NamedTuple):
 
     cells: Sequence[str]
     value: Callable[..., Any]
-
-
-class GridSort(NamedTuple):
-    """What a column is sorted by, which is never NULL; with an index that has it and the order of rows at any size."""
-
-    by: ColumnElement[Any]
-    has_index: bool = False
 
 
 class GridFacet(NamedTuple):
@@ -69,7 +63,7 @@ class Grid:
     usual: Sequence[str]
     searched: Sequence[str]
     in_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    sorts: Mapping[str, GridSort] = field(default_factory=dict)
+    sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     score: ColumnElement[Any] | None = None
     tags: GridFacet | None = None
     versions: GridFacet | None = None
@@ -81,41 +75,25 @@ class Grid:
         """Return the names of all columns that can be shown."""
         return (*self.columns, *(self.answers.names if self.answers else ()))
 
-    def offered_sorts(self, tx: Connection) -> list[str]:
-        """Return by which columns items can be sorted, at this size of the table."""
-        is_small = self.table.has_at_most(tx, SORTED)
-        return [name for name, one in self.sorts.items() if one.has_index or is_small]
-
     def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
         """Return the items that are wanted, in their order, by few queries.
 
         Raises:
             InputError: there is no such place, state, sort or column, or the items have no tags, versions or scores.
         """
-        order = self._order(tx, wanted.sort)
-        driving = [*self._driving(tx, wanted.which.state, order)]
+        order = self._order(wanted.sort)
+        conditions = self.conditions(tx, wanted.which, now=wanted.now)
         if wanted.only is not None:
-            driving.append(self._is_one_of(tx, [wanted.only]))
+            conditions.append(self._is_one_of(tx, [wanted.only]))
         if wanted.after is not None:
-            driving.append(order.behind(self._place(tx, wanted.after, order)))
-        which, end = wanted.which, None
-        if order.keys[0] is self.score:  # along whose index its bounds are found
-            driving += self._scores(which)
-            which = which._replace(min_score=None, max_score=None)
-        conditions = self.conditions(tx, which, now=wanted.now)
-        if conditions and wanted.looks is not None and order.has_index:
-            end = self._end(tx, order, driving, wanted.looks)
-        if end is not None:
-            conditions.append(order.until(end[1:]))
-        rows = list(self._rows(tx, wanted, order, [*driving, *conditions]))
-        place = None if end is None else (*end[1:-1], end[0])
-        if len(rows) > wanted.limit:
-            place = rows[wanted.limit - 1].place
+            conditions.append(order.behind(self._place(tx, wanted.after, order)))
+        rows = list(self._rows(tx, wanted, order, conditions))
+        place = rows[wanted.limit - 1].place if len(rows) > wanted.limit else None
         items = self._listed(tx, rows[: wanted.limit], wanted)
         return ItemsPage(items, None if place is None else _written(place), tuple(self._fields(wanted)))
 
     def pages(self, tx: Connection, wanted: ItemsWanted) -> Iterator[ItemsPage]:
-        """Yield one page after the other to the last; those of `looks` may have no item."""
+        """Yield one page after the other to the last."""
         page = self.page(tx, wanted)
         yield page
         while page.after is not None:
@@ -138,45 +116,52 @@ class Grid:
         found += [_given(self.tags, "tags").says(one) for one in which.tags]
         if which.extractor:
             found.append(_given(self.versions, "versions").says(which.extractor))
-        found += self._scores(which)
+        if which.min_score is not None or which.max_score is not None:
+            score = _given(self.score, "scores")
+            found.append(score >= literal(max(which.min_score or 0.0, 0.0), score.type))
+            if which.max_score is not None:
+                found.append(score <= literal(which.max_score, score.type))
         return found
 
-    def _scores(self, which: ItemFilter) -> list[ColumnElement[bool]]:
-        """Return the conditions that a row has a score within the bounds that are wanted."""
-        if which.min_score is None and which.max_score is None:
-            return []
-        score = _given(self.score, "scores")
-        found = [score >= literal(max(which.min_score or 0.0, 0.0), score.type)]
-        return found if which.max_score is None else [*found, score <= literal(which.max_score, score.type)]
+    def counts(self, tx: Connection, which: ItemFilter, *, now: datetime) -> ItemCounts:
+        """Return how many items there are as they are wanted; by tags and versions where the table is not too large.
+
+        Raises:
+            InputError: as of `conditions`.
+        """
+        conditions, state = self.conditions(tx, which, now=now), self.state(tx, now=now)
+        query = select(state, func.count()).select_from(self.table.table).where(*conditions).group_by(state)
+        found = {row[0]: row[1] for row in tx.execute(query)}
+        states = {name: found.get(name, 0) for name in self.table.states.names}
+        told = [one for one in (self.tags, self.versions) if one is not None]
+        tallies = [Counter[str]() for _ in told]
+        if told and (is_counted := self.table.has_at_most(tx, COUNTED)):
+            cells = select(*(one.cell for one in told)).select_from(self.table.table).where(*conditions)
+            for row in streamed(tx, cells, page=PAGE):
+                for tally, one, cell in zip(tallies, told, row, strict=True):
+                    tally.update(set(one.words(cell)))
+        counted = iter(_most_common(one) if is_counted else None for one in tallies) if told else iter(())
+        return ItemCounts(
+            sum(states.values()),
+            states,
+            None if self.tags is None else next(counted),
+            None if self.versions is None else next(counted),
+        )
 
     def state(self, tx: Connection, *, now: datetime) -> ColumnElement[str]:
         """Return a row's state as an expression."""
         return self.table.states.of_row(tx, self.table.table.c[self.table.key], self.table.task, now=now)
 
-    def _order(self, tx: Connection, sort: str | None) -> "_Order":
+    def _order(self, sort: str | None) -> "_Order":
         """Return what the rows are sorted by."""
         own = self.table.table.c[self.table.order]
         if not sort:
             return _Order((own,))
         name = sort.removeprefix("-")
-        offered = self.offered_sorts(tx)
-        if name not in offered:
-            small = f" in a table of more than {SORTED:,} rows" if name in self.sorts else ""
-            known = f"SORT= takes {', '.join(offered)}, with - before it the largest first"
-            raise InputError(f"there is no sorting by {name!r}{small}", hint=known if offered else "leave out SORT=")
-        return _Order((self.sorts[name].by, own), sort.startswith("-"), self.sorts[name].has_index)
-
-    def _driving(self, tx: Connection, state: str | None, order: "_Order") -> Iterator[ColumnElement[bool]]:
-        """Yield conditions by which the database finds the rows of a state without a look at all others."""
-        if state is None:
-            return
-        told = self.table.told_apart(tx, state)
-        if told is not None:
-            ids = list(tx.execute(told.limit(FEW + 1)).scalars())
-            if len(ids) <= FEW:
-                yield self._is_one_of(tx, ids)
-        elif len(order.keys) == 1 and (kind := self.table.is_of_kind(tx, state)) is not None:
-            yield kind
+        if name not in self.sorts:
+            known = f"SORT= takes {', '.join(self.sorts)}, with - before it the largest first"
+            raise InputError(f"there is no sorting by {name!r}", hint=known if self.sorts else "leave out SORT=")
+        return _Order((self.sorts[name], own), sort.startswith("-"))
 
     def _is_one_of(self, tx: Connection, ids: Sequence[str]) -> ColumnElement[bool]:
         return among(tx, self.table.table.c[self.table.key], self.table.ids.native(ids))
@@ -190,13 +175,6 @@ class Grid:
             raise InputError(f"there is no item {after!r} to go on behind", hint="leave out AFTER=")
         return (*values[:-1], found[0])
 
-    def _end(
-        self, tx: Connection, order: "_Order", driving: Sequence[ColumnElement[bool]], looks: int
-    ) -> Sequence[Any] | None:
-        """Return the id and the place of the last row that is looked at; None where the rows end before."""
-        query = select(self.table.item_id, *order.keys).where(*driving).order_by(*order.clauses)
-        return tx.execute(query.offset(looks - 1).limit(1)).first()
-
     def _rows(
         self, tx: Connection, wanted: ItemsWanted, order: "_Order", conditions: Sequence[ColumnElement[bool]]
     ) -> "Iterator[_Row]":
@@ -206,9 +184,8 @@ class Grid:
         query: Select[Any] = select(self.table.item_id, self.state(tx, now=wanted.now), *order.keys[:-1], *columns)
         query = query.where(*conditions).order_by(*order.clauses).limit(wanted.limit + 1)
         for key, state, *others in tx.execute(query):
-            told = iter(others)
-            place = (*islice(told, len(order.keys) - 1), key)
-            yield _Row(key, state, place, dict(zip(cells, told, strict=True)))
+            sorted_by = len(order.keys) - 1
+            yield _Row(key, state, (*others[:sorted_by], key), dict(zip(cells, others[sorted_by:], strict=True)))
 
     def _cells(self, wanted: ItemsWanted) -> list[str]:
         """Return the cells that are read of a row, each once."""
@@ -259,7 +236,6 @@ class _Order(NamedTuple):
 
     keys: tuple[ColumnElement[Any], ...]
     descends: bool = False
-    has_index: bool = True
 
     @property
     def clauses(self) -> list[ColumnElement[Any]]:
@@ -267,19 +243,12 @@ class _Order(NamedTuple):
 
     def behind(self, place: Sequence[Any]) -> ColumnElement[bool]:
         """Return the condition that a row comes behind a place."""
-        return self._beside(place, operator.lt if self.descends else operator.gt)
-
-    def until(self, place: Sequence[Any]) -> ColumnElement[bool]:
-        """Return the condition that a row stands at a place, or before it."""
-        return self._beside(place, operator.ge if self.descends else operator.le)
-
-    def _beside(self, place: Sequence[Any], is_right: Callable[[Any, Any], Any]) -> ColumnElement[bool]:
         bound = [literal(value, key.type) for key, value in zip(self.keys, place, strict=True)]
+        strictly, loosely = (operator.lt, operator.le) if self.descends else (operator.gt, operator.ge)
         if len(bound) == 1:
-            return and_(is_right(self.keys[0], bound[0]))
+            return and_(strictly(self.keys[0], bound[0]))
         # the first key once more, by itself: SQLite takes no pair to an index that has an expression
-        loosely = operator.le if is_right in (operator.lt, operator.le) else operator.ge
-        return and_(loosely(self.keys[0], bound[0]), is_right(tuple_(*self.keys), tuple_(*bound)))
+        return and_(loosely(self.keys[0], bound[0]), strictly(tuple_(*self.keys), tuple_(*bound)))
 
 
 def says_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:
@@ -311,3 +280,7 @@ def _read(after: str) -> list[Any]:
     except ValueError:
         return [after]
     return found if isinstance(found, list) and found else [after]
+
+
+def _most_common(found: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(found.items(), key=lambda one: (-one[1], one[0]))[:MOST])

@@ -161,16 +161,6 @@ class ItemTable:
         state = self.states.of_row(tx, self.table.c[self.key], self.task, now=now)
         return str(next(iter(self.among(tx, [item_id], [state])))[0])
 
-    def told_apart(self, tx: Connection, state: str) -> Select[Any] | None:  # noqa: ARG002 - some need it
-        """Return the SELECT of all ids, as text, among which those in a state are; None where the rows tell."""
-        if state == "claimed":
-            return claims.claimed_ids(self.task)
-        return answers.parked_ids(self.task) if state == "parked" and self.states.parked is None else None
-
-    def is_of_kind(self, tx: Connection, state: str) -> ColumnElement[bool] | None:  # noqa: ARG002 - few have one
-        """Return what is true of every row in a state and an index has in the order of rows; None without one."""
-        return None
-
     def _is_behind(self, item_id: str) -> ColumnElement[bool]:
         """Return the condition that a row comes behind that of an item; of none where that is not there."""
         others = self.table.alias().c

@@ -25,21 +25,18 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 
 @router.get("/api/tasks/{task}/items")
 def list_items(request: Request, task: str, asked: Wanted, after: Text = "", limit: Limit = ROWS) -> dict[str, Any]:
-    """Return one page of a task's items, as `findable items --json`; the next one begins behind `after`.
-
-    A page comes at once: in a large table it may have fewer than `limit` items, or none, and still an `after`.
-    """
+    """Return one page of a task's items, as `findable items --json`; the next one begins behind `after`."""
     with desk_of(request).to_read(task) as ws:
         listed, which = items.run(ws), asked.which
-        page = listed.page(which, after=after or None, limit=limit, sort=asked.sort, fields=asked.fields, at_once=True)
+        page = listed.page(which, after=after or None, limit=limit, sort=asked.sort, fields=asked.fields)
         return page.document
 
 
 @router.get("/api/tasks/{task}/facets")
-def get_facets(request: Request, task: str, asked: Wanted) -> dict[str, Any]:
-    """Return how many items there are of each state, tag, version and score, as `findable items --counts --json`."""
+def get_counts(request: Request, task: str, asked: Wanted) -> dict[str, Any]:
+    """Return how many items there are of each state, tag and version, as `findable items --counts --json`."""
     with desk_of(request).to_read(task) as ws:
-        return items.run(ws).facets(asked.which).document
+        return items.run(ws).counts(asked.which).document
 
 
 @router.get("/items.csv", include_in_schema=False)
@@ -76,9 +73,9 @@ def items_part(request: Request, task: str, asked: Wanted) -> HTMLResponse:
 def facets_part(request: Request, task: str, asked: Wanted) -> HTMLResponse:
     """Show how many items there are of each kind, each with the address that shows those alone."""
     with desk_of(request).to_read(task) as ws:
-        found = items.run(ws).facets(asked.which)
+        found = items.run(ws).counts(asked.which)
         kinds = choices_of(found, asked, task)
-        return show_page(request, "parts/facets.html", ws, found=found, kinds=kinds, few=FEW)
+        return show_page(request, "parts/facets.html", ws, total=found.total, kinds=kinds, few=FEW)
 
 
 def _csv(desk: Desk, task: str, asked: Asked) -> Iterator[bytes]:
@@ -102,7 +99,7 @@ def _shown(listed: items.ItemList, asked: Asked, task: str, after: str = "") -> 
     """Return a page of items as the table shows them, and what else can be asked for."""
     listing = listed.listing()
     how: Any = {"after": after or None, "sort": asked.sort, "fields": asked.fields}
-    page = listed.page(asked.which, limit=ROWS, at_once=True, **how)
+    page = listed.page(asked.which, limit=ROWS, **how)
     with listed.store.read() as tx:
         names = listed.task.names(tx, [one.id for one in page.items])
     rows = [{"name": names.get(one.id, one.id), "state": one.state, "cells": _cells(one.values)} for one in page.items]

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.core.listed import ItemFilter
 from pipeline.ops import items
-from pipeline.tables import facets
+from pipeline.tables import grid
 from tests.lab import Workspace
 
 PEOPLE = 60
@@ -47,7 +47,7 @@ def test_pages_of_every_order_have_each_item_once(many: Workspace) -> None:
     """Sorted by a column, the largest first or last, with what is equal in the order of rows."""
     every = {one["username"]: one for one in listed(many)}
     assert len(every) == PEOPLE
-    for sort, column in (("username", "username"), ("findability_score", "findability_score"), ("company", "company")):
+    for sort, column in (("username", "username"), ("findability_score", "findability_score")):
         rising = listed(many, "--sort", sort, "--fields", f"username,{column}")
         falling = listed(many, "--sort", f"-{sort}", "--fields", f"username,{column}")
         assert sorted(one["username"] for one in rising) == sorted(every)
@@ -66,44 +66,21 @@ def test_filters_hold_for_every_item_and_counts_add_up(many: Workspace) -> None:
     assert {one["findability_score"] for one in between} == {10.0, 20.0, 30.0}
     counts = json.loads(many.ran("people", "--counts", "--json").stdout)
     assert counts["total"] == PEOPLE
-    assert counts["estimated"] == []
     for one in counts["states"]:
         assert one["count"] == len(listed(many, "--state", one["value"]))
     for one in counts["tags"]:
         assert one["count"] == len(listed(many, "--tag", one["value"]))
     chosen = json.loads(many.ran("people", "--counts", "--state", "tagged", "--json").stdout)
-    assert chosen["states"] == counts["states"]
-    assert chosen["total"] == sum(one["count"] for one in chosen["scores"]) == PEOPLE // 2
+    assert chosen["total"] == sum(one["count"] for one in chosen["states"]) == PEOPLE // 2
     assert "no versions" not in many.ran("people", "--extractor", "none@1").stderr
 
 
-def test_counts_of_a_large_table_are_estimated_and_say_so(many: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not counted whole is marked; states and the total are known all the same."""
-    monkeypatch.setattr(facets, "SAMPLE", PEOPLE // 2)
+def test_a_large_table_is_counted_by_states_alone(many: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tags and versions of more rows than that are not counted."""
+    monkeypatch.setattr(grid, "COUNTED", 10)
     with many.open() as ws:
-        whole, sampled = items.run(ws).facets(), items.run(ws).facets(exact=10)
-        assert (sampled.total, dict(sampled.states)) == (whole.total, dict(whole.states))
-        assert set(sampled.estimated) == {"tags", "versions", "scores"}
-        filtered = items.run(ws).facets(ItemFilter(tags=["common"]), exact=10)
-    assert filtered.total == pytest.approx(PEOPLE // 2, abs=PEOPLE // 3)
-    assert "total" in filtered.estimated
-
-
-@pytest.mark.full
-def test_a_page_that_comes_at_once_says_where_to_go_on(many: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It looks at so many rows and no more; all pages together have what a whole look has, in its order."""
-    monkeypatch.setattr(items, "LOOKS", 4)
-    with many.open() as ws:
-        for sort in (None, "findability_score", "-username"):
-            which = ItemFilter(tags=["bells"])
-            whole = [one.id for one in items.run(ws).page(which, limit=PEOPLE, sort=sort).items]
-            found, after, pages = [], None, 0
-            while after is not None or not pages:
-                page = items.run(ws).page(which, limit=3, after=after, sort=sort, at_once=True)
-                found += [one.id for one in page.items]
-                after, pages = page.after, pages + 1
-            assert found == whole
-            assert pages > len(whole) // 3
+        counts = items.run(ws).counts(ItemFilter(tags=["common"]))
+    assert (counts.total, counts.tags, counts.versions) == (PEOPLE // 2, None, None)
 
 
 def test_a_list_is_written_as_csv_without_formulas(many: Workspace, tmp_path: Path) -> None:
