@@ -90,10 +90,6 @@ $(TOOLS): $(READY) requirements-dev.lock
 demo: setup ## run the whole chain on the sample people, passages and images, on the local engine, anew in data/demo
 	@$(RUN) demo
 
-.PHONY: init
-init: setup ## begin: write .env, import EXPERTS=file.csv, say what the first answers cost; BACKEND=local or gemini, BUDGET=5 a day, YES=1
-	@$(RUN) init
-
 .PHONY: new-task
 new-task: setup ## write tasks/NAME.py, which asks about the rows of FROM=table.csv (.jsonl, .json, .parquet, or a SELECT) and runs as it is
 	@$(RUN) new-task

@@ -8,7 +8,6 @@ from pipeline.core.variables import PREFIX
 
 COMMANDS = {  # by name: the module in jobs (and a function of it that is not `main`), and a summary for the list
     "demo": ("demo", "Run the whole chain on invented data, on the local engine."),
-    "init": ("init", "Begin: settings, the first import, and what it will cost."),
     "new-task": ("new_task", "Write the file of a task of your own, for a table."),
     "try": ("try_", "Ask about a few rows, and show what goes out and comes back."),
     "import": ("import_", "Import people from a CSV, JSON or JSON lines file."),

@@ -40,7 +40,7 @@ def main() -> None:
 
     Removes `demo/` in the workspace and uses it anew; reads no key, and nothing leaves this machine.
     """
-    yours = as_typed("make init EXPERTS=people.csv")
+    yours = as_typed("make import EXPERTS=people.csv")
     data = read_settings().data / "demo"
     _start_afresh(data)
     click.get_current_context().find_root().meta[OPTIONS["data"]] = str(data)  # what is typed below is about the demo

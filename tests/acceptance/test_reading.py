@@ -39,7 +39,7 @@ SEEN = {
     ("people",),
 }
 WRITES = """
-demo init new-task try import import-passages import-images passages-pilot passages-backfill tag tag-live run batch-poll
+demo new-task try import import-passages import-images passages-pilot passages-backfill tag tag-live run batch-poll
 batch-ingest batch-cancel score index add-expert compare unpark rollback forget restore move eval web emulator rebind
 """
 THEIRS = (

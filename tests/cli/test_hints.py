@@ -126,16 +126,16 @@ def test_a_command_of_ones_own_that_failed_can_be_tried(workspace: Workspace, pe
 @pytest.mark.parametrize(
     ("environ", "search", "yours"),
     [
-        ({}, 'findable search "sign language interpreter" -k 3 --data data/demo', "findable init --file people.csv"),
+        ({}, 'findable search "sign language interpreter" -k 3 --data data/demo', "findable import people.csv"),
         (
             {GIVEN: "demo :"},
             'make search Q="sign language interpreter" K=3 DATA=data/demo',
-            "make init EXPERTS=people.csv",
+            "make import EXPERTS=people.csv",
         ),
         (
             {GIVEN: "demo : DATA", "FINDABLE_DATA": "work"},
             'make search Q="sign language interpreter" K=3 DATA=work/demo',
-            "make init EXPERTS=people.csv DATA=work",
+            "make import EXPERTS=people.csv DATA=work",
         ),
     ],
 )

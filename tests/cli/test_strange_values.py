@@ -33,7 +33,7 @@ def test_a_file_whose_name_is_no_text_is_imported(local: Workspace, tmp_path: Pa
 
 def test_a_folder_whose_name_is_no_text_is_no_workspace(local: Workspace, tmp_path: Path) -> None:
     """It is refused before anything is made, whether it is named or is the folder where the command runs."""
-    for command in (("import", str(tmp_path / "people.csv")), ("status",), ("init", "--yes")):
+    for command in (("import", str(tmp_path / "people.csv")), ("status",)):
         told = local.ran(*command, "--data", str(tmp_path / "d\udce4ta"), code=3).stderr
         assert "FINDABLE_DATA is" in told
         assert "not valid UTF-8" in told

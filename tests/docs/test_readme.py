@@ -44,7 +44,7 @@ def test_every_recording_is_what_its_commands_print() -> None:
     for page, now in recorded_pages.items():
         assert recordings.steady(now) == recordings.steady(page.read_text(encoding="utf-8")), "run make docs"
     recorded = re.findall(r"^\$ make ([a-z-]+)", README, re.MULTILINE)
-    of_people = ["search", "init", "tag", "index", "search"]
+    of_people = ["search", "import", "tag", "index", "search"]
     assert recorded == [*of_people, "new-task", "tag", "export", "import-images", "tag"]
     (first, second), shown = block(0), re.findall(r"^\$ (make .*)", README, re.MULTILINE)
     assert (" ".join(first), second) == (recordings.DEMO, shlex.split(shown[0]))
@@ -57,7 +57,7 @@ def test_every_recording_is_what_its_commands_print() -> None:
 
 @pytest.mark.full
 def test_the_everyday_loop_runs(local: Workspace) -> None:
-    """`init`, then each command of the everyday loop, ends well on sample people, in the order of the README."""
+    """An import, then each command of the everyday loop, ends well on sample people, in the order of the README."""
     for words in (*block(1), *block(2)):
         if words[0] == "make" and words[1] != "web":  # which goes on until it is interrupted
             make(local, *words[1:])

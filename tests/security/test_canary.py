@@ -24,10 +24,9 @@ PART = 12  # characters of a secret that are too many already
 # every command, as it is typed; {files} is a folder with what it needs
 COMMANDS: dict[str, tuple[str, ...]] = {
     "import": ("import", "{files}/people.csv", "--report", "{files}/report.csv"),
-    "init": ("init", "--file", "{files}/people.csv", "--backend", "gemini", "--budget", "5", "--yes"),
     "new-task": ("new-task", "canary", "--from", "{files}/people.csv"),
     "try": ("try", "--n", "1"),
-    "preflight": ("preflight", "--count", "--json"),
+    "preflight": ("preflight", "--json"),
     "tag-live": ("tag-live", "--limit", "1"),
     "tag": ("tag", "--mode", "live", "--limit", "1"),
     "batch-submit": ("batch-submit",),

@@ -21,7 +21,6 @@ KNOW_SUBJECTS = (
     "pipeline.images.",
     "pipeline.passages.",
     "pipeline.workflows.add_expert",
-    "pipeline.workflows.init",
     "pipeline.workflows.library",
     "web.views.",
 )
