@@ -300,10 +300,9 @@ ON_DATABASE := $(addprefix tests/unit/store/test_,bulk.py claims.py) tests/unit/
   $(addprefix tests/integration/ops/test_,items.py doctor.py backup.py::test_a_copy_is_the_workspace_again \
   backup.py::test_a_copy_made_while_others_write_is_of_one_moment forget.py::test_nothing_is_left_of_a_person_in_any_byte) \
   tests/property/passages/test_preferring.py \
-  $(addprefix tests/concurrency/test_,nobody_waits.py passages.py two_at_once.py) \
   $(addprefix tests/security/test_,canary.py injection.py)
 # what is compiled is kept, even where Python is told to keep nothing: for other workers, and out of what is timed
-test twin-days test-web test-full bench bench-peers bench-backfill bench-page: export PYTHONDONTWRITEBYTECODE :=
+test twin-days test-web test-full bench: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: test
 test: $(TOOLS) ## the tests on SQLite, and on PostgreSQL those in which the database makes a difference; many cases are sampled
@@ -328,32 +327,8 @@ test-web: $(TOOLS) ## the page in Debian's Chromium, from start to end; makes th
 	@FAULTS=all PICTURES="$(CURDIR)/docs/web" $(VENV)/bin/python -m pytest -q tests/browser
 
 .PHONY: test-full
-test-full: $(TOOLS) ## every test with every case on both databases, and the crash sweeps; takes hours, resumes by parts: PART=name
+test-full: $(TOOLS) $(YARDSTICK)/.ready ## every test with every case on both databases, twin days, a crowd, part of the crash sweep, mutants: an hour
 	@$(VENV)/bin/python -m tests.full
-
-.PHONY: keeping-sweep
-keeping-sweep: $(TOOLS) ## forget, clean, backup and restore killed before and after every step; make test has a sample
-	@$(VENV)/bin/python -m pytest -q -n auto tests/acceptance/whole_sweep.py -k "keeping or copied or restored"
-
-.PHONY: fault-matrix
-fault-matrix: $(TOOLS) ## every fault at every endpoint of every command, and 600 pairs; make test has a sample
-	@FAULTS=all $(VENV)/bin/python -m pytest -q -n auto tests/faults
-
-.PHONY: two-at-once
-two-at-once: $(TOOLS) ## ROUNDS=60 of any two commands at once, killed and stopped at random by SEED=3; of each pair that meets, one stopped 60 times
-	@FAULTS=all FINDABLE_ROUNDS=$${FINDABLE_ROUNDS:-60} $(VENV)/bin/python -m pytest -q -n auto tests/concurrency
-	@FINDABLE_ROUNDS=$${FINDABLE_ROUNDS:-60} $(VENV)/bin/python -m pytest -q -n auto tests/acceptance/test_two_at_once.py
-
-.PHONY: four-workers
-four-workers: $(TOOLS) ## four workers on one workspace until KILLS=200 of them were killed, compared with the API's journal; SEED=7
-	@$(VENV)/bin/python -W ignore -m tests.concurrency.four
-
-.PHONY: fuzz
-fuzz: $(TOOLS) ## a coverage-guided fuzzer on every parser: SECONDS=60 in all, KEEP=1 keeps what it finds
-	@test -d $(VENV)/fuzz/atheris || $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-	  --only-binary=:all: --target $(VENV)/fuzz 'atheris>=3,<4' \
-	  || { echo "atheris, the fuzzer, cannot be installed here (it has wheels for Linux and Python 3.11 to 3.13)" >&2; exit 1; }
-	@PYTHONPATH=.:$(VENV)/fuzz $(VENV)/bin/python -m tests.fuzz.explore
 
 .PHONY: house
 house: setup ## print rooms, floors, arrows and all that `make check` lets only fall; SET=1 writes down what fell
@@ -375,25 +350,12 @@ crash-sweep: $(TOOLS) ## kill each day of a user before and after every durable 
 	@$(VENV)/bin/python -m pytest -q -n $(or $(WORKERS),auto) --dist worksteal tests/acceptance/whole_sweep.py
 
 .PHONY: soak
-soak: $(TOOLS) ## everything at once for MINUTES=30 (people, faults, kills, two at once), checked after every round; SEED=7
-	@$(VENV)/bin/python -m tests.soak
+soak: $(TOOLS) ## four commands at once for MINUTES=30, killed at random, on a server that fails, checked after every round; SEED=7
+	@$(VENV)/bin/python -m tests.acceptance.crowd
 
 .PHONY: bench
-bench: $(TOOLS) ## the product beside naive ways and limits at 1,558, 10k and 100k rows; FULL=1 550k and memory at 5.5m too, ONLY=ingest,score
+bench: $(TOOLS) $(YARDSTICK)/.ready ## what commands take at ROWS=10000,100000 people, beside the version of the yardstick and the naive way
 	@$(VENV)/bin/python -m tests.bench
-
-.PHONY: bench-peers
-bench-peers: $(TOOLS) ## the reading of a result beside other programs', each in an environment of its own in data/bench/peers (1 GB)
-	@$(VENV)/bin/python -m tests.bench.peers
-	@ONLY=peers $(VENV)/bin/python -m tests.bench
-
-.PHONY: bench-backfill
-bench-backfill: $(TOOLS) ## simulate a backfill of ROWS=50000 made-up passages on canned answers: rows a second, memory, sizes
-	@$(VENV)/bin/python -m tests.bench.backfill
-
-.PHONY: bench-page
-bench-page: $(TOOLS) ## the page's first paint in Chromium, and its list of ROWS=1000000 people on both databases
-	@$(VENV)/bin/python -W ignore -m tests.bench.views
 
 .PHONY: format
 format: $(TOOLS) ## format the code

@@ -32,7 +32,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 ACCEPTANCE = "acceptance"  # tests that have a configuration of their own, and nothing of the product
 collect_ignore = [ACCEPTANCE]
-DONE = Path(os.environ.get("FULL_DONE", os.devnull))
 
 gc.disable()  # until all is collected: that makes no garbage
 compiled.share()
@@ -90,9 +89,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     out = {one for one in items if ON_POSTGRESQL and one.get_closest_marker("sqlite_only")}
     if os.environ.get("FAULTS") != "all":
         out |= {one for one in items if one.get_closest_marker("full")} | _not_drawn(items)
-    if DONE.is_file():
-        passed = set(DONE.read_text(encoding="utf-8").splitlines())
-        out |= {one for one in items if one.nodeid in passed}
     kept = [one for one in items if one not in out]
     left_out = sorted({*items} - {*kept}, key=lambda one: one.nodeid)
     items[:] = kept
@@ -100,18 +96,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[LEFT_OUT] = len(left_out)
     if hasattr(config, "workeroutput"):
         config.workeroutput["left out"] = len(left_out)
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note what passed, where a run of all tests is to go on after it was interrupted."""
-    if (
-        "FULL_DONE" in os.environ
-        and "PYTEST_XDIST_WORKER" not in os.environ
-        and report.when == "call"
-        and report.passed
-    ):
-        with DONE.open("a", encoding="utf-8") as file:
-            file.write(f"{report.nodeid}\n")
 
 
 def _not_drawn(items: list[pytest.Item]) -> set[pytest.Item]:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.engine.declared.task_file import look_again
-from tests.crash import homes
-from tests.lab import Workspace
+from tests.lab import KEY, Workspace
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
@@ -46,7 +45,10 @@ def said(request: Json) -> str:
 
 def workspace_of(root: Path, outside: Outside, task: str) -> Workspace:
     """Return a workspace on one of its tasks that asks the second server."""
-    return homes.workspace_at(root / "data", outside.url, RETRY_WAIT="0.01", POLL_MOST="0.1", TASK=task, YES="1")
+    waits = {"LIST_LAG": "0", "POLL_FIRST": "0.02", "POLL_MOST": "0.1", "RETRY_WAIT": "0.01", "CREATE_TIMEOUT": "1"}
+    named = waits | {"TASK": task, "YES": "1", "DATA": str(root / "data")}
+    environ = {f"FINDABLE_{name}": value for name, value in named.items()}
+    return Workspace(root / "data", {**environ, "GEMINI_API_KEY": KEY, "GOOGLE_GEMINI_BASE_URL": outside.url})
 
 
 def ran(workspace: Workspace, *args: str, **values: str) -> str:

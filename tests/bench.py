@@ -1,0 +1,281 @@
+"""`make bench`: what the commands take at 10,000 and at 100,000 people, beside the version before and the naive way.
+
+Each command is a process of its own, alternately of this version and of the one that the yardstick holds, on the same
+generated people, answered by the same frozen engine; the naive way takes the same file of results. Wall, CPU (user and
+system) and the most memory are of the whole process, its imports among them. What is made must be the same: the count
+of people with tags, of entries in the index. The tables stand in docs/performance.md. ROWS=10000,100000.
+"""
+
+import csv
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+ROOT: Final = Path(__file__).parents[1]
+PAGE: Final = ROOT / "docs" / "performance.md"
+HERE: Final = Path(sys.executable).parent  # the programs of this version, and below it those of the one before
+VERSIONS: Final = {"now": HERE / "findable", "before": HERE.parent / "yardstick" / "bin" / "findable"}
+SIZES: Final = tuple(int(size) for size in (os.environ.get("ROWS") or "10000,100000").split(","))
+SEED: Final = 4
+MODELS: Final = """
+[models."gemini-3.5-flash-lite"]
+kind = "generate"
+price_in = 0.30
+price_out = 2.50
+priced_on = 2026-10-07
+source = "the pricing page"
+thinking = { thinkingLevel = "MINIMAL" }
+input_limit = 1_048_576
+output_limit = 65_536
+
+[models."gemini-embedding-2"]
+kind = "embed"
+price_in = 0.20
+price_out = 0.0
+priced_on = 2026-10-07
+source = "the pricing page"
+input_limit = 8_192
+dims = [128, 3072]
+task_in_text = true
+"""  # without limits of what is asked in a minute, which would be what is measured
+FINE: Final = (0, 6)  # 6: a gate failed, as it may where the same few sentences are said again and again
+COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    "import": ("import", "people.csv"),
+    "submit": ("batch-submit", "--yes"),
+    "poll": ("batch-poll",),
+    "ingest": ("batch-ingest",),
+    "index": ("index",),
+    "search": ("search", "who knows water law"),
+    "status": ("status",),
+}
+WAITS: Final = ("poll",)  # for the engine; nothing of ours is measured
+FIELDS: Final = (
+    *("water law", "beekeeping", "soil science", "machine learning", "tax law", "timber framing", "type design"),
+    *("glaciology", "cheese making", "railway signalling", "patent law", "bridge inspection", "plant breeding"),
+    *("organ building", "data protection", "acoustics", "bookbinding", "marine biology", "public health"),
+    *("renewable energy", "event planning", "graphic design", "supply chain", "physiotherapy", "game development"),
+)
+SENTENCES: Final = (
+    "I have spent {years} years with {field}, first in small places and later for whole regions.",
+    "My last work brought {field} and {other} together under one roof, in time and for less than was feared.",
+    "Before that came {other}, from which I learned more than I gave.",
+    "Ask me about {field} if you want a plain answer, and about {other} if you have the whole day.",
+)
+
+
+class Taken(NamedTuple):
+    """What a process took: seconds of wall and of CPU, MB at its peak."""
+
+    wall: float
+    cpu: float
+    peak: float
+
+
+Row = tuple[int, str, Mapping[str, Taken]]
+
+
+def main() -> None:
+    """Measure, and write the page."""
+    PAGE.write_text(page(list(measured())), encoding="utf-8")
+
+
+def measured() -> Iterator[Row]:
+    """Yield rows, a command, and what it took by each way."""
+    from tests.acceptance.engine import Engine
+    from tests.acceptance.process import end_sessions
+
+    with tempfile.TemporaryDirectory(prefix="findable-bench-") as name:
+        for size in SIZES:
+            here = Path(name) / str(size)
+            here.mkdir()
+            people(here / "people.csv", size)
+            (here / "models.toml").write_text(MODELS, encoding="utf-8")
+            found: dict[str, dict[str, Taken]] = {command: {} for command in COMMANDS}
+            made = {}
+            for version, findable in VERSIONS.items():
+                data = here / version
+                with Engine(here / f"engine-{version}", settings={"chunk_lines": 2000}) as engine:
+                    for command, words in COMMANDS.items():
+                        if command == "ingest" and version == "now":
+                            for way in ("prepare", "naive"):
+                                program = (sys.executable, "-m", "tests.bench", way, str(data), str(here / "naive.db"))
+                                found[command]["naive"] = took(program, {"PYTHONPATH": str(ROOT)}, here)
+                            told(size, command, "naive", found[command]["naive"])
+                        found[command][version] = took((str(findable), *words), environment(data, engine.url), here)
+                        told(size, command, version, found[command][version])
+                made[version] = outcome(data)
+            assert len(set(made.values())) == 1, made
+            with sqlite3.connect(here / "naive.db") as database:
+                (tagged,) = database.execute("SELECT count(*) FROM person WHERE tags IS NOT NULL").fetchone()
+            assert tagged == made["now"][0], (tagged, made)
+            yield from ((size, command, ways) for command, ways in found.items() if command not in WAITS)
+        end_sessions()
+
+
+def people(file: Path, size: int) -> None:
+    """Write people that nobody is, the same each time: a title and some 400 characters each."""
+    dice = random.Random(SEED)  # noqa: S311 - made-up text, no secret
+    with file.open("w", encoding="utf-8", newline="") as out:
+        table = csv.writer(out)
+        table.writerow(("username", "job_title", "bio", "profile_url", "hourly_rate"))
+        for number in range(size):
+            field, other = dice.sample(FIELDS, 2)
+            said = " ".join(dice.choices(SENTENCES, k=5)).format(years=2 + number % 38, field=field, other=other)
+            address = f"https://people.example/{number:06d}"
+            table.writerow((f"person-{number:06d}", f"{field} adviser", f"{said} File {number}.", address, 40))
+
+
+def environment(data: Path, url: str) -> dict[str, str]:
+    """Return the settings of a workspace on an engine that answers at once, and no wait."""
+    settings = {"DATA": str(data), "BACKEND": "gemini", "POLL_FIRST": "0.2", "POLL_MOST": "1", "LIST_LAG": "0"}
+    settings["MODELS_FILE"] = str(data.parent / "models.toml")
+    own = {f"FINDABLE_{name}": value for name, value in settings.items()}
+    return own | {"GEMINI_API_KEY": "any", "GOOGLE_GEMINI_BASE_URL": url}
+
+
+def took(words: tuple[str, ...], settings: Mapping[str, str], folder: Path) -> Taken:
+    """Return what a process takes.
+
+    Raises:
+        AssertionError: it failed; what it said is told.
+    """
+    ours = ("FINDABLE_", "GEMINI_", "GOOGLE_")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | settings
+    log = folder / "log"
+    with log.open("w", encoding="utf-8") as out:
+        began = time.perf_counter()
+        process = subprocess.Popen(words, env=environ, cwd=folder, stdout=out, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode in FINE, (words, process.returncode, log.read_text(encoding="utf-8")[-3000:])
+    return Taken(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def outcome(data: Path) -> tuple[int, int]:
+    """Return how many people have tags, and how many entries the index has."""
+    with sqlite3.connect(data / "findable.db") as database:
+        (tagged,) = database.execute("SELECT count(*) FROM experts WHERE tags IS NOT NULL").fetchone()
+    metadata = json.loads((data / "metadata.json").read_text(encoding="utf-8"))
+    return tagged, len(metadata)
+
+
+def told(size: int, command: str, way: str, taken: Taken) -> None:
+    """Say what one process took, at once."""
+    measures = f"{taken.wall:7.2f} s, {taken.cpu:7.2f} s CPU, {taken.peak:,.0f} MB"
+    sys.stdout.write(f"{size:>7,} {command:<7} {way:<7} {measures}\n")
+    sys.stdout.flush()
+
+
+def page(rows: list[Row]) -> str:
+    """Return the page: what was measured, and how."""
+    head = (__doc__ or "").partition("\n\n")[2].strip()
+    lines = ["# Performance", "", "Written by `make bench`; do not edit.", "", head, ""]
+    lines += ["| rows | command | wall s | CPU s | MB | wall of the version before | wall of the naive way |"]
+    lines += ["| ---: | --- | ---: | ---: | ---: | ---: | ---: |"]
+    for size, command, ways in rows:
+        now = ways["now"]
+        others = (f"{ways[way].wall / now.wall:.2f} ×" if way in ways else "" for way in ("before", "naive"))
+        cells = (f"{size:,}", command, f"{now.wall:.2f}", f"{now.cpu:.2f}", f"{now.peak:,.0f}", *others)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def naive(way: str, data: Path, file: Path) -> None:
+    """Ingest a result as a good engineer in a hurry does: the file in memory, models, a session and commit for each row.
+
+    The database is WAL and its commits do not wait for the disk, as is customary. `prepare` puts what was asked in it.
+    """
+    from pydantic import BaseModel, Field
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Person(Base):
+        __tablename__ = "person"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        bio: Mapped[str]
+        tags: Mapped[str | None]
+        score: Mapped[float | None]
+
+    class Request(Base):
+        __tablename__ = "request"
+        key: Mapped[str] = mapped_column(primary_key=True)
+        person: Mapped[int]
+        outcome: Mapped[str | None]
+
+    class Answer(Base):
+        __tablename__ = "answer"
+        key: Mapped[str] = mapped_column(primary_key=True)
+        answer: Mapped[str]
+        tokens: Mapped[int]
+
+    class Part(BaseModel):
+        text: str
+
+    class Content(BaseModel):
+        parts: list[Part]
+
+    class Candidate(BaseModel):
+        content: Content
+
+    class Usage(BaseModel):
+        total: int = Field(0, alias="totalTokenCount")
+
+    class Response(BaseModel):
+        candidates: list[Candidate]
+        usage: Usage = Field(alias="usageMetadata")
+
+    class Line(BaseModel):
+        key: str
+        response: Response
+
+    class Tags(BaseModel):
+        tags: list[str]
+
+    engine = create_engine(f"sqlite:///{file}")
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    results = sorted((data / "batches").glob("*-results.jsonl"))
+    lines = [line for one in results for line in one.read_text(encoding="utf-8").splitlines()]
+    if way == "prepare":
+        Base.metadata.create_all(engine)
+        with sqlite3.connect(data / "findable.db") as source, Session(engine) as session:
+            session.add_all(Person(id=one, bio=bio) for one, bio in source.execute("SELECT id, bio FROM experts"))
+            keys = (json.loads(text)["key"] for text in lines)
+            session.add_all(Request(key=key, person=int(key.rpartition("/")[2])) for key in keys)
+            session.commit()
+        return
+    for text in lines:
+        line = Line.model_validate(json.loads(text))
+        with Session(engine) as session:
+            request = session.get_one(Request, line.key)
+            if request.outcome is None:
+                answer = line.response.candidates[0].content.parts[0].text
+                tags = list(dict.fromkeys(tag.strip().lower() for tag in Tags.model_validate_json(answer).tags))
+                person = session.get_one(Person, request.person)
+                person.tags, person.score = json.dumps(tags), min(40.0, len(person.bio) / 500 * 40) + 25
+                request.outcome = "answered"
+                session.add(Answer(key=line.key, answer=answer, tokens=line.response.usage.total))
+            session.commit()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        naive(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        main()
