@@ -148,7 +148,7 @@ def took(words: tuple[str, ...], settings: Mapping[str, str], folder: Path) -> T
         AssertionError: it failed; what it said is told.
     """
     ours = ("FINDABLE_", "GEMINI_", "GOOGLE_")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | settings
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | dict(settings)
     log = folder / "log"
     with log.open("w", encoding="utf-8") as out:
         began = time.perf_counter()
@@ -179,18 +179,18 @@ def page(rows: list[Row]) -> str:
     """Return the page: what was measured, and how."""
     head = (__doc__ or "").partition("\n\n")[2].strip()
     lines = ["# Performance", "", "Written by `make bench`; do not edit.", "", head, ""]
-    lines += ["| rows | command | wall s | CPU s | MB | wall of the version before | wall of the naive way |"]
+    lines += ["| rows | command | wall s | CPU s | MB | wall of the version before / now | of the naive way / now |"]
     lines += ["| ---: | --- | ---: | ---: | ---: | ---: | ---: |"]
     for size, command, ways in rows:
         now = ways["now"]
-        others = (f"{ways[way].wall / now.wall:.2f} ×" if way in ways else "" for way in ("before", "naive"))
+        others = (f"{ways[way].wall / now.wall:.2f}" if way in ways else "" for way in ("before", "naive"))
         cells = (f"{size:,}", command, f"{now.wall:.2f}", f"{now.cpu:.2f}", f"{now.peak:,.0f}", *others)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def naive(way: str, data: Path, file: Path) -> None:
-    """Ingest a result as a good engineer in a hurry does: the file in memory, models, a session and commit for each row.
+    """Ingest a result as a good engineer in a hurry does: a file in memory, models, a session and commit for each row.
 
     The database is WAL and its commits do not wait for the disk, as is customary. `prepare` puts what was asked in it.
     """

@@ -31,7 +31,9 @@ def main() -> int:
             environ = os.environ | EVERY_CASE | {"FINDABLE_TEST_DATABASE": database, "FINDABLE_MOST": LIVES[database]}
             began = time.monotonic()
             code = subprocess.run([sys.executable, *words], cwd=ROOT, env=environ, check=False).returncode
-            sys.stdout.write(f"{name} on {database}: {'failed' if code else 'passed'}, {time.monotonic() - began:.0f} s\n")
+            sys.stdout.write(
+                f"{name} on {database}: {'failed' if code else 'passed'}, {time.monotonic() - began:.0f} s\n"
+            )
             sys.stdout.flush()
             failed += [name] if code else []
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""A crowd of commands, killed at random, leaves nothing lost and nothing asked twice; `make soak` goes on for longer."""
+"""A crowd of commands, killed at random, loses nothing and asks nothing twice; `make soak` goes on for longer."""
 
 from pathlib import Path
 

@@ -25,16 +25,6 @@ class Forge:
         return ground.populated(self.root / "populated", self.api.url)
 
     @cached_property
-    def owned(self) -> Workspace:
-        """A workspace with the rows of a task of one's own, none of which was asked about yet."""
-        return ground.owned(self.root / "owned" / "data", self.api.url)
-
-    @cached_property
-    def pictured(self) -> Workspace:
-        """A workspace with images, none of which was asked about yet."""
-        return ground.pictured(self.root / "pictured" / "data", self.api.url)
-
-    @cached_property
     def indexed(self) -> Workspace:
         """A workspace whose people are tagged and indexed."""
         return ground.indexed(self.root / "indexed", self.api.url)
@@ -57,15 +47,3 @@ def _asking(forge: Forge, tmp_path: Path) -> Iterator[Ground]:
 def _serving(forge: Forge, tmp_path: Path) -> Iterator[Ground]:
     """A cell's ground with an index in service."""
     yield from ground.standing(forge.api, forge.indexed, tmp_path / "data")
-
-
-@pytest.fixture(name="owning")
-def _owning(forge: Forge, tmp_path: Path) -> Iterator[Ground]:
-    """A cell's ground with the rows of a task of one's own."""
-    yield from ground.standing(forge.api, forge.owned, tmp_path / "data")
-
-
-@pytest.fixture(name="picturing")
-def _picturing(forge: Forge, tmp_path: Path) -> Iterator[Ground]:
-    """A cell's ground with images."""
-    yield from ground.standing(forge.api, forge.pictured, tmp_path / "data")

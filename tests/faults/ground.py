@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import Result
-from PIL import Image
 
 from pipeline.experts import table
 from tests import ledger
@@ -21,15 +20,6 @@ from tests.lab import Api, Workspace, slowness
 
 PEOPLE = 4
 ALWAYS = 10_000
-OWN_TASK = """
-from pydantic import BaseModel
-from findable import Task
-
-class Answer(BaseModel):
-    trades: list[str]
-
-task = Task(answer=Answer, items="trades.csv", prompt="Which trades? {text}")
-"""
 DEAD = "http://127.0.0.1:9"  # no server listens there
 CODES = {0, 2, 3, 4, 5, 6, 130}
 _KEYS = itertools.count(1)
@@ -207,34 +197,10 @@ def indexed(data: Path, url: str) -> Workspace:
     return workspace
 
 
-def owned(data: Path, url: str) -> Workspace:
-    """Return a workspace with a few rows of a task of one's own, whose file is beside it."""
-    workspace = empty(data, url)
-    data.parent.mkdir(exist_ok=True)
-    rows = "".join(f"{number},I keep {number + 2} hives and teach water law.\n" for number in range(PEOPLE))
-    (data.parent / "trades.csv").write_text(f"id,text\n{rows}")
-    (data.parent / "trades.py").write_text(OWN_TASK)
-    workspace.ran("preflight", TASK=str(data.parent / "trades.py"))
-    workspace.environ["FINDABLE_TASK"] = "trades"
-    return workspace
-
-
-def pictured(data: Path, url: str) -> Workspace:
-    """Return a workspace with a few images, which lie in a folder beside it."""
-    workspace, photos = empty(data, url), data.parent / "photos"
-    photos.mkdir(parents=True)
-    for number in range(PEOPLE):
-        Image.new("RGB", (24, 16), (60 * number, 0, 0)).save(photos / f"{number}.png")
-    workspace.ran("import-images", str(photos))
-    workspace.environ["FINDABLE_TASK"] = "images"
-    return workspace
-
-
 def standing(api: Api, template: Workspace, data: Path) -> Iterator[Ground]:
     """Yield a cell's own copy of a workspace, the emulator without faults and without a past."""
     template.copy_to(data)
     workspace = empty(data, api.url)
-    workspace.environ |= {name: value for name, value in template.environ.items() if name == "FINDABLE_TASK"}
     _reset(api)
     everything: list[Any] = api.batches()
     yield Ground(api, workspace, len(everything))

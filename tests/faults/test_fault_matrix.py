@@ -15,7 +15,6 @@ pytestmark = pytest.mark.sampled(30, sqlite=20)
 
 SEED = 20261120
 SHARE = 1.0 if os.environ.get("FAULTS") == "all" else 0.02
-OF_ANY_TASK = [one for one in cells.every() if one.stage != "served" and one.command[0] != "add-expert"]
 HANGS = {word for word, _ in SLOW}
 
 
@@ -52,21 +51,6 @@ def _prepare(cell: Cell, ground: Ground) -> None:
 def test_a_fault_leaves_what_the_table_says(cell: Cell, request: pytest.FixtureRequest) -> None:
     """The command ends with the code and the facts of its row; run again without the fault, every person is tagged."""
     _meet(cell, request.getfixturevalue("serving" if cell.stage == "served" else "asking"))
-
-
-@pytest.mark.sampled(120, sqlite=120)
-@pytest.mark.parametrize("cell", _sample(OF_ANY_TASK), ids=str)
-def test_a_fault_leaves_the_same_of_a_task_of_ones_own(cell: Cell, owning: Ground) -> None:
-    """What asks, looks, fetches and cancels does so for any task; in the end every row is answered."""
-    _meet(cell, owning)
-
-
-@pytest.mark.sampled(120, sqlite=120)
-@pytest.mark.parametrize("cell", _sample(OF_ANY_TASK), ids=str)
-def test_a_fault_leaves_the_same_of_images(cell: Cell, picturing: Ground) -> None:
-    """What goes out with images comes to the same end, and every image has its row for other programs."""
-    _meet(cell, picturing)
-    assert picturing.workspace.scalar("SELECT count(*) FROM asset_ai") == PEOPLE
 
 
 def _meet(cell: Cell, ground: Ground) -> None:
