@@ -20,7 +20,7 @@ RUN := $(VENV)/bin/python -m jobs
 EVERYDAY := demo new-task import tag run preflight batch-submit batch-poll batch-ingest index search show export status doctor
 
 VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE PILOT ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
-  DATA BACKEND DATABASE_URL PG_BIN MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
+  DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT SELECT_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES ASK_EACH EMBED_CALLS \
   TASK ACCEPT_CHANGED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST SECONDS KEEP \
@@ -239,16 +239,12 @@ doctor: setup ## check the workspace against itself and the backend; FIX=1 repai
 	@$(RUN) doctor
 
 .PHONY: backup
-backup: setup ## copy the whole workspace into a new folder: TO=path
+backup: setup ## copy the whole workspace into a new folder: TO=path; on PostgreSQL it says what to type
 	@$(RUN) backup
 
 .PHONY: restore
-restore: setup ## put a backup into DATA=folder, which holds no workspace yet: FROM=path
+restore: setup ## put a backup into DATA=folder, which holds no workspace yet: FROM=path; with DATABASE_URL= its database into PostgreSQL
 	@$(RUN) restore
-
-.PHONY: move
-move: setup ## copy the database from its SQLite file into PostgreSQL, compared row by row: TO=postgresql+psycopg://user@host/database
-	@$(RUN) move
 
 .PHONY: forget
 forget: setup ## remove one person everywhere, and verify it: EXPERT=username; or an item of your own task: TASK=reviews ITEM=key

@@ -17,9 +17,15 @@ def main(folder: Path, *, as_json: bool) -> None:
     """Copy the whole workspace into FOLDER, which must not exist yet, while other commands read and write it.
 
     Copies the database, sealed files, the index in service and the vectors, each with its hash, and no other files.
-    FOLDER is complete or does not exist.
+    FOLDER is complete or does not exist. Of a database on PostgreSQL it prints what to type instead.
     """
     with read_workspace(whole=True) as ws:
         report = backup.run(ws, folder)
-    line = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}. Each hash was checked"
-    print_json(asdict(report)) if as_json else print_line(line)
+    if as_json:
+        print_json(asdict(report))
+    elif report.typed:
+        print_line("The database is on a server, whose own programs copy it. Type, in this order:")
+        for line in report.typed:
+            print_line(line)
+    else:
+        print_line(f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}. Each hash was checked")

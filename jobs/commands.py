@@ -47,18 +47,14 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "doctor": ("doctor", "Check the workspace against itself and the backend."),
     "forget": ("forget", "Remove one person everywhere."),
     "backup": ("backup", "Copy the whole workspace while other commands run."),
-    "restore": ("restore", "Replace the workspace by a backup."),
-    "move": ("move", "Copy the workspace's database into PostgreSQL."),
+    "restore": ("restore", "Put a backup into a new folder, or into PostgreSQL."),
     "clean": ("clean", "Remove old files and builds that nothing needs."),
     "eval": ("eval", "Measure the search with judged questions."),
     "web": ("web", "Serve the page: see, search, add, rebuild."),
     "emulator": ("emulator", "Serve Gemini's protocol from the local engine."),
-    "rebind": ("rebind", "Clear local answers, so that Gemini can be used."),
     "prices": ("prices", "List prices and limits of the models, with sources."),
     "settings": ("settings", "List every setting, its value, and where it came from."),
 }
-
-NO_TARGETS = frozenset({"rebind"})  # what make has no target for
 
 
 def command_of(name: str) -> click.Command:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import click
 
-from jobs.commands import COMMANDS, NO_TARGETS, command_of, variables_of
+from jobs.commands import COMMANDS, command_of, variables_of
 from pipeline.core.variables import PREFIX
 
 GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
@@ -56,7 +56,7 @@ def _bare_rewritten(found: re.Match[str]) -> str:
     name, options = found[1], found[2]
     if name not in COMMANDS:
         return found[0]
-    if is_by_make() and name not in NO_TARGETS and not options:
+    if is_by_make() and not options:
         return f"`make {name}`"
     return f"`{_as_command(name, {}, _places())}{options}`"
 

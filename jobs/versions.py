@@ -1,15 +1,15 @@
 """`make versions`: list every version of answers; `make rollback EXTRACTOR=…`: take one back."""
 
-from dataclasses import asdict
+from dataclasses import replace
 
 import click
 
 from jobs import values
 from jobs.command import Command, confirmed, json_option, open_workspace, read_workspace, yes_option
+from jobs.dotenv import read_settings
 from jobs.output import plural, print_json, print_line, print_table, usd
-from pipeline.core.task import Subject
-from pipeline.ops import rollback as rollback_run
 from pipeline.ops import versions
+from pipeline.ops.versions import VersionSummary
 
 HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost", "note")
 
@@ -22,9 +22,9 @@ def main(*, as_json: bool) -> None:
     Lists experts and passages; with TASK=passages, or your own task, those alone.
     """
     with read_workspace() as ws:
-        found = versions.run(ws)
+        found = versions.every_version(ws)
     if as_json:
-        print_json([versions.document(one) for one in found])
+        print_json([one.document for one in found])
     elif found:
         first = 0 if len({one.subject for one in found}) > 1 else 1  # a single task needs no column
         print_table(HEADERS[first:], [_cells(one)[first:] for one in found])
@@ -32,11 +32,12 @@ def main(*, as_json: bool) -> None:
         print_line("no versions yet")
 
 
-def _cells(one: rollback_run.VersionSummary) -> tuple[object, ...]:
+def _cells(one: VersionSummary) -> tuple[object, ...]:
     """Return one version as a line of the table."""
     label, model, rows, items, *moments = one.counts
     days = ["-" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments]
-    return (one.subject, label, model or "-", f"{rows:,}", f"{items:,}", *days, usd(one.paid), one.note)
+    note = "being rolled back" if one.withdrawn else ""
+    return (one.subject, label, model or "-", f"{rows:,}", f"{items:,}", *days, usd(one.paid), note)
 
 
 @click.command(name="rollback", cls=Command)
@@ -46,30 +47,35 @@ def _cells(one: rollback_run.VersionSummary) -> tuple[object, ...]:
 def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
     """Take back the answers of EXTRACTOR: a version such as passage-concepts@2, or one with its model behind a slash.
 
-    Asks first. Other versions and imported answers stay. A killed rollback resumes.
+    Asks first. Other versions and imported answers stay. A killed rollback resumes. When nothing is left of what the
+    local engine answered, the workspace can use Gemini.
     """
-    with open_workspace() as ws:
-        report = rollback_run.run(
+    settings = replace(read_settings(), backend=None)  # BACKEND=gemini may be set already
+    with open_workspace(settings) as ws:
+        report = versions.roll_back(
             ws,
             extractor,
-            announce=lambda subject, one: ws.display.say(_cost(subject, one)),
+            announce=lambda one, many: ws.display.say(_cost(one, many)),
             confirm=lambda question: confirmed(question, yes=yes),
         )
     if as_json:
-        found = [versions.document(one) for one in report.found]
-        print_json({"task": report.subject, "extractor": extractor, "found": found, **asdict(report.gone)})
-    elif not report.found:
+        found = [one.document for one in report.found]
+        counts = {name: getattr(report, name) for name in ("rows", "answers", "attempts", "let_go", "unbound")}
+        print_json({"task": report.subject, "extractor": extractor, "found": found, **counts})
+        return
+    if not report.found:
         print_line(f"there are no answers of {extractor}. Next: make versions, which lists all")
     else:
-        gone = report.gone
-        done = f"{plural(gone.rows, 'row')} and {plural(gone.answers, 'answer')} of {extractor} taken back"
-        done += f", {plural(gone.let_go, 'item')} parked no more" if gone.let_go else ""
+        done = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')} of {extractor} taken back"
+        done += f", {plural(report.let_go, 'item')} parked no more" if report.let_go else ""
         print_line(f"{done}. Next: {report.next}")
+    if report.unbound:
+        print_line("nothing of the local engine is left: with GEMINI_API_KEY set, this workspace uses Gemini")
 
 
-def _cost(subject: Subject, one: rollback_run.VersionSummary) -> str:
+def _cost(one: VersionSummary, many: str) -> str:
     """Return how many rows of a version would be removed, and what was paid for them."""
-    counts, many = one.counts, subject.task.words.many
+    counts = one.counts
     if one.withdrawn:
         return f"{one.extractor}: its rollback was begun; {counts.rows:,} rows of {counts.items:,} {many} are left"
     return f"{one.extractor}: {counts.rows:,} rows of {counts.items:,} {many}, {usd(one.paid)} paid"

@@ -63,8 +63,7 @@ class Workspace:
         """
         self.environ = {GIVEN: ":", **self.environ}
         if ON_POSTGRESQL and postgresql.is_ours(self.environ.get(URL)):
-            programs = str(postgresql.shared().programs)
-            self.environ = {**self.environ, URL: postgresql.database_of(self.data), "FINDABLE_PG_BIN": programs}
+            self.environ = {**self.environ, URL: postgresql.database_of(self.data)}
 
     def run(self, *args: str, **values: str) -> Result:
         """Run one command in this process; `values` are settings by their bare names."""

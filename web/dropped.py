@@ -17,7 +17,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.core import files
-from pipeline.ops.backup_files import staging_of, sweep_staging
+from pipeline.core.links import staging_of, sweep_staging
 from pipeline.tables.findings import ImportReport
 from pipeline.tables.mapping import ColumnMapping
 from web.problem import Refused

@@ -59,13 +59,15 @@ def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
         KeyRefusedError, MissingError: something must be configured; the batch is *prepared* again.
     """
     unclear = lost = 0
+    is_first = True
     while True:
         try:
             with ws.lease(f"batch:{number}") as lease:
                 if lease is None:
                     return SendOutcome.ELSEWHERE
                 with ws.store.read() as tx:
-                    send = _Send(ws, batches.get_batch(tx, number), lease)
+                    send = _Send(ws, batches.get_batch(tx, number), lease, is_first=is_first)
+                is_first = False
                 found = send.once(may_create=unclear < MAX_UNCLEAR)
         except (StateConflictError, LeaseLostError):  # another process went on with it: read it again
             lost += 1
@@ -87,6 +89,7 @@ class _Send(NamedTuple):
     ws: OpenWorkspace
     batch: Batch
     lease: "Lease"
+    is_first: bool  # of this process
 
     def once(self, *, may_create: bool) -> SendOutcome | Reconciliation | None:
         """Do what the batch's state asks for: its fate, a look that must be repeated, or None for an unclear create."""
@@ -115,7 +118,7 @@ class _Send(NamedTuple):
             workspace_id = workspace.get_workspace(tx).workspace_id
         name = batches.name_of_try(self.batch, self.batch.tries + 1, workspace_id=workspace_id)
         upload = self._upload(name)
-        there = [] if self.batch.tries else self._before_its_first_try(name)
+        there = self._made_elsewhere(name) if self.is_first and self.batch.state is BatchState.PREPARED else []
         batch = self._commit_intent(name)
         if there:
             look = reconcile(ws, batch, self.lease, there)
@@ -144,8 +147,8 @@ class _Send(NamedTuple):
         ws.display.say(f"batch {number}: created as {remote.name}, {batch.requests:,} requests")
         return SendOutcome.CREATED
 
-    def _before_its_first_try(self, name: str) -> "list[RemoteBatch]":
-        """Return what the API has of a batch of which no try was made here: the database is an older copy.
+    def _made_elsewhere(self, name: str) -> "list[RemoteBatch]":
+        """Return what the API has of a batch that is only prepared here: the database is an older copy.
 
         What was asked by the same file is adopted, and not paid for again. A person is told of what other files asked.
         """

@@ -49,6 +49,21 @@ def remove_link(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def sweep_staging(path: Path) -> None:
+    """Remove the folders that dead processes made beside `path` by `staging_of`."""
+    for part in path.parent.glob(f"{path.name}.*{files.PART}"):
+        if part.is_dir() and files.is_abandoned(part):
+            remove_link(part)
+
+
+def staging_of(path: Path) -> Path:
+    """Make and return an empty folder beside `path` for what is not whole yet; what dead processes left there goes."""
+    sweep_staging(path)
+    staging = files.part_of(path)
+    staging.mkdir(parents=True)
+    return staging
+
+
 @contextlib.contextmanager
 def removed_on_error(directory: Path) -> Iterator[None]:
     """Remove `directory` when the block fails or is interrupted."""

@@ -138,7 +138,6 @@ class Settings:
     database_url: Secret | None = _setting(
         None, Secret.url, "an SQLAlchemy URL; without it, findable.db in the workspace"
     )
-    pg_bin: Path | None = _setting(None, _path, "the folder of pg_dump and pg_restore; without it, those on the PATH")
     model: str = _setting("gemini-3.5-flash-lite", str, "the model that answers", local="findable-local-1")
     embedding_model: str = _setting(
         "gemini-embedding-2", str, "the model that embeds", local="findable-local-embedding-1"

@@ -375,13 +375,6 @@ class SubjectRoom(Protocol):
     def is_here(self, tx: "Connection", settings: "Settings") -> bool:
         """Return whether this workspace has the subject, or its first command is running."""
 
-    def check_movable(self, tx: "Connection", settings: "Settings") -> None:
-        """Pass unless the subject's tables were adopted under another name than is set.
-
-        Raises:
-            ConfigurationError: they were, so a move would leave them behind.
-        """
-
     def subject(self, tx: "Connection", settings: "Settings") -> Subject | None:
         """Return the subject as the tables and the settings have it; None where it comes with the declared tasks."""
 

@@ -44,8 +44,6 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
     if any(one.is_file() for one in (settings.data, *settings.data.parents)):
         return ""  # it cannot be a folder, which opening it says
     check_restored(settings)
-    if store.path is not None and marker.find_moved(store.path) is not None:
-        return ""  # read where it is; a write is refused by itself
     with store.read_unchanged() as tx:
         is_ours = tx is not None and schema.is_workspace(tx)
         others = [] if tx is None or is_ours else schema.other_tables(tx)
@@ -195,6 +193,6 @@ def backend_of(settings: Settings, bound: str | None) -> str:
             f"this workspace is bound to the {bound} backend, and BACKEND={settings.backend} was asked for; "
             "nothing was changed",
             hint="take another DATA= directory"
-            + (", or `findable rebind` to clear the local answers" if bound == "local" else ""),
+            + (", or take back all that the local engine answered: `make versions` lists it" * (bound == "local")),
         )
     return bound

@@ -49,14 +49,12 @@ def is_free(data: Path) -> bool:
 
 
 def check_restored(settings: Settings) -> None:
-    """Pass unless a restore into the folder was begun and its database, which comes last, is not there yet.
-
-    A server's database says so by itself.
+    """Pass unless a restore into the folder was begun and is not over: the database comes last where it is a file.
 
     Raises:
         ConfigurationError: that is so.
     """
-    data, is_there = settings.data, settings.database_url or (settings.data / "findable.db").exists()
+    data, is_there = settings.data, not settings.database_url and (settings.data / "findable.db").exists()
     if not is_there and [*data.glob(f"{RESTORING}.*{files.PART}")]:
         raise ConfigurationError(
             f"a restore into {data} is not finished; nothing was changed",

@@ -342,8 +342,6 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
     """Return the workspace that the settings name, its folder and its schema made or brought up to date."""
     again, seen = partial(_opened, settings, store, display, access, whole=whole), store.last_write()
     make_directory(settings.data)
-    if store.path is not None and (mark := marker.find_moved(store.path)) is not None:
-        display.warn(marker.moved_message(store.path, mark))
     found = marker.find_marker(settings.data)
     rooms = rooms_of(settings, store, found, display, access, whole=whole)
     if whole:

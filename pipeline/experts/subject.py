@@ -21,10 +21,6 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - e
     return True
 
 
-def check_movable(tx: "Connection", settings: "Settings") -> None:
-    """Pass: the table has one name."""
-
-
 def subject(tx: "Connection", settings: "Settings") -> Subject:  # noqa: ARG001 - the same for every workspace
     """Return the subject, whose task asks under VERSION= where that is one of its own, else under the current one.
 

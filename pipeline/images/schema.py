@@ -20,7 +20,6 @@ from sqlalchemy import (
 )
 
 from pipeline.images import ASSET_AI, ASSETS, MARK
-from pipeline.store.copy import CopyJson
 from pipeline.store.table_base import AsTheColumn, BigId
 from pipeline.store.times import IsoTime
 from pipeline.tables.adopt import TableSpec, check_demands
@@ -44,7 +43,7 @@ OF_ANSWERS: Mapping[str, tuple[Any, Accepts]] = {
     "provider": (Text(), WORDS),
     "model": (Text(), WORDS),
     "summary": (Text(), WORDS),
-    "buckets": (CopyJson(), Accepts(("jsonb", "json", *TEXT.types), "JSON or text")),
+    "buckets": (Text(), Accepts(("jsonb", "json", *TEXT.types), "JSON or text")),
     "created_at": (IsoTime(), TIMES),
 }
 KEY = ("asset_id", "provider", "model")  # of which `asset_ai` has one row

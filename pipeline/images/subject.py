@@ -22,10 +22,6 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:
     return settings.task == TASK or schema.has_index(tx, ASSET_AI, MARK)
 
 
-def check_movable(tx: "Connection", settings: "Settings") -> None:
-    """Pass: the tables have one name."""
-
-
 def subject(tx: "Connection", settings: "Settings") -> None:
     """Return None: the subject comes with the declared tasks."""
 

@@ -1,1 +1,1 @@
-"""Keeping a workspace: doctor, backup, restore, forget, clean, move, rebind, versions, status, export."""
+"""Keeping a workspace: doctor, backup, restore, forget, clean, versions, status, export."""

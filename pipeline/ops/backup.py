@@ -1,52 +1,60 @@
 """Copy the whole workspace into one folder while others read and write it.
 
-The database is copied first, in SQLite's or PostgreSQL's own way, as it stands at one moment; then the sealed files
-that this copy names, each held against the hash it has there. Where one was rewritten or removed, all begins again.
+    manifest.json        the SHA-256 of each file of the copy; written last
+    findable.db          the database as it stood at one moment, in one file
+    batches/             the sealed files that it names
+    index/               the builds that were in service, and the cached vectors
+    reports/             the reports on answers
+    local-engine…        the local engine's state, where it works here
+
+The builds are copied before the database, so that it knows them, and the sealed files after it: they never change. The
+folder gets its name when it is whole. A database on a server is copied by its own programs: see `typed_lines`.
 """
 
 import contextlib
+import json
+import os
+import shlex
+import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
 
-from pipeline.core import __version__, links
+from pipeline.core import __version__, files, links
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
-from pipeline.core.files import sync_directory
+from pipeline.core.text import first_few
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.index import build as index_build
 from pipeline.index.builds import Builds
-from pipeline.index.manifest import Manifest as BuildManifest
-from pipeline.ops import backup_files
-from pipeline.ops.backup_files import BackupManifest, Copied
 from pipeline.quality import report_files
-from pipeline.store import batches, erase, integrity, postgresql, schema, workspace
-from pipeline.store.batches import Batch
-from pipeline.store.database import Store
+from pipeline.store import batches, erase, workspace
 
-if TYPE_CHECKING:
-    from pipeline.core.task import Collection
-
-ROUNDS = 5  # how often it begins again because files were rewritten, promoted or removed meanwhile
-ENGINE = "local-engine.sqlite"
-ENGINE_FILES = "local-engine-files"
+FORMAT = 2
+MANIFEST = "manifest.json"
+DATABASE = "findable.db"
+ENGINE, ENGINE_FILES = "local-engine.sqlite", "local-engine-files"
 VECTORS = "index/vectors"
 
 
 @dataclass(frozen=True)
 class BackupReport:
-    """The copy that was made: where, how many files, how many bytes, and the build that is in it."""
+    """The copy that was made: where, how many files and bytes; or, of a database on a server, what to type for one."""
 
     path: str
-    files: int
-    size: int
-    build: int | None
+    files: int = 0
+    size: int = 0
+    typed: tuple[str, ...] = ()
 
 
-class _ChangedError(InconsistentError):
-    """A file of the workspace was changed while it was copied."""
+@dataclass(frozen=True)
+class BackupManifest:
+    """What a copy holds: the hash of each file by its path, and the build in service in each folder below index/."""
+
+    workspace_id: str
+    made_at: str  # ISO 8601, UTC
+    files: dict[str, str]
+    builds: dict[str, int]
 
 
 def run(ws: OpenWorkspace, target: Path) -> BackupReport:
@@ -54,180 +62,171 @@ def run(ws: OpenWorkspace, target: Path) -> BackupReport:
 
     Raises:
         InputError: something stands there already.
-        InconsistentError: a sealed file is not what the database says, or keeps changing; no copy was made.
+        InconsistentError: a sealed file is not what the database says, or changes meanwhile; no copy was made.
     """
     target = Path(target).absolute()
-    if target.exists() or target.is_symlink():
+    if os.path.lexists(target):
         raise InputError(f"{target} is there already; nothing was written", hint="name a folder that is not there yet")
+    if ws.store.path is None:
+        return BackupReport(str(target), typed=typed_lines(ws, target))
     target.parent.mkdir(parents=True, exist_ok=True)
-    _check_room(ws.store, target)
-    for left in reversed(range(ROUNDS)):
-        staging = backup_files.staging_of(target)
-        with links.removed_on_error(staging):
-            try:
-                manifest = _copy(ws, staging)
-            except _ChangedError:
-                links.remove_link(staging)
-                if not left:
-                    raise
-                continue
-            backup_files.write_backup_manifest(staging, manifest)
-            if target.exists():
-                raise InputError(
-                    f"{target} was made meanwhile; nothing was written", hint="name a folder that is not there yet"
-                )
-            staging.replace(target)
-            sync_directory(target.parent)
-        return BackupReport(str(target), len(manifest.files), manifest.size, manifest.build)
-    raise AssertionError("the last round returns or raises")
+    check_room(target, ws.store.path.stat().st_size)
+    staging = links.staging_of(target)
+    with links.removed_on_error(staging):
+        manifest = _copy(ws, staging)
+        document = {"format": FORMAT, "version": __version__, **vars(manifest)}
+        files.seal_bytes(staging / MANIFEST, json.dumps(document, indent=1).encode("ascii") + b"\n")
+        try:
+            staging.rename(target)
+        except OSError as error:
+            raise InputError(f"{target} was made meanwhile; no backup was made", hint="name another folder") from error
+    files.sync_directory(target.parent)
+    size = sum((target / name).stat().st_size for name in manifest.files)
+    return BackupReport(str(target), len(manifest.files), size)
 
 
-def _check_room(store: Store, target: Path) -> None:
-    """Refuse before anything is written where the database alone would not fit."""
-    need = store.path.stat().st_size if store.path else 0
-    free = backup_files.free_space(target)
+def typed_lines(ws: OpenWorkspace, target: Path) -> tuple[str, ...]:
+    """Return what to type for a copy of a workspace on a server: the database first, for it names the files."""
+    url = ws.store.address.replace("postgresql+psycopg:", "postgresql:", 1)
+    words = (
+        ("mkdir", target),
+        ("pg_dump", "--format=custom", f"--file={target / 'findable.dump'}", url),
+        ("cp", "-a", ws.data.absolute(), target / "data"),
+    )
+    return tuple(shlex.join(map(str, line)) for line in words)
+
+
+def check_room(folder: Path, need: int) -> None:
+    """Pass where there is room for so many bytes.
+
+    Raises:
+        ConfigurationError: there is not.
+    """
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    free = shutil.disk_usage(there).free
     if need > free:
         raise ConfigurationError(
-            f"{target.parent} has room for {free:,} bytes, the database alone has {need:,}; nothing was written",
+            f"there is room for {free:,} bytes where {folder} would be, and {need:,} are needed; nothing was written",
             hint="make room, or name another place",
         )
 
 
-def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
-    """Copy everything into a folder, and return its manifest, which is not written yet."""
-    database = staging / ws.store.copy_name
-    with ws.store.copied_to(database, programs=ws.settings.pg_bin) as tx:
-        everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
-        here, recorded = workspace.get_workspace(tx), integrity.build_rows(tx)
-        namespace = postgresql.namespace(tx) if database.name == backup_files.DUMP else None
-    found = {name: _sealed(ws, staging, batch, name) for batch, name in _named(ws.data, everyone, cleaned)}
-    builds = dict[str, int]()
-    for collection in ws.collections:
-        number, parts = _index(ws, staging, collection, position=here.position, recorded=recorded)
-        found |= parts
-        if number is not None:
-            builds[collection.folder] = number
-    found |= _loose(VECTORS, (ws.data / VECTORS).glob("*.vectors"), staging)
-    for subject in ws.subjects:
-        found |= _loose(report_files.FOLDER, report_files.complete_reports(ws.data, subject.task.name), staging)
-    found |= _engine(ws.data, staging)
-    found[database.name] = _database(database)
-    made, written_by = ws.now().isoformat(timespec="seconds"), __version__
-    known = schema.HEAD if database.name == backup_files.DUMP else None
-    found = dict(sorted(found.items()))
-    first = builds.pop("", None)
-    return BackupManifest(
-        here.workspace_id, made, written_by, first, found, schema=known, namespace=namespace, builds=builds
-    )
-
-
-def _named(data: Path, everyone: list[Batch], cleaned: set[int]) -> Iterator[tuple[Batch, str]]:
-    """Yield (batch, path) of each sealed file that the copied database names.
-
-    Of a batch that is over a file may be gone; doctor says so, and a copy cannot have what is not there.
-    """
-    for batch in everyone:
-        for name in filter(None, (batch.request_file, batch.result_file)):
-            if (data / name).exists() or not (batch.is_over or batch.number in cleaned):
-                yield batch, name
-
-
-def _sealed(ws: OpenWorkspace, staging: Path, batch: Batch, name: str) -> Copied:
-    """Copy one sealed file; what a batch that is over had damaged before is copied as it is, with a warning.
+def copy_file(source: Path, target: Path) -> str:
+    """Copy one file, durable when this returns, and return the hash of the bytes that were written.
 
     Raises:
-        InconsistentError: it is gone, or has other bytes than the copied database has for it.
+        FileNotFoundError: there is no such file any more.
     """
-    sha256 = batch.request_sha256 if name == batch.request_file else batch.result_sha256
-    try:
-        copied = backup_files.copy_file(ws.data / name, staging / name)
-    except FileNotFoundError as error:
-        raise _ChangedError(f"{name} is gone; no backup was made", hint="run `make doctor`") from error
-    if copied.sha256 == sha256:
-        return copied
-    with ws.store.read() as tx:
-        now = batches.get_batch(tx, batch.number)
-    if not batch.is_over or sha256 not in {now.request_sha256, now.result_sha256}:
-        raise _ChangedError(f"{name} was changed after it was sealed; no backup was made", hint="run `make doctor`")
-    ws.display.warn(f"{name} was changed after it was sealed; it is in the backup as it is")
-    return copied
+    with source.open("rb") as file, files.SealedWriter(target) as writer:
+        while piece := file.read(1 << 20):
+            writer.write(piece)
+        return writer.seal().sha256
 
 
-def _index(
-    ws: OpenWorkspace,
-    staging: Path,
-    collection: "Collection",
-    *,
-    position: int,
-    recorded: Mapping[int, Mapping[Any, Any]],
-) -> tuple[int | None, dict[str, Copied]]:
-    """Copy the build of a collection in service; return its number and its files. A broken one is left out and told.
+def read_manifest(folder: Path) -> BackupManifest:
+    """Return what a copy holds.
 
     Raises:
-        InconsistentError: it was replaced meanwhile, or was built or recorded after the database was copied.
+        InputError: there is no copy in that folder, or one of another version.
     """
     try:
-        current = Builds(ws.data, collection.folder).current()
-    except FindableError as error:
-        ws.display.warn(f"the index is not in the backup: {error.message}")
-        return None, {}
-    if current is None:
-        return None, {}
-    if current.position > position or (
-        not index_build.is_build_recorded(current, recorded) and _is_recorded_by_now(ws, current)
-    ):
-        raise _ChangedError("the index was built while the database was copied", hint="run it again")
-    folder = PurePosixPath("index", collection.folder, "builds", str(current.number))
-    try:
-        found = {
-            f"{folder}/{name}": backup_files.copy_file(ws.data / folder / name, staging / folder / name)
-            for name in (*current.hashes, "manifest.json")
-        }
-    except FileNotFoundError as error:
-        raise _ChangedError("the index was replaced while it was copied", hint="run it again") from error
-    if any(found[f"{folder}/{name}"].sha256 != sha256 for name, sha256 in current.hashes.items()):
-        again = ws.task_of(collection.task).words.make("index")
-        ws.display.warn(f"build {current.number} is damaged and not in the backup; `{again}` builds another")
-        links.remove_link(staging / folder)
-        return None, {}
-    return current.number, found
-
-
-def _is_recorded_by_now(ws: OpenWorkspace, current: BuildManifest) -> bool:
-    """Return whether the database knows of a build, once a process that may be about to record it has done so."""
-    with ws.waited_lease(index_build.LEASE, waiting=index_build.WAITING):
-        return index_build.is_build_recorded(current, index_build.recorded_builds(ws.store))
-
-
-def _loose(folder: str, paths: Iterable[Path], staging: Path) -> dict[str, Copied]:
-    """Copy files of a folder that others may append to or remove meanwhile; any beginning of them is good.
-
-    One that is gone by now is passed over, and a user's own files beside them stay where they are.
-    """
-    found = {}
-    for path in paths:
-        name = f"{folder}/{path.name}"
-        with contextlib.suppress(FileNotFoundError):
-            found[name] = backup_files.copy_file(path, staging / name)
+        document = json.loads((folder / MANIFEST).read_bytes())
+        hashes = {str(name): str(sha256) for name, sha256 in document["files"].items()}
+        builds = {str(name): int(number) for name, number in document["builds"].items()}
+        found = BackupManifest(str(document["workspace_id"]), str(document["made_at"]), hashes, builds)
+        is_known = document["format"] == FORMAT and DATABASE in hashes
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"it has no {MANIFEST}" if isinstance(error, FileNotFoundError) else f"its {MANIFEST} cannot be read"
+        raise InputError(f"{folder} is no backup: {why}", hint="name a folder that `make backup` made") from error
+    paths = [PurePosixPath(name) for name in (*hashes, *builds)]
+    if not is_known or any(path.is_absolute() or ".." in path.parts or "\\" in str(path) for path in paths):
+        raise InputError(f"{folder} is a backup of another version, or was changed", hint="take another backup")
     return found
 
 
-def _engine(data: Path, staging: Path) -> dict[str, Copied]:
-    """Copy the local engine's state, where it works in this workspace: rows first, then bytes."""
-    path = data / ENGINE
-    if not path.is_file():
+def verify(folder: Path, manifest: BackupManifest) -> None:
+    """Pass when every file of a copy is there with the bytes that were written.
+
+    Raises:
+        InconsistentError: one is not; the message names the first three.
+    """
+    paths = {name: folder / name for name in manifest.files}
+    wrong = [
+        name for name, path in paths.items() if not path.is_file() or files.sha256_of(path) != manifest.files[name]
+    ]
+    if wrong:
+        said = f"the backup {folder} is damaged: {first_few(wrong)}; nothing was changed"
+        raise InconsistentError(said, hint="take another backup")
+
+
+def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
+    found, builds = dict[str, str](), dict[str, int]()
+    for collection in ws.collections:
+        copied = _build(ws, staging, collection.folder)
+        found |= copied
+        if copied:
+            builds[collection.folder] = int(PurePosixPath(next(iter(copied))).parent.name)
+    found |= _loose(ws.data, staging, (ws.data / VECTORS).glob("*.vectors"))
+    with ws.store.copied_to(staging / DATABASE) as tx:
+        everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
+        workspace_id = workspace.get_workspace(tx).workspace_id
+    found[DATABASE] = files.sync_part(staging / DATABASE).sha256
+    for batch in everyone:
+        for name, sha256 in ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256)):
+            is_needed = not (batch.is_over or batch.number in cleaned)
+            if name and (is_needed or (ws.data / name).exists()):
+                found[name] = _sealed(ws, staging, name, sha256 or "", is_needed=is_needed)
+    for subject in ws.subjects:
+        found |= _loose(ws.data, staging, report_files.complete_reports(ws.data, subject.task.name))
+    if (ws.data / ENGINE).is_file():
+        with closing(sqlite3.connect(ws.data / ENGINE)) as source, closing(sqlite3.connect(staging / ENGINE)) as target:
+            source.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")
+        found[ENGINE] = files.sync_part(staging / ENGINE).sha256
+        found |= _loose(ws.data, staging, (ws.data / ENGINE_FILES).glob("*"))
+    return BackupManifest(workspace_id, ws.now().isoformat(timespec="seconds"), dict(sorted(found.items())), builds)
+
+
+def _sealed(ws: OpenWorkspace, staging: Path, name: str, sha256: str, *, is_needed: bool) -> str:
+    """Copy one sealed file; one that nothing needs and that was damaged is copied as it is, with a warning."""
+    try:
+        copied = copy_file(ws.data / name, staging / name)
+    except FileNotFoundError as error:
+        raise InconsistentError(f"{name} is gone; no backup was made", hint="run `make doctor`") from error
+    if copied != sha256 and is_needed:
+        raise InconsistentError(f"{name} was changed after it was sealed; no backup was made", hint="run `make doctor`")
+    if copied != sha256:
+        ws.display.warn(f"{name} was changed after it was sealed; it is in the backup as it is")
+    return copied
+
+
+def _build(ws: OpenWorkspace, staging: Path, folder: str) -> dict[str, str]:
+    """Copy the build in service in a folder; a broken one is left out, and that is said."""
+    try:
+        current = Builds(ws.data, folder).current()
+        if current is None:
+            return {}
+        place = PurePosixPath("index", folder, "builds", str(current.number))
+        names = (*current.hashes, "manifest.json")
+        found = {f"{place}/{name}": copy_file(ws.data / place / name, staging / place / name) for name in names}
+    except FindableError as error:
+        ws.display.warn(f"the index is not in the backup: {error.message}")
         return {}
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(staging / ENGINE)) as target:
-        source.backup(target)
-        target.execute("PRAGMA journal_mode = DELETE")
-    rows = {ENGINE: backup_files.hash_and_size(staging / ENGINE)}
-    return rows | _loose(ENGINE_FILES, (data / ENGINE_FILES).glob("*"), staging)
+    except FileNotFoundError as error:
+        said = "the index was replaced while it was copied; no backup was made"
+        raise InconsistentError(said, hint="run it again") from error
+    if any(found[f"{place}/{name}"] != sha256 for name, sha256 in current.hashes.items()):
+        links.remove_link(staging / place)
+        ws.display.warn(f"build {current.number} is damaged and not in the backup; `make index` builds another")
+        return {}
+    return found
 
 
-def _database(path: Path) -> Copied:
-    """Return the hash of the copied database, in one file again after it was read."""
-    if path.name == backup_files.DATABASE:
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA journal_mode = DELETE")
-    sync_directory(path.parent)
-    return backup_files.hash_and_size(path)
+def _loose(data: Path, staging: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """Copy files that others may append to or remove meanwhile; any beginning of them is good."""
+    found = {}
+    for path in paths:
+        name = path.relative_to(data).as_posix()
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = copy_file(path, staging / name)
+    return found

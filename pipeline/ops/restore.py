@@ -1,94 +1,105 @@
-"""Put a backup into a folder that holds no workspace: every hash is checked first, and nothing there is overwritten.
+"""Put a backup into a folder that holds no workspace, or with DATABASE_URL= its database into an empty PostgreSQL.
 
-What else lies in the folder stays as it is, as `data/sample` and `data/demo` in a checkout. All is made ready in
-a folder of its own there, and moved to its place file by file, the database last: until then every command refuses
-the folder. A run that was killed can be run again, which goes over the files that it had moved.
+Every hash is checked first, and what else lies in the folder stays as it is, as `data/sample` in a checkout. The
+database comes last, or into its server in one transaction; until then every command refuses the folder. A run that was
+killed is run again.
 """
 
 import contextlib
 import os
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.core import files, links
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
+from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
 from pipeline.core.text import first_few
-from pipeline.engine.folder import RESTORING, check_links, make_directory
-from pipeline.ops import backup_files
-from pipeline.store import batches, integrity, leases, postgresql, schema, workspace
-from pipeline.store.database import Connection, Store
+from pipeline.engine.access import Access
+from pipeline.engine.folder import KEPT, RESTORING, check_links, make_directory
+from pipeline.engine.workspace import open_workspace
+from pipeline.index.build_lookup import LINKED
+from pipeline.ops import backup
+from pipeline.ops.backup import DATABASE, BackupManifest
+from pipeline.store import batches, integrity, leases, schema, tables, workspace
+from pipeline.store.copy import copy_tables, names_beside
+from pipeline.store.database import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
 
 
-@dataclass(frozen=True)
+@dataclass
 class RestoreReport:
-    """What was restored: where to, when the copy was made, its files and bytes, and the batches that were not sent."""
+    """What was restored: where to, when the copy was made, its files, and the batches that were not sent.
+
+    In a server's database `rows` says how many each table has; `left_behind` is not ours, and stays in the copy alone.
+    """
 
     path: str
     made_at: str
     files: int
-    size: int
-    unsent: list[int]
+    unsent: list[int] = field(default_factory=list)
+    database: str = ""
+    rows: dict[str, int] = field(default_factory=dict)
+    left_behind: list[str] = field(default_factory=list)
 
 
 def run(settings: Settings, source: Path) -> RestoreReport:
-    """Restore the backup in `source` into the folder that the settings name, which holds no workspace yet.
+    """Restore the backup in `source` into the folder and the database that the settings name, where no workspace is.
 
     Raises:
         InputError: `source` is no backup, there is a workspace, or another process restores there.
-        ConfigurationError: the database of the settings is not of the backup's kind, or holds a workspace already.
+        ConfigurationError: the database of the settings is no PostgreSQL, or holds a workspace already.
         InconsistentError: the backup is damaged; nothing was changed.
     """
     source, data = Path(source).absolute(), settings.data.absolute()
-    manifest = backup_files.read_backup_manifest(source)
+    manifest = backup.read_manifest(source)
+    report = RestoreReport(str(data), manifest.made_at, len(manifest.files))
     if data == source or data.is_relative_to(source):
         raise InputError(f"{data} is the backup itself; nothing was changed", hint="set DATA= to another directory")
     check_links(data)
     _check_place(data, source, manifest)
-    with contextlib.ExitStack() as stack:
-        store = _server(settings, manifest)
-        if store is not None:
-            stack.callback(store.close)
-        backup_files.verify_backup(source, manifest)
-        _check_room(data, manifest)
-        if store is not None:
-            _check_namespace(store, manifest)
-            _is_begun(store, manifest)  # refuses before anything is written
-        made = stack.enter_context(contextlib.ExitStack())
+    backup.verify(source, manifest)
+    backup.check_room(data, sum((source / name).stat().st_size for name in manifest.files))
+    with _server(settings) as server, contextlib.ExitStack() as made:
+        is_done = server is not None and _is_done(server, data, manifest)
         if not data.exists():
             made.callback(_remove_empty, data)
         staging = _staging(data)
         made.callback(links.remove_link, staging)
-        _check_place(data, source, manifest)
-        backup_files.restore_files(source, manifest, staging)
-        if store is None:
-            unsent = _check_database(staging / backup_files.DATABASE)
-            _check_place(data, source, manifest)
-            made.pop_all()  # by the folder that stays every command knows that what was moved is half a workspace
-            backup_files.settle_restored(staging, data)
-        else:  # until its last row is there every command refuses the database, so the folder is in place before it
-            with _alone(store) as turn:
-                _load(store, source, manifest, programs=settings.pg_bin)
-                made.pop_all()  # without its folder nothing would be said of the database
-                backup_files.settle_restored(staging, data)
-                unsent = _finish(store, turn)
+        if _copied(source / DATABASE, staging / DATABASE) != manifest.files[DATABASE]:
+            raise InconsistentError(f"{DATABASE} of the backup changed while it was read; nothing was changed")
+        report.unsent = _set_right(staging / DATABASE)
+        if server is not None and not is_done:
+            _put_tables(settings, server, staging, report)
+        made.pop_all()  # from here on every command knows by the folder that stays that what is there is half of it
+        _put_files(data, source, manifest)
+        if server is None:
+            (staging / DATABASE).replace(data / DATABASE)
+        files.sync_directory(data)
         links.remove_link(staging)
-    return RestoreReport(str(data), manifest.made_at, len(manifest.files), manifest.size, unsent)
+    return report
 
 
-def _check_place(data: Path, source: Path, manifest: backup_files.BackupManifest) -> None:
-    """Refuse a folder with any file of a workspace's, but for what a run of this restore that was killed had moved.
+def _check_place(data: Path, source: Path, manifest: BackupManifest) -> None:
+    """Refuse a folder with any file of a workspace's, but for what a run of this restore that was killed left there.
 
     Raises:
         InputError: there is one.
     """
-    known, here = manifest.files, backup_files.files_of_workspace(data)
-    others = [name for name in here if name not in known or name == backup_files.DATABASE]  # which is moved last
-    others = others or [name for name in here if files.sha256_of(data / name) != known[name].sha256]
+    here = []
+    for path in sorted(data.iterdir()) if data.is_dir() else ():
+        if KEPT.fullmatch(path.name):
+            below = sorted(path.rglob("*")) if path.is_dir() else [path]
+            here += [one.relative_to(data).as_posix() for one in below if one.is_file() and not one.is_symlink()]
+    others = [name for name in here if name == DATABASE or not (name in manifest.files or name.endswith(files.PART))]
+    others = others or [name for name in here if files.sha256_of(data / name) != manifest.files.get(name)]
     if others:
         names = (data.with_name(f"{data.name}-restored{number}") for number in ("", *range(2, 100)))
         free = next((path for path in names if not os.path.lexists(path)), "new-folder")
@@ -100,13 +111,13 @@ def _check_place(data: Path, source: Path, manifest: backup_files.BackupManifest
 
 
 def _staging(data: Path) -> Path:
-    """Return an empty folder in `data` to make a workspace ready in.
+    """Return an empty folder in `data`, by which every command sees that a restore is not finished.
 
     Raises:
         InputError: another process restores there.
     """
     make_directory(data)
-    staging = backup_files.staging_of(data / RESTORING)
+    staging = links.staging_of(data / RESTORING)
     if others := [one for one in data.glob(f"{RESTORING}.*{files.PART}") if one != staging]:
         links.remove_link(staging)
         raise InputError(
@@ -121,148 +132,109 @@ def _remove_empty(data: Path) -> None:
         data.rmdir()
 
 
-def _server(settings: Settings, manifest: backup_files.BackupManifest) -> Store | None:
-    """Return the server's database into which a dump goes; None where the backup has a file of its own.
+def _copied(source: Path, target: Path) -> str:
+    files.sweep_parts(target)
+    return backup.copy_file(source, target)
+
+
+def _put_files(data: Path, source: Path, manifest: BackupManifest) -> None:
+    """Copy all files of a backup but its database to their places, with the links of the index.
 
     Raises:
-        ConfigurationError: the settings name none, or name one that a file does not go into.
-        InconsistentError: the dump is of another version of findable.
+        InconsistentError: one changed since it was verified.
     """
-    if manifest.schema is None and settings.database_url:
-        raise ConfigurationError(
-            "FINDABLE_DATABASE_URL names a database outside of the workspace, and a restore never overwrites one",
-            hint="restore without it, then put findable.db where you want it",
-        )
-    if manifest.schema is None:
-        return None
-    schema.check_schema(manifest.schema)
-    store = Store(settings.url.reveal())
-    if store.path is not None:
-        raise ConfigurationError(
-            "the backup is of a workspace in PostgreSQL, and FINDABLE_DATABASE_URL names no such database; "
-            "nothing was changed",
-            hint="make an empty database with createdb and set FINDABLE_DATABASE_URL to it",
-        )
-    return store
+    for name, sha256 in manifest.files.items():
+        if name != DATABASE and _copied(source / name, data / name) != sha256:
+            raise InconsistentError(f"{name} of the backup changed while it was read", hint="take another backup")
+    for folder, number in manifest.builds.items():
+        links.replace_link(data / "index" / folder / "current", Path("builds") / str(number))
+    for name in LINKED if "" in manifest.builds else ():
+        links.replace_link(data / name, Path("index") / "current" / name)
 
 
-@contextlib.contextmanager
-def _alone(store: Store) -> Iterator[Connection]:
-    """Keep every other restore into this database away for the length of a block.
-
-    Raises:
-        InputError: another one is under way.
-    """
-    with store.read() as tx:
-        if not postgresql.restores_alone(tx):
-            raise InputError(
-                f"another restore into {store.shown} is under way; nothing was changed", hint="let it finish first"
-            )
-        yield tx
-
-
-def _load(store: Store, source: Path, manifest: backup_files.BackupManifest, *, programs: Path | None) -> None:
-    """Put the dump into the database, and keep other processes from writing there from the last look at it on.
-
-    Raises:
-        ConfigurationError: the database holds a workspace by now.
-    """
-    with store.write() as tx:
-        postgresql.lift_limits(tx)
-        store.load(source / backup_files.DUMP, programs=programs, again=_is_begun(store, manifest))
-
-
-def _is_begun(store: Store, manifest: backup_files.BackupManifest) -> bool:
-    """Return whether a run that was killed has put a backup of this workspace, maybe another one, into the database.
-
-    Raises:
-        ConfigurationError: the database holds a workspace.
-    """
-    with store.read() as tx:
-        if not schema.our_tables(tx):
-            return False
-        if schema.is_half_restored(tx) and workspace.get_workspace(tx).workspace_id == manifest.workspace_id:
-            return True
-    raise ConfigurationError(
-        f"{store.shown} holds a workspace already, and a restore never overwrites one; nothing was changed",
-        hint="make an empty database with createdb and set FINDABLE_DATABASE_URL to it",
-    )
-
-
-def _check_namespace(store: Store, manifest: backup_files.BackupManifest) -> None:
-    """Refuse before anything is written where the dump's tables would not be found.
-
-    Raises:
-        ConfigurationError: the connection looks for tables in another schema than the dump's.
-    """
-    if manifest.namespace is None:
-        return
-    with store.read() as tx:
-        found = postgresql.namespace(tx, with_one=manifest.namespace)
-        wanted = postgresql.search_path_of(tx, manifest.namespace)
-    if found != manifest.namespace:
-        raise ConfigurationError(
-            f"the backup's tables stood in the schema {manifest.namespace!r}, and would be looked for in "
-            f"{found!r} of {store.shown}; nothing was changed",
-            hint=f"set ?{wanted} in FINDABLE_DATABASE_URL",
-        )
-
-
-def _check_room(data: Path, manifest: backup_files.BackupManifest) -> None:
-    """Refuse before anything is written where the backup does not fit."""
-    free = backup_files.free_space(data)
-    if manifest.size > free:
-        raise ConfigurationError(
-            f"there is room for {free:,} bytes, the backup has {manifest.size:,}; nothing was changed",
-            hint="make room, or set DATA= to another place",
-        )
-
-
-def _check_database(path: Path) -> list[int]:
-    """Hold the restored database against itself; make sure that nothing in it is sent without a look; compact it.
+def _set_right(path: Path) -> list[int]:
+    """Hold a copied database against itself, and let nothing in it be sent without a look; return what was unsent.
 
     What was prepared when the backup was made may have been created since. It counts as unclear now, so that the next
-    submit looks for it in the whole remote list before it creates anything. Returns the numbers of those batches.
+    submit looks for it in the whole remote list, also where that shows it late.
 
     Raises:
-        InconsistentError: the database is damaged; nothing was changed.
+        InconsistentError: the database is damaged.
     """
     store = Store(f"sqlite:///{path}")
     try:
         schema.ensure_schema(store, [])
         with store.write() as tx:
-            unsent = _set_right(tx)
-        store.compact()
+            if damage := integrity.damage(tx):
+                said = f"the backup's database is damaged: {damage[0]}"
+                raise InconsistentError(said, hint="take another backup")
+            leases.drop_leases(tx)
+            unsent = batches.batches_in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING)
+            workspace_id = workspace.get_workspace(tx).workspace_id
+            for batch in unsent:
+                batches.mark_doubtful(tx, batch, workspace_id=workspace_id, at=datetime.now(UTC))
     finally:
         store.close()
-    return unsent
-
-
-def _finish(store: Store, turn: Connection) -> list[int]:
-    """Set a loaded database right and write its last row, in one transaction: now it is one that commands take.
-
-    Raises:
-        UnavailableError: the connection of our `turn` was lost; another restore may have put its own dump there.
-    """
-    with store.write() as tx:
-        postgresql.lift_limits(tx)
-        postgresql.restores_alone(turn)
-        schema.settle_restore(tx)
-        return _set_right(tx)
-
-
-def _set_right(tx: Connection) -> list[int]:
-    """Hold a restored database against itself, and let nothing in it be sent without a look; return what was unsent.
-
-    Raises:
-        InconsistentError: the database is damaged; the caller's transaction must not go on.
-    """
-    damage = integrity.damage(tx)
-    if damage:
-        raise InconsistentError(f"the backup's database is damaged: {damage[0]}", hint="take another backup")
-    leases.drop_leases(tx)
-    unsent = batches.batches_in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING)
-    for batch in unsent:
-        workspace_id = workspace.get_workspace(tx).workspace_id
-        batches.mark_doubtful(tx, batch, workspace_id=workspace_id, at=datetime.now(UTC))
     return [batch.number for batch in unsent]
+
+
+@contextlib.contextmanager
+def _server(settings: Settings) -> Iterator[Store | None]:
+    """Yield the server's database that the settings name; None where they name none.
+
+    Raises:
+        ConfigurationError: they name another kind of database.
+    """
+    if not settings.database_url:
+        yield None
+        return
+    store = Store(settings.url.reveal())
+    try:
+        if store.path is not None:
+            raise ConfigurationError(
+                "a backup is restored into a folder, or into an empty PostgreSQL database; nothing was changed",
+                hint="leave DATABASE_URL out, or name a database that createdb made",
+            )
+        yield store
+    finally:
+        store.close()
+
+
+def _is_done(server: Store, data: Path, manifest: BackupManifest) -> bool:
+    """Return whether a run of this restore that was killed had put the database there.
+
+    Raises:
+        ConfigurationError: the database holds tables of ours from elsewhere.
+    """
+    with server.read() as tx:
+        if not (found := schema.our_tables(tx, {"experts"})):
+            return False
+        is_ours = schema.is_workspace(tx) and workspace.get_workspace(tx).workspace_id == manifest.workspace_id
+    if is_ours and [*data.glob(f"{RESTORING}.*{files.PART}")]:
+        return True
+    raise ConfigurationError(
+        f"{server.shown} has tables of findable already ({first_few(found)}), and a restore overwrites none; "
+        "nothing was changed",
+        hint="make an empty database with createdb and name it",
+    )
+
+
+def _put_tables(settings: Settings, server: Store, staging: Path, report: RestoreReport) -> None:
+    """Copy every table of the staged database to the server and count it there, in one transaction."""
+    here = replace(settings, data=staging, database_url=None)
+    with (
+        open_workspace(here, NoProgress(), access=Access.READ, whole=True) as ws,
+        ws.store.read() as tx,
+        server.write() as there,
+    ):
+        schema.make_schema(there)
+        everything: list[Table] = [*tables.metadata.sorted_tables]
+        above = dict[str, int]()
+        for one in ws.subjects:
+            one.hooks.make_tables(tx, there)
+            own = one.hooks.tables(tx)
+            everything += own
+            above |= {table.name: one.hooks.highest_id(tx, table) for table in own}
+        report.rows = copy_tables(tx, there, everything, above=above)
+        report.left_behind = names_beside(tx, everything)
+    report.database = server.address

@@ -1,32 +1,267 @@
-"""List every version that is here: rows, items, dates, what was paid for it, and whether it is being taken back."""
+"""List the versions that are here, and take one back: its rows and its bookkeeping; what was paid stays in the history.
 
-from typing import Any
+One row's flip takes a version out of sight; then it is deleted block by block, each in a transaction that looks at the
+lease. The version's own row goes last, so that a run that was killed is finished by the next. Versions whose rows were
+not asked for here can be taken back too. Once nothing is left of what the local engine answered, the workspace is
+bound to no backend any more.
+"""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core import links
+from pipeline.core.errors import InputError
+from pipeline.core.progress import Bar
+from pipeline.core.states import BatchState
+from pipeline.core.task import Subject, Task, VersionCounts
+from pipeline.engine.taken_back import take_back, version_counts
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.ops import rollback
-from pipeline.ops.rollback import VersionSummary
+from pipeline.ops.forget_files import ENGINE
+from pipeline.store import answers, batches, live_calls, versions, workspace
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pipeline.store.database import Connection
+    from pipeline.store.leases import Lease
+
+LEASE = "rollback"
+WAITING = "another process rolls a version back; waiting for it"
+BLOCK = 2000  # answers or attempts in one transaction
+QUESTION = "Take this back for good? What it cost is spent all the same; other versions stay."
+NEXT = {  # what to type about a batch that is not over
+    BatchState.PREPARED: "make batch-cancel BATCH={}",
+    BatchState.SUBMITTING: "make batch-submit",
+    BatchState.SUBMITTED: "make batch-cancel BATCH={}, or make batch-poll",
+    BatchState.DOWNLOADED: "make batch-ingest",
+}
 
 
-def run(ws: OpenWorkspace) -> list[VersionSummary]:
+@dataclass(frozen=True)
+class VersionSummary:
+    """One version of which something is here: what there is of it, USD paid for it, whether it is being taken back."""
+
+    subject: str
+    counts: VersionCounts
+    paid: float
+    withdrawn: bool
+
+    @property
+    def extractor(self) -> str:
+        """Return the name that its answers are attributed to; the label alone where no model is known."""
+        return self.counts.label + (f"/{self.counts.model}" if self.counts.model else "")
+
+    @property
+    def asked_as(self) -> str:
+        """Return the name that the engine's tables have its rows under."""
+        return f"{self.counts.label}/{self.counts.model}"
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return it for programs."""
+        label, model, rows, items, first, last = self.counts
+        return {
+            "task": self.subject,
+            "version": label,
+            "model": model or None,
+            "extractor": self.extractor,
+            "rows": rows,
+            "items": items,
+            "first": None if first is None else first.isoformat(),
+            "last": None if last is None else last.isoformat(),
+            "cost": round(self.paid, 6),
+            "withdrawn": self.withdrawn,
+        }
+
+
+@dataclass
+class RollbackReport:
+    """What was found of the version that was named, of which subject, and what went of it in this run.
+
+    That is rows of the subject, answers and failed attempts, and items that are parked no more; `unbound` says that
+    nothing is left of the local engine.
+    """
+
+    name: str
+    subject: str
+    found: list[VersionSummary] = field(default_factory=list)
+    rows: int = 0
+    answers: int = 0
+    attempts: int = 0
+    let_go: int = 0
+    unbound: bool = False
+    next: str = "make versions"  # what to type then: what went stands in an index until that is built anew
+
+
+def every_version(ws: OpenWorkspace) -> list[VersionSummary]:
     """Return every version of every subject, or where TASK= is set of that one, from one snapshot; reads all rows."""
     only = "task" in ws.settings.sources
-    subjects = [one for one in ws.subjects if one.task is ws.task or not only]
     with ws.store.read() as tx:
-        return [version for one in subjects for version in rollback.version_summaries(tx, one)]
+        return [one for each in ws.subjects if each.task is ws.task or not only for one in _summaries(tx, each)]
 
 
-def document(one: VersionSummary) -> dict[str, Any]:
-    """Return a version for programs."""
-    label, model, rows, items, first, last = one.counts
-    return {
-        "task": one.subject,
-        "version": label,
-        "model": model or None,
-        "extractor": one.extractor,
-        "rows": rows,
-        "items": items,
-        "first": None if first is None else first.isoformat(),
-        "last": None if last is None else last.isoformat(),
-        "cost": round(one.paid, 6),
-        "withdrawn": one.withdrawn,
-    }
+def roll_back(
+    ws: OpenWorkspace, name: str, *, announce: Callable[[VersionSummary, str], None], confirm: Callable[[str], bool]
+) -> RollbackReport:
+    """Roll back a label with all its models, or with one (label/model).
+
+    `announce` gets each version that would go, with the word for its items, and `confirm` is asked, before anything is
+    changed.
+
+    Raises:
+        InputError: something of it is under way, or it was not confirmed; nothing was changed.
+    """
+    with ws.store.read() as tx:
+        subject, found = _find(tx, name, ws.subjects, only=ws.subject if "task" in ws.settings.sources else None)
+        subject = subject or ws.subject
+        _check_free(tx, subject.task, found, now=ws.now())
+    report = RollbackReport(name, subject.name, found)
+    if found and subject.collection is not None:
+        report.next = subject.task.words.make("index")
+    for one in found:
+        announce(one, subject.task.words.many)
+    if found and not all(one.withdrawn for one in found) and not confirm(QUESTION):
+        raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
+    with ws.waited_lease(LEASE, waiting=WAITING) as lease:
+        with ws.store.write() as tx:
+            lease.check(tx)
+            live_calls.end_dead_calls(tx, now=ws.now())
+            _check_free(tx, subject.task, found, now=ws.now())
+            for one in found:
+                label, model = one.counts.label, one.counts.model
+                versions.retire_version(tx, subject.task.name, label, model=model, at=ws.now())
+                versions.mark_rolled_back(tx, subject.task.name, one.asked_as, at=ws.now())
+        with ws.display.bar("taking back", sum(one.counts.rows for one in found)) as bar:
+            for one in found:
+                _delete(ws, lease, subject.task, one, report, bar=bar)
+        report.unbound = _unbound(ws, lease)
+    return report
+
+
+def _summaries(tx: "Connection", subject: Subject) -> list[VersionSummary]:
+    """Return every version of a subject that has rows, answers or a beginning here; others' first, then by age."""
+    task = subject.task
+    known = {(one.label, one.model): one for one in versions.list_versions(tx, task.name)}
+    counts = {(one.label, one.model): one for one in version_counts(tx, task)}
+    for label, model in known:
+        counts.setdefault((label, model), VersionCounts(label, model, 0, 0, None, None))
+    order = {whose: number for number, whose in enumerate(known)}
+    return [
+        VersionSummary(
+            subject.name,
+            counts[whose],
+            versions.paid_for_version(tx, task.name, "/".join(whose)),
+            whose in known and known[whose].withdrawn_at is not None,
+        )
+        for whose in sorted(counts, key=lambda one: (order.get(one, -1), one))
+    ]
+
+
+def _find(
+    tx: "Connection", name: str, subjects: Sequence[Subject], *, only: Subject | None
+) -> tuple[Subject | None, list[VersionSummary]]:
+    """Return the subject whose version is named, and its versions: of `only` one subject, else of any."""
+    named = [only] if only else [one for one in subjects if one.task.name == name.partition("@")[0]]
+    for one in named or subjects:
+        found = [version for version in _summaries(tx, one) if name in {version.extractor, version.counts.label}]
+        if found:
+            return one, found
+    return next(iter(named), None), []
+
+
+def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary], *, now: "datetime") -> None:
+    """Refuse while something may still come in under a version, and what has no version at all.
+
+    Raises:
+        InputError: that is so; the message names it.
+    """
+    if any(not one.counts.label.strip() and not one.withdrawn for one in going):
+        raise InputError(
+            "rows without a version are another program's; nothing was changed",
+            hint="make versions lists the versions that are here",
+        )
+    if any(one.counts.label == answers.PERSON for one in going):
+        raise InputError(
+            "what people said by hand is no version of a model; nothing was changed",
+            hint="an edit is undone by its number: make tags EXPERT=username UNDO=1",
+        )
+    names = {one.asked_as for one in going}
+    for batch in batches.batches_in_states(tx, task=task.name):
+        if batch.extractor in names and not batch.is_over:
+            subject = "" if batch.state is BatchState.PREPARED else task.words.named  # giving up takes those of any
+            raise InputError(
+                f"batch {batch.number} of {batch.extractor} is {batch.state}, not over; nothing was changed",
+                hint=NEXT[batch.state].format(batch.number) + subject,
+            )
+    for name in sorted(names):
+        going_on = versions.calls_under_way(tx, task.name, name, now=now)
+        if going_on:
+            raise InputError(
+                f"live calls under way that ask under {name}: {going_on}; nothing was changed",
+                hint="let the other command end, or stop it with Ctrl-C; then run this again",
+            )
+
+
+def _delete(
+    ws: OpenWorkspace, lease: "Lease", task: Task, one: VersionSummary, report: RollbackReport, *, bar: Bar
+) -> None:
+    """Delete all that is left of a retired version, and its own row last; safe to begin again anywhere."""
+    for remove in (_remove_rows, _remove_answers, _remove_attempts):
+        after: Any | None = None
+        is_over = False
+        while not is_over:
+            with ws.store.write() as tx:
+                lease.check(tx)
+                after = remove(tx, task, one, report, after)
+            is_over = after is None
+            bar.show(report.rows, note=f"{report.answers:,} answers" if report.answers else "")
+    with ws.store.write() as tx:
+        lease.check(tx)
+        versions.finish_rollback(tx, task.name, one.counts.label, model=one.counts.model, at=ws.now())
+
+
+def _remove_rows(
+    tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, after: Any | None
+) -> Any | None:
+    """Take a block of the subject's own rows back; return where the next begins."""
+    block = take_back(tx, task, one.counts.label, model=one.counts.model, after=after)
+    if block.rows:
+        workspace.touch_revision(tx, task.name)
+    report.rows += block.rows
+    return block.after
+
+
+def _remove_answers(
+    tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, after: Any | None
+) -> Any | None:
+    """Delete a block of answers with where they came from."""
+    page = versions.page_of_answers(tx, task.name, one.asked_as, after=after or 0, most=BLOCK)
+    report.let_go += versions.remove_answers(tx, task.name, page)
+    report.answers += len(page)
+    return page[-1].id if page else None
+
+
+def _remove_attempts(
+    tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, after: Any | None
+) -> Any | None:
+    """Delete a block of attempts that gave no answer, and let go the items that were parked for them alone."""
+    page = versions.page_of_attempts(tx, task.name, one.asked_as, after=after or 0, most=BLOCK)
+    report.let_go += versions.remove_attempts(tx, task.name, page)
+    report.attempts += len(page)
+    return page[-1].id if page else None
+
+
+def _unbound(ws: OpenWorkspace, lease: "Lease") -> bool:
+    """Unbind a workspace of which nothing is left that the local engine answered; return whether that was so.
+
+    What it embedded is told from Gemini's by the name of its model.
+    """
+    with ws.store.write() as tx:
+        lease.check(tx)
+        if workspace.get_workspace(tx).backend != "local" or versions.is_anything_asked(tx):
+            return False
+        workspace.unbind_workspace(tx, at=ws.now(), why="nothing is left of what the local engine answered")
+    for name in ENGINE:
+        links.remove_link(ws.data / name)
+    return True

@@ -13,7 +13,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
 from pipeline.passages import CONCEPTS, MARK
-from pipeline.store.copy import CopyJson
 from pipeline.store.table_base import AsTheColumn, BigId
 from pipeline.store.times import IsoTime
 from pipeline.tables.adopt import TableSpec, check_demands, unfit
@@ -35,7 +34,7 @@ from pipeline.tables.reflect import columns_of, counts_up, unique_keys
 PASSAGES = "passages"
 OPTIONAL = ("source", "metadata")
 
-JSON = CopyJson().with_variant(JSONB(), "postgresql"), Accepts(("jsonb", "json", *TEXT.types), "JSON or text")
+JSON = Text().with_variant(JSONB(), "postgresql"), Accepts(("jsonb", "json", *TEXT.types), "JSON or text")
 WORDS = Text(), TEXT
 # as which a column is made, and what it must be in a table of another program
 OF_PASSAGES: Mapping[str, tuple[TypeEngine[Any], Accepts]] = {"text": WORDS, "source": WORDS, "metadata": JSON}

@@ -5,7 +5,6 @@ Nothing else of this room is loaded in a workspace that has no passages.
 
 from typing import TYPE_CHECKING
 
-from pipeline.core.errors import ConfigurationError
 from pipeline.core.task import Subject
 from pipeline.passages import CONCEPTS, HOW_TO_FILL, MARK
 from pipeline.store import live_calls, schema, versions
@@ -26,22 +25,6 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:
     from pipeline.passages.adopt import is_adopted
 
     return is_adopted(tx, settings)
-
-
-def check_movable(tx: "Connection", settings: "Settings") -> None:
-    """Pass unless there are concepts of passages under another name than is set.
-
-    Raises:
-        ConfigurationError: there are.
-    """
-    from pipeline.passages.adopt import is_adopted
-
-    if schema.has_index(tx, CONCEPTS, MARK) and not is_adopted(tx, settings):
-        raise ConfigurationError(
-            f"there are concepts of passages here, and `{settings.passages_table}` is no table of passages; "
-            "nothing was moved",
-            hint="name it with PASSAGES_TABLE=, as it was named when it was asked about",
-        )
 
 
 def subject(tx: "Connection", settings: "Settings") -> Subject:

@@ -43,7 +43,6 @@ from sqlalchemy import (
 
 from pipeline.core.errors import ConfigurationError, interrupts_kept
 from pipeline.core.redact import PASSWORDS
-from pipeline.store import marker
 from pipeline.store.last_write import LastWrite, last_write_to
 from pipeline.store.sqlite import SqliteFile
 from pipeline.store.table_base import METADATA
@@ -137,7 +136,6 @@ class Store:
         self.address = whole._replace(password=None).difference_update_query(PASSWORDS).render_as_string()
         self.path = self._kind.path  # the file that is the database; None where a server keeps it
         self.shown = self._kind.shown  # what a person knows the database by; never with a password in it
-        self.copy_name = self._kind.copy_name  # of the one file that a copy of this kind of database is
         self._engine: Engine | None = None
 
     @contextlib.contextmanager
@@ -196,11 +194,8 @@ class Store:
 
         Raises:
             UnavailableError: the other one wrote for longer, and nothing was changed; or the server went away.
-            ConfigurationError: the database was moved to somewhere else.
         """
         with self._alone(BUSY_S if patience_s is None else patience_s) as tx:
-            if self.path is not None:
-                marker.check_not_moved(self.path)
             yield tx
 
     @contextlib.contextmanager
@@ -214,31 +209,12 @@ class Store:
         return self.path is not None and not getattr(tx.connection.driver_connection, "in_transaction", True)
 
     @contextlib.contextmanager
-    def hold(self) -> Iterator[Connection]:
-        """Keep every writer away for the length of a block that changes nothing, also where the database was moved."""
-        with self._alone(BUSY_S) as tx:
+    def copied_to(self, target: Path) -> Iterator[Connection]:
+        """Write a copy of an SQLite file as it stands at one moment, while others read and write, and read in it."""
+        if not isinstance(self._kind, SqliteFile):
+            raise TypeError(f"{self.shown} is no file")
+        with self._translated(BUSY_S), self._kind.copied_to(self._open(), target) as tx:
             yield tx
-
-    @contextlib.contextmanager
-    def copied_to(self, target: Path, *, programs: Path | None = None) -> Iterator[Connection]:
-        """Write a copy of the database as it stands at one moment, while others read and write, and read in it.
-
-        What stands at `target` is replaced, and not synced. `programs` is the folder of the server's own programs,
-        where they are not on the PATH.
-
-        Raises:
-            ConfigurationError: they are missing, or cannot do it.
-        """
-        with self._translated(BUSY_S), self._kind.copied_to(self._open(), target, programs=programs) as tx:
-            yield tx
-
-    def load(self, dump: Path, *, programs: Path | None = None, again: bool = False) -> None:
-        """Load a copy of a server's database, all but the schema's version; `again` replaces one loaded before.
-
-        Raises:
-            ConfigurationError: it cannot be loaded; nothing was changed.
-        """
-        self._kind.load(dump, programs=programs, again=again)
 
     def compact(self, *, besides: Collection[str] = (), patience_s: float = BUSY_S) -> bool:
         """Free the room of deleted rows, in the engine's tables and `besides` in those of the subjects.

@@ -4,25 +4,21 @@ A write begins with an advisory lock of ours, which it holds to its end, so that
 a read is one snapshot (REPEATABLE READ). A lost connection ends its transaction and its lock.
 """
 
-import contextlib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 from pipeline.core.redact import PASSWORDS, Secret
-from pipeline.store import dump
 from pipeline.store.compiled import COMPILED
 
 DRIVER = "postgresql+psycopg"
 WRITING = 7298122611063778412  # the advisory lock of writers; random, and the same in every version
-RESTORING = 4889970629179414005  # that of restores
 CONNECT_S = 10  # how long the server may take to answer, in seconds
 
 # A server that vanished is found out about within a minute or so; the system itself would wait up to two hours.
@@ -34,19 +30,6 @@ _PATIENCE = {
     "tcp_user_timeout": 60_000,  # milliseconds
 }
 OLDEST = 120000  # PostgreSQL 12, the first that tells of broken checksums
-
-# A transaction may sit idle for as long as a dump is written or put in place; not every server knows all limits.
-_NO_LIMITS = """
-SELECT set_config(name, '0', true) FROM pg_settings
-WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')
-"""
-
-_WORKSPACES = """
-SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE relname = 'findable_version' AND relkind = 'r' ORDER BY nspname
-"""
-
-_IN_PATH = re.compile(r'"((?:[^"]|"")+)"|([^\s,"]+)')  # a name in a search path
 
 # A client that vanished must not hold the lock for hours, so the server asks after 30 s of silence. A commit is on disk
 # when it returns, a write sees what was committed while it waited for its turn, and times, numbers and the names of
@@ -88,7 +71,6 @@ class PostgresqlServer:
     """What the store needs to know of a database on a PostgreSQL server."""
 
     path: Path | None = None
-    copy_name = "findable.dump"  # of the database in a backup
     for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     )
@@ -133,26 +115,6 @@ class PostgresqlServer:
         event.listen(engine, "begin", _begin)
         event.listen(engine, "checkin", _as_it_came)
         return engine
-
-    @contextlib.contextmanager
-    def copied_to(self, engine: Engine, target: Path, *, programs: Path | None) -> Iterator[Connection]:
-        """Dump a database with one workspace, as it stands at one moment; the connection reads in that moment."""
-        with engine.connect().execution_options(**self.for_reading) as tx, tx.begin():
-            lift_limits(tx)
-            found = list(tx.exec_driver_sql(_WORKSPACES).scalars())
-            if len(found) > 1:
-                raise ConfigurationError(
-                    f"{self.shown} holds more than one workspace, in the schemas {', '.join(found)}, and a backup is "
-                    "of a whole database; nothing was written",
-                    hint="keep each in a database of its own: pg_dump --schema=… and pg_restore take one to another",
-                )
-            snapshot = str(tx.exec_driver_sql("SELECT pg_export_snapshot()").scalar())
-            dump.write_dump(make_url(self._secret.reveal()), target, snapshot=snapshot, programs=programs)
-            yield tx
-
-    def load(self, source: Path, *, programs: Path | None, again: bool) -> None:
-        """Put a dump into the database, all but the schema's version."""
-        dump.load_dump(make_url(self._secret.reveal()), source, programs=programs, again=again)
 
     def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:
         """Have the server clear up our tables; always true."""
@@ -282,31 +244,6 @@ def _prepared(url: URL) -> dict[str, int | None]:
         "prepare_threshold in FINDABLE_DATABASE_URL is neither a number nor none",
         hint="behind a pooler, ?prepare_threshold=none",
     )
-
-
-def lift_limits(tx: Connection) -> None:
-    """Lift the server's time limits from a transaction."""
-    tx.exec_driver_sql(_NO_LIMITS)
-
-
-def namespace(tx: Connection, *, with_one: str | None = None) -> str | None:
-    """Return the schema that tables are made in, None where there is none, as if the schema `with_one` were there."""
-    usable = {with_one, *tx.exec_driver_sql("SELECT unnest(current_schemas(false))").scalars()}
-    path, user = tx.exec_driver_sql("SELECT current_setting('search_path'), current_user").one()
-    names = [quoted.replace('""', '"') or bare.lower() for quoted, bare in _IN_PATH.findall(path)]
-    return next((name for name in (user if one == "$user" else one for one in names) if name in usable), None)
-
-
-def search_path_of(tx: Connection, name: str) -> str:
-    """Return the options of a URL that make a schema the one that tables are made in."""
-    quoted = tx.dialect.identifier_preparer.quote(name).replace("\\", "\\\\").replace(" ", "\\ ")
-    return f"options={quote(f'-csearch_path={quoted}', safe='')}"
-
-
-def restores_alone(tx: Connection) -> bool:
-    """Keep every other restore away until a transaction ends; false where another is first."""
-    lift_limits(tx)
-    return bool(tx.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({RESTORING})").scalar())
 
 
 def _begin(connection: Connection) -> None:

@@ -36,25 +36,11 @@ def is_schema_current(tx: Connection) -> bool:
     """Return whether the engine's tables are there, which are those of this version.
 
     Raises:
-        InconsistentError: another version of findable made this database, or a backup is being put into it.
+        InconsistentError: another version of findable made this database.
     """
     if not is_workspace(tx):
         return False
-    if is_half_restored(tx):
-        raise InconsistentError(
-            "a backup is being put into this database, or that was interrupted; nothing was changed",
-            hint="wait for `make restore`, or run it again",
-        )
-    check_schema(tx.execute(select(_version)).scalar_one())
-    return True
-
-
-def check_schema(number: str) -> None:
-    """Refuse a schema of another version of findable.
-
-    Raises:
-        InconsistentError: it is one.
-    """
+    number = str(tx.execute(select(_version)).scalar() or "")
     if number > HEAD:
         raise InconsistentError(
             f"this database was made by a newer findable (schema {number}); nothing was changed",
@@ -66,6 +52,7 @@ def check_schema(number: str) -> None:
             f"{BEFORE}; nothing was changed",
             hint=f"git checkout {BEFORE}, make export, then git checkout -, and import what it wrote into a new DATA=",
         )
+    return True
 
 
 def is_workspace(tx: Connection) -> bool:
@@ -86,16 +73,6 @@ def engine_tables() -> list[str]:
 def our_tables(tx: Connection, besides: Collection[str] = ()) -> list[str]:
     """Return the names of the tables that are ours, of any version of findable, or among these."""
     return [name for name in inspect(tx).get_table_names() if name.startswith("findable_") or name in besides]
-
-
-def is_half_restored(tx: Connection) -> bool:
-    """Return whether a backup was put into this database whose last row is not written yet."""
-    return is_workspace(tx) and tx.execute(select(_version)).first() is None
-
-
-def settle_restore(tx: Connection) -> None:
-    """Write the number of the schema of a restored database."""
-    tx.execute(insert(_version), {"version_num": HEAD})
 
 
 _HAS_INDEX = (

@@ -38,7 +38,6 @@ AND NOT EXISTS (SELECT 1 FROM pragma_table_info(t.name) WHERE pk = 1 AND upper(t
 class SqliteFile:
     """What the store needs to know of an SQLite file."""
 
-    copy_name = "findable.db"  # of the database in a backup
     for_reading: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # BEGIN alone reads one snapshot
 
     def __init__(self, url: URL) -> None:
@@ -88,7 +87,7 @@ class SqliteFile:
         )
 
     @contextlib.contextmanager
-    def copied_to(self, engine: Engine, target: Path, *, programs: Path | None) -> Iterator[Connection]:  # noqa: ARG002 - SQLite brings all it needs
+    def copied_to(self, engine: Engine, target: Path) -> Iterator[Connection]:
         """Write a copy of the database as it stands at one moment; the connection reads that copy."""
         with contextlib.closing(sqlite3.connect(target)) as file:
             with contextlib.closing(engine.raw_connection()) as source:
@@ -100,10 +99,6 @@ class SqliteFile:
                 yield tx
         finally:
             copy.dispose()
-
-    def load(self, source: Path, *, programs: Path | None, again: bool) -> None:  # noqa: ARG002 - refused
-        """Refuse a server's dump; a copy of an SQLite file is put in place as it is."""
-        raise ConfigurationError(f"{source} is no SQLite file; nothing was changed")
 
     def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:  # noqa: ARG002 - the whole file
         """Write the file anew without what was deleted, and empty the journal beside it.

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, cast, delete, func, insert, select, update
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.states import OVER
 from pipeline.store import workspace
-from pipeline.store.answers import BEING_FORGOTTEN, COMPARED, ROLLED_BACK
+from pipeline.store.answers import BEING_FORGOTTEN, COMPARED, PERSON, ROLLED_BACK
 from pipeline.store.database import PAGE, pages
 from pipeline.store.live_calls import dead_calls
 from pipeline.store.tables import (
@@ -178,9 +179,15 @@ def rolled_back_batches(tx: Connection) -> set[int]:
     return workspace.numbers_with_event(tx, KIND)
 
 
-def forget_rolled_back(tx: Connection) -> None:
-    """Delete the marks of batches that are cleared, because other batches will get their numbers."""
-    tx.execute(delete(journal).where(journal.c.kind == KIND))
+def is_anything_asked(tx: Connection) -> bool:
+    """Return whether anything is kept or under way that a model was asked: a version, an answer, a batch or a call."""
+    going = (
+        select(versions.c.task),
+        select(answers.c.id).where(answers.c.extractor != PERSON),
+        select(batches.c.number).where(batches.c.state.not_in(list(OVER))),
+        select(calls.c.id).where(calls.c.outcome.is_(None)),
+    )
+    return any(tx.execute(query.limit(1)).first() is not None for query in going)
 
 
 def page_of_answers(

@@ -19,7 +19,6 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import InputError
 from pipeline.core.text import BAD_TEXT
-from pipeline.store.copy import CopyJson, CopyText, spelled
 from pipeline.store.table_base import AsTheColumn
 from pipeline.store.times import IsoTime, time_of
 from pipeline.tables.columns import NUMBER
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 WHOLE = 2**63  # whole numbers of 64 bits are below it, and not below minus it
 JSON = "json"
 BYTES = Text().with_variant(Text(collation="C"), "postgresql")  # compares by bytes on both databases
-DATE = CopyText().with_variant(AsTheColumn("DATE"), "postgresql")
-UUID = CopyText().with_variant(AsTheColumn("UUID"), "postgresql")
+DATE = Text().with_variant(AsTheColumn("DATE"), "postgresql")
+UUID = Text().with_variant(AsTheColumn("UUID"), "postgresql")
 TYPES: Mapping[str, TypeEngine[Any]] = {
     "text": Text(),
     "integer": BigInteger(),
@@ -39,7 +38,7 @@ TYPES: Mapping[str, TypeEngine[Any]] = {
     "boolean": Boolean(),
     "date": DATE,
     "time": IsoTime(),
-    JSON: CopyJson().with_variant(AsTheColumn("JSONB"), "postgresql"),
+    JSON: Text().with_variant(AsTheColumn("JSONB"), "postgresql"),
 }
 KEY_TYPES: Mapping[str, TypeEngine[Any]] = {"text": BYTES, "integer": BigInteger(), "uuid": UUID}
 _KINDS: Mapping[Any, str] = {
@@ -82,8 +81,8 @@ def same_cell(kind: str, one: Any, other: Any) -> bool:
     if kind != JSON or not isinstance(one, str) or not isinstance(other, str):
         return False
     try:
-        return spelled(one) == spelled(other)
-    except (TypeError, ValueError):
+        return bool(json.loads(one, parse_float=Decimal) == json.loads(other, parse_float=Decimal))
+    except ValueError:
         return False
 
 

@@ -46,7 +46,7 @@ TYPED: Mapping[str, tuple[str, ...]] = {  # what stands behind a command that do
     "eval": ("queries.jsonl", "qrels.tsv"),
 }
 ORDER = ("import", "import-passages", "import-images", "batch-submit", "batch-poll", "batch-ingest", "index", "backup")
-LATE = ("restore", "forget", "rebind", "clean")
+LATE = ("restore", "forget", "rollback", "clean")
 SERVE = {"web", "emulator", "demo"}  # until they are ended; a demo has no key (below)
 FAILURES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "a 400": ("status", {"code": 400, "message": ECHO, "headers": {"x-goog-api-key": KEY}}),
@@ -120,8 +120,6 @@ def _workspace(workspace: Workspace) -> Workspace:
     address = f"sqlite:///file:{workspace.data / 'findable.db'}?uri=true"
     used = postgresql.database_of(workspace.data) if ON_POSTGRESQL else address
     workspace.settings["DATABASE_URL"] = f"{used}&password={PASSWORD}"
-    if ON_POSTGRESQL:
-        workspace.settings["PG_BIN"] = str(postgresql.shared().programs)
     put_files(workspace)
     return workspace
 

@@ -21,7 +21,7 @@ ALL: tuple[str | tuple[str, ...], ...] = (
     "prices",
     ("clean", "--dry"),
 )  # of no one task
-ALL += () if ON_POSTGRESQL else (("backup", "../copy"),)  # a server's is copied by its own programs
+ALL += (("backup", "../copy"),)
 OF_TASK = (
     *("status", "log", "qc", "parked", "versions", "preflight", ("items", "--counts"), ("export", "../out.csv")),
     *(("search", "law"), ("show", "--item", "1"), ("submit", "--dry")),
@@ -40,7 +40,7 @@ SEEN = {
 }
 WRITES = """
 demo new-task try import import-passages import-images passages-pilot passages-backfill tag tag-live run batch-poll
-batch-ingest batch-cancel score index add-expert compare unpark rollback forget restore move eval web emulator rebind
+batch-ingest batch-cancel score index add-expert compare unpark rollback forget restore eval web emulator
 """
 THEIRS = (
     "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT, shoe TEXT)",
@@ -88,7 +88,7 @@ def test_every_command_is_known_to_read_or_to_write(workspace: Workspace) -> Non
     listed = workspace.do("--help").out.partition("Commands:")[2]
     found = {one for one in re.findall(r"^  ([a-z-]+) ", listed, re.MULTILINE) if not one.startswith("lab-")}
     reads = {VERBS.get(words[0], words[0]).replace("_", "-") for task in (PEOPLE, PASSAGES) for words in reading(task)}
-    assert found - reads == {*WRITES.split(), *(("backup",) if ON_POSTGRESQL else ())} & found
+    assert found - reads == {*WRITES.split()} & found
     assert len(found & reads) > 15
 
 

@@ -1,7 +1,6 @@
 """Users of a PostgreSQL server who may not do everything, or whose sessions are set up otherwise than ours."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -39,7 +38,6 @@ class Role:
         postgresql.shared().execute(f'CREATE ROLE "{self.name}" LOGIN')
         self.does(f'GRANT ALL ON SCHEMA public TO "{self.name}"')
         workspace.environ[URL] = self.url.replace("postgres@", f"{self.name}@")
-        workspace.environ["FINDABLE_PG_BIN"] = str(postgresql.shared().programs)
 
     def does(self, *statements: str) -> None:
         """Run statements as the owner of the server."""
@@ -128,27 +126,6 @@ def test_a_user_of_some_columns_tags_people(role: Role) -> None:
     for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
         role.run(command)
     assert postgresql.rows(role.url, "SELECT count(*) FROM experts WHERE tags IS NOT NULL") == [(3,)]
-
-
-@pytest.mark.full
-def test_a_copy_takes_as_long_as_it_takes(role: Role, tmp_path: Path) -> None:
-    """What is held while the server's own programs read and write stays held, whatever the server allows else."""
-    role.has_people()
-    role.workspace.begin()
-    role.is_set("idle_in_transaction_session_timeout = '1500ms'")
-    role.is_set("transaction_timeout = '1500ms'")
-    slow = tmp_path / "slow"
-    slow.mkdir()
-    for name in ("pg_dump", "pg_restore"):
-        (slow / name).write_text(f'#!/bin/sh\nsleep 2\nexec "{postgresql.shared().programs / name}" "$@"\n')
-        (slow / name).chmod(0o755)
-    role.run("backup", str(tmp_path / "copy"), PG_BIN=str(slow))
-    postgresql.empty(tmp_path / "theirs")
-    shutil.rmtree(role.workspace.data)
-    role.does(f'GRANT ALL ON SCHEMA public TO "{role.name}"')
-    role.run("restore", str(tmp_path / "copy"), PG_BIN=str(slow))
-    role.run("status")
-    assert postgresql.rows(role.url, "SELECT count(*) FROM experts") == [(3,)]
 
 
 @pytest.mark.sampled(3, sqlite=3)

@@ -2,18 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.batch import prepare
-from pipeline.core.task import Subject, VersionCounts
-from pipeline.ops import forget_files, rollback
+from pipeline.core.task import Subject
+from pipeline.ops import forget_files
 from pipeline.ops.checks.finding import CheckFinding, LookedAt, Mend, WorkspaceChecks, notice
 from pipeline.quality import report_files
 from pipeline.store import batches, erase, live_calls, pilots, versions
 from pipeline.store.database import Store
-
-if TYPE_CHECKING:
-    from pipeline.store.versions import Version
 
 
 class SubjectChecks(WorkspaceChecks):
@@ -41,15 +37,14 @@ class SubjectChecks(WorkspaceChecks):
                 yield notice(many, said, why, mendable=True, mended=self._remove_orphans(subject, found.orphans))
 
     def retired(self) -> Iterator[CheckFinding]:
-        """Find what a killed rollback left, out of sight already; to finish it loses nothing more."""
+        """Find what a killed rollback left, out of sight already."""
         with self._store.read() as tx:
             left = versions.retired_versions(tx)
         for one in left:
-            mended = self._finish(one) if self._mend.on else ""
             said = f"the rollback of {one.name} was begun, and is not over"
             why = "what is left of it is out of sight, takes room, and nothing is asked under it"
             again = f"make rollback EXTRACTOR={one.name}"
-            yield notice("rolled back", said, why, mendable=True, mended=mended, next=again)
+            yield notice("rolled back", said, why, next=again)
 
     def _remove_orphans(self, subject: Subject, ids: Sequence[str]) -> str:
         """Remove what is kept of items whose rows another program deleted; return what was done."""
@@ -66,19 +61,6 @@ class SubjectChecks(WorkspaceChecks):
         if subject.collection is not None:
             forget_files.drop_vectors(self._store, self._ws.data, self._ws.collections)
         return f"removed; {task.words.make('index')} builds an index without them"
-
-    def _finish(self, one: "Version") -> str:
-        """Delete what is left of a version; return what went, nothing where its subject is not here."""
-        task = next((subject.task for subject in self._ws.subjects if subject.task.name == one.task), None)
-        if task is None:
-            return ""
-        counts = VersionCounts(one.label, one.model, 0, 0, None, None)
-        with (
-            self._ws.waited_lease(rollback.LEASE, waiting=rollback.WAITING) as lease,
-            self._ws.display.bar("taking back", None) as bar,
-        ):
-            done = rollback.roll_back(self._store, lease, task, counts, now=self._ws.now, bar=bar)
-        return f"taken back: {done.rows} rows, {done.answers} answers"
 
 
 def check_rows(store: Store, subjects: Sequence[Subject]) -> Iterator[CheckFinding | LookedAt]:

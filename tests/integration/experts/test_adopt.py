@@ -266,7 +266,7 @@ def test_rows_without_an_id_of_ours_are_numbered_later_too(tmp_path: Path) -> No
 
 @pytest.mark.full
 def test_our_columns_may_be_not_null_there(workspace: Workspace, tmp_path: Path) -> None:
-    """Where their table takes no NULL, nothing is written as empty text or 0: by import, add-expert and rebind."""
+    """Where their table takes no NULL, nothing is written as empty text or 0: by import and add-expert."""
     path = _made(
         tmp_path / "x.db",
         "CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT NOT NULL, first_name TEXT NOT NULL,"
@@ -281,7 +281,6 @@ def test_our_columns_may_be_not_null_there(workspace: Workspace, tmp_path: Path)
     file = tmp_path / "new.json"
     file.write_text('{"username": "d", "bio": "I sing."}')
     assert workspace.run("add-expert", str(file)).exit_code == 0
-    assert workspace.run("rebind", "--yes").exit_code == 0
     assert _rows(path, "SELECT username, first_name, bio, hourly_rate, tags, company FROM experts ORDER BY id") == [
         (b"a", b"", b"", 0.0, b"", b"Farm"),
         (b"b", b"", b"I keep bees.", 0.0, b"", None),

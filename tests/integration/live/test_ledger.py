@@ -23,8 +23,8 @@ from pipeline.gemini.tokens import Usage
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import live_calls
 from pipeline.store.database import Connection
-from tests import ledger, postgresql
-from tests.lab import URL, Api, Workspace, copy_tree, ran
+from tests import ledger
+from tests.lab import Api, Workspace, copy_tree, ran
 
 LIVE = ":generateContent"
 BUDGET = {"FINDABLE_BUDGET_PER_DAY": "9"}  # never passed
@@ -137,39 +137,6 @@ def test_a_copy_has_the_calls_too(asked: Workspace, tmp_path: Path) -> None:
     assert other.query("SELECT id FROM findable_calls WHERE item_id = '6'") == []
     assert rows(other)["findable_usage"] == before["findable_usage"]
     assert findings(other) == []
-
-
-@pytest.mark.full
-@pytest.mark.sqlite_only("begins with an SQLite file")
-def test_a_database_that_moves_takes_the_calls_along(asked: Workspace, tmp_path: Path) -> None:
-    """Into PostgreSQL, where the day's count and the numbers of the marks go on."""
-    before = ledger.snapshot(asked)
-    to = postgresql.database_of(tmp_path / "moved")
-    ran(asked, "move", to)
-    there = Workspace(asked.data, asked.environ | {URL: to})
-    after = ledger.snapshot(there)
-    for name in TABLES:
-        assert len(after[name]) == len(before[name]) > 0
-    used = there.scalar("SELECT sum(requests) FROM findable_usage")
-    ran(there, "tag-live")
-    assert there.scalar("SELECT sum(requests) FROM findable_usage") == used + 1
-    assert ledger.people(there) == {"total": 6, "tagged": 5, "parked": 1}
-    assert [row[0] for row in there.query("SELECT outcome FROM findable_due")] == ["tagged"]
-    assert findings(there) == []
-
-
-@pytest.mark.sampled(0)
-def test_the_local_engines_calls_are_taken_back(tmp_path: Path) -> None:
-    """After rebind nothing is left that counts for a day, a budget or a run."""
-    local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
-    (tmp_path / "people.csv").write_text("Username,Bio\na,I keep bees.\nb,I teach water law.\n")
-    ran(local, "import", str(tmp_path / "people.csv"))
-    ran(local, "tag-live", BUDGET_PER_DAY="9")
-    assert local.scalar("SELECT count(*) FROM findable_calls") == 2
-    assert ledger.people(local) == {"total": 2, "tagged": 2}
-    ran(local, "rebind", "--yes")
-    assert [local.scalar(f"SELECT count(*) FROM {name}") for name in KEPT] == [0] * len(KEPT)  # noqa: S608 - ours
-    assert ledger.people(local) == {"total": 2, "untagged": 2}
 
 
 def account(ws: OpenWorkspace) -> CallLedger:

@@ -1,10 +1,9 @@
-"""`make backup` and `make restore`: all of a workspace or nothing, whatever happens meanwhile."""
+"""`make backup` and `make restore`: all of a workspace or nothing, whatever happens meanwhile, and out of SQLite."""
 
-import contextlib
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,27 +11,20 @@ from typing import Any
 import pytest
 
 from pipeline.experts import table
-from pipeline.index import build
-from pipeline.store.database import Store
+from pipeline.experts.schema import experts
+from pipeline.store import tables
 from tests import ledger, postgresql
 from tests.integration.merged import merge
-from tests.lab import ON_POSTGRESQL, Api, Workspace, ran
+from tests.lab import URL, Api, Workspace, ran
 
-DATABASE = "findable.dump" if ON_POSTGRESQL else "findable.db"
+pytestmark = pytest.mark.sqlite_only("a server's database is copied by its own programs")
+DATABASE = "findable.db"
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
 
 
 def at(workspace: Workspace, data: Path) -> Workspace:
     """Return another workspace with the same settings."""
     return Workspace(data, workspace.environ | {"FINDABLE_DATA": str(data)})
-
-
-def emptied(workspace: Workspace) -> Workspace:
-    """Return a workspace that may be restored into: its folder is gone, and its database on a server is empty."""
-    shutil.rmtree(workspace.data, ignore_errors=True)
-    if workspace.on_postgresql:
-        postgresql.empty(workspace.data)
-    return workspace
 
 
 @pytest.fixture
@@ -129,7 +121,7 @@ def test_a_restore_goes_into_no_folder_with_a_workspace(backed: Workspace, tmp_p
         table.insert_person(tx, "after-the-backup", {})
     before = holding(backed.data)
     for _ in range(2):
-        said = ran(backed, *words, code=2, DATABASE_URL="") if not backed.on_postgresql else ran(backed, *words, code=2)
+        said = ran(backed, *words, code=2)
         assert "holds a workspace already" in said
         assert f"DATA={tmp_path / 'data-restored'}" in said
         assert holding(backed.data).keys() == before.keys()
@@ -168,33 +160,6 @@ def test_what_is_no_part_of_the_workspace_is_neither_copied_nor_touched(backed: 
     }
 
 
-def gone_on(workspace: Workspace, copy: Path) -> None:
-    """Restore a copy in the workspace's place, and go through the chain to its end."""
-    ran(emptied(workspace), "restore", str(copy))
-    workspace.ran_each(*CHAIN)
-    assert ledger.people(workspace) == {"total": 3, "tagged": 3}
-
-
-def test_a_second_batch_that_was_made_after_the_backup_is_a_twin(
-    workspace: Workspace, people: Callable[..., list[str]], api: Api, tmp_path: Path
-) -> None:
-    """Of two that bear the name of one file, whose create was unclear in the copy, one is kept, the other cancelled."""
-    people(3)
-    api.fault("status", times=3, method="POST", path="batchGenerateContent", args={"code": 503})
-    assert workspace.run("batch-submit").exit_code == 4
-    assert ledger.batches(workspace) == ["submitting"]
-    ran(workspace, "backup", str(tmp_path / "copy"))
-    api.configure(batch_looks=2)
-    api.fault("create_lost_reply")
-    api.fault("list_lag", args={"seconds": 600})
-    ran(workspace, "batch-submit")
-    api.advance(601)
-    assert len(api.batches()) == 2
-    gone_on(workspace, tmp_path / "copy")
-    assert sorted(batch["state"] for batch in api.batches()) == ["CANCELLED", "SUCCEEDED"]
-    assert workspace.scalar("SELECT count(*) FROM findable_twins WHERE cancelled_at IS NOT NULL") == 1
-
-
 def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp_path: Path) -> None:
     """While people come in, are sent, ingested and indexed, every backup is whole and healthy."""
     over = threading.Event()
@@ -228,42 +193,6 @@ def test_a_copy_made_while_others_write_is_of_one_moment(chained: Workspace, tmp
         ] == []  # who was ingested, not indexed yet
 
 
-@pytest.mark.full
-def test_a_copy_made_between_a_promotion_and_its_record_begins_again(
-    chained: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A build that is in service before the database is copied, and recorded after it, is recorded in the backup."""
-    with chained.open() as ws, ws.store.write() as tx:
-        table.insert_person(tx, "late", {"bio": "I mend clocks."})
-    chained.ran_each(*CHAIN[:-1])
-    promoted, copied, recorded = threading.Event(), threading.Event(), threading.Event()
-    record, copied_to = build.record_build, Store.copied_to
-
-    def late(*args: Any, at: datetime) -> None:
-        promoted.set()
-        assert copied.wait(60)
-        record(*args, at=at)
-        recorded.set()
-
-    @contextlib.contextmanager
-    def told(store: Store, target: Path, **how: Any) -> Iterator[Any]:
-        with copied_to(store, target, **how) as tx:
-            yield tx
-        copied.set()
-        assert recorded.wait(60)
-
-    monkeypatch.setattr(build, "record_build", late)
-    monkeypatch.setattr(Store, "copied_to", told)
-    builder = threading.Thread(target=chained.run, args=("index",))
-    builder.start()
-    assert promoted.wait(60)
-    ran(chained, "backup", str(tmp_path / "copy"))
-    builder.join()
-    other = at(chained, tmp_path / "other")
-    ran(other, "restore", str(tmp_path / "copy"))
-    assert ledger.findings(other) == []
-
-
 def test_a_result_that_was_lost_stops_a_backup_only_where_it_is_needed(chained: Workspace, tmp_path: Path) -> None:
     """What is ingested is left out where it is gone, and copied as it is where it was damaged; else exit code 5."""
     result = chained.data / "batches" / "000001-results.jsonl"
@@ -286,6 +215,143 @@ def test_the_local_engine_goes_along(tmp_path: Path) -> None:
     ran(local, "batch-submit")
     ran(local, "backup", str(tmp_path / "copy"))
     shutil.rmtree(local.data)
-    ran(emptied(local), "restore", str(tmp_path / "copy"))
+    ran(local, "restore", str(tmp_path / "copy"))
     local.ran_each(*CHAIN[1:])
     assert ledger.people(local) == {"total": 1, "tagged": 1}
+
+
+@pytest.fixture
+def served(workspace: Workspace, tmp_path: Path) -> Workspace:
+    """A workspace that is nowhere yet, with an empty database on a server."""
+    data = tmp_path / "served"
+    return Workspace(data, {**workspace.environ, "FINDABLE_DATA": str(data), URL: postgresql.database_of(data)})
+
+
+@pytest.fixture
+def mid_life(workspace: Workspace, people: Callable[..., list[str]], api: Api, begun: Callable[..., None]) -> Workspace:
+    """A workspace with a batch in every state that is under way, a person parked, and an index."""
+
+    def prepare() -> None:
+        """Bring it there."""
+        people(7, without_bio=1)
+        api.fault("error_line", times=10_000, key="expert-tags/1$", args={"code": 3})
+        for commands in (("batch-poll", "batch-ingest", "index"), ("batch-poll",), ()):
+            ran(workspace, "batch-submit", "--limit", "2")
+            for command in commands:
+                ran(workspace, command)
+        ran(workspace, "tags", "--person", "person-0001", "--add", "law")
+        api.fault("quota_batch")
+        ran(workspace, "batch-submit", code=4)
+        assert ledger.batches(workspace) == ["ingested", "downloaded", "submitted", "prepared"]
+
+    begun(prepare)
+    return workspace
+
+
+def contents(workspace: Workspace) -> dict[str, list[tuple[Any, ...]]]:
+    """Return every row of every table of ours, in some fixed order, in the words of one database."""
+    found = {}
+    for one in (*tables.metadata.sorted_tables, experts):
+        names = ", ".join(f'"{column.name}"' for column in one.c)
+        rows = workspace.query(f"SELECT {names} FROM {one.name}")  # noqa: S608 - our names
+        found[one.name] = sorted((tuple(map(plain, row)) for row in rows), key=repr)
+    return found
+
+
+def plain(cell: Any) -> Any:
+    """Return a cell as SQLite keeps it."""
+    if isinstance(cell, datetime):
+        return f"{cell:%Y-%m-%d %H:%M:%S.%f}"
+    return int(cell) if isinstance(cell, bool) else cell
+
+
+def test_everything_is_on_the_server_and_work_goes_on(
+    mid_life: Workspace, served: Workspace, api: Api, tmp_path: Path
+) -> None:
+    """Every row is there, and the batches under way end there, each made once. It goes into an empty database alone."""
+    before = contents(mid_life)
+    ran(mid_life, "backup", str(tmp_path / "copy"))
+    said = json.loads(served.run("restore", str(tmp_path / "copy"), "--json").stdout)
+    more = {name: len(before[name]) + 1 for name in ("findable_tries", "findable_events")}
+    assert said["rows"] == {name: len(rows) for name, rows in before.items()} | more
+    assert said["unsent"] == [4]  # its try is begun, so that the list is looked through
+    after = contents(served)
+    changed = {name for name, rows in before.items() if after[name] != rows}
+    assert changed == {"findable_batches", "findable_tries", "findable_events", "findable_leases"} & changed
+    again = Workspace(tmp_path / "again", {**served.environ, "FINDABLE_DATA": str(tmp_path / "again")})
+    assert "has tables of findable already" in ran(again, "restore", str(tmp_path / "copy"), code=3)
+    assert not again.data.exists()
+    served.ran_each("batch-submit", "batch-poll", "batch-ingest", "index", LIST_LAG="0")
+    ledger.check(served)
+    assert ledger.people(served) == {"total": 8, "tagged": 6, "no_bio": 1, "parked": 1}
+    assert len(json.loads(ran(served, "search", "bees", "--json"))) == 6
+    names = [one["displayName"] for one in api.batches()]
+    assert len(names) == len({name.rsplit("-", 1)[0] for name in names}) == len(ledger.batches(served))
+    assert ledger.findings(served) == []
+
+
+def test_ids_go_on_above_all_that_were_ever_given(mid_life: Workspace, served: Workspace, tmp_path: Path) -> None:
+    """Of a person who is gone the id is not given again, whether the table or only a request remembers it.
+
+    Tables, views and columns of other programs are not copied, and that is said.
+    """
+    mid_life.change("CREATE TABLE shoes (size INTEGER)")
+    mid_life.change("CREATE VIEW feet AS SELECT size FROM shoes")
+    mid_life.change("ALTER TABLE experts ADD COLUMN shoe_size INTEGER")
+    mid_life.change("DELETE FROM experts WHERE id = 8")
+    mid_life.change("UPDATE findable_requests SET item_id = '40' WHERE batch = 1 AND item_id = '2'")
+    ran(mid_life, "backup", str(tmp_path / "copy"))
+    said = json.loads(served.run("restore", str(tmp_path / "copy"), "--json").stdout)
+    assert said["left_behind"] == ["table shoes", "view feet", "column experts.shoe_size"]
+    with served.open() as ws, ws.store.write() as tx:
+        made = tx.exec_driver_sql("INSERT INTO experts (username) VALUES ('next') RETURNING id").scalar()
+        kept = tx.exec_driver_sql("SELECT max(id) FROM findable_events").scalar()
+        event = tx.exec_driver_sql("SELECT nextval(pg_get_serial_sequence('findable_events', 'id'))").scalar()
+    assert made == 41
+    assert event == kept + 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE experts SET hourly_rate = 'by arrangement' WHERE id = 3",
+        "UPDATE experts SET company = 'A' || char(0) || 'B' WHERE id = 4",
+        "UPDATE experts SET id = 3000000000 WHERE id = 6",
+    ],
+)
+def test_what_a_server_cannot_hold_leaves_nothing_there(
+    mid_life: Workspace, served: Workspace, tmp_path: Path, statement: str
+) -> None:
+    """Neither a table on the server nor a folder, and no word of the row is shown."""
+    mid_life.change(statement)
+    ran(mid_life, "backup", str(tmp_path / "copy"))
+    said = ran(served, "restore", str(tmp_path / "copy"), code=3)
+    assert "cannot hold experts, line" in said
+    assert "by arrangement" not in said
+    assert served.tables() == []
+    assert not served.data.exists()
+
+
+def test_what_is_left_of_the_local_engine_leaves_with_its_versions(tmp_path: Path, api: Api) -> None:
+    """A workspace that was used without a key goes on with one: what people imported stays, what was answered goes.
+
+    Until then BACKEND=gemini is refused, with what to do.
+    """
+    local = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
+    bios = "".join(f"person-{number},I keep bees in town {number}.\n" for number in range(4))
+    (tmp_path / "people.csv").write_text(f"Username,Bio\n{bios}")
+    ran(local, "import", str(tmp_path / "people.csv"))
+    local.ran_each(*CHAIN)
+    assert "take back all that the local engine answered" in ran(local, "batch-submit", BACKEND="gemini", code=3)
+    (version,) = json.loads(ran(local, "versions", "--json"))
+    said = ran(local, "rollback", version["extractor"], "--yes", BACKEND="gemini")
+    assert "nothing of the local engine is left" in said
+    assert not list(local.data.glob("local-engine*"))
+    key = {"GEMINI_API_KEY": "some-key", "GOOGLE_GEMINI_BASE_URL": api.url, "FINDABLE_LIST_LAG": "0"}
+    gemini = Workspace(local.data, local.environ | key)
+    gemini.ran_each(*CHAIN)
+    status = json.loads(gemini.run("status", "--json").stdout)
+    assert (status["backend"], status["experts"]["tagged"], status["index"]["count"]) == ("gemini", 4, 4)
+    assert status["index"]["model"] == "gemini-embedding-2"
+    assert len(api.batches()) == 1
+    assert ledger.findings(gemini) == []

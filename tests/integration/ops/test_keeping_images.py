@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests import postgresql
-from tests.lab import URL, Api, Workspace
+from tests.lab import Api, Workspace
 
 TABLES = {"assets": "id", "asset_ai": "asset_id, model", "images_items": "findable_row", "images_answers": "id"}
 
@@ -45,22 +44,6 @@ def _plain(cell: Any) -> str:
     if isinstance(cell, bool):
         cell = int(cell)
     return json.dumps(cell, sort_keys=True) if isinstance(cell, dict) else str(cell).replace("T", " ")
-
-
-@pytest.mark.sqlite_only("begins with an SQLite file")
-def test_images_go_along_to_a_server_and_more_are_imported(described: Workspace, api: Api, tmp_path: Path) -> None:
-    """Every row is the same there; nothing is asked again, the next image has the next id and is the only one asked."""
-    before, asked = kept(described), len(api.seen("POST", ":generateContent"))
-    assert [len(rows) for rows in before.values()] == [4, 3, 3, 3]
-    to = postgresql.database_of(tmp_path / "moved")
-    described.ran("move", to)
-    there = Workspace(described.data, {**described.environ, URL: to})
-    assert kept(there) == before
-    saved(tmp_path / "photos" / "new.png", "gold")
-    there.ran("import-images", str(tmp_path / "photos"))
-    there.ran_each("tag-live", "index", "doctor")
-    assert len(api.seen("POST", ":generateContent")) == asked + 1
-    assert there.query("SELECT asset_id FROM asset_ai ORDER BY asset_id") == [(1,), (2,), (3,), (5,)]
 
 
 @pytest.mark.full

@@ -191,24 +191,6 @@ def test_commands_that_keep_a_workspace_do_without_the_file(kept: Workspace, tmp
 
 
 @pytest.mark.full
-def test_local_answers_are_cleared_from_the_table_and_the_task_is_used_on(tmp_path: Path) -> None:
-    """After a rebind its tables are its own still, and what was forgotten before is not brought back."""
-    declare(tmp_path)
-    key = '["south","1"]'
-    home = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")}).begin()
-    home.ran("tag-live", TASK=str(tmp_path / "tasks" / "things.py"))
-    home.environ["FINDABLE_TASK"] = TASK
-    home.ran("forget", ITEM=key, YES="1")
-    home.ran("rebind", YES="1")
-    assert home.scalar("SELECT count(*) FROM things_answers") == 0
-    with (tmp_path / "tasks" / "things.csv").open("a", encoding="utf-8") as file:
-        file.write("south,9,A vase that leaks at the bottom.,1\n")
-    home.ran("tag-live")
-    assert sorted(home.query("SELECT shop, number FROM things_answers")) == [*map(tuple, ROWS[:2]), ("south", "9")]
-    home.ran("doctor")
-
-
-@pytest.mark.full
 def test_status_of_an_own_task_loads_the_database_alone(kept: Workspace) -> None:
     """Neither pydantic nor the task's file, though the task is recorded and has answers."""
     code = (

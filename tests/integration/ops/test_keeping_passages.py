@@ -177,33 +177,3 @@ def test_old_reports_go_but_the_newest_and_those_of_pilots(both: Workspace) -> N
     assert set(_reports(both)) == before - gone
     assert "nothing to clean" in ran(both, "clean")
     assert ledger.findings(both) == []
-
-
-@pytest.mark.full
-def test_rebind_takes_both_subjects_back(local: Workspace) -> None:
-    """Local tags and concepts, reports, versions and pilots go, under whatever TASK; passages and people stay."""
-    local.change(
-        "INSERT INTO findable_pilots (number, task, extractor, size, seed, began_at) VALUES"
-        " (1, 'passage-concepts', 'x', 2, 1, '2026-01-01 00:00:00')"
-    )
-    (local.data / "reports" / "mine.md").write_text("my own")
-    theirs = "INSERT INTO passage_concepts (passage_id, concept_name, extractor_version) VALUES ('1', 'x', 'their@1')"
-    local.change(theirs)
-    assert "8 answers taken back" in ran(local, "rebind", "--yes")
-    for name in ("findable_answers", "findable_batches", "findable_versions", "findable_pilots", "findable_runs"):
-        assert local.scalar(f"SELECT count(*) FROM {name}") == 0, name  # noqa: S608 - our names
-    assert local.query("SELECT extractor_version FROM passage_concepts") == [("their@1",)]
-    assert local.scalar("SELECT count(*) FROM passages") == local.scalar("SELECT count(*) FROM experts") == 4
-    assert local.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 0
-    assert _reports(local) == ["mine.md"]
-    assert ledger.findings(local) == []
-
-
-@pytest.mark.full
-def test_rebind_takes_half_a_rollback_along(local: Workspace) -> None:
-    """Concepts whose answers a killed rollback had deleted already are not left behind as another program's."""
-    local.change("UPDATE findable_versions SET withdrawn_at = began_at WHERE task = 'passage-concepts'")
-    local.change("DELETE FROM findable_answers WHERE task = 'passage-concepts'")
-    ran(local, "rebind", "--yes")
-    assert local.scalar("SELECT count(*) FROM passage_concepts") == 0
-    assert not (local.data / "reports").exists()

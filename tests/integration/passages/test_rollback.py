@@ -10,7 +10,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.core.task import Task
 from pipeline.engine import questions
-from pipeline.ops import rollback
+from pipeline.ops import versions as rollback
 from pipeline.store import versions as versions_of
 from pipeline.store.database import Store
 from tests.integration.passages.workspaces import passages_file
@@ -141,7 +141,7 @@ def test_another_programs_version_goes_too(passages: Workspace) -> None:
         refused = passages.run("rollback", name, "--yes", TASK="passages")
         assert (refused.exit_code, "names no version" in refused.output) == (2, True)
         with passages.open() as ws, pytest.raises(InputError, match="another program's"):
-            rollback.run(ws, name.partition("/")[0], announce=lambda *_: None, confirm=lambda _: True)
+            rollback.roll_back(ws, name.partition("/")[0], announce=lambda *_: None, confirm=lambda _: True)
     assert counted(passages, "passage_concepts") == 5
 
 
@@ -189,7 +189,7 @@ def test_live_answers_go_with_their_attempts(passages: Workspace, api: Api) -> N
 
 @pytest.mark.sampled(0)
 def test_half_a_rollback_is_told_and_finished(passages: Workspace) -> None:
-    """Withdrawn rows are out of sight at once; nothing is asked under the version; doctor finishes what was begun."""
+    """Withdrawn rows are out of sight at once; nothing is asked under the version; the same command finishes it."""
     foreign(passages, "p1")
     asked(passages, SKIP_VERSIONS="none")
     passages.change("UPDATE findable_versions SET withdrawn_at = '2026-01-01 00:00:00'")
@@ -199,7 +199,7 @@ def test_half_a_rollback_is_told_and_finished(passages: Workspace) -> None:
     assert "make rollback EXTRACTOR=" in refused.output
     found = json.loads(passages.run("doctor", "--json", TASK="passages").stdout)["findings"]
     assert [one["check"] for one in found if "rollback" in one["said"]] == ["rolled back"]
-    ran(passages, "doctor", "--fix")
+    ran(passages, "rollback", f"{ONE}/{MODEL}", "--yes")
     assert set(versions(passages)) == {(THEIRS, "")}
     asked(passages, VERSION=ONE)
     assert versions(passages)[ONE, MODEL]["items"] == 3

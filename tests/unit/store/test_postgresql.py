@@ -112,17 +112,13 @@ def test_a_connection_is_as_findable_needs_it(url: str, query: str, given: dict[
 
 
 @pytest.mark.parametrize(("threshold", "prepared"), [("none", {0}), ("0", {1, 2, 3})])
-def test_a_server_behind_a_pooler_gets_no_prepared_statements(
-    url: str, tmp_path: Path, threshold: str, prepared: set[int]
-) -> None:
-    """With `none` in the URL nothing is prepared, however often it is asked; a dump takes the same URL."""
+def test_a_server_behind_a_pooler_gets_no_prepared_statements(url: str, threshold: str, prepared: set[int]) -> None:
+    """With `none` in the URL nothing is prepared, however often it is asked."""
     store = Store(f"{url}&prepare_threshold={threshold}")
     with store.read() as tx:
         for _ in range(8):
             tx.execute(text("SELECT 1"))
         assert tx.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar() in prepared
-    with store.copied_to(tmp_path / "copy", programs=postgresql.shared().programs):
-        pass
     store.close()
 
 
@@ -290,31 +286,6 @@ def test_damage_names_indexes_that_are_not_trusted(url: str) -> None:
         ]
     assert store.compact()
     store.close()
-
-
-@pytest.mark.sampled(3, sqlite=3)
-@pytest.mark.parametrize(
-    "query", ["", "&options=-c%20search_path%3Dours%20-c%20DateStyle%3DGerman", "&host=/nowhere&passfile=a+%2B"]
-)
-def test_a_dump_is_of_the_database_that_the_url_names(url: str, tmp_path: Path, query: str) -> None:
-    """The server's own programs understand by a URL what we do: blanks, options, and several hosts."""
-    server = postgresql.shared()
-    name = _name(url) + " of ours"
-    for part in (name, name + " again"):
-        server.drop(part)
-        server.make(part)
-        server.execute("CREATE SCHEMA ours", database=part)
-    server.execute("CREATE TABLE ours.notes (note) AS VALUES ('one')", database=name)
-    here, there = (Store(server.url(part.replace(" ", "%20")) + query) for part in (name, name + " again"))
-    with here.copied_to(tmp_path / "copy", programs=server.programs) as tx:
-        assert tx.execute(text("SELECT note FROM ours.notes")).scalar() == "one"
-    server.execute("DROP SCHEMA ours", database=name + " again")
-    there.load(tmp_path / "copy", programs=server.programs)
-    with there.read() as tx:
-        assert tx.execute(text("SELECT note FROM ours.notes")).scalar() == "one"
-    for store, part in ((here, name), (there, name + " again")):
-        store.close()
-        server.drop(part)
 
 
 def test_the_wait_for_another_writer_can_be_interrupted(store: Store, url: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import inspect, text
 
 from pipeline.core.errors import ConfigurationError, InconsistentError
-from pipeline.store import clear, schema, workspace
+from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 from tests.unit.store.facts import NOW
 
@@ -102,18 +102,3 @@ def test_a_workspace_is_bound_once(store: Store) -> None:
     with store.read() as tx:
         assert workspace.get_workspace(tx).backend == "local"
         assert tx.execute(text("SELECT count(*) FROM findable_events WHERE kind = 'workspace'")).scalar() == 1
-
-
-def test_clearing_gives_a_new_id_and_lets_the_workspace_be_bound_anew(store: Store) -> None:
-    """No name that the old backend knew can come again, and the position goes on."""
-    made(store)
-    with store.write() as tx:
-        workspace.bind_workspace(tx, "local", at=NOW)
-        workspace.touch_revision(tx)
-        before = workspace.get_workspace(tx)
-        clear.clear_answers(tx, why="test", at=NOW)
-        after = workspace.get_workspace(tx)
-        workspace.bind_workspace(tx, "gemini", at=NOW)
-    assert after.backend is None
-    assert after.workspace_id != before.workspace_id
-    assert after.position > before.position

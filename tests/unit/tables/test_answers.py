@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -17,16 +17,12 @@ from sqlalchemy import Connection
 from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import Quote
 from pipeline.store import answers as record
-from pipeline.store import copy, schema
-from pipeline.store.database import Store
-from pipeline.store.tables import answers as recorded
 from pipeline.tables.answer_fields import fields_of, why_unstorable
 from pipeline.tables.answers_rows import ProjectedRow, compare_rows, rebuild_rows, remove_rows, write_rows
-from pipeline.tables.answers_spec import AnswersSpec, answers_table, with_kept
+from pipeline.tables.answers_spec import AnswersSpec, with_kept
 from pipeline.tables.answers_table import make_answers
 from pipeline.tables.answers_view import make_view
 from pipeline.tables.write_to import column_target, write_column
-from tests import postgresql
 from tests.delivery import workspace_at
 from tests.lab import ON_POSTGRESQL
 
@@ -483,31 +479,6 @@ def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
                 write_column(tx, spec, target, [long])
         else:
             assert write_column(tx, spec, target, [long]) == {long.item_id}
-
-
-@pytest.mark.sqlite_only("begins with an SQLite file")
-def test_the_table_moves_to_a_server(tmp_path: Path) -> None:
-    """Every kind of cell comes over as it was, and the table there says what the record says."""
-    draw = random.Random(1)  # noqa: S311 - a sample, no secret
-    fields = dict(one for model in KINDS for one in fields_of(model))
-    spec = spec_of(tuple(fields.items()), (("n", "integer"), ("u", "uuid"), ("t", "text")))
-    rows = []
-    for number in range(10):
-        parts = [json.loads(answer(model, draw)) for model in KINDS]
-        whole = json.dumps({name: cell for part in parts for name, cell in part.items()})
-        rows.append(ProjectedRow(item_id(spec.key, number, draw), ONE, whole, AT))
-    server = Store(postgresql.database_of(tmp_path / "moved"))
-    with closing(server), database(tmp_path) as tx, server.write() as there:
-        make_answers(tx, spec, was=None)
-        write_rows(tx, spec, rows)
-        keep(tx, rows)
-        schema.make_schema(there)
-        make_answers(there, spec, was=None)
-        source = copy.CopySource(tx)
-        for table in (recorded, answers_table(spec)):
-            source.check(table)
-            assert copy.copy_rows(there, table, source.rows(table)) == copy.digest_of(there, table)
-        assert compare_rows(there, spec, "reviews").total == 0
 
 
 REFUSED = {
