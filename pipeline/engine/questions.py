@@ -16,7 +16,6 @@ from pipeline.gemini import requests, schema
 from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.gemini.tokens import Usage
 from pipeline.store import answers, claims, live_calls, versions
-from pipeline.store.cut_short import count_cut_short
 
 if TYPE_CHECKING:
     from pipeline.core.task import Item, Prompt, Rows, Task
@@ -105,7 +104,7 @@ class RequestBuilder:
             InputError: an item's request cannot be sent; the message names the item.
         """
         task, fill = self.task, self._form.fill
-        cut, most = count_cut_short(tx, task.name, list(rows)), self.model.output_limit or math.inf
+        cut, most = answers.count_cut_short(tx, task.name, list(rows)), self.model.output_limit or math.inf
         for item in task.rows.items(tx, rows):
             item_id, prompt, _, _ = item
             if item_id in cut or prompt.max_output_tokens > most:

@@ -155,8 +155,8 @@ def write_judgements(
     prices = source.prices(at)
     whose = {"task": task.name, "batch": source.batch, "at": at}
     of_source = {**whose, "extractor": source.extractor, "fingerprint": source.fingerprint}
-    rows = [_answer_row(task, one, answer, written, prices=prices) for one, answer in good]
-    answers.add_answers(tx, rows, source=of_source)
+    rows = (_answer_row(task, one, answer, written, prices=prices) for one, answer in good)
+    answers.add_answers(tx, [of_source | one for one in rows])
     answers.add_attempts(tx, [whose | _attempt_row(one, prices) for one in bad])
     answers.park(tx, task.name, written.blocked, at=at)
     parked = _park(tx, task, bad, live=source.batch is None, at=at)
@@ -216,23 +216,23 @@ def _usage(one: Judgement) -> tokens.Usage:
 
 def _answer_row(
     task: Task, one: Judgement, answer: "BaseModel", written: WriteResult, *, prices: tuple[float, float]
-) -> tuple[Any, ...]:
-    """Return an answer, whether it was applied, and what it cost at prices per million, as `answers.NEW_ANSWER` has."""
+) -> dict[str, Any]:
+    """Return an answer, whether it was applied, and what it cost at prices per million."""
     asked, reply, usage = one.asked, one.reply, _usage(one)
     is_applied = asked.item_id in written.applied
-    return (
-        asked.item_id,
-        asked.input_hash,
-        task.hooks.stored_json(answer, applied=is_applied),
-        int(is_applied),
-        int(asked.item_id in written.outdated),
-        reply.model_version if reply else "",
-        reply.response_id if reply else "",
-        usage.prompt,
-        usage.answer + usage.thoughts,
-        tokens.cost_at(prices, usage),
-        asked.shares,
-    )
+    return {
+        "item_id": asked.item_id,
+        "input_hash": asked.input_hash,
+        "answer": task.hooks.stored_json(answer, applied=is_applied),
+        "applied": is_applied,
+        "outdated": asked.item_id in written.outdated,
+        "model_version": reply.model_version if reply else "",
+        "response_id": reply.response_id if reply else "",
+        "tokens_in": usage.prompt,
+        "tokens_out": usage.answer + usage.thoughts,
+        "cost": tokens.cost_at(prices, usage),
+        "shares": asked.shares,
+    }
 
 
 def _attempt_row(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:

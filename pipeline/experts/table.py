@@ -15,8 +15,7 @@ from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims
-from pipeline.store.database import among, pages
-from pipeline.store.updates import update_rows
+from pipeline.store.database import pages, update_rows
 from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.derived import DerivedColumn
 from pipeline.tables.item_table import ItemStates, ItemTable
@@ -61,7 +60,7 @@ def by_usernames(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[
     """Return the rows of these usernames; of several rows with one name the first."""
     found: dict[str, Mapping[Any, Any]] = {}
     for some in pages(list(usernames)):
-        query = select(*experts.c).where(among(tx, experts.c.username, some)).order_by(experts.c.id.desc())
+        query = select(*experts.c).where(experts.c.username.in_(some)).order_by(experts.c.id.desc())
         for row in tx.execute(query).mappings():
             found[str(row["username"])] = row
     return found
@@ -216,8 +215,8 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
     """
     for some in pages(shape_of(tx).ids.native(ids)):
         with refusals("experts"):
-            tx.execute(update(experts).where(among(tx, experts.c.id, some)).values(fit_rates(tx, {"tags": None})))
-        SCORES.refresh(tx, among(tx, experts.c.id, some))
+            tx.execute(update(experts).where(experts.c.id.in_(some)).values(fit_rates(tx, {"tags": None})))
+        SCORES.refresh(tx, experts.c.id.in_(some))
 
 
 def tagged() -> ColumnElement[bool]:

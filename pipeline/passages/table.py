@@ -15,16 +15,15 @@ from sqlalchemy import (
     delete,
     false,
     func,
+    insert,
     or_,
     select,
     true,
 )
 
 from pipeline.passages.schema import OPTIONAL, PassagesShape
-from pipeline.store import database
-from pipeline.store.database import among, pages
+from pipeline.store.database import pages, run_many, update_rows
 from pipeline.store.tables import versions
-from pipeline.store.updates import update_rows
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
 from pipeline.tables.item_table import ItemStates, ItemTable
@@ -164,7 +163,7 @@ def stored_concepts(
     query = query.where(of_extractors(shape, [(version, model)]))
     found: dict[str, list[ConceptRow]] = {}
     for some in pages(native):
-        for row in tx.execute(query.where(among(tx, concepts.passage_id, some))):
+        for row in tx.execute(query.where(concepts.passage_id.in_(some))):
             found.setdefault(cell_words(row[0]), []).append(ConceptRow._make(row))
     return found
 
@@ -176,15 +175,15 @@ def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[Pas
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
     names = _written(shape)
-    ready = [(shape.ids.stored(one.id), *_written_of(shape, one, names)) for one in passages]
+    ready = [{"id": shape.ids.stored(one.id), **_written_of(shape, one, names)} for one in passages]
     with _refusals(shape):
-        database.insert_rows(tx, shape.passages, ["id", *names], ready)
+        run_many(tx, insert(shape.passages), ready)
 
 
 def update_text(tx: Connection, shape: PassagesShape, passages: Iterable[PassageRow]) -> None:
     """Write what is known of passages that are there: the text, and source and metadata where the table has them."""
     names = _written(shape)
-    ready = [(*_written_of(shape, one, names), shape.ids.stored(one.id)) for one in passages]
+    ready = [(*_written_of(shape, one, names).values(), shape.ids.stored(one.id)) for one in passages]
     with _refusals(shape):
         update_rows(tx, shape.passages, names, ready)
 
@@ -195,15 +194,13 @@ def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[Concep
     Raises:
         ConfigurationError: an adopted table refuses them.
     """
-    columns: list[str] = list(ConceptRow._fields)
     stored, found = shape.concept_ids.stored, _as_there(tx, shape, concepts)
-    ready: list[tuple[Any, ...]] = [(found.get(one.passage_id, stored(one.passage_id)), *one[1:]) for one in concepts]
+    ready = [{**one._asdict(), "passage_id": found.get(one.passage_id, stored(one.passage_id))} for one in concepts]
     ids = shape.new_ids.of(tx, shape.concepts, len(ready))
     if ids is not None:
-        columns = ["id", *columns]
-        ready = [(key, *row) for key, row in zip(ids, ready, strict=True)]
+        ready = [{"id": key, **row} for key, row in zip(ids, ready, strict=True)]
     with _refusals(shape):
-        database.insert_rows(tx, shape.concepts, columns, ready)
+        run_many(tx, insert(shape.concepts), ready)
 
 
 def versions_present(tx: Connection, shape: PassagesShape) -> set[str]:
@@ -235,9 +232,9 @@ def _written(shape: PassagesShape) -> list[str]:
     return ["text", *(name for name in OPTIONAL if shape.has(name))]
 
 
-def _written_of(shape: PassagesShape, row: PassageRow, names: Sequence[str]) -> Iterable[str | None]:
+def _written_of(shape: PassagesShape, row: PassageRow, names: Sequence[str]) -> dict[str, Any]:
     """Return some values of a row."""
-    return filled({name: getattr(row, name) for name in names}, shape.blanks).values()
+    return filled({name: getattr(row, name) for name in names}, shape.blanks)
 
 
 def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:

@@ -20,14 +20,14 @@ from sqlalchemy import (
     collate,
     delete,
     func,
+    insert,
     or_,
     select,
     update,
 )
 
 from pipeline.core.task import VersionCounts
-from pipeline.store import database
-from pipeline.store.database import PAGE, among, pages, streamed
+from pipeline.store.database import PAGE, pages, run_many, streamed
 from pipeline.store.tables import answers, attempts, calls, parked, versions
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
@@ -41,31 +41,33 @@ COMPARED = "probe"  # the purpose of live calls that are compared with a batch's
 BEING_FORGOTTEN = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
 ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were rolled back
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
-NEW_ANSWER = (  # the columns in which validated answers (JSON) of one source differ
-    *("item_id", "input_hash", "answer", "applied", "outdated", "model_version", "response_id"),
-    *("tokens_in", "tokens_out", "cost", "shares"),
-)
 
 
-def add_answers(tx: Connection, rows: Sequence[tuple[Any, ...]], *, source: Mapping[str, Any]) -> None:
-    """Keep validated answers with where they came from: task, batch, extractor, fingerprint, at.
-
-    A row has 1 or 0 for a bool, and nearly always no `shares`: at a bool and at None sqlite3 looks long.
-    """
-    database.insert_rows(tx, answers, NEW_ANSWER[:-1], [row[:-1] for row in rows if row[-1] is None], same=source)
-    database.insert_rows(tx, answers, NEW_ANSWER, [row for row in rows if row[-1] is not None], same=source)
+def add_answers(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep validated answers (JSON) with where they came from."""
+    run_many(tx, insert(answers), rows)
 
 
 def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Keep attempts that gave no answer, with their reasons and what they used; rows have one order of columns."""
-    if rows:
-        database.insert_rows(tx, attempts, list(rows[0]), [tuple(one.values()) for one in rows])
+    """Keep attempts that gave no answer, with their reasons and what they used."""
+    run_many(tx, insert(attempts), rows)
 
 
 def count_charged(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
     """Return how many charged and unforgiven attempts each item has; items without any are not there."""
-    mine = _of(tx, task, ids) & attempts.c.charged & ~attempts.c.forgiven
+    mine = _of(task, ids) & attempts.c.charged & ~attempts.c.forgiven
     return _counted(tx, select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id))
+
+
+def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
+    """Return how often the answer of each of these items was cut by the token limit, unforgiven, where any was.
+
+    The next request gives more room.
+    """
+    mine = attempts.c.reason.in_(CUT_SHORT) & ~attempts.c.forgiven
+    query = select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id)
+    found = (_counted(tx, query.where(_of(task, some))) for some in pages(ids))
+    return {key: count for some in found for key, count in some.items()}
 
 
 def service_failures(tx: Connection, task: str, ids: Sequence[str], *, live: bool = False) -> dict[str, int]:
@@ -74,7 +76,7 @@ def service_failures(tx: Connection, task: str, ids: Sequence[str], *, live: boo
         return {}
     charged = (
         select(attempts.c.item_id, func.max(attempts.c.id).label("last"))
-        .where(_of(tx, task, ids), attempts.c.charged)
+        .where(_of(task, ids), attempts.c.charged)
         .group_by(attempts.c.item_id)
         .subquery()
     )
@@ -82,7 +84,7 @@ def service_failures(tx: Connection, task: str, ids: Sequence[str], *, live: boo
     query = (
         select(attempts.c.item_id, func.count())
         .outerjoin(charged, charged.c.item_id == attempts.c.item_id)
-        .where(_of(tx, task, ids), ~attempts.c.charged, ~attempts.c.forgiven, is_one)
+        .where(_of(task, ids), ~attempts.c.charged, ~attempts.c.forgiven, is_one)
         .where(attempts.c.id > func.coalesce(charged.c.last, 0))
         .group_by(attempts.c.item_id)
     )
@@ -92,17 +94,17 @@ def service_failures(tx: Connection, task: str, ids: Sequence[str], *, live: boo
 def park(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime, foreign_text: bool = False) -> None:
     """Stop asking these items, and keep why; what is parked stays parked with its first reason."""
     for some in pages(list(reasons)):
-        known = set(tx.execute(parked_ids(task).where(among(tx, parked.c.item_id, some))).scalars())
-        rows = [(task, one, reasons[one], foreign_text, at) for one in some if one not in known]
-        database.insert_rows(tx, parked, ("task", "item_id", "reason", "foreign_text", "at"), rows)
+        known = set(tx.execute(parked_ids(task).where(parked.c.item_id.in_(some))).scalars())
+        new = [{"item_id": one, "reason": reasons[one]} for one in some if one not in known]
+        run_many(tx, insert(parked).values(task=task, foreign_text=foreign_text, at=at), new)
 
 
 def unpark(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> list[str]:
     """Unpark items and forgive their attempts, all without `ids`, and return their ids; see `unparkable`."""
     free = unparkable(tx, task, ids=ids)
     for some in pages(free):
-        tx.execute(update(attempts).where(_of(tx, task, some)).values(forgiven=True))
-        tx.execute(delete(parked).where(parked.c.task == task, among(tx, parked.c.item_id, some)))
+        tx.execute(update(attempts).where(_of(task, some)).values(forgiven=True))
+        tx.execute(delete(parked).where(parked.c.task == task, parked.c.item_id.in_(some)))
     return free
 
 
@@ -110,7 +112,7 @@ def unparkable(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -
     """Return the ids of parked items, all without `ids`, but of foreign text and of what is being forgotten."""
     query = parked_ids(task).where(~parked.c.foreign_text, parked.c.reason != BEING_FORGOTTEN)
     if ids is not None:
-        query = query.where(among(tx, parked.c.item_id, ids))
+        query = query.where(parked.c.item_id.in_(ids))
     return list(tx.execute(query).scalars())
 
 
@@ -144,7 +146,7 @@ def forget_foreign(tx: Connection, task: str, ids: Sequence[str]) -> None:
     """Delete the mark of foreign text from items that hold none any more."""
     for some in pages(ids):
         ours = (parked.c.task == task) & parked.c.foreign_text
-        tx.execute(delete(parked).where(ours, among(tx, parked.c.item_id, some)))
+        tx.execute(delete(parked).where(ours, parked.c.item_id.in_(some)))
 
 
 def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
@@ -246,7 +248,7 @@ def last_applied(
     columns = (answers.c.item_id, answers.c.extractor, answers.c.answer)
     these = _stays(task) if staying else _stands(task)
     for some in pages(ids):
-        query = select(*columns).where(these, among(tx, answers.c.item_id, some)).order_by(answers.c.id)
+        query = select(*columns).where(these, answers.c.item_id.in_(some)).order_by(answers.c.id)
         for key, whose, answer in tx.execute(query):
             if rank is None or key not in found or rank(whose) <= rank(found[key][0]):
                 found[key] = whose, answer
@@ -269,7 +271,7 @@ def given_answers(
     columns = (answers.c.item_id, answers.c.input_hash, *(answers.c[name] for name in GivenAnswer._fields))
     mine = and_(answers.c.task == task, answers.c.extractor == extractor, answers.c.answer != FORGOTTEN)
     query = select(*columns).where(mine, answers.c.fingerprint.is_not_distinct_from(fingerprint)).order_by(answers.c.id)
-    found = (tx.execute(query.where(among(tx, answers.c.item_id, some))) for some in pages(ids))
+    found = (tx.execute(query.where(answers.c.item_id.in_(some))) for some in pages(ids))
     return {(row[0], row[1]): GivenAnswer(*row[2:]) for rows in found for row in rows}
 
 
@@ -362,7 +364,7 @@ def newest_of_version(tx: Connection, task: str, version: str, ids: Sequence[str
     """Return the newest answer of a version to each of these items, as a plain row, whether it was applied or not."""
     found: dict[str, dict[str, Any]] = {}
     for some in pages(ids):
-        query = select(answers).where(_of_version(answers, task, version), among(tx, answers.c.item_id, some))
+        query = select(answers).where(_of_version(answers, task, version), answers.c.item_id.in_(some))
         found.update((row["item_id"], dict(row)) for row in tx.execute(query.order_by(answers.c.id)).mappings())
     return found
 
@@ -390,8 +392,8 @@ def _stays(task: str) -> ColumnElement[bool]:
     return and_(_stands(task), answers.c.extractor.not_in(_leaving(task)))
 
 
-def _of(tx: Connection, task: str, ids: Sequence[str]) -> ColumnElement[bool]:
-    return and_(attempts.c.task == task, among(tx, attempts.c.item_id, ids))
+def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:
+    return and_(attempts.c.task == task, attempts.c.item_id.in_(ids))
 
 
 def _counted(tx: Connection, query: Select[Any]) -> dict[str, int]:

@@ -33,11 +33,9 @@ from sqlalchemy import (
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import Outcome
 from pipeline.core.task import Rows, Task
-from pipeline.store import database
-from pipeline.store.database import among, pages, streamed
+from pipeline.store.database import pages, run_many, streamed, update_rows
 from pipeline.store.leases import is_dead, leases_by_life, this_owner
 from pipeline.store.tables import parked, requests
-from pipeline.store.updates import update_rows
 
 PAGE = 2000
 ROWS = 500  # read at a time: what they hold is in memory
@@ -101,9 +99,9 @@ def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:
     """Return those of these ids that the next batch would take, in their own order."""
     free: set[str] = set()
     for some in pages(ids, PAGE):
-        asked = among(tx, requests.c.item_id, some)
+        asked = requests.c.item_id.in_(some)
         taken = select(requests.c.item_id).where(requests.c.task == task.name, asked, IS_OPEN)
-        stopped = select(parked.c.item_id).where(parked.c.task == task.name, among(tx, parked.c.item_id, some))
+        stopped = select(parked.c.item_id).where(parked.c.task == task.name, parked.c.item_id.in_(some))
         free |= task.pending_among(tx, some) - {*tx.execute(taken).scalars(), *tx.execute(stopped).scalars()}
     return [one for one in ids if one in free]
 
@@ -116,13 +114,13 @@ def take_claims(
     Raises:
         StateConflictError: one of them was claimed, answered, parked or removed since it was read.
     """
-    insert_claims(tx, task, ("item_id", "line", "input_hash", "question"), rows, same={"batch": batch, "at": at})
+    names = ("item_id", "line", "input_hash", "question")
+    claims = (dict(zip(names, row, strict=True)) for row in rows)
+    insert_claims(tx, task, ({**one, "batch": batch, "at": at} for one in claims))
 
 
-def insert_claims(
-    tx: Connection, task: Task, names: Sequence[str], rows: Iterable[Sequence[Any]], *, same: Mapping[str, Any]
-) -> None:
-    """Insert claims, of which the first value is the item, and hold that each of these can be asked.
+def insert_claims(tx: Connection, task: Task, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Insert claims, and hold that each of their items can be asked.
 
     Raises:
         StateConflictError: one of them cannot, or is claimed.
@@ -130,12 +128,12 @@ def insert_claims(
     left, taken = iter(rows), list[str]()
     try:
         while page := list(islice(left, PAGE)):
-            database.insert_rows(tx, requests, names, page, same={"task": task.name, "open": True, **same})
-            taken += [row[0] for row in page]
+            run_many(tx, insert(requests).values(task=task.name, open=True), page)
+            taken += [row["item_id"] for row in page]
     except exc.IntegrityError as error:
         raise StateConflictError("an item of", task.name, expected="unclaimed", wanted="claimed") from error
     for ids in pages(taken, PAGE):
-        stopped = select(parked.c.item_id).where(parked.c.task == task.name, among(tx, parked.c.item_id, ids)).limit(1)
+        stopped = select(parked.c.item_id).where(parked.c.task == task.name, parked.c.item_id.in_(ids)).limit(1)
         if task.count_pending(tx, ids) != len(ids) or tx.execute(stopped).first() is not None:
             raise StateConflictError("an item of", task.name, expected="open", wanted="claimed")
 
@@ -259,7 +257,7 @@ def record_outcomes(tx: Connection, outcomes: Sequence[tuple[Request, Outcome, s
         alike.setdefault((outcome, why), []).append(request.id)
     usual = max(alike, key=lambda kind: len(alike[kind]))
     is_open = requests.c.outcome.is_(None)
-    closing = update(requests).where(among(tx, requests.c.id, alike.pop(usual)), is_open)
+    closing = update(requests).where(requests.c.id.in_(alike.pop(usual)), is_open)
     closed = tx.execute(closing.values(open=False, outcome=usual[0].value, reason=usual[1])).rowcount
     rows = [(outcome.value, why, one) for (outcome, why), ids in alike.items() for one in ids]
     closed += update_rows(tx, requests, ("outcome", "reason"), rows, is_open, same={"open": false()})
@@ -319,12 +317,12 @@ def refused_items(tx: Connection, batch: int) -> set[str]:
 
 def claimed_among(tx: Connection, task_name: str, ids: Sequence[str]) -> set[str]:
     """Return which of these items are claimed."""
-    return set(tx.execute(claimed_ids(task_name).where(among(tx, requests.c.item_id, ids))).scalars())
+    return set(tx.execute(claimed_ids(task_name).where(requests.c.item_id.in_(ids))).scalars())
 
 
 def is_any_claimed(tx: Connection, task_name: str, ids: Sequence[str]) -> bool:
     """Return whether any of these items stands in a batch that is not over, or is being asked live."""
-    return tx.execute(claimed_ids(task_name).where(among(tx, requests.c.item_id, ids)).limit(1)).first() is not None
+    return tx.execute(claimed_ids(task_name).where(requests.c.item_id.in_(ids)).limit(1)).first() is not None
 
 
 def is_any_open(tx: Connection, task_name: str) -> bool:

@@ -1,23 +1,18 @@
 """Open a database and its transactions: `read()` sees one snapshot, `write()` is the only writer while it lasts.
 
 The same for an SQLite file (`sqlite`) and a PostgreSQL server (`postgresql`): what a write reads is what it changes,
-for no other write of this workspace is under way; readers do not wait. `streamed` reads at flat memory, `run_many` and
-`insert_rows` give the driver plain tuples, for building parameters row by row takes longer than writing them.
+for no other write of this workspace is under way; readers do not wait. `streamed` reads at flat memory.
 """
 
 import contextlib
 import functools
-import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -27,25 +22,19 @@ from sqlalchemy import (
     Insert,
     Select,
     Table,
-    Text,
-    TypeDecorator,
     Update,
     bindparam,
-    cast,
     exc,
     func,
-    insert,
-    literal,
-    literal_column,
     make_url,
     select,
+    update,
 )
 
 from pipeline.core.errors import ConfigurationError, interrupts_kept
 from pipeline.core.redact import PASSWORDS
 from pipeline.store.last_write import LastWrite, last_write_to
 from pipeline.store.sqlite import SqliteFile
-from pipeline.store.table_base import METADATA
 
 if TYPE_CHECKING:
     from pipeline.store import select_only
@@ -53,9 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "LastWrite", "Select", "Store"]
 
-NUL = r"\u0000"  # where SQLite's JSON would end a text
 PAGE = 500  # ids in one statement
-PARAMETERS = 500  # in one statement; older SQLite takes 999
 OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 _NULL_HANDLER = logging.NullHandler()
@@ -71,24 +58,6 @@ def pages(values: Sequence[T], size: int = PAGE) -> Iterator[Sequence[T]]:
 def next_value(tx: Connection, column: Column[int]) -> int:
     """Return one more than the highest number in a column, 1 where there is none; the caller keeps others away."""
     return (tx.execute(select(func.max(column))).scalar() or 0) + 1
-
-
-def among(tx: Connection, column: ColumnElement[Any], values: Sequence[int | str]) -> ColumnElement[bool]:
-    """Return the condition that a column holds one of these numbers and texts, as `column.in_(values)` would.
-
-    SQLite gets them as one JSON array, a server numbers as one array, for a thousand parameters take SQLAlchemy long to
-    write down: in a SELECT of its own, or the array would be read anew for each row of a small table.
-    """
-    if tx.dialect.name == "postgresql" and {*map(type, values)} == {int}:
-        text, numbers = f"{{{','.join(map(str, values))}}}", ARRAY(BigInteger)
-        read = select(cast(bindparam(None, text, Text, unique=True), numbers)).scalar_subquery()
-        return column == func.any(cast(read, numbers))
-    listed = json.dumps(values, ensure_ascii=False) if tx.dialect.name == "sqlite" else NUL
-    if NUL in listed:
-        return column.in_(values)
-    array = func.json_each(bindparam(None, listed, Text, unique=True))
-    value: ColumnElement[Any] = literal_column("+value")  # without the sign it would not become what the column holds
-    return column.in_(select(value).select_from(array))
 
 
 def streamed(tx: Connection, query: Select[Any], *, page: int) -> CursorResult[Any]:
@@ -288,86 +257,24 @@ def _closing_results(tx: Connection) -> Iterator[None]:
         opened.clear()  # a result knows its connection
 
 
-def insert_rows(
+def run_many(tx: Connection, statement: Insert | Update | Delete, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Run a statement once for each row of its parameters, and return how many rows of the database it met in all."""
+    return tx.execute(statement, rows).rowcount if rows else 0  # without any, it would be run once, with none
+
+
+def update_rows(
     tx: Connection,
     table: Table,
     names: Sequence[str],
     rows: Sequence[Sequence[Any]],
-    *,
+    *conditions: ColumnElement[bool],
     same: Mapping[str, Any] = MappingProxyType({}),
-) -> None:
-    """Insert rows of values in the order of `names`, with the `same` in each; other columns get their defaults."""
-    if not rows:
-        return
-    if tx.dialect.name == "sqlite":  # which takes a third longer for rows that bring with them what is the same
-        statement = insert(table).values({name: _literal(tx, table.c[name], value) for name, value in same.items()})
-        _insert_together(tx, statement, names, _as_stored(tx, table, names, rows))
-        return
-    names, rows = (*names, *same), [(*row, *same.values()) for row in rows]
-    stored = _as_stored(tx, table, names, rows)
-    if table.metadata is METADATA:
-        from pipeline.store import postgresql
-
-        postgresql.copy_in(tx, table, names, stored)  # of another program's table it would pass over rules
-    else:
-        run_many(tx, insert(table), names, stored)
-
-
-def _literal(tx: Connection, column: Column[Any], value: Any) -> ColumnElement[Any]:
-    """Return a value of a column as it stands in a statement."""
-    compiled = literal(value, column.type).compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True})
-    return literal_column(str(compiled))
-
-
-def _insert_together(tx: Connection, statement: Insert, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows into an SQLite file, many by each statement, of which one takes a fifth of the time of a row."""
-    compiled: Any = statement.compile(dialect=tx.dialect, column_keys=list(names))
-    placed: list[tuple[Any, ...]] = _placed(compiled, names, rows)
-    values = compiled.string.partition(") VALUES ")[2]
-    size = PARAMETERS // max(1, len(placed[0])) or 1
-    alone = len(placed) % size
-    together = [tuple(chain.from_iterable(some)) for some in pages(placed[alone:], size)]
-    for sql, some in ((compiled.string, placed[:alone]), (compiled.string + f", {values}" * (size - 1), together)):
-        if some:
-            tx.exec_driver_sql(sql, some)
-
-
-def run_many(
-    tx: Connection, statement: Insert | Update | Delete, names: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> int:
-    """Run a statement once for each row, and return how many rows of the database it met in all.
+    """Write some columns of rows by their `id`, which is each one's last value; return how many rows took them.
 
-    `names` are its bound parameters in the order of a row's values, which are what the driver takes: text, numbers,
-    bytes, None.
+    They are written where all conditions hold; `same` is what all rows get.
     """
-    if not rows:
-        return 0
-    compiled: Any = statement.compile(dialect=tx.dialect, column_keys=list(names))
-    return tx.exec_driver_sql(compiled.string, _placed(compiled, names, rows)).rowcount
-
-
-def _placed(compiled: Any, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
-    """Return the rows as the driver takes them, with the parameters that the statement brought itself."""
-    own = {name: value for name, value in compiled.params.items() if name not in names}
-    if not compiled.positional:
-        return [{**own, **dict(zip(names, row, strict=True))} for row in rows]
-    wanted = list(compiled.positiontup or ())
-    if wanted == list(names):
-        return list(map(tuple, rows))
-    place = {name: at for at, name in enumerate((*names, *own))}
-    order, values = [place[name] for name in wanted], tuple(own.values())
-    return [tuple(map((*row, *values).__getitem__, order)) for row in rows]
-
-
-def _as_stored(
-    tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> Sequence[Sequence[Any]]:
-    """Return rows with the values of our own types as the database keeps them; the driver knows all others."""
-    for at, name in enumerate(names):
-        kind = table.c[name].type
-        own = isinstance(kind, TypeDecorator)
-        process = kind.dialect_impl(tx.dialect).bind_processor(tx.dialect) if own else None
-        if process is not None:
-            known = {value: process(value) for value in {row[at] for row in rows}}  # a chunk is of one moment
-            rows = [(*row[:at], known[row[at]], *row[at + 1 :]) for row in rows]
-    return rows
+    places = [*(f"new_{name}" for name in names), "row"]
+    values = {**same, **{name: bindparam(f"new_{name}") for name in names}}
+    written = update(table).where(table.c.id == bindparam("row"), *conditions).values(values)
+    return run_many(tx, written, [dict(zip(places, row, strict=True)) for row in rows])

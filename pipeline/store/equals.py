@@ -10,9 +10,8 @@ from pipeline.core.errors import StateConflictError
 from pipeline.core.states import Outcome
 from pipeline.core.task import Task
 from pipeline.store.claims import IS_OPEN, PAGE, Request, insert_claims
-from pipeline.store.database import among, pages
+from pipeline.store.database import pages
 from pipeline.store.leases import this_owner
-from pipeline.store.listed_rows import rows_of_listed
 from pipeline.store.tables import requests
 
 
@@ -36,7 +35,8 @@ _ASKING = (
 
 def find_equals(tx: Connection, questions: Sequence[str]) -> dict[str, Equal]:
     """Return the requests that ask these questions or, where none does, were answered last, by question."""
-    return {row[0]: Equal(*row[1:]) for row in rows_of_listed(tx, _ASKING, requests.c.question, questions)}
+    found = (tx.execute(_ASKING.where(requests.c.question.in_(some))) for some in pages(questions))
+    return {row[0]: Equal(*row[1:]) for rows in found for row in rows}
 
 
 def is_any_known(tx: Connection) -> bool:
@@ -75,20 +75,23 @@ def share_claims(tx: Connection, task: Task, rows: Sequence[tuple[str, str, int]
         StateConflictError: such an item was claimed, answered, parked or removed, or its request ended, meanwhile.
     """
     told = ("batch", "line", "owner", "until")
-    names = ("item_id", "input_hash", "shares", *told)
     for page in pages(rows, PAGE):
         shared = list({request for *_, request in page})
-        query = select(requests.c.id, *(requests.c[name] for name in told)).where(among(tx, requests.c.id, shared))
-        homes = {row[0]: row[1:] for row in tx.execute(query.where(IS_OPEN))}
+        query = select(requests.c.id, *(requests.c[name] for name in told)).where(requests.c.id.in_(shared))
+        homes = {row[0]: dict(zip(told, row[1:], strict=True)) for row in tx.execute(query.where(IS_OPEN))}
         if len(homes) != len(shared):
             raise StateConflictError("a request", min({*shared} - {*homes}), expected="open", wanted="shared")
-        insert_claims(tx, task, names, [(*row, *homes[row[-1]]) for row in page], same={"at": at})
+        claims = (
+            {"item_id": item_id, "input_hash": input_hash, "shares": request, "at": at, **homes[request]}
+            for item_id, input_hash, request in page
+        )
+        insert_claims(tx, task, claims)
 
 
 def ids_of_lines(tx: Connection, batch: int, lines: Sequence[int]) -> dict[int, int]:
     """Return the requests on some lines of a batch's file, by line."""
     query = select(requests.c.line, requests.c.id).where(requests.c.batch == batch, requests.c.shares.is_(None))
-    found = (tx.execute(query.where(among(tx, requests.c.line, some))) for some in pages(lines, PAGE))
+    found = (tx.execute(query.where(requests.c.line.in_(some))) for some in pages(lines, PAGE))
     return {row[0]: row[1] for rows in found for row in rows}
 
 

@@ -5,13 +5,13 @@ a read is one snapshot (REPEATABLE READ). A lost connection ends its transaction
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, inspect, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.exc import ArgumentError
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 from pipeline.core.redact import PASSWORDS, Secret
@@ -259,22 +259,6 @@ def _as_it_came(connection: Any, record: Any) -> None:  # noqa: ARG001 - the sha
     if connection is not None and connection.info.transaction_status == 0:  # idle, and not lost
         connection.read_only = None
         connection.isolation_level = None
-
-
-def copy_in(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows into one of our tables in one stream; what the server says of them is raised as of an INSERT."""
-    import psycopg
-
-    columns = ", ".join(f'"{name}"' for name in names)
-    copying = f'COPY "{table.name}" ({columns}) FROM STDIN'
-    driver: Any = tx.connection.driver_connection
-    try:
-        with driver.cursor() as cursor, cursor.copy(copying) as copy:
-            for row in rows:
-                copy.write_row(row)
-    except psycopg.Error as error:
-        said = DBAPIError.instance(copying, None, error, psycopg.Error, hide_parameters=True, dialect=tx.dialect)
-        raise said from error
 
 
 def _milliseconds(seconds: float) -> int:

@@ -103,10 +103,11 @@ def write_rows(tx: Connection, spec: AnswersSpec, rows: Iterable[ProjectedRow]) 
     table = answers_table(spec)
     newest = {(one.item_id, one.extractor): one for one in rows}
     places = {f"c{number}": column for number, column in enumerate(table.c)}
-    writing = insert(table).values({column: bindparam(name) for name, column in places.items()})
+    # cells are as the driver takes them
+    writing = insert(table).values({column: bindparam(name, type_=AsTheColumn()) for name, column in places.items()})
     for some in pages(list(newest.values())):
         _delete(tx, spec, [(one.item_id, one.extractor) for one in some])
-        run_many(tx, writing, list(places), [_cells(spec, one) for one in some])
+        run_many(tx, writing, [dict(zip(places, _cells(spec, one), strict=True)) for one in some])
     return len(newest)
 
 
@@ -218,6 +219,6 @@ def _delete(tx: Connection, spec: AnswersSpec, identities: Sequence[tuple[str, s
         names = [name for name, _ in spec.key] + [EXTRACTOR] * extractors
         removal = delete(table).where(*(table.c[name] == bindparam(f"c{place}") for place, name in enumerate(names)))
         keys = keys_among(spec, {item_id for item_id, _ in some})
-        rows = [[*keys[item_id], *([extractor] * extractors)] for item_id, extractor in some if item_id in keys]
-        removed += run_many(tx, removal, [f"c{place}" for place, _ in enumerate(names)], rows)
+        rows = ([*keys[item_id], *([extractor] * extractors)] for item_id, extractor in some if item_id in keys)
+        removed += run_many(tx, removal, [{f"c{place}": cell for place, cell in enumerate(row)} for row in rows])
     return removed

@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, select
 
-from pipeline.store.database import streamed
-from pipeline.store.updates import update_rows
+from pipeline.store.database import streamed, update_rows
 from pipeline.tables.cells import number_of
 from pipeline.tables.item_table import CELLS
 

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func
 
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
-from pipeline.store.database import among, streamed
+from pipeline.store.database import streamed
 from pipeline.tables.item_table import ItemTable
 from pipeline.tables.reflect import is_sqlite
 from pipeline.tables.rows import mentions
@@ -84,7 +84,7 @@ class Grid:
         order = self._order(wanted.sort)
         conditions = self.conditions(tx, wanted.which, now=wanted.now)
         if wanted.only is not None:
-            conditions.append(self._is_one_of(tx, [wanted.only]))
+            conditions.append(self._is_one_of([wanted.only]))
         if wanted.after is not None:
             conditions.append(order.behind(self._place(tx, wanted.after, order)))
         rows = list(self._rows(tx, wanted, order, conditions))
@@ -163,13 +163,13 @@ class Grid:
             raise InputError(f"there is no sorting by {name!r}", hint=known if self.sorts else "leave out SORT=")
         return _Order((self.sorts[name], own), sort.startswith("-"))
 
-    def _is_one_of(self, tx: Connection, ids: Sequence[str]) -> ColumnElement[bool]:
-        return among(tx, self.table.table.c[self.table.key], self.table.ids.native(ids))
+    def _is_one_of(self, ids: Sequence[str]) -> ColumnElement[bool]:
+        return self.table.table.c[self.table.key].in_(self.table.ids.native(ids))
 
     def _place(self, tx: Connection, after: str, order: "_Order") -> tuple[Any, ...]:
         """Return the values of the place that a page named: those of the row, or those that it had then."""
         values = _read(after) if len(order.keys) > 1 else [after]
-        row = select(order.keys[-1]).where(self._is_one_of(tx, [str(values[-1])])).limit(1)
+        row = select(order.keys[-1]).where(self._is_one_of([str(values[-1])])).limit(1)
         found = tx.execute(row).first()
         if found is None or len(values) != len(order.keys):
             raise InputError(f"there is no item {after!r} to go on behind", hint="leave out AFTER=")

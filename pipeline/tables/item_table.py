@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, case, cast, false, func, or_, select
 
 from pipeline.store import answers, claims
-from pipeline.store.database import among, streamed
+from pipeline.store.database import streamed
 from pipeline.tables.columns import Ids
 from pipeline.tables.rows import rows_among
 
@@ -138,7 +138,7 @@ class ItemTable:
         """Return how many of these items, few enough for one statement, may be asked about."""
         key, native = self.table.c[self.key], self.ids.native(ids)
         told: ColumnElement[Any] = key if {*map(type, native)} == {int} else self.item_id  # numbers are no two texts
-        mine = among(tx, key, native)
+        mine = key.in_(native)
         return tx.execute(select(func.count(told.distinct())).where(mine, self.is_open)).scalar_one()
 
     def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:

@@ -16,7 +16,8 @@ from sqlalchemy import BindParameter, Connection, Insert, Row, Table, Update, bi
 
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar, Progress
-from pipeline.store.database import Store, among, next_value, pages, run_many
+from pipeline.store.database import Store, next_value, pages, run_many
+from pipeline.store.table_base import AsTheColumn
 from pipeline.tables.findings import SHOWN, Finding, rejected
 from pipeline.tables.item_values import UnfitValueError, UnsoundValueError, stored_value
 from pipeline.tables.items import SEEN, BadKeyError, ItemsSpec, hash_of, is_empty, items_table, key_of
@@ -221,7 +222,7 @@ class ItemsFill:
         for some in _vanished(self.store, table, spool):
             with self.store.write() as tx:
                 self.hooks.guard(tx)
-                gone = update(table).where(among(tx, table.c.findable_key, some)).values(findable_gone_at=self.at)
+                gone = update(table).where(table.c.findable_key.in_(some)).values(findable_gone_at=self.at)
                 self.report.gone += tx.execute(gone).rowcount
                 self.hooks.touch(tx, some)
 
@@ -258,7 +259,7 @@ def _stored_values(row: SourceRow, spec: ItemsSpec) -> dict[str, Any] | Finding:
 def _seen_before(tx: Connection, table: Table, keys: Sequence[str]) -> dict[str, str | None]:
     """Return what was seen of the images of rows at the last look, by key."""
     key, seen = table.c.findable_key, table.c.findable_seen
-    found = (tx.execute(select(key, seen).where(among(tx, key, some))) for some in pages(keys))
+    found = (tx.execute(select(key, seen).where(key.in_(some))) for some in pages(keys))
     return {row[0]: row[1] for rows in found for row in rows}
 
 
@@ -270,7 +271,6 @@ def _write_page(
     Returns how many are new, and the keys of those that were there and changed.
     """
     there = _stored_rows(tx, table, [item.key for item in page]) if newest > 1 else {}
-    moment = _driver_time(tx, table, at)
     new: list[tuple[Any, ...]] = []
     other: list[tuple[Any, ...]] = []
     for item in page:
@@ -284,10 +284,10 @@ def _write_page(
         report.changed += is_changed
         report.same += not is_changed
         if is_changed or was_gone or row.findable_empty != item.empty or list(row)[4:] != [*look, *item.cells]:
-            other.append((item.key, item.hash, item.empty, moment if is_changed else None, *look, *item.cells))
+            other.append((item.key, item.hash, item.empty, at if is_changed else None, *look, *item.cells))
     report.new += len(new)
-    run_many(tx, *_inserting(table), new)
-    run_many(tx, *_updating(table), other)
+    for (statement, names), rows in ((_inserting(table), new), (_updating(table), other)):
+        run_many(tx, statement, [dict(zip(names, row, strict=True)) for row in rows])
     return len(new), [row[0] for row in other]
 
 
@@ -295,7 +295,7 @@ def _stored_rows(tx: Connection, table: Table, keys: Sequence[str]) -> dict[str,
     """Return the rows with some keys: key, hash, whether it is empty, when it went, and the source's columns."""
     own = (table.c.findable_key, table.c.findable_hash, table.c.findable_empty, table.c.findable_gone_at)
     query = select(*own, *_seen(table), *_columns(table))
-    found = (tx.execute(query.where(among(tx, table.c.findable_key, some))) for some in pages(keys))
+    found = (tx.execute(query.where(table.c.findable_key.in_(some))) for some in pages(keys))
     return {row[0]: row for rows in found for row in rows}
 
 
@@ -313,15 +313,20 @@ def _inserting(table: Table) -> tuple[Insert, list[str]]:
     """Return the statement that adds rows, and its parameters: named by number, for a column may be called anything."""
     written = [*(table.c[name] for name in _OWN), *_seen(table), *_columns(table)]
     names = [f"findable_p{place}" for place in range(len(written))]
-    values: dict[str, Any] = {column.name: bindparam(name) for column, name in zip(written, names, strict=True)}
+    values: dict[str, Any] = {column.name: _given(name) for column, name in zip(written, names, strict=True)}
     return insert(table).values(values), names
+
+
+def _given(name: str) -> BindParameter[Any]:
+    """Return a parameter whose values are as the driver takes them."""
+    return bindparam(name, type_=AsTheColumn())
 
 
 def _updating(table: Table) -> tuple[Update, list[str]]:
     """Return the statement that changes rows, which are there again, and its parameters."""
     columns = [*_seen(table), *_columns(table)]
     names = [f"findable_p{place}" for place in range(len(columns) + 4)]
-    parameters: list[BindParameter[Any]] = [bindparam(name) for name in names]
+    parameters: list[BindParameter[Any]] = [_given(name) for name in names]
     key, hash_, empty, moment, *cells = parameters
     changed_at = table.c.findable_changed_at
     values: dict[str, Any] = {
@@ -332,12 +337,6 @@ def _updating(table: Table) -> tuple[Update, list[str]]:
         **{column.name: cell for column, cell in zip(columns, cells, strict=True)},
     }
     return update(table).where(table.c.findable_key == key).values(values), names
-
-
-def _driver_time(tx: Connection, table: Table, at: datetime) -> Any:
-    """Return a moment as the driver takes it for a column of this table."""
-    process = table.c.findable_changed_at.type.dialect_impl(tx.dialect).bind_processor(tx.dialect)
-    return process(at) if process else at
 
 
 def _vanished(store: Store, table: Table, spool: ItemsSpool) -> Iterator[list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, Text, and_, cast, exc, func, literal, or_, select
 
 from pipeline.core.errors import RefusedRowError
-from pipeline.store.database import among, describe_error, pages
+from pipeline.store.database import describe_error, pages
 from pipeline.store.tables import answers as given
 from pipeline.tables.reflect import is_sqlite
 
@@ -32,7 +32,7 @@ def rows_among(
     Rows that are `locked` are changed by no other transaction until this one ends.
     """
     for some in pages(values, AT_ONCE):
-        query = select(*columns).where(among(tx, key, some), *conditions)
+        query = select(*columns).where(key.in_(some), *conditions)
         yield from tx.execute(query.with_for_update() if locked else query).all()
 
 

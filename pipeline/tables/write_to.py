@@ -123,7 +123,8 @@ def _write(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequen
     with refusals(target.table):
         # a server refuses what does not fit also where no row is to take it
         fitting = [(key, value) for key, (_, value) in wanted.items() if target.takes(value)]
-        run_many(tx, writing, names, [(value, *native[key], *key) for key, value in fitting])
+        given = ((value, *native[key], *key) for key, value in fitting)
+        run_many(tx, writing, [dict(zip(names, row, strict=True)) for row in given])
     is_native = target.column.type not in TEXT.types
     written = as_written(tx, column(to.name, TYPES[target.kind] if is_native else Text()))
     found = select(*(cast(one, Text) for one in keys), written).select_from(table)

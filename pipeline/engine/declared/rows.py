@@ -21,7 +21,7 @@ from pipeline.engine.declared.question import Question
 from pipeline.engine.declared.row_images import UNSET, ImageSettings, RowImages
 from pipeline.engine.declared.task_file import load_declaration
 from pipeline.store import answers
-from pipeline.store.database import among, pages
+from pipeline.store.database import pages
 from pipeline.store.tables import answers as given
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answers_rows, items, write_to
@@ -285,7 +285,5 @@ class DeclaredRows(AskedRows):
         key = self.items_table.c.findable_key
         found: set[str] = set()
         for some in pages(ids):
-            found |= set(
-                tx.execute(select(key).where(among(tx, key, some), self._is_answered(of_input=of_input))).scalars()
-            )
+            found |= set(tx.execute(select(key).where(key.in_(some), self._is_answered(of_input=of_input))).scalars())
         return found

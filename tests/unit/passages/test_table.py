@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import StatementError
 
 from pipeline.passages import adopt, table
 from pipeline.passages.schema import PassagesShape, read_shape
@@ -116,7 +117,7 @@ def test_concepts_are_kept_as_they_were_written(tx: Connection, shape: PassagesS
     assert (loaded(first["aliases"]), first["created_at"]) == (["é", "b"], NOW)
     assert loaded(first["evidence"]) == {"surface": "Bienen", "support": [{"quote": "é %s", "start": 0, "end": 1}]}
     assert (second["evidence"], loaded(second["evidence"])) == (None, None)
-    with pytest.raises(ValueError, match="naive"):
+    with pytest.raises(StatementError, match="naive"):
         _answer(tx, shape, "a", at=NOW.replace(tzinfo=None))
 
 

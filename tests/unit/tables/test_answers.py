@@ -172,14 +172,12 @@ def database(tmp_path: Path) -> Iterator[Connection]:
 
 def keep(tx: Connection, rows: Sequence[ProjectedRow], **others: Any) -> None:
     """Put answers into the record."""
-    names = record.NEW_ANSWER
-    kept: dict[str, Any] = {**dict.fromkeys(names, 0), "input_hash": "", "applied": True, "outdated": False}
-    kept |= {"model_version": "", "response_id": "", "shares": None}
+    kept: dict[str, Any] = {"input_hash": "", "applied": True, "outdated": False, "tokens_in": 0, "tokens_out": 0}
+    kept |= {"cost": 0, "model_version": "", "response_id": "", "shares": None}
     kept |= {"task": "reviews", "batch": None, "fingerprint": None} | others
     for one in rows:
         said = {**kept, "item_id": one.item_id, "extractor": one.extractor, "answer": one.answer_json, "at": one.at}
-        answer = tuple(said.pop(name) for name in names)
-        record.add_answers(tx, [answer], source=said)
+        record.add_answers(tx, [said])
 
 
 def spec_of(
