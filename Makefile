@@ -296,7 +296,7 @@ ON_DATABASE := $(addprefix tests/unit/store/test_,claims.py) tests/unit/passages
   $(addprefix tests/integration/ops/test_,items.py doctor.py backup.py::test_a_copy_is_the_workspace_again \
   backup.py::test_a_copy_made_while_others_write_is_of_one_moment forget.py::test_nothing_is_left_of_a_person_in_any_byte) \
   tests/property/passages/test_preferring.py \
-  $(addprefix tests/security/test_,canary.py injection.py)
+  tests/security/test_injection.py
 # what is compiled is kept, even where Python is told to keep nothing: for other workers, and out of what is timed
 test twin-days test-web test-full bench: export PYTHONDONTWRITEBYTECODE :=
 

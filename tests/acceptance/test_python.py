@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import PLAIN, PRODUCT, PYTHON
-from tests.acceptance.product import Workspace
+from tests.acceptance.product import KEY, Workspace
 
 TABLES = Path(__file__).parent / "tables"
 LIVE = ":generateContent"
@@ -204,3 +204,23 @@ def test_what_is_wrong_is_told_before_anything_is_asked(workspace: Workspace, ap
     )
     assert "under version 1" in said
     assert live_calls(api) == 2
+
+
+def test_what_libraries_log_in_a_users_program_has_no_key(workspace: Workspace) -> None:
+    """The chain runs under the program's own logging at its fullest, and no line of it shows the key or an upload."""
+    said = script(
+        workspace,
+        """
+        import io
+        import logging
+
+        heard = io.StringIO()
+        logging.basicConfig(level=logging.DEBUG, stream=heard)
+        ws.tag(declared(), "batch", items=rows(2))
+        ws.tag(declared(), "live", items=rows(3))
+        print(json.dumps(heard.getvalue()))
+        """,
+    )
+    assert "HTTP Request" in said, "the libraries' loggers were not heard"
+    assert "upload_id=***" in said
+    assert KEY not in said
