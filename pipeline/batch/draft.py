@@ -38,7 +38,7 @@ def _together(lines: Iterator["PlannedRequest"]) -> Iterator[Sequence["PlannedRe
     some, size = list["PlannedRequest"](), 0
     for line in lines:
         some.append(line)
-        size += len(line.head)
+        size += line.size
         if len(some) == TOGETHER or size >= TOGETHER_BYTES:
             yield some
             some, size = [], 0

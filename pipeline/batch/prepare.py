@@ -290,8 +290,7 @@ class _Preparation:
                 wanted_lines = request_lines(tx, _builder(ws), left, after=after)
                 for lines, known in looked_up(tx, ws.task, ws.extractor, wanted_lines):
                     new, full = draft.take(lines, known)
-                    pieces = [piece for one in new for piece in (one.head, one.rest, b"\n")]
-                    writer.write_lines(pieces, len(new))
+                    writer.write_lines([piece for one in new for piece in (one.data, b"\n")], len(new))
                     if len(draft.given) >= TOGETHER:
                         self._write_given(draft, lease)
                     self.bar.show(self._taken + draft.items)

@@ -30,22 +30,18 @@ ROOM = 4  # how much larger the token limit is after an answer was cut by it
 class PlannedRequest(NamedTuple):
     """One request: its item, the bytes of its line without the line end, and what it was counted to use.
 
-    The line is in two parts, of which many share the second, for it is the longer one and not copied for each; `size`
-    is how many bytes it has. `question` is the same of all requests of an extractor that are one but for their keys;
-    None where each is asked.
+    `question` is the same of all requests of an extractor that are one but for their keys; None where each is asked.
     """
 
     item: "Item"
-    head: bytes
-    rest: bytes
-    size: int
+    data: bytes
     usage: Usage
     question: str | None = None
 
     @property
-    def data(self) -> bytes:
-        """Return the line."""
-        return self.head + self.rest
+    def size(self) -> int:
+        """Return how many bytes the line has."""
+        return len(self.data)
 
 
 @dataclass(frozen=True)
@@ -74,20 +70,11 @@ class RequestBuilder:
             image_tokens=self.model.tokens_of_image(own.get("mediaResolution")),
         )
 
-    @cached_property
-    def _begun(self) -> dict[bytes, "hashlib._Hash"]:
-        """Return the digests that questions begin with, by the second parts of their lines: each is hashed once."""
-        return {}
-
-    def _question(self, asked: bytes, rest: bytes) -> str:
+    def _question(self, line: bytes) -> str:
         """Return the digest of the extractor, the declaration, and all of a line but its key."""
-        begun = self._begun.get(rest)
-        if begun is None:
-            asked_by = f"{self.task.label}/{self.model.name} {self.task.fingerprint} "
-            begun = self._begun[rest] = hashlib.sha256(asked_by.encode("utf-8", "replace") + rest + b"\n")
-        digest = begun.copy()
-        digest.update(asked)
-        return digest.hexdigest()[:QUESTION]
+        asked_by = f"{self.task.label}/{self.model.name} {self.task.fingerprint} "
+        _, _, asked = line.partition(requests.BEFORE_PARTS)  # a key cannot hold it, for its quotes are escaped
+        return hashlib.sha256(asked_by.encode("utf-8", "replace") + asked).hexdigest()[:QUESTION]
 
     def lines(self, tx: "Connection", ids: Sequence[str]) -> Iterator[PlannedRequest]:
         """Yield the requests about these items as their rows stand now, in their order; none about those gone.
@@ -110,14 +97,13 @@ class RequestBuilder:
             if item_id in cut or prompt.max_output_tokens > most:
                 prompt = self._with_room(prompt, cut=cut.get(item_id, 0))
             try:
-                head, rest, asked, usage = fill(requests.request_key(task.name, item_id), prompt)
+                line, usage = fill(requests.request_key(task.name, item_id), prompt)
             except InputError as error:
                 raise self._refused(tx, item_id, error.message) from error
-            if (size := len(head) + len(rest)) >= MAX_FILE_BYTES:
-                why = f"the request has {size} bytes, and the API takes files of {MAX_FILE_BYTES}"
+            if len(line) >= MAX_FILE_BYTES:
+                why = f"the request has {len(line)} bytes, and the API takes files of {MAX_FILE_BYTES}"
                 raise self._refused(tx, item_id, why)
-            question = None if self.asks_each else self._question(asked, rest)
-            yield PlannedRequest(item, head, rest, size, usage, question)
+            yield PlannedRequest(item, line, usage, None if self.asks_each else self._question(line))
 
     def _refused(self, tx: "Connection", item_id: str, why: str) -> InputError:
         """Return the error that an item's request cannot be sent."""

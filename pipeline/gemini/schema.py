@@ -1,4 +1,4 @@
-"""Make a schema in the dialect of `responseSchema` from a Pydantic model, and check it before it is sent.
+"""Make a schema in the dialect of `responseSchema` from a Pydantic model.
 
 It is a subset of OpenAPI 3.0 with types in capitals (Gemini API reference, `Schema`, read 2026-11): no `$ref`, no
 `$schema`, no `additionalProperties`, no recursion, and an array must say what its items are, or the API refuses the
@@ -8,8 +8,6 @@ whole file. What only narrows a value (a pattern, a length) is left out here and
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-
-from pipeline.core.errors import InputError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -68,60 +66,22 @@ def response_schema(answer: "type[BaseModel]", *, tells_limits: bool = False) ->
 
     Raises:
         TypeError: the model holds something the dialect cannot say: recursion, a free mapping, a tuple, `Any`, an
-            enum of other things than texts; the message names the field.
+            enum of other things than texts, or is nested too deep; the message names the field.
     """
     document = answer.model_json_schema(mode="validation")
     schema = _convert(document, _Place(answer.__name__, document.get("$defs", {}), tells_limits=tells_limits))
     if schema.get("type") != "OBJECT":
         raise TypeError(f"{answer.__name__} must be a model with fields, for an answer is an object")
+    if _depth(schema) > MAX_DEPTH:
+        raise TypeError(f"{answer.__name__} is nested deeper than {MAX_DEPTH}")
     return schema
 
 
-def check_schema(schema: Mapping[str, Any], *, where: str = "responseSchema", depth: int = 1) -> None:
-    """Refuse a schema the API would refuse the whole file for.
-
-    Raises:
-        InputError: the message names the place within the schema and what is wrong there.
-    """
-    if depth > MAX_DEPTH:
-        raise InputError(f"{where} is nested deeper than {MAX_DEPTH}")
-    strange = sorted(schema.keys() - MEMBERS)
-    if strange:
-        raise InputError(f"{where} holds {strange[0]!r}, which responseSchema does not know")
-    for index, choice in enumerate(schema.get("anyOf", ())):
-        _check_inner(choice, f"{where}.anyOf[{index}]", depth)
-    if "anyOf" in schema and "type" not in schema:
-        return
-    kind = schema.get("type")
-    if kind not in TYPES:
-        raise InputError(f"{where} has the type {kind!r}; it must be one of {', '.join(TYPES)}")
-    if kind == "ARRAY":
-        _check_inner(schema.get("items"), f"{where}.items", depth)
-    if kind == "OBJECT":
-        _check_object(schema, where, depth)
-    choices = schema.get("enum", [""])
-    if not (isinstance(choices, list) and choices and all(isinstance(choice, str) for choice in choices)):
-        raise InputError(f"{where}.enum must be a list of texts")
-
-
-def _check_object(schema: Mapping[str, Any], where: str, depth: int) -> None:
-    """Refuse an object without properties, and names in `required` that are not among them."""
-    properties = schema.get("properties")
-    if not isinstance(properties, dict) or not properties:
-        raise InputError(f"{where} is an OBJECT without properties")
-    for name, inner in properties.items():
-        _check_inner(inner, f"{where}.{name}", depth)
-    for member in ("required", "propertyOrdering"):
-        unknown = set(schema.get(member, ())) - properties.keys()
-        if unknown:
-            raise InputError(f"{where}.{member} names {min(unknown)!r}, which is no property")
-
-
-def _check_inner(schema: Any, where: str, depth: int) -> None:
-    """Check one schema within another; a missing one is an error."""
-    if not isinstance(schema, dict):
-        raise InputError(f"{where} is missing or no schema; an ARRAY must say what its items are")
-    check_schema(schema, where=where, depth=depth + 1)
+def _depth(schema: Mapping[str, Any]) -> int:
+    """Return how deep a schema is nested."""
+    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
+    inner += [schema["items"]] if "items" in schema else []
+    return 1 + max(map(_depth, inner), default=0)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ answer, and every thought is billed as output (Gemini API pricing page, read 202
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -73,52 +73,27 @@ def estimate_tokens(text: str) -> int:
     )
 
 
-def estimate_usage(request: Mapping[str, Any], *, answer_tokens: int = ANSWER_TOKENS) -> Usage:
-    """Return about what one request object uses: its texts and media, and the answer and thoughts to expect.
+def estimate_rest(system: str, settings: Mapping[str, Any], *, answer_tokens: int = ANSWER_TOKENS) -> Usage:
+    """Return about what a request uses beside its parts: the instruction, and the answer and thoughts to expect.
 
     A schema counts towards a model's input limit (structured output guide, read 2026-11); that it counts as prompt in
     `usageMetadata` could not be found, so it counts nothing here, and past answers tell better. A thinking budget
     counts whole, thinking that is off or minimal counts nothing, thinking that is left to the model counts as in
     Google's sample; answer and thoughts together never exceed `maxOutputTokens`.
     """
-    told = [member for name, member in request.items() if name != "generationConfig"]
-    prompt = sum(PART_TOKENS if text is None else estimate_tokens(text) for text in _texts(told))
-    settings = request.get("generationConfig") or {}
-    most = settings.get("maxOutputTokens") or math.inf
-    answer = int(min(answer_tokens, most))
-    return Usage(prompt=prompt, answer=answer, thoughts=int(min(_thoughts(settings), most - answer)))
+    most = settings["maxOutputTokens"]
+    answer = min(answer_tokens, most)
+    return Usage(estimate_tokens(system), answer, min(_thoughts(settings), most - answer))
 
 
 def estimate_parts(parts: Iterable[Mapping[str, Any]], *, image_tokens: int = PART_TOKENS) -> int:
-    """Return about how many tokens the parts of a prompt have; `estimate_usage` adds the rest of a request."""
-    tokens = 0
-    for part in parts:
-        alone = part.get("text") if len(part) == 1 else None
-        if alone.__class__ is str:  # as nearly all are
-            tokens += estimate_tokens(alone)
-        else:
-            tokens += sum(image_tokens if text is None else estimate_tokens(text) for text in _texts(part))
-    return tokens
+    """Return about how many tokens the parts of a prompt have; `estimate_rest` tells of the rest of a request."""
+    return sum(estimate_tokens(part["text"]) if "text" in part else image_tokens for part in parts)
 
 
 _PLAIN = bytes(range(0x80))
 _TWO = bytes(range(0xC2, 0xE0))
 _FOUR = bytes(range(0xF0, 0xF5))
-
-
-def _texts(value: Any) -> Iterator[str | None]:
-    """Yield every text of contents, and None in the place of an image or a file; the names round them are not read."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for name, member in value.items():
-            if name in {"inlineData", "fileData"}:
-                yield None
-            elif name != "role":
-                yield from _texts(member)
-    elif isinstance(value, list | tuple):
-        for member in value:
-            yield from _texts(member)
 
 
 def _thoughts(settings: Mapping[str, Any]) -> int:

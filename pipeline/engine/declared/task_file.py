@@ -20,7 +20,7 @@ from pipeline.core.declaration import MEMBERS, NAME, RESERVED, Declaration, colu
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, located
 from pipeline.engine.declared import given
-from pipeline.gemini.schema import check_schema, response_schema
+from pipeline.gemini.schema import response_schema
 from pipeline.tables.item_values import value_text
 
 FOLDER = "tasks"
@@ -229,7 +229,7 @@ def _check_answer(declaration: Declaration, path: Path) -> None:
         InputError: the message names file, line and field.
     """
     try:
-        check_schema(response_schema(declaration.answer))
+        response_schema(declaration.answer)
         has_quotes(declaration.answer)
     except (TypeError, InputError) as error:
         said = error.message if isinstance(error, InputError) else str(error)

@@ -16,7 +16,7 @@ from pipeline.core.states import RemoteState
 from pipeline.core.task import Prompt
 from pipeline.gemini.client import Client
 from pipeline.gemini.models import load_models
-from pipeline.gemini.requests import build_request
+from pipeline.gemini.requests import Form, object_of
 from pipeline.gemini.transport import Transport
 from tests.integration.gemini.scripted import KEY, Answer, Script, Seen
 from tests.live import generated
@@ -277,7 +277,7 @@ def test_live_call_sends_the_request_of_a_batch_line(script: Script, client: Cli
         parts=[{"text": "über \u2028 日本"}, {"inlineData": {"mimeType": "image/png", "data": "+vv8/w=="}}],
         max_output_tokens=256,
     )
-    request = build_request(prompt, schema=schema, thinking={"thinkingLevel": "MINIMAL"})
+    request = object_of(Form(schema=schema, thinking={"thinkingLevel": "MINIMAL"}).fill("t/1", prompt)[0])
     reply = {"candidates": [{"content": {"parts": [{"text": "{}"}]}, "finishReason": "STOP"}], "unknownField": 1}
     script.answers = [Answer(reply)]
     assert generated(client, "gemini-3.5-flash-lite", request) == reply

@@ -147,7 +147,7 @@ def account(ws: OpenWorkspace) -> CallLedger:
 def marked(one: CallLedger, tx: Connection) -> int:
     """Mark a call that is about to be made; return the number of the mark."""
     item = Item(id="1", prompt=Prompt(system="", parts=[], max_output_tokens=8), input_hash="")
-    number = one.mark(tx, PlannedRequest(item, b"", b"", 0, Usage(prompt=1000, answer=100))).number
+    number = one.mark(tx, PlannedRequest(item, b"", Usage(prompt=1000, answer=100))).number
     assert number is not None
     return number
 

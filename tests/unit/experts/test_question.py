@@ -26,8 +26,8 @@ def _told(row: Mapping[str, object]) -> str:
 def test_a_whole_request_line() -> None:
     """The line as it is sent: key, instruction, contents, JSON output with the schema, and a token limit."""
     asked = next(TagsRows().about({"7": ROW}))
-    request = requests.build_request(asked.prompt, schema=gemini_schema.response_schema(SupportedTags), thinking={})
-    line = json.loads(requests.request_line(requests.request_key(TAGS.name, asked.id), request))
+    form = requests.Form(schema=gemini_schema.response_schema(SupportedTags), thinking={})
+    line = json.loads(form.fill(requests.request_key(TAGS.name, asked.id), asked.prompt)[0])
     assert line["key"] == "expert-tags/7"
     assert line["request"]["contents"] == [{"role": "user", "parts": [{"text": TOLD}]}]
     assert line["request"]["systemInstruction"]["parts"][0]["text"].startswith("You tag people")

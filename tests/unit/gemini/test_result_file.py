@@ -87,35 +87,6 @@ def test_key_a_line_shows(line: bytes, key: str | None) -> None:
     assert key_of_line(line) == key
 
 
-def test_two_keys_of_one_hash_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where two keys have the same hash, each still gets its own lines alone."""
-    monkeypatch.setattr("pipeline.gemini.result_file._hash", lambda _key: -1)
-    with ResultFile(written(tmp_path, b'{"key":"t/1"}\n{"key":"t/2"}\n{"key":"t/1","a":1}\n')) as results:
-        assert results.lines_of(["t/1"])[0] == [b'{"key":"t/1"}', b'{"key":"t/1","a":1}']
-        assert results.examples()["unknown"] == [(2, "t/2")]
-        assert results.lines_of(["t/2"])[0] == [b'{"key":"t/2"}']
-    usual = [b'{"a":%d,"key":"t/%d"}' % one for one in ((0, 1), (1, 2), (2, 1))]
-    with ResultFile(written(tmp_path, b"\n".join([*usual, b""]))) as results:
-        assert results.lines_of(["t/1", "t/2"]) == [[usual[0], usual[2]], [usual[1]]]
-
-
-@pytest.mark.parametrize(
-    "odd", [b"", b" \n", b'{"key":"t/99","a":1}\n', b'{"a":{"key":"t/1"},"key":"t/99"}\n', b'{"a"']
-)
-def test_a_file_of_usual_lines_is_read_as_any_other(
-    odd: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Lines that end with their keys are found alike, read block by block or line by line."""
-    monkeypatch.setattr("pipeline.gemini.result_file._BLOCK", 100)
-    keys = [f"t/{number % 20}" for number in range(25)]
-    lines = [b'{"a":"%s","key":"%s"}' % (b"x" * (at % 7), key.encode()) for at, key in enumerate(keys)]
-    with ResultFile(written(tmp_path, b"\n".join([*lines, odd]))) as results:
-        found = results.lines_of([*dict.fromkeys(keys), "t/20"])
-        assert [one for some in found for one in some] == sorted(lines, key=lambda one: keys.index(key_of(one)))
-        assert results.total == 25 + results.unknown + results.unreadable_count
-        assert (results.unknown + results.unreadable_count, results.duplicates) == (bool(odd.strip()), 5)
-
-
 def key_of(line: bytes) -> str:
     """Return the key at the end of a line."""
     return line.rpartition(b'"key":"')[2][:-2].decode()

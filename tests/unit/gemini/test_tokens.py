@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from pipeline.gemini import models
-from pipeline.gemini.tokens import PART_TOKENS, THOUGHT_TOKENS, Usage, estimate_tokens, estimate_usage, usage_cost
+from pipeline.gemini.tokens import (
+    PART_TOKENS,
+    THOUGHT_TOKENS,
+    Usage,
+    estimate_parts,
+    estimate_rest,
+    estimate_tokens,
+    usage_cost,
+)
 
 TODAY = date(2026, 11, 20)
 
@@ -40,24 +48,14 @@ def test_tokens_of_a_text(text: str, tokens: int) -> None:
     assert estimate_tokens(text) == tokens
 
 
-def request(**settings: Any) -> dict[str, Any]:
-    """Return a request whose texts are 400 ASCII characters in all."""
-    return {
-        "contents": [{"role": "user", "parts": [{"text": "a" * 300}]}],
-        "systemInstruction": {"parts": [{"text": "b" * 100}]},
-        "generationConfig": settings,
-    }
-
-
 def test_estimate_counts_texts_and_media() -> None:
-    """The prompt counts its texts and the instruction, media at their own rate, and neither schema nor settings."""
-    plain = estimate_usage(request(maxOutputTokens=500)).prompt
-    assert plain == 100
-    schema = {"type": "OBJECT", "properties": {"tags": {"type": "ARRAY", "items": {"type": "STRING"}}}}
-    assert estimate_usage(request(maxOutputTokens=500, responseSchema=schema)).prompt == plain
-    image = request(maxOutputTokens=500)
-    image["contents"][0]["parts"].append({"inlineData": {"mimeType": "image/png", "data": "A" * 100_000}})
-    assert estimate_usage(image).prompt == plain + PART_TOKENS
+    """A prompt counts its texts, images at their own rate; the rest of a request its instruction."""
+    parts: list[dict[str, Any]] = [
+        {"text": "a" * 300},
+        {"inlineData": {"mimeType": "image/png", "data": "A" * 100_000}},
+    ]
+    assert estimate_parts(parts) == 75 + PART_TOKENS
+    assert estimate_rest("b" * 100, {"maxOutputTokens": 500}).prompt == 25
 
 
 @pytest.mark.parametrize(
@@ -73,4 +71,4 @@ def test_estimate_counts_texts_and_media() -> None:
 )
 def test_estimate_expects_thoughts(settings: dict[str, Any], thoughts: int) -> None:
     """Thinking that is off costs nothing, a budget counts whole, a model left to itself as in Google's sample."""
-    assert estimate_usage(request(maxOutputTokens=8192, **settings)).thoughts == thoughts
+    assert estimate_rest("", {"maxOutputTokens": 8192, **settings}).thoughts == thoughts

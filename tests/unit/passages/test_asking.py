@@ -1,5 +1,6 @@
 """What is asked about a passage: its text between tags that it cannot close, and a word where it was cut."""
 
+import json
 import re
 
 import pytest
@@ -59,10 +60,8 @@ def test_the_hash_is_of_the_text_alone() -> None:
 
 def test_the_question_is_a_request_the_api_takes() -> None:
     """Line, schema and a cap on the output pass the checks of every request; all that the schema asks is explained."""
-    request = requests.build_request(
-        next(ROWS.about({"p/1": {"text": "text"}})).prompt, schema=schema.response_schema(PassageConcepts), thinking={}
-    )
-    requests.check_request(requests.request_line("passage-concepts/p1", request))
-    assert request["generationConfig"]["maxOutputTokens"] == 8192
+    form = requests.Form(schema=schema.response_schema(PassageConcepts), thinking={})
+    line, _ = form.fill("passage-concepts/p1", next(ROWS.about({"p/1": {"text": "text"}})).prompt)
+    assert json.loads(line)["request"]["generationConfig"]["maxOutputTokens"] == 8192
     assert all(word in SYSTEM for word in (*CONCEPT_TYPES, *PassageConcepts.model_fields))
     assert all(f"- {name}:" in SYSTEM for name in ("name", "type", "aliases", "confidence", "quotes"))
