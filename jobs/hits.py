@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.output import Terminal, plural, print_json, print_line, print_marked, print_table, print_text
-from pipeline.index.hit_documents import hit_document, whole_document
+from pipeline.index.judged import read_questions
+from pipeline.index.reader import hit_document, whole_document
 
 if TYPE_CHECKING:
     from pipeline.core.task import Collection
@@ -22,13 +23,9 @@ MARK = "**"  # before and behind a word of the question, where nothing is bold
 def show_report(opened: "OpenSearch", report: "SearchReport", *, as_json: bool) -> None:
     """Print what one question found, after what is to be known of it."""
     words, terminal, hits, collection = opened.words, Terminal(), report.hits, opened.collection
-    if report.lacks_words:
-        terminal.warn(f"the index has no words yet, so it was searched by vectors alone: `{words.make('index')}`")
     if report.behind:
         behind = plural(report.behind, words.one, words.many)
         terminal.warn(f"the index is behind the database by {behind}: `{words.make('index')}`")
-    if report.suggestion:
-        terminal.warn(f"a word of the question is in no entry; did you mean: {report.suggestion}")
     if report.is_weak:
         terminal.warn("nothing here matches well; the nearest are")
     if as_json:
@@ -44,14 +41,13 @@ def show_report(opened: "OpenSearch", report: "SearchReport", *, as_json: bool) 
 
 def _print_rows(collection: "Collection", hits: Sequence["Hit"]) -> None:
     """Print a table whose first columns are the subject's own."""
-    more = ("words", "weak", "matched") + (("why",) if hits[0].why else ())
     rows = []
     for hit in hits:
         found = hit_document(collection, hit)
         cells = [_cell(name, found[name]) for name in collection.columns.values()]
         cells += [_number(found["words_score"]), "weak" if hit.is_weak else "", _plainly_marked(hit.snippet)]
-        rows.append(cells + (["; ".join(hit.why.lines())] if hit.why else []))
-    print_table((*collection.columns, *more), rows)
+        rows.append(cells)
+    print_table((*collection.columns, "words", "weak", "matched"), rows)
 
 
 def _show(collection: "Collection", hit: "Hit") -> None:
@@ -67,8 +63,6 @@ def _show(collection: "Collection", hit: "Hit") -> None:
     scores = [("cosine", _number(found["similarity"])), ("words", _number(found["words_score"]))]
     said = [f"{name} {score}" for name, score in scores if score]
     print_text(" · ".join([*said, *(["weak"] if hit.is_weak else [])]), indent=INDENT)
-    for line in hit.why.lines() if hit.why else ():
-        print_text(line, indent=INDENT)
 
 
 def _plainly_marked(snippet: "Snippet | None") -> str:
@@ -90,8 +84,6 @@ def _cell(name: str, value: Any) -> str:
 
 def show_many(opened: "OpenSearch", path: Path, options: "SearchOptions", *, as_json: bool) -> None:
     """Print the hits of every question of a file: as one document, or as one table."""
-    from pipeline.index.judged import read_questions
-
     asked = read_questions(path)
     documents: list[dict[str, Any]] = []
     with Terminal().bar("asking", len(asked)) as bar:

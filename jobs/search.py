@@ -37,7 +37,6 @@ from pipeline.core.ranking import Rank
 @click.option(
     "--like", default="", envvar="FINDABLE_LIKE", metavar="NAME", help="Those most like this one, without it."
 )
-@click.option("--why", is_flag=True, envvar="FINDABLE_WHY", help="Show how each score comes about.")
 @click.option(
     "--questions",
     type=click.Path(path_type=Path),
@@ -55,7 +54,6 @@ def main(
     where: str,
     like: str,
     questions: Path | None,
-    why: bool,
     as_json: bool,
 ) -> None:
     """Find the experts who fit QUESTION best in the index in service, or the rows of TASK.
@@ -66,7 +64,7 @@ def main(
     from pipeline.index.search import OpenSearch, search_options
 
     is_asked = check_one_question({"Q": question, "LIKE": like, "QUESTIONS": questions}, as_json=as_json)
-    options = search_options(k, rank=rank, tag=tag, min_score=min_score, where=where, why=why)
+    options = search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
     with read_workspace() as ws, OpenSearch(ws) as opened:
         if questions is not None:
             show_many(opened, questions, options, as_json=as_json)

@@ -304,16 +304,6 @@ class Collection(Protocol):
     def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
         """Return how many entries there are in this snapshot, or among some ids, by a query of its own."""
 
-    @property
-    def recipe(self) -> str:
-        """Return what else an entry follows from than its cells, where that can be set."""
-
-    def sources(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterable[Sequence[Any]]:
-        """Yield what every entry of this snapshot is made from, in the same order: plain values, or lists of them."""
-
-    def entry(self, cells: Sequence[Any]) -> Entry:
-        """Return the entry that is made from some cells."""
-
     def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterable[Entry]:
         """Yield every entry of this snapshot in the order of ids, or those among some ids."""
 

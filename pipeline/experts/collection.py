@@ -1,6 +1,7 @@
 """The experts as they are indexed: the text that is embedded, and what stands in `metadata.json` for each."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import starmap
 from operator import call
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -42,23 +43,12 @@ class ExpertsCollection:
             return table.people(tx).total(tx, table.tagged())
         return len(table.people(tx).ids_among(tx, among, table.tagged()))
 
-    recipe = ""
-
-    def sources(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Sequence[Any]]:
-        """Yield the cells of every tagged expert, by id."""
-        tagged = table.tagged()
-        people = table.people(tx)
-        if among is None:
-            return people.cells(tx, COLUMNS, tagged)
-        return people.among(tx, among, [people.table.c[name] for name in COLUMNS], tagged)
-
-    def entry(self, cells: Sequence[Any]) -> Entry:
-        """Return an expert as it is indexed."""
-        return _entry(*cells)
-
     def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
         """Yield every tagged expert, by id."""
-        return map(self.entry, self.sources(tx, among))
+        people, tagged = table.people(tx), table.tagged()
+        if among is None:
+            return starmap(_entry, people.cells(tx, COLUMNS, tagged))
+        return starmap(_entry, people.among(tx, among, [people.table.c[name] for name in COLUMNS], tagged))
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the username."""

@@ -1,25 +1,22 @@
-"""Build an index: embed what changed, stage from one snapshot, verify, promote in one flip, record; or roll back.
+"""Build an index: embed what is missing, write all of it from one snapshot, verify, promote in one flip; or roll back.
 
 A search meanwhile has the old build or the new one, never a mixture. What is embedded lies in a cache by content, so
-that needs no lease, and no process that builds the index waits for another's network. So a build is begun with a lease,
-its entries written and a few missing vectors noted; left alone while those are embedded; and taken up again with
-another lease, where neither the index nor the database was changed meanwhile.
+that needs no lease, and no process that builds the index waits for another's network: a build is written with the
+lease, and where entries came meanwhile whose vectors are missing, it is given up and begun again.
 """
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core import __version__
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError, UnavailableError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import Builds
-from pipeline.index.copying import DamagedBuildError
+from pipeline.index.cache import MissingVectorError
 from pipeline.index.evaluate import check_not_worse
 from pipeline.index.floor import nonsense
 from pipeline.store import integrity, workspace
@@ -27,8 +24,8 @@ from pipeline.store.leases import Lease, LeaseLostError
 
 if TYPE_CHECKING:
     from pipeline.core.task import Collection, Entry
-    from pipeline.index.copying import Before
-    from pipeline.index.manifest import Begun, Manifest
+    from pipeline.index.manifest import Manifest
+    from pipeline.index.vector_file import Vectors
     from pipeline.store.database import Store
 
 
@@ -36,7 +33,8 @@ LEASE = "index"
 WAITING = "another process builds the index; waiting for it"
 MILLION = 1_000_000
 MANY = 10 * MILLION  # tokens that are counted in millions
-ROUNDS = 5  # of embedding and building; entries that come meanwhile, or a lease that was lost, make another one
+ROUNDS = 3  # of embedding and building; entries that come meanwhile, or a lease that was lost, make another one
+FEW = 5000  # entries without a vector that are noted while all are read: 10 MB; more get a pass of their own
 
 
 @dataclass(frozen=True)
@@ -54,15 +52,6 @@ class IndexReport:
     dim: int
     moved_aside: tuple[str, ...] = ()
     rolled_back: bool = False
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """A build that is begun: how many entries its snapshot holds, and those whose vectors are missing still."""
-
-    begun: "Begun"
-    count: int
-    missing: "tuple[Entry, ...]"
 
 
 def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
@@ -145,92 +134,99 @@ class _Building:
     """One run that builds the index."""
 
     def __init__(self, ws: OpenWorkspace, *, worse_ok: bool) -> None:
-        """Begin without a draft."""
+        """Begin without anything."""
         self._ws, self._worse_ok = ws, worse_ok
         self._builds = Builds(ws.data, ws.collection.folder)
         self._embedder = embed.Embedder(ws)
         self._embedded = 0
-        self._learns = True  # the floor; not where what it is learnt from cannot be had
-        self._copies = True  # from the build in service; not where it is damaged
-        self._over: Manifest | None = None  # the build in service, where it is of a newer database than ours
 
     def run(self) -> IndexReport:
-        """Draft, embed and promote, as often as something comes between."""
-        draft = None
+        """Embed, write and promote, as often as something comes between."""
+        with self._ws.store.read() as tx:
+            self._newer(self._builds.in_service(), workspace.get_workspace(tx).position)  # before anything is paid for
         try:
             for left in reversed(range(ROUNDS)):
+                self._embed_missing()
+                nonsense = self._nonsense()
                 try:
                     with self._ws.waited_lease(LEASE, waiting=WAITING) as lease, checked_after_failure(lease):
-                        draft = self._drafted(lease, draft, few=embed.FEW if left else None)
-                        if draft.missing and not left:
-                            self._embed_few(draft)
-                        if not (left and (draft.missing or self._lacks_nonsense())):
-                            return self._promoted(lease, draft)
-                    if draft.missing:
-                        self._embed_few(draft)  # the usual case after a change: no lease is held meanwhile
-                    draft = replace(draft, missing=())
-                    self._embed_nonsense()
-                except LeaseLostError:  # this process stood still, and another one went on with the index: begin again
+                        if not left:
+                            self._embed_missing()
+                        return self._promoted(lease, nonsense)
+                except (LeaseLostError, MissingVectorError):  # another process went on, or entries came: begin again
                     if not left:
                         raise
-                except embed.TooManyMissingError:
-                    self._embed_all()
-                except DamagedBuildError as error:
-                    if not left:
-                        raise
-                    self._copies = False
-                    self._ws.display.warn(f"{error.message}; every entry is made anew")
         finally:
             self._builds.discard()  # an interrupt may strike between two steps, each of which cleans up after itself
         raise AssertionError("the last round returns or raises")
 
-    def _lacks_nonsense(self) -> bool:
-        """Return whether questions that mean nothing are still to be embedded, from which the floor is learnt."""
-        return self._learns and self._embedder.lacks_questions(nonsense())
+    def _embed_missing(self) -> None:
+        """Embed every text that is new; where they are few, no snapshot is held meanwhile."""
+        ws, collection = self._ws, self._ws.collection
+        with ws.store.read() as tx:
+            count = collection.count(tx)
+            with ws.display.bar("reading", count) as bar:
+                missing = list(islice(self._embedder.missing(collection.entries(tx), bar=bar), FEW + 1))
+        if len(missing) <= FEW:
+            self._say_cost(missing, len(missing))
+            self._embed(missing, len(missing))
+            return
+        with ws.store.read() as tx:
+            self._say_cost(collection.entries(tx), count)
+            self._embed(collection.entries(tx), count)
 
-    def _embed_nonsense(self) -> None:
-        """Embed those questions, once for a model and width; where that cannot be done, the build has no floor."""
+    def _say_cost(self, entries: "Iterable[Entry]", count: int) -> None:
+        """Say what is about to be embedded and what that costs, where it costs a cent or more; no budget counts it."""
+        if not count or not self._embedder.is_paid():
+            return
+        with self._ws.display.bar("counting", count, late=True) as bar:
+            texts, tokens, cost = self._embedder.cost(entries, bar=bar)
+        if round(cost, 2) > 0:
+            about = f"{tokens / MILLION:,.0f} M" if tokens >= MANY else f"{tokens:,}"
+            self._ws.display.say(f"embedding {texts:,} texts, about {about} tokens, ${cost:,.2f}")
+
+    def _embed(self, entries: "Iterable[Entry]", count: int) -> None:
+        if count:
+            with self._ws.display.bar("embedding", count) as bar:
+                self._embedded += self._embedder.embed_missing(entries, bar=bar)
+
+    def _nonsense(self) -> "Vectors | None":
+        """Return the vectors of the questions from which the floor is learnt; None where they cannot be had."""
         try:
-            if self._lacks_nonsense():
-                self._embedder.questions(nonsense())
+            return self._embedder.questions.embed(nonsense())
         except (RemoteError, ConfigurationError):
-            self._learns = False
+            return None
 
-    def _drafted(self, lease: "Lease", draft: _Draft | None, *, few: int | None) -> _Draft:
-        """Return a build that is begun: the one from before where it still stands for the database, else a new one.
-
-        Raises:
-            TooManyMissingError: more than `few` vectors are missing.
-        """
-        store, collection = self._ws.store, self._ws.collection
-        if draft is not None and self._builds.is_begun(draft.begun):
-            with store.read() as tx:
-                if workspace.get_workspace(tx).position == draft.begun.position:
-                    return draft
-        with hold_lease_during(store, lease):
-            self._builds.sweep()
-        with store.write() as tx:
+    def _promoted(self, lease: "Lease", nonsense: "Vectors | None") -> IndexReport:
+        ws, builds, collection, cache = self._ws, self._builds, self._ws.collection, self._embedder.cache
+        with hold_lease_during(ws.store, lease):
+            builds.sweep()
+        with ws.store.write() as tx:
             workspace.begin_list(tx, collection.task)
-        missing: list[Entry] = []
-        current = self._builds.in_service()  # before the position, which never goes back but with the whole database
-        with store.read() as tx:
+        current = builds.in_service()  # before the position, which never goes back but with the whole database
+        with ws.store.read() as tx:
             count, position = collection.count(tx), workspace.get_workspace(tx).position
-            self._over = self._newer(current, position)
-            with self._ws.display.bar("reading", count) as bar:
-                before, ranking = self._before(), collection.ranking
-                pages = self._embedder.pages(
-                    collection.sources(tx),
-                    before,
-                    recipe=_recipe(collection),
-                    make=collection.entry,
-                    missing=missing,
-                    few=few,
-                    bar=bar,
+            over = self._newer(current, position)
+            with ws.display.bar("building", count) as bar:
+                staged = builds.stage(
+                    builds.next_number(),
+                    self._embedder.pages(collection.entries(tx)),
+                    cache,
+                    count=count,
+                    position=position,
+                    ranking=collection.ranking,
+                    task_type=embed.TASK_TYPE,
+                    nonsense=nonsense,
+                    progress=bar.show,
                 )
-                number = self._builds.next_number()
-                begun = self._builds.begin(number, pages, position=position, ranking=ranking, before=before)
         lease.check()  # no later owner would sweep it away: one that took over before it was there has swept already
-        return _Draft(begun, count, tuple(missing))
+        builds.verify(staged, count=count)
+        check_not_worse(ws, staged, worse_ok=self._worse_ok)
+        promoted = builds.promote(staged, fence=lambda: hold_lease_during(ws.store, lease), over=over)
+        record_build(ws.store, collection, builds, promoted, at=ws.now())
+        embedded = self._embedded
+        aside = promoted.moved_aside
+        return IndexReport(promoted.number, count, embedded, max(0, count - embedded), cache.model, cache.dim, aside)
 
     def _newer(self, current: "Manifest | None", position: int) -> "Manifest | None":
         """Return the build in service where it was read at a later position than the database is at.
@@ -248,63 +244,6 @@ class _Building:
                 f"`{self._ws.task.words.make('index')} WORSE_OK=1`",
             )
         return current
-
-    def _before(self) -> "Before | None":
-        """Return the build in service, open to be copied from, where that can be."""
-        cache = self._embedder.cache
-        if not self._copies:
-            return None
-        return self._builds.before(model=cache.model, dim=cache.dim, ranking=self._ws.collection.ranking)
-
-    def _say_cost(self, entries: "Iterable[Entry]", count: int) -> None:
-        """Say what is about to be embedded and what that costs, where it costs a cent or more; no budget counts it."""
-        if not self._embedder.is_paid():
-            return
-        with self._ws.display.bar("counting", count, late=True) as bar:
-            texts, tokens, cost = self._embedder.cost(entries, bar=bar)
-        if round(cost, 2) > 0:
-            about = f"{tokens / MILLION:,.0f} M" if tokens >= MANY else f"{tokens:,}"
-            self._ws.display.say(f"embedding {texts:,} texts, about {about} tokens, ${cost:,.2f}")
-
-    def _embed(self, entries: "Iterable[Entry]", count: int) -> None:
-        with self._ws.display.bar("embedding", count) as bar:
-            self._embedded += self._embedder.embed_missing(entries, bar=bar)
-
-    def _embed_few(self, draft: _Draft) -> None:
-        self._say_cost(draft.missing, len(draft.missing))
-        self._embed(draft.missing, len(draft.missing))
-
-    def _embed_all(self) -> None:
-        """Embed every text that is new; no lease is held meanwhile."""
-        collection = self._ws.collection
-        with self._ws.store.read() as tx:
-            count = collection.count(tx)
-            self._say_cost(collection.entries(tx), count)
-            self._embed(collection.entries(tx), count)
-
-    def _promoted(self, lease: "Lease", draft: _Draft) -> IndexReport:
-        ws, builds, cache = self._ws, self._builds, self._embedder.cache
-        vectors = self._embedder.questions(nonsense()) if self._learns and not self._lacks_nonsense() else None
-        with ws.display.bar("building", draft.count) as bar:
-            staged = builds.complete(draft.begun, cache, task_type=embed.TASK_TYPE, nonsense=vectors, progress=bar.show)
-        builds.verify(staged, count=draft.count)
-        check_not_worse(ws, staged, worse_ok=self._worse_ok)
-        promoted = builds.promote(staged, fence=lambda: hold_lease_during(ws.store, lease), over=self._over)
-        record_build(ws.store, ws.collection, builds, promoted, at=ws.now())
-        return IndexReport(
-            promoted.number,
-            draft.count,
-            self._embedded,
-            max(0, draft.count - self._embedded),
-            cache.model,
-            cache.dim,
-            promoted.moved_aside,
-        )
-
-
-def _recipe(collection: "Collection") -> bytes:
-    """Return the hash of all that the entries of a collection follow from beside their cells."""
-    return hashlib.sha256(json.dumps([__version__, collection.recipe]).encode()).digest()
 
 
 @contextlib.contextmanager

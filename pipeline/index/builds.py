@@ -18,11 +18,11 @@ from pipeline.core import files, links
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.ranking import Ranking
 from pipeline.index.build_lookup import STAGING, BuildLookup
-from pipeline.index.manifest import Begun, Manifest, Promotions, Staged
+from pipeline.index.manifest import Manifest, Promotions, Staged
 
 if TYPE_CHECKING:
     from pipeline.index.cache import VectorCache
-    from pipeline.index.copying import Before, Page
+    from pipeline.index.staging import Page
     from pipeline.index.vector_file import Vectors
 
 
@@ -59,26 +59,29 @@ class Builds(BuildLookup):
             links.remove_link(path)
         return [path.name for path in stale]
 
-    def begin(
+    def stage(
         self,
         number: int,
         pages: "Iterable[Page]",
+        cache: "VectorCache",
         *,
+        count: int,
         position: int,
+        task_type: str,
         ranking: Ranking | None = None,
-        before: "Before | None" = None,
-    ) -> Begun:
-        """Write the entries of build `number`, with the keys of their vectors, and their words by a ranking.
+        nonsense: "Vectors | None" = None,
+        progress: Callable[[int], None] = lambda _done: None,
+    ) -> Staged:
+        """Write build `number` of `count` entries, which come in pages; on disk when this returns.
 
-        Those that did not change are copied from the build `before`. All are on disk when this returns. Without a
-        ranking, words count as they do where nothing is said.
-
-        When anything goes wrong, nothing of it remains.
+        Without a ranking, words count as they do where nothing is said. The floor is learnt from the vectors of
+        `floor.nonsense`, in its order; without them there is none. `progress` is called with the number of rows that
+        are written so far. When anything goes wrong, nothing of the build remains.
 
         Raises:
             InputError: there are no entries.
             InconsistentError: an entry's metadata is no JSON.
-            DamagedBuildError: the build before is not as it was sealed, or its entries would be others now.
+            MissingVectorError: a vector is not in the cache.
         """
         from pipeline.index import staging
 
@@ -86,54 +89,18 @@ class Builds(BuildLookup):
         self._staged = directory
         directory.mkdir(parents=True)
         with links.removed_on_error(directory):
-            return staging.begin_staging(
-                directory, pages, number=number, position=position, ranking=ranking or Ranking(), before=before
-            )
-
-    def before(self, *, model: str, dim: int, ranking: Ranking) -> "Before | None":
-        """Return the build in service, open to be copied from; None where nothing of it can be in the next one.
-
-        Raises:
-            DamagedBuildError: it has other bytes than it was sealed with.
-        """
-        from pipeline.index import copying
-
-        found = self.in_service()
-        if found is None or not copying.can_be_copied(found, model=model, dim=dim, ranking=ranking):
-            return None
-        try:
-            return copying.Before(self._builds / str(found.number), found)
-        except FileNotFoundError:  # it was removed meanwhile
-            return None
-
-    def is_begun(self, begun: Begun) -> bool:
-        """Return whether what was begun is still there: a process that goes on with the index sweeps it away."""
-        return begun.directory.is_dir()
-
-    def complete(
-        self,
-        begun: Begun,
-        cache: "VectorCache",
-        *,
-        task_type: str,
-        nonsense: "Vectors | None" = None,
-        progress: Callable[[int], None] = lambda _done: None,
-    ) -> Staged:
-        """Add the vectors and the manifest to what was begun; on disk when this returns.
-
-        The floor is learnt from the vectors of `floor.nonsense`, in its order; without them there is none.
-
-        `progress` is called with the number of rows whose vectors are written so far. When anything goes wrong,
-        nothing of the build remains.
-
-        Raises:
-            InconsistentError: a vector is not in the cache.
-        """
-        from pipeline.index import staging
-
-        with links.removed_on_error(begun.directory):
-            return staging.complete_staging(
-                begun, cache, task_type=task_type, built_at=self._clock(), nonsense=nonsense, progress=progress
+            return staging.write_build(
+                directory,
+                pages,
+                cache,
+                count=count,
+                number=number,
+                position=position,
+                ranking=ranking or Ranking(),
+                task_type=task_type,
+                built_at=self._clock(),
+                nonsense=nonsense,
+                progress=progress,
             )
 
     def discard(self) -> None:

@@ -90,6 +90,10 @@ def caches(folder: Path) -> "list[VectorCache]":
     return found
 
 
+class MissingVectorError(InconsistentError):
+    """A vector is not in the cache."""
+
+
 class VectorCache:
     """The vectors of one model at one width, float32 rows of unit length."""
 
@@ -157,14 +161,14 @@ class VectorCache:
         """Return the vectors of `keys`, float32 (len(keys), dim), in their order.
 
         Raises:
-            InconsistentError: a vector is not there.
+            MissingVectorError: a vector is not there.
         """
         wanted, file = rows_of_records(keys), self._file()
         rows = np.empty((len(keys), self.dim), dtype=np.float32)
         found = file.find(wanted, rows) if file else np.full(len(keys), -1)
         if len(found) and found.min() < 0:
             position = int(np.argmin(found))
-            raise InconsistentError(
+            raise MissingVectorError(
                 f"no vector is cached under {keys[position].hex()[:12]}… (position {position}) in {self.path}",
                 hint="run `make index` again: it embeds what is missing",
             )

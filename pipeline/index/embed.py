@@ -1,12 +1,15 @@
 """Get vectors for texts: from the cache where they are known, else from the backend, a hundred texts a call.
 
-The calls keep to what the model allows a minute, which counts texts and not calls.
+The calls keep to what the model allows a minute, which counts texts and not calls. Each runs in a thread of its own;
+these are daemons: an interrupt ends the caller at once, and with the process whatever is still under way.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -19,24 +22,18 @@ from pipeline.gemini.local_embeddings import embed_locally
 from pipeline.gemini.rate_limiter import Pacing
 from pipeline.gemini.tokens import Usage, estimate_tokens, usage_cost
 from pipeline.index.cache import VectorCache, vector_key
-from pipeline.index.concurrent import as_completed
-from pipeline.index.copying import MANY, PAGE, Before, Page, marks_of
-from pipeline.index.question_vectors import QuestionVectors
+from pipeline.index.postings_writer import PAGE
 from pipeline.index.vector_file import Vectors
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
 
 
+K = TypeVar("K")
 T = TypeVar("T")
-TASK_TYPE = "RETRIEVAL_DOCUMENT"
-FEW = 5000  # entries without a vector that are noted while a build is begun: 10 MB; more get a pass of their own
+TASK_TYPE, OF_QUESTIONS = "RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"
 ASKED = 3 * MAX_EMBED_TEXTS  # entries that are looked for at once where they are embedded: whole calls
 END = 1000  # characters of a text's end that are kept where its middle is cut
-
-
-class TooManyMissingError(Exception):
-    """More vectors are missing than are noted by the way."""
 
 
 def vector_cache(ws: OpenWorkspace) -> VectorCache:
@@ -52,6 +49,35 @@ def embed_queries(ws: OpenWorkspace, texts: Sequence[str]) -> Vectors:
     return vectors
 
 
+def question_keys(cache: VectorCache, texts: Iterable[str]) -> list[bytes]:
+    """Return the keys of questions in a cache."""
+    return [vector_key(text, model=cache.model, dim=cache.dim, task_type=OF_QUESTIONS) for text in texts]
+
+
+class QuestionVectors:
+    """The vectors of questions that are asked again and again: from the cache, or made now, paid for once, and kept.
+
+    Without a cache none is kept: those of the local engine are quicker made than looked up.
+    """
+
+    def __init__(self, cache: VectorCache | None, make: Callable[[Sequence[str]], Vectors]) -> None:
+        """Take the cache, and what embeds at most a hundred questions."""
+        self._cache, self._make = cache, make
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Return the vectors of questions, float32 (len(texts), dim)."""
+        if self._cache is None:
+            return np.concatenate([self._make(page) for page in _pages(texts, MAX_EMBED_TEXTS)])
+        keys = question_keys(self._cache, texts)
+        for page in _pages(self._cache.missing(keys), MAX_EMBED_TEXTS):
+            self._cache.add([keys[at] for at in page], self._make([texts[at] for at in page]))
+        return self._cache.fetch(keys)
+
+    def are_free(self, texts: Sequence[str]) -> bool:
+        """Return whether no service is asked for these questions: it is the local engine, or they are in the cache."""
+        return self._cache is None or not self._cache.missing(question_keys(self._cache, texts))
+
+
 class Embedder:
     """Keys and vectors for the entries of one workspace, under the model and width in use."""
 
@@ -62,7 +88,7 @@ class Embedder:
         self._model = ws.embedding_model
         limits = NO_LIMITS if ws.backend == "local" else models.model_limits(self._model, tier=ws.settings.tier)
         self._pacing = Pacing(limits, patience_s=ws.settings.poll_patience, sleep=ws.sleep, monotonic=ws.monotonic)
-        self._questions = QuestionVectors(None if ws.backend == "local" else self.cache, self._asked)
+        self.questions = QuestionVectors(None if ws.backend == "local" else self.cache, self._asked)
 
     def keys(self, entries: Iterable[Entry]) -> list[bytes]:
         """Return the cache's keys for some entries."""
@@ -76,7 +102,7 @@ class Embedder:
     def cost(self, entries: Iterable[Entry], *, bar: "Bar") -> tuple[int, int, float]:
         """Return how many texts are not in the cache, about how many tokens they have, and what those cost, in USD."""
         texts, tokens, seen = 0, 0, 0
-        for page in _pages(entries):
+        for page in _pages(entries, ASKED):
             missing = self.cache.missing(self.keys(page))
             texts += len(missing)
             tokens += sum(self._outgoing(page[at])[1] for at in missing)
@@ -95,7 +121,7 @@ class Embedder:
 
         def calls() -> Iterator[tuple[list[bytes], Callable[[], Vectors]]]:
             nonlocal seen
-            for page in _pages(entries):
+            for page in _pages(entries, ASKED):
                 keys = self.keys(page)
                 missing = [at for at in self.cache.missing(keys) if keys[at] not in asked]
                 for places, call in self._calls(page, missing):
@@ -111,53 +137,17 @@ class Embedder:
             bar.show(seen, note=f"{embedded} embedded")
         return embedded
 
-    def lacks_questions(self, texts: Sequence[str]) -> bool:
-        """Return whether any of some questions is still to be embedded; those of the local engine never are."""
-        return not self._questions.are_free(texts)
+    def pages(self, entries: Iterable[Entry]) -> Iterator[list[tuple[Entry, bytes]]]:
+        """Yield entries with the keys of their vectors, in pages as a build takes them in."""
+        for page in _pages(entries, PAGE):
+            yield list(zip(page, self.keys(page), strict=True))
 
-    def questions(self, texts: Sequence[str]) -> Vectors:
-        """Return the vectors of questions, float32 (len(texts), dim); what is not in the cache is embedded."""
-        return self._questions.embed(texts)
-
-    def pages(
-        self,
-        sources: Iterable[Sequence[Any]],
-        before: Before | None,
-        *,
-        recipe: bytes,
-        make: Callable[[Sequence[Any]], Entry],
-        missing: list[Entry],
-        few: int | None,
-        bar: "Bar",
-    ) -> Iterator[Page]:
-        """Yield the entries that are made of some cells, in pages; those that stand in the build `before` as copies.
-
-        Those that are made and whose vector is not in the cache are noted in `missing`.
-
-        Raises:
-            TooManyMissingError: there are more than `few` of those.
-        """
+    def missing(self, entries: Iterable[Entry], *, bar: "Bar") -> Iterator[Entry]:
+        """Yield the entries whose vector is not in the cache."""
         seen = 0
-        for some in _pages(sources, PAGE if before is None else MANY):
-            marks = marks_of(some, recipe)
-            copies = np.full(len(some), -1) if before is None else before.rows_of(marks)
-            size = len(some) if np.count_nonzero(copies < 0) <= PAGE else PAGE
-            for first in range(0, len(some), size):
-                here = slice(first, first + size)
-                made = [make(some[first + at]) for at in np.flatnonzero(copies[here] < 0).tolist()]
-                keys = self.keys(made)
-                missing.extend(made[at] for at in self.cache.missing(keys))
-                if few is not None and len(missing) > few:
-                    raise TooManyMissingError
-                places = [] if before is None else before.compared(copies[here])
-                compared = [make(some[first + at]) for at in places]
-                yield Page(
-                    marks[here],
-                    copies[here],
-                    list(zip(made, keys, strict=True)),
-                    list(zip(places, compared, self.keys(compared), strict=True)),
-                )
-            seen += len(some)
+        for page in _pages(entries, ASKED):
+            yield from (page[at] for at in self.cache.missing(self.keys(page)))
+            seen += len(page)
             bar.show(seen)
 
     def _calls(self, page: list[Entry], missing: list[int]) -> Iterator[tuple[list[int], Callable[[], Vectors]]]:
@@ -227,7 +217,38 @@ def fit_text(text: str, *, limit: int | None) -> str:
     return cut
 
 
-def _pages(entries: Iterable[T], size: int = ASKED) -> Iterator[list[T]]:
+def _pages(entries: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(entries)
     while page := list(islice(iterator, size)):
         yield page
+
+
+def as_completed(calls: Iterable[tuple[K, Callable[[], T]]], *, width: int) -> Iterator[tuple[K, T]]:
+    """Run calls, at most `width` at once, and yield (name, what it gave) of each as it ends.
+
+    The next calls are asked for as there is room, in the caller's thread. After one has failed no other is begun; its
+    error is raised when those under way have ended, so that nothing they gave is lost.
+    """
+    ended: SimpleQueue[tuple[K, T | None, BaseException | None]] = SimpleQueue()
+    waiting, under_way, failure = iter(calls), 0, None
+
+    def run(name: K, call: Callable[[], T]) -> None:
+        try:
+            ended.put((name, call(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            ended.put((name, None, error))
+
+    while True:
+        while failure is None and under_way < width and (one := next(waiting, None)) is not None:
+            Thread(target=run, args=one, daemon=True).start()
+            under_way += 1
+        if not under_way:
+            break
+        name, given, error = ended.get()
+        under_way -= 1
+        if error is not None:
+            failure = failure or error
+        else:
+            yield name, given  # type: ignore[misc]  # it gave something, or there was an error
+    if failure is not None:
+        raise failure

@@ -21,7 +21,6 @@ from pipeline.index.fusion import rank_entries
 from pipeline.index.judged import DEPTH, MAIN, Judged, difference, judged_of_files, measure_rankings, read_questions
 from pipeline.index.manifest import Staged, seal_manifest
 from pipeline.index.question import parse_question
-from pipeline.index.question_vectors import QuestionVectors
 from pipeline.index.reader import Index
 from pipeline.index.terms import terms_of_question
 
@@ -81,7 +80,7 @@ class AskedBuild:
         ws = replace(ws, settings=replace(ws.settings, embedding_model=found.model, dim=found.dim))
         cache = None if ws.backend == "local" else embed.vector_cache(ws)
         self._index, self._collection = index, ws.collection
-        self._questions = QuestionVectors(cache, partial(embed.embed_queries, ws))
+        self._questions = embed.QuestionVectors(cache, partial(embed.embed_queries, ws))
 
     def is_free(self, questions: Sequence[str]) -> bool:
         """Return whether no service is asked for the vectors of these questions."""

@@ -1,14 +1,16 @@
 """Say which entries of a build a search is about: what WHERE=, TAG= and MIN_SCORE= let pass, phrases, and exclusions.
 
 Every entry is looked at, so the best that pass are the best of all that do. A phrase is looked for in the entries that
-have all its words, by the build's postings; in a build without words, in all.
+have all its words, by the build's postings.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.index import phrases, terms
+from pipeline.core.errors import InputError
+from pipeline.index import terms
 from pipeline.index.columns import passing
 from pipeline.index.question import Question
 from pipeline.index.where import Comparison, Expression, Junction, parse_where
@@ -81,10 +83,26 @@ def _holding(index: "Index", collection: "Collection", phrase: str) -> "Mask":
     """Return which entries have a phrase in one of their texts."""
     import numpy as np
 
-    pattern = phrases.phrase_pattern(phrase)
+    pattern = phrase_pattern(phrase)
     mask = np.zeros(len(index), dtype=bool)
-    words = set(terms.terms_of(phrase))
-    rows = range(len(index)) if index.words is None or not words else index.words.holding(words).tolist()
-    for row in rows:
-        mask[row] = phrases.stands_in(pattern, collection.texts(index.metadata_at(row)))
+    for row in index.words.holding(set(terms.terms_of(phrase))).tolist():
+        texts = collection.texts(index.metadata_at(row))
+        mask[row] = any(pattern.search(terms.fold(text)) for text in texts)
     return mask
+
+
+def phrase_pattern(phrase: str) -> re.Pattern[str]:
+    """Return what finds a phrase in a folded text: its words, one behind the other, with no word between.
+
+    Stems and stop words play no part: a phrase means what it says. Of a script without blanks, a word may stand next to
+    it.
+
+    Raises:
+        InputError: it has no word.
+    """
+    words = re.findall(r"(?:[^\W_]|[\u0300-\u036f])+", terms.fold(phrase))
+    if not words:
+        raise InputError(f"there is no word in {phrase!r}", hint="leave it out")
+    before = "" if terms.is_unspaced(words[0][0]) else r"(?<![^\W_])"
+    behind = "" if terms.is_unspaced(words[-1][-1]) else r"(?![^\W_])"
+    return re.compile(before + r"[\W_]+".join(map(re.escape, words)) + behind)

@@ -110,15 +110,16 @@ def _rows_begin(handle: ReadHandle, *, count: int, dim: int) -> int:
     return handle.size - 4 * count * dim
 
 
-def highest_similarity(queries: Vectors, rows: Vectors) -> tuple[Vectors, NDArray[np.int64]]:
-    """Return for each query, float32 (n, dim), the highest inner product with any of `rows`, and which, by faiss.
+def highest_similarity(queries: Vectors, rows: Vectors) -> Vectors:
+    """Return for each query, float32 (n, dim), the highest inner product with any of `rows`, by faiss.
 
     Few queries at a time: for many, faiss multiplies matrices, which takes several threads and longer in all.
     """
     single_threaded()
     some = range(0, len(queries), _QUERIES)
-    best = [faiss.knn(queries[at : at + _QUERIES], rows, 1, faiss.METRIC_INNER_PRODUCT) for at in some]
-    return np.concatenate([found[0].ravel() for found in best]), np.concatenate([found[1].ravel() for found in best])
+    best = [faiss.knn(queries[at : at + _QUERIES], rows, 1, faiss.METRIC_INNER_PRODUCT)[0] for at in some]
+    highest: Vectors = np.concatenate(best).ravel()
+    return highest
 
 
 def single_threaded() -> None:

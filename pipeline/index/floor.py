@@ -15,9 +15,6 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from pipeline.index.postings import Postings
     from pipeline.index.vector_file import Vectors
 
@@ -77,63 +74,25 @@ def nonsense() -> tuple[str, ...]:
 
 
 class Highest:
-    """The highest cosine of each of some questions with any entry, and whose it is, of entries that come in blocks."""
+    """The highest cosine of each of some questions with any entry, of entries that come in blocks."""
 
-    def __init__(
-        self,
-        questions: "Vectors | None",
-        before: "Sequence[tuple[int, float]]" = (),
-        copies: "NDArray[np.int64] | None" = None,
-    ) -> None:
-        """Begin with the vectors of the questions, float32 (questions, dim), and no entry.
-
-        Where entries are copied, `before` is what was found among those of the build before, and `copies` has of each
-        entry its row there or -1: then only those that are new are looked at, and for a question whose entry is gone
-        all.
-        """
+    def __init__(self, questions: "Vectors | None") -> None:
+        """Begin with the vectors of the questions, float32 (questions, dim), and no entry."""
         import numpy as np
 
         self._questions = np.empty((0, 0), np.float32) if questions is None else questions
-        count = len(self._questions)
-        self._rows, self.cosines = np.full(count, -1), np.full(count, -np.inf, np.float32)
-        self._copies = copies if len(before) == count else None
-        if self._copies is not None and count:
-            wanted = {row for row, _ in before}
-            at = {row: place for place, row in enumerate(self._copies.tolist()) if row in wanted}
-            self._rows = np.array([at.get(row, -1) for row, _ in before])
-            self.cosines = np.where(self._rows < 0, -np.inf, [cosine for _, cosine in before]).astype(np.float32)
-        self._lost = np.flatnonzero(self._rows < 0)
-        self._held = np.flatnonzero(self._rows >= 0)
-
-    @property
-    def found(self) -> list[tuple[int, float]]:
-        """Return for each question the row of the entry with the highest cosine, and that."""
-        return list(zip(self._rows.tolist(), self.cosines.tolist(), strict=True))
+        self.cosines = np.full(len(self._questions), -np.inf, np.float32)
 
     def seen(self, blocks: "Iterable[Vectors]") -> "Iterator[Vectors]":
         """Yield blocks of entries as they come, float32 (entries, dim), and look at each."""
         import numpy as np
 
-        first = 0
-        for block in blocks:
-            rows = np.arange(first, first + len(block))
-            self._look(block, rows, self._lost)
-            if self._copies is not None:
-                made = self._copies[rows] < 0
-                self._look(block[made], rows[made], self._held)
-            yield block
-            first += len(block)
-
-    def _look(self, entries: "Vectors", rows: "NDArray[np.int64]", questions: "NDArray[np.int64]") -> None:
-        """Look for higher cosines of some questions with some entries, whose rows these are."""
         from pipeline.index.flat_file import highest_similarity
 
-        if not len(entries) or not len(questions):
-            return
-        highest, best = highest_similarity(self._questions[questions], entries)
-        higher = highest > self.cosines[questions]
-        self.cosines[questions[higher]] = highest[higher]
-        self._rows[questions[higher]] = rows[best[higher]]
+        for block in blocks:
+            if len(self.cosines):
+                np.maximum(self.cosines, highest_similarity(self._questions, block), out=self.cosines)
+            yield block
 
 
 def learn_floor(cosines: Sequence[float], postings: "Postings") -> Floor:

@@ -1,15 +1,22 @@
-"""Rank the entries of a build by words, by vectors, or by both: each side's scores, normalised, and added by weight."""
+"""Rank the entries of a build by words, by vectors, or by both: each side's scores, normalised, and added by weight.
+
+And say of what is ranked what a reader asks next: which sentence matched, which tags, and whether it is any good.
+"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import InputError
 from pipeline.index.reader import Hit
+from pipeline.index.snippet import Place, best_snippet
+from pipeline.index.terms import kept_terms, spans_of
 
 if TYPE_CHECKING:
+    from pipeline.core.task import Collection
     from pipeline.index.columns import Mask
     from pipeline.index.reader import Index
 
@@ -18,28 +25,13 @@ Rows = NDArray[np.int64]
 DEPTH = 1000  # of the best of each side, over whose union scores are normalised
 
 
-class Spread(NamedTuple):
-    """The mean of some scores and their deviation, by which they are normalised; 0 where all are equal."""
-
-    mean: float
-    deviation: float
-
-    def normalised(self, scores: Scores) -> Scores:
-        """Return scores less the mean, over the deviation; zeros where all are equal, for that says nothing."""
-        return (scores - self.mean) / self.deviation if self.deviation > 0 else np.zeros_like(scores)
-
-
 class Ranked(NamedTuple):
-    """Entries, best first: their rows, what they are ranked by, and the scores of each side that was asked.
-
-    Where both were, also how the scores of each were spread that were fused, words before similarities.
-    """
+    """Entries, best first: their rows, what they are ranked by, and the scores of each side that was asked."""
 
     rows: Rows
     scores: Scores
     words: Scores | None = None
     similarities: Scores | None = None
-    spreads: tuple[Spread, Spread] | None = None
 
 
 def rank_entries(
@@ -51,15 +43,12 @@ def rank_entries(
     Equal ones are in vector order.
 
     Raises:
-        InputError: the build has no words, and there is no vector.
         InconsistentError: the vector is of another width than the build, or the words are of another version's terms.
     """
-    if terms is None or index.words is None:
-        if vector is None:
-            raise InputError("the index in service has no words yet", hint="run `make index`, or leave RANK= out")
+    if terms is None and vector is not None:
         similarities, rows = index.nearest(vector, k, mask)
         return Ranked(rows, similarities, similarities=similarities)
-    words = index.words.scores(terms)
+    words = index.words.scores(terms or ())
     if vector is None:
         rows = _ordered(words, _best_by_words(words, k, mask))
         return Ranked(rows, words[rows], words=words[rows])
@@ -85,41 +74,70 @@ def rank_many(
     """Yield the same for each of some questions, whose vectors, shape (questions, dim), pass over the entries once.
 
     Raises:
-        InputError, InconsistentError: as for one question.
+        InconsistentError: as for one question.
     """
-    postings = index.words
-    if vectors is None or postings is None or None in terms:
+    if vectors is None or None in terms:
         for number, (one, mask) in enumerate(zip(terms, masks, strict=True)):
             yield rank_entries(index, terms=one, vector=None if vectors is None else vectors[number], k=k, mask=mask)
         return
     for one, similarities, mask in zip(terms, index.all_similarities(vectors), masks, strict=True):
-        words = postings.scores(one or ())
+        words = index.words.scores(one or ())
         by_vectors = among_best(similarities, max(k, DEPTH), mask)
         rows = np.flatnonzero(_best_by_words(words, max(k, DEPTH), mask) | by_vectors)
-        yield _fused(rows, words[rows], similarities[rows], share=postings.ranking.share, k=k)
+        yield _fused(rows, words[rows], similarities[rows], share=index.words.ranking.share, k=k)
 
 
 def _fused(rows: Rows, words: Scores, similarities: Scores, *, share: float, k: int) -> Ranked:
     """Return the `k` best of some entries by both scores as one; words count `share` of 1."""
-    spreads = _spread(words), _spread(similarities)
-    fused = _weighed(words, similarities, spreads, share=share)
+    fused = share * _normalised(words) + (1 - share) * _normalised(similarities)
     order = np.argsort(-fused, kind="stable")[:k]
-    return Ranked(rows[order], fused[order], words[order], similarities[order], spreads)
+    return Ranked(rows[order], fused[order], words[order], similarities[order])
 
 
-def fuse(words: Scores, similarities: Scores, *, share: float) -> Scores:
-    """Return both scores of some entries as one: each less its mean, over its deviation; words count `share` of 1."""
-    return _weighed(words, similarities, (_spread(words), _spread(similarities)), share=share)
+def _normalised(scores: Scores) -> Scores:
+    """Return scores less the mean, over the deviation; zeros where all are equal, for that says nothing."""
+    deviation = float(scores.std()) if len(scores) else 0.0
+    return (scores - float(scores.mean())) / deviation if deviation > 0 else np.zeros_like(scores)
 
 
-def _weighed(words: Scores, similarities: Scores, spreads: tuple[Spread, Spread], *, share: float) -> Scores:
-    of_words, of_vectors = spreads[0].normalised(words), spreads[1].normalised(similarities)
-    fused: Scores = share * of_words + (1 - share) * of_vectors
-    return fused
+def described_hits(index: "Index", collection: "Collection", ranked: Ranked, terms: Sequence[str]) -> list[Hit]:
+    """Return ranked entries with the sentence and the tags in which the terms of a question stand."""
+    weights = {term: index.words.idf(term) for term in dict.fromkeys(terms)}
+
+    def places(text: str) -> Iterator[Place]:
+        return starmap(Place, spans_of(text, weights.keys()))
+
+    return [
+        replace(
+            hit,
+            snippet=best_snippet(collection.texts(hit.metadata), weights, places),
+            tags=tuple(tag for tag in collection.tags(hit.metadata) if not weights.keys().isdisjoint(kept_terms(tag))),
+        )
+        for hit in found_entries(index, ranked)
+    ]
 
 
-def _spread(scores: Scores) -> Spread:
-    return Spread(float(scores.mean()), float(scores.std())) if len(scores) else Spread(0, 0)
+def judged_hits(
+    index: "Index", collection: "Collection", ranked: Ranked, terms: Sequence[str], hits: Sequence[Hit]
+) -> list[Hit]:
+    """Return hits with whether each is below the floor of its build; one that has what was asked for its tag is not.
+
+    Words count where vectors alone rank, too: they cost nothing.
+    """
+
+    def is_tagged(hit: Hit) -> bool:
+        return any(set(terms) == set(kept_terms(tag)) for tag in collection.tags(hit.metadata))
+
+    floor, words = index.manifest.floor, index.words
+    if floor is None:
+        return [*hits]
+    scores = (words.scores(terms)[ranked.rows] if ranked.words is None else ranked.words).tolist()
+    if ranked.similarities is None:
+        told = words.told(terms)
+        weak: list[bool | None] = [floor.is_weak_alone(score, told) for score in scores]
+    else:
+        weak = list(map(floor.is_weak, ranked.similarities.tolist(), scores))
+    return [replace(hit, is_weak=below and not is_tagged(hit)) for hit, below in zip(hits, weak, strict=True)]
 
 
 def found_entries(index: "Index", ranked: Ranked) -> list[Hit]:
@@ -133,13 +151,8 @@ def found_entries(index: "Index", ranked: Ranked) -> list[Hit]:
     ]
 
 
-def best(scores: Scores, k: int, mask: "Mask | None" = None) -> Rows:
-    """Return the rows of the `k` highest scores, of those that pass, highest first, equal ones in order."""
-    return _ordered(scores, among_best(scores, k, mask))
-
-
 def among_best(scores: Scores, k: int, mask: "Mask | None" = None) -> "Mask":
-    """Return which rows these are, bool (rows,)."""
+    """Return which rows have the `k` highest scores, of those that pass, bool (rows,); of equal ones the first."""
     passing = scores if mask is None else scores[mask]
     if not 0 < k < len(passing):
         return np.full(len(scores), k > 0) if mask is None else mask & (k > 0)

@@ -9,8 +9,6 @@ A build is one directory, `builds/<number>/` in the folder of its collection (se
                        cached vector (hex), crc32 of the entry in metadata.json; "words", the sum of the lower halves
                        of the numbers of its terms
     words.*.npy        by which words entries are found (see `postings`)
-    entries.marks      u64 for each entry, which follows from what it was made from: entries of equal marks are copied
-                       into the next build
     manifest.json      this module's `Manifest`; written last, so a directory without it is no build
 
 The one thing to know: `position` is the database's position when the entries were read, not the number of the build.
@@ -19,27 +17,22 @@ The one thing to know: `position` is the database's position when the entries we
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
-from pipeline.core.ranking import Ranking
 from pipeline.core.task import Entry
 from pipeline.index.ascii_json import ascii_json, ascii_json_list
 from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from pipeline.index.cache import VectorCache
-    from pipeline.index.copying import Before
 
 
 FORMAT = 1
@@ -49,9 +42,7 @@ OFFSETS = "metadata.offsets"
 ENTRIES = "entries.jsonl"
 MANIFEST = "manifest.json"
 WORDS = ("words.terms.npy", "words.starts.npy", "words.rows.npy", "words.scores.npy")
-MARKS, COUNTS, LENGTHS = COPYING = ("entries.marks", "words.counts.npy", "words.lengths.npy")
-VECTORS = (INDEX, METADATA, OFFSETS, ENTRIES)  # what a build of a version before 0.2 has, which has no words
-PARTS = VECTORS + WORDS + COPYING
+PARTS = (INDEX, METADATA, OFFSETS, ENTRIES, *WORDS)
 
 
 @dataclass(frozen=True)
@@ -67,18 +58,15 @@ class Manifest:
     built_at: datetime  # aware, UTC
     hashes: Mapping[str, str]  # file name -> SHA-256 as hex
     sizes: Mapping[str, int]  # file name -> bytes
+    words: Mapping[str, Any]  # how terms are made, and what they count
     floor: Floor | None = None  # below what a hit is weak; None where that is not known
-    highest: Sequence[tuple[int, float]] = ()  # of each question without meaning the row with the highest cosine
-    words: Mapping[str, Any] | None = None  # how terms are made, and what they count; None where it has no words
     judged: Mapping[str, Any] | None = None  # what it reached on judged questions, and the build before it
     format: int = FORMAT
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The names of the build's files, but for the manifest."""
-        if self.words is None:
-            return VECTORS
-        return PARTS if MARKS in self.hashes else VECTORS + WORDS
+        return tuple(self.hashes)
 
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values, the time as ISO 8601."""
@@ -94,31 +82,6 @@ class Promotions(Manifest):
     moved_aside: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Begun:
-    """The entries and words of a build that is being made, sealed by file name; vectors and manifest are to come."""
-
-    directory: Path
-    number: int
-    position: int
-    sealed: Mapping[str, files.Sealed]
-    ranking: Ranking
-    copied: "Copied | None" = None
-
-    @property
-    def count(self) -> int:
-        """How many entries it has."""
-        return self.sealed[ENTRIES].lines
-
-
-class Copied(NamedTuple):
-    """What of a build is copied: the build before, of each entry its row there or -1, and the keys of compared ones."""
-
-    before: "Before"
-    rows: "NDArray[np.int64]"
-    compared: Mapping[int, bytes]
-
-
 @dataclass
 class Staged:
     """A build that is written but not in service; `verified` is set by `Builds.verify` alone."""
@@ -126,17 +89,13 @@ class Staged:
     directory: Path
     manifest: Manifest
     cache: "VectorCache"
-    copied: Copied | None = None
     verified: bool = field(default=False, init=False)
 
 
-def content_hash(entry: Entry, *, words: bool = True) -> str:
-    """Return the SHA-256, as hex, of what makes an entry up to date: its text, its facts, and its fields.
-
-    A build without `words` has no fields, so there they do not count.
-    """
+def content_hash(entry: Entry) -> str:
+    """Return the SHA-256, as hex, of what makes an entry up to date: its text, its facts, and its fields."""
     seen = b"[%b, %b]" % (ascii_json(entry.text), _facts_as_json(entry.facts))
-    if words and entry.fields:
+    if entry.fields:
         seen += "\0".join(chain.from_iterable(entry.fields.items())).encode("utf-8", "surrogatepass")
     return hashlib.sha256(seen).hexdigest()
 
@@ -189,5 +148,6 @@ def _parse(raw: bytes) -> Manifest:
     if any(not isinstance(known[name], int) for name in ("number", "count", "dim", "position")):
         raise ValueError("number, count, dim and position must be whole numbers")
     floor = Floor.from_json(known["floor"]) if known.get("floor") is not None else None
-    highest = [(int(row), float(cosine)) for row, cosine in known.get("highest", ())]
-    return Manifest(**{**known, "built_at": built_at, "floor": floor, "highest": highest})
+    if not set(PARTS) <= document["hashes"].keys():
+        raise ValueError(f"it lists no {', no '.join(sorted(set(PARTS) - document['hashes'].keys()))}")
+    return Manifest(**{**known, "built_at": built_at, "floor": floor})

@@ -4,22 +4,19 @@
     words.starts.npy   i64: where the postings of each term begin, and last where those of all end
     words.rows.npy     i32: the entries that hold a term, in vector order, for one term behind the other
     words.scores.npy   f32: what the term gives each of them, times the weight of its group
-    words.counts.npy   u16: how often the term is in each of them
-    words.lengths.npy  f32: how many terms each entry has in each group, one entry behind the other
 
-Starts, rows and scores are the matrix of bm25s, which maps it and adds up; counts and lengths are what scores are made
-of, for the next build, which copies them. A term is known by 53 bits of its BLAKE2 hash: that any two of a million
-share theirs has a chance of 1 in 18,000, and two rare words would find each other's entries then.
+Starts, rows and scores are the matrix of bm25s, which maps it and adds up. A term is known by 53 bits of its BLAKE2
+hash: that any two of a million share theirs has a chance of 1 in 18,000, and two rare words would find each other's
+entries then.
 """
 
 import hashlib
 import io
 import math
 import mmap
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +25,12 @@ from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
 from pipeline.core.ranking import ranking_from_json
 from pipeline.index import terms
-from pipeline.index.manifest import COUNTS, LENGTHS, WORDS
+from pipeline.index.manifest import WORDS
 
 Scores = NDArray[np.float32]
 Codes = NDArray[np.uint64]
 TERMS, STARTS, ROWS, SCORES = WORDS
-TYPES = {TERMS: "<u8", STARTS: "<i8", ROWS: "<i4", SCORES: "<f4", COUNTS: "<u2", LENGTHS: "<f4"}
+TYPES = {TERMS: "<u8", STARTS: "<i8", ROWS: "<i4", SCORES: "<f4"}
 HEAD = 4096  # bytes of a file among which its header is
 
 GROUP = 53  # where the number of a term's group begins; the bits below are of its hash
@@ -76,22 +73,6 @@ def mapped_array(handle: ReadHandle) -> NDArray[Any]:
         raise InconsistentError(f"{handle.path} is no such array: {error}", hint="run `make index`") from None
 
 
-class WordPart(NamedTuple):
-    """What one term of a question gives one entry: `score` = `times` x `weight` x `idf` x `tf`.
-
-    It comes so many `times` in the question, and `held` entries have it in these fields.
-    """
-
-    term: str
-    times: int
-    fields: tuple[str, ...]
-    held: int
-    idf: float
-    tf: float
-    weight: float
-    score: float
-
-
 def _idf(count: int, held: int) -> float:
     return math.log1p((count - held + 0.5) / (held + 0.5))
 
@@ -113,6 +94,7 @@ class Postings:
         self.ranking = ranking_from_json(words)
         self._handles = dict(zip(WORDS, handles, strict=True))
         self._count = count
+        self._arrays: dict[str, NDArray[Any]] = {}
 
     def scores(self, question: Sequence[str]) -> Scores:
         """Return what BM25 gives each entry for the terms of a question, float32 (entries,); zero where it has none."""
@@ -122,23 +104,8 @@ class Postings:
         """Return the rows of the entries that have every one of some terms, in whatever group, ascending."""
         found: NDArray[np.int64] = np.arange(self._count)
         for term in wanted:
-            rows = [self._postings(number)[0] for number in self._numbers([term]).tolist()]
+            rows = [self.array(ROWS)[begin:end] for begin, end in self._places([term])]
             found = np.intersect1d(found, np.concatenate(rows or [np.empty(0, np.int32)]))
-        return found
-
-    def parts(self, row: int, question: Iterable[str]) -> list[WordPart]:
-        """Return what each term of a question gives one entry, in every group that has it there."""
-        found = []
-        for term, times in Counter(question).items():
-            for number in self._numbers([term]).tolist():
-                rows, scores = self._postings(number)
-                at = int(np.searchsorted(rows, row))
-                if at < len(rows) and rows[at] == row:
-                    group = self.ranking.groups[int(self._terms[number]) >> GROUP]
-                    idf = _idf(self._count, len(rows))
-                    given = float(scores[at])
-                    tf, score = given / (group.weight * idf), times * given
-                    found.append(WordPart(term, times, group.fields, len(rows), idf, tf, group.weight, score))
         return found
 
     @property
@@ -148,29 +115,15 @@ class Postings:
 
     def idf(self, term: str) -> float:
         """Return how much a term tells, by the group in which most entries have it; 0 where none has it."""
-        held = int(self.held([term])[0])
+        held = max((end - begin for begin, end in self._places([term])), default=0)
         return _idf(self._count, held) if held else 0.0
-
-    def held(self, wanted: Sequence[str]) -> NDArray[np.int64]:
-        """Return how many entries have each of some terms, in the group in which most have it, int64 (terms,)."""
-        places, is_there = self._places(wanted)
-        there, starts, counts = places[is_there], self._matrix.scores["indptr"], np.zeros(places.shape, np.int64)
-        counts[is_there] = starts[there + 1] - starts[there]
-        most: NDArray[np.int64] = counts.max(axis=1, initial=0)
-        return most
 
     def told(self, question: Iterable[str]) -> float:
         """Return how much all terms of a question tell; what no entry has tells as much as what one has."""
         return sum(self.idf(term) or self.rarest for term in question)
 
-    def _postings(self, number: int) -> tuple[NDArray[np.int32], Scores]:
-        """Return the rows that hold a term, ascending, and what it gives each."""
-        held = self._matrix.scores
-        here = slice(*held["indptr"][number : number + 2].tolist())
-        return held["indices"][here], held["data"][here]
-
     def add_up(self, found: NDArray[np.int64]) -> Scores:
-        """Return the same for terms by their places in the file of terms."""
+        """Return what BM25 gives each entry for terms by their places in the file of terms."""
         if not len(found):
             return np.zeros(self._count, np.float32)
         given: Scores = self._matrix.get_scores_from_ids(found)
@@ -182,27 +135,25 @@ class Postings:
         Raises:
             InconsistentError: it is no such array.
         """
-        return mapped_array(self._handles[name])
+        if name not in self._arrays:
+            self._arrays[name] = mapped_array(self._handles[name])
+        return self._arrays[name]
+
+    def _places(self, wanted: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Yield where the postings of some terms begin and end, in every group that has them."""
+        starts = self.array(STARTS)
+        for number in self._numbers(wanted).tolist():
+            yield int(starts[number]), int(starts[number + 1])
 
     def _numbers(self, question: Sequence[str]) -> NDArray[np.int64]:
         """Return the places of a question's terms among those of the build, in every group that has them."""
-        places, is_there = self._places(question)
-        return places[is_there]
-
-    def _places(self, wanted: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return a place in the file of terms for each term and group, and whether it is one; both (terms, groups)."""
-        groups = range(len(self.ranking.groups))
-        codes = np.array([[term_code(term, group) for group in groups] for term in wanted], np.uint64)
-        codes = codes.reshape(len(wanted), len(groups))  # also of no terms
-        places = np.searchsorted(self._terms, codes)
-        if not len(self._terms):
-            return places, np.zeros(codes.shape, bool)
-        places[places == len(self._terms)] = 0
-        return places, self._terms[places] == codes
-
-    @cached_property
-    def _terms(self) -> Codes:
-        return self.array(TERMS)
+        known, groups = self.array(TERMS), range(len(self.ranking.groups))
+        codes = np.array([term_code(term, group) for term in question for group in groups], np.uint64)
+        places = np.searchsorted(known, codes)
+        is_there = places < len(known)
+        is_there[is_there] = known[places[is_there]] == codes[is_there]
+        found: NDArray[np.int64] = places[is_there]
+        return found
 
     @cached_property
     def _matrix(self) -> Any:

@@ -1,14 +1,14 @@
 """Write the words of a build as its entries come, at flat memory, where bm25s would hold all texts.
 
-What comes is sorted in runs, which are spooled and merged; the postings of entries that are copied are one run more.
-Scores are made of all of them then, because they follow from how many entries there are.
+What comes is sorted in runs, which are spooled and merged. Scores are made of all of them then, because they follow
+from how many entries there are.
 """
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,10 @@ from pipeline.core import files
 from pipeline.core.ranking import K1, B, Ranking
 from pipeline.core.task import Entry
 from pipeline.index import terms
-from pipeline.index.manifest import COUNTS, LENGTHS
-from pipeline.index.posting_runs import CopiedWords, Run
 from pipeline.index.postings import GROUP, ROWS, SCORES, STARTS, TERMS, TYPES, Codes, checksums, term_code
 
+PAGE = 128  # entries that are taken in at once: what fits into a processor's cache is quicker; 255 at most
 SPOOL = "words.runs"  # of postings, sorted by terms, and then of terms; gone when the build is written
-SPOOLED_LENGTHS = "words.lengths"  # terms of each entry, by group, float32; gone then, too
 RUN = 1 << 18  # postings that are sorted at once
 MARK = 256  # of so many postings of a run one is remembered, to tell where all runs can be cut
 MOST = 65_535  # times that a term counts in one entry
@@ -30,6 +28,26 @@ PIECES = 1 << 17  # pieces of texts whose terms are remembered
 YEAR = 4  # digits of numbers that come again; longer ones are each another
 
 _ROW_BITS, _ROW_MASK = np.uint64(8), np.uint64(255)  # they tell the entries of a page apart
+
+
+class Run(NamedTuple):
+    """Postings sorted by terms, and by rows where terms are equal: numbers of terms, rows, how often each is there."""
+
+    codes: Codes
+    rows: NDArray[np.int32]
+    counts: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, parts: "Sequence[Self]") -> "Self":
+        """Return parts whose rows follow one another, as one run."""
+        whole: Any = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        order = np.argsort(whole[0], kind="stable")
+        return cls(*(array[order] for array in whole))
+
+    def between(self, low: np.uint64, high: np.uint64) -> "Run":
+        """Return the postings of the terms from `low` up to `high`."""
+        first, last = np.searchsorted(self.codes, [low, high]).tolist()
+        return Run(self.codes[first:last], self.rows[first:last], self.counts[first:last])
 
 
 class _KnownPieces(dict[bytes, bytes]):
@@ -52,12 +70,12 @@ class _KnownPieces(dict[bytes, bytes]):
 class PostingsWriter:
     """Writes the words of a build as its entries come, in a `with` block; a number of pages of them is in memory."""
 
-    def __init__(self, directory: Path, ranking: Ranking, copied: CopiedWords | None = None) -> None:
-        """Begin without entries; some may be copied."""
-        self._directory, self._ranking, self._copied = directory, ranking, copied
+    def __init__(self, directory: Path, ranking: Ranking) -> None:
+        """Begin without entries."""
+        self._directory, self._ranking = directory, ranking
         self._spool = (directory / SPOOL).open("wb")
         self._known = [_KnownPieces(group) for group in range(len(ranking.groups))]
-        self._lengths = (directory / SPOOLED_LENGTHS).open("wb")
+        self._lengths: list[NDArray[np.float32]] = []  # of each page: terms of each entry, by group
         self._count = 0  # entries so far
         self._pages: list[Run] = []  # that are in no run yet
         self._waiting = 0  # postings of those
@@ -70,64 +88,11 @@ class PostingsWriter:
 
     def __exit__(self, *_: object) -> None:
         """Remove what was spooled."""
-        for file in (self._spool, self._lengths):
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
+        self._spool.close()
+        Path(self._spool.name).unlink(missing_ok=True)
 
-    def add(self, entries: Sequence[Entry], copies: NDArray[np.int64] | None = None) -> list[int]:
-        """Take in the next entries, PAGE at most; return the checksum of the terms of each.
-
-        Some others may be copied: `copies` has for each entry of the page its row in the build before, or -1 in the
-        places of `entries`.
-        """
-        codes, rows, counts, lengths = self._terms_of(entries)
-        if copies is not None and self._copied is not None:
-            made, copied = np.flatnonzero(copies < 0), np.flatnonzero(copies >= 0)
-            of_made, lengths = lengths, np.empty((len(copies), lengths.shape[1]), np.float32)
-            lengths[made], lengths[copied] = of_made, self._copied.lengths[copies[copied]]
-            self._copied.copy(copies[copied], self._count + copied)
-            places = made[rows]
-        else:
-            places = rows
-        self._pages.append(Run(codes, (places + self._count).astype(np.int32), counts))
-        self._lengths.write(lengths.tobytes())
-        self._count += len(lengths)
-        self._waiting += len(codes)
-        if self._waiting >= RUN:
-            self._spool_run()
-        return [int(one) for one in checksums(codes, rows, len(entries))]
-
-    def checksums(self, entries: Sequence[Entry]) -> list[int]:
-        """Return the checksum of the terms of some entries, PAGE at most, which are not taken in."""
-        codes, rows, *_ = self._terms_of(entries)
-        return [int(one) for one in checksums(codes, rows, len(entries))]
-
-    def seal(self) -> dict[str, files.Sealed]:
-        """Write the words of all entries; on disk when this returns, by file name."""
-        self._spool_run()
-        total, first = sum(self._runs) + (self._copied.count() if self._copied else 0), self._spool.tell()
-        self._lengths.flush()
-        lengths = np.memmap(self._directory / SPOOLED_LENGTHS, np.float32, "r")
-        sealed = {LENGTHS: self._sealed(LENGTHS, [lengths])}
-        with contextlib.ExitStack() as opened:
-            names = (ROWS, COUNTS, SCORES)
-            writers = [opened.enter_context(files.SealedWriter(self._directory / name)) for name in names]
-            for writer, name in zip(writers, names, strict=True):
-                _write_header(writer, name, total)
-            spooled = self._write_postings(lengths.reshape(self._count, -1), *writers)
-            sealed |= {name: writer.seal() for writer, name in zip(writers, names, strict=True)}
-        found = list(self._read(first, spooled, np.uint64, np.int64))
-        sealed[TERMS] = self._sealed(TERMS, [codes for codes, _ in found])
-        sealed[STARTS] = self._sealed(STARTS, [np.zeros(1), *(ends for _, ends in found)])
-        return sealed
-
-    def _terms_of(
-        self, entries: Sequence[Entry]
-    ) -> tuple[Codes, NDArray[np.int64], NDArray[np.uint32], NDArray[np.float32]]:
-        """Return the postings of some entries, sorted: terms, places of the entries, how often each is there.
-
-        And how many terms each entry has in each group, float32 (entries, groups).
-        """
+    def add(self, entries: Sequence[Entry]) -> list[int]:
+        """Take in the next entries, PAGE at most; return the checksum of the terms of each."""
         texts = [self._ranking.texts(entry.fields or {"text": entry.text}) for entry in entries]
         found, lengths = [], np.zeros((len(entries), len(self._known)), np.float32)
         for group, known in enumerate(self._known):
@@ -138,8 +103,31 @@ class PostingsWriter:
             lengths[:, group] = np.bincount(rows, minlength=len(entries))
             found.append(codes[is_term] | rows.astype(np.uint64))
         page, counts = np.unique(np.concatenate(found), return_counts=True)
-        most = np.minimum(counts, MOST).astype(np.uint32)
-        return page >> _ROW_BITS, (page & _ROW_MASK).astype(np.int64), most, lengths
+        codes, rows = page >> _ROW_BITS, (page & _ROW_MASK).astype(np.int64)
+        self._pages.append(
+            Run(codes, (rows + self._count).astype(np.int32), np.minimum(counts, MOST).astype(np.uint32))
+        )
+        self._lengths.append(lengths)
+        self._count += len(entries)
+        self._waiting += len(codes)
+        if self._waiting >= RUN:
+            self._spool_run()
+        return [int(one) for one in checksums(codes, rows, len(entries))]
+
+    def seal(self) -> dict[str, files.Sealed]:
+        """Write the words of all entries; on disk when this returns, by file name."""
+        self._spool_run()
+        total, first = sum(self._runs), self._spool.tell()
+        with contextlib.ExitStack() as opened:
+            rows, scores = (opened.enter_context(files.SealedWriter(self._directory / name)) for name in (ROWS, SCORES))
+            for writer in (rows, scores):
+                _write_header(writer, writer.path.name, total)
+            spooled = self._write_postings(rows, scores)
+            sealed = {writer.path.name: writer.seal() for writer in (rows, scores)}
+        found = list(self._read(first, spooled, np.uint64, np.int64))
+        sealed[TERMS] = self._sealed(TERMS, [codes for codes, _ in found])
+        sealed[STARTS] = self._sealed(STARTS, [np.zeros(1), *(ends for _, ends in found)])
+        return sealed
 
     def _spool_run(self) -> None:
         """Sort what came since the last run, and write it as one."""
@@ -153,28 +141,22 @@ class PostingsWriter:
         self._runs.append(len(run.codes))
         self._marks.append(run.codes[::MARK].copy())
 
-    def _write_postings(
-        self,
-        lengths: NDArray[np.float32],
-        rows: files.SealedWriter,
-        counts: files.SealedWriter,
-        scores: files.SealedWriter,
-    ) -> list[int]:
+    def _write_postings(self, rows: files.SealedWriter, scores: files.SealedWriter) -> list[int]:
         """Write all postings in the order of terms, some at a time; spool the terms, and where those of each end.
 
         Return how many terms were spooled at a time.
         """
+        lengths = np.concatenate(self._lengths)
         scale = K1 * B / np.maximum(lengths.mean(axis=0, dtype=np.float64), 1e-9)
         runs = [Run(*arrays) for arrays in self._read(0, self._runs, np.uint64, np.int32, np.uint32)]
         end, spooled = 0, list[int]()
-        for parts in self._merged(runs):
+        for parts in _merged(runs, self._marks):
             codes, held, which = _terms_of(parts)
             groups = (codes >> np.uint64(GROUP)).astype(np.uint8)
             weights = np.array([group.weight for group in self._ranking.groups])[groups]
             weights *= np.log1p((self._count - held + 0.5) / (held + 0.5))
             for part, here in zip(parts, which, strict=True):
                 rows.write(_bytes_of(ROWS, part.rows))
-                counts.write(_bytes_of(COUNTS, part.counts))
                 norms = lengths[part.rows, groups[here]]  # what BM25 adds to how often a term is in an entry
                 norms *= scale[groups[here]]
                 norms += K1 * (1 - B)
@@ -185,27 +167,6 @@ class PostingsWriter:
             end = int(ends[-1])
             spooled.append(len(codes))
         return spooled
-
-    def _merged(self, runs: Sequence[Run]) -> Iterator[list[Run]]:
-        """Yield the postings in the order of terms: those of several terms as one run, or those of one as several.
-
-        About RUN at a time are sorted; those of a term that most entries hold are more, and need not be.
-        """
-        copied = [] if self._copied is None else [self._copied.marks(MARK)]
-        marks = np.sort(np.concatenate((*self._marks, *copied)))[:: max(1, RUN // MARK)]
-        edges = np.unique(np.concatenate((marks, marks + np.uint64(1), [~np.uint64(0)])))
-        for low, high in pairwise(edges):
-            parts = [part for run in runs if len((part := run.between(low, high)).codes)]
-            if self._copied is not None:
-                both = (
-                    self._copied.between(low, high).taking_in(Run.of(parts))
-                    if parts
-                    else self._copied.between(low, high)
-                )
-                if len(both.codes):
-                    yield [both]
-            elif parts:
-                yield parts if high - low == 1 else [Run.of(parts)]
 
     def _read(self, start: int, lengths: Iterable[int], *kinds: type[np.generic]) -> Iterator[list[NDArray[Any]]]:
         """Yield what was spooled from a place on, arrays of one length together, mapped and not read."""
@@ -223,6 +184,18 @@ class PostingsWriter:
             for block in blocks:
                 writer.write(_bytes_of(name, block))
             return writer.seal()
+
+
+def _merged(runs: Sequence[Run], marks: Sequence[Codes]) -> Iterator[list[Run]]:
+    """Yield the postings in the order of terms: those of several terms as one run, or those of one as several.
+
+    About RUN at a time are sorted; those of a term that most entries hold are more, and need not be.
+    """
+    some = np.sort(np.concatenate(marks))[:: max(1, RUN // MARK)]
+    edges = np.unique(np.concatenate((some, some + np.uint64(1), [~np.uint64(0)])))
+    for low, high in pairwise(edges):
+        if parts := [part for run in runs if len((part := run.between(low, high)).codes)]:
+            yield parts if high - low == 1 else [Run.of(parts)]
 
 
 def _terms_of(parts: Sequence[Run]) -> tuple[Codes, NDArray[np.int64], list[NDArray[np.int64]]]:

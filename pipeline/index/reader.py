@@ -5,7 +5,8 @@ meanwhile, vectors and metadata are of the same build. Nothing is read before it
 of the metadata only the hits are read, by their offsets. That keeps one search quick at any size.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import InconsistentError
 from pipeline.core.links import ReadHandle
 from pipeline.index import manifest
-from pipeline.index.entry_lines import EntryLines
 from pipeline.index.manifest import Manifest
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pipeline.core.task import Collection as Indexed
     from pipeline.index.columns import Mask
     from pipeline.index.metadata import MetadataColumns
     from pipeline.index.postings import Postings
     from pipeline.index.snippet import Snippet
-    from pipeline.index.why import Why
 
 
 PRODUCTS = 1 << 24  # that are in memory at once, 64 MB
 BLOCK = 4096  # entries that many vectors are held against at once
+FEW = 8  # entries that are looked for in the bytes; of more, every line is parsed
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,6 @@ class Hit:
     snippet: "Snippet | None" = None
     tags: tuple[str, ...] = ()
     is_weak: bool | None = None
-    why: "Why | None" = None
 
 
 class Index(AbstractContextManager["Index"]):
@@ -69,8 +69,7 @@ class Index(AbstractContextManager["Index"]):
         self._metadata = ReadHandle(directory / manifest.METADATA)
         self._offsets = ReadHandle(directory / manifest.OFFSETS)
         self._entries = ReadHandle(directory / manifest.ENTRIES)
-        self._lines = EntryLines(self._entries)
-        self._words = [ReadHandle(directory / name) for name in manifest.WORDS if self.manifest.words is not None]
+        self._words = [ReadHandle(directory / name) for name in manifest.WORDS]
 
     def __len__(self) -> int:
         """Return how many entries the build holds."""
@@ -132,16 +131,15 @@ class Index(AbstractContextManager["Index"]):
             yield from found
 
     @cached_property
-    def words(self) -> "Postings | None":
-        """By which words its entries are found; None where the build is of a version that had none.
+    def words(self) -> "Postings":
+        """By which words its entries are found.
 
         Raises:
             InconsistentError: the words were made in another way than this version makes them.
         """
         from pipeline.index.postings import Postings
 
-        made = self.manifest.words
-        return None if made is None else Postings(self._words, made, len(self))
+        return Postings(self._words, self.manifest.words, len(self))
 
     @cached_property
     def held(self) -> "NDArray[np.float32]":
@@ -163,7 +161,9 @@ class Index(AbstractContextManager["Index"]):
 
     def row_of(self, entry_id: str) -> int | None:
         """Return the row of an entry, counted from 0; None where the build does not have it."""
-        return self._lines.row_of(entry_id)
+        whole = self._entries.read(self._entries.size, 0)
+        at = whole.find(_begin_of_line(entry_id))
+        return None if at < 0 else whole.count(b"\n", 0, at)
 
     def metadata_at(self, row: int) -> Mapping[str, Any]:
         """Return the metadata of one row, counted from 0.
@@ -187,9 +187,18 @@ class Index(AbstractContextManager["Index"]):
     def content_hashes(self, among: Collection[str] | None = None) -> dict[str, str]:
         """Return for each id, in vector order, the `content_hash` its entry had when the build was made.
 
-        For some only, in no order, no other line is parsed.
+        Of a few alone, no other line is parsed.
         """
-        return self._lines.content_hashes(among)
+        import orjson
+
+        whole = self._entries.read(self._entries.size, 0)
+        if among is None or len(among) > FEW:
+            lines: Iterable[bytes] = whole.splitlines()
+        else:
+            places = (whole.find(_begin_of_line(one)) for one in among)
+            lines = (whole[at : whole.find(b"\n", at)] for at in places if at >= 0)
+        found = (orjson.loads(line) for line in lines)
+        return {line["id"]: line["content"] for line in found if among is None or line["id"] in among}
 
     def close(self) -> None:
         """Give the files back to the system; nothing can be asked afterwards."""
@@ -229,3 +238,27 @@ class Index(AbstractContextManager["Index"]):
             _, similarities, rows = self._faiss.range_search(query, below, params=among)
         order = np.lexsort((rows, -similarities))[:k]
         return similarities[order], rows[order]
+
+
+def _begin_of_line(entry_id: str) -> bytes:
+    """Return how the line of an entry begins; inside of a JSON text no bare quotation mark stands."""
+    import orjson
+
+    return b'{"id":%b,"content":"' % orjson.dumps(entry_id)
+
+
+def hit_document(collection: "Indexed", hit: Hit) -> dict[str, Any]:
+    """Return a hit as programs read a line of many questions' hits; a score that was not asked for is null."""
+    shown = collection.shown(hit.rank, hit.similarity, hit.metadata)
+    found = {**shown, "score": round(hit.score, 4), "words_score": round(hit.words_score, 4), "weak": hit.is_weak}
+    return {name: None if isinstance(one, float) and math.isnan(one) else one for name, one in found.items()}
+
+
+def whole_document(collection: "Indexed", hit: Hit) -> dict[str, Any]:
+    """Return a hit with what a reader of one question's hits asks next: matching tags, and a snippet."""
+    snippet = hit.snippet
+    return {
+        **hit_document(collection, hit),
+        "matching_tags": list(hit.tags),
+        "snippet": None if snippet is None else {"text": snippet.text, "marks": [list(mark) for mark in snippet.marks]},
+    }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, Unpack
 
 from pipeline.core.errors import ConfigurationError, InputError
@@ -15,38 +15,33 @@ from pipeline.index.filters import Filters, every, mask_of
 from pipeline.index.manifest import Manifest
 from pipeline.index.question import Question, parse_one_of_many, parse_question
 from pipeline.index.reader import Hit, Index
-from pipeline.index.spelling import suggested_spelling
-from pipeline.index.terms import terms_of, terms_of_question
+from pipeline.index.terms import terms_of_question
 from pipeline.store.counts import CountMemory
 from pipeline.store.last_write import LastWrite
 from pipeline.store.workspace import get_workspace
 
 if TYPE_CHECKING:
-    from pipeline.index.columns import Mask
     from pipeline.index.vector_file import Vectors
 
 NAMED = 60  # characters of a question that a message names
-LIKE_TERMS = 25  # of an entry, those that count most for itself, by which others like it are looked for
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How many entries are wanted, by what they are ranked, which may be found, and whether to say how scores arise."""
+    """How many entries are wanted, by what they are ranked, and which may be found."""
 
     k: int = 10
     rank: Rank = Rank.HYBRID
     filters: Filters = field(default_factory=Filters)
-    why: bool = False
 
 
 class SearchWords(TypedDict, total=False):
-    """How to search, in the words of `findable search`: by what to rank, what to leave out, and whether to say why."""
+    """How to search, in the words of `findable search`: by what to rank, and what to leave out."""
 
     rank: Literal["hybrid", "words", "vectors"]
     tag: str | Sequence[str]  # each that an entry must have; in one text, with commas between them
     min_score: float | None
     where: str
-    why: bool
 
 
 def search_options(k: int = 10, **how: Unpack[SearchWords]) -> SearchOptions:
@@ -64,20 +59,15 @@ def search_options(k: int = 10, **how: Unpack[SearchWords]) -> SearchOptions:
         raise InputError(f"rank is {rank!r}", hint=f"one of {', '.join(Rank)}")
     tags = tuple(filter(None, (one.strip() for one in (tag.split(",") if isinstance(tag, str) else tag))))
     filters = Filters(tags, how.get("min_score"), how.get("where", ""))
-    return SearchOptions(k, Rank(rank), filters, how.get("why", False))
+    return SearchOptions(k, Rank(rank), filters)
 
 
 @dataclass(frozen=True)
 class SearchReport:
-    """The best entries, best first, how many entries the index is behind, and whether it lacks words to rank by.
-
-    `suggestion` is the question as it may have been meant, where a word of it is in no entry; empty elsewhere.
-    """
+    """The best entries, best first, and how many entries the index is behind."""
 
     hits: list[Hit]
     behind: int
-    lacks_words: bool = False
-    suggestion: str = ""
 
     @property
     def is_weak(self) -> bool:
@@ -137,40 +127,42 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
 
         Raises:
             InputError: the question asks nothing, a filter cannot be read, or it is to be answered by words, and has
-                none or the index has none.
+                none.
             ConfigurationError: the index was built with another model or width than questions would be embedded with.
         """
-        asked = parse_question(question)
-        told = self._told([asked], options.rank)
-        mask = mask_of(self.index, self.collection, options.filters, asked)
+        from pipeline.index.fusion import described_hits, judged_hits, rank_entries
+
+        asked, index, collection = parse_question(question), self.index, self.collection
+        told = self._told([asked], options.rank)[0]
+        mask = mask_of(index, collection, options.filters, asked)
         vector = None if (vectors := self._vectors([asked], options.rank)) is None else vectors[0]
-        terms = None if options.rank is Rank.VECTORS else told[0]
-        report = self._report(told[0], terms, vector, mask, options, is_judged=True)
-        return replace(report, suggestion=suggested_spelling(self.index, question))
+        terms = None if options.rank is Rank.VECTORS else told
+        ranked = rank_entries(index, terms=terms, vector=vector, k=options.k, mask=mask)
+        hits = judged_hits(index, collection, ranked, told, described_hits(index, collection, ranked, told))
+        return SearchReport(hits, self._count_behind())
 
     def ask_like(self, name: str, options: SearchOptions) -> SearchReport:
-        """Return what is like one entry, which is left out, by its vector and the words that count most for it.
+        """Return what is like one entry, which is left out, by its vector.
 
         Raises:
-            InputError: there is none of that name, or it is not in the index.
+            InputError: there is none of that name, it is not in the index, or words are to rank.
         """
         import numpy as np
 
+        from pipeline.index.fusion import described_hits, rank_entries
+
+        if options.rank is Rank.WORDS:
+            raise InputError("what is like an entry is found by its vector", hint="leave RANK=words out")
         row, index = self._row_of(name), self.index
         mask = mask_of(index, self.collection, options.filters)
         mask = np.ones(len(index), dtype=bool) if mask is None else mask
         mask[row] = False
-        told = terms_of("\n".join(self.collection.texts(index.metadata_at(row))))
-        parts = sorted(index.words.parts(row, set(told)), key=lambda part: -part.score) if index.words else []
-        terms = list(dict.fromkeys(part.term for part in parts))[:LIKE_TERMS]
-        vector = None if options.rank is Rank.WORDS else index.held[row]
-        asked = None if options.rank is Rank.VECTORS else terms
-        return self._report(terms, asked, vector, mask, options, is_judged=False)
+        ranked = rank_entries(index, terms=None, vector=index.held[row], k=options.k, mask=mask)
+        return SearchReport(described_hits(index, self.collection, ranked, ()), self._count_behind())
 
     def ask_many(self, questions: Sequence[str], options: SearchOptions) -> Iterator[list[Hit]]:
         """Yield the hits of each of many questions, without what a reader of one asks next; see `ask`."""
-        from pipeline.index.described import judged_hits
-        from pipeline.index.fusion import rank_many
+        from pipeline.index.fusion import found_entries, judged_hits, rank_many
 
         always = mask_of(self.index, self.collection, options.filters)
         for first in range(0, len(questions), MAX_EMBED_TEXTS):
@@ -180,26 +172,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             terms = [None] * len(some) if options.rank is Rank.VECTORS else told
             found = rank_many(self.index, terms=terms, vectors=vectors, k=options.k, masks=masks)
             for one, ranked in zip(told, found, strict=True):
-                yield judged_hits(self.index, self.collection, ranked, one)
-
-    def _report(
-        self,
-        told: Sequence[str],
-        terms: Sequence[str] | None,
-        vector: "Vectors | None",
-        mask: "Mask | None",
-        options: SearchOptions,
-        *,
-        is_judged: bool,
-    ) -> SearchReport:
-        """Return the best entries, described by the terms that were `told`, whether they rank or not."""
-        from pipeline.index.described import described_hits
-        from pipeline.index.fusion import rank_entries
-
-        index = self.index
-        ranked = rank_entries(index, terms=terms, vector=vector, k=options.k, mask=mask)
-        hits = described_hits(index, self.collection, ranked, told, why=options.why, is_judged=is_judged)
-        return SearchReport(hits, self._count_behind(), terms is not None and index.words is None)
+                yield judged_hits(self.index, self.collection, ranked, one, found_entries(self.index, ranked))
 
     def _count_behind(self) -> int:
         """Return how many entries the build is behind, counted once for each position of the database."""

@@ -51,7 +51,7 @@ def count_stale(
         return 0
     held = index.content_hashes(set(changed))
     new = collection.count(tx, [one for one in changed if one not in held])
-    return new + _compared(held, collection.entries(tx, list(held)), index).behind
+    return new + _compared(held, collection.entries(tx, list(held))).behind
 
 
 def remembered_stale(
@@ -72,7 +72,7 @@ def remembered_stale(
 def staleness(collection: Collection, tx: "Connection", index: "Index", display: Progress) -> Staleness:
     """Compare every entry of the database with an index; changes of other programs are found too."""
     with display.bar("comparing", len(index), late=True) as bar:
-        return _compared(index.content_hashes(), _shown(collection.entries(tx), bar), index)
+        return _compared(index.content_hashes(), _shown(collection.entries(tx), bar))
 
 
 def place_of_entry(data: Path, collection: Collection, item_id: str, entry: Entry | None) -> dict[str, Any]:
@@ -89,14 +89,13 @@ def place_of_entry(data: Path, collection: Collection, item_id: str, entry: Entr
             held, built = index.content_hashes({item_id}).get(item_id), index.manifest
     except FindableError as error:
         return {**nothing, "problem": error.message}
-    is_same = entry is not None and held == content_hash(entry, words=built.words is not None)
+    is_same = entry is not None and held == content_hash(entry)
     return {"indexed": held is not None, "up_to_date": is_same, "build": built.number}
 
 
-def _compared(held: dict[str, str], entries: Iterable[Entry], index: "Index") -> Staleness:
+def _compared(held: dict[str, str], entries: Iterable[Entry]) -> Staleness:
     """Compare entries with the hashes that an index holds of them."""
-    words = index.manifest.words is not None
-    outdated = sum(held.pop(entry.id, None) != content_hash(entry, words=words) for entry in entries)
+    outdated = sum(held.pop(entry.id, None) != content_hash(entry) for entry in entries)
     return Staleness(outdated, len(held))
 
 

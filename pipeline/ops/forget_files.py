@@ -23,7 +23,6 @@ from pipeline.index.builds import Builds
 from pipeline.index.cache import caches, vector_key
 from pipeline.index.evaluate import gate_questions
 from pipeline.index.floor import nonsense
-from pipeline.index.question_vectors import question_keys
 from pipeline.ops import byte_scan
 from pipeline.quality import report_files
 from pipeline.store import batches, erase
@@ -135,7 +134,7 @@ def drop_vectors(store: Store, data: Path, collections: Sequence[Indexed]) -> in
                 for one in collections
                 for entry in one.entries(tx)
             }
-        needed |= set(question_keys(cache, (*gate_questions(data, collections), *nonsense())))
+        needed |= set(embed.question_keys(cache, (*gate_questions(data, collections), *nonsense())))
         removed += cache.retain(needed)
     return removed
 

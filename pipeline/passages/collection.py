@@ -48,10 +48,8 @@ class PassagesCollection:
             return self._table.total(tx, table.has_concepts(self._shape, None))
         return len(table.with_concepts(tx, self._shape, among))
 
-    recipe = ""
-
-    def sources(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Sequence[Any]]:
-        """Yield id, text and concepts of every passage with concepts, by id; those among some ids in any order."""
+    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
+        """Yield every passage with concepts, by id; those among some ids in any order."""
         found = table.has_concepts(self._shape, None)
         if among is None:
             rows = self._table.cells(tx, ("id", "text"), found)
@@ -60,15 +58,7 @@ class PassagesCollection:
         while page := {cell_words(row[0]): cell_words(row[1]) for row in islice(rows, PAGE)}:
             named = table.concept_names(tx, self._shape, list(page))
             for key, text in page.items():
-                yield key, text, named.get(key, [])
-
-    def entry(self, cells: Sequence[Any]) -> Entry:
-        """Return a passage as it is indexed."""
-        return _entry(*cells)
-
-    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
-        """Yield every passage with concepts, by id; those among some ids in any order."""
-        return map(self.entry, self.sources(tx, among))
+                yield _entry(key, text, named.get(key, []))
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the id."""

@@ -21,7 +21,7 @@ QUOTED = "UPDATE passage_concepts SET concept_name = :name, concept_type = :name
 WIDTHS = (360, 1200)
 VIEWS = (
     *("/", "/items", "/items?state=tagged&tag={tag}&find={long}", "/item?key={long}&raw=1", "/item?key=b{long}"),
-    *("/people/new", "/import", "/search?q={long}&why=1", "/search?like={long}", "/index", "/reports"),
+    *("/people/new", "/import", "/search?q={long}", "/search?like={long}", "/index", "/reports"),
     *(
         "/batches",
         "/batch?number=1",

@@ -130,9 +130,8 @@ def test_people_go_in_and_are_found(ws: findable.Workspace, workspace: Workspace
     assert ws.search("bees", 2)[0].rank == 1
     where = "bio CONTAINS 'number 1'"
     for rank in ("hybrid", "words", "vectors"):
-        (hit,) = ws.search("bees", rank=rank, where=where, why=True)
+        (hit,) = ws.search("bees", rank=rank, where=where)
         assert hit.metadata["username"] == "person-1"
-        assert hit.why is not None
     assert ws.search("bees", tag=["opera", "law"], min_score=1) == []
     assert {hit.metadata["username"] for hit in ws.search(like="person-1")} == {"person-0", "person-2"}
     found = ws.search_many(["bees", "clocks -1"], 3, where="bio IS NOT NULL")

@@ -29,9 +29,8 @@ MAY_NAME = {"pipeline.core.settings"}  # it has the task's name and the name of 
 FILES_OF_INDEX = {
     f"pipeline.index.{name}"
     for name in (
-        *("build_lookup", "builds", "cache", "concurrent", "flat_file", "manifest", "reader", "staging"),
-        *("copying", "fusion", "posting_runs", "postings", "postings_writer", "terms", "vector_file", "verify"),
-        "verify_words",
+        *("build_lookup", "builds", "cache", "flat_file", "manifest", "reader", "staging"),
+        *("fusion", "postings", "postings_writer", "terms", "vector_file", "verify"),
     )
 }
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself

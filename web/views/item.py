@@ -11,7 +11,7 @@ from starlette.responses import Response
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import show as person
-from pipeline.index.hit_documents import whole_document
+from pipeline.index.reader import whole_document
 from pipeline.index.search import SearchOptions, SearchReport
 from pipeline.ops import show
 from pipeline.passages.show import marked_of_passage
@@ -116,14 +116,13 @@ def _shown(
 @router.get("/parts/near", include_in_schema=False)
 def near_part(request: Request, key: Text, task: str) -> HTMLResponse:
     """Show what is most like one item, or why that cannot be told."""
-    desk, told = desk_of(request), {"hits": [], "problem": "", "has_words": False}
+    desk, hits, problem = desk_of(request), list[dict[str, Any]](), ""
     try:
-        hits, report = _near(desk, task, key, NEAR)
-        told |= {"hits": hits, "has_words": not report.lacks_words}
+        hits, _ = _near(desk, task, key, NEAR)
     except FindableError as error:
-        told["problem"] = error.message
+        problem = error.message
     with desk.to_read(task) as ws:
-        return show_page(request, "parts/near.html", ws, **told)
+        return show_page(request, "parts/near.html", ws, hits=hits, problem=problem)
 
 
 def _near(desk: Desk, task: str, key: str, k: int) -> tuple[list[dict[str, Any]], SearchReport]:

@@ -1,4 +1,4 @@
-"""Search: what fits a question best, why, and what may be a weak match; the same in another build beside it."""
+"""Search: what fits a question best, and what may be a weak match; the same in another build beside it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -10,8 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pipeline.core.errors import FindableError
 from pipeline.core.ranking import Rank
 from pipeline.core.task import Collection
-from pipeline.index.hit_documents import whole_document
-from pipeline.index.reader import Hit
+from pipeline.index.reader import Hit, whole_document
 from pipeline.index.search import OpenSearch, SearchReport, search_options
 from web import problem
 from web.render import desk_of, show_page
@@ -20,7 +19,7 @@ from web.view import Link, View
 router = APIRouter()
 VIEW = View(router, Link("/search", "Search"))
 OWN_PLACE = frozenset(  # what of a hit does not stand among its fields
-    {"rank", "similarity", "score", "words_score", "weak", "why", "snippet", "matching_tags"}
+    {"rank", "similarity", "score", "words_score", "weak", "snippet", "matching_tags"}
     | {"username", "id", "key", "label", "text", "answer"}
 )
 LONG = 60  # characters
@@ -37,12 +36,11 @@ class Asked(BaseModel):
     tag: list[str] = []
     min_score: Annotated[float | None, Blank] = None
     where: str = ""
-    why: bool = False
     build: Annotated[int | None, Blank] = None
 
     def of(self, opened: OpenSearch) -> SearchReport:
         """Return what was found."""
-        how: Mapping[str, Any] = self.model_dump(include={"rank", "min_score", "where", "why"})
+        how: Mapping[str, Any] = self.model_dump(include={"rank", "min_score", "where"})
         options = search_options(self.k, tag=",".join(self.tag), **how)
         return opened.ask_like(self.like, options) if self.like else opened.ask(self.q, options)
 
@@ -53,7 +51,6 @@ class AskedOnPage(Asked):
     task: str | None = None
     beside: Annotated[int | None, Blank] = None
     k: int = Field(20, ge=1, le=100)
-    why: bool = True
 
     @property
     def is_asked(self) -> bool:
@@ -72,8 +69,7 @@ def get_search(request: Request, task: str, asked: Annotated[Asked, Query()]) ->
     with desk_of(request).to_search(task, asked.build) as opened:
         report, collection, number = asked.of(opened), opened.collection, opened.index.manifest.number
         hits = [whole_document(collection, hit) for hit in report.hits]
-    told = {"behind": report.behind, "lacks_words": report.lacks_words, "weak": report.is_weak}
-    return {"hits": hits, **told, "suggestion": report.suggestion, "build": number}
+    return {"hits": hits, "behind": report.behind, "weak": report.is_weak, "build": number}
 
 
 @router.get("/search", include_in_schema=False)
@@ -128,7 +124,6 @@ def _shown(collection: Collection, hit: Hit) -> dict[str, Any]:
             (name, one) for name, one in values.items() if one not in ("", None, []) and not _is_in(pieces, one)
         ],
         "pieces": pieces,
-        "lines": list(hit.why.lines()) if hit.why else [],
     }
 
 

@@ -53,31 +53,17 @@ class DeclaredCollection:
             return tx.execute(select(func.count(key)).where(self._is_in())).scalar_one()
         return sum(1 for _ in rows_among(tx, key, among, [key], self._is_in()))
 
-    @property
-    def recipe(self) -> str:
-        """Return the template, how a row is named, and what the columns and fields are."""
-        record = self._rows.record
-        return json.dumps([self._template, record.words.get("label"), list(record.fields), list(self._rows.columns)])
+    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
+        """Yield the answered rows, in the order in which they were first seen; those among some ids in any order.
 
-    def sources(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Sequence[Any]]:
-        """Yield key and source's cells of the answered rows with their answers, in the order of first sight.
-
-        Those among some ids come in any order. When a row was looked at or changed is no part of what is indexed.
+        When a row was looked at or changed is no part of what is indexed.
         """
         for rows in self._pages(tx) if among is None else [self._found(tx, among)]:
             given = answers.last_applied(tx, self.task, [row[0] for row in rows], staying=True)
             for row in rows:
-                yield (*row, given[row[0]][1])
-
-    def entry(self, cells: Sequence[Any]) -> Entry:
-        """Return a row with its answer as it is indexed."""
-        document = json.loads(cells[-1])
-        row = dict(zip(self._cells, cells, strict=False))
-        return self._entry(row, document if isinstance(document, dict) else {"root": document})
-
-    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
-        """Yield the answered rows, in the order in which they were first seen; those among some ids in any order."""
-        return map(self.entry, self.sources(tx, among))
+                document = json.loads(given[row[0]][1])
+                answer = document if isinstance(document, dict) else {"root": document}
+                yield self._entry(dict(zip(self._cells, row, strict=True)), answer)
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the key."""

@@ -1,12 +1,11 @@
-"""`search` by words, by vectors and by both, on one build, and on one of before that has no words."""
+"""`search` by words, by vectors and by both, on one build."""
 
 import json
 from typing import Any
 
 import pytest
 
-from pipeline.core import files
-from pipeline.index.manifest import ENTRIES, WORDS, content_hash
+from pipeline.index.manifest import WORDS
 from tests import postgresql
 from tests.lab import Api, Workspace
 
@@ -67,42 +66,6 @@ def test_what_has_no_words_is_answered_by_vectors_or_refused(indexed: Workspace)
         assert "RANK=words" in indexed.ran("search", "--", question, RANK="words", code=2).stderr
     indexed.ran("search", "honey", DIM="256", code=3)
     assert [hit["username"] for hit in found(indexed, "honey", DIM="256", RANK="words")] == ["ada"]
-
-
-def without_words(workspace: Workspace) -> None:
-    """Make the build in service one of the version before: what is new in it is gone."""
-    build = (workspace.data / "index/current").resolve()
-    document = json.loads((build / "manifest.json").read_bytes())
-    with workspace.open() as ws, ws.store.read() as tx:
-        hashes = {entry.id: content_hash(entry, words=False) for entry in ws.collection.entries(tx)}
-    rows = [json.loads(line) for line in (build / ENTRIES).read_bytes().splitlines()]
-    lines = [{**row, "content": hashes[row["id"]]} for row in rows]
-    for line in lines:
-        del line["words"]
-    sealed = files.seal_bytes(build / ENTRIES, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-    document["hashes"][ENTRIES], document["sizes"][ENTRIES] = sealed.sha256, sealed.size
-    for name in WORDS:
-        (build / name).unlink()
-        del document["hashes"][name], document["sizes"][name]
-    del document["words"]
-    (build / "manifest.json").write_text(json.dumps(document), encoding="utf-8")
-
-
-@pytest.mark.full
-def test_a_build_of_before_is_searched_by_vectors_and_says_so(indexed: Workspace) -> None:
-    """It is whole, and not behind; only words cannot be asked of it, until the next build."""
-    without_words(indexed)
-    searched = indexed.ran("search", "rivers", "--json")
-    assert "the index has no words yet, so it was searched by vectors alone: `make index`" in searched.stderr
-    assert {hit["words_score"] for hit in json.loads(searched.stdout)} == {None}
-    assert "has no words yet" not in indexed.ran("search", "rivers", RANK="vectors").stderr
-    assert "make index" in indexed.ran("search", "rivers", RANK="words", code=2).stderr
-    assert json.loads(indexed.ran("status", "--exact", "--json").stdout)["index"]["behind"] == 0
-    indexed.ran("doctor")
-    indexed.ran("index")
-    assert [hit["username"] for hit in found(indexed, "rivers", RANK="words")] == ["bob", "李"]
-    indexed.ran("index", "--rollback")
-    assert found(indexed, "rivers")
 
 
 def test_a_change_of_a_field_alone_leaves_the_index_behind(indexed: Workspace) -> None:

@@ -82,27 +82,6 @@ def test_odd_questions_are_answered_or_refused(indexed: Workspace, api: Api) -> 
     assert len(api.journal()) == before
 
 
-def test_a_word_that_no_entry_has_is_told_as_one_that_is_a_letter_away(indexed: Workspace) -> None:
-    """As an entry spells it, with the signs of the question; none of words that are there, or far from all."""
-    for question, meant in (
-        ("watter law", "did you mean: water law\n"),
-        ('who knows "rivres" -BEEKEPER', 'did you mean: who knows "rivers" -Beekeeper\n'),
-        ("tecahes", "did you mean: Teaches\n"),
-    ):
-        assert f"a word of the question is in no entry; {meant}" in indexed.run("search", question).stderr
-    for question in (
-        "water laws",
-        "hydrology",
-        "laww",
-        "teetchs",
-        "eaches",
-        "watter 7 law teaches bees",
-        "watter hydrol geolog limnol rivres",
-        "x" * 8000,
-    ):
-        assert "did you mean" not in indexed.run("search", question).stderr, question
-
-
 @pytest.mark.full
 def test_a_question_waits_no_longer_than_any_other_call(indexed: Workspace, api: Api) -> None:
     """A server that hangs is given up after the time-out of a call, not that of a transfer, which is for many texts."""

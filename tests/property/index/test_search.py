@@ -12,8 +12,7 @@ from pipeline.core.task import Entry
 from pipeline.index import flat_file
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
-from pipeline.index.copying import pages_of
-from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
+from tests.unit.index.toy import DIM, MODEL, key_of, pages_of, vectors_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=9),
@@ -37,8 +36,7 @@ def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: 
         keys = [key_of(text) for text in texts]
         cache.add(keys, vectors_of(texts))
         builds = Builds(Path(folder))
-        begun = builds.begin(1, pages_of(zip(entries, keys, strict=True)), position=0)
-        staged = builds.complete(begun, cache, task_type="T")
+        staged = builds.stage(1, pages_of(entries), cache, count=len(entries), position=0, task_type="T")
         builds.verify(staged, count=len(texts))
         builds.promote(staged)
         with builds.open() as index:

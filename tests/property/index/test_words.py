@@ -18,9 +18,8 @@ from pipeline.core.task import Entry
 from pipeline.index import postings_writer, terms
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
-from pipeline.index.copying import pages_of
 from pipeline.index.fusion import rank_entries
-from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
+from tests.unit.index.toy import DIM, MODEL, key_of, pages_of, vectors_of
 
 RANKING = Ranking((FieldGroup(("title", "text")), FieldGroup(("tags",), 0.5)), share=0.7)
 WORDS = st.sampled_from(["water", "law", "Wasser", "水法", "水", "вода", "hydrology", "hydrologist", "the", "é", "😀"])
@@ -60,8 +59,8 @@ def test_entries_are_ranked_as_is_defined(fields: list[dict[str, str]], question
         keys = [key_of(entry.text) for entry in entries]
         cache.add(keys, vectors_of([entry.text for entry in entries]))
         builds = Builds(Path(folder))
-        begun = builds.begin(1, pages_of(zip(entries, keys, strict=True)), position=0, ranking=RANKING)
-        staged = builds.complete(begun, cache, task_type="T")
+        told: dict[str, Any] = {"count": len(entries), "position": 0, "task_type": "T", "ranking": RANKING}
+        staged = builds.stage(1, pages_of(entries), cache, **told)
         builds.verify(staged, count=len(entries))
         builds.promote(staged)
         with builds.open() as index:

@@ -8,9 +8,8 @@ import pytest
 from pipeline.core.task import Entry
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
-from pipeline.index.copying import pages_of
 from pipeline.index.manifest import Promotions, Staged
-from tests.unit.index.toy import DIM, MODEL, TASK_TYPE, key_of, vectors_of
+from tests.unit.index.toy import DIM, MODEL, TASK_TYPE, key_of, pages_of, vectors_of
 
 
 @pytest.fixture
@@ -36,10 +35,9 @@ def stage(builds: Builds, cache: VectorCache) -> Stage:
     def run(entries: Sequence[Entry], *, position: int = 1) -> Staged:
         """Stage the entries under the next number."""
         texts = [each.text for each in entries]
-        keys = [key_of(text) for text in texts]
-        cache.add(keys, vectors_of(texts))
-        begun = builds.begin(builds.next_number(), pages_of(zip(entries, keys, strict=True)), position=position)
-        return builds.complete(begun, cache, task_type=TASK_TYPE)
+        cache.add([key_of(text) for text in texts], vectors_of(texts))
+        number, count = builds.next_number(), len(entries)
+        return builds.stage(number, pages_of(entries), cache, count=count, position=position, task_type=TASK_TYPE)
 
     return run
 

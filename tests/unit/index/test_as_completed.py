@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 
-from pipeline.index.concurrent import as_completed
+from pipeline.index.embed import as_completed
 
 
 def test_as_many_as_asked_for_are_under_way_at_once() -> None:

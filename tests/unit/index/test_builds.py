@@ -9,14 +9,10 @@ import pytest
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
-from pipeline.core.ranking import Ranking
-from pipeline.core.task import Entry
 from pipeline.index import manifest
 from pipeline.index.builds import Builds
-from pipeline.index.cache import VectorCache
-from pipeline.index.copying import DamagedBuildError, pages_of
 from tests.unit.index.conftest import Make, Stage
-from tests.unit.index.toy import DIM, MODEL, TASK_TYPE, entry, key_of, vectors_of
+from tests.unit.index.toy import entry
 
 PEOPLE = [entry(number) for number in range(6)]
 
@@ -195,45 +191,3 @@ def test_building_again_mends_a_broken_index(tmp_path: Path, make: Make, builds:
         builds.current()
     make(PEOPLE)
     assert len(builds.open()) == 6
-
-
-def add_one(builds: Builds, cache: VectorCache, *, compared: Entry | None = None) -> None:
-    """Build anew with one entry more than the build in service has, which are copied; one may be made anew as well."""
-    entries = [entry(number) for number in range(4)]
-    keys = [key_of(each.text) for each in entries]
-    cache.add(keys, vectors_of([each.text for each in entries]))
-    before = builds.before(model=MODEL, dim=DIM, ranking=Ranking())
-    (page,) = pages_of(zip(entries, keys, strict=True), before)
-    assert page.copies.tolist() == [0, 1, 2, -1]
-    if compared is not None:
-        page = page._replace(compared=[(1, compared, key_of(compared.text))])
-    begun = builds.begin(builds.next_number(), [page], position=2, before=before)
-    builds.verify(builds.complete(begun, cache, task_type=TASK_TYPE), count=4)
-
-
-@pytest.mark.parametrize("name", [name for name in manifest.PARTS if name not in {manifest.OFFSETS, manifest.WORDS[3]}])
-def test_a_damaged_build_is_not_copied_from(make: Make, builds: Builds, cache: VectorCache, name: str) -> None:
-    """A byte that turned in any file that is read is found, nothing of the new build remains, and the old one stays."""
-    number = make([entry(one) for one in range(3)]).number
-    path = builds._builds / str(number) / name
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(DamagedBuildError, match=f"{name} was changed after it was sealed"):
-        add_one(builds, cache)
-    assert (builds.stale(), builds.numbers()) == ([], [number])
-
-
-def test_copies_that_would_be_made_otherwise_are_refused(make: Make, builds: Builds, cache: VectorCache) -> None:
-    """What an entry is now is compared with its copy: its metadata, its line, and its vector in the cache."""
-    make([entry(one) for one in range(3)])
-    add_one(builds, cache, compared=entry(1))
-    for other in (entry(1, tags=["bees"]), entry(1, "Another text.")):
-        with pytest.raises(DamagedBuildError, match="made otherwise"):
-            add_one(builds, cache, compared=other)
-    cache.forget([key_of(entry(1).text)])
-    add_one(builds, cache, compared=entry(1))
-    cache.forget([key_of(entry(1).text)])
-    cache.add([key_of(entry(1).text)], vectors_of(["another"]))
-    with pytest.raises(DamagedBuildError, match="another one than in the cache"):
-        add_one(builds, cache, compared=entry(1))

@@ -15,11 +15,10 @@ from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.task import Entry
 from pipeline.index import flat_file, manifest
 from pipeline.index.builds import Builds
-from pipeline.index.cache import VectorCache
-from pipeline.index.copying import pages_of
+from pipeline.index.cache import MissingVectorError, VectorCache
 from pipeline.index.manifest import Staged, content_hash
 from tests.unit.index.conftest import Make, Stage
-from tests.unit.index.toy import DIM, entry, key_of, vectors_of
+from tests.unit.index.toy import DIM, TASK_TYPE, entry, pages_of, vectors_of
 
 PEOPLE = [entry(number) for number in range(100, 110)]
 
@@ -39,9 +38,8 @@ def test_what_cannot_be_built_leaves_no_staging(stage: Stage, builds: Builds, ca
         stage([])
     with pytest.raises(InconsistentError, match="entry '7' cannot be written as JSON"):
         stage([Entry("7", "fine", {"id": 7, "Bio": "\ud800"})])
-    begun = builds.begin(1, pages_of([(PEOPLE[0], key_of("never seen"))]), position=1)
-    with pytest.raises(InconsistentError, match="no vector is cached"):
-        builds.complete(begun, cache, task_type="T")
+    with pytest.raises(MissingVectorError, match="no vector is cached"):
+        builds.stage(1, pages_of([entry(1, "never seen")]), cache, count=1, position=1, task_type=TASK_TYPE)
     assert builds.sweep() == []
 
 
@@ -160,13 +158,9 @@ def test_a_manifest_of_any_bytes_is_an_error_of_ours(tmp_path: Path, spoiled: by
 
 
 def test_the_hash_follows_text_facts_and_fields_alone() -> None:
-    """A change of rate or score leaves an entry up to date; another text, facts (a person's tags) or fields do not.
-
-    In a build without words, fields are not looked at.
-    """
+    """A change of rate or score leaves an entry up to date; another text, facts (a person's tags) or fields do not."""
     known = Entry("1", "text", {"Hourly Rate": 1.0}, ["a"])
     assert content_hash(known) == content_hash(Entry("1", "text", {"Hourly Rate": 2.0}, ["a"]))
     others = [Entry("1", "text.", {}, ["a"]), Entry("1", "text", {}, ["b"]), Entry("1", "text", {})]
     fields = [Entry("1", "text", {}, ["a"], one) for one in ({"a": "bc"}, {"a": "b", "c": ""}, {"ab": "c"})]
     assert len({content_hash(each) for each in [known, *others, *fields]}) == 7
-    assert {content_hash(each, words=False) for each in fields} == {content_hash(known)}

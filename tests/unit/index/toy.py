@@ -1,11 +1,13 @@
 """People to index: entries with texts, and unit vectors that follow from the text alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
 from pipeline.core.task import Entry
 from pipeline.index.cache import vector_key
+from pipeline.index.postings_writer import PAGE
 from pipeline.index.vector_file import Vectors
 
 MODEL, DIM, TASK_TYPE = "toy-embedding", 16, "RETRIEVAL_DOCUMENT"
@@ -26,3 +28,10 @@ def entry(number: int, text: str = "", *, tags: Sequence[str] = ("law",)) -> Ent
     """Return entry `number`, with a text of its own unless one is given."""
     words = text or f"Person {number}. Knows things."
     return Entry(str(number), words, {"id": number, "username": f"person{number}", "tags": list(tags)})
+
+
+def pages_of(entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, bytes]]]:
+    """Yield entries with the keys of their vectors, in pages."""
+    pairs: Iterable[tuple[Entry, bytes]] = iter([(one, key_of(one.text)) for one in entries])
+    while page := list(islice(pairs, PAGE)):
+        yield page
