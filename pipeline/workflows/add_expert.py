@@ -15,7 +15,7 @@ from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.columns import USERNAME
-from pipeline.experts.read import check_as_given, read_person_documents
+from pipeline.experts.read import PersonDocuments, check_as_given, read_person_documents
 from pipeline.experts.rows import Person
 from pipeline.gemini.tokens import estimate_tokens
 from pipeline.live.questions import SelectedQuestions
@@ -24,8 +24,7 @@ from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import answers, claims, retries, workspace
 from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.json_document import JsonDocument
-from pipeline.tables.mapping import choices_of
+from pipeline.tables.mapping import parse_map
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Progress
@@ -78,15 +77,12 @@ def run(
             or stands twice; no person was added.
         ConfigurationError: there is a bio to ask about, and no key or no such model is set; no person was added.
     """
-    found = read_person_documents(data, choices_of(ws.store, ws.settings.task, given=mapping), name=name)
+    found = read_person_documents(data, parse_map(mapping), name=name)
     people = found.made
     if any(_has_bio(person) for person in people):
         ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
     _check_new(ws.store, people)
     _tell_reading(ws.display, found)
-    if found.mapping.kept:
-        with ws.store.write() as tx:
-            workspace.keep_columns(tx, ws.settings.task, found.mapping.header, found.mapping.kept, at=ws.now())
     added: list[AddedExpert] = []
     down = ""
     for person in people:
@@ -117,17 +113,16 @@ def save_each(
     Raises:
         UnavailableError: another process writes for longer; no person was added.
     """
-    choices = choices_of(ws.store, ws.settings.task, given="")
 
-    def read_one(data: bytes) -> JsonDocument[Person]:
-        found = read_person_documents(data, choices, name=name)
+    def read_one(data: bytes) -> PersonDocuments:
+        found = read_person_documents(data, name=name)
         check_as_given(found.made, name=name)
         if any(_has_bio(person) for person in found.made):
             ws.client  # noqa: B018 - a missing configuration is raised before the person is added
             _check_fits(found.made[0], ws.model.input_limit)
         return found
 
-    def saved(tx: "Connection", document: JsonDocument[Person]) -> SavedExpert:
+    def saved(tx: "Connection", document: PersonDocuments) -> SavedExpert:
         with ws.store.part(tx):
             one = _saved(tx, ws.task.name, document.made[0], reason=reason, at=ws.now())
         return one._replace(notes=tuple(document.notes))
@@ -151,7 +146,7 @@ def as_stored(store: Store, task_name: str, saved: SavedExpert) -> tuple[AddedEx
     return _added(store, task_name, saved.username, problem="", took_s=None), is_due
 
 
-def _tell_reading(display: "Progress", found: JsonDocument[Person]) -> None:
+def _tell_reading(display: "Progress", found: PersonDocuments) -> None:
     """Say how the document was read."""
     for note in found.notes:
         display.say(note)

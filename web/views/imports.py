@@ -166,7 +166,7 @@ def _mapped(desk: Desk, dropped: DroppedFile, columns: dict[str, str]) -> Droppe
 
 
 def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
-    """Begin to read a file, and to say what would go in; a guess about a column is taken, and shown as one."""
+    """Begin to read a file, and to say what would go in."""
 
     def work(display: Work) -> dict[str, Any]:
         try:
@@ -205,7 +205,7 @@ def _importing(desk: Desk, dropped: DroppedFile) -> DroppedFile:
 
 
 def _options(dropped: DroppedFile, *, dry: bool) -> ImportOptions:
-    return ImportOptions(dropped.mapping, lambda _question: True, dry=dry)
+    return ImportOptions(dropped.mapping, dry=dry)
 
 
 def _check_idle(dropped: DroppedFile, states: frozenset[str]) -> None:
