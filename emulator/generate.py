@@ -48,10 +48,10 @@ class Tokens(NamedTuple):
         return [{"modality": name, "tokenCount": count} for name, count in counted.items() if count or name == "TEXT"]
 
 
-def count_tokens(request: Mapping[str, Any], model: Model, seen: Sequence[Medium] = ()) -> Tokens:
-    """Return the estimated tokens in the contents and the system instruction of a request, its media if looked at."""
+def count_tokens(request: Mapping[str, Any], model: Model) -> Tokens:
+    """Return the estimated tokens in the contents and the system instruction of a request, its media with them."""
     text = sum(tokens_in(part["text"]) for part in media.parts_of(request) if "text" in part)
-    return Tokens(text, media.tokens_of(request, model, seen))
+    return Tokens(text, media.tokens_of(request, model))
 
 
 def text_digest(request: Mapping[str, Any]) -> str:
@@ -136,7 +136,7 @@ def answer(
     }
     return {
         "candidates": [candidate],
-        "usageMetadata": _usage(count_tokens(request, model, seen), tokens_in(shown)),
+        "usageMetadata": _usage(count_tokens(request, model), tokens_in(shown)),
         "modelVersion": version,
         "responseId": _response_id(request, model, seed=seed),
     }
