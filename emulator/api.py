@@ -5,8 +5,8 @@ A key is required everywhere but on upload sessions, whose URL is the credential
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from emulator import catalogue, embed, generate, media, messages
-from emulator.catalogue import Model
+from emulator import embed, generate, media, messages
+from emulator.catalogue import MODELS, Model, find
 from emulator.errors import ApiError, invalid
 from emulator.limits import Quotas
 from emulator.state import Row, State, batch_document, file_document
 from emulator.worker import Worker, count_requests
-
-_LAST = 2**62
-"""Above the number of every row."""
 
 
 class JsonReply(Response):
@@ -39,41 +36,40 @@ class JsonReply(Response):
 
 @dataclass(frozen=True)
 class Asked:
-    """What a request says: its version, the address it was sent to up to and with that, its query and its body."""
+    """What a request says; `server` is the address it was sent to."""
 
     version: str
-    base_url: str
+    server: str
+    headers: Mapping[str, str]
     query: Mapping[str, str]
-    body: bytes
+    body: bytes = b""
+
+    @property
+    def base_url(self) -> str:
+        """Return the address up to and with the version."""
+        return f"{self.server}/{self.version}"
 
     def message(self, kind: str) -> dict[str, Any]:
-        """Return the JSON body as a message in camelCase.
-
-        Raises:
-            ApiError: 400 in Google's words for broken JSON, an unknown name or a wrong value.
-        """
+        """Return the JSON body as a message in camelCase; refuse what is none in Google's words."""
         try:
             message: dict[str, Any] = messages.read(kind, orjson.loads(self.body or b"{}"))
         except orjson.JSONDecodeError as error:
             raise invalid(f"Invalid JSON payload received. {error}") from error
-        except messages.UnknownFieldError as error:
-            place = f" at '{error.where}'" if error.where else ""
-            text = f'Invalid JSON payload received. Unknown name "{error.name}"{place}: Cannot find field.'
-            raise invalid(text, field=error.where or error.name) from error
-        except messages.WrongValueError as error:
+        except messages.FieldError as error:
             raise invalid(str(error), field=error.where) from error
         return message
 
-    def page(self, *, default: int, most: int) -> tuple[int, int]:
-        """Return the page size and the number the page begins below.
-
-        Raises:
-            ApiError: 400 for a size or a token that is none.
-        """
+    def page(
+        self, name: str, rows_of: Callable[[int, int], list[Row]], show: Callable[[Row], object], *, default: int
+    ) -> dict[str, Any]:
+        """Return the page of a list that is asked for; `rows_of` gives so many rows below a number."""
         size, token = self.query.get("pageSize", ""), self.query.get("pageToken", "")
         if not all(re.fullmatch(r"[0-9]{0,18}", text) for text in (size, token)):  # no row has a longer number
             raise invalid(f"Invalid page size {size!r} or page token {token!r}.")
-        return min(int(size or 0) or default, most), int(token or _LAST)
+        most = min(int(size or 0) or default, 100)
+        rows = rows_of(most + 1, int(token or 2**62))
+        shown: dict[str, Any] = {name: [show(row) for row in rows[:most]]} if rows else {}
+        return shown | ({"nextPageToken": str(rows[most - 1]["number"])} if len(rows) > most else {})
 
 
 class Api:
@@ -83,21 +79,18 @@ class Api:
         """Serve a state within quotas; `log` gets a line for each request: method, path, status, milliseconds."""
         self._state, self._worker, self._quotas, self._log = state, worker, quotas, log
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
-            (
-                "GET",
-                r"/(v1|v1beta)/models",
-                lambda _: {"models": [one.document() for one in catalogue.MODELS.values()]},
-            ),
-            ("GET", r"/(v1|v1beta)/models/(.+)", self._get_model),
-            ("POST", r"/(v1|v1beta)/models/(.+):(\w+)", self._call_model),
-            ("GET", r"/(v1|v1beta)/batches", self._list_batches),
-            ("GET", r"/(v1|v1beta)/batches/([^/]+)", lambda _, name: batch_document(state.batch(name))),
-            ("POST", r"/(v1|v1beta)/batches/([^/]+):cancel", self._cancel_batch),
-            ("DELETE", r"/(v1|v1beta)/batches/([^/]+)", lambda _, name: state.delete_batch(name)),
-            ("GET", r"/(v1|v1beta)/files", self._list_files),
-            ("GET", r"/(?:download/)?(v1|v1beta)/files/([^/]+):download", lambda _, name: state.download(name)),
-            ("GET", r"/(v1|v1beta)/files/([^/]+)", lambda asked, name: file_document(state.file(name), asked.base_url)),
-            ("DELETE", r"/(v1|v1beta)/files/([^/]+)", lambda _, name: state.delete_file(name)),
+            ("GET", r"models", lambda _: {"models": [model.document() for model in MODELS.values()]}),
+            ("GET", r"models/(.+)", lambda asked, name: find(name, "countTokens", asked.version).document()),
+            ("POST", r"models/(.+):(\w+)", self._call_model),
+            ("GET", r"batches", lambda asked: asked.page("operations", state.batches, batch_document, default=50)),
+            ("GET", r"batches/([^/]+)", lambda _, name: batch_document(state.batch(name))),
+            ("POST", r"batches/([^/]+):cancel", lambda _, name: state.cancel_batch(name)),
+            ("DELETE", r"batches/([^/]+)", lambda _, name: state.delete_batch(name)),
+            ("POST", r"upload/files", self._start_upload),
+            ("GET", r"files", self._list_files),
+            ("GET", r"(?:download/)?files/([^/]+):download", lambda _, name: state.download(name)),
+            ("GET", r"files/([^/]+)", lambda asked, name: file_document(state.file(name), asked.base_url)),
+            ("DELETE", r"files/([^/]+)", lambda _, name: state.delete_file(name)),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,18 +109,20 @@ class Api:
     async def _response(self, request: Request) -> Response:
         """Return the response to a request; a refusal in Google's form, also where the engine itself is at fault."""
         try:
-            session = request.query_params.get("upload_id")
-            uploads = re.fullmatch(r"/upload/(v1|v1beta)/files", request.url.path) and request.method == "POST"
-            if session is None:
-                _check_key(request)
-            if uploads:
-                return await (self._start_upload(request) if session is None else self._take_chunk(request, session))
-            for method, path, call in self._routes:
-                if request.method == method and (found := re.fullmatch(path, request.url.path)):
-                    version, *names = found.groups()
-                    asked = Asked(version, _address(request, version), request.query_params, await request.body())
-                    answer = await run_in_threadpool(call, asked, *names)
-                    return FileResponse(answer) if isinstance(answer, Path) else JsonReply(answer or {})
+            place = re.fullmatch(r"/(upload/|download/|)(v1|v1beta)/(.+)", request.url.path)
+            if place is not None:
+                server = f"http://{request.headers.get('host', 'localhost')}"
+                asked = Asked(place[2], server, request.headers, request.query_params)
+                if place[1] == "upload/" and "upload_id" in asked.query and request.method == "POST":
+                    return await self._take_chunk(asked, request.stream())
+                _check_key(asked)
+                for method, path, call in self._routes:
+                    if request.method == method and (found := re.fullmatch(path, place[1] + place[3])):
+                        asked = replace(asked, body=await request.body())
+                        answer = await run_in_threadpool(call, asked, *found.groups())
+                        if isinstance(answer, Response):
+                            return answer
+                        return FileResponse(answer) if isinstance(answer, Path) else JsonReply(answer or {})
         except ApiError as error:
             refusal = error
         except ClientDisconnect:
@@ -138,12 +133,9 @@ class Api:
             refusal = ApiError(404, f"The requested URL {request.url.path} was not found on this server.")
         return JsonReply(refusal.body(), status_code=refusal.code)
 
-    def _get_model(self, asked: Asked, name: str) -> dict[str, Any]:
-        return catalogue.find(name, method="countTokens", version=asked.version).document()
-
     def _call_model(self, asked: Asked, name: str, method: str) -> dict[str, Any]:
         """Answer a method of a model: `models/<name>:<method>`."""
-        model = catalogue.find(name, method=method, version=asked.version)
+        model = find(name, method, asked.version)
         calls = {
             "generateContent": self._generate,
             "countTokens": self._count,
@@ -195,62 +187,40 @@ class Api:
         file = described.get("inputConfig", {}).get("fileName", "").removeprefix("files/")
         if not file:
             raise invalid("* CreateBatchRequest.batch.input_config.file_name: must be set; nothing else is taken here.")
-        batch_id = self._state.take_input(file)
-        try:
-            requests = count_requests(self._state.path("input", batch_id))
-            name = described.get("displayName", "")
-            batch = self._state.create_batch(batch_id, model=model.name, name=name, file=file, requests=requests)
-        except BaseException:
-            self._state.path("input", batch_id).unlink(missing_ok=True)
-            raise
+        name = described.get("displayName", "")
+        batch = self._state.create_batch(file, model=model.name, name=name, count=count_requests)
         self._worker.wake()
         return batch_document(batch)
 
-    def _list_batches(self, asked: Asked) -> dict[str, Any]:
-        size, before = asked.page(default=50, most=100)
-        return _page("operations", self._state.batches(size=size + 1, before=before), size, batch_document)
-
-    def _cancel_batch(self, _asked: Asked, name: str) -> None:
-        """Cancel a batch at once, without results; one that is over stays as it is."""
-        self._state.move_batch(self._state.batch(name)["id"], "CANCELLED")
-
     def _list_files(self, asked: Asked) -> dict[str, Any]:
-        size, before = asked.page(default=10, most=100)
-        files = self._state.files(size=size + 1, before=before)
-        return _page("files", files, size, lambda file: file_document(file, asked.base_url))
+        return asked.page("files", self._state.files, lambda file: file_document(file, asked.base_url), default=10)
 
-    async def _start_upload(self, request: Request) -> Response:
-        if request.headers.get("x-goog-upload-command", "") != "start":
+    def _start_upload(self, asked: Asked) -> Response:
+        if asked.headers.get("x-goog-upload-command", "") != "start":
             raise invalid("Expected X-Goog-Upload-Command: start.")
-        version = request.url.path.split("/")[2]
-        address = _address(request, version)
-        described = Asked(version, address, {}, await request.body()).message("StartUpload").get("file", {})
-        declared = request.headers.get("x-goog-upload-header-content-length", "")
-        mime_type = request.headers.get("x-goog-upload-header-content-type", "") or "application/octet-stream"
-        session = await run_in_threadpool(
-            self._state.start_upload,
-            described,
+        declared = asked.headers.get("x-goog-upload-header-content-length", "")
+        session = self._state.start_upload(
+            asked.message("StartUpload").get("file", {}),
             size=int(declared) if declared.isdigit() else None,
-            mime_type=mime_type,
+            mime_type=asked.headers.get("x-goog-upload-header-content-type", "") or "application/octet-stream",
         )
-        url = f"{address.removesuffix(version)}upload/{version}/files?upload_id={session}&upload_protocol=resumable"
+        url = f"{asked.server}/upload/{asked.version}/files?upload_id={session}&upload_protocol=resumable"
         return JsonReply({}, headers={"X-Goog-Upload-URL": url, "X-Goog-Upload-Status": "active"})
 
-    async def _take_chunk(self, request: Request, session: str) -> Response:
+    async def _take_chunk(self, asked: Asked, pieces: AsyncIterator[bytes]) -> Response:
         """Take a chunk of an upload, end it, or tell where it stands; what a broken-off request brought is not kept."""
-        upload = await run_in_threadpool(self._state.upload, session)
-        commands = {word.strip() for word in request.headers.get("x-goog-upload-command", "").split(",")}
+        upload = await run_in_threadpool(self._state.upload, asked.query["upload_id"])
+        commands = {word.strip() for word in asked.headers.get("x-goog-upload-command", "").split(",")}
         if not commands <= {"upload", "finalize", "query"}:
             raise invalid(f"Unknown X-Goog-Upload-Command {', '.join(sorted(commands))!r}.")
         path = self._state.path("file", upload["id"])
-        size = path.stat().st_size
+        size, offset = path.stat().st_size, asked.headers.get("x-goog-upload-offset", "0")
         if "upload" in commands:
-            offset = request.headers.get("x-goog-upload-offset", "0")
             if offset != str(size):
                 raise invalid(f"Upload offset {offset} does not match the {size} bytes received so far.")
             with path.open("ab") as out:
                 try:
-                    async for piece in request.stream():
+                    async for piece in pieces:
                         out.write(piece)
                 except BaseException:
                     out.truncate(size)
@@ -260,22 +230,11 @@ class Api:
         if "finalize" not in commands:
             return JsonReply({}, headers=received | {"X-Goog-Upload-Status": "active"})
         file = await run_in_threadpool(self._state.finish_upload, upload)
-        shown = {"file": file_document(file, _address(request, request.url.path.split("/")[2]))}
+        shown = {"file": file_document(file, asked.base_url)}
         return JsonReply(shown, headers=received | {"X-Goog-Upload-Status": "final"})
 
 
-def _check_key(request: Request) -> None:
-    if not (request.headers.get("x-goog-api-key", "") or request.query_params.get("key", "")).strip():
+def _check_key(asked: Asked) -> None:
+    if not (asked.headers.get("x-goog-api-key", "") or asked.query.get("key", "")).strip():
         message = "Method doesn't allow unregistered callers (callers without established identity)."
         raise ApiError(403, f"{message} Please use API Key or other form of API consumer identity to call this API.")
-
-
-def _address(request: Request, version: str) -> str:
-    """Return where the client reached this server, up to and with the version."""
-    return f"http://{request.headers.get('host', 'localhost')}/{version}"
-
-
-def _page(name: str, rows: Sequence[Row], size: int, show: Callable[[Row], object]) -> dict[str, Any]:
-    """Return one page of a list, of which `rows` has one more than `size` where another page follows."""
-    shown: dict[str, Any] = {name: [show(row) for row in rows[:size]]} if rows else {}
-    return shown | ({"nextPageToken": str(rows[size - 1]["number"])} if len(rows) > size else {})

@@ -80,7 +80,7 @@ MODELS = {model.name: model for model in _TABLE}
 """Every model by the name that stands behind `models/`."""
 
 
-def find(name: str, *, method: str, version: str) -> Model:
+def find(name: str, method: str, version: str = "v1beta") -> Model:
     """Return the model of that name.
 
     Raises:

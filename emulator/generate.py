@@ -109,7 +109,6 @@ def check_request(request: Mapping[str, Any], model: Model) -> Shape | ConceptSh
     limit = config.get("maxOutputTokens", 1)
     if limit < 1:
         raise invalid(f"* GenerateContentRequest.generation_config.max_output_tokens: {limit} must be positive.")
-    media.check_resolution(request)
     return shape_of(config)
 
 

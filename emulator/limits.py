@@ -18,21 +18,8 @@ from emulator.errors import EXCEEDED, HELP, TYPES, ApiError
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 """Where the day of a daily quota begins (rate limits page, read 2026-11)."""
-_SERVICE = "generativelanguage.googleapis.com/"
-_IDS = {  # of each limit, of a text model and of one of vectors
-    "requests_per_minute": (
-        "GenerateRequestsPerMinutePerProjectPerModel",
-        "EmbedContentRequestsPerMinutePerUserPerProjectPerModel",
-    ),
-    "input_tokens_per_minute": (
-        "GenerateContentInputTokensPerModelPerMinute",
-        "EmbedContentInputTokensPerModelPerMinute",  # never seen; made after the one for text
-    ),
-    "requests_per_day": (
-        "GenerateRequestsPerDayPerProjectPerModel",
-        "EmbedContentRequestsPerDayPerUserPerProjectPerModel",
-    ),
-}
+_Call = tuple[float, int, int]
+"""When a call came, and how many requests and tokens it had."""
 
 
 class Quotas:
@@ -41,7 +28,7 @@ class Quotas:
     def __init__(self, limits: Mapping[str, int]) -> None:
         """Hold every model to limits: `requests_per_minute`, `input_tokens_per_minute`, `requests_per_day`."""
         self._limits = limits
-        self._calls: defaultdict[str, deque[tuple[float, int, int]]] = defaultdict(deque)
+        self._calls: defaultdict[str, deque[_Call]] = defaultdict(deque)
         self._today: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._lock = threading.Lock()
 
@@ -51,8 +38,6 @@ class Quotas:
         Raises:
             ApiError: 429 naming every limit that the call would pass; nothing is counted.
         """
-        if not self._limits:
-            return
         with self._lock:
             now, calls = time.time(), self._calls[model.name]
             while calls and calls[0][0] <= now - 60:
@@ -65,51 +50,40 @@ class Quotas:
             }
             excess = {name: asked[name] - limit for name, limit in self._limits.items() if asked[name] > limit}
             if excess:
-                raise self._refusal(model, excess, wait_s=_wait_s(calls, excess, now))
+                raise self._refusal(model, excess, max(_wait_s(calls, *one, now) for one in excess.items()))
             calls.append((now, requests, tokens))
             self._today[day] += requests
 
-    def _refusal(self, model: Model, excess: Mapping[str, int], *, wait_s: float) -> ApiError:
+    def _refusal(self, model: Model, excess: Mapping[str, int], wait_s: float) -> ApiError:
         """Return the 429; the details cut the fraction of the delay off, as live ones do."""
         violations: list[dict[str, Any]] = []
         told = ""
         for name in excess:
-            counted = "requests" if name.startswith("requests") else "input_token_count"
-            metric = f"{_SERVICE}{'embed' if model.embeds else 'generate'}_content_free_tier_{counted}"
-            told += f"* Quota exceeded for metric: {metric}, limit: {self._limits[name]}, model: {model.name}\n"
-            violations.append(
-                {
-                    "quotaMetric": metric,
-                    "quotaId": f"{_IDS[name][model.embeds]}-FreeTier",
-                    "quotaDimensions": {"location": "global", "model": model.name},
-                    "quotaValue": str(self._limits[name]),
-                }
-            )
-        details: list[dict[str, Any]] = [
-            HELP,
-            {"@type": f"{TYPES}QuotaFailure", "violations": violations},
-            {"@type": f"{TYPES}RetryInfo", "retryDelay": f"{int(wait_s)}s"},
-        ]
+            kind, who = ("EmbedContent", "PerUser") if model.embeds else ("Generate", "")
+            of_tokens, limit = name == "input_tokens_per_minute", self._limits[name]
+            metric = f"generativelanguage.googleapis.com/{'embed' if model.embeds else 'generate'}_content_free_tier"
+            metric += "_input_token_count" if of_tokens else "_requests"
+            per = "PerDay" if name == "requests_per_day" else "PerMinute"
+            quota = f"{kind.removesuffix('Content')}ContentInputTokensPerModel{per}"
+            quota = quota if of_tokens else f"{kind}Requests{per}{who}PerProjectPerModel"
+            told += f"* Quota exceeded for metric: {metric}, limit: {limit}, model: {model.name}\n"
+            dimensions = {"location": "global", "model": model.name}
+            violations.append({"quotaMetric": metric, "quotaId": f"{quota}-FreeTier", "quotaDimensions": dimensions})
+            violations[-1]["quotaValue"] = str(limit)
+        details: list[dict[str, Any]] = [HELP, {"@type": f"{TYPES}QuotaFailure", "violations": violations}]
+        details.append({"@type": f"{TYPES}RetryInfo", "retryDelay": f"{int(wait_s)}s"})
         return ApiError(429, f"{EXCEEDED}\n{told}Please retry in {wait_s:.9f}s.", details=details)
 
 
-def _wait_s(calls: deque[tuple[float, int, int]], excess: Mapping[str, int], now: float) -> float:
+def _wait_s(calls: deque[_Call], limit: str, excess: int, now: float) -> float:
     """Return how long until the oldest calls that make up what is too much are out of the minute; a minute at most.
 
-    A daily limit has none of its own: it comes with the rest of the minute on the clock, as short and misleading as
-    the live service's.
+    A daily limit comes with the rest of the minute on the clock, as short and misleading as the live service's.
     """
-    waits = []
-    for name, over in excess.items():
-        if name == "requests_per_day":
-            waits.append(60 - now % 60)
-            continue
-        left, tokens = over, name == "input_tokens_per_minute"
-        for call in calls:
-            left -= call[2] if tokens else call[1]
-            if left <= 0:
-                waits.append(call[0] + 60 - now)
-                break
-        else:
-            waits.append(60.0)
-    return max(waits)
+    if limit == "requests_per_day":
+        return 60 - now % 60
+    for at, requests, tokens in calls:
+        excess -= requests if limit == "requests_per_minute" else tokens
+        if excess <= 0:
+            return at + 60 - now
+    return 60.0

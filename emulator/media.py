@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from emulator.catalogue import Model
+from emulator.catalogue import NEW_MEDIA, Model
 from emulator.errors import invalid
 from emulator.messages import decode_base64
 from emulator.models.looks import Look
@@ -17,9 +17,8 @@ OPENED = ("image/png", "image/jpeg", "image/webp")
 """Images that are opened here."""
 _OTHERS = re.compile(r"image/hei[cf]|(?:audio|video|text)/[\w.+-]+|application/(?:pdf|json|x-javascript|x-python)")
 """What else the models take (image understanding guide, read 2026-11), which is counted and not looked at."""
-MOST_INLINE, MOST_IMAGES = 100 * 1024**2, 3_600
-"""Bytes of all media inside one request, and how many they may be (Gemini API, input methods, read 2026-11)."""
-_RESOLUTIONS = ("", *(f"MEDIA_RESOLUTION_{word}" for word in ("UNSPECIFIED", "LOW", "MEDIUM", "HIGH", "ULTRA_HIGH")))
+MOST_INLINE = 100 * 1024**2
+"""Bytes of all media inside one request (Gemini API, input methods, read 2026-11)."""
 
 
 class Medium(NamedTuple):
@@ -31,8 +30,7 @@ class Medium(NamedTuple):
 
 def parts_of(request: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the parts of a request: of its contents and of its system instruction."""
-    contents = [*request.get("contents", []), request.get("content", {}), request.get("systemInstruction", {})]
-    for content in contents:
+    for content in [*request.get("contents", []), request.get("content", {}), request.get("systemInstruction", {})]:
         yield from content.get("parts", [])
 
 
@@ -47,8 +45,6 @@ def looked_at(request: Mapping[str, Any]) -> tuple[Medium, ...]:
     blobs = [part["inlineData"] for part in parts_of(request) if "inlineData" in part]
     if sum(len(blob.get("data", "")) * 3 // 4 for blob in blobs) > MOST_INLINE:
         raise invalid(f"Request payload size exceeds the limit: {MOST_INLINE} bytes.")
-    if len(blobs) > MOST_IMAGES:
-        raise invalid(f"Please use fewer than {MOST_IMAGES} images in your request to this model.")
     return tuple(_medium(blob.get("mimeType", ""), blob.get("data", "")) for blob in blobs)
 
 
@@ -62,31 +58,22 @@ def _medium(mime_type: str, data: str) -> Medium:
     seen = look(decode_base64(data))
     if seen is None:
         raise invalid(
-            "Unable to process input image. Please retry or report in https://developers.generativeai.google/guide/troubleshooting"
+            "Unable to process input image. Please retry or report in https://developers.generativeai.google/"
         )
     return Medium(mime_type, seen)
 
 
 def tokens_of(request: Mapping[str, Any], model: Model) -> int:
-    """Return the tokens of a request's media, by the model and the resolution asked for."""
-    usual = request.get("generationConfig", {}).get("mediaResolution", "")
-    levels = [_level(part) or usual for part in parts_of(request) if "inlineData" in part]
-    return sum(model.media_tokens.get(level, model.media_tokens[""]) for level in levels)
-
-
-def _level(part: Mapping[str, Any]) -> str:
-    """Return the resolution that one part asks for, blank where it leaves that to the request."""
-    own = part.get("mediaResolution")
-    return str(own.get("level", "")) if isinstance(own, Mapping) else ""
-
-
-def check_resolution(request: Mapping[str, Any]) -> None:
-    """Refuse a resolution that is none.
+    """Return the tokens of a request's media, by the model and the resolution asked for.
 
     Raises:
-        ApiError: 400 naming it.
+        ApiError: 400 for a resolution that is none.
     """
-    usual = request.get("generationConfig", {}).get("mediaResolution", "")
-    wrong = next((one for one in (usual, *map(_level, parts_of(request))) if one not in _RESOLUTIONS), None)
-    if wrong is not None:
-        raise invalid(f"Invalid value at 'generation_config.media_resolution': {wrong!r}")
+    usual, tokens = request.get("generationConfig", {}).get("mediaResolution"), 0
+    for part in parts_of(request):
+        own = part.get("mediaResolution")
+        level = (own.get("level") if isinstance(own, Mapping) else "") or usual or ""
+        if level not in NEW_MEDIA and level != "MEDIA_RESOLUTION_UNSPECIFIED":
+            raise invalid(f"Invalid value at 'generation_config.media_resolution': {level!r}")
+        tokens += model.media_tokens.get(level, model.media_tokens[""]) if "inlineData" in part else 0
+    return tokens

@@ -74,22 +74,19 @@ _FIELDS: dict[str, dict[str, str]] = {
 }
 
 
-class UnknownFieldError(ValueError):
-    """A document has a member that its message does not have."""
+class FieldError(ValueError):
+    """A document has a member that its message does not have, or that holds what its field cannot hold."""
 
-    def __init__(self, name: str, *, where: str) -> None:
-        """Keep the member's name as it was written and the path of the message it stands in."""
-        super().__init__(f"no such field: {name!r}")
-        self.name, self.where = name, where
+    def __init__(self, said: str, *, name: str, where: str, of_line: str = "") -> None:
+        """Keep the member's name as it was written, the path of what is wrong, and how a batch says it of a line."""
+        super().__init__(said)
+        self.name, self.where, self.of_line = name, where, of_line or said
 
 
-class WrongValueError(ValueError):
-    """A member holds something its field cannot hold."""
-
-    def __init__(self, value: object, *, where: str, expected: str) -> None:
-        """Keep the path of the member and what was expected there."""
-        super().__init__(f"Invalid value at '{where}' ({expected}), found {type(value).__name__}")
-        self.where = where
+def _wrong(value: object, where: str, expected: str) -> FieldError:
+    name = where.rpartition(".")[2].partition("[")[0]
+    said = f"Invalid value at '{where}' ({expected}), found {type(value).__name__}"
+    return FieldError(said, name=name, where=where)
 
 
 @lru_cache(maxsize=4096)
@@ -102,19 +99,18 @@ def read(kind: str, value: object, *, where: str = "") -> Any:
     """Return `value` as a message of `kind`, its names in camelCase; null members are left out.
 
     Raises:
-        UnknownFieldError: a member that the message does not have.
-        WrongValueError: a member of the wrong type.
+        FieldError: a member that the message does not have, or one of the wrong type.
     """
     if kind == "any":
         return value
     if kind.startswith("[]"):
         if not isinstance(value, list):
-            raise WrongValueError(value, where=where, expected=f"a list of {kind[2:]}")
+            raise _wrong(value, where, f"a list of {kind[2:]}")
         return [read(kind[2:], member, where=f"{where}[{index}]") for index, member in enumerate(value)]
     if kind not in _FIELDS and not kind.startswith("{}"):
         return _read_scalar(kind, value, where=where)
     if not isinstance(value, Mapping):
-        raise WrongValueError(value, where=where, expected=kind)
+        raise _wrong(value, where, kind)
     if kind.startswith("{}"):  # from names of the caller's own choice
         return {name: read(kind[2:], member, where=f"{where}.{name}") for name, member in value.items()}
     if kind == "GenerationConfig":
@@ -133,7 +129,9 @@ def _read_message(kind: str, value: Mapping[str, Any], *, where: str) -> dict[st
     for written, member in value.items():
         name = _camel(written)
         if name not in fields:
-            raise UnknownFieldError(written, where=where)
+            said = f'Invalid JSON payload received. Unknown name "{written}"{f" at {where!r}" if where else ""}: '
+            line = f"no such field: {written!r}"
+            raise FieldError(f"{said}Cannot find field.", name=written, where=where or written, of_line=line)
         if member is not None:
             message[name] = read(fields[name], member, where=f"{where}.{name}" if where else name)
     return message
@@ -147,7 +145,7 @@ def _read_scalar(kind: str, value: object, *, where: str) -> object:
         try:
             decode_base64(value)
         except binascii.Error as error:
-            raise WrongValueError(value, where=where, expected="base64") from error
+            raise _wrong(value, where, "base64") from error
         return value
     whole = isinstance(value, float) and value.is_integer()
     fits = {
@@ -157,7 +155,7 @@ def _read_scalar(kind: str, value: object, *, where: str) -> object:
         "number": isinstance(value, int | float) and not isinstance(value, bool),
     }.get(kind, False)
     if not fits:
-        raise WrongValueError(value, where=where, expected=kind)
+        raise _wrong(value, where, kind)
     return int(value) if kind == "integer" and isinstance(value, float) else value
 
 

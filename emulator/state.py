@@ -14,7 +14,8 @@ import sqlite3
 import string
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,7 @@ class State:
             return row
         raise ApiError(403, f"You do not have permission to access the File {file_id} or it may not exist.")
 
-    def files(self, *, size: int, before: int) -> list[Row]:
+    def files(self, size: int, before: int) -> list[Row]:
         """Return at most `size` files, newest first, those older than the number `before`."""
         there = "SELECT * FROM files WHERE session IS NULL AND created_ns > ? AND number < ? ORDER BY 1 DESC LIMIT ?"
         return self._rows(there, time.time_ns() - LIFETIME_NS, before, size)
@@ -220,23 +221,25 @@ class State:
         self.file(file_id[:MOST_NAME])
         raise invalid(f"Only generated files can be downloaded; files/{file_id} was uploaded.")
 
-    def take_input(self, file_id: str) -> str:
-        """Keep a copy of a file for a batch, a second name for its bytes where that can be; return the batch's id."""
-        batch_id, path = _new_id(36), self.path("file", self.file(file_id)["id"])
-        try:
-            os.link(path, self.path("input", batch_id))
-        except OSError:
-            shutil.copyfile(path, self.path("input", batch_id))
-        return batch_id
+    def create_batch(self, file_id: str, *, model: str, name: str, count: Callable[[Path], int]) -> Row:
+        """Make a batch of a file, of which it keeps a copy (a second name for its bytes, where that can be).
 
-    def create_batch(self, batch_id: str, *, model: str, name: str, file: str, requests: int) -> Row:
-        """Insert a batch and return it; two equal calls make two: nothing is deduplicated."""
-        now = time.time_ns()
-        made = "INSERT INTO batches (id, model, display_name, file, requests, created_ns, updated_ns)"
-        room = "(SELECT count(*) FROM batches WHERE NOT over) < ?"
-        values = (batch_id, model, name, file, requests, now, now, MOST_ACTIVE)
-        if not self._changes(f"{made} SELECT ?, ?, ?, ?, ?, ?, ? WHERE {room}", *values):
-            raise ApiError(429, EXCEEDED, details=[HELP])
+        `count` checks the copy and tells its requests. Two equal calls make two batches: nothing is deduplicated.
+        """
+        batch_id, path, now = _new_id(36), self.path("file", self.file(file_id)["id"]), time.time_ns()
+        copy = self.path("input", batch_id)
+        try:
+            os.link(path, copy)
+        except OSError:
+            shutil.copyfile(path, copy)
+        with ExitStack() as undo:
+            undo.callback(copy.unlink, missing_ok=True)
+            values = (batch_id, model, name, file_id, count(copy), now, now, MOST_ACTIVE)
+            made = "INSERT INTO batches (id, model, display_name, file, requests, created_ns, updated_ns)"
+            room = "(SELECT count(*) FROM batches WHERE NOT over) < ?"
+            if not self._changes(f"{made} SELECT ?, ?, ?, ?, ?, ?, ? WHERE {room}", *values):
+                raise ApiError(429, EXCEEDED, details=[HELP])
+            undo.pop_all()
         return self.batch(batch_id)
 
     def batch(self, batch_id: str) -> Row:
@@ -245,7 +248,7 @@ class State:
             return row
         raise ApiError(404, "Requested entity was not found.")
 
-    def batches(self, *, size: int, before: int) -> list[Row]:
+    def batches(self, size: int, before: int) -> list[Row]:
         """Return at most `size` batches, newest first, older than the number `before`."""
         return self._rows("SELECT * FROM batches WHERE number < ? ORDER BY number DESC LIMIT ?", before, size)
 
@@ -264,6 +267,10 @@ class State:
         if over:
             self.path("input", batch_id).unlink(missing_ok=True)
         return moved
+
+    def cancel_batch(self, batch_id: str) -> None:
+        """Cancel a batch at once, without results; one that is over stays as it is."""
+        self.move_batch(self.batch(batch_id)["id"], "CANCELLED")
 
     def delete_batch(self, batch_id: str) -> None:
         """Take a batch out of every answer, with its results; its work stops."""

@@ -47,10 +47,8 @@ def _read_line(raw: bytes, number: int) -> tuple[dict[str, Any], dict[str, Any]]
     except orjson.JSONDecodeError as error:
         found = raw.decode("utf-8", "replace")[error.pos : error.pos + 1]
         column, reason = error.pos + 1, f"unexpected character: {found!r}" if found else "unexpected end"
-    except messages.UnknownFieldError as error:
-        name, reason = error.name, f"no such field: {error.name!r}"
-    except messages.WrongValueError as error:
-        name, reason = error.where.rpartition(".")[2].partition("[")[0], str(error)
+    except messages.FieldError as error:
+        name, reason = error.name, error.of_line
     column = max(raw.find(f'"{name}"'.encode()), 0) + 1 if name else column
     raise invalid(f"Error on line {number}: invalid JSON, near column {column}: {reason}")
 
