@@ -1,6 +1,6 @@
 """The fields each message has, and reading a JSON document against them.
 
-As the live service does, names are read in camelCase and in snake_case at every level, and an unknown one refuses the
+As the live service does, names are read in camelCase and in snake_case at every level and an unknown name refuses the
 document. What `read` returns is camelCase throughout, so that no other module has to know there were two spellings.
 """
 
@@ -25,7 +25,8 @@ _FIELDS: dict[str, dict[str, str]] = {
         Content_many="contents",
         Content="systemInstruction",
         GenerationConfig="generationConfig",
-        any_many="safetySettings tools",
+        SafetySetting_many="safetySettings",
+        any_many="tools",
         any="toolConfig labels",
         bool="store",
     ),
@@ -36,11 +37,14 @@ _FIELDS: dict[str, dict[str, str]] = {
         FileData="fileData",
         bool="thought",
         bytes="thoughtSignature",
-        any="functionCall functionResponse executableCode codeExecutionResult videoMetadata mediaResolution"
-        " partMetadata",
+        any=(
+            "functionCall functionResponse executableCode codeExecutionResult videoMetadata mediaResolution "
+            "partMetadata"
+        ),
     ),
     "Blob": _of(string="mimeType displayName", bytes="data"),
     "FileData": _of(string="mimeType fileUri displayName"),
+    "SafetySetting": _of(string="category threshold method"),
     "GenerationConfig": _of(
         number="temperature topP topK presencePenalty frequencyPenalty",
         integer="candidateCount maxOutputTokens seed logprobs",
@@ -68,52 +72,65 @@ _FIELDS: dict[str, dict[str, str]] = {
     "CountTokensRequest": _of(Content_many="contents", GenerateContentRequest="generateContentRequest"),
     "CreateBatchRequest": _of(Batch="batch"),
     "Batch": _of(string="name model displayName", InputConfig="inputConfig", integer="priority", any="webhookConfig"),
-    "InputConfig": _of(string="fileName", any="requests"),
+    "InputConfig": _of(string="fileName", InlinedRequests="requests"),
+    "InlinedRequests": _of(any_many="requests"),
     "StartUpload": _of(File="file"),
-    "File": _of(string="name displayName mimeType", integer="sizeBytes"),
+    "File": _of(
+        string="name displayName mimeType createTime updateTime expirationTime sha256Hash uri downloadUri state source",
+        integer="sizeBytes",
+        any="videoMetadata error",
+    ),
 }
 
 
-class FieldError(ValueError):
-    """A document has a member that its message does not have, or that holds what its field cannot hold."""
+class UnknownFieldError(ValueError):
+    """A document has a member that its message does not have."""
 
-    def __init__(self, said: str, *, name: str, where: str, of_line: str = "") -> None:
-        """Keep the member's name as it was written, the path of what is wrong, and how a batch says it of a line."""
-        super().__init__(said)
-        self.name, self.where, self.of_line = name, where, of_line or said
+    def __init__(self, name: str, *, where: str) -> None:
+        """Keep the member's name as it was written and the path of the message it stands in."""
+        super().__init__(f"no such field: {name!r}")
+        self.name = name
+        self.where = where
 
 
-def _wrong(value: object, where: str, expected: str) -> FieldError:
-    name = where.rpartition(".")[2].partition("[")[0]
-    said = f"Invalid value at '{where}' ({expected}), found {type(value).__name__}"
-    return FieldError(said, name=name, where=where)
+class WrongValueError(ValueError):
+    """A member holds something its field cannot hold."""
+
+    def __init__(self, value: object, *, where: str, expected: str) -> None:
+        """Keep the path of the member and what was expected there."""
+        super().__init__(f"Invalid value at '{where}' ({expected}), found {type(value).__name__}")
+        self.where = where
 
 
 @lru_cache(maxsize=4096)
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """Return `name` in camelCase; a name that is so already comes back as it is."""
     first, *rest = name.split("_")
-    return first + "".join(word[:1].upper() + word[1:] for word in rest) if first else name
+    if not first:
+        return name
+    return first + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
 def read(kind: str, value: object, *, where: str = "") -> Any:
     """Return `value` as a message of `kind`, its names in camelCase; null members are left out.
 
     Raises:
-        FieldError: a member that the message does not have, or one of the wrong type.
+        UnknownFieldError: a member that the message does not have.
+        WrongValueError: a member of the wrong type.
     """
     if kind == "any":
         return value
     if kind.startswith("[]"):
         if not isinstance(value, list):
-            raise _wrong(value, where, f"a list of {kind[2:]}")
+            raise WrongValueError(value, where=where, expected=f"a list of {kind[2:]}")
         return [read(kind[2:], member, where=f"{where}[{index}]") for index, member in enumerate(value)]
-    if kind not in _FIELDS and not kind.startswith("{}"):
-        return _read_scalar(kind, value, where=where)
-    if not isinstance(value, Mapping):
-        raise _wrong(value, where, kind)
     if kind.startswith("{}"):  # from names of the caller's own choice
+        if not isinstance(value, Mapping):
+            raise WrongValueError(value, where=where, expected=f"a map of {kind[2:]}")
         return {name: read(kind[2:], member, where=f"{where}.{name}") for name, member in value.items()}
-    if kind == "GenerationConfig":
+    if kind not in _FIELDS:
+        return _read_scalar(kind, value, where=where)
+    if kind == "GenerationConfig" and isinstance(value, dict):
         return _read_again(kind, orjson.dumps(value), where)
     return _read_message(kind, value, where=where)
 
@@ -124,14 +141,15 @@ def _read_again(kind: str, document: bytes, where: str) -> dict[str, Any]:
     return _read_message(kind, orjson.loads(document), where=where)
 
 
-def _read_message(kind: str, value: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    fields, message = _FIELDS[kind], {}
+def _read_message(kind: str, value: object, *, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise WrongValueError(value, where=where, expected=kind)
+    fields = _FIELDS[kind]
+    message = {}
     for written, member in value.items():
-        name = _camel(written)
+        name = camel(written)
         if name not in fields:
-            said = f'Invalid JSON payload received. Unknown name "{written}"{f" at {where!r}" if where else ""}: '
-            line = f"no such field: {written!r}"
-            raise FieldError(f"{said}Cannot find field.", name=written, where=where or written, of_line=line)
+            raise UnknownFieldError(written, where=where)
         if member is not None:
             message[name] = read(fields[name], member, where=f"{where}.{name}" if where else name)
     return message
@@ -142,10 +160,7 @@ def _read_scalar(kind: str, value: object, *, where: str) -> object:
     if kind == "integer" and isinstance(value, str) and value.lstrip("-").isdigit():
         return int(value)
     if kind == "bytes" and isinstance(value, str):
-        try:
-            decode_base64(value)
-        except binascii.Error as error:
-            raise _wrong(value, where, "base64") from error
+        decode_base64(value, where=where)
         return value
     whole = isinstance(value, float) and value.is_integer()
     fits = {
@@ -155,15 +170,18 @@ def _read_scalar(kind: str, value: object, *, where: str) -> object:
         "number": isinstance(value, int | float) and not isinstance(value, bool),
     }.get(kind, False)
     if not fits:
-        raise _wrong(value, where, kind)
+        raise WrongValueError(value, where=where, expected=kind)
     return int(value) if kind == "integer" and isinstance(value, float) else value
 
 
-def decode_base64(text: str) -> bytes:
+def decode_base64(text: str, *, where: str) -> bytes:
     """Return the bytes behind base64 of either alphabet, padded or not.
 
     Raises:
-        binascii.Error: the text is no base64.
+        WrongValueError: the text is no base64.
     """
     plain = text.replace("-", "+").replace("_", "/").rstrip("=")
-    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except binascii.Error as error:
+        raise WrongValueError(text, where=where, expected="base64") from error

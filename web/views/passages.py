@@ -13,7 +13,8 @@ from pipeline.ops import items
 from pipeline.passages import html
 from pipeline.passages.marked import MarkedPassage, MarkedVersion
 from pipeline.passages.show import marked_of_passage
-from web.render import desk_of, etag_of, show_page
+from web.etag import sent_once
+from web.render import desk_of, show_page
 from web.view import Link, View
 
 router = APIRouter()
@@ -32,10 +33,9 @@ def get_marked(request: Request, key: str) -> dict[str, Any]:
 
 
 @router.get("/passages.css", include_in_schema=False)
-def passages_style() -> Response:
+def passages_style(request: Request) -> Response:
     """Return how quotations look: the rules of the file that `export TO=view.html` writes."""
-    style = html.STYLE.encode()
-    return Response(style, media_type="text/css", headers={"etag": etag_of(style)})
+    return sent_once(request, html.STYLE.encode(), "text/css")
 
 
 @router.get("/passages", include_in_schema=False)
