@@ -1,7 +1,7 @@
 """The models this server answers for: Gemini's names and its own.
 
-Every name is answered by the local models, and says so in `modelVersion`. What differs from name to name is what
-the live API would check: token limits, and whether penalties are refused (WIRE notes on the model pages, read 2026-11).
+Every name is answered by the local models, and says so in `modelVersion`. What differs from name to name is what the
+live API would check: token limits, and whether penalties are refused (model pages, read 2026-11).
 """
 
 from collections.abc import Mapping
@@ -14,18 +14,23 @@ MODEL_VERSION = "findable-local-1"
 """What answers every request that nothing below answers, whatever it was called in the URL."""
 TAGGER_VERSION = f"{MODEL_VERSION}-3"
 """What answers a question for tags; the first was `MODEL_VERSION`, and gave three where a text supports none."""
-
+QUICK_VERSION = ""
 STAND_IN_VERSION = "findable-local-stand-in-1"
 """What answers a schema that asks for neither tags nor concepts: of the right form, out of the text, and no model."""
 
 OLD_MEDIA = {"": 258, "MEDIA_RESOLUTION_LOW": 64, "MEDIA_RESOLUTION_MEDIUM": 256, "MEDIA_RESOLUTION_HIGH": 256}
-NEW_MEDIA = {"": 1_120, "MEDIA_RESOLUTION_LOW": 280, "MEDIA_RESOLUTION_MEDIUM": 560, "MEDIA_RESOLUTION_HIGH": 1_120}
-NEW_MEDIA |= {"MEDIA_RESOLUTION_ULTRA_HIGH": 2_240}
+NEW_MEDIA = {
+    "": 1_120,
+    "MEDIA_RESOLUTION_LOW": 280,
+    "MEDIA_RESOLUTION_MEDIUM": 560,
+    "MEDIA_RESOLUTION_HIGH": 1_120,
+    "MEDIA_RESOLUTION_ULTRA_HIGH": 2_240,
+}
 """Tokens of an image by how closely a model looks: of the 2.5 models, and of later ones (media resolution guide and
 tokens guide, read 2026-11)."""
 
-_GENERATE = ("generateContent", "streamGenerateContent", "countTokens", "batchGenerateContent")
-_EMBED = ("embedContent", "batchEmbedContents", "asyncBatchEmbedContent", "countTokens")
+_GENERATE = ("generateContent", "countTokens", "batchGenerateContent")
+_EMBED = ("embedContent", "batchEmbedContents", "countTokens")
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,6 @@ class Model:
         """Whether the model makes vectors rather than text."""
         return self.methods is _EMBED
 
-    @property
-    def is_tiled(self) -> bool:
-        """Whether a large image counts by its tiles where no resolution is asked for."""
-        return self.media_tokens is OLD_MEDIA
-
     def document(self) -> dict[str, Any]:
         """Return the model resource of the API."""
         return {
@@ -64,16 +64,12 @@ class Model:
 
 
 _TABLE = [
-    Model("gemini-2.5-flash", media_tokens=OLD_MEDIA),
-    Model("gemini-2.5-flash-lite", media_tokens=OLD_MEDIA),
-    Model("gemini-2.5-pro", media_tokens=OLD_MEDIA),
-    Model("gemini-3.1-flash-lite"),
-    Model("gemini-3.1-pro-preview"),
-    Model("gemini-3.5-flash-lite", refuses_penalties=True),
-    Model("gemini-3.5-flash", refuses_penalties=True),
-    Model("gemini-3.6-flash", refuses_penalties=True),
-    Model("gemini-3.7-flash", refuses_penalties=True),
-    Model("gemini-3.8-flash", refuses_penalties=True),
+    *(Model(f"gemini-2.5-{name}", media_tokens=OLD_MEDIA) for name in ("flash", "flash-lite", "pro")),
+    *(Model(f"gemini-3.1-{name}") for name in ("flash-lite", "pro-preview")),
+    *(
+        Model(f"gemini-{name}", refuses_penalties=True)
+        for name in ("3.5-flash-lite", "3.5-flash", "3.6-flash", "3.7-flash", "3.8-flash")
+    ),
     Model("findable-local-1"),
     Model("gemini-embedding-001", _EMBED, 2_048, 1),
     Model("gemini-embedding-2", _EMBED, 8_192, 1),
@@ -84,7 +80,7 @@ MODELS = {model.name: model for model in _TABLE}
 """Every model by the name that stands behind `models/`."""
 
 
-def find(name: str, *, method: str, version: str) -> Model:
+def find(name: str, method: str, version: str = "v1beta") -> Model:
     """Return the model of that name.
 
     Raises:

@@ -1,72 +1,89 @@
-"""The quotas of a key and model: how much may be asked in a minute and in a day, and what a 429 calls each of them.
+"""What may be asked of a model in a minute and in a day: counted in memory, refused over it in Google's words.
 
-Names, metrics and ids are those of live refusals of the free tier (seen 2025-06 to 2026-08). An embedding quota counts
-texts, not calls, as was seen there too.
+A minute is the sixty seconds up to a call, a day is Pacific. A call is counted when it comes in, and only where it is
+good: a refused one counts against nothing. An embedding quota counts texts, not calls. Names, metrics and ids are those
+of live refusals of the free tier (seen 2025-06 to 2026-08).
 """
 
+import threading
+import time
+from collections import defaultdict, deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
 
-from emulator.errors import Violation, invalid
+from emulator.catalogue import Model
+from emulator.errors import EXCEEDED, HELP, TYPES, ApiError
 
-MOST = 2**53
-"""The largest limit: every reader of JSON reads it alike."""
-WINDOWS = ("sliding", "fixed")
-"""What a minute may be: the sixty seconds up to a call, or the minute on the clock."""
+PACIFIC = ZoneInfo("America/Los_Angeles")
+"""Where the day of a daily quota begins (rate limits page, read 2026-11)."""
+_Call = tuple[float, int, int]
+"""When a call came, and how many requests and tokens it had."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one key may ask of one model; None: as much as it likes."""
+class Quotas:
+    """Admits calls, or refuses them."""
 
-    requests_per_minute: int | None = None
-    input_tokens_per_minute: int | None = None
-    requests_per_day: int | None = None
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        """Hold every model to limits: `requests_per_minute`, `input_tokens_per_minute`, `requests_per_day`."""
+        self._limits = limits
+        self._calls: defaultdict[str, deque[_Call]] = defaultdict(deque)
+        self._today: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._lock = threading.Lock()
 
-    @classmethod
-    def read(cls, document: object) -> Self:
-        """Return the limits that a setting names.
+    def admit(self, model: Model, *, requests: int, tokens: int) -> None:
+        """Count a call.
 
         Raises:
-            ApiError: 400 for a name that is no limit or a value that is no whole number from 0 on.
+            ApiError: 429 naming every limit that the call would pass; nothing is counted.
         """
-        known = list(cls.__dataclass_fields__)
-        if not isinstance(document, Mapping) or set(document) - set(known):
-            raise invalid(f"setting 'quotas': expected {', '.join(known)} by model, found {document!r}")
-        for name, value in document.items():
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
-                raise invalid(f"setting 'quotas': {name} is a whole number from 0 on, found {value!r}")
-        return cls(**document)
+        with self._lock:
+            now, calls = time.time(), self._calls[model.name]
+            while calls and calls[0][0] <= now - 60:
+                calls.popleft()
+            day = (model.name, datetime.fromtimestamp(now, tz=PACIFIC).date().isoformat())
+            asked = {
+                "requests_per_minute": sum(call[1] for call in calls) + requests,
+                "input_tokens_per_minute": sum(call[2] for call in calls) + tokens,
+                "requests_per_day": self._today[day] + requests,
+            }
+            excess = {name: asked[name] - limit for name, limit in self._limits.items() if asked[name] > limit}
+            if excess:
+                raise self._refusal(model, excess, max(_wait_s(calls, *one, now) for one in excess.items()))
+            calls.append((now, requests, tokens))
+            self._today[day] += requests
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is no limit at all."""
-        return self == Limits()
-
-    def document(self) -> dict[str, int]:
-        """Return the limits there are, as a setting names them."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-def limits_of(quotas: Mapping[str, Any], model: str) -> Limits:
-    """Return the limits of a model: its own, else those of `*`, else none."""
-    return Limits.read(quotas.get(model, quotas.get("*", {})))
-
-
-_IDS = {  # which limit, and whether it is about vectors -> metric and id
-    ("requests_per_minute", False): ("generate_content", "GenerateRequestsPerMinutePerProjectPerModel"),
-    ("requests_per_day", False): ("generate_content", "GenerateRequestsPerDayPerProjectPerModel"),
-    ("input_tokens_per_minute", False): ("generate_content", "GenerateContentInputTokensPerModelPerMinute"),
-    ("requests_per_minute", True): ("embed_content", "EmbedContentRequestsPerMinutePerUserPerProjectPerModel"),
-    ("requests_per_day", True): ("embed_content", "EmbedContentRequestsPerDayPerUserPerProjectPerModel"),
-    # never seen; made after the one for text
-    ("input_tokens_per_minute", True): ("embed_content", "EmbedContentInputTokensPerModelPerMinute"),
-}
+    def _refusal(self, model: Model, excess: Mapping[str, int], wait_s: float) -> ApiError:
+        """Return the 429; the details cut the fraction of the delay off, as live ones do."""
+        violations: list[dict[str, Any]] = []
+        told = ""
+        for name in excess:
+            kind, who = ("EmbedContent", "PerUser") if model.embeds else ("Generate", "")
+            of_tokens, limit = name == "input_tokens_per_minute", self._limits[name]
+            metric = f"generativelanguage.googleapis.com/{'embed' if model.embeds else 'generate'}_content_free_tier"
+            metric += "_input_token_count" if of_tokens else "_requests"
+            per = "PerDay" if name == "requests_per_day" else "PerMinute"
+            quota = f"{kind.removesuffix('Content')}ContentInputTokensPerModel{per}"
+            quota = quota if of_tokens else f"{kind}Requests{per}{who}PerProjectPerModel"
+            told += f"* Quota exceeded for metric: {metric}, limit: {limit}, model: {model.name}\n"
+            dimensions = {"location": "global", "model": model.name}
+            violations.append({"quotaMetric": metric, "quotaId": f"{quota}-FreeTier", "quotaDimensions": dimensions})
+            violations[-1]["quotaValue"] = str(limit)
+        details: list[dict[str, Any]] = [HELP, {"@type": f"{TYPES}QuotaFailure", "violations": violations}]
+        details.append({"@type": f"{TYPES}RetryInfo", "retryDelay": f"{int(wait_s)}s"})
+        return ApiError(429, f"{EXCEEDED}\n{told}Please retry in {wait_s:.9f}s.", details=details)
 
 
-def violation(limit: str, value: int, *, model: str, embeds: bool) -> Violation:
-    """Return what a refusal says about one limit of a model that is passed."""
-    metric, quota_id = _IDS[limit, embeds]
-    counted = "requests" if limit.startswith("requests") else "input_token_count"
-    return Violation(f"{metric}_free_tier_{counted}", f"{quota_id}-FreeTier", model, value)
+def _wait_s(calls: deque[_Call], limit: str, excess: int, now: float) -> float:
+    """Return how long until the oldest calls that make up what is too much are out of the minute; a minute at most.
+
+    A daily limit comes with the rest of the minute on the clock, as short and misleading as the live service's.
+    """
+    if limit == "requests_per_day":
+        return 60 - now % 60
+    for at, requests, tokens in calls:
+        excess -= requests if limit == "requests_per_minute" else tokens
+        if excess <= 0:
+            return at + 60 - now
+    return 60.0

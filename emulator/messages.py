@@ -1,6 +1,6 @@
 """The fields each message has, and reading a JSON document against them.
 
-As the live service does, names are read in camelCase and in snake_case at every level and an unknown name refuses the
+As the live service does, names are read in camelCase and in snake_case at every level, and an unknown one refuses the
 document. What `read` returns is camelCase throughout, so that no other module has to know there were two spellings.
 """
 
@@ -25,8 +25,7 @@ _FIELDS: dict[str, dict[str, str]] = {
         Content_many="contents",
         Content="systemInstruction",
         GenerationConfig="generationConfig",
-        SafetySetting_many="safetySettings",
-        any_many="tools",
+        any_many="safetySettings tools",
         any="toolConfig labels",
         bool="store",
     ),
@@ -37,14 +36,11 @@ _FIELDS: dict[str, dict[str, str]] = {
         FileData="fileData",
         bool="thought",
         bytes="thoughtSignature",
-        any=(
-            "functionCall functionResponse executableCode codeExecutionResult videoMetadata mediaResolution "
-            "partMetadata"
-        ),
+        any="functionCall functionResponse executableCode codeExecutionResult videoMetadata mediaResolution"
+        " partMetadata",
     ),
     "Blob": _of(string="mimeType displayName", bytes="data"),
     "FileData": _of(string="mimeType fileUri displayName"),
-    "SafetySetting": _of(string="category threshold method"),
     "GenerationConfig": _of(
         number="temperature topP topK presencePenalty frequencyPenalty",
         integer="candidateCount maxOutputTokens seed logprobs",
@@ -72,65 +68,52 @@ _FIELDS: dict[str, dict[str, str]] = {
     "CountTokensRequest": _of(Content_many="contents", GenerateContentRequest="generateContentRequest"),
     "CreateBatchRequest": _of(Batch="batch"),
     "Batch": _of(string="name model displayName", InputConfig="inputConfig", integer="priority", any="webhookConfig"),
-    "InputConfig": _of(string="fileName", InlinedRequests="requests"),
-    "InlinedRequests": _of(any_many="requests"),
+    "InputConfig": _of(string="fileName", any="requests"),
     "StartUpload": _of(File="file"),
-    "File": _of(
-        string="name displayName mimeType createTime updateTime expirationTime sha256Hash uri downloadUri state source",
-        integer="sizeBytes",
-        any="videoMetadata error",
-    ),
+    "File": _of(string="name displayName mimeType", integer="sizeBytes"),
 }
 
 
-class UnknownFieldError(ValueError):
-    """A document has a member that its message does not have."""
+class FieldError(ValueError):
+    """A document has a member that its message does not have, or that holds what its field cannot hold."""
 
-    def __init__(self, name: str, *, where: str) -> None:
-        """Keep the member's name as it was written and the path of the message it stands in."""
-        super().__init__(f"no such field: {name!r}")
-        self.name = name
-        self.where = where
+    def __init__(self, said: str, *, name: str, where: str, of_line: str = "") -> None:
+        """Keep the member's name as it was written, the path of what is wrong, and how a batch says it of a line."""
+        super().__init__(said)
+        self.name, self.where, self.of_line = name, where, of_line or said
 
 
-class WrongValueError(ValueError):
-    """A member holds something its field cannot hold."""
-
-    def __init__(self, value: object, *, where: str, expected: str) -> None:
-        """Keep the path of the member and what was expected there."""
-        super().__init__(f"Invalid value at '{where}' ({expected}), found {type(value).__name__}")
-        self.where = where
+def _wrong(value: object, where: str, expected: str) -> FieldError:
+    name = where.rpartition(".")[2].partition("[")[0]
+    said = f"Invalid value at '{where}' ({expected}), found {type(value).__name__}"
+    return FieldError(said, name=name, where=where)
 
 
 @lru_cache(maxsize=4096)
-def camel(name: str) -> str:
-    """Return `name` in camelCase; a name that is so already comes back as it is."""
+def _camel(name: str) -> str:
     first, *rest = name.split("_")
-    if not first:
-        return name
-    return first + "".join(word[:1].upper() + word[1:] for word in rest)
+    return first + "".join(word[:1].upper() + word[1:] for word in rest) if first else name
 
 
 def read(kind: str, value: object, *, where: str = "") -> Any:
     """Return `value` as a message of `kind`, its names in camelCase; null members are left out.
 
     Raises:
-        UnknownFieldError: a member that the message does not have.
-        WrongValueError: a member of the wrong type.
+        FieldError: a member that the message does not have, or one of the wrong type.
     """
     if kind == "any":
         return value
     if kind.startswith("[]"):
         if not isinstance(value, list):
-            raise WrongValueError(value, where=where, expected=f"a list of {kind[2:]}")
+            raise _wrong(value, where, f"a list of {kind[2:]}")
         return [read(kind[2:], member, where=f"{where}[{index}]") for index, member in enumerate(value)]
-    if kind.startswith("{}"):  # from names of the caller's own choice
-        if not isinstance(value, Mapping):
-            raise WrongValueError(value, where=where, expected=f"a map of {kind[2:]}")
-        return {name: read(kind[2:], member, where=f"{where}.{name}") for name, member in value.items()}
-    if kind not in _FIELDS:
+    if kind not in _FIELDS and not kind.startswith("{}"):
         return _read_scalar(kind, value, where=where)
-    if kind == "GenerationConfig" and isinstance(value, dict):
+    if not isinstance(value, Mapping):
+        raise _wrong(value, where, kind)
+    if kind.startswith("{}"):  # from names of the caller's own choice
+        return {name: read(kind[2:], member, where=f"{where}.{name}") for name, member in value.items()}
+    if kind == "GenerationConfig":
         return _read_again(kind, orjson.dumps(value), where)
     return _read_message(kind, value, where=where)
 
@@ -141,15 +124,14 @@ def _read_again(kind: str, document: bytes, where: str) -> dict[str, Any]:
     return _read_message(kind, orjson.loads(document), where=where)
 
 
-def _read_message(kind: str, value: object, *, where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise WrongValueError(value, where=where, expected=kind)
-    fields = _FIELDS[kind]
-    message = {}
+def _read_message(kind: str, value: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    fields, message = _FIELDS[kind], {}
     for written, member in value.items():
-        name = camel(written)
+        name = _camel(written)
         if name not in fields:
-            raise UnknownFieldError(written, where=where)
+            said = f'Invalid JSON payload received. Unknown name "{written}"{f" at {where!r}" if where else ""}: '
+            line = f"no such field: {written!r}"
+            raise FieldError(f"{said}Cannot find field.", name=written, where=where or written, of_line=line)
         if member is not None:
             message[name] = read(fields[name], member, where=f"{where}.{name}" if where else name)
     return message
@@ -160,7 +142,10 @@ def _read_scalar(kind: str, value: object, *, where: str) -> object:
     if kind == "integer" and isinstance(value, str) and value.lstrip("-").isdigit():
         return int(value)
     if kind == "bytes" and isinstance(value, str):
-        decode_base64(value, where=where)
+        try:
+            decode_base64(value)
+        except binascii.Error as error:
+            raise _wrong(value, where, "base64") from error
         return value
     whole = isinstance(value, float) and value.is_integer()
     fits = {
@@ -170,18 +155,15 @@ def _read_scalar(kind: str, value: object, *, where: str) -> object:
         "number": isinstance(value, int | float) and not isinstance(value, bool),
     }.get(kind, False)
     if not fits:
-        raise WrongValueError(value, where=where, expected=kind)
+        raise _wrong(value, where, kind)
     return int(value) if kind == "integer" and isinstance(value, float) else value
 
 
-def decode_base64(text: str, *, where: str) -> bytes:
+def decode_base64(text: str) -> bytes:
     """Return the bytes behind base64 of either alphabet, padded or not.
 
     Raises:
-        WrongValueError: the text is no base64.
+        binascii.Error: the text is no base64.
     """
     plain = text.replace("-", "+").replace("_", "/").rstrip("=")
-    try:
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except binascii.Error as error:
-        raise WrongValueError(text, where=where, expected="base64") from error
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)

@@ -3,91 +3,51 @@
 It binds to loopback unless told otherwise, writes nothing by itself, and is ready when `start` returns.
 """
 
-import asyncio
 import errno
-import os
 import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from emulator.access_log import AccessLog
-from emulator.gate import Gate
-from emulator.settings import Settings
-from emulator.wire import application
-from emulator.world import World
-
-_KEEP_ALIVE_S = 120
-
-
-class AddressError(OSError):
-    """The address cannot be served on: its port is taken, or its host is not this machine (`is_host`)."""
-
-    def __init__(self, why: str, *, is_host: bool) -> None:
-        """Take the system's reason."""
-        super().__init__(why)
-        self.why, self.is_host = why, is_host
-
-
-class _Protocol(H11Protocol):
-    """HTTP/1.1 as uvicorn speaks it, with the connection's transport in each request's state for the faults."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own choice
-        """Begin a connection."""
-        self.app_state = {**self.app_state, "transport": transport}
-        super().connection_made(transport)
+from emulator.api import Api
+from emulator.limits import Quotas
+from emulator.state import State
+from emulator.worker import Worker
 
 
 class Server:
     """A running engine. Use it as a context manager, or call `stop`."""
 
-    def __init__(self, world: World, *, host: str, port: int, log: Callable[[str], None] | None = None) -> None:
-        """Serve `world` on a port that is bound when this returns (0: the system chooses).
-
-        `log` gets a line for each request that was served.
-
-        Raises:
-            AddressError: it cannot be bound.
-        """
-        self.world = world
-        """What the server serves, for tests to look into."""
-        self._socket = _bound(host, port)
+    def __init__(self, state: State, listening: socket.socket, quotas: Quotas, log: Callable[[str], None]) -> None:
+        """Serve a state on a socket that listens."""
         # asyncio sets it only on sockets that name their protocol; without it small answers wait 40 ms
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        bound = self._socket.getsockname()[1]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
-        served = Gate(application(world), world=world)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        host, port = listening.getsockname()
+        self.url = f"http://{host}:{port}"
+        self._socket, self._state, self._worker = listening, state, Worker(state)
         config = uvicorn.Config(
-            served if log is None else AccessLog(served, write=log),
-            http=_Protocol,
+            Api(state, self._worker, quotas, log),
+            http="h11",
             ws="none",
             lifespan="off",
             log_config=None,
             log_level="critical",
-            access_log=False,
             server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_keep_alive=120,
             timeout_graceful_shutdown=0,
         )
         self._uvicorn = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._run, name="local-engine", daemon=True)
+        self._thread = threading.Thread(target=self._uvicorn.run, args=([listening],), name="local-engine", daemon=True)
         self._thread.start()
-        world.start()
-
-    def _run(self) -> None:
-        """Serve until told to stop."""
-        self._uvicorn.run(sockets=[self._socket])
 
     def stop(self) -> None:
-        """Stop serving and working and close the state; a batch that is not over goes on with the next host.
+        """Stop serving and working and close the state; a batch that is not over is the next host's.
 
         When the interpreter ends that is left: the threads are gone, and a lock that one of them held stays locked.
         """
@@ -96,7 +56,8 @@ class Server:
         self._uvicorn.should_exit = True
         self._thread.join()
         self._socket.close()
-        self.world.close()
+        self._worker.stop()
+        self._state.close()
 
     def __enter__(self) -> Self:
         """Return the server, which is running already."""
@@ -109,75 +70,51 @@ class Server:
         self.stop()
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises:
-        AddressError: it cannot.
-    """
-    try:
-        return socket.create_server((host, port), backlog=256)
-    except socket.gaierror as error:
-        raise AddressError(error.strerror or str(error), is_host=True) from error
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise AddressError(why, is_host=error.errno == errno.EADDRNOTAVAIL) from error
-
-
 def start(
     root: Path,
     *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    seed: int = 0,
-    settings: Mapping[str, object] | None = None,
-    read_ns: Callable[[], int] = time.time_ns,
-    log: Callable[[str], None] | None = None,
+    listening: socket.socket | None = None,
+    limits: Mapping[str, int] = MappingProxyType({}),
+    log: Callable[[str], None] = lambda _line: None,
 ) -> Server:
     """Start the engine on the state under `root` in a background thread and return it, ready for requests.
 
-    `settings` are those of `emulator.settings.Settings` by name; `log` gets a line for each request.
+    Where no socket listens it takes any free port of this machine; `limits` are those of `Quotas`; `log` gets a line
+    for each request.
 
     Raises:
-        ApiError: a setting that is none.
-        AddressError: the port is taken, or the host is not this machine.
         OSError: the folder cannot be written.
         RuntimeError: the state was written by another version of the engine.
     """
-    world = World(root, settings=Settings(seed=seed).changed(settings or {}), read_ns=read_ns)
-    try:
-        return Server(world, host=host, port=port, log=log)
-    except BaseException:
-        world.database.close()
-        raise
+    state = State(root)
+    return Server(state, listening or socket.create_server(("127.0.0.1", 0), backlog=256), Quotas(limits), log)
 
 
 def serve(
     root: Path,
+    host: str,
+    port: int,
     *,
-    ready: Callable[[str], None] = lambda _url: None,
+    ready: Callable[[str], None],
     refused: Callable[[str, bool], None] = lambda _why, _is_host: None,
     **how: Any,
 ) -> None:
-    """Run the engine until SIGINT or SIGTERM, then stop it cleanly; takes and raises what `start` does.
+    """Run the engine at an address until SIGINT or SIGTERM, then stop it cleanly; takes and raises what `start` does.
 
     `ready` is told the URL once it serves. Where the address cannot be served on, `refused` is told why, and whether
     that is the host's doing: it may raise. Must be called in the main thread, where signals arrive.
     """
-    over = threading.Event()
-
-    def finish(_signal: int, _frame: FrameType | None) -> None:
-        over.set()
-
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(each, finish) for each in wanted]
     try:
-        with start(root, **how) as server:
-            ready(server.url)
-            over.wait()
-    except AddressError as error:
-        refused(error.why, error.is_host)
+        listening = socket.create_server((host, port), backlog=256)
+    except OSError as error:
+        is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        refused(error.strerror or str(error), is_host)
         raise
+    wanted = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    try:
+        with start(root, listening=listening, **how) as server:
+            ready(server.url)
+            signal.sigwait(wanted)
     finally:
-        for each, handler in zip(wanted, before, strict=True):
-            signal.signal(each, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, wanted)

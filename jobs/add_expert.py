@@ -20,7 +20,7 @@ from pipeline.workflows import add_expert
 def main(file: Path, *, mapping: str, as_json: bool) -> None:
     """Add the person in FILE (JSON; `-` reads standard input; a list adds several) and tag them now.
 
-    Fields are known by the names that `make import` knows; what only looks alike is refused, with the MAP= to type.
+    Fields are known by the names that `make import` knows; what only looks alike is named with the MAP= that takes it.
     If Gemini fails, the person is saved untagged and due: the next `make run`, `make tag`, `make tag-live` or
     `make batch-submit` asks about them, and `make status` shows the outcome.
     """

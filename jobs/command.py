@@ -3,9 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -195,8 +193,3 @@ def confirmed(question: str, *, yes: bool) -> bool:
 def answered(question: str, *, yes: bool) -> bool:
     """Ask a person at a terminal, and go on after a no; `yes` answers, and without a terminal the answer is no."""
     return yes or (sys.stdin.isatty() and click.confirm(question, err=True))
-
-
-def confirm_guess() -> Callable[[str], bool] | None:
-    """Return what asks a person at a terminal about a guess, which `--yes` does not answer; None without a terminal."""
-    return partial(click.confirm, default=True, err=True) if sys.stdin.isatty() else None

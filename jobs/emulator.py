@@ -2,7 +2,6 @@
 
 import os
 import shlex
-from typing import NoReturn
 
 import click
 
@@ -20,15 +19,14 @@ from pipeline.engine.folder import check_links, make_directory
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="FINDABLE_PORT", help="0: any."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind to.")
-@click.option("--rpm", type=Count(min=0), envvar="FINDABLE_RPM", help="Requests a minute, per key and model.")
+@click.option("--rpm", type=Count(min=0), envvar="FINDABLE_RPM", help="Requests a minute, per model.")
 @click.option("--tpm", type=Count(min=0), envvar="FINDABLE_TPM", help="Input tokens a minute, likewise.")
 @click.option("--rpd", type=Count(min=0), envvar="FINDABLE_RPD", help="Requests a Pacific day, likewise.")
 def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
     Prints a line for each request: time, method, path, status, milliseconds. A client connects with
-    GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key. Faults, quotas of single models and slow answers are
-    scripted through /_emu/.
+    GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:PORT and any key.
     """
     from emulator.server import serve
 
@@ -38,14 +36,13 @@ def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None
     check_links(data)
     make_directory(data)
 
-    def refuse(why: str, is_host: bool) -> NoReturn:  # noqa: FBT001 - the engine's signature
+    def refuse(why: str, is_host: bool) -> None:  # noqa: FBT001 - the engine's signature
         """Refuse an address that cannot be bound, with how to choose another one."""
         another = "--host is an address of this machine, such as 127.0.0.1"
         hint = another if is_host else "name another one, or any that is free: make emulator PORT=0"
         raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint)
 
-    limits = {"quotas": {"*": quota}}
-    serve(data / "emulator", host=host, port=port, settings=limits, log=print_request, ready=_say_where, refused=refuse)
+    serve(data / "emulator", host, port, limits=quota, log=print_request, ready=_say_where, refused=refuse)
 
 
 def _say_where(url: str) -> None:

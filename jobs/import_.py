@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.command import WritingCommand, confirm_guess, json_option, look_at_workspace, make_workspace, map_option
+from jobs.command import WritingCommand, json_option, look_at_workspace, make_workspace, map_option
 from jobs.output import Terminal, print_json
 from jobs.render import show_import
 from pipeline.core.errors import InputError
@@ -42,15 +42,14 @@ def main(file: Path, *, mapping: str, strict: bool, report: Path | None, dry: bo
     """Import the people in FILE: CSV with a header, JSON, JSON lines, or Parquet.
 
     One transaction; repeating it changes nothing. Columns are known by their names and by aliases in several languages;
-    what only looks alike is asked about, and refused without a terminal. A file without usernames gets them made from
-    e-mail or name. Rejected rows and changed values are shown by reason, and listed in --report. Exit code 2 if no row
-    was imported.
+    what only looks alike is named with the MAP= that takes it. Rejected rows and changed values are shown by reason,
+    and listed in --report. Exit code 2 if no row was imported.
     """
     from pipeline.experts import import_ as import_people
 
     _check_there(file)
     with (look_at_workspace if dry else make_workspace)(task="experts") as ws:
-        done = import_people.run(ws, file, ImportOptions(mapping, confirm_guess(), strict, report, dry))
+        done = import_people.run(ws, file, ImportOptions(mapping, strict, report, dry))
         then = "" if as_json or dry else status.run(ws).document["next"]
     _finish(done, then, as_json=as_json, words=("person", "people"), released="with a new biography")
 
@@ -73,7 +72,7 @@ def import_passages(file: Path, *, mapping: str, strict: bool, report: Path | No
 
     _check_there(file)
     with (look_at_workspace if dry else make_workspace)(task="passages") as ws:
-        done = import_texts.run(ws, file, ImportOptions(mapping, confirm_guess(), strict, report, dry))
+        done = import_texts.run(ws, file, ImportOptions(mapping, strict, report, dry))
         then = "" if as_json or dry else status.run(ws).document["next"]
     described = f", {done.described:,} with other metadata" if done.described else ""
     _finish(done, then, as_json=as_json, words=("passage", "passages"), released="with another text", more=described)

@@ -4,10 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import closing
-from http.client import HTTPConnection
 from unittest import mock
-from urllib.parse import urlsplit
 
 import httpx2
 from click.testing import Result
@@ -19,7 +16,6 @@ from pipeline.core import settings
 from tests.lab import Workspace
 from web.app import application
 from web.desk import Desk
-from web.etag import Tagged
 from web.guard import Access
 
 HOST = "127.0.0.1:8765"
@@ -34,8 +30,7 @@ class Page(TestClient):
     def __init__(self, workspace: Workspace, access: Access = ACCESS) -> None:
         """Serve the page of a workspace that is there; what works in the background is not begun."""
         environ = {**workspace.environ, "FINDABLE_CALL_TIMEOUT": f"{LONG_S}"}
-        self.desk = Desk(settings.load_settings(environ), access, patience_s=LONG_S)
-        self.desk.saver.within_s = LONG_S
+        self.desk = Desk(settings.load_settings(environ), access, patience_s=LONG_S, within_s=LONG_S)
         self.guard = application(self.desk)
         super().__init__(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
         self.headers["authorization"] = f"Bearer {access.token}"
@@ -48,30 +43,29 @@ class Page(TestClient):
 
     def routes(self) -> list[BaseRoute]:
         """Return every route of the application, its documents and its files among them."""
-        tagged = self.guard._app
-        assert isinstance(tagged, Tagged)
-        assert isinstance(tagged._app, FastAPI)
-        return tagged._app.routes
+        app = self.guard._app
+        assert isinstance(app, FastAPI)
+        return app.routes
 
     def browser(self, *, access: Access = ACCESS) -> TestClient:
         """Return a reader's browser that opened the address with the token."""
         found = TestClient(self.guard, base_url=f"http://{HOST}", follow_redirects=False)
         found.get("/", params={"token": access.token})
+        found.headers["sec-fetch-site"] = "same-origin"
         return found
 
 
 def served(workspace: Workspace, reader: Callable[[httpx2.Client, str], None], *options: str, **values: str) -> Result:
     """Run the command `web` in this process until a reader is through; it gets a client and the address with the token.
 
-    The reader is the browser that the command opens, which got the token for a code. What it raises is raised.
+    The reader is the browser that the command opens. What it raises is raised.
     """
     failed: list[BaseException] = []
 
-    def read(once: str) -> None:
+    def read(address: str) -> None:
         """Read, and end the command."""
-        base = once.partition("/?")[0]
+        base = address.partition("/?")[0]
         try:
-            address = f"{base}/?token={_entered(once)}"
             with httpx2.Client(base_url=base, trust_env=False, timeout=LONG_S, verify=False) as client:
                 reader(client, address)
         except BaseException as error:  # noqa: BLE001 - raised again below
@@ -79,9 +73,9 @@ def served(workspace: Workspace, reader: Callable[[httpx2.Client, str], None], *
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def opened(once: str) -> bool:
+    def opened(address: str) -> bool:
         """Be the browser."""
-        threading.Thread(target=read, args=(once,)).start()
+        threading.Thread(target=read, args=(address,)).start()
         return True
 
     with mock.patch("webbrowser.open", opened):
@@ -89,13 +83,3 @@ def served(workspace: Workspace, reader: Callable[[httpx2.Client, str], None], *
     if failed:
         raise failed[0]
     return done
-
-
-def _entered(once: str) -> str:
-    """Return the token that a browser gets for an address with a code, as its cookie; no client writes it to a log."""
-    assert "token" not in once
-    place = urlsplit(once)
-    with closing(HTTPConnection(place.netloc, timeout=LONG_S)) as connection:
-        connection.request("GET", f"/?{place.query}")
-        cookie = connection.getresponse().headers["set-cookie"]
-    return str(cookie.partition("=")[2].partition(";")[0])

@@ -12,10 +12,9 @@ from starlette.staticfiles import StaticFiles
 from pipeline.core.errors import FindableError
 from web import problem
 from web.desk import Desk
-from web.etag import Tagged
 from web.guard import Guard
 from web.problem import Refused
-from web.render import problem_page
+from web.render import Document, problem_page
 from web.views import VIEWS
 
 HERE = Path(__file__).parent
@@ -23,16 +22,22 @@ HERE = Path(__file__).parent
 
 def application(desk: Desk) -> Guard:
     """Return the application on a workspace, behind its guard."""
-    app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app = FastAPI(
+        title="findable",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        default_response_class=Document,
+    )
     app.state.desk = desk
     app.state.links = tuple(view.link for view in VIEWS if view.link)
     for view in VIEWS:
         app.include_router(view.router)
     files = StaticFiles(directory=HERE / "static")
-    app.mount("/static", GZipMiddleware(files))  # these alone: a page holds a token, whose length would tell of it
+    app.mount("/static", GZipMiddleware(files))  # these alone: a page holds what its reader may not give away
     for kind in (FindableError, Refused, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer)
-    return Guard(Tagged(app), access=desk.access)
+    return Guard(app, access=desk.access)
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -1,12 +1,14 @@
 """What the page works with: the workspace, opened as commands open it, what tags new people, and what runs for long."""
 
+import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from pipeline.core.errors import FindableError
+from starlette.concurrency import run_in_threadpool
+
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.access import Access as Opened
@@ -19,47 +21,36 @@ from pipeline.workflows import add_expert
 from pipeline.workflows.add_expert import SavedExpert
 from web.dropped import DroppedFiles
 from web.guard import Access
-from web.kept import Kept
 from web.problem import Refused
 from web.running import Running
-from web.saver import Saver
 
 PEOPLE = "experts"  # the task that people are of
 DUE = "added on the page, and not tagged yet"
 ANSWERED_S = 5.5  # after so many seconds the reply about a new person goes out, tagged or not; the promise is eight
+SAVED_S = 6.0  # in which one is begun to be saved, or is refused
+LATEST_S = 1.0  # so long those that were begun may wait for another writer
 
 
 @dataclass
 class Desk:
-    """One page on one workspace; what other processes do to it is seen at once, to the whole of it within a second."""
+    """One page on one workspace, which is opened for each request: what other processes do to it is seen at once."""
 
     settings: Settings
     access: Access
     patience_s: float = ANSWERED_S
+    within_s: float = SAVED_S
     tagger: DueTagger = field(init=False)
-    running: Running = field(init=False)
+    running: Running = field(init=False, default_factory=Running)
     dropped: DroppedFiles = field(init=False)
-    saver: Saver[SavedExpert] = field(init=False)
-    _open: Kept[OpenWorkspace] = field(init=False, default_factory=Kept)
-    _searches: Kept[OpenSearch] = field(init=False, default_factory=Kept)
+    saving: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         """Make what works in the background; nothing is begun."""
         self.tagger = DueTagger(partial(self.to_write, PEOPLE))
-        self.running = Running()
         self.dropped = DroppedFiles(self.settings.data)
-        self.saver = Saver(self._save_people)
 
     def to_read(self, task: str | None = None) -> contextlib.AbstractContextManager[OpenWorkspace]:
         """Open the workspace to be read, for the length of a block; `task` is meant in the place of that which is set.
-
-        Raises:
-            Refused: the workspace has no such task.
-        """
-        return self._kept(task, Opened.READ)
-
-    def to_send(self, task: str) -> contextlib.AbstractContextManager[OpenWorkspace]:
-        """Open the workspace to be read for as long as a reader takes what it is sent.
 
         Raises:
             Refused: the workspace has no such task.
@@ -74,7 +65,7 @@ class Desk:
         Raises:
             Refused: the workspace has no such task.
         """
-        return self._opened(task, Opened.WRITE, display) if display else self._kept(task, Opened.WRITE)
+        return self._opened(task, Opened.WRITE, display or NoProgress())
 
     def begin_workspace(self, display: Progress) -> None:
         """Make an empty workspace where the folder is not there or holds nothing, as an import would.
@@ -117,15 +108,7 @@ class Desk:
             Refused: the workspace has no such task.
             InputError: there is no such build.
         """
-        opens = partial(self._searching, task, build)
-        with self._searches.taken((task, build), opens, OpenSearch.renew_workspace) as opened:
-            if build is None:
-                opened.renew()
-            yield opened
-
-    @contextlib.contextmanager
-    def _searching(self, task: str | None, build: int | None) -> Iterator[OpenSearch]:
-        with self._opened(task, Opened.READ, NoProgress()) as ws, OpenSearch(ws, build) as opened:
+        with self.to_read(task) as ws, OpenSearch(ws, build) as opened:
             yield opened
 
     @contextlib.contextmanager
@@ -147,22 +130,30 @@ class Desk:
             raise Refused(404, f"there is no task {task!r} here", hint="GET /api/tasks lists them")
 
     def has(self, task: str) -> bool:
-        """Return whether the workspace has a task; one that an import made just now is seen at once."""
-        for opens in (self._kept, partial(self._opened, display=NoProgress())):
-            with opens(None, Opened.READ) as ws:
-                if any(one.name == task for one in ws.subjects):
-                    return True
-        return False
+        """Return whether the workspace has a task."""
+        with self.to_read() as ws:
+            return any(one.name == task for one in ws.subjects)
 
-    def _kept(self, task: str | None, access: Opened) -> contextlib.AbstractContextManager[OpenWorkspace]:
-        """Open the workspace, or take one that is open still; to write, it may be held while Gemini answers."""
-        opens = partial(self._opened, task, access, NoProgress())
-        return self._open.taken((task, access), opens, OpenWorkspace.renew, in_turn=access is Opened.READ)
+    async def save(self, body: bytes) -> SavedExpert:
+        """Save a person, one at a time: a database has one writer.
 
-    def _save_people(self, bodies: Sequence[bytes], patience_s: float) -> Sequence[SavedExpert | FindableError]:
-        """Store the person of each body, waiting so many seconds for another writer."""
+        Raises:
+            Refused: it could not begin in time; the person is not saved.
+            FindableError: the body is no new person, or another process writes for too long.
+        """
+        try:
+            await asyncio.wait_for(self.saving.acquire(), self.within_s)
+        except TimeoutError:
+            said = "more new people come than can be saved in time; this one was not"
+            raise Refused(503, said, hint="send it again soon") from None
+        try:
+            return await run_in_threadpool(self._save, body)
+        finally:
+            self.saving.release()
+
+    def _save(self, body: bytes) -> SavedExpert:
         with self.to_write(PEOPLE) as ws:
-            return add_expert.save_each(ws, bodies, name="the body", reason=DUE, patience_s=patience_s)
+            return add_expert.save_one(ws, body, name="the body", reason=DUE, patience_s=LATEST_S)
 
     def start(self) -> None:
         """Begin the work in the background."""
@@ -177,8 +168,5 @@ class Desk:
         self.running.stop(within_s=max(0.0, until - time.monotonic()))
 
     def close(self) -> None:
-        """Close what is open."""
-        self.saver.close()
+        """Remove the files that were dropped."""
         self.dropped.close()
-        self._searches.close()
-        self._open.close()

@@ -1,14 +1,16 @@
 """Make pages of templates: what stands around each, and how values are shown."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
-from fastapi import Request
-from fastapi.responses import HTMLResponse
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -32,6 +34,28 @@ _templates = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
 )
+
+
+class Document(JSONResponse):
+    """A document of the API, with the hash of what it says."""
+
+    def __init__(self, content: Any, status_code: int = 200, **how: Any) -> None:
+        """Make it, as any answer of JSON."""
+        super().__init__(content, status_code, **how)
+        self.headers.setdefault("etag", etag_of(bytes(self.body)))
+
+
+def etag_of(body: bytes) -> str:
+    """Return the tag of what is sent."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+async def _sent(request: Request) -> dict[str, str]:
+    """Return the values of a form of the page by their names; of several of one name the last."""
+    return dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
+
+
+Sent = Annotated[dict[str, str], Depends(_sent)]
 
 
 def desk_of(request: Request) -> Desk:
@@ -72,8 +96,7 @@ def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
 
 
 def _filled(request: Request, template: str, values: dict[str, Any]) -> HTMLResponse:
-    access = desk_of(request).access
-    known = {"csrf": access.csrf, "readonly": access.readonly, "q": "", "oob": False}
+    known = {"readonly": desk_of(request).access.readonly, "q": ""}
     return HTMLResponse(_templates.get_template(template).render({**known, **values}))
 
 

@@ -1,13 +1,9 @@
 """Long work that a request began: one at a time of each kind, with how far it has come and what came of it.
 
-What is known of it is kept after its end, so it names no item: one may be forgotten by any process. Work about one item
-is known by a keyed hash of the name, and keeps no line.
+What is known of it is kept after its end. Work about one item keeps no line, and goes where the item is forgotten.
 """
 
 import contextlib
-import hashlib
-import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +16,6 @@ from pipeline.core.progress import Bar
 from pipeline.live.interrupts import interrupt_thread
 from web import problem
 
-NAMELESS = "\ue000"  # stands for the name of the item in what is kept, where it was named
 KEPT = 50  # pieces of work that are over and can still be looked at
 LINES = 100  # of what one says
 
@@ -31,7 +26,7 @@ class Work:
 
     number: int
     kind: str
-    about: bytes = field(default=b"", repr=False)  # stands for the one item that it is about
+    about: str = field(default="", repr=False)  # the name of the one item that it is about
     state: str = "running"  # or done, failed
     label: str = ""
     done: int = 0
@@ -70,17 +65,9 @@ class Work:
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs."""
-        return self.told_as("it")
-
-    def told_as(self, name: str) -> dict[str, Any]:
-        """Return it for one who names its item: what went wrong says that name."""
         names = ("number", "kind", "state", "label", "done", "total", "note", "lines", "warnings", "result", "error")
         took = (self.ended or time.monotonic()) - self.began
-        found = {one: getattr(self, one) for one in names} | {"took_s": round(took, 2), **self._pace()}
-        if self.error is not None:
-            said = self.error.items()
-            found["error"] = {key: one.replace(NAMELESS, name) if isinstance(one, str) else one for key, one in said}
-        return found
+        return {one: getattr(self, one) for one in names} | {"took_s": round(took, 2), **self._pace()}
 
     def _pace(self) -> dict[str, float | None]:
         """Return how many a second are done in this part, and in how many seconds it is over; None where unknown."""
@@ -96,7 +83,7 @@ class Running:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._numbers, self._lock, self._secret = count(1), threading.Lock(), secrets.token_bytes()
+        self._numbers, self._lock = count(1), threading.Lock()
         self._all: dict[int, Work] = {}
 
     def begin(self, kind: str, do: Callable[[Work], Any], *, about: str = "") -> Work:
@@ -108,11 +95,11 @@ class Running:
             same = self.newest(kind, about=about)
             if same is not None and same.state == "running":
                 return same
-            work = Work(next(self._numbers), kind, self._mark(about))
+            work = Work(next(self._numbers), kind, about)
             self._all[work.number] = work
             for number in [one.number for one in self._all.values() if one.state != "running"][:-KEPT]:
                 del self._all[number]
-            work.thread = threading.Thread(target=_carried_out, args=(work, do, about), name=kind, daemon=True)
+            work.thread = threading.Thread(target=_carried_out, args=(work, do), name=kind, daemon=True)
             work.thread.start()
         return work
 
@@ -126,12 +113,14 @@ class Running:
 
     def newest(self, kind: str, *, about: str = "") -> Work | None:
         """Return the last one of a kind, about that item where it is named."""
-        mine = kind, self._mark(about)
-        return next((one for one in reversed(list(self._all.values())) if (one.kind, one.about) == mine), None)
+        found = reversed(self.every())
+        return next((one for one in found if (one.kind, one.about) == (kind, about)), None)
 
-    def _mark(self, name: str) -> bytes:
-        """Return what stands for the name of an item."""
-        return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), key=self._secret).digest() if name else b""
+    def drop_about(self, name: str) -> None:
+        """Forget what is over and was about an item."""
+        for one in self.every():
+            if one.about == name and one.state != "running":
+                del self._all[one.number]
 
     def stop(self, *, within_s: float) -> None:
         """Let what is under way finish within so many seconds, then interrupt it as Ctrl-C would."""
@@ -143,21 +132,15 @@ class Running:
                 interrupt_thread(thread.ident)
 
 
-def _carried_out(work: Work, do: Callable[[Work], Any], about: str) -> None:
-    """Do a piece of work, and keep what came of it, without the name of the item that it is about."""
+def _carried_out(work: Work, do: Callable[[Work], Any]) -> None:
+    """Do a piece of work, and keep what came of it."""
     try:
         work.result = do(work)
         work.state = "done"
     except FindableError as error:
-        found = problem.of(error)
-        work.error, work.state = {name: _unnamed(one, about) for name, one in found.items()}, "failed"
+        work.error, work.state = problem.of(error), "failed"
     except BaseException as error:  # noqa: BLE001 - a thread's last words
         said = "interrupted" if isinstance(error, KeyboardInterrupt) else f"a bug in findable: {type(error).__name__}"
         work.error, work.state = problem.document(500, "Stopped", said), "failed"
     finally:
         work.ended = time.monotonic()
-
-
-def _unnamed(said: Any, name: str) -> Any:
-    """Return what is said of an item, without its name."""
-    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", NAMELESS, said) if name and isinstance(said, str) else said

@@ -1,4 +1,4 @@
-"""Serve the page until it is told to stop."""
+"""Serve the page on this machine until it is told to stop."""
 
 import contextlib
 import os
@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import NamedTuple
 
 import uvicorn
 
@@ -21,92 +20,43 @@ from web.desk import Desk
 from web.guard import Access
 
 LOOPBACK = "127.0.0.1"
-EVERYWHERE = frozenset({"0.0.0.0", ""})  # noqa: S104 - told apart, not bound
 GRACE_S = 30.0  # so long what runs may finish after SIGTERM
 LOOK_S = 1.0  # between looks whether it is to end
 IDLE_S = 75.0  # longer than programs and browsers keep a connection, or it would end under a request
-
-
-class Outside(NamedTuple):
-    """How the page is reached from elsewhere: the address to listen on, its names, and what lets readers in.
-
-    That is a password, or a proxy: the header in which it says who reads, and the addresses that it comes from.
-    """
-
-    host: str = LOOPBACK
-    names: tuple[str, ...] = ()
-    password: str = ""
-    proxy_header: str = ""
-    proxy_from: tuple[str, ...] = ()
+SHORTEST = 20  # characters of a token that is set
 
 
 def run(
     settings: Settings,
     *,
     port: int,
-    ready: Callable[[str, str], None],
+    ready: Callable[[str], None],
     readonly: bool = False,
-    outside: Outside = Outside(),  # noqa: B008 - it does not change
+    token: str = "",
     display: Progress = NoProgress(),  # noqa: B008 - it keeps nothing
 ) -> None:
-    """Serve the page of the workspace that the settings name, on loopback or `outside`, until SIGINT or SIGTERM.
+    """Serve the page of the workspace that the settings name, on loopback, until SIGINT or SIGTERM.
 
-    In a folder that is new or empty a workspace is made, unless it is `readonly`; `display` says so.
-    `ready` gets the address with its token once it is served, and one for a browser that is good once, for a while.
+    In a folder that is new or empty a workspace is made, unless it is `readonly`; `display` says so. `ready` gets the
+    address with its token, another one each time where none is given.
 
     Raises:
-        ConfigurationError: the port is taken, there is no workspace, or nothing would keep others out.
+        ConfigurationError: the port is taken, there is no workspace, or the token is too short.
     """
-    _check_kept_out(outside)
-    with contextlib.closing(_bound(outside.host, port)) as listening:
+    if token and len(token) < SHORTEST:
+        raise ConfigurationError(f"FINDABLE_WEB_TOKEN has fewer than {SHORTEST} characters; nothing is served")
+    with contextlib.closing(_bound(port)) as listening:
         number = listening.getsockname()[1]
-        access = _access(outside, number, readonly=readonly)
+        hosts = frozenset(f"{name}:{number}" for name in (LOOPBACK, "localhost"))
+        access = Access(token or secrets.token_urlsafe(24), hosts, cookie=f"findable_{number}", readonly=readonly)
         desk = Desk(settings, access)
         try:
             desk.begin_workspace(display)
             with desk.to_read():
                 pass  # there is a workspace, which is said before anything is served
-            shown = LOOPBACK if outside.host in EVERYWHERE else outside.host
-            place = f"http://{shown}:{number}/"
-            addresses = f"{place}?token={access.token}", f"{place}?code={access.codes.new()}"
-            _serve(desk, listening, lambda: ready(*addresses))
+            _serve(desk, listening, lambda: ready(f"http://{LOOPBACK}:{number}/?token={access.token}"))
         finally:
             desk.close()
-
-
-def _check_kept_out(outside: Outside) -> None:
-    """Refuse to serve others without a password or a proxy that says who they are.
-
-    Raises:
-        ConfigurationError: there is neither.
-    """
-    by_proxy = bool(outside.proxy_header and outside.proxy_from)
-    if bool(outside.proxy_header) != bool(outside.proxy_from):
-        raise ConfigurationError(
-            "a proxy needs the header that it sets and the addresses that it comes from; nothing is served",
-            hint="PROXY_HEADER=X-Forwarded-User PROXY_FROM=10.0.0.5",
-        )
-    if outside.host not in {LOOPBACK, "localhost"} and not (outside.password or by_proxy):
-        raise ConfigurationError(
-            f"on {outside.host} other machines could read and change everything; nothing is served",
-            hint="set FINDABLE_WEB_PASSWORD, or PROXY_HEADER= and PROXY_FROM= behind a proxy that knows who reads",
-        )
-
-
-def _access(outside: Outside, port: int, *, readonly: bool) -> Access:
-    """Return who may come in, under which names of the page."""
-    own = [outside.host] if outside.host not in EVERYWHERE else [socket.gethostname()]
-    names = {LOOPBACK, "localhost", *own, *outside.names}
-    hosts = {f"{name}:{port}" for name in names} | {*outside.names}
-    proxy = (outside.proxy_header, frozenset(outside.proxy_from)) if outside.proxy_header else None
-    return Access(
-        secrets.token_urlsafe(24),
-        frozenset(hosts),
-        cookie=f"findable_{port}",
-        readonly=readonly,
-        password=outside.password,
-        proxy=proxy,
-    )
 
 
 def _serve(desk: Desk, listening: socket.socket, ready: Callable[[], None]) -> None:
@@ -153,17 +103,17 @@ def _server(app: object) -> uvicorn.Server:
     )
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bound(port: int) -> socket.socket:
     """Return a socket that listens.
 
     Raises:
-        ConfigurationError: the port is taken, or the address is not this machine's.
+        ConfigurationError: the port is taken.
     """
     try:
-        found = socket.create_server((host, port), backlog=256)
+        found = socket.create_server((LOOPBACK, port), backlog=256)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
         hint = "name another one, or any that is free: make web PORT=0"
-        raise ConfigurationError(f"port {port} of {host} cannot be used: {why}", hint=hint) from error
+        raise ConfigurationError(f"port {port} of {LOOPBACK} cannot be used: {why}", hint=hint) from error
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return found

@@ -4,7 +4,8 @@ A header is matched by folded names, so that `First Name`, `first_name`, `FIRST-
 `pipeline.tables.column_names` has the other names.
 """
 
-from pipeline.tables.names import fold
+from pipeline.tables.column_names import COLUMN_NAMES, fold
+from pipeline.tables.layout import ColumnSpec
 
 USERNAME = "username"
 
@@ -23,6 +24,13 @@ HEADERS: dict[str, str] = {
     "category": "category",
 }
 
+WHOLE_NAME = "full_name"
+SPECS = (
+    *(ColumnSpec(name, label, COLUMN_NAMES[name]) for name, label in HEADERS.items()),
+    ColumnSpec(
+        WHOLE_NAME, "Full name", COLUMN_NAMES[WHOLE_NAME], COLUMN_NAMES["either"], parts=("first_name", "last_name")
+    ),
+)
 _BY_FOLDED = {fold(name): column for pair in HEADERS.items() for column in (pair[0],) for name in pair}
 
 

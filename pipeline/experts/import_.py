@@ -21,7 +21,7 @@ from pipeline.experts.schema import fit_rates
 from pipeline.store import answers, claims, workspace
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.findings import Finding, FindingKind, ImportReport, excerpt, rejects_report
-from pipeline.tables.mapping import choices_of
+from pipeline.tables.mapping import parse_map
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -137,18 +137,17 @@ class PeopleImportReport(ImportReport):
 
 
 def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> PeopleImportReport:
-    """Import the people in a file; what its columns mean is kept for the next such file.
+    """Import the people in a file.
 
     A report says what happened also where nothing went in; `ImportReport.check` raises then.
 
     Raises:
-        InputError: the file cannot be read as people, a guess about its columns is open, or the report cannot be
-            written. Nothing was changed.
+        InputError: the file cannot be read as people, or the report cannot be written. Nothing was changed.
         ConfigurationError: it is a Parquet file, and pyarrow is not installed.
     """
-    file = People(path, choices_of(ws.store, ws.settings.task, given=options.mapping, confirm=options.confirm))
+    file = People(path, parse_map(options.mapping))
     done = PeopleImportReport(
-        str(path), options.report_name, dry=options.dry, format=file.format, encoding=file.encoding
+        str(path), options.report_name, dry=options.dry, format=file.format, encoding=file.encoding.codec
     )
     done.mapping = file.mapping
     title = "reading" if done.dry else "importing"
@@ -167,7 +166,6 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> People
         done.refused = options.strict and done.is_flawed
         if done.refused or done.dry:
             raise _NotWritten
-        workspace.keep_columns(tx, ws.settings.task, file.mapping.header, file.mapping.kept, at=ws.now())
         if done.added or done.updated:
             workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
     done.notes = file.notes

@@ -5,28 +5,25 @@ those are exact keys once stored, but in one file almost surely one person, and 
 """
 
 import hashlib
-import shlex
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.text import restore_formula
-from pipeline.experts.aliases import KEY_RULE, SPECS
-from pipeline.experts.columns import HEADERS, USERNAME, column_of, expected
+from pipeline.experts.columns import HEADERS, SPECS, USERNAME, column_of, expected
 from pipeline.experts.rows import Person, judge_row
-from pipeline.tables.duplicates import SeenIds
-from pipeline.tables.findings import Finding, rejected
-from pipeline.tables.json_document import DocumentReader, JsonDocument
-from pipeline.tables.layout import Layout, TextRow
-from pipeline.tables.mapping import MappingChoices
-from pipeline.tables.names import fold
+from pipeline.tables import json_file
+from pipeline.tables.column_names import fold
+from pipeline.tables.findings import Finding, SeenIds, rejected
+from pipeline.tables.layout import Layout, TextRow, row_of
+from pipeline.tables.mapping import map_columns
 from pipeline.tables.table_file import TableFile, name_some
 
 HINT = f"give a CSV file with the header {expected()}, or JSON objects with these keys"
 DOCUMENT_HINT = f"give one JSON object, or a list of them, with the keys {expected()}"
-_ANSWERED = frozenset({"id", "tags", "findabilityscore"})  # folded names of what our own export has beside
+_ANSWERED = frozenset({"tags", "findabilityscore"})  # folded names of what our own export has beside
 
 
 def cell_of(text: str) -> str:
@@ -34,24 +31,14 @@ def cell_of(text: str) -> str:
     return restore_formula(text.strip())
 
 
-LAYOUT = Layout(
-    USERNAME,
-    columns=HEADERS,
-    column_of=column_of,
-    hint=HINT,
-    guesses=True,
-    cell=cell_of,
-    specs=SPECS,
-    unread=_ANSWERED,
-    key_rule=KEY_RULE,
-    command="make import EXPERTS={}",
-)
+COMMAND = "make import EXPERTS={}"
+LAYOUT = Layout(USERNAME, HEADERS, column_of, HINT, cell=cell_of, specs=SPECS, command=COMMAND)
 
 
 class People(TableFile):
     """The people in one file."""
 
-    layout = LAYOUT
+    LAYOUT = LAYOUT
 
     @property
     def notes(self) -> list[str]:
@@ -73,22 +60,49 @@ def _not_read(names: Collection[str]) -> Iterator[str]:
         yield "tags and scores are not imported: they come from answers, or from a person by `make tags EXPERT=…`"
 
 
-def read_person_documents(
-    data: bytes, choices: MappingChoices | None = None, *, name: str = "the document"
-) -> JsonDocument[Person]:
-    """Return the people in a JSON object or a list of them, read by the names that an import would know.
+class PersonDocuments(NamedTuple):
+    """The people of a JSON document, in order, and notes on how it was read."""
 
-    `name` is what the command takes for the file.
+    made: list[Person]
+    notes: list[str]
+
+
+def read_person_documents(
+    data: bytes, given: Mapping[str, str] | None = None, *, name: str = "the document"
+) -> PersonDocuments:
+    """Return the people in a JSON object or a list of them; `given` is what MAP= says, `name` what they stand in.
 
     Raises:
-        InputError: it is no JSON, what a name means would be a guess, or anything in it would be rejected; the message
-            names file, line, column and field.
+        InputError: it is no JSON, or anything in it would be rejected; the message names person and field.
     """
-    layout = replace(LAYOUT, command=f"make add-expert EXPERT={shlex.quote(name)}")
+    said = "standard input" if name == "-" else name
+    try:
+        value = json_file.parse_json(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise _refused(said, "no JSON: it is not valid UTF-8") from None
+    except ValueError as error:
+        raise _refused(said, str(error)) from None
+    elements = value if isinstance(value, list) else [value]
+    names = [one for element in elements if isinstance(element, dict) for one in element]
+    mapping = map_columns(names, given or {}, layout=LAYOUT, path=Path(said))
+    layout, ignored, made = mapping.layout(LAYOUT), dict[str, None](), list[Person]()
     with SeenIds() as seen:
-        reader = DocumentReader(layout, partial(_person, seen=seen), "person", DOCUMENT_HINT)
-        found = reader.read(data, choices, said="standard input" if name == "-" else name)
-    return replace(found, notes=[*found.notes, *_not_read(found.ignored)])
+        for number, element in enumerate(elements, start=1):
+            row = row_of(element, line=number, layout=layout, ignored=ignored)
+            one = _person(mapping.whole(row) if isinstance(row, TextRow) else row, seen)
+            if isinstance(one, Finding):
+                where = f"person {number}, " if isinstance(value, list) else ""
+                found = f" (found {one.value!r})" if one.value else ""
+                field = next((column for column, label in HEADERS.items() if label == one.column), "")
+                raise _refused(said, f"{where}{one.column or 'the document'}: {one.reason}{found}", field=field)
+            made.append(one)
+    if not made:
+        raise _refused(said, "the list holds no person")
+    return PersonDocuments(made, [*mapping.notes, *_not_read(ignored)])
+
+
+def _refused(said: str, why: str, *, field: str = "") -> InputError:
+    return InputError(f"{said}: {why}; nothing was stored", hint=DOCUMENT_HINT, field=field)
 
 
 def check_as_given(people: Sequence[Person], *, name: str) -> None:
@@ -99,7 +113,7 @@ def check_as_given(people: Sequence[Person], *, name: str) -> None:
     """
     for change in (change for person in people for change in person.changes):
         field = next((column for column, label in HEADERS.items() if label == change.column), "")
-        reason = change.reason.removesuffix("; stored without a rate").removesuffix("; kept as it is")  # by an import
+        reason = change.reason.removesuffix("; stored without a rate")
         raise InputError(
             f"{name}: {change.column}: {reason} ({change.value}); nothing was stored",
             hint="leave it out, or give it as it is to be stored",
@@ -111,12 +125,7 @@ def _person(row: TextRow | Finding, seen: SeenIds) -> Person | Finding:
     if isinstance(row, Finding):
         return row
     person = judge_row(row.values, line=row.line)
-    if isinstance(person, Finding):
-        return person
-    if row.changes:
-        changes = [change._replace(key=person.username) for change in row.changes]
-        person = replace(person, changes=(*person.changes, *changes))
-    return _duplicate(person, seen) or person
+    return person if isinstance(person, Finding) else _duplicate(person, seen) or person
 
 
 def _duplicate(person: Person, seen: SeenIds) -> Finding | None:

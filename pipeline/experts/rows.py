@@ -4,14 +4,16 @@ Formulas, HTML, odd URLs, any script, emoji and control characters go in as they
 usable username is rejected; a value of the wrong kind is dropped or altered, with a finding.
 """
 
+import math
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.core.text import UNSOUND
 from pipeline.experts.columns import HEADERS, USERNAME
-from pipeline.tables.findings import Finding, rejected
-from pipeline.tables.judged_cells import JudgedCells, kind_said
+from pipeline.tables.cells import is_placeholder
+from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
+from pipeline.tables.rates import parse_rate, rate_of_number, rate_text
 
 MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
 _NAMES = frozenset({"first_name", "last_name"})
@@ -43,17 +45,50 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
         if isinstance(cell, str) and (found := UNSOUND.search(cell)):
             excerpt_of = cell[max(0, found.start() - 20) :]
             return rejected(line, _bad(found[0]), excerpt_of, column=HEADERS[column], key=username)
-    judged = JudgedCells(line, HEADERS, key=username, names=_NAMES)
-    special = {USERNAME, "hourly_rate", "currency"}
-    values: dict[str, str | float | None] = {
-        column: judged.text(column, cell) for column, cell in cells.items() if column not in special
-    }
-    rate = judged.rate("hourly_rate", cells.get("hourly_rate"))
-    if "hourly_rate" in cells:
-        values["hourly_rate"] = rate.value
-    if "currency" in cells or rate.currency is not None:
-        values["currency"] = judged.currency("currency", cells.get("currency"), rate=rate)
-    return Person(username, values, line, tuple(judged.changes))
+    changes: list[Finding] = []
+    values: dict[str, str | float | None] = {}
+    for column, cell in cells.items():
+        value, why = _rate(cell) if column == "hourly_rate" else _text(column, cell)
+        if column != USERNAME:
+            values[column] = value
+        if column != USERNAME and why:
+            changes.append(Finding(line, HEADERS[column], why, excerpt(cell), FindingKind.CHANGED, username))
+    if not values.get("currency") and (beside := parse_rate(str(cells.get("hourly_rate") or "")).currency):
+        values["currency"] = beside
+    return Person(username, values, line, tuple(changes))
+
+
+def _rate(cell: object) -> tuple[float | None, str]:
+    """Return the hourly rate in a cell, and what was changed where it is not as a machine writes it."""
+    if isinstance(cell, (int, float)) and not isinstance(cell, bool):
+        value = rate_of_number(cell)
+        return value, "" if value is not None else "no rate; stored without a rate"
+    text, why = _text("hourly_rate", cell)
+    if text is None:
+        return None, why
+    value = parse_rate(text).value
+    if value is None:
+        return None, "not one number with a sign or a code beside it; stored without a rate"
+    return value, "" if text.replace(".", "").isdecimal() else f"read as {rate_text(value)}"
+
+
+def _text(column: str, cell: object) -> tuple[str | None, str]:
+    """Return a text cell without the white space around it, None where it holds nothing, and what was changed."""
+    if isinstance(cell, (int, float)) and not isinstance(cell, bool) and math.isfinite(cell):
+        return str(cell), "a number, stored as text"
+    if cell is not None and not isinstance(cell, str):
+        return None, f"{_kind_of(cell)}, not text; left empty"
+    text = (cell or "").strip()
+    if is_placeholder(text, in_name=column in _NAMES):
+        return None, f"placeholder {text!r} read as empty"
+    return text or None, ""
+
+
+def _kind_of(cell: object) -> str:
+    """Return what a JSON value that is no text is, in words."""
+    if isinstance(cell, bool):
+        return "true or false"
+    return {list: "a list", dict: "an object", float: "a number with decimals"}.get(type(cell), "a number")
 
 
 def _username(cell: object) -> tuple[str, str]:
@@ -61,7 +96,7 @@ def _username(cell: object) -> tuple[str, str]:
     if isinstance(cell, int) and not isinstance(cell, bool):
         cell = str(cell)
     if cell is not None and not isinstance(cell, str):
-        return "", f"{kind_said(cell)}, not text"
+        return "", f"{_kind_of(cell)}, not text"
     text = (cell or "").strip()
     if found := UNSOUND.search(text):
         return text, _bad(found[0])

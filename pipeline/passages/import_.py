@@ -28,9 +28,16 @@ from pipeline.passages.table import PassageRow
 from pipeline.store import answers, claims, workspace
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.columns import IdKind
-from pipeline.tables.duplicates import SeenIds
-from pipeline.tables.findings import Finding, FindingKind, ImportReport, excerpt, rejected, rejects_report
-from pipeline.tables.mapping import choices_of
+from pipeline.tables.findings import (
+    Finding,
+    FindingKind,
+    ImportReport,
+    SeenIds,
+    excerpt,
+    rejected,
+    rejects_report,
+)
+from pipeline.tables.mapping import parse_map
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
@@ -140,7 +147,6 @@ def _json(value: object) -> str | None:
 
 
 BLOCK = 2000  # passages in one transaction
-KEPT_AS = "passages"  # whose columns they are, as is kept for the next file
 
 
 @dataclass
@@ -183,16 +189,16 @@ class PassagesImportReport(ImportReport):
 
 
 def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> PassagesImportReport:
-    """Import the passages in a file; what its columns mean is kept for the next such file.
+    """Import the passages in a file.
 
     A report says what happened also where nothing went in; `ImportReport.check` raises then. Where it is only to say
     what would go in (`options.dry`), the tables need not be there yet, and any task may be in use.
 
     Raises:
-        InputError: the file cannot be read, a guess about its columns is open, an id in it does not fit into the table,
+        InputError: the file cannot be read, an id in it does not fit into the table,
             or the list cannot be written. Nothing was changed.
     """
-    passages = Passages(path, choices_of(ws.store, KEPT_AS, given=options.mapping, confirm=options.confirm))
+    passages = Passages(path, parse_map(options.mapping))
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
     new = partial(PassagesImportReport, str(path), options.report_name, dry=options.dry, mapping=passages.mapping)
@@ -219,7 +225,6 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> Passag
     done.notes = [*passages.notes, *_left_out(shape)]
     if not (done.refused or options.dry) and (done.added or done.updated or done.described):
         with ws.store.write() as tx:
-            workspace.keep_columns(tx, KEPT_AS, passages.mapping.header, passages.mapping.kept, at=ws.now())
             workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
     return done
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.core.text import BAD_TEXT
 from pipeline.tables import json_file
 from pipeline.tables.column_names import COLUMN_NAMES
 from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
-from pipeline.tables.layout import CellKind, ColumnSpec, Layout, TextRow
-from pipeline.tables.mapping import MappingChoices
+from pipeline.tables.layout import ColumnSpec, Layout, TextRow
 from pipeline.tables.table_file import TableFile, name_some
 
 HINT = 'one passage a line: {"id": "…", "text": "…", "source": "…", "metadata": {…}}; or CSV with these columns'
@@ -24,12 +24,11 @@ LAYOUT = Layout(
     columns={name: name for name in OURS},
     column_of=str,
     hint=HINT,
-    guesses=False,
     format="jsonl",
     max_line=MAX_LINE,
     specs=(
         ColumnSpec("id", "id", aliases=COLUMN_NAMES["id"]),
-        ColumnSpec("text", "text", CellKind.LONG, aliases=COLUMN_NAMES["text"], sought=True),
+        ColumnSpec("text", "text", aliases=COLUMN_NAMES["text"]),
         ColumnSpec("source", "source"),
         ColumnSpec("metadata", "metadata"),
     ),
@@ -53,11 +52,11 @@ class Passage(NamedTuple):
 class Passages(TableFile):
     """The passages of one file."""
 
-    layout = LAYOUT
+    LAYOUT = LAYOUT
 
-    def __init__(self, path: Path, choices: MappingChoices | None = None) -> None:
+    def __init__(self, path: Path, given: Mapping[str, str] | None = None) -> None:
         """Find out what the file is; see `TableFile`."""
-        super().__init__(path, choices)
+        super().__init__(path, given)
         self._others: dict[str, None] = {}
 
     @property
@@ -67,8 +66,15 @@ class Passages(TableFile):
 
     def passages(self) -> Iterator[Passage | Finding]:
         """Yield each passage, and a finding for each row that holds none, in the order of the file."""
-        for row in self:
+        for row in map(self._sound, self) if self.format == "csv" else self:
             yield row if isinstance(row, Finding) else self._passage(row)
+
+    def _sound(self, row: TextRow | Finding) -> TextRow | Finding:
+        """Return a row of CSV, or the finding that rejects it because it holds bytes that are no text."""
+        for column, cell in row.values.items() if isinstance(row, TextRow) else ():
+            if bad := BAD_TEXT.search(cell):
+                return rejected(row.line, "not valid UTF-8", cell[max(0, bad.start() - 20) :], column=column)
+        return row
 
     def _passage(self, row: TextRow) -> Passage | Finding:
         value = row.values
@@ -98,14 +104,14 @@ class Passages(TableFile):
             metadata = None
         if not value["text"].strip():
             note("text", "empty: kept, and never asked about", "", FindingKind.NOTED)
-        return Passage(key, value["text"], source, metadata, row.line, (*row.changes, *changes))
+        return Passage(key, value["text"], source, metadata, row.line, tuple(changes))
 
     def _metadata(self, value: object) -> object:
         """Return metadata; where a file has only cells of text, their JSON, and an empty cell says nothing."""
         if self.format not in {"csv", "parquet"} or not isinstance(value, str):
             return value
         try:
-            return json_file.parse_strictly(value) if value.strip() else None
+            return json_file.parse_json(value) if value.strip() else None
         except ValueError:
             return value
 

@@ -2,12 +2,12 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, event, text
 
-from pipeline.store import hand_tables, odd_lines, upload_tables
+from pipeline.store import hand_tables, odd_lines
 from pipeline.store.table_base import METADATA, BigId
 from pipeline.store.times import UtcTime
 
 metadata = METADATA
-UPLOADS, MERGES, EDITS = upload_tables.UPLOADS, hand_tables.MERGES, hand_tables.EDITS
+MERGES, EDITS = hand_tables.MERGES, hand_tables.EDITS
 ODD_LINES = (odd_lines.odd_lines,)
 
 

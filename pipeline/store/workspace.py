@@ -5,9 +5,8 @@ change are listed, so that a build is compared with those alone. The list says s
 which only grows; what was built before is compared with everything.
 """
 
-import json
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -43,24 +42,6 @@ def numbers_with_event(tx: Connection, kind: str) -> set[int]:
     """Return the numbers of the batches that have a line of this kind in the journal."""
     query = select(events.c.name).where(events.c.kind == kind)
     return {int(name) for name in tx.execute(query).scalars() if name.isdecimal()}
-
-
-COLUMNS = "columns"  # the kind of event that keeps what the columns of an imported file mean
-
-
-def keep_columns(tx: Connection, subject: str, header: str, mapping: Mapping[str, str], *, at: datetime) -> None:
-    """Keep in the journal what the columns of a file with this header mean, where that is not what is known already."""
-    old = kept_columns(tx, subject, header)
-    if mapping != old and (mapping or old):
-        before = None if old is None else json.dumps(old)
-        record_event(tx, COLUMNS, f"{subject} {header}", old=before, new=json.dumps(mapping), why="import", at=at)
-
-
-def kept_columns(tx: Connection, subject: str, header: str) -> dict[str, str] | None:
-    """Return what the columns of a file with this header meant when it was last imported: names by column."""
-    named = (events.c.kind == COLUMNS) & (events.c.name == f"{subject} {header}")
-    found = tx.execute(select(events.c.new).where(named).order_by(events.c.id.desc()).limit(1)).scalar()
-    return json.loads(found) or None if found else None
 
 
 @dataclass(frozen=True)

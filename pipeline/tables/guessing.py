@@ -1,6 +1,6 @@
 """Guess of any table which column is the key, which holds the text to ask about, and which says what a row is.
 
-By the columns' names in a dozen languages, exact or alike, then by what stands in the cells. A key must be in every row
+By the columns' names in a dozen languages, then by what stands in the cells. A key must be in every row
 and in none twice, whatever it is called.
 """
 
@@ -11,19 +11,16 @@ from typing import NamedTuple
 
 from pipeline.core.declaration import MADE_KEY, column_named, columns_in
 from pipeline.core.errors import InputError
-from pipeline.tables import likeness
 from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, SYSTEM
-from pipeline.tables.column_names import COLUMN_NAMES
+from pipeline.tables.column_names import COLUMN_NAMES, fold
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import KEY_KINDS
 from pipeline.tables.items_file import SourceRow
-from pipeline.tables.layout import CellKind, ColumnSpec
-from pipeline.tables.names import fold
 
 SAMPLED = 1_000  # rows whose texts are measured and compared
 LIKE_LONGEST = 0.25  # of the longest column's mean length that one has whose name is only like a text's
-TEXT = ColumnSpec("text", "text", CellKind.LONG, aliases=COLUMN_NAMES["any_text"])
+TEXTS = tuple(map(fold, ("text", *COLUMN_NAMES["any_text"])))
 KEYS = COLUMN_NAMES["key"]  # of the likeliest first; what is called so is a key where it can be one
 NAMES = ("name", "slug", "url", "username", "email", "title")  # a key where none is called like one
 TITLES = COLUMN_NAMES["row_title"]
@@ -147,13 +144,12 @@ def _text(columns: Mapping[str, str], cells: Mapping[str, Sequence[str]]) -> tup
     """Return the column that holds the text, and why."""
     wordy = {name: texts for name, texts in cells.items() if columns[name] == "text" and _has_letters(texts)}
     by_name = {fold(name): name for name in reversed(wordy)}
-    known = next((by_name[one] for one in map(fold, TEXT.names) if one in by_name), None)
+    known = next((by_name[one] for one in TEXTS if one in by_name), None)
     if known is not None:
         return known, "by its name"
     lengths = {name: fmean(map(len, texts)) if texts else 0.0 for name, texts in (wordy or cells).items()}
     longest = max(lengths, key=lambda name: lengths[name])
-    alike = {name for name, _ in likeness.alike(TEXT, wordy)} | set(filter(_has_word_of_text, wordy))
-    liked = max((name for name in wordy if name in alike), key=lambda name: lengths[name], default=None)
+    liked = max(filter(_has_word_of_text, wordy), key=lambda name: lengths[name], default=None)
     if liked is not None and lengths[liked] >= LIKE_LONGEST * lengths[longest]:
         return liked, "by its name, which is like one of a text"
     return longest, f"the longest with {lengths[longest]:,.0f} characters in the mean"
@@ -167,8 +163,7 @@ def _are_images(texts: Iterable[str]) -> bool:
 
 def _has_word_of_text(name: str) -> bool:
     """Return whether one of the words of a name, such as `customer_review` or `reviewBody`, is one of a text."""
-    known = set(map(fold, TEXT.names))
-    return any(fold(word) in known for word in _WORDS.findall(name)) and not _ENDS_LIKE_KEY.search(name)
+    return any(fold(word) in TEXTS for word in _WORDS.findall(name)) and not _ENDS_LIKE_KEY.search(name)
 
 
 def _title(cells: Mapping[str, Sequence[str]]) -> str | None:

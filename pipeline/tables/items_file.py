@@ -7,24 +7,22 @@ changes while it is read, is none: what it would leave out did not vanish from i
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import check_named_in_utf8
-from pipeline.tables import csv_file, json_file, parquet_file
+from pipeline.tables import frames
 from pipeline.tables.findings import Finding
 from pipeline.tables.item_values import common_kind, kind_of_value, plain_row
 from pipeline.tables.items import MAX_COLUMNS, check_names
 from pipeline.tables.layout import Layout, TextRow
-from pipeline.tables.table_file import format_of, read_header_of, size_of
-from pipeline.tables.text_file import detect
+from pipeline.tables.table_file import RowsFile
 
 _LAYOUT = Layout(
     key="",
     columns={},
     column_of=str,
     hint="items stand in a CSV file with a header, a JSON list of objects, JSON lines or a Parquet file",
-    guesses=False,
 )
 
 
@@ -35,7 +33,7 @@ class SourceRow(NamedTuple):
     values: Mapping[str, Any]
 
 
-class ItemsFile:
+class ItemsFile(RowsFile):
     """One file; each `iter` reads it anew.
 
     `sha256` is of its bytes, `columns` are its columns with their kinds (of CSV all text) and `notes` lines on the
@@ -49,24 +47,20 @@ class ItemsFile:
             InputError: there is no such file, it is damaged or empty, or no table can have its columns.
             ConfigurationError: it is Parquet, and pyarrow is not installed.
         """
-        self.path = path
         check_named_in_utf8(path)
+        super().__init__(path, _LAYOUT)
         try:
-            size_of(path, _LAYOUT)
             self.sha256 = _sha256_of(path)
-            self._encoding = detect(path, guesses=True)
-            self.format = format_of(path, self._encoding, _LAYOUT)
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}; nothing was imported") from None
         names = self._names()
         check_names([name for name in names if name], source=path)
-        cells = self._rows() if self.format != "csv" else ()
+        cells = self.rows(_LAYOUT, {}, plain=plain_row) if self.format != "csv" else ()
         found = (row.values for row in cells if isinstance(row, TextRow))
         self.columns = kinds_of(found, dict.fromkeys(filter(None, names)), source=path)
         unnamed = len(names) - len(self.columns) if self.format == "csv" else 0
-        left_out = f"{unnamed} columns without a name are not read" if unnamed > 1 else ""
-        left_out = left_out or ("a column without a name is not read" if unnamed else "")
-        self.notes = [note for note in (self._encoding.note, left_out) if note and self.format != "parquet"]
+        left_out = f"columns without a name are not read: {unnamed}" if unnamed else ""
+        self.notes = [note for note in (self.encoding.note, left_out) if note and self.format != "parquet"]
 
     def __iter__(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each that is none, in the order of the file.
@@ -74,7 +68,7 @@ class ItemsFile:
         Raises:
             InputError: the file ends within a row, or it is not the file any more whose columns were read.
         """
-        for row in self._rows():
+        for row in self.rows(_LAYOUT, {}, plain=plain_row):
             yield SourceRow(row.line, row.values) if isinstance(row, TextRow) else row
         try:
             is_same = _sha256_of(self.path) == self.sha256
@@ -86,52 +80,13 @@ class ItemsFile:
     def _names(self) -> list[str]:
         """Return the names of the columns as far as the beginning of the file tells them."""
         if self.format == "parquet":
-            return parquet_file.parquet_names(self.path)
+            return frames.parquet_names(self.path)
         if self.format != "csv":
             return []
-        names = list(read_header_of(self.path, self._encoding, _LAYOUT).names)
+        names = list(self.header(_LAYOUT).names)
         if not any(names):
             raise InputError(f"{self.path} has no header that can be read; nothing was imported", hint=_LAYOUT.hint)
         return names
-
-    def _rows(self) -> Iterator[TextRow | Finding]:
-        try:
-            if self.format == "parquet":
-                yield from parquet_file.parquet_rows(self.path, layout=_LAYOUT, ignored={}, plain=plain_row)
-                return
-            with self._encoding.open(self.path) as file:
-                yield from self._checked(self._of_text(file))
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be read: {error.strerror}; no row was taken from it") from None
-
-    def _of_text(self, file: TextIO) -> Iterator[TextRow | Finding]:
-        lines = self._encoding.lines(file, max_line=_LAYOUT.max_line)
-        if self.format == "csv":
-            return csv_file.csv_rows(*csv_file.read_header(lines, path=self.path, layout=_LAYOUT))
-        if self.format == "jsonl":
-            return json_file.json_rows(json_file.of_lines(lines, layout=_LAYOUT), layout=_LAYOUT, ignored={})
-        documents = map(self._whole, json_file.of_list(file, layout=_LAYOUT))
-        return json_file.json_rows(documents, layout=_LAYOUT, ignored={})
-
-    def _whole(self, document: json_file.Document | Finding) -> json_file.Document | Finding:
-        """Return an element of a JSON list; a list that is not whole ends the reading."""
-        if isinstance(document, Finding):
-            raise InputError(
-                f"{self.path}, line {document.line}: {document.reason}; no row was taken from it", hint="mend the file"
-            )
-        return document
-
-    def _checked(self, rows: Iterator[TextRow | Finding]) -> Iterator[TextRow | Finding]:
-        """Yield rows; a quote that is open to the end of the file ends the reading."""
-        last: TextRow | Finding | None = None
-        for last in rows:
-            yield last
-        if isinstance(last, Finding) and last.reason.startswith(csv_file.OPEN_QUOTE):
-            raise InputError(
-                f"{self.path}, line {last.line}: {csv_file.OPEN_QUOTE}, to the end of the file; "
-                "no row was taken from it",
-                hint="close the quote, or double it where it is part of the text",
-            )
 
 
 def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object) -> dict[str, str]:

@@ -1,129 +1,142 @@
 """A file of rows in any format that is read: CSV, JSON, JSON lines or Parquet; at flat memory."""
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar, Progress
-from pipeline.core.text import BAD_TEXT, first_few
-from pipeline.tables import csv_file, json_file, parquet_file
-from pipeline.tables.findings import Finding, excerpt, rejected
+from pipeline.core.text import first_few
+from pipeline.tables import csv_file, frames, json_file
+from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.layout import Layout, TextRow
-from pipeline.tables.mapping import ColumnMapping, ColumnsError, MappingChoices, map_columns, texts_by_name
+from pipeline.tables.mapping import ColumnsError, map_columns, map_line
 from pipeline.tables.text_file import Encoding, detect
-from pipeline.tables.whole_rows import WholeRows
 
 BLOCK_SIZE = 4 << 20  # characters of text in one block, so that long texts do not fill the memory
-SAMPLED = 50  # rows that are looked at for names and guesses
+SAMPLED = 50  # rows that are looked at for names
 _SHOWN = 10  # names of columns in a note
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 RowType = TypeVar("RowType")
 
 
-class TableFile:
-    """The rows of one file; each `iter` reads the file anew, and `position` is about how many bytes it read by then.
+class RowsFile:
+    """The rows of one file by any layout; `position` is about how many bytes were read by then.
 
-    A subject gives its `layout`. `format` is "csv", "json", "jsonl" or "parquet"; `encoding` is Python's name;
-    `mapping` says which names in the file mean which columns.
+    `format` is "csv", "json", "jsonl" or "parquet"; `encoding` says how its bytes are text.
     """
 
-    layout: Layout
-
-    def __init__(self, path: Path, choices: MappingChoices | None = None) -> None:
-        """Find out what the file is, and which names in it mean which columns; guesses are confirmed by `choices`.
+    def __init__(self, path: Path, layout: Layout) -> None:
+        """Find out what the file is.
 
         Raises:
-            InputError: there is no such file, it is empty or no file, CSV without the key column, or a guess is open.
+            InputError: there is no such file, it is empty or no file.
         """
-        layout = self.layout
         self.path = path
+        self.layout = layout
         self.position = 0
-        self.ignored: dict[str, None] = {}  # names that are not read, as far as the file was read
         try:
-            self.size = size_of(path, layout)
-            self._encoding = detect(path, guesses=layout.guesses)
-            self.format = format_of(path, self._encoding, layout)
-            header = read_header_of(path, self._encoding, layout) if self.format == "csv" else None
-            self._delimiter = header.delimiter if header else ","
-            cells = {} if header else self._sample()
-            self.mapping = map_columns(
-                header.names if header else list(cells),
-                lambda: cells or self._sample(),
-                choices or MappingChoices(),
-                layout=layout,
-                path=path,
-            )
-            self.layout = self.mapping.layout(layout)
-            self._whole = WholeRows(self.layout, self.mapping)
-            if header:
-                header = csv_file.Header(header.names, delimiter=header.delimiter, layout=self.layout)
-                _check(header, path, self.mapping)
-                columns = zip(header.names, header.columns, strict=True)
-                self.ignored.update({name: None for name, column in columns if name and column is None})
+            self.size = _size_of(path, layout)
+            self.encoding = detect(path)
+            self.format = _format_of(path, self.encoding, layout)
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}; nothing was imported") from None
 
-    @property
-    def notes(self) -> list[str]:
-        """Return what concerns the whole file, complete when the iteration has ended."""
-        separated = "" if self._delimiter == "," else f"fields are separated by {self._delimiter!r}"
-        encoded = "" if self.format == "parquet" else self._encoding.note
-        return [note for note in (encoded, separated, *self._whole.notes) if note]
+    def header(self, layout: Layout) -> csv_file.Header:
+        """Return the header of a CSV file; raises as `read_header` does."""
+        with self.encoding.open(self.path) as file:
+            lines = self.encoding.lines(file, max_line=layout.max_line)
+            return csv_file.read_header(lines, path=self.path, layout=layout)[0]
 
-    @property
-    def encoding(self) -> str:
-        """Return the encoding by Python's name."""
-        return self._encoding.codec
+    def rows(
+        self, layout: Layout, ignored: dict[str, None], *, plain: Callable[[Any], Any] | None = None
+    ) -> Iterator[TextRow | Finding]:
+        """Yield the rows as they stand in the file, and a finding for each that is none, by the columns of a layout.
 
-    def __iter__(self) -> Iterator[TextRow | Finding]:
-        """Yield each row, and a finding for each that is none, in the order of the file.
+        `plain` makes a row of Parquet plain in another way than an import does.
 
         Raises:
-            InputError: the file cannot be read any more.
+            InputError: the file cannot be read to its end.
         """
-        self.position = 0
-        for row in self._read(self.layout, self.ignored):
-            yield self._whole.row(row) if isinstance(row, TextRow) else row
-
-    def _read(self, layout: Layout, ignored: dict[str, None]) -> Iterator[TextRow | Finding]:
-        """Yield the rows as they stand in the file, by the columns of a layout."""
         try:
             if self.format == "parquet":
-                yield from parquet_file.parquet_rows(self.path, layout=layout, ignored=ignored)
-            else:
-                with self._encoding.open(self.path) as file:
-                    for row in self._rows(file, layout, ignored):
-                        self.position = file.buffer.tell()
-                        yield row
+                yield from frames.parquet_rows(self.path, layout=layout, ignored=ignored, plain=plain)
+                return
+            with self.encoding.open(self.path) as file:
+                for row in self._of_text(file, layout, ignored):
+                    self.position = file.buffer.tell()
+                    yield row
         except OSError as error:
-            raise InputError(f"{self.path} cannot be read: {error.strerror}") from None
+            raise InputError(f"{self.path} cannot be read: {error.strerror}; no row was taken from it") from None
 
-    def _rows(self, file: TextIO, layout: Layout, ignored: dict[str, None]) -> Iterator[TextRow | Finding]:
-        lines = self._encoding.lines(file, max_line=layout.max_line)
+    def _of_text(self, file: TextIO, layout: Layout, ignored: dict[str, None]) -> Iterator[TextRow | Finding]:
+        lines = self.encoding.lines(file, max_line=layout.max_line)
         if self.format == "csv":
-            found = csv_file.csv_rows(*csv_file.read_header(lines, path=self.path, layout=layout))
-            return found if layout.guesses else map(_sound, found)
-        documents = (
-            json_file.of_list(file, layout=layout)
+            header, rest = csv_file.read_header(lines, path=self.path, layout=layout)
+            return csv_file.csv_rows(header, rest, path=self.path)
+        documents: Iterator[json_file.Document | Finding] = (
+            json_file.of_list(file, path=self.path, layout=layout)
             if self.format == "json"
             else json_file.of_lines(lines, layout=layout)
         )
         return json_file.json_rows(documents, layout=layout, ignored=ignored)
 
-    def _sample(self) -> dict[str, list[str]]:
-        """Return the names in the first rows of the file with their texts."""
-        as_they_are = replace(self.layout, column_of=str)
-        try:
-            return texts_by_name(islice(self._read(as_they_are, {}), SAMPLED))
-        finally:
-            self.position = 0
+
+class TableFile(RowsFile):
+    """The rows of one file of a subject, which gives its `LAYOUT`; each `iter` reads the file anew.
+
+    `mapping` says which names in the file mean which columns.
+    """
+
+    LAYOUT: Layout
+
+    def __init__(self, path: Path, given: Mapping[str, str] | None = None) -> None:
+        """Find out what the file is, and which names in it mean which columns; `given` is what MAP= says.
+
+        Raises:
+            InputError: there is no such file, it is empty or no file, or CSV without the key column.
+        """
+        super().__init__(path, self.LAYOUT)
+        self.ignored: dict[str, None] = {}  # names that are not read, as far as the file was read
+        header = self.header(self.LAYOUT) if self.format == "csv" else None
+        self._delimiter = header.delimiter if header else ","
+        names = header.names if header else self._sampled_names()
+        self.mapping = map_columns(names, given or {}, layout=self.LAYOUT, path=path)
+        self.layout = self.mapping.layout(self.LAYOUT)
+        if header:
+            header = csv_file.Header(header.names, delimiter=header.delimiter, layout=self.layout)
+            key = self.LAYOUT.key
+            near = map_line({**(given or {}), key: self.mapping.near[key]}) if key in self.mapping.near else ""
+            try:
+                header.check(path, near=near)
+            except InputError as error:
+                raise ColumnsError(error, self.mapping) from None
+            columns = zip(header.names, header.columns, strict=True)
+            self.ignored.update({name: None for name, column in columns if name and column is None})
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what concerns the whole file, complete when the iteration has ended."""
+        separated = "" if self._delimiter == "," else f"fields are separated by {self._delimiter!r}"
+        encoded = "" if self.format == "parquet" else self.encoding.note
+        return [note for note in (encoded, separated, *self.mapping.notes) if note]
+
+    def __iter__(self) -> Iterator[TextRow | Finding]:
+        """Yield each row, and a finding for each that is none, in the order of the file; raises as `rows` does."""
+        self.position = 0
+        for row in self.rows(self.layout, self.ignored):
+            yield self.mapping.whole(row) if isinstance(row, TextRow) else row
+
+    def _sampled_names(self) -> list[str]:
+        """Return the names in the first rows of the file."""
+        found = islice(self.rows(replace(self.LAYOUT, column_of=str), {}), SAMPLED)
+        return list(dict.fromkeys(name for row in found if isinstance(row, TextRow) for name in row.values))
 
     @contextmanager
     def blocks(
@@ -160,15 +173,12 @@ class TableFile:
             if len(found) + len(findings) >= most or sizes > BLOCK_SIZE:
                 count += len(found) + len(findings)
                 yield found, findings
-                bar.show(count, total=self._expected(count))
+                is_known = 0 < self.position < self.size
+                bar.show(count, total=max(count, round(self.size * count / self.position)) if is_known else None)
                 found, findings, sizes = [], [], 0
         if found or findings:
             yield found, findings
             bar.show(count + len(found) + len(findings))
-
-    def _expected(self, count: int) -> int | None:
-        """Return how many rows the file seems to have, by how far it was read; None at its start and end."""
-        return max(count, round(self.size * count / self.position)) if 0 < self.position < self.size else None
 
 
 def name_some(names: Iterable[str]) -> str:
@@ -176,35 +186,7 @@ def name_some(names: Iterable[str]) -> str:
     return first_few([excerpt(name) for name in names], _SHOWN)
 
 
-def _sound(row: TextRow | Finding) -> TextRow | Finding:
-    """Return a row of a CSV file, or the finding that rejects it because it holds bytes that are no text."""
-    if isinstance(row, TextRow):
-        for column, cell in row.values.items():
-            if bad := BAD_TEXT.search(cell):
-                return rejected(row.line, "not valid UTF-8", cell[max(0, bad.start() - 20) :], column=column)
-    return row
-
-
-def _check(header: csv_file.Header, path: Path, mapping: ColumnMapping) -> None:
-    """Check a header; an error tells what its names were taken for.
-
-    Raises:
-        ColumnsError: there is no key, or a column is there twice.
-    """
-    try:
-        header.check(path)
-    except InputError as error:
-        raise ColumnsError(error, mapping) from None
-
-
-def read_header_of(path: Path, encoding: Encoding, layout: Layout) -> csv_file.Header:
-    """Return the header of a CSV file; raises as `read_header` does."""
-    with encoding.open(path) as file:
-        return csv_file.read_header(encoding.lines(file, max_line=layout.max_line), path=path, layout=layout)[0]
-
-
-def size_of(path: Path, layout: Layout) -> int:
-    """Return how many bytes a file has."""
+def _size_of(path: Path, layout: Layout) -> int:
     if not path.is_file():
         what = files.why_not_readable(path) or "is no regular file"
         raise InputError(
@@ -216,14 +198,12 @@ def size_of(path: Path, layout: Layout) -> int:
     return size
 
 
-def format_of(path: Path, encoding: Encoding, layout: Layout) -> str:
+def _format_of(path: Path, encoding: Encoding, layout: Layout) -> str:
     """Return the format of a file by its name, and by its first characters where these may say it."""
     with path.open("rb") as binary:
-        if binary.read(len(parquet_file.MAGIC)) == parquet_file.MAGIC:
+        if binary.read(len(frames.MAGIC)) == frames.MAGIC:
             return "parquet"
     named = _FORMATS.get(path.suffix.lower(), layout.format)
-    if not layout.guesses and named != "json":
-        return named
     with encoding.open(path) as file:
         text = file.read(1 << 16).strip()
     if not text:

@@ -77,8 +77,8 @@ class Encoding:
             yield TextLine(number, text, rest is text)
 
 
-def detect(path: Path, *, guesses: bool) -> Encoding:
-    """Return a file's encoding: that of its byte order mark, else UTF-8; with `guesses`, what most lines need."""
+def detect(path: Path) -> Encoding:
+    """Return a file's encoding: that of its byte order mark, else UTF-8, as of all JSON, or what most lines need."""
     with path.open("rb") as file:
         start = file.read(_PIECE)
     codec, note = next((codec for mark, codec in _MARKS.items() if start.startswith(mark)), "utf-8"), ""
@@ -86,7 +86,12 @@ def detect(path: Path, *, guesses: bool) -> Encoding:
     line_end = "\r" if end is not None and end[0] == "\r" else "\n"
     if codec.startswith(("utf-16", "utf-32")):
         note = f"read as {codec.upper()}, which its byte order mark says"
-    elif codec == "utf-8" and guesses and b"\0" not in start and (guessed := _guess(path, line_end)):
+    elif (
+        codec == "utf-8"
+        and b"\0" not in start
+        and start.lstrip()[:1] not in b"[{"
+        and (guessed := _guess(path, line_end))
+    ):
         codec, name = guessed, f"{guessed} (Windows-1252, Latin-1)" if guessed == _WESTERN else guessed
         note = f"read as {name}: most of its lines beyond ASCII are not valid UTF-8"
     return Encoding(codec, line_end, note)

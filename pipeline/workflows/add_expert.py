@@ -7,15 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from pipeline.core.errors import FindableError, InputError, TakenError
+from pipeline.core.errors import InputError, TakenError
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.columns import USERNAME
-from pipeline.experts.read import check_as_given, read_person_documents
+from pipeline.experts.read import PersonDocuments, check_as_given, read_person_documents
 from pipeline.experts.rows import Person
 from pipeline.gemini.tokens import estimate_tokens
 from pipeline.live.questions import SelectedQuestions
@@ -24,8 +23,7 @@ from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import answers, claims, retries, workspace
 from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.json_document import JsonDocument
-from pipeline.tables.mapping import choices_of
+from pipeline.tables.mapping import parse_map
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Progress
@@ -78,15 +76,12 @@ def run(
             or stands twice; no person was added.
         ConfigurationError: there is a bio to ask about, and no key or no such model is set; no person was added.
     """
-    found = read_person_documents(data, choices_of(ws.store, ws.settings.task, given=mapping), name=name)
+    found = read_person_documents(data, parse_map(mapping), name=name)
     people = found.made
     if any(_has_bio(person) for person in people):
         ws.model, ws.client  # noqa: B018 - a missing configuration is raised before any person is added
     _check_new(ws.store, people)
     _tell_reading(ws.display, found)
-    if found.mapping.kept:
-        with ws.store.write() as tx:
-            workspace.keep_columns(tx, ws.settings.task, found.mapping.header, found.mapping.kept, at=ws.now())
     added: list[AddedExpert] = []
     down = ""
     for person in people:
@@ -105,43 +100,30 @@ def run(
     return added
 
 
-def save_each(
-    ws: OpenWorkspace, documents: Sequence[bytes], *, name: str, reason: str, patience_s: float | None = None
-) -> list[SavedExpert | FindableError]:
-    """Add the person of each JSON document in one transaction, without a call; those with a bio are due for a `reason`.
+def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience_s: float | None = None) -> SavedExpert:
+    """Add the person of a JSON document, without a call; one with a bio is due for a `reason`.
 
-    What is wrong with one is returned in its place, and that one alone is not added: it cannot be read, `run` would
-    refuse it, or a value would not be stored as it is. `patience_s` is how long another writer is waited for, in
-    seconds; None as long as ever.
+    `patience_s` is how long another writer is waited for, in seconds; None as long as ever.
 
     Raises:
-        UnavailableError: another process writes for longer; no person was added.
+        InputError: the document cannot be read, `run` would refuse it, or a value would not be stored as it is.
+        ConfigurationError: there is a bio to ask about, and no key or no such model is set.
+        UnavailableError: another process writes for longer.
     """
-    choices = choices_of(ws.store, ws.settings.task, given="")
-
-    def read_one(data: bytes) -> JsonDocument[Person]:
-        found = read_person_documents(data, choices, name=name)
-        check_as_given(found.made, name=name)
-        if any(_has_bio(person) for person in found.made):
-            ws.client  # noqa: B018 - a missing configuration is raised before the person is added
-            _check_fits(found.made[0], ws.model.input_limit)
-        return found
-
-    def saved(tx: "Connection", document: JsonDocument[Person]) -> SavedExpert:
-        with ws.store.part(tx):
-            one = _saved(tx, ws.task.name, document.made[0], reason=reason, at=ws.now())
-        return one._replace(notes=tuple(document.notes))
-
-    read = [_tried(partial(read_one, data)) for data in documents]
+    found = read_person_documents(data, name=name)
+    check_as_given(found.made, name=name)
+    person = found.made[0]
+    if is_due := _has_bio(person):
+        ws.client  # noqa: B018 - a missing configuration is raised before the person is added
+        _check_fits(person, ws.model.input_limit)
     with ws.store.write(patience_s=patience_s) as tx:
         claims.free_dead_claims(tx, now=ws.now())
-        found = [one if isinstance(one, FindableError) else _tried(partial(saved, tx, one)) for one in read]
-        added = [one.item_id for one in found if isinstance(one, SavedExpert)]
-        if ws.store.has_ended(tx):
-            raise next(one for one in found if isinstance(one, FindableError))
-        if added:
-            workspace.touch_revision(tx, ws.task.name, added)
-    return found
+        key = _inserted(tx, person)
+        if is_due:
+            retries.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())
+        workspace.touch_revision(tx, ws.task.name, [key])
+        score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
+    return SavedExpert(person.username, key, score, is_due, tuple(found.notes))
 
 
 def as_stored(store: Store, task_name: str, saved: SavedExpert) -> tuple[AddedExpert, bool]:
@@ -151,30 +133,12 @@ def as_stored(store: Store, task_name: str, saved: SavedExpert) -> tuple[AddedEx
     return _added(store, task_name, saved.username, problem="", took_s=None), is_due
 
 
-def _tell_reading(display: "Progress", found: JsonDocument[Person]) -> None:
+def _tell_reading(display: "Progress", found: PersonDocuments) -> None:
     """Say how the document was read."""
     for note in found.notes:
         display.say(note)
     for change in (change for person in found.made for change in person.changes):
         display.warn(f"{change.key}: {change.column}: {change.reason} ({change.value})")
-
-
-def _tried(do: Callable[[], T]) -> T | FindableError:
-    """Return what is done, or why it is not."""
-    try:
-        return do()
-    except FindableError as error:
-        return error
-
-
-def _saved(tx: "Connection", task_name: str, person: Person, *, reason: str, at: datetime) -> SavedExpert:
-    """Insert one person, due where there is a bio; the caller counts the change of the table."""
-    key = _inserted(tx, person)
-    is_due = _has_bio(person)
-    if is_due:
-        retries.add_retry(tx, task_name, key, reason=reason, at=at)
-    score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
-    return SavedExpert(person.username, key, score, is_due)
 
 
 def _check_new(store: Store, people: Sequence[Person]) -> None:

@@ -73,7 +73,7 @@ class Workspace:
         Raises:
             InputError: they cannot be read as people, or no row went in.
         """
-        return self._run(partial(self._add, people, ImportOptions(mapping, None, strict, report)))
+        return self._run(partial(self._add, people, ImportOptions(mapping, strict, report)))
 
     def _add(self, people: Any, options: ImportOptions, stop: Stop) -> PeopleImportReport:
         with TemporaryDirectory() as folder:

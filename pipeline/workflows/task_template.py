@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 
+from pipeline.tables.column_names import fold
 from pipeline.tables.findings import excerpt
 from pipeline.tables.guessing import TableGuess
-from pipeline.tables.names import fold
 
 _FIELDS = (("summary", "gist"), ("tone", "attitude"), ("points", "remarks"))  # the second where a key is called so
 _FILE = '''\
@@ -48,7 +48,7 @@ task = Task(
     # refresh=True,  # REFRESH=1 asks again about rows that changed
 )
 '''
-_IMAGES = "    images=[{names}],  # columns that hold an image: a path, an https address, or its bytes\n"
+_IMAGES = "    images=[{names}],  # columns that hold an image: a path, or an https address\n"
 _QUOTE = "    quote: Quote  # must stand in {text!r}, or the answer is invalid; its place is kept with it\n"
 
 

@@ -54,7 +54,8 @@ def test_a_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api:
     assert live_calls(api) == 3
     assert workspace.states() == {"tagged": 3, "no_bio": 1}
     said = workspace.do(
-        "add", workspace.put("bea.json", json.dumps({"Full name": "Bea Berg", "Firma": "Hives", "Hat": 1}))
+        "add",
+        workspace.put("bea.json", json.dumps({"Login": "bea", "Full name": "Bea Berg", "Firma": "Hives", "Hat": 1})),
     )
     assert "Firma → Company" in said.err
     assert "not read: Hat" in said.err

@@ -274,29 +274,6 @@ def test_a_header_in_another_language_is_taken_and_said(workspace: Workspace, he
     assert workspace.exported()[-1]["Bio"] == "I build guitars."
 
 
-def test_whoever_has_no_username_gets_one_that_stays(workspace: Workspace) -> None:
-    """Of mail or name; order, other rows and a new bio change none; a row without either is refused by line."""
-    rows = [
-        "Anna Berg,anna@one.example,,Clocks.",
-        "Anna Berg,anna@two.example,,Wells.",
-        "Li Ming,,Acme,Water.",
-        "李明,,,Law.",
-        ",,,Lost.",
-    ]
-    workspace.put("people.csv", "\n".join(("Name,Mail,Company,Bio", *rows, "")))
-    said = workspace.do("import", "people.csv").err
-    made = set(workspace.tags())
-    assert len(made) == 4
-    assert all(re.fullmatch(r"(anna|li-ming)-[a-z2-7]{6}|person-[a-z2-7]{10}", name) for name in made)
-    assert "rejected: line 6, Username: no username" in said
-    workspace.put(
-        "again.csv",
-        "\n".join(("Name,Mail,Company,Bio", rows[3], rows[0].replace("Clocks", "Watches"), "Anna Berg,,,Third.", "")),
-    )
-    assert workspace.do("import", "again.csv").out.startswith("3 people in: 1 added, 1 updated, 1 unchanged")
-    assert made < set(workspace.tags())
-
-
 def test_the_engine_and_the_binding_are_told(workspace: Workspace) -> None:
     """Without a key the local engine works, and is named; a workspace stays with who answered, whatever comes later."""
     workspace.people(2)

@@ -118,7 +118,6 @@ def test_quotations_are_told_by_keyboard_in_two_versions(workspace: Workspace) -
         seen.wait_for(".passage h2", "p-0003")
         assert tab.locator(".passage").count() == 1
         tab.click(".below a:has-text('Answers and requests')")
-        seen.wait_for(".like ol", "cosine") if tab.locator(".like").count() else None
         assert seen.complaints == []
 
     read(workspace, reader)

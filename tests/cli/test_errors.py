@@ -143,7 +143,7 @@ def test_what_fails_in_the_local_engine_is_said_as_it_is(local: Workspace, csv: 
     local.ran("import", csv)
     local.ran("batch-submit")
     with contextlib.closing(sqlite3.connect(local.data / "local-engine.sqlite")) as engine:
-        engine.execute("CREATE TRIGGER full BEFORE INSERT ON uploads BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+        engine.execute("CREATE TRIGGER full BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
     other = tmp_path / "other.csv"
     other.write_text(PEOPLE.replace("ada", "bo"))
     local.ran("import", str(other))

@@ -34,4 +34,4 @@ def test_every_command_is_a_target_and_make_hands_on_what_it_takes() -> None:
     words |= {word for name in COMMANDS for word in variables_of(command_of(name))}
     found = re.search(r"^VALUES := ((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)
     assert found is not None
-    assert words - set(found[1].split()) <= {"WEB_PASSWORD"}
+    assert words - set(found[1].split()) <= {"WEB_TOKEN"}

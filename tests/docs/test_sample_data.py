@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from emulator.answers.concepts import TYPES, concepts
+from emulator.models.concept_types import TYPES
+from emulator.models.concepts import concepts
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 HEADER = (

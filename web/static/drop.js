@@ -23,10 +23,9 @@ function send(file) {
     tell("warn", `${file.name} is longer than 1 GB; nothing was sent.`);
     return;
   }
-  const asked = new URLSearchParams({ task: drop.dataset.task, name: file.name });
+  const asked = new URLSearchParams({ task: drop.dataset.task, name: file.name, map: drop.elements.map.value });
   const request = new XMLHttpRequest();
   request.open("POST", `/api/imports?${asked}`);
-  request.setRequestHeader("x-csrf-token", csrf());
   request.setRequestHeader("content-type", "application/octet-stream");
   request.upload.addEventListener("progress", (event) => {
     sending.querySelector("progress").value = event.loaded / event.total;

@@ -35,10 +35,6 @@ function goBack() {
   }
 }
 
-function csrf() {
-  return JSON.parse(document.body.getAttribute("hx-headers"))["x-csrf-token"];
-}
-
 function isTyping(event) {
   return event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey;
 }
@@ -63,11 +59,9 @@ function focused(field) {
 
 // Parts that are asked for again and again take their place only where they say something new. What is put in the place
 // of something else has the focus where that had it, by its id; where that is gone, what it named in data-then has it.
-// What comes unasked keeps what was opened and typed meanwhile, too.
 const last = new Map();
 let opened = [];
 let then = [];
-let typed = [];
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { target, xhr } = event.detail;
   if (!target) {
@@ -77,13 +71,15 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     event.detail.shouldSwap = event.detail.shouldSwap && last.get(target.id) !== xhr.responseText;
     last.set(target.id, xhr.responseText);
   }
-  [opened, then, typed] = [[], [], []];
+  [opened, then] = [[], []];
   keep(target, "[data-keeps]");
 });
-document.addEventListener("htmx:oobBeforeSwap", ({ detail: { target } }) => {
-  keep(target, ":not(.menu)");
-  const fields = [...target.querySelectorAll("input[id]")].filter((one) => one.value !== one.defaultValue);
-  typed.push(...fields.map((one) => [one.id, one.value]));
+// A page that is shown anew once an item is in another state waits until nothing is typed or opened in it.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const isBusy = document.querySelector("main details[open] form") || document.activeElement.matches("input, textarea");
+  if ("waits" in event.detail.elt.dataset && isBusy) {
+    event.preventDefault();
+  }
 });
 
 function keep(target, which) {
@@ -97,10 +93,6 @@ function keep(target, which) {
 document.addEventListener("htmx:afterSettle", (event) => {
   for (const id of opened.splice(0)) {
     document.getElementById(id)?.setAttribute("open", "");
-  }
-  for (const [id, text] of typed.splice(0)) {
-    const field = document.getElementById(id);
-    field && (field.value = text);
   }
   for (const id of then.splice(0)) {
     if (document.activeElement === document.body) {
@@ -160,9 +152,6 @@ async function look() {
     return;
   }
   if (!said) {
-    const page = await fetch(location.href).then((one) => one.text(), () => "");
-    const head = new DOMParser().parseFromString(page, "text/html").body.getAttribute("hx-headers");
-    document.body.setAttribute("hx-headers", head || document.body.getAttribute("hx-headers"));
     tell("done", "The page's server is there again.");
   }
   away.textContent = said;
@@ -267,7 +256,7 @@ async function post(form) {
   }
   const reply = await fetch(form.dataset.post, {
     method: "POST",
-    headers: { "content-type": "application/json", "x-csrf-token": csrf() },
+    headers: { "content-type": "application/json" },
     body: JSON.stringify(values),
   });
   const found = await reply.json();

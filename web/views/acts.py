@@ -19,9 +19,8 @@ from pipeline.store import claims
 from pipeline.store.database import Store
 from web.asked import Text
 from web.desk import PEOPLE, Desk
-from web.form import Sent
 from web.problem import Refused, line_of
-from web.render import desk_of, show_page
+from web.render import Sent, desk_of, show_page
 from web.running import Work
 from web.steps import NextStep
 from web.view import View
@@ -82,7 +81,7 @@ def acts_shown(
     `cost` is what asking about it is estimated to cost, where that can be told.
     """
     found = [desk.running.newest(kind.format(task), about=key) for kind in (ASKING, FORGETTING)]
-    works = [one.told_as(key) for one in found if one is not None]
+    works = [one.document for one in found if one is not None]
     forgetting = works[-1] if found[-1] is not None else None
     return {
         "works": works,
@@ -180,6 +179,7 @@ def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
     def work(display: Work) -> dict[str, Any]:
         with desk.to_write(task, display) as ws:
             done = asdict(forget.run(ws, key, confirm=lambda _question: True))
+        desk.running.drop_about(key)
         return {name: one for name, one in done.items() if name != "username"}
 
     return desk.running.begin(FORGETTING.format(task), work, about=key)

@@ -14,8 +14,7 @@ from pipeline.images import TASK
 from pipeline.images.library import BUCKETS, LibraryImage, LibraryPage, broken_page, library_page
 from pipeline.images.thumbnail import thumbnail_of
 from web.desk import Desk
-from web.etag import sent_once
-from web.render import desk_of, show_page
+from web.render import desk_of, etag_of, show_page
 from web.view import Link, View
 
 router = APIRouter()
@@ -23,7 +22,6 @@ VIEW = View(router, Link("/images", "Gallery", of_task=False, subject=TASK))
 IMAGES = 60  # of one page
 BROKEN = "broken"  # in the place of a state: the files that cannot be opened
 BUCKET = f"^({'|'.join(BUCKETS)})?$"
-KEPT = "private, no-cache"  # asked for again by its ETag, for the image may be forgotten
 LARGE, SMALL = 640, 320  # pixels of the longer side
 
 
@@ -55,7 +53,7 @@ def get_thumbnail(request: Request, key: str, side: Literal["160", "320", "640"]
     """Return the small JPEG of one image, by its id."""
     with desk_of(request).to_read(TASK) as ws:
         found = thumbnail_of(ws.store, ws.data, key, side=int(side))
-    return sent_once(request, found, "image/jpeg", **{"cache-control": KEPT})
+    return Response(found, media_type="image/jpeg", headers={"etag": etag_of(found)})
 
 
 @router.get("/images", include_in_schema=False)

@@ -7,21 +7,18 @@ from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict
+from markupsafe import escape
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from pipeline.core.errors import FindableError
 from pipeline.core.import_options import ImportOptions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.findings import ImportReport
-from pipeline.tables.mapping import ColumnsError, map_text
 from web.asked import Text
 from web.desk import PEOPLE, Desk
 from web.dropped import DroppedFile
-from web.form import Sent
 from web.guard import MAX_FILE
 from web.problem import Refused, line_of
 from web.render import desk_of, show_page
@@ -54,48 +51,26 @@ BODY = {
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
 }
 FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
-
-
-class Columns(BaseModel):
-    """What the columns of a file mean: names in the file by column; an empty name is none."""
-
-    model_config = ConfigDict(extra="forbid")
-    columns: dict[str, str]
+Mapping = Annotated[str, Query(alias="map", max_length=4_000)]
 
 
 @router.post("/api/imports", status_code=202, openapi_extra={"requestBody": BODY})
-async def drop_file(request: Request, task: Text, name: FileName) -> JSONResponse:
+async def drop_file(request: Request, task: Text, name: FileName, mapping: Mapping = "") -> JSONResponse:
     """Take a file, of at most 1 GB, as it comes, and begin to read it; nothing of it is imported yet.
 
-    `GET` of the place that is named says what would go in.
+    `map` is what `MAP=` says of its columns. `GET` of the place that is named says what would go in.
     """
     desk = desk_of(request)
     if task not in IMPORTS:
-        said, hint = (
-            f"no file is imported for {task!r}; nothing was kept",
-            await run_in_threadpool(_items_from, desk, task),
-        )
-        raise Refused(422, said, hint=hint, field="task")
-    return _accepted(_looking(desk, await desk.dropped.keep(task, name, request.stream())))
-
-
-@router.get("/api/imports")
-def list_imports(request: Request) -> list[dict[str, Any]]:
-    """Return the files that were dropped and are not given up, oldest first."""
-    return [one.document for one in desk_of(request).dropped.every()]
+        hint = await run_in_threadpool(_items_from, desk, task)
+        raise Refused(422, f"no file is imported for {task!r}; nothing was kept", hint=hint, field="task")
+    return _accepted(_looking(desk, await desk.dropped.keep(task, name, request.stream(), mapping=mapping)))
 
 
 @router.get("/api/imports/{number}")
 def get_import(request: Request, number: int) -> dict[str, Any]:
     """Return how far one is: what its columns are taken for, what would go in (`found`), and what did (`done`)."""
     return desk_of(request).dropped.get(number).document
-
-
-@router.put("/api/imports/{number}/columns", status_code=202)
-def map_columns(request: Request, number: int, body: Columns) -> JSONResponse:
-    """Begin to read a file anew, its columns as `MAP=` would give them; those that are not named are found again."""
-    desk = desk_of(request)
-    return _accepted(_mapped(desk, desk.dropped.get(number), body.columns))
 
 
 @router.post("/api/imports/{number}/confirm", status_code=202)
@@ -109,7 +84,7 @@ def confirm_import(request: Request, number: int) -> JSONResponse:
 def give_up(request: Request, number: int) -> Response:
     """Remove a dropped file; what was imported of it stays."""
     desk = desk_of(request)
-    _check_idle(desk.dropped.get(number), WAITS - {"reading"})
+    _check_idle(desk.dropped.get(number), {"importing"})
     desk.dropped.remove(number)
     return Response(status_code=204)
 
@@ -120,65 +95,42 @@ def import_page(request: Request, task: str | None = None, number: int | None = 
     desk = desk_of(request)
     with _to_read(desk, task) as ws:
         into = task or ws.settings.task
-        shown = {**_about(into), "most": MAX_FILE, "items_from": ws.task.items_from, "dropped": None}
+        about = {"into": into, "importer": IMPORTS.get(into), "imports": IMPORTS}
+        shown = {**about, "most": MAX_FILE, "items_from": ws.task.items_from, "dropped": None}
         if number is not None:
             shown |= _shown(desk.dropped.get(number))
         return show_page(request, "import.html", ws, **shown)
 
 
 @router.get("/parts/import", include_in_schema=False)
-def import_part(request: Request, number: int, task: str | None = None) -> HTMLResponse:
-    """Show how far one file is, or that it is no longer here: then the page was started again, and asks no more."""
-    desk = desk_of(request)
-    if desk.dropped.has(number):
+def import_part(request: Request, number: int) -> HTMLResponse:
+    """Show how far one file is, or that it is no longer here: then the page asks no more."""
+    try:
         return _part(request, number)
-    with _to_read(desk, task) as ws:
-        return show_page(request, "parts/gone.html", ws, number=number)
+    except Refused as gone:
+        return HTMLResponse(f'<section id="import"><p class="warn" role="alert">{escape(line_of(gone))}</p></section>')
 
 
 @router.post("/parts/import", include_in_schema=False)
-def act_on_import(request: Request, number: int, said: Sent) -> HTMLResponse:
-    """Read a file with other columns, or import it, as a form of the page says."""
+def act_on_import(request: Request, number: int) -> HTMLResponse:
+    """Import a file as the button of the page says."""
     desk = desk_of(request)
-    dropped = desk.dropped.get(number)
     try:
-        if said.pop("act", "") == "import":
-            _importing(desk, dropped)
-        else:
-            _mapped(desk, dropped, _chosen(dropped, said))
-    except (Refused, FindableError) as error:
+        _importing(desk, desk.dropped.get(number))
+    except Refused as error:
         return _part(request, number, refused=line_of(error))
     return _part(request, number)
 
 
-def _chosen(dropped: DroppedFile, said: dict[str, str]) -> dict[str, str]:
-    """Return the columns that a form chose: those with a name, and those that have none any more."""
-    shown = dropped.document["columns"]
-    had = {one["column"] for one in shown if one["name"]}
-    return {one: name for one, name in said.items() if name or one in had}
-
-
-def _mapped(desk: Desk, dropped: DroppedFile, columns: dict[str, str]) -> DroppedFile:
-    """Begin to read a file with other columns."""
-    _check_idle(dropped, WAITS | {"imported"})
-    dropped.mapping = map_text(columns)
-    return _looking(desk, dropped)
-
-
 def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
-    """Begin to read a file, and to say what would go in; a guess about a column is taken, and shown as one."""
+    """Begin to read a file, and to say what would go in."""
 
     def work(display: Work) -> dict[str, Any]:
-        try:
-            with desk.to_look(dropped.task, display) as ws:
-                dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, _options(dropped, dry=True))
-        except ColumnsError as error:
-            dropped.unread = error.mapping
-            raise
+        with desk.to_look(dropped.task, display) as ws:
+            dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, _options(dropped, dry=True))
         return {"summary": dropped.found.summary}
 
-    dropped.is_import = False
-    dropped.work = desk.running.begin(f"read {dropped.called}", work)
+    dropped.work = desk.running.begin(f"read {_called(dropped)}", work)
     return dropped
 
 
@@ -200,15 +152,20 @@ def _importing(desk: Desk, dropped: DroppedFile) -> DroppedFile:
         return {"summary": done.summary}
 
     dropped.is_import = True
-    dropped.work = desk.running.begin(f"import {dropped.called}", work)
+    dropped.work = desk.running.begin(f"import {_called(dropped)}", work)
     return dropped
 
 
+def _called(dropped: DroppedFile) -> str:
+    """Return a file's name, with the digits of its number that tell it from others that are here."""
+    return f"{dropped.path.name} (file {dropped.number % 1000})"
+
+
 def _options(dropped: DroppedFile, *, dry: bool) -> ImportOptions:
-    return ImportOptions(dropped.mapping, lambda _question: True, dry=dry)
+    return ImportOptions(dropped.mapping, dry=dry)
 
 
-def _check_idle(dropped: DroppedFile, states: frozenset[str]) -> None:
+def _check_idle(dropped: DroppedFile, states: set[str] | frozenset[str]) -> None:
     """Refuse what cannot be done in some states."""
     if dropped.state in states:
         raise Refused(409, f"the file is {dropped.state} now; nothing was changed", hint="look at it again")
@@ -242,23 +199,19 @@ def _items_from(desk: Desk, task: str) -> str:
         return ws.task.items_from
 
 
-def _about(task: str) -> dict[str, Any]:
-    """Return what the page says of the task that a file is for, and for which tasks it takes one."""
-    return {"into": task, "importer": IMPORTS.get(task), "imports": IMPORTS}
-
-
 def _shown(dropped: DroppedFile) -> dict[str, Any]:
     """Return what the page shows of a file."""
     found = dropped.found
     groups = sorted(found.groups.values(), key=lambda one: (one.kind != "rejected", -one.count)) if found else []
     return {
-        **_about(dropped.task),
+        "into": dropped.task,
+        "importer": IMPORTS[dropped.task],
+        "imports": IMPORTS,
         "dropped": dropped.document,
         "work": dropped.work.document if dropped.work else None,
         "groups": groups,
         "findings": found.findings[:SHOWN] if found else [],
         "counts": dict(found.counts) if found else {},
-        "notes": [one for one in found.notes if not one.startswith("columns ")] if found else [],
         "to_do": TO_DO,
         "waits": dropped.state in WAITS,
         "refused": "",

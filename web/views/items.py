@@ -80,7 +80,7 @@ def facets_part(request: Request, task: str, asked: Wanted) -> HTMLResponse:
 
 def _csv(desk: Desk, task: str, asked: Asked) -> Iterator[bytes]:
     """Yield the lines of a file, some at once."""
-    with desk.to_send(task) as ws:
+    with desk.to_read(task) as ws:
         lines = items.run(ws).csv(asked.which, sort=asked.sort, fields=asked.fields)
         while some := b"".join(islice(lines, LINES)):
             yield some

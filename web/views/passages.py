@@ -13,8 +13,7 @@ from pipeline.ops import items
 from pipeline.passages import html
 from pipeline.passages.marked import MarkedPassage, MarkedVersion
 from pipeline.passages.show import marked_of_passage
-from web.etag import sent_once
-from web.render import desk_of, show_page
+from web.render import desk_of, etag_of, show_page
 from web.view import Link, View
 
 router = APIRouter()
@@ -33,9 +32,10 @@ def get_marked(request: Request, key: str) -> dict[str, Any]:
 
 
 @router.get("/passages.css", include_in_schema=False)
-def passages_style(request: Request) -> Response:
+def passages_style() -> Response:
     """Return how quotations look: the rules of the file that `export TO=view.html` writes."""
-    return sent_once(request, html.STYLE.encode(), "text/css")
+    style = html.STYLE.encode()
+    return Response(style, media_type="text/css", headers={"etag": etag_of(style)})
 
 
 @router.get("/passages", include_in_schema=False)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -51,10 +50,10 @@ async def add_person(request: Request) -> JSONResponse:
     body = await request.body()
     if body.lstrip(BEFORE)[:1] == b"[":
         raise Refused(422, "the body is a list; one person at a time is added here", hint="`make import` adds many")
-    saved = await desk.saver.save(body)
+    saved = await desk.save(body)
     done = False
     if saved.is_due:
-        asking = asyncio.ensure_future(_ask(desk, saved.item_id))
+        asking = asyncio.wrap_future(desk.tagger.ask(saved.item_id))
         await asyncio.wait([asking], timeout=max(0.0, began + desk.patience_s - time.monotonic()))
         done = asking.done()
     reply = _reply(saved.username, [], saved.findability_score, retrying=saved.is_due)
@@ -67,11 +66,6 @@ def new_person_page(request: Request) -> HTMLResponse:
     """Show the form for a new person."""
     with desk_of(request).to_read(PEOPLE) as ws:
         return show_page(request, "people.html", ws, fields=FIELDS)
-
-
-async def _ask(desk: Desk, item_id: str) -> None:
-    """Ask about a person once all that wait are saved, and wait for what comes of it."""
-    await asyncio.wrap_future(await desk.saver.after(partial(desk.tagger.ask, item_id)))
 
 
 def _stored(desk: Desk, saved: add_expert.SavedExpert) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Tags by hand: of one person, edited from the state that was shown, with who and when; undoing is an edit, too."""
 
 from typing import Annotated, Any
+from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Header, Request
 from fastapi.encoders import jsonable_encoder
@@ -12,14 +13,14 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import show, tags
 from pipeline.experts.tags import Edited, PersonTags, TagChange
 from web.desk import PEOPLE
-from web.editor import editor_of, keep_editor, known_editor
-from web.form import Sent
 from web.problem import Refused, line_of, not_there
-from web.render import desk_of, show_page
+from web.render import Sent, desk_of, show_page
 from web.view import View
 
 router = APIRouter()
 VIEW = View(router)
+COOKIE = "findable_who"  # keeps the name of who edits
+KEPT_S = 365 * 24 * 3600
 LONG = 10  # digits that no number of an edit has
 ADDRESS = "/api/people/{username:path}/tags"
 Tags = Annotated[list[str], Field(max_length=100)]
@@ -54,7 +55,7 @@ def patch_tags(request: Request, username: str, body: TagsEdit, if_match: IfMatc
     if if_match is None:
         said = "an edit says from which state it was made; nothing was changed"
         raise Refused(428, said, hint="GET it, and send its ETag as If-Match")
-    who, state = editor_of(request, body.who), if_match.strip().removeprefix("W/").strip('"')
+    who, state = _editor(request, body.who), if_match.strip().removeprefix("W/").strip('"')
     change = TagChange(body.add, body.remove, list(body.rename.items()))
     with desk_of(request).to_write(PEOPLE) as ws:
         with not_there():
@@ -69,7 +70,7 @@ def edit_part(request: Request, username: str, said: Sent) -> HTMLResponse:
     told: dict[str, Any] = {"said": "", "refused": "", "again": None}
     who = ""
     try:
-        who = editor_of(request, said.get("who"))
+        who = _editor(request, said.get("who"))
         with desk_of(request).to_write(PEOPLE) as ws:
             done = _edited(ws, username, *_typed(said), who=who, state=said.get("state"))
         score = done.person.findability_score
@@ -83,7 +84,7 @@ def edit_part(request: Request, username: str, said: Sent) -> HTMLResponse:
         shown = {**tags_shown(request, show.run(ws, username)), **told}
         found = show_page(request, "parts/tags.html", ws, **{**shown, "who": who or shown["who"]})
     if who:
-        keep_editor(found, who)
+        found.set_cookie(COOKIE, quote(who, safe=""), max_age=KEPT_S, httponly=True, samesite="strict", path="/")
     return found
 
 
@@ -95,11 +96,22 @@ def tags_shown(request: Request, document: dict[str, Any]) -> dict[str, Any]:
         "tags": expert["tags"] or [],
         "score": expert["findability_score"],
         **{name: document[name] for name in ("tags_state", "edits", "index")},
-        "who": known_editor(request),
+        "who": unquote(request.cookies.get(COOKIE, "")),
         "said": "",
         "refused": "",
         "again": None,
     }
+
+
+def _editor(request: Request, given: str | None) -> str:
+    """Return who edits, by the name that is given or the one that the browser keeps.
+
+    Raises:
+        Refused: there is neither.
+    """
+    if who := given or unquote(request.cookies.get(COOKIE, "")):
+        return who
+    raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit", field="who")
 
 
 def _typed(said: dict[str, str]) -> tuple[TagChange, int | None]:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from jobs.cli import main
 from tests.lab import ROOT, Api, Workspace
 
 SNAKE: dict[str, Any] = {
@@ -46,32 +44,6 @@ def _counts(workspace: Workspace) -> dict[str, int]:
     """Return the people of `status --json`."""
     counts: dict[str, int] = json.loads(workspace.run("status", "--json").stdout)["experts"]
     return counts
-
-
-def test_names_are_known_as_at_an_import(workspace: Workspace, file: Callable[[Any], str]) -> None:
-    """Aliases, a whole name and a username that is made are taken and said; a guess is an error with the MAP= line.
-
-    What MAP= settled holds for the next document with these names, and for no other.
-    """
-    ada = {"Full name": "Ada Byron", "Titel": "Beekeeper", "Firma": "Hives", "Shoe size": 38, "tags": ["no"]}
-    said = workspace.ran("add-expert", file(ada)).stderr
-    assert "columns by other names: Titel → Job Title, Firma → Company" in said
-    assert "Full name: split into First Name and Last Name, such as 'Ada Byron' as 'Ada' and 'Byron'" in said
-    assert "not read: Shoe size, tags" in said
-    row = "SELECT first_name, last_name, job_title, company, bio FROM experts"
-    assert workspace.query(row) == [("Ada", "Byron", "Beekeeper", "Hives", None)]
-    assert workspace.scalar("SELECT username FROM experts").startswith("ada-byron-")
-    bea: dict[str, Any] = {"Vorname": "Bea", "Kurzportrait": "Keeps bees and teaches water law. " * 5}
-    path = file({"username": "bea", **bea})
-    refused = workspace.ran("add-expert", path, code=2).stderr
-    assert "'Kurzportrait' may be Bio" in refused
-    assert f'next: make add-expert EXPERT={path} MAP="bio=Kurzportrait"' in refused
-    assert workspace.scalar("SELECT count(*) FROM experts") == 1
-    workspace.ran("add-expert", path, "--map", "bio=Kurzportrait")
-    assert "as at the last import of such a file" in workspace.ran("add-expert", file({"username": "b", **bea})).stderr
-    assert workspace.scalar("SELECT count(*) FROM experts WHERE first_name = 'Bea' AND bio <> ''") == 2
-    piped = CliRunner().invoke(main, ["add-expert", "-"], env=workspace.environ, input=json.dumps(bea))
-    assert 'make add-expert EXPERT=- MAP="bio=Kurzportrait"' in piped.stderr
 
 
 @pytest.mark.full

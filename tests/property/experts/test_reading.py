@@ -14,21 +14,9 @@ from pipeline.experts.read import People
 from pipeline.experts.rows import Person
 from pipeline.tables.cells import is_placeholder
 from pipeline.tables.findings import Finding
-from pipeline.tables.rates import MAX_RATE, parse_rate
 
 COLUMNS = ["Username", "First Name", "Last Name", "Company", "Bio", "Category", "Profile URL"]
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30)
-BROKEN = st.sampled_from(
-    [
-        b'x1,"open,a,b,c,d,e',
-        b'x2,"a"b,c,d,e,f,g',
-        b"x3,too,few",
-        b"x4,a,b,c,d,e,f,g,h",
-        b"x5,\xff\xfe,a,b,c,d,e",
-        b'"',
-        b"x6,\x00,,,,,",
-    ]
-)
 
 
 @contextmanager
@@ -68,37 +56,3 @@ def test_what_a_csv_writer_wrote_is_read_back(rows: list[list[str]], end: str, q
         assert bare == [
             "" if is_placeholder(value, in_name=name) else value for value, name in zip(given, names, strict=True)
         ]
-
-
-@given(
-    sound=st.lists(TEXT, min_size=1, max_size=6),
-    broken=BROKEN,
-    at=st.integers(0, 6),
-)
-def test_a_broken_record_takes_no_sound_one_with_it(sound: list[str], broken: bytes, at: int) -> None:
-    """Wherever one broken record stands among sound ones, all of the sound go in and the broken one is told."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    records = []
-    for number, bio in enumerate(sound):
-        text.seek(0)
-        text.truncate()
-        writer.writerow([f"user{number}", "é", "", "", " ".join(bio.split()), "", ""])
-        records.append(text.getvalue().encode("utf-8"))
-    records.insert(min(at, len(records)), broken + b"\n")
-    header = ",".join(COLUMNS).encode() + b"\n"
-    with file_of(header + b"".join(records)) as path:
-        rows = list(People(path).people())
-    assert {row.username for row in rows if isinstance(row, Person)} == {f"user{n}" for n in range(len(sound))}
-    assert [row.line for row in rows if isinstance(row, Finding)] == [min(at, len(sound)) + 2]
-
-
-@given(st.text(max_size=20) | st.from_regex(r"[$€]?[\d., ']{1,12}( ?[A-Z]{3})?(/h)?", fullmatch=True))
-def test_a_rate_is_a_number_in_bounds_or_has_a_reason(text: str) -> None:
-    """No text raises; what is read lies between 0 and the largest rate, and an empty cell alone has neither."""
-    rate = parse_rate(text)
-    if rate.value is None:
-        assert (rate.reason is None) == (not text.strip())
-    else:
-        assert 0 <= rate.value <= MAX_RATE
-        assert rate.reason is None

@@ -94,44 +94,18 @@ def test_what_no_database_holds_is_rejected_with_its_column(bad: str) -> None:
     row.value.encode("utf-8")
 
 
-@pytest.mark.parametrize(
-    ("given", "stored", "reason"),
-    [
-        ("USD", "USD", None),
-        ("usd", "USD", "read as USD"),
-        ("US$", "USD", "read as USD"),
-        ("€", "EUR", "read as EUR"),
-        (" EUR ", "EUR", None),
-        ("$", "$", "shared by several currencies; kept as it is"),
-        ("XXX", "XXX", "not a known currency; kept as it is"),
-        ("n/a", None, "placeholder 'n/a' read as empty"),
-    ],
-)
-def test_currencies_become_codes_where_they_stand_for_one(given: str, stored: str | None, reason: str | None) -> None:
-    """A name or sign of one currency becomes its code; what is shared or unknown is kept and told."""
-    row = person(currency=given)
-    assert row.values["currency"] == stored
-    assert told(row) == ([("Currency", reason)] if reason else [])
-
-
-@pytest.mark.parametrize(
-    ("rate", "currency", "stored", "reasons"),
-    [
-        ("€95", "", "EUR", ["read as 95", "empty; EUR taken from the rate"]),
-        ("€95", "EUR", "EUR", ["read as 95"]),
-        ("€95", "USD", "USD", ["read as 95", "the rate says EUR; the column's USD is kept"]),
-        ("$95", "INR", "INR", ["read as 95", "the rate says $; the column's INR is kept"]),
-        ("$95", "", "$", ["read as 95", "empty; $ taken from the rate"]),
-        ("95", "", None, []),
-    ],
-)
-def test_a_currency_in_the_rate_fills_or_is_compared(
-    rate: str, currency: str, stored: str | None, reasons: list[str]
-) -> None:
-    """The column's currency holds; an empty one is filled from the rate; a contradiction is told."""
-    row = person(hourly_rate=rate, currency=currency)
-    assert (row.values["hourly_rate"], row.values["currency"]) == (95.0, stored)
-    assert [reason for _, reason in told(row)] == reasons
+def test_a_rate_is_a_number_and_the_currency_stays_as_it_is_given() -> None:
+    """An empty currency is what stands beside the rate; what is no rate is told."""
+    for rate, currency, stored, reasons in (
+        ("€95", "", (95.0, "€"), ["read as 95"]),
+        ("€95", " usd ", (95.0, "usd"), ["read as 95"]),
+        ("95", "", (95.0, None), []),
+        (95, "n/a", (95.0, None), ["placeholder 'n/a' read as empty"]),
+        ("80-90", "EUR", (None, "EUR"), ["not one number with a sign or a code beside it; stored without a rate"]),
+    ):
+        row = person(hourly_rate=rate, currency=currency)
+        assert (row.values["hourly_rate"], row.values["currency"]) == stored
+        assert [reason for _, reason in told(row)] == reasons
 
 
 def test_json_values_of_the_wrong_kind_are_dropped_and_told() -> None:

@@ -138,7 +138,7 @@ def test_lines_end_at_one_byte_alone(tmp_path: Path) -> None:
 
 def test_a_line_that_never_ends_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told, and what stands behind it is read."""
-    monkeypatch.setattr(Passages, "layout", replace(LAYOUT, max_line=1000))
+    monkeypatch.setattr(Passages, "LAYOUT", replace(LAYOUT, max_line=1000))
     long = json.dumps({"id": "a", "text": "x" * 5000}).encode()
     fits = json.dumps({"id": "b", "text": "x" * 976}).encode()
     assert len(fits) == 999
@@ -170,16 +170,16 @@ def test_a_table_of_passages_is_read_as_json_lines_are(tmp_path: Path) -> None:
 
 
 def test_rows_of_a_table_that_hold_no_passage_are_told(tmp_path: Path) -> None:
-    """By line and column; a cell that is no JSON object is no metadata, and no encoding is guessed."""
-    lines = [b"id,text,metadata", b"a,caf\xe9,", b'b,"open', b"c,x,[1]", b",x,", b"d,x"]
+    """By line and column; a cell that is no JSON object is no metadata."""
+    lines = [b"id,text,metadata", b"a,caf\xe9,", "e,caf\u00e9,".encode(), b'b,"x"y,', b"c,x,[1]", b",x,", b"d,x"]
     found = _read(tmp_path / "p.csv", b"\n".join(lines))
     told = [change for one in found for change in ([one] if isinstance(one, Finding) else one.changes)]
     assert [(one.line, one.column, one.kind, one.reason.partition(":")[0]) for one in told] == [
         (2, "text", FindingKind.REJECTED, "not valid UTF-8"),
-        (3, "text", FindingKind.REJECTED, "a quote is opened and not closed at the end of its value"),
-        (4, "metadata", FindingKind.CHANGED, "no object, dropped"),
-        (5, "id", FindingKind.REJECTED, "empty"),
-        (6, "metadata", FindingKind.REJECTED, "wrong number of fields"),
+        (4, "text", FindingKind.REJECTED, "text after a closing quote"),
+        (5, "metadata", FindingKind.CHANGED, "no object, dropped"),
+        (6, "id", FindingKind.REJECTED, "empty"),
+        (7, "metadata", FindingKind.REJECTED, "wrong number of fields"),
     ]
 
 

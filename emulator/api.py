@@ -1,0 +1,240 @@
+"""The routes of the API: what each path takes and answers, for v1 and v1beta alike.
+
+A key is required everywhere but on upload sessions, whose URL is the credential; any that is not empty will do.
+"""
+
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from emulator import embed, generate, media, messages
+from emulator.catalogue import MODELS, Model, find
+from emulator.errors import ApiError, invalid
+from emulator.limits import Quotas
+from emulator.state import Row, State, batch_document, file_document
+from emulator.worker import Worker, count_requests
+
+
+class JsonReply(Response):
+    """A JSON reply; numpy vectors inside are written as lists."""
+
+    media_type = "application/json; charset=UTF-8"
+
+    def render(self, content: Any) -> bytes:
+        """Return the document's bytes."""
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request says; `server` is the address it was sent to."""
+
+    version: str
+    server: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def base_url(self) -> str:
+        """Return the address up to and with the version."""
+        return f"{self.server}/{self.version}"
+
+    def message(self, kind: str) -> dict[str, Any]:
+        """Return the JSON body as a message in camelCase; refuse what is none in Google's words."""
+        try:
+            message: dict[str, Any] = messages.read(kind, orjson.loads(self.body or b"{}"))
+        except orjson.JSONDecodeError as error:
+            raise invalid(f"Invalid JSON payload received. {error}") from error
+        except messages.FieldError as error:
+            raise invalid(str(error), field=error.where) from error
+        return message
+
+    def page(
+        self, name: str, rows_of: Callable[[int, int], list[Row]], show: Callable[[Row], object], *, default: int
+    ) -> dict[str, Any]:
+        """Return the page of a list that is asked for; `rows_of` gives so many rows below a number."""
+        size, token = self.query.get("pageSize", ""), self.query.get("pageToken", "")
+        if not all(re.fullmatch(r"[0-9]{0,18}", text) for text in (size, token)):  # no row has a longer number
+            raise invalid(f"Invalid page size {size!r} or page token {token!r}.")
+        most = min(int(size or 0) or default, 100)
+        rows = rows_of(most + 1, int(token or 2**62))
+        shown: dict[str, Any] = {name: [show(row) for row in rows[:most]]} if rows else {}
+        return shown | ({"nextPageToken": str(rows[most - 1]["number"])} if len(rows) > most else {})
+
+
+class Api:
+    """The application for one state."""
+
+    def __init__(self, state: State, worker: Worker, quotas: Quotas, log: Callable[[str], None]) -> None:
+        """Serve a state within quotas; `log` gets a line for each request: method, path, status, milliseconds."""
+        self._state, self._worker, self._quotas, self._log = state, worker, quotas, log
+        self._routes: list[tuple[str, str, Callable[..., Any]]] = [
+            ("GET", r"models", lambda _: {"models": [model.document() for model in MODELS.values()]}),
+            ("GET", r"models/(.+)", lambda asked, name: find(name, "countTokens", asked.version).document()),
+            ("POST", r"models/(.+):(\w+)", self._call_model),
+            ("GET", r"batches", lambda asked: asked.page("operations", state.batches, batch_document, default=50)),
+            ("GET", r"batches/([^/]+)", lambda _, name: batch_document(state.batch(name))),
+            ("POST", r"batches/([^/]+):cancel", lambda _, name: state.cancel_batch(name)),
+            ("DELETE", r"batches/([^/]+)", lambda _, name: state.delete_batch(name)),
+            ("POST", r"upload/files", self._start_upload),
+            ("GET", r"files", self._list_files),
+            ("GET", r"(?:download/)?files/([^/]+):download", lambda _, name: state.download(name)),
+            ("GET", r"files/([^/]+)", lambda asked, name: file_document(state.file(name), asked.base_url)),
+            ("DELETE", r"files/([^/]+)", lambda _, name: state.delete_file(name)),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        began, request, status = time.perf_counter(), Request(scope, receive), "-"
+        try:
+            response = await self._response(request)
+            status = str(response.status_code)
+            await response(scope, receive, send)
+        except ClientDisconnect:
+            pass
+        finally:
+            took_ms = (time.perf_counter() - began) * 1000
+            self._log(f"{request.method} {scope['path']} {status} {took_ms:.0f} ms")
+
+    async def _response(self, request: Request) -> Response:
+        """Return the response to a request; a refusal in Google's form, also where the engine itself is at fault."""
+        try:
+            place = re.fullmatch(r"/(upload/|download/|)(v1|v1beta)/(.+)", request.url.path)
+            if place is not None:
+                server = f"http://{request.headers.get('host', 'localhost')}"
+                asked = Asked(place[2], server, request.headers, request.query_params)
+                if place[1] == "upload/" and "upload_id" in asked.query and request.method == "POST":
+                    return await self._take_chunk(asked, request.stream())
+                _check_key(asked)
+                for method, path, call in self._routes:
+                    if request.method == method and (found := re.fullmatch(path, place[1] + place[3])):
+                        asked = replace(asked, body=await request.body())
+                        answer = await run_in_threadpool(call, asked, *found.groups())
+                        if isinstance(answer, Response):
+                            return answer
+                        return FileResponse(answer) if isinstance(answer, Path) else JsonReply(answer or {})
+        except ApiError as error:
+            refusal = error
+        except ClientDisconnect:
+            raise
+        except Exception as error:  # noqa: BLE001 - a client is told what went wrong
+            refusal = ApiError(500, f"The local engine failed: {type(error).__name__}: {error}")
+        else:
+            refusal = ApiError(404, f"The requested URL {request.url.path} was not found on this server.")
+        return JsonReply(refusal.body(), status_code=refusal.code)
+
+    def _call_model(self, asked: Asked, name: str, method: str) -> dict[str, Any]:
+        """Answer a method of a model: `models/<name>:<method>`."""
+        model = find(name, method, asked.version)
+        calls = {
+            "generateContent": self._generate,
+            "countTokens": self._count,
+            "embedContent": self._embed_one,
+            "batchEmbedContents": self._embed_many,
+            "batchGenerateContent": self._create_batch,
+        }
+        return calls[method](asked, model)
+
+    def _generate(self, asked: Asked, model: Model) -> dict[str, Any]:
+        """Check, count and answer a request: what is refused, by whichever of them, counts against nothing."""
+        request = asked.message("GenerateContentRequest")
+        generate.check_request(request, model)
+        seen = media.looked_at(request)
+        self._quotas.admit(model, requests=1, tokens=generate.count_tokens(request, model).total)
+        return generate.answer(request, model, seen=seen)
+
+    def _count(self, asked: Asked, model: Model) -> dict[str, Any]:
+        """Count tokens as an answer counts those of its prompt; contents beside a whole request are ignored."""
+        request = asked.message("CountTokensRequest")
+        request = request.get("generateContentRequest", request)
+        media.looked_at(request)
+        tokens = generate.count_tokens(request, model)
+        return {"totalTokens": tokens.total, "promptTokensDetails": tokens.details()}
+
+    def _embed_one(self, asked: Asked, model: Model) -> dict[str, Any]:
+        return {"embedding": self._embedded([asked.message("EmbedContentRequest")], model)[0]}
+
+    def _embed_many(self, asked: Asked, model: Model) -> dict[str, Any]:
+        requests = asked.message("BatchEmbedContentsRequest").get("requests", [])
+        if not 1 <= len(requests) <= embed.MAX_ENTRIES:
+            raise invalid(
+                f"* BatchEmbedContentsRequest.requests: at most {embed.MAX_ENTRIES} requests can be in one batch, "
+                f"and at least one; found {len(requests)}"
+            )
+        return {"embeddings": self._embedded(requests, model)}
+
+    def _embedded(self, requests: Sequence[Mapping[str, Any]], model: Model) -> list[dict[str, Any]]:
+        """Return one vector for each request, within the quotas, which count texts."""
+        for request in requests:
+            embed.text_to_embed(request)
+        tokens = sum(generate.count_tokens(request, model).total for request in requests)
+        self._quotas.admit(model, requests=len(requests), tokens=tokens)
+        return [{"values": vector} for vector in embed.vectors(requests, model)]
+
+    def _create_batch(self, asked: Asked, model: Model) -> dict[str, Any]:
+        """Create a batch: the whole file is checked, one bad line refuses it all."""
+        described = asked.message("CreateBatchRequest").get("batch", {})
+        file = described.get("inputConfig", {}).get("fileName", "").removeprefix("files/")
+        if not file:
+            raise invalid("* CreateBatchRequest.batch.input_config.file_name: must be set; nothing else is taken here.")
+        name = described.get("displayName", "")
+        batch = self._state.create_batch(file, model=model.name, name=name, count=count_requests)
+        self._worker.wake()
+        return batch_document(batch)
+
+    def _list_files(self, asked: Asked) -> dict[str, Any]:
+        return asked.page("files", self._state.files, lambda file: file_document(file, asked.base_url), default=10)
+
+    def _start_upload(self, asked: Asked) -> Response:
+        if asked.headers.get("x-goog-upload-command", "") != "start":
+            raise invalid("Expected X-Goog-Upload-Command: start.")
+        declared = asked.headers.get("x-goog-upload-header-content-length", "")
+        session = self._state.start_upload(
+            asked.message("StartUpload").get("file", {}),
+            size=int(declared) if declared.isdigit() else None,
+            mime_type=asked.headers.get("x-goog-upload-header-content-type", "") or "application/octet-stream",
+        )
+        url = f"{asked.server}/upload/{asked.version}/files?upload_id={session}&upload_protocol=resumable"
+        return JsonReply({}, headers={"X-Goog-Upload-URL": url, "X-Goog-Upload-Status": "active"})
+
+    async def _take_chunk(self, asked: Asked, pieces: AsyncIterator[bytes]) -> Response:
+        """Take a chunk of an upload, end it, or tell where it stands; what a broken-off request brought is not kept."""
+        upload = await run_in_threadpool(self._state.upload, asked.query["upload_id"])
+        commands = {word.strip() for word in asked.headers.get("x-goog-upload-command", "").split(",")}
+        if not commands <= {"upload", "finalize", "query"}:
+            raise invalid(f"Unknown X-Goog-Upload-Command {', '.join(sorted(commands))!r}.")
+        path = self._state.path("file", upload["id"])
+        size, offset = path.stat().st_size, asked.headers.get("x-goog-upload-offset", "0")
+        if "upload" in commands:
+            if offset != str(size):
+                raise invalid(f"Upload offset {offset} does not match the {size} bytes received so far.")
+            with path.open("ab") as out:
+                try:
+                    async for piece in pieces:
+                        out.write(piece)
+                except BaseException:
+                    out.truncate(size)
+                    raise
+                size = out.tell()
+        received = {"X-Goog-Upload-Size-Received": str(size)}
+        if "finalize" not in commands:
+            return JsonReply({}, headers=received | {"X-Goog-Upload-Status": "active"})
+        file = await run_in_threadpool(self._state.finish_upload, upload)
+        shown = {"file": file_document(file, asked.base_url)}
+        return JsonReply(shown, headers=received | {"X-Goog-Upload-Status": "final"})
+
+
+def _check_key(asked: Asked) -> None:
+    if not (asked.headers.get("x-goog-api-key", "") or asked.query.get("key", "")).strip():
+        message = "Method doesn't allow unregistered callers (callers without established identity)."
+        raise ApiError(403, f"{message} Please use API Key or other form of API consumer identity to call this API.")

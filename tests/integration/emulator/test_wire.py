@@ -1,0 +1,408 @@
+"""The engine over plain HTTP: live calls, files, batches, and what it refuses, in Google's words."""
+
+import base64
+import hashlib
+import io
+import json
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from emulator.server import start
+from tests.integration.emulator.caller import (
+    CREATE,
+    GENERATE,
+    MODEL,
+    Caller,
+    batch_of,
+    by_key,
+    request_file,
+    request_for,
+    told,
+)
+
+MIB = 1024 * 1024
+LIST = {"type": "ARRAY", "items": {"type": "STRING"}}
+BATCH_TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
+
+
+def test_an_answer_is_compact_json_with_honest_counts(caller: Caller) -> None:
+    """It obeys the schema, finishes with STOP, counts its tokens, and is the same again, under either version."""
+    asked = request_for("Lawyer for water law and irrigation.")
+    response = caller.post(GENERATE, asked)
+    text = response["candidates"][0]["content"]["parts"][0]["text"]
+    assert list(told(response)) == ["tags"]
+    assert text == json.dumps(told(response), separators=(",", ":"), ensure_ascii=False)
+    assert response["candidates"][0]["finishReason"] == "STOP"
+    usage = response["usageMetadata"]
+    assert usage["totalTokenCount"] == usage["promptTokenCount"] + usage["candidatesTokenCount"]
+    assert usage["candidatesTokenCount"] == -(-len(text.encode()) // 4)
+    assert response["responseId"]
+    assert response["modelVersion"].startswith("findable-local-1")
+    reply = caller.http.post(GENERATE.replace("v1beta", "v1"), json=asked)
+    assert reply.json() == response
+    assert reply.headers["content-type"] == "application/json; charset=UTF-8"
+    cut = caller.post(GENERATE, request_for("Water law.", LIST, maxOutputTokens=2))
+    assert cut["candidates"][0]["finishReason"] == "MAX_TOKENS"
+    assert cut["usageMetadata"]["candidatesTokenCount"] == 2
+
+
+def test_tokens_are_counted_as_they_are_charged(caller: Caller) -> None:
+    """What countTokens says of a whole request is what its answer counts for the prompt, instruction included."""
+    count = f"/v1/models/{MODEL}:countTokens"
+    request = request_for("Water law and irrigation. 水") | {
+        "systemInstruction": {"parts": [{"text": "Give the domains that this person knows."}]},
+        "model": f"models/{MODEL}",
+    }
+    charged = caller.post(GENERATE, request)["usageMetadata"]["promptTokenCount"]
+    counted = caller.post(count, {"generateContentRequest": request})
+    assert counted == {"totalTokens": charged, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": charged}]}
+    assert caller.post(count, {"contents": request["contents"]})["totalTokens"] == charged - 10
+    assert caller.refused(count, {"systemInstruction": {}})["code"] == 400
+
+
+def test_vectors_are_one_for_each_request_of_the_width_asked_for(caller: Caller) -> None:
+    """768 wide and of unit length, or the front of it; a wider one, a blank text, and 101 texts are a 400."""
+    path = "/v1/models/gemini-embedding-2:batchEmbedContents"
+    bodies: list[dict[str, Any]] = [
+        {"content": {"parts": [{"text": "water"}, {"text": "law"}]}},
+        {"content": {"parts": [{"text": "water\nlaw"}]}, "task_type": "RETRIEVAL_DOCUMENT", "title": "t"},
+        {"content": {"parts": [{"text": "music"}]}},
+    ]
+    vectors = [entry["values"] for entry in caller.post(path, {"requests": bodies})["embeddings"]]
+    assert [len(vector) for vector in vectors] == [768, 768, 768]
+    assert vectors[0] == vectors[1] != vectors[2]
+    assert sum(value * value for value in vectors[2]) == pytest.approx(1, abs=1e-5)
+    one = "/v1/models/gemini-embedding-2:embedContent"
+    narrow = caller.post(one, bodies[2] | {"outputDimensionality": "256"})["embedding"]["values"]
+    assert narrow == vectors[2][:256]
+    assert caller.post("/v1/models/findable-local-lexical-1:embedContent", bodies[2])["embedding"]["values"] != narrow
+    for wrong in (bodies[2] | {"outputDimensionality": 769}, {"content": {"parts": [{"text": " "}]}}):
+        assert caller.refused(one, wrong)["code"] == 400
+    assert caller.refused(path, {"requests": [bodies[2]] * 101})["code"] == 400
+
+
+def test_models_are_listed_and_described(caller: Caller) -> None:
+    """Every model of the list can be got, with its methods and limits; an unknown one is a 404."""
+    models = caller.get("/v1/models")["models"]
+    assert {"models/findable-local-1", f"models/{MODEL}"} <= {model["name"] for model in models}
+    for model in models:
+        assert caller.get(f"/v1beta/{model['name']}") == model
+        assert model["supportedGenerationMethods"]
+    assert caller.refused("/v1/models/gemini-1.0-pro", method="GET")["code"] == 404
+    assert caller.refused("/v1/models/gemini-embedding-2:generateContent", request_for("law"))["code"] == 404
+
+
+def test_names_are_read_in_both_spellings_and_unknown_ones_refused(caller: Caller) -> None:
+    """Snake case means what camelCase does at every level; what is no field is named with its place."""
+    snake = {
+        "contents": [{"role": None, "parts": [{"text": "Water law."}]}],
+        "generation_config": {"response_schema": LIST | {"max_items": "1"}, "max_output_tokens": 40.0},
+    }
+    plain = {
+        "contents": [{"parts": [{"text": "Water law."}]}],
+        "generationConfig": {"responseSchema": LIST | {"maxItems": 1}, "maxOutputTokens": 40},
+    }
+    assert told(caller.post(GENERATE, snake)) == told(caller.post(GENERATE, plain))
+    for wrong, field in (
+        ({"config": {}}, "config"),
+        ({"contents": [{"parts": [{"txt": "x"}]}]}, "contents[0].parts[0]"),
+        ({"generationConfig": {"responseSchema": {"$schema": "x"}}}, "generationConfig.responseSchema"),
+        ({"generationConfig": {"maxOutputTokens": True}}, "generationConfig.maxOutputTokens"),
+        ({"contents": "hi"}, "contents"),
+    ):
+        [violation] = caller.refused(GENERATE, wrong)["details"][0]["fieldViolations"]
+        assert violation["field"] == field
+    assert caller.http.post(GENERATE, content=b"{").json()["error"]["code"] == 400
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"a": {"type": "ARRAY"}, "b": {"type": "STRING"}}, "properties[a].items: missing field"),
+        ({"a": {"type": "OBJECT"}}, "properties[a].properties: should be non-empty for OBJECT type"),
+        ({"a": {}}, "properties[a].type"),
+        ({"a": {"type": "NUMBER", "minimum": 2, "maximum": 1}}, "minimum 2 is above maximum 1"),
+        ({"a": {"type": "INTEGER", "enum": ["1"]}}, "enum: only allowed for STRING type"),
+        ({"a": {"anyOf": [{"type": "STRING"}, {"type": "OBJECT"}]}}, "any_of[1].properties: should be non-empty"),
+    ],
+)
+def test_a_schema_that_gemini_would_refuse_is_refused(caller: Caller, schema: dict[str, Any], said: str) -> None:
+    """Loose lists, empty objects and contradictions: a 400 that names the place."""
+    error = caller.refused(GENERATE, request_for("law", {"type": "OBJECT", "properties": schema}))
+    assert (error["code"], said in error["message"]) == (400, True), error
+
+
+def test_what_the_model_refuses_is_refused(caller: Caller) -> None:
+    """No schema, no contents, a nest too deep, both thinking fields, penalties on 3.5 and later, a limit of zero."""
+    nest: dict[str, Any] = {"type": "STRING"}
+    for _ in range(16):
+        nest = {"type": "ARRAY", "items": nest}
+    for wrong, said in (
+        ({"contents": [{"parts": [{"text": "law"}]}]}, "set generationConfig.responseSchema"),
+        ({"contents": []}, "contents is not specified"),
+        (request_for("law", nest), "maximum allowed nesting depth"),
+        (request_for("law", LIST, thinkingConfig={"thinkingBudget": 0, "thinkingLevel": "LOW"}), "thinking"),
+        (request_for("law", LIST, presencePenalty=0.5), "Penalty is not enabled"),
+        (request_for("law", LIST, maxOutputTokens=0), "must be positive"),
+    ):
+        assert said in caller.refused(GENERATE, wrong)["message"]
+    older = "/v1/models/gemini-2.5-flash:generateContent"
+    assert caller.post(older, request_for("law", LIST, presencePenalty=0.5))["candidates"]
+
+
+def test_images_are_measured_counted_and_refused(caller: Caller) -> None:
+    """Inside a request they are opened, and cost by model and resolution; foreign types, cut ones, files are a 400."""
+    out = io.BytesIO()
+    Image.new("RGB", (60, 40), "navy").save(out, "PNG")
+    data = base64.urlsafe_b64encode(out.getvalue()).decode().rstrip("=")
+    picture = {"inlineData": {"mimeType": "image/png", "data": data}}
+    schema = {"type": "OBJECT", "properties": {"colours": LIST, "width": {"type": "INTEGER"}}}
+
+    def asked(part: dict[str, Any], **config: Any) -> dict[str, Any]:
+        request = request_for("", schema, **config)
+        request["contents"][0]["parts"] = [{"text": "Describe it."}, part]
+        return request
+
+    response = caller.post(GENERATE, asked(picture))
+    assert told(response) == {"colours": ["blue"], "width": 60}
+    for model, resolution, tokens in (
+        ("gemini-3.5-flash", "", 1_120),
+        ("gemini-3.5-flash", "MEDIA_RESOLUTION_LOW", 280),
+        ("gemini-2.5-flash", "MEDIA_RESOLUTION_UNSPECIFIED", 258),
+    ):
+        usage = caller.post(f"/v1/models/{model}:generateContent", asked(picture, mediaResolution=resolution))
+        details = usage["usageMetadata"]["promptTokensDetails"]
+        assert {one["modality"]: one["tokenCount"] for one in details} == {"TEXT": 3, "IMAGE": tokens}
+    for part, said in (
+        ({"inlineData": {"mimeType": "image/svg+xml", "data": data}}, "Unsupported MIME type"),
+        ({"inlineData": {"mimeType": "image/png", "data": data[:60]}}, "Unable to process input image"),
+        ({"fileData": {"fileUri": "gs://bucket/a.png", "mimeType": "image/png"}}, "Cannot fetch content"),
+        ({"inlineData": {"mimeType": "image/png", "data": "?"}}, "Invalid value"),
+    ):
+        assert caller.refused(GENERATE, asked(part))["message"].startswith(said)
+    assert caller.refused(GENERATE, asked(picture, mediaResolution="LOUD"))["code"] == 400
+
+
+def test_a_key_is_required_but_for_chunks(caller: Caller) -> None:
+    """Without one a call is refused with 403; in the query it will do; the URL of an upload is its own."""
+    session = caller.start_upload(3)
+    with Caller(caller.url) as nobody:
+        del nobody.http.headers["x-goog-api-key"]
+        assert nobody.refused("/v1/models", method="GET")["code"] == 403
+        assert nobody.get("/v1/models?key=secret")["models"]
+        assert nobody.chunk(session, b"abc").status_code == 200
+        assert nobody.refused("/upload/v1/files", {})["code"] == 403
+    for path in ("/v9/files", "/v1/nothing", "/_emu/faults", "/v1/models/a/b:c"):
+        assert caller.refused(path, method="GET")["code"] == 404
+
+
+def test_a_file_says_all_that_the_api_says(caller: Caller) -> None:
+    """Type and name come back, times have nine digits; of two pieces size and digest are the whole's."""
+    data = bytes(range(256)) * (8 * MIB // 256) + b"x" * 5
+    session = caller.start_upload(len(data), display_name="people", mime_type="jsonl", name="files/my-people")
+    reply = caller.chunk(session, data[: 8 * MIB], command="upload")
+    assert (reply.headers["x-goog-upload-status"], reply.headers["x-goog-upload-size-received"]) == (
+        "active",
+        "8388608",
+    )
+    reply = caller.chunk(session, data[8 * MIB :], offset=8 * MIB)
+    assert reply.headers["x-goog-upload-status"] == "final"
+    file = caller.get("/v1/files/my-people")
+    assert file["sizeBytes"] == str(len(data))
+    assert base64.b64decode(file["sha256Hash"]).decode() == hashlib.sha256(data).hexdigest()
+    assert (file["name"], file["displayName"], file["mimeType"]) == ("files/my-people", "people", "jsonl")
+    assert (file["state"], file["source"]) == ("ACTIVE", "UPLOADED")
+    assert file["uri"] == f"{caller.url}/v1/files/my-people"
+    assert len(file["createTime"].partition(".")[2]) == 10
+    assert file["createTime"] < file["expirationTime"]
+    assert caller.chunk(caller.start_upload(0), b"").json()["file"]["sizeBytes"] == "0"
+
+
+def test_an_upload_goes_on_where_it_stands(caller: Caller) -> None:
+    """A wrong offset, half a chunk and too few bytes change nothing; `query` tells where it stands, `finalize` ends."""
+    session = caller.start_upload(6)
+    caller.chunk(session, b"abc", command="upload")
+    assert caller.chunk(session, b"def", offset=2).status_code == 400
+    address = urlsplit(session)
+    head = (
+        f"POST {address.path}?{address.query} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 3\r\n"
+        "X-Goog-Upload-Command: upload, finalize\r\nX-Goog-Upload-Offset: 3\r\n\r\n"
+    )
+    with socket.create_connection((str(address.hostname), address.port or 80)) as connection:
+        connection.sendall(head.encode() + b"d")
+    assert caller.chunk(session, b"", command="query").headers["x-goog-upload-size-received"] == "3"
+    assert caller.chunk(session, b"", command="finalize").status_code == 400
+    caller.chunk(session, b"def", offset=3, command="upload")
+    assert caller.chunk(session, b"", command="finalize").json()["file"]["sizeBytes"] == "6"
+    assert caller.chunk(session, b"", command="query").status_code == 404
+    for name, status in (
+        ("UPPER", 400),
+        ("-dash", 400),
+        ("a" * 41, 400),
+        ("../x", 400),
+        ("twice", 200),
+        ("twice", 409),
+    ):
+        headers = {"X-Goog-Upload-Command": "start"}
+        reply = caller.http.post("/upload/v1/files", headers=headers, json={"file": {"name": f"files/{name}"}})
+        assert reply.status_code == status
+        if status == 200:
+            caller.chunk(reply.headers["x-goog-upload-url"], b"")
+
+
+def test_a_deleted_file_is_gone(caller: Caller) -> None:
+    """It is a 403, as one that never was; an upload cannot be downloaded."""
+    name = caller.upload(b"abc")
+    assert "Only generated files" in caller.refused(f"/v1/{name}:download?alt=media", method="GET")["message"]
+    assert caller.http.delete(f"/v1/{name}").json() == {}
+    assert caller.refused(f"/v1/{name}", method="GET")["status"] == "PERMISSION_DENIED"
+    assert caller.refused(f"/v1/{name}:download", method="GET")["code"] == 403
+
+
+def test_lists_go_page_by_page_newest_first(tmp_path: Path) -> None:
+    """Five files and five batches come in three pages, newest first; without any the list is an empty object."""
+    with start(tmp_path) as server, Caller(server.url) as caller:
+        assert caller.get("/v1/batches?pageSize=2") == {}
+        files = [caller.upload(request_file(1)) for _ in range(5)]
+        batches = [caller.post(CREATE, batch_of(file))["name"] for file in (files[0], *files[:4])]
+        for kind, member, names in (("files", "files", files), ("batches", "operations", batches)):
+            listed, token = [], ""
+            for _ in range(3):
+                page = caller.get(f"/v1/{kind}?pageSize=2&pageToken={token}")
+                listed += [one["name"] for one in page[member]]
+                token = page.get("nextPageToken", "")
+            assert (listed, token) == (names[::-1], "")
+        assert caller.refused("/v1/files?pageToken=x", method="GET")["code"] == 400
+
+
+def test_a_batch_answers_every_request_once(caller: Caller) -> None:
+    """Each key once, in another order, with what a live call answers; a line that is refused says so, not the batch."""
+    alone = {"request": request_for("law"), "note": {"a": 1}, "list": [1, 2]}
+    bad = {"key": "bad", "request": {"contents": [{"parts": [{"text": "x"}]}]}}
+    data = request_file(40) + b"".join(json.dumps(line).encode() + b"\r\n\n" for line in (alone, bad))
+    file = caller.upload(data)
+    created = caller.post(CREATE, batch_of(file, name="run1"))
+    name = created["name"]
+    assert len(name) == 44
+    caller.http.delete(f"/v1/{file}")
+    operation = caller.wait(name)
+    results = f"files/batch-{name.removeprefix('batches/')}"
+    metadata = operation["metadata"]
+    assert created["metadata"] | {"state": "", "updateTime": "", "batchStats": {}} == {
+        "@type": BATCH_TYPE,
+        "model": f"models/{MODEL}",
+        "displayName": "run1",
+        "inputConfig": {"fileName": file},
+        "createTime": metadata["createTime"],
+        "updateTime": "",
+        "batchStats": {},
+        "state": "",
+        "name": name,
+    }
+    assert operation["response"] == {"@type": f"{BATCH_TYPE}Output", "responsesFile": results}
+    assert (operation["done"], "error" in operation, metadata["output"]["responsesFile"]) == (True, False, results)
+    assert metadata["batchStats"] == {
+        "requestCount": "42",
+        "successfulRequestCount": "41",
+        "failedRequestCount": "1",
+    }
+    assert metadata["state"] == "BATCH_STATE_SUCCEEDED"
+    assert metadata["createTime"] < metadata["endTime"]
+    answers = by_key(caller.results(operation))
+    keys = [f"k/{number}" for number in range(40)]
+    assert answers.keys() == {*keys, "bad", None}
+    assert [key for key in answers if key in keys] != keys
+    assert list(answers["k/1"]) == ["response", "key"]
+    text = "Lawyer for water law and irrigation, case number 1."
+    assert answers["k/1"]["response"] == caller.post(GENERATE, request_for(text))
+    assert answers["bad"]["error"]["code"] == 3
+    assert {name: value for name, value in answers[None].items() if name != "response"} == {
+        "note": {"a": 1},
+        "list": [],
+    }
+    for method in ("GET", "DELETE"):
+        assert "cannot be more than 40 characters" in caller.refused(f"/v1/{results}", method=method)["message"]
+    assert caller.http.get(f"/download/v1/{results}:download?alt=media").content.count(b"\n") == 42
+
+
+def test_one_bad_line_refuses_the_whole_file(caller: Caller) -> None:
+    """A create reads the whole file and names the line, the column and what is wrong there."""
+    for line, message in (
+        (b"[1]", "invalid JSON, near column 1: unexpected character: '['; expected '{'"),
+        (b'{"key": "a", "request": {"contents": []}', "invalid JSON, near column"),
+        (b'{"key": "a"}', "missing field: 'request'"),
+        (b'{"request": {"cachedContents": "x"}}', "invalid JSON, near column 14: no such field: 'cachedContents'"),
+        (b'{"request": {"contents": {}}}', "Invalid value at 'request.contents'"),
+        (b'{"key": 1, "request": {}}', "invalid value for 'key'"),
+    ):
+        error = caller.refused(CREATE, batch_of(caller.upload(request_file(2) + line + b"\n" + request_file(1))))
+        assert error["status"] == "INVALID_ARGUMENT"
+        assert error["message"].startswith("Error on line 3: ")
+        assert message in error["message"]
+
+
+def test_a_create_that_cannot_be_is_refused(caller: Caller) -> None:
+    """No requests and unknown names are a 400, an absent file a 403, a model that is not there or cannot a 404."""
+    assert caller.refused(CREATE, batch_of(caller.upload(b"\n  \n")))["code"] == 400
+    assert caller.refused(CREATE, {"batch": {"inputConfig": {"requests": {"requests": []}}}})["code"] == 400
+    error = caller.refused(CREATE, {"batch": {"nonsense": 1}})
+    assert error["message"] == (
+        "Invalid JSON payload received. Unknown name \"nonsense\" at 'batch': Cannot find field."
+    )
+    assert caller.refused(CREATE, batch_of("files/nothing"))["code"] == 403
+    for model in ("gemini-2.0-flash", "gemini-embedding-2"):
+        error = caller.refused(f"/v1/models/{model}:batchGenerateContent", batch_of("files/a"))
+        assert error["code"] == 404
+        assert "is not found for API version v1, or is not supported for batchGenerateContent" in error["message"]
+
+
+def test_a_cancel_takes_effect_at_once_and_a_late_one_changes_nothing(caller: Caller) -> None:
+    """A cancelled batch has no results; one that is over stays as it is; a deleted one is not found."""
+    finished = caller.wait(caller.create(request_file(1)))
+    assert caller.post(f"/v1/{finished['name']}:cancel", None) == {}
+    assert caller.get(f"/v1/{finished['name']}") == finished
+    name = caller.create(request_file(20_000))
+    for _ in range(2):
+        assert caller.post(f"/v1/{name}:cancel", None) == {}
+        operation = caller.get(f"/v1/{name}")
+        assert operation["metadata"]["state"] == "BATCH_STATE_CANCELLED"
+        assert (operation["done"], "output" in operation["metadata"]) == (True, False)
+    assert caller.http.delete(f"/v1/{name}").json() == {}
+    assert caller.refused(f"/v1/{name}", method="GET")["code"] == 404
+
+
+def test_quotas_are_refused_as_google_refuses_them(tmp_path: Path) -> None:
+    """What is wrong counts against nothing; the quota that is passed is named, with the time to wait; texts count."""
+    limits = {"requests_per_minute": 3, "input_tokens_per_minute": 100, "requests_per_day": 4}
+    with start(tmp_path, limits=limits) as server, Caller(server.url) as caller:
+        assert caller.refused(GENERATE, {"contents": []})["code"] == 400
+        for _ in range(3):
+            caller.post(GENERATE, request_for("law"))
+        error = caller.refused(GENERATE, request_for("law"))
+        assert (error["status"], "Please retry in " in error["message"]) == ("RESOURCE_EXHAUSTED", True)
+        help_, failure, retry = error["details"]
+        assert help_["@type"].endswith("Help")
+        assert failure["violations"] == [
+            {
+                "quotaMetric": "generativelanguage.googleapis.com/generate_content_free_tier_requests",
+                "quotaId": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
+                "quotaDimensions": {"location": "global", "model": MODEL},
+                "quotaValue": "3",
+            }
+        ]
+        assert 50 <= int(retry["retryDelay"].removesuffix("s")) <= 60
+        caller.post(f"/v1/models/{MODEL}:countTokens", {"contents": [{"parts": [{"text": "x"}]}]})
+        caller.wait(caller.create(request_file(5)))
+        text = {"content": {"parts": [{"text": "water"}]}}
+        embeds = "/v1/models/gemini-embedding-2:batchEmbedContents"
+        error = caller.refused(embeds, {"requests": [text] * 5})
+        assert sorted(one["quotaValue"] for one in error["details"][1]["violations"]) == ["3", "4"]
+        long = request_for("law " * 200)
+        error = caller.refused("/v1/models/gemini-2.5-flash:generateContent", long)
+        [violation] = error["details"][1]["violations"]
+        assert violation["quotaId"] == "GenerateContentInputTokensPerModelPerMinute-FreeTier"
