@@ -1,6 +1,6 @@
 """Starting and stopping the engine: in a thread of this process, or in the foreground.
 
-It binds to loopback unless told otherwise, writes nothing by itself, and is ready when `start` returns.
+It binds to loopback unless told otherwise, and writes nothing by itself.
 """
 
 import errno
@@ -24,15 +24,33 @@ from emulator.worker import Worker
 class Server:
     """A running engine. Use it as a context manager, or call `stop`."""
 
-    def __init__(self, state: State, listening: socket.socket, quotas: Quotas, log: Callable[[str], None]) -> None:
-        """Serve a state on a socket that listens."""
+    def __init__(
+        self,
+        root: Path,
+        *,
+        listening: socket.socket | None = None,
+        limits: Mapping[str, int] = MappingProxyType({}),
+        log: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        """Start the engine on the state under `root` in a background thread; it is ready for requests.
+
+        Where no socket listens it takes any free port of this machine; `limits` are those of `Quotas`; `log` gets a
+        line for each request.
+
+        Raises:
+            OSError: the folder cannot be written.
+            RuntimeError: the state was written by another version of the engine.
+        """
+        self._state = State(root)
+        self._worker = Worker(self._state)
+        listening = listening or socket.create_server(("127.0.0.1", 0), backlog=256)
         # asyncio sets it only on sockets that name their protocol; without it small answers wait 40 ms
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host, port = listening.getsockname()
         self.url = f"http://{host}:{port}"
-        self._socket, self._state, self._worker = listening, state, Worker(state)
+        self._socket = listening
         config = uvicorn.Config(
-            Api(state, self._worker, quotas, log),
+            Api(self._state, self._worker, Quotas(limits), log),
             http="h11",
             ws="none",
             lifespan="off",
@@ -70,26 +88,6 @@ class Server:
         self.stop()
 
 
-def start(
-    root: Path,
-    *,
-    listening: socket.socket | None = None,
-    limits: Mapping[str, int] = MappingProxyType({}),
-    log: Callable[[str], None] = lambda _line: None,
-) -> Server:
-    """Start the engine on the state under `root` in a background thread and return it, ready for requests.
-
-    Where no socket listens it takes any free port of this machine; `limits` are those of `Quotas`; `log` gets a line
-    for each request.
-
-    Raises:
-        OSError: the folder cannot be written.
-        RuntimeError: the state was written by another version of the engine.
-    """
-    state = State(root)
-    return Server(state, listening or socket.create_server(("127.0.0.1", 0), backlog=256), Quotas(limits), log)
-
-
 def serve(
     root: Path,
     host: str,
@@ -99,7 +97,7 @@ def serve(
     refused: Callable[[str, bool], None] = lambda _why, _is_host: None,
     **how: Any,
 ) -> None:
-    """Run the engine at an address until SIGINT or SIGTERM, then stop it cleanly; takes and raises what `start` does.
+    """Run the engine at an address until SIGINT or SIGTERM, then stop it cleanly; takes and raises what `Server` does.
 
     `ready` is told the URL once it serves. Where the address cannot be served on, `refused` is told why, and whether
     that is the host's doing: it may raise. Must be called in the main thread, where signals arrive.
@@ -113,7 +111,7 @@ def serve(
     wanted = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     try:
-        with start(root, listening=listening, **how) as server:
+        with Server(root, listening=listening, **how) as server:
             ready(server.url)
             signal.sigwait(wanted)
     finally:

@@ -295,10 +295,10 @@ class OpenWorkspace:
         return model
 
     def _start_engine(self) -> str:
-        from emulator.server import start
+        from emulator.server import Server
 
         try:
-            return self._closing.enter_context(start(self.data)).url
+            return self._closing.enter_context(Server(self.data)).url
         except (OSError, RuntimeError, sqlite3.Error) as error:
             raise ConfigurationError(
                 f"the local engine cannot start in {self.data}: {error}", hint="check the directory and its permissions"

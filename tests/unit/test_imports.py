@@ -36,7 +36,7 @@ FILES_OF_INDEX = {
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
 DOORS = {
     "emulator.embed.encoded": "pipeline.gemini.local_embeddings",
-    "emulator.server.start": "pipeline.engine.workspace",
+    "emulator.server.Server": "pipeline.engine.workspace",
     "emulator.server.serve": "jobs.emulator",
 }
 HEAVY = (

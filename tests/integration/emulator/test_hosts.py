@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.server import start
+from emulator.server import Server
 from tests.integration.emulator.caller import CREATE, LONGEST_S, Caller, batch_of, by_key, request_file
 from tests.lab import ROOT
 
@@ -23,8 +23,8 @@ serve(Path(sys.argv[1]), "127.0.0.1", 0, ready=lambda url: print(url, flush=True
 LEFT_OPEN = """
 import sys, threading, time
 from pathlib import Path
-from emulator.server import start
-kept = start(Path(sys.argv[1]))
+from emulator.server import Server
+kept = Server(Path(sys.argv[1]))
 held = threading.Event()
 def hold():
     with kept._state._lock:
@@ -63,7 +63,7 @@ def test_a_batch_of_a_host_that_was_killed_is_answered_by_the_next(tmp_path: Pat
         finally:
             process.kill()
             process.communicate()
-    with start(tmp_path) as server, Caller(server.url) as caller:
+    with Server(tmp_path) as server, Caller(server.url) as caller:
         operation = caller.wait(name)
         assert operation["metadata"]["state"] == "BATCH_STATE_SUCCEEDED"
         assert by_key(caller.results(operation)).keys() == {f"k/{number}" for number in range(9_000)}
@@ -74,7 +74,7 @@ def test_a_batch_of_a_host_that_was_killed_is_answered_by_the_next(tmp_path: Pat
 
 def test_two_hosts_share_one_state(tmp_path: Path) -> None:
     """What one host made the other sees; of one file two batches are made, and each is answered."""
-    with start(tmp_path) as first, start(tmp_path) as second, Caller(first.url) as one, Caller(second.url) as two:
+    with Server(tmp_path) as first, Server(tmp_path) as second, Caller(first.url) as one, Caller(second.url) as two:
         file = one.upload(request_file(60))
         names = [caller.post(CREATE, batch_of(file))["name"] for caller in (one, two, one, two)]
         for name in names:
@@ -83,7 +83,7 @@ def test_two_hosts_share_one_state(tmp_path: Path) -> None:
 
 def test_a_file_is_gone_after_two_days(tmp_path: Path) -> None:
     """It cannot be got or used any more, and the next host removes its bytes; a batch goes on without it."""
-    with start(tmp_path) as server, Caller(server.url) as caller:
+    with Server(tmp_path) as server, Caller(server.url) as caller:
         name = caller.upload(request_file(1))
         batch = caller.create(request_file(1))
         with sqlite3.connect(tmp_path / "local-engine.sqlite") as database:
@@ -92,17 +92,17 @@ def test_a_file_is_gone_after_two_days(tmp_path: Path) -> None:
         assert caller.refused(f"/v1/{name}", method="GET")["code"] == 403
         assert caller.refused(CREATE, batch_of(name))["code"] == 403
         assert caller.results(caller.wait(batch))
-    start(tmp_path).stop()
+    Server(tmp_path).stop()
     [left] = (tmp_path / "local-engine-files").iterdir()
     assert left.name.startswith("results-")
 
 
 def test_a_batch_that_cannot_be_answered_fails(tmp_path: Path) -> None:
     """An input that went is no reason for the engine to stop: the batch says so, and the next one is answered."""
-    with start(tmp_path) as server, Caller(server.url) as caller:
+    with Server(tmp_path) as server, Caller(server.url) as caller:
         name = caller.create(request_file(9_000))
     (tmp_path / "local-engine-files" / f"input-{name.removeprefix('batches/')}").unlink()
-    with start(tmp_path) as server, Caller(server.url) as caller:
+    with Server(tmp_path) as server, Caller(server.url) as caller:
         operation = caller.wait(name)
         assert operation["metadata"]["state"] == "BATCH_STATE_FAILED"
         assert operation["error"]["message"].startswith("The local engine failed: FileNotFoundError")
@@ -111,7 +111,7 @@ def test_a_batch_that_cannot_be_answered_fails(tmp_path: Path) -> None:
 
 def test_a_hundred_batches_may_be_under_way(tmp_path: Path) -> None:
     """One more is a 429 with nothing but a link."""
-    with start(tmp_path) as server, Caller(server.url) as caller:
+    with Server(tmp_path) as server, Caller(server.url) as caller:
         file = caller.upload(request_file(20_000))
         small = caller.upload(request_file(1))
         caller.post(CREATE, batch_of(file))
@@ -146,5 +146,5 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
         database.execute("PRAGMA user_version = 99")
     database.close()
     with pytest.raises(RuntimeError, match="of another version: remove "):
-        start(tmp_path)
+        Server(tmp_path)
     assert not [one for one in threading.enumerate() if one.name.startswith("local-engine")]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from emulator.server import start
+from emulator.server import Server
 from tests.integration.emulator.caller import (
     CREATE,
     GENERATE,
@@ -260,7 +260,7 @@ def test_a_deleted_file_is_gone(caller: Caller) -> None:
 
 def test_lists_go_page_by_page_newest_first(tmp_path: Path) -> None:
     """Five files and five batches come in three pages, newest first; without any the list is an empty object."""
-    with start(tmp_path) as server, Caller(server.url) as caller:
+    with Server(tmp_path) as server, Caller(server.url) as caller:
         assert caller.get("/v1/batches?pageSize=2") == {}
         files = [caller.upload(request_file(1)) for _ in range(5)]
         batches = [caller.post(CREATE, batch_of(file))["name"] for file in (files[0], *files[:4])]
@@ -362,7 +362,7 @@ def test_a_cancel_takes_effect_at_once_and_a_late_one_changes_nothing(caller: Ca
 def test_quotas_are_refused_as_google_refuses_them(tmp_path: Path) -> None:
     """What is wrong counts against nothing; the quota that is passed is named, with the time to wait; texts count."""
     limits = {"requests_per_minute": 3, "input_tokens_per_minute": 100, "requests_per_day": 4}
-    with start(tmp_path, limits=limits) as server, Caller(server.url) as caller:
+    with Server(tmp_path, limits=limits) as server, Caller(server.url) as caller:
         assert caller.refused(GENERATE, {"contents": []})["code"] == 400
         for _ in range(3):
             caller.post(GENERATE, request_for("law"))
