@@ -14,7 +14,6 @@ MODEL_VERSION = "findable-local-1"
 """What answers every request that nothing below answers, whatever it was called in the URL."""
 TAGGER_VERSION = f"{MODEL_VERSION}-3"
 """What answers a question for tags; the first was `MODEL_VERSION`, and gave three where a text supports none."""
-QUICK_VERSION = ""
 STAND_IN_VERSION = "findable-local-stand-in-1"
 """What answers a schema that asks for neither tags nor concepts: of the right form, out of the text, and no model."""
 

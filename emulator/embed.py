@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from emulator.answers.encoder import WIDTH, encode
 from emulator.catalogue import Model, find
-from emulator.errors import ApiError, invalid
-from emulator.models.encoder import WIDTH, encode
+from emulator.errors import invalid
 
 MAX_ENTRIES = 100
 """How many requests one batchEmbedContents call may hold (customary limit, read 2026-11)."""
@@ -17,8 +17,7 @@ def text_to_embed(request: Mapping[str, Any]) -> str:
     Raises:
         ApiError: 400 where there is none, or a width beyond the model's is asked for.
     """
-    parts = request.get("content", {}).get("parts", [])
-    text = "\n".join(part["text"] for part in parts if "text" in part)
+    text = "\n".join(part["text"] for part in request.get("content", {}).get("parts", []) if "text" in part)
     if not text.strip():
         raise invalid("* EmbedContentRequest.content: content is empty; the local engine embeds text only.")
     width = request.get("outputDimensionality", WIDTH)
@@ -33,12 +32,8 @@ def vectors(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:
     Raises:
         ApiError: 400 for the first request that cannot be served.
     """
-    texts = [text_to_embed(request) for request in requests]
-    if not texts:
-        return []
-    rows = encode(texts, encoder=model.encoder)
-    widths = [int(request.get("outputDimensionality", WIDTH)) for request in requests]
-    return [row[:width] for row, width in zip(rows, widths, strict=True)]
+    rows = encode([text_to_embed(request) for request in requests], encoder=model.encoder)
+    return [row[: int(request.get("outputDimensionality", WIDTH))] for row, request in zip(rows, requests, strict=True)]
 
 
 def encoded(texts: Sequence[str], name: str, *, width: int) -> list[Any]:
@@ -49,17 +44,3 @@ def encoded(texts: Sequence[str], name: str, *, width: int) -> list[Any]:
     """
     requests = [{"content": {"parts": [{"text": text}]}, "outputDimensionality": width} for text in texts]
     return vectors(requests, find(name, method="embedContent", version="v1beta"))
-
-
-def vectors_or_refusals(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:
-    """Return for each request its vector or the `ApiError` that refuses it."""
-    outcomes: list[Any] = []
-    for request in requests:
-        try:
-            text_to_embed(request)
-        except ApiError as refusal:
-            outcomes.append(refusal)
-        else:
-            outcomes.append(request)
-    served = iter(vectors([one for one in outcomes if not isinstance(one, ApiError)], model))
-    return [one if isinstance(one, ApiError) else next(served) for one in outcomes]

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from emulator.answers.looks import Look, look
 from emulator.catalogue import NEW_MEDIA, Model
 from emulator.errors import invalid
 from emulator.messages import decode_base64
-from emulator.models.looks import Look
 
 OPENED = ("image/png", "image/jpeg", "image/webp")
 """Images that are opened here."""
@@ -53,8 +53,6 @@ def _medium(mime_type: str, data: str) -> Medium:
         if not _OTHERS.fullmatch(mime_type):
             raise invalid(f"Unsupported MIME type: {mime_type}")
         return Medium(mime_type, None)
-    from emulator.models.pictures import look
-
     seen = look(decode_base64(data))
     if seen is None:
         raise invalid(

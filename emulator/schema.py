@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 
 from emulator import dialect
+from emulator.answers.fill import is_tag
 from emulator.dialect import MAX_DEPTH, Ask
 from emulator.errors import invalid
-from emulator.stand_in import is_tag
 
 AT_LEAST = 3
 """How many tags are given where the schema does not say (the local tagger tops up to this)."""

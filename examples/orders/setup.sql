@@ -22,7 +22,7 @@ INSERT INTO orders VALUES
   (1004, 2, 'bench cushion', 'I would like to return the cushion, it is the wrong colour.', NULL),
   (1005, 2, 'watering can', NULL, NULL),
   (1006, 3, 'fire bowl', 'The invoice says 129.00, and I was charged 192.00. Please refund the difference today.', NULL),
-  (1007, 3, 'wind chime', 'Please cancel this order; I ordered the wind chime twice.', 'low'),
+  (1007, 3, 'wind chime', 'Please cancel this order; I ordered the wind chime twice.', 'high'),
   (1008, 4, 'rain barrel', 'The barrel leaks at the tap, and the cellar is under water. I need help now!', NULL),
   (1009, 4, 'compost bin', 'Can you deliver the bin to my neighbour at number 12 instead?', NULL),
   (1010, 4, 'hammock', '   ', NULL);

@@ -67,8 +67,8 @@ def test_orders() -> None:
     else:
         with closing(sqlite3.connect("shop.db")) as database:
             filled = dict(database.execute(query))
-    assert filled.pop(1007) == "low"
-    assert answered[1007]["urgency"] == "normal"
+    assert filled.pop(1007) == "high"
+    assert answered[1007]["urgency"] != "high"
     assert filled == {
         **dict.fromkeys((1005, 1010)),
         **{key: answered[key]["urgency"] for key in filled if key in answered},

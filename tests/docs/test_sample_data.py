@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from emulator.models.concept_types import TYPES
-from emulator.models.concepts import concepts
+from emulator.answers.concepts import TYPES, concepts
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 HEADER = (

@@ -2,12 +2,7 @@
 
 The semantic encoder puts 256 dimensions of meaning first (the token vectors that come inside the wordllama wheel)
 and 512 of hashed word stems after them, so that cutting a vector short leaves the meaning. The lexical encoder hashes
-character n-grams and needs no weights at all. Nothing is fitted, nothing is remembered: a text has the same vector
-alone, in a batch, and in the next process. The network is never used.
-
-Tried on the development data (nDCG@10, the third digit is noise): plain token average 0.184; lower case without stop
-words 0.206; rarity weights 0.216 (squared 0.210, cubed 0.196); hashed stems at 15 to 50 % of the weight 0.231 to 0.247,
-flat from 30 to 40 %. No gain: subtracting components, word pairs, character n-grams, words at length one.
+character n-grams and needs no weights at all. A text has the same vector alone, in a batch, and in the next process.
 """
 
 import functools
@@ -23,8 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from emulator.models.markup import plain
-from emulator.models.words import CJK, stem
+from emulator.answers.text import CJK, LONGEST, plain, stem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,13 +28,10 @@ WIDTH = 768
 """How many numbers a vector has."""
 MEANING = 256
 """How many of them, from the front, carry meaning: the width of wordllama's l2_supercat_256."""
-SHARE = 0.65
-"""The weight of the meaning in a similarity; flat between 0.6 and 0.7."""
-
-_LONGEST_WORD = 48
-"""Longer runs of letters are cut here: no language's dictionary has them, and stemming them takes seconds."""
+_SHARE = 0.65
+"""The weight of the meaning in a similarity; flat between 0.6 and 0.7 on the development data."""
 _SLOTS = 2
-"""In how many places a stem is written; two soften the collisions of 512 places: 0.238 at the least, one 0.235."""
+"""In how many places a stem is written; two soften the collisions of 512 places."""
 _FIRST_MERGE = 259
 """The token ids below are control tokens and single bytes; above, they stand in order of frequency."""
 _BLANK_TOKEN = 29871
@@ -72,8 +63,6 @@ class _Word(NamedTuple):
 def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.float32]":
     """Return one vector per text: float32, (n, 768), rows of unit length and never NaN, in the order of `texts`.
 
-    `encoder` is `semantic` or `lexical`. The same text gives the same bytes whatever stands beside it.
-
     Raises:
         ValueError: a text is blank (its place is named), or there is no such encoder.
     """
@@ -86,12 +75,7 @@ def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.fl
             raise ValueError(f"text {place} is blank, expected something to encode")
     if not texts:
         return np.zeros((0, WIDTH), dtype=np.float32)
-    return _unit(_ENCODERS[encoder]([words_of(text) for text in texts]))
-
-
-def is_telling(word: str) -> bool:
-    """Tell whether a word, lower case, is no stop word."""
-    return word not in _STOP_WORDS
+    return _ENCODERS[encoder]([words_of(text) for text in texts])
 
 
 def words_of(text: str) -> Counter[str]:
@@ -101,16 +85,19 @@ def words_of(text: str) -> Counter[str]:
     text without any word (signs, emoji) its characters.
     """
     lower = plain(text).lower()
-    every = [word[:_LONGEST_WORD] for word in _WORD.findall(lower)] + _CJK_PAIR.findall(lower)
+    every = [word[:LONGEST] for word in _WORD.findall(lower)] + _CJK_PAIR.findall(lower)
     telling = [word for word in every if word not in _STOP_WORDS]
     return Counter(telling or every or text.encode("utf-8", "replace").decode("utf-8").split())
 
 
-def _semantic(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
-    """Return meaning and hashed stems of each text side by side, each half of the length that its share gives it.
+@functools.lru_cache(maxsize=1 << 14)
+def meaning_of(word: str) -> "NDArray[np.float32]":
+    """Return what one word, lower case, means: float32, (256,), of unit length; it must not be changed."""
+    meant: NDArray[np.float32] = _unit(_weights()[1][list(_word(word[:LONGEST]).tokens)].sum(axis=0)[None])[0]
+    return meant
 
-    What is made of a text alone is small enough for a processor's cache; what is made of all is made at once.
-    """
+
+def _semantic(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
     import numpy as np
 
     table = _weights()[1]
@@ -120,32 +107,26 @@ def _semantic(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
         known = [(_word(word), 1 + math.log(times)) for word, times in words.items()]
         tokens = [token for word, _ in known for token in word.tokens]
         weights = [word.weight * damped for word, damped in known for _ in word.tokens]
-        slots = [slot for word, _ in known for slot in word.slots]
-        signed = [sign * word.weight * damped for word, damped in known for sign in word.signs]
         scaled = table[np.array(tokens, dtype=np.intp)] * np.array(weights, dtype=np.float32)[:, None]
         meaning[place] = scaled.sum(axis=0)
+        slots = [slot for word, _ in known for slot in word.slots]
+        signed = [sign * word.weight * damped for word, damped in known for sign in word.signs]
         stems[place] = np.bincount(slots, weights=signed, minlength=WIDTH - MEANING)
-    return np.concatenate([_unit(meaning) * math.sqrt(SHARE), _unit(stems) * math.sqrt(1 - SHARE)], axis=1)
+    halves = _unit(meaning) * math.sqrt(_SHARE), _unit(stems) * math.sqrt(1 - _SHARE)
+    return _unit(np.concatenate(halves, axis=1))
 
 
 def _lexical(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
-    """Return hashed character n-grams of every word; a word weighs the same however long it is."""
+    """Return hashed 3- to 5-grams of every word between its ends; a word weighs the same however long it is."""
     import numpy as np
 
     rows = np.empty((len(counted), WIDTH), dtype=np.float32)
     for place, words in enumerate(counted):
-        grams = [(*_grams(word), 1 + math.log(times)) for word, times in words.items()]
+        grams = [(*_hashed(_grams(word), WIDTH), 1 + math.log(times)) for word, times in words.items()]
         slots = [slot for found, _, _ in grams for slot in found]
         signed = [sign * damped / math.sqrt(len(signs)) for _, signs, damped in grams for sign in signs]
         rows[place] = np.bincount(slots, weights=signed, minlength=WIDTH)
-    return rows
-
-
-@functools.lru_cache(maxsize=1 << 14)
-def meaning_of(word: str) -> "NDArray[np.float32]":
-    """Return what one word, lower case, means: float32, (256,), of unit length; it must not be changed."""
-    meant: NDArray[np.float32] = _unit(_weights()[1][list(_word(word[:_LONGEST_WORD]).tokens)].sum(axis=0)[None])[0]
-    return meant
+    return _unit(rows)
 
 
 _ENCODERS = {"semantic": _semantic, "lexical": _lexical}
@@ -161,61 +142,48 @@ def _unit(rows: "NDArray[np.float32]") -> "NDArray[np.float32]":
 
 @functools.lru_cache(maxsize=1 << 16)
 def _word(word: str) -> _Word:
-    """Return what `word` adds: its tokens, how telling it is, and the places of its stem."""
-    tokenizer, _ = _weights()
-    ids = tokenizer.encode(word, add_special_tokens=False).ids
-    tokens = tuple(token for token in ids if token != _BLANK_TOKEN) or tuple(ids)
-    stemmed = stem(word)
-    hashes = [zlib.crc32(f"{turn}:{stemmed}".encode()) for turn in range(_SLOTS)]
-    places = tuple(value % (WIDTH - MEANING) for value in hashes)
-    return _Word(tokens, _rarity(tokens), places, tuple(1 if value >> 31 else -1 for value in hashes))
-
-
-def _rarity(tokens: tuple[int, ...]) -> float:
-    """Return how telling a word is, about 0..1.2, from the tokenizer's own order of frequency.
+    """Return what `word` adds: its tokens, how telling it is (about 0 to 1.2), and the places of its stem.
 
     The tokenizer learned its tokens most frequent first, so a single token's place is its rank; a word of several
     tokens was too rare to get a place of its own.
     """
-    last = _weights()[1].shape[0]
-    rank = max(tokens[0] - _FIRST_MERGE + 1, 1) if len(tokens) == 1 else last * len(tokens)
-    return math.log(rank + 1) / math.log(last)
+    tokenizer, table = _weights()
+    ids = tokenizer.encode(word, add_special_tokens=False).ids
+    tokens = tuple(token for token in ids if token != _BLANK_TOKEN) or tuple(ids)
+    rank = max(tokens[0] - _FIRST_MERGE + 1, 1) if len(tokens) == 1 else table.shape[0] * len(tokens)
+    weight = math.log(rank + 1) / math.log(table.shape[0])
+    stemmed = stem(word)
+    return _Word(tokens, weight, *_hashed([f"{turn}:{stemmed}" for turn in range(_SLOTS)], WIDTH - MEANING))
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _grams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the places and signs of the 3- to 5-grams of `word` between its boundaries, the whole word included."""
+def _grams(word: str) -> list[str]:
     framed = f"<{word}>"
-    grams = {framed[at : at + size] for size in (3, 4, 5) for at in range(len(framed) - size + 1)} | {framed}
-    hashes = [zlib.crc32(gram.encode()) for gram in sorted(grams)]
-    return tuple(value % WIDTH for value in hashes), tuple(1 if value >> 31 else -1 for value in hashes)
+    return sorted({framed[at : at + size] for size in (3, 4, 5) for at in range(len(framed) - size + 1)} | {framed})
+
+
+def _hashed(parts: Sequence[str], width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return a place and a sign for each of some strings."""
+    hashes = [zlib.crc32(part.encode()) for part in parts]
+    return tuple(value % width for value in hashes), tuple(1 if value >> 31 else -1 for value in hashes)
+
+
+def _weights() -> "tuple[Any, NDArray[np.float16]]":
+    """Return tokenizer and token vectors (float16, (32000, 256)), loaded once however many threads ask."""
+    with _loading:
+        return _load()
 
 
 @functools.cache
 def _load() -> "tuple[Any, NDArray[np.float16]]":
-    """Open tokenizer and token vectors (float16, (32000, 256)) inside the installed wheel.
-
-    Its own code is not imported: that takes three times as long, for what nothing here uses.
-    """
+    """Open them inside the installed wheel, whose own code takes three times as long to import."""
+    import numpy as np
     from tokenizers import Tokenizer
 
     inside = Path(str(distribution("wordllama").locate_file("wordllama")))
     tokenizer = Tokenizer.from_file(str(inside / "tokenizers" / "l2_supercat_tokenizer_config.json"))
-    return tokenizer, _mapped(inside / "weights" / "l2_supercat_256.safetensors", "embedding.weight")
-
-
-def _mapped(path: Path, name: str) -> "NDArray[np.float16]":
-    """Return a tensor of a safetensors file, float16, mapped: only the rows that are asked for are read."""
-    import numpy as np
-
+    path = inside / "weights" / "l2_supercat_256.safetensors"
     with path.open("rb") as file:  # the length of the head in 8 bytes, the head, the numbers
         length = int.from_bytes(file.read(8), "little")
-        tensor = orjson.loads(file.read(length))[name]
+        tensor = orjson.loads(file.read(length))["embedding.weight"]
     start, shape = 8 + length + tensor["data_offsets"][0], tuple(tensor["shape"])
-    return np.memmap(path, dtype="<f2", mode="r", offset=start, shape=shape).view(np.ndarray)
-
-
-def _weights() -> "tuple[Any, NDArray[np.float16]]":
-    """Return tokenizer and token vectors, loaded once however many threads ask."""
-    with _loading:
-        return _load()
+    return tokenizer, np.memmap(path, dtype="<f2", mode="r", offset=start, shape=shape).view(np.ndarray)

@@ -1,0 +1,200 @@
+"""The local engine's answers: what a text says comes out, as tags, concepts, values and vectors, and nothing else."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from emulator.answers import encoder
+from emulator.answers.concepts import concepts
+from emulator.answers.looks import look
+from emulator.answers.tags import tags
+from emulator.catalogue import MODELS
+from emulator.generate import TO_READ, TO_TAG, answer, count_tokens, said_in, tokens_in
+
+MODEL = MODELS["gemini-2.5-flash"]
+STRING = {"type": "STRING"}
+
+
+@pytest.mark.parametrize(
+    ("bio", "expected"),
+    [
+        ("I am a registered nurse on a cardiac ward, before that a midwife.", {"nursing", "midwifery", "cardiology"}),
+        ("Family lawyer: divorce, custody, inheritance.", {"family law", "inheritance law"}),
+        ("Dairy farmer and beekeeper; I also make cheese.", {"dairy farming", "beekeeping", "cheesemaking"}),
+        ("Python/Django developer, CI/CD, front-end", {"python", "django", "devops", "frontend development"}),
+        ("Truck driver, then warehouse manager.", {"trucking", "logistics"}),
+        ("Beekeeper\nKeeps bees and teaches water law.", {"beekeeping", "water law"}),
+        ("Imkerin und Tischlermeisterin, gelernte Tischlerin", {"beekeeping", "carpentry"}),
+        ("Sie ist Wirtschaftsjournalistin und Kulturanthropologin.", {"journalism", "anthropology"}),
+        ("Infirmière puis boulangère à Lyon", {"nursing", "baking"}),
+        ("Hidróloga: acuíferos, riego por goteo", {"hydrology", "hydrogeology", "irrigation"}),
+        ("È docente di storia dell'arte e traduttrice letteraria.", {"art history"}),
+        ("Гидролог. Водное право и распределённые системы", {"hydrology", "water law", "distributed systems"}),
+        ("律師、專長人權", {"human rights"}),
+        ("主要研究方向為訊號處理與電力電子", {"signal processing", "power electronics"}),
+    ],
+)
+def test_what_a_text_says_is_tagged(bio: str, expected: set[str]) -> None:
+    """All walks of life, several languages, however it is spelled; the title first."""
+    assert expected <= set(tags(bio))
+    assert tags(f"Cardiologist\n{bio}")[0] == "cardiology"
+
+
+@pytest.mark.parametrize(
+    ("bio", "wrong"),
+    [
+        ("Go check out my page. I love carpentry and wood.", "go"),
+        ("Rust is the enemy of every farmer.", "rust"),
+        ("She runs Galaxy, a platform for genomics.", "astrophysics"),
+        ("Fights for racial equity in Ohio.", "investment management"),
+        ("Built the Chatbot Framework at Acme.", "natural language processing"),
+        ("Works at CloudBees.", "beekeeping"),
+        ("推動開源生態系", "ecology"),
+        ("I work at City Network as a nurse.", "computer networking"),
+        ("Software architect for Java.", "architecture"),
+        ("Viviendo en Viena como programador de apps.", "housing policy"),
+        ("Elle est infirmière et travaille sur les bactéries du sol.", "battery technology"),
+        ("Tax accountant. In her free time she enjoys rock climbing.", "rock climbing"),
+        ("Loves hill walking, cooking and jazz.", "jazz"),
+    ],
+)
+def test_a_word_that_means_another_thing_gives_no_tag(bio: str, wrong: str) -> None:
+    """Homonyms, names, other languages' words, and what is told of leisure."""
+    assert wrong not in tags(bio)
+
+
+def test_tags_may_be_chosen_among_names_and_filled_up() -> None:
+    """Of given names those that the text speaks of come first, in their casing; else the nearest in meaning."""
+    assert tags("Keeps bees in the Alps.", allowed=["Law", "Beekeeping", "Chess"], at_least=2)[0] == "Beekeeping"
+    assert "nursing" in tags("Bedside care of patients, day and night, on a hospital ward.", at_least=8)
+    assert tags("Bio coming soon.") == []
+
+
+def test_concepts_are_key_phrases_with_their_sentences() -> None:
+    """Phrases that a reader would name, an acronym as an alias, a type by the last word, numbers and links left out."""
+    text = (
+        "We propose a convolutional neural network (CNN) for medical image segmentation. CNN is trained with "
+        "stochastic gradient descent on the [BraTS](https://example.org/secret) dataset. It reaches a higher "
+        "classification accuracy than support vector machines (SVMs) [12]. Stochastic gradient descent is sensitive."
+    )
+    found = {concept["name"].lower(): concept for concept in concepts(text)}
+    assert found["convolutional neural network"]["aliases"] == ["CNN"]
+    assert found["convolutional neural network"]["quotes"][0] == text[: text.index(" CNN is")]
+    kinds = {name: found[name]["type"] for name in ("medical image segmentation", "classification accuracy")}
+    assert kinds == {"medical image segmentation": "task", "classification accuracy": "metric"}
+    assert found["stochastic gradient descent"]["type"] == "method"
+    assert not [name for name in found if "secret" in name or "12" in name or name in ("cnn", "we propose")]
+    assert concepts("卷积神经网络的应用。我们提出注意力机制。")[0]["name"] == "卷积神经网络"
+    assert concepts("12 34 ...") == []
+
+
+def _answered(said: str, **members: dict[str, Any]) -> Any:
+    """Return the document that answers a question for an object."""
+    schema = {"type": "OBJECT", "properties": members}
+    asked = {"contents": [{"parts": [{"text": said}]}], "generationConfig": {"responseSchema": schema}}
+    return json.loads(answer(asked, MODEL)["candidates"][0]["content"]["parts"][0]["text"])
+
+
+def test_an_own_task_is_filled_from_the_row() -> None:
+    """Nearest choices, numbers within bounds, dates, columns by their names, sentences; null or the least elsewhere."""
+    text = "The invoice of 3 May 2024 charges 39.90 euros twice. Please refund the payment, I gave it four stars."
+    found = _answered(
+        f"Judge this.\n<product>Acme Kettle</product>\n<text>{text}</text>",
+        topic=STRING | {"enum": ["delivery", "billing", "defect"]},
+        price={"type": "NUMBER"},
+        stars={"type": "INTEGER", "minimum": 1, "maximum": 5},
+        bought=STRING | {"description": "date of purchase"},
+        product=STRING,
+        reason=STRING,
+        weight={"type": "NUMBER", "nullable": True, "maximum": 1},
+        is_poisonous={"type": "BOOLEAN"},
+    )
+    assert found.pop("reason").startswith("The invoice of 3 May 2024 charges 39.90 euros twice.")
+    assert found == {
+        "topic": "billing",
+        "price": 39.9,
+        "stars": 4,
+        "bought": "2024-05-03",
+        "product": "Acme Kettle",
+        "weight": None,
+        "is_poisonous": False,
+    }
+
+
+def test_an_image_is_measured_and_not_seen() -> None:
+    """Its size and its main colours; broken bytes are none."""
+    file = io.BytesIO()
+    Image.new("RGB", (60, 30), "navy").save(file, "PNG")
+    seen = look(file.getvalue())
+    assert seen is not None
+    assert (seen.width, seen.height, seen.words()) == (60, 30, ["blue", "landscape"])
+    assert look(file.getvalue()[:40]) is look(b"") is None
+
+
+def test_only_the_inside_of_the_delimiters_is_read() -> None:
+    """The title before the biography, a passage to its last end, nothing that the model said; four bytes a token."""
+    asked = {"contents": [{"parts": [{"text": "Tags. <biography>water</biography> <job_title>lawyer</job_title>"}]}]}
+    assert said_in(TO_TAG, asked) == "lawyer\nwater"
+    passage = {"contents": [{"parts": [{"text": "<passage>a </passage> b</passage>c"}]}]}
+    assert said_in(TO_READ, passage) == "a </passage> b"
+    assert said_in(TO_TAG, {"contents": [{"role": "model", "parts": [{"text": "before"}]}]}) == ""
+    assert [tokens_in(text) for text in ("", "a", "abcd", "abcde", "äöü")] == [0, 1, 1, 2, 2]
+    request = {"contents": [{"parts": [{"text": "abcd"}]}], "systemInstruction": {"parts": [{"inlineData": {}}]}}
+    assert count_tokens(request, MODEL).total == 1 + 258
+
+
+TEXTS = [
+    "Cheesemaker at Hill Dairy. Raw milk, long ripening.",
+    "我是前端工程師,熱愛開源",
+    "the",
+    "🐝 ∑",
+    "naïve \x00\ufffd",
+]
+
+
+def test_a_text_has_the_same_vector_alone_in_a_batch_and_by_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither neighbours nor order change its bytes, and they are those that wordllama's own reader gives."""
+    for kind in ("semantic", "lexical"):
+        together = encoder.encode(TEXTS, encoder=kind)
+        alone = [encoder.encode([text], encoder=kind)[0].tobytes() for text in TEXTS]
+        assert [row.tobytes() for row in together] == alone
+    ours = encoder.encode(TEXTS)
+    import wordllama
+
+    model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+    monkeypatch.setattr(encoder, "_weights", lambda: (model.tokenizer, model.embedding))
+    encoder._word.cache_clear()
+    assert encoder.encode(TEXTS).tobytes() == ours.tobytes()
+
+
+def test_meaning_and_names_are_near() -> None:
+    """A solicitor is nearer to a lawyer than to a cook, and a made-up name to itself; a blank text is refused."""
+    lawyer, solicitor, cook = encoder.encode(["lawyer", "solicitor", "pastry cook"])
+    asked, same, other = encoder.encode(["Zorblatt", "we run Zorblatts daily", "we run Quuxinators daily"])
+    assert lawyer @ solicitor > lawyer @ cook + 0.1
+    assert asked @ same > asked @ other + 0.1
+    with pytest.raises(ValueError, match="text 1 is blank"):
+        encoder.encode(["fine", "\n\t"])
+
+
+@pytest.mark.full
+def test_the_network_is_never_needed(tmp_path: Path) -> None:
+    """With dead proxies and an empty home the vectors and tags are there, the same in two processes."""
+    dead = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    run = (
+        "import hashlib; from emulator.answers import encoder, tags; assert tags.tags('Beekeeper') == ['beekeeping'];"
+        "print(hashlib.sha256(encoder.encode(['water law']).tobytes()).hexdigest(), end='')"
+    )
+    environ = {**os.environ, **dead, "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    root = Path(encoder.__file__).parents[2]
+    there = subprocess.run([sys.executable, "-c", run], env=environ, cwd=root, check=True, capture_output=True).stdout
+    assert there.decode() == hashlib.sha256(encoder.encode(["water law"]).tobytes()).hexdigest()
+    assert list(tmp_path.iterdir()) == []
