@@ -101,10 +101,6 @@ try: setup ## ask about a few rows, and show what is sent and what comes back; o
 import: setup ## import people from EXPERTS=file.csv (or .jsonl, .json); MAP="bio=About me", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
 	@$(RUN) import
 
-.PHONY: import-passages
-import-passages: setup ## import passages from PASSAGES=file.jsonl; MAP="text=Body", STRICT=1, REPORT=rejects.csv, DRY=1 only says what would go in
-	@$(RUN) import-passages
-
 .PHONY: import-images
 import-images: setup ## import the images below FOLDER=photos/; again for what is new, was moved or changed; then TASK=images
 	@$(RUN) import-images
@@ -120,10 +116,6 @@ run: setup ## do once whatever is due, for cron; ON_DONE= and ON_FAIL= are comma
 .PHONY: preflight
 preflight: setup ## estimate cost and time of tagging, or of TASK=yours, by batch and live; DEADLINE=2h, COUNT=1
 	@$(RUN) preflight
-
-.PHONY: tag-live
-tag-live: setup ## tag all untagged people, or answer all rows of TASK=yours, now, by live calls at full price; LIMIT=50 to try a few
-	@$(RUN) tag-live
 
 .PHONY: batch-submit
 batch-submit: setup ## submit batches for all untagged people, or all rows of TASK=yours; LIMIT=50 to try a few, PILOT=20 first, DRY=1 only shows the plan
@@ -169,10 +161,6 @@ add-expert: setup ## add one new person from EXPERT=file.json, tagged at once; M
 items: setup ## list items, passages with TASK=passages, or rows with TASK=yours, by a part of what they are called: FIND=text STATE=parked TAG=law EXTRACTOR=version MIN_SCORE=40 MAX_SCORE=60 SORT=-username FIELDS=username,bio LIMIT=20 AFTER=id; COUNTS=1 counts them, TO=view.csv writes all
 	@$(RUN) items
 
-.PHONY: people
-people: setup ## list people by a part of their name, title, company or tags: FIND=hallibrook STATE=parked TAG=law EXTRACTOR=version MIN_SCORE=40 MAX_SCORE=60 SORT=-findability_score FIELDS=username,bio LIMIT=20 AFTER=id; COUNTS=1 counts them, TO=view.csv writes all
-	@$(RUN) people
-
 .PHONY: show
 show: setup ## show everything known about one person, EXPERT=username or a part of the name, or of any task TASK= ITEM=key; RAW=1
 	@$(RUN) show
@@ -193,18 +181,6 @@ log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and
 export: setup ## write experts, concepts with TASK=passages, or answers with TASK=yours, to TO=experts.csv (.jsonl, .json, .parquet, .html with TASK=passages, -); BEST=1, EXTRACTOR=, ROWS=field, COST=1
 	@$(RUN) export
 
-.PHONY: passages-pilot
-passages-pilot: setup ## ask about a few passages (N=200 SEED=1), wait, and judge their concepts before all are asked about
-	@$(RUN) passages-pilot
-
-.PHONY: passages-backfill
-passages-backfill: setup ## ask about every passage: WAIT=1 to the end, NO_RESUME=1 (VERSION=) anew, SKIP_PILOT=1, YES=1
-	@$(RUN) passages-backfill
-
-.PHONY: passages-status
-passages-status: setup ## show the state of the passages, and the next command; EXACT=1 counts anew
-	@$(RUN) passages-status
-
 .PHONY: status
 status: setup ## show the state of the workspace, and the next command; WATCH=1 goes on until Ctrl-C, EXACT=1 counts anew
 	@$(RUN) status
@@ -216,10 +192,6 @@ qc: setup ## measure and judge the answers of a task, and write the report: TASK
 .PHONY: parked
 parked: setup ## list people who are not asked again, and why; passages or rows with TASK=
 	@$(RUN) parked
-
-.PHONY: unpark
-unpark: setup ## let parked people be asked again: EXPERT=username or ALL=1; with TASK=passages, or your own task, PASSAGE=id
-	@$(RUN) unpark
 
 .PHONY: versions
 versions: setup ## list every version of answers: rows, items, dates, cost; of passages or of your own task alone with TASK=
@@ -272,6 +244,12 @@ prices: setup ## print prices and limits of the models, with sources; TIER=free,
 .PHONY: settings
 settings: setup ## list the settings that were changed, and where from; ALL=1 lists all
 	@$(RUN) settings
+
+# other names for what the commands above do
+ALIASES := import-passages passages-pilot passages-backfill passages-status tag-live people unpark
+.PHONY: $(ALIASES)
+$(ALIASES): setup
+	@$(RUN) $@
 
 # for developers: what stands below is listed by `make help-dev`, and needs more than running does
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from jobs.commands import COMMANDS, command_of
+from jobs.commands import COMMANDS, NAMES, command_of
 from jobs.ends import exit_on_error
 from jobs.output import begin_output
 from pipeline.core import __version__
@@ -31,18 +31,18 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import one command's module."""
-        return command_of(cmd_name) if cmd_name in COMMANDS else None
+        return command_of(cmd_name) if cmd_name in NAMES else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that was named, by one word or two; where there is none, say which may have been meant."""
-        if "-".join(args[:2]) in COMMANDS:
+        if "-".join(args[:2]) in NAMES:
             args = ["-".join(args[:2]), *args[2:]]
-        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+        if args and not args[0].startswith("-") and args[0] not in NAMES:
             from jobs.variables import nearest
 
-            meant = nearest(args[0], COMMANDS)
+            meant = nearest(args[0], NAMES)
             raise click.UsageError(f"unknown command {args[0]!r}" + (f"; did you mean {meant}?" if meant else ""), ctx)
         return super().resolve_command(ctx, args)
 

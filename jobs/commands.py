@@ -11,14 +11,9 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "new-task": ("new_task", "Write the file of a task of your own, for a table."),
     "try": ("try_", "Ask about a few rows, and show what goes out and comes back."),
     "import": ("import_", "Import people from a CSV, JSON or JSON lines file."),
-    "import-passages": ("import_:import_passages", "Import passages of text from a JSON lines file."),
     "import-images": ("import_images", "Import the images below a folder."),
-    "passages-pilot": ("pilot", "Ask about a few passages, and judge the answers."),
-    "passages-backfill": ("backfill", "Ask about every passage, over several days if needed."),
-    "passages-status": ("status:passages_status", "Show the state of the passages, and the next command."),
     "preflight": ("tag:preflight", "Estimate cost and time of tagging, before it is spent."),
     "tag": ("tag", "Tag all untagged people, live or by batch."),
-    "tag-live": ("tag:tag_live", "Tag all untagged people now, at full price."),
     "run": ("run", "Do once whatever is due; for cron."),
     "batch-submit": ("batch_submit", "Submit batches for all untagged people with a bio."),
     "batch-poll": ("batch_poll", "Wait until every batch is over, and download results."),
@@ -31,7 +26,6 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "search": ("search", "Find the experts nearest to a question."),
     "add-expert": ("add_expert", "Add one person from a JSON file, tagged at once."),
     "items": ("items", "List items by a part of their name, in any state."),
-    "people": ("items:people", "List people by a part of their name, title, company or tags."),
     "tags": ("tags", "List the tags of people, merge them, or edit those of one."),
     "show": ("show", "Show everything known about one person, or any item."),
     "compare": ("compare", "Put two versions, models or files of a task side by side."),
@@ -40,7 +34,6 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "status": ("status", "Show the state of the workspace, and the next command."),
     "qc": ("qc", "Measure the answers again, and write the report."),
     "parked": ("parked", "List people who failed for good, with the reason."),
-    "unpark": ("parked:unpark", "Let parked people be asked again."),
     "versions": ("versions", "List every version of answers: rows, dates, cost."),
     "rollback": ("versions:rollback", "Take back the answers of one version."),
     "best-concepts": ("show:best_concepts", "Print the preferred concepts of one passage, or of all."),
@@ -56,10 +49,21 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "settings": ("settings", "List every setting, its value, and where it came from."),
 }
 
+ALIASES = {  # other names for what the commands above do, which no help lists
+    "import-passages": "import_:import_passages",
+    "passages-pilot": "pilot",
+    "passages-backfill": "backfill",
+    "passages-status": "status:passages_status",
+    "tag-live": "tag:tag_live",
+    "people": "items:people",
+    "unpark": "parked:unpark",
+}
+NAMES = (*COMMANDS, *ALIASES)
+
 
 def command_of(name: str) -> click.Command:
     """Return a command by its name; its module is imported."""
-    module, _, member = COMMANDS[name][0].partition(":")
+    module, _, member = (ALIASES.get(name) or COMMANDS[name][0]).partition(":")
     command: click.Command = getattr(importlib.import_module(f"jobs.{module}"), member or "main")
     return command
 

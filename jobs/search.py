@@ -7,8 +7,8 @@ import click
 
 from jobs.command import Command, json_option, read_workspace
 from jobs.hits import show_many, show_report
-from jobs.prompt import answer_prompts, check_one_question
 from jobs.values import Count, number, username
+from pipeline.core.errors import InputError
 from pipeline.core.ranking import Rank
 
 
@@ -59,17 +59,18 @@ def main(
     """Find the experts who fit QUESTION best in the index in service, or the rows of TASK.
 
     A phrase between quotation marks must stand in the text; an entry with a word behind a hyphen (-word) is left out.
-    Without a question on a terminal, it asks for one after the other.
     """
     from pipeline.index.search import OpenSearch, search_options
 
-    is_asked = check_one_question({"Q": question, "LIKE": like, "QUESTIONS": questions}, as_json=as_json)
+    given = [name for name, one in {"Q": question, "LIKE": like, "QUESTIONS": questions}.items() if one]
+    if len(given) > 1:
+        raise InputError(f"{given[0]}= and {given[1]}= do not go together", hint="leave one of them out")
+    if not given:
+        raise InputError("there is no question", hint='`make search Q="who knows water law"`')
     options = search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
     with read_workspace() as ws, OpenSearch(ws) as opened:
         if questions is not None:
             show_many(opened, questions, options, as_json=as_json)
-        elif is_asked:
+        else:
             report = opened.ask_like(username(like), options) if like else opened.ask(question, options)
             show_report(opened, report, as_json=as_json)
-        else:
-            answer_prompts(opened, options)

@@ -10,9 +10,9 @@ from jobs.items_shown import edit_cells, indexed, item_fields, origin, print_wir
 from jobs.output import Terminal, plural, print_fields, print_json, print_line, print_table, raw_writer
 from pipeline.core.answer_paths import likeness_told
 from pipeline.experts import show
+from pipeline.experts.tags import BY_HAND
 from pipeline.ops import show as any_item
 from pipeline.passages import show as concepts
-from pipeline.store.answers import PERSON
 
 HEADERS = ("concept", "type", "confidence", "version", "model", "quotation")
 SHOWN = 60  # characters of a quotation
@@ -56,7 +56,7 @@ def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
     why = f": {document['parked']}" if document["parked"] else ""
     state = "no bio (cannot be searched)" if document["state"] == "no_bio" else document["state"]
     fields.append(("state", f"{state}{where}{why}"))
-    fields += [("answer", origin(answer)) for answer in document["answers"] if answer["extractor"] != PERSON]
+    fields += [("answer", origin(answer)) for answer in document["answers"] if answer["extractor"] != BY_HAND]
     fields += [("edit", "{0}, {2} {1}: {3}".format(*edit_cells(edit))) for edit in document["edits"]]
     fields += [
         ("attempt", f"{one['at']:%Y-%m-%d %H:%M} {one['outcome']}: {one['reason']}") for one in document["attempts"]

@@ -1,7 +1,7 @@
 """Write what to type next in the form in which this command was typed: with make, or as `findable …`.
 
-Elsewhere a next step is written as for make. A target's name and its variables are those of `jobs.cli.COMMANDS` and of
-the commands' options. The places that were given (DATA, DATABASE_URL) are repeated, or the next step would work on
+Elsewhere a next step is written as for make. A target's name and its variables are those of `jobs.commands.NAMES` and
+of the commands' options. The places that were given (DATA, DATABASE_URL) are repeated, or the next step would work on
 another workspace.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import click
 
-from jobs.commands import COMMANDS, command_of, variables_of
+from jobs.commands import NAMES, command_of, variables_of
 from pipeline.core.variables import PREFIX
 
 GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
@@ -54,7 +54,7 @@ def quoted_as_typed(text: str) -> str:
 def _bare_rewritten(found: re.Match[str]) -> str:
     """Return a command that stands without a value; with make where it has a target, and needs no option."""
     name, options = found[1], found[2]
-    if name not in COMMANDS:
+    if name not in NAMES:
         return found[0]
     if is_by_make() and not options:
         return f"`make {name}`"
@@ -91,7 +91,7 @@ def _targets(words: str) -> list[str]:
     """Return the targets that a text begins with."""
     targets: list[str] = []
     for word in words.split(" "):
-        if word not in COMMANDS:
+        if word not in NAMES:
             break
         targets.append(word)
     return targets

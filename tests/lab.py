@@ -16,7 +16,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from jobs.cli import main
-from jobs.commands import COMMANDS, command_of, variables_of
+from jobs.commands import NAMES, command_of, variables_of
 from jobs.typed import GIVEN
 from pipeline.core import settings
 from pipeline.core.settings import VARIABLES
@@ -69,7 +69,7 @@ class Workspace:
         """Run one command in this process; `values` are settings by their bare names."""
         environ = self.environ | {f"FINDABLE_{name}": value for name, value in values.items()}
         result = CliRunner().invoke(main, list(args), env=environ, catch_exceptions=False)
-        if args and args[0] in COMMANDS:
+        if args and args[0] in NAMES:
             assert not untaken(args[0], result.stderr), (args, result.stderr)
         return result
 

@@ -17,8 +17,8 @@ from pipeline.engine import registry
 from pipeline.engine.access import Access, backend_of, check_access
 from pipeline.engine.folder import check_links, make_directory
 from pipeline.engine.rooms import rooms_of
-from pipeline.store import asked, leases, marker, schema, workspace
-from pipeline.store.database import Connection, LastWrite, Store
+from pipeline.store import asked, leases, marker, workspace
+from pipeline.store.database import Connection, Store
 
 if TYPE_CHECKING:
     from pipeline.core.task import Collection, Subject, Task
@@ -63,8 +63,6 @@ class OpenWorkspace:
     is_bound: bool = False
     tells_backend: bool = True  # whether `tell_backend` has anything to say; false for a command that only checks it
     _is_brought: bool = False  # the items of a declared task are up to date
-    _again: "Callable[[], OpenWorkspace] | None" = None  # opens the same once more, on the same store
-    _seen: LastWrite = field(default_factory=LastWrite)  # when it was opened or renewed
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
@@ -205,28 +203,6 @@ class OpenWorkspace:
             mine = self.subject
             self.subjects = tuple(one._replace(collection=collection) if one is mine else one for one in self.subjects)
 
-    def renew(self) -> bool:
-        """Take up what was changed since it was opened, for the next command; false where it is to be opened anew.
-
-        That is for another file, another backend, and where there is no workspace any more.
-
-        Raises:
-            FindableError: as for opening it.
-        """
-        before, self._seen, self._is_brought = self._seen, self.store.last_write(), False
-        if self._again is None or self._seen.file != before.file:
-            return False
-        if self._seen.mark is not None and self._seen == before:
-            return True
-        with self.store.read() as tx:
-            if not schema.is_workspace(tx):
-                return False
-        now = self._again()
-        self.settings, self.task, self.subjects, self.is_bound = now.settings, now.task, now.subjects, now.is_bound
-        for name in ("model", "limits"):
-            self.__dict__.pop(name, None)
-        return now.backend == self.backend
-
     def _renew_subject(self) -> None:
         """Take the subject of a declared task as it is recorded now."""
         with self.store.read() as tx:
@@ -340,7 +316,6 @@ def open_workspace(
 
 def _opened(settings: Settings, store: Store, display: Progress, access: Access, *, whole: bool) -> OpenWorkspace:
     """Return the workspace that the settings name, its folder and its schema made or brought up to date."""
-    again, seen = partial(_opened, settings, store, display, access, whole=whole), store.last_write()
     make_directory(settings.data)
     found = marker.find_marker(settings.data)
     rooms = rooms_of(settings, store, found, display, access, whole=whole)
@@ -370,6 +345,4 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         task=next(one.task for one in subjects if one.name == settings.task),
         subjects=subjects,
         is_bound=row.backend is not None,
-        _again=again,
-        _seen=seen,
     )

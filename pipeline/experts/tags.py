@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core.errors import ChangedMeanwhileError, ConfigurationError, InputError
 from pipeline.core.text import MAX_RAW
 from pipeline.experts import table
-from pipeline.experts.answer import checked_tag, clean_tag
 from pipeline.experts.schema import experts
 from pipeline.store import answers, by_hand, retries, workspace
 from pipeline.store.by_hand import Merge
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from pipeline.store.database import Connection, Store
 
+BY_HAND = answers.PERSON  # the extractor that what a person said is attributed to
 EXAMPLES = 3  # usernames of a tag
 STATE = 16  # hex digits of the hash of a state
 NOTHING = "nothing was changed"
@@ -161,6 +161,8 @@ def merge(store: "Store", pairs: Sequence[tuple[str, str]], who: str, *, at: "da
     Raises:
         InputError: a tag is none, no person has it, or it would go round in a circle; nothing was changed.
     """
+    from pipeline.experts.answer import checked_tag
+
     with store.write() as tx:
         by_hand.hold_merges(tx)
         before, rules = by_hand.rules_in_force(tx, table.TASK), _rules(tx)
@@ -362,6 +364,8 @@ def _changed(now: PersonTags, change: TagChange) -> list[str]:
     Raises:
         InputError: a tag is none, or not there, or two things are to become of one.
     """
+    from pipeline.experts.answer import checked_tag
+
     gone = [_meant(now, tag) for tag in change.remove]
     renamed = {_meant(now, old): checked_tag(new) for old, new in change.rename}
     if len({*gone, *renamed}) < len(change.remove) + len(change.rename):
@@ -376,6 +380,8 @@ def _meant(now: PersonTags, tag: str) -> str:
     Raises:
         InputError: there is none.
     """
+    from pipeline.experts.answer import clean_tag
+
     for one in (tag, clean_tag(tag)):
         if one in now.tags:
             return one

@@ -56,10 +56,6 @@ class BuildLookup:
         """
         return self._look(self._read)
 
-    def serves(self, index: Index) -> bool:
-        """Return whether an open build is surely the one in service, without reading its manifest again."""
-        return index.is_of(self._current)
-
     def open(self, number: int | None = None) -> Index:
         """Return the build in service, opened, or the one of that number.
 

@@ -63,7 +63,6 @@ class Index(AbstractContextManager["Index"]):
             InconsistentError: the directory is no whole build.
             FileNotFoundError: the build was removed while it was opened.
         """
-        self._opened_by = ReadHandle(directory / manifest.MANIFEST)  # before it is read, or it might be an older one
         self.manifest: Manifest = manifest.read_manifest(directory)
         self._vectors = ReadHandle(directory / manifest.INDEX)
         self._metadata = ReadHandle(directory / manifest.METADATA)
@@ -155,10 +154,6 @@ class Index(AbstractContextManager["Index"]):
 
         return MetadataColumns(self._metadata, len(self), self.metadata_at)
 
-    def is_of(self, directory: Path) -> bool:
-        """Return whether the manifest in a directory is the very file that this build was opened by, unchanged."""
-        return self._opened_by.is_still(directory / manifest.MANIFEST)
-
     def row_of(self, entry_id: str) -> int | None:
         """Return the row of an entry, counted from 0; None where the build does not have it."""
         whole = self._entries.read(self._entries.size, 0)
@@ -202,7 +197,7 @@ class Index(AbstractContextManager["Index"]):
 
     def close(self) -> None:
         """Give the files back to the system; nothing can be asked afterwards."""
-        for handle in (self._opened_by, self._vectors, self._metadata, self._offsets, self._entries, *self._words):
+        for handle in (self._vectors, self._metadata, self._offsets, self._entries, *self._words):
             handle.close()
 
     def __exit__(self, *failure: object) -> None:

@@ -85,7 +85,7 @@ class _Behind(NamedTuple):
 
 
 class OpenSearch(AbstractContextManager["OpenSearch"]):
-    """The build in service, open for one question after the other; a new one is taken up when it is promoted."""
+    """A build, open for one question after the other."""
 
     def __init__(self, ws: OpenWorkspace, build: int | None = None) -> None:
         """Open the build in service, or the one of that number.
@@ -107,20 +107,6 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
     def builds(self) -> list[int]:
         """Return the numbers of all builds that can be asked, ascending."""
         return self._builds.numbers()
-
-    def renew_workspace(self) -> bool:
-        """Take up what was changed in the workspace since; false where all is to be opened anew."""
-        is_same = self._ws.renew()
-        self.collection, self.words = self._ws.collection, self._ws.task.words
-        return is_same
-
-    def renew(self) -> bool:
-        """Take up the build in service, where it is another one now; return whether it is."""
-        if self._builds.serves(self.index) or (now := self._builds.current()) is None or now == self.index.manifest:
-            return False
-        self.index.close()
-        self.index = self._builds.open()
-        return True
 
     def ask(self, question: str, options: SearchOptions) -> SearchReport:
         """Return the `k` best entries, or all if there are fewer; by words alone, those that have some of its words.

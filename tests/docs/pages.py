@@ -20,12 +20,11 @@ from pipeline.workflows.batch_or_live import ModeEstimate, format_duration, live
 from tests.lab import ROOT
 
 TOLD = {
-    **dict.fromkeys(("items", "people"), "operations.md#i-want-to-look-at-some-of-them"),
-    **dict.fromkeys(("preflight", "tag", "tag-live", "batch-submit"), "preflight.md"),
-    **dict.fromkeys(("passages-pilot", "passages-backfill"), "passages.md"),
+    "items": "operations.md#i-want-to-look-at-some-of-them",
+    **dict.fromkeys(("preflight", "tag", "batch-submit"), "preflight.md"),
     **dict.fromkeys(("new-task", "try"), "own-tasks.md"),
     "emulator": "local-engine.md",
-    **dict.fromkeys(("import", "import-passages"), "formats.md"),
+    "import": "formats.md",
     "qc": "quality.md",
     "search": "search.md",
     "tags": "tags.md",

@@ -47,7 +47,7 @@ HEAVY = (
     "uvicorn",
 )
 SLOW = {"pipeline.index.terms", "pipeline.index.where"}  # they compile patterns for longer than most modules take
-MAX_JOB_LINES = 80
+MAX_JOB_LINES = 140
 SHARED_BY_JOBS = {
     *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "hits", "items_shown", "lab", "output"),
     *("prompt", "readable", "render"),

@@ -10,7 +10,6 @@ from pipeline.experts import table
 from pipeline.index import embed
 from pipeline.index.builds import Builds
 from pipeline.index.floor import nonsense
-from tests.cli.terminal import typed
 from tests.lab import Api, Workspace
 
 PEOPLE: dict[str, dict[str, Any]] = {
@@ -226,15 +225,3 @@ def test_odd_questions_are_answered(indexed: Workspace) -> None:
     """8,000 characters, an emoji, Arabic, signs that are no operators."""
     for question in ("water law " * 800, "🐝", "قانون المياه", "- -- ' law", "a-b", "'; DROP TABLE experts; --"):
         assert len(found(indexed, "--", question[:8000])) == 5
-
-
-@pytest.mark.full
-def test_without_a_question_a_terminal_is_a_prompt(indexed: Workspace, tmp_path: Path) -> None:
-    """It answers one after the other, goes on after an error, and ends with an empty line."""
-    environ = {**indexed.environ, "FINDABLE_DATA": str(indexed.data), "TERM": "dumb", "COLUMNS": "200"}
-    code, seen = typed(tmp_path, "search", "-k", "1", keys='law "water\nwho teaches water law\n\n', environ=environ)
-    assert code == 0
-    before, _, after = " ".join(seen.split()).partition("search> 1 bob")
-    assert "at character 5 of the question is not closed" in before
-    assert after.startswith(" Teaches water law. tags: water law cosine ")
-    assert after.endswith("search>")
