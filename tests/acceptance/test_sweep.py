@@ -35,7 +35,8 @@ def test_a_day_with_a_death_in_it_ends_as_one_in_peace(
         assert [said for trail in sweep.trails for said in broken(trail)] == []
         meet(sweep, sample(sweep, dice_of(sweep.day.name), EACH), record_property)
         if not ON_POSTGRESQL:
-            for one in dice_of(f"{sweep.day.name}, read only").sample(range(len(sweep.trails)), READ_ONLY):
+            commands = range(len(sweep.trails))
+            for one in dice_of(f"{sweep.day.name}, read only").sample(commands, min(READ_ONLY, len(commands))):
                 done, changed = sweep.try_read_only(one)
                 if done.code == NOT_PERMITTED:
                     pytest.skip("A READ-ONLY WORKSPACE IS NOT TESTED HERE: this machine permits no mounts of our own")
