@@ -84,13 +84,11 @@ def _size(match: re.Match[str] | None) -> int:
 
 
 def _begins_sentence(before: str) -> bool:
-    """Return whether what follows a text begins a sentence."""
     said = before.rstrip("\"'\u201c\u201e\u00ab([ \t\n\r-\u2013\u2014\u2022")
     return not said or said[-1] in ".!?:\u2026" or "\n" in before[len(said) :]
 
 
 def _words(text: str, *, begins: bool) -> list[_Word]:
-    """Return the tokens of a text, in order; `begins` where it begins a sentence."""
     plain = shown(text)
     kinds = "".join(map(_kind, plain))
     places = [match.span() for match in _TOKEN.finditer(kinds)]
@@ -235,5 +233,4 @@ def _is_ordinary(word: _Word, others: Sequence[_Word], text: str) -> bool:
 
 
 def _stands(form: str, text: str) -> bool:
-    """Return whether a word stands in a text without a capital."""
     return re.search(rf"(?<!\w){re.escape(form)}(?!\w)", text) is not None

@@ -135,7 +135,6 @@ def _read_optional(value: Any, handler: Any) -> Quote:
 
 
 def _read_stored(value: Mapping[str, Any]) -> Quote:
-    """Return a located quotation as it was stored."""
     quote, start, end = value["quote"], value["start"], value["end"]
     if not (type(quote) is str and type(start) is type(end) is int and 0 <= start < end == start + len(quote)):
         raise ValueError("start and end are no place of this quotation")
@@ -256,7 +255,6 @@ def _copy_with(value: Any, changed: Mapping[str, Any]) -> Any:
 
 
 def _slice_of(quote: str, path: str, text: "SearchableText", *, is_optional: bool) -> Quote | None:
-    """Return the slice of the text that a quotation is; None where there is none and it is optional."""
     found = text.locate(str(quote))
     if len(found) == 1:
         start, end = found[0].start, found[0].end

@@ -67,7 +67,6 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 
 def _task(text: str) -> str:
-    """Return the name of a task, or the path of its file."""
     if text not in BUILT_IN and not _OWN_TASK.fullmatch(text) and "/" not in text and not text.endswith(".py"):
         raise ValueError("must be experts, passages, the name of a task (a-z, 0-9 and _), or the path of its file")
     return text
@@ -344,7 +343,6 @@ def _words_of(value: object) -> str:
 
 
 def _find(name: str, environ: Mapping[str, str], below: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return the value set for `name` and where, or None."""
     if environ.get(name):
         return environ[name], "environment"
     if below.get(name):

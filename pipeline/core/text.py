@@ -174,7 +174,6 @@ def without_isolates(text: str) -> str:
 
 
 def _bold(part: str, *, is_turned: bool) -> str:
-    """Return a visible part of a text in bold."""
     if not part:
         return ""
     first, last = (FIRST, LAST) if is_turned else ("" if part[at].isalnum() else JOIN for at in (0, -1))

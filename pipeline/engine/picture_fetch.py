@@ -79,7 +79,6 @@ class PictureFetcher:
         return found[0]
 
     def _answer(self, parts: SplitResult, address: str, *, until: float) -> bytes | str:
-        """Return the bytes of an answer, or where it redirects to."""
         host, port = str(parts.hostname), parts.port or PORT
         left = max(until - time.monotonic(), 0.001)
         try:
@@ -110,7 +109,6 @@ def _read(connection: http.client.HTTPConnection, parts: SplitResult) -> bytes |
 
 
 def _body(reply: http.client.HTTPResponse) -> bytes | str:
-    """Return what an answer holds, or where it redirects to."""
     if reply.status in _MOVED and (place := reply.getheader("Location")):
         return place
     if reply.status != HTTPStatus.OK:
@@ -126,7 +124,6 @@ def _body(reply: http.client.HTTPResponse) -> bytes | str:
 
 
 def _cut(connection: socket.socket) -> None:
-    """End a connection whose time is over."""
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:

@@ -67,7 +67,6 @@ class PictureSource:
         return {"inlineData": inline}, hashlib.sha256(data).hexdigest()
 
     def _sent(self, data: bytes) -> bytes:
-        """Return what is sent of the bytes of an image."""
         sent = prepare(data, side=self.side).data
         if len(sent) > MAX_SENT:
             raise PictureError(
@@ -77,7 +76,6 @@ class PictureSource:
         return sent
 
     def _seen(self, named: str, data: bytes, stamp: Stamp | None) -> dict[str, Any]:
-        """Return what is seen of bytes that were read."""
         seen: dict[str, Any] = {"named": named, "sha256": hashlib.sha256(data).hexdigest(), "stamp": stamp}
         try:
             probe(data)

@@ -168,7 +168,6 @@ def knows_heic() -> bool:
 
 
 def _eight_bits(image: "Image") -> "Image":
-    """Return an image in colours of 8 bits, with transparency where it has some."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         wide = image.convert("F")
         low, high = (0, 65_535) if image.mode.startswith("I;16") else wide.getextrema()
@@ -178,7 +177,6 @@ def _eight_bits(image: "Image") -> "Image":
 
 
 def _on_white(image: "Image") -> "Image":
-    """Return an image without transparency."""
     from PIL import Image
 
     if image.mode != "RGBA":

@@ -123,7 +123,6 @@ def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
 
 
 def _blocks(scan: FolderScan) -> Iterator[list[FoundFile]]:
-    """Yield the files some at a time."""
     some: list[FoundFile] = []
     for one in scan.files():
         some.append(one)

@@ -57,7 +57,6 @@ class ImportPlan:
 
 
 def _fit_ids(shape: PassagesShape, passages: Sequence[Passage]) -> list[Passage]:
-    """Return passages with their ids as the table gives them back."""
     found = []
     for one in passages:
         key = shape.ids.key(one.id)

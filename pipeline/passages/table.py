@@ -233,7 +233,6 @@ def _written(shape: PassagesShape) -> list[str]:
 
 
 def _written_of(shape: PassagesShape, row: PassageRow, names: Sequence[str]) -> dict[str, Any]:
-    """Return some values of a row."""
     return filled({name: getattr(row, name) for name in names}, shape.blanks)
 
 

@@ -160,7 +160,6 @@ def check_demands(tx: Connection, name: str, found: Columns, *, known: Collectio
 
 
 def _check_is_table(tx: Connection, spec: TableSpec) -> None:
-    """Refuse what is no table of this database."""
     kind = kind_of(tx, spec.name)
     whys = {
         "view": f"is a view here, and a view cannot hold {spec.holds}",

@@ -103,7 +103,6 @@ def why_unstorable(answer: "str | BaseModel") -> str:
 
 
 def _unstorable(value: Any, place: str) -> Iterator[str]:
-    """Yield what cannot be kept of a value, and where it stands."""
     where = f" in `{place}`" if place else ""
     if isinstance(value, dict):
         for name, one in value.items():
@@ -123,7 +122,6 @@ def _unstorable(value: Any, place: str) -> Iterator[str]:
 
 
 def _kind(annotation: Any) -> str:
-    """Return the kind of the column for values of a type."""
     origin = get_origin(annotation)
     if origin in {Union, types.UnionType}:
         return _one_of({_kind(one) for one in get_args(annotation) if one is not types.NoneType})

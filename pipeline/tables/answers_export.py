@@ -96,16 +96,13 @@ class AnswersExport:
 
     @cached_property
     def _kinds(self) -> dict[str, str]:
-        """Return the kind of each column of the table of answers."""
         return {**dict(self.spec.key), **dict(self.spec.fields), EXTRACTOR: "text", ANSWERED_AT: "time"}
 
     @cached_property
     def _answers(self) -> FromClause:
-        """Return the table of answers, which queries call `a`."""
         return _table(self.spec.table, self._kinds).alias("a")
 
     def _item_id(self, tx: Connection) -> ColumnElement[str]:
-        """Return the id of an answer's item, as text."""
         return literal_column(item_id_sql(self.spec, sqlite=is_sqlite(tx)), Text)
 
     def _with_costs(self, tx: Connection, query: Select[Any], here: FromClause, from_: FromClause) -> Select[Any]:
@@ -203,7 +200,6 @@ def _value(cell: Any, kind: str) -> Any:
 
 
 def _is_in(name: str, names: Iterable[str]) -> bool:
-    """Return whether a name is one of these to a database."""
     return name.casefold() in {one.casefold() for one in names}
 
 
@@ -222,7 +218,6 @@ def words_of(value: Any) -> str:
 
 
 def _typed(value: Any, kind: str) -> Any:
-    """Return a value as a typed column takes it."""
     if value is None or kind in {export.WHOLE, export.TRUTH, export.DAY, export.MOMENT}:
         return value
     return float(value) if kind == export.NUMBER else words_of(value)

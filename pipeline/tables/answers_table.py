@@ -44,7 +44,6 @@ def make_answers(tx: Connection, spec: AnswersSpec, *, was: AnswersSpec | None) 
 
 
 def _check_free(tx: Connection, spec: AnswersSpec) -> None:
-    """Refuse what has a name of ours and is not ours."""
     names = {"answers": spec.table, "answered": spec.view, "index": spec.index}
     for kind, name in tx.execute(text(_TAKEN[0 if is_sqlite(tx) else 1]), names):
         raise unfit(name, f"is {_article(kind)} that findable did not make", hint=OTHER_NAME)

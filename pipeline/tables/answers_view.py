@@ -86,7 +86,6 @@ def _same(keys: Iterable[str]) -> str:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """Return a name for a column of the source whose own name is taken."""
     number = 1
     while True:
         end = "" if number == 1 else f"_{number}"

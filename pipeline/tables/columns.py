@@ -94,7 +94,6 @@ class Ids:
         return value if number is None else number
 
     def _number(self, value: str) -> int | None:
-        """Return the whole number that an id is; None where it is none that fits in."""
         if not WHOLE.fullmatch(value):
             return None
         number = int(value)

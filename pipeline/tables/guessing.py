@@ -141,7 +141,6 @@ def _like_keys(names: Sequence[str]) -> list[str]:
 
 
 def _text(columns: Mapping[str, str], cells: Mapping[str, Sequence[str]]) -> tuple[str, str]:
-    """Return the column that holds the text, and why."""
     wordy = {name: texts for name, texts in cells.items() if columns[name] == "text" and _has_letters(texts)}
     by_name = {fold(name): name for name in reversed(wordy)}
     known = next((by_name[one] for one in TEXTS if one in by_name), None)

@@ -12,12 +12,12 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, Insert, Row, Table, Update, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Table, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar, Progress
 from pipeline.store.database import Store, next_value, pages, run_many
-from pipeline.store.table_base import AsTheColumn
 from pipeline.tables.findings import SHOWN, Finding, rejected
 from pipeline.tables.item_values import UnfitValueError, UnsoundValueError, stored_value
 from pipeline.tables.items import SEEN, BadKeyError, ItemsSpec, hash_of, is_empty, items_table, key_of
@@ -26,7 +26,6 @@ from pipeline.tables.items_spool import ItemsSpool, SpooledItem
 
 _WRITTEN = 5  # pages of the spool in one transaction
 _LOOKED_AT = 5_000  # rows of the table that are looked up in the spool at a time
-_OWN = ("findable_key", "findable_row", "findable_hash", "findable_empty")
 
 
 class Look(NamedTuple):
@@ -153,7 +152,6 @@ class ItemsFill:
         return self.report
 
     def _take(self, spool: ItemsSpool, row: SourceRow | Finding) -> None:
-        """Keep a row, or tell of one that is refused."""
         finding = row if isinstance(row, Finding) else self._spool_row(spool, row)
         if finding is not None and self.strict:
             raise InputError(_said(finding, self.spec), hint="mend the source, or leave the row out of it")
@@ -161,7 +159,6 @@ class ItemsFill:
             self.report.tell(finding)
 
     def _spool_row(self, spool: ItemsSpool, row: SourceRow) -> Finding | None:
-        """Keep a row, or return the finding that refuses it."""
         values = _stored_values(row, self.spec)
         if isinstance(values, Finding):
             return values
@@ -202,7 +199,6 @@ class ItemsFill:
             spool.note(noted)
 
     def _write(self, table: Table, spool: ItemsSpool, bar: Bar) -> None:
-        """Write the rows of the spool that are new or differ."""
         done = 0
         left = spool.pages()
         while some := list(islice(left, _WRITTEN)):
@@ -218,7 +214,6 @@ class ItemsFill:
             bar.show(done, total=spool.count)
 
     def _mark_gone(self, table: Table, spool: ItemsSpool) -> None:
-        """Mark the rows that the source has no more."""
         for some in _vanished(self.store, table, spool):
             with self.store.write() as tx:
                 self.hooks.guard(tx)
@@ -271,72 +266,52 @@ def _write_page(
     Returns how many are new, and the keys of those that were there and changed.
     """
     there = _stored_rows(tx, table, [item.key for item in page]) if newest > 1 else {}
-    new: list[tuple[Any, ...]] = []
-    other: list[tuple[Any, ...]] = []
+    names = [column.name for column in (*_seen(table), *_columns(table))]
+    new: list[dict[str, Any]] = []
+    other: list[dict[str, Any]] = []
     for item in page:
         row = there.get(item.key)
-        look = (item.seen, item.unusable)[: len(_seen(table))]
+        cells = [*(item.seen, item.unusable)[: len(_seen(table))], *item.cells]
+        own: dict[str, Any] = {"findable_key": item.key, "findable_hash": item.hash, "findable_empty": item.empty}
+        own |= zip(names, cells, strict=True)
         if row is None:
-            new.append((item.key, newest + len(new), item.hash, item.empty, *look, *item.cells))
+            new.append({**own, "findable_row": newest + len(new)})
             continue
         is_changed, was_gone = row.findable_hash != item.hash, row.findable_gone_at is not None
         report.back += was_gone
         report.changed += is_changed
         report.same += not is_changed
-        if is_changed or was_gone or row.findable_empty != item.empty or list(row)[4:] != [*look, *item.cells]:
-            other.append((item.key, item.hash, item.empty, at if is_changed else None, *look, *item.cells))
+        if is_changed or was_gone or row.findable_empty != item.empty or list(row)[6:] != cells:
+            changed_at = at if is_changed else row.findable_changed_at
+            there_again = {"findable_gone_at": None, "findable_changed_at": changed_at}
+            other.append({**own, "findable_row": row.findable_row, **there_again})
     report.new += len(new)
-    for (statement, names), rows in ((_inserting(table), new), (_updating(table), other)):
-        run_many(tx, statement, [dict(zip(names, row, strict=True)) for row in rows])
-    return len(new), [row[0] for row in other]
+    run_many(tx, insert(table), new)
+    run_many(tx, _upsert(tx, table), other)
+    return len(new), [row["findable_key"] for row in other]
+
+
+def _upsert(tx: Connection, table: Table) -> Any:
+    """Return the statement that writes rows which are there in the place of what they were."""
+    own: Any = sqlite.insert(table) if tx.dialect.name == "sqlite" else postgresql.insert(table)
+    values = {name: own.excluded[name] for name in table.c.keys() if name != "findable_key"}  # noqa: SIM118 - columns
+    return own.on_conflict_do_update(index_elements=["findable_key"], set_=values)
 
 
 def _stored_rows(tx: Connection, table: Table, keys: Sequence[str]) -> dict[str, Row[Any]]:
-    """Return the rows with some keys: key, hash, whether it is empty, when it went, and the source's columns."""
-    own = (table.c.findable_key, table.c.findable_hash, table.c.findable_empty, table.c.findable_gone_at)
+    own = (table.c[f"findable_{name}"] for name in ("key", "row", "hash", "empty", "gone_at", "changed_at"))
     query = select(*own, *_seen(table), *_columns(table))
     found = (tx.execute(query.where(table.c.findable_key.in_(some))) for some in pages(keys))
     return {row[0]: row for rows in found for row in rows}
 
 
 def _columns(table: Table) -> list[Any]:
-    """Return the columns that are the source's."""
     return [column for column in table.c if not column.name.startswith("findable_")]
 
 
 def _seen(table: Table) -> list[Any]:
     """Return the columns with what was seen of a row's images; none where rows have none."""
     return [table.c[name] for name in SEEN if name in table.c]
-
-
-def _inserting(table: Table) -> tuple[Insert, list[str]]:
-    """Return the statement that adds rows, and its parameters: named by number, for a column may be called anything."""
-    written = [*(table.c[name] for name in _OWN), *_seen(table), *_columns(table)]
-    names = [f"findable_p{place}" for place in range(len(written))]
-    values: dict[str, Any] = {column.name: _given(name) for column, name in zip(written, names, strict=True)}
-    return insert(table).values(values), names
-
-
-def _given(name: str) -> BindParameter[Any]:
-    """Return a parameter whose values are as the driver takes them."""
-    return bindparam(name, type_=AsTheColumn())
-
-
-def _updating(table: Table) -> tuple[Update, list[str]]:
-    """Return the statement that changes rows, which are there again, and its parameters."""
-    columns = [*_seen(table), *_columns(table)]
-    names = [f"findable_p{place}" for place in range(len(columns) + 4)]
-    parameters: list[BindParameter[Any]] = [_given(name) for name in names]
-    key, hash_, empty, moment, *cells = parameters
-    changed_at = table.c.findable_changed_at
-    values: dict[str, Any] = {
-        "findable_hash": hash_,
-        "findable_empty": empty,
-        "findable_gone_at": None,
-        "findable_changed_at": func.coalesce(bindparam(moment.key, type_=changed_at.type), changed_at),
-        **{column.name: cell for column, cell in zip(columns, cells, strict=True)},
-    }
-    return update(table).where(table.c.findable_key == key).values(values), names
 
 
 def _vanished(store: Store, table: Table, spool: ItemsSpool) -> Iterator[list[str]]:

@@ -64,7 +64,6 @@ class ItemsQuery:
 
 
 def _counted(rows: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:
-    """Yield rows, and stop where there seems to be no end."""
     for number, row in enumerate(rows):
         if number == MOST_ROWS:
             raise InputError(

@@ -65,7 +65,6 @@ def _has_parts(name: str, names: Mapping[str, set[str]]) -> bool:
 
 
 def _one_of(kinds: set[str]) -> str:
-    """Return the kind of a column whose values are of these."""
     if len(kinds) < 2:  # noqa: PLR2004 - one or none
         return next(iter(kinds), "text")
     return "real" if kinds == {"integer", "real"} else JSON

@@ -70,7 +70,6 @@ class RowTarget:
             self._follow(tx, key, before.get(key, []), after.get(key, []))
 
     def _said(self, tx: "Connection", ids: Collection[str]) -> dict[tuple[str, str], list[_Said]]:
-        """Return what was said of some items, by item and model."""
         table, fields = answers_table(self.answers), self.answers.fields
         own = table.c[self.answers.key[0][0]]
         columns = [own, *(table.c[name] for name in ("extractor", "answered_at", *(name for name, _ in fields)))]

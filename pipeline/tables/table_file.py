@@ -134,7 +134,6 @@ class TableFile(RowsFile):
             yield self.mapping.whole(row) if isinstance(row, TextRow) else row
 
     def _sampled_names(self) -> list[str]:
-        """Return the names in the first rows of the file."""
         found = islice(self.rows(replace(self.LAYOUT, column_of=str), {}), SAMPLED)
         return list(dict.fromkeys(name for row in found if isinstance(row, TextRow) for name in row.values))
 

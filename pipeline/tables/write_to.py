@@ -101,7 +101,6 @@ def write_column(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: 
 
 
 def _write(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequence[ProjectedRow]) -> list[str]:
-    """Write a page of answers, and return whose rows hold them."""
     wanted: dict[tuple[str, ...], tuple[str, Any]] = {}
     for row in rows:
         value = stored_cells([(target.field, target.kind)], row.answer_json)[0]

@@ -92,7 +92,6 @@ class DeclaredCollection:
 
     @cached_property
     def _cells(self) -> list[str]:
-        """Return the columns that an entry is made of."""
         return ["findable_key", *self._rows.items_spec.columns]
 
     def _pages(self, tx: "Connection") -> Iterator[list[Sequence[Any]]]:
@@ -105,7 +104,6 @@ class DeclaredCollection:
             last = rows[-1][0]
 
     def _found(self, tx: "Connection", ids: Sequence[str]) -> list[Sequence[Any]]:
-        """Return the cells of those of some rows that are in."""
         mine = self._rows.items_table.c
         return [*rows_among(tx, mine.findable_key, ids, [mine[name] for name in self._cells], self._is_in())]
 

@@ -110,7 +110,6 @@ def file_of(declaration: Declaration) -> Path | None:
 
 
 def _declares(module: ModuleType, declaration: Declaration) -> bool:
-    """Return whether a module of a file names a task as the one that it declares."""
     if not str(getattr(module, "__file__", None)).endswith(".py"):
         return False
     names = vars(module)

@@ -82,7 +82,6 @@ class Question:
         return "\n\n".join(part for part in told if part)
 
     def _example(self, example: tuple[Mapping[str, Any], Any]) -> str:
-        """Return an example as it is shown to the model."""
         row, answer = example
         shown = {self.places.get(name, name): value for name, value in row.items()}
         valid = self.declared.answer.model_validate(answer)

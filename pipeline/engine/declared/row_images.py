@@ -95,5 +95,4 @@ class RowImages:
         return hash_of({**row, **hashes}, [*self.asked, *self.columns])
 
     def _named(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Return the columns that name an image in a row, with what they name."""
         return [(name, str(row[name]).strip()) for name in self.columns if str(row.get(name) or "").strip()]

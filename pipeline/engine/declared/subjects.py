@@ -91,7 +91,6 @@ def check_known(tx: "Connection", settings: Settings) -> None:
 
 
 def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
-    """Return the error for a task that there is none of, where some are recorded."""
     named = settings.task
     known = list(dict.fromkeys([*BUILT_IN, *given.built_in_names(), *recorded, *tasks_nearby(settings.data)]))
     beside = [f"{named}.py"] if Path(f"{named}.py").is_file() else []
@@ -327,7 +326,6 @@ def _put(
     at: datetime,
     display: Progress,
 ) -> TaskRecord:
-    """Record a declaration as it is now, with its tables."""
     new = record_of(declaration, path, columns, at=at)
     with store.read() as tx:
         old = tasks.get_task(tx, new.name)

@@ -164,7 +164,6 @@ def _print_aside(*values: Any, **how: Any) -> None:
 
 
 def _declared(names: dict[str, Any], path: Path) -> Declaration:
-    """Return the one task that a file declares: `task`, or the only one there is."""
     named = names.get("task")
     if isinstance(named, Declaration):
         return named
@@ -244,7 +243,6 @@ def _check_answer(declaration: Declaration, path: Path) -> None:
 
 
 def _wrong_example(declaration: Declaration, row: Mapping[str, Any], answer: Any) -> str:
-    """Return what is wrong with an example; nothing where its answer could be given to its row."""
     missing = next((one for one in declaration.asked if column_named(one, row) is None), None)
     if missing is not None:
         return f"its row has no {missing!r}, which the prompt names"
