@@ -12,7 +12,7 @@ from pipeline.store.schema import has_index
 from pipeline.store.table_base import AsTheColumn
 from pipeline.tables.adopt import TableSpec
 from pipeline.tables.cells import list_of
-from pipeline.tables.columns import NUMBER, Accepts, AnyNumber, IdKind, Ids
+from pipeline.tables.columns import NUMBER, Accepts, AnyNumber, IdKind, Ids, ids_in
 from pipeline.tables.new_rows import NewIds, default_value, filled, repeats_ids
 from pipeline.tables.reflect import columns_of, counts_up, named
 
@@ -49,7 +49,7 @@ SPEC = TableSpec(
     needs=("username",),
     judged=dict.fromkeys(experts.c.keys(), Accepts((*WORDS, "bpchar")))
     | {
-        "id": Accepts((*WORDS, "int2", "int4", "int8", "uuid"), "whole numbers, text or UUIDs"),
+        "id": Accepts((*WORDS, "int2", "int4", "int8", "uuid"), "whole numbers, text or UUIDs", frozenset(IdKind)),
         "username": NAMES,
         "hourly_rate": Accepts(
             (*WORDS, "bpchar", "numeric", "float4", "float8", "int2", "int4", "int8"), "numbers or text"
@@ -87,7 +87,7 @@ def shape_of(tx: Connection) -> ExpertsShape:
         columns = columns_of(tx, "experts")
         own = columns["id"]
         fixed = [columns[name] for name in (*HEADERS, "tags") if not columns[name].nullable]
-        ids = own.ids or Ids(IdKind.ANY)
+        ids = ids_in(own)
         are_texts = ids.kind is IdKind.TEXT or (ids.kind is IdKind.UUID and ids.typed)
         known = tx.info[SHAPE] = ExpertsShape(
             ids,

@@ -79,14 +79,7 @@ class PassagesShape:
     def concerns(self) -> ColumnElement[bool]:
         """Return the condition that a row of concepts is of a row of passages; both tables must stand in the query."""
         whose = self.concepts.c.passage_id
-        if self.keeps_types:
-            return whose.in_([self.passages.c.id, self.item_id])  # older rows have the text of a number
         return whose == (self.passages.c.id if self.ids.kind is self.concept_ids.kind else self.item_id)
-
-    @property
-    def keeps_types(self) -> bool:
-        """Return whether neither table converts ids, so that a number and its text are two."""
-        return self.ids.kind is self.concept_ids.kind is IdKind.ANY
 
     def has(self, name: str) -> bool:
         """Return whether passages have a column of this name that is read and written."""
@@ -119,7 +112,7 @@ def passages_spec(name: str) -> TableSpec:
         made,
         needs=("id", "text"),
         judged={
-            "id": ids_of(IdKind.TEXT, IdKind.WHOLE, IdKind.UUID, IdKind.ANY, words="text, whole numbers or UUIDs"),
+            "id": ids_of(IdKind.TEXT, IdKind.WHOLE, IdKind.UUID, words="text, whole numbers or UUIDs"),
             "text": TEXT,
         },
         holds="passages",
@@ -162,7 +155,7 @@ def tables_as_found(tx: Connection, *, passages: str) -> tuple[Table, Table]:
 def _check_rows_fit(tx: Connection, concepts: Mapping[str, ReflectedColumn]) -> None:
     """Refuse a table of concepts that could not take every row that is written."""
     own = concepts["id"]
-    if (own.ids is None or own.ids.kind is IdKind.REAL) and not _fills(tx, own):
+    if own.ids is None and not _fills(tx, own):
         raise unfit(CONCEPTS, "has an `id` that cannot be filled", hint="give it a default")
     demanding = [one.name for one in concepts.values() if not one.nullable and not one.fills]
     check_demands(tx, CONCEPTS, concepts, known=CONCEPT_COLUMNS)

@@ -92,7 +92,7 @@ def has_concepts(shape: PassagesShape, skip: tuple[str, ...] | None) -> ColumnEl
 
 def has_text(shape: PassagesShape) -> ColumnElement[bool]:
     """Return the condition that a passage holds more than white space, and has an id that a request can name."""
-    named = shape.item_id != "" if shape.ids.kind in {IdKind.TEXT, IdKind.ANY} else true()
+    named = shape.item_id != "" if shape.ids.kind is IdKind.TEXT else true()
     return and_(has_words(shape.passages.c.text), named)
 
 
@@ -145,7 +145,7 @@ def with_concepts(
 def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the names of the concepts in sight of these passages, by id, each once, in order."""
     concepts = shape.concepts.c
-    native = [*shape.concept_ids.native(ids), *(ids if shape.keeps_types else ())]
+    native = shape.concept_ids.native(ids)
     whose, name = concepts.passage_id, concepts.concept_name
     found: dict[str, set[str]] = {}
     for row in rows_among(tx, whose, native, [whose, name], name.is_not(None), in_sight(shape)):
@@ -158,7 +158,7 @@ def stored_concepts(
 ) -> dict[str, list[ConceptRow]]:
     """Return the concepts of one version and model of these passages, by id, in the order of their own ids."""
     concepts = shape.concepts.c
-    native = [*shape.concept_ids.native(ids), *(ids if shape.keeps_types else ())]
+    native = shape.concept_ids.native(ids)
     query = select(*(concepts[name] for name in ConceptRow._fields)).order_by(concepts.id)
     query = query.where(of_extractors(shape, [(version, model)]))
     found: dict[str, list[ConceptRow]] = {}
@@ -194,8 +194,8 @@ def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[Concep
     Raises:
         ConfigurationError: an adopted table refuses them.
     """
-    stored, found = shape.concept_ids.stored, _as_there(tx, shape, concepts)
-    ready = [{**one._asdict(), "passage_id": found.get(one.passage_id, stored(one.passage_id))} for one in concepts]
+    stored = shape.concept_ids.stored
+    ready = [{**one._asdict(), "passage_id": stored(one.passage_id)} for one in concepts]
     ids = shape.new_ids.of(tx, shape.concepts, len(ready))
     if ids is not None:
         ready = [{"id": key, **row} for key, row in zip(ids, ready, strict=True)]
@@ -220,12 +220,6 @@ def remove_concepts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *,
     rows = shape.concepts.c.passage_id
     removals = (delete(shape.concepts).where(rows.in_(some), mine) for some in pages(shape.concept_ids.native(ids)))
     return sum(tx.execute(removal).rowcount for removal in removals)
-
-
-def _as_there(tx: Connection, shape: PassagesShape, concepts: Iterable[ConceptRow]) -> dict[str, Any]:
-    """Return the ids of the passages of concepts as their table has them, where those are numbers and texts at once."""
-    ids = list(dict.fromkeys(one.passage_id for one in concepts)) if shape.keeps_types else []
-    return {row[0]: row[1] for row in item_table(shape).among(tx, ids, [shape.item_id, shape.passages.c.id])}
 
 
 def _written(shape: PassagesShape) -> list[str]:

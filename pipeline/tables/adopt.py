@@ -13,7 +13,6 @@ from sqlalchemy import (
     Connection,
     Table,
     Text,
-    and_,
     bindparam,
     cast,
     column,
@@ -27,7 +26,7 @@ from sqlalchemy import (
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.store.schema import has_index
-from pipeline.tables.columns import Accepts, IdKind, ReflectedColumn, misfits
+from pipeline.tables.columns import Accepts, ReflectedColumn, misfits
 from pipeline.tables.reflect import (
     columns_of,
     counts_up,
@@ -201,23 +200,10 @@ def _settle_ids(tx: Connection, spec: TableSpec) -> None:
     if count != apart:
         why = f"has rows whose `id` is missing or not theirs alone ({count - apart:,} of {count:,})"
         raise unfit(spec.name, why, hint="give every row an id of its own")
-    if is_sqlite(tx) and _has(tx, spec, func.typeof(rows.c.id) == "blob"):
-        raise unfit(spec.name, "has ids that are bytes, which cannot stand in a request", hint=hint)
-    if is_sqlite(tx) and _has(tx, spec, _is_lost(spec)):
-        raise unfit(spec.name, "has ids that are floating-point numbers, which do not come back as they are", hint=hint)
+    if is_sqlite(tx) and _has(tx, spec, func.typeof(rows.c.id).in_(("blob", "real"))):
+        raise unfit(spec.name, "has ids that are bytes or floating-point numbers", hint=hint)
     if not spec.takes_empty_id and _has(tx, spec, spec.item_id == ""):
         raise unfit(spec.name, "has a row whose `id` is an empty text", hint="give every row an id of its own")
-
-
-def _is_lost(spec: TableSpec) -> ColumnElement[bool]:
-    """Return the condition that an id of SQLite is a floating-point number that does not come back.
-
-    Rows are asked for by the text of their id (`+ ""`: as one that is sent); Python writes exponents otherwise.
-    """
-    is_real, kinds = func.typeof(spec.made.c.id) == "real", spec.judged["id"].kinds
-    if kinds is not None and IdKind.REAL not in kinds:
-        return is_real
-    return and_(is_real, (spec.made.c.id != spec.item_id + "") | spec.item_id.contains("e"))
 
 
 def _number(tx: Connection, spec: TableSpec) -> None:

@@ -43,8 +43,6 @@ class IdKind(StrEnum):
     TEXT = "text"
     WHOLE = "whole numbers"
     UUID = "UUIDs"
-    REAL = "floating-point numbers"
-    ANY = "values of any type"
 
 
 @dataclass(frozen=True)
@@ -76,17 +74,14 @@ class Ids:
     def native(self, ids: Iterable[str]) -> list[Any]:
         """Return ids as the column may hold them, for a condition: as numbers, as text, or as both."""
         ids = list(ids)
-        if self.kind is IdKind.TEXT:
-            return ids
-        if self.kind is IdKind.UUID and self.typed:
-            return [one for one in ids if UUID.fullmatch(one)]
+        if self.kind is not IdKind.WHOLE:
+            return [one for one in ids if UUID.fullmatch(one)] if self.kind is IdKind.UUID and self.typed else ids
         told = "\n".join(ids)  # one look at all of them takes a fifth of one at each
         are_whole = _WHOLES.fullmatch(told) and told.count("\n") == len(ids) - 1
         numbers = list(map(int, ids if are_whole else filter(WHOLE.fullmatch, ids)))
         if numbers and not (self._fits(min(numbers)) and self._fits(max(numbers))):
             numbers = list(filter(self._fits, numbers))
-        holds_all = self.kind is IdKind.WHOLE and (self.typed or len(numbers) == len(ids))
-        return numbers if holds_all else [*numbers, *ids]
+        return numbers if self.typed or len(numbers) == len(ids) else [*numbers, *ids]
 
     def stored(self, value: str) -> Any:
         """Return an id as it is written into the column."""
@@ -146,7 +141,10 @@ class ReflectedColumn:
         """Return which ids the column holds; None where it can hold none."""
         if self.computed:
             return None
-        return _server_ids(self.type, self.length) if self.type else Ids(_declared_kind(self.declared))
+        if self.type:
+            return _server_ids(self.type, self.length)
+        kind = _declared_kind(self.declared)
+        return None if kind is None else Ids(kind)
 
     @property
     def places(self) -> int | None:
@@ -186,8 +184,7 @@ def misfits(columns: Mapping[str, ReflectedColumn], judged: Mapping[str, Accepts
 
 def ids_in(column: ReflectedColumn | None) -> Ids:
     """Return which ids a column holds; text where it is not there."""
-    found = Ids() if column is None else column.ids
-    return found or Ids(IdKind.ANY)
+    return (column and column.ids) or Ids()
 
 
 def id_type(column: ReflectedColumn | None) -> type[BigInteger] | type[Text]:
@@ -195,16 +192,15 @@ def id_type(column: ReflectedColumn | None) -> type[BigInteger] | type[Text]:
     return BigInteger if ids_in(column).kind is IdKind.WHOLE else Text
 
 
-def _declared_kind(declared: str) -> IdKind:
-    """Return what ids an SQLite column holds, by the rules that SQLite itself has for the words of its type."""
+def _declared_kind(declared: str) -> IdKind | None:
+    """Return what ids an SQLite column holds, by the words of its type; None where these say none that come back."""
     words = declared.upper()
     if "INT" in words:
         return IdKind.WHOLE
     if any(word in words for word in ("CHAR", "CLOB", "TEXT")):
         return IdKind.TEXT
-    if "UUID" in words or "GUID" in words:  # to SQLite a number where it looks like one, which no UUID does
-        return IdKind.UUID
-    return IdKind.REAL if any(word in words for word in ("REAL", "FLOA", "DOUB")) else IdKind.ANY
+    # to SQLite a number where it looks like one, which no UUID does
+    return IdKind.UUID if "UUID" in words or "GUID" in words else None
 
 
 def _server_ids(kind: str, length: int) -> Ids | None:

@@ -179,7 +179,6 @@ def test_foreign_text_in_a_row_with_a_score_is_recorded(workspace: Workspace) ->
 ODD_TABLES = {
     "no id": ("CREATE TABLE experts (username TEXT, bio TEXT)", ["1", "2", "3"]),
     "text id": ("CREATE TABLE experts (id TEXT PRIMARY KEY, username TEXT, bio TEXT)", ["11", "12", "13"]),
-    "real id": ("CREATE TABLE experts (id REAL PRIMARY KEY, username TEXT, bio TEXT)", ["11.0", "12.0", "13.0"]),
     "strict": ("CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT) STRICT", ["11", "12", "13"]),
     "without rowid or id": (
         'CREATE TABLE experts ("a key" TEXT, username TEXT, bio TEXT, PRIMARY KEY ("a key", username)) WITHOUT ROWID',

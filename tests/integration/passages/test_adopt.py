@@ -243,23 +243,3 @@ def test_a_row_whose_id_is_the_empty_text_is_asked_nothing(workspace: Workspace)
         workspace.ran(command, TASK="passages")
     asked = workspace.query("SELECT DISTINCT passage_id FROM passage_concepts")
     assert [row[0].strip() for row in asked] == ["7"]
-
-
-@pytest.mark.sqlite_only(reason="columns of PostgreSQL have a type")
-def test_passages_with_ids_of_any_type_at_once_are_asked_once(workspace: Workspace) -> None:
-    """A number, and a text that is nearly that number, get their own concepts, and nothing is left open."""
-    ids = (-(2**63), 5, "05", "x")
-    workspace.data.mkdir(exist_ok=True)
-    made = (f"INSERT INTO passages VALUES ({key!r}, '{text_of(number)}')" for number, key in enumerate(ids))  # noqa: S608 - ours
-    _made(workspace.data, "CREATE TABLE passages (id, text TEXT)", *made)
-    workspace.environ["FINDABLE_TASK"] = "passages"
-    workspace.begin()
-    for command in ("batch-submit", "batch-poll", "batch-ingest", "doctor"):
-        workspace.ran(command, TASK="passages")
-    status = json.loads(workspace.run("passages-status", "--json").stdout)["passages"]
-    assert (status["with_concepts"], status["open"]) == (len(ids), 0)
-    assert "nothing to submit" in workspace.run("batch-submit", TASK="passages").output
-    assert {row[0] for row in workspace.query("SELECT DISTINCT passage_id FROM passage_concepts")} == set(ids)
-    for key in map(str, ids[1:]):
-        found = json.loads(workspace.run("best-concepts", key, "--json").stdout)
-        assert {(one["passage_id"], "source_text" in one["evidence"]) for one in found} == {(key, True)}
