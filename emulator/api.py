@@ -55,8 +55,6 @@ class Asked:
             message: dict[str, Any] = messages.read(kind, orjson.loads(self.body or b"{}"))
         except orjson.JSONDecodeError as error:
             raise invalid(f"Invalid JSON payload received. {error}") from error
-        except messages.FieldError as error:
-            raise invalid(str(error), field=error.where) from error
         return message
 
     def page(
@@ -84,7 +82,11 @@ class Api:
             ("POST", r"models/(.+):(\w+)", self._call_model),
             ("GET", r"batches", lambda asked: asked.page("operations", state.batches, batch_document, default=50)),
             ("GET", r"batches/([^/]+)", lambda _, name: batch_document(state.batch(name))),
-            ("POST", r"batches/([^/]+):cancel", lambda _, name: state.cancel_batch(name)),
+            (
+                "POST",
+                r"batches/([^/]+):cancel",
+                lambda _, name: state.move_batch(state.batch(name)["id"], "CANCELLED") and {},
+            ),
             ("DELETE", r"batches/([^/]+)", lambda _, name: state.delete_batch(name)),
             ("POST", r"upload/files", self._start_upload),
             ("GET", r"files", self._list_files),

@@ -13,15 +13,8 @@ _CODES = {
 }
 """The google.rpc name and number that go with each HTTP status (google/rpc/code.proto)."""
 TYPES = "type.googleapis.com/google.rpc."
-HELP = {
-    "@type": f"{TYPES}Help",
-    "links": [
-        {
-            "description": "Learn more about Gemini API quotas",
-            "url": "https://ai.google.dev/gemini-api/docs/rate-limits",
-        }
-    ],
-}
+_LINK = "https://ai.google.dev/gemini-api/docs/rate-limits"
+HELP = {"@type": f"{TYPES}Help", "links": [{"description": "Learn more about Gemini API quotas", "url": _LINK}]}
 """The detail that every refusal for a quota carries, and the only one of a batch create."""
 EXCEEDED = "You exceeded your current quota, please check your plan and billing details."
 
@@ -44,9 +37,6 @@ class ApiError(Exception):
         return {"code": _CODES[self.code][1], "message": self.message}
 
 
-def invalid(message: str, *, field: str = "") -> ApiError:
-    """Return the 400 for a request that is wrong, naming the field at fault where it is known."""
-    violation = {"field": field, "description": message}
-    return ApiError(
-        400, message, details=[{"@type": f"{TYPES}BadRequest", "fieldViolations": [violation]}] if field else []
-    )
+def invalid(message: str) -> ApiError:
+    """Return the 400 for a request that is wrong."""
+    return ApiError(400, message)

@@ -53,7 +53,7 @@ def _medium(mime_type: str, data: str) -> Medium:
         if not _OTHERS.fullmatch(mime_type):
             raise invalid(f"Unsupported MIME type: {mime_type}")
         return Medium(mime_type, None)
-    seen = look(decode_base64(data))
+    seen = look(decode_base64(data) or b"")
     if seen is None:
         raise invalid(
             "Unable to process input image. Please retry or report in https://developers.generativeai.google/"

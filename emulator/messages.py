@@ -5,12 +5,14 @@ document. What `read` returns is camelCase throughout, so that no other module h
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import orjson
+
+from emulator.errors import TYPES, ApiError
 
 
 def _of(**kinds: str) -> dict[str, str]:
@@ -74,13 +76,14 @@ _FIELDS: dict[str, dict[str, str]] = {
 }
 
 
-class FieldError(ValueError):
+class FieldError(ApiError):
     """A document has a member that its message does not have, or that holds what its field cannot hold."""
 
     def __init__(self, said: str, *, name: str, where: str, of_line: str = "") -> None:
         """Keep the member's name as it was written, the path of what is wrong, and how a batch says it of a line."""
-        super().__init__(said)
-        self.name, self.where, self.of_line = name, where, of_line or said
+        violations = [{"field": where, "description": said}]
+        super().__init__(400, said, details=[{"@type": f"{TYPES}BadRequest", "fieldViolations": violations}])
+        self.name, self.of_line = name, of_line or said
 
 
 def _wrong(value: object, where: str, expected: str) -> FieldError:
@@ -137,33 +140,25 @@ def _read_message(kind: str, value: Mapping[str, Any], *, where: str) -> dict[st
     return message
 
 
-def _read_scalar(kind: str, value: object, *, where: str) -> object:
+def _read_scalar(kind: str, value: Any, *, where: str) -> object:
     """Return one plain value; integers may be written as strings, as protobuf's JSON form allows."""
     if kind == "integer" and isinstance(value, str) and value.lstrip("-").isdigit():
         return int(value)
-    if kind == "bytes" and isinstance(value, str):
-        try:
-            decode_base64(value)
-        except binascii.Error as error:
-            raise _wrong(value, where, "base64") from error
-        return value
-    whole = isinstance(value, float) and value.is_integer()
-    fits = {
-        "string": isinstance(value, str),
-        "bool": isinstance(value, bool),
-        "integer": (isinstance(value, int) or whole) and not isinstance(value, bool),
-        "number": isinstance(value, int | float) and not isinstance(value, bool),
-    }.get(kind, False)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind in ("string", "bytes"):
+        fits = isinstance(value, str) and (kind == "string" or decode_base64(value) is not None)
+    elif kind == "bool":
+        fits = isinstance(value, bool)
+    else:
+        fits = is_number and (kind == "number" or value % 1 == 0)
     if not fits:
         raise _wrong(value, where, kind)
-    return int(value) if kind == "integer" and isinstance(value, float) else value
+    return int(value) if kind == "integer" else value
 
 
-def decode_base64(text: str) -> bytes:
-    """Return the bytes behind base64 of either alphabet, padded or not.
-
-    Raises:
-        binascii.Error: the text is no base64.
-    """
+def decode_base64(text: str) -> bytes | None:
+    """Return the bytes behind base64 of either alphabet, padded or not; None where it is none."""
     plain = text.replace("-", "+").replace("_", "/").rstrip("=")
-    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    with suppress(ValueError):
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    return None

@@ -23,8 +23,8 @@ from typing import Any
 from emulator.errors import EXCEEDED, HELP, ApiError, invalid
 
 LIFETIME_NS = 48 * 3600 * 10**9
-MOST_BYTES, MOST_NAME, MOST_DISPLAY_NAME = 2 * 1024**3, 40, 512
-"""Limits of the Files API (read 2026-11): how long a file is kept, its bytes, the characters of its names."""
+MOST_BYTES, MOST_NAME = 2 * 1024**3, 40
+"""Limits of the Files API (read 2026-11): how long a file is kept, its bytes, the characters of its name."""
 MOST_ACTIVE = 100
 """Batches that may be pending or running at once (Batch API guide, read 2026-11)."""
 _BATCH = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
@@ -143,6 +143,12 @@ class State:
             cursor = self._connection.execute(statement, values)
             return [dict(zip([column[0] for column in cursor.description], row, strict=True)) for row in cursor]
 
+    def _one(self, refusal: ApiError, statement: str, *values: object) -> Row:
+        """Return the row that a statement finds; raise the refusal where there is none."""
+        for row in self._rows(statement, *values):
+            return row
+        raise refusal
+
     def _changes(self, statement: str, *values: object) -> bool:
         """Run one statement, on disk on return, and tell whether it changed anything."""
         with self._lock:
@@ -158,10 +164,7 @@ class State:
     def start_upload(self, described: Mapping[str, Any], *, size: int | None, mime_type: str) -> str:
         """Begin an upload and return its session, the only credential its chunks need; refuse as the Files API does."""
         display_name, session = described.get("displayName", ""), _new_id(40)
-        size = described.get("sizeBytes") if size is None else size
         name = described.get("name", "").removeprefix("files/") or _new_id(12)
-        if len(display_name) > MOST_DISPLAY_NAME:
-            raise invalid(f"* CreateFileRequest.file.display_name: more than {MOST_DISPLAY_NAME} characters.")
         if size is not None and size > MOST_BYTES:
             raise invalid(f"File size {size} is above the limit of {MOST_BYTES} bytes.")
         if len(name) > MOST_NAME or re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name) is None:
@@ -176,9 +179,8 @@ class State:
 
     def upload(self, session: str) -> Row:
         """Return a file that is being uploaded."""
-        for row in self._rows("SELECT * FROM files WHERE session = ?", session):
-            return row
-        raise ApiError(404, "Upload session not found or already final.")
+        refusal = ApiError(404, "Upload session not found or already final.")
+        return self._one(refusal, "SELECT * FROM files WHERE session = ?", session)
 
     def finish_upload(self, upload: Row) -> Row:
         """Make an upload a file, on disk when this returns; refuse other bytes than were declared."""
@@ -191,15 +193,13 @@ class State:
         self._changes("UPDATE files SET session = NULL, size = ?, sha256 = ? WHERE id = ?", size, digest, upload["id"])
         return self.file(upload["id"])
 
-    def file(self, file_id: str, *, request: str = "GetFileRequest") -> Row:
+    def file(self, file_id: str) -> Row:
         """Return a file; refuse one that is not there, and the id of any result, which is too long."""
         if len(file_id) > MOST_NAME:
-            reason = f"File ID (name excluding 'files/') cannot be more than {MOST_NAME} characters."
-            raise invalid(f"* {request}.name: {reason}")
+            raise invalid(f"* name: File ID (name excluding 'files/') cannot be more than {MOST_NAME} characters.")
+        refusal = ApiError(403, f"You do not have permission to access the File {file_id} or it may not exist.")
         there = "SELECT * FROM files WHERE id = ? AND session IS NULL AND created_ns > ?"
-        for row in self._rows(there, file_id, time.time_ns() - LIFETIME_NS):
-            return row
-        raise ApiError(403, f"You do not have permission to access the File {file_id} or it may not exist.")
+        return self._one(refusal, there, file_id, time.time_ns() - LIFETIME_NS)
 
     def files(self, size: int, before: int) -> list[Row]:
         """Return at most `size` files, newest first, those older than the number `before`."""
@@ -208,7 +208,7 @@ class State:
 
     def delete_file(self, file_id: str) -> None:
         """Delete a file and its bytes; a batch made from it keeps its own copy."""
-        self._remove_file(self.file(file_id, request="DeleteFileRequest")["id"])
+        self._remove_file(self.file(file_id)["id"])
 
     def _remove_file(self, file_id: str) -> None:
         self._changes("DELETE FROM files WHERE id = ?", file_id)
@@ -216,7 +216,7 @@ class State:
 
     def download(self, file_id: str) -> Path:
         """Return where the bytes of a result file are."""
-        for row in self._rows("SELECT * FROM batches WHERE 'batch-' || id = ? AND state = 'SUCCEEDED'", file_id):
+        for row in self._rows("SELECT id FROM batches WHERE 'batch-' || id = ? AND state = 'SUCCEEDED'", file_id):
             return self.path("results", row["id"])
         self.file(file_id[:MOST_NAME])
         raise invalid(f"Only generated files can be downloaded; files/{file_id} was uploaded.")
@@ -244,9 +244,8 @@ class State:
 
     def batch(self, batch_id: str) -> Row:
         """Return a batch."""
-        for row in self._rows("SELECT * FROM batches WHERE id = ?", batch_id):
-            return row
-        raise ApiError(404, "Requested entity was not found.")
+        refusal = ApiError(404, "Requested entity was not found.")
+        return self._one(refusal, "SELECT * FROM batches WHERE id = ?", batch_id)
 
     def batches(self, size: int, before: int) -> list[Row]:
         """Return at most `size` batches, newest first, older than the number `before`."""
@@ -267,10 +266,6 @@ class State:
         if over:
             self.path("input", batch_id).unlink(missing_ok=True)
         return moved
-
-    def cancel_batch(self, batch_id: str) -> None:
-        """Cancel a batch at once, without results; one that is over stays as it is."""
-        self.move_batch(self.batch(batch_id)["id"], "CANCELLED")
 
     def delete_batch(self, batch_id: str) -> None:
         """Take a batch out of every answer, with its results; its work stops."""

@@ -69,7 +69,7 @@ def count_requests(path: Path) -> int:
         ApiError: 400 naming the first bad line, or for a file without a request.
     """
     with path.open("rb") as file:
-        count = len([_read_line(raw, number)[1] for number, _, raw in _lines(file)])
+        count = sum(bool(_read_line(raw, number)) for number, _, raw in _lines(file))
     if not count:
         raise invalid("The input file holds no requests.")
     return count
