@@ -10,13 +10,12 @@ import orjson
 from emulator import media
 from emulator.answers import fill
 from emulator.answers.concepts import concepts
-from emulator.answers.looks import told
+from emulator.answers.looks import Look, told
 from emulator.answers.tags import tags
 from emulator.catalogue import MODEL_VERSION, STAND_IN_VERSION, TAGGER_VERSION, Model
-from emulator.dialect import Ask
 from emulator.errors import invalid
 from emulator.media import Medium
-from emulator.schema import ConceptShape, Shape, shape_of
+from emulator.schema import Ask, asked_for
 
 BYTES_PER_TOKEN = 4
 """The engine's own measure of a token; Google's manual gives about four characters (Tokens guide, read 2026-11)."""
@@ -24,6 +23,9 @@ BYTES_PER_TOKEN = 4
 TO_TAG = ("job_title", "biography")
 TO_READ = ("passage",)
 """The sections that tags and concepts must come from."""
+FEWEST_TAGS, MOST_TAGS, FEWEST_CONCEPTS, MOST_CONCEPTS = 3, 8, 4, 14
+"""How many are given where the schema does not say and the text has as many."""
+_CONCEPT = {"name": "STRING", "quotes": "ARRAY", "type": "STRING", "aliases": "ARRAY", "confidence": "NUMBER"}
 _AS_IT_IS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
@@ -77,8 +79,8 @@ def _turns(request: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def check_request(request: Mapping[str, Any], model: Model) -> Shape | ConceptShape | Ask:
-    """Return the shape of the answer wanted, and refuse what the live service refuses about a well-formed request.
+def check_request(request: Mapping[str, Any], model: Model) -> Ask:
+    """Return what is asked for, and refuse what the live service refuses about a well-formed request.
 
     Raises:
         ApiError: 400 for no contents, for both thinking fields, for penalties where the model takes none, or for a
@@ -95,7 +97,7 @@ def check_request(request: Mapping[str, Any], model: Model) -> Shape | ConceptSh
     limit = config.get("maxOutputTokens", 1)
     if limit < 1:
         raise invalid(f"* GenerateContentRequest.generation_config.max_output_tokens: {limit} must be positive.")
-    return shape_of(config)
+    return asked_for(config)
 
 
 def answer(request: Mapping[str, Any], model: Model, *, seen: Sequence[Medium] = ()) -> dict[str, Any]:
@@ -131,25 +133,49 @@ def answer(request: Mapping[str, Any], model: Model, *, seen: Sequence[Medium] =
     }
 
 
-def _document(
-    request: Mapping[str, Any], shape: Shape | ConceptShape | Ask, seen: Sequence[Medium]
-) -> tuple[object, str]:
+def _document(request: Mapping[str, Any], ask: Ask, seen: Sequence[Medium]) -> tuple[object, str]:
     """Return the document that is wanted, and what made it.
 
-    Of images tags are the words of what is measured of them, of a person no more than the text supports, however many
-    the schema asks for. What the user said before the last turn are examples to a schema of one's own.
+    A list of strings, bare or as the one property of an object, is what a question for tags is, a list of objects with
+    a `name` and their `quotes` one for concepts. What the user said before the last turn are examples to any other.
     """
     looks = [medium.seen for medium in seen]
-    if isinstance(shape, Ask):
+    name, listed = ask.members[0] if ask.kind == "OBJECT" and len(ask.members) == 1 else ("", ask)
+    members = dict(listed.items.members) if listed.items is not None else {}
+    if listed.items is not None and listed.items.kind == "STRING" and fill.is_tag(listed.items):
+        found, version = _tags(request, listed, looks), TAGGER_VERSION
+    elif {"name", "quotes"} <= members.keys() and all(_CONCEPT.get(one) == members[one].kind for one in members):
+        found, version = _concepts(request, listed, members), MODEL_VERSION
+    else:
         last = next((turn for turn in reversed(_turns(request)) if turn.strip()), "")
-        return fill.answer(shape, last, looks), STAND_IN_VERSION
-    if isinstance(shape, ConceptShape):
-        found = concepts(said_in(TO_READ, request), at_least=shape.at_least, at_most=shape.at_most)
-        return shape.wrap(found), MODEL_VERSION
-    if looks and shape.allowed is None:
-        words = dict.fromkeys(word for one in looks if one for word in one.words())
-        return shape.wrap(list(words)[: shape.at_most]), TAGGER_VERSION
+        return fill.answer(ask, last, looks), STAND_IN_VERSION
+    return {name: found} if name else found, version
+
+
+def _tags(request: Mapping[str, Any], listed: Ask, looks: Sequence[Look | None]) -> list[Any]:
+    """Return tags: of images the words of what is measured of them, of a person no more than the text supports."""
+    allowed = listed.items.choices if listed.items is not None else ()
+    at_most = MOST_TAGS if listed.at_most is None else listed.at_most
+    if looks and not allowed:
+        return list(dict.fromkeys(word for one in looks if one for word in one.words()))[:at_most]
     said = said_in(TO_TAG, request)
-    at_least = 0 if shape.allowed is None and said != said_in((), request) else shape.at_least
+    is_person = not allowed and said != said_in((), request)
+    at_least = 0 if is_person else min(listed.at_least or FEWEST_TAGS, at_most)
     text = "\n".join([said, *map(told, looks)])
-    return shape.wrap(tags(text, allowed=shape.allowed, at_least=at_least, at_most=shape.at_most)), TAGGER_VERSION
+    return tags(text, allowed=allowed or None, at_least=at_least, at_most=max(at_most, at_least))
+
+
+def _concepts(request: Mapping[str, Any], listed: Ask, members: Mapping[str, Ask]) -> list[dict[str, Any]]:
+    """Return concepts, of each what is asked for and allowed: of the types `other`, or else the last."""
+    at_most = MOST_CONCEPTS if listed.at_most is None else listed.at_most
+    at_least = min(max(listed.at_least, FEWEST_CONCEPTS), at_most)
+    found = []
+    for concept in concepts(said_in(TO_READ, request), at_least=at_least, at_most=at_most):
+        fitted = {name: concept[name] for name in members}
+        for name, member in members.items():
+            if member.kind == "ARRAY":
+                fitted[name] = fitted[name][: member.at_most]
+            elif member.choices and fitted[name] not in member.choices:
+                fitted[name] = "other" if "other" in member.choices else member.choices[-1]
+        found.append(fitted)
+    return found

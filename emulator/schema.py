@@ -1,193 +1,182 @@
-"""What a response schema asks for: tags, concepts, or any other values.
+"""What a response schema asks for, and what the live service refuses of one.
 
-A list of strings, bare or as the one property of an object, is what a question for tags is; an `enum` restricts the
-words. A list of objects with a `name` and their `quotes` is what a question for concepts is. `minItems` and `maxItems`
-bound the number of either. Every other schema of the dialect is read by `dialect` and answered by the stand-in.
+That is `responseSchema`, an OpenAPI subset with types in capitals. What narrows a text by its form (`pattern`) is not
+held.
 """
 
 import functools
+import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self
 
 import orjson
 
-from emulator import dialect
-from emulator.answers.fill import is_tag
-from emulator.dialect import MAX_DEPTH, Ask
-from emulator.errors import invalid
+from emulator.errors import ApiError, invalid
 
-AT_LEAST = 3
-"""How many tags are given where the schema does not say (the local tagger tops up to this)."""
-AT_MOST = 8
-"""How many tags are given at most where the schema does not say."""
-FEWEST_CONCEPTS = 4
-"""How many concepts are given where the schema does not say and the text has as many."""
-MOST_CONCEPTS = 14
-"""How many concepts are given at most where the schema does not say."""
-_CONCEPT = {"name": "STRING", "quotes": "STRINGS", "type": "STRING", "aliases": "STRINGS", "confidence": "NUMBER"}
-"""What a concept may be asked for, and what each member is."""
-_ASKED_ALWAYS = ("name", "quotes")
-"""The members by which a question for concepts is known."""
+MAX_DEPTH, MOST_VALUES = 16, 10_000
+"""Levels of the deepest schema (ours: the live service does not say), and the most values that must be there."""
+KINDS = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
+_WORD, _HUMP = re.compile(r"[^\W\d_]+|\d+"), re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_TOLD = re.compile(
+    r"\b(at least|at most|greater than|less than) (-?\d{1,15}(?:\.\d{1,15})?)(?: characters\b|(?=[;)]|$))"
+)
+"""A bound that a description tells, for the dialect has no lengths that are held and no open bounds."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The answer that is wanted: the property it stands in, if any, the words allowed, and how many."""
+class Ask:
+    """One value that is asked for: what it is and what bounds it, as far as its kind has such bounds.
 
-    name: str | None
-    allowed: tuple[str, ...] | None
-    at_least: int
-    at_most: int
+    `kind` is one of `KINDS`, blank for a choice between the `options`; `name` has the words of its name, or of the
+    list it stands in, `about` its title and description; `at_least` and `at_most` count items or characters.
+    """
 
-    def wrap(self, tags: list[str]) -> object:
-        """Return the answer's JSON document."""
-        return tags if self.name is None else {self.name: tags}
+    kind: str
+    name: str = ""
+    about: str = ""
+    nullable: bool = False
+    choices: tuple[Any, ...] = ()
+    members: tuple[tuple[str, "Ask"], ...] = ()
+    items: "Ask | None" = None
+    options: tuple["Ask", ...] = ()
+    at_least: int = 0
+    at_most: int | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    form: str = ""
 
+    @property
+    def said(self) -> str:
+        """Return name and description."""
+        return f"{self.name} {self.about}".strip()
 
-@dataclass(frozen=True)
-class ConceptShape:
-    """The concepts that are wanted: the property they stand in, if any, their members and types, and how many."""
-
-    name: str | None
-    members: tuple[str, ...]
-    types: tuple[str, ...] | None
-    at_least: int
-    at_most: int
-    most: tuple[tuple[str, int], ...] = ()
-    """How many aliases or quotes a concept may have, where the schema says so."""
-
-    def wrap(self, concepts: Sequence[Mapping[str, Any]]) -> object:
-        """Return the answer's JSON document, of each concept what was asked for."""
-        found = [self._fitted(concept) for concept in concepts]
-        return found if self.name is None else {self.name: found}
-
-    def _fitted(self, concept: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the schema asks of a concept, within what it allows: of the types `other`, or else the last."""
-        fitted = {member: concept[member] for member in self.members}
-        if self.types is not None and fitted.get("type", self.types[-1]) not in self.types:
-            fitted["type"] = "other" if "other" in self.types else self.types[-1]
-        for member, most in self.most:
-            fitted[member] = fitted[member][:most]
-        return fitted
+    def smallest(self) -> int:
+        """Return how many values the shortest answer has."""
+        of_items = self.at_least * self.items.smallest() if self.items is not None else 0
+        return 1 + of_items + sum(member.smallest() for _, member in self.members)
 
 
-def shape_of(config: Mapping[str, Any]) -> Shape | ConceptShape | Ask:
-    """Return the shape that a generation config asks for.
+class _Place(NamedTuple):
+    """Where a schema stands: its path in the request, and its level."""
+
+    path: str
+    depth: int
+
+    def down(self, path: str) -> Self:
+        return self._replace(path=f"{self.path}{path}", depth=self.depth + 1)
+
+    def refused(self, what: str) -> ApiError:
+        return invalid(f"* GenerateContentRequest.{self.path}{what}")
+
+
+def asked_for(config: Mapping[str, Any]) -> Ask:
+    """Return what a generation config asks for.
 
     Raises:
-        ApiError: 400 where there is no schema, two of them, or one that the live service refuses.
+        ApiError: 400 where there is no schema, or one that the live service refuses, naming the place.
     """
-    plain = config.get("responseSchema")
-    json_schema = config.get("responseJsonSchema", config.get("_responseJsonSchema"))
-    if plain is not None and json_schema is not None:
-        raise invalid("Only one of responseSchema and responseJsonSchema may be set.")
-    if plain is not None:
-        return _shape_again(orjson.dumps(plain), resolve=False)
-    if isinstance(json_schema, Mapping):
-        return _shape_again(orjson.dumps(json_schema), resolve=True)
-    raise invalid("The local engine answers by a schema only: set generationConfig.responseSchema.")
+    if config.get("responseSchema") is None:
+        raise invalid("The local engine answers by a schema only: set generationConfig.responseSchema.")
+    return _read_again(orjson.dumps(config["responseSchema"]))
 
 
 @functools.lru_cache(maxsize=256)
-def _shape_again(document: bytes, *, resolve: bool) -> Shape | ConceptShape | Ask:
-    """Return the shape of a schema that stands alike in every line of a file, looked at once."""
-    schema = orjson.loads(document)
-    where = "generation_config.response_schema"
-    if resolve:
-        schema, where = _resolved(schema, root=schema, depth=0), "generation_config.response_json_schema"
-    return _shape(schema) or dialect.read(schema, where=where)
+def _read_again(document: bytes) -> Ask:
+    """Return what a schema asks for that stands alike in every line of a file, read once."""
+    ask = _read(orjson.loads(document), "", _Place("generation_config.response_schema", 1))
+    if ask.smallest() > MOST_VALUES:
+        raise invalid("The specified schema produces a constraint that has too many states for serving.")
+    return ask
 
 
-def _shape(schema: Mapping[str, Any]) -> Shape | ConceptShape | None:
-    """Return the shape of a schema whose references are resolved, None for one of neither tags nor concepts."""
+def _read(schema: Mapping[str, Any], name: str, place: _Place) -> Ask:
+    """Return what one schema asks for."""
+    if place.depth > MAX_DEPTH:
+        raise invalid("A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth.")
     kind = _kind(schema)
+    about = " ".join(str(schema[one]) for one in ("title", "description") if schema.get(one))
+    ask = Ask(kind, name, about, nullable=bool(schema.get("nullable")))
+    if schema.get("anyOf") and not kind:
+        return _options(ask, schema["anyOf"], place)
+    if kind not in KINDS:
+        raise place.refused(f".type: must be one of {', '.join(KINDS)}")
+    if kind == "OBJECT":
+        return _object(ask, schema, place)
     if kind == "ARRAY":
-        return _list_shape(schema, name=None)
-    properties = schema.get("properties") or {}
-    if kind == "OBJECT" and len(properties) == 1:
-        name, member = next(iter(properties.items()))
-        if _kind(member) == "ARRAY":
-            return _list_shape(member, name=name)
-    return None
+        if "items" not in schema:
+            raise place.refused(".items: missing field.")
+        items = _read(schema["items"], name, place.down(".items"))
+        ask = replace(ask, items=replace(items, about=items.about or about))
+        return _sized(ask, schema.get("minItems"), schema.get("maxItems"), place)
+    return _plain(ask, schema, place)
 
 
-def _list_shape(schema: Mapping[str, Any], *, name: str | None) -> Shape | ConceptShape | None:
-    """Return the shape of a list of strings or of concepts."""
-    items = schema.get("items")
-    if not isinstance(items, Mapping):
-        return None
-    if _kind(items) == "OBJECT":
-        return _concept_shape(schema, items.get("properties") or {}, name=name)
-    if _kind(items) != "STRING" or not is_tag(name or "", schema, items):
-        return None
-    words = items.get("enum")
-    at_least, at_most = _bounds(schema, fewest=AT_LEAST, most=AT_MOST)
-    return Shape(name, None if words is None else tuple(words), at_least, at_most)
+def _kind(schema: Mapping[str, Any]) -> str:
+    return str(schema.get("type", "")).upper().replace("TYPE_UNSPECIFIED", "")
 
 
-def _concept_shape(schema: Mapping[str, Any], members: Mapping[str, Any], *, name: str | None) -> ConceptShape | None:
-    """Return the shape of a list of concepts, whose `members` are given by their names; None for other things."""
-    asked = (*_ASKED_ALWAYS, *members)
-    if any(_CONCEPT.get(member, "") != _member_kind(members.get(member)) for member in asked):
-        return None
-    most = tuple(
-        (member, int(members[member]["maxItems"])) for member in members if members[member].get("maxItems") is not None
+def _options(ask: Ask, schemas: Sequence[Mapping[str, Any]], place: _Place) -> Ask:
+    """Return what a choice between schemas asks for; a null among them makes it nullable."""
+    options = tuple(
+        _read(one, ask.name, place.down(f".any_of[{at}]")) for at, one in enumerate(schemas) if _kind(one) != "NULL"
     )
-    types = members.get("type", {}).get("enum")
-    at_least, at_most = _bounds(schema, fewest=FEWEST_CONCEPTS, most=MOST_CONCEPTS)
-    at_least = max(at_least, min(FEWEST_CONCEPTS, at_most))  # one is enough for a schema, and too few for a reader
-    return ConceptShape(name, tuple(members), tuple(types) if types else None, at_least, at_most, most)
+    if not options:
+        raise place.refused(".any_of: must have one that is not null")
+    return replace(ask, options=options, nullable=ask.nullable or len(options) < len(schemas))
 
 
-def _member_kind(schema: object) -> str:
-    """Return what a member of a concept is: STRING, NUMBER, STRINGS for a list of them, or whatever else it says."""
-    kind = _kind(schema)
-    if kind == "ARRAY" and isinstance(schema, Mapping):
-        return f"{_kind(schema.get('items'))}S"
-    return kind
+def _object(ask: Ask, schema: Mapping[str, Any], place: _Place) -> Ask:
+    """Return what an object asks for, its members in the order that is wanted."""
+    properties = schema.get("properties") or {}
+    if not properties:
+        raise place.refused(".properties: should be non-empty for OBJECT type")
+    for at, name in enumerate(schema.get("required") or ()):
+        if name not in properties:
+            raise place.refused(f".required[{at}]: property is not defined")
+    order = [name for name in schema.get("propertyOrdering") or () if name in properties]
+    members = tuple(
+        (name, _read(properties[name], _words_of(name), place.down(f".properties[{name}]")))
+        for name in dict.fromkeys([*order, *properties])
+    )
+    return replace(ask, members=members)
 
 
-def _kind(schema: object) -> str:
-    """Return the type that a schema names, in capitals, blank where it names none."""
-    return str(schema.get("type", "")).upper() if isinstance(schema, Mapping) else ""
+def _words_of(name: str) -> str:
+    """Return the words of a name: "isDefective" and "is_defective" are two."""
+    return " ".join(_WORD.findall(_HUMP.sub(" ", name))).lower()
 
 
-def _bounds(schema: Mapping[str, Any], *, fewest: int, most: int) -> tuple[int, int]:
-    """Return how many items a list must and may have; `fewest` and `most` where it does not say.
+def _plain(ask: Ask, schema: Mapping[str, Any], place: _Place) -> Ask:
+    """Return what a text, a number or a yes or no asks for; a bound that is told gives way to those that are set."""
+    if ask.kind != "STRING" and schema.get("enum"):
+        raise place.refused(".enum: only allowed for STRING type")
+    ask = replace(ask, choices=tuple(schema.get("enum") or ()), form=str(schema.get("format", "")))
+    told = {bound: float(value) for bound, value in _TOLD.findall(ask.about)}
+    if ask.kind == "STRING":
+        least = schema.get("minLength", told.get("at least"))
+        return _sized(ask, least, schema.get("maxLength", told.get("at most")), place)
+    if ask.kind == "BOOLEAN":
+        return ask
+    low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    above = math.nextafter(told["greater than"], math.inf) if "greater than" in told else low
+    below = math.nextafter(told["less than"], -math.inf) if "less than" in told else high
+    if max(low, above) <= min(high, below):
+        low, high = max(low, above), min(high, below)
+    if ask.kind == "INTEGER":
+        low, high = low if math.isinf(low) else math.ceil(low), high if math.isinf(high) else math.floor(high)
+    if low > high:
+        raise place.refused(f": minimum {low} is above maximum {high}.")
+    return replace(ask, lowest=low if low > -math.inf else None, highest=high if high < math.inf else None)
 
-    Raises:
-        ApiError: 400 where the one is above the other.
-    """
-    limit = schema.get("maxItems")
-    at_least = int(schema.get("minItems", fewest))
-    at_most = max(most, at_least) if limit is None else int(limit)
-    if at_least < 0 or ("minItems" in schema and at_least > at_most):
-        raise invalid(f"minItems {at_least} is above maxItems {at_most}.")
-    return min(at_least, at_most), at_most
 
-
-def _resolved(schema: Mapping[str, Any], *, root: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    """Return a JSON Schema with its local references put in place."""
-    if depth > MAX_DEPTH:
-        raise dialect.too_deep()
-    reference = schema.get("$ref")
-    if reference is not None:
-        found = root.get("$defs", {}).get(str(reference).removeprefix("#/$defs/"))
-        if not isinstance(found, Mapping):
-            raise invalid(f"Unresolved reference {reference!r} in responseJsonSchema.")
-        beside = {name: member for name, member in schema.items() if name != "$ref"}
-        return _resolved({**found, **beside}, root=root, depth=depth + 1)
-
-    def inner(member: Any) -> Any:
-        return _resolved(member, root=root, depth=depth + 1) if isinstance(member, Mapping) else member
-
-    resolved = dict(schema)
-    if "items" in schema:
-        resolved["items"] = inner(schema["items"])
-    for choice in ("anyOf", "oneOf", "allOf"):
-        if isinstance(schema.get(choice), list):
-            resolved[choice] = [inner(member) for member in schema[choice]]
-    if isinstance(schema.get("properties"), Mapping):
-        resolved["properties"] = {name: inner(member) for name, member in schema["properties"].items()}
-    return resolved
+def _sized(ask: Ask, least: float | None, most: float | None, place: _Place) -> Ask:
+    """Return an ask with the least and the most of its items or characters."""
+    at_least, at_most = int(least or 0), None if most is None else int(most)
+    if at_least < 0 or (at_most is not None and at_least > at_most):
+        of = "Items" if ask.kind == "ARRAY" else "Length"
+        raise place.refused(f": min{of} {at_least} is above max{of} {at_most}.")
+    if at_least > MOST_VALUES:
+        raise invalid("The specified schema produces a constraint that has too many states for serving.")
+    return replace(ask, at_least=at_least, at_most=at_most)

@@ -17,7 +17,7 @@ from emulator.answers import encoder
 from emulator.answers.concepts import concepts
 from emulator.answers.looks import Look, told
 from emulator.answers.text import sections, sentences
-from emulator.dialect import Ask
+from emulator.schema import Ask
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,11 +76,9 @@ def answer(ask: Ask, said: str, looks: Sequence[Look | None] = ()) -> object:
     return _Fill(said, looks).value(ask)
 
 
-def is_tag(name: str, *schemas: Any) -> bool:
+def is_tag(ask: Ask) -> bool:
     """Return whether the strings of a list are words about the text, rather than quotations of it or dates in it."""
-    about = " ".join([name.replace("_", " "), *(str(schema.get("description", "")) for schema in schemas)])
-    is_form = any(schema.get("format") for schema in schemas)
-    return not (is_form or _QUOTED.search(about) or _DATED.search(name.replace("_", " ")))
+    return not (ask.form or _QUOTED.search(ask.said) or _DATED.search(ask.name))
 
 
 class _Fill:
