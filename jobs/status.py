@@ -17,7 +17,7 @@ watch_option = click.option(
     "--watch", is_flag=True, envvar="FINDABLE_WATCH", help="Go on until Ctrl-C: in place, in a pipe what changed."
 )
 exact_option = click.option(
-    "--exact", is_flag=True, envvar="FINDABLE_EXACT", help="Count and compare all rows anew, whatever was remembered."
+    "--exact", is_flag=True, envvar="FINDABLE_EXACT", help="Compare the index with all rows, whatever was changed."
 )
 
 
@@ -68,9 +68,6 @@ def _show(report: status.StatusReport) -> None:
     bound = "" if document["bound"] else " (not bound yet)"
     print_line(f"workspace  {document['workspace']}, backend {document['backend']}{bound}, model {document['model']}")
     print_line(f"{report.subject:<11}{_counted(document[report.subject], document.get('stale'))}")
-    if document["counted_at"]:
-        again = as_typed(f"`make {'passages-' * (report.subject == 'passages')}status EXACT=1`")
-        print_line(f"           counted {document['counted_at'][:16].replace('T', ' ')} UTC; {again} counts anew")
     for reason, count in document["parked"].items():
         print_line(f"           parked {count:,}: {reason}")
     batches = ", ".join(f"{count} {state}" for state, count in document["batches"].items() if count)
@@ -106,9 +103,7 @@ def _index(index: dict[str, Any], word: str) -> str:
     if not index["count"]:
         return "none"
     behind = f"behind by {index['behind']:,}" if index["behind"] else "up to date"
-    at = (index["compared_at"] or "")[:16].replace("T", " ")
-    when = f" (compared {at} UTC)" if at else ""
-    return f"{plural(index['count'], word)}, {index['model']} {index['dim']} wide, {behind}{when}"
+    return f"{plural(index['count'], word)}, {index['model']} {index['dim']} wide, {behind}"
 
 
 def _spent(*, actual: float, estimated: float, lost: float) -> str:

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import settings
 
 from pipeline.experts import table
-from tests import compiled, postgresql, scratch
+from tests import postgresql, scratch
 from tests.acceptance.process import RUN, run_folder
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into
 from tests.outside.server import Outside, serving
@@ -34,7 +34,6 @@ ACCEPTANCE = "acceptance"  # tests that have a configuration of their own, and n
 collect_ignore = [ACCEPTANCE]
 
 gc.disable()  # until all is collected: that makes no garbage
-compiled.share()
 
 
 def pytest_configure() -> None:

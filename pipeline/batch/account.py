@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.store import answers, batches, odd_lines
+from pipeline.store import answers, batches
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class IngestSummary:
 
 def _odd_lines(tx: "Connection", batch: Batch) -> list[Anomaly]:
     """Return what stood in the result file of a batch and belongs to no request."""
-    examples = odd_lines.examples_of(tx, batch.number)
+    examples = batches.examples_of(tx, batch.number)
     return [
         Anomaly(kind, reason, count, tuple((f"line {line}", said) for line, said in examples.get(kind, ())))
         for kind, name, reason in ODD

@@ -16,7 +16,7 @@ from pipeline.engine.record import Judgement, MissingLine, Source, judge_lines, 
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
-from pipeline.store import answers, batches, claims, odd_lines
+from pipeline.store import answers, batches, claims
 from pipeline.store.batches import Batch
 from pipeline.store.leases import Lease, read_again
 
@@ -170,5 +170,5 @@ class _BatchIngest(NamedTuple):
                 tokens_out=tokens_out,
                 cost=cost,
             )
-            odd_lines.keep_examples(tx, batch.number, results.examples())
+            batches.keep_examples(tx, batch.number, results.examples())
         return odd

@@ -29,7 +29,6 @@ from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
 from pipeline.store import batches, claims, equals, versions
 from pipeline.store.database import Connection, Store, pages
 from pipeline.store.leases import Lease, read_again
-from pipeline.store.seen import SeenNumbers
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -90,13 +89,16 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
     Nothing is written.
     """
     made, size, usage, items = [], 0, NO_USAGE, 0
-    with ws.store.read() as tx, SeenNumbers() as seen:
+    seen = set[int]()
+    with ws.store.read() as tx:
         known = estimate.calibration(tx, ws.extractor)
         packer = Packer(_limits(ws.settings, ws.model), known)
         for lines, asked in looked_up(tx, ws.task, ws.extractor, request_lines(tx, _builder(ws), wanted)):
             for line in lines:
-                if line.item.id in asked or (line.question and not seen.is_new(int(line.question[-SEEN:], 16))):
+                question = int(line.question[-SEEN:], 16) if line.question else -1
+                if line.item.id in asked or question in seen:
                     continue
+                seen |= {question} - {-1}
                 if packer.add(line) is not None:
                     made.append(packer.rows)
                     packer = packer.next_file()

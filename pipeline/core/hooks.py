@@ -210,13 +210,6 @@ class Hooks:
     def make_tables(self, tx: "Connection", there: "Connection") -> None:
         """Make the tables and views of the subject, as `tx` has them, in the database of a move."""
 
-    def adopted_counts(self, tx: "Connection") -> str | None:  # noqa: ARG002 - most count their own
-        """Return what counts depend on beside the rows, where counting may read a whole table of another program.
-
-        None where the table is findable's own, whose counts are always made anew.
-        """
-        return None
-
     def highest_id(self, tx: "Connection", table: "Table") -> int:  # noqa: ARG002 - most give no id again
         """Return the highest number that a row of a table ever had, where the rows there do not tell."""
         return 0

@@ -301,8 +301,8 @@ class Collection(Protocol):
     columns: Mapping[str, str]  # of a table of what was found: the names in `shown`, by their headings
     ranking: Ranking  # what the words of each field of an entry count, and words beside vectors
 
-    def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
-        """Return how many entries there are in this snapshot, or among some ids, by a query of its own."""
+    def count(self, tx: "Connection") -> int:
+        """Return how many entries there are in this snapshot, by a query of its own."""
 
     def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterable[Entry]:
         """Yield every entry of this snapshot in the order of ids, or those among some ids."""

@@ -151,7 +151,7 @@ def write_judgements(
     told = [Answered(one.asked.item_id, answer, one.asked.input_hash) for one, answer in good]
     written = _written(tx, task, told, source=source, at=at) if told else WriteResult()
     if written.applied:
-        workspace.touch_revision(tx, task.name, written.applied)
+        workspace.touch_revision(tx, task.name)
     prices = source.prices(at)
     whose = {"task": task.name, "batch": source.batch, "at": at}
     of_source = {**whose, "extractor": source.extractor, "fingerprint": source.fingerprint}

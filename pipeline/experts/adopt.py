@@ -41,7 +41,6 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     if parked := settle_foreign(tx, every_row=done.first):
         lines.append(f"parked {parked:,} whose tags are no JSON list; the tags stay as they are")
     if scored := SCORES.refresh(tx, None if done.first else unscored):
-        workspace.touch_revision(tx, TASK, ())
         lines.append(f"scored {scored:,}")
     if lines and tx.info.pop(SWITCHED, False):
         lines.append("switched the database to write-ahead logging (WAL), so that readers do not wait")
@@ -91,5 +90,5 @@ def settle_foreign(tx: Connection, *, every_row: bool = False) -> int:
     ]
     answers.park(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC), foreign_text=True)
     if changed or foreign:
-        workspace.touch_revision(tx, TASK, [*changed, *foreign])
+        workspace.touch_revision(tx, TASK)
     return len(foreign)

@@ -37,11 +37,9 @@ class ExpertsCollection:
         asking="expert experte experten expertin experto experts specialist specialists",
     )
 
-    def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
+    def count(self, tx: "Connection") -> int:
         """Return how many experts are tagged in this snapshot."""
-        if among is None:
-            return table.people(tx).total(tx, table.tagged())
-        return len(table.people(tx).ids_among(tx, among, table.tagged()))
+        return table.people(tx).total(tx, table.tagged())
 
     def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
         """Yield every tagged expert, by id."""

@@ -13,7 +13,7 @@ from pipeline.experts.prompts import PROMPTS
 from pipeline.experts.schema import experts
 from pipeline.experts.score import score
 from pipeline.experts.tags_rows import TagsRows
-from pipeline.store import answers, by_hand, claims, workspace
+from pipeline.store import answers, by_hand, claims
 from pipeline.tables import removal
 from pipeline.tables.cells import list_of, number_of, text_of
 
@@ -94,10 +94,7 @@ class ExpertsHooks(Hooks):
     def refresh_derived(self, tx: "Connection") -> int:
         """Bring scores up to date."""
         adopt.settle_foreign(tx)
-        changed = table.SCORES.refresh(tx)
-        if changed:
-            workspace.touch_revision(tx, table.TASK, ())
-        return changed
+        return table.SCORES.refresh(tx)
 
     def settle_foreign(self, tx: "Connection") -> None:
         """Park the rows whose tags are text that is no JSON list, and let those go whose tags were mended."""
@@ -158,5 +155,4 @@ def _fault(kind: str, names: list[str]) -> RowFault:
 
 def _rescore(tx: "Connection") -> str:
     changed = table.SCORES.refresh(tx)
-    workspace.touch_revision(tx, table.TASK, ())
     return f"wrote {changed} scores"

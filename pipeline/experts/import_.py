@@ -61,7 +61,7 @@ def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport)
         table.insert_people(tx, [(person.username, person.values) for person in new])
     updated = [change for change in changes if done.dry or table.update_person(tx, change.row, change.values)]
     if (new or updated) and not done.dry:
-        workspace.touch_revision(tx, table.TASK, [change.item_id for change in updated])
+        workspace.touch_revision(tx, table.TASK)
     done.added += len(new)
     done.updated += len(updated)
     done.unchanged += len(people) - len(new) - len(updated)

@@ -8,8 +8,8 @@ from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, liter
 from sqlalchemy.types import TypeEngine
 
 from pipeline.experts.columns import HEADERS, USERNAME
+from pipeline.store.column_types import AsTheColumn
 from pipeline.store.schema import has_index
-from pipeline.store.table_base import AsTheColumn
 from pipeline.tables.adopt import TableSpec
 from pipeline.tables.cells import list_of
 from pipeline.tables.columns import NUMBER, Accepts, AnyNumber, IdKind, Ids, ids_in

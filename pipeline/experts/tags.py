@@ -305,7 +305,8 @@ def _rewritten(
         rows = table.by_ids(tx, page, ("id", "tags"), locked=True)
         due = {key: changed[key][1] for key, row in rows.items() if list_of(row["tags"]) == changed[key][0]}
         written |= table.replace_tags(tx, {key: table.as_json(tags) for key, tags in due.items()}, rows=rows)
-    workspace.touch_revision(tx, table.TASK, written)
+    if written:
+        workspace.touch_revision(tx, table.TASK)
     done = [one for one in by_hand.list_merges(tx, table.TASK) if one.number in numbers]
     return MergeReport(done, len(written), len(changed) - len(written), list(same))
 
@@ -431,7 +432,7 @@ def _written(
         raise ConfigurationError(f"a trigger or a rule of the database keeps {now.username!r} as it is; {NOTHING}")
     said, before = json.dumps({"tags": tags}, ensure_ascii=False), json.dumps({"tags": now.tags}, ensure_ascii=False)
     by_hand.add_edit(tx, table.TASK, key, said, before=before, who=who, undoes=undoes, at=at)
-    workspace.touch_revision(tx, table.TASK, [key])
+    workspace.touch_revision(tx, table.TASK)
     return Edited(tags_of_person(tx, done), len(now.edits) + 1)
 
 

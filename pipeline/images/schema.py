@@ -20,8 +20,7 @@ from sqlalchemy import (
 )
 
 from pipeline.images import ASSET_AI, ASSETS, MARK
-from pipeline.store.table_base import AsTheColumn, BigId
-from pipeline.store.times import IsoTime
+from pipeline.store.column_types import AsTheColumn, BigId, IsoTime
 from pipeline.tables.adopt import TableSpec, check_demands
 from pipeline.tables.columns import TEXT, Accepts, IdKind, ReflectedColumn, id_type, ids_in, ids_of
 from pipeline.tables.reflect import columns_of

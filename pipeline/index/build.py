@@ -23,7 +23,7 @@ from pipeline.store import integrity, workspace
 from pipeline.store.leases import Lease, LeaseLostError
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Collection, Entry
+    from pipeline.core.task import Entry
     from pipeline.index.manifest import Manifest
     from pipeline.index.vector_file import Vectors
     from pipeline.store.database import Store
@@ -106,15 +106,11 @@ def recorded_builds(store: "Store") -> dict[int, Mapping[Any, Any]]:
         return integrity.build_rows(tx)
 
 
-def record_build(
-    store: "Store", collection: "Collection", builds: Builds, current: "Manifest", *, at: datetime
-) -> None:
-    """Record a collection's build in service as it is; a run that died right after its promotion did not."""
+def record_build(store: "Store", current: "Manifest", *, at: datetime) -> None:
+    """Record the build in service as it is; a run that died right after its promotion did not."""
     names = ("number", "count", "model", "dim", "position")
-    found = {name: getattr(current, name) for name in names}
-    oldest = min(current.position, *builds.positions())
     with store.write() as tx:
-        workspace.add_build(tx, collection.task, **found, oldest=oldest, at=at)
+        workspace.add_build(tx, **{name: getattr(current, name) for name in names}, at=at)
 
 
 @contextlib.contextmanager
@@ -201,8 +197,6 @@ class _Building:
         ws, builds, collection, cache = self._ws, self._builds, self._ws.collection, self._embedder.cache
         with hold_lease_during(ws.store, lease):
             builds.sweep()
-        with ws.store.write() as tx:
-            workspace.begin_list(tx, collection.task)
         current = builds.in_service()  # before the position, which never goes back but with the whole database
         with ws.store.read() as tx:
             count, position = collection.count(tx), workspace.get_workspace(tx).position
@@ -223,7 +217,7 @@ class _Building:
         builds.verify(staged, count=count)
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
         promoted = builds.promote(staged, fence=lambda: hold_lease_during(ws.store, lease), over=over)
-        record_build(ws.store, collection, builds, promoted, at=ws.now())
+        record_build(ws.store, promoted, at=ws.now())
         embedded = self._embedded
         aside = promoted.moved_aside
         return IndexReport(promoted.number, count, embedded, max(0, count - embedded), cache.model, cache.dim, aside)

@@ -83,10 +83,6 @@ class BuildLookup:
         numbers = (name.partition(".")[0] for name in names)
         return max((int(number) for number in numbers if number.isdecimal()), default=0) + 1
 
-    def positions(self) -> list[int]:
-        """Return the positions of the database at which whole builds were read, by their numbers."""
-        return [manifest.read_manifest(self._builds / str(number)).position for number in self.numbers()]
-
     def others(self) -> list[int]:
         """Return the numbers of all builds that are not in service, whole or not, ascending."""
         directory = self._resolve()

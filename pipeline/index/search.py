@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.ranking import Rank
@@ -16,8 +16,6 @@ from pipeline.index.manifest import Manifest
 from pipeline.index.question import Question, parse_one_of_many, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import terms_of_question
-from pipeline.store.counts import CountMemory
-from pipeline.store.last_write import LastWrite
 from pipeline.store.workspace import get_workspace
 
 if TYPE_CHECKING:
@@ -75,15 +73,6 @@ class SearchReport:
         return bool(self.hits) and all(hit.is_weak for hit in self.hits)
 
 
-class _Behind(NamedTuple):
-    """How many entries a build was behind at a position of the database, which nothing has written to since `seen`."""
-
-    entries: int = 0
-    build: int | None = None
-    position: int | None = None
-    seen: LastWrite = LastWrite()
-
-
 class OpenSearch(AbstractContextManager["OpenSearch"]):
     """A build, open for one question after the other."""
 
@@ -97,7 +86,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         self.collection, self.words = ws.collection, ws.task.words
         self._builds = Builds(ws.data, self.collection.folder)
         self.index: Index = self._builds.open(build)
-        self._behind = _Behind()
+        self._behind: tuple[tuple[int, int], int] | None = None  # of a build at a position of the database
 
     def __exit__(self, *failure: object) -> None:
         """Close the files."""
@@ -162,20 +151,12 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
 
     def _count_behind(self) -> int:
         """Return how many entries the build is behind, counted once for each position of the database."""
-        ws, known, build = self._ws, self._behind, self.index.manifest.number
-        seen = ws.store.last_write()
-        if seen.mark is not None and (seen, build) == (known.seen, known.build):
-            return known.entries
+        ws = self._ws
         with ws.store.read() as tx:
-            position = get_workspace(tx).position
-            if (build, position) == (known.build, known.position):
-                self._behind = known._replace(seen=seen)
-                return known.entries
-            memory = CountMemory(tx)
-            behind, _ = staleness.remembered_stale(self.collection, tx, self.index, memory, ws.display)
-        memory.keep(ws.store, at=ws.now())
-        self._behind = _Behind(behind, build, position, seen)
-        return behind
+            here = (self.index.manifest.number, get_workspace(tx).position)
+            if self._behind is None or self._behind[0] != here:
+                self._behind = here, staleness.count_stale(self.collection, tx, self.index, ws.display)
+        return self._behind[1]
 
     def _told(self, asked: Sequence[Question], rank: Rank) -> list[list[str]]:
         """Return the terms of some questions.

@@ -1,7 +1,6 @@
 """How far the index in service is behind the database."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +10,6 @@ from pipeline.core.task import Collection, Entry
 from pipeline.index.build_lookup import BuildLookup
 from pipeline.index.manifest import content_hash
 from pipeline.store import workspace
-from pipeline.store.counts import CountMemory
 
 if TYPE_CHECKING:
     from pipeline.index.reader import Index
@@ -38,41 +36,23 @@ def count_stale(
 ) -> int:
     """Return how many entries an index is behind by; without one, how many there are.
 
-    Compared is what commands have changed since, where that is known; all with `exact`, which finds changes of other
-    programs too.
+    They are compared where a command has changed some since, or with `exact`, which finds changes of other programs.
     """
     if index is None:
         return collection.count(tx)
     build, position = index.manifest.number, index.manifest.position
-    changed = None if exact else workspace.changed_since(tx, collection.task, build=build, position=position)
-    if changed is None:
+    if exact or workspace.has_changed(tx, collection.task, build=build, position=position):
         return staleness(collection, tx, index, display).behind
-    if not changed:
-        return 0
-    held = index.content_hashes(set(changed))
-    new = collection.count(tx, [one for one in changed if one not in held])
-    return new + _compared(held, collection.entries(tx, list(held))).behind
-
-
-def remembered_stale(
-    collection: Collection,
-    tx: "Connection",
-    index: "Index | None",
-    memory: CountMemory,
-    display: Progress,
-    *,
-    exact: bool = False,
-) -> tuple[int, datetime | None]:
-    """Return the same, as it was found at this position of the database where that took long, and then when."""
-    state = f"{'none' if index is None else index.manifest.number} {workspace.get_workspace(tx).position}"
-    name = f"behind {collection.folder}".rstrip()
-    return memory.ask(name, state, lambda: count_stale(collection, tx, index, display, exact=exact))
+    return 0
 
 
 def staleness(collection: Collection, tx: "Connection", index: "Index", display: Progress) -> Staleness:
     """Compare every entry of the database with an index; changes of other programs are found too."""
+    held = index.content_hashes()
     with display.bar("comparing", len(index), late=True) as bar:
-        return _compared(index.content_hashes(), _shown(collection.entries(tx), bar))
+        entries = _shown(collection.entries(tx), bar)
+        outdated = sum(held.pop(entry.id, None) != content_hash(entry) for entry in entries)
+    return Staleness(outdated, len(held))
 
 
 def place_of_entry(data: Path, collection: Collection, item_id: str, entry: Entry | None) -> dict[str, Any]:
@@ -91,12 +71,6 @@ def place_of_entry(data: Path, collection: Collection, item_id: str, entry: Entr
         return {**nothing, "problem": error.message}
     is_same = entry is not None and held == content_hash(entry)
     return {"indexed": held is not None, "up_to_date": is_same, "build": built.number}
-
-
-def _compared(held: dict[str, str], entries: Iterable[Entry]) -> Staleness:
-    """Compare entries with the hashes that an index holds of them."""
-    outdated = sum(held.pop(entry.id, None) != content_hash(entry) for entry in entries)
-    return Staleness(outdated, len(held))
 
 
 def _shown(entries: Iterable[Entry], bar: Bar) -> Iterator[Entry]:

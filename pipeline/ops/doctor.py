@@ -107,7 +107,6 @@ def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
         "loose rows": rows.check_loose(store, mend),
         "claims": rows.check_claims(store, mend, now=ws.now),
         "calls": rows.check_calls(store, mend, now=ws.now),
-        "usage": rows.check_usage(store, mend),
         "request files": sealed.request_files(),
         "result files": sealed.result_files(),
         "people": written.derived(),

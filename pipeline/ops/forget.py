@@ -22,7 +22,7 @@ from pipeline.index import build
 from pipeline.ops import byte_scan, forget_files
 from pipeline.ops.checks import files
 from pipeline.quality import report_files
-from pipeline.store import batches, claims, erase, integrity, odd_lines, wire_texts, workspace
+from pipeline.store import batches, claims, erase, integrity, wire_texts, workspace
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
@@ -78,7 +78,7 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
             proving = byte_scan.needles(texts, tells=partial(_is_theirs_alone, tx, ws.subjects))
             forms = _texts(proving)
             wire_texts.drop_holding(tx, forms)
-            odd_lines.drop_examples(tx, numbers, holding=forms)
+            batches.drop_examples(tx, numbers, holding=forms)
             report.rows_of_others = _rows_of_others(tx, subject, ws.subjects, words)
     drop_reports = partial(forget_files.drop_reports, ws.data, task, ids, words=byte_scan.needles(texts))
     report.reports = drop_reports()
@@ -188,7 +188,7 @@ def _erase(tx: "Connection", subject: Subject, ids: list[str], *, words: list[st
         subject.hooks.remove(tx, one)
         if is_brought:
             erase.bury_item(tx, task.name, one, at=now)
-    workspace.touch_revision(tx, task.name)  # the ids of the forgotten are listed nowhere
+    workspace.touch_revision(tx, task.name)
 
 
 def _rebuild(ws: OpenWorkspace, ids: list[str], *, report: ForgetReport) -> None:

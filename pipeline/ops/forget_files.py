@@ -110,7 +110,7 @@ def renew_index(ws: OpenWorkspace, ids: Collection[str]) -> int | None:
         builds.delete(builds.others(), fence=lambda: build.hold_lease_during(ws.store, lease))
         current = builds.current()
         if current is not None and not build.is_build_recorded(current, build.recorded_builds(ws.store)):
-            build.record_build(ws.store, collection, builds, current, at=ws.now())
+            build.record_build(ws.store, current, at=ws.now())
     return made
 
 

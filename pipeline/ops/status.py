@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import FindableError
@@ -14,7 +13,7 @@ from pipeline.cost import history
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import staleness
 from pipeline.index.builds import Builds
-from pipeline.store import answers, batches, claims, counts, spending, versions, workspace
+from pipeline.store import answers, batches, spending, versions, workspace
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -43,22 +42,18 @@ class StatusReport:
 
 
 def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
-    """Return where everything stands, from one snapshot; `exact` counts and compares everything anew.
+    """Return where everything stands, from one snapshot; `exact` finds what other programs changed, too.
 
-    Without it, counts of another program's table that took long are those of the last time, and changes of other
-    programs to what is indexed are not looked for.
+    Without it, the index is compared only where a command has changed what it is made of.
     """
     with ws.store.read() as tx:
-        memory = counts.CountMemory(tx, anew=exact)
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
         parked = answers.parked_rows(tx, ws.task.name)
-        items, counted_at = _count_items(tx, ws.subject, memory, now=ws.now())
         document: dict[str, Any] = {
-            ws.settings.task: items,
-            "counted_at": counted_at and counted_at.isoformat(),
+            ws.settings.task: ws.task.counts(tx, now=ws.now()),
             "batches": batches.count_by_state(tx),
-            "index": _index(ws, tx, memory, exact=exact) if ws.is_indexed else None,
+            "index": _index(ws, tx, exact=exact) if ws.is_indexed else None,
             **_stale(ws.task, tx),
             "parked": _reasons(reason for _, reason, _, _ in parked),
             "spent": _spent(tx, everyone),
@@ -74,7 +69,6 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         }
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
-    memory.keep(ws.store, at=ws.now())
     waiting = Counter(one.state.value for one in mine)
     document["next"] = _next(document, ws.subject, waiting, wants_room=wants_room)
     entry = ws.collection.word if ws.is_indexed else ""
@@ -86,46 +80,33 @@ def _others(subjects: Iterable[Subject], task: Task, asked: Container[str]) -> l
     return [one.name for one in subjects if one.task.name in asked and one.task.name != task.name]
 
 
-def _count_items(
-    tx: "Connection", subject: Subject, memory: counts.CountMemory, *, now: datetime
-) -> tuple[dict[str, int], datetime | None]:
-    """Return the counts of the items, and when they were made where that was before."""
-    task, beside = subject.task, subject.hooks.adopted_counts(tx)
-    if beside is None:
-        return task.counts(tx, now=now), None
-    state = f"{workspace.get_workspace(tx).position} {claims.claims_state(tx, task.name)} {beside}".rstrip()
-    found, at = memory.ask(f"items of {task.name}", state, lambda: task.counts(tx, now=now))
-    return found, at
-
-
 def _stale(task: Task, tx: "Connection") -> dict[str, Any]:
     """Return {stale: {count, since}}, nothing where the task does not tell."""
     found = task.hooks.stale(tx)
     return {} if found is None else {"stale": {"count": found.rows, "since": found.since and found.since.isoformat()}}
 
 
-def _index(ws: OpenWorkspace, tx: "Connection", memory: counts.CountMemory, *, exact: bool) -> dict[str, Any]:
-    """Return {count, model, dim, behind, compared_at, build, built_at}; a broken index says so and counts as none."""
+def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any]:
+    """Return {count, model, dim, behind, build, built_at}; a broken index says so and counts as none."""
     problem = {}
     builds = Builds(ws.data, ws.collection.folder)
     try:
         built = builds.current()
         if built is not None:
             with builds.open() as index:
-                behind, at = staleness.remembered_stale(ws.collection, tx, index, memory, ws.display, exact=exact)
+                behind = staleness.count_stale(ws.collection, tx, index, ws.display, exact=exact)
             return {
                 "count": built.count,
                 "model": built.model,
                 "dim": built.dim,
                 "behind": behind,
-                "compared_at": at and at.isoformat(),
                 "build": built.number,
                 "built_at": built.built_at.isoformat(),
             }
     except FindableError as error:
         problem = {"problem": error.message}
-    behind, _ = staleness.remembered_stale(ws.collection, tx, None, memory, ws.display)
-    none = dict.fromkeys(("model", "dim", "compared_at", "build", "built_at"))
+    behind = staleness.count_stale(ws.collection, tx, None, ws.display)
+    none = dict.fromkeys(("model", "dim", "build", "built_at"))
     return {"count": 0, "behind": behind, **none, **problem}
 
 

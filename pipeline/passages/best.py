@@ -31,8 +31,8 @@ from pipeline.core.settings import Settings
 from pipeline.passages import CONCEPTS
 from pipeline.passages.schema import PassagesShape
 from pipeline.passages.table import TASK, ConceptRow, of_extractors
+from pipeline.store.column_types import AsTheColumn
 from pipeline.store.database import streamed
-from pipeline.store.table_base import AsTheColumn
 from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.marked_view import SettledView

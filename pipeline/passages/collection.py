@@ -42,11 +42,9 @@ class PassagesCollection:
         self._shape = shape
         self._table = table.item_table(shape)
 
-    def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
+    def count(self, tx: "Connection") -> int:
         """Return how many passages have concepts in this snapshot."""
-        if among is None:
-            return self._table.total(tx, table.has_concepts(self._shape, None))
-        return len(table.with_concepts(tx, self._shape, among))
+        return self._table.total(tx, table.has_concepts(self._shape, None))
 
     def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
         """Yield every passage with concepts, by id; those among some ids in any order."""

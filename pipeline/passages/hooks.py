@@ -14,10 +14,9 @@ from pipeline.passages import best as preferred
 from pipeline.passages import stored_versions, table
 from pipeline.passages.adopt import adopt
 from pipeline.passages.collection import PassagesCollection
-from pipeline.passages.schema import OF_PASSAGES, PassagesShape, tables_as_found
+from pipeline.passages.schema import PassagesShape, tables_as_found
 from pipeline.passages.task import ConceptsRows
 from pipeline.store import live_calls, pilots, statistics, versions
-from pipeline.tables.reflect import columns_of
 from pipeline.tables.rows import stands_in
 
 if TYPE_CHECKING:
@@ -124,11 +123,6 @@ class PassagesHooks(Hooks):
         for one in self.tables(tx):
             one.create(there)
         adopt(there, replace(self._settings, task="passages"))
-
-    def adopted_counts(self, tx: "Connection") -> str | None:
-        """Return the table and what says which of its passages are open, where it has other columns than ours has."""
-        name = self._shape.passages.name
-        return None if columns_of(tx, name).keys() == {"id", *OF_PASSAGES} else f"{name} {self._label} {self._skips}"
 
     def check(self, tx: "Connection") -> CheckResult | None:
         """Compare every quotation with its passage, and the concepts with the answers that were applied."""

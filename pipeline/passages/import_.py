@@ -111,7 +111,7 @@ def write_passages(tx: "Connection", shape: PassagesShape, planned: ImportPlan) 
     table.insert_passages(tx, shape, planned.new)
     table.update_text(tx, shape, [*planned.texts, *planned.described])
     if planned.new or planned.texts:
-        workspace.touch_revision(tx, table.TASK, ())
+        workspace.touch_revision(tx, table.TASK)
     return len(answers.unpark(tx, table.TASK, ids=free))
 
 

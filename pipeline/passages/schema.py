@@ -13,8 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
 from pipeline.passages import CONCEPTS, MARK
-from pipeline.store.table_base import AsTheColumn, BigId
-from pipeline.store.times import IsoTime
+from pipeline.store.column_types import AsTheColumn, BigId, IsoTime
 from pipeline.tables.adopt import TableSpec, check_demands, unfit
 from pipeline.tables.columns import (
     NUMBER,

@@ -217,20 +217,6 @@ def current_answers(tx: Connection, task: str) -> dict[str, str]:
     return {row[0]: row[1] for row in tx.execute(query.order_by(answers.c.id))}
 
 
-def count_current(tx: Connection, task: str) -> int:
-    """Return to how many items of a task an answer was applied that was not forgotten."""
-    return tx.execute(select(func.count(answers.c.item_id.distinct())).where(_stands(task))).scalar_one()
-
-
-def current_pages(tx: Connection, task: str) -> Iterator[list[str]]:
-    """Yield the ids of those items in pages; their answers may be changed meanwhile."""
-    query = select(answers.c.item_id).where(_stands(task)).distinct().order_by(answers.c.item_id).limit(PAGE)
-    page = list(tx.execute(query).scalars())
-    while page:
-        yield page
-        page = list(tx.execute(query.where(answers.c.item_id > page[-1])).scalars())
-
-
 def last_applied(
     tx: Connection,
     task: str,

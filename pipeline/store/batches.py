@@ -1,21 +1,21 @@
 """Read and move batches; only this module writes a batch's state, and only through `_move`.
 
-A batch's account is a row of its own, written in the transaction that ends the batch.
+A batch's account is written in the transaction that ends it.
 """
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, delete, func, insert, or_, select, update
 
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
 from pipeline.core.states import BATCH_MOVES, OVER, BatchState
 from pipeline.store import workspace
 from pipeline.store.database import next_value
-from pipeline.store.tables import batch_accounts, batches, tries, twins
+from pipeline.store.tables import batches, odd_lines, tries, twins
 
 _TRY = re.compile(r"-t(\d{1,9})\Z")
 
@@ -110,7 +110,7 @@ class Batch:
 
 def batches_in_states(tx: Connection, *states: BatchState, task: str | None = None) -> list[Batch]:
     """Return the batches in these states (all without any) and of this task, oldest first."""
-    query = _with_accounts().order_by(batches.c.number)
+    query = select(batches).order_by(batches.c.number)
     if task is not None:
         query = query.where(batches.c.task == task)
     if states:
@@ -130,7 +130,7 @@ def get_batch(tx: Connection, number: int) -> Batch:
     Raises:
         InputError: there is no such batch.
     """
-    row = tx.execute(_with_accounts().where(batches.c.number == number)).mappings().first()
+    row = tx.execute(select(batches).where(batches.c.number == number)).mappings().first()
     if row is None:
         raise InputError(f"there is no batch {number}", hint="`make batches` lists them")
     return _batch(row)
@@ -273,14 +273,12 @@ def mark_downloaded(tx: Connection, batch: Batch, *, why: str, at: datetime, **f
 
 def mark_failed(tx: Connection, batch: Batch, *, why: str, at: datetime) -> None:
     """End a batch that has no result; the caller releases its items in the same transaction."""
-    _move(tx, batch, BatchState.FAILED, {"reason": why, "over_at": at}, why=why, at=at)
-    _keep_account(tx, batch.number, ended_at=at)
+    _move(tx, batch, BatchState.FAILED, {"reason": why, "over_at": at, "ended_at": at}, why=why, at=at)
 
 
 def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any) -> None:
     """End a batch whose every request is accounted for, and keep the account."""
-    _move(tx, batch, BatchState.INGESTED, {}, why="accounted for", at=at)
-    _keep_account(tx, batch.number, ended_at=at, **account)
+    _move(tx, batch, BatchState.INGESTED, {"ended_at": at, **account}, why="accounted for", at=at)
 
 
 def name_prefixes(tx: Connection, number: int) -> frozenset[str]:
@@ -325,6 +323,33 @@ def count_by_state(tx: Connection) -> dict[str, int]:
     return {state.value: found.get(state.value, 0) for state in BatchState}
 
 
+Examples = Mapping[str, Sequence[tuple[int, str]]]  # of lines that belong to no request, by kind: (line, excerpt)
+
+
+def keep_examples(tx: Connection, batch: int, examples: Examples) -> None:
+    """Keep the examples of a batch, in the place of those that are there where its state was set back by hand."""
+    tx.execute(delete(odd_lines).where(odd_lines.c.batch == batch))
+    rows = [{"kind": kind, "line": line, "excerpt": said} for kind, some in examples.items() for line, said in some]
+    if rows:
+        tx.execute(insert(odd_lines).values(batch=batch), rows)
+
+
+def examples_of(tx: Connection, batch: int) -> Examples:
+    """Return the examples of a batch by kind, in the order of the file."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    query = select(odd_lines.c.kind, odd_lines.c.line, odd_lines.c.excerpt).where(odd_lines.c.batch == batch)
+    for kind, line, said in tx.execute(query.order_by(odd_lines.c.line)):
+        found.setdefault(kind, []).append((line, said))
+    return found
+
+
+def drop_examples(tx: Connection, numbers: Collection[int], *, holding: Collection[str]) -> None:
+    """Delete the examples of these batches, and of any batch those that hold one of some texts."""
+    place = func.instr if tx.dialect.name == "sqlite" else func.strpos
+    held = (place(odd_lines.c.excerpt, text) > 0 for text in holding)
+    tx.execute(delete(odd_lines).where(or_(odd_lines.c.batch.in_(numbers), *held)))
+
+
 _OF_MODEL = batches.c.model == bindparam("of")
 _LOAD = select(
     func.count(),
@@ -332,13 +357,6 @@ _LOAD = select(
     func.sum(batches.c.estimated_in).filter(_OF_MODEL),
     func.sum(batches.c.request_size).filter(batches.c.upload.is_not(None)),
 )
-
-
-@cache
-def _with_accounts() -> Select[Any]:
-    """Return the SELECT of batches with their accounts, NULL where there is none yet."""
-    account = (column for column in batch_accounts.c if column is not batch_accounts.c.batch)
-    return select(*batches.c, *account).select_from(batches.outerjoin(batch_accounts))
 
 
 def _batch(row: Any) -> Batch:
@@ -352,12 +370,6 @@ def _batch(row: Any) -> Batch:
 
 def _note(tx: Connection, number: int, **facts: Any) -> None:
     tx.execute(update(batches).where(batches.c.number == number).values(**facts))
-
-
-def _keep_account(tx: Connection, number: int, **account: Any) -> None:
-    """Write the account of a batch, in the place of one that is there where its state was set back by hand."""
-    tx.execute(delete(batch_accounts).where(batch_accounts.c.batch == number))
-    tx.execute(insert(batch_accounts).values(batch=number, **account))
 
 
 def _end_try(tx: Connection, batch: Batch, *, outcome: str, note: str) -> None:

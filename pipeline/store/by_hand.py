@@ -12,8 +12,7 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from pipeline.store import database
 from pipeline.store.answers import PERSON
-from pipeline.store.hand_tables import edits, merges
-from pipeline.store.tables import answers
+from pipeline.store.tables import answers, edits, merges
 
 
 class Merge(NamedTuple):

@@ -6,7 +6,7 @@ request: the first asks it, and the claims of the others say whose it is.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice, repeat
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ from pipeline.core.errors import StateConflictError
 from pipeline.core.states import Outcome
 from pipeline.core.task import Rows, Task
 from pipeline.store.database import pages, run_many, streamed, update_rows
-from pipeline.store.leases import is_dead, leases_by_life, this_owner
+from pipeline.store.leases import is_dead, this_owner
 from pipeline.store.tables import parked, requests
 
 PAGE = 2000
@@ -206,13 +206,6 @@ def dead_claims(tx: Connection, task_name: str, *, now: datetime) -> list[str]:
     return [one.item_id for one in live_claims(tx, now=now) if one.is_dead and one.task == task_name]
 
 
-def active_owners(tx: Connection) -> list[str]:
-    """Return what living processes hold just now: the names of their leases, and the items that they ask about live."""
-    now = datetime.now(UTC)
-    asked = [f"item {one.item_id}" for one in live_claims(tx, now=now) if not one.is_dead]
-    return leases_by_life(tx, now=now)[0] + asked
-
-
 def highest_id(tx: Connection, task_name: str) -> int:
     """Return the highest number among the ids ever asked about or parked; 0 where there is none, or ids are text."""
     highest_of = (
@@ -334,17 +327,6 @@ def count_askable(tx: Connection, task: Task) -> int:
     """Return how many items the next submit would take."""
     query = select(func.count()).select_from(askable(tx, task).order_by(None).subquery())
     return tx.execute(query).scalar() or 0
-
-
-def claims_state(tx: Connection, task_name: str) -> str:
-    """Return what differs whenever an item of a task was claimed, released, parked or let go."""
-    here, stopped = requests.c.task == task_name, parked.c.task == task_name
-    queries = (
-        select(func.max(requests.c.id)),
-        select(func.count()).where(here, IS_OPEN),
-        select(func.count()).where(stopped),
-    )
-    return " ".join(str(tx.execute(query).scalar()) for query in queries)
 
 
 def claimed_ids(task_name: str) -> Select[Any]:

@@ -33,14 +33,13 @@ from sqlalchemy import (
 
 from pipeline.core.errors import ConfigurationError, interrupts_kept
 from pipeline.core.redact import PASSWORDS
-from pipeline.store.last_write import LastWrite, last_write_to
 from pipeline.store.sqlite import SqliteFile
 
 if TYPE_CHECKING:
     from pipeline.store import select_only
     from pipeline.store.postgresql import PostgresqlServer
 
-__all__ = ["Connection", "LastWrite", "Select", "Store"]
+__all__ = ["Connection", "Select", "Store"]
 
 PAGE = 500  # ids in one statement
 OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
@@ -164,7 +163,13 @@ class Store:
         Raises:
             UnavailableError: the other one wrote for longer, and nothing was changed; or the server went away.
         """
-        with self._alone(BUSY_S if patience_s is None else patience_s) as tx:
+        patience_s = BUSY_S if patience_s is None else patience_s
+        with (
+            self._translated(patience_s),
+            self._open().connect().execution_options(findable_patience=patience_s) as tx,
+            tx.begin(),
+            _closing_results(tx),
+        ):
             yield tx
 
     @contextlib.contextmanager
@@ -197,10 +202,6 @@ class Store:
         with self._translated(patience_s):
             return self._kind.compact(self._open(), besides=besides, patience_s=patience_s)
 
-    def last_write(self) -> LastWrite:
-        """Return what tells, where it is the same again, that no process has written to the database since."""
-        return LastWrite() if self.path is None else last_write_to(self.path)
-
     def close(self) -> None:
         """Close every connection."""
         if self._engine is not None:
@@ -214,17 +215,6 @@ class Store:
                 logging.getLogger(name).addHandler(_NULL_HANDLER)
             self._engine = self._kind.open(busy_s=BUSY_S)
         return self._engine
-
-    @contextlib.contextmanager
-    def _alone(self, patience_s: float) -> Iterator[Connection]:
-        """Open the only transaction that writes."""
-        with (
-            self._translated(patience_s),
-            self._open().connect().execution_options(findable_patience=patience_s) as tx,
-            tx.begin(),
-            _closing_results(tx),
-        ):
-            yield tx
 
     @contextlib.contextmanager
     def _translated(self, patience_s: float) -> Iterator[None]:

@@ -14,9 +14,22 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, select, update
 
 from pipeline.store import answers as store_answers
-from pipeline.store import by_hand, hand_tables, odd_lines, wire_texts, workspace
+from pipeline.store import by_hand, wire_texts, workspace
 from pipeline.store.answers import FORGOTTEN
-from pipeline.store.tables import answers, attempts, batches, calls, due, parked, requests, runs, tries
+from pipeline.store.tables import (
+    answers,
+    attempts,
+    batches,
+    calls,
+    due,
+    edits,
+    merges,
+    odd_lines,
+    parked,
+    requests,
+    runs,
+    tries,
+)
 from pipeline.store.tables import events as journal
 
 KIND = "forget"  # of the journal's lines about this
@@ -25,9 +38,9 @@ GONE = "forgotten"
 BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
 # where the text about one item may name another
 WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "why"), attempts: ("reason", "excerpt")}
-WORDS |= {odd_lines.odd_lines: ("excerpt",), tries: ("note",), runs: ("why",)}
+WORDS |= {odd_lines: ("excerpt",), tries: ("note",), runs: ("why",)}
 WORDS |= dict.fromkeys((batches, requests, parked, due), ("reason",))
-WORDS |= {hand_tables.merges: ("old", "new", "who", "undone_by"), hand_tables.edits: ("who",)}
+WORDS |= {merges: ("old", "new", "who", "undone_by"), edits: ("who",)}
 
 
 def begin_erasure(tx: Connection, task: str, item_id: str, *, name: str, at: datetime) -> None:

@@ -26,15 +26,14 @@ from pipeline.core.states import OVER, BatchState, CallEnd, Outcome
 from pipeline.store.answers import COMPARED, PERSON, ROLLED_BACK
 from pipeline.store.leases import drop_leases, is_alive, is_dead
 from pipeline.store.tables import (
-    ODD_LINES,
     answers,
     attempts,
-    batch_accounts,
     batches,
     builds,
     calls,
     leases,
     metadata,
+    odd_lines,
     requests,
     tries,
     twins,
@@ -45,7 +44,7 @@ SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
 WHERE c.relname LIKE 'findable\\_%' AND NOT (i.indisvalid AND i.indisready) AND pg_table_is_visible(c.oid) ORDER BY 1
 """
 _BROKEN_PAGES = "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
-OF_BATCHES = (requests, answers, attempts, tries, twins, batch_accounts, *ODD_LINES)
+OF_BATCHES = (requests, answers, attempts, tries, twins, odd_lines)
 
 
 def damage(tx: Connection) -> list[str]:

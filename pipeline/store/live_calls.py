@@ -17,7 +17,7 @@ from pipeline.core.states import CallEnd
 from pipeline.store.answers import sum_usage
 from pipeline.store.database import next_value, pages
 from pipeline.store.leases import is_alive, is_dead, this_owner
-from pipeline.store.tables import calls, runs, sums, usage
+from pipeline.store.tables import calls, runs, sums
 
 ELSEWHERE_S = 3600.0  # ours: a call of another machine that is under way for so long is lost
 FREE = frozenset({CallEnd.THROTTLED, CallEnd.UNSENT})  # these count towards no quota and cost nothing
@@ -35,13 +35,12 @@ class StartedCall(NamedTuple):
 
 
 def begin_call(tx: Connection, *, model: str, estimated_in: int, day: str, at: datetime, **values: Any) -> int:
-    """Mark a call of this process before it is made, count it for its day, and return the mark's number.
+    """Mark a call of this process before it is made, and return the mark's number.
 
     Tokens are estimates, `counted_in` is before calibration, the cost is in USD.
     """
     mark = {**values, "model": model, "estimated_in": estimated_in, "owner": this_owner(), "asked_at": at, "day": day}
     number: int = tx.execute(insert(calls).values(mark).returning(calls.c.id)).scalar_one()
-    _count(tx, model, day, requests=1, tokens=estimated_in)
     return number
 
 
@@ -56,10 +55,10 @@ def end_call(
 ) -> None:
     """Keep how a call ended and, where known, its (prompt, answer and thought) tokens and cost in USD.
 
-    What was refused for a quota, or never sent, is taken off its day again. A call that has ended stays as it is.
+    A call that has ended stays as it is.
     """
     here = (calls.c.id == number) & (calls.c.outcome.is_(None) | (calls.c.outcome == CallEnd.LOST))
-    names = ("model", "day", "estimated_in", "tokens_in", "asked_at", "outcome", "cost", "estimated_cost")
+    names = ("asked_at", "outcome", "cost", "estimated_cost")
     row = tx.execute(select(*(calls.c[name] for name in names)).where(here)).first()
     if row is None:
         return
@@ -70,11 +69,6 @@ def end_call(
     before = _came_to(row.outcome, row.cost, row.estimated_cost)
     after = _came_to(how, cost, row.estimated_cost)
     _spend(tx, row.asked_at, known=after[0] - before[0], lost=after[1] - before[1])
-    counted = row.estimated_in if row.tokens_in is None else row.tokens_in
-    if how in FREE:
-        _count(tx, row.model, row.day, requests=-1, tokens=-row.estimated_in)
-    elif tokens is not None:
-        _count(tx, row.model, row.day, requests=0, tokens=tokens[0] - counted)
 
 
 def keep_reply(tx: Connection, number: int, reply: Any, *, input_hash: str) -> None:
@@ -109,28 +103,6 @@ def dead_calls(tx: Connection, *, now: datetime) -> list[int]:
     query = select(calls.c.id, calls.c.owner, calls.c.asked_at).where(calls.c.outcome.is_(None)).order_by(calls.c.id)
     oldest = now - timedelta(seconds=ELSEWHERE_S)
     return [row.id for row in tx.execute(query) if is_dead(row.owner) or row.asked_at < oldest]
-
-
-def miscounted(tx: Connection) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return the (requests, prompt tokens) that the marks add up to, by model and day, where `usage` says otherwise."""
-    tokens = func.sum(func.coalesce(calls.c.tokens_in, calls.c.estimated_in))
-    query = select(calls.c.model, calls.c.day, func.count(), tokens).where(COUNTS).group_by(calls.c.model, calls.c.day)
-    kept = select(usage.c.model, usage.c.day, usage.c.requests, usage.c.tokens_in)
-    marked, counted = (
-        {(row[0], row[1]): (int(row[2]), int(row[3])) for row in tx.execute(one)} for one in (query, kept)
-    )
-    none = (0, 0)
-    days = sorted(marked.keys() | counted.keys())
-    return {day: marked.get(day, none) for day in days if marked.get(day, none) != counted.get(day, none)}
-
-
-def recount(tx: Connection) -> int:
-    """Set `usage` to what the marks add up to; return for how many days it was wrong."""
-    wrong = miscounted(tx)
-    for (model, day), (requests, tokens) in wrong.items():
-        tx.execute(delete(usage).where(usage.c.model == model, usage.c.day == day))
-        tx.execute(insert(usage).values(model=model, day=day, requests=requests, tokens_in=tokens))
-    return len(wrong)
 
 
 def sum_calls(tx: Connection, *, since: datetime | None) -> tuple[float, float]:
@@ -196,7 +168,7 @@ def cached_sum_calls(tx: Connection, *, since: datetime, anew: bool) -> tuple[fl
 
 def calls_of_day(tx: Connection, model: str, *, day: str) -> int:
     """Return how many requests of a day's quota were used live, by all processes."""
-    return tx.execute(select(usage.c.requests).where(usage.c.model == model, usage.c.day == day)).scalar() or 0
+    return tx.execute(select(func.count()).where(calls.c.model == model, calls.c.day == day, COUNTS)).scalar_one()
 
 
 def calls_since(tx: Connection, model: str, *, since: datetime) -> list[StartedCall]:
@@ -224,14 +196,6 @@ def _spend(tx: Connection, asked_at: datetime, *, known: float, lost: float) -> 
     if known or lost:
         more = {"known": sums.c.known + known, "lost": sums.c.lost + lost}
         tx.execute(update(sums).where(sums.c.since <= asked_at).values(more))
-
-
-def _count(tx: Connection, model: str, day: str, *, requests: int, tokens: int) -> None:
-    """Add to what was used of a day's quota; the caller is the only writer."""
-    here = (usage.c.model == model) & (usage.c.day == day)
-    more = {"requests": usage.c.requests + requests, "tokens_in": usage.c.tokens_in + tokens}
-    if not tx.execute(update(usage).where(here).values(more)).rowcount:
-        tx.execute(insert(usage).values(model=model, day=day, requests=requests, tokens_in=tokens))
 
 
 @dataclass(frozen=True)

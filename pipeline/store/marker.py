@@ -85,9 +85,3 @@ def write_marker(data: Path, mark: FolderMarker) -> None:
     """Mark a folder, durable when this returns; one that this user may not write to stays without."""
     with contextlib.suppress(OSError):
         files.seal_bytes(data / MARKER, json.dumps(asdict(mark), indent=1).encode() + b"\n")
-
-
-def remove_marker(data: Path) -> None:
-    """Remove the mark, durable when this returns, before the workspace's id changes; the next command makes it."""
-    (data / MARKER).unlink(missing_ok=True)
-    files.sync_directory(data)

@@ -15,7 +15,6 @@ from sqlalchemy.exc import ArgumentError
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
 from pipeline.core.redact import PASSWORDS, Secret
-from pipeline.store.compiled import COMPILED
 
 DRIVER = "postgresql+psycopg"
 WRITING = 7298122611063778412  # the advisory lock of writers; random, and the same in every version
@@ -46,24 +45,21 @@ SELECT set_config('TimeZone', 'UTC', false),
        set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)
 """
 
-_LOST = ("08", "57P")  # SQLSTATEs: the connection, or the server, is going
-_BUSY = ("55P03", "40001", "40P01")  # another transaction holds a lock
-_TOO_LONG = {"57014": "a statement", "25P03": "a transaction", "25P04": "a transaction"}  # what the server broke off
+# the first signs of SQLSTATEs
+_BUSY = "55P03"  # another transaction holds the lock
+_MAY_PASS = ("08", "57", "40", "25P", "533")  # the connection, a time limit, another transaction, too many clients
 _DAMAGED = ("XX001", "XX002")
-# A server, or the pooler before it, refuses a connection without an SQLSTATE, in the language it was set up in. What is
-# not known to be for good may pass.
+_SET_UP = ("53", "42501", "25006")  # no room; not allowed; a copy that is only read
+# A connection is refused without an SQLSTATE, by the driver (of a URL), the server or a pooler before it. What is not
+# known to be for good may pass.
 _FOR_GOOD = re.compile(
     r"authentication failed|does not exist|no such (user|database)|no pg_hba\.conf entry|permission denied"
-    r"|not permitted to log in|not currently accepting connections|SSL (connection )?is required"
+    r"|not permitted to log in|not currently accepting connections|SSL (connection )?is required|no password supplied"
     r"|(un\w+|invalid value for) (startup |configuration )?parameter|cannot connect to invalid database"
+    r"|invalid (connection option|port number|integer value|\S+ value)|bad value for|definition of service"
+    r"|could not parse network address"
 )
-
-# what the driver says of a URL, before there is a server to say anything, and what it calls mistakes in a statement
-_MISTAKEN = re.compile(
-    r"invalid (connection option|port number|integer value|\S+ value)|bad value for|definition of service"
-    r"|could not parse network address|no password supplied"
-)
-_OURS = ("ProgrammingError", "DataError", "NotSupportedError")
+_OURS = ("ProgrammingError", "DataError", "NotSupportedError")  # mistakes in a statement, which cannot be sent
 _DRIVERS_OWN = ("autocommit", "context", "cursor_factory", "row_factory")  # arguments that no URL may set
 
 
@@ -101,7 +97,6 @@ class PostgresqlServer:
             engine = create_engine(
                 self._url,
                 connect_args=arguments,
-                execution_options={"compiled_cache": COMPILED},
                 pool_pre_ping=True,
                 hide_parameters=True,
             )
@@ -135,61 +130,29 @@ class PostgresqlServer:
     def error(self, said: BaseException, patience_s: float) -> FindableError:
         """Return our error for the server's words, without what they quote of rows."""
         state = str(getattr(said, "sqlstate", None) or "")
-        if not state:
-            return self._unsaid(said)
         words = getattr(getattr(said, "diag", None), "message_primary", None) or first_line(said)
-        if state.startswith(_LOST):
-            return self._unreachable(words)
-        if state in _BUSY or state.startswith("533"):
-            said_by = f" ({words})" if state != "55P03" else ""
+        words = words.partition("FATAL:")[2].strip() or words
+        is_ours = type(said).__name__ in _OURS or "number of parameters" in words
+        if state == _BUSY:
             return UnavailableError(
-                f"another program has held {self.shown} for more than {patience_s:g} s{said_by}; nothing was changed",
+                f"another program has held {self.shown} for more than {patience_s:g} s; nothing was changed",
                 hint="try again",
             )
-        if state in _TOO_LONG:
-            return UnavailableError(
-                f"{self.shown} broke off {_TOO_LONG[state]} of ours: {words}; nothing was changed",
-                hint="run the same command again, or let the server allow this user more time",
+        if (state.startswith(_SET_UP) and not state.startswith(_MAY_PASS)) or (not state and _FOR_GOOD.search(words)):
+            return ConfigurationError(
+                f"{self.shown} cannot be used: {words}; nothing was changed",
+                hint="check FINDABLE_DATABASE_URL, its disk, and what its user may do",
             )
-        return self._refused(state, words)
-
-    def _refused(self, state: str, words: str) -> FindableError:
-        """Return our error where trying again would not help."""
+        if state.startswith(_MAY_PASS) or not (state or is_ours):
+            return UnavailableError(
+                f"{self.shown} cannot be reached, or went away: {words}; what was not committed was undone",
+                hint="check that the server runs and lets this user in, then run the same command again",
+            )
         if state in _DAMAGED:
             return InconsistentError(
                 f"{self.shown} is damaged: {words}", hint="restore it from a copy; nothing was changed"
             )
-        if state.startswith("53") or state in {"42501", "25006"}:  # no room; not allowed; a copy that is only read
-            return ConfigurationError(
-                f"{self.shown}: {words}; nothing was changed", hint="check the disk, and what its user may do"
-            )
         return InconsistentError(f"{self.shown}: {words}; nothing was changed", hint="run `make doctor`")
-
-    def _unsaid(self, said: BaseException) -> FindableError:
-        """Return our error for the driver's own words: about the URL, a statement it cannot send, or no server."""
-        words = first_line(said)
-        if _MISTAKEN.search(words):
-            return ConfigurationError(
-                f"{self.shown} cannot be used: {words}; nothing was changed",
-                hint="check FINDABLE_DATABASE_URL, and what stands behind the `?` in it",
-            )
-        if type(said).__name__ in _OURS or "number of parameters" in words:
-            return self._refused("", words)
-        return self._unreachable(words)
-
-    def _unreachable(self, words: str) -> FindableError:
-        """Return our error where there is no connection (any more); only a server refuses by FATAL."""
-        refused = words.partition("FATAL:")[2].strip()
-        if _FOR_GOOD.search(refused):
-            return ConfigurationError(
-                f"{self.shown} cannot be used: {refused}; nothing was changed",
-                hint="check FINDABLE_DATABASE_URL: user, password and the name of the database",
-            )
-        return UnavailableError(
-            f"{self.shown} cannot be reached, or went away: {refused or words}; what was not committed was undone",
-            hint="check that the server runs and that FINDABLE_DATABASE_URL names it and a user it accepts; "
-            "then run the same command again",
-        )
 
     def _give_passwords(self, dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:  # noqa: ARG002 - the shape of the event
         """Give the driver the passwords of the URL, which nothing else holds."""

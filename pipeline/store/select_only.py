@@ -8,7 +8,7 @@ import contextlib
 import operator
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -19,10 +19,8 @@ from pipeline.core.errors import InputError
 from pipeline.store.postgresql import first_line
 
 MOST_BYTES = 64 << 20  # of one value, or row, of SQLite
-PAGE, PAGE_BYTES = 1_000, 32 << 20  # rows in memory, and about how much of bytes they may hold
+PAGE = 1_000  # rows in memory
 _STEPS = 10_000  # of SQLite's machine between two looks at the clock, a millisecond or so
-_CURSOR = "findable_items"
-_FORBIDDEN = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"})
 _NOT_ITS_FAULT = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -34,18 +32,8 @@ _NOT_ITS_FAULT = frozenset(
         sqlite3.SQLITE_NOTADB,
     }
 )
-# what SQLite asks for itself where a query reads a virtual table, such as of full text or of JSON; to change the schema
-# in earnest is refused before
-_BY_ITSELF = frozenset(
-    {
-        (sqlite3.SQLITE_UPDATE, "sqlite_master"),
-        (sqlite3.SQLITE_PRAGMA, "data_version"),
-        (sqlite3.SQLITE_PRAGMA, "page_size"),
-    }
-)
 _OTHERS = ("08", "57P", "53", "XX")  # SQLSTATEs that say something of the server
 _BROKEN_OFF = "57014"
-_BYTEA = 17
 # of PostgreSQL's types, by their numbers; what another type is, its values say
 _KINDS = {16: "boolean", 20: "integer", 21: "integer", 23: "integer", 700: "real", 701: "real", 25: "text",
           1043: "text", 114: "json", 3802: "json"}  # fmt: skip
@@ -97,8 +85,7 @@ def of_file(path: Path, query: str, *, timeout_s: float) -> Iterator[SelectedRow
         InputError: SQLite refuses it, or it gave no row for too long.
         sqlite3.Error: something is wrong with the file.
     """
-    address = f"file:{quote(str(path.absolute()))}?mode=ro"
-    clock, denied = _Clock(timeout_s), list[str]()
+    address, clock = f"file:{quote(str(path.absolute()))}?mode=ro", _Clock(timeout_s)
     with contextlib.closing(
         sqlite3.connect(address, uri=True, isolation_level=None, timeout=timeout_s, check_same_thread=False)
     ) as connection:
@@ -107,42 +94,17 @@ def of_file(path: Path, query: str, *, timeout_s: float) -> Iterator[SelectedRow
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.execute("PRAGMA query_only = ON")
-        connection.set_authorizer(_authorizer(denied))
         connection.set_progress_handler(clock.look, _STEPS)
-        with _sqlite_refusals(clock, denied):
+        with _sqlite_refusals(clock):
             cursor = connection.execute(query)
         names = [one[0] for one in cursor.description or ()]
-        yield SelectedRows(names, [None] * len(names), _file_rows(cursor, clock, denied))
+        yield SelectedRows(names, [None] * len(names), _file_rows(cursor, clock))
 
 
-def _authorizer(denied: list[str]) -> Callable[..., int]:
-    """Return what tells SQLite which steps a query may take; those that it may not are noted in `denied`."""
-    harmless = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
-    words = {
-        sqlite3.SQLITE_INSERT: "writing into",
-        sqlite3.SQLITE_UPDATE: "writing into",
-        sqlite3.SQLITE_DELETE: "deleting from",
-        sqlite3.SQLITE_ATTACH: "ATTACH",
-        sqlite3.SQLITE_PRAGMA: "PRAGMA",
-        sqlite3.SQLITE_FUNCTION: "the function",
-    }
-
-    def may(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-        """Allow reading, and functions that do nothing but compute."""
-        name = second if action == sqlite3.SQLITE_FUNCTION else first
-        computes = action == sqlite3.SQLITE_FUNCTION and (name or "").lower() not in _FORBIDDEN
-        if action in harmless or computes or (action, name) in _BY_ITSELF:
-            return sqlite3.SQLITE_OK
-        denied.append(f"{words.get(action, 'what it does to')} {name or 'a file'}".strip())
-        return sqlite3.SQLITE_DENY
-
-    return may
-
-
-def _file_rows(cursor: sqlite3.Cursor, clock: _Clock, denied: list[str]) -> Iterator[Sequence[Any]]:
+def _file_rows(cursor: sqlite3.Cursor, clock: _Clock) -> Iterator[Sequence[Any]]:
     """Yield the rows, each in its time."""
     while True:
-        with _sqlite_refusals(clock, denied):
+        with _sqlite_refusals(clock):
             clock.restart()
             row = cursor.fetchone()
         if row is None:
@@ -151,7 +113,7 @@ def _file_rows(cursor: sqlite3.Cursor, clock: _Clock, denied: list[str]) -> Iter
 
 
 @contextlib.contextmanager
-def _sqlite_refusals(clock: _Clock, denied: list[str]) -> Iterator[None]:
+def _sqlite_refusals(clock: _Clock) -> Iterator[None]:
     """Turn what SQLite says of a query into our error."""
     try:
         yield
@@ -163,8 +125,7 @@ def _sqlite_refusals(clock: _Clock, denied: list[str]) -> Iterator[None]:
             raise clock.refusal() from None
         if code is not None and code & 0xFF in _NOT_ITS_FAULT:
             raise
-        what = f" ({denied[0]} is not allowed)" if denied else ""
-        raise _refused(f"{first_line(error)}{what}") from None
+        raise _refused(first_line(error)) from None
 
 
 @contextlib.contextmanager
@@ -183,7 +144,7 @@ def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[Selec
         driver.read_only = True
         # all rows are wanted, not the first ones soon
         driver.execute("SET LOCAL cursor_tuple_fraction = 1")
-        with contextlib.closing(driver.cursor(name=_CURSOR)) as cursor:
+        with contextlib.closing(driver.cursor(name="findable_items")) as cursor:
             with _server_refusals(clock):
                 _limit(driver, timeout_s)
                 cursor.execute(query)
@@ -194,26 +155,15 @@ def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[Selec
 
 
 def _server_rows(driver: Any, cursor: Any, clock: _Clock) -> Iterator[Sequence[Any]]:
-    """Yield the rows; fewer are fetched at a time where they come slowly, for the limit is on each fetch.
-
-    And where they hold many bytes, as images are.
-    """
-    size = 1
-    has_bytes = any(one.type_code == _BYTEA for one in cursor.description or ())
-    while True:
-        began = time.monotonic()
+    """Yield the rows; fewer are fetched at a time where they come slowly, for the limit is on each fetch."""
+    size, rows = 1, [()]
+    while rows:
         with _server_refusals(clock):
             _limit(driver, clock.timeout_s)
             clock.restart()
-            rows = cursor.fetchmany(size)
+            began, rows = time.monotonic(), cursor.fetchmany(size)
+        size = min(PAGE, size * 2) if time.monotonic() - began < clock.timeout_s / 10 else max(1, size // 10)
         yield from rows
-        if not rows:
-            return
-        is_quick = time.monotonic() - began < clock.timeout_s / 10
-        size = min(PAGE, size * 2) if is_quick else max(1, size // 10)
-        if has_bytes:
-            held = sum(len(cell) for row in rows for cell in row if isinstance(cell, bytes))
-            size = max(1, min(size, PAGE_BYTES * len(rows) // max(held, 1)))
 
 
 def _limit(driver: Any, timeout_s: float) -> None:
@@ -232,8 +182,7 @@ def _server_refusals(clock: _Clock) -> Iterator[None]:
         state = str(getattr(error, "sqlstate", None) or "")
         if state == _BROKEN_OFF and clock.look():
             raise clock.refusal() from None
-        is_lost = isinstance(error, psycopg.OperationalError) and not state
-        if is_lost or state.startswith(_OTHERS):
+        if (isinstance(error, psycopg.OperationalError) and not state) or state.startswith(_OTHERS):
             raise
         words = getattr(getattr(error, "diag", None), "message_primary", None) or first_line(error)
         raise _refused(words) from None

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select, true
 from pipeline.core.states import OPEN, BatchState, RemoteState, remote_state
 from pipeline.store import live_calls
 from pipeline.store.batches import Batch
-from pipeline.store.tables import batch_accounts, batches, twins
+from pipeline.store.tables import batches, twins
 from pipeline.store.tables import calls as marks
 
 UNSEEN = (RemoteState.SUCCEEDED, RemoteState.WAITING)  # of a batch that was given up, whose result was never downloaded
@@ -40,13 +40,12 @@ def sum_spent(
     """
     known, lost = live or live_calls.sum_calls(tx, since=since)
     ingested = (batches.c.state == BatchState.INGESTED) & _sent(since)
-    account = batch_accounts.c
-    known += _sum(tx, select(func.sum(account.cost)).join_from(batches, batch_accounts).where(ingested))
+    known += _sum(tx, select(func.sum(batches.c.cost)).where(ingested))
     twin = select(func.sum(twins.c.estimated_cost))
     lost += _sum(tx, twin if since is None else twin.where(twins.c.found_at >= since))
-    unpriced = (account.tokens_in == 0) & (account.answered + account.invalid > 0)  # whose replies did not say
+    unpriced = (batches.c.tokens_in == 0) & (batches.c.answered + batches.c.invalid > 0)  # whose replies did not say
     estimated = select(func.sum(batches.c.estimated_cost))
-    lost += _sum(tx, estimated.join_from(batches, batch_accounts).where(ingested, unpriced))
+    lost += _sum(tx, estimated.where(ingested, unpriced))
     failed = select(batches.c.remote_word, batches.c.estimated_cost).where(batches.c.submitted_at.is_not(None))
     for word, cost in tx.execute(failed.where(batches.c.state == BatchState.FAILED, _sent(since))):
         lost += cost if remote_state(word) in UNSEEN else 0.0

@@ -15,7 +15,6 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, exc
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
-from pipeline.store.compiled import COMPILED
 
 GONE = "no such savepoint"
 STEP_MS = 100  # of a wait at a time: while SQLite waits, nothing else of this thread runs, an interrupt neither
@@ -63,7 +62,7 @@ class SqliteFile:
         engine = create_engine(
             self._url,
             connect_args={"timeout": busy_s, "check_same_thread": False},
-            execution_options={"findable_busy": busy_s, "compiled_cache": COMPILED},
+            execution_options={"findable_busy": busy_s},
             hide_parameters=True,  # what people wrote is shown in no traceback and no log
         )
         event.listen(engine, "connect", _prepare_connection)

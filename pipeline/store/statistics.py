@@ -13,7 +13,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, Text, and_, ca
 from pipeline.core.states import BatchState, CallEnd, Outcome
 from pipeline.store.answers import COMPARED, CUT_SHORT, PERSON, sum_usage
 from pipeline.store.database import PAGE, streamed
-from pipeline.store.tables import answers, attempts, batch_accounts, batches, calls, events, parked
+from pipeline.store.tables import answers, attempts, batches, calls, events, parked
 
 NEWEST_BATCHES = 20  # ours: the newest batches that are looked at
 NEWEST_CALLS = 2000  # ours: the newest live calls that are looked at, together as one
@@ -38,10 +38,9 @@ _REPLIED = select(*(calls.c[name] for name in PastUsage._fields[1:])).where(call
 _WHOLE_BATCHES = (
     select(
         batches.c.number,
-        *(batches.c[name] if name in batches.c else batch_accounts.c[name] for name in PastUsage._fields),
+        *(batches.c[name] for name in PastUsage._fields),
     )
-    .join_from(batches, batch_accounts)
-    .where(batches.c.state == BatchState.INGESTED, batch_accounts.c.missing == 0, batch_accounts.c.tokens_in > 0)
+    .where(batches.c.state == BatchState.INGESTED, batches.c.missing == 0, batches.c.tokens_in > 0)
     .where(batches.c.counted_in.is_not(None))
     .order_by(batches.c.number.desc())
     .limit(NEWEST_BATCHES)

@@ -1,14 +1,23 @@
 """The engine's own tables. All are named `findable_…`, so that they fit into another program's database."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, Table, Text, event, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    event,
+    text,
+)
 
-from pipeline.store import hand_tables, odd_lines
-from pipeline.store.table_base import METADATA, BigId
-from pipeline.store.times import UtcTime
+from pipeline.store.column_types import BigId, UtcTime
 
-metadata = METADATA
-MERGES, EDITS = hand_tables.MERGES, hand_tables.EDITS
-ODD_LINES = (odd_lines.odd_lines,)
+metadata = MetaData()
 
 
 def _partial(table: Table, index: str) -> None:
@@ -29,30 +38,12 @@ workspace = Table(
     Column("created_at", UtcTime, nullable=False),
 )
 
-# the tasks whose items are listed when they change, from their first build on
-change_lists = Table(
-    "findable_change_lists",
-    metadata,
-    Column("task", Text, primary_key=True),
-    Column("since", BigInteger, nullable=False),  # the position of the database from which on the list is complete
-)
-
+# where the items of a task changed last, by the position of the database; an index read before is behind
 changes = Table(
     "findable_changes",
     metadata,
     Column("task", Text, primary_key=True),
-    Column("item_id", Text, primary_key=True),
-    Column("position", BigInteger, nullable=False),  # of the database, after the last change
-)
-
-# what took long to count, with what it is true of; asked first where the same is counted again
-counts = Table(
-    "findable_counts",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("state", Text, nullable=False),
-    Column("found", Text, nullable=False),  # JSON
-    Column("at", UtcTime, nullable=False),
+    Column("position", BigInteger, nullable=False),
 )
 
 batches = Table(
@@ -94,18 +85,22 @@ batches = Table(
     Column("result_size", BigInteger),
     Column("counted_in", BigInteger),  # prompt tokens as counted from the text, before calibration
     Column("fingerprint", Text),  # of the declaration it was asked with; NULL where the task is built in
-)
-
-# what a batch came to; a row comes with the end of its batch, and says of a failed one only when that was
-batch_accounts = Table(
-    "findable_batch_accounts",
-    metadata,
-    Column("batch", ForeignKey("findable_batches.number"), primary_key=True, autoincrement=False),
+    # what it came to, with its end; of a failed one only when that was
     *(Column(outcome, Integer) for outcome in ("answered", "refused", "invalid", "missing")),
     *(Column(fault, Integer) for fault in ("not_applied", "unknown", "duplicates", "unreadable")),
     *(Column(counted, BigInteger) for counted in ("tokens_in", "tokens_out")),
     Column("cost", Float),
     Column("ended_at", UtcTime),
+)
+
+# examples of the lines of a result that belong to no request
+odd_lines = Table(
+    "findable_odd_lines",
+    metadata,
+    Column("batch", ForeignKey("findable_batches.number"), primary_key=True, autoincrement=False),
+    Column("line", Integer, primary_key=True, autoincrement=False),  # in the result file, from 1
+    Column("kind", Text, nullable=False),  # unknown, duplicate, unreadable
+    Column("excerpt", Text, nullable=False),  # the key, or of a line without one how it begins
 )
 
 tries = Table(
@@ -285,6 +280,7 @@ calls = Table(
     Column("reply", Text),  # JSON: one that could not be judged for the fault of its task's file, and its input's hash
     Index("findable_calls_of_item", "task", "item_id"),
     Index("findable_calls_of_run", "run"),
+    Index("findable_calls_of_day", "day", "model"),
 )
 _partial(calls, "CREATE INDEX findable_calls_under_way ON findable_calls (id) WHERE outcome IS NULL")
 
@@ -313,16 +309,6 @@ sums = Table(
     Column("since", UtcTime, primary_key=True),
     Column("known", Float, nullable=False),  # USD
     Column("lost", Float, nullable=False),  # USD, at estimates: what it came to is not known
-)
-
-# what was asked live of each model on each day of the API's quota, by all processes
-usage = Table(
-    "findable_usage",
-    metadata,
-    Column("model", Text, primary_key=True),
-    Column("day", Text, primary_key=True),  # ISO date in US/Pacific
-    Column("requests", Integer, nullable=False),
-    Column("tokens_in", BigInteger, nullable=False),
 )
 
 # items that were added while Gemini failed, and are asked again by the next command that asks
@@ -393,4 +379,28 @@ fingerprints = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("document", Text, nullable=False),  # JSON
     Column("at", UtcTime, nullable=False),
+)
+
+# which values people merged
+merges = Table(
+    "findable_merges",
+    metadata,
+    Column("number", BigId, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("old", Text, nullable=False),
+    Column("new", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("undone_by", Text),
+    Column("undone_at", UtcTime),  # NULL while it is in force
+)
+
+# what a person wrote for one item in the place of its answer, which is an answer of the extractor `person`
+edits = Table(
+    "findable_edits",
+    metadata,
+    Column("answer", ForeignKey("findable_answers.id"), primary_key=True, autoincrement=False),
+    Column("who", Text, nullable=False),
+    Column("before", Text, nullable=False),  # JSON as of an answer: what stood there
+    Column("undoes", Integer),  # the number of an earlier edit of the item, from 1
 )

@@ -22,7 +22,6 @@ from pipeline.store.live_calls import dead_calls
 from pipeline.store.tables import (
     answers,
     attempts,
-    batch_accounts,
     batches,
     calls,
     parked,
@@ -159,7 +158,7 @@ def paid_for_version(tx: Connection, task: str, extractor: str) -> float:
     """Return what an extractor's answers cost, in USD: batches and live calls, failures included."""
     mine = and_(batches.c.task == task, batches.c.extractor == extractor, ~_is_marked())
     live = and_(calls.c.task == task, calls.c.extractor == extractor, calls.c.purpose != ROLLED_BACK)
-    by_batch = select(func.sum(batch_accounts.c.cost)).join_from(batches, batch_accounts).where(mine)
+    by_batch = select(func.sum(batches.c.cost)).where(mine)
     sums = (by_batch, select(func.sum(calls.c.cost)).where(live))
     return float(sum(tx.execute(query).scalar() or 0.0 for query in sums))
 

@@ -1,25 +1,18 @@
-"""Keep the workspace's own row (its id, its backend, its revision), its journal of moves, and promoted builds.
+"""Keep the workspace's own row (its id, its backend, its position), its journal of moves, and promoted builds.
 
-The rows of builds follow `index/current`, which alone decides. From the first build on, the items of its task that
-change are listed, so that a build is compared with those alone. The list says since which position it is complete,
-which only grows; what was built before is compared with everything.
+The rows of builds follow `index/current`, which alone decides. A build is compared with the database only where its
+task changed since.
 """
 
 import secrets
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.store.tables import builds, change_lists, changes, events, workspace
-
-_LIST = text(
-    "INSERT INTO findable_changes (task, item_id, position) VALUES (:task, :item_id, :position) "
-    "ON CONFLICT (task, item_id) DO UPDATE SET position = excluded.position"
-)
+from pipeline.store.tables import builds, changes, events, workspace
 
 
 def record_event(
@@ -90,80 +83,25 @@ def unbind_workspace(tx: Connection, *, at: datetime, why: str) -> None:
     record_event(tx, "workspace", "backend", old=old, new=None, why=why, at=at)
 
 
-def touch_revision(tx: Connection, task: str | None = None, changed: Collection[str] | None = None) -> None:
-    """Count one more change of a subject's rows; a build knows by this number how old its snapshot is.
-
-    `changed` are the items of a task whose text or answer is not what it was; None where that is not known, and then
-    every build before is compared with everything.
-    """
-    tx.execute(update(workspace).values(position=workspace.c.position + 1))
-    if changed is not None and not changed:
-        return
-    position = get_workspace(tx).position
-    lists = tx.execute(select(change_lists.c.task)).scalars().all()
-    if changed is None:
-        for one in lists:
-            if task in {None, one}:
-                _list_since(tx, one, position)
-    elif task in lists:
-        tx.execute(_LIST, [{"task": task, "item_id": one, "position": position} for one in changed])
+def touch_revision(tx: Connection, task: str) -> None:
+    """Count one more change of a task's items; a build knows by this number how old its snapshot is."""
+    here = tx.execute(update(workspace).values(position=workspace.c.position + 1).returning(workspace.c.position))
+    tx.execute(delete(changes).where(changes.c.task == task))
+    tx.execute(insert(changes).values(task=task, position=here.scalar_one()))
 
 
-def begin_list(tx: Connection, task: str) -> None:
-    """List what changes of a task from now on, if that is not done already."""
-    if tx.execute(select(change_lists.c.task).where(change_lists.c.task == task)).first() is None:
-        position = get_workspace(tx).position
-        newest = tx.execute(select(func.max(builds.c.position))).scalar() or 0
-        since = position if newest <= position else newest + 1  # a build of another copy of the database is there
-        tx.execute(insert(change_lists).values(task=task, since=since))
-
-
-def changed_since(tx: Connection, task: str, *, build: int, position: int) -> list[str] | None:
-    """Return the items of a task that changed since a build was read at a position, in no order.
-
-    None where that is not known: the list began later, or the database knows of no such build.
-    """
-    here = get_workspace(tx).position
+def has_changed(tx: Connection, task: str, *, build: int, position: int) -> bool:
+    """Return whether items of a task changed since a build was read at a position; true where that is not known."""
     known = select(builds.c.number).where(builds.c.number == build, builds.c.position == position)
-    if here < position or tx.execute(known).first() is None:
-        return None
-    since = tx.execute(select(change_lists.c.since).where(change_lists.c.task == task)).scalar()
-    if here > position if since is None else since > position:
-        return None
-    listed = select(changes.c.item_id).where(changes.c.task == task, changes.c.position > position)
-    return list(tx.execute(listed).scalars())
+    last = tx.execute(select(changes.c.position).where(changes.c.task == task)).scalar() or 0
+    return last > position or tx.execute(known).first() is None
 
 
-def _list_since(tx: Connection, task: str, position: int) -> None:
-    """Forget what of a task changed up to a position; from there on its list is complete."""
-    tx.execute(update(change_lists).where(change_lists.c.task == task).values(since=position))
-    tx.execute(delete(changes).where(changes.c.task == task, changes.c.position <= position))
-
-
-def add_build(
-    tx: Connection,
-    task: str,
-    *,
-    number: int,
-    count: int,
-    model: str,
-    dim: int,
-    position: int,
-    oldest: int,
-    at: datetime,
-) -> None:
-    """Keep that a build of a task's items was promoted; one of the same number from a removed index gives way.
-
-    What changed is listed on from `oldest`, the position of the oldest build that may be put back in service. A build
-    of a later position than the database's is of another copy of it: then nothing is known of what changed until now.
-    """
+def add_build(tx: Connection, *, number: int, count: int, model: str, dim: int, position: int, at: datetime) -> None:
+    """Keep that a build was promoted; one of the same number from a removed index gives way."""
     tx.execute(delete(builds).where(builds.c.number == number))
     row = {"number": number, "count": count, "model": model, "dim": dim, "position": position, "promoted_at": at}
     tx.execute(insert(builds).values(row))
-    wanted = position + 1 if position > get_workspace(tx).position else oldest
-    begun_before = select(change_lists.c.task).where(change_lists.c.task == task, change_lists.c.since < wanted)
-    if tx.execute(begun_before).first() is not None:
-        _list_since(tx, task, wanted)
     note_build_in_service(tx, number, why=f"promoted with {count} entries", at=at)
 
 

@@ -19,8 +19,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import InputError
 from pipeline.core.text import BAD_TEXT
-from pipeline.store.table_base import AsTheColumn
-from pipeline.store.times import IsoTime, time_of
+from pipeline.store.column_types import AsTheColumn, IsoTime, time_of
 from pipeline.tables.columns import NUMBER
 
 if TYPE_CHECKING:

@@ -34,9 +34,9 @@ from sqlalchemy import types as sql
 
 from pipeline.core.errors import InputError
 from pipeline.core.hooks import VersionShare
+from pipeline.store.column_types import IsoTime
 from pipeline.store.database import PAGE, streamed
 from pipeline.store.tables import answers as given
-from pipeline.store.times import IsoTime
 from pipeline.tables import export
 from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, AnswersSpec
 from pipeline.tables.answers_view import ITEM_KEY, column_names, item_id_sql, view_columns

@@ -31,8 +31,8 @@ from sqlalchemy import (
 )
 
 from pipeline.store.answers import applied_answers
+from pipeline.store.column_types import AsTheColumn
 from pipeline.store.database import PAGE, pages, run_many, streamed
-from pipeline.store.table_base import AsTheColumn
 from pipeline.tables.answer_fields import same_cell, stored_cells, stored_time
 from pipeline.tables.answers_spec import EXTRACTOR, AnswersSpec, answers_table
 from pipeline.tables.answers_view import item_id_sql

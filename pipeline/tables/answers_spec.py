@@ -11,7 +11,7 @@ from functools import lru_cache
 from sqlalchemy import Column, Index, MetaData, Table
 
 from pipeline.core.errors import InputError
-from pipeline.store.times import IsoTime
+from pipeline.store.column_types import IsoTime
 from pipeline.tables.answer_fields import BYTES, KEY_TYPES, TYPES
 
 EXTRACTOR, ANSWERED_AT = "extractor", "answered_at"

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import REAL, BigInteger, Dialect, Float, Text
 
-from pipeline.store.table_base import AsTheColumn
+from pipeline.store.column_types import AsTheColumn
 
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")  # as a database gives it back: no sign of plus, no leading zeros
 _WHOLES = re.compile(rf"(?:{WHOLE.pattern})(?:\n(?:{WHOLE.pattern}))*+")

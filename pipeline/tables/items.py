@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MADE_KEY, MAX_COLUMN
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.text import UNSOUND
-from pipeline.store.times import UtcTime
+from pipeline.store.column_types import UtcTime
 from pipeline.tables.findings import excerpt
 from pipeline.tables.item_values import WORDS, compact_json
 from pipeline.tables.reflect import add_column, kind_of, missing_columns

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar, Progress
+from pipeline.store.column_types import AsTheColumn
 from pipeline.store.database import Store, next_value, pages, run_many
 from pipeline.tables.findings import SHOWN, Finding, rejected
 from pipeline.tables.item_values import UnfitValueError, UnsoundValueError, stored_value
@@ -96,12 +97,12 @@ class ItemsReport:
 class FillHooks(NamedTuple):
     """What the caller of a fill does in its transactions.
 
-    `guard` is called in each before anything is written, such as with a lease that is to be held, `touch` with the keys
-    of the rows that were there and changed or went, and `settle` in the last one, for what is recorded of the source.
+    `guard` is called in each before anything is written, such as with a lease that is to be held, `touch` where rows
+    that were there changed or went, and `settle` in the last one, for what is recorded of the source.
     """
 
     guard: Callable[[Connection], None] = lambda _tx: None
-    touch: Callable[[Connection, Sequence[str]], None] = lambda _tx, _keys: None
+    touch: Callable[[Connection], None] = lambda _tx: None
     settle: Callable[[Connection], None] = lambda _tx: None
 
 
@@ -210,7 +211,7 @@ class ItemsFill:
                     newest += new
                     done += len(page)
                     if other:
-                        self.hooks.touch(tx, other)
+                        self.hooks.touch(tx)
             bar.show(done, total=spool.count)
 
     def _mark_gone(self, table: Table, spool: ItemsSpool) -> None:
@@ -219,7 +220,7 @@ class ItemsFill:
                 self.hooks.guard(tx)
                 gone = update(table).where(table.c.findable_key.in_(some)).values(findable_gone_at=self.at)
                 self.report.gone += tx.execute(gone).rowcount
-                self.hooks.touch(tx, some)
+                self.hooks.touch(tx)
 
 
 def _said(finding: Finding, spec: ItemsSpec) -> str:

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Column, ColumnElement, MetaData, Table, Text, and_, cast, delete, insert, select, update
 
 from pipeline.core.errors import InputError
+from pipeline.store.column_types import AsTheColumn, IsoTime
 from pipeline.store.database import pages
-from pipeline.store.table_base import AsTheColumn
-from pipeline.store.times import IsoTime
 from pipeline.tables.answers_rows import keys_among
 from pipeline.tables.answers_spec import AnswersSpec, answers_table
 from pipeline.tables.columns import ids_in

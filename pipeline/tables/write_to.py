@@ -12,8 +12,8 @@ from sqlalchemy import ColumnClause, Connection, Text, and_, bindparam, cast, co
 from sqlalchemy import table as table_of
 
 from pipeline.core.errors import InputError, RefusedRowError
+from pipeline.store.column_types import AsTheColumn
 from pipeline.store.database import pages, run_many
-from pipeline.store.table_base import AsTheColumn
 from pipeline.tables.answer_fields import TYPES, same_cell, stored_cells
 from pipeline.tables.answers_rows import ProjectedRow, as_written, key_values
 from pipeline.tables.answers_spec import AnswersSpec

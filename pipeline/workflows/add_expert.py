@@ -121,7 +121,7 @@ def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience
         key = _inserted(tx, person)
         if is_due:
             retries.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())
-        workspace.touch_revision(tx, ws.task.name, [key])
+        workspace.touch_revision(tx, ws.task.name)
         score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
     return SavedExpert(person.username, key, score, is_due, tuple(found.notes))
 
@@ -188,7 +188,9 @@ def _added(store: Store, task_name: str, username: str, *, problem: str, took_s:
 def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
     """Insert one person; return their id if a live call follows, under a claim for it."""
     with ws.store.write() as tx:
-        key = _written(tx, ws.task.name, person, now=ws.now())
+        claims.free_dead_claims(tx, now=ws.now())
+        key = _inserted(tx, person)
+        workspace.touch_revision(tx, ws.task.name)
         if not is_asked or not _has_bio(person):
             return None
         item = next(iter(ws.task.items(tx, [key])))
@@ -196,18 +198,6 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
         lasts_s = ws.settings.call_timeout + ws.settings.lease
         claims.take_live(tx, ws.task.name, key, input_hash=item.input_hash, lasts_s=lasts_s, at=ws.now())
         return key
-
-
-def _written(tx: "Connection", task_name: str, person: Person, *, now: datetime) -> str:
-    """Insert one person and return their id.
-
-    Raises:
-        TakenError: another process added them meanwhile.
-    """
-    claims.free_dead_claims(tx, now=now)
-    key = _inserted(tx, person)
-    workspace.touch_revision(tx, task_name, [key])
-    return key
 
 
 def _inserted(tx: "Connection", person: Person) -> str:

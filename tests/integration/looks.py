@@ -5,16 +5,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from tests.lab import Api, Workspace
-from tests.ledger import ACCOUNTED
 
 CREATE = r":batchGenerateContent$"
 
 
 def batch_row(workspace: Workspace, number: int = 1) -> dict[str, Any]:
     """Return one batch's row by column, with its account."""
-    [row] = workspace.query(f"SELECT * FROM {ACCOUNTED} WHERE number = :number", number=number)  # noqa: S608 - ours
-    names = (*workspace.columns("findable_batches"), *workspace.columns("findable_batch_accounts"))
-    return dict(zip(names, row, strict=True))
+    [row] = workspace.query("SELECT * FROM findable_batches WHERE number = :number", number=number)
+    return dict(zip(workspace.columns("findable_batches"), row, strict=True))
 
 
 def states(workspace: Workspace) -> list[str]:

@@ -132,16 +132,16 @@ def test_a_user_of_some_columns_tags_people(role: Role) -> None:
 @pytest.mark.parametrize(
     ("setting", "statement", "said"),
     [
-        ("statement_timeout = '50ms'", "SELECT pg_sleep(2)", r"broke off a statement of ours: .* statement timeout"),
+        ("statement_timeout = '50ms'", "SELECT pg_sleep(2)", r"went away: .* statement timeout"),
         (
             "idle_in_transaction_session_timeout = '50ms'",
             "SELECT 1",
-            "broke off a transaction of ours: .* idle-in-transaction",
+            "went away: .* idle-in-transaction",
         ),
         (
             "transaction_timeout = '50ms'",
             "SELECT pg_sleep(2)",
-            "broke off a transaction of ours: .* transaction timeout",
+            "went away: .* transaction timeout",
         ),
     ],
 )

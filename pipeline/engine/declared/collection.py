@@ -46,12 +46,10 @@ class DeclaredCollection:
         self.task, self.folder = rows.record.name, f"tasks/{rows.record.name}"
         self._rows, self._template = rows, template
 
-    def count(self, tx: "Connection", among: Sequence[str] | None = None) -> int:
+    def count(self, tx: "Connection") -> int:
         """Return how many rows of the source are answered in this snapshot."""
         key = self._rows.items_table.c.findable_key
-        if among is None:
-            return tx.execute(select(func.count(key)).where(self._is_in())).scalar_one()
-        return sum(1 for _ in rows_among(tx, key, among, [key], self._is_in()))
+        return tx.execute(select(func.count(key)).where(self._is_in())).scalar_one()
 
     def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
         """Yield the answered rows, in the order in which they were first seen; those among some ids in any order.

@@ -276,7 +276,7 @@ def _fill(
             look_at=rows.row_images().look if declaration.images else None,
             hooks=FillHooks(
                 guard=lease.check,
-                touch=lambda tx, keys: workspace.touch_revision(tx, record.name, keys),
+                touch=lambda tx: workspace.touch_revision(tx, record.name),
                 settle=partial(_settle, record=record, sha256=source.sha256),
             ),
         )

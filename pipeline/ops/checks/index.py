@@ -95,7 +95,7 @@ class IndexChecks(WorkspaceChecks):
             yield self._notice(said, "search does not find what is new")
 
     def _record(self, current: "Manifest") -> str:
-        build.record_build(self._store, self._collection, self._builds, current, at=self._ws.now())
+        build.record_build(self._store, current, at=self._ws.now())
         return "recorded"
 
     def _relink(self, name: str) -> str:

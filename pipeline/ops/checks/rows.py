@@ -156,16 +156,3 @@ def check_calls(store: Store, mend: Mend, *, now: Now) -> Iterator[CheckFinding]
     if marks > answers:  # the other way round is no fault: calls were not always marked
         said = f"{marks} live calls were answered, and {answers} live answers are stored"
         yield CheckFinding("calls", said, "what was answered and paid for is not there any more", next=RESTORE)
-
-
-def check_usage(store: Store, mend: Mend) -> Iterator[CheckFinding]:
-    """Is what was used of each day's quota what the calls of that day add up to?"""
-    with store.read() as tx:
-        wrong = live_calls.miscounted(tx)
-    if not wrong:
-        return
-    mended = mend.rows(store, lambda tx: f"counted {live_calls.recount(tx)} anew")
-    days = ", ".join(f"{model} on {day}" for model, day in wrong)
-    why = "a run would end before the day's quota is used up, or ask for more than there is"
-    said = f"a day's requests are not those of its calls: {days}"
-    yield CheckFinding("usage", said, why, mendable=True, mended=mended)

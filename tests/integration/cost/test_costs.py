@@ -69,7 +69,7 @@ def test_each_batch_has_its_line_and_live_calls_one(spent: Workspace) -> None:
     """Tokens and money as the batch's account has them; a duplicate is with its batch, lost calls with all others."""
     rows, _ = added_up(spent, "batch")
     assert list(rows) == ["1", "2", "3", "live"]
-    (used,) = spent.query("SELECT tokens_in, tokens_out, cost FROM findable_batch_accounts WHERE batch = 1")
+    (used,) = spent.query("SELECT tokens_in, tokens_out, cost FROM findable_batches WHERE number = 1")
     assert (rows["1"]["tokens_in"], rows["1"]["tokens_out"]) == used[:2]
     assert rows["1"]["cost"] == pytest.approx(used[2], abs=1e-6)
     (twin,) = spent.query("SELECT estimated_cost FROM findable_twins")

@@ -240,8 +240,14 @@ def test_an_upload_goes_on_where_it_stands(caller: Caller) -> None:
     caller.chunk(session, b"def", offset=3, command="upload")
     assert caller.chunk(session, b"", command="finalize").json()["file"]["sizeBytes"] == "6"
     assert caller.chunk(session, b"", command="query").status_code == 404
-    names = {"UPPER": 400, "-dash": 400, "a" * 41: 400, "../x": 400, "twice": 200}
-    for name, status in (*names.items(), ("twice", 409)):
+    for name, status in (
+        ("UPPER", 400),
+        ("-dash", 400),
+        ("a" * 41, 400),
+        ("../x", 400),
+        ("twice", 200),
+        ("twice", 409),
+    ):
         headers = {"X-Goog-Upload-Command": "start"}
         reply = caller.http.post("/upload/v1/files", headers=headers, json={"file": {"name": f"files/{name}"}})
         assert reply.status_code == status
@@ -287,13 +293,24 @@ def test_a_batch_answers_every_request_once(caller: Caller) -> None:
     operation = caller.wait(name)
     results = f"files/batch-{name.removeprefix('batches/')}"
     metadata = operation["metadata"]
-    assert metadata["displayName"] == "run1"
-    assert (metadata["@type"], metadata["inputConfig"]) == (BATCH_TYPE, {"fileName": file})
-    assert created["metadata"].keys() == metadata.keys() - {"output", "endTime"}
+    assert created["metadata"] | {"state": "", "updateTime": "", "batchStats": {}} == {
+        "@type": BATCH_TYPE,
+        "model": f"models/{MODEL}",
+        "displayName": "run1",
+        "inputConfig": {"fileName": file},
+        "createTime": metadata["createTime"],
+        "updateTime": "",
+        "batchStats": {},
+        "state": "",
+        "name": name,
+    }
     assert operation["response"] == {"@type": f"{BATCH_TYPE}Output", "responsesFile": results}
     assert (operation["done"], "error" in operation, metadata["output"]["responsesFile"]) == (True, False, results)
-    counts = {"requestCount": "42", "successfulRequestCount": "41", "failedRequestCount": "1"}
-    assert metadata["batchStats"] == counts
+    assert metadata["batchStats"] == {
+        "requestCount": "42",
+        "successfulRequestCount": "41",
+        "failedRequestCount": "1",
+    }
     assert metadata["state"] == "BATCH_STATE_SUCCEEDED"
     assert metadata["createTime"] < metadata["endTime"]
     answers = by_key(caller.results(operation))
@@ -368,11 +385,16 @@ def test_quotas_are_refused_as_google_refuses_them(tmp_path: Path) -> None:
             caller.post(GENERATE, request_for("law"))
         error = caller.refused(GENERATE, request_for("law"))
         assert (error["status"], "Please retry in " in error["message"]) == ("RESOURCE_EXHAUSTED", True)
-        _, failure, retry = error["details"]
-        [violation] = failure["violations"]
-        assert violation["quotaMetric"] == "generativelanguage.googleapis.com/generate_content_free_tier_requests"
-        assert violation["quotaId"] == "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"
-        assert (violation["quotaDimensions"]["model"], violation["quotaValue"]) == (MODEL, "3")
+        help_, failure, retry = error["details"]
+        assert help_["@type"].endswith("Help")
+        assert failure["violations"] == [
+            {
+                "quotaMetric": "generativelanguage.googleapis.com/generate_content_free_tier_requests",
+                "quotaId": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
+                "quotaDimensions": {"location": "global", "model": MODEL},
+                "quotaValue": "3",
+            }
+        ]
         assert 50 <= int(retry["retryDelay"].removesuffix("s")) <= 60
         caller.post(f"/v1/models/{MODEL}:countTokens", {"contents": [{"parts": [{"text": "x"}]}]})
         caller.wait(caller.create(request_file(5)))

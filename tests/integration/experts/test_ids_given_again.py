@@ -54,5 +54,5 @@ def test_an_answer_about_somebody_else_is_not_applied(adopted: Workspace) -> Non
     adopted.ran("batch-ingest", "--json")
     assert adopted.query("SELECT username FROM experts WHERE tags IS NULL") == [("new",)]
     assert adopted.query("SELECT applied FROM findable_answers WHERE item_id = '3'") == [(0,)]
-    assert adopted.scalar("SELECT not_applied FROM findable_batch_accounts") == 1
+    assert adopted.scalar("SELECT not_applied FROM findable_batches") == 1
     assert json.loads(adopted.run("status", "--json").stdout)["experts"]["untagged"] == 1

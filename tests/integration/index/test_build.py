@@ -46,7 +46,7 @@ def _change(workspace: Workspace, sql: str) -> None:
     """Change rows as one of our own commands would, counting the change."""
     with workspace.open() as ws, ws.store.write() as tx:
         tx.exec_driver_sql(sql)
-        workspaces.touch_revision(tx)
+        workspaces.touch_revision(tx, table.TASK)
 
 
 class _Meanwhile:
@@ -192,7 +192,7 @@ def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace
     with workspace.open() as ws, ws.store.write() as tx:
         bio = "Keeps bees. " * 10_000
         table.insert_person(tx, "long", {"bio": bio, "tags": '["water law"]'})
-        workspaces.touch_revision(tx)
+        workspaces.touch_revision(tx, table.TASK)
     assert _index(workspace)["embedded"] == 1
     call, _ = api.seen("POST", EMBED)
     sent = call["json"]["requests"][0]["content"]["parts"][0]["text"]

@@ -9,6 +9,7 @@ from pipeline.live import tag
 from tests import ledger
 from tests.integration.live.test_tag import LIVE, ONE_BY_ONE, People, attempts, ends, says, tagged
 from tests.lab import ON_POSTGRESQL, Api, Workspace
+from tests.ledger import COUNTED
 
 pytestmark = pytest.mark.sampled(4)
 
@@ -44,7 +45,7 @@ def test_a_day_that_is_over_at_the_server_ends_the_run(workspace: Workspace, api
     assert "1 tagged, 8 left" in result.stdout
     assert [how for _, how in ends(workspace)][:2] == ["answered", "throttled"]
     assert attempts(workspace) == []
-    assert workspace.scalar("SELECT requests FROM findable_usage") == 1
+    assert workspace.scalar(COUNTED) == 1
     assert ledger.people(workspace) == {"total": 9, "tagged": 1, "untagged": 8}
 
 
@@ -71,7 +72,7 @@ def test_what_was_refused_for_a_quota_is_not_counted_for_the_day(
     document = tagged(workspace, RPD="4", **ONE_BY_ONE)
     assert [how for _, how in ends(workspace)] == ["throttled"] * 2 + ["answered"] * 4
     assert (document["throttled"], document["answered"], attempts(workspace)) == (2, 4, [])
-    assert workspace.scalar("SELECT requests FROM findable_usage") == 4
+    assert workspace.scalar(COUNTED) == 4
 
 
 def test_no_key_at_all_is_said_before_anything_is_written(workspace: Workspace, people: People) -> None:

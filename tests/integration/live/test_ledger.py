@@ -28,7 +28,7 @@ from tests.lab import Api, Workspace, copy_tree, ran
 
 LIVE = ":generateContent"
 BUDGET = {"FINDABLE_BUDGET_PER_DAY": "9"}  # never passed
-TABLES = ("findable_calls", "findable_runs", "findable_usage", "findable_due")
+TABLES = ("findable_calls", "findable_runs", "findable_due")
 KEPT = (*TABLES, "findable_spent")
 COLUMNS = (
     "task, item_id, extractor, model, run, purpose, owner, asked_at, day, counted_in, estimated_in, estimated_out, "
@@ -105,25 +105,6 @@ def test_calls_of_dead_processes_are_ended(asked: Workspace) -> None:
 
 
 @pytest.mark.sampled(0)
-def test_a_day_that_does_not_add_up_is_counted_anew(asked: Workspace) -> None:
-    """It would let a run end too early or ask too much: a contradiction, which FIX=1 mends from the calls."""
-    right = asked.query("SELECT requests, tokens_in FROM findable_usage WHERE requests > 0")
-    for change in (
-        "UPDATE findable_usage SET tokens_in = tokens_in - 1",
-        "DELETE FROM findable_usage",
-        "INSERT INTO findable_usage (model, day, requests, tokens_in) VALUES ('other', '2026-01-01', 3, 30)",
-    ):
-        asked.change(change)
-        (found,) = findings(asked, code=5)
-        assert (found["check"], found["contradiction"]) == ("usage", True)
-        findings(asked, "--fix")
-        assert asked.query("SELECT requests, tokens_in FROM findable_usage WHERE requests > 0") == right
-    assert findings(asked) == []
-    asked.change("DELETE FROM findable_answers WHERE item_id = '3'")
-    assert "calls" in {found["check"] for found in findings(asked, code=5)}
-
-
-@pytest.mark.sampled(0)
 def test_a_copy_has_the_calls_too(asked: Workspace, tmp_path: Path) -> None:
     """Marks, runs, days and who is due are as they were, after backup and restore."""
     before = rows(asked)
@@ -135,7 +116,6 @@ def test_a_copy_has_the_calls_too(asked: Workspace, tmp_path: Path) -> None:
     ran(other, "forget", "new", "--yes")
     assert other.query("SELECT item_id FROM findable_due") == []
     assert other.query("SELECT id FROM findable_calls WHERE item_id = '6'") == []
-    assert rows(other)["findable_usage"] == before["findable_usage"]
     assert findings(other) == []
 
 

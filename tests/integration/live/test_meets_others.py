@@ -22,6 +22,7 @@ from tests import ledger, postgresql
 from tests.integration.live.test_tag import LIVE, People, asked, ends, tagged
 from tests.integration.looks import claimed
 from tests.lab import ON_POSTGRESQL, ROOT, Api, Workspace
+from tests.ledger import COUNTED
 
 HOUR_S = 3600.0
 LONGEST_S = 60.0
@@ -168,7 +169,7 @@ def test_two_runs_at_once_share_the_people_and_the_day(workspace: Workspace, api
         let_go(api)
         (code, said), (other_code, other_said) = ended(one), ended(other)
     assert {code, other_code} == {4}, said + other_said
-    assert len(api.seen("POST", LIVE)) == workspace.scalar("SELECT requests FROM findable_usage") == 20
+    assert len(api.seen("POST", LIVE)) == workspace.scalar(COUNTED) == 20
     assert sorted(asked(api).values()) == [1] * 20
     assert workspace.scalar("SELECT count(DISTINCT owner) FROM findable_calls") == 2
     assert ledger.people(workspace) == {"total": 30, "tagged": 20, "untagged": 10}
@@ -238,7 +239,7 @@ def test_what_a_dead_run_was_asking_is_asked_again(workspace: Workspace, api: Ap
     assert tagged(workspace)["answered"] == 5
     hows = [how for _, how in ends(workspace)]
     assert (hows.count("lost"), hows.count("answered")) == (2, 5)
-    assert len(api.seen("POST", LIVE)) == 7 == workspace.scalar("SELECT requests FROM findable_usage")
+    assert len(api.seen("POST", LIVE)) == 7 == workspace.scalar(COUNTED)
     ledger.check(workspace)
 
 

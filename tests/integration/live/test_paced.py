@@ -12,6 +12,7 @@ from tests import ledger
 from tests.integration.live.test_tag import People, asked, attempts, ends
 from tests.integration.swift import LIVE, Counts, Swift, by_time, engine, most_in_a_minute, opened
 from tests.lab import Workspace
+from tests.ledger import COUNTED
 
 pytestmark = pytest.mark.sampled(4)
 
@@ -66,7 +67,7 @@ def test_a_limit_that_is_set_too_high_is_found_out(
         refused = sum(one.refused for one in by_time(api, seconds=1))
     assert report.asked.throttled >= refused > 0
     assert attempts(workspace) == []
-    assert workspace.scalar("SELECT requests FROM findable_usage") == 220
+    assert workspace.scalar(COUNTED) == 220
 
 
 @pytest.mark.full
@@ -168,7 +169,7 @@ def test_refusals_without_an_end_are_given_up(workspace: Workspace, people: Peop
     assert isinstance(report.asked.stopped, ThrottledError)
     assert 300 < clock.seconds < 420
     assert attempts(workspace) == []
-    assert workspace.scalar("SELECT requests FROM findable_usage") == 0
+    assert workspace.scalar(COUNTED) == 0
 
 
 @pytest.mark.full

@@ -266,7 +266,7 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, bool | str]] = {  # plant, what is s
     "old result file": (forget_file("batches/000001-results.jsonl"), "its result is gone", True),
     "lost result": (lose_result_for_good, "its result is gone", ASKED),
     "state": ("UPDATE findable_batches SET state = 'lost' WHERE number = 2", "does not exist: 'lost'", False),
-    "sum": ("UPDATE findable_batch_accounts SET answered = 5 WHERE batch = 1", "adds up to 5 of 6", False),
+    "sum": ("UPDATE findable_batches SET answered = 5 WHERE number = 1", "adds up to 5 of 6", False),
     "answers": ("DELETE FROM findable_answers WHERE item_id = '3'", "6 answers, and 5 are stored", False),
     "attempts": (
         (

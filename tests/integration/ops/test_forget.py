@@ -104,14 +104,14 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
     assert {"batches/000001-requests.jsonl"} <= set(holding(chained.data))
     assert ON_POSTGRESQL or "findable.db" in holding(chained.data)
     assert telling(chained)
-    before, account = others(chained), chained.query("SELECT answered, tokens_in, cost FROM findable_batch_accounts")
+    before, account = others(chained), chained.query("SELECT answered, tokens_in, cost FROM findable_batches")
     assert "zq-77 is forgotten: 2 lines of 2 sealed files, 2 vectors" in ran(chained, "forget", "zq-77", "--yes")
     assert holding(chained.data) == telling(chained) == words_of(chained) == []
     assert "zq-77" not in ran(chained, "search", "Zanthippa Quorn of Quillmouth", "--why")
     assert chained.query("SELECT excerpt FROM findable_odd_lines") == [("of others",)]
     chained.change("DELETE FROM findable_odd_lines")
     assert others(chained) == before
-    assert chained.query("SELECT answered, tokens_in, cost FROM findable_batch_accounts") == account
+    assert chained.query("SELECT answered, tokens_in, cost FROM findable_batches") == account
     ledger.check(chained)
     status = ledger.status(chained)
     assert (status["experts"]["total"], status["index"]["count"], status["index"]["behind"]) == (5, 5, 0)

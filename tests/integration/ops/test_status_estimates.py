@@ -27,8 +27,7 @@ def test_each_batch_and_run_says_what_it_was_estimated_at_and_came_to(workspace:
     batch, run = document["estimates"]
     assert [(one["kind"], one["number"], one["items"]) for one in (batch, run)] == [("batch", 1, 7), ("live", 1, 5)]
     [row] = workspace.query(
-        "SELECT estimated_in, estimated_out, estimated_cost, tokens_in, tokens_out, cost "
-        "FROM findable_batches JOIN findable_batch_accounts ON batch = number"
+        "SELECT estimated_in, estimated_out, estimated_cost, tokens_in, tokens_out, cost FROM findable_batches"
     )
     assert tuple(batch["estimated"].values()) == (row[0], row[1], pytest.approx(row[2], abs=1e-6))
     assert tuple(batch["actual"].values()) == (row[3], row[4], pytest.approx(row[5], abs=1e-6))
@@ -64,7 +63,7 @@ def test_answers_that_tell_no_tokens_are_not_for_nothing(workspace: Workspace, a
     api.fault("no_usage", times=100)
     workspace.ran_each("batch-submit", "batch-poll", "batch-ingest", LIMIT="3")
     estimated = workspace.scalar("SELECT estimated_cost FROM findable_batches")
-    assert workspace.scalar("SELECT cost FROM findable_batch_accounts") == 0
+    assert workspace.scalar("SELECT cost FROM findable_batches") == 0
     assert workspace.run("batch-submit", BUDGET_PER_DAY=f"{estimated * 1.1:.9f}").exit_code == 3
 
 
@@ -80,7 +79,7 @@ def test_what_is_not_over_has_no_error_yet(workspace: Workspace, api: Api, peopl
     api.configure(paused=False)
     workspace.ran_each("batch-poll", "batch-ingest")
     [batch] = ledger.status(workspace)["estimates"]
-    assert workspace.scalar("SELECT missing FROM findable_batch_accounts") == 1
+    assert workspace.scalar("SELECT missing FROM findable_batches") == 1
     assert batch["error"] is None
     assert 0 < batch["actual"]["tokens_in"] < batch["estimated"]["tokens_in"]
 

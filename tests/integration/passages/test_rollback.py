@@ -102,7 +102,7 @@ def test_versions_tell_rows_dates_and_cost(passages: Workspace) -> None:
     found = versions(passages)
     ours, theirs = found[ONE, MODEL], found[THEIRS, ""]
     assert (ours["rows"], ours["items"]) == (counted(passages, "passage_concepts") - 1, 3)
-    assert ours["cost"] == pytest.approx(passages.scalar("SELECT cost FROM findable_batch_accounts"), abs=1e-6)
+    assert ours["cost"] == pytest.approx(passages.scalar("SELECT cost FROM findable_batches"), abs=1e-6)
     assert ours["cost"] > 0
     at = "2025-01-02T03:04:05+00:00"
     named = {"task": "passages", "version": THEIRS, "model": None, "extractor": THEIRS}

@@ -97,7 +97,6 @@ WRITES = {
 OF_SQLITE = {
     "the schema": "WITH a AS (SELECT 1) UPDATE sqlite_master SET sql = ''",
     "another file": "WITH a AS (SELECT 1) ATTACH 'x.db' AS x",
-    "a setting": "SELECT * FROM pragma_table_info('products')",
     "a library": "SELECT load_extension('x') AS id",
     "much": "SELECT 1 AS id, zeroblob(100000000) AS text",
 }

@@ -29,7 +29,7 @@ def test_a_run_is_over_by_whichever_command_nobody_is_left(
     assert tagged(workspace, "--mode", "batch", BUDGET="5")["submitted"] == [1]
     workspace.ran_each("batch-poll", "batch-ingest")
     assert workspace.query("SELECT why FROM findable_runs WHERE mode = 'tag'") == [("nobody is left",)]
-    assert workspace.scalar("SELECT cost FROM findable_batch_accounts") > 0
+    assert workspace.scalar("SELECT cost FROM findable_batches") > 0
     more = tmp_path / "more.json"
     more.write_text(json.dumps([{"username": f"more-{number}", "bio": "Knows tides."} for number in range(3)]))
     assert workspace.run("import", str(more)).exit_code == 0

@@ -1,13 +1,12 @@
 """A batch's state moves only by the table of moves, and only from the state that was read."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import InputError, StateConflictError
+from pipeline.core.errors import StateConflictError
 from pipeline.core.states import BatchState
 from pipeline.store import batches, tables
 from pipeline.store.batches import Batch
@@ -119,27 +118,3 @@ def test_an_end_seen_late_says_nothing_of_the_next_try(store: Store) -> None:
         batches.note_unclear(tx, first, why="no answer", at=NOW)
     assert read(store) == second
     assert second.create_ended_at is None
-
-
-def test_a_conflict_takes_the_whole_transaction_back(store: Store) -> None:
-    """What stood beside the move in its transaction is not kept either."""
-    stale = read(store)
-    move(store, stale, BatchState.SUBMITTING)
-    with pytest.raises(StateConflictError), store.write() as tx:
-        batches.note_upload(tx, 1, upload="files/x", at=NOW)
-        batches.mark_failed(tx, replace(stale, state=BatchState.DOWNLOADED), why="given up", at=NOW)
-    assert read(store).upload is None
-
-
-def test_a_twin_is_recorded_once(store: Store) -> None:
-    """Found again it is the same one; its cost is counted once. An unknown number is an error of usage."""
-    batch = bring(store, BatchState.SUBMITTED)
-    for expected in (True, False):
-        with store.write() as tx:
-            new = batches.add_duplicate(tx, batch, remote_name="batches/twin", display_name="n-t1", at=NOW)
-        assert new is expected
-    with store.read() as tx:
-        assert [twin["estimated_cost"] for twin in batches.all_duplicates(tx)] == [1]
-        assert batches.open_duplicates(tx, 1) == ["batches/twin"]
-        with pytest.raises(InputError, match="no batch 7"):
-            batches.get_batch(tx, 7)

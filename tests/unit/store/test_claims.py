@@ -1,36 +1,14 @@
 """Claims at scale: what asks for open claims goes through their index and not through every request there ever was."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Select, text
-from sqlalchemy.dialects import sqlite
 
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import Outcome
-from pipeline.experts.task import TAGS
 from pipeline.store import answers, batches, claims
 from tests.delivery import prepare, put_people, workspace_at
 from tests.unit.store.facts import BATCH, NOW
-
-
-@pytest.mark.sqlite_only("asks SQLite for its plan")
-@pytest.mark.parametrize(
-    "query_of", [partial(claims.askable, task=TAGS), lambda _tx: claims.claimed_ids("expert-tags")]
-)
-def test_open_claims_are_found_by_their_index(
-    tmp_path: Path, query_of: Callable[[Connection], Select[tuple[str]]]
-) -> None:
-    """SQLite takes a partial index only where its condition stands in the query word for word."""
-    workspace = workspace_at(tmp_path / "data")
-    put_people(workspace, 1)
-    with workspace.open() as ws, ws.store.read() as tx:
-        sql = query_of(tx).compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
-        plan = " ".join(row[-1] for row in tx.execute(text(f"EXPLAIN QUERY PLAN {sql}")))
-    assert "findable_claims" in plan
-    assert "SCAN findable_requests" not in plan.replace("SCAN findable_requests USING", "")
 
 
 def test_nothing_is_accounted_for_twice(tmp_path: Path) -> None:

@@ -1,19 +1,14 @@
 """A database's transactions on both kinds: snapshots to read from, one writer at a time, errors to act on."""
 
-import gc
-import sqlite3
-import subprocess
-import sys
 import threading
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Integer, Select, column, select, text
+from sqlalchemy import text
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, UnavailableError
-from pipeline.store.database import Store, streamed
+from pipeline.store.database import Store
 from tests import postgresql
 from tests.unit.store.facts import noted, notes
 
@@ -108,35 +103,6 @@ def test_a_writer_that_waits_too_long_gives_up(store: Store, url: str) -> None:
     assert notes(store) == ["one"]
 
 
-def test_a_result_that_is_not_read_to_its_end_goes_with_its_transaction(
-    store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A reader that stops in the middle, and lets go of it only later, leaves no cursor open and no word in any log."""
-    gc.freeze()  # so that the collector looks at what is made here alone
-    numbers: Select[int] = select(column("n", Integer)).select_from(text(SERIES))
-    with store.read() as tx:
-        begun = iter(streamed(tx, numbers, page=10))
-        assert next(begun)[0] == 1
-        rest = streamed(tx, numbers, page=10)
-        assert len(rest.all()) == 100
-    del begun
-    gc.collect()
-    store.close()
-    assert caplog.text == ""
-
-
-def test_a_transaction_leaves_nothing_to_the_garbage_collector(store: Store, request: pytest.FixtureRequest) -> None:
-    """What was read in it went with it, however many transactions a long command has."""
-    gc.disable()
-    request.addfinalizer(gc.enable)
-    numbers: Select[int] = select(column("n", Integer)).select_from(text(SERIES))
-    with store.read() as tx:
-        assert len(streamed(tx, numbers, page=10).all()) == 100
-    left = weakref.ref(tx)
-    del tx
-    assert left() is None
-
-
 def test_a_file_is_made_when_it_is_used_and_its_commits_are_durable(tmp_path: Path) -> None:
     """WAL, synchronous FULL and foreign keys are on; bytes that are no UTF-8 are read as replacement characters."""
     store = Store(f"sqlite:///{tmp_path / 'new' / 'people.db'}")
@@ -164,29 +130,3 @@ def test_what_is_no_database_is_refused(url: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said) as caught:
         Store(url)
     assert "secret" not in caught.value.message
-
-
-def test_a_file_that_is_in_the_way_stays(tmp_path: Path) -> None:
-    """A path that leads through a file, and a file that is no database, are named and not written to."""
-    path = tmp_path / "letter.db"
-    path.write_bytes(b"dear aunt\n" * 500)
-    with pytest.raises(InconsistentError, match="no database"), Store(f"sqlite:///{path}").write():
-        pass
-    with pytest.raises(ConfigurationError, match="cannot hold a database"), Store(f"sqlite:///{path / 'below'}").read():
-        pass
-    assert path.read_bytes() == b"dear aunt\n" * 500
-
-
-def test_what_the_pool_logs_is_not_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """An interrupt that strikes while a connection is closed leaves no traceback of SQLAlchemy's on standard error."""
-    sqlite3.connect(tmp_path / "people.db").close()
-    script = (
-        "import logging, sys\n"
-        "from pipeline.store.database import Store\n"
-        "store = Store(sys.argv[1])\n"
-        "with store.read():\n    pass\n"
-        "logging.getLogger('sqlalchemy.pool.impl.QueuePool').error('Exception closing connection', exc_info=True)\n"
-    )
-    words = [sys.executable, "-c", script, f"sqlite:///{tmp_path / 'people.db'}"]
-    subprocess.run(words, check=True, cwd=Path(__file__).parents[3])
-    assert capfd.readouterr().err == ""

@@ -102,15 +102,6 @@ def with_part(owner: str, number: int, value: str) -> str:
     return "|".join([*parts[:number], value, *parts[number + 1 :]])
 
 
-def test_a_free_lease_is_taken_and_given_back(store: Store) -> None:
-    """It is in the database as long as the block lasts, and gone afterwards, also after an exception."""
-    with pytest.raises(ZeroDivisionError), held(store) as lease:
-        lease.check()
-        assert owner_in(store) == leases.this_owner()
-        _ = 1 / 0
-    assert owner_in(store) is None
-
-
 def test_a_dead_owner_loses_its_lease_at_once(store: Store) -> None:
     """A living process keeps what it holds, one that stands still too; of a dead one, a zombie too, an hour is void."""
     with signing() as (child, owner):
@@ -167,26 +158,6 @@ def test_a_lease_whose_time_is_over_is_lost_only_where_it_was_taken(store: Store
         assert owner_in(store) is None
 
 
-def test_a_check_leaves_half_of_the_time_at_least(store: Store) -> None:
-    """What is sent after a check has time: a lease that is nearly over is prolonged first, another costs nothing."""
-    with held(store) as lease:
-        set_until(store, 40)
-        lease.check()
-        assert left(store) < 41
-        for seconds in (29, 0.001):
-            set_until(store, seconds)
-            lease.check()
-            assert left(store) > 59
-
-
-def test_a_check_of_a_lease_with_time_waits_for_no_writer(store: Store) -> None:
-    """Another process's long transaction does not stand between a check and what is sent."""
-    other = Store(store.address)
-    with held(store, for_s=3600) as lease, other.write():
-        lease.check()
-    other.close()
-
-
 def test_a_lease_outlives_a_transaction_that_lasts_longer_than_it(store: Store) -> None:
     """It is renewed while its block lasts: during an import nothing can take it, and afterwards it is not lost."""
     other = Store(store.address)
@@ -200,37 +171,6 @@ def test_a_lease_outlives_a_transaction_that_lasts_longer_than_it(store: Store) 
             time.sleep(0.01)
         lease.check()
     other.close()
-
-
-def test_leaving_does_not_wait_for_a_busy_database(store: Store) -> None:
-    """What could not be given back is left behind and frees itself; the block's own error is what is seen."""
-    other = Store(store.address)
-    with contextlib.ExitStack() as stack:
-        with pytest.raises(ZeroDivisionError), held(store, for_s=0.3):
-            stack.enter_context(other.write())
-            time.sleep(0.2)  # the keeper waits for the database by now
-            _ = 1 / 0
-        assert owner_in(store) == leases.this_owner()
-    other.close()
-
-
-def test_waiting_says_so_once_and_ends_when_the_lease_is_free(store: Store, another: str) -> None:
-    """A process that waits holds nothing, says so once, and goes on when the owner is done."""
-    said: list[str] = []
-    looks: list[float] = []
-    give(store, another)
-
-    def sleep(seconds: float) -> None:
-        """Let the owner finish during the third wait."""
-        looks.append(seconds)
-        if len(looks) == 3:
-            with store.write() as tx:
-                tx.execute(table.delete())
-
-    waiting = leases.wait_for_lease(store, "work", lasts_s=60, on_wait=lambda: said.append("waiting"), sleep=sleep)
-    with waiting as lease:
-        lease.check()
-    assert (said, len(looks)) == (["waiting"], 3)
 
 
 def test_of_many_at_the_same_time_one_takes_it(store: Store, another: str) -> None:
@@ -256,24 +196,6 @@ def test_of_many_at_the_same_time_one_takes_it(store: Store, another: str) -> No
     assert not take(store)
 
 
-def test_a_process_id_that_was_given_out_again_is_another_process(another: str) -> None:
-    """The same id with another start is not the owner, be it half a second later."""
-    assert not leases.is_dead(another)
-    assert leases.is_dead(with_part(another, 3, f"{float(another.split('|')[3]) - 0.5:.2f}"))
-
-
-def test_a_clock_that_is_set_kills_no_owner(another: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starts count from boot, so that a clock that jumps does not make another process of the owner."""
-    import psutil
-
-    real = time.time
-    for jump in (-86_400.0, 3_600.0):
-        monkeypatch.setattr(time, "time", lambda jump=jump: real() + jump)
-        assert not leases.is_dead(another)
-    monkeypatch.setattr(psutil, "boot_time", lambda: 0.0)
-    assert not leases.is_dead(another)
-
-
 def test_of_another_host_nothing_is_known(another: str) -> None:
     """Another name, another machine, or another container on this machine: its process ids are not ours to judge."""
     node, machine, _ = another.split("|", maxsplit=1)[0].split("/")
@@ -293,15 +215,6 @@ def test_after_a_boot_all_processes_of_a_machine_are_dead(another: str, monkeypa
     assert not leases.is_dead(contained)
 
 
-def test_a_process_that_is_hidden_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a system hides the processes of others, whether one answers decides; what is no signature is not judged."""
-    monkeypatch.setattr(leases, "_process", lambda _pid: None)
-    mine = f"{leases._host()}|{leases._boot()}"
-    assert not leases.is_dead(f"{mine}|{os.getpid()}|1.00|aa")
-    assert leases.is_dead(f"{mine}|999999999|1.00|aa")
-    assert not any(map(leases.is_dead, ["", "nobody", "a|b|c", "a|b|c|d|e|f"]))
-
-
 def test_a_process_that_was_forked_off_signs_for_itself() -> None:
     """It is another process than the one that signed before, and each signs the same way again and again."""
     mine = leases.this_owner()
@@ -316,14 +229,3 @@ def test_a_process_that_was_forked_off_signs_for_itself() -> None:
     os.close(writing)
     assert theirs.split("|")[2] == str(forked) != mine.split("|")[2]
     assert leases.is_dead(theirs)
-
-
-def test_without_boot_ticks_a_start_is_a_time_of_day(another: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system has no table of ticks, start times are those that are told, give or take a little."""
-    import psutil
-
-    monkeypatch.setattr(leases, "_counts_from_boot", lambda: False)
-    started = psutil.Process(int(another.split("|")[2])).create_time()
-    for later, is_dead in ((0, False), (1, False), (-3, True)):
-        assert leases.is_dead(with_part(another, 3, f"{started + later:.2f}")) is is_dead
-    assert leases.is_dead(with_part(another, 2, "999999999"))

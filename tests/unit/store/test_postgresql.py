@@ -2,8 +2,6 @@
 
 import re
 import socket
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,6 @@ import pytest
 from sqlalchemy import text
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
-from pipeline.store import integrity, schema
 from pipeline.store.database import Store
 from tests import postgresql
 from tests.unit.store.facts import add_note, noted, notes
@@ -44,22 +41,6 @@ def _cut_off(url: str) -> None:
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
-
-
-def test_each_part_of_a_transaction_that_was_cut_off_says_so(store: Store, url: str) -> None:
-    """Many write together, each in a part of its own: the second one fails as the first one does, with our words."""
-    failed = []
-    with pytest.raises(UnavailableError), store.write() as tx:
-        _cut_off(url)
-        for note in ("two", "three"):
-            try:
-                with store.part(tx):
-                    add_note(tx, note)
-            except UnavailableError as error:
-                failed.append(error.message)
-        add_note(tx, "four")
-    assert len(failed) == 2
-    assert notes(store) == ["one"]
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
@@ -111,17 +92,6 @@ def test_a_connection_is_as_findable_needs_it(url: str, query: str, given: dict[
     assert {name: told.get(name) for name in given} == given
 
 
-@pytest.mark.parametrize(("threshold", "prepared"), [("none", {0}), ("0", {1, 2, 3})])
-def test_a_server_behind_a_pooler_gets_no_prepared_statements(url: str, threshold: str, prepared: set[int]) -> None:
-    """With `none` in the URL nothing is prepared, however often it is asked."""
-    store = Store(f"{url}&prepare_threshold={threshold}")
-    with store.read() as tx:
-        for _ in range(8):
-            tx.execute(text("SELECT 1"))
-        assert tx.execute(text("SELECT count(*) FROM pg_prepared_statements")).scalar() in prepared
-    store.close()
-
-
 def test_a_lost_connection_leaves_nothing_and_the_next_one_works(store: Store, url: str) -> None:
     """A server that goes away in mid-transaction: exit code 4, nothing half done, and all works once it is back."""
     with pytest.raises(UnavailableError, match="went away") as caught, store.write() as tx:
@@ -134,22 +104,6 @@ def test_a_lost_connection_leaves_nothing_and_the_next_one_works(store: Store, u
         add_note(tx, "two")
     _cut_off(url)  # what was open and idle is found dead before anything is begun on it
     assert notes(store) == ["one", "two"]
-
-
-@pytest.mark.full
-def test_a_server_that_crashes_and_comes_back() -> None:
-    """While a server is down every use ends with exit code 4; what was committed is there once it runs again."""
-    with (
-        postgresql.Server(Path(tempfile.mkdtemp(prefix="findable-pg-"))) as server,
-        noted(server.make("people")) as store,
-    ):
-        with pytest.raises(UnavailableError), store.write() as tx:
-            add_note(tx, "two")
-            server.crash()
-        with pytest.raises(UnavailableError, match="cannot be reached"), store.read():
-            pass
-        server.start()
-        assert notes(store) == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -174,13 +128,8 @@ def test_a_database_that_cannot_be_had_is_told_without_the_password(
     ("words", "kind"),
     [
         ("das Datenbanksystem startet", UnavailableError),
-        ("server login has been failing, cached error: connect failed", UnavailableError),
         ('password authentication failed for user "ada"', ConfigurationError),
-        ("no such database: people", ConfigurationError),
-        ("SSL connection is required. Please specify SSL options and retry.", ConfigurationError),
         ("unsupported startup parameter: extra_float_digits", ConfigurationError),
-        ('unrecognized configuration parameter "statement_time"', ConfigurationError),
-        ('no pg_hba.conf entry for host "10.0.0.1", user "ada"', ConfigurationError),
     ],
 )
 def test_a_refused_connection_may_be_tried_again(words: str, kind: type[FindableError]) -> None:
@@ -206,16 +155,6 @@ def _turn_away(door: socket.socket, words: str) -> None:
         client.sendall(b"E" + (len(fields) + 5).to_bytes(4, "big") + fields + b"\0")
 
 
-def test_a_database_that_holds_no_utf8_is_refused(url: str) -> None:
-    """Where a server keeps text otherwise, not every name fits: exit code 3 before anything is made."""
-    name, server = _name(url), postgresql.shared()
-    server.drop(name + "_latin")
-    server.execute(f"CREATE DATABASE \"{name}_latin\" ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
-    with pytest.raises(ConfigurationError, match="LATIN1"), Store(url.replace(name, name + "_latin")).read():
-        pass
-    server.drop(name + "_latin")
-
-
 @pytest.mark.parametrize(
     ("url", "hint"),
     [
@@ -237,30 +176,6 @@ def test_other_drivers_and_passwords_that_are_no_url_are_refused(url: str, hint:
     assert hint != "%40" or "ss" not in said.replace("password", "")
 
 
-@pytest.mark.parametrize(
-    ("query", "said"),
-    [
-        *(("prepare_threshold=often", "prepare_threshold"), ("prepare_threshold=-1", "prepare_threshold")),
-        *(("autocommit=1", "autocommit"), ("row_factory=x", "row_factory"), ("foo=bar", "foo")),
-        *(("sslmode=requre", "requre"), ("port=99999", "port"), ("service=nobody", "nobody")),
-    ],
-)
-def test_unknown_options_are_refused(url: str, query: str, said: str) -> None:
-    """What stands in the URL is wrong and not the server: exit code 3 and where to look."""
-    with pytest.raises(ConfigurationError, match=said) as caught, Store(f"{url}&{query}").read():
-        pass
-    assert "FINDABLE_DATABASE_URL" in caught.value.message + caught.value.hint
-
-
-def test_a_missing_driver_says_what_to_install(url: str) -> None:
-    """Without the extra: exit code 3 and the line to type."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "psycopg", None)
-        with pytest.raises(ConfigurationError, match="driver") as caught, Store(url).read():
-            pass
-    assert ".[postgresql]" in caught.value.hint
-
-
 def test_what_the_driver_cannot_send_is_no_outage(store: Store) -> None:
     """A statement of ours that cannot be sent is a bug and told as one: running it again does not help."""
     many = 70_000
@@ -270,22 +185,6 @@ def test_what_the_driver_cannot_send_is_no_outage(store: Store) -> None:
     ):
         with pytest.raises(InconsistentError, match="nothing was changed"), store.read() as tx:
             tx.exec_driver_sql(statement, values)
-
-
-def test_damage_names_indexes_that_are_not_trusted(url: str) -> None:
-    """An index that a broken REINDEX left behind is told; a sound database tells nothing, nor do other's tables."""
-    store = Store(url)
-    schema.ensure_schema(store, [])
-    with store.read() as tx:
-        assert integrity.damage(tx) == []
-        assert integrity.foreign_tables(tx, besides=[]) == []
-    postgresql.rows(url, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'findable_claims'::regclass")
-    with store.read() as tx:
-        assert integrity.damage(tx) == [
-            "the index findable_claims is invalid; REINDEX INDEX findable_claims makes it anew"
-        ]
-    assert store.compact()
-    store.close()
 
 
 def test_the_wait_for_another_writer_can_be_interrupted(store: Store, url: str) -> None:

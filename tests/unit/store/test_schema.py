@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, text
 
-from pipeline.core.errors import ConfigurationError, InconsistentError
+from pipeline.core.errors import ConfigurationError
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 from tests.unit.store.facts import NOW
@@ -78,17 +78,6 @@ def test_a_subject_that_refuses_leaves_no_table(store: Store) -> None:
     with pytest.raises(ConfigurationError):
         schema.ensure_schema(store, [refuse])
     assert shape(store) == {}
-
-
-def test_a_newer_schema_is_refused(store: Store) -> None:
-    """A database of a newer version is not touched, by checking or by making."""
-    made(store)
-    with store.write() as tx:
-        tx.execute(text("UPDATE findable_version SET version_num = '9999'"))
-    with pytest.raises(InconsistentError, match="newer findable"), store.read() as tx:
-        schema.is_schema_current(tx)
-    with pytest.raises(InconsistentError, match="newer findable"):
-        schema.ensure_schema(store, [])
 
 
 def test_a_workspace_is_bound_once(store: Store) -> None:

@@ -1,10 +1,12 @@
-"""Times in the database: aware and in UTC, whatever another program wrote."""
+"""Types of columns: times, aware and in UTC whatever another program wrote, and values that another one typed."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Text, TypeDecorator
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, Text, TypeDecorator
+from sqlalchemy.types import TypeEngine, UserDefinedType
+
+BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself only for INTEGER PRIMARY KEY
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -59,3 +61,17 @@ def time_of(cell: Any) -> datetime | None:
         return in_utc(cell if isinstance(cell, datetime) else datetime.fromisoformat(str(cell).strip()))
     except (ValueError, OverflowError):
         return None
+
+
+class AsTheColumn(UserDefinedType[Any]):
+    """A value that takes its type from where it stands; PostgreSQL's driver passes it on without a cast."""
+
+    cache_ok = True
+
+    def __init__(self, declared: str = "TEXT") -> None:
+        """Take the name under which a column of this type is made."""
+        self.declared = declared
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return the type's name in SQL."""
+        return self.declared
