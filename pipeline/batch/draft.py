@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.batch.packer import Packer, StopReason
 from pipeline.engine.shared import UNKNOWN, Known, look_up
-from pipeline.store import claims, equals
+from pipeline.store import claims
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,7 +29,7 @@ def looked_up(
     tx: "Connection", task: "Task", extractor: str, lines: Iterator["PlannedRequest"]
 ) -> Iterator[tuple[Sequence["PlannedRequest"], Mapping[str, Known]]]:
     """Yield requests, some at a time at flat memory, with what was asked already and is the same, by item."""
-    is_any_known = equals.is_any_known(tx)
+    is_any_known = claims.is_any_known(tx)
     for some in _together(lines):
         yield some, look_up(tx, task, extractor, some) if is_any_known else {}
 
@@ -129,9 +129,9 @@ class Draft:
         Raises:
             StateConflictError: one of them changed hands since it was read, or is asked by another process now.
         """
-        equals.check_unasked(tx, self.lines, since=self.seen)
+        claims.check_unasked(tx, self.lines, since=self.seen)
         rows = zip(self.ids, range(1, len(self.ids) + 1), self.hashes, self.questions, strict=True)
         claims.take_claims(tx, task, rows, batch=batch, at=at)
-        ids = equals.ids_of_lines(tx, batch, sorted({line for *_, line in self.same}))
+        ids = claims.ids_of_lines(tx, batch, sorted({line for *_, line in self.same}))
         same = [(item_id, input_hash, ids[line]) for item_id, input_hash, line in self.same]
-        equals.share_claims(tx, task, [*same, *self.joined], at=at)
+        claims.share_claims(tx, task, [*same, *self.joined], at=at)

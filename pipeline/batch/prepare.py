@@ -26,7 +26,7 @@ from pipeline.engine.shared import write_given
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
-from pipeline.store import batches, claims, equals, versions
+from pipeline.store import batches, claims, versions
 from pipeline.store.database import Connection, Store, pages
 from pipeline.store.leases import Lease, read_again
 
@@ -288,7 +288,7 @@ class _Preparation:
         left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - self._taken)
         with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer:
             with ws.store.read() as tx:
-                draft = Draft(self._packer(tx), equals.newest_request(tx))
+                draft = Draft(self._packer(tx), claims.newest_request(tx))
                 wanted_lines = request_lines(tx, _builder(ws), left, after=after)
                 for lines, known in looked_up(tx, ws.task, ws.extractor, wanted_lines):
                     new, full = draft.take(lines, known)

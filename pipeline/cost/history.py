@@ -6,7 +6,7 @@ Reads the database alone; sends nothing.
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.states import BatchState
-from pipeline.store import batches, live_calls, pilots, retries, statistics, versions
+from pipeline.store import answers, batches, live_calls, pilots, statistics, versions
 from pipeline.store.statistics import PastUsage
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _amounts(tokens_in: int, tokens_out: int, cost: float) -> dict[str, Any]:
 
 def _due(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
     """Return the items added while Gemini failed that are due again, or were, by the names users know, oldest first."""
-    found = retries.all_retries(tx, task.name)
+    found = answers.all_retries(tx, task.name)
     ids = [one.item_id for one in found]
     names, lost = task.names(tx, ids), live_calls.lost_on_items(tx, task.name, ids)
     return [

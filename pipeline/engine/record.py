@@ -15,7 +15,7 @@ from pipeline.core.states import Outcome
 from pipeline.core.task import Answered, Task, WriteResult
 from pipeline.gemini import models, responses, tokens
 from pipeline.gemini.models import Model
-from pipeline.store import answers, retries, workspace
+from pipeline.store import answers, workspace
 from pipeline.store.batches import Batch
 from pipeline.store.claims import Request
 
@@ -161,7 +161,7 @@ def write_judgements(
     answers.park(tx, task.name, written.blocked, at=at)
     parked = _park(tx, task, bad, live=source.batch is None, at=at)
     tagged = {one.item_id for one in told} - written.blocked.keys()
-    retries.end_retries(tx, task.name, {"tagged": tagged, "parked": parked | written.blocked.keys()}, at=at)
+    answers.end_retries(tx, task.name, {"tagged": tagged, "parked": parked | written.blocked.keys()}, at=at)
     return written
 
 

@@ -11,15 +11,15 @@ from pipeline.core.states import Outcome
 from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.record import Asked, Judgement, Source, write_judgements
 from pipeline.gemini.responses import Response, read_back
-from pipeline.store import answers, claims, equals
+from pipeline.store import answers, claims
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.core.task import Task
     from pipeline.store.answers import GivenAnswer
+    from pipeline.store.claims import Equal
     from pipeline.store.database import Connection
-    from pipeline.store.equals import Equal
 
 
 class Known(NamedTuple):
@@ -45,7 +45,7 @@ def look_up(tx: "Connection", task: "Task", extractor: str, lines: Sequence[Plan
     Raises:
         ConfigurationError: the task's file fails to judge an answer.
     """
-    known = equals.find_equals(tx, [one.question for one in lines if one.question is not None])
+    known = claims.find_equals(tx, [one.question for one in lines if one.question is not None])
     if not known:
         return {}
     stored = _stored_answers(tx, task, extractor, [one for one in known.values() if not one.is_open])

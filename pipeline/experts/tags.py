@@ -15,7 +15,7 @@ from pipeline.core.errors import ChangedMeanwhileError, ConfigurationError, Inpu
 from pipeline.core.text import MAX_RAW
 from pipeline.experts import table
 from pipeline.experts.schema import experts
-from pipeline.store import answers, by_hand, retries, workspace
+from pipeline.store import answers, by_hand, workspace
 from pipeline.store.by_hand import Merge
 from pipeline.store.database import pages
 from pipeline.tables.cells import list_of, number_of, text_of
@@ -424,7 +424,7 @@ def _written(
         table.replace_tags(tx, {key: table.as_json(wanted)}, rows={key: row})
         table.SCORES.refresh(tx, experts.c.id == row["id"])
         answers.unpark(tx, table.TASK, ids=[key])
-        retries.end_retries(tx, table.TASK, {"tagged": [key]}, at=at)
+        answers.end_retries(tx, table.TASK, {"tagged": [key]}, at=at)
     else:
         table.clear_tags(tx, [key])
     done = table.by_ids(tx, [key])[key]

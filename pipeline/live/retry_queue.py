@@ -13,7 +13,7 @@ from pipeline.live.questions import SelectedQuestions
 from pipeline.live.report import LiveReport
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.store import answers, claims, retries
+from pipeline.store import answers, claims
 
 if TYPE_CHECKING:
     from pipeline.core.task import Task
@@ -32,7 +32,7 @@ def retry_due(ws: OpenWorkspace, *, patience_s: float, chosen: Callable[[list[st
     questions.free_dead_owners(ws.store, now=ws.now())
     settle_retries(ws.store, ws.task, at=ws.now())
     with ws.store.read() as tx:
-        waiting = retries.due_ids(tx, ws.task.name)
+        waiting = answers.due_ids(tx, ws.task.name)
     return ask_due(ws, chosen(waiting), patience_s=patience_s)
 
 
@@ -63,14 +63,14 @@ def _note_failed(
 ) -> None:
     """Keep why those of some items that are due still were not answered."""
     with store.write() as tx:
-        for one in set(retries.due_ids(tx, task_name)).intersection(ids):
-            retries.add_retry(tx, task_name, one, reason=reasons.get(one) or otherwise, at=at)
+        for one in set(answers.due_ids(tx, task_name)).intersection(ids):
+            answers.add_retry(tx, task_name, one, reason=reasons.get(one) or otherwise, at=at)
 
 
 def settle_retries(store: "Store", task: "Task", *, at: datetime) -> None:
     """End what is due no more: items that were answered, parked or removed in any way."""
     with store.read() as tx:
-        waiting = retries.due_ids(tx, task.name)
+        waiting = answers.due_ids(tx, task.name)
         if not waiting:
             return
         open_ids = task.pending_among(tx, waiting)
@@ -79,4 +79,4 @@ def settle_retries(store: "Store", task: "Task", *, at: datetime) -> None:
     removed = [one for one in waiting if one not in there]
     tagged = [one for one in waiting if one in there and one not in open_ids]
     with store.write() as tx:
-        retries.end_retries(tx, task.name, {"parked": parked, "removed": removed, "tagged": tagged}, at=at)
+        answers.end_retries(tx, task.name, {"parked": parked, "removed": removed, "tagged": tagged}, at=at)

@@ -21,7 +21,7 @@ from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
 from pipeline.gemini.tokens import Usage
 from pipeline.live.failed_questions import FailedQuestions, Failure
-from pipeline.store import answers, claims, equals, live_calls, versions, wire_texts
+from pipeline.store import answers, claims, live_calls, versions, wire_texts
 from pipeline.store.leases import this_owner
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class CallLedger:
             return None
         try:
             with tx.begin_nested():
-                equals.share_claims(tx, ws.task, [(item.id, item.input_hash, found.equal.id)], at=ws.now())
+                claims.share_claims(tx, ws.task, [(item.id, item.input_hash, found.equal.id)], at=ws.now())
         except StateConflictError:
             return None
         return Marked(waits=found.equal.owner == this_owner())
@@ -213,7 +213,7 @@ class CallLedger:
         is_open = self.settle(tx, number, question.item, ended)
         judgement = ended.judgement
         if question.question is not None and judgement is not None and judgement.outcome is not Outcome.ANSWERED:
-            request = equals.newest_asking(tx, question.question)
+            request = claims.newest_asking(tx, question.question)
             if judgement.charged and request is not None:
                 told = {question.item.id, *(one.item_id for one in shared)}
                 self.failed.add(question.question, Failure(request, judgement, told))
@@ -260,7 +260,7 @@ class CallLedger:
     def _settle_shared(self, tx: "Connection", item: "Item", ended: EndedCall) -> list[SharedEnd]:
         """Write what a call came to for the items that share it, before it is settled; each is judged by itself."""
         task = self.ws.task
-        sharing = [] if self.purpose is Purpose.COMPARE else equals.sharing_live(tx, task.name, item.id)
+        sharing = [] if self.purpose is Purpose.COMPARE else claims.sharing_live(tx, task.name, item.id)
         if not sharing:
             return []
         contexts = task.rows.contexts(tx, [one.item_id for one in sharing])

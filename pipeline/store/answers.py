@@ -1,11 +1,11 @@
-"""Keep answers with their provenance, attempts that gave none, and parked items.
+"""Keep answers with their provenance, attempts that gave none, parked items, and those that are due again.
 
 An attempt that failed for a reason of the item's own is `charged` to it; one that failed for the service's counts
 towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does not delete them.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from pipeline.core.task import VersionCounts
 from pipeline.store.database import PAGE, pages, run_many, streamed
-from pipeline.store.tables import answers, attempts, calls, parked, versions
+from pipeline.store.tables import answers, attempts, calls, due, parked, versions
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
@@ -383,5 +383,45 @@ def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:
 
 
 def _counted(tx: Connection, query: Select[Any]) -> dict[str, int]:
-    """Return a SELECT of (item id, count) as a mapping."""
     return {row[0]: row[1] for row in tx.execute(query)}
+
+
+class Retry(NamedTuple):
+    """An item that is due again, or was: since when, why, how often it was tried since, and how that ended."""
+
+    item_id: str
+    since: datetime
+    reason: str
+    tries: int
+    ended_at: datetime | None
+    outcome: str | None
+
+
+def add_retry(tx: Connection, task: str, item_id: str, *, reason: str, at: datetime) -> None:
+    """Keep that an item is due; one that is due already gets the newest reason, and one try more."""
+    here = (due.c.task == task) & (due.c.item_id == item_id)
+    again = {"reason": reason, "tries": due.c.tries + 1, "ended_at": None, "outcome": None}
+    if not tx.execute(update(due).where(here).values(again)).rowcount:
+        tx.execute(insert(due).values(task=task, item_id=item_id, since=at, reason=reason, tries=0))
+
+
+def due_ids(tx: Connection, task: str) -> list[str]:
+    """Return the items that are due, oldest first."""
+    query = select(due.c.item_id).where(due.c.task == task, due.c.ended_at.is_(None))
+    return list(tx.execute(query.order_by(due.c.since, due.c.item_id)).scalars())
+
+
+def all_retries(tx: Connection, task: str) -> list[Retry]:
+    """Return what is due or was, oldest first."""
+    columns = (due.c[name] for name in Retry._fields)
+    query = select(*columns).where(due.c.task == task).order_by(due.c.since, due.c.item_id)
+    return [Retry._make(row) for row in tx.execute(query)]
+
+
+def end_retries(tx: Connection, task: str, outcomes: dict[str, Collection[str]], *, at: datetime) -> None:
+    """Keep what became of items, by outcome; those that are not due are passed over."""
+    open_ids = set(due_ids(tx, task))
+    for outcome, ids in outcomes.items():
+        if ended := open_ids.intersection(ids):
+            here = (due.c.task == task) & due.c.item_id.in_(ended)
+            tx.execute(update(due).where(here).values(ended_at=at, outcome=outcome))

@@ -10,11 +10,11 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, null, select, true
+from sqlalchemy import ColumnElement, Connection, Select, func, null, select
 
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.store.answers import COMPARED, FORGOTTEN, ROLLED_BACK, of_item
-from pipeline.store.tables import batches, calls, requests, runs, tries
+from pipeline.store.tables import batches, calls, requests, tries
 
 OF_BATCH = "batch"  # the purpose of a request in a batch
 NOT_KEPT = (COMPARED, ROLLED_BACK)  # the purposes of calls of whose replies nothing is kept
@@ -99,36 +99,13 @@ def requests_of_item(tx: Connection, task: str, item_id: str) -> list[AskedReque
 
 def newest_requests(tx: Connection, *, limit: int, task: str | None = None) -> list[AskedRequest]:
     """Return the newest requests of a task, or of all; however many there are, only about so many are read."""
-    found = chain(_newest_in_batches(tx, task, limit), _newest_live(tx, task, limit))
+    in_batches = _in_batches().where(requests.c.batch.is_not(None)).order_by(requests.c.id.desc()).limit(limit)
+    live = select(*_LIVE).order_by(calls.c.id.desc()).limit(limit)
+    if task is not None:  # a plain comparison would have the database sort all that is of the task
+        in_batches = in_batches.where(func.coalesce(requests.c.task, "") == task)
+        live = live.where(func.coalesce(calls.c.task, "") == task)
+    found = chain(_rows(tx, in_batches, purpose=OF_BATCH), _rows(tx, live))
     return _newest_first(tx, sorted(found, key=attrgetter("at"), reverse=True)[:limit])
-
-
-def _newest_in_batches(tx: Connection, task: str | None, limit: int) -> list[AskedRequest]:
-    """Return the newest requests in batches, batch by batch from the newest: the index of claims is by batch."""
-    numbers = select(batches.c.number).where(true() if task is None else batches.c.task == task)
-    found: list[AskedRequest] = []
-    for number in tx.execute(numbers.order_by(batches.c.number.desc())).scalars().all():
-        last = _in_batches().where(requests.c.batch == number).order_by(requests.c.line.desc())
-        found += _rows(tx, last.limit(limit - len(found)), purpose=OF_BATCH)
-        if len(found) >= limit:
-            break
-    return found
-
-
-def _newest_live(tx: Connection, task: str | None, limit: int) -> list[AskedRequest]:
-    """Return the newest live calls; those of one task run by run, by the index of calls of a run."""
-    newest = select(*_LIVE).order_by(calls.c.id.desc()).limit(limit)
-    if task is None:
-        return list(_rows(tx, newest))
-    # a plain comparison would have the database sort all calls of the task
-    alone = newest.where(calls.c.run.is_(None), func.coalesce(calls.c.task, "") == task)
-    found = list(_rows(tx, alone))
-    ends = select(runs.c.number, runs.c.ended_at).where(runs.c.task == task).order_by(runs.c.number.desc())
-    for run, ended_at in tx.execute(ends).all():
-        if len(found) < limit or ended_at is None or ended_at >= found[-1].at:
-            found += _rows(tx, newest.where(calls.c.run == run))
-            found = sorted(found, key=attrgetter("number"), reverse=True)[:limit]
-    return found
 
 
 def _in_batches() -> Select[Any]:
@@ -142,7 +119,6 @@ def _rows(tx: Connection, query: Select[Any], **more: Any) -> Iterator[AskedRequ
 
 
 def _newest_first(tx: Connection, found: Iterator[AskedRequest] | Sequence[AskedRequest]) -> list[AskedRequest]:
-    """Return requests, newest first, each with what came of it."""
     newest = sorted(found, key=attrgetter("at", "number"), reverse=True)
     items = dict.fromkeys((one.task, one.item_id) for one in newest)
     kept = {item: sorted(chain(*of_item(tx, *item)), key=lambda row: row["at"]) for item in items}

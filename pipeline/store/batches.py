@@ -402,6 +402,5 @@ def _submitted(batch: Batch) -> Update:
 
 
 def _conflict(tx: Connection, batch: Batch, *, wanted: BatchState) -> StateConflictError:
-    """Return the error of a guarded UPDATE that met no row, with the state that was found instead."""
     found = tx.execute(select(batches.c.state).where(batches.c.number == batch.number)).scalar()
     return StateConflictError("batch", batch.number, expected=batch.state, wanted=wanted, found=found)

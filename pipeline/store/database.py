@@ -218,7 +218,6 @@ class Store:
 
     @contextlib.contextmanager
     def _translated(self, patience_s: float) -> Iterator[None]:
-        """Turn the database's errors into ours."""
         try:
             with interrupts_kept():
                 yield

@@ -107,7 +107,6 @@ def drop_orphans(tx: Connection, name: str) -> int:
 
 
 def _is_loose(table: Table) -> ColumnElement[bool]:
-    """Return the condition that a row names a batch which is not there."""
     return table.c.batch.is_not(None) & table.c.batch.not_in(select(batches.c.number))
 
 

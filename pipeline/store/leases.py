@@ -192,7 +192,6 @@ class Lease:
         return until is not None and until - datetime.now(UTC) > timedelta(seconds=self.lasts_s / 2)
 
     def _prolong(self, tx: Connection) -> bool:
-        """Let it last its full length from now; false when it is no longer ours."""
         until = datetime.now(UTC) + timedelta(seconds=self.lasts_s)
         return tx.execute(update(leases).where(self._ours()).values(until=until)).rowcount == 1
 

@@ -93,6 +93,5 @@ def all_pilots(tx: Connection) -> list[Pilot]:
 
 
 def _pilot(row: RowMapping) -> Pilot:
-    """Return a row as a pilot."""
     verdict = None if row["verdict"] is None else PilotVerdict(row["verdict"])
     return Pilot(**{name: value for name, value in row.items() if name != "live"} | {"verdict": verdict})

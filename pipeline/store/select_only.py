@@ -102,7 +102,6 @@ def of_file(path: Path, query: str, *, timeout_s: float) -> Iterator[SelectedRow
 
 
 def _file_rows(cursor: sqlite3.Cursor, clock: _Clock) -> Iterator[Sequence[Any]]:
-    """Yield the rows, each in its time."""
     while True:
         with _sqlite_refusals(clock):
             clock.restart()
@@ -114,7 +113,6 @@ def _file_rows(cursor: sqlite3.Cursor, clock: _Clock) -> Iterator[Sequence[Any]]
 
 @contextlib.contextmanager
 def _sqlite_refusals(clock: _Clock) -> Iterator[None]:
-    """Turn what SQLite says of a query into our error."""
     try:
         yield
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
@@ -173,7 +171,6 @@ def _limit(driver: Any, timeout_s: float) -> None:
 
 @contextlib.contextmanager
 def _server_refusals(clock: _Clock) -> Iterator[None]:
-    """Turn what the server, or its driver, says of a query into our error."""
     import psycopg
 
     try:

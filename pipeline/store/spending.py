@@ -76,11 +76,9 @@ def duplicates(tx: Connection) -> list[tuple[int, datetime, float]]:
 
 
 def _sent(since: datetime | None) -> ColumnElement[bool]:
-    """Return the condition that a batch was sent since a moment."""
     return true() if since is None else batches.c.create_sent_at >= since
 
 
 def _sum(tx: Connection, query: Select[Any]) -> float:
-    """Return a sum, 0.0 where there is nothing to add."""
     found: float | None = tx.execute(query).scalar()
     return found or 0.0

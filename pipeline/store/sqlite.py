@@ -180,7 +180,6 @@ def _text(cell: bytes) -> str:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin as `read` or `write` asked for."""
     patience = connection.get_execution_options().get("findable_patience")
     if patience is None:
         connection.exec_driver_sql("BEGIN")

@@ -103,7 +103,6 @@ def without_silent(batch: PastUsage, *, silent: int) -> PastUsage | None:
 
 
 def _summed(tx: Connection, query: Select[Any]) -> PastUsage | None:
-    """Return the sum of the calls of a SELECT, None where there are none."""
     some = query.subquery().c
     sums = (func.coalesce(func.sum(some[name]), 0) for name in PastUsage._fields[1:])
     requests, *rest = tx.execute(select(func.count(), *sums)).one()
@@ -208,7 +207,6 @@ def count_parked(tx: Connection, task: str, *, until: datetime | None = None) ->
 
 
 def _by(until: datetime | None, column: Column[datetime]) -> ColumnElement[bool]:
-    """Return the condition that something was until a moment, or true."""
     return true() if until is None else column <= until
 
 

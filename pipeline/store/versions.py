@@ -131,13 +131,11 @@ def retire_version(tx: Connection, task: str, label: str, *, model: str, at: dat
 
 
 def _versions(tx: Connection, query: Select[Any]) -> list[Version]:
-    """Return the rows of a SELECT as versions."""
     rows = ((row, None if row.skips is None else tuple(json.loads(row.skips))) for row in tx.execute(query))
     return [Version(row.task, row.version, row.model, skips, row.began_at, row.withdrawn_at) for row, skips in rows]
 
 
 def _is(task: str, label: str, model: str) -> ColumnElement[bool]:
-    """Return the condition that a row is this version's."""
     return and_(versions.c.task == task, versions.c.version == label, versions.c.model == model)
 
 

@@ -20,7 +20,7 @@ from pipeline.gemini.tokens import estimate_tokens
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.store import answers, claims, retries, workspace
+from pipeline.store import answers, claims, workspace
 from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.mapping import parse_map
@@ -120,7 +120,7 @@ def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience
         claims.free_dead_claims(tx, now=ws.now())
         key = _inserted(tx, person)
         if is_due:
-            retries.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())
+            answers.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())
         workspace.touch_revision(tx, ws.task.name)
         score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
     return SavedExpert(person.username, key, score, is_due, tuple(found.notes))
@@ -129,7 +129,7 @@ def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience
 def as_stored(store: Store, task_name: str, saved: SavedExpert) -> tuple[AddedExpert, bool]:
     """Return a person as stored, and whether they are asked about again."""
     with store.read() as tx:
-        is_due = saved.item_id in retries.due_ids(tx, task_name)
+        is_due = saved.item_id in answers.due_ids(tx, task_name)
     return _added(store, task_name, saved.username, problem="", took_s=None), is_due
 
 
@@ -243,4 +243,4 @@ def _note_due(store: Store, task_name: str, username: str, *, reason: str, at: d
     """Note that a person has no tags yet, so that the next command that asks says what became of them."""
     with store.write() as tx:
         row = table.by_username(tx, username)
-        retries.add_retry(tx, task_name, str(row["id"]), reason=reason, at=at)
+        answers.add_retry(tx, task_name, str(row["id"]), reason=reason, at=at)

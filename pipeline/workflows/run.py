@@ -19,7 +19,7 @@ from pipeline.index.builds import Builds
 from pipeline.live import retry_queue
 from pipeline.quality import pilot
 from pipeline.quality.evaluate import QualityReport
-from pipeline.store import claims, retries, workspace
+from pipeline.store import answers, claims, workspace
 from pipeline.workflows import backfill, ingest
 from pipeline.workflows.backlog import AT_API, Backlog
 from pipeline.workflows.batch_steps import BatchSteps, failed_error, missing_errors
@@ -101,7 +101,7 @@ class _Due:
         """Ask again about items that were added while the service failed."""
         ws = self.ws
         with ws.store.read() as tx:
-            waiting = retries.due_ids(tx, ws.task.name)
+            waiting = answers.due_ids(tx, ws.task.name)
         if not waiting:
             return
         asked = retry_queue.retry_due(ws, patience_s=retry_queue.PATIENCE_S)
