@@ -17,7 +17,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar, Progress
-from pipeline.store.column_types import AsTheColumn
 from pipeline.store.database import Store, next_value, pages, run_many
 from pipeline.tables.findings import SHOWN, Finding, rejected
 from pipeline.tables.item_values import UnfitValueError, UnsoundValueError, stored_value
