@@ -40,7 +40,7 @@ def main(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, y
 
         def announce(plan: BatchPlan) -> None:
             """Say what will be asked and what it will cost."""
-            day = ws.model.priced_as_of(batch=True, on=ws.now().date()).isoformat()
+            day = ws.model.priced_on.isoformat()
             what = _sentence(plan, day, words) if plan.items else "resuming an earlier run"
             ws.display.say(f"{ws.model.name}, {what}")
 

@@ -1,4 +1,4 @@
-"""`make prices`: print prices and limits of the models, and the source of each figure."""
+"""`make prices`: print prices and limits of the models."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +7,7 @@ import click
 
 from jobs.command import Command, json_option
 from jobs.dotenv import read_settings
-from jobs.output import Terminal, print_json, print_table
+from jobs.output import print_json, print_table
 from pipeline.cost import prices
 
 UNIT = "USD per 1M tokens"
@@ -20,17 +20,13 @@ HEADERS = (
 @click.command(name="prices", cls=Command)
 @json_option
 def main(*, as_json: bool) -> None:
-    """Print prices and limits of every model, with sources.
+    """Print prices and limits of every model.
 
     Prices are today's USD per 1 million tokens. Limits are requests and prompt tokens a minute, requests a day, and
-    prompt tokens in batches that wait, in FINDABLE_TIER; `~` marks a figure that is not known for it, and FINDABLE_RPM,
-    FINDABLE_TPM and FINDABLE_RPD override the first three. --json names the source of each. If the list of prices and
-    the catalogue differ, the list counts, and a warning says so.
+    prompt tokens in batches that wait, in FINDABLE_TIER; FINDABLE_RPM, FINDABLE_TPM and FINDABLE_RPD override the first
+    three.
     """
     rows = prices.run(read_settings(), on=datetime.now(UTC).date())
-    for row in rows:
-        if row["differs"]:
-            Terminal().warn(row["differs"])
     if as_json:
         print_json([row | {"unit": UNIT} for row in rows])
     else:
@@ -39,22 +35,9 @@ def main(*, as_json: bool) -> None:
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     """Return one model as a line of the table."""
-    live, batch, limits = row["live"], row["batch"], row["limits"]
-    amounts = (f"{price[way]:g}" for price in (live, batch) for way in ("in", "out"))
-    figures = (
-        _figure(limits[name], is_sure=not source.startswith("unknown")) for name, source in limits["sources"].items()
-    )
+    limits = row["limits"]
+    amounts = (f"{row[way][name]:g}" for way in ("live", "batch") for name in ("in", "out"))
+    figures = ("none" if limits[name] is None else f"{limits[name]:,}" for name in ("rpm", "tpm", "rpd"))
     enqueued = "-" if limits["enqueued_tokens"] is None else f"{limits['enqueued_tokens']:,}"
-    origin = _origin(live) if live["source"] == batch["source"] else f"{_origin(live)}; batch: the catalogue"
+    origin = f"{row['source']} ({row['priced_on']})"
     return (row["model"], row["use"] or "-", *amounts, *figures, enqueued, row["shutdown"] or "-", origin)
-
-
-def _figure(limit: int | None, *, is_sure: bool) -> str:
-    """Return a limit, marked if it is not sure."""
-    return f"{'' if is_sure else '~'}{'none' if limit is None else f'{limit:,}'}"
-
-
-def _origin(price: dict[str, Any]) -> str:
-    """Return the source of a price, and its date if the source does not name it."""
-    source, day = str(price["source"]), str(price["date"] or "")
-    return source if day[:7] in source else f"{source} ({day})"

@@ -34,7 +34,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {"tables": "babel charset_normalizer orjson pandas price_parser pyarrow pydantic sqlalchemy"},
     {
         "store": "psutil psycopg sqlalchemy",
-        "gemini": "genai_prices google httpcore2 httpx2 numpy orjson pydantic tenacity",
+        "gemini": "google httpcore2 httpx2 numpy orjson pydantic tenacity",
     },
     {
         "core": "jsonlines orjson pydantic pydantic_core rapidfuzz typing_extensions",

@@ -350,7 +350,7 @@ class _Preparation:
                 estimated_in=packed.likely.prompt,
                 estimated_out=packed.likely.answer + packed.likely.thoughts,
                 estimated_cost=usage_cost(model, packed.likely, batch=True, on=now.date()),
-                priced_on=model.priced_as_of(batch=True, on=now.date()).isoformat(),
+                priced_on=model.priced_on.isoformat(),
             )
         written.draft.claim(tx, task, batch=number, at=now)
 

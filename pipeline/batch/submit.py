@@ -95,7 +95,7 @@ def run(
             new = prepare.plan_batches(ws, wanted, bar=bar)
     with ws.store.read() as tx:
         plan = with_prepared(tx, ws.task, new)
-    priced_on = ws.model.priced_as_of(batch=True, on=ws.now().date()).isoformat()
+    priced_on = ws.model.priced_on.isoformat()
     report = SubmitReport(plan, priced_on=priced_on, model=ws.model.name, dry=dry)
     if dry or (not plan.items and not left):
         if not plan.items:

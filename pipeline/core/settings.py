@@ -172,7 +172,10 @@ class Settings:
         None, _usd, "most USD a day (US/Pacific), by all commands together", unit="USD"
     )
     concurrency: int = _setting(
-        5, _positive, "live calls under way at once, to begin with; it adapts, but 1 stays 1", unit="calls"
+        5,
+        _positive,
+        "live calls at once; more where requests a minute need it, but 1 stays 1",
+        unit="calls",
     )
     create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0, unit="s")
     list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0, unit="s")

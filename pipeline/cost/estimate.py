@@ -79,6 +79,6 @@ def begin_live_run(
         estimated_in=usage.prompt,
         estimated_out=usage.answer + usage.thoughts,
         estimated_cost=tokens.usage_cost(ws.model, usage, batch=batch, on=ws.now().date()),
-        priced_on=ws.model.priced_as_of(batch=batch, on=ws.now().date()).isoformat(),
+        priced_on=ws.model.priced_on.isoformat(),
         budget=budget,
     )

@@ -7,8 +7,7 @@ unknown gets a figure of ours that is rather too low: too low costs time, too hi
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pipeline.gemini.rate_limiter import RateLimits
 
@@ -44,28 +43,24 @@ class Tier:
     tpm: Figure = UNKNOWN
     rpd: Figure = UNKNOWN
     enqueued_tokens: Figure = UNKNOWN
-    source: str = ""
-    seen: date | None = None
 
 
-class SourcedLimits(NamedTuple):
-    """Limits, and for each of the three where its figure is from."""
-
-    limits: RateLimits
-    sources: tuple[str, str, str]
-
-
-def sourced_tier_limits(
-    kind: str, tiers: Mapping[str, Tier], *, tier: str, own: Mapping[str, int | None]
-) -> SourcedLimits:
-    """Return the limits of a model in a tier: the user's `own`, else the table, else a lower tier's, else ours.
+def tier_limits(kind: str, tiers: Mapping[str, Tier], *, tier: str) -> RateLimits:
+    """Return the limits of a model in a tier: those of the table, else a lower tier's, else ours.
 
     A higher tier that is unknown gets the figures of the next lower one that is known, down to tier 1: it never has
     less. The free tier is no lower one, for it is another kind of project.
     """
-    found = [_one(name, own.get(name), kind, tiers, tier=tier) for name in RateLimits._fields]
-    values, sources = zip(*found, strict=True)
-    return SourcedLimits(RateLimits(*values), (sources[0], sources[1], sources[2]))
+    ours = OURS[kind, FREE if tier == FREE else "1"]
+    return RateLimits(**{name: _one(name, tiers, tier=tier, ours=getattr(ours, name)) for name in RateLimits._fields})
+
+
+def _one(name: str, tiers: Mapping[str, Tier], *, tier: str, ours: int | None) -> int | None:
+    for lower in _downward(tier):
+        figure: Figure = getattr(tiers[lower], name) if lower in tiers else UNKNOWN
+        if figure != UNKNOWN:
+            return figure
+    return ours
 
 
 def enqueued_limit(tiers: Mapping[str, Tier], *, tier: str) -> int | None:
@@ -86,18 +81,13 @@ def parse_tiers(name: str, entry: Any) -> Tier:
 
     Raises:
         ValueError: no such tier, or a figure is neither a number of 1 or more, nor "none", nor "unknown".
-        TypeError: it is no table, has a name that is unknown, or lacks the day or the source of its figures.
+        TypeError: it is no table, or has a name that is unknown.
     """
     if name not in TIERS:
         raise ValueError(f"there is no tier {name!r}, only {', '.join(TIERS)}")
     if not isinstance(entry, dict):
         raise TypeError(f"tier {name} must be a table")
-    figures: dict[str, Any] = {
-        key: value if key in {"source", "seen"} else _figure(key, value) for key, value in entry.items()
-    }
-    if not isinstance(figures.get("source"), str) or not figures["source"] or type(figures.get("seen")) is not date:
-        raise TypeError(f"tier {name} needs a source, and the day on which its figures were seen")
-    return Tier(**figures)
+    return Tier(**{key: _figure(key, value) for key, value in entry.items()})
 
 
 def _figure(key: str, value: Any) -> Figure:
@@ -113,15 +103,3 @@ def _figure(key: str, value: Any) -> Figure:
 def _downward(tier: str) -> tuple[str, ...]:
     """Return a tier and those below it, the highest first."""
     return (FREE,) if tier == FREE else tuple(reversed(TIERS[1 : TIERS.index(tier) + 1]))
-
-
-def _one(name: str, own: int | None, kind: str, tiers: Mapping[str, Tier], *, tier: str) -> tuple[int | None, str]:
-    if own is not None:
-        return own, f"FINDABLE_{name.upper()}"
-    for lower in _downward(tier):
-        figure = getattr(tiers[lower], name) if lower in tiers else UNKNOWN
-        if figure != UNKNOWN:
-            said = "" if lower == tier else f"unknown for tier {tier}, so that of tier {lower}: "
-            return figure, f"{said}{tiers[lower].source}"
-    ours = OURS[kind, FREE if tier == FREE else "1"]
-    return getattr(ours, name), "unknown, so a careful figure of ours"

@@ -2,21 +2,14 @@
 
 The table is `models.toml` beside this module; a file of the same form may add models or replace them. A model that is
 not in the table, or is gone, is refused before anything is written: without a price nothing can be estimated.
-
-`Model.prices` is asked for every price. It asks the list that the `genai-prices` package carries (never what it could
-fetch), which knows more recent ones, and the table where that is silent; a model of the user's own file costs what the
-file says. The package is imported when a price is asked for. What a newcomer would get wrong: a batch price is asked
-for with a context, and where the package knows no batch price of the model on that day it gives the full price without
-a word. So a batch price that is not below the live one is taken for none.
 """
 
 import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,61 +24,12 @@ DEFAULT_EMBED = "gemini-embedding-2"
 WARN_BEFORE = timedelta(days=60)  # ours: time to tag what is left and to choose another model
 
 _BUNDLED = Path(__file__).with_name("models.toml")
-_LOCAL = usage_tiers.Tier(rpm=None, tpm=None, rpd=None, source="the local engine runs on your own machine")
 _SETTING: dict[Kind, str] = {"generate": "MODEL", "embed": "EMBEDDING_MODEL"}
 _DEFAULT: dict[Kind, str] = {"generate": DEFAULT_GENERATE, "embed": DEFAULT_EMBED}
 _FORM = "the form is that of pipeline/gemini/models.toml"
 
 # Of the 3.x models (media resolution guide, read 2026-11); the older ones have theirs in the table
 IMAGE_TOKENS: Mapping[str, int] = {"low": 280, "medium": 560, "high": 1_120, "usual": 1_120}
-PROVIDER = "google"
-BATCH = {"processing": "batch"}  # exactly so: the package compares name and value letter by letter
-TOKENS = 1_000  # small enough for the first step of prices that rise with the prompt
-PER_MILLION = 1_000_000 // TOKENS
-RELEASED = {"0.2.3": date(2026, 11, 11)}  # the day by which a version was out (package index, read 2026-11)
-
-
-@lru_cache(maxsize=256)
-def listed_price(name: str, *, batch: bool, on: date) -> tuple[float, float] | None:
-    """Return (input, output) in USD per 1 M tokens on that day, or None where the list does not know the price.
-
-    A name that the list merely takes for another model's counts as unknown.
-    """
-    live = _listed(name, on=on, context=None)
-    if live is None or not batch:
-        return live
-    half = _listed(name, on=on, context=BATCH)
-    return None if half is None or half[0] >= live[0] else half
-
-
-def price_list_source() -> tuple[str, date | None]:
-    """Return what the list is, with the version that is installed, and the day it is from where we know it."""
-    installed = _installed()
-    return f"genai-prices {installed}", RELEASED.get(installed)
-
-
-@lru_cache(maxsize=1)
-def _installed() -> str:
-    return version("genai-prices")
-
-
-def _listed(name: str, *, on: date, context: dict[str, str] | None) -> tuple[float, float] | None:
-    """Return a price in one context, exact to the cent because the package counts in decimals."""
-    from genai_prices import Usage, calc_price
-
-    try:
-        found = calc_price(
-            Usage(input_tokens=TOKENS, output_tokens=TOKENS),
-            name,
-            provider_id=PROVIDER,
-            genai_request_timestamp=datetime.combine(on, time(12), tzinfo=UTC),
-            price_context=context,
-        )
-    except LookupError:
-        return None
-    if found.model.id != name:
-        return None
-    return float(found.input_price * PER_MILLION), float(found.output_price * PER_MILLION)
 
 
 @dataclass(frozen=True)
@@ -101,7 +45,7 @@ class Promotion:
 class Model:
     """One model: prices in USD per 1 M tokens as of `priced_on`, limits in tokens, `dims` the least and most width.
 
-    `enqueued_tokens` is the limit of batches where a tier says none; `is_own` marks a model of the user's own file.
+    `enqueued_tokens` is the limit of batches where a tier says none.
     `image_tokens` are tokens of an image by its resolution: low, medium, high, and what is `usual`.
     """
 
@@ -124,35 +68,14 @@ class Model:
     local: bool = False
     promotion: Promotion | None = None
     tiers: Mapping[str, usage_tiers.Tier] = field(default_factory=dict)
-    is_own: bool = False
     image_tokens: Mapping[str, int] = field(default_factory=lambda: IMAGE_TOKENS)
 
     def prices(self, *, batch: bool, on: date) -> tuple[float, float]:
-        """Return (input, output) in USD per 1 M tokens on that day: as listed, else as the table has it."""
-        return self.listed(batch=batch, on=on) or self.catalogued(batch=batch, on=on)
-
-    def listed(self, *, batch: bool, on: date) -> tuple[float, float] | None:
-        """Return what the list of prices says, or None where it is silent or not to be asked."""
-        if self.local or self.is_own:
-            return None
-        return listed_price(self.name, batch=batch, on=on)
-
-    def catalogued(self, *, batch: bool, on: date) -> tuple[float, float]:
-        """Return what the table says, promotions included; a batch costs half of a live call."""
+        """Return (input, output) in USD per 1 M tokens on that day, promotions included."""
         if self.promotion is not None and on <= self.promotion.until:
             share = 0.5 if batch else 1.0
             return self.promotion.price_in * share, self.promotion.price_out * share
         return (self.batch_in, self.batch_out) if batch else (self.price_in, self.price_out)
-
-    def price_source(self, *, batch: bool, on: date) -> tuple[str, date | None]:
-        """Return where the price of that day is from, and from when it is."""
-        if self.listed(batch=batch, on=on) is None:
-            return self.source, self.priced_on
-        return price_list_source()
-
-    def priced_as_of(self, *, batch: bool, on: date) -> date:
-        """Return from when the price of that day is, as far as it is known: the table's own day otherwise."""
-        return self.price_source(batch=batch, on=on)[1] or self.priced_on
 
     def enqueued(self, tier: str) -> int | None:
         """Return how many tokens of batches may wait at once in a tier, or None where no limit is known."""
@@ -240,13 +163,8 @@ def model_limits(model: Model, *, tier: str, **own: int | None) -> RateLimits:
 
     A local model has no limits but those that are given.
     """
-    return sourced_limits(model, tier=tier, **own).limits
-
-
-def sourced_limits(model: Model, *, tier: str, **own: int | None) -> usage_tiers.SourcedLimits:
-    """Return the same limits, and for each where its figure is from."""
-    table = {tier: _LOCAL} if model.local else model.tiers
-    return usage_tiers.sourced_tier_limits(model.kind, table, tier=tier, own=own)
+    known = usage_tiers.NO_LIMITS if model.local else usage_tiers.tier_limits(model.kind, model.tiers, tier=tier)
+    return known._replace(**{name: one for name, one in own.items() if one is not None})
 
 
 def load_models(extra: Path | None = None) -> dict[str, Model]:
@@ -257,16 +175,16 @@ def load_models(extra: Path | None = None) -> dict[str, Model]:
     """
     table = dict(_bundled())
     if extra is not None:
-        table |= _read(extra, is_own=True)
+        table |= _read(extra)
     return table
 
 
 @lru_cache(maxsize=1)
 def _bundled() -> dict[str, Model]:
-    return _read(_BUNDLED, is_own=False)
+    return _read(_BUNDLED)
 
 
-def _read(path: Path, *, is_own: bool) -> dict[str, Model]:
+def _read(path: Path) -> dict[str, Model]:
     """Return the models of one TOML file; every message names the file and the model."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -275,10 +193,10 @@ def _read(path: Path, *, is_own: bool) -> dict[str, Model]:
     models = document.pop("models", {})
     if document or not isinstance(models, dict):
         raise ConfigurationError(f"the models file {path} may hold only [models.…] tables", hint=_FORM)
-    return {name: _model(name, entry, path, is_own=is_own) for name, entry in models.items()}
+    return {name: _model(name, entry, path) for name, entry in models.items()}
 
 
-def _model(name: str, entry: Any, path: Path, *, is_own: bool) -> Model:
+def _model(name: str, entry: Any, path: Path) -> Model:
     """Return one entry as a Model; batch prices are half of the live ones where they are not given."""
     try:
         fields = dict(entry)
@@ -291,7 +209,6 @@ def _model(name: str, entry: Any, path: Path, *, is_own: bool) -> Model:
         fields.setdefault("batch_out", fields["price_out"] / 2)
         model = Model(
             name=name,
-            is_own=is_own,
             tiers=by_tier,
             dims=None if dims is None else (int(dims[0]), int(dims[1])),
             promotion=None if promotion is None else Promotion(**promotion),

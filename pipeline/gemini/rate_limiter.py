@@ -2,8 +2,8 @@
 
 `Limiter` is pure arithmetic: times come in as seconds of a monotonic clock. Two things decide. A log of the
 last minute's calls is exact: no window of 60 seconds ever holds more than the limit, whatever came before. A pace
-spreads the calls over the minute at the limit as tuned: down when the server refuses, up again as it answers, so that
-neither an idle minute nor a restart ends in a burst.
+spreads the calls over the minute, so that neither an idle minute nor a restart ends in a burst. After a refusal nothing
+starts for as long as the server says.
 
 What a newcomer would get wrong: the log looks back 61 seconds and not 60, because the server's clock sees our calls
 through a network, and two that left a minute apart may arrive less than that apart. So a limit is used to 60/61, and
@@ -20,14 +20,13 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 
 from pipeline.core.errors import ThrottledError
-from pipeline.gemini.aimd import Aimd
 from pipeline.gemini.error_mapping import LATER
 
 MINUTE_S = 60.0
 SLACK_S = 1.0  # ours: what the network may press together on the way to the server
 WINDOW_S = MINUTE_S + SLACK_S
 BURST_S = 1.0  # ours: after idling, the calls of one second may start at once; so late wake-ups are made up for too
-ENOUGH = 20  # ours: calls in the last minute from which on a refusal tells what the true limit is
+FIRST_DELAY_S = 2.0  # ours: the pause after a refusal that names none; doubles with each until a call succeeds
 LOOK_S = 1.0  # ours: at least so often a call that waits looks whether another one failed for good
 PACING_BURST_S = 20.0  # ours: an ordinary change of an index starts at once; no minute has more than its limit
 TICK_S = 1e-6  # ours: a shorter wait is none; far below SLACK_S, above what floats lose
@@ -63,24 +62,23 @@ class _Call:
 
 
 class _Pace:
-    """A bucket that drains at the tuned rate and takes a call while hardly anything is in it."""
+    """A bucket that drains at the limit's rate and takes a call while hardly anything is in it."""
 
     def __init__(self, limit: int, *, burst_s: float) -> None:
-        """Start empty; `limit` is what drains in one window untuned, `burst_s` seconds of it may start at once."""
-        self._limit, self._level, self._burst_s = limit, 0.0, burst_s
+        """Start empty; `limit` is what drains in one window, `burst_s` seconds of it may start at once."""
+        self._rate, self._level, self._burst_s = limit / WINDOW_S, 0.0, burst_s
 
-    def drain(self, seconds: float, *, share: float) -> None:
+    def drain(self, seconds: float) -> None:
         """Let time pass."""
-        self._level = max(0.0, self._level - seconds * share * self._limit / WINDOW_S)
+        self._level = max(0.0, self._level - seconds * self._rate)
 
     def add(self, amount: float) -> None:
         """Pour in what a call counts; a correction may be below zero."""
         self._level = max(0.0, self._level + amount)
 
-    def wait(self, *, share: float) -> float:
+    def wait(self) -> float:
         """Return the seconds until the next call is in step."""
-        rate = share * self._limit / WINDOW_S
-        return max(0.0, self._level / rate - self._burst_s)
+        return max(0.0, self._level / self._rate - self._burst_s)
 
 
 class Limiter:
@@ -105,8 +103,7 @@ class Limiter:
         self._requests = self._tokens = 0  # of the whole log
         self._started = 0
         self._today = 0
-        least = 0.01 if limits.rpm is None else 1 / limits.rpm
-        self._tuning = Aimd(least, longest_s=WINDOW_S)
+        self._hold, self._refused_in_a_row = -math.inf, 0
         self._request_pace = None if limits.rpm is None else _Pace(limits.rpm, burst_s=burst_s)
         self._token_pace = None if limits.tpm is None else _Pace(limits.tpm, burst_s=burst_s)
 
@@ -146,7 +143,7 @@ class Limiter:
         if self._limits.rpd is not None and self._today >= self._limits.rpd:
             return math.inf
         self._advance(at)
-        longest = max(self._tuning.hold - self._now, self._until_room(tokens, requests), self._until_in_step())
+        longest = max(self._hold - self._now, self._until_room(tokens, requests), self._until_in_step())
         return longest if longest > TICK_S else 0.0
 
     def start(self, tokens: int, *, at: float, requests: int = 1) -> int:
@@ -199,38 +196,27 @@ class Limiter:
         self._count(-requests, -call.tokens)
 
     def refused(self, *, at: float, delay_s: float | None) -> None:
-        """Take a refusal per minute: nothing starts before `delay_s` is over, and the pace is cut.
-
-        Where it says when, and far less was asked than the limit allows, it is cut to what was asked: there is no more.
-
-        The delay is bounded by a window; None is a refusal that names none. The pace is cut at most once per reaction
-        time, and not by calls that were in flight when it was cut last. Without limits only the silence remains.
-        """
+        """Take a refusal per minute: nothing starts before `delay_s` is over, at most a window; None names no delay."""
         self._advance(at)
-        self._tuning.refused(at=self._now, delay_s=delay_s, asked=1.0 if delay_s is None else self._asked())
+        if delay_s is None or math.isnan(delay_s):
+            delay_s = FIRST_DELAY_S * 2.0 ** min(self._refused_in_a_row, 10)
+        self._refused_in_a_row += 1
+        self._hold = max(self._hold, self._now + min(max(delay_s, 0.0), WINDOW_S))
 
-    def succeeded(self, *, at: float) -> None:
-        """Take a success: what was cut comes back little by little, never past the limit."""
-        self._advance(at)
-        self._tuning.succeeded(at=self._now)
-
-    def _asked(self) -> float:
-        """Return how much of the limits the log holds, as a share of the nearest one; all, where it holds few calls."""
-        if len(self._log) < ENOUGH:
-            return 1.0
-        requests = 0.0 if self._limits.rpm is None else self._requests / self._limits.rpm
-        return max(requests, 0.0 if self._limits.tpm is None else self._tokens / self._limits.tpm)
+    def succeeded(self) -> None:
+        """Take a success: the next refusal is a first one."""
+        self._refused_in_a_row = 0
 
     @property
     def _keeps_log(self) -> bool:
         return self._limits.rpm is not None or self._limits.tpm is not None
 
     def _advance(self, at: float) -> None:
-        """Move to a time: the paces drain at the share held so far, and calls leave the log."""
+        """Move to a time: the paces drain, and calls leave the log."""
         before, self._now = self._now, max(self._now, at)
         for pace in (self._request_pace, self._token_pace):
             if pace is not None:
-                pace.drain(self._now - before, share=self._tuning.share)
+                pace.drain(self._now - before)
         for call in reversed(self._log):
             if call.at <= self._now:
                 break
@@ -257,7 +243,7 @@ class Limiter:
     def _until_in_step(self) -> float:
         """Return the seconds until both paces let a call in."""
         paces = (self._request_pace, self._token_pace)
-        return max((pace.wait(share=self._tuning.share) for pace in paces if pace is not None), default=0.0)
+        return max((pace.wait() for pace in paces if pace is not None), default=0.0)
 
 
 class Pacing:
@@ -320,7 +306,7 @@ class Pacing:
     def _succeeded(self) -> None:
         """Take a success: patience begins anew."""
         with self._lock:
-            self._limiter.succeeded(at=self._monotonic())
+            self._limiter.succeeded()
             self._throttled_since = math.inf
 
     def _refused(self, error: ThrottledError) -> None:

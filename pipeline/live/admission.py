@@ -8,7 +8,7 @@ from pipeline.core.errors import FindableError, ThrottledError
 from pipeline.cost.budget import today
 from pipeline.gemini.rate_limiter import Limiter
 from pipeline.live.backpressure import Backpressure
-from pipeline.live.concurrency import MOST, STALL_S, Concurrency
+from pipeline.live.concurrency import STALL_S, Concurrency
 from pipeline.live.write_ahead import CallLedger, day_used_up
 from pipeline.store import live_calls
 
@@ -34,8 +34,7 @@ class Admission:
         self._has_warned = False
         self._is_counted = False  # the day's requests were read since the last call ended
         self.limiter = Limiter(ledger.limits, at=now)
-        first = ws.settings.concurrency
-        self.concurrency = Concurrency(first, most=MOST if first > 1 else 1, at=now)
+        self.concurrency = Concurrency(ws.settings.concurrency, rpm=ledger.limits.rpm, at=now)
         self.service = Backpressure(
             ws.settings,
             limiter=self.limiter,
@@ -45,7 +44,6 @@ class Admission:
             say=ws.display.say,
             monotonic=ws.monotonic,
         )
-        self.was_full = False  # the last call that waited did so for concurrency alone
 
     async def look(self, writer: "DbWriter") -> bool:
         """Take in the other processes' calls, the day, and whether anything comes back; false where it is too soon."""
@@ -90,8 +88,8 @@ class Admission:
         if pause > self._patience_s:
             self._end(ThrottledError(f"the limits leave no room for another {pause:.0f} s", retry_after_s=pause))
             return LOOK_S
-        self.was_full = pause == 0 and len(self._in_flight) >= self.concurrency.now
-        return LOOK_S if self.was_full else min(pause, LOOK_S)
+        is_full = pause == 0 and len(self._in_flight) >= self.concurrency.now
+        return LOOK_S if is_full else min(pause, LOOK_S)
 
     def _wait_for_count(self, *, at: float) -> float:
         """End the run where the day's requests are used up; else return how long to wait until that is known.

@@ -68,13 +68,13 @@ class Backpressure:
         self._failing_since = self._throttled_since = math.inf
         self._refusals, self._has_answered = 0, False
 
-    def answered(self, *, took_s: float, was_full: bool) -> None:
-        """Take an answer, whatever it says; `was_full` where more calls waited for room."""
+    def answered(self, *, took_s: float) -> None:
+        """Take an answer, whatever it says."""
         now = self._monotonic()
-        self._limiter.succeeded(at=now)
+        self._limiter.succeeded()
         self._troubles, self._has_answered, self.down = 0, True, None
         self._failing_since = self._throttled_since = math.inf
-        if self._concurrency.answered(took_s=took_s, was_full=was_full, at=now):
+        if self._concurrency.answered(took_s=took_s, at=now):
             self._say(f"answers come again: up to {self._concurrency.now} calls at once")
 
     def failed(self, error: RemoteError, *, before: int, began: float) -> ServiceFailure:
@@ -125,7 +125,6 @@ class Backpressure:
         self._failing_since = min(self._failing_since, now)
         if began >= self._trouble_at:
             self._troubles, self._trouble_at = self._troubles + 1, now
-        self._concurrency.failed(at=now)
         pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2 ** min(self._troubles - 1, 10))
         pause *= random.uniform(0.5, 1)  # noqa: S311 - no secret: it keeps several processes from asking as one
         asked_s = (error.retry_after_s if isinstance(error, UnavailableError) else None) or 0.0

@@ -260,7 +260,7 @@ class _LiveRunner:
         except RemoteError as error:
             return self._failed(entry, error, began=at)
         admission = self._admission
-        admission.service.answered(took_s=ws.monotonic() - at, was_full=admission.was_full)
+        admission.service.answered(took_s=ws.monotonic() - at)
         if prompt := responses.judge_response(raw).usage.prompt:
             admission.limiter.settle(number, prompt)
         return self._judged(entry, raw), True

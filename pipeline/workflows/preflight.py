@@ -209,8 +209,8 @@ class _Modes:
         short = [] if affordable else [f"a budget has ${left or 0:,.4f} left: not all would be asked"]
         return ModeEstimate(
             cost=cost,
-            priced_on=model.priced_as_of(batch=batch, on=day).isoformat(),
-            price_source=model.price_source(batch=batch, on=day)[0],
+            priced_on=model.priced_on.isoformat(),
+            price_source=model.source,
             warnings=(*short, *warnings),
             affordable=affordable,
         )

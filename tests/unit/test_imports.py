@@ -41,7 +41,7 @@ DOORS = {
 }
 HEAVY = (
     *("PIL", "asyncio", "bm25s", "charset_normalizer", "difflib", "dotenv", "faiss", "fcntl"),
-    *("genai_prices", "google", "html", "ir_measures", "logging"),
+    *("google", "html", "ir_measures", "logging"),
     *("jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psutil", "psycopg", "pyarrow", "pydantic"),
     *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "tomllib"),
     "uvicorn",
@@ -166,7 +166,7 @@ for words in sys.argv[1:]:
     print("LOADED", words, *(name for name in {heavy} if name in sys.modules), sep="\\t")
 """
 LOOKED_FOR = (
-    *("google.genai", "genai_prices", "faiss", "numpy", "pydantic", "rapidfuzz", "requests", "sqlalchemy"),
+    *("google.genai", "faiss", "numpy", "pydantic", "rapidfuzz", "requests", "sqlalchemy"),
     "starlette",
 )
 SETTINGS = "pipeline.core.settings"  # which every command reads

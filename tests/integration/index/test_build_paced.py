@@ -72,8 +72,7 @@ def test_tokens_by_the_minute_are_kept(workspace: Workspace, tagged: Tagged, tmp
     models = tmp_path / "models.toml"
     models.write_text(
         '[models."gemini-embedding-2"]\nkind = "embed"\nprice_in = 0.2\nprice_out = 0\npriced_on = 2026-11-01\n'
-        'source = "mine"\n[models."gemini-embedding-2".tiers.1]\nrpm = 3000\ntpm = 1000\nsource = "mine"\n'
-        "seen = 2026-11-01\n"
+        'source = "mine"\n[models."gemini-embedding-2".tiers.1]\nrpm = 3000\ntpm = 1000\n'
     )
     clock = Swift()
     with engine(tmp_path / "engine", clock, quotas=limited(3000, input_tokens_per_minute=1400)) as api:

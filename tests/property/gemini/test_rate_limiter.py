@@ -73,7 +73,7 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, data: st.DataObje
         if what == "refused":
             limiter.refused(at=at, delay_s=lapse if tokens % 2 else None)
         elif what == "succeeded":
-            limiter.succeeded(at=at)
+            limiter.succeeded()
         elif what == "settle" and last[0]:
             limiter.settle(last[0], min(tokens, last[1]))
             calls[-1] = (calls[-1][0], min(tokens, last[1]))
