@@ -31,7 +31,7 @@ from pipeline.index import build
 from pipeline.index.build import IndexReport
 from pipeline.index.reader import Hit
 from pipeline.index.search import OpenSearch, SearchWords, search_options
-from pipeline.live.in_thread import Stop, await_in_thread, run_in_thread
+from pipeline.live.interrupts import Stop, await_in_thread, run_in_thread
 from pipeline.ops import log
 from pipeline.tables.frames import rows_of
 from pipeline.tables.item_values import plain_value
