@@ -4,30 +4,14 @@ Every name is answered by the local models, and says so in `modelVersion`. What 
 live API would check: token limits, and whether penalties are refused (model pages, read 2026-11).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from emulator.errors import ApiError
 
-MODEL_VERSION = "findable-local-1"
-"""What answers every request that nothing below answers, whatever it was called in the URL."""
-TAGGER_VERSION = f"{MODEL_VERSION}-3"
-"""What answers a question for tags; the first was `MODEL_VERSION`, and gave three where a text supports none."""
+MODEL_VERSION, TAGGER_VERSION = "findable-local-1", "findable-local-1-3"
 STAND_IN_VERSION = "findable-local-stand-in-1"
-"""What answers a schema that asks for neither tags nor concepts: of the right form, out of the text, and no model."""
-
-OLD_MEDIA = {"": 258, "MEDIA_RESOLUTION_LOW": 64, "MEDIA_RESOLUTION_MEDIUM": 256, "MEDIA_RESOLUTION_HIGH": 256}
-NEW_MEDIA = {
-    "": 1_120,
-    "MEDIA_RESOLUTION_LOW": 280,
-    "MEDIA_RESOLUTION_MEDIUM": 560,
-    "MEDIA_RESOLUTION_HIGH": 1_120,
-    "MEDIA_RESOLUTION_ULTRA_HIGH": 2_240,
-}
-"""Tokens of an image by how closely a model looks: of the 2.5 models, and of later ones (media resolution guide and
-tokens guide, read 2026-11)."""
-
+"""What answers a question for concepts, one for tags, and any other: of the right form, and no model."""
 _GENERATE = ("generateContent", "countTokens", "batchGenerateContent")
 _EMBED = ("embedContent", "batchEmbedContents", "countTokens")
 
@@ -42,7 +26,6 @@ class Model:
     output_limit: int = 65_536
     refuses_penalties: bool = False
     encoder: str = "semantic"
-    media_tokens: Mapping[str, int] = field(default_factory=lambda: NEW_MEDIA)
 
     @property
     def embeds(self) -> bool:
@@ -55,20 +38,17 @@ class Model:
             "name": f"models/{self.name}",
             "version": MODEL_VERSION,
             "displayName": self.name,
-            "description": "Answered by the local engine.",
             "inputTokenLimit": self.input_limit,
             "outputTokenLimit": self.output_limit,
             "supportedGenerationMethods": list(self.methods),
         }
 
 
+_OLD = "2.5-flash 2.5-flash-lite 2.5-pro 3.1-flash-lite 3.1-pro-preview"
+_NEW = "3.5-flash-lite 3.5-flash 3.6-flash 3.7-flash 3.8-flash"
 _TABLE = [
-    *(Model(f"gemini-2.5-{name}", media_tokens=OLD_MEDIA) for name in ("flash", "flash-lite", "pro")),
-    *(Model(f"gemini-3.1-{name}") for name in ("flash-lite", "pro-preview")),
-    *(
-        Model(f"gemini-{name}", refuses_penalties=True)
-        for name in ("3.5-flash-lite", "3.5-flash", "3.6-flash", "3.7-flash", "3.8-flash")
-    ),
+    *(Model(f"gemini-{name}") for name in _OLD.split()),
+    *(Model(f"gemini-{name}", refuses_penalties=True) for name in _NEW.split()),
     Model("findable-local-1"),
     Model("gemini-embedding-001", _EMBED, 2_048, 1),
     Model("gemini-embedding-2", _EMBED, 8_192, 1),
@@ -80,16 +60,9 @@ MODELS = {model.name: model for model in _TABLE}
 
 
 def find(name: str, method: str, version: str = "v1beta") -> Model:
-    """Return the model of that name.
-
-    Raises:
-        ApiError: 404 in Google's words, where the name is unknown or cannot do `method`.
-    """
+    """Return the model of that name; refuse one that is unknown or cannot do `method` in Google's words."""
     model = MODELS.get(name.removeprefix("models/"))
     if model is None or method not in model.methods:
-        raise ApiError(
-            404,
-            f"models/{name} is not found for API version {version}, or is not supported for {method}. "
-            "Call ListModels to see the list of available models and their supported methods.",
-        )
+        wrong = f"models/{name} is not found for API version {version}, or is not supported for {method}."
+        raise ApiError(404, f"{wrong} Call ListModels to see the list of available models and their supported methods.")
     return model

@@ -14,7 +14,6 @@ from emulator.answers.looks import Look, told
 from emulator.answers.tags import tags
 from emulator.catalogue import MODEL_VERSION, STAND_IN_VERSION, TAGGER_VERSION, Model
 from emulator.errors import invalid
-from emulator.media import Medium
 from emulator.schema import Ask, asked_for
 
 BYTES_PER_TOKEN = 4
@@ -100,7 +99,7 @@ def check_request(request: Mapping[str, Any], model: Model) -> Ask:
     return asked_for(config)
 
 
-def answer(request: Mapping[str, Any], model: Model, *, seen: Sequence[Medium] = ()) -> dict[str, Any]:
+def answer(request: Mapping[str, Any], model: Model, *, seen: Sequence[Look | None] = ()) -> dict[str, Any]:
     """Return the GenerateContentResponse for a request as `messages.read` gives it; the same for the same request.
 
     `seen` are its media, as `media.looked_at` returns them.
@@ -133,13 +132,12 @@ def answer(request: Mapping[str, Any], model: Model, *, seen: Sequence[Medium] =
     }
 
 
-def _document(request: Mapping[str, Any], ask: Ask, seen: Sequence[Medium]) -> tuple[object, str]:
+def _document(request: Mapping[str, Any], ask: Ask, looks: Sequence[Look | None]) -> tuple[object, str]:
     """Return the document that is wanted, and what made it.
 
     A list of strings, bare or as the one property of an object, is what a question for tags is, a list of objects with
     a `name` and their `quotes` one for concepts. What the user said before the last turn are examples to any other.
     """
-    looks = [medium.seen for medium in seen]
     name, listed = ask.members[0] if ask.kind == "OBJECT" and len(ask.members) == 1 else ("", ask)
     members = dict(listed.items.members) if listed.items is not None else {}
     if listed.items is not None and listed.items.kind == "STRING" and fill.is_tag(listed.items):

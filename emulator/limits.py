@@ -33,11 +33,7 @@ class Quotas:
         self._lock = threading.Lock()
 
     def admit(self, model: Model, *, requests: int, tokens: int) -> None:
-        """Count a call.
-
-        Raises:
-            ApiError: 429 naming every limit that the call would pass; nothing is counted.
-        """
+        """Count a call, or refuse it naming every limit that it would pass."""
         with self._lock:
             now, calls = time.time(), self._calls[model.name]
             while calls and calls[0][0] <= now - 60:

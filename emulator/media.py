@@ -6,10 +6,10 @@ much at once. Files and addresses are refused, too: bytes belong into the reques
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from emulator.answers.looks import Look, look
-from emulator.catalogue import NEW_MEDIA, Model
+from emulator.catalogue import Model
 from emulator.errors import invalid
 from emulator.messages import decode_base64
 
@@ -20,12 +20,9 @@ _OTHERS = re.compile(r"image/hei[cf]|(?:audio|video|text)/[\w.+-]+|application/(
 MOST_INLINE = 100 * 1024**2
 """Bytes of all media inside one request (Gemini API, input methods, read 2026-11)."""
 
-
-class Medium(NamedTuple):
-    """One medium of a request: its type, and what is measured of it where it was opened."""
-
-    mime_type: str
-    seen: Look | None
+_TOKENS = {"UNSPECIFIED": (258, 1_120), "LOW": (64, 280), "MEDIUM": (256, 560), "HIGH": (256, 1_120)}
+_TOKENS["ULTRA_HIGH"] = (258, 2_240)
+"""Tokens of an image by how closely the 2.5 models look, and later ones (guides to media and tokens, read 2026-11)."""
 
 
 def parts_of(request: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -34,44 +31,37 @@ def parts_of(request: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from content.get("parts", [])
 
 
-def looked_at(request: Mapping[str, Any]) -> tuple[Medium, ...]:
-    """Return the media of a request, in order, each opened where it is an image.
-
-    Raises:
-        ApiError: 400 for a type that is not taken, an image that cannot be opened, too much of them, or a file.
-    """
+def looked_at(request: Mapping[str, Any]) -> list[Look | None]:
+    """Return what is measured of the media of a request, in order: of an image that is opened here, else None."""
     if any("fileData" in part for part in parts_of(request)):
         raise invalid("Cannot fetch content from the provided URL. The local engine takes media inside a request only.")
     blobs = [part["inlineData"] for part in parts_of(request) if "inlineData" in part]
     if sum(len(blob.get("data", "")) * 3 // 4 for blob in blobs) > MOST_INLINE:
         raise invalid(f"Request payload size exceeds the limit: {MOST_INLINE} bytes.")
-    return tuple(_medium(blob.get("mimeType", ""), blob.get("data", "")) for blob in blobs)
+    return [_look(blob.get("mimeType", ""), blob.get("data", "")) for blob in blobs]
 
 
-def _medium(mime_type: str, data: str) -> Medium:
+def _look(mime_type: str, data: str) -> Look | None:
     if mime_type not in OPENED:
         if not _OTHERS.fullmatch(mime_type):
             raise invalid(f"Unsupported MIME type: {mime_type}")
-        return Medium(mime_type, None)
+        return None
     seen = look(decode_base64(data) or b"")
     if seen is None:
         raise invalid(
             "Unable to process input image. Please retry or report in https://developers.generativeai.google/"
         )
-    return Medium(mime_type, seen)
+    return seen
 
 
 def tokens_of(request: Mapping[str, Any], model: Model) -> int:
-    """Return the tokens of a request's media, by the model and the resolution asked for.
-
-    Raises:
-        ApiError: 400 for a resolution that is none.
-    """
+    """Return the tokens of a request's media, by the model and the resolution asked for."""
     usual, tokens = request.get("generationConfig", {}).get("mediaResolution"), 0
     for part in parts_of(request):
         own = part.get("mediaResolution")
-        level = (own.get("level") if isinstance(own, Mapping) else "") or usual or ""
-        if level not in NEW_MEDIA and level != "MEDIA_RESOLUTION_UNSPECIFIED":
+        level = (own.get("level") if isinstance(own, Mapping) else None) or usual or "MEDIA_RESOLUTION_UNSPECIFIED"
+        if (word := str(level).removeprefix("MEDIA_RESOLUTION_")) not in _TOKENS:
             raise invalid(f"Invalid value at 'generation_config.media_resolution': {level!r}")
-        tokens += model.media_tokens.get(level, model.media_tokens[""]) if "inlineData" in part else 0
+        old, new = _TOKENS[word]
+        tokens += (old if "-2.5-" in model.name else new) if "inlineData" in part else 0
     return tokens

@@ -99,11 +99,7 @@ def _camel(name: str) -> str:
 
 
 def read(kind: str, value: object, *, where: str = "") -> Any:
-    """Return `value` as a message of `kind`, its names in camelCase; null members are left out.
-
-    Raises:
-        FieldError: a member that the message does not have, or one of the wrong type.
-    """
+    """Return `value` as a message of `kind`, its names in camelCase; null members are left out."""
     if kind == "any":
         return value
     if kind.startswith("[]"):

@@ -72,11 +72,7 @@ class _Place(NamedTuple):
 
 
 def asked_for(config: Mapping[str, Any]) -> Ask:
-    """Return what a generation config asks for.
-
-    Raises:
-        ApiError: 400 where there is no schema, or one that the live service refuses, naming the place.
-    """
+    """Return what a generation config asks for; refuse a schema that the live service refuses, naming the place."""
     if config.get("responseSchema") is None:
         raise invalid("The local engine answers by a schema only: set generationConfig.responseSchema.")
     return _read_again(orjson.dumps(config["responseSchema"]))

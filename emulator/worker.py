@@ -27,10 +27,7 @@ _LOOK_S, _TELL_S = 0.25, 0.5
 def _read_line(raw: bytes, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the request of one line of a request file, and what is echoed beside its answer: the key, mostly.
 
-    Lists come back empty, as the live service was seen to do.
-
-    Raises:
-        ApiError: 400 with line and column where it is no JSON object, has no request, or one that is none.
+    Lists come back empty, as the live service was seen to do. A line that is none is refused with its column.
     """
     column, name = 1, ""
     try:
@@ -63,11 +60,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
 
 
 def count_requests(path: Path) -> int:
-    """Check every line of a request file and return how many there are; memory stays flat.
-
-    Raises:
-        ApiError: 400 naming the first bad line, or for a file without a request.
-    """
+    """Return how many requests a file has; refuse it for its first bad line, or where there is none."""
     with path.open("rb") as file:
         count = sum(bool(_read_line(raw, number)) for number, _, raw in _lines(file))
     if not count:
