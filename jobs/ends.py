@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from functools import partial
@@ -23,7 +22,6 @@ from pipeline.core.variables import KEY_NAMES
 
 NO_MEMORY = ("there is not enough memory; what was finished is kept", "end other programs, then run it again")
 STOPPED = ("interrupted; what was finished is kept", "run the same command again to go on")
-AGAIN_S = 0.01  # between looks whether a signal that was lost can be sent once more
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 BUG = 1
 INPUT = 2
@@ -82,11 +80,9 @@ def interruptible() -> Iterator[None]:
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else the caller wants it otherwise
         before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
-    hook, sys.unraisablehook = sys.unraisablehook, _heard_again
     try:
         yield
     finally:
-        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -118,22 +114,6 @@ _signals: list[int] = []  # that came while a command ran
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal handler's signature
     _signals.append(number)
     raise KeyboardInterrupt
-
-
-def _heard_again(lost: "sys.UnraisableHookArgs") -> None:
-    """Send an interrupt again that was raised in a destructor, where Python would print and forget it."""
-    if not issubclass(lost.exc_type, KeyboardInterrupt) or not _signals:
-        sys.__unraisablehook__(lost)
-        return
-    threading.Thread(target=_send_again, args=(_signals[-1], threading.get_ident()), daemon=True).start()
-
-
-def _send_again(number: int, ident: int) -> None:
-    """Send a signal once a thread has left the hook, in which what it raises would be lost, too."""
-    hook, frames = _heard_again.__code__, sys._current_frames  # noqa: SLF001 - the documented way to see a thread's stack
-    while any(frame.f_code is hook for frame, _ in traceback.walk_stack(frames().get(ident))):
-        time.sleep(AGAIN_S)
-    os.kill(os.getpid(), number)
 
 
 def _bug(error: Exception) -> str:

@@ -8,7 +8,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -178,22 +177,6 @@ def test_sigterm_is_taken_back_when_a_command_is_over(local: Workspace) -> None:
         assert signal.getsignal(signal.SIGTERM) is not before
     assert local.run("status").exit_code == 0
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_an_interrupt_in_a_destructor_is_not_lost() -> None:
-    """Python prints what a destructor raises and goes on; the signal is heard a moment later."""
-
-    class Dying:
-        """Something that is struck while it goes away."""
-
-        def __del__(self) -> None:
-            """Be struck."""
-            signal.raise_signal(signal.SIGTERM)
-
-    with ends.interruptible(), pytest.raises(KeyboardInterrupt):
-        dying = Dying()
-        del dying
-        threading.Event().wait(30)
 
 
 def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(

@@ -1,10 +1,8 @@
-"""Progress as a person sees it: on a screen, in a log, in a notebook, and not where the work is over at once."""
+"""Progress as a person sees it: on a screen, in a log, and not where the work is over at once."""
 
 import io
 import re
 import sys
-import types
-from typing import Any
 
 import pytest
 
@@ -87,53 +85,3 @@ def test_a_screen_gets_a_bar_and_a_late_one_only_where_the_work_takes_time(monke
             inner.show(7)
     assert "comparing" in screen.getvalue()
     assert "taking back" in screen.getvalue()
-
-
-class Cell:
-    """The output of a notebook's cell, as IPython's publisher (`display_pub`) of a kernel's shell changes it."""
-
-    def __init__(self) -> None:
-        """Show nothing yet."""
-        self.shown: dict[str, str] = {}  # by display
-        self.ever: list[str] = []
-
-    def publish(
-        self,
-        data: dict[str, str],
-        metadata: dict[str, Any] | None = None,
-        *,
-        transient: dict[str, str],
-        update: bool = False,
-    ) -> None:
-        """Display something, or change what one display shows."""
-        assert metadata is None
-        assert update == (transient["display_id"] in self.shown)
-        self.shown[transient["display_id"]] = data["text/plain"]
-        self.ever.append(data["text/plain"])
-
-
-def test_a_notebook_gets_a_line_that_changes_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the process that runs the cells, whose standard error is no terminal; nothing stays when the work is over."""
-    log, cell = _log(monkeypatch), Cell()
-    shell = types.SimpleNamespace(kernel=object(), display_pub=cell)
-    ipython = types.SimpleNamespace(get_ipython=lambda: shell)
-    monkeypatch.setitem(sys.modules, "IPython", ipython)
-    monkeypatch.setattr(bars, "MOVE_EVERY_S", 0.0)
-    with Terminal().bar("asking", 40, done=10) as bar:
-        assert list(cell.shown.values()) == ["asking: 10/40"]
-        bar.show(20, note="half\nof it")
-        with Terminal().bar("taking back", None) as inner:
-            inner.show(7)
-        first, second = cell.shown.values()
-    assert re.fullmatch(r"asking: 20/40, [\d,.]+/s, ETA \d+ s, half of it", first)
-    assert second == ""
-    assert any(one.startswith("taking back: 7, ") for one in cell.ever)
-    assert set(cell.shown.values()) == {""}
-    with Terminal().bar("comparing", 40, late=True) as bar:
-        bar.show(20)
-    assert len(cell.shown) == 2
-    assert log.getvalue() == ""
-    shell.kernel = None  # IPython in a terminal, or in a pipe
-    with Terminal().bar("asking", 40):
-        pass
-    assert len(cell.shown) == 2
