@@ -14,7 +14,7 @@ from pipeline.experts.schema import experts
 from pipeline.experts.score import score
 from pipeline.experts.tags_rows import TagsRows
 from pipeline.store import answers, by_hand, claims
-from pipeline.tables import removal
+from pipeline.tables import item_table
 from pipeline.tables.cells import list_of, number_of, text_of
 
 if TYPE_CHECKING:
@@ -115,11 +115,11 @@ class ExpertsHooks(Hooks):
 
     def check_removable(self, tx: "Connection", item_id: str) -> None:
         """See that a person's row can be deleted, by deleting it and taking that back."""
-        removal.check_removable(tx, table.people(tx), item_id)
+        item_table.check_removable(tx, table.people(tx), item_id)
 
     def remove(self, tx: "Connection", item_id: str) -> None:
         """Delete a person's row."""
-        removal.remove_row(tx, table.people(tx), item_id)
+        item_table.remove_row(tx, table.people(tx), item_id)
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
         """Return every row, by id; there is nothing to choose from: tags are what the table holds, of any version."""

@@ -13,8 +13,8 @@ from pipeline.store.schema import has_index
 from pipeline.tables.adopt import TableSpec
 from pipeline.tables.cells import list_of
 from pipeline.tables.columns import NUMBER, Accepts, AnyNumber, IdKind, Ids, ids_in
-from pipeline.tables.new_rows import NewIds, default_value, filled, repeats_ids
 from pipeline.tables.reflect import columns_of, counts_up, named
+from pipeline.tables.rows import NewIds, default_value, filled, repeats_ids
 
 SHAPE = "findable_experts_shape"  # where a connection keeps what was found
 

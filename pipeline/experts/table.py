@@ -17,11 +17,9 @@ from pipeline.experts.score import score, score_of
 from pipeline.store import answers, claims
 from pipeline.store.database import pages, update_rows
 from pipeline.tables.cells import list_of, text_of
-from pipeline.tables.derived import DerivedColumn
-from pipeline.tables.item_table import ItemStates, ItemTable
-from pipeline.tables.list_cells import holds_no_texts, looks_like_no_list
+from pipeline.tables.item_table import DerivedColumn, ItemStates, ItemTable
 from pipeline.tables.reflect import has_triggers
-from pipeline.tables.rows import has_words, holds, mentions, refusals
+from pipeline.tables.rows import has_words, holds, holds_no_texts, looks_like_no_list, mentions, refusals
 
 TASK = "expert-tags"
 PAGE = 2000

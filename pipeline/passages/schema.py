@@ -27,8 +27,8 @@ from pipeline.tables.columns import (
     ids_of,
     misfits,
 )
-from pipeline.tables.new_rows import NewIds
 from pipeline.tables.reflect import columns_of, counts_up, unique_keys
+from pipeline.tables.rows import NewIds
 
 PASSAGES = "passages"
 OPTIONAL = ("source", "metadata")

@@ -27,8 +27,7 @@ from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words
 from pipeline.tables.columns import IdKind
 from pipeline.tables.item_table import ItemStates, ItemTable
-from pipeline.tables.new_rows import filled
-from pipeline.tables.rows import has_words, refusals, rows_among
+from pipeline.tables.rows import filled, has_words, refusals, rows_among
 
 TASK = "passage-concepts"
 

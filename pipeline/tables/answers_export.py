@@ -4,6 +4,7 @@ All that is written is read in the caller's transaction, by the key, at flat mem
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -42,7 +43,6 @@ from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, AnswersSpec
 from pipeline.tables.answers_view import ITEM_KEY, column_names, item_id_sql, view_columns
 from pipeline.tables.cells import loaded
 from pipeline.tables.item_values import value_text
-from pipeline.tables.list_rows import MemberColumns, members_of
 from pipeline.tables.reflect import is_sqlite
 
 COSTS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}  # what an answer took, and the kinds of it
@@ -221,3 +221,62 @@ def _typed(value: Any, kind: str) -> Any:
     if value is None or kind in {export.WHOLE, export.TRUTH, export.DAY, export.MOMENT}:
         return value
     return float(value) if kind == export.NUMBER else words_of(value)
+
+
+_KINDS: Mapping[type, str] = {bool: "boolean", int: "integer", float: "real", str: "text"}
+JSON, NULL = "json", ""
+
+
+def members_of(cell: Any, field: str) -> Iterator[dict[str, Any]]:
+    """Yield the members of a list by the names of their columns; of none there are none.
+
+    Raises:
+        InputError: it is no list.
+    """
+    members = loaded(cell)
+    if members is not None and not isinstance(members, list):
+        raise InputError(f"ROWS={field}: an answer has no list there; nothing was written", hint="export without ROWS=")
+    for one in members or ():
+        found: dict[str, Any] = {}
+        _spread(found, one if isinstance(one, dict) else {field: one}, prefix="", own="")
+        yield found
+
+
+def _spread(found: dict[str, Any], document: Mapping[str, Any], *, prefix: str, own: str) -> None:
+    """Put every value of an object into `found`, those of objects in it by both names."""
+    for name, value in document.items():
+        full = f"{prefix}_{name}" if prefix else name
+        if name == own:
+            full = prefix
+        if isinstance(value, dict) and value:
+            _spread(found, value, prefix=full, own=name)
+        else:
+            found[full] = value
+
+
+class MemberColumns:
+    """The columns of the members of lists, in the order in which they were first seen."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._seen: defaultdict[str, set[str]] = defaultdict(set)
+
+    def see(self, member: Mapping[str, Any]) -> None:
+        """Take the columns of one member in."""
+        for name, value in member.items():
+            self._seen[name].add(NULL if value is None else _KINDS.get(type(value), JSON))
+
+    def kinds(self) -> dict[str, str]:
+        """Return the kind of each column; an object that is missing everywhere else is no column of its own."""
+        seen = {name: kinds - {NULL} for name, kinds in self._seen.items()}
+        return {name: _one_of(kinds) for name, kinds in seen.items() if kinds or not _has_parts(name, seen)}
+
+
+def _has_parts(name: str, names: Mapping[str, set[str]]) -> bool:
+    return any(other.startswith(f"{name}_") for other in names)
+
+
+def _one_of(kinds: set[str]) -> str:
+    if len(kinds) < 2:  # noqa: PLR2004 - one or none
+        return next(iter(kinds), "text")
+    return "real" if kinds == {"integer", "real"} else JSON

@@ -1,4 +1,4 @@
-"""Make the view `<prefix>_answered`: of each item the newest answer, beside the row that was asked about.
+"""Make the table of a task's answers, `<prefix>_answers`, and the view `<prefix>_answered`: the newest beside its row.
 
 A column of the source whose name another column has is called `source_…`. Columns of a view that is there keep their
 places, so that another program's views on it stay.
@@ -6,13 +6,13 @@ places, so that another program's views on it stay.
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Table, text
 
 from pipeline.core.declaration import MAX_COLUMN
 from pipeline.tables.adopt import unfit
-from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, OTHER_NAME, AnswersSpec
+from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, OTHER_NAME, AnswersSpec, answers_table, with_kept
 from pipeline.tables.marked_view import mark_of, put_view
-from pipeline.tables.reflect import columns_of, is_sqlite, kind_of
+from pipeline.tables.reflect import add_column, columns_of, is_sqlite, kind_of, missing_columns
 
 MARK = "findable, the newest answers"
 ITEM_KEY = "findable_key"  # the item's id in the table of items; columns that begin like it are ours
@@ -105,3 +105,59 @@ def column_names(tx: Connection, table: str) -> list[str]:
 def _quoted(name: str) -> str:
     escaped = name.replace('"', '""')
     return f'"{escaped}"'
+
+
+_TAKEN = (
+    "SELECT type, name FROM sqlite_master WHERE type <> 'trigger' AND lower(name) IN (:answers, :answered, :index)",
+    """
+    SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'v' THEN 'view' WHEN 'i' THEN 'index' WHEN 'S' THEN 'sequence'
+    WHEN 'm' THEN 'materialized view' ELSE 'relation' END, relname FROM pg_class
+    WHERE relname IN (:answers, :answered, :index)
+    AND (pg_table_is_visible(oid) OR relnamespace = to_regnamespace(quote_ident(current_schema())))
+    UNION ALL SELECT 'type', typname FROM pg_type
+    WHERE typname IN (:answers, :answered) AND typrelid = 0 AND typelem = 0
+    AND typnamespace = to_regnamespace(quote_ident(current_schema()))
+    """,
+)
+
+
+def make_answers(tx: Connection, spec: AnswersSpec, *, was: AnswersSpec | None) -> list[str]:
+    """Make table, index and view, or bring them from what `was` recorded to `spec`; return a line for each change.
+
+    Raises:
+        InputError: names clash, or a kind changed.
+        ConfigurationError: something of another program has a name of ours. In every case nothing was changed.
+    """
+    whole = with_kept(spec, was)
+    table = answers_table(whole)
+    if was is None:
+        _check_free(tx, whole)
+    else:
+        check_view(tx, whole)
+    if was is None or kind_of(tx, whole.table) is None:
+        table.create(tx)
+        lines = [f"made the table `{whole.table}` and the view `{whole.view}`"]
+    else:
+        lines = _add_columns(tx, whole, table)
+    make_view(tx, whole)
+    return lines
+
+
+def _check_free(tx: Connection, spec: AnswersSpec) -> None:
+    names = {"answers": spec.table, "answered": spec.view, "index": spec.index}
+    for kind, name in tx.execute(text(_TAKEN[0 if is_sqlite(tx) else 1]), names):
+        raise unfit(name, f"is {_article(kind)} that findable did not make", hint=OTHER_NAME)
+
+
+def _add_columns(tx: Connection, spec: AnswersSpec, table: Table) -> list[str]:
+    """Add the columns that are missing, empty in every row, and return a line for each."""
+    missing = missing_columns(tx, table)
+    if kind_of(tx, spec.table) != "table" or any(not one.nullable for one in missing):
+        raise unfit(spec.table, "is not the table of answers that findable made", hint=OTHER_NAME)
+    for one in missing:
+        add_column(tx, one)
+    return [f"added the column `{one.name}` to `{spec.table}`" for one in missing]
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind == "index" else f"a {kind}"

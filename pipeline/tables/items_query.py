@@ -16,7 +16,7 @@ from pipeline.tables.findings import excerpt
 from pipeline.tables.item_values import plain_row
 from pipeline.tables.items import check_names
 from pipeline.tables.items_file import SourceRow, kinds_of
-from pipeline.tables.items_spool import room_needed
+from pipeline.tables.items_fill import room_needed
 
 MOST_ROWS = 10_000_000  # after which a query is taken for one that never ends
 _WORD = re.compile(r"[^\W\d][\w$]*")

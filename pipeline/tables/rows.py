@@ -1,15 +1,19 @@
-"""Find and write rows of a table that another program may have made."""
+"""Find, add, write and delete rows of a table that another program may have made."""
 
 import contextlib
+import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, Text, and_, cast, exc, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, Text, and_, cast, exc, func, literal, or_, select, text
 
 from pipeline.core.errors import RefusedRowError
 from pipeline.store.database import describe_error, pages
 from pipeline.store.tables import answers as given
+from pipeline.tables.cells import JSON_SPACE, NO_LIST
 from pipeline.tables.reflect import is_sqlite
 
 WHITE = "".join(chr(n) for n in range(0x3001) if chr(n).isspace())  # what str.strip() takes away, for SQL's trim
@@ -100,3 +104,81 @@ def is_refusal(error: exc.DBAPIError) -> bool:
     state = str(getattr(error.orig, "sqlstate", ""))
     is_rule = isinstance(error, exc.IntegrityError | exc.DataError) or state.startswith(RAISED) or state == GENERATED
     return is_rule or MISMATCH in str(error.orig)
+
+
+SQLITE_WORDS = frozenset({"NULL", "TRUE", "FALSE", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP"})
+
+
+@dataclass(frozen=True, eq=False)
+class NewIds:
+    """How new rows of a table come to their ids.
+
+    `are_texts` where ids are texts whatever its rows hold; `counts_up` where the database gives one; `repeats` where
+    that may be the id of a row that was deleted.
+    """
+
+    are_texts: bool
+    counts_up: bool
+    repeats: bool = False
+
+    def of(
+        self, tx: Connection, table: Table, wanted: int, *, above: Callable[[], int] = lambda: 0
+    ) -> Sequence[int | str] | None:
+        """Return ids for new rows (numbers, or UUIDs where ids are text), or None where the database gives unused ones.
+
+        `above` finds the highest id that any row ever had, where those that are there do not tell.
+        """
+        if self.counts_up and not self.repeats:
+            return None
+        newest: Any = None if self.are_texts else tx.execute(select(func.max(table.c.id))).scalar()
+        if self.are_texts or (isinstance(newest, str) and not self.counts_up):
+            return [str(uuid.uuid4()) for _ in range(wanted)]
+        newest, highest = int(newest or 0), above()
+        if self.counts_up and highest <= newest:
+            return None
+        first = max(newest, highest) + 1
+        return range(first, first + wanted)
+
+
+def repeats_ids(tx: Connection, table: str) -> bool:
+    """Return whether SQLite gives the id of the newest row again once that row was deleted."""
+    if not is_sqlite(tx):
+        return False
+    query = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = :name")
+    return "AUTOINCREMENT" not in str(tx.execute(query, {"name": table}).scalar()).upper()
+
+
+def default_value(tx: Connection, default: str | None) -> Any:
+    """Return the value of a default that the database tells as it stands in SQL; None where there is none."""
+    if default is None:
+        return None
+    if is_sqlite(tx) and re.fullmatch("[A-Za-z_]+", default) and default.upper() not in SQLITE_WORDS:
+        return default  # SQLite takes a bare word for a text
+    return tx.execute(text("SELECT " + default.replace(":", r"\:"))).scalar()
+
+
+def filled(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with what stands for nothing where a column takes no NULL."""
+    return {name: blanks.get(name) if value is None else value for name, value in values.items()}
+
+
+def holds_no_texts(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a cell is NULL, or says that there is no list or an empty one."""
+    # equalities and not IN, which cannot stand in an UPDATE of many rows; what holds a string is not nothing, seen
+    # first because it is quick
+    says_nothing = or_(*(_squeezed(column) == empty for empty in sorted(NO_LIST)))
+    return or_(column.is_(None), and_(~cast(column, Text).like('%"%'), says_nothing))
+
+
+def looks_like_no_list(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that a cell does not begin and end as a list; one that does may be none all the same."""
+    begins_and_ends = cast(column, Text).like("[%]")  # as nearly all do: seen before anything is trimmed
+    return and_(~begins_and_ends, ~holds_no_texts(column), ~func.trim(cast(column, Text), JSON_SPACE).like("[%]"))
+
+
+def _squeezed(column: ColumnElement[Any]) -> ColumnElement[str]:
+    """Return a column's text without JSON's white space."""
+    squeezed: ColumnElement[str] = cast(column, Text)
+    for char in JSON_SPACE:
+        squeezed = func.replace(squeezed, char, "")
+    return squeezed

@@ -14,7 +14,7 @@ from pipeline.core.task import StaleItems
 from pipeline.engine.declared import given
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store import versions
-from pipeline.tables import answers_rows, answers_table, items, removal
+from pipeline.tables import answers_rows, answers_view, item_table, items
 from pipeline.tables.answers_export import AnswersExport, encoded, extractors_in
 from pipeline.tables.answers_spec import answers_table as table_of
 from pipeline.tables.item_values import value_text
@@ -100,7 +100,7 @@ class DeclaredHooks(Hooks):
     def make_tables(self, tx: "Connection", there: "Connection") -> None:  # noqa: ARG002 - the record tells them
         """Make both tables and the view."""
         items.make_items(there, self._rows.items_spec, was=None)
-        answers_table.make_answers(there, self._rows.answers_spec, was=None)
+        answers_view.make_answers(there, self._rows.answers_spec, was=None)
 
     def check_derived(self, tx: "Connection", display: Progress) -> DerivedCheck:  # noqa: ARG002 - it takes seconds
         """Hold the table of answers against the record of answers, from which it can be made again."""
@@ -179,11 +179,11 @@ class DeclaredHooks(Hooks):
         """Delete a row and its answers."""
         with self._rows.following(tx, [item_id]):
             answers_rows.remove_rows(tx, self._rows.answers_spec, item_ids=[item_id])
-        removal.remove_row(tx, self._rows.table(tx), item_id)
+        item_table.remove_row(tx, self._rows.table(tx), item_id)
 
     def check_removable(self, tx: "Connection", item_id: str) -> None:
         """See that a row can be deleted, by deleting it and taking that back."""
-        removal.check_removable(tx, self._rows.table(tx), item_id)
+        item_table.check_removable(tx, self._rows.table(tx), item_id)
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:
         """Return each answer of one extractor beside its row, or the members of a list, by the key."""

@@ -21,7 +21,7 @@ from pipeline.engine.declared.task_file import NOTHING_ASKED, at_member
 from pipeline.gemini.answer_size import answer_size
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import answer_fields, answers_rows, answers_table, items
+from pipeline.tables import answer_fields, answers_rows, answers_view, items
 from pipeline.tables.answers_spec import check_fields, with_kept
 from pipeline.tables.row_target import check_target
 from pipeline.tables.write_to import column_target
@@ -198,7 +198,7 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
     before = None if was is None else was.answers_spec
     answers = with_kept(DeclaredRows(new).answers_spec, before)
     new = replace(new, fields=answers.fields)
-    lines += answers_table.make_answers(tx, answers, was=before)
+    lines += answers_view.make_answers(tx, answers, was=before)
     if old is not None and was is None:  # its tables have another name from now on
         answers_rows.rebuild_rows(tx, answers, new.name)
     if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):

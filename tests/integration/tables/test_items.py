@@ -228,7 +228,7 @@ class _KilledError(Exception):
 def test_killed_between_transactions(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fill that died on its way, at any transaction, is finished by the next one; what is gone is marked last."""
     monkeypatch.setattr(items_fill, "_WRITTEN", 1)
-    monkeypatch.setattr("pipeline.tables.items_spool.PAGE", 2)
+    monkeypatch.setattr("pipeline.tables.items_fill.PAGE", 2)
     monkeypatch.setattr(items_fill, "_LOOKED_AT", 2)
     versions = [
         [["id", "text"], *([str(n), f"{n % step}"] for n in range(first, 10))] for first, step in ((0, 3), (4, 2))

@@ -20,8 +20,7 @@ from pipeline.store import answers as record
 from pipeline.tables.answer_fields import fields_of, why_unstorable
 from pipeline.tables.answers_rows import ProjectedRow, compare_rows, rebuild_rows, remove_rows, write_rows
 from pipeline.tables.answers_spec import AnswersSpec, with_kept
-from pipeline.tables.answers_table import make_answers
-from pipeline.tables.answers_view import make_view
+from pipeline.tables.answers_view import make_answers, make_view
 from pipeline.tables.write_to import column_target, write_column
 from tests.delivery import workspace_at
 from tests.lab import ON_POSTGRESQL
