@@ -71,7 +71,7 @@ def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | N
         if batch.state is not BatchState.DOWNLOADED:
             return None
         accepted, what = ws.settings.accept_changed, f"batch {number}"
-        task = ws.task.judging(batch.label, batch.fingerprint, what, accepted=accepted)
+        task = ws.task.judging(batch.fingerprint, what, accepted=accepted)
         return _BatchIngest(ws, batch, lease, task).run()
 
 

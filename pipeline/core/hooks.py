@@ -170,10 +170,6 @@ class Hooks:
             ConfigurationError: it is the user's, in the model of answers, and so not the item's fault either.
         """
 
-    def under_version(self, task: "Task", label: str) -> "Task | None":  # noqa: ARG002 - few know what they asked before
-        """Return the task as it asks and judges under a version that is known to it; None where `label` is none."""
-        return None
-
     def new_version(self, tx: "Connection", task: "Task", label: str | None) -> "Task":  # noqa: ARG002 - few have more
         """Return the task under another version, `label` or the next free one; older answers do not count for it.
 

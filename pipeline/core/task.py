@@ -262,16 +262,12 @@ class Task:
         """Return whether an answer of any version is enough, so that a new one alone asks about no item again."""
         return self.fingerprint is None and self.skips is None
 
-    def judging(self, label: str, fingerprint: str | None, what: str, *, accepted: bool) -> "Task":
+    def judging(self, fingerprint: str | None, what: str, *, accepted: bool) -> "Task":
         """Return the task that judges what was asked: itself, where it declares what was asked then, or is `accepted`.
-
-        Of a built-in task what judges is that of the version `label`.
 
         Raises:
             ConfigurationError: the declaration is another one now; `what` names what was asked.
         """
-        if (known := self.hooks.under_version(self, label)) is not None:
-            return known
         if fingerprint is not None and not accepted:
             self.hooks.check_declared(fingerprint, what)
         return self

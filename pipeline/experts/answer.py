@@ -63,26 +63,8 @@ def checked_tag(tag: str) -> str:
     return clean
 
 
-class ExpertTags(BaseModel):
-    """The answer of version 1: domains a person knows. Asked for 3 to 8; any list with a tag in it is accepted."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    tags: list[str] = Field(
-        min_length=1,
-        description="3 to 8 domains of knowledge, lower case, most characteristic first",
-        json_schema_extra={"minItems": 3, "maxItems": 8},
-    )
-
-    @field_validator("tags")
-    @classmethod
-    def _well_formed(cls, tags: list[str]) -> list[str]:
-        """Clean each tag, drop what is none and what stands twice, in order; refuse an answer that has none left."""
-        return _cleaned(tags)
-
-
-class SupportedTags(BaseModel):
-    """The answer since version 2: the domains that the text supports, none where it supports none."""
+class Tags(BaseModel):
+    """The answer: the domains that the text supports, none where it supports none."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -95,13 +77,10 @@ class SupportedTags(BaseModel):
     @field_validator("tags")
     @classmethod
     def _well_formed(cls, tags: list[str]) -> list[str]:
-        """Clean each tag as before; a list that was empty stays so, one of which nothing is left is refused."""
-        return _cleaned(tags) if tags else []
-
-
-def _cleaned(tags: list[str]) -> list[str]:
-    """Return what of some tags is one; refuse them where none is."""
-    clean, why = well_formed(tags)
-    if not clean:
-        raise ValueError(f"no tag is left: {why}")
-    return clean
+        """Clean each tag, drop what is none and what stands twice, in order; refuse a list of which nothing is left."""
+        if not tags:
+            return []
+        clean, why = well_formed(tags)
+        if not clean:
+            raise ValueError(f"no tag is left: {why}")
+        return clean

@@ -2,17 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault, VersionShare
 from pipeline.core.progress import Progress
-from pipeline.core.task import Task
 from pipeline.experts import adopt, table
-from pipeline.experts.prompts import PROMPTS
 from pipeline.experts.schema import experts
 from pipeline.experts.score import score
-from pipeline.experts.tags_rows import TagsRows
 from pipeline.store import answers, by_hand, claims
 from pipeline.tables import item_table
 from pipeline.tables.cells import list_of, number_of, text_of
@@ -46,13 +42,6 @@ class ExpertsHooks(Hooks):
     def id_of(self, tx: "Connection", name: str) -> str:
         """Return the id of the person of that username."""
         return str(table.by_username(tx, name)["id"])
-
-    def under_version(self, task: Task, label: str) -> Task | None:
-        """Return the task as it asks under another version of the question about people."""
-        asked = PROMPTS.get(label)
-        if asked is None:
-            return None
-        return replace(task, label=label, answer_tokens=asked.answer_tokens, rows=TagsRows(asked))
 
     def grid(self, tx: "Connection") -> "Grid":
         """Return what lists people."""

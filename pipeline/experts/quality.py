@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.experts import table
-from pipeline.experts.prompts import CURRENT, PROMPTS
 from pipeline.experts.schema import item_id
 from pipeline.experts.support import TaggedText, in_english, unsupported
 from pipeline.quality.figures import Figure, Quality, Rows, Sample
@@ -72,7 +71,7 @@ def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
     unlike = unsupported(texts)
     found = (
         *_figures(tx, extractor, tally.lengths, tally.used),
-        *_padding(extractor, tally.lengths, carrying),
+        *_padding(tally.lengths, carrying),
         _unlike_figure(texts, len(unlike)),
     )
     figures = {one.name: one for one in found}
@@ -110,15 +109,13 @@ def _figures(tx: "Connection", extractor: str | None, numbers: Counter[int], use
     yield from usage_figures(replies, one="person")
 
 
-def _padding(extractor: str | None, numbers: Counter[int], carrying: int) -> Iterator[Figure]:
+def _padding(numbers: Counter[int], carrying: int) -> Iterator[Figure]:
     """Yield what tells of tags that were given to have some."""
-    people, label = numbers.total(), (extractor or "").partition("/")[0]
-    fewest = PROMPTS.get(label, CURRENT).fewest
-    few = sum(times for number, times in numbers.items() if number <= fewest)
+    people = numbers.total()
     told = f"people with any of the {COMMONEST} commonest tags"
     yield Figure("commonest", share(carrying, people), "share", told, people)
-    told = f"people whose tags are no more than {fewest}, the fewest that are asked for"
-    yield Figure("at-minimum", share(few, people), "share", told, people)
+    told = "people who have one tag, the fewest that are asked for"
+    yield Figure("at-minimum", share(numbers[1], people), "share", told, people)
 
 
 def _count_carrying(tx: "Connection", condition: "ColumnElement[bool]", tags: Sequence[str]) -> int:

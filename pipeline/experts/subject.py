@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.task import Subject
 from pipeline.experts.collection import ExpertsCollection
-from pipeline.experts.prompts import CURRENT, PROMPTS
 from pipeline.experts.table import TASK
-from pipeline.experts.task import HOW_TO_FILL, tags_task
+from pipeline.experts.task import HOW_TO_FILL, LABEL, TAGS
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -22,13 +21,12 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:  # noqa: ARG001 - e
 
 
 def subject(tx: "Connection", settings: "Settings") -> Subject:  # noqa: ARG001 - the same for every workspace
-    """Return the subject, whose task asks under VERSION= where that is one of its own, else under the current one.
+    """Return the subject.
 
     Raises:
-        ConfigurationError: there is no such version of the question about people.
+        ConfigurationError: VERSION= is another version of the question about people than there is.
     """
-    label = settings.version or ""
-    asked = PROMPTS.get(label, CURRENT)
-    if label != asked.label and label.partition("@")[0] == TASK:
-        raise ConfigurationError(f"VERSION={label}: people are asked about under {' or '.join(PROMPTS)}")
-    return Subject("experts", tags_task(asked), ExpertsCollection())
+    label = settings.version or LABEL
+    if label != LABEL and label.partition("@")[0] == TASK:
+        raise ConfigurationError(f"VERSION={label}: people are asked about under {LABEL}")
+    return Subject("experts", TAGS, ExpertsCollection())

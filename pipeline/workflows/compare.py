@@ -86,7 +86,7 @@ def run(
         raise InputError(
             f"A= and B= are both {wanted.a!r}; nothing was asked", hint="name two versions, models or files"
         )
-    if not all(is_stored_version(ws.task, one) for one in wanted[:2]):
+    if not all(is_stored_version(one) for one in wanted[:2]):
         ws.bring_items()
         questions.free_dead_owners(ws.store, now=ws.now())
     sides = (side_of(ws, wanted.a), side_of(ws, wanted.b))

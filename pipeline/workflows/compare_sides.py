@@ -29,12 +29,12 @@ class Side:
     ws: OpenWorkspace | None = None
 
 
-def is_stored_version(task: "Task", text: str) -> bool:
+def is_stored_version(text: str) -> bool:
     """Return whether a side is a version of which stored answers alone are taken.
 
-    It is one by its number, or a label with or without a model; a task that knows how it asked under it asks again.
+    It is one by its number, or a label with or without a model.
     """
-    return _is_version(text) and task.hooks.under_version(task, _label_of(task, text)) is None
+    return _is_version(text)
 
 
 def _is_version(text: str) -> bool:
@@ -54,9 +54,6 @@ def side_of(ws: OpenWorkspace, text: str) -> Side:
     """
     if _is_version(text):
         label = _label_of(ws.task, text)
-        if (known := ws.task.hooks.under_version(ws.task, label)) is not None:
-            asked = _with_client_of(replace(ws, task=known), ws)
-            return Side(asked.extractor, asked.extractor, asked)
         if not ws.task.keeps_answers:
             raise InputError(
                 f"the answers of {ws.task.name} stand in a table of their own, and cannot be compared yet",

@@ -18,7 +18,7 @@ VIEWS = (
         "/people/new",
         "/import",
         "/import?task=passages",
-        "/search?q=law&beside=1",
+        "/search?q=law",
         "/search",
     ),
     *("/index", "/reports", "/batches", "/batch?number=1", "/costs?by=task", "/settings", "/nowhere"),

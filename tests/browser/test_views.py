@@ -166,8 +166,8 @@ def test_images_are_opened_by_keys_and_found_by_a_bucket(workspace: Workspace) -
     read(workspace, reader)
 
 
-def test_a_search_says_why_and_stands_beside_another_build(sample: Workspace) -> None:
-    """Weak hits are marked, the arithmetic is a press away, filters narrow, and both builds are compared."""
+def test_a_search_is_narrowed_by_filters(sample: Workspace) -> None:
+    """Weak hits are marked, filters narrow, and keys go through what was found."""
 
     def reader(browser: Any, address: str, _client: httpx2.Client) -> None:
         """Ask."""
@@ -186,11 +186,6 @@ def test_a_search_says_why_and_stands_beside_another_build(sample: Workspace) ->
         tab.wait_for_url("**min_score=99**")
         assert 0 < tab.locator(".hits li").count() < everyone
         assert "lorcan-d" not in tab.inner_text(".hits")
-        tab.select_option("[name=beside]", "1")
-        tab.click("main form.ask > button")
-        seen.wait_for("h2", "Build 2, in service")
-        assert tab.locator(".hits").count() == 2
-        seen.wait_for(".hits .state", "the same place")
         tab.wait_for_load_state("domcontentloaded")  # j is heard from then on
         tab.keyboard.press("j")
         tab.keyboard.press("Enter")

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.core.text import harmless
-from pipeline.experts.tags_rows import PLACES, TagsRows
+from pipeline.experts.task import PLACES, TagsRows
 from tests.security.hostile import BIOGRAPHIES
 
 NAMES = tuple(PLACES)

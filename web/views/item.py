@@ -19,7 +19,7 @@ from web.render import as_stated, as_text, desk_of, show_page
 from web.steps import NextStep
 from web.view import View
 from web.views.acts import acts_shown, is_askable
-from web.views.item_shown import answers_shown, concepts_by_version, heading_of, quotations_in, wire_shown
+from web.views.item_shown import answers_shown, concepts_by_version, heading_of, quotations_in
 from web.views.passages import TASK as PASSAGES
 from web.views.tags import tags_shown
 
@@ -76,8 +76,6 @@ def _shown(
         shown = answers_shown(known, tags.get("edits", ()))
         can_ask = is_askable(ws.store, ws.task, known)
         cost = NextStep(ws, "").one_call(known["item"]) if can_ask else None
-        for one in known["requests"] if raw else ():
-            one["wire"] = wire_shown(one)
         yield (
             ws,
             {

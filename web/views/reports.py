@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from pipeline.ops import status
 from pipeline.quality import report_files
 from pipeline.quality.figures import shown
 from pipeline.store import pilots
@@ -28,11 +27,9 @@ def get_reports(request: Request, task: str, limit: Limit = SHOWN) -> list[dict[
 
 @router.get("/reports", include_in_schema=False)
 def reports_page(request: Request, task: str | None = None) -> HTMLResponse:
-    """Show the gates over time, which reports judged a pilot, and that of the version in use beside its full run."""
+    """Show the gates over time, and which reports judged a pilot."""
     with desk_of(request).to_read(task) as ws:
         found = report_files.report_documents(ws.data, ws.task.name, limit=SHOWN)
-        pilot = status.run(ws).document.get("pilot")
-        place = str(pilot["report"] or "") if pilot else ""
         with ws.store.read() as tx:
             mine = [one for one in pilots.all_pilots(tx) if one.task == ws.task.name]
         drawn = {PurePath(one.report).stem: one.number for one in mine if one.size and one.report}
@@ -42,9 +39,7 @@ def reports_page(request: Request, task: str | None = None) -> HTMLResponse:
             {**one, "pilot": drawn.get(one["name"]), "by_name": {gate["name"]: gate for gate in _gates(one)}}
             for one in found
         ]
-        judged = report_files.report_document(ws.data, place) if place else None
-        known = {"pilots": newest[::-1], "beside": _beside(judged, found) if judged else []}
-        return show_page(request, "reports.html", ws, reports=rows, gates=gates, **known)
+        return show_page(request, "reports.html", ws, reports=rows, gates=gates, pilots=newest[::-1])
 
 
 def _gates(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -55,26 +50,3 @@ def _gates(report: dict[str, Any]) -> list[dict[str, Any]]:
 def _value(report: dict[str, Any], name: str, value: float | None) -> str:
     unit = report["figures"].get(name, {}).get("unit", "mean")
     return f"{shown(value, unit)} {unit}" if unit == "bits" and value is not None else shown(value, unit)
-
-
-def _beside(pilot: dict[str, Any], reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return each figure of a pilot beside that of the newest report of its version that came after it, if one did.
-
-    `passed` and `whole_passed` are what the gate of the figure said, None where there is none or it was not judged.
-    """
-    after = (one for one in reports if one["extractor"] == pilot["extractor"] and one["at"] > pilot["at"])
-    whole = next(after, None)
-    if whole is None:
-        return []
-    verdicts = [{gate["name"]: gate["passed"] for gate in one["gates"]} for one in (pilot, whole)]
-    return [
-        {
-            "name": name,
-            "told": one["told"],
-            "pilot": _value(pilot, name, one["value"]),
-            "whole": _value(whole, name, whole["figures"].get(name, {}).get("value")),
-            "passed": verdicts[0].get(name),
-            "whole_passed": verdicts[1].get(name),
-        }
-        for name, one in pilot["figures"].items()
-    ]

@@ -1,4 +1,4 @@
-"""Search: what fits a question best, and what may be a weak match; the same in another build beside it."""
+"""Search: what fits a question best, and what may be a weak match."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -46,10 +46,9 @@ class Asked(BaseModel):
 
 
 class AskedOnPage(Asked):
-    """The same on a page: of which task, and which build stands beside the one in service."""
+    """The same on a page: of which task."""
 
     task: str | None = None
-    beside: Annotated[int | None, Blank] = None
     k: int = Field(20, ge=1, le=100)
 
     @property
@@ -60,7 +59,7 @@ class AskedOnPage(Asked):
     @property
     def narrows(self) -> bool:
         """Whether it says more than the question."""
-        return bool(any(self.tag) or self.min_score is not None or self.where or self.beside) or self.rank != "hybrid"
+        return bool(any(self.tag) or self.min_score is not None or self.where) or self.rank != "hybrid"
 
 
 @router.get("/api/tasks/{task}/search")
@@ -75,39 +74,22 @@ def get_search(request: Request, task: str, asked: Annotated[Asked, Query()]) ->
 @router.get("/search", include_in_schema=False)
 def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTMLResponse:
     """Show what fits a question best, or why it cannot be asked, with all that was asked."""
-    columns: list[dict[str, Any]] = []
-    known: dict[str, Any] = {"builds": [], "failed": None, "q": asked.q, "asked": asked, "ranks": list(Rank)}
+    known: dict[str, Any] = {"found": None, "failed": None, "q": asked.q, "asked": asked, "ranks": list(Rank)}
     desk = desk_of(request)
     with desk.to_read(asked.task) as ws:
         known["collections"] = [(one.name, one.task.words.many) for one in ws.subjects if one.collection]
         try:
             known["question"] = ws.collection.question
-            for number in [asked.build, *([asked.beside] if asked.beside else [])]:
-                with desk.to_search(asked.task, number) as opened:
-                    known["builds"] = opened.builds
-                    if asked.is_asked:
-                        columns.append(_column(opened, asked))
+            with desk.to_search(asked.task, asked.build) as opened:
+                if asked.is_asked:
+                    report = asked.of(opened)
+                    hits = [_shown(opened.collection, hit) for hit in report.hits]
+                    known["found"] = {"behind": report.behind, "is_weak": report.is_weak, "hits": hits}
         except FindableError as error:
             known = {"question": "", **known, "failed": problem.of(error)}
-        page = show_page(request, "search.html", ws, columns=_compared(columns), **known)
+        page = show_page(request, "search.html", ws, **known)
     page.status_code = known["failed"]["status"] if known["failed"] and asked.is_asked else 200
     return page
-
-
-def _column(opened: OpenSearch, asked: Asked) -> dict[str, Any]:
-    """Return what one build finds, as the page shows it."""
-    report = asked.of(opened)
-    hits = [_shown(opened.collection, hit) for hit in report.hits]
-    return {"build": opened.index.manifest.number, "report": report, "hits": hits}
-
-
-def _compared(columns: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add to each hit of two builds its rank in the other one, None where it is not among its hits."""
-    ranks = [{hit["key"]: hit["rank"] for hit in column["hits"]} for column in columns]
-    for column, there in zip(columns, ranks[::-1], strict=True):
-        for hit in column["hits"]:
-            hit["there"] = there.get(hit["key"])
-    return columns
 
 
 def _shown(collection: Collection, hit: Hit) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def test_people_have_the_tags_of_their_table(
     bios = "".join(f"{name},I keep bees and read water law in town {name}.\n" for name in names)
     Path("people.csv").write_text(f"Username,Bio\n{bios}", encoding="utf-8")
     workspace.ran("import", "people.csv")
-    workspace.ran("tag-live", LIMIT="1", VERSION="expert-tags@1")
+    workspace.ran("tag-live", LIMIT="1", MODEL=OTHER)
     only = workspace.ran("export", "out.jsonl", "--json")
     assert "were written" not in only.stderr
     workspace.ran("tag-live", LIMIT="1")
@@ -142,9 +142,9 @@ def test_people_have_the_tags_of_their_table(
     assert report["extractor"] is None
     counts = {one["extractor"]: one["items"] for one in report["versions"]}
     assert sorted(counts.values()) == [1, 1, 1, 1]
-    assert {"person", "", f"expert-tags@1/{MODEL}"} < counts.keys()
+    assert {"person", "", f"expert-tags@2/{OTHER}"} < counts.keys()
     assert "1 person of no version, as they came with the table" in done.stderr
-    assert f"1 person of expert-tags@1/{MODEL}" in done.stderr
+    assert f"1 person of expert-tags@2/{OTHER}" in done.stderr
 
 
 def put_concepts(workspace: Workspace, *rows: tuple[str, str, str, str]) -> None:

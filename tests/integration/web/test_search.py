@@ -1,4 +1,4 @@
-"""Search on the page: what the command finds, beside another build."""
+"""Search on the page: what the command finds."""
 
 import html
 import json
@@ -31,7 +31,7 @@ def found(workspace: Workspace, people: Callable[[int], list[str]], begun: Calla
 
 
 def test_the_page_finds_what_the_command_finds(found: Page, workspace: Workspace) -> None:
-    """With the same filters; the page shows the marked words, and what is beside it, as text."""
+    """With the same filters; the page shows the marked words, as text."""
     told = {"q": "who casts bells", "k": "2", "tag": "", "where": "username != 'person-0000'"}
     got = found.get(SEARCH, params=told).json()
     args = ("who casts bells", "-k", "2", "--where", told["where"], "--json")
@@ -39,9 +39,8 @@ def test_the_page_finds_what_the_command_finds(found: Page, workspace: Workspace
     assert (got["build"], got["hits"][0]["username"], len(got["hits"])) == (2, "person-0002", 2)
     before = found.get(SEARCH, params={"q": "bells", "build": 1, "rank": "words"}).json()
     assert (before["build"], before["hits"]) == (1, [])
-    page = found.get("/search", params={"q": "bells script", "beside": "1", "min_score": "", "rank": "words"})
+    page = found.get("/search", params={"q": "bells script", "min_score": "", "rank": "words"})
     assert "<mark>bells</mark>" in page.text
-    assert "only here" in page.text
     assert html.escape(FOUL) in page.text.replace("<mark>", "").replace("</mark>", "")
     assert FOUL not in page.text
     like = found.get("/search", params={"like": "person-0001"}).text
@@ -58,7 +57,7 @@ def test_what_cannot_be_asked_keeps_what_was_asked(found: Page) -> None:
     """The message and the form as it was; other builds and columns than there are, too."""
     for asked, said in (
         ({"where": "rate <"}, "WHERE"),
-        ({"beside": "9"}, "no build 9"),
+        ({"build": "9"}, "no build 9"),
         ({"rank": "words", "q": "?"}, "no words"),
     ):
         got = found.get("/search", params={"q": "law", **asked})

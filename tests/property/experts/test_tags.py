@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.experts.answer import ExpertTags
+from pipeline.experts.answer import Tags
 from pipeline.tables.cells import list_of, number_of, text_of
 
 PLAIN = st.text(st.characters(categories=["L", "N"], exclude_characters="\u115f\u1160\u3164\uffa0"), max_size=12)
@@ -26,7 +26,7 @@ ANY = st.lists(WORDS | MARKS | st.text(max_size=5), max_size=8).map("".join) | s
 def test_whatever_an_answer_holds_what_is_kept_is_well_formed(words: list[str]) -> None:
     """Visible, on one line, lower case, at most 60 characters, no mark-up, each once; kept again as they are."""
     try:
-        kept = ExpertTags(tags=words).tags
+        kept = Tags(tags=words).tags
     except ValidationError as error:
         assert "no tag is left: a tag " in str(error)  # noqa: PT017 - one of two outcomes, both checked
         return
@@ -36,7 +36,7 @@ def test_whatever_an_answer_holds_what_is_kept_is_well_formed(words: list[str]) 
         assert tag == tag.lower() == " ".join(tag.split()) != ""
         assert len(tag) <= 60
         assert not set(tag) & set("<>{}[]\uff1c\uff1e")
-    assert kept == list(dict.fromkeys(kept)) == ExpertTags(tags=kept).tags
+    assert kept == list(dict.fromkeys(kept)) == Tags(tags=kept).tags
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_whatever_an_answer_holds_what_is_kept_is_well_formed(words: list[str]) 
 )
 def test_a_tag_is_cleaned(word: str, tag: str) -> None:
     """Mark-up, entities, control and invisible characters go; the words stay."""
-    assert ExpertTags(tags=[word]).tags == [tag]
+    assert Tags(tags=[word]).tags == [tag]
 
 
 @pytest.mark.parametrize(
@@ -67,15 +67,14 @@ def test_a_tag_is_cleaned(word: str, tag: str) -> None:
 def test_what_is_no_tag_goes_with_a_reason(word: str, why: str) -> None:
     """Alone it makes the answer invalid and says why; beside good tags it is left out."""
     with pytest.raises(ValidationError, match=f"no tag is left: a tag (is|holds) {why}"):
-        ExpertTags(tags=[word])
-    assert ExpertTags(tags=["bees", word, "water law"]).tags == ["bees", "water law"]
+        Tags(tags=[word])
+    assert Tags(tags=["bees", word, "water law"]).tags == ["bees", "water law"]
 
 
 @pytest.mark.parametrize(
     "document",
     [
         "{}",
-        '{"tags": []}',
         '{"tags": "law"}',
         '{"tags": [1]}',
         '{"tags": ["law"], "id": 7}',
@@ -83,9 +82,9 @@ def test_what_is_no_tag_goes_with_a_reason(word: str, why: str) -> None:
     ],
 )
 def test_what_is_no_answer_is_refused(document: str) -> None:
-    """The answer is `{"tags": [string, …]}` with at least one tag, and nothing else."""
+    """The answer is `{"tags": [string, …]}`, and nothing else."""
     with pytest.raises(ValidationError):
-        ExpertTags.model_validate_json(document)
+        Tags.model_validate_json(document)
 
 
 @given(st.lists(st.text(max_size=8), max_size=6), st.sampled_from(["", " ", "\n\t"]))

@@ -3,9 +3,8 @@
 import json
 from collections.abc import Mapping
 
-from pipeline.experts.answer import SupportedTags
-from pipeline.experts.tags_rows import TagsRows
-from pipeline.experts.task import TAGS
+from pipeline.experts.answer import Tags
+from pipeline.experts.task import TAGS, TagsRows
 from pipeline.gemini import requests
 from pipeline.gemini import schema as gemini_schema
 
@@ -26,7 +25,7 @@ def _told(row: Mapping[str, object]) -> str:
 def test_a_whole_request_line() -> None:
     """The line as it is sent: key, instruction, contents, JSON output with the schema, and a token limit."""
     asked = next(TagsRows().about({"7": ROW}))
-    form = requests.Form(schema=gemini_schema.response_schema(SupportedTags), thinking={})
+    form = requests.Form(schema=gemini_schema.response_schema(Tags), thinking={})
     line = json.loads(form.fill(requests.request_key(TAGS.name, asked.id), asked.prompt)[0])
     assert line["key"] == "expert-tags/7"
     assert line["request"]["contents"] == [{"role": "user", "parts": [{"text": TOLD}]}]
