@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline.engine import picture_source, pictures
-from pipeline.images import import_
 from tests.lab import Workspace
 
 MODEL = "gemini-3.5-flash-lite"
@@ -130,31 +128,6 @@ def test_an_image_is_shown_by_its_path_and_forgotten(workspace: Workspace, photo
     assert _imported(workspace, photos)["gone"] == 3
 
 
-def test_heic_is_opened_once_its_extra_is_there(
-    workspace: Workspace, photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the next import, though the bytes are the same."""
-    (photos / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(12))
-    for is_there in (False, True):
-        for module in (pictures, import_):
-            monkeypatch.setattr(module, "knows_heic", lambda is_there=is_there: is_there)
-        (broken,) = _imported(workspace, photos)["broken_files"]
-        assert ("an extra" in broken["reason"]) is not is_there
-
-
-def test_an_import_opens_each_image_once(workspace: Workspace, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it saw of the files is what their rows are made of; what cannot be opened by then `doctor` names."""
-    monkeypatch.setattr(picture_source, "SETTLED_NS", 0)
-    monkeypatch.setattr(picture_source, "probe", lambda _: pytest.fail("an image was opened twice"))
-    _imported(workspace, photos)
-    assert workspace.scalar("SELECT count(*) FROM images_items WHERE findable_unusable IS NULL") == 3
-    monkeypatch.undo()
-    (photos / "navy.png").write_bytes(b"")
-    workspace.ran("preflight", TASK="images")
-    said = workspace.ran("doctor", TASK="images").output
-    assert "1 rows of images have an image that cannot be asked about" in said
-
-
 @pytest.mark.sampled(2, sqlite=2)
 @pytest.mark.parametrize("way", ["live", "batch"])
 def test_images_are_described_once(workspace: Workspace, photos: Path, way: str) -> None:
@@ -178,21 +151,6 @@ def test_images_are_described_once(workspace: Workspace, photos: Path, way: str)
     assert ("sha256" in said, '\\"data\\"' in said) == (True, False)
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("preferred", ["images@2", "images@3"])
-def test_the_preferred_version_is_what_other_programs_read(workspace: Workspace, photos: Path, preferred: str) -> None:
-    """Of several that describe an image, the one that PREFER_VERSIONS names; no row is added beside it."""
-    _imported(workspace, photos)
-    workspace.ran("tag", TASK="images", MODE="live")
-    columns = workspace.columns("images_answers")
-    for version in ("images@2", "images@3"):
-        other = {"extractor": f"'{version}/{MODEL}'", "summary": f"'Of {version}.'"}
-        told = ", ".join(other.get(name, name) for name in columns)
-        workspace.change(f"INSERT INTO images_answers SELECT {told} FROM images_answers WHERE extractor LIKE '%@1/%'")  # noqa: S608
-    workspace.ran("rollback", f"images@1/{MODEL}", "--yes", TASK="images", PREFER_VERSIONS=preferred)
-    assert workspace.query("SELECT summary, count(*) FROM asset_ai GROUP BY summary") == [(f"Of {preferred}.", 3)]
-
-
 def test_an_image_is_found_and_forgotten_with_all_that_was_said_of_it(workspace: Workspace, photos: Path) -> None:
     """A search finds it by its tags; then its rows are gone everywhere, and those of the others stay."""
 
@@ -213,20 +171,3 @@ def test_an_image_is_found_and_forgotten_with_all_that_was_said_of_it(workspace:
     assert "asset_ai lacks the rows of 1" in workspace.ran("doctor", code=5, TASK="images").output
     workspace.ran("doctor", "--fix", TASK="images")
     assert workspace.scalar("SELECT count(*) FROM asset_ai") == 2
-
-
-@pytest.mark.sqlite_only("a database on a server is there before its workspace")
-def test_images_begin_with_their_import(workspace: Workspace) -> None:
-    """No other command makes a workspace where there is none, as a mistyped DATA; each says what does."""
-    for command in ("tag", "batch-submit", "batch-poll", "run", "preflight", "items"):
-        said = workspace.ran(command, code=3, TASK="images").output
-        assert "nothing was made" in said, (command, said)
-        assert "import-images" in said, (command, said)
-        assert not workspace.data.exists(), command
-
-
-def test_a_workspace_without_images_has_no_table_of_them(workspace: Workspace) -> None:
-    """Neither import nor status of people makes one."""
-    workspace.begin()
-    workspace.ran("status")
-    assert not [one for one in workspace.tables() if "asset" in one or "images" in one]

@@ -14,7 +14,7 @@ from pipeline.store import schema
 from pipeline.store.database import Connection, Store
 from pipeline.tables.reflect import is_found_by
 from tests.integration.passages.workspaces import url_of
-from tests.lab import ON_POSTGRESQL, Workspace
+from tests.lab import ON_POSTGRESQL
 
 KEY = "SERIAL PRIMARY KEY" if ON_POSTGRESQL else "INTEGER PRIMARY KEY"
 EXPERTS = f"id {KEY}, username TEXT, bio TEXT"
@@ -174,17 +174,6 @@ def test_what_cannot_be_adopted_is_refused_and_left_alone(store: Store, kind: st
     assert _dump(store) == before
     with store.read() as tx:
         assert not one.is_adopted(tx)
-
-
-def test_a_refusal_ends_a_command_before_anything_is_made(workspace: Workspace) -> None:
-    """Exit code 3, a reason, and not one table of findable in another program's database."""
-    workspace.data.mkdir(parents=True, exist_ok=True)
-    workspace.change("CREATE TABLE experts (id INT, username TEXT)")
-    workspace.change("INSERT INTO experts VALUES (1, 'a'), (1, 'b')")
-    result = workspace.ran("score", "--yes", code=3)
-    assert "not theirs alone (1 of 2); nothing was changed" in result.stderr
-    assert "give every row an id of its own" in result.stderr
-    assert workspace.tables() == ["experts"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import InputError
 from pipeline.store.database import Store
 from pipeline.tables import items_fill
-from pipeline.tables.items import hash_of, items_table
+from pipeline.tables.items import hash_of
 from pipeline.tables.items_file import ItemsFile
 from tests.integration.passages.workspaces import url_of
-from tests.integration.tables.sources import TABLE, Items, exists, write_csv, write_lines
+from tests.integration.tables.sources import Items, write_csv, write_lines
 
 
 @pytest.fixture
@@ -95,42 +94,6 @@ def test_parquet(store: Store, tmp_path: Path) -> None:
     assert items.values()["2"]["share"] is None
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        ([["1", "a"], [" ", "b"], ["", "c"]], "id", ["1"], "the key is blank"),
-        ([["1", "a"], ["1", "b"], ["1", "a"]], "id", ["1"], "the key is on line 2, too, with other values"),
-        ([["1", "a\0b"], ["2", "a"]], "id", ["2"], "holds a NUL character"),
-        ([["1", "a"], ["2"]], "id", ["1"], "wrong number of fields: found 1, expected 2"),
-        ([["1", "a"], ["x" * 2001, "b"]], "id", ["1"], "the key is longer than 2,000 bytes"),
-        ([["1", "a"], ["", "b"]], ("id", "text"), ['["1","a"]'], "the key is blank"),
-    ],
-)
-def test_rows_that_are_refused(store: Store, tmp_path: Path, case: tuple[list[list[str]], Any, list[str], str]) -> None:
-    """A row is refused with its line and reason, and the rest goes in; a strict fill writes nothing."""
-    rows, key, expected, reason = case
-    path = write_csv(tmp_path / "a.csv", [["id", "text"], *rows])
-    items = Items(store, key=(key,) if isinstance(key, str) else key)
-    with pytest.raises(InputError, match=reason):
-        items.take_file(path, strict=True)
-    assert items.rows() == []
-    report = items.take_file(path)
-    assert ({*report.refused}, [*items.values()]) == ({reason}, expected)
-    assert all(one.line > 1 for one in report.findings)
-
-
-def test_bytes_that_are_no_text(store: Store, tmp_path: Path) -> None:
-    """Rows of bytes that are no UTF-8 are refused, and UTF-16 with its mark is read."""
-    (tmp_path / "a.csv").write_bytes(b"id;text\n1;caf\xe9\n2;caf\xc3\xa9\n")
-    items = Items(store)
-    report = items.take_file(tmp_path / "a.csv")
-    assert ([*report.refused], items.values()["2"]["text"]) == (["not valid UTF-8"], "café")
-    (tmp_path / "a.csv").write_text("id\ttext\n3\tcafé\n", encoding="utf-16")
-    assert (items.take_file(tmp_path / "a.csv").new, items.values()["3"]["text"]) == (1, "café")
-    (tmp_path / "a.jsonl").write_text('{"id": "4", "text": "\\ud800"}\n{"id": "5", "text": "\\u0000"}\n')
-    assert items.take_file(tmp_path / "a.jsonl").refused.total() == 2
-
-
 def test_made_keys(store: Store, tmp_path: Path) -> None:
     """Without a key equal rows are one, and a row has the same key in any order and beside a new empty column."""
     items = Items(store, key=("row",))
@@ -141,55 +104,6 @@ def test_made_keys(store: Store, tmp_path: Path) -> None:
     report = items.take_file(write_lines(tmp_path / "a.jsonl", [{"n": 2, "new": None}, {"text": "a", "n": 1}]))
     assert (report.same, report.new, report.gone) == (2, 0, 0)
     assert all(len(key) == 32 for key in items.values())
-
-
-def test_keys_compare_by_bytes(store: Store, tmp_path: Path) -> None:
-    """Keys of several columns, and of any letters, are in the order of their bytes on every database."""
-    keys = ["a", "B", "ä", "Z", "a b", "é", "e\u0301"]
-    items = Items(store, key=("id", "text"))
-    items.take_file(write_csv(tmp_path / "a.csv", [["id", "text"], *([key, "x"] for key in keys)]))
-    assert items.spec is not None
-    with store.read() as tx:
-        column = items_table(items.spec).c.findable_key
-        found = list(tx.execute(select(column).order_by(column)).scalars())
-    assert found == sorted((f'["{key}","x"]' for key in keys), key=str.encode)
-
-
-@pytest.mark.sampled(6)
-@pytest.mark.parametrize(
-    ("columns", "said"),
-    [
-        (["id", "text", "Text"], "'Text' differs from 'text' only by case"),
-        (["id", "text", "text"], "'text' is there twice"),
-        (["id", "findable_x"], "'findable_x' begins with findable_"),
-        (["id", "ä" * 32], "has a name of 64 bytes"),
-        (["name", "text"], "no column 'id', which is the key"),
-        (["id", *(f"c{number}" for number in range(1500))], "there are 1,501 columns"),
-    ],
-)
-def test_columns_that_are_refused(store: Store, tmp_path: Path, columns: list[str], said: str) -> None:
-    """A name that no table can have, and a key that is not there, are refused by name before anything is made."""
-    with pytest.raises(InputError, match=said):
-        Items(store).take_file(write_csv(tmp_path / "a.csv", [columns, ["x"] * len(columns)]))
-    with store.read() as tx:
-        assert not exists(tx, TABLE)
-
-
-@pytest.mark.parametrize("key", [1.5, True, ["a"]])
-def test_keys_of_other_kinds(store: Store, tmp_path: Path, key: object) -> None:
-    """Numbers with a fraction, truth values and JSON are no keys."""
-    with pytest.raises(InputError, match="a key is text or a whole number"):
-        Items(store).take_file(write_lines(tmp_path / "a.jsonl", [{"id": key}]))
-
-
-@pytest.mark.parametrize("kind", ["TABLE {} (a TEXT)", "VIEW {} AS SELECT 1 AS a"])
-def test_foreign_table(store: Store, tmp_path: Path, kind: str) -> None:
-    """What is called as the table and is not this task's stays as it is, with a way out."""
-    with store.write() as tx:
-        tx.exec_driver_sql(f"CREATE {kind.format(TABLE)}")
-    with pytest.raises(ConfigurationError, match=f"`{TABLE}` in this database that is not this task's") as error:
-        Items(store).take_file(write_csv(tmp_path / "a.csv", [["id", "text"], ["1", "a"]]))
-    assert "table=" in error.value.hint
 
 
 HALVES = {

@@ -1,26 +1,20 @@
 """Items of a SELECT: run once, on a connection on which the database forbids to write, and ended in time."""
 
-import itertools
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from pipeline.core.errors import InputError
 from pipeline.store.database import Store
-from pipeline.tables import items_query
 from pipeline.tables.items_query import ItemsQuery
 from tests.integration.passages.workspaces import url_of
-from tests.integration.tables.sources import TABLE, Items, exists
+from tests.integration.tables.sources import Items, exists
 from tests.lab import ON_POSTGRESQL
 
 TIME = 20.0
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT {} AS id FROM n"
-
-ONE_ROW = "WITH a(id, text) AS (SELECT * FROM (SELECT {})) SELECT * FROM a"
 
 
 @pytest.fixture
@@ -53,34 +47,6 @@ def test_rows_of_a_join(store: Store) -> None:
         {"id": "integer", "Name of it": "text", "select": "text", "stars": "real", "a (%)": "text"},
     )
     assert items.values()["10"] == dict(zip(items.spec.columns, [10, "Bees", "100% :good", 5.0, "50% :x"], strict=True))
-
-
-def test_it_is_run_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Columns, kinds and rows all come of one execution."""
-    run: list[str] = []
-    if ON_POSTGRESQL:
-        import psycopg
-
-        execute = psycopg.ServerCursor.execute
-
-        def counted(self: Any, query: Any, *others: Any, **options: Any) -> Any:
-            run.append(query)
-            return execute(self, query, *others, **options)
-
-        monkeypatch.setattr(psycopg.ServerCursor, "execute", counted)
-    else:
-        connect = sqlite3.connect
-
-        def traced(address: str, **options: Any) -> sqlite3.Connection:
-            connection: sqlite3.Connection = connect(address, **options)
-            connection.set_trace_callback(run.append)
-            return connection
-
-        monkeypatch.setattr("pipeline.store.select_only.sqlite3.connect", traced)
-    source = ItemsQuery(store, "SELECT id, name FROM products", timeout_s=TIME)
-    assert [row.line for _ in range(2) for row in source] == [1, 2, 1, 2]
-    Items(store, asked=("name",)).take(source)
-    assert sum(one.startswith("SELECT id") for one in run) == 1
 
 
 WRITES = {
@@ -129,26 +95,6 @@ def _columns_in_time(store: Store, sql: str) -> dict[str, str]:
     return ItemsQuery(store, sql, timeout_s=0.3).columns
 
 
-def test_rows_without_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows that come in time and never end are too many."""
-    monkeypatch.setattr(items_query, "MOST_ROWS", 5_000)
-    with pytest.raises(InputError, match="seems to have no end"):
-        _columns(store, ENDLESS.format("i"))
-
-
-@pytest.mark.sqlite_only
-def test_slow_rows(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit is on the time without a row, and not on the whole query; each look at the clock takes a second."""
-    seconds = itertools.count()
-    monkeypatch.setattr("pipeline.store.select_only.time.monotonic", lambda: float(next(seconds)))
-    counted = "(WITH RECURSIVE n(i) AS (SELECT s.id UNION ALL SELECT i + 1 FROM n LIMIT {}) SELECT max(i) FROM n)"
-    slow = "WITH RECURSIVE s(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM s LIMIT 10) SELECT id, {} AS a FROM s"
-    assert list(_columns(store, slow.format(counted.format(5_000)))) == ["id", "a"]
-    assert next(seconds) > 2 * TIME
-    with pytest.raises(InputError, match="gave no row for 20 s"):
-        _columns(store, slow.format(counted.format(50_000)))
-
-
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="a server waits by itself")
 def test_slow_rows_of_a_server(store: Store) -> None:
     """The limit is on the time without a row there, too."""
@@ -174,55 +120,3 @@ def test_names_of_columns(store: Store, selected: str, said: str) -> None:
     """A column without a name of its own is refused, and so are two of one name."""
     with pytest.raises(InputError, match=said):
         _columns(store, f"SELECT {selected} FROM products GROUP BY id")  # noqa: S608 - what the test is about
-
-
-@pytest.mark.sqlite_only
-def test_names_that_look_like_expressions(store: Store) -> None:
-    """Names between quotes, and those of a table or a view, are names, whatever stands in them."""
-    with store.write() as tx:
-        tx.exec_driver_sql("CREATE VIEW counted AS SELECT id, count(*) FROM products GROUP BY id")
-        tx.exec_driver_sql("CREATE VIRTUAL TABLE found USING fts5(text)")
-        tx.exec_driver_sql("INSERT INTO found VALUES ('of bees')")
-    assert list(_columns(store, "SELECT * FROM counted")) == ["id", "count(*)"]
-    named = ["id", "count(*)", "2 (b)"]
-    assert list(_columns(store, 'SELECT id, count(*) AS "count(*)", 2 AS [2 (b)] FROM products')) == named
-    assert list(_columns(store, "SELECT value AS id FROM json_each('[1, 2]')")) == ["id"]
-    assert list(_columns(store, "SELECT rowid AS id, text FROM found WHERE found MATCH 'bees'")) == ["id", "text"]
-
-
-@pytest.mark.sampled(3)
-@pytest.mark.parametrize(
-    ("cells", "said"),
-    [
-        ("NULL, 'a'", "the key is missing"),
-        ("'', 'a'", "the key is blank"),
-        ("'x', 'a') UNION ALL SELECT * FROM (SELECT 'x', 'b'", r"row 2 'id' \(key 'x'\) .* with other values"),
-        pytest.param("1.5, 'a'", "a key is text or a whole number", marks=pytest.mark.sqlite_only),
-        pytest.param("'x', char(97, 0, 98)", "holds a NUL character", marks=pytest.mark.sqlite_only),
-        pytest.param("'x', x'ff'", "not valid UTF-8", marks=pytest.mark.sqlite_only),
-    ],
-)
-def test_rows_that_end_the_command(store: Store, cells: str, said: str) -> None:
-    """One bad row of a query ends the command with its key, and nothing is written."""
-    items = Items(store)
-    query = ONE_ROW.format(cells)
-    source = ItemsQuery(store, query, timeout_s=TIME)
-    with pytest.raises(InputError, match=said):
-        items.take(source, strict=True)
-    with store.read() as tx:
-        assert items.spec is None or not items.rows(), TABLE
-        assert tx.exec_driver_sql("SELECT count(*) FROM products").scalar() == 2
-
-
-@pytest.mark.skipif(not ON_POSTGRESQL, reason="types that SQLite has not")
-def test_types_of_a_server(store: Store) -> None:
-    """UUIDs, times, decimal numbers, arrays and JSON come as text or JSON; a query of no rows has its kinds."""
-    key = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
-    sql = f"""SELECT '{key.upper()}'::uuid AS id, '2026-01-02'::date AS day, 19.90::numeric AS price, true AS sure,
-    ARRAY[1, 2] AS list, '"x"'::jsonb AS doc, 'NaN'::float8 AS no, 2::int2 AS small, 'x'::varchar AS text"""
-    items = Items(store)
-    items.take(ItemsQuery(store, sql, timeout_s=TIME))
-    row = (key, "2026-01-02", "19.90", True, "[1,2]", '"x"', None, 2, "x")
-    assert tuple(items.values()[key].values()) == row
-    none = "SELECT id, now() AS at, random() AS r FROM products WHERE false"
-    assert list(_columns(store, none).items()) == [("id", "integer"), ("at", "text"), ("r", "real")]

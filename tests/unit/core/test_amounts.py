@@ -42,13 +42,6 @@ def test_a_size_is_read_with_its_unit(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["200 MP", "MB", "1.0001KiB", "-"])
-def test_what_is_no_size_is_refused(text: str) -> None:
-    """Another unit, no number, a part of a byte."""
-    with pytest.raises(ValueError, match="must be a size"):
-        parse_size(text)
-
-
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -88,10 +81,3 @@ def test_what_is_no_length_of_time_is_refused(text: str) -> None:
 def test_money_is_read_with_its_sign(text: str, usd: float) -> None:
     """Before or behind the number."""
     assert parse_money(text) == usd
-
-
-@pytest.mark.parametrize("text", ["", "$", "5 €", "0,50", "$5 USD", "5 bucks", "inf"])
-def test_what_is_no_money_is_refused(text: str) -> None:
-    """Another currency, a comma that may be a decimal one, two signs."""
-    with pytest.raises(ValueError, match="must be an amount of USD"):
-        parse_money(text)

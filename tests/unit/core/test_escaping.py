@@ -3,7 +3,6 @@
 import xml.etree.ElementTree as ET
 from typing import Any
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # rich brings it; it reads Markdown as CommonMark has it
@@ -11,10 +10,8 @@ from markdown_it import MarkdownIt  # rich brings it; it reads Markdown as Commo
 from pipeline.core.text import (
     escape_invisible,
     escape_markdown,
-    escape_svg,
     mark_spans,
     markdown_code,
-    without_isolates,
 )
 from pipeline.quality.figures import Distribution
 from pipeline.quality.report import bar_chart
@@ -70,13 +67,6 @@ def test_only_the_quotation_is_bold(before: str, quote: str, after: str) -> None
         assert seen(tokens[opened[0] : closed[0]]) == escape_invisible(quote).replace("\u2060", "\ufffd")
 
 
-@pytest.mark.parametrize("text", ["see https://a.example/x", "mail me@a.example", "www.a.example", "ftp://a"])
-def test_addresses_are_not_made_links_by_viewers(text: str) -> None:
-    """No bare address is left whole, which some viewers would make a link of by themselves."""
-    shown = escape_markdown(text)
-    assert not any(part in shown for part in ("://", "me@a", "www.a"))
-
-
 def test_direction_is_isolated_and_cannot_be_turned_from_within() -> None:
     """Right-to-left text stands between isolates, and marks inside it that would end them are shown as unknown."""
     shown = escape_markdown("\u05d0\u05d1 \u2069 \u202e")
@@ -89,27 +79,6 @@ def test_a_drawing_is_xml_whatever_its_labels_say(rows: list[tuple[str, float]])
     root = ET.fromstring(bar_chart(Distribution("Types <b>", "concepts & co", rows)))  # noqa: S314 - we drew it
     assert {one.tag.partition("}")[2] for one in root} <= {"title", "rect", "text"}
     assert len(root) == 3 + 3 * len(rows)
-
-
-def test_a_label_keeps_its_characters() -> None:
-    """What XML reads as mark-up is shown; what is too long is cut with a sign."""
-    assert ET.fromstring(f"<a>{escape_svg('<b>&', most=10)}</a>").text == "<b>&"  # noqa: S314 - we wrote it
-    assert escape_svg("abcdef", most=4) == "abc…"
-
-
-@pytest.mark.parametrize("text", ["ada", "Zoë Åkesson", "李小龍", "Ελένη", "10-4"])
-def test_what_runs_from_left_to_right_holds_no_invisible_marks(text: str) -> None:
-    """A name can be copied out of a report, from a line, a drawing, a quotation, and from between backticks."""
-    for shown in (escape_markdown(text), escape_svg(text), mark_spans(text, []), markdown_code(text)):
-        assert shown.isprintable()
-    assert markdown_code(text) == f"`{text}`"
-    assert mark_spans(f"we know {text}.", [(8, 8 + len(text))]) == f"we know **{text}**."
-
-
-def test_a_name_copied_with_its_isolates_is_that_name() -> None:
-    """Marks round what was copied go, and those within stay."""
-    assert without_isolates(" \u2068\u05d0\u05d1\u2069\n") == "\u05d0\u05d1"
-    assert without_isolates("a\u2068b") == "a\u2068b"
 
 
 @given(TEXT)

@@ -1,6 +1,5 @@
 """Files that survive: all of it under its name or none, held against its hash, lines split on the line feed alone."""
 
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -10,21 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core import files
-from pipeline.core.errors import InconsistentError
-
-
-def test_a_sealed_file_is_what_was_written(tmp_path: Path) -> None:
-    """Hash, size and lines are those of the bytes on disk, also of a part that was downloaded; nothing else is left."""
-    path = tmp_path / "deep" / "requests.jsonl"
-    with files.SealedWriter(path) as writer:
-        writer.write_lines([b'{"key": 1}', b"\n", b'{"key": 2}\n'], 2)
-        sealed = writer.seal()
-    content = b'{"key": 1}\n{"key": 2}\n'
-    assert path.read_bytes() == content
-    assert sealed == files.Sealed(path, hashlib.sha256(content).hexdigest(), len(content), 2)
-    path.rename(path.with_suffix(".part"))
-    assert files.seal_part(path.with_suffix(".part"), path) == sealed
-    assert list(path.parent.iterdir()) == [path]
 
 
 def test_what_is_not_sealed_leaves_the_old_file(tmp_path: Path) -> None:
@@ -57,18 +41,6 @@ def test_a_file_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: p
     assert named == [False, True]
 
 
-def test_verify_tells_gone_from_changed(tmp_path: Path) -> None:
-    """An untouched file passes; a changed byte, a cut and a missing file are each said."""
-    sealed = files.seal_bytes(tmp_path / "file", b"content")
-    assert files.verify(sealed.path, sha256=sealed.sha256, what="the file") == sealed.path
-    sealed.path.write_bytes(b"contend")
-    with pytest.raises(InconsistentError, match="the file was changed after it was sealed"):
-        files.verify(sealed.path, sha256=sealed.sha256, what="the file")
-    sealed.path.unlink()
-    with pytest.raises(InconsistentError, match="the file is gone"):
-        files.verify(sealed.path, sha256=sealed.sha256, what="the file")
-
-
 def test_only_the_parts_of_the_dead_are_abandoned(tmp_path: Path) -> None:
     """A part's name says who wrote it: this process is alive, one that is over is not; other names say nothing."""
     if not (dead := os.fork()):
@@ -95,16 +67,6 @@ def test_a_part_of_another_machine_is_abandoned_after_a_day(tmp_path: Path) -> N
     assert not part.exists()
 
 
-def test_sweeping_takes_the_parts_of_one_file_alone(tmp_path: Path) -> None:
-    """Parts beside another file stay, and so does the file itself, whatever signs its name holds."""
-    path, other = tmp_path / "a[1]*.csv", tmp_path / "b.csv"
-    for one in (path, files.part_of(path), files.part_of(other)):
-        one.write_bytes(b"x")
-    files.sweep_parts(path, alone=True)
-    assert path.exists()
-    assert len(list(tmp_path.glob("b.csv.*.part"))) == 1
-
-
 @given(
     st.lists(st.binary().map(lambda line: line.replace(b"\n", b" ").rstrip(b"\r")).filter(lambda line: line.strip())),
     st.booleans(),
@@ -119,11 +81,3 @@ def test_every_line_is_read_where_it_begins(lines: list[bytes], windows: bool) -
     found = list(files.read_lines(path))
     assert [line for _, line in found] == lines
     assert all(content[offset:].startswith(line) for offset, line in found)
-
-
-def test_separators_inside_a_string_are_no_line_ends(tmp_path: Path) -> None:
-    """U+2028 and U+0085 stand inside a line; a byte order mark and blank lines are no part of one."""
-    path = tmp_path / "lines"
-    text = '{"a": "x\u2028y\u0085z"}'
-    path.write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\r\n\r\n  \n" + text.encode())
-    assert [line.decode() for _, line in files.read_lines(path)] == [text, text]

@@ -9,8 +9,6 @@ import pytest
 from jobs import bars
 from jobs.output import Terminal
 
-ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
 
 class Screen(io.StringIO):
     """What a terminal was sent."""
@@ -52,21 +50,6 @@ def test_a_log_gets_lines_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatc
     assert (label, count, note) == ("reading", "20/40", "half of it")
     assert float(rate.removesuffix("/s")) > 0
     assert left.startswith("ETA ")
-
-
-@pytest.mark.parametrize("width", [40, 80, 120])
-def test_a_bar_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    """Counts are whole at any width, a long note is cut, no ETA stands before a rate, and messages stand above."""
-    screen = _screen(monkeypatch)
-    monkeypatch.setenv("COLUMNS", str(width))
-    with Terminal().bar("asking", 5) as bar:
-        Terminal().say("a message")
-        bar.show(2, note="note " * 60)
-    drawn = [ANSI.sub("", one) for one in re.split(r"[\r\n]", screen.getvalue())]
-    assert "a message" in [one.strip() for one in drawn]
-    assert all(len(one) <= width for one in drawn)
-    assert any("0/5" in one and "ETA" not in one for one in drawn)
-    assert any("2/5" in one for one in drawn)
 
 
 def test_a_screen_gets_a_bar_and_a_late_one_only_where_the_work_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,20 @@
 """A quotation in the answer of a task of one's own: every way to declare it, what is stored of it, what is refused."""
 
-import copy
 import dataclasses
 import json
-import pickle
 import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, create_model, field_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model, field_validator
 
 from findable import Quote
 from pipeline.core.quotes import has_quotes, located, must_quote
-from pipeline.gemini.schema import response_schema
 
 TEXT = "The cat sat on the mat, and the DOG  ran after it. The cat slept."
 STRING = {"type": "STRING"}
-NULLABLE = STRING | {"nullable": True}
 FILE = """\
 from typing import Annotated
 from pydantic import BaseModel, Field
@@ -48,26 +44,6 @@ def answer_model(request: pytest.FixtureRequest, tmp_path: Path) -> type[BaseMod
     (tmp_path / "task.py").write_text(request.param + FILE)
     found: type[BaseModel] = runpy.run_path(str(tmp_path / "task.py"))["Answer"]
     return found
-
-
-def test_every_form_is_a_text_to_the_model_that_is_asked(answer_model: type[BaseModel]) -> None:
-    """It may be null where the field says so itself; that it is optional says nothing of null."""
-    assert has_quotes(answer_model)
-    properties = response_schema(answer_model)["properties"]
-    aspects = properties.pop("aspects")
-    assert aspects["items"]["properties"] == {"verdict": STRING, "quote": STRING}
-    assert properties == {
-        "quote": STRING,
-        "perhaps": STRING,
-        "annotated": STRING,
-        "nullable": NULLABLE,
-        "both": NULLABLE,
-        "text_or_none": NULLABLE,
-        "short": STRING | {"description": "a few words"},
-        "short_perhaps": STRING | {"description": "or none"},
-        "quotes": {"type": "ARRAY", "items": STRING},
-    }
-    assert answer_model.model_json_schema()["properties"]["short"]["maxLength"] == 9
 
 
 def test_every_form_is_stored_with_its_place(answer_model: type[BaseModel]) -> None:
@@ -147,26 +123,6 @@ def test_one_that_is_not_there_makes_the_answer_invalid(kind: Any, given: Any, p
     assert '{"quote":"A  ZEBRA in a pyjama","start":6,"end":26}' in found.model_dump_json()
 
 
-@pytest.mark.parametrize(
-    "quote", ["", " ", "...", "\u3164", "The cat ... The mat", "The cat \u2026 a zebra", "ca", "\x1b[2J"]
-)
-def test_what_proves_nothing_is_not_found(quote: str) -> None:
-    """Empty ones, those without a letter, parts of a word, and those in several pieces, which are no one slice."""
-    assert located(Aspect(quote=Quote(quote)), TEXT)[0] is None
-    perhaps = create_model("Perhaps", quote=(Annotated[str, Quote(optional=True)], ...))
-    found, reason = located(perhaps(quote=quote), TEXT)
-    assert found is not None
-    assert (found.model_dump_json(), reason) == ('{"quote":null}', "")
-
-
-def test_the_reason_is_one_short_line() -> None:
-    """Whatever the answer says, nothing in it moves a cursor, and it does not grow."""
-    model = create_model("Answer", value=(dict[str, Quote], ...))
-    _, reason = located(model(value={"k\u202e" * 500: "zebra\r\n\x1b[2J\u202e" * 5000}), TEXT)
-    assert len(reason) <= 170
-    assert reason.isprintable()
-
-
 class Changed(BaseModel):
     """An answer whose validators make plain texts of quotations."""
 
@@ -235,34 +191,6 @@ def test_what_a_quotation_cannot_be_is_refused(declare: Callable[[], Any], why: 
     """Of what is declared, before anything is asked."""
     with pytest.raises(TypeError, match=why):
         declare()
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"quote": "mat", "start": 19},
-        {"quote": "mat", "start": 19, "end": 23},
-        {"quote": "mat", "start": -3, "end": 0},
-        {"quote": "mat", "start": None, "end": None},
-        {"quote": "mat", "start": 19.0, "end": 22},
-        {"quote": ["mat"], "start": 0, "end": 1},
-        {"quote": "", "start": 0, "end": 0},
-        None,
-        7,
-    ],
-)
-def test_what_is_no_stored_quotation_is_refused(given: Any) -> None:
-    """A place must be one, and of a text as long as the quotation."""
-    with pytest.raises(ValidationError):
-        Aspect.model_validate({"quote": given})
-
-
-def test_a_located_quotation_is_a_text_that_keeps_its_place() -> None:
-    """Copied, pickled, validated again, and compared."""
-    quote = Aspect.model_validate({"quote": {"quote": "mat", "start": 19, "end": 22}}).quote
-    for same in (quote, copy.deepcopy(quote), pickle.loads(pickle.dumps(quote)), Aspect(quote=quote).quote):  # noqa: S301
-        assert (same, same.start, same.end) == ("mat", 19, 22)
-    assert (Quote("mat").start, Quote("mat").end, Quote()) == (None, None, "")
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,3 @@ def test_the_first_valid_line_wins() -> None:
         assert found.outcome is Outcome.ANSWERED
         assert found.answer is not None
         assert found.answer.model_dump() == {"tags": ["bees"]}
-
-
-def test_without_a_valid_line_the_first_failure_counts() -> None:
-    """What a later line says of the same request is not counted again; no line at all is a missing one."""
-    assert judge_lines(TAGS, Asked("1", "hash"), [REFUSED, INVALID], missing=MISSING).reason == "error-line"
-    nothing = judge_lines(TAGS, Asked("1", "hash"), [], missing=MISSING)
-    assert (nothing.outcome, nothing.charged) == (Outcome.MISSING, True)

@@ -81,19 +81,6 @@ def test_the_first_of_two_equal_usernames_goes_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
-    [
-        b'{"Username": "a", "First Name": "A", "Hourly Rate": "$5/h"}',
-        b'\xef\xbb\xbf[{"username": "a", "first_name": "A", "hourly_rate": 5}]',
-    ],
-)
-def test_one_person_is_read_in_both_spellings(data: bytes) -> None:
-    """Seed-style keys and table names give the same person, alone or in a list."""
-    (person,) = read_person_documents(data).made
-    assert (person.username, person.values["first_name"], person.values["hourly_rate"]) == ("a", "A", 5.0)
-
-
-@pytest.mark.parametrize(
     ("data", "said"),
     [
         (b"{", "no JSON"),

@@ -105,37 +105,6 @@ def test_what_cannot_be_kept_beside_a_text_is_dropped_and_told(
     assert [(told.kind, told.column, told.key) for told in found.changes] == [(FindingKind.CHANGED, field, "a")]
 
 
-def test_what_is_nothing_is_kept_without_a_word_or_noted(tmp_path: Path) -> None:
-    """Null is neither source nor metadata, a backslash no NUL; a text of white space goes in and is noted."""
-    path = tmp_path / "p.jsonl"
-    odd = b'{"id": "a", "text": "\\\\u0000", "source": null, "metadata": null, "k": "\\\\u0000"}'
-    assert _one(path, odd) == Passage("a", "\\u0000", None, {"k": "\\u0000"}, 1)
-    for text in ("", "\n\t", "\u2003\u3000"):
-        found = _one(path, json.dumps({"id": "a", "text": text}).encode())
-        assert isinstance(found, Passage)
-        noted = [(told.kind, told.column) for told in found.changes]
-        assert (found.text, noted) == (text, [(FindingKind.NOTED, "text")])
-
-
-def test_keys_of_other_names_are_noted_once(tmp_path: Path) -> None:
-    """The first ten by name, the others by number."""
-    path = tmp_path / "p.jsonl"
-    path.write_text("".join(json.dumps({"id": n, "text": "x", f"k{n % 12}": n}) + "\n" for n in range(30)))
-    passages = Passages(path)
-    for _ in range(2):  # a second reading begins anew
-        assert [one.metadata for one in passages.passages() if isinstance(one, Passage)][13] == {"k1": 13}
-        assert passages.position == passages.size
-    assert passages.notes == ["taken into the metadata: k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 and 2 more"]
-
-
-def test_lines_end_at_one_byte_alone(tmp_path: Path) -> None:
-    r"""Other line ends stand in texts or are white space; a mark at the file's start is taken off; `\r\n` is fine."""
-    text = "a\u2028b\u0085c\u2029d\x0b\ufeff"
-    line = json.dumps({"id": "a", "text": text}, ensure_ascii=False).encode()
-    found = _read(tmp_path / "p.jsonl", b"\xef\xbb\xbf" + line + b"\r\n\r\n  \n" + line)
-    assert [(one.line, one.text) for one in found if isinstance(one, Passage)] == [(1, text), (4, text)]
-
-
 def test_a_line_that_never_ends_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told, and what stands behind it is read."""
     monkeypatch.setattr(Passages, "LAYOUT", replace(LAYOUT, max_line=1000))

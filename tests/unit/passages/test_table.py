@@ -10,9 +10,9 @@ from sqlalchemy.exc import StatementError
 from pipeline.passages import adopt, table
 from pipeline.passages.schema import PassagesShape, read_shape
 from pipeline.passages.table import ConceptRow, PassageRow
-from pipeline.store import answers, claims, schema, versions
+from pipeline.store import schema, versions
 from pipeline.store.database import Connection, Store
-from pipeline.tables.cells import cell_words, loaded
+from pipeline.tables.cells import loaded
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL
 
@@ -65,15 +65,6 @@ def test_a_text_of_white_space_is_none(tx: Connection, shape: PassagesShape) -> 
     assert table.passage_texts(tx, shape, list(texts)) == texts
 
 
-def test_open_passages_come_in_the_order_of_their_ids(tx: Connection, shape: PassagesShape) -> None:
-    """Whatever the order in which they came in; those behind one of them too, and none behind one that is gone."""
-    _put(tx, shape, b="x", a="x", d="x", c="x")
-    _answer(tx, shape, "b")
-    assert _open(tx, shape) == ["a", "c", "d"]
-    for after, rest in (("a", ["c", "d"]), ("b", ["c", "d"]), ("d", []), ("gone", [])):
-        assert list(tx.execute(table.item_table(shape).pending(after=after)).scalars()) == rest
-
-
 def test_versions_say_what_is_open(tx: Connection, shape: PassagesShape) -> None:
     """Concepts of any version keep a passage from being asked, or only those of versions that are named."""
     _put(tx, shape, a="x", b="x", c="x")
@@ -119,25 +110,3 @@ def test_concepts_are_kept_as_they_were_written(tx: Connection, shape: PassagesS
     assert (second["evidence"], loaded(second["evidence"])) == (None, None)
     with pytest.raises(StatementError, match="naive"):
         _answer(tx, shape, "a", at=NOW.replace(tzinfo=None))
-
-
-def test_every_passage_is_counted_once(tx: Connection, shape: PassagesShape) -> None:
-    """With concepts before claimed before parked before open, whatever else a row could be called."""
-    assert table.item_table(shape).total(tx) == 0
-    _put(tx, shape, answered="x", claimed="x", parked="x", open="x", empty=" ")
-    for key in ("answered", "claimed"):
-        claims.take_live(tx, table.TASK, key, input_hash="", lasts_s=60, at=datetime.now(UTC))
-    answers.park(tx, table.TASK, dict.fromkeys(("parked", "claimed"), "it failed"), at=NOW)
-    _answer(tx, shape, "answered")
-    now = datetime.now(UTC)
-    expected = {"total": 5, "with_concepts": 1, "open": 1, "empty": 1, "claimed": 1, "parked": 1}
-    assert table.item_table(shape).counts(tx, now=now) == expected
-    later = table.item_table(shape).counts(tx, now=now + timedelta(days=1))
-    assert later == {**expected, "claimed": 0, "parked": 2}
-
-
-def test_a_cell_is_what_it_says() -> None:
-    """JSON as text or as the driver read it, else itself; text whatever another program put there."""
-    cells = ["[1]", {"a": 1}, None, "no json", b"[1]", 5]
-    assert [loaded(cell) for cell in cells] == [[1], {"a": 1}, None, "no json", [1], 5]
-    assert [cell_words(cell) for cell in ("x", None, 5, b"\xc3\xa9\xff")] == ["x", "", "5", "é\ufffd"]

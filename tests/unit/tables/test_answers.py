@@ -14,13 +14,13 @@ import pytest
 from pydantic import BaseModel, Field, create_model
 from sqlalchemy import Connection
 
-from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
+from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.core.quotes import Quote
 from pipeline.store import answers as record
 from pipeline.tables.answer_fields import fields_of, why_unstorable
 from pipeline.tables.answers_rows import ProjectedRow, compare_rows, rebuild_rows, remove_rows, write_rows
 from pipeline.tables.answers_spec import AnswersSpec, with_kept
-from pipeline.tables.answers_view import make_answers, make_view
+from pipeline.tables.answers_view import make_answers
 from pipeline.tables.write_to import column_target, write_column
 from tests.delivery import workspace_at
 from tests.lab import ON_POSTGRESQL
@@ -248,24 +248,6 @@ def test_a_field_gets_the_column_that_its_type_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"Stars": int, "stars": int}, "`Stars` and `stars`"),
-        ({"straße": int, "STRASSE": int}, "`straße` and `STRASSE`"),
-        ({"é" * 32: int}, "`" + "é" * 32 + "`"),
-        ({"ID": int}, "`ID` and the key column `id`"),
-        ({"Extractor": str}, "`Extractor` and the column `extractor`"),
-        ({"xmin": float}, "`xmin` and `xmin`, which every table of PostgreSQL has"),
-    ],
-)
-def test_names_that_would_be_one_column_are_refused(fields: Mapping[str, type], said: str) -> None:
-    """The error names both."""
-    with pytest.raises(InputError) as refused:
-        with_kept(spec_of(fields_of(model_of(**fields))), None)
-    assert said in refused.value.message
-
-
-@pytest.mark.parametrize(
     ("answer_json", "said"),
     [
         ('{"a": [{"b": "x\\u0000"}]}', "a text with NUL in `a[0].b`"),
@@ -281,30 +263,6 @@ def test_names_that_would_be_one_column_are_refused(fields: Mapping[str, type], 
 def test_what_no_database_keeps_is_told(answer_json: str, said: str) -> None:
     """The judge hears of it before anything is written."""
     assert why_unstorable(answer_json) == said
-
-
-def test_a_model_that_no_database_keeps_is_told() -> None:
-    """A model is looked at as its JSON is."""
-    assert why_unstorable(model_of(a=str)(a="x\0")) == "a text with NUL in `a`"
-    assert why_unstorable(model_of(a=int)(a=2**63)) == "a whole number of more than 64 bits in `a`"
-    assert why_unstorable(model_of(a=str)(a="fine")) == ""
-
-
-def test_each_cell_is_of_its_kind(tmp_path: Path) -> None:
-    """Conditions in SQL find what they would find in a table that was made by hand, on both databases."""
-    fields = (("a", "text"), ("b", "integer"), ("c", "real"), ("d", "boolean"), ("e", "date"), ("f", "time"))
-    spec = spec_of((*fields, ("g", "json"), ("h", "json")), KEYS[1])
-    said = {"a": "it's \u00e9", "b": -(2**63), "c": "12.30", "d": True, "e": "2024-02-29", "g": ["\u00e9", {"x": 1.5}]}
-    said |= {"f": "2024-02-29T01:30:00+02:00", "h": None, "gone": 1}
-    moment = "TIMESTAMPTZ '2024-02-28 23:30Z'" if ON_POSTGRESQL else "'2024-02-28 23:30:00.000000+00:00'"
-    there = "g ->> 0 = 'é'" if ON_POSTGRESQL else """g = '["é",{"x":1.5}]'"""
-    plain = "b = -9223372036854775808 AND c = 12.3 AND d AND e = '2024-02-29' AND h IS NULL AND \"select\" = -5"
-    with database(tmp_path) as tx:
-        make_answers(tx, spec, was=None)
-        write_rows(tx, spec, [ProjectedRow("-5", ONE, json.dumps(said), AT)])
-        assert rows_of(tx, f"SELECT a FROM reviews_answers WHERE {plain} AND f = {moment} AND {there}") == [  # noqa: S608
-            ("it's é",)
-        ]
 
 
 def test_another_declaration_adds_columns_and_takes_none(tmp_path: Path) -> None:
@@ -332,101 +290,6 @@ def test_another_declaration_adds_columns_and_takes_none(tmp_path: Path) -> None
         make_answers(tx, second, was=second)
         assert rebuild_rows(tx, second, "reviews") == 1
         assert rows_of(tx, "SELECT said FROM reviews_answered") == [("well",)]
-
-
-FOREIGN = {
-    "table": "CREATE TABLE reviews_answers (a TEXT)",
-    "view": "CREATE VIEW reviews_answered AS SELECT 1 AS a",
-    "index": "CREATE INDEX reviews_answered ON theirs (a)",
-    "index in the place of ours": "CREATE INDEX reviews_answers_key ON theirs (a)",
-    **(
-        {
-            "sequence": "CREATE SEQUENCE reviews_answers",
-            "materialized view": "CREATE MATERIALIZED VIEW reviews_answered AS SELECT 1 AS a",
-            "type": "CREATE DOMAIN reviews_answers AS text",
-            "table in another schema": "CREATE TABLE other.reviews_answers (a TEXT)",
-        }
-        if ON_POSTGRESQL
-        else {"table in capitals": "CREATE TABLE Reviews_Answers (a TEXT)"}
-    ),
-}
-
-
-def test_what_is_not_ours_is_not_touched(tmp_path: Path) -> None:
-    """The error names it, and everything is as it was."""
-    kept = (
-        "SELECT oid, relname, relkind FROM pg_class UNION ALL SELECT oid, typname, typtype FROM pg_type ORDER BY 1, 2"
-        if ON_POSTGRESQL
-        else "SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2"
-    )
-    with database(tmp_path) as tx:
-        tx.exec_driver_sql("CREATE TABLE theirs (a TEXT)")
-        if ON_POSTGRESQL:
-            tx.exec_driver_sql("CREATE SCHEMA other")
-            tx.exec_driver_sql("SET LOCAL search_path = public, other")
-        for kind, statement in FOREIGN.items():
-            part = tx.begin_nested()
-            tx.exec_driver_sql(statement)
-            before = rows_of(tx, kept)
-            with pytest.raises(ConfigurationError) as refused:
-                make_answers(tx, spec_of((("a", "text"),)), was=None)
-            assert f"is a{'n' * (kind[0] == 'i')} {kind.partition(' in ')[0]} that" in refused.value.message, kind
-            assert "`reviews_answer" in refused.value.message.lower(), kind
-            assert "table=" in refused.value.hint
-            assert rows_of(tx, kept) == before
-            part.rollback()
-        make_answers(tx, spec_of((("a", "text"),)), was=None)
-
-
-def test_a_view_that_took_the_place_of_ours_is_not_touched(tmp_path: Path) -> None:
-    """Also where a record says that a view of ours was there."""
-    spec = spec_of((("a", "text"),))
-    with database(tmp_path) as tx:
-        make_answers(tx, spec, was=None)
-        tx.exec_driver_sql("DROP VIEW reviews_answered")
-        tx.exec_driver_sql("CREATE VIEW reviews_answered AS SELECT 1 AS a")
-        for doing in (lambda: make_answers(tx, spec, was=spec), lambda: make_view(tx, spec)):
-            with pytest.raises(ConfigurationError, match="`reviews_answered` in this database is not the view"):
-                doing()
-        assert rows_of(tx, "SELECT * FROM reviews_answered") == [(1,)]
-
-
-def test_the_view_has_the_row_beside_its_newest_answer(tmp_path: Path) -> None:
-    """Columns of the source that clash are called otherwise, and a new one comes into the view behind the others."""
-    key = (("n", "integer"), ("id", "text"))
-    spec = spec_of((("stars", "integer"), ("text", "text")), key)
-    with database(tmp_path) as tx:
-        columns = '"n" BIGINT, "id" TEXT, "Stars" TEXT, "source_Stars" TEXT, "100% : %s" TEXT, "extractor" TEXT'
-        create = f"CREATE TABLE reviews_items (findable_key TEXT PRIMARY KEY, findable_row BIGINT, {columns})"
-        tx.exec_driver_sql(create, execution_options={"no_parameters": True})
-        insert = """INSERT INTO reviews_items VALUES ('[7,"a\\"%"]', 1, 7, 'a"%', 'S', 'SS', 'P', 'E')"""
-        tx.exec_driver_sql(insert, execution_options={"no_parameters": True})
-        make_answers(tx, spec, was=None)
-        one = ProjectedRow('[7,"a\\"%"]', TWO, '{"stars": 1, "text": "old"}', AT)
-        write_rows(tx, spec, [one, one._replace(extractor=ONE, at=AT - timedelta(microseconds=1))])
-        write_rows(tx, spec, [one._replace(extractor="reviews@3/x", answer_json='{"stars": 2, "text": "tied"}')])
-        assert described(tx) == [
-            {
-                "n": 7,
-                "id": 'a"%',
-                "stars": 2,
-                "text": "tied",
-                "extractor": "reviews@3/x",
-                "source_Stars_2": "S",
-                "source_Stars": "SS",
-                "100% : %s": "P",
-                "source_extractor": "E",
-            }
-        ]
-        tx.exec_driver_sql('ALTER TABLE reviews_items ADD COLUMN "more" TEXT')
-        make_view(tx, spec)
-        assert list(described(tx)[0])[-1] == "more"
-
-
-def described(tx: Connection) -> list[dict[str, Any]]:
-    """Return the rows of the view by the names of its columns, without the time."""
-    found = tx.exec_driver_sql("SELECT * FROM reviews_answered").mappings()
-    return [{name: cell for name, cell in row.items() if name != "answered_at"} for row in found]
 
 
 OWN = """CREATE TABLE own (id {id}, lang TEXT, said {text}, stars BIGINT, day DATE, seen {time}, doc {json},

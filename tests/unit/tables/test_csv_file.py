@@ -96,32 +96,11 @@ def test_a_file_with_another_delimiter_is_known_by_its_header(path: Path, delimi
     assert reader.notes == [f"fields are separated by {delimiter!r}"]
 
 
-def test_a_header_may_take_several_lines(path: Path) -> None:
-    """A quoted name with a line break is one name; it is known, lines are counted on, and a repeated header is none."""
-    path.write_text('Username,"First\nName",Bio\na,Ann,x\nUsername,"First\nName",Bio\nb,Bo,y\n', encoding="utf-8")
-    people, findings, _ = read(path)
-    assert [(person.values["first_name"], person.line) for person in people] == [("Ann", 3), ("Bo", 6)]
-    assert [(finding.line, finding.reason) for finding in findings] == [(4, "the header once more")]
-
-
 def test_a_quote_left_open_in_the_header_reads_no_whole_file(path: Path) -> None:
     """The file is refused, whatever a wrong delimiter would make of its header."""
     path.write_text('Bio,"Username\n' + "x,ann\n" * 200_000, encoding="utf-8")
     with pytest.raises(InputError, match="line 1: a quote is opened and not closed"):
         People(path)
-
-
-def test_columns_are_found_by_name(path: Path) -> None:
-    """Any order, case and spelling of the columns is read, those that are not ours are noted, none is made up."""
-    path.write_text("bio,Shoe Size,HOURLY-RATE,user_name,Tags\nx,44,80,ann,y\n,45,90,bob,w\n", encoding="utf-8")
-    people, findings, reader = read(path)
-    assert findings == []
-    assert [(person.username, dict(person.values)) for person in people] == [
-        ("ann", {"bio": "x", "hourly_rate": 80.0}),
-        ("bob", {"bio": None, "hourly_rate": 90.0}),
-    ]
-    assert reader.notes[0] == "not read: Shoe Size, Tags"
-    assert "tags and scores are not imported" in reader.notes[1]
 
 
 @pytest.mark.parametrize(
@@ -166,16 +145,6 @@ def test_bad_bytes_reject_one_record(path: Path, encoding: str, bad: bytes, show
     assert [(finding.line, finding.column, finding.value) for finding in findings] == [(4, "Company", shown)]
     assert reader.encoding.codec == encoding
     assert ["Latin-1" in note for note in reader.notes] == [True] * (encoding == "cp1252")
-
-
-def test_a_very_long_biography_goes_in_and_an_endless_line_does_not(path: Path) -> None:
-    """A million characters are a biography; five are a file without line ends, and only their record is lost."""
-    people, findings, _ = read(
-        written(path, record("a", bio='"' + "x" * 1_000_000 + '"'), record("b", bio="y" * 5_000_000), record("c"))
-    )
-    assert usernames(people) == ["a", "c"]
-    assert [(finding.line, finding.reason) for finding in findings] == [(3, "longer than 4,194,304 characters")]
-    assert all(len(finding.value) <= 80 for finding in findings)
 
 
 @pytest.mark.parametrize(
