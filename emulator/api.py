@@ -36,18 +36,13 @@ class JsonReply(Response):
 
 @dataclass(frozen=True)
 class Asked:
-    """What a request says; `server` is the address it was sent to."""
+    """What a request says; `base_url` is the address it was sent to, up to and with the version."""
 
+    base_url: str
     version: str
-    server: str
     headers: Mapping[str, str]
     query: Mapping[str, str]
     body: bytes = b""
-
-    @property
-    def base_url(self) -> str:
-        """Return the address up to and with the version."""
-        return f"{self.server}/{self.version}"
 
     def message(self, kind: str) -> dict[str, Any]:
         """Return the JSON body as a message in camelCase; refuse what is none in Google's words."""
@@ -113,8 +108,8 @@ class Api:
         try:
             place = re.fullmatch(r"/(upload/|download/|)(v1|v1beta)/(.+)", request.url.path)
             if place is not None:
-                server = f"http://{request.headers.get('host', 'localhost')}"
-                asked = Asked(place[2], server, request.headers, request.query_params)
+                base_url = f"http://{request.headers.get('host', 'localhost')}/{place[2]}"
+                asked = Asked(base_url, place[2], request.headers, request.query_params)
                 if place[1] == "upload/" and "upload_id" in asked.query and request.method == "POST":
                     return await self._take_chunk(asked, request.stream())
                 _check_key(asked)
@@ -206,7 +201,8 @@ class Api:
             size=int(declared) if declared.isdigit() else None,
             mime_type=asked.headers.get("x-goog-upload-header-content-type", "") or "application/octet-stream",
         )
-        url = f"{asked.server}/upload/{asked.version}/files?upload_id={session}&upload_protocol=resumable"
+        place = f"upload/{asked.version}/files?upload_id={session}&upload_protocol=resumable"
+        url = f"{asked.base_url.removesuffix(asked.version)}{place}"
         return JsonReply({}, headers={"X-Goog-Upload-URL": url, "X-Goog-Upload-Status": "active"})
 
     async def _take_chunk(self, asked: Asked, pieces: AsyncIterator[bytes]) -> Response:

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import orjson
 
@@ -58,17 +58,8 @@ class Ask:
         return 1 + of_items + sum(member.smallest() for _, member in self.members)
 
 
-class _Place(NamedTuple):
-    """Where a schema stands: its path in the request, and its level."""
-
-    path: str
-    depth: int
-
-    def down(self, path: str) -> Self:
-        return self._replace(path=f"{self.path}{path}", depth=self.depth + 1)
-
-    def refused(self, what: str) -> ApiError:
-        return invalid(f"* GenerateContentRequest.{self.path}{what}")
+def _refused(path: str, what: str) -> ApiError:
+    return invalid(f"* GenerateContentRequest.{path}{what}")
 
 
 def asked_for(config: Mapping[str, Any]) -> Ask:
@@ -81,59 +72,61 @@ def asked_for(config: Mapping[str, Any]) -> Ask:
 @functools.lru_cache(maxsize=256)
 def _read_again(document: bytes) -> Ask:
     """Return what a schema asks for that stands alike in every line of a file, read once."""
-    ask = _read(orjson.loads(document), "", _Place("generation_config.response_schema", 1))
+    ask = _read(orjson.loads(document), "", "generation_config.response_schema", 1)
     if ask.smallest() > MOST_VALUES:
         raise invalid("The specified schema produces a constraint that has too many states for serving.")
     return ask
 
 
-def _read(schema: Mapping[str, Any], name: str, place: _Place) -> Ask:
+def _read(schema: Mapping[str, Any], name: str, path: str, depth: int) -> Ask:
     """Return what one schema asks for."""
-    if place.depth > MAX_DEPTH:
+    if depth > MAX_DEPTH:
         raise invalid("A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth.")
     kind = _kind(schema)
     about = " ".join(str(schema[one]) for one in ("title", "description") if schema.get(one))
     ask = Ask(kind, name, about, nullable=bool(schema.get("nullable")))
     if schema.get("anyOf") and not kind:
-        return _options(ask, schema["anyOf"], place)
+        return _options(ask, schema["anyOf"], path, depth)
     if kind not in KINDS:
-        raise place.refused(f".type: must be one of {', '.join(KINDS)}")
+        raise _refused(path, f".type: must be one of {', '.join(KINDS)}")
     if kind == "OBJECT":
-        return _object(ask, schema, place)
+        return _object(ask, schema, path, depth)
     if kind == "ARRAY":
         if "items" not in schema:
-            raise place.refused(".items: missing field.")
-        items = _read(schema["items"], name, place.down(".items"))
+            raise _refused(path, ".items: missing field.")
+        items = _read(schema["items"], name, f"{path}.items", depth + 1)
         ask = replace(ask, items=replace(items, about=items.about or about))
-        return _sized(ask, schema.get("minItems"), schema.get("maxItems"), place)
-    return _plain(ask, schema, place)
+        return _sized(ask, schema.get("minItems"), schema.get("maxItems"), path)
+    return _plain(ask, schema, path)
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
     return str(schema.get("type", "")).upper().replace("TYPE_UNSPECIFIED", "")
 
 
-def _options(ask: Ask, schemas: Sequence[Mapping[str, Any]], place: _Place) -> Ask:
+def _options(ask: Ask, schemas: Sequence[Mapping[str, Any]], path: str, depth: int) -> Ask:
     """Return what a choice between schemas asks for; a null among them makes it nullable."""
     options = tuple(
-        _read(one, ask.name, place.down(f".any_of[{at}]")) for at, one in enumerate(schemas) if _kind(one) != "NULL"
+        _read(one, ask.name, f"{path}.any_of[{at}]", depth + 1)
+        for at, one in enumerate(schemas)
+        if _kind(one) != "NULL"
     )
     if not options:
-        raise place.refused(".any_of: must have one that is not null")
+        raise _refused(path, ".any_of: must have one that is not null")
     return replace(ask, options=options, nullable=ask.nullable or len(options) < len(schemas))
 
 
-def _object(ask: Ask, schema: Mapping[str, Any], place: _Place) -> Ask:
+def _object(ask: Ask, schema: Mapping[str, Any], path: str, depth: int) -> Ask:
     """Return what an object asks for, its members in the order that is wanted."""
     properties = schema.get("properties") or {}
     if not properties:
-        raise place.refused(".properties: should be non-empty for OBJECT type")
+        raise _refused(path, ".properties: should be non-empty for OBJECT type")
     for at, name in enumerate(schema.get("required") or ()):
         if name not in properties:
-            raise place.refused(f".required[{at}]: property is not defined")
+            raise _refused(path, f".required[{at}]: property is not defined")
     order = [name for name in schema.get("propertyOrdering") or () if name in properties]
     members = tuple(
-        (name, _read(properties[name], _words_of(name), place.down(f".properties[{name}]")))
+        (name, _read(properties[name], _words_of(name), f"{path}.properties[{name}]", depth + 1))
         for name in dict.fromkeys([*order, *properties])
     )
     return replace(ask, members=members)
@@ -144,15 +137,15 @@ def _words_of(name: str) -> str:
     return " ".join(_WORD.findall(_HUMP.sub(" ", name))).lower()
 
 
-def _plain(ask: Ask, schema: Mapping[str, Any], place: _Place) -> Ask:
+def _plain(ask: Ask, schema: Mapping[str, Any], path: str) -> Ask:
     """Return what a text, a number or a yes or no asks for; a bound that is told gives way to those that are set."""
     if ask.kind != "STRING" and schema.get("enum"):
-        raise place.refused(".enum: only allowed for STRING type")
+        raise _refused(path, ".enum: only allowed for STRING type")
     ask = replace(ask, choices=tuple(schema.get("enum") or ()), form=str(schema.get("format", "")))
     told = {bound: float(value) for bound, value in _TOLD.findall(ask.about)}
     if ask.kind == "STRING":
         least = schema.get("minLength", told.get("at least"))
-        return _sized(ask, least, schema.get("maxLength", told.get("at most")), place)
+        return _sized(ask, least, schema.get("maxLength", told.get("at most")), path)
     if ask.kind == "BOOLEAN":
         return ask
     low, high = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
@@ -163,16 +156,16 @@ def _plain(ask: Ask, schema: Mapping[str, Any], place: _Place) -> Ask:
     if ask.kind == "INTEGER":
         low, high = low if math.isinf(low) else math.ceil(low), high if math.isinf(high) else math.floor(high)
     if low > high:
-        raise place.refused(f": minimum {low} is above maximum {high}.")
+        raise _refused(path, f": minimum {low} is above maximum {high}.")
     return replace(ask, lowest=low if low > -math.inf else None, highest=high if high < math.inf else None)
 
 
-def _sized(ask: Ask, least: float | None, most: float | None, place: _Place) -> Ask:
+def _sized(ask: Ask, least: float | None, most: float | None, path: str) -> Ask:
     """Return an ask with the least and the most of its items or characters."""
     at_least, at_most = int(least or 0), None if most is None else int(most)
     if at_least < 0 or (at_most is not None and at_least > at_most):
         of = "Items" if ask.kind == "ARRAY" else "Length"
-        raise place.refused(f": min{of} {at_least} is above max{of} {at_most}.")
+        raise _refused(path, f": min{of} {at_least} is above max{of} {at_most}.")
     if at_least > MOST_VALUES:
         raise invalid("The specified schema produces a constraint that has too many states for serving.")
     return replace(ask, at_least=at_least, at_most=at_most)

@@ -69,11 +69,15 @@ class Caller:
 
     def get(self, path: str) -> dict[str, Any]:
         """Return the document of a GET that must be answered 200."""
-        return _good(self.http.get(path))
+        reply = self.http.get(path)
+        assert reply.status_code == 200, reply.text
+        return dict(reply.json())
 
     def post(self, path: str, document: object) -> dict[str, Any]:
         """Return the document of a POST that must be answered 200."""
-        return _good(self.http.post(path, json=document))
+        reply = self.http.post(path, json=document)
+        assert reply.status_code == 200, reply.text
+        return dict(reply.json())
 
     def refused(self, path: str, document: object = None, *, method: str = "POST") -> dict[str, Any]:
         """Return the error of a call that must be refused."""
@@ -119,9 +123,3 @@ class Caller:
         reply = self.http.get(f"/v1beta/{operation['response']['responsesFile']}:download?alt=media")
         assert reply.status_code == 200, reply.text
         return reply.content.split(b"\n")
-
-
-def _good(reply: httpx2.Response) -> dict[str, Any]:
-    assert reply.status_code == 200, reply.text
-    document: dict[str, Any] = reply.json()
-    return document

@@ -73,7 +73,7 @@ def test_a_batch_of_a_host_that_was_killed_is_answered_by_the_next(tmp_path: Pat
 
 
 def test_two_hosts_share_one_state(tmp_path: Path) -> None:
-    """What one host made the other sees; of one file two batches are made, and each is answered."""
+    """What one host made the other sees; each batch of one file is answered."""
     with Server(tmp_path) as first, Server(tmp_path) as second, Caller(first.url) as one, Caller(second.url) as two:
         file = one.upload(request_file(60))
         names = [caller.post(CREATE, batch_of(file))["name"] for caller in (one, two, one, two)]
@@ -112,12 +112,11 @@ def test_a_batch_that_cannot_be_answered_fails(tmp_path: Path) -> None:
 def test_a_hundred_batches_may_be_under_way(tmp_path: Path) -> None:
     """One more is a 429 with nothing but a link."""
     with Server(tmp_path) as server, Caller(server.url) as caller:
-        file = caller.upload(request_file(20_000))
-        small = caller.upload(request_file(1))
-        caller.post(CREATE, batch_of(file))
+        caller.create(request_file(20_000))  # at which it is for long
+        small = batch_of(caller.upload(request_file(1)))
         for _ in range(99):
-            caller.post(CREATE, batch_of(small))
-        error = caller.refused(CREATE, batch_of(small))
+            caller.post(CREATE, small)
+        error = caller.refused(CREATE, small)
         assert (error["status"], len(error["details"])) == ("RESOURCE_EXHAUSTED", 1)
 
 

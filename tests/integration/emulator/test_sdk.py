@@ -1,7 +1,6 @@
 """The unmodified official SDK against the engine: sync, and async over both of its HTTP libraries."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,47 +11,19 @@ from google.genai import types
 
 from tests.integration.emulator.caller import MODEL, TAGS_SCHEMA, Caller, by_key, request_file
 
-MIB = 1024 * 1024
 TEXTS: list[Any] = ["a", "b"]  # of the many kinds of contents that the library knows
 GENERATE = types.GenerateContentConfig(response_mime_type="application/json", response_schema=TAGS_SCHEMA)
 
 
-@pytest.fixture
-def sdk(caller: Caller) -> Iterator[genai.Client]:
-    """Return the SDK's client, pointed at the engine and nothing else changed."""
-    client = genai.Client(api_key="any", http_options=types.HttpOptions(base_url=caller.url))
-    yield client
-    client.close()
-
-
-def finished(client: genai.Client, name: str) -> types.BatchJob:
-    """Return a batch once it is over."""
-    while not (batch := client.batches.get(name=name)).done:
-        pass
-    return batch
-
-
-def name_of(batch: types.BatchJob | types.File) -> str:
-    """Return the name that the API gave."""
-    assert batch.name
-    return batch.name
-
-
-def results_of(batch: types.BatchJob) -> str:
-    """Return the name of a batch's result file."""
-    assert batch.dest
-    assert batch.dest.file_name
-    return batch.dest.file_name
-
-
-def test_the_sdk_generates_counts_and_finds_models(sdk: genai.Client) -> None:
-    """Text with a parsed answer, a token count and a model."""
-    answer = sdk.models.generate_content(model=MODEL, contents="Lawyer for water law", config=GENERATE)
-    assert isinstance(answer.parsed, dict)
-    assert answer.parsed["tags"]
-    assert sdk.models.count_tokens(model=MODEL, contents="abcdefgh").total_tokens == 2
-    assert "batchGenerateContent" in (sdk.models.get(model=MODEL).supported_actions or [])
-    assert f"models/{MODEL}" in {model.name for model in sdk.models.list(config={"query_base": True})}
+def test_the_sdk_generates_counts_and_finds_models(caller: Caller) -> None:
+    """Pointed at the engine, and nothing else changed: a parsed answer, a token count and a model."""
+    with genai.Client(api_key="any", http_options=types.HttpOptions(base_url=caller.url)) as sdk:
+        answer = sdk.models.generate_content(model=MODEL, contents="Lawyer for water law", config=GENERATE)
+        assert isinstance(answer.parsed, dict)
+        assert answer.parsed["tags"]
+        assert sdk.models.count_tokens(model=MODEL, contents="abcdefgh").total_tokens == 2
+        assert "batchGenerateContent" in (sdk.models.get(model=MODEL).supported_actions or [])
+        assert f"models/{MODEL}" in {model.name for model in sdk.models.list(config={"query_base": True})}
 
 
 # the SDK subclasses aiohttp's session, which aiohttp discourages; goes when the SDK stops doing so
@@ -69,9 +40,10 @@ def test_the_async_sdk_runs_the_whole_round(caller: Caller, tmp_path: Path, libr
             options.httpx_async_client = httpx2.AsyncClient(timeout=20)
         async with genai.Client(api_key=library, http_options=options).aio as client:
             file = await client.files.upload(file=path, config={"mime_type": "jsonl"})
-            batch = await client.batches.create(model=MODEL, src=name_of(file))
+            batch = await client.batches.create(model=MODEL, src=str(file.name))
             while not batch.done:
-                batch = await client.batches.get(name=name_of(batch))
+                batch = await client.batches.get(name=str(batch.name))
+            assert batch.dest
             answer = await client.models.generate_content(model=MODEL, contents="water law", config=GENERATE)
             assert answer.text
             counted = await client.models.count_tokens(model=MODEL, contents="water law")
@@ -79,7 +51,7 @@ def test_the_async_sdk_runs_the_whole_round(caller: Caller, tmp_path: Path, libr
             assert counted.total_tokens == answer.usage_metadata.prompt_token_count
             embedded = await client.models.embed_content(model="gemini-embedding-001", contents=TEXTS)
             assert len(embedded.embeddings or []) == 2
-            data: bytes = await client.files.download(file=results_of(batch))
+            data: bytes = await client.files.download(file=str(batch.dest.file_name))
         if options.httpx_async_client:
             await options.httpx_async_client.aclose()
         return data
