@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -65,18 +65,17 @@ class ComparedRows:
     superfluous: int = 0
     examples: dict[str, list[Identity]] = field(default_factory=dict)
 
+    def tell(self, way: str, identity: Identity) -> None:
+        """Count a row that is not as the record has it, and keep which while there is room."""
+        setattr(self, way, getattr(self, way) + 1)
+        examples = self.examples.setdefault(way, [])
+        if len(examples) < EXAMPLES:
+            examples.append(identity)
+
     @property
     def total(self) -> int:
         """Return how many rows are not as the record has them."""
         return self.differing + self.missing + self.superfluous
-
-
-class _Difference(NamedTuple):
-    """A row that is not as the record has it: how it differs, and what the record has (None: nothing)."""
-
-    way: str
-    identity: Identity
-    wanted: ProjectedRow | None
 
 
 def key_values(spec: AnswersSpec, item_id: str) -> list[Any]:
@@ -126,36 +125,6 @@ def remove_rows(
 def compare_rows(tx: Connection, spec: AnswersSpec, task: str) -> ComparedRows:
     """Compare every row of the table with the record of a task's answers, at flat memory."""
     found = ComparedRows()
-    for one in _differences(tx, spec, task):
-        setattr(found, one.way, getattr(found, one.way) + 1)
-        examples = found.examples.setdefault(one.way, [])
-        if len(examples) < EXAMPLES:
-            examples.append(one.identity)
-    return found
-
-
-def rebuild_rows(tx: Connection, spec: AnswersSpec, task: str) -> int:
-    """Bring the table to what the record of a task's answers says; return how many rows were written or removed.
-
-    What is written lies behind what the comparison has read, so that it goes on undisturbed.
-    """
-    done, waiting = 0, list[_Difference]()
-    for one in _differences(tx, spec, task):
-        waiting.append(one)
-        if len(waiting) == PAGE:
-            done += _mend(tx, spec, waiting)
-            waiting = []
-    return done + _mend(tx, spec, waiting)
-
-
-def _mend(tx: Connection, spec: AnswersSpec, differences: Sequence[_Difference]) -> int:
-    _delete(tx, spec, [one.identity for one in differences if one.wanted is None])
-    write_rows(tx, spec, [one.wanted for one in differences if one.wanted is not None])
-    return len(differences)
-
-
-def _differences(tx: Connection, spec: AnswersSpec, task: str) -> Iterator[_Difference]:
-    """Yield every row that is not as the record has it, by the bytes of the item's id and the extractor."""
     kinds = [dict(spec.fields).get(column.name, "") for column in answers_table(spec).c]
     sides = heapq.merge(_recorded(tx, task), _stored(tx, spec), key=itemgetter(0))
     for identity, group in groupby(sides, key=itemgetter(0)):
@@ -163,11 +132,23 @@ def _differences(tx: Connection, spec: AnswersSpec, task: str) -> Iterator[_Diff
         for _, row in group:
             wanted, there = (row, there) if isinstance(row, ProjectedRow) else (wanted, row)
         if wanted is None:
-            yield _Difference("superfluous", identity, None)
+            found.tell("superfluous", identity)
         elif there is None:
-            yield _Difference("missing", identity, wanted)
+            found.tell("missing", identity)
         elif not all(map(same_cell, kinds, there, _cells(spec, wanted))):
-            yield _Difference("differing", identity, wanted)
+            found.tell("differing", identity)
+    return found
+
+
+def rebuild_rows(tx: Connection, spec: AnswersSpec, task: str) -> int:
+    """Fill the table anew where it is not what the record of a task's answers says; return how many rows were not."""
+    wrong = compare_rows(tx, spec, task).total
+    if wrong:
+        remove_rows(tx, spec)
+        rows = (ProjectedRow(*row) for row in applied_answers(tx, task))
+        while some := list(islice(rows, PAGE)):
+            write_rows(tx, spec, some)
+    return wrong
 
 
 def _recorded(tx: Connection, task: str) -> Iterator[tuple[Identity, Any]]:
