@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.core.errors import StateConflictError
 from pipeline.core.states import Outcome
-from pipeline.store import answers, batches, claims
+from pipeline.store import batches, claims
 from tests.delivery import prepare, put_people, workspace_at
 from tests.unit.store.facts import BATCH, NOW
 
@@ -42,13 +42,3 @@ def test_an_item_that_was_answered_since_it_was_read_is_not_claimed(tmp_path: Pa
         with ws.store.write() as tx:
             claims.take_claims(tx, ws.task, rows[:1], batch=1, at=NOW)
     assert workspace.query("SELECT item_id FROM findable_requests") == [("1",)]
-
-
-def test_what_is_parked_is_not_asked(tmp_path: Path) -> None:
-    """A parked item is not among what the next batch takes, whether it is looked for by name or not."""
-    workspace = workspace_at(tmp_path / "data")
-    put_people(workspace, 2)
-    with workspace.open() as ws, ws.store.write() as tx:
-        answers.park(tx, ws.task.name, {"1": "it failed twice"}, at=NOW)
-        assert list(tx.execute(claims.askable(tx, ws.task)).scalars()) == ["2"]
-        assert claims.askable_among(tx, ws.task, ["2", "1"]) == ["2"]

@@ -1,7 +1,5 @@
 """A database on a PostgreSQL server: what its settings change, what a lost connection leaves, and what is refused."""
 
-import re
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+from pipeline.core.errors import ConfigurationError, FindableError, UnavailableError
 from pipeline.store.database import Store
 from tests import postgresql
 from tests.unit.store.facts import add_note, noted, notes
@@ -125,37 +123,6 @@ def test_a_database_that_cannot_be_had_is_told_without_the_password(
 
 
 @pytest.mark.parametrize(
-    ("words", "kind"),
-    [
-        ("das Datenbanksystem startet", UnavailableError),
-        ('password authentication failed for user "ada"', ConfigurationError),
-        ("unsupported startup parameter: extra_float_digits", ConfigurationError),
-    ],
-)
-def test_a_refused_connection_may_be_tried_again(words: str, kind: type[FindableError]) -> None:
-    """What a server says before it lets a client in has no code: but for what is known to last, it may pass, exit 4."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        answering = threading.Thread(target=_turn_away, args=(door, words))
-        answering.start()
-        port = door.getsockname()[1]
-        store = Store(f"postgresql+psycopg://ada@127.0.0.1:{port}/people?sslmode=disable&gssencmode=disable")
-        with pytest.raises(kind, match=re.escape(words)), store.read():
-            pass
-        answering.join()
-
-
-def _turn_away(door: socket.socket, words: str) -> None:
-    """Be a server, or a pooler, that refuses the first client."""
-    client, _ = door.accept()
-    with client:
-        client.recv(4096)
-        fields = b"".join(
-            kind + text.encode() + b"\0" for kind, text in ((b"S", "FATAL"), (b"C", "57P03"), (b"M", words))
-        )
-        client.sendall(b"E" + (len(fields) + 5).to_bytes(4, "big") + fields + b"\0")
-
-
-@pytest.mark.parametrize(
     ("url", "hint"),
     [
         *(
@@ -174,30 +141,3 @@ def test_other_drivers_and_passwords_that_are_no_url_are_refused(url: str, hint:
     said = caught.value.message + caught.value.hint
     assert HIDDEN not in said
     assert hint != "%40" or "ss" not in said.replace("password", "")
-
-
-def test_what_the_driver_cannot_send_is_no_outage(store: Store) -> None:
-    """A statement of ours that cannot be sent is a bug and told as one: running it again does not help."""
-    many = 70_000
-    for statement, values in (
-        (f"SELECT ARRAY[{', '.join(['%s'] * many)}]", tuple(range(many))),
-        ("SELECT %s", ("\0",)),
-    ):
-        with pytest.raises(InconsistentError, match="nothing was changed"), store.read() as tx:
-            tx.exec_driver_sql(statement, values)
-
-
-def test_the_wait_for_another_writer_can_be_interrupted(store: Store, url: str) -> None:
-    """Ctrl-C during the wait ends it at once, and the connection is good for the next."""
-    import _thread
-
-    other = Store(url)
-    with other.write() as tx:
-        add_note(tx, "two")
-        timer = threading.Timer(0.1, _thread.interrupt_main)
-        timer.start()
-        with pytest.raises(KeyboardInterrupt), store.write():
-            pass
-        timer.join()
-    other.close()
-    assert notes(store) == ["one", "two"]

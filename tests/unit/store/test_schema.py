@@ -9,7 +9,6 @@ from sqlalchemy import inspect, text
 from pipeline.core.errors import ConfigurationError
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
-from tests.unit.store.facts import NOW
 
 
 @pytest.fixture
@@ -78,16 +77,3 @@ def test_a_subject_that_refuses_leaves_no_table(store: Store) -> None:
     with pytest.raises(ConfigurationError):
         schema.ensure_schema(store, [refuse])
     assert shape(store) == {}
-
-
-def test_a_workspace_is_bound_once(store: Store) -> None:
-    """The first backend binds, the same one again is no change, the other one is refused."""
-    made(store)
-    with store.write() as tx:
-        workspace.bind_workspace(tx, "local", at=NOW)
-        workspace.bind_workspace(tx, "local", at=NOW)
-    with pytest.raises(ConfigurationError, match="bound to the local backend"), store.write() as tx:
-        workspace.bind_workspace(tx, "gemini", at=NOW)
-    with store.read() as tx:
-        assert workspace.get_workspace(tx).backend == "local"
-        assert tx.execute(text("SELECT count(*) FROM findable_events WHERE kind = 'workspace'")).scalar() == 1
