@@ -94,4 +94,4 @@ def all_pilots(tx: Connection) -> list[Pilot]:
 
 def _pilot(row: RowMapping) -> Pilot:
     verdict = None if row["verdict"] is None else PilotVerdict(row["verdict"])
-    return Pilot(**{name: value for name, value in row.items() if name != "live"} | {"verdict": verdict})
+    return Pilot(**{**row, "verdict": verdict})
