@@ -76,8 +76,8 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 });
 // A page that is shown anew once an item is in another state waits until nothing is typed or opened in it.
 document.addEventListener("htmx:beforeRequest", (event) => {
-  const isBusy = document.querySelector("main details[open] form") || document.activeElement.matches("input, textarea");
-  if ("waits" in event.detail.elt.dataset && isBusy) {
+  const typed = [...document.querySelectorAll("main input, main textarea")].some((one) => one.value !== one.defaultValue);
+  if ("waits" in event.detail.elt.dataset && (typed || document.querySelector("main details[open] form"))) {
     event.preventDefault();
   }
 });

@@ -72,6 +72,9 @@ def _shown(
         if name == PASSAGES and known["columns"]:
             concepts = concepts_by_version(marked_of_passage(ws.store, ws.subjects, ws.settings, known["item"]))
         columns = [(column, as_text(value)) for column, value in known.pop("columns").items()]
+        title = heading_of(known, name, columns)
+        if tags:  # which stand beside the row
+            columns = [one for one in columns if one[0] not in {"name", "tags", "findability_score"}]
         known.pop("task")
         shown = answers_shown(known, tags.get("edits", ()))
         can_ask = is_askable(ws.store, ws.task, known)
@@ -80,7 +83,7 @@ def _shown(
             ws,
             {
                 **known,
-                **heading_of(known, name, columns),
+                **title,
                 "answers": shown,
                 "quotations": list(quotations_in(shown[0].get("answer"))) if shown else [],
                 "concepts": concepts,
