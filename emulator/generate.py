@@ -10,7 +10,7 @@ import orjson
 from emulator import media
 from emulator.answers import fill
 from emulator.answers.concepts import concepts
-from emulator.answers.looks import Look, told
+from emulator.answers.looks import Look
 from emulator.answers.tags import tags
 from emulator.catalogue import MODEL_VERSION, STAND_IN_VERSION, TAGGER_VERSION, Model
 from emulator.errors import invalid
@@ -140,7 +140,7 @@ def _document(request: Mapping[str, Any], ask: Ask, looks: Sequence[Look | None]
     """
     name, listed = ask.members[0] if ask.kind == "OBJECT" and len(ask.members) == 1 else ("", ask)
     members = dict(listed.items.members) if listed.items is not None else {}
-    if listed.items is not None and listed.items.kind == "STRING" and fill.is_tag(listed.items):
+    if listed.items is not None and fill.is_tag(listed.items):
         found, version = _tags(request, listed, looks), TAGGER_VERSION
     elif {"name", "quotes"} <= members.keys() and all(_CONCEPT.get(one) == members[one].kind for one in members):
         found, version = _concepts(request, listed, members), MODEL_VERSION
@@ -152,15 +152,12 @@ def _document(request: Mapping[str, Any], ask: Ask, looks: Sequence[Look | None]
 
 def _tags(request: Mapping[str, Any], listed: Ask, looks: Sequence[Look | None]) -> list[Any]:
     """Return tags: of images the words of what is measured of them, of a person no more than the text supports."""
-    allowed = listed.items.choices if listed.items is not None else ()
     at_most = MOST_TAGS if listed.at_most is None else listed.at_most
-    if looks and not allowed:
+    if looks:
         return list(dict.fromkeys(word for one in looks if one for word in one.words()))[:at_most]
     said = said_in(TO_TAG, request)
-    is_person = not allowed and said != said_in((), request)
-    at_least = 0 if is_person else min(listed.at_least or FEWEST_TAGS, at_most)
-    text = "\n".join([said, *map(told, looks)])
-    return tags(text, allowed=allowed or None, at_least=at_least, at_most=max(at_most, at_least))
+    at_least = 0 if said != said_in((), request) else min(listed.at_least or FEWEST_TAGS, at_most)
+    return list(tags(said, at_least=at_least, at_most=at_most))
 
 
 def _concepts(request: Mapping[str, Any], listed: Ask, members: Mapping[str, Ask]) -> list[dict[str, Any]]:

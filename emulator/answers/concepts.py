@@ -34,18 +34,12 @@ _ABBREVIATED, _UNTYPED, _SAME_HEAD = 2.5, 0.7, 0.6
 """What a phrase is worth with an acronym, without a type, and behind another one that ends with the same word."""
 _MOST_WORDS, _PIECE, _SHORTEST, _TWICE_QUOTED = 4, 3, 3, 4
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_JOINED = (
-    "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"
-    "\u0900-\u0963\u0966-\u0dff\u0e30-\u0e4e\u200c\u200d"
-)
-"""Vowel signs, points and joiners, which are no letters to `re` and part of words all the same."""
-_SIGN = rf"(?:[^\W_{_CJK}]|[{_JOINED}])"
 _CJK_BREAK = "的了和是在与及对等为以其也都而被把将从到于由或但这那有不会能可他她它我你们\u3041-\u309f"
 """Characters of grammar: Japanese writes its own in hiragana."""
 _WORD = re.compile(
-    rf"{_SIGN}+(?:[-\u2010\u2011._'\u2019]{_SIGN}+)*(?:\+\+|#(?!\w))?|(?:(?![{_CJK_BREAK}])[{_CJK}]){{1,12}}"
+    rf"[^\W_{_CJK}]+(?:[-\u2010\u2011._'\u2019][^\W_{_CJK}]+)*(?:\+\+|#(?!\w))?|(?:(?![{_CJK_BREAK}])[{_CJK}]){{1,12}}"
 )
-_ANY_WORD = re.compile(rf"(?:{_SIGN}|[{_CJK}])+")
+_ANY_WORD = re.compile(rf"[^\W_]{{1,{LONGEST}}}")
 _SHORT_FORM = re.compile(r"\(([A-Z][A-Za-z]{0,9}[A-Z])s?\)")
 _ADJECTIVE = re.compile(
     r".{2,}(?:ous|[ai]ble|ive|al|ic|ful|less|ary|ile|ent|ant)|.+-(?:based|specific|aware|free|level|driven|scale"
@@ -80,12 +74,13 @@ def concepts(text: str, *, at_least: int = 4, at_most: int = 14) -> list[dict[st
         phrase.weight = _weight(phrase, sentence=bisect.bisect_right(spans, (phrase.places[0][0], math.inf)))
     wanted = max(at_least, round(_NEARLY_ALL * at_most * (1 - math.exp(-len(found) / _CANDIDATES))))
     chosen = _distinct(found, wanted=min(wanted, at_most))
-    words = [match for match in _ANY_WORD.finditer(text) if any(map(str.isalpha, match[0][:LONGEST]))]
-    for match in sorted(words, key=lambda one: len(one[0]) < _SHORTEST) if len(chosen) < min(at_least, at_most) else ():
-        is_new = all(_key(match[0][:LONGEST]) != one.words for one in chosen)
-        if is_new and len(chosen) < min(at_least, at_most) and not (chosen and _is_stop(match[0].lower())):
-            place = match.start(), match.start() + len(match[0][:LONGEST])
-            chosen.append(_Phrase(_key(match[0][:LONGEST]), 1, [place]))
+    missing = min(at_least, at_most) - len(chosen)
+    for match in sorted(_ANY_WORD.finditer(text), key=lambda one: len(one[0]) < _SHORTEST) if missing > 0 else ():
+        words = _key(match[0])
+        is_one = any(map(str.isalpha, match[0])) and not (chosen and _is_stop(match[0].lower()))
+        if is_one and missing > 0 and all(words != one.words for one in chosen):
+            chosen.append(_Phrase(words, 1, [match.span()]))
+            missing -= 1
     return [_concept(text, phrase, spans, rank=rank) for rank, phrase in enumerate(chosen)]
 
 

@@ -8,7 +8,6 @@ character n-grams and needs no weights at all. A text has the same vector alone,
 import functools
 import math
 import re
-import threading
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -48,7 +47,6 @@ _STOP_WORDS = frozenset(
     while who whom why will with would you your yours yourself yourselves"""
     )
 )
-_loading = threading.Lock()
 
 
 class _Word(NamedTuple):
@@ -64,18 +62,17 @@ def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.fl
     """Return one vector per text: float32, (n, 768), rows of unit length and never NaN, in the order of `texts`.
 
     Raises:
-        ValueError: a text is blank (its place is named), or there is no such encoder.
+        ValueError: a text is blank; its place is named.
     """
     import numpy as np
 
-    if encoder not in _ENCODERS:
-        raise ValueError(f"encoder {encoder!r} is unknown, expected one of {', '.join(sorted(_ENCODERS))}")
     for place, text in enumerate(texts):
         if not text.strip():
             raise ValueError(f"text {place} is blank, expected something to encode")
     if not texts:
         return np.zeros((0, WIDTH), dtype=np.float32)
-    return _ENCODERS[encoder]([words_of(text) for text in texts])
+    rows = (_lexical if encoder == "lexical" else _semantic)([words_of(text) for text in texts])
+    return _unit(rows)
 
 
 def words_of(text: str) -> Counter[str]:
@@ -113,7 +110,7 @@ def _semantic(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
         signed = [sign * word.weight * damped for word, damped in known for sign in word.signs]
         stems[place] = np.bincount(slots, weights=signed, minlength=WIDTH - MEANING)
     halves = _unit(meaning) * math.sqrt(_SHARE), _unit(stems) * math.sqrt(1 - _SHARE)
-    return _unit(np.concatenate(halves, axis=1))
+    return np.concatenate(halves, axis=1)
 
 
 def _lexical(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
@@ -122,14 +119,11 @@ def _lexical(counted: Sequence[Counter[str]]) -> "NDArray[np.float32]":
 
     rows = np.empty((len(counted), WIDTH), dtype=np.float32)
     for place, words in enumerate(counted):
-        grams = [(*_hashed(_grams(word), WIDTH), 1 + math.log(times)) for word, times in words.items()]
+        grams = [(*_grams(word), 1 + math.log(times)) for word, times in words.items()]
         slots = [slot for found, _, _ in grams for slot in found]
         signed = [sign * damped / math.sqrt(len(signs)) for _, signs, damped in grams for sign in signs]
         rows[place] = np.bincount(slots, weights=signed, minlength=WIDTH)
-    return _unit(rows)
-
-
-_ENCODERS = {"semantic": _semantic, "lexical": _lexical}
+    return rows
 
 
 def _unit(rows: "NDArray[np.float32]") -> "NDArray[np.float32]":
@@ -156,9 +150,11 @@ def _word(word: str) -> _Word:
     return _Word(tokens, weight, *_hashed([f"{turn}:{stemmed}" for turn in range(_SLOTS)], WIDTH - MEANING))
 
 
-def _grams(word: str) -> list[str]:
+@functools.lru_cache(maxsize=1 << 16)
+def _grams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     framed = f"<{word}>"
-    return sorted({framed[at : at + size] for size in (3, 4, 5) for at in range(len(framed) - size + 1)} | {framed})
+    grams = {framed[at : at + size] for size in (3, 4, 5) for at in range(len(framed) - size + 1)} | {framed}
+    return _hashed(sorted(grams), WIDTH)
 
 
 def _hashed(parts: Sequence[str], width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -167,15 +163,9 @@ def _hashed(parts: Sequence[str], width: int) -> tuple[tuple[int, ...], tuple[in
     return tuple(value % width for value in hashes), tuple(1 if value >> 31 else -1 for value in hashes)
 
 
-def _weights() -> "tuple[Any, NDArray[np.float16]]":
-    """Return tokenizer and token vectors (float16, (32000, 256)), loaded once however many threads ask."""
-    with _loading:
-        return _load()
-
-
 @functools.cache
-def _load() -> "tuple[Any, NDArray[np.float16]]":
-    """Open them inside the installed wheel, whose own code takes three times as long to import."""
+def _weights() -> "tuple[Any, NDArray[np.float16]]":
+    """Return tokenizer and token vectors, (32000, 256), of the installed wheel, whose own code is slow to import."""
     import numpy as np
     from tokenizers import Tokenizer
 

@@ -41,9 +41,7 @@ _QUOTED = re.compile(
     re.IGNORECASE,
 )
 """What a name or a description says that asks for words of the text itself."""
-_DATED = re.compile(r"\b(?:dates?|dated|deadline|birthday)\b|\bYYYY|\bISO[ -]?8601", re.IGNORECASE)
-_WHEN = re.compile(r"^when\b|ed at$", re.IGNORECASE)
-"""How the name of a date may read without that word."""
+_DATED = re.compile(r"\b(?:dates?|dated|deadline|birthday|when)\b|\bYYYY|\bISO[ -]?8601|ed at$", re.IGNORECASE)
 _TOLD = re.compile(
     r"\b(?:summary|reason(?:ing)?|explanation|rationale|justification|description|comment|note|gist|abstract|overview"
     r"|sentence|answer|advice)\b",
@@ -67,7 +65,7 @@ _NUMBER = re.compile(
     rf"|\b(?:{'|'.join(_WORDS[2:])})\b",
     re.IGNORECASE,
 )
-_BEFORE, _BEHIND = 16, 24
+_AROUND = 24
 """Characters before and behind a number that say what it counts."""
 
 
@@ -77,8 +75,9 @@ def answer(ask: Ask, said: str, looks: Sequence[Look | None] = ()) -> object:
 
 
 def is_tag(ask: Ask) -> bool:
-    """Return whether the strings of a list are words about the text, rather than quotations of it or dates in it."""
-    return not (ask.form or _QUOTED.search(ask.said) or _DATED.search(ask.name))
+    """Return whether the items of a list are words about the text: no choices, quotations or dates."""
+    is_text = ask.kind == "STRING" and not ask.choices and not ask.form
+    return is_text and not (_QUOTED.search(ask.said) or _DATED.search(ask.name))
 
 
 class _Fill:
@@ -93,7 +92,6 @@ class _Fill:
         self._is_seen = name == _SEEN
         self._others = [one for one in written if one != (name, self.text)]
         self._used: set[str] = set()
-        self._is_first = True
 
     @functools.cached_property
     def _sentences(self) -> list[str]:
@@ -125,11 +123,8 @@ class _Fill:
         if ask.kind == "ARRAY":
             return self._list(ask, part)
         found = self._found(ask, part) if self.text.strip() else []
-        return self._noted(found[0]) if found else None if ask.nullable else _least(ask)
-
-    def _noted(self, value: Any) -> Any:
-        self._used.update([value] if isinstance(value, str) else [])
-        return value
+        self._used.update(str(one) for one in found[:1])
+        return found[0] if found else None if ask.nullable else _least(ask)
 
     def _option(self, ask: Ask, part: str) -> Any:
         """Return the first of the options that the text supports, the first of all where it supports none.
@@ -150,7 +145,8 @@ class _Fill:
         entries: list[Any] = []
         for value in self._entries(items, part, most) if self.text.strip() else ():
             if len(entries) < most and value is not None and value not in entries:
-                entries.append(self._noted(value))
+                entries.append(value)
+                self._used.add(str(value))
         others = [choice for choice in items.choices if choice not in entries]
         while len(entries) < ask.at_least:  # the text has no more different values
             entries.append(others.pop(0) if others else self.value(items, part))
@@ -179,37 +175,22 @@ class _Fill:
         if _is_date(ask):
             return [_date_text(ask, date) for date in _dates(part) or _dates(every)]
         if _is_quote(ask):
-            return [self._quote(ask, one) for one in self._unused([part] if part else self._telling)]
+            places = [(self.text.find(one), len(one)) for one in self._unused([part] if part else self._telling)]
+            return [_fitted(ask, self.text[start : start + max(size, ask.at_least)]) for start, size in places]
         return self._texts(ask, part, is_list=is_list)
 
     def _unused(self, found: Sequence[str]) -> list[str]:
         return sorted(found, key=lambda one: one in self._used)
 
-    def _quote(self, ask: Ask, sentence: str) -> str:
-        """Return a slice of the text that begins with a sentence, within the lengths of the schema."""
-        start = self.text.find(sentence)
-        return _fitted(ask, self.text[start : start + max(len(sentence), ask.at_least)])
-
     def _texts(self, ask: Ask, part: str, *, is_list: bool) -> list[str]:
-        """Return the column of that name, sentences where these are asked for, else key phrases.
-
-        The first text of an answer tells its row from others, by the other columns.
-        """
-        column = next(
-            (text.strip()[:_PHRASE] for name, text in self._others if name.lower() == ask.name.replace(" ", "_")), ""
-        )
+        """Return the column of that name, sentences where these are asked for, else key phrases."""
+        column = [text for name, text in self._others if name.lower() == ask.name.replace(" ", "_")]
         if _TOLD.search(ask.name) and not is_list:
             found, most = [self._told] if self._told else [part] if part else self._telling, _SENTENCES
         else:
             own = [phrase for phrase in self._phrases if phrase.lower() in part.lower()] if part else self._phrases
-            found, most = own or [(part or self.text).strip()[:_PHRASE]], _PHRASE
-        found = self._unused(found)
-        others = ", ".join(" ".join(text.split()) for _, text in self._others)
-        if self._is_first and others and not is_list:
-            head = found[0][: max(most // 2, most - len(others) - 3)].rstrip()
-            found = [f"{head} ({others[: most - len(head) - 3].rstrip()})", *found[1:]]
-        self._is_first = False
-        return [_fitted(ask, one) for one in ([column] if column else []) + found]
+            found, most = own or [part or self.text], _PHRASE
+        return [_fitted(ask, one.strip()[:most]) for one in column + self._unused(found)]
 
 
 def _chosen(ask: Ask, text: str, *, is_list: bool) -> list[Any]:
@@ -234,7 +215,7 @@ def _numbers(ask: Ask, text: str, *, is_any: bool) -> list[float]:
     for found in list(_NUMBER.finditer(rest))[:_LOOKED_INTO]:
         word = found[0].lower()
         value = float(_WORDS.index(word) if word in _WORDS else re.sub(r"[,\u00a0\u202f]", "", word))
-        around = f"{rest[max(0, found.start() - _BEFORE) : found.start()]} {rest[found.end() : found.end() + _BEHIND]}"
+        around = f"{rest[max(0, found.start() - _AROUND) : found.start()]} {rest[found.end() : found.end() + _AROUND]}"
         is_near = likeness(ask.name, _MONEY.sub(" price amount cost ", around)) >= _NEAR_NAME
         if _fits(ask, value):
             (near if is_near else far).append(int(value) if value.is_integer() else value)
@@ -243,9 +224,9 @@ def _numbers(ask: Ask, text: str, *, is_any: bool) -> list[float]:
 
 def _truth(ask: Ask, said: Sequence[str]) -> list[bool]:
     """Return whether one of some sentences says what is asked; nothing where that may be left open, and is."""
-    wanted = _ASKING.sub(" ", ask.name)
-    best = max(said, key=lambda sentence: likeness(wanted if wanted.strip() else ask.said, sentence), default="")
-    is_said = likeness(wanted if wanted.strip() else ask.said, best) >= _SAID
+    wanted = _ASKING.sub(" ", ask.name).strip() or ask.said
+    best = max(said, key=lambda sentence: likeness(wanted, sentence), default="")
+    is_said = likeness(wanted, best) >= _SAID
     return [_DENIED.search(best) is None] if is_said else [] if ask.nullable else [False]
 
 
@@ -282,7 +263,7 @@ def _is_date(ask: Ask) -> bool:
         return ask.kind == "STRING"
     length = len(str(_NO_DATE))
     has_room = ask.at_least <= length <= (length if ask.at_most is None else ask.at_most)
-    return has_room and bool(_DATED.search(ask.said) or _WHEN.search(ask.name))
+    return has_room and (_DATED.search(ask.said) or _DATED.search(ask.name)) is not None
 
 
 def _is_quote(ask: Ask) -> bool:
@@ -308,10 +289,8 @@ def _fitted(ask: Ask, text: str) -> str:
 
 def _least(ask: Ask) -> Any:
     """Return the least value that is allowed: the first choice, the lowest number, the shortest text."""
-    if ask.choices:
-        return ask.choices[0]
-    if ask.kind == "BOOLEAN":
-        return False
+    if ask.choices or ask.kind == "BOOLEAN":
+        return ask.choices[0] if ask.choices else False
     if ask.kind in ("INTEGER", "NUMBER"):
         least = ask.lowest if ask.lowest is not None else min(0, ask.highest if ask.highest is not None else 0)
         near = math.ceil(least * 100) / 100 if abs(least) < _EXACT / 100 else least  # 0.01 reads better than next to 0

@@ -15,8 +15,6 @@ _GREY, _BLACK, _WHITE = 36, 40, 200
 """Below these a colour is grey (saturation, of 255) or black (brightness), and above the last one a grey is white."""
 _SHARE, _MOST = 0.08, 4
 """The share of the picture that a colour must have to be named, and how many are."""
-_NARROW = 1.1
-"""How much longer one side must be for a picture that is not square."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,8 @@ class Look:
 
     def words(self) -> list[str]:
         """Return the measures as words of their own: the colours, and which way the image is longer."""
-        is_square = max(self.width, self.height) < _NARROW * min(self.width, self.height)
-        return [*self.colours, "square" if is_square else "landscape" if self.width > self.height else "portrait"]
+        ways = {True: "landscape", False: "portrait"}
+        return [*self.colours, "square" if self.width == self.height else ways[self.width > self.height]]
 
 
 def told(seen: Look | None) -> str:

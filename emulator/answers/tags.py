@@ -8,7 +8,7 @@ told of leisure or as a part of a name counts for nothing. The same text gives t
 import functools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,7 +61,6 @@ class _Vocabulary:
         self.lists: dict[str, frozenset[str]] = {}
         self.plain: set[str] = set()
         """The terms whose names alone mean them in any company; "go" and "react" do not."""
-        self._words: dict[str, str] = {}
         self._ways: dict[tuple[str, ...], list[_Way]] = {}
         self._foreign: dict[tuple[str, ...], list[_Way]] = {}
         self._tails: dict[str, str] = {}
@@ -81,7 +80,7 @@ class _Vocabulary:
             if written == bare and all(alias[1:].lower() != bare for alias in aliases if alias[0] in _MARKS):
                 self.plain.add(bare)
                 aliases.insert(0, bare)
-            self.parents[bare], self._words[bare] = parents, " ".join([bare, *aliases[:6]])
+            self.parents[bare] = parents
             for alias in aliases:
                 self._add(self._ways, alias, bare)
         for form, term in (line.split("\t") for line in _lines("forms.tsv")):
@@ -117,7 +116,7 @@ class _Vocabulary:
 
     @functools.cached_property
     def _vectors(self) -> "NDArray[np.float32]":
-        return encode(list(self._words.values()))[:, :MEANING]
+        return encode(list(self.parents))[:, :MEANING]
 
     def nearest(self, text: str) -> list[str]:
         """Return the terms, the nearest to a text in meaning first; "react" is near to any talk of reacting."""
@@ -128,7 +127,7 @@ class _Vocabulary:
         near = dict(zip(self.parents, likeness, strict=True))
         return sorted(near, key=lambda name: (name not in narrow, -near[name], name))
 
-    def hits(self, words: Sequence[Word], *, is_foreign: bool = False) -> list[_Hit]:
+    def hits(self, words: Sequence[Word], *, is_foreign: bool) -> list[_Hit]:
         """Return what `words` say, from left to right, no two overlapping; breaks are never crossed."""
         found: list[_Hit] = []
         at = 0
@@ -154,36 +153,21 @@ class _Vocabulary:
         return 1, _Way(next((self._tails[end] for end in ends if end in self._tails), ""), "", "")
 
 
-def tags(text: str, *, allowed: Iterable[str] | None = None, at_least: int = 0, at_most: int = 8) -> list[str]:
+def tags(text: str, *, at_least: int = 0, at_most: int = 8) -> list[str]:
     """Return the domains `text` speaks of, the surest first, each once: none where it speaks of none.
 
     `at_least` says how many there must be wherever the text is not blank: broader terms of what was found follow, then
-    the nearest in meaning. `allowed` restricts them to the given names, in their own casing.
+    the nearest in meaning.
     """
-    if not text.strip() or at_most < 1:
+    if not text.strip():
         return []
-    if allowed is not None:
-        return _among(list(dict.fromkeys(allowed)), plain(text), at_least)[:at_most]
     vocabulary, cleaned = _vocabulary(), plain(text)
     names = _said(vocabulary, cleaned)
     if len(names) < at_least:
         ups = [up for name in names for up in vocabulary.ancestors(name)]
         nearest = vocabulary.nearest(cleaned if cleaned.strip() else text)
         names = list(dict.fromkeys([*names, *ups, *nearest]))[:at_least]
-    return names[:at_most]
-
-
-def _among(names: list[str], text: str, at_least: int) -> list[str]:
-    """Return those of some names that a text speaks of, the nearest in meaning first; as many others as are missing."""
-    words = cut(text)
-    said = {hit.name for hit in _vocabulary().hits(words)}
-    stems = {word.stem for word in words if word.plain}
-    meant = encode([one if one.strip() else "-" for one in [*names, text[:_LOOKED_AT]]])[:, :MEANING]
-    near = dict(zip(names, meant[:-1] @ meant[-1], strict=True))
-    own = {name: {word.stem for word in cut(name)} - {""} for name in names}
-    found = [name for name in names if name.lower() in said or (own[name] and own[name] <= stems)]
-    rest = sorted(set(names).difference(found), key=lambda name: (-near[name], name))
-    return sorted(found, key=lambda name: -near[name]) + rest[: max(0, at_least - len(found))]
+    return names[: max(0, at_most)]
 
 
 def _said(vocabulary: _Vocabulary, text: str) -> list[str]:

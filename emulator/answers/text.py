@@ -14,8 +14,6 @@ LONGEST = 48
 """Longer runs of letters are cut here: no term is as long, and stemming them takes seconds."""
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 """Chinese, Japanese and Korean characters: words of their own, because nothing else says where a word ends."""
-_SECTIONS_IN = 1_000_000
-"""Characters in which sections are looked for."""
 _NOISE = re.compile(  # every pattern is bounded, so that a text of any length takes time in proportion to its length
     r"<!--.{0,2000}?-->"
     r"|</?[A-Za-z][^<>]{0,2000}>"  # an HTML tag
@@ -124,31 +122,24 @@ def sentences(text: str) -> list[tuple[int, int]]:
     for low, high in itertools.pairwise(ends):
         start = high - len(text[low:high].lstrip())
         while start < high:
-            end = high if high - start <= QUOTE else _last_blank(text, start)
+            blank = text.rfind(" ", start + 1, start + QUOTE)
+            end = high if high - start <= QUOTE else blank if blank > 0 else start + QUOTE
             if any(map(str.isalnum, text[start:end])):
                 found.append((start, start + len(text[start:end].rstrip())))
             start = high - len(text[end:high].lstrip())
     return found
 
 
-def _last_blank(text: str, start: int) -> int:
-    blank = text.rfind(" ", start + 1, start + QUOTE)
-    return blank if blank > 0 else start + QUOTE
-
-
 def sections(text: str) -> list[tuple[str, str]]:
-    """Return what stands between `<name>` and the next `</name>`, for each of the outermost, with the names.
+    """Return what stands between `<name>` and the last `</name>`, for each of the outermost, with the names.
 
     The words around them are the template's, not the data's.
     """
-    tags = list(_SECTION.finditer(text, 0, _SECTIONS_IN))
-    closing = {tag["name"]: tag.start() for tag in tags if tag["close"]}
+    closing = {tag["name"]: tag.start() for tag in _SECTION.finditer(text) if tag["close"]}
     found: list[tuple[str, str]] = []
-    opened: re.Match[str] | None = None
-    for tag in tags:
-        if opened is None and not tag["close"] and closing.get(tag["name"], -1) > tag.start():
-            opened = tag
-        elif opened is not None and tag["close"] and tag["name"] == opened["name"]:
-            found.append((opened["name"], text[opened.end() : tag.start()]))
-            opened = None
+    at = 0
+    for tag in _SECTION.finditer(text):
+        if not tag["close"] and at <= tag.start() < closing.get(tag["name"], 0):
+            at = closing[tag["name"]]
+            found.append((tag["name"], text[tag.end() : at]))
     return found

@@ -117,14 +117,13 @@ def test_quotations_are_slices_of_the_text(text: str, most: int) -> None:
 
 
 @settings(max_examples=50)
-@given(text=ANY_TEXT, allowed=st.lists(st.text(max_size=12), max_size=5))
-def test_tags_are_short_words_and_as_many_as_asked_for(text: str, allowed: list[str]) -> None:
-    """Never an error, never a duplicate, none too long for a tag, never too few or too many, none that is no choice."""
+@given(text=ANY_TEXT)
+def test_tags_are_short_words_and_as_many_as_asked_for(text: str) -> None:
+    """Never an error, never a duplicate, none too long for a tag, never too few or too many."""
     found = tags(text)
     assert len(found) == len(set(found)) <= 8
     assert all(0 < len(tag) <= MAX_TAG and tag == tag.lower() for tag in found)
     assert 3 <= len(tags(text, at_least=3)) <= 8 if text.strip() else found == []
-    assert set(tags(text, allowed=allowed, at_least=2)) <= set(allowed)
 
 
 @settings(max_examples=30)
