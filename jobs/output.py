@@ -189,45 +189,23 @@ def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 
 
 def watch(look: Callable[[], None]) -> None:
-    """Show what `look` prints, again and again until Ctrl-C: on a terminal in place, in a pipe where it changed."""
-    with contextlib.suppress(KeyboardInterrupt), _refreshing() as show:
-        while True:
-            began = time.monotonic()
-            with contextlib.redirect_stdout(io.StringIO()) as printed:
-                look()
-            show(printed.getvalue().splitlines())
-            time.sleep(max(WATCH_S, REST * (time.monotonic() - began)))
-
-
-@contextlib.contextmanager
-def _refreshing() -> Iterator[Callable[[Sequence[str]], None]]:
-    """Give a function that shows lines in the place of those before; in a pipe below them where any changed."""
+    """Show what `look` prints in place on a terminal, again and again until Ctrl-C."""
     if not sys.stdout.isatty():
-        yield _PlainBlock().show
-        return
+        raise click.UsageError("--watch needs a terminal")
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    with Live(console=Console(highlight=False), auto_refresh=False) as live:
-        yield lambda lines: live.update(Text("\n".join(lines)), refresh=True)
-
-
-class _PlainBlock:
-    """Lines that are printed again when any of them changed."""
-
-    def __init__(self) -> None:
-        """Begin with nothing printed."""
-        self._last: Sequence[str] = ()
-
-    def show(self, lines: Sequence[str]) -> None:
-        """Print all lines, each with the time of day, if one is other than before."""
-        if lines == self._last:
-            return
-        self._last = lines
-        for line in lines:
-            click.echo(f"{time_of_day()} {line}")
-        sys.stdout.flush()
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        Live(console=Console(highlight=False), auto_refresh=False) as live,
+    ):
+        while True:
+            began = time.monotonic()
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                look()
+            live.update(Text("\n".join(printed.getvalue().splitlines())), refresh=True)
+            time.sleep(max(WATCH_S, REST * (time.monotonic() - began)))
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -67,15 +67,6 @@ class ColumnMapping:
         return replace(row, values=values) if self.wholes else row
 
 
-class ColumnsError(InputError):
-    """A file's names mean too few columns, or one twice; what they were taken for is kept, to be changed."""
-
-    def __init__(self, error: InputError, mapping: ColumnMapping) -> None:
-        """Say what the error says, beside the mapping."""
-        super().__init__(error.message, hint=error.hint)
-        self.mapping = mapping
-
-
 def parse_map(text: str) -> dict[str, str]:
     """Return the pairs of MAP="bio=Kurzbiografie,username=Mail"; a pair with a comma in it stands in quotes.
 

@@ -15,7 +15,7 @@ from pipeline.core.text import first_few
 from pipeline.tables import csv_file, frames, json_file
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.layout import Layout, TextRow
-from pipeline.tables.mapping import ColumnsError, map_columns, map_line
+from pipeline.tables.mapping import map_columns, map_line
 from pipeline.tables.text_file import Encoding, detect
 
 BLOCK_SIZE = 4 << 20  # characters of text in one block, so that long texts do not fill the memory
@@ -113,10 +113,7 @@ class TableFile(RowsFile):
             header = csv_file.Header(header.names, delimiter=header.delimiter, layout=self.layout)
             key = self.LAYOUT.key
             near = map_line({**(given or {}), key: self.mapping.near[key]}) if key in self.mapping.near else ""
-            try:
-                header.check(path, near=near)
-            except InputError as error:
-                raise ColumnsError(error, self.mapping) from None
+            header.check(path, near=near)
             columns = zip(header.names, header.columns, strict=True)
             self.ignored.update({name: None for name, column in columns if name and column is None})
 

@@ -1,16 +1,13 @@
-"""`status WATCH=1`: in place on a terminal, lines of what changed in a pipe, and a good end with Ctrl-C."""
+"""`status WATCH=1`: in place on a terminal, and a good end with Ctrl-C."""
 
 import os
 import pty
-import re
 import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from itertools import pairwise
-from typing import IO
 
 import pytest
 
@@ -25,39 +22,6 @@ LONG_S = 60.0  # until a look must have come
 def environ(workspace: Workspace) -> dict[str, str]:
     """Return the environment of a process that works on a workspace."""
     return {**os.environ, **workspace.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
-
-
-def read_until(words: str, stream: IO[str], lines: list[str]) -> None:
-    """Read lines until one has some words in it."""
-    for line in stream:
-        lines.append(line)
-        if words in line:
-            return
-    raise AssertionError(f"no {words!r} in {lines}")
-
-
-@pytest.mark.full
-def test_a_pipe_gets_the_state_again_where_it_changed(workspace: Workspace, people: People) -> None:
-    """Plain lines with the time of day, none twice while nothing happens; Ctrl-C ends it with 0 and no word more."""
-    people(3)
-    with subprocess.Popen(
-        COMMAND, env=environ(workspace), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as watching:
-        assert watching.stdout is not None
-        lines: list[str] = []
-        read_until("next ", watching.stdout, lines)
-        assert "3: 0 tagged, 3 untagged" in lines[1]
-        time.sleep(0.7)  # another look, at which nothing is new
-        workspace.ran("tag-live")
-        read_until("3: 3 tagged, 0 untagged", watching.stdout, lines)
-        read_until("next ", watching.stdout, lines)
-        watching.send_signal(signal.SIGINT)
-        out, err = watching.communicate(timeout=LONG_S)
-    assert (watching.returncode, out, err) == (0, "", "")
-    looks = re.sub(r"(?m)^[0-9:]+ ", "", "".join(lines)).split("workspace ")[1:]
-    assert all(one != another for one, another in pairwise(looks))
-    assert all(re.match(r"\d\d:\d\d:\d\d [a-z ]", line) for line in lines)
-    assert "\x1b" not in "".join(lines)
 
 
 @pytest.mark.full
@@ -93,8 +57,9 @@ def shown_until(words: bytes, screen: int) -> bytes:
 
 
 @pytest.mark.parametrize("command", ["status", "passages-status"])
-def test_one_document_is_not_many(command: str, workspace: Workspace, people: People) -> None:
-    """With --json it would be a document after another: that is refused."""
+def test_one_document_or_a_pipe_is_not_many(command: str, workspace: Workspace, people: People) -> None:
+    """With --json it would be a document after another, in a pipe a text after another: that is refused."""
     people(1)
     result = workspace.ran(command, "--watch", "--json", code=2)
     assert "--watch" in result.stderr
+    assert "needs a terminal" in workspace.ran(command, "--watch", code=2).stderr
