@@ -160,14 +160,6 @@ def mark_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
     return _isolated(_BLOCK.sub(_ESCAPED, "".join(pieces)), text)
 
 
-def escape_svg(text: str, *, most: int | None = None) -> str:
-    """Return a text for an element of SVG."""
-    import html
-
-    line = escape_invisible(text, most=most)
-    return _isolated(html.escape(line, quote=False), line)
-
-
 def without_isolates(text: str) -> str:
     """Return a text that may have been copied from a report without the isolates around it."""
     return text.strip().strip(ISOLATES).strip()

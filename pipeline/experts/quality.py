@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING
 from pipeline.experts import table
 from pipeline.experts.schema import item_id
 from pipeline.experts.support import TaggedText, in_english, unsupported
-from pipeline.quality.figures import Figure, Quality, Rows, Sample
-from pipeline.quality.measures import Bound, ListTally, count_figures, gates_of, histogram_bars, share, usage_figures
-from pipeline.quality.statistics import Choice
+from pipeline.quality.figures import (
+    Bound,
+    Choice,
+    Figure,
+    ListTally,
+    Quality,
+    Rows,
+    Sample,
+    count_figures,
+    gates_of,
+    histogram_bars,
+    share,
+    usage_figures,
+)
 from pipeline.store import statistics
 from pipeline.tables.cells import list_of, text_of
 

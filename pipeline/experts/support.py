@@ -8,9 +8,13 @@ anywhere. Tags are in English, so only texts in English are looked at.
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from pipeline.index.alike import others_nearer
+import numpy as np
+
+from pipeline.gemini import models
+from pipeline.gemini.local_embeddings import embed_locally
 from pipeline.index.terms import terms_of
 
+ENCODER, WIDTH = "findable-local-embedding-1", 768
 ALIKE = 0.6  # of the longer of two terms: what they begin with in common, where they are of one root
 LEAST = 4  # letters of a term that stands within another: `keep` in `beekeep`
 NEARER = 0.25  # of the texts of others: where more of them are nearer to a tag, its own does not tell of it
@@ -33,7 +37,7 @@ def in_english(texts: Sequence[TaggedText]) -> list[TaggedText]:
 def unsupported(texts: Sequence[TaggedText]) -> list[tuple[int, str]]:
     """Return the tags that are unlike their text, each with its place among these texts in English."""
     strange = [(place, tag) for place, one in enumerate(texts) for tag in _without_word(one)]
-    nearer = others_nearer([tag for _, tag in strange], [place for place, _ in strange], [one.text for one in texts])
+    nearer = _others_nearer([tag for _, tag in strange], [place for place, _ in strange], [one.text for one in texts])
     return [one for one, share in zip(strange, nearer, strict=True) if share > NEARER]
 
 
@@ -53,3 +57,15 @@ def _are_alike(one: str, other: str) -> bool:
     pairs = enumerate(zip(one, other, strict=False))
     same = next((place for place, (here, there) in pairs if here != there), min(len(one), len(other)))
     return same > LEAST and same >= ALIKE * max(len(one), len(other))
+
+
+def _others_nearer(short: Sequence[str], own: Sequence[int], texts: Sequence[str]) -> list[float]:
+    """Return for each short text what share of the texts is nearer to it than its own, by its place among them."""
+    if not short:
+        return []
+    model = models.load_models(None)[ENCODER]
+    wide, brief = (embed_locally(model, some, dim=WIDTH, query=True) for some in (texts, short))
+    likeness = brief @ wide.T
+    mine = likeness[np.arange(len(short)), list(own)]
+    nearer: list[float] = (likeness > mine[:, None]).mean(axis=1).tolist()
+    return nearer

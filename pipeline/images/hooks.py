@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Text, cast, delete, select
 
-from pipeline.core.task import Task
 from pipeline.engine.declared.hooks import DeclaredHooks
-from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.images.adopt import adopt
 from pipeline.images.grid import ImagesGrid, image_named
 from pipeline.images.schema import asset_ai_table, assets_table, tables_as_found
@@ -17,17 +15,11 @@ from pipeline.tables.rows import holds
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
-    from pipeline.quality.figures import Quality
     from pipeline.tables.grid import Grid
 
 
 class ImagesHooks(DeclaredHooks):
     """The tables of images beside those of a declared task; see `pipeline.core.hooks` for what each member promises."""
-
-    def __init__(self, rows: DeclaredRows, task: Task) -> None:
-        """Keep the rows, and the task as it is measured."""
-        super().__init__(rows)
-        self._task = task
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":
         """Return the tables of items and answers, and the two that other programs read."""
@@ -52,12 +44,6 @@ class ImagesHooks(DeclaredHooks):
     def grid(self, tx: "Connection") -> "Grid":
         """Return what lists images; of the one that is wanted also why it cannot be asked about."""
         return ImagesGrid.of(super().grid(tx))
-
-    def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
-        """Return what the summaries and buckets of one extractor are like."""
-        from pipeline.images.quality import measure_images
-
-        return measure_images(tx, self._task, extractor)
 
     def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
         """Return the image's name, where no other image is called so: its folders are those of others too."""

@@ -46,4 +46,4 @@ def images_task(declared: Task, rows: ImagesRows) -> Task:
         declared, words=WORDS, how_to_fill=HOW_TO_FILL, answer_tokens=ANSWER_TOKENS, rows=rows, sends_images=True
     )
     task = replace(task, items_from=HOW_TO_FILL)
-    return replace(task, hooks=ImagesHooks(rows, task))
+    return replace(task, hooks=ImagesHooks(rows))

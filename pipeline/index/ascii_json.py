@@ -3,7 +3,6 @@
 Most texts are ASCII, which orjson writes ten times as fast; DEL is the one such character that it does not escape.
 """
 
-from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii
 
 import orjson
@@ -14,10 +13,3 @@ def ascii_json(text: str) -> bytes:
     if text.isascii() and "\x7f" not in text:
         return orjson.dumps(text)
     return encode_basestring_ascii(text).encode("ascii")
-
-
-def ascii_json_list(texts: Sequence[str]) -> bytes:
-    """Return the same of a list of texts."""
-    if not (whole := "".join(texts)).isascii() or any(mark in whole for mark in '\x7f"\\,'):
-        return b"[%b]" % b", ".join(map(ascii_json, texts))
-    return orjson.dumps(texts).replace(b'","', b'", "')

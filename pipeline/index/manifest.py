@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.task import Entry
-from pipeline.index.ascii_json import ascii_json, ascii_json_list
+from pipeline.index.ascii_json import ascii_json
 from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:
@@ -94,17 +94,10 @@ class Staged:
 
 def content_hash(entry: Entry) -> str:
     """Return the SHA-256, as hex, of what makes an entry up to date: its text, its facts, and its fields."""
-    seen = b"[%b, %b]" % (ascii_json(entry.text), _facts_as_json(entry.facts))
+    seen = b"[%b, %b]" % (ascii_json(entry.text), json.dumps(entry.facts).encode("ascii"))
     if entry.fields:
         seen += "\0".join(chain.from_iterable(entry.fields.items())).encode("utf-8", "surrogatepass")
     return hashlib.sha256(seen).hexdigest()
-
-
-def _facts_as_json(facts: Any) -> bytes:
-    """Return what `json.dumps` makes of facts, for the usual list of words without its detours."""
-    if isinstance(facts, list) and set(map(type, facts)) == {str}:
-        return ascii_json_list(facts)
-    return json.dumps(facts).encode("ascii")
 
 
 def seal_manifest(directory: Path, written: Manifest) -> None:

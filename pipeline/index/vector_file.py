@@ -1,9 +1,8 @@
 """A file of vectors, open for looking up: which record holds a key, and the vectors of many keys at once.
 
 Nothing is read before it is needed, and what is read is checked: the first look at a record holds it against its
-checksum. Keys that lie one behind the other, as they do after a first run, are found without a table. For the others
-there are eight bytes a record in memory: four bytes of the key and the record's number in one sorted array; the rest
-of the key is compared on disk.
+checksum. There are eight bytes a record in memory: four bytes of the key and the record's number in one sorted array;
+the rest of the key is compared on disk.
 
 The bytes of a file of vectors: a header of 256 bytes and records of equal length, numbers little-endian.
 
@@ -16,7 +15,6 @@ The one thing to know: records are found by their number alone, so a file is nev
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +32,6 @@ _RESIDUE = 0x2144DF1C  # the crc32 of anything that is followed by its own crc32
 
 BLOCK = 320  # records read at a time: 1 MB at 768 wide, which a processor's cache holds while they are looked at
 GAP = 16  # records that were not asked for, read along where they lie between two that were
-RUN = 8  # records that are moved at once, on average, where runs of them are
 _NUMBER_BITS = np.uint64(32)
 _NUMBER_MASK = np.uint64(0xFFFFFFFF)
 
@@ -70,9 +67,6 @@ class RecordFormat:
         self.header = (start + encoded).ljust(HEADER_BYTES, b"\0")
         self.record = np.dtype([("key", "u1", (KEY_BYTES,)), ("vector", "<f4", (dim,)), ("crc", "<u4")])
         self.size = self.record.itemsize
-        nothing = bytes(self.size - _CRC_BYTES)
-        self._sound_record = nothing + zlib.crc32(nothing).to_bytes(_CRC_BYTES, "little")
-        self._known = [0]  # how the crc32 runs over 0, 1, 2 … sound records
 
     def offset(self, number: int) -> int:
         """Return where record `number`, counted from 0, begins, in bytes."""
@@ -92,23 +86,9 @@ class RecordFormat:
         return raw
 
     def unsound(self, raw: memoryview) -> list[int]:
-        """Return which of the whole records in `raw`, counted from 0, have a wrong checksum.
-
-        What follows itself with its own checksum leaves the running checksum at a value that does not depend on what it
-        is; so that of many sound records is known beforehand, and one look at all of them is enough. One wrong record
-        is always seen so; several wrong ones would have to make up for one another, by a chance of 1 in 2**32.
-        """
-        count = len(raw) // self.size
-        if zlib.crc32(raw) == self._running(count):
-            return []
-        starts = range(0, count * self.size, self.size)
+        """Return which of the whole records in `raw`, counted from 0, have a wrong checksum."""
+        starts = range(0, len(raw) // self.size * self.size, self.size)
         return [at for at, start in enumerate(starts) if zlib.crc32(raw[start : start + self.size]) != _RESIDUE]
-
-    def _running(self, count: int) -> int:
-        """Return the crc32 of any `count` sound records one behind the other."""
-        for _ in range(len(self._known), count + 1):
-            self._known.append(zlib.crc32(self._sound_record, self._known[-1]))
-        return self._known[count]
 
 
 def rows_of_records(keys: Sequence[bytes]) -> NDArray[np.uint8]:
@@ -138,7 +118,6 @@ class VectorFile:
         self._listed = 0  # records that stand in the table
         self._table: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self._buffer = bytearray()  # of what is read; a record is looked at before the next ones are read
-        self._next = 0  # the record behind those that were asked for last
 
     @property
     def count(self) -> int:
@@ -194,39 +173,12 @@ class VectorFile:
 
         Their vectors are put into the rows of `into`, float32 (n, dim), if it is given.
         """
-        first = self._beginning(keys)
-        if first is not None and self._follow(first, keys, into):
-            self._next = first + len(keys)
-            return np.arange(first, self._next)
         found = self._first_candidates(keys)
         there = np.flatnonzero(found >= 0)
         same = self._take(found[there], keys, there, into)
         for position in there[~same].tolist():  # keys that begin alike, and records that turned out to be damaged
             found[position] = self._only(keys, position, into)
         return found
-
-    def _beginning(self, keys: NDArray[np.uint8]) -> int | None:
-        """Return the record from which the keys may lie one behind the other, by the first of them."""
-        if not len(keys) or len(keys) > BLOCK:
-            return None
-        wanted = keys[0].tobytes()
-        for first in (self._next, 0):
-            if first + len(keys) <= self.count and self._key(first) == wanted:
-                return first
-        first = int(self._first_candidates(keys[:1])[0])
-        return first if 0 <= first <= self.count - len(keys) and self._key(first) == wanted else None
-
-    def _follow(self, first: int, keys: NDArray[np.uint8], into: Vectors | None) -> bool:
-        """Return whether the records from `first` on are sound and have these keys, and put their vectors in place."""
-        records, end = self._read(first, len(keys)), first + len(keys)
-        if records["key"].tobytes() != keys.tobytes() or any(first <= number < end for number in self._damaged):
-            return False
-        if into is not None:
-            into[:] = records["vector"]
-        return True
-
-    def _key(self, number: int) -> bytes:
-        return self._handle.read(KEY_BYTES, self._form.offset(number))
 
     def _first_candidates(self, keys: NDArray[np.uint8]) -> Numbers:
         """Return for each key the oldest record whose key begins as it does, or -1."""
@@ -277,10 +229,10 @@ class VectorFile:
         for some in _near(numbers, order):
             first = int(numbers[some[0]])
             records = self._read(first, int(numbers[some[-1]]) - first + 1)
-            for at, place in runs_of(numbers[some] - first, positions[some]):
-                same_keys[place] = (records["key"][at] == keys[place]).all(axis=1)
-                if into is not None:
-                    into[place] = records["vector"][at]
+            at, place = numbers[some] - first, positions[some]
+            same_keys[place] = (records["key"][at] == keys[place]).all(axis=1)
+            if into is not None:
+                into[place] = records["vector"][at]
         same = same_keys[positions]
         return same & ~np.isin(numbers, list(self._damaged)) if self._damaged else same
 
@@ -313,18 +265,6 @@ def _prefixes(keys: NDArray[np.uint8]) -> NDArray[np.uint64]:
     first = np.ascontiguousarray(keys[:, :4]).view(">u4").ravel()
     shifted: NDArray[np.uint64] = first.astype(np.uint64) << _NUMBER_BITS
     return shifted
-
-
-def runs_of(at: Numbers, place: Numbers) -> "list[tuple[Numbers | slice, Numbers | slice]]":
-    """Return (which of some records, where they go) in pieces that numpy moves at once, or all of it as it is.
-
-    Those are runs of records that lie one behind the other and go so; many short ones take longer than one by one.
-    """
-    bounds = np.flatnonzero((np.diff(at) != 1) | (np.diff(place) != 1)) + 1
-    if len(bounds) * RUN > len(at) or not len(at):
-        return [(at, place)]
-    ends = pairwise([0, *bounds.tolist(), len(at)])
-    return [(slice(at[start], at[end - 1] + 1), slice(place[start], place[end - 1] + 1)) for start, end in ends]
 
 
 def _near(numbers: Numbers, order: Numbers) -> Iterator[Numbers]:

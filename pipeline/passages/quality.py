@@ -1,6 +1,6 @@
 """Measure what the concepts of an extractor are like: the figures, their gates, and samples for a person to read.
 
-Everything is read as it comes, at flat memory. Near duplicates are looked for in a sample of the answers.
+Everything is read as it comes, at flat memory.
 """
 
 from collections import Counter
@@ -14,10 +14,22 @@ from pipeline.passages import measure, table
 from pipeline.passages.answer import CONCEPT_TYPES
 from pipeline.passages.measure import MeasuredAnswer, MeasuredConcept, MeasuredVersion, Tally
 from pipeline.passages.schema import PassagesShape
-from pipeline.quality.figures import Distribution, Figure, Quality, Rows, Sample
-from pipeline.quality.measures import Bound, count_figures, gates_of, histogram_bars, share, usage_figures
-from pipeline.quality.names import COMPARED, EXAMPLES, SEED, NameTally
-from pipeline.quality.statistics import Choice, divergence
+from pipeline.quality.figures import (
+    Bound,
+    Choice,
+    Distribution,
+    Figure,
+    ListTally,
+    Quality,
+    Rows,
+    Sample,
+    count_figures,
+    divergence,
+    gates_of,
+    histogram_bars,
+    share,
+    usage_figures,
+)
 from pipeline.store import statistics
 from pipeline.tables.cells import cell_words
 
@@ -25,7 +37,10 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 
+SEED = 7
 SAMPLES = 30  # for a person to read
+EXAMPLES = 20  # rows of a table
+MAX_NAME = 60  # characters
 LONGEST_BAR = 20  # concepts of a passage that have a bar of their own
 AROUND = 140  # characters of a passage shown before and after a quotation
 FEWEST = 1  # passages: a run of three is judged by three; one bad answer in a hundred fails what 99 % must pass
@@ -34,6 +49,8 @@ FEWEST_LISTS = 20  # passages: a few long ones may well speak of many things
 MOST = 14  # concepts of a passage that the question asks for at most
 
 INVALID = "replies that are no valid answer, of all replies"
+LONG = f"names of more than {MAX_NAME} characters"
+TWICE = "names that stand twice in one passage, in any case"
 
 BOUNDS: tuple[Bound, ...] = (
     ("coverage", 0.99, None, FEWEST, "Every passage with text speaks of something."),
@@ -43,9 +60,8 @@ BOUNDS: tuple[Bound, ...] = (
     ("other", None, 0.5, FEWEST_CONCEPTS, "Where most are of no type, the types say nothing of these texts."),
     ("parse-failure", None, 0.01, FEWEST, "The schema goes out with every request; more is a fault of it."),
     ("divergence", None, 0.2, FEWEST_CONCEPTS, "It takes half of all concepts to have moved to another type."),
-    ("garbage", None, 0.02, FEWEST, "Some odd names are in any text; more are a habit of the model."),
+    ("garbage", None, 0.02, FEWEST, "Some long names are in any text; more are a habit of the model."),
     ("duplicates", None, 0.01, FEWEST, "Answers are merged by name before they are stored."),
-    ("near-duplicates", None, 0.05, FEWEST, "A plural beside its singular is one concept told twice."),
 )
 
 
@@ -55,12 +71,17 @@ def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | No
     versions = sorted({one.version for one in tallies})
     mine = [one for one in versions if extractor in {None, one.label, one.extractor}]
     others = [one for one in versions if one not in mine]
-    names = NameTally[MeasuredAnswer](Choice(SAMPLES, seed=SEED + 1))
+    names = ListTally[MeasuredAnswer](Choice(SAMPLES, seed=SEED + 1))
+    long, repeated = Counter[str](), 0
     for answer in measure.measured_answers(tx, shape, mine) if mine else ():
         names.add(answer.key, answer.names, answer)
+        repeated += len(answer.names) - len({" ".join(name.casefold().split()) for name in answer.names})
+        long.update(name for name in answer.names if len(name) > MAX_NAME)
     types, other_types = _types(tallies, mine), _types(tallies, others)
-    near, pairs = names.near()
-    replies = statistics.count_replies(tx, table.TASK, extractor)
+    replies, told = (
+        statistics.count_replies(tx, table.TASK, extractor),
+        sum(length * times for length, times in names.lengths.items()),
+    )
     figures = {
         one.name: one
         for one in (
@@ -71,7 +92,8 @@ def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | No
             Figure("other", share(types["other"], types.total()), "share", "concepts of the type other", types.total()),
             Figure("parse-failure", share(replies.invalid, replies.total), "share", INVALID, replies.total),
             _divergence(types, other_types),
-            *names.figures(near, one="passage"),
+            Figure("garbage", share(long.total(), told), "share", LONG, names.answers),
+            Figure("duplicates", share(repeated, told), "share", TWICE, names.answers),
             *usage_figures(replies, one="passage"),
             Figure("passages", names.answers, "count", "passages with concepts", names.answers),
             Figure("replies", replies.total, "count", "replies that came for passages", replies.total),
@@ -88,12 +110,11 @@ def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | No
         gates=gates_of(figures, BOUNDS),
         distributions=[*bars, *_type_bars(types, other_types)],
         tables=[
-            Rows("Names that are none, examples", ("name", "why"), list(names.examples.items())),
-            Rows("Nearly the same in one passage, examples", ("name", "beside"), pairs),
+            Rows("Names that are too long, examples", ("name", "times"), long.most_common(EXAMPLES)),
             _other_versions(tallies, types, others),
         ],
         samples=list(_samples(tx, shape, names.shown)),
-        notes=list(_notes(names.answers, mine, other_types)),
+        notes=list(_notes(mine, other_types)),
     )
 
 
@@ -152,10 +173,8 @@ def _other_versions(tallies: Sequence[Tally], types: Counter[str], others: Seque
     return Rows("Other versions here", ("extractor", "concepts", "bits"), rows)
 
 
-def _notes(answers: int, mine: Sequence[MeasuredVersion], others: Counter[str]) -> Iterator[str]:
+def _notes(mine: Sequence[MeasuredVersion], others: Counter[str]) -> Iterator[str]:
     """Yield what a reader has to know of how it was measured; `others` are the types in other versions."""
-    if answers > COMPARED:
-        yield f"near duplicates were looked for in {COMPARED:,} passages, drawn at random (seed {SEED})"
     if len(mine) > 1:
         yield f"these are {len(mine)} versions together: a passage counts once for each"
     models = load_models()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import gates, report, report_files
-from pipeline.quality.answer_figures import measure_answers
+from pipeline.quality.answers import measure_answers
 from pipeline.quality.figures import Quality, Verdict, shown
 from pipeline.store import statistics, versions
 
@@ -139,18 +139,10 @@ def write_report(
     at = ws.now()
     settings = {"GATES": overrides, "task": ws.task.name, "workspace": str(ws.data)}
     name = report_files.report_name(ws.task.name, at=at)
-    names = report_files.report_pictures(name, len(quality.distributions))
     document = report.report_document(quality, verdicts, at=at, settings=settings)
-    path = report_files.seal_report(
-        ws.data,
-        ws.task.name,
-        name,
-        markdown=report.report_markdown(
-            quality, verdicts, at=at, settings=settings, pictures=names, again=ws.task.words.make("qc")
-        ),
-        document=document,
-        pictures=[report.bar_chart(one) for one in quality.distributions],
-    )
+    again = ws.task.words.make("qc")
+    text = report.report_markdown(quality, verdicts, at=at, settings=settings, again=again)
+    path = report_files.seal_report(ws.data, ws.task.name, name, markdown=text, document=document)
     return QualityReport(path, report.verdict_line(verdicts), verdicts, {**document, "report": str(path)})
 
 

@@ -1,9 +1,19 @@
-"""Describe what is measured of answers, as plain records that a subject fills in and `gates` and `report` read."""
+"""Figures of answers: records that a subject fills in and `gates` and `report` read, and the arithmetic behind them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+import hashlib
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 
+if TYPE_CHECKING:
+    from pipeline.store.statistics import ReplyCounts
+
+T = TypeVar("T")
+Shown = TypeVar("Shown")
+Bound = tuple[str, float | None, float | None, int, str]  # a figure's name, low, high, the fewest items, why
 Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]
 
 
@@ -114,3 +124,152 @@ def _written(value: float, unit: Unit, digits: int) -> str:
 def _trimmed(value: float, digits: int) -> str:
     text = f"{value:,.{digits}f}"
     return text.rstrip("0").rstrip(".")
+
+
+def mean(histogram: Mapping[int, int]) -> float | None:
+    """Return the mean of {value: how often}; None where there is nothing."""
+    count = sum(histogram.values())
+    return sum(value * times for value, times in histogram.items()) / count if count else None
+
+
+def percentile(histogram: Mapping[int, int], share: float) -> int | None:
+    """Return the smallest value that at least this share of {value: how often} does not exceed; None without any."""
+    wanted = share * sum(histogram.values())
+    seen = 0
+    for value in sorted(histogram):
+        seen += histogram[value]
+        if seen >= wanted:
+            return value
+    return None
+
+
+def divergence(one: Mapping[str, float], other: Mapping[str, float]) -> float | None:
+    """Return the Jensen-Shannon divergence of two distributions, base 2: 0 where they are alike, 1 where all differs.
+
+    The weights need not add up to 1; None where one of them has none.
+    """
+    whole, whole_other = sum(one.values()), sum(other.values())
+    if not whole or not whole_other:
+        return None
+    found = 0.0
+    for name in sorted(one.keys() | other.keys()):
+        share, share_other = one.get(name, 0) / whole, other.get(name, 0) / whole_other
+        middle = (share + share_other) / 2
+        found += sum(part * math.log2(part / middle) for part in (share, share_other) if part) / 2
+    return min(1.0, max(0.0, found))
+
+
+class Choice(Generic[T]):
+    """At most `size` of all that is offered, each as likely as any other; the same ones for one seed, in any order.
+
+    What is kept are those whose keys have the smallest hashes, so that neither the order of a database nor how many
+    are offered needs to be known.
+    """
+
+    def __init__(self, size: int, *, seed: int) -> None:
+        """Choose nothing yet."""
+        self._size = size
+        self._salt = str(seed).encode()
+        self._heap: list[tuple[int, str, T]] = []  # the largest hash first: hashes are negative
+
+    def offer(self, key: str, value: T) -> None:
+        """Keep a value under its key, which nothing else has, if it is among the chosen."""
+        if not self._size:
+            return
+        if len(self._heap) < self._size:
+            heapq.heappush(self._heap, (-self._hash(key), key, value))
+        else:
+            heapq.heappushpop(self._heap, (-self._hash(key), key, value))
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield the chosen ones, in an order that the seed gives."""
+        return (value for _, _, value in sorted(self._heap, key=lambda entry: (-entry[0], entry[1])))
+
+    def __len__(self) -> int:
+        """Return how many were chosen."""
+        return len(self._heap)
+
+    def _hash(self, key: str) -> int:
+        digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8, key=self._salt)
+        return int.from_bytes(digest.digest(), "big")
+
+
+@dataclass
+class ListTally(Generic[Shown]):
+    """What one pass over answers that are lists came to: how many there are of each length, and some to be shown."""
+
+    shown: Choice[Shown]
+    lengths: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def answers(self) -> int:
+        """Return how many answers were counted."""
+        return self.lengths.total()
+
+    def add(self, key: str, members: Sequence[str], shown: Shown) -> None:
+        """Count the members of one answer; `shown` is kept of it where it is among those that are."""
+        self.lengths[len(members)] += 1
+        self.shown.offer(key, shown)
+
+
+def share(part: float, whole: float) -> float | None:
+    """Return part / whole; None where there is nothing to share."""
+    return part / whole if whole else None
+
+
+def count_figures(name: str, histogram: Mapping[int, int], *, one: str, many: str) -> Iterator[Figure]:
+    """Yield mean, P10 and P90 of a histogram {answers of an item: items}; `name` says what is counted."""
+    items = sum(histogram.values())
+    yield Figure(name, mean(histogram), "mean", f"{name} that a {one} has on the mean", items)
+    yield Figure(
+        f"{name}-p10",
+        percentile(histogram, 0.1),
+        "count",
+        f"nine of ten {many} have at least so many {name} (P10)",
+        items,
+    )
+    yield Figure(
+        f"{name}-p90",
+        percentile(histogram, 0.9),
+        "count",
+        f"nine of ten {many} have at most so many {name} (P90)",
+        items,
+    )
+
+
+def usage_figures(replies: "ReplyCounts", *, one: str) -> Iterator[Figure]:
+    """Yield what an answer cost, with what was paid for replies that were none."""
+    paid = replies.answered
+    yield Figure(
+        "cost",
+        replies.cost if replies.total else None,
+        "USD",
+        "what all replies cost, those without an answer too",
+        paid,
+    )
+    yield Figure(
+        "cost-each",
+        share(replies.cost, paid),
+        "USD",
+        f"what a {one} with an answer cost, failed replies included",
+        paid,
+    )
+    yield Figure(
+        "tokens-in", share(replies.tokens_in, paid), "mean", f"tokens that were sent for a {one} with an answer", paid
+    )
+    yield Figure(
+        "tokens-out", share(replies.tokens_out, paid), "mean", f"tokens that came back for a {one} with an answer", paid
+    )
+
+
+def histogram_bars(title: str, unit: str, histogram: Mapping[int, int], *, most: int) -> Iterator[Distribution]:
+    """Yield the bars of {number: how often} from 1 on, those from `most` on in one bar; nothing where it is empty."""
+    if histogram:
+        bars = [(str(number), histogram.get(number, 0)) for number in range(1, most)]
+        more = sum(times for number, times in histogram.items() if number >= most)
+        yield Distribution(title, unit, [*bars, (f"{most} and more", more)])
+
+
+def gates_of(figures: Mapping[str, Figure], bounds: Iterable[Bound]) -> list[Gate]:
+    """Return the gates that some bounds are to figures."""
+    return [Gate(name, figures[name], low, high, why, fewest) for name, low, high, fewest, why in bounds]

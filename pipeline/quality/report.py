@@ -1,4 +1,4 @@
-"""Write down what was measured: Markdown with SVG pictures to read on a phone, a document for programs.
+"""Write down what was measured: Markdown to read on a phone, a document for programs.
 
 Pure: text in, text out. Lines are short, tables have few columns, and every text that came from data is escaped.
 """
@@ -8,42 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pipeline.core.text import escape_markdown, escape_svg, mark_spans, markdown_code, markdown_name
+from pipeline.core.text import escape_markdown, mark_spans, markdown_code, markdown_name
 from pipeline.quality.figures import Distribution, Quality, Rows, Sample, Verdict, shown
 from pipeline.quality.gates import describe_gate, failed_verdicts, missed_bound
-
-WIDTH, ROW, TOP = 360, 24, 34  # pixels of the drawing, which scales to where it is shown
-LABELS, VALUES = 118, 64  # of the width: on the left, on the right
-MOST_LABEL = 17  # characters that fit there
-SPACE = "http://www.w3.org/2000/svg"
-LOOK = 'role="img" font-family="sans-serif" font-size="12" fill="#222"'
-
-
-def bar_chart(distribution: Distribution) -> str:
-    """Return the SVG of a distribution: the longest bar is the largest value; none is negative."""
-    top = max((value for _, value in distribution.bars), default=0) or 1
-    height = TOP + ROW * len(distribution.bars) + 8
-    title = escape_svg(f"{distribution.title} ({distribution.unit})")
-    lines = [
-        f'<svg xmlns="{SPACE}" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" {LOOK}>',
-        f"<title>{title}</title>",
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        f'<text x="8" y="20" font-weight="bold">{title}</text>',
-    ]
-    for number, (label, value) in enumerate(distribution.bars):
-        y = TOP + ROW * number
-        length = (WIDTH - LABELS - VALUES) * value / top
-        lines += [
-            f'<text x="{LABELS - 6}" y="{y + 14}" text-anchor="end">{escape_svg(label, most=MOST_LABEL)}</text>',
-            f'<rect x="{LABELS}" y="{y + 3}" width="{length:.1f}" height="{ROW - 8}" fill="#3b6ea5"/>',
-            f'<text x="{LABELS + length + 5:.1f}" y="{y + 14}">{_number(value)}</text>',
-        ]
-    return "\n".join((*lines, "</svg>", ""))
-
-
-def _number(value: float) -> str:
-    return f"{int(value):,}" if value == int(value) else f"{value:,.3f}"
-
 
 MOST_CELL = 60  # characters of a text in a table
 WORDS = {True: "pass", False: "**FAIL**", None: "not judged"}
@@ -67,21 +34,16 @@ def report_markdown(
     *,
     at: datetime,
     settings: Mapping[str, str],
-    pictures: Sequence[str],
     again: str = "make qc",
 ) -> str:
-    """Return the report of one moment; `pictures` are the names of the files with the distributions, in their order.
-
-    `again` is what to type to judge the answers once more.
-    """
+    """Return the report of one moment; `again` is what to type to judge the answers once more."""
     return "\n".join(
         (
             *_head(quality, verdicts, at=at),
             *_gates(verdicts),
             *_advice(quality, failed_verdicts(verdicts), again=again),
             *_figures(quality),
-            *_pictures(quality, pictures),
-            *(line for rows in quality.tables for line in _table(rows)),
+            *(line for rows in (*map(_bars, quality.distributions), *quality.tables) for line in _table(rows)),
             *_samples(quality.samples),
             *_settings(settings),
         )
@@ -182,9 +144,9 @@ def _figures(quality: Quality) -> Iterator[str]:
     yield ""
 
 
-def _pictures(quality: Quality, pictures: Sequence[str]) -> Iterator[str]:
-    for one, name in zip(quality.distributions, pictures, strict=True):
-        yield from (f"## {one.title}", "", f"![{one.title}, {one.unit}]({name})", "")
+def _bars(distribution: Distribution) -> Rows:
+    """Return a distribution as a table."""
+    return Rows(distribution.title, ("", distribution.unit), distribution.bars)
 
 
 def _table(rows: Rows) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Write, find and remove the files of reports in the workspace's `reports/`; sealed, so that none looks whole early.
 
-One report is `<task>-<time>-<tail>.md` with pictures and a `.json` beside it, all of one name; the Markdown is sealed
-last, so where it stands everything it names does too. `<task>-latest.md` is a copy of the newest one: a link would not
+One report is `<task>-<time>-<tail>.md` with a `.json` beside it, of one name; the Markdown is sealed last, so where it
+stands the other does too. `<task>-latest.md` is a copy of the newest one: a link would not
 survive being sent elsewhere. The tail is random, so that two processes never write one name.
 """
 
@@ -21,7 +21,7 @@ FOLDER = "reports"
 LATEST = "latest"
 WHOLE_S = 3600.0  # after which a report that has no Markdown was given up: it is written in well under a second
 _NAME = r"{task}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{6}}"
-_OURS = r"(?:{name}|{task}-{latest})(?:-\d+)?\.(?:md|json|svg)(?:\.[0-9a-f]+-[0-9a-f]+\.part)?"
+_OURS = r"(?:{name}|{task}-{latest})\.(?:md|json)(?:\.[0-9a-f]+-[0-9a-f]+\.part)?"
 
 
 def report_name(task: str, *, at: datetime) -> str:
@@ -29,20 +29,11 @@ def report_name(task: str, *, at: datetime) -> str:
     return f"{task}-{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-def report_pictures(name: str, count: int) -> list[str]:
-    """Return the names of the files of a report's pictures."""
-    return [f"{name}-{number}.svg" for number in range(1, count + 1)]
-
-
-def seal_report(
-    data: Path, task: str, name: str, *, markdown: str, document: Mapping[str, Any], pictures: Sequence[str]
-) -> Path:
+def seal_report(data: Path, task: str, name: str, *, markdown: str, document: Mapping[str, Any]) -> Path:
     """Write a report, durable when this returns, and return the path of its Markdown; what was given up is removed."""
     folder = data / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     sweep_reports(data, task)
-    for file, picture in zip(report_pictures(name, len(pictures)), pictures, strict=True):
-        files.seal_bytes(folder / file, picture.encode())
     whole = json.dumps(document, ensure_ascii=False, indent=2)
     files.seal_bytes(folder / f"{name}.json", whole.encode("utf-8", "replace") + b"\n")
     text = markdown.encode("utf-8", "replace")

@@ -77,16 +77,6 @@ def newest_pilot(tx: Connection, extractor: str, *, over: bool = False) -> Pilot
     return None if row is None else _pilot(row)
 
 
-def pilot_ended(tx: Connection, task: str, extractor: str | None) -> datetime | None:
-    """Return when the newest pilot ended whose items were asked, of label/model, a label with any model, or any."""
-    ended = (
-        one.ended_at
-        for one in all_pilots(tx)
-        if one.task == task and one.size and (extractor is None or f"{one.extractor}/".startswith(f"{extractor}/"))
-    )
-    return max((one for one in ended if one is not None), default=None)
-
-
 def all_pilots(tx: Connection) -> list[Pilot]:
     """Return every pilot of every task, oldest first."""
     return [_pilot(row) for row in tx.execute(select(pilots).order_by(pilots.c.number)).mappings()]

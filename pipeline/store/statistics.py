@@ -5,10 +5,10 @@ compared do not count.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Text, and_, cast, func, select, true, union
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, select, union
 
 from pipeline.core.states import BatchState, CallEnd, Outcome
 from pipeline.store.answers import COMPARED, CUT_SHORT, PERSON, sum_usage
@@ -130,11 +130,6 @@ class ReplyCounts(NamedTuple):
         """Return how many replies there were."""
         return self.answered + self.failed
 
-    def without(self, other: "ReplyCounts") -> "ReplyCounts":
-        """Return what is left of these without some that are among them."""
-        left: Iterator[Any] = (mine - theirs for mine, theirs in zip(self, other, strict=True))
-        return ReplyCounts(*left)
-
 
 def matches_extractor(extractor: str | None, column: ColumnElement[str]) -> ColumnElement[bool]:
     """Return the condition that a column names an extractor: label/model, any model of a label, or any but a person."""
@@ -143,11 +138,11 @@ def matches_extractor(extractor: str | None, column: ColumnElement[str]) -> Colu
     return column == extractor if "/" in extractor else column.startswith(f"{extractor}/", autoescape=True)
 
 
-def count_replies(tx: Connection, task: str, extractor: str | None, *, until: datetime | None = None) -> ReplyCounts:
-    """Count the replies to an extractor's questions, and what they used; those `until` a moment or all."""
-    mine = and_(answers.c.task == task, matches_extractor(extractor, answers.c.extractor), _by(until, answers.c.at))
-    tried = and_(attempts.c.task == task, attempts.c.batch.in_(_batches(extractor)), _by(until, attempts.c.at))
-    called = and_(_called(task, extractor), _by(until, calls.c.ended_at))
+def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCounts:
+    """Count the replies to an extractor's questions, and what they used."""
+    mine = and_(answers.c.task == task, matches_extractor(extractor, answers.c.extractor))
+    tried = and_(attempts.c.task == task, attempts.c.batch.in_(_batches(extractor)))
+    called = _called(task, extractor)
     answered = tx.execute(select(func.count()).where(mine)).scalar_one()
     failed = {
         outcome: tx.execute(select(func.count()).where(tried, attempts.c.outcome == outcome)).scalar_one()
@@ -184,30 +179,26 @@ def applied_ids(task: str, extractor: str) -> Select[Any]:
     return select(answers.c.item_id).where(_applied(task, extractor))
 
 
-def answers_by(tx: Connection, task: str, extractor: str | None) -> Iterator[tuple[str, str, datetime]]:
-    """Yield (item id, answer as JSON, when) of the last answer by an extractor that was applied to each item."""
-    told, newer = (answers.c.item_id, answers.c.answer, answers.c.at), answers.alias()
+def answers_by(tx: Connection, task: str, extractor: str | None) -> Iterator[tuple[str, str]]:
+    """Yield (item id, answer as JSON) of the last answer by an extractor that was applied to each item."""
+    told, newer = (answers.c.item_id, answers.c.answer), answers.alias()
     again = select(newer.c.id).where(newer.c.item_id == answers.c.item_id, newer.c.id > answers.c.id)
     again = again.where(newer.c.task == task, newer.c.applied, matches_extractor(extractor, newer.c.extractor))
     query = select(*told).where(_applied(task, extractor), ~again.exists()).order_by(answers.c.id)
     for row in streamed(tx, query, page=PAGE):
-        yield row.item_id, row.answer, row.at
+        yield row.item_id, row.answer
 
 
-def count_cut(tx: Connection, task: str, extractor: str | None, *, until: datetime | None = None) -> int:
-    """Return how many replies in batches of an extractor were cut by the token limit; those `until` a moment or all."""
+def count_cut(tx: Connection, task: str, extractor: str | None) -> int:
+    """Return how many replies in batches of an extractor were cut by the token limit."""
     mine = and_(attempts.c.task == task, attempts.c.reason.in_(CUT_SHORT), attempts.c.batch.in_(_batches(extractor)))
-    return tx.execute(select(func.count()).where(mine, _by(until, attempts.c.at))).scalar_one()
+    return tx.execute(select(func.count()).where(mine)).scalar_one()
 
 
-def count_parked(tx: Connection, task: str, *, until: datetime | None = None) -> int:
-    """Return how many items are parked, without those that hold foreign text; those `until` a moment or all."""
-    query = select(func.count()).where(parked.c.task == task, ~parked.c.foreign_text, _by(until, parked.c.at))
+def count_parked(tx: Connection, task: str) -> int:
+    """Return how many items are parked, without those that hold foreign text."""
+    query = select(func.count()).where(parked.c.task == task, ~parked.c.foreign_text)
     return tx.execute(query).scalar_one()
-
-
-def _by(until: datetime | None, column: Column[datetime]) -> ColumnElement[bool]:
-    return true() if until is None else column <= until
 
 
 def _applied(task: str, extractor: str | None) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pipeline.core.errors import InconsistentError
-from pipeline.index.ascii_json import ascii_json, ascii_json_list
+from pipeline.index.ascii_json import ascii_json
 from pipeline.index.cache import VectorCache, vector_key
 from pipeline.index.vector_file import HEADER_BYTES
 from tests.unit.index.toy import DIM, MODEL, key_of, vectors_of
@@ -51,7 +51,6 @@ def test_different_questions_have_different_keys(a: tuple[str, str, str, int], b
 def test_texts_are_written_as_ever(texts: list[str]) -> None:
     """What keys and hashes are made of is what `json.dumps` writes, whichever way is quicker."""
     assert [ascii_json(text) for text in texts] == [json.dumps(text).encode("ascii") for text in texts]
-    assert ascii_json_list(texts) == json.dumps(texts).encode("ascii")
 
 
 @given(st.integers(0, SIZE - 1), st.integers(1, 255))

@@ -46,13 +46,10 @@ def written(data: Path, *, at: datetime = AT) -> Path:
     quality = measured()
     verdicts = gates.judge_figures(quality)
     name = report_files.report_name(TASK, at=at)
-    drawn = [report.bar_chart(one) for one in quality.distributions]
     settings = {"GATES": "", "seed": "7"}
-    text = report.report_markdown(
-        quality, verdicts, at=AT, settings=settings, pictures=report_files.report_pictures(name, len(drawn))
-    )
+    text = report.report_markdown(quality, verdicts, at=AT, settings=settings)
     document = report.report_document(quality, verdicts, at=AT, settings=settings)
-    return report_files.seal_report(data, TASK, name, markdown=text, document=document, pictures=drawn)
+    return report_files.seal_report(data, TASK, name, markdown=text, document=document)
 
 
 def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
@@ -75,9 +72,7 @@ def test_the_report_says_what_to_do_where_a_gate_failed(tmp_path: Path) -> None:
     assert bounds == "evidence=0.5"
     verdicts = gates.judge_figures(measured(), bounds)
     assert gates.failed_verdicts(verdicts) == []
-    passing = report.report_markdown(
-        measured(), verdicts, at=AT, settings={}, pictures=["one.svg"], again="make qc TASK=passages"
-    )
+    passing = report.report_markdown(measured(), verdicts, at=AT, settings={}, again="make qc TASK=passages")
     assert "What to do" not in passing
 
 
@@ -99,12 +94,10 @@ def test_a_name_can_be_copied_from_the_samples(tmp_path: Path) -> None:
 
 
 def test_the_files_of_a_report_name_each_other(tmp_path: Path) -> None:
-    """The Markdown stands beside its pictures and its JSON, and a copy of the newest has a name of its own."""
+    """The Markdown stands beside its JSON, and a copy of the newest has a name of its own."""
     path = written(tmp_path)
     assert re.fullmatch(r"passage-concepts-20260304T050607Z-[0-9a-f]{6}\.md", path.name)
-    named = re.findall(r"\]\(([^)]+\.svg)\)", path.read_text(encoding="utf-8"))
-    assert named == [f"{path.stem}-1.svg"]
-    assert (path.parent / named[0]).read_text(encoding="utf-8").startswith("<svg")
+    assert "| method | 30 |" in path.read_text(encoding="utf-8")
     assert (path.parent / "passage-concepts-latest.md").read_bytes() == path.read_bytes()
     document = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert document["passed"] is False
@@ -119,7 +112,7 @@ class KilledError(BaseException):
     """Stands for the moment at which a process is killed."""
 
 
-@pytest.mark.parametrize("sealed", [1, 2, 3])
+@pytest.mark.parametrize("sealed", [1, 2])
 def test_a_killed_run_leaves_no_report_that_looks_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sealed: int
 ) -> None:
@@ -141,12 +134,11 @@ def test_a_killed_run_leaves_no_report_that_looks_whole(
             written(tmp_path)
     folder = tmp_path / "reports"
     whole = {path.stem for path in folder.glob("*Z-*.md")}
-    assert len(whole) == (2 if sealed == 3 else 1)
+    assert len(whole) == (2 if sealed == 2 else 1)
     for stem in whole:
         assert (folder / f"{stem}.json").exists()
-        assert (folder / f"{stem}-1.svg").exists()
     left = {path for path in folder.glob("*Z-*") if not path.name.startswith(tuple(whole))}
-    assert len(left) == (sealed if sealed < 3 else 0)
+    assert len(left) == (sealed if sealed < 2 else 0)
     gone = subprocess.Popen(["true"])
     gone.wait()
     parts = [folder / f"passage-concepts-latest.md.{process:x}-abcdef.part" for process in (gone.pid, os.getpid())]
@@ -169,7 +161,7 @@ def test_only_the_reports_of_one_task_are_removed(tmp_path: Path) -> None:
     for path in theirs:
         path.write_text("mine")
     (folder / "passage-concepts-latest.md.1a-0123abcdef.part").write_text("half")
-    assert report_files.remove_reports(tmp_path, TASK, is_named=bool) == 5
+    assert report_files.remove_reports(tmp_path, TASK, is_named=bool) == 4
     assert sorted(folder.iterdir()) == sorted(theirs)
     assert report_files.remove_reports(tmp_path, TASK, is_named=bool) == 0
     assert report_files.remove_reports(tmp_path / "nowhere", TASK, is_named=bool) == 0
@@ -185,9 +177,9 @@ def test_only_named_reports_go_and_the_newest_that_is_left_is_the_latest(tmp_pat
         """Return whether these are the files of the second report, or the copy of it."""
         return any(path.stem == second.stem for path in paths)
 
-    assert report_files.remove_reports(tmp_path, TASK, is_named=is_second) == 4
+    assert report_files.remove_reports(tmp_path, TASK, is_named=is_second) == 3
     assert sorted((tmp_path / "reports").glob(f"{second.stem}*")) == []
-    assert len(list((tmp_path / "reports").glob(f"{first.stem}*"))) == 3
+    assert len(list((tmp_path / "reports").glob(f"{first.stem}*"))) == 2
     assert latest.read_text() == "the first"
     assert report_files.remove_reports(tmp_path, TASK, is_named=is_second) == 0
     assert report_files.remove_reports(tmp_path, TASK, is_named=lambda paths: paths == [latest]) == 1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.quality.statistics import Choice, divergence, mean, percentile
+from pipeline.quality.figures import Choice, divergence, mean, percentile
 
 WEIGHTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 1000), max_size=6)
 
