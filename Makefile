@@ -94,7 +94,7 @@ new-task: setup ## write tasks/NAME.py, which asks about the rows of FROM=table.
 	@$(RUN) new-task
 
 .PHONY: try
-try: setup ## ask about a few rows, and show what is sent and what comes back; only its cost is kept: TASK= N=3 SEED=7 or ITEM=key
+try: setup ## ask about a few rows, and show what is sent and what comes back; only its cost is kept: TASK= N=3 SEED=7 or ITEM=key; A=1 B=2 N=50 puts two versions, models or files side by side
 	@$(RUN) try
 
 .PHONY: import
@@ -169,16 +169,12 @@ show: setup ## show everything known about one person, EXPERT=username or a part
 tags: setup ## count the tags of people, and merge those that say the same: FIND=text K=20 MERGE="ml=machine learning" UNDO=1 WHO=name; or edit those of one person: EXPERT=username ADD="law; ml" REMOVE=tag RENAME="old=new" UNDO=1
 	@$(RUN) tags
 
-.PHONY: compare
-compare: setup ## put two versions, models or files of a task side by side on one sample: TASK=reviews A=1 B=2, N=50 SEED=1 TO=file.md
-	@$(RUN) compare
-
 .PHONY: log
 log: setup ## list the newest N=10 requests of a task, or of all with ALL=1, and what came of each; RAW=1
 	@$(RUN) log
 
 .PHONY: export
-export: setup ## write experts, concepts with TASK=passages, or answers with TASK=yours, to TO=experts.csv (.jsonl, .json, .parquet, .html with TASK=passages, -); BEST=1, EXTRACTOR=, ROWS=field, COST=1
+export: setup ## write experts, concepts with TASK=passages, or answers with TASK=yours, to TO=experts.csv (.jsonl, .json, .parquet, -); BEST=1, EXTRACTOR=, ROWS=field, COST=1
 	@$(RUN) export
 
 .PHONY: status

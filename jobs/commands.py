@@ -28,7 +28,6 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "items": ("items", "List items by a part of their name, in any state."),
     "tags": ("tags", "List the tags of people, merge them, or edit those of one."),
     "show": ("show", "Show everything known about one person, or any item."),
-    "compare": ("compare", "Put two versions, models or files of a task side by side."),
     "log": ("log", "List the newest requests, and what came of each."),
     "export": ("export", "Write all experts with tags and scores to a file."),
     "status": ("status", "Show the state of the workspace, and the next command."),

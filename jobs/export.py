@@ -18,7 +18,7 @@ from pipeline.ops import export
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["csv", "json", "jsonl", "parquet", "html"]),
+    type=click.Choice(["csv", "json", "jsonl", "parquet"]),
     envvar="FINDABLE_FORMAT",
     help="The format, if the ending of TO does not say it.",
 )
@@ -41,10 +41,9 @@ def main(
 ) -> None:
     """Write all experts with tags and scores to TO (.csv, .json, .jsonl, .parquet; `-` is standard output).
 
-    With TASK=passages: the concepts with their evidence (.jsonl, .parquet), or the passages with the quotations marked
-    (.html, one file for a browser). With a task of your own: each answer beside its row, or with --rows a row for each
-    member of a list that the answers hold. They are of one version: the one that --extractor or VERSION= names, else
-    the preferred one; how many rows have which is said.
+    With TASK=passages: the concepts with their evidence (.jsonl, .parquet). With a task of your own: each answer beside
+    its row, or with --rows a row for each member of a list that the answers hold. They are of one version: the one that
+    --extractor or VERSION= names, else the preferred one; how many rows have which is said.
 
     In CSV, cells that a spreadsheet would run as formulas are written as text. The file is written completely or not at
     all. With --json, standard output gets experts as one JSON list.

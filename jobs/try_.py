@@ -1,5 +1,7 @@
 """`make try TASK=reviews`: ask about a few items, and show all that goes out and comes back; nothing is stored."""
 
+from collections.abc import Callable
+
 import click
 
 from jobs import values
@@ -8,23 +10,35 @@ from jobs.output import plural, print_json, print_line, print_text, usd
 from jobs.readable import INDENT, attached, cut, schema_lines, value_lines
 from jobs.values import COUNT, Count
 from pipeline.core.task import Words
-from pipeline.workflows import try_out
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.quality import pilot
+from pipeline.workflows import try_out, try_two
 from pipeline.workflows.try_out import TriedItem, TryReport, TryWanted
+from pipeline.workflows.try_two import SIZE
 
 
 @click.command(name="try", cls=WritingCommand)
 @click.option("--n", "size", type=COUNT, envvar="FINDABLE_N", help="How many to try; 3 without it.")
 @click.option("--item", type=values.username, envvar="FINDABLE_ITEM", help="The one to try, whatever its state.")
 @click.option("--seed", type=Count(0, 2**63 - 1), envvar="FINDABLE_SEED", help="Draw them by this, not the first ones.")
+@click.option("--a", metavar="WAY", envvar="FINDABLE_A", help="A version, a model, or a task's file, beside --b.")
+@click.option("--b", metavar="WAY", envvar="FINDABLE_B", help="Another one, on the same items.")
 @yes_option
 @json_option
-def main(size: int | None, item: str | None, seed: int | None, *, yes: bool, as_json: bool) -> None:
+def main(
+    size: int | None, item: str | None, seed: int | None, *, a: str | None, b: str | None, yes: bool, as_json: bool
+) -> None:
     """Ask about a few items of TASK at once, and show what is sent, what comes back, tokens, cost and time.
 
     The answers are judged and not stored: only the calls and their cost are, and they count against budgets and quotas
     as any. The first that are to be asked are tried, or those that --seed draws; an answered or parked one by --item.
     Above FINDABLE_CONFIRM_ABOVE (USD) it asks first, and refuses without --yes off a terminal.
+
+    With --a and --b two ways stand side by side on a sample: a version (its number) by its stored answers, a model or
+    the file of a task by asking now.
     """
+    if (a is None) != (b is None) or (a is not None and (a == b or item is not None)):
+        raise click.UsageError("--a and --b are two ways, and no --item goes with them")
     if item is not None and (size is not None or seed is not None):
         raise click.UsageError("one item is tried by its name, or some by a number and a seed")
     with open_workspace() as ws:
@@ -34,6 +48,11 @@ def main(size: int | None, item: str | None, seed: int | None, *, yes: bool, as_
             """Say what will be asked and what it will cost."""
             ws.display.say(f"{ws.extractor}: {plural(count, words.one, words.many)}, estimated {usd(cost)}")
 
+        if a and b:
+            _show_two(
+                ws, (a, b), size or SIZE, pilot.SEED if seed is None else seed, announce, yes=yes, as_json=as_json
+            )
+            return
         wanted = TryWanted(size or try_out.FEW, item, seed)
         report = try_out.run(ws, wanted, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes))
     print_json(try_out.document(report)) if as_json else _show(report, words)
@@ -60,6 +79,38 @@ def _show(report: TryReport, words: Words) -> None:
     is_good = any(one.answer is not None for one in asked)
     print_text("")
     print_line(told + (f". Next: {words.again}" if is_good else ""))
+
+
+def _show_two(
+    ws: OpenWorkspace,
+    sides: tuple[str, str],
+    size: int,
+    seed: int,
+    announce: Callable[[int, float], None],
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Try two ways, and print item by item what both say."""
+    report = try_two.run(
+        ws, sides, size=size, seed=seed, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes)
+    )
+    cost = sum(one.cost for asked in report.asked for one in asked.items)
+    if as_json:
+        items = [{"id": one.id, "name": one.name, "a": one.said[0], "b": one.said[1]} for one in report.pairs]
+        print_json({"a": report.sides[0], "b": report.sides[1], "items": items, "cost": cost})
+    else:
+        for one in report.pairs:
+            print_text(f"\n{one.name}{' ≠' if one.said[0] != one.said[1] else ''}")
+            for letter, said in zip("AB", one.said, strict=True):
+                print_text(f"{letter}: {said}" if isinstance(said, str) else f"{letter}:", indent=INDENT)
+                for name, value in {} if isinstance(said, str) else said.items():
+                    for line in value_lines(name, value, INDENT * 2):
+                        print_text(line)
+        alike = sum(one.said[0] == one.said[1] for one in report.pairs)
+        print_line(f"A is {report.sides[0]}, B {report.sides[1]}: {alike} of {len(report.pairs)} alike; {usd(cost)}")
+    for asked in report.asked:
+        asked.check()
 
 
 def _show_end(one: TriedItem) -> None:

@@ -63,7 +63,7 @@ class ExportWanted(NamedTuple):
     """Which rows to export: the best of each name, those of one extractor, or one for each member of a list.
 
     Without an `extractor` (a label, with or without a model) they are of the version that is preferred, the first of
-    `prefer` that there is, or with `apart` of each version. With `cost` each has what its answer took beside it.
+    `prefer` that there is. With `cost` each has what its answer took beside it.
     """
 
     best: bool = False
@@ -71,7 +71,6 @@ class ExportWanted(NamedTuple):
     rows: str | None = None  # the field of the answers that is the list
     cost: bool = False
     prefer: tuple[str, ...] = ()
-    apart: bool = False  # the format keeps versions apart for its reader
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,6 @@ class Hooks:
     brings_items = False  # a source is read again and again, and would bring back an item that was forgotten
     export_word = "item"  # what one row of an export is called
     export_choices = frozenset[str]()  # which members of `ExportWanted` may be set
-    apart_formats = frozenset[str]()  # formats of an export that show each version by itself
     export_formats: Mapping[str, str] = MappingProxyType({})  # of an export, by a file's ending; the first is usual
 
     def id_of(self, tx: "Connection", name: str) -> str | None:  # noqa: ARG002 - most names are ids

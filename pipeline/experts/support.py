@@ -8,8 +8,6 @@ anywhere. Tags are in English, so only texts in English are looked at.
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from pipeline.gemini import models
 from pipeline.gemini.local_embeddings import embed_locally
 from pipeline.index.terms import terms_of
@@ -66,6 +64,6 @@ def _others_nearer(short: Sequence[str], own: Sequence[int], texts: Sequence[str
     model = models.load_models(None)[ENCODER]
     wide, brief = (embed_locally(model, some, dim=WIDTH, query=True) for some in (texts, short))
     likeness = brief @ wide.T
-    mine = likeness[np.arange(len(short)), list(own)]
+    mine = likeness[range(len(short)), list(own)]
     nearer: list[float] = (likeness > mine[:, None]).mean(axis=1).tolist()
     return nearer

@@ -65,7 +65,6 @@ def run(
         )
     _check_choices(ws.subject, wanted)
     with ws.store.read() as tx:
-        wanted = wanted._replace(apart=report.format in hooks.apart_formats)
         found = hooks.export_rows(tx, _with_settings(ws.settings, ws.subject, wanted))
         report.extractor, report.versions = found.extractor, found.versions
         pieces = found.encode(_counted(found, report, ws.display), report.format)

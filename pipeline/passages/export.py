@@ -7,10 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection
 
-from pipeline.passages import table
-from pipeline.passages.schema import PassagesShape
 from pipeline.passages.table import ConceptRow
 from pipeline.tables import export
 
@@ -36,15 +33,6 @@ def encode_concepts(concepts: Iterable[ConceptRow], format_: str) -> Iterator[by
     if format_ == "parquet":
         return export.parquet((_row(one) for one in concepts), COLUMNS)
     return export.json_lines(map(concept_document, concepts))
-
-
-def encode_marked(tx: Connection, shape: PassagesShape, concepts: Iterable[ConceptRow]) -> Iterator[bytes]:
-    """Yield one file of HTML: the passages of these concepts, which come passage by passage, with quotations marked."""
-    from pipeline.passages import html
-    from pipeline.passages.marked import marked_passages
-
-    types = table.types_present(tx, shape)
-    return html.document(marked_passages(tx, shape, concepts), types=types, title="Passages and their concepts")
 
 
 def concept_document(concept: ConceptRow) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,12 +34,10 @@ class PassagesHooks(Hooks):
     how_to_index = "`make index TASK=passages` embeds those that have concepts, and builds their index"
     export_word = "concept"
     export_choices = frozenset({"best", "extractor"})
-    apart_formats = frozenset({"html"})
     export_formats: Mapping[str, str] = {
         ".jsonl": "jsonl",
         ".ndjson": "jsonl",
         ".parquet": "parquet",
-        ".html": "html",
     }
 
     def __init__(self, shape: PassagesShape, settings: Settings, label: str, skips: tuple[str, ...] | None) -> None:
@@ -149,10 +147,7 @@ class PassagesHooks(Hooks):
         """Return the concepts of one extractor, or the best of each name, by passage."""
         from pipeline.passages import export
 
-        def encode(rows: Iterable[Any], format_: str) -> Iterator[bytes]:
-            if format_ == "html":
-                return export.encode_marked(tx, self._shape, rows)
-            return export.encode_concepts(rows, format_)
+        encode = export.encode_concepts
 
         if wanted.best and wanted.extractor:
             raise InputError(
@@ -172,7 +167,7 @@ class PassagesHooks(Hooks):
                 hint="`make versions` lists whose concepts there are",
             )
         chosen = min(among, key=versions.ranks(tx, table.TASK, prefer=wanted.prefer), default=None)
-        if chosen is None or (wanted.apart and not wanted.extractor):
+        if chosen is None:
             told = stored_versions.shares(tx, self._shape, found, chosen=None)
             return ExportRows(preferred.all_concepts(tx, self._shape), encode, versions=told)
         one = there[chosen]

@@ -1,13 +1,12 @@
 """The preferred concepts: of one passage for a person, of all as they come for a program."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import best, export, table
-from pipeline.passages.marked import MarkedPassage, marked_passages
 from pipeline.passages.schema import PassagesShape, read_shape
 from pipeline.tables.cells import cell_words
 from pipeline.tables.export import json_lines, json_list
@@ -31,21 +30,51 @@ def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
         return [export.concept_document(one) for one in found]
 
 
-def marked_of_passage(store: "Store", subjects: "Sequence[Subject]", settings: Settings, passage: str) -> MarkedPassage:
-    """Return a passage in the parts that its versions quote, the two that wrote last.
+class QuotedConcept(NamedTuple):
+    """One concept: its name, its type, and the (start, end, quotation) that its evidence says, whoever wrote it."""
+
+    name: str
+    type: str
+    quotations: Sequence[tuple[int, int, str]]
+
+
+class QuotedPassage(NamedTuple):
+    """A passage, and by extractor what each version found in it, those that wrote last at the end."""
+
+    id: str
+    source: str
+    text: str
+    concepts: dict[str, list[QuotedConcept]]
+
+
+def quoted_passage(store: "Store", subjects: "Sequence[Subject]", settings: Settings, passage: str) -> QuotedPassage:
+    """Return a passage with what its versions quote.
 
     Raises:
         InputError: there is no such passage.
     """
     with store.read() as tx:
         shape = _shape(tx, subjects, settings)
-        rows = table.passage_rows(tx, shape, [passage])
-        if passage not in rows:
+        row = table.passage_rows(tx, shape, [passage]).get(passage)
+        if row is None:
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
-        found = marked_passages(tx, shape, best.all_concepts(tx, shape, passage=passage))
-        row = rows[passage]
-        bare = MarkedPassage(passage, cell_words(row.get("source")), cell_words(row["text"]), ())
-        return next(found, bare)
+        found: dict[str, list[QuotedConcept]] = {}
+        for one in sorted(best.all_concepts(tx, shape, passage=passage), key=lambda one: str(one.created_at or "")):
+            extractor = "/".join(filter(None, (cell_words(one.extractor_version), cell_words(one.extractor_model))))
+            quotations = list(_quotations(one.evidence))
+            concept = QuotedConcept(cell_words(one.concept_name), cell_words(one.concept_type), quotations)
+            found.setdefault(extractor, []).append(concept)
+        return QuotedPassage(passage, cell_words(row.get("source")), cell_words(row["text"]), found)
+
+
+def _quotations(evidence: Any) -> Iterator[tuple[int, int, str]]:
+    """Yield what evidence says of its quotations, as far as it is said as we say it."""
+    support = evidence.get("support") if isinstance(evidence, Mapping) else None
+    for one in support if isinstance(support, list) else ():
+        told = one if isinstance(one, Mapping) else {}
+        start, end, quote = told.get("start"), told.get("end"), told.get("quote")
+        if type(start) is int and type(end) is int and 0 <= start < end and isinstance(quote, str):
+            yield start, end, quote
 
 
 def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_list: bool = False) -> int:

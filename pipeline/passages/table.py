@@ -207,12 +207,6 @@ def versions_present(tx: Connection, shape: PassagesShape) -> set[str]:
     return {cell_words(one) for one in tx.execute(select(shape.concepts.c.extractor_version).distinct()).scalars()}
 
 
-def types_present(tx: Connection, shape: PassagesShape) -> list[str]:
-    """Return the types that concepts have here, by name, whichever program wrote them."""
-    found = tx.execute(select(shape.concepts.c.concept_type).distinct()).scalars()
-    return sorted(word for one in found if (word := cell_words(one)))
-
-
 def remove_concepts(tx: Connection, shape: PassagesShape, ids: Sequence[str], *, version: str, model: str) -> int:
     """Delete the concepts of one version and model of these passages; return how many there were."""
     mine = of_extractors(shape, [(version, model)])

@@ -12,7 +12,7 @@ from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import show as person
 from pipeline.ops import show
-from pipeline.passages.show import marked_of_passage
+from pipeline.passages.show import quoted_passage
 from web.asked import Text
 from web.desk import PEOPLE
 from web.render import as_stated, as_text, desk_of, show_page
@@ -70,7 +70,7 @@ def _shown(
             tags = tags_shown(request, person.run(ws, key))
         concepts = {}
         if name == PASSAGES and known["columns"]:
-            concepts = concepts_by_version(marked_of_passage(ws.store, ws.subjects, ws.settings, known["item"]))
+            concepts = concepts_by_version(quoted_passage(ws.store, ws.subjects, ws.settings, known["item"]))
         columns = [(column, as_text(value)) for column, value in known.pop("columns").items()]
         title = heading_of(known, name, columns)
         if tags:  # which stand beside the row

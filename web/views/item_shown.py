@@ -1,14 +1,13 @@
 """How the page shows what is known of one item: answers as people read them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlencode
 
 from pipeline.core.answer_paths import is_quotation, leaves
 from pipeline.images import TASK as IMAGES
-from pipeline.passages.marked import MarkedPassage
+from pipeline.passages.show import QuotedPassage
 from pipeline.store.answers import PERSON
 
 UNUSABLE = "unusable"  # the state of an image that cannot be opened
@@ -25,13 +24,12 @@ def answers_shown(known: Mapping[str, Any], edits: Sequence[Mapping[str, Any]]) 
     return shown[::-1]
 
 
-def concepts_by_version(passage: MarkedPassage) -> dict[str, list[tuple[str, str]]]:
-    """Return what each version that is shown of a passage found in it, by name and type, each once."""
-    found = {}
-    for version in passage.versions:
-        quoted = chain.from_iterable(segment.quotations for segment in version.segments)
-        found[version.extractor] = list(dict.fromkeys([*((one.concept, one.type) for one in quoted), *version.others]))
-    return found
+def concepts_by_version(passage: QuotedPassage) -> dict[str, list[tuple[str, str]]]:
+    """Return what each version found in a passage, by name and type, each once."""
+    return {
+        extractor: list(dict.fromkeys((one.name, one.type) for one in some))
+        for extractor, some in passage.concepts.items()
+    }
 
 
 def heading_of(known: Mapping[str, Any], task: str, columns: Sequence[tuple[str, str]]) -> dict[str, Any]:

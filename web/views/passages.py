@@ -1,19 +1,17 @@
-"""Passages: each text with what is quoted of it, as two versions have it, side by side."""
+"""Passages: each text with what its newest version quotes."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from starlette.responses import Response
 
 from pipeline.core.listed import ItemFilter
 from pipeline.ops import items
-from pipeline.passages import html
-from pipeline.passages.marked import MarkedPassage, MarkedVersion
-from pipeline.passages.show import marked_of_passage
-from web.render import desk_of, etag_of, show_page
+from pipeline.passages.show import QuotedConcept, QuotedPassage, quoted_passage
+from web.render import desk_of, show_page
 from web.view import Link, View
 
 router = APIRouter()
@@ -25,17 +23,13 @@ BEGINNING = 400  # characters of a text that nothing is quoted of
 
 @router.get("/api/passages/marked")
 def get_marked(request: Request, key: str) -> dict[str, Any]:
-    """Return a passage in the parts that its versions quote, each a slice of the text, with what quotes it."""
+    """Return a passage in the parts that each version quotes, slices of the text, with what quotes them."""
     with desk_of(request).to_read(TASK) as ws:
-        found = marked_of_passage(ws.store, ws.subjects, ws.settings, key)
-    return {**found._asdict(), "versions": [_version(one) for one in found.versions]}
-
-
-@router.get("/passages.css", include_in_schema=False)
-def passages_style() -> Response:
-    """Return how quotations look: the rules of the file that `export TO=view.html` writes."""
-    style = html.STYLE.encode()
-    return Response(style, media_type="text/css", headers={"etag": etag_of(style)})
+        found = quoted_passage(ws.store, ws.subjects, ws.settings, key)
+    versions = [
+        {"extractor": extractor, "segments": _segments(found.text, some)} for extractor, some in found.concepts.items()
+    ]
+    return {"id": found.id, "source": found.source, "text": found.text, "versions": versions}
 
 
 @router.get("/passages", include_in_schema=False)
@@ -54,34 +48,50 @@ def passages_part(request: Request, find: str = "", state: str = "", after: str 
 def passage_page(request: Request, key: str) -> HTMLResponse:
     """Show one passage."""
     with desk_of(request).to_read(TASK) as ws:
-        found = marked_of_passage(ws.store, ws.subjects, ws.settings, key)
-        return show_page(request, "passage.html", ws, key=key, marked=html.fragment(found), legend=_legend([found]))
+        passage = _marked(quoted_passage(ws.store, ws.subjects, ws.settings, key))
+        return show_page(request, "passage.html", ws, key=key, passage=passage)
 
 
 def _shown(request: Request, template: str, *, find: str, state: str, after: str) -> HTMLResponse:
     with desk_of(request).to_read(TASK) as ws:
         which = ItemFilter(find.split(), state or None)
         page = items.run(ws).page(which, limit=PASSAGES, after=after or None)
-        found = [marked_of_passage(ws.store, ws.subjects, ws.settings, one.id) for one in page.items]
+        found = [quoted_passage(ws.store, ws.subjects, ws.settings, one.id) for one in page.items]
         with ws.store.read() as tx:
             _, *states = ws.task.counts(tx, now=ws.now())
         asked = {"find": find, "state": state}
         more = urlencode({**asked, "after": page.after}) if page.after else ""
         known = {**asked, "states": states, "more": more, "how_to_fill": ws.task.how_to_fill}
-        passages = [(one.id, html.fragment(one, most=BEGINNING)) for one in found]
-        return show_page(request, template, ws, passages=passages, legend=_legend(found), **known)
+        return show_page(request, template, ws, passages=[_marked(one, most=BEGINNING) for one in found], **known)
 
 
-def _legend(passages: Iterable[MarkedPassage]) -> str:
-    """Return the types of some passages in their colours, as HTML."""
-    versions = (version for one in passages for version in one.versions)
-    quoted = (quotation for one in versions for segment in one.segments for quotation in segment.quotations)
-    return html.legend(sorted({one.type for one in quoted if one.type}))
+def _marked(passage: QuotedPassage, *, most: int | None = None) -> dict[str, Any]:
+    """Return a passage with the marks and concepts of the version that wrote last; without any, no more than `most`."""
+    extractor, concepts = next(reversed(passage.concepts.items()), ("", []))
+    quotations = [one for concept in concepts for one in concept.quotations]
+    is_cut = most is not None and not quotations and len(passage.text) > most
+    return {
+        "id": passage.id,
+        "source": passage.source,
+        "text": f"{passage.text[:most].rstrip()} …" if is_cut else passage.text,
+        "extractor": extractor,
+        "quotations": quotations,
+        "concepts": dict.fromkeys((one.name, one.type) for one in concepts),
+    }
 
 
-def _version(one: MarkedVersion) -> dict[str, Any]:
-    segments = [
-        {"text": segment.text, "quotations": [quotation._asdict() for quotation in segment.quotations]}
-        for segment in one.segments
+def _segments(text: str, concepts: Sequence[QuotedConcept]) -> list[dict[str, Any]]:
+    """Return a text cut wherever a quotation begins or ends that stands in it, each part with what quotes it."""
+    there = [(start, end, one) for one in concepts for start, end, quote in one.quotations if text[start:end] == quote]
+    cuts = sorted({0, len(text), *(place for start, end, _ in there for place in (start, end))})
+    return [
+        {
+            "text": text[begin:stop],
+            "quotations": [
+                {"concept": one.name, "type": one.type, "start": start, "end": end}
+                for start, end, one in there
+                if start <= begin and stop <= end
+            ],
+        }
+        for begin, stop in pairwise(cuts)
     ]
-    return {"extractor": one.extractor, "segments": segments, "others": [list(other) for other in one.others]}
