@@ -24,14 +24,10 @@ from emulator.state import Row, State, batch_document, file_document
 from emulator.worker import Worker, count_requests
 
 
-class JsonReply(Response):
-    """A JSON reply; numpy vectors inside are written as lists."""
-
-    media_type = "application/json; charset=UTF-8"
-
-    def render(self, content: Any) -> bytes:
-        """Return the document's bytes."""
-        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+def _json(document: object, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a JSON reply; numpy vectors inside are written as lists."""
+    body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(body, code, headers, "application/json; charset=UTF-8")
 
 
 @dataclass(frozen=True)
@@ -51,6 +47,10 @@ class Asked:
         except orjson.JSONDecodeError as error:
             raise invalid(f"Invalid JSON payload received. {error}") from error
         return message
+
+    def file(self, row: Row) -> dict[str, Any]:
+        """Return the resource of a file, whose addresses are those that were asked."""
+        return file_document(row, self.base_url)
 
     def page(
         self, name: str, rows_of: Callable[[int, int], list[Row]], show: Callable[[Row], object], *, default: int
@@ -84,9 +84,9 @@ class Api:
             ),
             ("DELETE", r"batches/([^/]+)", lambda _, name: state.delete_batch(name)),
             ("POST", r"upload/files", self._start_upload),
-            ("GET", r"files", self._list_files),
+            ("GET", r"files", lambda asked: asked.page("files", state.files, asked.file, default=10)),
             ("GET", r"(?:download/)?files/([^/]+):download", lambda _, name: state.download(name)),
-            ("GET", r"files/([^/]+)", lambda asked, name: file_document(state.file(name), asked.base_url)),
+            ("GET", r"files/([^/]+)", lambda asked, name: asked.file(state.file(name))),
             ("DELETE", r"files/([^/]+)", lambda _, name: state.delete_file(name)),
         ]
 
@@ -119,7 +119,7 @@ class Api:
                         answer = await run_in_threadpool(call, asked, *found.groups())
                         if isinstance(answer, Response):
                             return answer
-                        return FileResponse(answer) if isinstance(answer, Path) else JsonReply(answer or {})
+                        return FileResponse(answer) if isinstance(answer, Path) else _json(answer or {})
         except ApiError as error:
             refusal = error
         except ClientDisconnect:
@@ -128,7 +128,7 @@ class Api:
             refusal = ApiError(500, f"The local engine failed: {type(error).__name__}: {error}")
         else:
             refusal = ApiError(404, f"The requested URL {request.url.path} was not found on this server.")
-        return JsonReply(refusal.body(), status_code=refusal.code)
+        return _json(refusal.body(), refusal.code)
 
     def _call_model(self, asked: Asked, name: str, method: str) -> dict[str, Any]:
         """Answer a method of a model: `models/<name>:<method>`."""
@@ -186,11 +186,8 @@ class Api:
             raise invalid("* CreateBatchRequest.batch.input_config.file_name: must be set; nothing else is taken here.")
         name = described.get("displayName", "")
         batch = self._state.create_batch(file, model=model.name, name=name, count=count_requests)
-        self._worker.wake()
+        self._worker.wake.set()
         return batch_document(batch)
-
-    def _list_files(self, asked: Asked) -> dict[str, Any]:
-        return asked.page("files", self._state.files, lambda file: file_document(file, asked.base_url), default=10)
 
     def _start_upload(self, asked: Asked) -> Response:
         if asked.headers.get("x-goog-upload-command", "") != "start":
@@ -203,7 +200,7 @@ class Api:
         )
         place = f"upload/{asked.version}/files?upload_id={session}&upload_protocol=resumable"
         url = f"{asked.base_url.removesuffix(asked.version)}{place}"
-        return JsonReply({}, headers={"X-Goog-Upload-URL": url, "X-Goog-Upload-Status": "active"})
+        return _json({}, headers={"X-Goog-Upload-URL": url, "X-Goog-Upload-Status": "active"})
 
     async def _take_chunk(self, asked: Asked, pieces: AsyncIterator[bytes]) -> Response:
         """Take a chunk of an upload, end it, or tell where it stands; what a broken-off request brought is not kept."""
@@ -226,10 +223,10 @@ class Api:
                 size = out.tell()
         received = {"X-Goog-Upload-Size-Received": str(size)}
         if "finalize" not in commands:
-            return JsonReply({}, headers=received | {"X-Goog-Upload-Status": "active"})
+            return _json({}, headers=received | {"X-Goog-Upload-Status": "active"})
         file = await run_in_threadpool(self._state.finish_upload, upload)
-        shown = {"file": file_document(file, asked.base_url)}
-        return JsonReply(shown, headers=received | {"X-Goog-Upload-Status": "final"})
+        shown = {"file": asked.file(file)}
+        return _json(shown, headers=received | {"X-Goog-Upload-Status": "final"})
 
 
 def _check_key(asked: Asked) -> None:

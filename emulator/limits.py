@@ -18,6 +18,17 @@ from emulator.errors import EXCEEDED, HELP, TYPES, ApiError
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 """Where the day of a daily quota begins (rate limits page, read 2026-11)."""
+_PER, _TOKENS = "PerProjectPerModel", "ContentInputTokensPerModelPerMinute"
+_NAMES = {
+    "requests_per_minute": (
+        "requests",
+        f"GenerateRequestsPerMinute{_PER}",
+        f"EmbedContentRequestsPerMinutePerUser{_PER}",
+    ),
+    "requests_per_day": ("requests", f"GenerateRequestsPerDay{_PER}", f"EmbedContentRequestsPerDayPerUser{_PER}"),
+    "input_tokens_per_minute": ("input_token_count", f"Generate{_TOKENS}", f"Embed{_TOKENS}"),
+}
+"""What a refusal calls each limit: what is counted, and its id, of a model for text and of one for vectors."""
 _Call = tuple[float, int, int]
 """When a call came, and how many requests and tokens it had."""
 
@@ -52,20 +63,20 @@ class Quotas:
 
     def _refusal(self, model: Model, excess: Mapping[str, int], wait_s: float) -> ApiError:
         """Return the 429; the details cut the fraction of the delay off, as live ones do."""
-        violations: list[dict[str, Any]] = []
-        told = ""
+        violations, told = [], ""
         for name in excess:
-            kind, who = ("EmbedContent", "PerUser") if model.embeds else ("Generate", "")
-            of_tokens, limit = name == "input_tokens_per_minute", self._limits[name]
-            metric = f"generativelanguage.googleapis.com/{'embed' if model.embeds else 'generate'}_content_free_tier"
-            metric += "_input_token_count" if of_tokens else "_requests"
-            per = "PerDay" if name == "requests_per_day" else "PerMinute"
-            quota = f"{kind.removesuffix('Content')}ContentInputTokensPerModel{per}"
-            quota = quota if of_tokens else f"{kind}Requests{per}{who}PerProjectPerModel"
-            told += f"* Quota exceeded for metric: {metric}, limit: {limit}, model: {model.name}\n"
-            dimensions = {"location": "global", "model": model.name}
-            violations.append({"quotaMetric": metric, "quotaId": f"{quota}-FreeTier", "quotaDimensions": dimensions})
-            violations[-1]["quotaValue"] = str(limit)
+            counted, *ids = _NAMES[name]
+            kind = "embed_content" if model.embeds else "generate_content"
+            metric = f"generativelanguage.googleapis.com/{kind}_free_tier_{counted}"
+            told += f"* Quota exceeded for metric: {metric}, limit: {self._limits[name]}, model: {model.name}\n"
+            violations.append(
+                {
+                    "quotaMetric": metric,
+                    "quotaId": f"{ids[model.embeds]}-FreeTier",
+                    "quotaDimensions": {"location": "global", "model": model.name},
+                    "quotaValue": str(self._limits[name]),
+                }
+            )
         details: list[dict[str, Any]] = [HELP, {"@type": f"{TYPES}QuotaFailure", "violations": violations}]
         details.append({"@type": f"{TYPES}RetryInfo", "retryDelay": f"{int(wait_s)}s"})
         return ApiError(429, f"{EXCEEDED}\n{told}Please retry in {wait_s:.9f}s.", details=details)

@@ -155,10 +155,7 @@ class State:
             return self._connection.execute(statement, values).rowcount > 0
 
     def path(self, kind: str, name: str) -> Path:
-        """Return where bytes are: of a `file`, of a batch's `input` (its own copy), or of its `results`.
-
-        Names are ours or were checked, so the path stays in the folder.
-        """
+        """Return where bytes are: of a `file`, of a batch's `input` (its own copy), or of its `results`."""
         return self._folder / f"{kind}-{name}"
 
     def start_upload(self, described: Mapping[str, Any], *, size: int | None, mime_type: str) -> str:

@@ -72,32 +72,28 @@ class Worker:
     """Works on the batches of one state until it is told to stop."""
 
     def __init__(self, state: State) -> None:
-        """Begin to look for work."""
+        """Begin to look for work; who makes some sets `wake`."""
         self._state = state
-        self._wake, self._stopping = threading.Event(), threading.Event()
+        self.wake, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="local-engine-worker", daemon=True)
         self._thread.start()
-
-    def wake(self) -> None:
-        """Look for work at once: there is some."""
-        self._wake.set()
 
     def stop(self) -> None:
         """Stop after the request being answered now and wait until the thread is over."""
         self._stopping.set()
-        self._wake.set()
+        self.wake.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._wake.clear()
+            self.wake.clear()
             for batch in self._state.unfinished():
                 try:
                     self._work(batch)
                 except Exception as error:  # noqa: BLE001 - whatever is wrong with one batch, it must end, others go on
                     reason = f"The local engine failed: {type(error).__name__}: {error}"
                     self._state.move_batch(batch["id"], "FAILED", error=reason)
-            self._wake.wait(_LOOK_S)
+            self.wake.wait(_LOOK_S)
 
     def _work(self, batch: Row) -> None:
         """Answer a batch and end it, unless another host does, it was ended meanwhile, or this host stops."""
