@@ -263,7 +263,7 @@ docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/, and rec
 	@$(VENV)/bin/python -W ignore -m tests.docs.recordings
 
 # what the database makes different, for the run of the tests on PostgreSQL; `make test-full` runs everything on both
-ON_DATABASE := $(addprefix tests/unit/store/test_,claims.py) tests/unit/passages/test_table.py \
+ON_DATABASE := $(addprefix tests/unit/store/test_,claims.py) \
   $(addprefix tests/integration/,experts passages tables live/test_ledger.py) \
   $(addprefix tests/integration/batch/test_,exactly_once.py ingest.py two_at_once.py) \
   $(addprefix tests/integration/ops/test_,items.py doctor.py backup.py::test_a_copy_is_the_workspace_again \

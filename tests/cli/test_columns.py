@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from jobs.cli import main
-from pipeline.passages.read import Passage, Passages
 
 Run = Callable[..., Result]
 LONG = "Repairs tower clocks and pocket watches; teaches how worn wheels are cut anew by hand."
@@ -77,13 +76,3 @@ def test_reasons_are_counted_and_three_examples_shown(run: Run) -> None:
     document = json.loads(run("import", file, "--json", "--report", "rejects.csv").stdout)
     assert sum("placeholder" in one["reason"] for one in document["findings"]) == 5
     assert Path("rejects.csv").read_text(encoding="utf-8").count("placeholder") == 5
-
-
-@pytest.mark.parametrize("header", ["ID,Content", "kennung,Inhalt", "doc_id,TEXT"])
-def test_passages_are_mapped_by_the_same_rules(run: Run, header: str) -> None:
-    """What is not a column of theirs stays in the metadata."""
-    file = write("texts.csv", f"{header},Topic", "one,Wells are dug.,water")
-    assert run("import-passages", file).exit_code == 0
-    (found,) = Passages(Path(file)).passages()
-    assert isinstance(found, Passage)
-    assert (found.id, found.text, found.metadata) == ("one", "Wells are dug.", {"Topic": "water"})

@@ -13,8 +13,6 @@ from PIL import Image
 
 from tests.lab import Workspace
 
-MODEL = "gemini-3.5-flash-lite"
-
 
 def _picture(colour: str, kind: str = "PNG", **how: Any) -> bytes:
     """Return the file of an image of one colour."""
@@ -110,45 +108,6 @@ def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: W
     photos.rename(photos.with_name("elsewhere"))
     assert _counts(_imported(workspace, photos.with_name("elsewhere"))) == (0, 0, 5, 0, 0)
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%/elsewhere/%'") == 5
-
-
-def test_an_image_is_shown_by_its_path_and_forgotten(workspace: Workspace, photos: Path) -> None:
-    """A broken one with why it is; and a folder that holds images no more is news of them, and no mistake."""
-    (photos / "cut.jpg").write_bytes(_picture("lime", "JPEG")[:200])
-    _imported(workspace, photos)
-    whole = str(next(photos.rglob("*.png")))
-    shown = json.loads(workspace.ran("show", "--item", whole, "--json", TASK="images").stdout)
-    assert (shown["state"], shown["columns"]["path"]) == ("open", whole)
-    shown = json.loads(workspace.ran("show", "--item", str(photos / "cut.jpg"), "--json", TASK="images").stdout)
-    assert (shown["state"], "cut off" in shown["columns"]["why unusable"]) == ("unusable", True)
-    workspace.ran("forget", "--item", shown["item"], "--yes", TASK="images")
-    assert workspace.scalar("SELECT count(*) FROM assets") == len(list(photos.rglob("*.*"))) - 1
-    for path in photos.rglob("*.*"):
-        path.unlink()
-    assert _imported(workspace, photos)["gone"] == 3
-
-
-@pytest.mark.sampled(2, sqlite=2)
-@pytest.mark.parametrize("way", ["live", "batch"])
-def test_images_are_described_once(workspace: Workspace, photos: Path, way: str) -> None:
-    """Every image that opens is asked about once, and `asset_ai` has a row for each; broken ones are never asked."""
-    (photos / "broken.png").write_bytes(b"no image")
-    _imported(workspace, photos)
-    images = {"TASK": "images", "MODE": way}
-    workspace.ran("tag", WAIT="1", **images)
-    rows = workspace.query("SELECT asset_id, provider, model, summary, buckets FROM asset_ai ORDER BY asset_id")
-    assert [row[1:3] for row in rows] == [("gemini", MODEL)] * 3
-    assert all(row[3].startswith("Not seen") for row in rows)
-    buckets = [json.loads(row[4]) if isinstance(row[4], str) else row[4] for row in rows]
-    assert sorted(one["colours"][0] for one in buckets) == ["blue", "green", "red"]
-    assert workspace.scalar("SELECT count(*) FROM images_answers") == 3
-    asked = workspace.query("SELECT item_id, count(*) FROM findable_answers GROUP BY item_id")
-    assert [count for _, count in asked] == [1, 1, 1]
-    assert "every image that can be opened is described" in workspace.ran("tag", WAIT="1", **images).output
-    said = workspace.ran("show", "--item", str(rows[0][0]), "--raw", "--json", TASK="images").stdout
-    shown = json.loads(said)
-    assert shown["answers"][0]["answer"]["buckets"]["colours"]
-    assert ("sha256" in said, '\\"data\\"' in said) == (True, False)
 
 
 def test_an_image_is_found_and_forgotten_with_all_that_was_said_of_it(workspace: Workspace, photos: Path) -> None:

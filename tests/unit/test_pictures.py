@@ -5,11 +5,13 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from pipeline.engine import picture_source
 from pipeline.engine.pictures import MAX_BYTES, Picture, PictureError, prepare, probe
 
 Bytes = Callable[[], bytes]
@@ -105,3 +107,19 @@ def test_heic_is_opened_where_its_extra_is_installed() -> None:
     heif.register_heif_opener()
     assert probe(saved(shaded(), "HEIF")).mime_type == "image/heic"
     assert prepare(saved(shaded(), "HEIF"), side=50)[2:] == (50, 25)
+
+
+def test_what_does_not_fit_into_a_request_is_told_at_the_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where images go out so large that they may not; scaled further it goes, though its file is the same."""
+    monkeypatch.setattr(picture_source, "MAX_SENT", 100_000)
+    out = io.BytesIO()
+    Image.effect_noise((1_200, 1_200), 100).save(out, "PNG")
+    (tmp_path / "noise.png").write_bytes(out.getvalue())
+    large = picture_source.PictureSource(tmp_path, 1_200, lambda _url: b"")
+    seen = large.look("noise.png", None)
+    assert "are the most that go into a request" in seen["why"]
+    small = picture_source.PictureSource(tmp_path, 200, lambda _url: b"")
+    assert small.look("noise.png", seen).get("why") is None
+    assert large.look("noise.png", small.look("noise.png", None)).get("why") is not None
+    part, _ = small.part("noise.png")
+    assert len(part["inlineData"]["data"]) < 200_000

@@ -1,7 +1,6 @@
 """Import: one transaction a file, repeatable, tags untouched, everything told."""
 
 import csv
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -21,29 +20,6 @@ STOPPING = [STOP.format("", "BEGIN SELECT RAISE(ABORT, 'stop'); END")]
 if ON_POSTGRESQL:
     RAISING = "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'stop'; END $$"
     STOPPING = [RAISING, STOP.format("FOR EACH ROW", "EXECUTE FUNCTION stop()")]
-
-
-def test_people_go_in_with_their_scores_and_are_brought_up_to_date(tmp_path: Path) -> None:
-    """Sound rows are in at once, scored and untagged; the same file again moves nothing, another one its columns."""
-    path = people_file(tmp_path / "p.csv", ann="x" * 250, bob="")
-    with workspace(tmp_path / "data") as ws:
-        done = import_.run(ws, path)
-        before, at = rows(ws), position(ws)
-        assert (done.added, done.updated, done.unchanged, done.rows_in) == (2, 0, 0, 2)
-        assert (before["ann"]["hourly_rate"], before["ann"]["tags"]) == (100.0, None)
-        assert before["ann"]["findability_score"] == 55.0  # 20 bio, 15 URL, 10 title, 10 rate
-        assert (before["bob"]["bio"], before["bob"]["findability_score"]) == (None, 35.0)
-        done = import_.run(ws, path)
-        assert (done.added, done.updated, done.unchanged) == (0, 0, 2)
-        assert (rows(ws), position(ws)) == (before, at)
-        done.check()
-        (tmp_path / "q.csv").write_text(f"Username,Bio\nann,{'y' * 500}\nbob,\n", encoding="utf-8")
-        done = import_.run(ws, tmp_path / "q.csv")
-        ann = rows(ws)["ann"]
-        assert (done.added, done.updated, done.unchanged) == (0, 1, 1)
-        assert (ann["bio"], ann["company"], ann["findability_score"]) == ("y" * 500, "Acme", 75.0)
-    with workspace(tmp_path / "data") as ws:
-        assert position(ws) == at + 1
 
 
 @pytest.mark.sampled(0)
@@ -145,21 +121,3 @@ def test_an_import_that_dies_leaves_no_trace(tmp_path: Path) -> None:
             import_.run(ws, path, ImportOptions(report=tmp_path / "rejects.csv"))
         assert rows(ws) == {}
     assert [file.name for file in tmp_path.iterdir() if "rejects" in file.name] == []
-
-
-@pytest.mark.sqlite_only(reason="names of any case, and numbers in a column of text")
-def test_an_adopted_table_is_imported_into(tmp_path: Path) -> None:
-    """Rows of another application are matched by username, their own columns and texts stay, and rates may be text."""
-    (tmp_path / "data").mkdir()
-    with sqlite3.connect(tmp_path / "data" / "findable.db") as old:
-        old.execute("CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT COLLATE NOCASE UNIQUE, bio TEXT, "
-                    "hourly_rate TEXT, shoe INTEGER DEFAULT 40)")  # fmt: skip
-        old.execute("INSERT INTO experts (username, bio, hourly_rate, shoe) VALUES ('Ann', ' Water. ', '100', 44)")
-    old.close()
-    with workspace(tmp_path / "data") as ws:
-        (tmp_path / "p.csv").write_text("Username,Bio,Hourly Rate\nann,Water.,100\nbob,Soil.,5\n", encoding="utf-8")
-        done = import_.run(ws, tmp_path / "p.csv")
-        assert (done.added, done.updated, done.unchanged) == (1, 0, 1)
-        with ws.store.read() as tx:
-            kept = tx.exec_driver_sql("SELECT username, bio, hourly_rate, shoe FROM experts ORDER BY id").all()
-    assert [tuple(row) for row in kept] == [("Ann", " Water. ", "100", 44), ("bob", "Soil.", "5.0", 40)]

@@ -1,22 +1,17 @@
 """Import of passages: block by block, repeatable, texts untouched, everything told."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.core.errors import InputError
 from pipeline.core.import_options import ImportOptions
 from pipeline.core.states import Outcome
 from pipeline.passages import import_, table
-from pipeline.passages.read import Passage, Passages
 from pipeline.store import answers, claims, versions
 from pipeline.store import workspace as stored
-from pipeline.tables.findings import Finding, FindingKind
+from pipeline.tables.findings import FindingKind
 from tests.integration.passages.workspaces import NOW, add_concepts, concept, passages_file, rows, workspace
-from tests.lab import Workspace
 
 STRANGE = [
     "  two blanks before and after  ",
@@ -114,83 +109,3 @@ def test_of_duplicate_ids_the_first_wins(tmp_path: Path, monkeypatch: pytest.Mon
                 (6, "duplicate id: already on line 4", "c"),
             ]
             assert {key: row[0] for key, row in rows(ws).items()} == {"a": "1", "b": "3", "c": "4"}
-
-
-@pytest.mark.sampled(0)
-def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path) -> None:
-    """One line that is rejected, a duplicate, or another text of a passage with concepts keeps the whole file out."""
-    bad_lines: tuple[Any, ...] = (
-        "no json",
-        {"id": "a", "text": "again"},
-        {"id": "c", "text": "x", "source": 5},
-        {"id": "old", "text": "new"},
-    )
-    with workspace(tmp_path / "data") as ws:
-        import_.run(ws, passages_file(tmp_path / "o.jsonl", {"id": "old", "text": "old"}))
-        add_concepts(ws, [concept("old")])
-        for bad in bad_lines:
-            path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, bad)
-            done = import_.run(ws, path, ImportOptions(strict=True, report=tmp_path / "rejects.csv"))
-            assert (list(rows(ws)), done.refused, done.rows_in) == (["old"], True, 0)
-            assert (tmp_path / "rejects.csv").read_text(encoding="utf-8").count("\n") == 2
-            with pytest.raises(InputError, match="--strict imported nothing"):
-                done.check()
-
-
-def test_an_import_that_dies_keeps_what_is_in_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each block is whole or not there; running it again brings in the rest."""
-    monkeypatch.setattr(import_, "BLOCK", 10)
-    lines = [{"id": f"p{number:02}", "text": f"text {number}"} for number in range(35)]
-    path = passages_file(tmp_path / "p.jsonl", *lines)
-
-    class Interrupting(Passages):
-        """A file whose reader is interrupted on the way."""
-
-        def passages(self) -> Iterator[Passage | Finding]:
-            """Yield passages until Ctrl-C."""
-            for one in super().passages():
-                if one.line == 25:
-                    raise KeyboardInterrupt
-                yield one
-
-    with workspace(tmp_path / "data") as ws:
-        with monkeypatch.context() as patch:
-            patch.setattr(import_, "Passages", Interrupting)
-            with pytest.raises(KeyboardInterrupt):
-                import_.run(ws, path, ImportOptions(report=tmp_path / "told.csv"))
-        assert len(rows(ws)) == 20
-        assert [file.name for file in tmp_path.iterdir() if "told" in file.name] == []
-        done = import_.run(ws, path)
-        assert (done.added, done.unchanged, len(rows(ws))) == (15, 20, 35)
-
-
-@pytest.mark.sampled(0)
-def test_a_file_without_a_sound_line_is_an_error(tmp_path: Path) -> None:
-    """Nothing but rejected lines ends with exit code 2; so does a file that is not there, or empty."""
-    with workspace(tmp_path / "data") as ws:
-        done = import_.run(ws, passages_file(tmp_path / "p.jsonl", "{", "[]"))
-        with pytest.raises(InputError, match="no passage could be imported"):
-            done.check()
-        for path, words in (
-            (tmp_path / "none", "is not there"),
-            (tmp_path, "directory"),
-            (passages_file(tmp_path / "e"), "empty"),
-        ):
-            with pytest.raises(InputError, match=words):
-                import_.run(ws, path)
-
-
-@pytest.mark.sampled(0)
-def test_the_command_says_what_it_did(workspace: Workspace, tmp_path: Path) -> None:
-    """One line of counts; findings by line; JSON for programs; exit code 2 where nothing went in."""
-    path = passages_file(tmp_path / "p.jsonl", {"id": "a", "text": "x"}, "no json", {"id": "=1+1", "text": None})
-    report = tmp_path / "rejects.csv"
-    dry = workspace.run("import-passages", str(path), "--dry")
-    would = "1 passage would go in: 1 added, 0 updated, 0 unchanged; 2 rejected; nothing was written\n"
-    assert (dry.exit_code, dry.stdout) == (0, would)
-    done = workspace.run("import-passages", str(path), "--report", str(report))
-    assert (done.exit_code, done.stdout) == (0, "1 passage in: 1 added, 0 updated, 0 unchanged; 2 rejected\n")
-    assert "'=1+1" in report.read_text(encoding="utf-8")  # no cell is a formula
-    assert "rejected: line 2: no JSON" in done.stderr
-    assert json.loads(workspace.run("import-passages", str(path), "--json").stdout)["unchanged"] == 1
-    assert workspace.run("import-passages", str(passages_file(tmp_path / "q.jsonl", "no json"))).exit_code == 2

@@ -176,23 +176,6 @@ def test_what_cannot_be_adopted_is_refused_and_left_alone(store: Store, kind: st
         assert not one.is_adopted(tx)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_adopting_twice_changes_nothing(store: Store, kind: str) -> None:
-    """The first time is told, with the columns that were added; the second time there is nothing to do or to tell."""
-    one = KINDS[kind]
-    _run(store, f"CREATE TABLE {one.table} ({one.fits})", f"INSERT INTO {one.table} VALUES {one.row}")  # noqa: S608 - ours
-    schema.ensure_schema(store, [])
-    with store.write() as tx:
-        lines = one.adopt(tx)
-    assert lines[-1 if kind == "concepts" else 0].startswith(f"adopted the {one.table} table (1 row)")
-    assert (": added " in " ".join(lines)) == (kind != "passages")
-    before = _dump(store)
-    with store.write() as tx:
-        assert one.is_adopted(tx)
-        assert one.adopt(tx) == []
-    assert _dump(store) == before
-
-
 def test_rows_are_found_without_reading_the_table(store: Store) -> None:
     """An index is added where no key or index of the owner's begins with the column."""
     cases = {("experts", "id", "username"): ("INTEGER", "TEXT UNIQUE"), ("passages", "id", "text"): ("TEXT", "TEXT")}

@@ -94,37 +94,6 @@ def test_parquet(store: Store, tmp_path: Path) -> None:
     assert items.values()["2"]["share"] is None
 
 
-def test_made_keys(store: Store, tmp_path: Path) -> None:
-    """Without a key equal rows are one, and a row has the same key in any order and beside a new empty column."""
-    items = Items(store, key=("row",))
-    report = items.take_file(
-        write_lines(tmp_path / "a.jsonl", [{"text": "a", "n": 1}, {"n": 1, "text": "a"}, {"n": 2}])
-    )
-    assert (report.new, report.merged) == (2, 1)
-    report = items.take_file(write_lines(tmp_path / "a.jsonl", [{"n": 2, "new": None}, {"text": "a", "n": 1}]))
-    assert (report.same, report.new, report.gone) == (2, 0, 0)
-    assert all(len(key) == 32 for key in items.values())
-
-
-HALVES = {
-    "a.json": '[{"id": "1", "text": "a"}, {"id": "2", "te',
-    "b.json": '[{"id": "1", "text": "a"}',
-    "a.csv": 'id,text\n1,a\n2,"b\nb\n',
-}
-
-
-@pytest.mark.parametrize("name", HALVES)
-def test_half_a_file(store: Store, tmp_path: Path, name: str) -> None:
-    """A file that ends within a row changes nothing, so that nothing is marked as gone."""
-    items = Items(store)
-    items.take_file(write_csv(tmp_path / "whole.csv", [["id", "text"], ["1", "a"], ["2", "b"], ["3", "c"]]))
-    before = items.rows()
-    (tmp_path / name).write_text(HALVES[name])
-    with pytest.raises(InputError, match="nothing was imported from there on"):
-        items.take_file(tmp_path / name)
-    assert items.rows() == before
-
-
 def test_file_that_changes(store: Store, tmp_path: Path) -> None:
     """A file that changes while it is read is not taken for either of what it was."""
     path = write_lines(tmp_path / "a.jsonl", [{"id": "1"}, {"id": "2"}])

@@ -95,13 +95,6 @@ def _columns_in_time(store: Store, sql: str) -> dict[str, str]:
     return ItemsQuery(store, sql, timeout_s=0.3).columns
 
 
-@pytest.mark.skipif(not ON_POSTGRESQL, reason="a server waits by itself")
-def test_slow_rows_of_a_server(store: Store) -> None:
-    """The limit is on the time without a row there, too."""
-    slow = "SELECT i AS id, pg_sleep(0.1)::text AS text FROM generate_series(1, 14) AS i"
-    assert list(ItemsQuery(store, slow, timeout_s=1.0).columns) == ["id", "text"]
-
-
 @pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("selected", "said"),

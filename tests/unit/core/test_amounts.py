@@ -62,11 +62,6 @@ def test_a_length_of_time_is_read_with_its_units(text: str, seconds: float) -> N
     assert parse_duration(text) == pytest.approx(seconds)
 
 
-def test_a_bare_number_has_the_unit_that_is_asked_for() -> None:
-    """A setting in hours takes 48, 48h and 2d."""
-    assert [parse_duration(text, unit=3600) for text in ("48", "48h", "2d")] == [48, 48, 48]
-
-
 @pytest.mark.parametrize("text", ["", "h", "2h30", "30m2h", "2h2h", "2 fortnights", "1h and 2m", "inf", "nan"])
 def test_what_is_no_length_of_time_is_refused(text: str) -> None:
     """An unknown unit, a number without one behind one with, units upside down."""

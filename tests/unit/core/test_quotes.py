@@ -2,9 +2,7 @@
 
 import dataclasses
 import json
-import runpy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -15,74 +13,6 @@ from pipeline.core.quotes import has_quotes, located, must_quote
 
 TEXT = "The cat sat on the mat, and the DOG  ran after it. The cat slept."
 STRING = {"type": "STRING"}
-FILE = """\
-from typing import Annotated
-from pydantic import BaseModel, Field
-from findable import Quote
-
-class Aspect(BaseModel):
-    verdict: str
-    quote: Quote
-
-class Answer(BaseModel):
-    quote: Quote
-    perhaps: Quote(optional=True)
-    annotated: Annotated[str, Quote(optional=True)] = None
-    nullable: Quote | None = None
-    both: Quote(optional=True) | None = None
-    text_or_none: Annotated[str | None, Quote(optional=True)] = None
-    short: Quote = Field(description="a few words", max_length=9)
-    short_perhaps: Quote(optional=True) = Field(default=None, description="or none", max_length=9)
-    quotes: list[Quote]
-    aspects: list[Aspect] = []
-"""
-
-
-@pytest.fixture(params=["", "from __future__ import annotations\n"], ids=["now", "later"])
-def answer_model(request: pytest.FixtureRequest, tmp_path: Path) -> type[BaseModel]:
-    """Return the model of a user's file, which writes quotations in every way."""
-    (tmp_path / "task.py").write_text(request.param + FILE)
-    found: type[BaseModel] = runpy.run_path(str(tmp_path / "task.py"))["Answer"]
-    return found
-
-
-def test_every_form_is_stored_with_its_place(answer_model: type[BaseModel]) -> None:
-    """What is written differently becomes the slice; what is not there and optional is null; both are read again."""
-    given = {
-        "quote": "the dog ran",
-        "perhaps": "a zebra in a pyjama",
-        "annotated": "slept",
-        "nullable": None,
-        "both": "on the  mat",
-        "text_or_none": "a zebra in a pyjama",
-        "short": "cat sat",
-        "short_perhaps": "pyjama",
-        "quotes": ["the mat", "ran after"],
-        "aspects": [{"verdict": "a zebra", "quote": "The cat slept"}],
-    }
-    answer = answer_model.model_validate_json(json.dumps(given))
-    assert json.loads(answer.model_dump_json()) == given
-    found, reason = located(answer, TEXT)
-    assert found is not None
-    assert reason == ""
-    stored = json.loads(found.model_dump_json())
-    assert stored == found.model_dump(mode="json")
-    assert stored == {
-        "quote": {"quote": "the DOG  ran", "start": 28, "end": 40},
-        "perhaps": None,
-        "annotated": {"quote": "slept", "start": 59, "end": 64},
-        "nullable": None,
-        "both": {"quote": "on the mat", "start": 12, "end": 22},
-        "text_or_none": None,
-        "short": {"quote": "cat sat", "start": 4, "end": 11},
-        "short_perhaps": None,
-        "quotes": [{"quote": "the mat", "start": 15, "end": 22}, {"quote": "ran after", "start": 37, "end": 46}],
-        "aspects": [{"verdict": "a zebra", "quote": {"quote": "The cat slept", "start": 51, "end": 64}}],
-    }
-    again = answer_model.model_validate_json(found.model_dump_json())
-    assert again.model_dump_json() == found.model_dump_json()
-    assert located(again, TEXT) == (found, "")
-    assert json.loads(answer.model_dump_json()) == given  # the answer itself is not changed
 
 
 class Aspect(BaseModel):
@@ -171,12 +101,6 @@ class Tree(BaseModel):
 
     trees: "list[Tree]"
     default: dict[str, list[Aspect]]
-
-
-def test_whether_there_are_quotes_is_told_by_the_model_alone() -> None:
-    """Models that contain themselves have an end."""
-    assert not has_quotes(Node)
-    assert has_quotes(Tree)
 
 
 @pytest.mark.parametrize(

@@ -29,21 +29,6 @@ def test_a_json_list_is_read_element_by_element(tmp_path: Path) -> None:
             read(path)
 
 
-@pytest.mark.parametrize("name", ["people.ndjson", "people.txt"])
-def test_json_lines_are_known_by_name_or_content(tmp_path: Path, name: str) -> None:
-    """One object a line, blank lines passed over; a line that is no JSON costs only itself."""
-    path = tmp_path / name
-    text = '{"username": "a", "bio": "x\u2028y"}\nnope\n\n{"username": "b"}\n{"username": "c"'
-    path.write_text(text, encoding="utf-8")
-    people, findings, reader = read(path)
-    assert reader.format == "jsonl"
-    assert [(person.username, person.line) for person in people] == [("a", 1), ("b", 4)]
-    assert people[0].values["bio"] == "x\u2028y"
-    assert [finding.line for finding in findings] == [2, 5]
-    path.write_text('{\n  "username": "a",\n  "bio": "x"\n}\n', encoding="utf-8")
-    assert usernames(read(path.rename(tmp_path / "one.json"))[0]) == ["a"]  # a JSON file may hold one person
-
-
 def test_json_that_cannot_be_read_is_told_and_never_raised(tmp_path: Path) -> None:
     """Deep nesting, endless numbers, NUL, half characters and a key in two spellings are findings like any other."""
     path = tmp_path / "people.jsonl"

@@ -28,18 +28,6 @@ def one(text: str = TEXT, **members: Any) -> tuple[GroundedConcept, Evidence]:
     return stored.concepts[0], evidence
 
 
-def test_a_verbatim_quotation_is_stored_with_its_place() -> None:
-    """Nothing is noted where all is as it was given."""
-    concept, evidence = one(quotes=["a convolutional neural network (CNN)"])
-    assert (concept.name, concept.type, concept.confidence) == ("CNN", "model", 0.9)
-    assert evidence.model_dump() == {
-        "surface": "CNN",
-        "support": [{"quote": "a convolutional neural network (CNN)", "start": 9, "end": 45}],
-        "context": TEXT,
-        "quality": {"confidence": 1.0, "notes": []},
-    }
-
-
 def test_supports_stand_in_order_and_once() -> None:
     """Two quotations of one place are one support; their order is that of the text."""
     _, evidence = one(quotes=["the CNN is accurate", "on ImageNet.", "The cnn is  accurate"])
@@ -47,28 +35,11 @@ def test_supports_stand_in_order_and_once() -> None:
     assert evidence.quality.model_dump() == {"confidence": 1.0, "notes": ["found by white space and case"]}
 
 
-def test_an_invented_quotation_is_noted_and_not_stored() -> None:
-    """The note says that there was one, not what it said."""
-    _, evidence = one(quotes=["bananas on a tuesday", "on ImageNet.", "more bananas on a friday"])
-    assert [part.quote for part in evidence.support] == ["on ImageNet."]
-    assert evidence.quality.model_dump() == {"confidence": 0.333, "notes": ["quote not in the passage"]}
-    assert "banana" not in evidence.model_dump_json()
-
-
 def test_how_like_a_quotation_is_goes_into_the_quality() -> None:
     """The likeness is rounded down, so that only what is there counts as 1."""
     _, evidence = one(quotes=["We train a convolutional neural netwrk"])
     assert evidence.support[0].quote == "We train a convolutional neural network"
     assert evidence.quality.model_dump() == {"confidence": 0.98, "notes": ["found by likeness 0.98"]}
-
-
-def test_an_answer_without_any_located_quotation_is_none() -> None:
-    """It says why; beside a concept that has one, the others are kept without evidence."""
-    assert ground(answer({"quotes": ["zz"]}, {"name": "x"}), TEXT) == (None, "no quote is in the passage")
-    assert ground(answer({"quotes": ["zz"]}), "") == (None, "no quote is in the passage")
-    stored, reason = ground(answer({"quotes": ["on ImageNet"]}, {"name": "x", "quotes": ["zz"]}, {"name": "y"}), TEXT)
-    assert stored is not None
-    assert ([bool(each.evidence) for each in stored.concepts], reason) == ([True, False, False], "")
 
 
 @pytest.mark.parametrize(

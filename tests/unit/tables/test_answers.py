@@ -19,7 +19,7 @@ from pipeline.core.quotes import Quote
 from pipeline.store import answers as record
 from pipeline.tables.answer_fields import fields_of, why_unstorable
 from pipeline.tables.answers_rows import ProjectedRow, compare_rows, rebuild_rows, remove_rows, write_rows
-from pipeline.tables.answers_spec import AnswersSpec, with_kept
+from pipeline.tables.answers_spec import AnswersSpec
 from pipeline.tables.answers_view import make_answers
 from pipeline.tables.write_to import column_target, write_column
 from tests.delivery import workspace_at
@@ -263,33 +263,6 @@ def test_a_field_gets_the_column_that_its_type_says() -> None:
 def test_what_no_database_keeps_is_told(answer_json: str, said: str) -> None:
     """The judge hears of it before anything is written."""
     assert why_unstorable(answer_json) == said
-
-
-def test_another_declaration_adds_columns_and_takes_none(tmp_path: Path) -> None:
-    """Old rows are NULL in a new column, a field that went keeps its own, and no column changes its kind."""
-    first = spec_of((("stars", "integer"), ("said", "text")))
-    with database(tmp_path) as tx:
-        assert make_answers(tx, first, was=None) == ["made the table `reviews_answers` and the view `reviews_answered`"]
-        rows = [ProjectedRow("a", ONE, '{"stars": 4, "said": "well"}', AT)]
-        keep(tx, rows)
-        write_rows(tx, first, rows)
-        if ON_POSTGRESQL:
-            tx.exec_driver_sql("CREATE VIEW theirs AS SELECT said FROM reviews_answered")
-        second = with_kept(spec_of((("mood", "json"), ("stars", "integer"))), first)
-        assert make_answers(tx, second, was=first) == ["added the column `mood` to `reviews_answers`"]
-        assert make_answers(tx, second, was=second) == []
-        assert rows_of(tx, "SELECT id, mood, stars, said FROM reviews_answered") == [("a", None, 4, "well")]
-        assert compare_rows(tx, second, "reviews").total == 0
-        with pytest.raises(InputError, match="`said` of the answers was of the kind text and is of the kind integer"):
-            make_answers(tx, spec_of((("said", "integer"),)), was=second)
-        with pytest.raises(InputError, match="the field `said` and the field `Said`"):
-            make_answers(tx, spec_of((("Said", "text"),)), was=second)
-        with pytest.raises(InputError, match="has the key `id` \\(text\\)"):
-            make_answers(tx, spec_of((), KEYS[1]), was=second)
-        tx.exec_driver_sql("DROP TABLE reviews_answers" + " CASCADE" * ON_POSTGRESQL)
-        make_answers(tx, second, was=second)
-        assert rebuild_rows(tx, second, "reviews") == 1
-        assert rows_of(tx, "SELECT said FROM reviews_answered") == [("well",)]
 
 
 OWN = """CREATE TABLE own (id {id}, lang TEXT, said {text}, stars BIGINT, day DATE, seen {time}, doc {json},

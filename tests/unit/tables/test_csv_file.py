@@ -86,16 +86,6 @@ def test_line_ends_and_marks_make_no_difference(path: Path, end: str, encoding: 
     assert [(person.username, person.line) for person in people] == [("josé", 2), ("李", 3)]
 
 
-@pytest.mark.parametrize("delimiter", [";", "\t"])
-def test_a_file_with_another_delimiter_is_known_by_its_header(path: Path, delimiter: str) -> None:
-    """The delimiter that gives the header its columns is that of the file, and is noted."""
-    lines = [line.replace(",", delimiter) for line in (HEADER, record("a", bio='"x, y"'))]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    people, findings, reader = read(path)
-    assert (usernames(people), findings) == (["a"], [])
-    assert reader.notes == [f"fields are separated by {delimiter!r}"]
-
-
 def test_a_quote_left_open_in_the_header_reads_no_whole_file(path: Path) -> None:
     """The file is refused, whatever a wrong delimiter would make of its header."""
     path.write_text('Bio,"Username\n' + "x,ann\n" * 200_000, encoding="utf-8")
