@@ -5,8 +5,9 @@ A key is required everywhere but on upload sessions, whose URL is the credential
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +134,11 @@ class Api:
     def _call_model(self, asked: Asked, name: str, method: str) -> dict[str, Any]:
         """Answer a method of a model: `models/<name>:<method>`."""
         model = find(name, method, asked.version)
-        calls = {
+        calls: dict[str, Callable[[Asked, Model], dict[str, Any]]] = {
             "generateContent": self._generate,
             "countTokens": self._count,
-            "embedContent": self._embed_one,
-            "batchEmbedContents": self._embed_many,
+            "embedContent": partial(self._embed, many=False),
+            "batchEmbedContents": partial(self._embed, many=True),
             "batchGenerateContent": self._create_batch,
         }
         return calls[method](asked, model)
@@ -158,25 +159,21 @@ class Api:
         tokens = generate.count_tokens(request, model)
         return {"totalTokens": tokens.total, "promptTokensDetails": tokens.details()}
 
-    def _embed_one(self, asked: Asked, model: Model) -> dict[str, Any]:
-        return {"embedding": self._embedded([asked.message("EmbedContentRequest")], model)[0]}
-
-    def _embed_many(self, asked: Asked, model: Model) -> dict[str, Any]:
-        requests = asked.message("BatchEmbedContentsRequest").get("requests", [])
-        if not 1 <= len(requests) <= embed.MAX_ENTRIES:
-            raise invalid(
-                f"* BatchEmbedContentsRequest.requests: at most {embed.MAX_ENTRIES} requests can be in one batch, "
-                f"and at least one; found {len(requests)}"
-            )
-        return {"embeddings": self._embedded(requests, model)}
-
-    def _embedded(self, requests: Sequence[Mapping[str, Any]], model: Model) -> list[dict[str, Any]]:
+    def _embed(self, asked: Asked, model: Model, *, many: bool) -> dict[str, Any]:
         """Return one vector for each request, within the quotas, which count texts."""
+        if many:
+            requests = asked.message("BatchEmbedContentsRequest").get("requests", [])
+        else:
+            requests = [asked.message("EmbedContentRequest")]
+        if not 1 <= len(requests) <= embed.MAX_ENTRIES:
+            said = f"at most {embed.MAX_ENTRIES} requests can be in one batch, and at least one; found {len(requests)}"
+            raise invalid(f"* BatchEmbedContentsRequest.requests: {said}")
         for request in requests:
             embed.text_to_embed(request)
         tokens = sum(generate.count_tokens(request, model).total for request in requests)
         self._quotas.admit(model, requests=len(requests), tokens=tokens)
-        return [{"values": vector} for vector in embed.vectors(requests, model)]
+        vectors = [{"values": vector} for vector in embed.vectors(requests, model)]
+        return {"embeddings": vectors} if many else {"embedding": vectors[0]}
 
     def _create_batch(self, asked: Asked, model: Model) -> dict[str, Any]:
         """Create a batch: the whole file is checked, one bad line refuses it all."""

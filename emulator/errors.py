@@ -13,10 +13,6 @@ _CODES = {
 }
 """The google.rpc name and number that go with each HTTP status (google/rpc/code.proto)."""
 TYPES = "type.googleapis.com/google.rpc."
-_LINK = "https://ai.google.dev/gemini-api/docs/rate-limits"
-HELP = {"@type": f"{TYPES}Help", "links": [{"description": "Learn more about Gemini API quotas", "url": _LINK}]}
-"""The detail that every refusal for a quota carries, and the only one of a batch create."""
-EXCEEDED = "You exceeded your current quota, please check your plan and billing details."
 
 
 class ApiError(Exception):

@@ -15,18 +15,15 @@ import string
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import EXCEEDED, HELP, ApiError, invalid
+from emulator.errors import ApiError, invalid
 
 LIFETIME_NS = 48 * 3600 * 10**9
 MOST_BYTES, MOST_NAME = 2 * 1024**3, 40
 """Limits of the Files API (read 2026-11): how long a file is kept, its bytes, the characters of its name."""
-MOST_ACTIVE = 100
-"""Batches that may be pending or running at once (Batch API guide, read 2026-11)."""
 _BATCH = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
 _VERSION = 2
 Row = Mapping[str, Any]
@@ -229,14 +226,13 @@ class State:
             os.link(path, copy)
         except OSError:
             shutil.copyfile(path, copy)
-        with ExitStack() as undo:
-            undo.callback(copy.unlink, missing_ok=True)
-            values = (batch_id, model, name, file_id, count(copy), now, now, MOST_ACTIVE)
-            made = "INSERT INTO batches (id, model, display_name, file, requests, created_ns, updated_ns)"
-            room = "(SELECT count(*) FROM batches WHERE NOT over) < ?"
-            if not self._changes(f"{made} SELECT ?, ?, ?, ?, ?, ?, ? WHERE {room}", *values):
-                raise ApiError(429, EXCEEDED, details=[HELP])
-            undo.pop_all()
+        try:
+            values = (batch_id, model, name, file_id, count(copy), now, now)
+        except ApiError:
+            copy.unlink()
+            raise
+        made = "INSERT INTO batches (id, model, display_name, file, requests, created_ns, updated_ns)"
+        self._changes(f"{made} VALUES (?, ?, ?, ?, ?, ?, ?)", *values)
         return self.batch(batch_id)
 
     def batch(self, batch_id: str) -> Row:

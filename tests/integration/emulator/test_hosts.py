@@ -4,7 +4,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -109,17 +108,6 @@ def test_a_batch_that_cannot_be_answered_fails(tmp_path: Path) -> None:
         assert caller.results(caller.wait(caller.create(request_file(1))))
 
 
-def test_a_hundred_batches_may_be_under_way(tmp_path: Path) -> None:
-    """One more is a 429 with nothing but a link."""
-    with Server(tmp_path) as server, Caller(server.url) as caller:
-        caller.create(request_file(20_000))  # at which it is for long
-        small = batch_of(caller.upload(request_file(1)))
-        for _ in range(99):
-            caller.post(CREATE, small)
-        error = caller.refused(CREATE, small)
-        assert (error["status"], len(error["details"])) == ("RESOURCE_EXHAUSTED", 1)
-
-
 def test_a_host_in_the_foreground_ends_cleanly_on_a_signal(tmp_path: Path) -> None:
     """Terminated in the middle of a batch, it exits with 0, without a word on standard error."""
     process, url = host_process(tmp_path)
@@ -146,4 +134,3 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(RuntimeError, match="of another version: remove "):
         Server(tmp_path)
-    assert not [one for one in threading.enumerate() if one.name.startswith("local-engine")]
