@@ -119,21 +119,13 @@ def test_quotations_are_slices_of_the_text(text: str, most: int) -> None:
 @settings(max_examples=50)
 @given(text=ANY_TEXT)
 def test_tags_are_short_words_and_as_many_as_asked_for(text: str) -> None:
-    """Never an error, never a duplicate, none too long for a tag, never too few or too many."""
+    """Never an error or a duplicate, none too long, never too few or too many; a vector has length one."""
     found = tags(text)
     assert len(found) == len(set(found)) <= 8
     assert all(0 < len(tag) <= MAX_TAG and tag == tag.lower() for tag in found)
     assert 3 <= len(tags(text, at_least=3)) <= 8 if text.strip() else found == []
-
-
-@settings(max_examples=30)
-@given(text=ANY_TEXT.filter(lambda text: bool(text.strip())))
-def test_vectors_are_finite_and_of_length_one(text: str) -> None:
-    """Both encoders serve every text that is not blank."""
-    for kind in ("semantic", "lexical"):
-        vector = encode([text], encoder=kind)[0]
-        assert np.isfinite(vector).all()
-        assert abs(float(np.linalg.norm(vector)) - 1) < 1e-5
+    for kind in ("semantic", "lexical") if text.strip() else ():
+        assert abs(float(np.linalg.norm(encode([text], encoder=kind)[0])) - 1) < 1e-5
 
 
 @settings(max_examples=50)

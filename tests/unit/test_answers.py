@@ -1,7 +1,6 @@
 """The local engine's answers: what a text says comes out, as tags, concepts, values and vectors, and nothing else."""
 
 import hashlib
-import io
 import json
 import os
 import subprocess
@@ -10,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from emulator.answers import encoder
 from emulator.answers.concepts import concepts
-from emulator.answers.looks import look
 from emulator.answers.tags import tags
 from emulator.catalogue import MODELS
-from emulator.generate import TO_READ, TO_TAG, answer, count_tokens, said_in, tokens_in
+from emulator.generate import TO_READ, TO_TAG, answer, said_in
 
 MODEL = MODELS["gemini-2.5-flash"]
 STRING = {"type": "STRING"}
@@ -64,17 +61,12 @@ def test_what_a_text_says_is_tagged(bio: str, expected: set[str]) -> None:
         ("Elle est infirmière et travaille sur les bactéries du sol.", "battery technology"),
         ("Tax accountant. In her free time she enjoys rock climbing.", "rock climbing"),
         ("Loves hill walking, cooking and jazz.", "jazz"),
+        ("Bio coming soon.", "biochemistry"),
     ],
 )
 def test_a_word_that_means_another_thing_gives_no_tag(bio: str, wrong: str) -> None:
     """Homonyms, names, other languages' words, and what is told of leisure."""
     assert wrong not in tags(bio)
-
-
-def test_tags_may_be_filled_up() -> None:
-    """By the nearest in meaning, where a question that is not about a person wants more than the text says."""
-    assert "emergency nursing" in tags("Bedside care of patients, day and night, on a hospital ward.", at_least=8)
-    assert tags("Bio coming soon.") == []
 
 
 def test_concepts_are_key_phrases_with_their_sentences() -> None:
@@ -130,35 +122,16 @@ def test_an_own_task_is_filled_from_the_row() -> None:
     }
 
 
-def test_an_image_is_measured_and_not_seen() -> None:
-    """Its size and its main colours; broken bytes are none."""
-    file = io.BytesIO()
-    Image.new("RGB", (60, 30), "navy").save(file, "PNG")
-    seen = look(file.getvalue())
-    assert seen is not None
-    assert (seen.width, seen.height, seen.words()) == (60, 30, ["blue", "landscape"])
-    assert look(file.getvalue()[:40]) is look(b"") is None
-
-
 def test_only_the_inside_of_the_delimiters_is_read() -> None:
-    """The title before the biography, a passage to its last end, nothing that the model said; four bytes a token."""
+    """The title before the biography, a passage to its last end, nothing that the model said."""
     asked = {"contents": [{"parts": [{"text": "Tags. <biography>water</biography> <job_title>lawyer</job_title>"}]}]}
     assert said_in(TO_TAG, asked) == "lawyer\nwater"
     passage = {"contents": [{"parts": [{"text": "<passage>a </passage> b</passage>c"}]}]}
     assert said_in(TO_READ, passage) == "a </passage> b"
     assert said_in(TO_TAG, {"contents": [{"role": "model", "parts": [{"text": "before"}]}]}) == ""
-    assert [tokens_in(text) for text in ("", "a", "abcd", "abcde", "äöü")] == [0, 1, 1, 2, 2]
-    request = {"contents": [{"parts": [{"text": "abcd"}]}], "systemInstruction": {"parts": [{"inlineData": {}}]}}
-    assert count_tokens(request, MODEL).total == 1 + 258
 
 
-TEXTS = [
-    "Cheesemaker at Hill Dairy. Raw milk, long ripening.",
-    "我是前端工程師,熱愛開源",
-    "the",
-    "🐝 ∑",
-    "naïve \x00\ufffd",
-]
+TEXTS = ["Cheesemaker at Hill Dairy. Raw milk.", "我是前端工程師,熱愛開源", "the", "🐝 ∑", "naïve \x00\ufffd"]
 
 
 def test_a_text_has_the_same_vector_alone_in_a_batch_and_by_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
