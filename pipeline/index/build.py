@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 LEASE = "index"
 WAITING = "another process builds the index; waiting for it"
-MILLION = 1_000_000
-MANY = 10 * MILLION  # tokens that are counted in millions
 ROUNDS = 3  # of embedding and building; entries that come meanwhile, or a lease that was lost, make another one
 FEW = 5000  # entries without a vector that are noted while all are read: 10 MB; more get a pass of their own
 
@@ -178,8 +176,7 @@ class _Building:
         with self._ws.display.bar("counting", count, late=True) as bar:
             texts, tokens, cost = self._embedder.cost(entries, bar=bar)
         if round(cost, 2) > 0:
-            about = f"{tokens / MILLION:,.0f} M" if tokens >= MANY else f"{tokens:,}"
-            self._ws.display.say(f"embedding {texts:,} texts, about {about} tokens, ${cost:,.2f}")
+            self._ws.display.say(f"embedding {texts:,} texts, about {tokens:,} tokens, ${cost:,.2f}")
 
     def _embed(self, entries: "Iterable[Entry]", count: int) -> None:
         if count:

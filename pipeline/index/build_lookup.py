@@ -187,7 +187,6 @@ class BuildLookup:
 
     @staticmethod
     def _listing(directory: Path) -> list[Path]:
-        """Return what is in a directory, by name; nothing where there is no directory."""
         return sorted(directory.iterdir()) if directory.is_dir() else []
 
     def _stale(self) -> list[Path]:

@@ -198,7 +198,6 @@ class Builds(BuildLookup):
                 links.remove_link(self._builds / str(number))
 
     def _settle(self, staged: Staged) -> None:
-        """Give a verified staging its final name; nothing points at it yet."""
         try:
             staged.directory.rename(self._builds / str(staged.manifest.number))
         except OSError as error:

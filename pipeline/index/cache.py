@@ -65,7 +65,6 @@ def check_unit_rows(vectors: Vectors, *, what: str) -> None:
 
 
 def _lengths(vectors: Vectors) -> Vectors:
-    """Return the length of every row; what is not finite, or too large for float32, is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         lengths: Vectors = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     return lengths
@@ -174,33 +173,18 @@ class VectorCache:
             )
         return rows
 
-    def forget(self, keys: Sequence[bytes]) -> int:
-        """Rewrite the file without these keys and without damaged records; return how many of the keys were there.
+    def forget(self, keys: Collection[bytes]) -> int:
+        """Rewrite the file without these keys and without damaged records; return how many records went.
 
         The new file is sealed: it is on disk, whole, when this returns. Readers that have the old one open go on
         reading it until they look again.
         """
-        forgotten = set(keys)
-        with self._locked():
-            file = self._file()
-            there = int(np.count_nonzero(file.find(rows_of_records(list(forgotten))) >= 0)) if file else 0
-            if file and (there or file.damaged()):
-                self._rewrite(file, lambda key: key not in forgotten)
-        return there
+        gone = set(keys)
+        return self._keep_only(lambda key: key not in gone)
 
     def retain(self, keys: Collection[bytes]) -> int:
-        """Rewrite the file with these keys alone, without damaged records, as `forget` does; return how many went."""
-        kept = set(keys)
-        with self._locked():
-            before = self._file()
-            if before is None:
-                return 0
-            others = any(raw not in kept for records, _ in before.blocks() for raw in _keys(records))
-            if not (before.has_tail or before.damaged() or others):
-                return 0
-            self._rewrite(before, lambda key: key in kept)
-        after = self._file()
-        return before.count - (after.count if after else 0)
+        """Rewrite the file with these keys alone, as `forget` does."""
+        return self._keep_only(set(keys).__contains__)
 
     def unsound(self) -> list[bytes]:
         """Return the keys whose records, their checksums right, hold no vector: not finite, or of another length."""
@@ -259,14 +243,23 @@ class VectorCache:
                 raise
         opened.append(rows_of_records(keys))
 
-    def _rewrite(self, file: VectorFile, keep_key: Callable[[bytes], bool]) -> None:
-        """Seal a new file with the sound records of the keys to keep; the lock is held."""
-        with files.SealedWriter(self.path) as writer:
-            writer.write(self._format.header)
-            for records, sound in file.blocks():
-                keep = sound & [keep_key(key) for key in _keys(records)]
-                writer.write(records[keep].tobytes())
-            writer.seal()
+    def _keep_only(self, keep_key: Callable[[bytes], bool]) -> int:
+        """Seal a new file with the sound records of the keys to keep, where others are in it; return how many went."""
+        with self._locked():
+            before = self._file()
+            if before is None:
+                return 0
+            others = any(not keep_key(key) for records, _ in before.blocks() for key in _keys(records))
+            if not (before.has_tail or before.damaged() or others):
+                return 0
+            with files.SealedWriter(self.path) as writer:
+                writer.write(self._format.header)
+                for records, sound in before.blocks():
+                    keep = sound & [keep_key(key) for key in _keys(records)]
+                    writer.write(records[keep].tobytes())
+                writer.seal()
+            after = self._file()
+        return before.count - (after.count if after else 0)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

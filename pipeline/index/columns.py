@@ -9,7 +9,7 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.index.where import Comparison, Expression, Negation, Operator, Scalar
@@ -17,6 +17,8 @@ from pipeline.index.where import Comparison, Expression, Negation, Operator, Sca
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from pipeline.index.metadata import MetadataColumns
 
     Mask = NDArray[np.bool_]
 
@@ -40,17 +42,6 @@ class Column:
     members: "NDArray[np.int64]"  # which scalars the cells have, one cell after another
     ends: "NDArray[np.int64]"  # (cells + 1,), where in `members` each cell begins and ends
     cells: "NDArray[np.int64]"  # (entries,)
-
-
-class Columns(Protocol):
-    """The columns of some entries."""
-
-    def meant(self, comparison: Comparison) -> Column:
-        """Return the column that a comparison means.
-
-        Raises:
-            InputError: there is none of that name.
-        """
 
 
 class _Truth(NamedTuple):
@@ -111,7 +102,7 @@ def column_named(name: str, known: Sequence[str]) -> str | None:
     )
 
 
-def passing(expression: Expression, columns: Columns) -> "Mask":
+def passing(expression: Expression, columns: "MetadataColumns") -> "Mask":
     """Return for each entry whether it passes, bool (n,).
 
     Raises:
@@ -120,7 +111,7 @@ def passing(expression: Expression, columns: Columns) -> "Mask":
     return _truth(expression, columns).true
 
 
-def _truth(expression: Expression, columns: Columns) -> _Truth:
+def _truth(expression: Expression, columns: "MetadataColumns") -> _Truth:
     if isinstance(expression, Comparison):
         return _compared(expression, columns.meant(expression))
     if isinstance(expression, Negation):
@@ -182,7 +173,6 @@ def _check_kinds(comparison: Comparison, column: Column) -> None:
 
 
 def _scalars(cell: Any) -> Iterator[Scalar]:
-    """Yield the texts, numbers and truths in a JSON value."""
     if isinstance(cell, list | dict):
         for one in cell.values() if isinstance(cell, dict) else cell:
             yield from _scalars(one)
@@ -201,5 +191,4 @@ def _folded(value: Scalar) -> Scalar:
 
 
 def _snake(name: str) -> str:
-    """Return a name in lower case, with `_` for what is no letter or digit."""
     return _NO_LETTER.sub("_", name.casefold()).strip("_")

@@ -181,7 +181,6 @@ class Embedder:
         return text, estimate_tokens(frame_text(text, self._model, query=False))
 
     def _asked(self, texts: Sequence[str]) -> Vectors:
-        """Return the vectors of at most a hundred questions, made now."""
         if self._ws.backend == "local":
             return embed_queries(self._ws, texts)
         tokens = sum(estimate_tokens(frame_text(text, self._model, query=True)) for text in texts)
@@ -192,7 +191,6 @@ class Embedder:
         return vectors
 
     def _keep(self, keys: list[bytes], vectors: Vectors) -> None:
-        """Put vectors into the cache; the workspace is bound before the first one."""
         self._bind()
         self.cache.add(keys, vectors)
 

@@ -168,7 +168,6 @@ def check_not_worse(ws: OpenWorkspace, staged: Staged, *, worse_ok: bool) -> Non
 
 
 def _why_not(ws: OpenWorkspace, judged: Judged, asked: Sequence[AskedBuild], folder: Path) -> str:
-    """Return why builds cannot be compared on judged questions; empty where they can."""
     if len(judged.questions) < FEWEST:
         return f"{folder / QRELS} judges {len(judged.questions)} questions, and fewer than {FEWEST} tell nothing"
     if all(one.is_free(judged.texts) for one in asked):

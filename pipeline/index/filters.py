@@ -58,11 +58,11 @@ def mask_of(
     """
     mask = None
     for expression in filters.expressions(index.columns, collection.columns.get("score", "score")):
-        mask = every(mask, passing(expression, index.columns))
+        mask = _every(mask, passing(expression, index.columns))
     for phrase in question.phrases if question else ():
-        mask = every(mask, _holding(index, collection, phrase))
+        mask = _every(mask, _holding(index, collection, phrase))
     for phrase in question.without if question else ():
-        mask = every(mask, ~_holding(index, collection, phrase))
+        mask = _every(mask, ~_holding(index, collection, phrase))
     return mask
 
 
@@ -72,7 +72,7 @@ def _tag_columns(columns: "MetadataColumns") -> list[str]:
     return [name for name in found if columns.has_text(name)] or [TAGS[0]]
 
 
-def every(one: "Mask | None", other: "Mask | None") -> "Mask | None":
+def _every(one: "Mask | None", other: "Mask | None") -> "Mask | None":
     """Return which entries pass both of two masks; None is one that all pass."""
     if one is None or other is None:
         return one if other is None else other
@@ -80,7 +80,6 @@ def every(one: "Mask | None", other: "Mask | None") -> "Mask | None":
 
 
 def _holding(index: "Index", collection: "Collection", phrase: str) -> "Mask":
-    """Return which entries have a phrase in one of their texts."""
     import numpy as np
 
     pattern = phrase_pattern(phrase)

@@ -1,8 +1,7 @@
 """The faiss file: written in blocks at flat memory, read back in blocks, opened for search.
 
 The bytes are those of `faiss.write_index` for an IndexFlatIP, without ever holding all vectors: 45 bytes of header and
-the rows. Before that is relied on, the header is compared with the one the installed faiss writes; where it differs,
-faiss writes the file itself, at the price of memory.
+the rows. The build's verification has faiss read it.
 """
 
 import mmap
@@ -33,24 +32,12 @@ def flat_header(*, count: int, dim: int) -> bytes:
 
 def write_flat(path: Path, blocks: Iterable[Vectors], *, count: int, dim: int) -> files.Sealed:
     """Seal an index of the rows of all blocks, float32 (n, dim), `count` in all."""
-    if flat_header(count=0, dim=dim) != faiss.serialize_index(faiss.IndexFlatIP(dim)).tobytes():
-        return _write_by_faiss(path, blocks, dim=dim)
     with files.SealedWriter(path) as writer:
         writer.write(flat_header(count=count, dim=dim))
         for block in blocks:
             if block.size:
                 writer.write(np.ascontiguousarray(block, "<f4").reshape(-1).view(np.uint8).data)
         return writer.seal()
-
-
-def _write_by_faiss(path: Path, blocks: Iterable[Vectors], *, dim: int) -> files.Sealed:
-    """Seal the index with faiss's own writer, which needs all vectors in memory."""
-    index = faiss.IndexFlatIP(dim)
-    for block in blocks:
-        index.add(block)
-    part = path.with_name(path.name + files.PART)
-    faiss.write_index(index, str(part))
-    return files.seal_part(part, path)
 
 
 def open_flat(handle: ReadHandle) -> Any:

@@ -9,7 +9,7 @@ one of ten. So that sum times the share of the question that it makes up has a f
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Self
@@ -27,24 +27,20 @@ LEAST_ALONE = 0.05  # of the same: about what one rare word of five comes to
 class Floor:
     """The cosine that is enough alone, and the score of words that is; together, they are enough in part.
 
-    `alone` is what words must come to that rank alone; None in a build of a version that did not know it.
+    `alone` is what words must come to that rank alone.
     """
 
     cosine: float
     words: float
-    alone: float | None = None
+    alone: float
 
     def is_weak(self, cosine: float, words: float) -> bool:
         """Return whether a hit with these scores is no better than what a question without meaning finds."""
         return cosine / self.cosine + words / self.words < 1
 
-    def is_weak_alone(self, words: float, told: float) -> bool | None:
-        """Return the same of a hit by words alone, whose question's terms tell so much; None where it is not known."""
-        return None if self.alone is None else come_to(words, told) < self.alone
-
-    def as_json(self) -> dict[str, float | None]:
-        """Return it as it stands in a manifest."""
-        return asdict(self)
+    def is_weak_alone(self, words: float, told: float) -> bool:
+        """Return the same of a hit by words alone, whose question's terms tell so much."""
+        return come_to(words, told) < self.alone
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -54,9 +50,8 @@ class Floor:
             KeyError: it has others names.
             ValueError: its values are no numbers above 0.
         """
-        alone = document.get("alone")
-        found = cls(float(document["cosine"]), float(document["words"]), None if alone is None else float(alone))
-        if not (found.cosine > 0 and found.words > 0 and (found.alone or 0) >= 0):
+        found = cls(*(float(document[name]) for name in ("cosine", "words", "alone")))
+        if not (found.cosine > 0 and found.words > 0 and found.alone >= 0):
             raise ValueError(f"a floor of {document}")
         return found
 

@@ -63,30 +63,6 @@ def rank_entries(
     return _fused(rows, words[rows], similarities[order], share=index.words.ranking.share, k=k)
 
 
-def rank_many(
-    index: "Index",
-    *,
-    terms: Sequence[Sequence[str] | None],
-    vectors: Scores | None,
-    k: int,
-    masks: "Sequence[Mask | None]",
-) -> Iterator[Ranked]:
-    """Yield the same for each of some questions, whose vectors, shape (questions, dim), pass over the entries once.
-
-    Raises:
-        InconsistentError: as for one question.
-    """
-    if vectors is None or None in terms:
-        for number, (one, mask) in enumerate(zip(terms, masks, strict=True)):
-            yield rank_entries(index, terms=one, vector=None if vectors is None else vectors[number], k=k, mask=mask)
-        return
-    for one, similarities, mask in zip(terms, index.all_similarities(vectors), masks, strict=True):
-        words = index.words.scores(one or ())
-        by_vectors = among_best(similarities, max(k, DEPTH), mask)
-        rows = np.flatnonzero(_best_by_words(words, max(k, DEPTH), mask) | by_vectors)
-        yield _fused(rows, words[rows], similarities[rows], share=index.words.ranking.share, k=k)
-
-
 def _fused(rows: Rows, words: Scores, similarities: Scores, *, share: float, k: int) -> Ranked:
     """Return the `k` best of some entries by both scores as one; words count `share` of 1."""
     fused = share * _normalised(words) + (1 - share) * _normalised(similarities)
@@ -134,7 +110,7 @@ def judged_hits(
     scores = (words.scores(terms)[ranked.rows] if ranked.words is None else ranked.words).tolist()
     if ranked.similarities is None:
         told = words.told(terms)
-        weak: list[bool | None] = [floor.is_weak_alone(score, told) for score in scores]
+        weak = [floor.is_weak_alone(score, told) for score in scores]
     else:
         weak = list(map(floor.is_weak, ranked.similarities.tolist(), scores))
     return [replace(hit, is_weak=below and not is_tagged(hit)) for hit, below in zip(hits, weak, strict=True)]
@@ -169,6 +145,5 @@ def _best_by_words(words: Scores, k: int, mask: "Mask | None") -> "Mask":
 
 
 def _ordered(scores: Scores, held: "Mask") -> Rows:
-    """Return the rows that are held, highest score first, equal ones in order."""
     rows = np.flatnonzero(held)
     return rows[np.argsort(-scores[rows], kind="stable")]

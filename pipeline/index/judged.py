@@ -163,13 +163,11 @@ def _read(path: Path, read: Callable[[], T]) -> T:
 
 
 def _documents(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield each document of a JSON lines file with its place."""
     with closing(_read(path, lambda: files.read_jsonl(path))) as lines:
         yield from _read(path, lambda: [(f"{path}, line {number}", document) for number, document in lines])
 
 
 def _question(document: Any, place: str) -> JudgedQuestion:
-    """Return one question, or say what is wrong with it."""
     if not isinstance(document, dict):
         raise InputError(f"{place}: a question must be an object", hint=QUESTION)
     qid, text = (_text(document, name, place) for name in ("qid", "text"))

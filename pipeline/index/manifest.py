@@ -71,7 +71,7 @@ class Manifest:
     def as_json(self) -> dict[str, Any]:
         """Return the manifest as plain JSON values, the time as ISO 8601."""
         known = {each.name: getattr(self, each.name) for each in dataclasses.fields(Manifest)}
-        floor = None if self.floor is None else self.floor.as_json()
+        floor = None if self.floor is None else dataclasses.asdict(self.floor)
         return {"format": self.format, **known, "built_at": self.built_at.isoformat(), "floor": floor}
 
 

@@ -79,7 +79,6 @@ class MetadataColumns:
 
 
 def _inside(row: Mapping[str, Any], path: list[str]) -> Any:
-    """Return what stands in an entry under some keys, one inside of the other."""
     cell: Any = row
     for key in path:
         cell = cell.get(key) if isinstance(cell, Mapping) else None

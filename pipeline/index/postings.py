@@ -157,7 +157,6 @@ class Postings:
 
     @cached_property
     def _matrix(self) -> Any:
-        """The matrix, as bm25s adds it up."""
         import bm25s
 
         matrix = bm25s.BM25()

@@ -211,7 +211,6 @@ def _terms_of(parts: Sequence[Run]) -> tuple[Codes, NDArray[np.int64], list[NDAr
 
 
 def _bytes_of(name: str, array: NDArray[Any]) -> memoryview:
-    """Return an array as it stands in a file."""
     return np.ascontiguousarray(array, TYPES[name]).view(np.uint8).data
 
 

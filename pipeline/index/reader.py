@@ -6,7 +6,7 @@ of the metadata only the hits are read, by their offsets. That keeps one search 
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from pipeline.index.snippet import Snippet
 
 
-PRODUCTS = 1 << 24  # that are in memory at once, 64 MB
-BLOCK = 4096  # entries that many vectors are held against at once
 FEW = 8  # entries that are looked for in the bytes; of more, every line is parsed
 
 
@@ -74,22 +72,12 @@ class Index(AbstractContextManager["Index"]):
         """Return how many entries the build holds."""
         return self.manifest.count
 
-    def search(self, vector: "NDArray[np.float32]", k: int) -> list[Hit]:
-        """Return the `k` entries most similar to `vector`, shape (dim,), fewer where there are fewer.
-
-        Most similar first, equal ones in vector order.
-
-        Raises:
-            InconsistentError: the vector is of another width than the build, or not finite.
-        """
-        from pipeline.index.fusion import found_entries, rank_entries
-
-        return found_entries(self, rank_entries(self, terms=None, vector=vector, k=k))
-
     def nearest(
         self, vector: "NDArray[np.float32]", k: int, mask: "Mask | None" = None
     ) -> "tuple[NDArray[np.float32], NDArray[np.int64]]":
-        """Return similarities and rows of the same, or of those alone that pass, bool (entries,).
+        """Return similarities and rows of the `k` entries most like `vector`, shape (dim,), or of those that pass.
+
+        Most similar first, equal ones in vector order.
 
         Raises:
             InconsistentError: the vector is of another width than the build, or not finite.
@@ -110,24 +98,6 @@ class Index(AbstractContextManager["Index"]):
         from pipeline.index import flat_file
 
         return flat_file.similarities_of(self._faiss, vector.reshape(-1), rows)
-
-    def all_similarities(self, vectors: "NDArray[np.float32]") -> "Iterator[NDArray[np.float32]]":
-        """Yield the inner products of each of some vectors, shape (n, dim), with all entries, float32 (entries,).
-
-        As many vectors at a time as fit into a little memory pass over the entries together.
-        """
-        import numpy as np
-
-        some = max(1, PRODUCTS // len(self))
-        for first in range(0, len(vectors), some):
-            found = np.empty((min(some, len(vectors) - first), len(self)), dtype=np.float32)
-            for start in range(0, len(self), BLOCK):
-                np.matmul(
-                    vectors[first : first + some],
-                    self.held[start : start + BLOCK].T,
-                    out=found[:, start : start + BLOCK],
-                )
-            yield from found
 
     @cached_property
     def words(self) -> "Postings":

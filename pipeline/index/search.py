@@ -11,7 +11,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.limits import MAX_EMBED_TEXTS
 from pipeline.index import embed, staleness
 from pipeline.index.builds import Builds
-from pipeline.index.filters import Filters, every, mask_of
+from pipeline.index.filters import Filters, mask_of
 from pipeline.index.manifest import Manifest
 from pipeline.index.question import Question, parse_one_of_many, parse_question
 from pipeline.index.reader import Hit, Index
@@ -137,17 +137,20 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
 
     def ask_many(self, questions: Sequence[str], options: SearchOptions) -> Iterator[list[Hit]]:
         """Yield the hits of each of many questions, without what a reader of one asks next; see `ask`."""
-        from pipeline.index.fusion import found_entries, judged_hits, rank_many
+        from pipeline.index.fusion import found_entries, judged_hits, rank_entries
 
-        always = mask_of(self.index, self.collection, options.filters)
+        index, collection = self.index, self.collection
         for first in range(0, len(questions), MAX_EMBED_TEXTS):
             some = [parse_one_of_many(one, repr(one[:NAMED])) for one in questions[first : first + MAX_EMBED_TEXTS]]
-            masks = [every(always, mask_of(self.index, self.collection, Filters(), one)) for one in some]
             told, vectors = self._told(some, options.rank), self._vectors(some, options.rank)
-            terms = [None] * len(some) if options.rank is Rank.VECTORS else told
-            found = rank_many(self.index, terms=terms, vectors=vectors, k=options.k, masks=masks)
-            for one, ranked in zip(told, found, strict=True):
-                yield judged_hits(self.index, self.collection, ranked, one, found_entries(self.index, ranked))
+            for at, (asked, known) in enumerate(zip(some, told, strict=True)):
+                mask = mask_of(index, collection, options.filters, asked)
+                terms, vector = (
+                    None if options.rank is Rank.VECTORS else known,
+                    None if vectors is None else vectors[at],
+                )
+                ranked = rank_entries(index, terms=terms, vector=vector, k=options.k, mask=mask)
+                yield judged_hits(index, collection, ranked, known, found_entries(index, ranked))
 
     def _count_behind(self) -> int:
         """Return how many entries the build is behind, counted once for each position of the database."""

@@ -74,7 +74,6 @@ def place_of_entry(data: Path, collection: Collection, item_id: str, entry: Entr
 
 
 def _shown(entries: Iterable[Entry], bar: Bar) -> Iterator[Entry]:
-    """Yield entries, and say how many there were."""
     for number, entry in enumerate(entries, start=1):
         yield entry
         if number % PAGE == 0:

@@ -162,6 +162,5 @@ def _stop_words() -> frozenset[str]:
 
 
 def _folded(words: Iterable[str]) -> Iterator[str]:
-    """Yield the words within stop words: of "don't" two."""
     for piece in pieces([" ".join(words)]):
         yield from _words(piece.decode("utf-8"))

@@ -95,17 +95,6 @@ def parse_where(text: str) -> Expression:
     return _Parser(text).whole()
 
 
-def comparisons(expression: Expression) -> Iterator[Comparison]:
-    """Yield every comparison of an expression, in the order in which they stand there."""
-    if isinstance(expression, Comparison):
-        yield expression
-    elif isinstance(expression, Negation):
-        yield from comparisons(expression.inner)
-    else:
-        for part in expression.parts:
-            yield from comparisons(part)
-
-
 def _tokens(text: str) -> Iterator[_Token]:
     """Yield the tokens of a text, and an empty one at its end."""
     at = 0
@@ -202,7 +191,6 @@ class _Parser:
         return Negation(found) if is_negated else found
 
     def _of_several(self, column: str, place: str) -> Comparison:
-        """Return what follows a column and is a word: IN or CONTAINS."""
         if self._took("contains"):
             if self._next.kind not in {"text", "name"}:
                 raise self._missing("a text between single quotes")

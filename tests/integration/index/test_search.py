@@ -1,20 +1,13 @@
 """`search`: its answer's shape, odd questions, and an index that must not be asked."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
-from pipeline.core.links import ReadHandle
 from pipeline.experts import table
 from pipeline.store import workspace as workspaces
-from tests.lab import ROOT, Api, Workspace
+from tests.lab import Api, Workspace
 
 PEOPLE = {
     "ada": {
@@ -93,87 +86,3 @@ def test_a_question_waits_no_longer_than_any_other_call(indexed: Workspace, api:
         table.insert_person(tx, "dan", {"bio": "Keeps goats.", "tags": '["goats"]'})
         workspaces.touch_revision(tx, table.TASK)
     assert "no answer within 0.4 s" in indexed.run("index", **limits).stderr
-
-
-SEARCHED = """\
-import sys
-from jobs.cli import main
-try:
-    main(["search", "who keeps bees", "--json"])
-except SystemExit as done:
-    assert not done.code
-print(sorted({"google.genai", "pydantic", "requests", "wordllama", "starlette"} & sys.modules.keys()))
-"""
-
-
-@pytest.mark.full
-@pytest.mark.sqlite_only(reason="what is loaded does not depend on the database")
-def test_a_question_to_the_local_engine_loads_no_more_than_it_needs(indexed: Workspace) -> None:
-    """Of a fresh process half the time is imports: neither the package of the weights nor a client is among them."""
-    indexed.change("UPDATE findable_workspace SET backend = NULL")
-    model = json.loads(indexed.ran("status", "--json").stdout)["index"]["model"]
-    chosen = {"FINDABLE_DATA": str(indexed.data), "FINDABLE_BACKEND": "local", "FINDABLE_EMBEDDING_MODEL": model}
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), **chosen}
-    command = [sys.executable, "-c", SEARCHED]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environ)
-    found, loaded = done.stdout.strip().rsplit("\n", 1)
-    assert (json.loads(found)[0]["username"], loaded) == ("ada", "[]")
-
-
-@pytest.mark.full
-@pytest.mark.sqlite_only(reason="rows are counted where the library of SQLite makes them")
-def test_what_search_and_status_read_does_not_grow_with_the_people(
-    workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As many statements, rows and bytes of the index for three hundred people as for twenty."""
-    read: list[int] = []
-    whole, some = ReadHandle.read_into, ReadHandle.read
-
-    def counted(self: ReadHandle, buffer: memoryview, offset: int) -> None:
-        read.append(len(buffer))
-        whole(self, buffer, offset)
-
-    def counted_some(self: ReadHandle, size: int, offset: int) -> bytes:
-        read.append(size)
-        return some(self, size, offset)
-
-    monkeypatch.setattr(ReadHandle, "read_into", counted)
-    monkeypatch.setattr(ReadHandle, "read", counted_some)
-    asked: dict[str, tuple[list[int], list[int]]] = {"search": ([], []), "status": ([], [])}
-    for more in (20, 280):
-        tagged(more)
-        workspace.ran("index")
-        for name, (exact, close) in asked.items():
-            read.clear()
-            rows, statements = _counted(workspace, *((name, "bees") if name == "search" else (name,)))
-            exact += [rows, statements]
-            close += [sum(read)]
-    for (rows, statements, *later), (few, many) in asked.values():
-        assert later == [rows, statements]
-        assert rows > 0
-        assert many <= 1.1 * few  # the names of ten others may be longer
-
-
-def _counted(workspace: Workspace, *command: str) -> tuple[int, int]:
-    """Run a command, and return how many rows it fetched and how many statements it ran."""
-    rows: list[Any] = []
-    statements: list[str] = []
-
-    def fetched(_cursor: Any, row: Any) -> Any:
-        rows.append(row)
-        return row
-
-    def opened(connection: Any, _record: Any) -> None:
-        connection.row_factory = fetched
-
-    def ran(*said: Any) -> None:
-        statements.append(said[2])
-
-    event.listen(Engine, "connect", opened)
-    event.listen(Engine, "before_cursor_execute", ran)
-    try:
-        workspace.ran(*command)
-    finally:
-        event.remove(Engine, "connect", opened)
-        event.remove(Engine, "before_cursor_execute", ran)
-    return len(rows), len(statements)

@@ -12,6 +12,7 @@ from pipeline.core.task import Entry
 from pipeline.index import flat_file
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
+from pipeline.index.fusion import found_entries, rank_entries
 from tests.unit.index.toy import DIM, MODEL, key_of, pages_of, vectors_of
 
 JSON = st.recursive(
@@ -40,7 +41,7 @@ def test_search_is_exact_and_metadata_survives(texts: list[str], query: str, k: 
         builds.verify(staged, count=len(texts))
         builds.promote(staged)
         with builds.open() as index:
-            hits = index.search(vectors_of([query])[0], k)
+            hits = found_entries(index, rank_entries(index, terms=None, vector=vectors_of([query])[0], k=k))
     similarity = {text: float(vectors_of([text])[0] @ vectors_of([query])[0]) for text in set(texts)}
     expected = sorted(range(len(texts)), key=lambda row: (-similarity[texts[row]], row))[:k]
     assert [hit.metadata for hit in hits] == [entries[row].metadata for row in expected]

@@ -15,7 +15,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.links import ReadHandle
 from pipeline.index.columns import passing
 from pipeline.index.metadata import MetadataColumns
-from pipeline.index.where import Comparison, Expression, Junction, Negation, comparisons, parse_where
+from pipeline.index.where import Comparison, Expression, Junction, Negation, parse_where
+from tests.unit.index.toy import comparisons
 
 TEXTS = st.sampled_from(["", "EUR", "eur", "it's", 'a "b"', "ÅR", "水", "AND", "12"])
 NUMBERS = st.integers(-(2**60), 2**60) | st.integers(-3, 3) | st.floats(-4, 4)

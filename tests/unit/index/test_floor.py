@@ -7,25 +7,22 @@ from pipeline.index.floor import Floor, nonsense
 
 def test_a_hit_is_weak_below_the_line_between_both_floors() -> None:
     """A cosine or words that are enough alone, or a part of each."""
-    floor = Floor(0.4, 8.0)
+    floor = Floor(0.4, 8.0, 1.5)
     weak = [(0.39, 0.0), (0.0, 7.9), (0.2, 3.9), (-0.3, 9.0)]
     assert [floor.is_weak(*one) for one in weak] == [True] * 4
     assert [floor.is_weak(*one) for one in ((0.4, 0.0), (0.0, 8.0), (0.2, 4.1), (0.1, 7.0))] == [False] * 4
 
 
 def test_words_alone_count_by_their_share_of_the_question() -> None:
-    """A word that is all that is asked is enough, where the same beside others is not; no floor says nothing."""
+    """A word that is all that is asked is enough, where the same beside others is not."""
     floor = Floor(0.4, 8.0, 1.5)
     assert [floor.is_weak_alone(3.0, told) for told in (4.0, 6.0, 6.1, 30.0)] == [False, False, True, True]
     assert floor.is_weak_alone(0.0, 0.0)
-    assert Floor(0.4, 8.0).is_weak_alone(0.1, 9.0) is None
 
 
 def test_what_is_no_floor_is_refused() -> None:
     """A manifest with others is no manifest."""
-    for floor in (Floor(0.4, 8.0), Floor(0.4, 8.0, 0.0)):
-        assert Floor.from_json(floor.as_json()) == floor
-    assert Floor.from_json({"cosine": 0.4, "words": 8}) == Floor(0.4, 8.0)
+    assert Floor.from_json({"cosine": 0.4, "words": 8, "alone": 0}) == Floor(0.4, 8.0, 0.0)
     with pytest.raises(ValueError, match="a floor of"):
-        Floor.from_json({"cosine": 0, "words": 8})
+        Floor.from_json({"cosine": 0, "words": 8, "alone": 0})
     assert len(set(nonsense())) == len(nonsense()) <= 100

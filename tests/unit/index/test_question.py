@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
 from pipeline.index.question import MAX_QUESTION, Question, parse_question
-from pipeline.index.where import Junction, Negation, comparisons, parse_where
+from pipeline.index.where import Junction, Negation, parse_where
+from tests.unit.index.toy import comparisons
 
 
 @pytest.mark.parametrize(

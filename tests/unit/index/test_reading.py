@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 
@@ -23,7 +22,7 @@ def test_a_query_of_another_width_is_refused(make: Make, builds: Builds, vector:
     """A vector that cannot be compared is refused, not silently wrong."""
     make(PEOPLE)
     with pytest.raises(InconsistentError, match="the index has 16"):
-        builds.open().search(vector, 3)
+        builds.open().nearest(vector, 3)
 
 
 def test_an_open_index_outlives_its_build(make: Make, builds: Builds) -> None:
@@ -33,7 +32,8 @@ def test_an_open_index_outlives_its_build(make: Make, builds: Builds) -> None:
     for _ in range(3):
         make(PEOPLE[:2])
     assert 1 not in builds.numbers()
-    assert [hit.metadata["id"] for hit in index.search(vectors_of([PEOPLE[17].text])[0], 1)] == [17]
+    _, rows = index.nearest(vectors_of([PEOPLE[17].text])[0], 1)
+    assert [index.metadata_at(row)["id"] for row in rows.tolist()] == [17]
 
 
 def test_the_build_knows_what_it_was_made_from(make: Make, builds: Builds) -> None:
@@ -52,21 +52,6 @@ def test_the_build_knows_what_it_was_made_from(make: Make, builds: Builds) -> No
     make(PEOPLE[5:])
     with builds.open() as index:
         assert [index.row_of(one.id) for one in PEOPLE[4:6]] == [None, 0]
-
-
-ROWS = vectors_of([f"row {number}" for number in range(2500)])
-BLOCKS = [ROWS[:1000], ROWS[1000:1001], ROWS[1001:]]
-
-
-def test_another_header_falls_back_to_faiss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should faiss change its format, faiss itself writes the file, and reading in blocks goes on working."""
-    monkeypatch.setattr(flat_file, "flat_header", lambda *, count, dim: b"older" + bytes([count % 256, dim]))
-    flat_file.write_flat(tmp_path / "ours", BLOCKS, count=2500, dim=DIM)
-    index = faiss.IndexFlatIP(DIM)
-    index.add(ROWS)
-    assert (tmp_path / "ours").read_bytes() == faiss.serialize_index(index).tobytes()
-    blocks = [each.copy() for each in flat_file.read_flat_blocks(ReadHandle(tmp_path / "ours"), count=2500, dim=DIM)]
-    assert np.array_equal(np.concatenate(blocks), ROWS)
 
 
 def test_a_file_that_is_no_index_is_refused(tmp_path: Path) -> None:

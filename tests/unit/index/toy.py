@@ -9,6 +9,7 @@ from pipeline.core.task import Entry
 from pipeline.index.cache import vector_key
 from pipeline.index.postings_writer import PAGE
 from pipeline.index.vector_file import Vectors
+from pipeline.index.where import Comparison, Expression, Negation
 
 MODEL, DIM, TASK_TYPE = "toy-embedding", 16, "RETRIEVAL_DOCUMENT"
 
@@ -35,3 +36,14 @@ def pages_of(entries: Sequence[Entry]) -> Iterator[list[tuple[Entry, bytes]]]:
     pairs: Iterable[tuple[Entry, bytes]] = iter([(one, key_of(one.text)) for one in entries])
     while page := list(islice(pairs, PAGE)):
         yield page
+
+
+def comparisons(expression: Expression) -> Iterator[Comparison]:
+    """Yield every comparison of an expression, in the order in which they stand there."""
+    if isinstance(expression, Comparison):
+        yield expression
+    elif isinstance(expression, Negation):
+        yield from comparisons(expression.inner)
+    else:
+        for part in expression.parts:
+            yield from comparisons(part)
