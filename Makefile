@@ -19,7 +19,7 @@ RUN := $(VENV)/bin/python -m jobs
 # what `make help` lists: fifteen, whatever comes; `ALL=1` lists what else stands above "for developers", in this file's order
 EVERYDAY := demo new-task import tag run preflight batch-submit batch-poll batch-ingest index search show export status doctor
 
-VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE PILOT ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT FIX ALL DEBUG \
+VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE PILOT ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT ALL DEBUG \
   DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD API_VERSION BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT SELECT_TIMEOUT TRANSFER_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
   POLL_PATIENCE BATCH_HOURS UPLOAD_HOURS LEASE KEEP_DAYS MIME_TYPES ASK_EACH EMBED_CALLS \
@@ -202,7 +202,7 @@ best-concepts: setup ## print the preferred concepts of PASSAGE=id, or of all pa
 	@$(RUN) best-concepts
 
 .PHONY: doctor
-doctor: setup ## check the workspace against itself and the backend; FIX=1 repairs what loses nothing, and asks before the rest
+doctor: setup ## check the workspace against itself and the backend, and say what repairs it
 	@$(RUN) doctor
 
 .PHONY: backup
@@ -214,7 +214,7 @@ restore: setup ## put a backup into DATA=folder, which holds no workspace yet: F
 	@$(RUN) restore
 
 .PHONY: forget
-forget: setup ## remove one person everywhere, and verify it: EXPERT=username; or an item of your own task: TASK=reviews ITEM=key
+forget: setup ## remove one person everywhere: EXPERT=username; or an item of your own task: TASK=reviews ITEM=key
 	@$(RUN) forget
 
 .PHONY: clean

@@ -6,8 +6,7 @@ import click
 
 from jobs import values
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
-from jobs.output import Terminal, plural, print_json, print_line
-from pipeline.core.settings import BUILT_IN
+from jobs.output import plural, print_json, print_line
 from pipeline.ops import forget
 
 
@@ -19,10 +18,11 @@ from pipeline.ops import forget
 def main(username: str | None, *, item: str | None, yes: bool, as_json: bool) -> None:
     """Remove one person everywhere: row, answers, lines in sealed files, vectors, uploads, older builds.
 
-    With --item one item of a task of your own, which its source does not bring back: a digest of its key is kept.
+    With --item one item of a task of your own, which its source does not bring back: a digest of its key is kept. An id
+    does where another program deleted the row.
 
-    Asks first. The account of each batch stays, without anything of the person. Ends with a byte scan of the workspace.
-    If it was killed, the same command resumes.
+    Asks first. The account of each batch stays, without anything of the person. If it was killed, the same command
+    resumes. It says what is out of its reach.
     """
     if (item is None) == (username is None):
         raise click.UsageError("name one: USERNAME or --item. With make: EXPERT=…, or TASK=… ITEM=…")
@@ -30,7 +30,6 @@ def main(username: str | None, *, item: str | None, yes: bool, as_json: bool) ->
     with open_workspace(task="experts" if item is None else None) as ws:
         words = ws.task.words
         report = forget.run(ws, name, confirm=lambda question: confirmed(question, yes=yes))
-    _warn(report)
     if as_json:
         print_json(asdict(report))
         return
@@ -38,21 +37,7 @@ def main(username: str | None, *, item: str | None, yes: bool, as_json: bool) ->
     uploads = plural(report.uploads, "upload")
     print_line(f"{name} is forgotten: {lines}, {plural(report.vectors, 'vector')}, {uploads}, and every row")
     if report.went_on:
-        print_line("An earlier run had removed the row; this one ended what that began, and looked for the name alone")
+        print_line("Its row was gone before; what was left of it went now")
     if report.reports:
         print_line(f"{plural(report.reports, 'file')} of reports that named them went too. Next: {words.make('qc')}")
-    print_line("Backups, judged questions and files outside the workspace are yours to clear")
-
-
-def _warn(report: forget.ForgetReport) -> None:
-    """Say where text of what was forgotten still stands, and how to go on."""
-    name, display = report.username, Terminal()
-    if report.own_files:
-        display.warn(f"your own files still hold {name}: {', '.join(report.own_files)}")
-    if report.named_by_others:
-        display.warn(f"what others wrote names {name}: {', '.join(report.named_by_others)}")
-    for table, task in report.rows_of_others.items():
-        ways = f"`make items TASK={task} FIND=…` lists them"
-        if task not in BUILT_IN:
-            ways += f", `make forget TASK={task} ITEM=key` removes one"
-        display.warn(f"rows of {table} hold text of {name}: {ways}")
+    print_line(f"Out of reach: {report.out_of_reach}")

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from pipeline.batch.download import are_sealed, is_whole
 from pipeline.batch.listing import BEFORE_SENT, BY_HAND
 from pipeline.batch.reconcile import reconcile
 from pipeline.batch.refused import give_up_batch
@@ -16,7 +17,7 @@ from pipeline.batch.uploads import drop_upload
 from pipeline.core.errors import InputError, MissingError, RemoteError, StateConflictError
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store import batches
+from pipeline.store import batches, erase
 from pipeline.store.batches import Batch
 from pipeline.store.leases import read_again
 
@@ -60,6 +61,8 @@ class _Cancel:
             batch = self._cleared_up()
         if batch.state is BatchState.PREPARED:
             return self._give_up(batch, why=BEFORE_SENT)
+        if batch.state is BatchState.DOWNLOADED and not is_whole(self.ws, batch.result_file, batch.result_sha256):
+            return self._give_up_lost(batch)
         if batch.state is not BatchState.SUBMITTED:
             said = f"batch {batch.number} is {batch.state}, there is nothing to cancel"
             raise InputError(said, hint="`make batches` lists them")
@@ -72,6 +75,13 @@ class _Cancel:
             with contextlib.suppress(RemoteError):  # should it be there all the same
                 self.ws.client.cancel_batch(batch.remote_name or "")
             return self._give_up(batch, why=f"given up: {error.message}")
+
+    def _give_up_lost(self, batch: Batch) -> CancelReport:
+        """Give up a batch whose result is lost, where a person says so."""
+        said = f"the result of batch {batch.number} is lost or was changed, and `make batch-poll` may have it"
+        if not self.confirm(f"{said}. Give the batch up, and let its items be asked again?"):
+            raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
+        return self._give_up(batch, why="given up: its result was lost")
 
     def _batch(self) -> Batch:
         """Return the batch as it is now."""
@@ -128,6 +138,8 @@ class _Cancel:
         ws = self.ws
         with ws.store.write() as tx:
             free = give_up_batch(tx, batch, why=why, at=ws.now())
+            if not are_sealed(ws, batch):  # no check is to miss them later
+                erase.note_cleaned(tx, batch.number, why="lost or damaged", at=ws.now())
         if batch.state is BatchState.PREPARED:
             drop_upload(ws.client, batch.upload)
         return CancelReport(batch.number, f"given up; {free} items can be asked again", ws.task.words.again)

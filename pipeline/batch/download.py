@@ -5,7 +5,7 @@ any lets its items go uncharged, but what failed so too often in a row is parked
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,27 +55,76 @@ def download_result(ws: OpenWorkspace, number: int, remote: "RemoteBatch") -> No
     drop_upload(ws.client, upload, warn=ws.display.warn)
 
 
+def is_whole(ws: OpenWorkspace, name: str | None, sha256: str | None) -> bool:
+    """Return whether a file of a batch is on disk as it was sealed."""
+    path = ws.data / (name or "")
+    return path.is_file() and files.sha256_of(path) == sha256
+
+
+def are_sealed(ws: OpenWorkspace, batch: Batch) -> bool:
+    """Return whether every file of a batch is on disk as it was sealed."""
+    pairs = ((batch.request_file, batch.request_sha256), (batch.result_file, batch.result_sha256))
+    return all(is_whole(ws, name, sha256) for name, sha256 in pairs if name)
+
+
+def fetch_lost(ws: OpenWorkspace) -> None:
+    """Download once more what was lost or damaged before its ingest; only the bytes that were recorded are taken."""
+    with ws.store.read() as tx:
+        waiting = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name)
+    for batch in (one for one in waiting if not is_whole(ws, one.result_file, one.result_sha256)):
+        path, number = result_path(ws.data, batch.number), batch.number
+        part = files.part_of(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with ws.lease(f"batch:{number}") as lease:
+                if lease is None:
+                    continue
+                ws.client.download(ws.client.get_batch(batch.remote_name or "").result_file or "", part)
+                if files.sha256_of(part) == batch.result_sha256:
+                    files.seal_part(part, path)
+                    ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
+                    continue
+            why = "the API has other bytes"
+        except RemoteError as error:
+            why = error.message
+        finally:
+            part.unlink(missing_ok=True)
+        ws.display.warn(
+            f"batch {number}: its result is lost and cannot be had again ({why}); "
+            f"`make batch-cancel BATCH={number}` gives it up, and its items are asked again"
+        )
+
+
 def check_duplicates(ws: OpenWorkspace) -> None:
     """Look for duplicates of every batch with more than one try, or one that left nothing, or one not cancelled yet.
 
-    For the last time when the batch is over and no duplicate of it is left.
+    For the last time when the batch is over and no duplicate of it is left; of one that is at the API each time.
     """
     with ws.store.read() as tx:
         left = {one["batch"] for one in batches.all_duplicates(tx) if one["cancelled_at"] is None}
         created = batches.batches_in_states(tx, *CREATED)
     suspects = [one for one in created if one.number in left or (_may_be_double(one) and not one.twins_checked)]
-    if not suspects:
+    others = [one for one in created if one.state is BatchState.SUBMITTED and one not in suspects]
+    if not (suspects or others):
         return
     try:
         listing = ws.client.list_batches()
     except RemoteError as error:
-        ws.display.warn(f"could not look for duplicates: {error.message}")
+        if suspects:
+            ws.display.warn(f"could not look for duplicates: {error.message}")
         return
-    for batch in suspects:
+    for batch in (*suspects, *(one for one in others if _is_double(ws, one, listing))):
         cancel_duplicates(ws, batch.number, listing)
         with ws.store.write() as tx:
             if batch.state is not BatchState.SUBMITTED and not batches.open_duplicates(tx, batch.number):
                 batches.note_duplicates_checked(tx, batch)
+
+
+def _is_double(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch]") -> bool:
+    """Return whether the API made two batches of one create."""
+    with ws.store.read() as tx:
+        prefixes = batches.name_prefixes(tx, batch.number)
+    return any(one.name != batch.remote_name and batches.name_prefix(one.display_name) in prefixes for one in listing)
 
 
 def _may_be_double(batch: Batch) -> bool:

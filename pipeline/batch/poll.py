@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pipeline.batch.download import check_duplicates, download_result
+from pipeline.batch.download import check_duplicates, download_result, fetch_lost
 from pipeline.batch.reconcile import reconcile
 from pipeline.core.errors import (
     KeyRefusedError,
@@ -64,6 +64,7 @@ def run(ws: OpenWorkspace, *, wait: bool, only: int | None = None, first: bool =
     poll = _Poll(ws, only=only)
     poll.adopt_unclear()
     check_duplicates(ws)
+    fetch_lost(ws)
     poll.follow_new()
     if not poll.done:
         return poll.report

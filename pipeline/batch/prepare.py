@@ -192,7 +192,7 @@ def sweep_request_files(store: "Store", data: Path, lease: "Lease") -> list[Path
         if unknown := sorted(set(folder.glob("[0-9]*-results.jsonl")) - results):
             raise InconsistentError(
                 f"{unknown[0]} is of a batch that the database does not know: it is an older copy than the folder",
-                hint="put the newer database back, or restore a newer backup; `make doctor FIX=1` can remove the file",
+                hint="put the newer database back, or restore a newer backup",
             )
         stale = [path for path in sorted(folder.glob("*-requests.jsonl*")) if path not in known]
         for path in stale:

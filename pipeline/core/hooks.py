@@ -33,15 +33,13 @@ if TYPE_CHECKING:
 class RowFault(NamedTuple):
     """Something that is wrong with rows of a task: what, why it matters, and what mends it.
 
-    What is no contradiction (another program's doing, a notice) does no harm to data. `mend` does so without a loss, in
-    the caller's transaction, and returns what it did.
+    What is no contradiction (another program's doing, a notice) does no harm to data.
     """
 
     said: str
     why: str
     next: str = ""
     contradiction: bool = True
-    mend: "Callable[[Connection], str] | None" = None
 
 
 class CheckResult(NamedTuple):
@@ -226,21 +224,9 @@ class Hooks:
     def settle_foreign(self, tx: "Connection") -> None:
         """Park rows whose answer is another program's text, and let those go where it was mended."""
 
-    def contains_text(self, tx: "Connection", text: str) -> bool:  # noqa: ARG002 - few hold texts about others
-        """Return whether a text stands in any row of the subject, or in an answer that is kept of it."""
-        return False
-
-    def texts_of(self, tx: "Connection", item_id: str) -> list[str]:  # noqa: ARG002 - few items are forgotten
-        """Return the texts that only this item's row has: its names, addresses and long texts."""
-        return []
-
     def declared_in(self) -> "Path | None":
         """Return the user's own file that declares the task; None where it is built in."""
         return None
-
-    def sources(self) -> "Sequence[Path]":
-        """Return the user's own files that items come from."""
-        return ()
 
     def check_removable(self, tx: "Connection", item_id: str) -> None:
         """Pass when the database lets go of an item's row.

@@ -15,7 +15,7 @@ from pipeline.core.errors import InputError
 from pipeline.gemini import requests, schema
 from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.gemini.tokens import Usage
-from pipeline.store import answers, claims, live_calls, versions
+from pipeline.store import answers, claims, integrity, live_calls, versions
 
 if TYPE_CHECKING:
     from pipeline.core.task import Item, Prompt, Rows, Task
@@ -151,8 +151,10 @@ def free_dead_owners(store: "Store", *, now: datetime) -> int:
     Else what it may cost would count as under way on every day to come. Where there are none nothing is written.
     """
     with store.read() as tx:
-        if not (live_calls.dead_calls(tx, now=now) or any(one.is_dead for one in claims.live_claims(tx, now=now))):
+        stuck = integrity.claims_of_ended(tx) or live_calls.dead_calls(tx, now=now)
+        if not (stuck or any(one.is_dead for one in claims.live_claims(tx, now=now))):
             return 0
     with store.write() as tx:
+        integrity.close_claims_of_ended(tx)
         live_calls.end_dead_calls(tx, now=now)
         return claims.free_dead_claims(tx, now=now)

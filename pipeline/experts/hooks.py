@@ -89,19 +89,6 @@ class ExpertsHooks(Hooks):
         """Park the rows whose tags are text that is no JSON list, and let those go whose tags were mended."""
         adopt.settle_foreign(tx)
 
-    def contains_text(self, tx: "Connection", text: str) -> bool:
-        """Return whether a text stands in any row, or in tags that one had before they were merged or edited."""
-        return table.text_is_stored(tx, text) or by_hand.stands_in_answers(tx, table.TASK, text)
-
-    def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
-        """Return username, name as it is indexed and as it lies in a row, biography and addresses of a person."""
-        row = table.by_ids(tx, [item_id])[item_id]
-        first, last = text_of(row["first_name"]), text_of(row["last_name"])
-        names = [f"{first} {last}", f"{first}{last}"] if first and last else []
-        own = [text_of(row[column]) for column in ("username", "bio", "profile_url", "profile_url_utm")]
-        texts = (text.strip() for text in (own[0], *names, *own[1:]))
-        return [text for text in dict.fromkeys(texts) if text]
-
     def check_removable(self, tx: "Connection", item_id: str) -> None:
         """See that a person's row can be deleted, by deleting it and taking that back."""
         item_table.check_removable(tx, table.people(tx), item_id)
@@ -134,14 +121,9 @@ def _fault(kind: str, names: list[str]) -> RowFault:
     """Return what is wrong with the rows of these people, the first of them named."""
     said = f"{kind}: {len(names)} ({', '.join(names[:EXAMPLES])}{', …' if len(names) > EXAMPLES else ''})"
     if kind == SCORES:
-        return RowFault(said, "a list sorted by it is in a wrong order", mend=_rescore)
+        return RowFault(said, "a list sorted by it is in a wrong order", "make score")
     if kind == TAGS:
         why = "what they came from cannot be told any more"
         return RowFault(said, why, "nothing, where that was meant", contradiction=False)
     why = "it is asked about and found with gaps; it is never written back"
     return RowFault(said, why, "mend the text in the table", contradiction=False)
-
-
-def _rescore(tx: "Connection") -> str:
-    changed = table.SCORES.refresh(tx)
-    return f"wrote {changed} scores"

@@ -19,7 +19,7 @@ from pipeline.store.database import pages, update_rows
 from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.item_table import DerivedColumn, ItemStates, ItemTable
 from pipeline.tables.reflect import has_triggers
-from pipeline.tables.rows import has_words, holds, holds_no_texts, looks_like_no_list, mentions, refusals
+from pipeline.tables.rows import has_words, holds_no_texts, looks_like_no_list, mentions, refusals
 
 TASK = "expert-tags"
 PAGE = 2000
@@ -155,13 +155,6 @@ def update_person(tx: Connection, row: Mapping[Any, Any], values: Mapping[Any, A
     changes = {**fit_rates(tx, values), "findability_score": score(new)}
     with refusals("experts"):
         return bool(tx.execute(update(experts).where(experts.c.id == row["id"]).values(changes)).rowcount)
-
-
-def text_is_stored(tx: Connection, word: str) -> bool:
-    """Return whether a word stands in any row, whatever else stands around it, names as they lie in a row, too."""
-    columns = [experts.c[name] for name in ("username", *INPUT_COLUMNS, "tags")]
-    first, last = (func.coalesce(experts.c[name], "") for name in ("first_name", "last_name"))
-    return holds(tx, (*columns, first + " " + last, first + last), word)
 
 
 def as_json(tags: Sequence[str]) -> str:

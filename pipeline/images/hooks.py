@@ -1,16 +1,14 @@
 """Check, move and forget images, for the commands that keep a workspace."""
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Text, cast, delete, select
+from sqlalchemy import Text, cast, delete
 
 from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.images.adopt import adopt
 from pipeline.images.grid import ImagesGrid, image_named
 from pipeline.images.schema import asset_ai_table, assets_table, tables_as_found
-from pipeline.tables.rows import holds
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -44,13 +42,6 @@ class ImagesHooks(DeclaredHooks):
     def grid(self, tx: "Connection") -> "Grid":
         """Return what lists images; of the one that is wanted also why it cannot be asked about."""
         return ImagesGrid.of(super().grid(tx))
-
-    def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
-        """Return the image's name, where no other image is called so: its folders are those of others too."""
-        assets = assets_table()
-        mine = cast(assets.c.id, Text) == item_id
-        name = os.path.basename(tx.execute(select(assets.c.path).where(mine)).scalar() or "")  # noqa: PTH119
-        return [name] if name and not holds(tx, [assets.c.path], f"/{name}", ~mine) else []
 
     def remove(self, tx: "Connection", item_id: str) -> None:
         """Delete an image's rows; its file stays where it is."""

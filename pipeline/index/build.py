@@ -211,7 +211,13 @@ class _Building:
                     progress=bar.show,
                 )
         lease.check()  # no later owner would sweep it away: one that took over before it was there has swept already
-        builds.verify(staged, count=count)
+        try:
+            builds.verify(staged, count=count)
+        except InconsistentError as error:
+            if not (gone := cache.forget(cache.unsound())):
+                raise
+            hint = "run the same command again, which embeds them anew"
+            raise InconsistentError(f"{error.message}; {gone} cached vectors were dropped", hint=hint) from error
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
         promoted = builds.promote(staged, fence=lambda: hold_lease_during(ws.store, lease), over=over)
         record_build(ws.store, promoted, at=ws.now())

@@ -4,22 +4,26 @@ The accounts stay. That a batch's files are removed is recorded before they are,
 next run goes on where a killed one was.
 """
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipeline.batch import prepare, uploads
-from pipeline.core import links
+from pipeline.core import files, links
 from pipeline.core.errors import ConfigurationError, RemoteError
+from pipeline.core.states import BatchState
 from pipeline.engine.thumbnails import drop_thumbnails
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
-from pipeline.ops.checks import files
 from pipeline.quality import report_files
 from pipeline.store import batches, erase, pilots, wire_texts
 from pipeline.store.database import Store
+
+OURS = re.compile(r"(\d{6,})-(requests|results)\.jsonl(\..+)?")
 
 
 @dataclass
@@ -56,9 +60,9 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
     oldest = ws.now() - timedelta(days=ws.settings.keep_days)
     with ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING):
         _clean_batches(ws.store, ws.data, oldest=oldest, now=ws.now(), report=report)
-        litter = files.litter(ws.store, ws.data)
-        report.litter += [path.name for path in litter]
-        for path in () if dry else litter:
+        left = litter(ws.store, ws.data)
+        report.litter += [path.name for path in left]
+        for path in () if dry else left:
             links.remove_link(path)
     _clean_live_texts(ws.store, oldest, report=report)
     _clean_builds(ws, oldest, report=report)
@@ -79,14 +83,15 @@ def _clean_batches(store: Store, data: Path, *, oldest: datetime, now: datetime,
     for batch in everyone:
         names = filter(None, (batch.request_file, batch.result_file))
         paths = [data / name for name in names if (data / name).is_file()]
-        if not batch.is_over or (batch.ended_at or batch.created_at) >= oldest or not paths:
+        is_known = batch.number in known  # files that were lost are recorded as removed, too
+        if not batch.is_over or (batch.ended_at or batch.created_at) >= oldest or (is_known and not paths):
             continue
         report.batches.append(batch.number)
         report.files += len(paths)
         report.size += sum(path.stat().st_size for path in paths)
         if report.dry:
             continue
-        if batch.number not in known:
+        if not is_known:
             with store.write() as tx:
                 erase.note_cleaned(tx, batch.number, why=f"older than {report.keep_days:g} days", at=now)
         for path in paths:
@@ -149,3 +154,35 @@ def _clean_uploads(ws: OpenWorkspace, *, report: CleanReport) -> None:
                 ws.client.delete_upload(one.file.name)
     except (RemoteError, ConfigurationError) as error:
         ws.display.warn(f"uploads were not looked at: {error.message}")
+
+
+def unknown_sealed(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:
+    """Return the files of batches that were sent and that the database does not know, as an older copy of it does not.
+
+    A batch is in the database before it has a result, so no killed run leaves a result without one. A request file
+    alone may be what a run left that died before it claimed; not where a remote batch has its number, as those `borne`.
+    """
+    found = [(path, ours) for path in sorted((data / prepare.FOLDER).glob("*")) if (ours := OURS.fullmatch(path.name))]
+    with store.read() as tx:  # after the look: whatever was seen there was recorded before
+        known = {batch.number for batch in batches.batches_in_states(tx)}
+    sent = {int(ours[1]) for _, ours in found if ours[2] == "results" and ours[3] is None} | set(borne)
+    return [path for path, ours in found if ours[3] is None and int(ours[1]) in sent - known]
+
+
+def litter(store: Store, data: Path, borne: Collection[int] = ()) -> list[Path]:
+    """Return our own kind of files that nothing needs, but none that a process may be writing, nor sealed ones."""
+    with store.read() as tx:
+        everyone = batches.batches_in_states(tx)
+    known = {data / name for batch in everyone for name in (batch.request_file, batch.result_file) if name}
+    coming = {batch.number for batch in everyone if batch.state is BatchState.SUBMITTED}
+    abandoned = [path for path in sorted(data.glob(f"*{files.PART}")) if files.is_abandoned(path)]
+    kept = known.union(unknown_sealed(store, data, borne))
+    return abandoned + [path for path in sorted((data / prepare.FOLDER).glob("*")) if _is_litter(path, kept, coming)]
+
+
+def _is_litter(path: Path, known: set[Path], coming: set[int]) -> bool:
+    """Return whether a file in the folder of batches is ours and belongs to no batch; `coming` are being downloaded."""
+    ours = OURS.fullmatch(path.name)
+    if ours is None or path in known or (ours[2] == "results" and int(ours[1]) in coming):
+        return False
+    return ours[3] is None or files.is_abandoned(path) or path.name.endswith(f"l{files.PART}")

@@ -1,25 +1,83 @@
-"""Check the workspace against itself and the backend; with FIX=1 mend what loses nothing, and ask for the rest.
+"""Check the workspace against itself and the backend: a table of what must be so, with why, and what to type if not.
 
-Every check reads whole files and asks about every batch, so this is for a quiet moment and not for a loop. Without
-`fix` nothing is changed.
+Nothing is changed: each command mends its own. Every check reads whole files and asks about every batch, so this is for
+a quiet moment and not for a loop.
 """
 
-from collections.abc import Callable, Iterator
+import contextlib
+import json
+import re
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import chain
-from typing import Any
+from datetime import timedelta
+from functools import partial
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, RemoteError
+from pipeline.batch import reconcile, uploads
+from pipeline.core import __version__, files
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    InconsistentError,
+    KeyRefusedError,
+    MissingError,
+    RefusedError,
+    RemoteError,
+    ThrottledError,
+    UnavailableError,
+)
+from pipeline.core.states import BatchState, Outcome
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.ops.checks import index, machine, rows, tasks
-from pipeline.ops.checks.files import FileChecks
-from pipeline.ops.checks.finding import CheckFinding, LookedAt, Mend
-from pipeline.ops.checks.index import IndexChecks
-from pipeline.ops.checks.remote import RemoteChecks
-from pipeline.ops.checks.tasks import SubjectChecks
+from pipeline.gemini.requests import request_key
+from pipeline.index import build, embed, staleness
+from pipeline.index.build_lookup import left_folders
+from pipeline.index.builds import Builds
+from pipeline.ops import clean
+from pipeline.quality import report_files
+from pipeline.store import batches, claims, erase, integrity, leases, live_calls, pilots, versions, workspace
+from pipeline.store.batches import Batch, name_prefix
+
+if TYPE_CHECKING:
+    from pipeline.core.task import Collection
+    from pipeline.index.manifest import Manifest
+
+T = TypeVar("T")
+RESTORE = "restore a backup (make restore FROM=…)"
+REMOTE = frozenset({"models", "backend", "uploads"})
+ROOM = 256 * 1024 * 1024  # ours: bytes beside what the next build and a compaction take
+CLOCKS_S = 60  # by which the clocks of two machines may differ
+KINDS = {"findable_requests": "claims", "findable_answers": "answers", "findable_attempts": "attempts"}
+LIVE = frozenset({BatchState.PREPARED, BatchState.SUBMITTING, BatchState.SUBMITTED})
+NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
+NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
+LIBRARIES = ("google-genai", "sqlalchemy", "pydantic", "numpy", "faiss-cpu")
+
+
+@dataclass(frozen=True)
+class CheckFinding:
+    """What was found, why it matters, what mends it, and whether it contradicts what is stored elsewhere."""
+
+    check: str
+    said: str
+    why: str
+    next: str
+    contradiction: bool = True
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """What a check looked at row by row, in words and in figures, also where nothing is wrong; and of which subject."""
+
+    subject: str
+    said: str
+    figures: Mapping[str, int]
+
 
 Found = Iterator[CheckFinding | LookedAt]
-REMOTE = frozenset({"models", "backend", "uploads"})
 
 
 @dataclass
@@ -29,101 +87,488 @@ class DoctorReport:
     looked: int = 0
     findings: list[CheckFinding] = field(default_factory=list)
     seen: list[LookedAt] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=dict)
     failure: ConfigurationError | RemoteError | None = None  # the first reason why the backend could not be asked
 
     @property
     def healthy(self) -> bool:
-        """True when no contradiction stands."""
-        return not any(finding.is_open for finding in self.findings)
+        """True when nothing contradicts."""
+        return not any(finding.contradiction for finding in self.findings)
 
     def check(self) -> None:
-        """Pass when no contradiction stands and the backend could be asked.
+        """Pass when nothing contradicts and the backend could be asked.
 
         Raises:
-            InconsistentError: a contradiction stands; what was mended stays mended.
+            InconsistentError: something contradicts.
             ConfigurationError, RemoteError: the key is refused, or the backend cannot be reached.
         """
-        still = [finding for finding in self.findings if finding.is_open]
-        if still:
-            can = any(finding.mendable for finding in still)
-            hint = next((finding.remedy for finding in still if finding.remedy), "")
-            raise InconsistentError(
-                f"{len(still)} of the findings contradict what is stored and were not mended",
-                hint="`make doctor FIX=1` mends what can be mended, and asks where something is lost" if can else hint,
-            )
+        wrong = [finding for finding in self.findings if finding.contradiction]
+        if wrong:
+            raise InconsistentError(f"{len(wrong)} of the findings contradict what is stored", hint=wrong[0].next)
         if self.failure is not None:
             raise self.failure
 
 
 def document(report: DoctorReport) -> dict[str, Any]:
     """Return the report for programs."""
+    found = {"findable": __version__, "python": sys.version.split()[0], "sqlite": sqlite3.sqlite_version}
+    for name in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
     return {
         "healthy": report.healthy,
         "checks": report.looked,
         "rows": {one.subject: one.figures for one in report.seen},
-        "findings": [{**asdict(finding), "next": finding.remedy} for finding in report.findings],
-        "versions": report.versions,
+        "findings": [asdict(finding) for finding in report.findings],
+        "versions": found,
     }
 
 
-def run(ws: OpenWorkspace, *, fix: bool, confirm: Callable[[str], bool]) -> DoctorReport:
-    """Run every check, one after the other; a check that cannot be carried out is a finding.
-
-    With `fix` what loses nothing is mended, and `confirm` is asked for the rest.
-    """
-    report = DoctorReport(looked=1, versions=machine.versions())
+def run(ws: OpenWorkspace) -> DoctorReport:
+    """Run every check, one after the other; a check that cannot be carried out is a finding."""
+    report, look = DoctorReport(), _Look(ws)
     ws.tells_backend = False
-    report.findings += rows.check_database(ws.store)
-    if report.findings:  # where rows cannot be trusted, nothing else is looked at
-        return report
-    for name, found in _checks(ws, Mend(on=fix, confirm=confirm)).items():
+    for name, check in CHECKS.items():
         if report.failure is not None and name in REMOTE:
             continue  # each would wait as long for nothing
         report.looked += 1
         try:
-            for one in found:
+            for one in check(look):
                 report.seen.append(one) if isinstance(one, LookedAt) else report.findings.append(one)
         except (ConfigurationError, RemoteError) as error:
             report.failure = report.failure or error
             why = "nothing there could be compared with what is here"
-            report.findings.append(CheckFinding(name, error.message, why, contradiction=False, next=error.hint))
+            report.findings.append(CheckFinding(name, error.message, why, error.hint or "", contradiction=False))
         except FindableError as error:
-            why = "this could not be looked at"
-            report.findings.append(CheckFinding(name, error.message, why, next=error.hint))
+            report.findings.append(CheckFinding(name, error.message, "this could not be looked at", error.hint or ""))
+        if name == "database" and report.findings:  # where rows cannot be trusted, nothing else is looked at
+            break
     return report
 
 
-def _checks(ws: OpenWorkspace, mend: Mend) -> dict[str, Found]:
-    """Return every check by its name, in their order; a check looks when its findings are asked for."""
-    store, data, subjects = ws.store, ws.data, ws.subjects
-    sealed, written = FileChecks(ws, mend), SubjectChecks(ws, mend)
-    backend, unknown = RemoteChecks(ws, mend), set[int]()
-    indexes = [IndexChecks(ws, mend, one) for one in ws.collections]
-    return {
-        "versions": machine.check_versions(),
-        "disk": machine.check_disk(data, store.path),
-        "batches": rows.check_batches(store),
-        "loose rows": rows.check_loose(store, mend),
-        "claims": rows.check_claims(store, mend, now=ws.now),
-        "calls": rows.check_calls(store, mend, now=ws.now),
-        "request files": sealed.request_files(),
-        "result files": sealed.result_files(),
-        "people": written.derived(),
-        "rows": tasks.check_rows(store, subjects),
-        "tasks": tasks.check_tasks(store, subjects),
-        "task files": tasks.check_task_files(subjects),
-        "pilots": tasks.check_pilots(store, data, subjects),
-        "reports": tasks.check_reports(data, subjects, mend),
-        "index": chain.from_iterable(one.build_in_service() for one in indexes),
-        "links": chain.from_iterable(one.stable_links() for one in indexes),
-        "staging": chain(*(one.staging() for one in indexes), index.check_left_folders(ws, mend)),
-        "vectors": index.check_vectors(ws, mend),
-        "forgotten": rows.check_forgotten(store),
-        "rolled back": written.retired(),
-        "leases": rows.check_leases(store, mend, now=ws.now, longest_s=ws.settings.lease + ws.settings.call_timeout),
-        "models": backend.models(),
-        "backend": backend.remote_batches(unknown),
-        "litter": sealed.unknown_files(unknown),  # after the look at what the backend has
-        "uploads": backend.leftover_uploads(),
-    }
+class _Look:
+    """The workspace, as all checks see it, with what one learns for another."""
+
+    def __init__(self, ws: OpenWorkspace) -> None:
+        self.ws, self.store, self.data, self.subjects = ws, ws.store, ws.data, ws.subjects
+        self.unknown = set[int]()  # the numbers of remote batches that are not known here
+
+    @property
+    def batches(self) -> list[Batch]:
+        """Return every batch as it is now."""
+        with self.store.read() as tx:
+            return batches.batches_in_states(tx)
+
+
+notice = partial(CheckFinding, contradiction=False)  # what does no harm to data
+
+
+def _database(look: _Look) -> Found:
+    """Is the database sound, and is every state one of ours?"""
+    with look.store.read() as tx:
+        broken, unknown = integrity.damage(tx), integrity.unknown_states(tx)
+    for line in broken:
+        yield CheckFinding("database", line, "rows may be lost or read wrongly", RESTORE)
+    for number, word in unknown.items():
+        said = f"batch {number} is in a state that does not exist: {word!r}"
+        yield CheckFinding("database", said, "no command knows what to do with it", RESTORE)
+
+
+def _disk(look: _Look) -> Found:
+    """Is there room for the next build, and for the compaction after an item is forgotten?"""
+    free, database = shutil.disk_usage(look.data).free, look.store.path
+    served = [path for top in ("current", "tasks/*/current") for path in (look.data / "index").glob(f"{top}/*")]
+    sizes = [path.stat().st_size for path in (*served, *([database] * 2 if database else ())) if path.is_file()]
+    if free < (need := sum(sizes) + ROOM):
+        said = f"the disk has {free:,} bytes left, and the next build may need {need:,}"
+        yield notice("disk", said, "a full disk stops every command", "make clean, or make room")
+
+
+def _batches(look: _Look) -> Found:
+    """Does each batch's row agree with its state, its requests, and what was written for them?"""
+    with look.store.read() as tx:
+        everyone, asked = batches.batches_in_states(tx), integrity.count_requests(tx)
+        written, taken_back = integrity.count_written(tx), versions.rolled_back_batches(tx)
+    nothing: dict[str, int] = {"all": 0, "shared": 0, "open": 0, "closed": 0, **dict.fromkeys(Outcome, 0)}
+    why = "what was asked, answered and paid for it cannot be told any more"
+    for batch in everyone:
+        there = None if batch.number in taken_back else written.get(batch.number, (0, 0))
+        for said in _wrong_batch(batch, asked.get(batch.number, nothing), there):
+            yield CheckFinding("batches", f"batch {batch.number} is {batch.state}, {said}", why, RESTORE)
+
+
+def _wrong_batch(batch: Batch, asked: dict[str, int], written: tuple[int, int] | None) -> Iterator[str]:
+    """Yield what is wrong with one batch, as the end of a sentence; nothing is `written` where it was taken back."""
+    if asked["all"] - asked["shared"] != batch.requests:
+        yield f"has {batch.requests} requests, and {asked['all'] - asked['shared']} of them are kept"
+    if batch.state in NAMED and not batch.remote_name:
+        yield "and has no remote name"
+    if batch.state in {BatchState.DOWNLOADED, BatchState.INGESTED} and not batch.result_file:
+        yield "and names no result file"
+    if batch.state in LIVE and asked["closed"]:
+        yield f"and {asked['closed']} of its items are not claimed any more"
+    if batch.state is BatchState.INGESTED:
+        yield from _wrong_account(batch, asked, written)
+
+
+def _wrong_account(batch: Batch, asked: dict[str, int], written: tuple[int, int] | None) -> Iterator[str]:
+    """Yield where the account of an ingested batch does not add up."""
+    account = {outcome: getattr(batch, outcome.value) or 0 for outcome in Outcome}
+    if sum(account.values()) != asked["all"]:
+        yield f"and its account adds up to {sum(account.values())} of {asked['all']} items that were asked about"
+    for outcome, count in account.items():
+        if count != asked[outcome]:
+            yield f"counts {count} {outcome}, and {asked[outcome]} of its requests are"
+    answered = account[Outcome.ANSWERED]
+    if written is not None and written[0] != answered:
+        yield f"counts {answered} answers, and {written[0]} are stored"
+    if written is not None and written[1] != asked["all"] - answered:
+        yield f"counts {asked['all'] - answered} items without an answer, and {written[1]} attempts are stored"
+
+
+def _claims(look: _Look) -> Found:
+    """Has every row of ours a batch that is there, and every claim one that is not over?"""
+    with look.store.read() as tx:
+        loose, stuck = integrity.count_orphans(tx), integrity.claims_of_ended(tx)
+    for table, (count, numbers) in loose.items():
+        named = ", ".join(map(str, numbers))
+        kind = KINDS.get(table, f"rows of {table}")
+        said = f"{count} {kind} without a batch: they name batch {named}, which is not there"
+        yield CheckFinding("claims", said, "items stay claimed for ever, and accounts cannot add up", RESTORE)
+    if stuck:
+        said = f"{stuck} items are claimed by batches that are over"
+        yield CheckFinding("claims", said, "they are not asked again", "make batch-submit, which frees them")
+
+
+def _calls(look: _Look) -> Found:
+    """Has every answered live call its answer?"""
+    with look.store.read() as tx:
+        answers, marks = integrity.live_answers(tx)
+    if marks > answers:  # the other way round is no fault: calls were not always marked
+        said = f"{marks} live calls were answered, and {answers} live answers are stored"
+        yield CheckFinding("calls", said, "what was answered and paid for is not there any more", RESTORE)
+
+
+def _held(look: _Look) -> Found:
+    """Is no lease or claim held for longer than one lasts?"""
+    settings, now = look.ws.settings, look.ws.now()
+    with look.store.read() as tx:
+        claimed, leased = integrity.held_after(
+            tx, now + timedelta(seconds=settings.lease + settings.call_timeout + CLOCKS_S)
+        )
+    if claimed or leased:
+        said = f"{len(claimed)} items and {len(leased)} leases are held from elsewhere for too long"
+        why = "a clock ran ahead there, or LEASE was longer; until then no other process takes them"
+        yield notice("leases", said, why, "set that clock right, and end a command there")
+
+
+def _sealed(look: _Look) -> Found:
+    """Is each sealed file as it was sealed, and does each request file ask about exactly the items that are claimed?"""
+    with look.store.read() as tx:
+        cleaned, is_forgetting = erase.cleaned_batches(tx), bool(erase.open_erasures(tx))
+    for batch in (one for one in look.batches if one.number not in cleaned):
+        words = look.ws.task_of(batch.task).words
+        for name, sha256, what in (
+            (batch.request_file, batch.request_sha256, "its request file"),
+            (batch.result_file, batch.result_sha256 or "", "its result"),
+        ):
+            wrong = _wrong_file(look, name, sha256, what) if name else ""
+            is_request = name == batch.request_file
+            if not wrong and is_request and not batch.is_over:
+                wrong = _other_items(look, batch)
+            if not wrong:
+                continue
+            next_ = words.make("batch-poll") + ", which fetches it again"
+            why = "its answers are paid for and not ingested yet"
+            if batch.is_over:
+                why = "it is the proof of what was asked and answered; nothing else needs it any more"
+                next_ = "the same make forget again" if is_forgetting else f"{RESTORE}; make clean drops it in the end"
+            elif is_request:
+                why = "it would ask, or has asked, something else than was claimed"
+                is_answered = batch.state is BatchState.DOWNLOADED  # so nothing needs the requests any more
+                next_ = words.make("batch-ingest") if is_answered else f"make batch-cancel BATCH={batch.number}"
+            check, said = (
+                "request files" if is_request else "result files",
+                f"batch {batch.number} ({batch.state}): {wrong}",
+            )
+            yield CheckFinding(check, said, why, next_, contradiction=not (batch.is_over and is_forgetting))
+
+
+def _wrong_file(look: _Look, name: str, sha256: str, what: str) -> str:
+    try:
+        files.verify(look.data / name, sha256=sha256, what=what)
+    except InconsistentError as error:
+        return error.message
+    return ""
+
+
+def _other_items(look: _Look, batch: Batch) -> str:
+    """Return that a request file asks about others than those who are claimed, or an empty text."""
+    with look.store.read() as tx:
+        items = claims.items_of(tx, batch.number)
+    with contextlib.closing(files.read_lines(look.data / batch.request_file)) as lines:
+        asked = [json.loads(line).get("key") for _, line in lines]
+    if asked == [request_key(batch.task, items[line]) for line in sorted(items)]:
+        return ""
+    return f"its request file asks {len(asked)} times, and not about the {len(items)} items that are claimed"
+
+
+def _derived(look: _Look) -> Found:
+    """Do columns follow from their rows, and rows from the answers that were applied?"""
+    for subject in look.subjects:
+        words = subject.task.words
+        with look.store.read() as tx:
+            found = subject.hooks.check_derived(tx, look.ws.display)
+        for one in found.faults:
+            yield CheckFinding(words.many, one.said, one.why, one.next, contradiction=one.contradiction)
+        if found.orphans:
+            said = f"answers of {len(found.orphans)} {words.many} are here whose rows are not ({found.orphans[0]}, …)"
+            why = "another program deleted their rows; what was asked about them is still kept"
+            yield notice(words.many, said, why, f"make forget TASK={subject.name} ITEM={found.orphans[0]}, and so on")
+
+
+def _rows(look: _Look) -> Found:
+    """Does every row that was written still say what it said, and does it agree with what it is about?"""
+    for subject in look.subjects:
+        with look.store.read() as tx:
+            found = subject.hooks.check(tx)
+        if found is None:
+            continue
+        yield LookedAt(subject.name, found.said, found.figures)
+        for one in found.faults:
+            yield CheckFinding(subject.name, one.said, one.why, one.next, contradiction=one.contradiction)
+
+
+def _tasks(look: _Look) -> Found:
+    """Is every batch about a subject that this workspace has, and is the file of each declared task there?"""
+    strange = [batch for batch in look.batches if batch.task not in {one.task.name for one in look.subjects}]
+    for task in sorted({batch.task for batch in strange}):
+        named = ", ".join(str(batch.number) for batch in strange if batch.task == task)
+        said = f"nothing here is known of the task {task!r} of batch {named}"
+        next_ = "name its table as it was named before (PASSAGES_TABLE=…)"
+        yield notice("tasks", said, "its answers go nowhere, and its items are not counted", next_)
+    for subject in look.subjects:
+        place = subject.hooks.declared_in()
+        if place is not None and not place.is_file():
+            said = f"the file of the task {subject.name} is gone: {place}"
+            why = "its rows cannot be asked about or their answers judged; all else works without it"
+            yield notice("tasks", said, why, f"put it back, or name it where it is now: TASK=path/{place.name}")
+
+
+def _pilots(look: _Look) -> Found:
+    """Has every pilot its report, and everything that goes on over days a version that was begun?"""
+    with look.store.read() as tx:
+        tried = [one for one in pilots.all_pilots(tx) if one.report is not None]
+        tasks = [one.task for one in look.subjects]
+        runs = [(one, live_calls.unfinished_run(tx, one.name, mode=live_calls.BACKFILL)) for one in tasks]
+        begun = {one.extractor for each in tasks for one in versions.list_versions(tx, each.name)}
+    for pilot in (one for one in tried if not (look.data / str(one.report)).is_file()):
+        said = f"the report of pilot {pilot.number} ({pilot.extractor}) is gone: {pilot.report}"
+        next_ = f"make qc EXTRACTOR={pilot.extractor} writes another"
+        yield notice("pilots", said, "why it passed or failed cannot be read any more; its verdict stands", next_)
+    for task, run in runs:
+        if run is not None and run.extractor not in begun:
+            said = f"run {run.number} goes on under {run.extractor}, a version that was never begun"
+            yield CheckFinding("pilots", said, f"{task.words.many} would be asked under what was taken back", RESTORE)
+
+
+def _index(look: _Look) -> Found:
+    """Is each build in service whole, byte for byte, and do the stable names lead to it?"""
+    for collection in look.ws.collections:
+        builds, make = Builds(look.data, collection.folder), look.ws.task_of(collection.task).words.make("index")
+        finding = partial(CheckFinding, "index", why="search finds nothing, or the wrong entries", next=make)
+        try:
+            current = builds.current()
+        except InconsistentError as error:
+            yield finding(error.message)
+            continue
+        if current is None:
+            continue
+        if damage := [*builds.damage(current.number), *filter(None, [builds.unsound_rows(current.number)])]:
+            yield finding(f"the build in service is damaged: {'; '.join(damage)}")
+            continue
+        for name in builds.stray_links():
+            why = "other programs read another index than search"
+            yield CheckFinding("links", f"{name} does not lead to the index in service", why, make)
+        yield from _entries(look, collection, current, make)
+
+
+def _entries(look: _Look, collection: "Collection", current: "Manifest", make: str) -> Found:
+    """Is a sound build of the model that is set, recorded, and of the entries of the database?"""
+    model, dim = look.ws.settings.embedding_model, look.ws.settings.dim
+    if (current.model, current.dim) != (model, dim):
+        said = f"the index is of {current.model}, {current.dim} wide; search would ask for {model}, {dim} wide"
+        yield notice("index", said, "search refuses until both agree", make)
+    with look.store.read() as tx, Builds(look.data, collection.folder).open() as index:
+        position = workspace.get_workspace(tx).position
+        lag = staleness.staleness(collection, tx, index, look.ws.display)
+    if current.position > position:
+        said = f"the build was read at database position {current.position}, and the database is at {position}"
+        ways = f"put the newer database back, or {make} WORSE_OK=1"
+        yield CheckFinding("index", said, "the database is an older copy than the index", ways)
+    if lag.strangers:
+        said = f"the build in service holds {lag.strangers} entries that the database does not have"
+        yield notice("index", said, "search finds what is not there any more", make)
+    elif lag.behind:
+        said = f"the build in service is behind the database by {lag.behind} entries"
+        yield notice("index", said, "search does not find what is new", make)
+    if not build.is_build_recorded(current, build.recorded_builds(look.store)):
+        said = f"build {current.number} is in service and not recorded in the database as it is"
+        yield notice("index", said, "the journal of builds does not tell what is in service", make)
+
+
+def _vectors(look: _Look) -> Found:
+    """Are the cached vectors of the model in use sound, whatever they are of?"""
+    if not (look.data / "index" / "vectors").is_dir():
+        return
+    cache, next_ = embed.vector_cache(look.ws), "make index, which embeds them again"
+    if damaged := cache.damaged:
+        said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
+        yield notice("vectors", said, "they count as absent and are asked for again", next_)
+    if unsound := cache.unsound():
+        said = f"{len(unsound)} cached vectors of {cache.model} are not finite, or not of length 1"
+        yield CheckFinding("vectors", said, "a build with them is refused", next_)
+
+
+def _begun(look: _Look) -> Found:
+    """Was all that was begun to be forgotten or taken back brought to its end?"""
+    with look.store.read() as tx:
+        erasures, retired = erase.open_erasures(tx), versions.retired_versions(tx)
+    for item_id in erasures:
+        said = f"item {item_id} was begun to be forgotten, and that is not over"
+        yield notice("forgotten", said, "traces of it may be left", "the same make forget again")
+    for one in retired:
+        why = "what is left of it is out of sight, takes room, and nothing is asked under it"
+        again = f"make rollback EXTRACTOR={one.name}"
+        yield notice("rolled back", f"the rollback of {one.name} was begun, and is not over", why, again)
+
+
+def _models(look: _Look) -> Found:
+    """Does the key work, and can it reach the models that are set?"""
+    if look.ws.backend == "local" and not look.ws.is_bound:
+        return
+    settings, there = look.ws.settings, _listed(look.ws.client.list_models)
+    if isinstance(there, RefusedError):
+        why = "whether those that are set are there shows only when they are asked"
+        yield notice(
+            "models", f"the list of models cannot be had: {there.message}", why, "nothing, where there is none"
+        )
+        return
+    wanted = {"FINDABLE_MODEL": settings.model, "FINDABLE_EMBEDDING_MODEL": settings.embedding_model}
+    for setting, name in wanted.items():
+        if name not in there:
+            said = f"{name} ({setting}) is not in the server's list of models"
+            yield notice("models", said, "asking it may be refused", f"set {setting}")
+
+
+def _backend(look: _Look) -> Found:
+    """Does the backend know every batch of this workspace, under our names, and none that is not known here?"""
+    if not look.batches and not look.ws.is_bound:
+        return
+    listing = look.ws.client.list_batches()
+    everyone = look.batches  # after the list: whatever is in it was recorded before it was created
+    with look.store.read() as tx:
+        ours = f"findable-{workspace.get_workspace(tx).workspace_id}-"
+        cancelled = {twin["remote_name"] for twin in batches.all_duplicates(tx) if twin["cancelled_at"]}
+        prefixes = {batch.number: batches.name_prefixes(tx, batch.number) for batch in everyone}
+    for batch in everyone:
+        if batch.state is BatchState.SUBMITTED:
+            yield from _submitted(look, batch, prefixes[batch.number])
+        elif batch.state is BatchState.SUBMITTING:
+            found = "is" if prefixes[batch.number] & {name_prefix(one.display_name) for one in listing} else "is not"
+            said = f"batch {batch.number} was being created when a run died, and {found} in the list"
+            submit = look.ws.task_of(batch.task).words.make("batch-submit")
+            yield notice("backend", said, "until it is clear its items are not asked again", submit)
+    owners = {prefix: batch for batch in everyone for prefix in prefixes[batch.number]}
+    for one in (remote for remote in listing if remote.display_name.startswith(ours)):
+        owner = owners.get(name_prefix(one.display_name))
+        if owner is None:
+            look.unknown |= {int(found[1]) for found in [NUMBER.search(name_prefix(one.display_name))] if found}
+            said = f"{one.name} ({one.display_name}, {one.word}) is of this workspace, and no batch here knows it"
+            why = "it is paid for, and its answers will not be fetched; perhaps the database is an older copy"
+            yield CheckFinding("backend", said, why, "restore a newer backup", contradiction=not one.state.is_over)
+        elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
+            said = f"{one.name} is a second remote batch of batch {owner.number}"
+            poll = look.ws.task_of(owner.task).words.make("batch-poll")
+            yield CheckFinding("backend", said, "the same items are paid for twice", f"{poll}, which cancels it")
+
+
+def _submitted(look: _Look, batch: Batch, prefixes: frozenset[str]) -> Found:
+    """Is a submitted batch there, under a name of ours?"""
+    cancel = f"make batch-cancel BATCH={batch.number}"
+    try:
+        remote = look.ws.client.get_batch(batch.remote_name or "")
+    except MissingError as error:
+        left = reconcile.hidden_for(batch, look.ws.settings, now=look.ws.now())
+        said = f"batch {batch.number} is not to be seen there any more ({error.message})"
+        why = "its items stay claimed, and its result may never come"
+        ways = f"wait {left:.0f} s, it may be shown late" if left else f"the key of its project, or {cancel}"
+        yield CheckFinding("backend", said, why, ways)
+        return
+    if remote.display_name and name_prefix(remote.display_name) not in prefixes:
+        said = f"batch {batch.number} is recorded as {remote.name}, which is called {remote.display_name!r} there"
+        yield CheckFinding("backend", said, "its result would be another batch's", cancel)
+
+
+def _litter(look: _Look) -> Found:
+    """Is every file and build here of something that is known here?"""
+    for path in clean.unknown_sealed(look.store, look.data, look.unknown):
+        said = f"{path.name} is of a batch that this database does not know: it is an older copy than the folder"
+        why = "the answers are paid for, and nothing is submitted beside it, for its number would be taken again"
+        next_ = "put the newer database back, or restore a newer backup (make restore FROM=…)"
+        yield CheckFinding("sealed files", said, why, next_)
+    folders = [one.folder for one in look.ws.collections]
+    left = [*clean.litter(look.store, look.data, look.unknown), *left_folders(look.data, folders)]
+    names = [path.name for path in left]
+    with look.store.read() as tx:
+        held, _ = leases.leases_by_life(tx, now=look.ws.now())
+    if build.LEASE not in held:  # what is staged now is the build that is being made
+        names += [name for one in folders for name in Builds(look.data, one).stale()]
+    names += [path.name for one in look.subjects for path in report_files.stale_parts(look.data, one.task.name)]
+    for name in names:
+        yield notice("litter", f"{name} belongs to nothing: a run died over it", "it takes room", "make clean")
+
+
+def _uploads(look: _Look) -> Found:
+    """Does the API keep uploads of ours that no batch needs any more?"""
+    if not look.batches:
+        return
+    left = _listed(lambda: uploads.left_uploads(look.store, look.ws.client))
+    if isinstance(left, RefusedError):
+        why = "uploads may be left there until the API forgets them"
+        yield notice("uploads", f"the list of files cannot be had: {left.message}", why, "nothing, where there is none")
+        return
+    for one in left:
+        said = f"{one.file.name} ({one.file.size:,} bytes) was left behind by batch {one.batch}"
+        yield notice("uploads", said, "people's data stays there for up to 48 hours more", "make clean")
+
+
+def _listed(ask: Callable[[], T]) -> T | RefusedError:
+    """Return what a server lists, or the error of one that answers and keeps no such list."""
+    try:
+        return ask()
+    except (KeyRefusedError, ThrottledError, UnavailableError):
+        raise
+    except RefusedError as error:
+        return error
+
+
+CHECKS: Mapping[str, Callable[[_Look], Found]] = {
+    "database": _database,
+    "disk": _disk,
+    "batches": _batches,
+    "claims": _claims,
+    "calls": _calls,
+    "leases": _held,
+    "sealed files": _sealed,
+    "derived": _derived,
+    "rows": _rows,
+    "tasks": _tasks,
+    "pilots": _pilots,
+    "index": _index,
+    "vectors": _vectors,
+    "begun": _begun,
+    "models": _models,
+    "backend": _backend,
+    "litter": _litter,  # after the look at what the backend has
+    "uploads": _uploads,
+}

@@ -17,7 +17,7 @@ from pipeline.core.states import BatchState
 from pipeline.core.task import Subject, Task, VersionCounts
 from pipeline.engine.taken_back import take_back, version_counts
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.ops.forget_files import ENGINE
+from pipeline.ops.forget import ENGINE
 from pipeline.store import answers, batches, live_calls, versions, workspace
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from pipeline.passages.collection import PassagesCollection
 from pipeline.passages.schema import PassagesShape, tables_as_found
 from pipeline.passages.task import ConceptsRows
 from pipeline.store import live_calls, pilots, statistics, versions
-from pipeline.tables.rows import stands_in
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -127,10 +126,6 @@ class PassagesHooks(Hooks):
         from pipeline.passages.verify import verify_quotes
 
         return verify_quotes(tx, self._shape)
-
-    def contains_text(self, tx: "Connection", text: str) -> bool:
-        """Return whether a text stands in a passage, a concept, or an answer that is kept."""
-        return stands_in(tx, (self._shape.passages, self._shape.concepts), table.TASK, text)
 
     def check_removable(self, tx: "Connection", item_id: str) -> None:  # noqa: ARG002 - no passage is
         """Refuse to remove a passage, which other rows of the user's name.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Update, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, delete, func, insert, select, update
 
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
 from pipeline.core.states import BATCH_MOVES, OVER, BatchState
@@ -343,11 +343,9 @@ def examples_of(tx: Connection, batch: int) -> Examples:
     return found
 
 
-def drop_examples(tx: Connection, numbers: Collection[int], *, holding: Collection[str]) -> None:
-    """Delete the examples of these batches, and of any batch those that hold one of some texts."""
-    place = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    held = (place(odd_lines.c.excerpt, text) > 0 for text in holding)
-    tx.execute(delete(odd_lines).where(or_(odd_lines.c.batch.in_(numbers), *held)))
+def drop_examples(tx: Connection, numbers: Collection[int]) -> None:
+    """Delete the examples of these batches."""
+    tx.execute(delete(odd_lines).where(odd_lines.c.batch.in_(numbers)))
 
 
 _OF_MODEL = batches.c.model == bindparam("of")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from pipeline.store import database
 from pipeline.store.answers import PERSON
@@ -116,10 +116,3 @@ def drop_edits(tx: Connection, task: str, item_id: str) -> None:
     mine = (answers.c.task == task) & (answers.c.item_id == item_id) & (answers.c.extractor == PERSON)
     tx.execute(delete(edits).where(edits.c.answer.in_(select(answers.c.id).where(mine))))
     tx.execute(delete(answers).where(mine))
-
-
-def stands_in_answers(tx: Connection, task: str, text: str) -> bool:
-    """Return whether a text stands in an answer to any item, a person's or a model's, or in what an edit replaced."""
-    held = or_(*(column.contains(text, autoescape=True) for column in (answers.c.answer, edits.c.before)))
-    query = select(answers.c.id).join_from(answers, edits, isouter=True).where(answers.c.task == task, held)
-    return tx.execute(query.limit(1)).first() is not None

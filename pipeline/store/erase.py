@@ -78,6 +78,12 @@ def buried_items(tx: Connection, task: str) -> Callable[[str], bool]:
     return lambda item_id: any(_salted(salt, f"{task} {item_id}") in digests for salt in salts)
 
 
+def is_kept(tx: Connection, task: str, item_id: str) -> bool:
+    """Return whether an item was ever asked about, whose row may be gone."""
+    asked = select(requests.c.id).where(requests.c.task == task, requests.c.item_id == item_id)
+    return tx.execute(asked.limit(1)).first() is not None
+
+
 def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:
     """Return the numbers of the batches in which an item was asked about, ascending."""
     asked = select(requests.c.batch).where(requests.c.task == task, requests.c.item_id == item_id)

@@ -1,22 +1,14 @@
 """Check the rows as a whole, for `doctor`: is the database sound, and do its tables agree?"""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Table,
-    Text,
-    cast,
-    delete,
-    false,
     func,
-    inspect,
-    literal,
-    or_,
     select,
     text,
     update,
@@ -24,7 +16,7 @@ from sqlalchemy import (
 
 from pipeline.core.states import OVER, BatchState, CallEnd, Outcome
 from pipeline.store.answers import COMPARED, PERSON, ROLLED_BACK
-from pipeline.store.leases import drop_leases, is_alive, is_dead
+from pipeline.store.leases import is_alive, is_dead
 from pipeline.store.tables import (
     answers,
     attempts,
@@ -32,7 +24,6 @@ from pipeline.store.tables import (
     builds,
     calls,
     leases,
-    metadata,
     odd_lines,
     requests,
     tries,
@@ -61,34 +52,6 @@ def damage(tx: Connection) -> list[str]:
     return [line for line in said if line != "ok"]
 
 
-def foreign_tables(tx: Connection, *, besides: Collection[str]) -> list[str]:
-    """Return the names of the tables that are another program's: neither the engine's nor among the subjects' own."""
-    names = sorted(inspect(tx).get_table_names())
-    return [name for name in names if not name.startswith(("findable_", "sqlite_")) and name.lower() not in besides]
-
-
-def columns_holding(tx: Connection, tables: Collection[Table], words: Collection[str]) -> list[str]:
-    """Return which columns of the engine's tables and of these others hold one of some words, as `table.column`."""
-    found = []
-    for table in (*metadata.sorted_tables, *tables):
-        columns = [column for column in table.columns if isinstance(column.type, Text)]
-        if _is_held(tx, table, columns, words):  # most tables hold none
-            found += [f"{table.name}.{column.name}" for column in columns if _is_held(tx, table, [column], words)]
-    return found
-
-
-def tables_holding(tx: Connection, tables: Collection[Table], words: Collection[str]) -> list[str]:
-    """Return the names of the tables of which any column, whatever its type, holds one of some words."""
-    return [table.name for table in tables if _is_held(tx, table, table.columns, words)]
-
-
-def _is_held(tx: Connection, table: Table, columns: Iterable[Column[Any]], words: Collection[str]) -> bool:
-    """Return whether any of some columns of a table holds one of some words."""
-    place = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    held = or_(false(), *(place(cast(column, Text), word) > 0 for column in columns for word in words))
-    return tx.execute(select(literal(1)).select_from(table).where(held).limit(1)).first() is not None
-
-
 def count_orphans(tx: Connection) -> dict[str, tuple[int, list[int]]]:
     """Return the tables of ours that hold rows of a batch that is not there: how many, and the batches' numbers."""
     found: dict[str, tuple[int, list[int]]] = {}
@@ -98,12 +61,6 @@ def count_orphans(tx: Connection) -> dict[str, tuple[int, list[int]]]:
         if rows:
             found[table.name] = (sum(row[1] for row in rows), [row[0] for row in rows])
     return found
-
-
-def drop_orphans(tx: Connection, name: str) -> int:
-    """Delete the rows of one table that name a batch which is not there; return how many there were."""
-    table = next(one for one in OF_BATCHES if one.name == name)
-    return tx.execute(delete(table).where(_is_loose(table))).rowcount
 
 
 def _is_loose(table: Table) -> ColumnElement[bool]:
@@ -153,11 +110,17 @@ def live_answers(tx: Connection) -> tuple[int, int]:
     return tx.execute(kept).scalar() or 0, tx.execute(marks).scalar() or 0
 
 
-def close_claims_of_ended(tx: Connection) -> int:
-    """Close open claims of batches that are over; return how many there were."""
-    ended = select(batches.c.number).where(batches.c.state.in_(OVER))
-    here = requests.c.open & requests.c.batch.in_(ended)
-    return tx.execute(update(requests).where(here).values(open=False, reason="its batch is over")).rowcount
+_ENDED = requests.c.open & requests.c.batch.in_(select(batches.c.number).where(batches.c.state.in_(OVER)))
+
+
+def claims_of_ended(tx: Connection) -> int:
+    """Return how many claims are open of batches that are over."""
+    return tx.execute(select(func.count()).select_from(requests).where(_ENDED)).scalar() or 0
+
+
+def close_claims_of_ended(tx: Connection) -> None:
+    """Close open claims of batches that are over."""
+    tx.execute(update(requests).where(_ENDED).values(open=False, reason="its batch is over"))
 
 
 def build_rows(tx: Connection) -> dict[int, Mapping[Any, Any]]:
@@ -171,14 +134,6 @@ def held_after(tx: Connection, until: datetime) -> tuple[list[int], list[str]]:
     leased = select(leases.c.name, leases.c.owner).where(leases.c.until > until)
     claims, names = ([row[0] for row in tx.execute(one) if _is_elsewhere(row.owner)] for one in (claimed, leased))
     return claims, names
-
-
-def free_held_after(tx: Connection, until: datetime) -> int:
-    """Free what `held_after` returns; return how many that were."""
-    claims, names = held_after(tx, until)
-    tx.execute(update(requests).where(requests.c.id.in_(claims)).values(open=False, reason="freed by doctor"))
-    drop_leases(tx, names)
-    return len(claims) + len(names)
 
 
 def _is_elsewhere(owner: str) -> bool:

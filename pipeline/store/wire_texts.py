@@ -6,11 +6,10 @@ texts: they go after KEEP_DAYS, and with an item that is forgotten.
 
 import hashlib
 import json
-from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, false, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, text, update
 
 from pipeline.store.tables import calls, wire_forms, wire_texts
 
@@ -58,15 +57,6 @@ def drop_before(tx: Connection, moment: datetime) -> None:
 def drop_of_item(tx: Connection, task: str, item_id: str) -> None:
     """Remove the text of all calls about an item."""
     _drop(tx, wire_texts.c.call.in_(select(calls.c.id).where(calls.c.task == task, calls.c.item_id == item_id)))
-
-
-def drop_holding(tx: Connection, words: Collection[str]) -> None:
-    """Remove every text that holds one of some words, whichever item it is about."""
-    place = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    columns = (wire_texts.c.contents, wire_texts.c.reply, wire_forms.c.form)
-    in_contents, in_reply, in_form = (or_(false(), *(place(column, word) > 0 for word in words)) for column in columns)
-    forms = select(wire_forms.c.sha256).where(in_form)
-    _drop(tx, in_contents | in_reply | wire_texts.c.form.in_(forms))
 
 
 def _drop(tx: Connection, here: ColumnElement[bool]) -> None:

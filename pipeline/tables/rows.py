@@ -12,7 +12,6 @@ from sqlalchemy import ColumnElement, Connection, Table, Text, and_, cast, exc, 
 
 from pipeline.core.errors import RefusedRowError
 from pipeline.store.database import describe_error, pages
-from pipeline.store.tables import answers as given
 from pipeline.tables.cells import JSON_SPACE, NO_LIST
 from pipeline.tables.reflect import is_sqlite
 
@@ -60,12 +59,6 @@ def holds(tx: Connection, columns: Iterable[ColumnElement[Any]], words: str, *co
     place = func.instr if is_sqlite(tx) else func.strpos
     held = or_(*(place(cast(column, Text), words) > 0 for column in columns))
     return tx.execute(select(literal(1)).where(held, *conditions).limit(1)).first() is not None
-
-
-def stands_in(tx: Connection, tables: Iterable[Table], task: str, words: str) -> bool:
-    """Return whether a text stands in any row of some tables, or in an answer that is kept of a task; reads all."""
-    is_held = any(holds(tx, one.c, words) for one in tables)
-    return is_held or holds(tx, [given.c.item_id, given.c.answer], words, given.c.task == task)
 
 
 def mentions(tx: Connection, columns: Iterable[ColumnElement[Any]], word: str) -> ColumnElement[bool]:

@@ -25,12 +25,12 @@ def get_settings(request: Request) -> list[dict[str, Any]]:
 
 @router.post("/api/doctor", status_code=202)
 def begin_doctor(request: Request) -> JSONResponse:
-    """Begin to check the workspace against itself and the backend, as `findable doctor --json`; nothing is mended."""
+    """Begin to check the workspace against itself and the backend, as `findable doctor --json`."""
     desk = desk_of(request)
 
     def work(_display: Work) -> dict[str, Any]:
         with desk.to_read() as ws:
-            return doctor.document(doctor.run(ws, fix=False, confirm=lambda _question: False))
+            return doctor.document(doctor.run(ws))
 
     return accepted(desk.running.begin("doctor", work))
 

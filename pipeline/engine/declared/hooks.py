@@ -18,7 +18,6 @@ from pipeline.tables import answers_rows, answers_view, item_table, items
 from pipeline.tables.answers_export import AnswersExport, encoded, extractors_in
 from pipeline.tables.answers_spec import answers_table as table_of
 from pipeline.tables.item_values import value_text
-from pipeline.tables.rows import holds, stands_in
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -112,7 +111,9 @@ class DeclaredHooks(Hooks):
             return DerivedCheck(faults)
         told = (f"{count:,} {way} ({_shown(found.examples[way])})" for way, count in counts.items())
         why = "what other programs read there is not what was answered"
-        return DerivedCheck([*faults, RowFault(f"{spec.table}: {'; '.join(told)}", why, mend=self._rebuild)])
+        return DerivedCheck(
+            [*faults, RowFault(f"{spec.table}: {'; '.join(told)}", why, f"make score TASK={self._rows.record.name}")]
+        )
 
     def _unwritten(self, tx: "Connection") -> list[RowFault]:
         """Say of how many answers another program's table lacks the rows, if of any."""
@@ -123,7 +124,7 @@ class DeclaredHooks(Hooks):
         fault = RowFault(
             f"{target.name} lacks the rows of {len(lacking):,} {many} that are answered ({shown})",
             "other programs do not see what was answered",
-            mend=lambda tx: f"{target.restore(tx)} rows of {target.name}",
+            f"make score TASK={many}",
         )
         return [fault]
 
@@ -142,38 +143,15 @@ class DeclaredHooks(Hooks):
         listed = f"make items TASK={record.name} STATE=unusable"
         return [RowFault(said, "they are not asked until their images are others", contradiction=False, next=listed)]
 
-    def _rebuild(self, tx: "Connection") -> str:
+    def refresh_derived(self, tx: "Connection") -> int:
+        """Bring the table of answers to what the record of answers says, and write what other programs lack."""
         done = answers_rows.rebuild_rows(tx, self._rows.answers_spec, self._rows.record.name)
-        return f"{done} rows of {self._rows.answers_spec.table}"
-
-    def contains_text(self, tx: "Connection", text: str) -> bool:
-        """Return whether a text stands in any row of either table, or in an answer that is kept."""
-        return stands_in(tx, self.tables(tx), self._rows.record.name, text)
-
-    def texts_of(self, tx: "Connection", item_id: str) -> list[str]:
-        """Return the row's key, and those of its longer texts that stand in no other row; numbers tell nothing.
-
-        What the record of the task says itself, such as a name of a column, tells nothing either.
-        """
-        mine, record = self._rows.items_table, self._rows.record
-        row = tx.execute(select(mine).where(mine.c.findable_key == item_id)).mappings().first()
-        cells = {name: value_text(row[name]).strip() for name in record.columns} if row is not None else {}
-        texts = [
-            text
-            for name, text in cells.items()
-            if len(text) >= LONG and not holds(tx, [mine.c[name]], text, mine.c.findable_key != item_id)
-        ]
-        known = str(record)
-        return [one for one in dict.fromkeys([item_id, *texts]) if any(map(str.isalpha, one)) and one not in known]
+        return done + (self._rows.row_target.restore(tx) if self._rows.row_target else 0)
 
     def declared_in(self) -> Path | None:
         """Return the file of the task, where it is declared in one."""
         place = Path(self._rows.record.path)
         return None if given.name_in_python(place) else place
-
-    def sources(self) -> Sequence[Path]:
-        """Return the file of the items, where they come from one."""
-        return () if self._rows.record.is_query else (Path(self._rows.record.items),)
 
     def remove(self, tx: "Connection", item_id: str) -> None:
         """Delete a row and its answers."""

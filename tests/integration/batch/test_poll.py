@@ -110,7 +110,7 @@ def test_a_look_that_comes_late_does_not_undo_what_another_process_saw(workspace
     assert workspace.scalar("SELECT remote_word FROM findable_batches") == "BATCH_STATE_SUCCEEDED"
 
 
-@pytest.mark.parametrize("command", [("batch-poll", "--no-wait"), ("doctor", "--fix")])
+@pytest.mark.parametrize("command", [("batch-poll", "--no-wait"), ("doctor",)])
 def test_a_sender_may_record_its_create_while_another_adopts_it(
     command: tuple[str, ...], workspace: Workspace, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,7 @@ LOOKING = (("import", PEOPLE, "--dry", "--yes"), ("import-passages", PASSAGES, "
 OWN = "from pydantic import BaseModel\nfrom findable import Task\nclass Answer(BaseModel):\n    note: str\n"
 WRITING = (
     *(("import", PEOPLE), ("add-expert", NEW_ONE), ("tag",), ("tag-live",), ("batch-submit",), ("batch-poll",)),
-    *(("batch-ingest",), ("index",), ("score",), ("run",), ("unpark", "--all"), ("doctor", "--fix"), ("clean",)),
+    *(("batch-ingest",), ("index",), ("score",), ("run",), ("unpark", "--all"), ("clean",)),
 )
 
 

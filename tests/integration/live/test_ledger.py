@@ -89,22 +89,6 @@ def asked(workspace: Workspace, api: Api, made: Path, tmp_path: Path) -> Workspa
 
 
 @pytest.mark.sampled(0)
-def test_calls_of_dead_processes_are_ended(asked: Workspace) -> None:
-    """Found, no contradiction, and lost with FIX=1; so they are by the next run, without doctor."""
-    asked.change(DYING, owner=DEAD)
-    asked.change("UPDATE findable_calls SET asked_at = '2026-01-01 00:00:00.000000' WHERE outcome IS NULL")
-    (found,) = findings(asked)
-    assert (found["check"], found["contradiction"], found["mended"]) == ("calls", False, "")
-    assert "live calls are under way in processes that are gone" in found["said"]
-    (mended,) = findings(asked, "--fix")
-    assert "as lost" in mended["mended"]
-    assert findings(asked) == []
-    asked.change(DYING, owner=DEAD)
-    asked.run("tag-live")
-    assert asked.scalar("SELECT count(*) FROM findable_calls WHERE outcome IS NULL") == 0
-
-
-@pytest.mark.sampled(0)
 def test_a_copy_has_the_calls_too(asked: Workspace, tmp_path: Path) -> None:
     """Marks, runs, days and who is due are as they were, after backup and restore."""
     before = rows(asked)

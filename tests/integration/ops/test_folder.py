@@ -14,7 +14,7 @@ COMMANDS = (
     ("batch-poll",),
     ("batch-ingest",),
     ("index",),
-    ("doctor", "--fix"),
+    ("doctor",),
     ("tag-live",),
     ("status",),
     ("clean",),

@@ -1,4 +1,4 @@
-"""`make forget`: nothing of a person is left in any byte, and all others are as they were."""
+"""`make forget`: nothing of a person is left in any byte that is ours, and all others are as they were."""
 
 import json
 import sqlite3
@@ -25,7 +25,7 @@ PERSON = {
     "profile_url": "https://example.org/zq-77",
 }
 ODD = f"""INSERT INTO findable_odd_lines VALUES (1, 8, 'unknown', 'theirs'), (9, 2, 'unknown', 'of others'),
-         (9, 1, 'unreadable', 'cut: {BIO.splitlines()[1]}')"""  # noqa: S608 - ours
+         (1, 1, 'unreadable', 'cut: {BIO.splitlines()[1]}')"""  # noqa: S608 - ours
 TRACES = (b"zq-77", b"Zanthippa", b"Quorn", b"harpsichords in", b"tuning of old strings")
 
 
@@ -188,7 +188,7 @@ def test_uploads_left_at_the_api_go_too(chained: Workspace, api: Api) -> None:
     """An upload of one of their batches that was left behind is deleted, and no other one.
 
     Where the API cannot be reached, exit code 4: the person is still there, and the next run goes on without asking.
-    An export in the workspace is not touched; a line says that it still holds the person.
+    An export in the workspace is not touched.
     """
     with chained.open() as ws:
         path = chained.data / "batches" / "000001-requests.jsonl"
@@ -202,7 +202,7 @@ def test_uploads_left_at_the_api_go_too(chained: Workspace, api: Api) -> None:
     assert chained.scalar("SELECT count(*) FROM experts") == 6
     api.clear_faults()
     said = ran(chained, "forget", "zq-77")
-    assert ("1 upload" in said, "out.csv" in said) == (True, True), said
+    assert ("1 upload" in said, "Out of reach: your own files" in said) == (True, True), said
     assert holding(chained.data) == ["out.csv"]
     with chained.open() as ws:
         assert [one.display_name for one in ws.client.list_files() if one.display_name] == ["somebody-elses"]
@@ -223,58 +223,6 @@ def test_the_local_engine_forgets_as_well(tmp_path: Path) -> None:
     assert ledger.status(local)["experts"]["tagged"] == 1
 
 
-@pytest.mark.full
-def test_calls_lead_to_nobody_and_who_was_due_is_no_more(workspace: Workspace, api: Api, tmp_path: Path) -> None:
-    """The marks of live calls stay with what they cost, under an id that leads nowhere; reasons lose the name."""
-    person = tmp_path / "zq.json"
-    person.write_text(json.dumps({"username": "zq-77", "bio": BIO}))
-    api.fault("status", times=2, path=":generateContent", args={"message": "not about zq-77"})
-    workspace.run("add-expert", str(person), RETRY_FOR="0.1")
-    assert "zq-77" in str(workspace.query("SELECT reason FROM findable_due"))
-    assert workspace.query("SELECT DISTINCT item_id FROM findable_calls") == [("1",)]
-    estimated = "SELECT count(*), sum(estimated_cost) FROM findable_calls"
-    before = workspace.query(estimated)
-    ran(workspace, "forget", "zq-77", "--yes")
-    assert telling(workspace) == []
-    assert workspace.query("SELECT item_id FROM findable_due") == []
-    assert workspace.query("SELECT item_id FROM findable_calls WHERE item_id = '1'") == []
-    assert workspace.query(estimated) == before
-
-
-@pytest.mark.full
-def test_a_database_shared_with_another_program_is_left_to_it(workspace: Workspace, tmp_path: Path) -> None:
-    """Our rows go, also where ids are text; the other program's table keeps its own, and a line says where."""
-    database = tmp_path / "legacy.db"
-    connection = sqlite3.connect(database)
-    connection.execute("CREATE TABLE experts (id TEXT PRIMARY KEY, username TEXT, bio TEXT)")
-    connection.execute("CREATE TABLE letters (text TEXT)")
-    connection.execute("INSERT INTO experts VALUES ('zq-77', 'zq-77', ?), ('b', 'bee', 'I keep bees.')", (BIO,))
-    connection.execute("INSERT INTO letters VALUES ('Dear zq-77')")
-    connection.commit()
-    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{database}"
-    workspace.begin().ran_each(*CHAIN)
-    said = ran(workspace, "forget", "zq-77", "--yes")
-    assert str(database) in said
-    assert holding(workspace.data) == []
-    for table_name in ("experts", "findable_answers", "findable_requests", "findable_events", "findable_parked"):
-        rows = connection.execute(f"SELECT * FROM {table_name}").fetchall()  # noqa: S608 - our names
-        assert "zq-77" not in repr(rows), table_name
-    assert connection.execute("SELECT * FROM letters").fetchall() == [("Dear zq-77",)]
-    connection.close()
-
-
-def test_what_others_wrote_of_a_person_is_named_and_kept(chained: Workspace, tmp_path: Path) -> None:
-    """A biography that once named them is another person's: its sealed line stays, and the file is named."""
-    with chained.open() as ws, ws.store.write() as tx:
-        table.insert_person(tx, "friend", {"bio": "I learned all I know from Zanthippa Quorn."})
-    chained.ran_each(*CHAIN)
-    changed = tmp_path / "changed.csv"
-    changed.write_text("Username,Bio\nfriend,I learned all I know by myself.\n")
-    ran(chained, "import", str(changed))
-    assert "000002-requests.jsonl" in ran(chained, "forget", "zq-77", "--yes")
-    assert holding(chained.data) == ["batches/000002-requests.jsonl"]
-
-
 def test_what_was_said_of_others_loses_their_name(chained: Workspace) -> None:
     """Reasons, notes and events that name the person keep all but the name."""
     chained.change("UPDATE findable_batches SET reason = 'line 3: zq-77 and zq-778 were refused'")
@@ -282,51 +230,6 @@ def test_what_was_said_of_others_loses_their_name(chained: Workspace) -> None:
         table.insert_person(tx, "zq-778", {})
     ran(chained, "forget", "zq-77", "--yes")
     assert chained.scalar("SELECT reason FROM findable_batches") == "line 3: … and zq-778 were refused"
-
-
-SHARED = ("Open source enthusiast and community builder", "Speaker at many conferences of the north")
-OWN = "keeps a ledger of moths by the canal"
-
-
-def test_pieces_that_others_say_of_themselves_too_do_not_count(workspace: Workspace, tmp_path: Path) -> None:
-    """Longest pieces of a biography that others have, a whole one, and a name: what is theirs alone is looked for.
-
-    Whose name lies in a row with another's behind it is found there, too.
-    """
-    others = [
-        {"username": "ada", "bio": " | ".join((*SHARED, "Bees & bells"))},
-        {"username": "bea", "bio": " | ".join(SHARED), "first_name": "Zanthippa", "last_name": "Quorn (she/her)"},
-        {"username": "cleo", "bio": "\n".join((SHARED[1], SHARED[0]))},
-    ]
-    mine = {"username": "zq-77", "bio": " | ".join((*SHARED, OWN)), "first_name": "Zanthippa", "last_name": "Quorn"}
-    bare = {"username": "zq-78", "bio": others[1]["bio"]}
-    (path := tmp_path / "people.json").write_text(json.dumps([*others, mine, bare]))
-    workspace.ran("import", str(path))
-    workspace.ran_each(*CHAIN)
-    kept = workspace.query("SELECT * FROM experts WHERE id <= 3 ORDER BY id")
-    for name in ("zq-77", "zq-78"):
-        assert f"{name} is forgotten: 2 lines of 2 sealed files" in ran(workspace, "forget", name, "--yes")
-    files = [path.read_bytes() for path in workspace.data.rglob("*") if path.is_file()]
-    assert not any(word in one for one in files for word in (b"zq-7", OWN.encode()))
-    assert any(SHARED[0].encode() in one for one in files)
-    assert workspace.query("SELECT * FROM experts ORDER BY id") == kept
-    assert ledger.findings(workspace) == []
-
-
-def test_what_is_of_nobody_else_is_looked_for_behind_what_is_shared(workspace: Workspace, tmp_path: Path) -> None:
-    """A piece of their own that is left anywhere fails it, the shortest of all; then the same command ends it."""
-    shared = "\n".join(f"A long line that all of them say of their work, number {number}" for number in range(6))
-    people = [{"username": name, "bio": shared} for name in ("ada", "bea")]
-    (path := tmp_path / "people.json").write_text(
-        json.dumps([*people, {"username": "zq-77", "bio": f"{shared}\n{OWN}"}])
-    )
-    workspace.ran("import", str(path))
-    workspace.ran_each(*CHAIN)
-    (left := workspace.data / "index" / "left.txt").write_text(f"of one who {OWN}")
-    assert "'zq-77' is still to be found in index/left.txt" in ran(workspace, "forget", "zq-77", "--yes", code=5)
-    left.unlink()
-    assert "An earlier run had removed the row" in ran(workspace, "forget", "zq-77", "--yes")
-    assert ledger.findings(workspace) == []
 
 
 REFERRING = "CREATE TABLE letters (person INTEGER REFERENCES experts (id) DEFERRABLE INITIALLY DEFERRED)"

@@ -1,1 +1,0 @@
-"""What doctor checks, one module a part of the workspace; each check yields findings."""
