@@ -266,8 +266,7 @@ docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/, and rec
 ON_DATABASE := $(addprefix tests/unit/store/test_,claims.py) \
   $(addprefix tests/integration/,experts passages tables live/test_ledger.py) \
   $(addprefix tests/integration/batch/test_,exactly_once.py ingest.py two_at_once.py) \
-  $(addprefix tests/integration/ops/test_,items.py doctor.py backup.py::test_a_copy_is_the_workspace_again \
-  backup.py::test_a_copy_made_while_others_write_is_of_one_moment forget.py::test_nothing_is_left_of_a_person_in_any_byte) \
+  $(addprefix tests/integration/ops/test_,items.py doctor.py forget.py::test_nothing_is_left_of_a_person_in_any_byte) \
   tests/property/passages/test_preferring.py \
   tests/security/test_injection.py
 # what is compiled is kept, even where Python is told to keep nothing: for other workers, and out of what is timed

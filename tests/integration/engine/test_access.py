@@ -38,7 +38,6 @@ READING = (
     ("best-concepts",),
     ("clean", "--dry"),
     ("backup", "copy"),
-    ("tags", "--merge", "a=b", "--dry", "--yes"),
 )
 NEW_ONE = str(ROOT / "data/sample/new_expert.json")
 PEOPLE = str(ROOT / "data/sample/experts.csv")

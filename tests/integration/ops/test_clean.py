@@ -98,14 +98,3 @@ def test_a_run_that_died_before_the_files_went_is_gone_on_with(used: Workspace) 
     assert "uploads were not looked at" in ran(used, "clean", KEEP_DAYS="0", RETRY_FOR="0.1")
     assert sealed(used) == ["000002-requests.jsonl"]
     assert used.scalar("SELECT count(*) FROM findable_events WHERE kind = 'clean'") == 1
-
-
-@pytest.mark.full
-def test_the_rest_of_the_chain_goes_on(used: Workspace) -> None:
-    """After cleaning the batch under way is brought home, a backup is made, and a person is forgotten."""
-    ran(used, "clean", KEEP_DAYS="0")
-    used.ran_each(*CHAIN[1:])
-    ran(used, "backup", str(used.data.parent / "copy"))
-    ran(used, "forget", "person-0001", "--yes")
-    ledger.check(used)
-    assert ledger.findings(used) == []

@@ -257,7 +257,7 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {  # plant, what
     "old result file": (forget_file("batches/000001-results.jsonl"), "its result is gone", ()),
     "lost result": (lose_result_for_good, "its result is gone", ("batch-cancel 1 --yes",)),
     "state": ("UPDATE findable_batches SET state = 'lost' WHERE number = 2", "does not exist: 'lost'", ()),
-    "sum": ("UPDATE findable_batch_accounts SET answered = 5 WHERE batch = 1", "adds up to 5 of 6", ()),
+    "sum": ("UPDATE findable_batches SET answered = 5 WHERE number = 1", "adds up to 5 of 6", ()),
     "answers": ("DELETE FROM findable_answers WHERE item_id = '3'", "6 answers, and 5 are stored", ()),
     "attempts": (
         (

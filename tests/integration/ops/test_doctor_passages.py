@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.passages import verify
 from tests.integration import many_passages as passages
 from tests.lab import Workspace, ran
 
@@ -41,36 +40,6 @@ def _doctor(workspace: Workspace, *args: str, **values: str) -> tuple[int, dict[
     result = workspace.run("doctor", "--json", *args, **values)
     found: dict[str, Any] = json.loads(result.stdout)
     return result.exit_code, found
-
-
-@pytest.mark.full
-def test_every_quotation_is_counted_where_nothing_is_wrong(filled: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The count stands in the document and in the text, and is that of the rows, whatever TASK says, page by page.
-
-    Another version's rows may be as they like, also where their version and model are not told: they are counted.
-    """
-    expected, concepts = passages.check(filled), filled.scalar("SELECT count(*) FROM passage_concepts")
-    code, found = _doctor(filled, TASK="experts")
-    assert (code, found["findings"]) == (0, [])
-    rows = {"quotations": expected, "concepts": concepts, "others": 0, "faults": 0}
-    assert found["rows"] == {"passages": rows}
-    assert f"passages: {expected:,} quotations in {concepts:,} concepts, 0 faults" in ran(filled, "doctor").splitlines()
-    assert expected >= concepts > COUNT
-    for label in ("'theirs@7'", "NULL"):
-        _copied(filled, extractor_version=label, evidence=_as_text(filled, "'[1]'"), aliases=_as_text(filled, "'0'"))
-    monkeypatch.setattr(verify, "BLOCK", 2)
-    code, found = _doctor(filled)
-    assert (code, found["findings"], found["rows"]) == (0, [], {"passages": {**rows, "others": 2}})
-    assert "; 2 concepts of other programs are not judged" in ran(filled, "doctor")
-
-
-def test_a_workspace_of_passages_alone_is_healthy(workspace: Workspace) -> None:
-    """Before any passage is there nothing is said of them; before anything is asked, that there are no quotations."""
-    assert _doctor(workspace.begin())[1]["rows"] == {}
-    passages.put(workspace, 2)
-    code, found = _doctor(workspace, TASK="passages")
-    assert (code, found["findings"]) == (0, [])
-    assert found["rows"]["passages"] == {"quotations": 0, "concepts": 0, "others": 0, "faults": 0}
 
 
 def _as_text(workspace: Workspace, expression: str) -> str:
@@ -152,14 +121,6 @@ def test_what_contradicts_is_found(filled: Workspace, name: str) -> None:
     assert (found["rows"]["passages"]["faults"] > 0) == (name != "nowhere")
 
 
-@pytest.mark.sqlite_only(reason="JSONB takes nothing else than JSON")
-def test_evidence_that_is_no_json_is_found(filled: Workspace) -> None:
-    """Half a document is told, and stops nothing."""
-    filled.change(f"UPDATE passage_concepts SET evidence = substr(evidence, 1, 9) WHERE id = {ONE}")  # noqa: S608 - ours
-    code, found = _doctor(filled)
-    assert (code, found["rows"]["passages"]["faults"]) == (5, 1)
-
-
 NOTICES = (
     ("DELETE FROM passages WHERE id = 'p-0004'", "of passages that are not there any more, of p-0004"),
     (
@@ -190,32 +151,3 @@ def test_what_does_no_harm_is_told(filled: Workspace) -> None:
     for _, said in NOTICES:
         assert [one["contradiction"] for one in found["findings"] if said in one["said"]] == [False], found
     assert (code, found["healthy"]) == (0, True)
-
-
-@pytest.mark.full
-def test_adopted_tables_with_numbers_as_ids_are_checked(workspace: Workspace) -> None:
-    """Quotations in passages that another program numbers are found at their places."""
-    workspace.begin()
-    workspace.change("CREATE TABLE docs (id INTEGER PRIMARY KEY, text TEXT)")
-    for number in range(3):
-        workspace.change("INSERT INTO docs VALUES (:id, :text)", id=number + 40, text=passages.text_of(number))
-    workspace.environ |= {"FINDABLE_TASK": "passages", "FINDABLE_PASSAGES_TABLE": "docs"}
-    workspace.begin().ran_each(*CHAIN)
-    code, found = _doctor(workspace)
-    assert (code, found["findings"]) == (0, [])
-    assert found["rows"]["passages"]["quotations"] >= 12
-    workspace.change("UPDATE docs SET text = 'x' WHERE id = 41")
-    assert "their place, of 41" in _doctor(workspace)[1]["findings"][0]["said"]
-
-
-def test_a_result_of_passages_is_ingested_as_doctor_says(filled: Workspace) -> None:
-    """A downloaded batch of passages whose request file is gone: the advice names their task, whatever TASK says."""
-    passages.put(filled, COUNT + 2)
-    filled.ran_each(*CHAIN[:2])
-    number = filled.scalar("SELECT number FROM findable_batches WHERE state = 'downloaded'")
-    (filled.data / "batches" / f"{number:06}-requests.jsonl").unlink()
-    _, found = _doctor(filled, TASK="experts")
-    assert [one["next"] for one in found["findings"] if "request file is gone" in one["said"]] == [
-        "make batch-ingest TASK=passages"
-    ]
-    ran(filled, "batch-ingest", TASK="passages")

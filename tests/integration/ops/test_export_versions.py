@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-import findable
 from tests.integration import reviews
 from tests.lab import ROOT, Workspace
 from tests.page import Page
@@ -83,42 +82,6 @@ def test_a_list_shows_the_answers_that_are_exported(two: Workspace, values: dict
     with Page(two) as page:
         told = page.get("/items.csv", params={"task": "reviews", "fields": ["id", "extractor"]}).text
     assert told.encode() == Path("list.csv").read_bytes()
-
-
-def test_one_version_alone_needs_no_word(two: Workspace) -> None:
-    """As after a rollback; and one that is being taken back is in no export."""
-    two.ran("rollback", SECOND, "--yes")
-    done = two.ran("export", "out.jsonl", "--json")
-    assert "wrote" not in done.stderr
-    assert json.loads(done.stdout)["versions"] == [{"extractor": FIRST, "items": 4, "left_out": 0}]
-
-
-def test_python_reads_what_an_export_writes(two: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where another version is preferred, or named."""
-    for name, value in two.environ.items():
-        monkeypatch.setenv(name, value)
-    choices: tuple[dict[str, Any], ...] = ({}, {"prefer_versions": "reviews@1"}, {"version": "reviews@1"})
-    for given in choices:
-        found = [(one.key, one.extractor) for one in findable.open(two.data, quiet=True, **given).answers("reviews")]
-        assert found == written(two, **{name.upper(): value for name, value in given.items()})
-    named = findable.open(two.data, quiet=True).answers("reviews", extractor="reviews@1")
-    assert [(one.key, one.extractor) for one in named] == written(two, EXTRACTOR="reviews@1")
-
-
-def test_images_are_exported_under_one_model(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of two models that described some each, the one begun last."""
-    monkeypatch.chdir(tmp_path)
-    workspace.ran("import-images", PHOTOS)
-    workspace.environ["FINDABLE_TASK"] = "images"
-    workspace.ran("tag-live", LIMIT="2", MODEL=OTHER)
-    workspace.ran("tag-live", LIMIT="1", MODEL=MODEL)
-    done = workspace.ran("export", "out.jsonl")
-    assert [one["extractor"] for one in lines("out.jsonl")] == [f"images@1/{MODEL}"]
-    assert f"2 images have images@1/{OTHER}, 2 of them not images@1/{MODEL}" in done.stderr
-    workspace.ran("export", "out.jsonl", EXTRACTOR=f"images@1/{OTHER}")
-    assert [one["extractor"] for one in lines("out.jsonl")] == [f"images@1/{OTHER}"] * 2
 
 
 def test_people_have_the_tags_of_their_table(

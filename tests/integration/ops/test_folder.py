@@ -90,15 +90,6 @@ def test_a_folder_can_begin_anew_by_hand(paid: Workspace, tmp_path: Path) -> Non
     assert MARKER in paid.ran("status", code=5).stderr
 
 
-def test_until_something_is_sealed_the_database_may_change(
-    workspace: Workspace, people: Callable[..., list[str]], tmp_path: Path
-) -> None:
-    """One who sets the URL after the import is not held up, and may go back."""
-    people(1)
-    elsewhere(workspace, tmp_path).begin().ran("status")
-    workspace.ran("status")
-
-
 def test_a_second_folder_joins_a_database_only_where_a_caller_agrees(paid: Workspace, tmp_path: Path) -> None:
     """A mistyped DATA= with the database set is refused before a folder is made; an answer of yes makes it."""
     url = paid.environ.get(URL, f"sqlite:///{paid.data / 'findable.db'}")

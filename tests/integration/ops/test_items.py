@@ -31,16 +31,6 @@ def found(workspace: Workspace, *args: str, **values: str) -> list[str]:
     return [one["username"] for one in document["items"]]
 
 
-def test_people_are_found_by_name_title_and_company_in_any_case(four: Workspace) -> None:
-    """Every word must stand in one of them, ASCII or not; without words all are listed."""
-    assert found(four, "hallibrook") == ["piet-h", "zoe-å"]
-    assert found(four, FIND="HALLIBROOK bell") == ["zoe-å"]
-    assert found(four, "åkesson") == found(four, "ZOË") == found(four, "zoe\u0308") == ["zoe-å"]
-    assert found(four, "bak") == ["ann", "ben"]
-    assert found(four, "boats") == found(four, "100%") == found(four, "_") == []
-    assert found(four) == ["piet-h", "zoe-å", "ann", "ben"]
-
-
 @pytest.mark.sampled(0)
 def test_a_tag_is_found_and_a_state_may_be_asked_for(four: Workspace) -> None:
     """Tags are looked in once there are some; a state that there is not is refused with those that there are."""
@@ -67,16 +57,6 @@ def test_pages_follow_one_another(four: Workspace) -> None:
     assert "AFTER=3" in four.ran("items", "--limit", "3").stderr
     assert four.ran("items", "--limit", "4").stderr == ""
     four.ran("items", "--after", "nobody", code=2)
-
-
-@pytest.mark.sampled(0)
-def test_a_pipe_gets_a_table_parted_by_tabs(four: Workspace) -> None:
-    """A line of headers, then a line an item, each with as many cells and without padding."""
-    lines = four.ran("people").stdout.splitlines()
-    assert lines[0].split("\t") == ["username", "name", "title", "company", "tags", "score", "state"]
-    assert lines[1].split("\t")[:5] == ["piet-h", "Piet Hallibrook", "Shipwright", "Mudcreek Yard", ""]
-    assert {line.count("\t") for line in lines} == {6}
-    assert four.ran("people", "nobody").stdout == "no person was found\n"
 
 
 def test_passages_are_found_by_their_texts(workspace: Workspace, people: Callable[..., list[str]]) -> None:

@@ -92,46 +92,6 @@ def test_what_is_not_there_any_more_is_said(asked: Workspace) -> None:
     assert [(one["batch"], one["answer"]) for one in forgotten] == [(1, None)]
 
 
-def test_the_log_is_newest_first_whichever_way_was_asked(asked: Workspace) -> None:
-    """Batches, live runs beside each other and calls of no run, of one task or of all; a failure with its reason."""
-    asked.change("DELETE FROM findable_answers WHERE item_id = '4'")
-    asked.change(
-        "INSERT INTO findable_attempts (task, item_id, batch, at, charged, outcome, reason)"
-        " SELECT 'reviews', '4', 1, at, true, 'invalid', 'max-tokens' FROM findable_requests WHERE line = 4"
-    )
-    newest = document(asked, "log", "-n", "2")
-    assert [(one["item"], one["reason"]) for one in newest] == [("4", "max-tokens"), ("3", "ok")]
-    assert newest[1]["answer"]["stars"] == 3
-    calls: list[tuple[int, int | None, str]] = [(number, 1 + number % 3, "reviews") for number in range(1, 31)]
-    calls += [(40, None, "reviews"), (41, None, "others"), (42, None, "reviews")]
-    for number in (1, 2, 3):
-        asked.change(
-            "INSERT INTO findable_runs (number, task, extractor, model, mode, started_at, ended_at, items,"
-            " estimated_in, estimated_out, estimated_cost, priced_on)"
-            " VALUES (:run, 'reviews', 'r', 'm', 'live', :at, :at, 1, 1, 1, 0, '')",
-            run=number,
-            at=moment(27 + number),
-        )
-    for number, run, task in calls:
-        asked.change(
-            "INSERT INTO findable_calls (id, task, item_id, extractor, model, run, purpose, owner, asked_at, day,"
-            " counted_in, estimated_in, estimated_out, estimated_cost, outcome)"
-            " VALUES (:number, :task, :item, 'r', 'm', :run, 'live', 'o', :at, '', 1, 1, 1, 0, 'throttled')",
-            number=number,
-            task=task,
-            item=f"c{number}",
-            run=run,
-            at=moment(number),
-        )
-    mine = [number for number, _, task in reversed(calls) if task == "reviews"]
-    for size in (1, 4, 20, 40):
-        found = [one["call"] for one in document(asked, "log", "-n", str(size))]
-        assert [one for one in found if one] == mine[:size]
-        assert len(found) == min(size, len(mine) + len(reviews.TEXTS))
-    every = document(asked, "log", "--all", "-n", "3")
-    assert [one["call"] for one in every] == [42, 41, 40]
-
-
 def moment(minute: int) -> str:
     """Return a moment after all that was asked, as the database keeps it."""
     return f"2999-01-01 00:{minute:02}:00{'+00:00' if ON_POSTGRESQL else '.000000'}"

@@ -50,4 +50,4 @@ def test_items_of_an_own_task(workspace: Workspace, tmp_path: Path, monkeypatch:
         assert page.post(f"{item}/ask", params=one).status_code == 409
         assert page.get("/item", params={"task": "reviews", **one}).status_code == 200
         ended(page, page.post(f"{item}/forget", params=one, json={"name": "1"}))
-        assert "reviews.csv" in page.get("/parts/acts", params={"task": "reviews", **one}).text
+        assert "your own files" in page.get("/parts/acts", params={"task": "reviews", **one}).text
