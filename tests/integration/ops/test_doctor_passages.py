@@ -140,7 +140,7 @@ NOTICES = (
 
 def test_what_does_no_harm_is_told(filled: Workspace) -> None:
     """Each is told, and none of it is a contradiction; of a half report, too."""
-    left = filled.data / "reports" / "passage-concepts-20260101T000000Z-abcdef-1.svg"
+    left = filled.data / "reports" / "passage-concepts-20260101T000000Z-abcdef.json"
     left.write_text("half")
     os.utime(left, (time.time() - 10_000,) * 2)
     assert [one["check"] for one in _doctor(filled)[1]["findings"]] == ["litter"]
