@@ -88,20 +88,11 @@ class ReadHandle:
         self._close = weakref.finalize(self, os.close, self.descriptor)
         found = os.fstat(self.descriptor)
         self.identity = (found.st_dev, found.st_ino)  # no other file has it while this one is open
-        self._written = _written(found)
 
     @property
     def size(self) -> int:
         """How many bytes the file has now."""
         return os.fstat(self.descriptor).st_size
-
-    def is_still(self, path: Path) -> bool:
-        """Return whether a path leads to this file, and nothing was written to it since it was opened."""
-        try:
-            found = path.stat()
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == self.identity and _written(found) == self._written
 
     def read(self, size: int, offset: int) -> bytes:
         """Return exactly `size` bytes from `offset`.
@@ -132,8 +123,3 @@ class ReadHandle:
     def close(self) -> None:
         """Close the file, which also happens when the handle is no longer used; twice is no harm."""
         self._close()
-
-
-def _written(found: os.stat_result) -> tuple[int, int]:
-    """Return what of a file is another once it was written to."""
-    return found.st_size, found.st_mtime_ns
