@@ -8,7 +8,7 @@ of live refusals of the free tier (seen 2025-06 to 2026-08).
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -58,14 +58,14 @@ class Quotas:
                 "input_tokens_per_minute": sum(call[2] for call in calls) + tokens,
                 "requests_per_day": self._today[day] + requests,
             }
-            excess = {name: asked[name] - limit for name, limit in self._limits.items() if asked[name] > limit}
-            if excess:
-                raise self._refusal(model, excess, max(_wait_s(calls, *one, now) for one in excess.items()))
+            excess = [name for name, limit in self._limits.items() if asked[name] > limit]
+            if excess:  # the delay is a minute's also where it is the day that is over, as misleading as the live one
+                raise self._refusal(model, excess, wait_s=calls[0][0] + 60 - now if calls else 60.0)
             calls.append((now, requests, tokens))
             self._today[day] += requests
 
-    def _refusal(self, model: Model, excess: Mapping[str, int], wait_s: float) -> ApiError:
-        """Return the 429; the details cut the fraction of the delay off, as live ones do."""
+    def _refusal(self, model: Model, excess: Sequence[str], wait_s: float) -> ApiError:
+        """Return the 429; the details cut the fraction off the time until the oldest call is out of the minute."""
         violations, told = [], ""
         for name in excess:
             counted, *ids = _NAMES[name]
@@ -83,17 +83,3 @@ class Quotas:
         details: list[dict[str, Any]] = [_HELP, {"@type": f"{TYPES}QuotaFailure", "violations": violations}]
         details.append({"@type": f"{TYPES}RetryInfo", "retryDelay": f"{int(wait_s)}s"})
         return ApiError(429, f"{_EXCEEDED}\n{told}Please retry in {wait_s:.9f}s.", details=details)
-
-
-def _wait_s(calls: deque[_Call], limit: str, excess: int, now: float) -> float:
-    """Return how long until the oldest calls that make up what is too much are out of the minute; a minute at most.
-
-    A daily limit comes with the rest of the minute on the clock, as short and misleading as the live service's.
-    """
-    if limit == "requests_per_day":
-        return 60 - now % 60
-    for at, requests, tokens in calls:
-        excess -= requests if limit == "requests_per_minute" else tokens
-        if excess <= 0:
-            return at + 60 - now
-    return 60.0
