@@ -10,6 +10,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +26,7 @@ HERE: Final = Path(sys.executable).parent  # the programs of this version, and b
 VERSIONS: Final = {"now": HERE / "findable", "before": HERE.parent / "yardstick" / "bin" / "findable"}
 SIZES: Final = tuple(int(size) for size in (os.environ.get("ROWS") or "10000,100000").split(","))
 SEED: Final = 4
+OURS: Final = ("findable_requests", "findable_answers")  # tables that the naive way writes to beside people
 MODELS: Final = """
 [models."gemini-3.5-flash-lite"]
 kind = "generate"
@@ -105,16 +107,16 @@ def measured() -> Iterator[Row]:
                 with Engine(here / f"engine-{version}", settings={"chunk_lines": 2000}) as engine:
                     for command, words in COMMANDS.items():
                         if command == "ingest" and version == "now":
-                            for way in ("prepare", "naive"):
-                                program = (sys.executable, "-m", "tests.bench", way, str(data), str(here / "naive.db"))
-                                found[command]["naive"] = took(program, {"PYTHONPATH": str(ROOT)}, here)
+                            shutil.copyfile(data / "findable.db", here / "naive.db")
+                            program = (sys.executable, "-m", "tests.bench", str(data), str(here / "naive.db"))
+                            found[command]["naive"] = took(program, {"PYTHONPATH": str(ROOT)}, here)
                             told(size, command, "naive", found[command]["naive"])
                         found[command][version] = took((str(findable), *words), environment(data, engine.url), here)
                         told(size, command, version, found[command][version])
                 made[version] = outcome(data)
             assert len(set(made.values())) == 1, made
             with sqlite3.connect(here / "naive.db") as database:
-                (tagged,) = database.execute("SELECT count(*) FROM person WHERE tags IS NOT NULL").fetchone()
+                (tagged,) = database.execute("SELECT count(*) FROM experts WHERE tags IS NOT NULL").fetchone()
             assert tagged == made["now"][0], (tagged, made)
             yield from ((size, command, ways) for command, ways in found.items() if command not in WAITS)
         end_sessions()
@@ -189,54 +191,41 @@ def page(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def naive(way: str, data: Path, file: Path) -> None:
-    """Ingest a result as a good engineer in a hurry does: a file in memory, models, a session and commit for each row.
+def naive(data: Path, file: Path) -> None:
+    """Ingest results as a good engineer in a hurry does, into a copy of the workspace's own tables under an ORM.
 
-    The database is WAL and its commits do not wait for the disk, as is customary. `prepare` puts what was asked in it.
+    The files are in memory, a tree of models is made of each line, and each row has a session and a commit of its own,
+    which do not wait for the disk (WAL, `synchronous=NORMAL`), as is customary.
     """
-    from pydantic import BaseModel, Field
-    from sqlalchemy import create_engine, event
-    from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+    from pydantic import BaseModel, ConfigDict
+    from pydantic.alias_generators import to_camel
+    from sqlalchemy import create_engine, event, select
+    from sqlalchemy.ext.automap import automap_base
+    from sqlalchemy.orm import Session
 
-    class Base(DeclarativeBase):
-        pass
+    class Camel(BaseModel):
+        model_config = ConfigDict(alias_generator=to_camel)
 
-    class Person(Base):
-        __tablename__ = "person"
-        id: Mapped[int] = mapped_column(primary_key=True)
-        bio: Mapped[str]
-        tags: Mapped[str | None]
-        score: Mapped[float | None]
-
-    class Request(Base):
-        __tablename__ = "request"
-        key: Mapped[str] = mapped_column(primary_key=True)
-        person: Mapped[int]
-        outcome: Mapped[str | None]
-
-    class Answer(Base):
-        __tablename__ = "answer"
-        key: Mapped[str] = mapped_column(primary_key=True)
-        answer: Mapped[str]
-        tokens: Mapped[int]
-
-    class Part(BaseModel):
+    class Part(Camel):
         text: str
 
-    class Content(BaseModel):
+    class Content(Camel):
         parts: list[Part]
 
-    class Candidate(BaseModel):
+    class Candidate(Camel):
         content: Content
 
-    class Usage(BaseModel):
-        total: int = Field(0, alias="totalTokenCount")
+    class Usage(Camel):
+        prompt_token_count: int = 0
+        candidates_token_count: int = 0
 
-    class Response(BaseModel):
+    class Response(Camel):
         candidates: list[Candidate]
-        usage: Usage = Field(alias="usageMetadata")
+        usage_metadata: Usage
+        model_version: str
+        response_id: str
 
-    class Line(BaseModel):
+    class Line(Camel):
         key: str
         response: Response
 
@@ -250,32 +239,40 @@ def naive(way: str, data: Path, file: Path) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
 
-    results = sorted((data / "batches").glob("*-results.jsonl"))
-    lines = [line for one in results for line in one.read_text(encoding="utf-8").splitlines()]
-    if way == "prepare":
-        Base.metadata.create_all(engine)
-        with sqlite3.connect(data / "findable.db") as source, Session(engine) as session:
-            session.add_all(Person(id=one, bio=bio) for one, bio in source.execute("SELECT id, bio FROM experts"))
-            keys = (json.loads(text)["key"] for text in lines)
-            session.add_all(Request(key=key, person=int(key.rpartition("/")[2])) for key in keys)
-            session.commit()
-        return
-    for text in lines:
-        line = Line.model_validate(json.loads(text))
-        with Session(engine) as session:
-            request = session.get_one(Request, line.key)
-            if request.outcome is None:
-                answer = line.response.candidates[0].content.parts[0].text
-                tags = list(dict.fromkeys(tag.strip().lower() for tag in Tags.model_validate_json(answer).tags))
-                person = session.get_one(Person, request.person)
-                person.tags, person.score = json.dumps(tags), min(40.0, len(person.bio) / 500 * 40) + 25
-                request.outcome = "answered"
-                session.add(Answer(key=line.key, answer=answer, tokens=line.response.usage.total))
-            session.commit()
+    base = automap_base()
+    base.prepare(autoload_with=engine)
+    experts, requests, answers = (base.classes[name] for name in ("experts", *OURS))
+    with Session(engine) as session:
+        asked = {one.item_id: one.id for one in session.scalars(select(requests)).all()}
+    for result in sorted((data / "batches").glob("*-results.jsonl")):
+        for text in result.read_text(encoding="utf-8").splitlines():
+            line = Line.model_validate(json.loads(text))
+            with Session(engine) as session:
+                request = session.get_one(requests, asked[line.key.rpartition("/")[2]])
+                if request.outcome is None:
+                    said = Tags.model_validate(json.loads(line.response.candidates[0].content.parts[0].text))
+                    tags = list(dict.fromkeys(" ".join(tag.lower().split()) for tag in said.tags))
+                    expert = session.get_one(experts, int(request.item_id))
+                    expert.tags = json.dumps(tags)
+                    expert.findability_score = round(min(40.0, len(expert.bio.strip()) / 500 * 40) + 60, 1)
+                    request.outcome, request.reason, request.open = "answered", "ok", False
+                    usage = line.response.usage_metadata
+                    whence = {"model_version": line.response.model_version, "response_id": line.response.response_id}
+                    of = {name: getattr(request, name) for name in ("task", "item_id", "batch", "input_hash", "at")}
+                    tokens = {"tokens_in": usage.prompt_token_count, "tokens_out": usage.candidates_token_count}
+                    cost = (tokens["tokens_in"] * 0.15 + tokens["tokens_out"] * 1.25) / 1_000_000
+                    made = {
+                        "extractor": "naive",
+                        "answer": json.dumps({"tags": tags}),
+                        "applied": True,
+                        "outdated": False,
+                    }
+                    session.add(answers(**of, **whence, **tokens, **made, cost=cost))
+                session.commit()
 
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        naive(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+        naive(Path(sys.argv[1]), Path(sys.argv[2]))
     else:
         main()
