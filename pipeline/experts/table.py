@@ -74,7 +74,7 @@ def by_username(tx: Connection, username: str) -> Mapping[Any, Any]:
     if row is None:
         raise InputError(
             f"there is no expert {username!r}",
-            hint="`make people FIND=…` finds people by a part of their name, title, company or tags",
+            hint="`make items FIND=…` finds people by a part of their name, title, company or tags",
         )
     return row
 
