@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.gemini.client import Client
 
 THREADS = 8  # calls about new items under way at once; each may hang for as long as a call may take
+HELD_S = 5.0  # so long an item is waited for that another thread asks about
 EVERY_S = 60.0  # between two looks at what is due
 
 Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
@@ -35,15 +36,19 @@ class _ItemsInHand:
     def __init__(self) -> None:
         """Begin with none."""
         self._held: set[str] = set()
-        self._lock = threading.Lock()
+        self._freed = threading.Condition()
 
     @contextlib.contextmanager
-    def taking(self) -> Iterator[Take]:
-        """Give a function that takes those of some ids that are free; they are free again after the block."""
+    def taking(self, *, patience_s: float = 0.0) -> Iterator[Take]:
+        """Give a function that takes those of some ids that are free; they are free again after the block.
+
+        `patience_s` is how long it waits for all of them, in seconds.
+        """
         mine: set[str] = set()
 
         def take(ids: list[str]) -> list[str]:
-            with self._lock:
+            with self._freed:
+                self._freed.wait_for(lambda: self._held.isdisjoint(ids), timeout=patience_s)
                 free = [one for one in ids if one not in self._held]
                 mine.update(free)
                 self._held.update(free)
@@ -52,8 +57,9 @@ class _ItemsInHand:
         try:
             yield take
         finally:
-            with self._lock:
+            with self._freed:
                 self._held -= mine
+                self._freed.notify_all()
 
 
 class DueTagger:
@@ -80,7 +86,8 @@ class DueTagger:
             done: Future[None] = Future()
             done.set_result(None)
             return done
-        return self._pool.submit(self._asked, lambda ws, take: ask_due(ws, take([item_id]), patience_s=PATIENCE_S))
+        ask = lambda ws, take: ask_due(ws, take([item_id]), patience_s=PATIENCE_S)  # noqa: E731 - as a parameter
+        return self._pool.submit(self._asked, ask, patience_s=HELD_S)
 
     def look(self) -> None:
         """Ask about all that is due and in no thread's hands, and wait for what comes of it."""
@@ -115,13 +122,13 @@ class DueTagger:
         with self._opened() as ws:
             asyncio.run(opened(ws.client))
 
-    def _asked(self, ask: Callable[[OpenWorkspace, Take], LiveReport]) -> None:
+    def _asked(self, ask: Callable[[OpenWorkspace, Take], LiveReport], *, patience_s: float = 0.0) -> None:
         """Ask about items that are taken, and are in no other thread's hands."""
         thread = threading.current_thread()
         self._asking.add(thread)
         kept_quiet = contextlib.suppress(FindableError, KeyboardInterrupt)  # why stands in the database
         try:
-            with self._in_hand.taking() as take, kept_quiet, self._opened() as ws:
+            with self._in_hand.taking(patience_s=patience_s) as take, kept_quiet, self._opened() as ws:
                 ask(ws, take)
         finally:
             self._asking.discard(thread)
