@@ -95,3 +95,13 @@ def measured_rows(tx: Connection, shape: PassagesShape, answer: MeasuredAnswer) 
         evidence = evidence if isinstance(evidence, dict) else None
         found.append(MeasuredConcept(cell_words(name), cell_words(kind), confidence, evidence))
     return sorted(found, key=lambda row: (row.name, row.type))
+
+
+def quotations_of(evidence: Any) -> Iterator[tuple[int, int, str]]:
+    """Yield (start, end, quotation) of each support of a document, of which another program may have written it."""
+    support = evidence.get("support") if isinstance(evidence, dict) else None
+    for one in support if isinstance(support, list) else ():
+        if isinstance(one, dict):
+            start, end, quote = one.get("start"), one.get("end"), one.get("quote")
+            if type(start) is int and type(end) is int and isinstance(quote, str) and 0 <= start <= end:
+                yield start, end, quote

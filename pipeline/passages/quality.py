@@ -5,7 +5,7 @@ Everything is read as it comes, at flat memory.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.core.answer_paths import likeness_told
 from pipeline.core.excerpts import cut_part, marked_part
@@ -200,7 +200,7 @@ def _samples(tx: "Connection", shape: PassagesShape, chosen: Choice[MeasuredAnsw
 def _sample(passage: str, row: MeasuredConcept, text: str | None) -> Sample:
     """Return a concept for a person to read: the part of the passage round its first quotation, all of them marked."""
     said = f"{row.type or 'no type'}, {row.confidence}"
-    spans = sorted(_spans(row.evidence))
+    spans = sorted(measure.quotations_of(row.evidence))
     if text is None:
         return Sample(passage, row.name, "", (), f"{said}; the passage is gone")
     if not spans or any(text[start:end] != quote for start, end, quote in spans):
@@ -209,13 +209,3 @@ def _sample(passage: str, row: MeasuredConcept, text: str | None) -> Sample:
     shown, marks = marked_part(text, (span[:2] for span in spans), around=AROUND)
     told = dict.fromkeys(likeness_told(one) for one in row.evidence["support"]) if row.evidence else ()
     return Sample(passage, row.name, shown, marks, "".join((said, *told)))
-
-
-def _spans(evidence: Mapping[str, Any] | None) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, quotation) of each support of a document, of which another program may have written it."""
-    support = (evidence or {}).get("support")
-    for one in support if isinstance(support, list) else ():
-        if isinstance(one, dict):
-            start, end, quote = one.get("start"), one.get("end"), one.get("quote")
-            if isinstance(start, int) and isinstance(end, int) and isinstance(quote, str) and 0 <= start <= end:
-                yield start, end, quote

@@ -1,12 +1,12 @@
 """The preferred concepts: of one passage for a person, of all as they come for a program."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.passages import best, export, table
+from pipeline.passages import best, export, measure, table
 from pipeline.passages.schema import PassagesShape, read_shape
 from pipeline.tables.cells import cell_words
 from pipeline.tables.export import json_lines, json_list
@@ -61,20 +61,10 @@ def quoted_passage(store: "Store", subjects: "Sequence[Subject]", settings: Sett
         found: dict[str, list[QuotedConcept]] = {}
         for one in sorted(best.all_concepts(tx, shape, passage=passage), key=lambda one: str(one.created_at or "")):
             extractor = "/".join(filter(None, (cell_words(one.extractor_version), cell_words(one.extractor_model))))
-            quotations = list(_quotations(one.evidence))
+            quotations = list(measure.quotations_of(one.evidence))
             concept = QuotedConcept(cell_words(one.concept_name), cell_words(one.concept_type), quotations)
             found.setdefault(extractor, []).append(concept)
         return QuotedPassage(passage, cell_words(row.get("source")), cell_words(row["text"]), found)
-
-
-def _quotations(evidence: Any) -> Iterator[tuple[int, int, str]]:
-    """Yield what evidence says of its quotations, as far as it is said as we say it."""
-    support = evidence.get("support") if isinstance(evidence, Mapping) else None
-    for one in support if isinstance(support, list) else ():
-        told = one if isinstance(one, Mapping) else {}
-        start, end, quote = told.get("start"), told.get("end"), told.get("quote")
-        if type(start) is int and type(end) is int and 0 <= start < end and isinstance(quote, str):
-            yield start, end, quote
 
 
 def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_list: bool = False) -> int:
