@@ -6,7 +6,7 @@ from jobs.command import Command, json_option, read_workspace
 from jobs.items_shown import amounts, came_of, outcome, print_wire, way
 from jobs.output import print_json, print_line, print_table
 from jobs.values import COUNT
-from pipeline.ops import log
+from pipeline.ops import show
 
 HEADERS = ("when", "item", "way", "model", "outcome", "tokens in", "out", "price", "answer or reason")
 NEWEST = 10
@@ -33,7 +33,7 @@ def main(size: int, *, every: bool, raw: bool, as_json: bool) -> None:
     `show` has all of one item.
     """
     with read_workspace() as ws:
-        found = log.run(ws, limit=size, every=every, raw=raw)
+        found = show.newest_requests(ws, limit=size, every=every, raw=raw)
     if as_json:
         print_json(found)
         return

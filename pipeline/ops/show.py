@@ -100,6 +100,22 @@ def _wire_text(tx: "Connection", data: Path, one: AskedRequest, cleaned: Collect
     return wire.of_batch(data, batches.get_batch(tx, one.batch), one.asked_as or one.item_id, cleaned=cleaned)
 
 
+def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: bool = False) -> list[dict[str, Any]]:
+    """Return the newest requests of the task in use, or of `every` task, newest first.
+
+    Each is as `request_documents` has it, with `name`, by which a person knows the item, and with
+    `raw` as it went over the wire. Only about so many are read, however many there are.
+    """
+    with ws.store.read() as tx:
+        found = asked.newest_requests(tx, limit=limit, task=None if every else ws.task.name)
+        names: dict[tuple[str, str], str] = {}
+        for task in dict.fromkeys(one.task for one in found):
+            ids = [one.item_id for one in found if one.task == task]
+            names |= {(task, key): name for key, name in ws.task_of(task).names(tx, ids).items()}
+        told = request_documents(tx, found, data=ws.data if raw else None)
+    return [{**one, "name": names.get((one["task"], one["item"]), one["item"])} for one in told]
+
+
 def request_document(one: AskedRequest) -> dict[str, Any]:
     """Return one request for programs: when, how, by what model, how it ended, tokens, cost in USD, what came of it."""
     names = ("at", "task", "purpose", "batch", "line", "state", "extractor", "model", "outcome", "reason")

@@ -32,7 +32,7 @@ from pipeline.index.build import IndexReport
 from pipeline.index.reader import Hit
 from pipeline.index.search import OpenSearch, SearchWords, search_options
 from pipeline.live.interrupts import Stop, await_in_thread, run_in_thread
-from pipeline.ops import log
+from pipeline.ops import show
 from pipeline.tables.frames import rows_of
 from pipeline.tables.item_values import plain_value
 from pipeline.workflows import preflight, tag
@@ -241,7 +241,7 @@ class Workspace:
 
         def work(stop: Stop) -> list[dict[str, Any]]:
             with self._opened(self._settings_of(task or PEOPLE), Access.READ, stop) as ws:
-                return log.run(ws, limit=n, every=task is None)
+                return show.newest_requests(ws, limit=n, every=task is None)
 
         return self._run(work)
 
