@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
 
+UPLOAD_KEPT = timedelta(hours=40)  # for which an upload is used again; the API keeps it 48
 MAX_UNCLEAR = 3  # creates of one batch in one run that nothing is known of, before a person should look
 MAX_LOST = 3  # times in one run that another process went on with a batch while this one stood still
 
@@ -198,8 +199,7 @@ class _Send(NamedTuple):
     def _upload(self, name: str) -> str:
         """Return the name of an upload of the request file that is young enough, making one where there is none."""
         ws, batch = self.ws, self.batch
-        keep = timedelta(hours=ws.settings.upload_hours)
-        if batch.upload and batch.uploaded_at and ws.now() - batch.uploaded_at < keep:
+        if batch.upload and batch.uploaded_at and ws.now() - batch.uploaded_at < UPLOAD_KEPT:
             return batch.upload
         what = f"the request file of batch {batch.number}"
         path = files.verify(ws.data / batch.request_file, sha256=batch.request_sha256, what=what)

@@ -158,7 +158,6 @@ class Settings:
     rpd: int | None = _setting(
         None, _positive, "live requests a day (US/Pacific), over the tier's", unit="requests/day"
     )
-    api_version: str = _setting("v1beta", str, "the API version, always sent")
     ask_each: bool = _setting(
         False,  # noqa: FBT003 - a default, not an argument
         _truth,
@@ -180,11 +179,7 @@ class Settings:
     create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0, unit="s")
     list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0, unit="s")
     call_timeout: float = _setting(60.0, _seconds, "how long any other call may take", unit="s")
-    select_timeout: float = _setting(
-        60.0, _seconds, "how long a task's query for its items may go without giving a row", unit="s"
-    )
     transfer_timeout: float = _setting(600.0, _seconds, "how long one upload or download may stand still", unit="s")
-    embed_calls: int = _setting(4, _positive, "embedding calls under way at once", local=2, unit="calls")
     retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again", unit="s")
     retry_wait: float = _setting(
         1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1, unit="s"
@@ -193,15 +188,9 @@ class Settings:
     poll_most: float = _setting(60.0, _seconds, "the longest wait between looks at a batch", local=1.0, unit="s")
     poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds", unit="s")
     batch_hours: float = _setting(48.0, _hours, "hours after which a batch that is not over is cancelled", unit="h")
-    upload_hours: float = _setting(
-        40.0, _hours, "hours for which an upload is used again; the API keeps it 48", unit="h"
-    )
     lease: float = _setting(120.0, _seconds, "how long a lease lasts unless it is renewed", local=20.0, unit="s")
     keep_days: float = _setting(
         30.0, _days, "days for which clean keeps files of batches that are over, and builds", unit="days"
-    )
-    mime_types: tuple[str, ...] = _setting(
-        ("jsonl", "application/jsonl", "application/json", "text/plain"), _names, "types tried for uploads, in order"
     )
     task: str = _setting(
         "experts", _task, "what is asked about: experts, passages, or a task of your own by its name or file"
@@ -229,12 +218,6 @@ class Settings:
     min_confidence: float = _setting(0.7, _share, "below this confidence a concept is not among the best")
     folder: Path | None = _setting(
         None, _path, "the folder below which images are; without it, that of the items' file"
-    )
-    image_side: int | None = _setting(
-        None, _positive, "the longer side of an image that is sent, over what its task says", unit="pixels"
-    )
-    media_resolution: str | None = _setting(
-        None, _one_of("low", "medium", "high"), "how closely the model looks at images, over what their task says"
     )
     gates: str | None = _setting(None, str, "other bounds for quality gates, such as evidence=0.95,concepts=3..16")
     debug: bool = _setting(False, _truth, "show tracebacks")  # noqa: FBT003 - a default, not an argument

@@ -91,7 +91,6 @@ class OpenWorkspace:
         transport = Transport(
             api_key=settings.api_key.reveal() if settings.api_key and not local else LOCAL_KEY,
             base_url=self._start_engine() if local else base_url.reveal() if base_url else None,
-            api_version=settings.api_version,
             call_timeout_s=settings.call_timeout,
             retry_for_s=settings.retry_for,
             first_wait_s=settings.retry_wait,
@@ -103,7 +102,6 @@ class OpenWorkspace:
             transport,
             create_timeout_s=settings.create_timeout,
             transfer_timeout_s=settings.transfer_timeout,
-            mime_types=settings.mime_types,
         )
         self._closing.callback(client.close)
         return client

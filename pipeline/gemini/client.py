@@ -34,7 +34,7 @@ from pipeline.gemini.operations import (
     read_operation,
     read_page,
 )
-from pipeline.gemini.transfers import MIME_TYPES, DownloadPart, Upload, Uploader
+from pipeline.gemini.transfers import DownloadPart, Upload, Uploader
 from pipeline.gemini.transport import Transport
 
 if TYPE_CHECKING:
@@ -59,13 +59,12 @@ class Client:
         *,
         create_timeout_s: float = 60,
         transfer_timeout_s: float = 600,
-        mime_types: Sequence[str] = MIME_TYPES,
     ) -> None:
         """Keep what makes the calls, and what bounds creates and transfers, in seconds without any sign of life."""
         self._transport = transport
         self._create_timeout_s = create_timeout_s
         self._transfer_timeout_s = transfer_timeout_s
-        self._uploader = Uploader(transport, tuple(mime_types), seconds=transfer_timeout_s)
+        self._uploader = Uploader(transport, seconds=transfer_timeout_s)
 
     def upload(self, path: Path, *, display_name: str, sha256: str, size: int) -> Upload:
         """Upload a sealed file and return it when the API has all of it; raises what `Uploader.upload` does."""

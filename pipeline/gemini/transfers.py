@@ -30,9 +30,9 @@ class Upload:
 class Uploader:
     """Uploads sealed files, each within one bound of time."""
 
-    def __init__(self, transport: Transport, mime_types: tuple[str, ...], *, seconds: float) -> None:
-        """Take what makes the calls, the MIME types to try in their order, and the time-out of one transfer."""
-        self._transport, self._mime_types, self._seconds = transport, mime_types, seconds
+    def __init__(self, transport: Transport, *, seconds: float) -> None:
+        """Take what makes the calls, and the time-out of one transfer."""
+        self._transport, self._seconds = transport, seconds
 
     def upload(self, path: Path, *, display_name: str, sha256: str, size: int) -> Upload:
         """Upload a file and return it when it is ACTIVE and the API has all of its bytes.
@@ -48,13 +48,13 @@ class Uploader:
         if not path.is_file() or path.stat().st_size != size:
             message = f"{path} is not there with the {size} bytes it was sealed with"
             raise InconsistentError(message, hint="run `make doctor`")
-        for mime_type in self._mime_types[:-1]:
+        for mime_type in MIME_TYPES[:-1]:
             try:
                 return self._upload_as(mime_type, path, display_name=display_name, sha256=sha256, size=size)
             except RefusedError as refused:
                 if "mime type" not in refused.message.lower():
                     raise
-        return self._upload_as(self._mime_types[-1], path, display_name=display_name, sha256=sha256, size=size)
+        return self._upload_as(MIME_TYPES[-1], path, display_name=display_name, sha256=sha256, size=size)
 
     def _upload_as(self, mime_type: str, source: Path, *, display_name: str, sha256: str, size: int) -> Upload:
         """Upload with one MIME type, from the start again after each failure, within the bound."""

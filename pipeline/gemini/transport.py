@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 
 GOOGLE = "https://generativelanguage.googleapis.com/"
+API_VERSION = "v1beta"
 LONGEST_BACKOFF_S = 60.0  # ours: our own waits grow no further; the server may ask for more
 LEAST_ATTEMPTS = 3  # ours: calls that fail slowly are still tried so often, whatever the time they took
 NOT_TYPED = (ValueError, LookupError, TypeError, AttributeError)  # what the SDK raises of a reply it has no types for
@@ -63,7 +64,6 @@ class Transport:
 
     api_key: InitVar[str]
     base_url: InitVar[str | None] = None
-    api_version: str = "v1beta"
     call_timeout_s: float = 60
     retry_for_s: float = 60
     first_wait_s: float = 1.0
@@ -271,7 +271,7 @@ class Transport:
         warnings.filterwarnings("ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$")
         options = types.HttpOptions(
             base_url=self._address.reveal(),
-            api_version=self.api_version,
+            api_version=API_VERSION,
             timeout=milliseconds(self.call_timeout_s),
             retry_options=types.HttpRetryOptions(attempts=1),
             httpx_client=http,

@@ -33,6 +33,7 @@ K = TypeVar("K")
 T = TypeVar("T")
 TASK_TYPE, OF_QUESTIONS = "RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"
 ASKED = 3 * MAX_EMBED_TEXTS  # entries that are looked for at once where they are embedded: whole calls
+CALLS = {"local": 2, "gemini": 4}  # at once
 END = 1000  # characters of a text's end that are kept where its middle is cut
 
 
@@ -130,7 +131,7 @@ class Embedder:
                 seen += len(page)
                 bar.show(seen, note=f"{embedded} embedded" if embedded else "")
 
-        for keys, vectors in as_completed(calls(), width=self._ws.settings.embed_calls):
+        for keys, vectors in as_completed(calls(), width=CALLS[self._ws.backend]):
             self._keep(keys, vectors)
             asked.difference_update(keys)
             embedded += len(keys)

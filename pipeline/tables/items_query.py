@@ -18,6 +18,7 @@ from pipeline.tables.items import check_names
 from pipeline.tables.items_file import SourceRow, kinds_of
 from pipeline.tables.items_fill import room_needed
 
+TIMEOUT_S = 300.0  # ours: a view over large tables may need minutes for its first row
 MOST_ROWS = 10_000_000  # after which a query is taken for one that never ends
 _WORD = re.compile(r"[^\W\d][\w$]*")
 _RENAMED = "give it another name in the query, with AS"
@@ -29,7 +30,7 @@ class ItemsQuery:
     notes: Sequence[str] = ()
     sha256 = None  # what it gives may be another thing the next time
 
-    def __init__(self, store: Store, sql: str, *, timeout_s: float) -> None:
+    def __init__(self, store: Store, sql: str, *, timeout_s: float = TIMEOUT_S) -> None:
         """Run the query to its end.
 
         Raises:

@@ -13,7 +13,6 @@ from typing import Any
 from pipeline.core import files
 from pipeline.core.declaration import NAME, RESERVED, is_query
 from pipeline.core.errors import InputError
-from pipeline.core.settings import Settings
 from pipeline.engine.declared.task_file import ENDING, FOLDER, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import tasks
@@ -86,7 +85,7 @@ def run(ws: OpenWorkspace, new: NewTask) -> WrittenTask:
         known = tasks.get_task(tx, new.name)
     if known is not None:
         raise _taken(Path(known.path))
-    guess = _guess(ws.store, ws.settings, new)
+    guess = _guess(ws.store, new)
     if new.table is not None:
         guess = guess._replace(notes=(*new.table.notes, *guess.notes))
     text = task_text(new.items, guess, what=new.table.path.name if new.table else "the query")
@@ -108,11 +107,11 @@ def document(written: WrittenTask) -> dict[str, Any]:
     }
 
 
-def _guess(store: Store, settings: Settings, new: NewTask) -> TableGuess:
+def _guess(store: Store, new: NewTask) -> TableGuess:
     """Return what the columns of the items seem to be; of a query the first one alone may be the key."""
     if new.table is not None:
         return guess_columns(new.table.columns, new.table)
-    found = ItemsQuery(store, new.source, timeout_s=settings.select_timeout)
+    found = ItemsQuery(store, new.source)
     first: Sequence[str] = list(found.columns)[:1]
     return guess_columns(found.columns, found, keys=first)
 

@@ -52,7 +52,7 @@ WRONG: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] = (  # words
     (("status",), {"DATABASE_URL": "no url at all"}, 3, "FINDABLE_DATABASE_URL is no database URL"),
     (("status",), {"DATABASE_URL": "mysql://u:geheim@h/d"}, 3, "not in mysql"),
     (("clean",), {"KEEP_DAYS": "800000"}, 3, "from 0 to 100,000"),
-    (("batch-submit",), {"MIME_TYPES": ","}, 3, "FINDABLE_MIME_TYPES is ','"),
+    (("batch-submit",), {"SKIP_VERSIONS": ","}, 3, "FINDABLE_SKIP_VERSIONS is ','"),
     (("batch-submit",), {"MODEL": "gemini-0-nano"}, 3, "'gemini-0-nano' is not a model findable knows"),
     (("index",), {"EMBEDDING_MODEL": "gemini-0-vectors"}, 3, "gemini-0-vectors"),  # of one who is tagged
     (("index",), {"DIM": "100000"}, 3, "100000"),

@@ -47,7 +47,7 @@ def test_a_folder_whose_name_is_no_text_is_no_workspace(local: Workspace, tmp_pa
 
 def test_what_no_setting_can_be_is_named(local: Workspace) -> None:
     """A list of no names, a version that is no text, and more days than a calendar has: exit code 3, no bug."""
-    assert "FINDABLE_MIME_TYPES is ','" in local.ran("batch-submit", MIME_TYPES=",", code=3).stderr
+    assert "FINDABLE_SKIP_VERSIONS is ','" in local.ran("batch-submit", SKIP_VERSIONS=",", code=3).stderr
     assert "FINDABLE_VERSION" in local.ran("status", TASK="passages", VERSION="a\udcffb", code=3).stderr
     local.ran("clean", KEEP_DAYS="100000")
     told = local.ran("clean", KEEP_DAYS="800000", code=3).stderr

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,24 +22,15 @@ if TYPE_CHECKING:
 
 
 class ImageSettings(NamedTuple):
-    """What is set of images in the place of what a declaration says, and where they are; see `Settings`."""
+    """Where images are, and whether addresses are asked again; see `Settings`."""
 
     folder: Path | None = None
-    side: int | None = None
-    resolution: str | None = None
     refetches: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> "ImageSettings":
         """Return what settings say."""
-        return cls(settings.folder, settings.image_side, settings.media_resolution, settings.refresh)
-
-    def over(self, declared: Declaration) -> Declaration:
-        """Return a declaration with what is set in the place of what it says; as it is where it has no images."""
-        side, resolution = self.side or declared.image_side, self.resolution or declared.media_resolution
-        if not declared.images or (side, resolution) == (declared.image_side, declared.media_resolution):
-            return declared
-        return replace(declared, image_side=side, media_resolution=resolution)
+        return cls(settings.folder, settings.refresh)
 
     def source(self, record: TaskRecord, declared: Declaration) -> PictureSource:
         """Return where the images of a task are: by themselves below the folder of its items' file, else its own.

@@ -82,7 +82,7 @@ class DeclaredRows(AskedRows):
         Raises:
             InputError: the file is gone or broken.
         """
-        return self.image_settings.over(load_declaration(Path(self.record.path)))
+        return load_declaration(Path(self.record.path))
 
     @cached_property
     def items_spec(self) -> ItemsSpec:

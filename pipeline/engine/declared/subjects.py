@@ -126,7 +126,7 @@ def check_declarable(settings: Settings) -> bool:
     path = find_task_file(settings.task, settings.data)
     if path is None:
         raise _unknown(settings, [])
-    declaration = _declared(path, settings)
+    declaration = load_declaration(path)
     if not declaration.is_query:
         columns = _rows_source(declaration, path).columns
         record_of(declaration, path, columns, at=datetime.now(UTC))
@@ -153,8 +153,8 @@ def recorded(store: "Store", settings: Settings, *, may_write: bool, display: Pr
         raise never_used(settings, HOW_TO_TRY.format(task=settings.task))
     path = find_task_file(settings.task, settings.data)
     assert path is not None  # noqa: S101 - what is known and not recorded is a file
-    declaration = _declared(path, settings)
-    columns = _source(store, declaration, path, settings).columns
+    declaration = load_declaration(path)
+    columns = _source(store, declaration, path).columns
     return _put(store, declaration, path, columns, settings, at=datetime.now(UTC), display=display).name
 
 
@@ -191,7 +191,7 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
     """
     before = rows_of(task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
-    source = _source(store, declaration, path, settings)
+    source = _source(store, declaration, path)
     is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
     is_same = is_same and _is_imported(record, declaration, path, source.sha256)
     columns = record.columns if is_same else source.columns
@@ -241,7 +241,7 @@ def task_beside(task: Task, path: Path, *, at: datetime) -> Task:
     found = find_task_file(str(path), path.parent)
     assert found is not None  # noqa: S101 - a path is a file, or an error
     images, mine = rows_of(task).image_settings, rows_of(task).record
-    declaration = replace(images.over(load_declaration(found)), name=task.name)
+    declaration = replace(load_declaration(found), name=task.name)
     keyed = replace(declaration, key=tuple(name for name, _ in mine.key))
     record = record_of(keyed, found, mine.columns, at=at)
     return declared_task(replace(record, prefix=mine.prefix), image_settings=images)
@@ -346,19 +346,14 @@ def _unchanged(old: TaskRecord, new: TaskRecord) -> bool:
     return replace(new, **told, fields=(*new.fields, *kept)) == old
 
 
-def _declared(path: Path, settings: Settings) -> Declaration:
-    """Return what a file declares, with what is set over it."""
-    return ImageSettings.of(settings).over(load_declaration(path))
-
-
-def _source(store: "Store", declaration: Declaration, path: Path, settings: Settings) -> Any:
+def _source(store: "Store", declaration: Declaration, path: Path) -> Any:
     """Return the opened source of a task's items.
 
     Raises:
         InputError: it cannot be read; the message names it.
     """
     if declaration.is_query:
-        return ItemsQuery(store, declaration.items, timeout_s=settings.select_timeout)
+        return ItemsQuery(store, declaration.items)
     return _rows_source(declaration, path)
 
 

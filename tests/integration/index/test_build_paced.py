@@ -41,7 +41,7 @@ def test_more_texts_than_a_minute_takes_are_embedded_without_a_refusal(
     tagged(250)
     clock = Swift()
     with engine(tmp_path / "engine", clock, quotas=limited(QUOTA)) as api:
-        with opened(workspace, clock, TIER="free", RETRY_FOR="2", EMBED_CALLS="1") as ws:
+        with opened(workspace, clock, TIER="free", RETRY_FOR="2") as ws:
             assert build.run(ws).embedded == 250
         assert refused(api) == 0
         assert [texts for _, texts in served(api)] == [100, 100, 50, len(nonsense())]
@@ -50,15 +50,15 @@ def test_more_texts_than_a_minute_takes_are_embedded_without_a_refusal(
 
 @pytest.mark.full
 @pytest.mark.sampled(2, sqlite=2)
-@pytest.mark.parametrize(("window", "calls"), [("sliding", "1"), ("fixed", "4")])
+@pytest.mark.parametrize("window", ["sliding", "fixed"])
 def test_a_quota_that_is_far_below_the_limit_is_slow_and_not_dead(
-    workspace: Workspace, tagged: Tagged, tmp_path: Path, window: str, calls: str
+    workspace: Workspace, tagged: Tagged, tmp_path: Path, window: str
 ) -> None:
     """The tier is set too high: call after call is refused, none is given up, and all are embedded once."""
     tagged(250)
     clock = Swift()
     with engine(tmp_path / "engine", clock, quotas=limited(QUOTA), quota_window=window) as api:
-        with opened(workspace, clock, TIER="1", RETRY_FOR="2", EMBED_CALLS=calls) as ws:
+        with opened(workspace, clock, TIER="1", RETRY_FOR="2") as ws:
             report = build.run(ws)
         assert (report.count, report.embedded) == (250, 250)
         assert sum(texts for _, texts in served(api)) == 250 + len(nonsense())
@@ -76,7 +76,7 @@ def test_tokens_by_the_minute_are_kept(workspace: Workspace, tagged: Tagged, tmp
     )
     clock = Swift()
     with engine(tmp_path / "engine", clock, quotas=limited(3000, input_tokens_per_minute=1400)) as api:
-        with opened(workspace, clock, MODELS_FILE=str(models), RETRY_FOR="2", EMBED_CALLS="1") as ws:
+        with opened(workspace, clock, MODELS_FILE=str(models), RETRY_FOR="2") as ws:
             assert build.run(ws).embedded == 200
         assert refused(api) == 0
         assert max(one["tokens"] for one in api.seen("POST", EMBED)) <= 1400
@@ -90,7 +90,7 @@ def test_refusals_without_an_end_are_given_up(workspace: Workspace, tagged: Tagg
     clock = Swift()
     with engine(tmp_path / "engine", clock) as api:
         api.fault("quota_minute", nth=2, times=10_000, path=EMBED, args={"delay": "7s"})
-        with opened(workspace, clock, EMBED_CALLS="4") as ws, pytest.raises(ThrottledError) as caught:
+        with opened(workspace, clock) as ws, pytest.raises(ThrottledError) as caught:
             build.run(ws)
         assert "what came before is kept" in caught.value.hint
         assert 300 < clock.seconds < 900
@@ -105,7 +105,7 @@ def test_a_quota_of_the_day_ends_the_run_at_once(workspace: Workspace, tagged: T
     tagged(300)
     clock = Swift()
     with engine(tmp_path / "engine", clock, quotas=limited(3000, requests_per_day=200)):
-        with opened(workspace, clock, EMBED_CALLS="1") as ws, pytest.raises(ThrottledError) as caught:
+        with opened(workspace, clock) as ws, pytest.raises(ThrottledError) as caught:
             build.run(ws)
         assert caught.value.resets_at is not None
         assert clock.seconds == 0  # nor do some hundred texts wait for anything
