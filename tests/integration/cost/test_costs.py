@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, date, datetime
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from pipeline.cost.budget import today
 from tests import ledger
 from tests.lab import Api, Workspace
 
@@ -79,69 +77,3 @@ def test_each_batch_has_its_line_and_live_calls_one(spent: Workspace) -> None:
     calls = spent.scalar("SELECT count(*) FROM findable_calls")
     assert (rows["live"]["calls"], rows["live"]["lost_calls"], rows["live"]["batches"]) == (calls, 1, 0)
     assert rows["live"]["lost"] > 0
-
-
-def test_a_day_is_that_of_daily_budgets(spent: Workspace) -> None:
-    """What was sent late on a Californian evening is that day's, whatever the day in UTC; and no other's budget."""
-    here = today(datetime.now(UTC)).isoformat()
-    assert list(added_up(spent, "day")[0]) == [here]
-    kept = {"at": str(GONE) if spent.on_postgresql else GONE.strftime("%Y-%m-%d %H:%M:%S.%f")}
-    spent.change("UPDATE findable_batches SET create_sent_at = :at WHERE number = 1", **kept)
-    spent.change("UPDATE findable_calls SET asked_at = :at, day = '2026-03-09' WHERE outcome = 'answered'", **kept)
-    rows, total = added_up(spent, "day")
-    assert list(rows) == [str(date(2026, 3, 9)), here]
-    assert rows["2026-03-09"]["cost"] == total["cost"] > 0
-    assert (rows[here]["cost"], rows[here]["lost"]) == (0, total["lost"])
-
-
-@pytest.mark.full
-def test_tasks_and_models_are_told_apart(spent: Workspace, tmp_path: Path) -> None:
-    """Each with its own lines."""
-    assert list(added_up(spent, "task")[0]) == ["experts"]
-    assert list(added_up(spent, "model")[0]) == [MODEL]
-    text = tmp_path / "passages.jsonl"
-    text.write_text(json.dumps({"id": "a", "text": "Bells are cast of bronze."}) + "\n")
-    spent.ran("import-passages", str(text))
-    spent.ran("tag-live", TASK="passages", SKIP_PILOT="1", GATES="concepts=1..16", MODEL="gemini-2.5-flash-lite")
-    assert list(added_up(spent, "task")[0]) == ["experts", "passages"]
-    by_model = added_up(spent, "model")[0]
-    assert list(by_model) == ["gemini-2.5-flash-lite", MODEL]
-    assert by_model["gemini-2.5-flash-lite"]["calls"] == 1
-
-
-@pytest.mark.full
-def test_what_was_spent_before_calls_were_marked_is_there(spent: Workspace) -> None:
-    """Workspaces of the first version have live answers without marks: the sum is that of `status` all the same."""
-    spent.change("DELETE FROM findable_calls")
-    rows, total = added_up(spent, "day")
-    assert "earlier" in rows
-    assert total["cost"] == ledger.status(spent)["spent"]["actual"]
-
-
-@pytest.mark.full
-def test_people_read_a_table_with_what_is_sure_and_what_is_not(spent: Workspace) -> None:
-    """Estimates are marked, the last line is of all; where nothing was sent, that is said."""
-    heading, *lines = spent.ran("costs").stdout.splitlines()
-    assert heading.startswith("day (US/Pacific)")
-    day, everything = lines
-    assert everything.split()[0] == "all"
-    assert day.split()[1:] == everything.split()[1:]
-    assert everything.count("~$") == 2
-    assert spent.run("costs", "--by", "week").exit_code == 2
-
-
-def test_nothing_spent_is_said(workspace: Workspace, people: People) -> None:
-    """In a workspace where nothing was sent there is no table."""
-    people(1)
-    assert workspace.ran("costs").stdout == "nothing was sent yet. Next: make preflight\n"
-    assert added_up(workspace, "day")[0] == {}
-
-
-def test_a_batch_that_was_never_sent_has_cost_nothing(workspace: Workspace, api: Api, people: People) -> None:
-    """Prepared and cancelled: no line, and nothing in the sums."""
-    people(2)
-    api.fault("status", times=50, path="/upload", args={"code": 503})
-    workspace.run("batch-submit", RETRY_FOR="0.1")
-    assert added_up(workspace, "batch")[0] == {}
-    workspace.ran("batch-cancel", "1", "--yes")
-    assert added_up(workspace, "batch")[0] == {}

@@ -7,7 +7,7 @@ import pytest
 from pipeline.cost.budget import BudgetError
 from pipeline.live import tag
 from tests import ledger
-from tests.integration.live.test_tag import LIVE, ONE_BY_ONE, People, attempts, ends, says, tagged
+from tests.integration.live.asking import LIVE, ONE_BY_ONE, People, attempts, ends, says, tagged
 from tests.lab import ON_POSTGRESQL, Api, Workspace
 from tests.ledger import COUNTED
 

@@ -19,7 +19,7 @@ import pytest
 
 from pipeline.live import tag
 from tests import ledger, postgresql
-from tests.integration.live.test_tag import LIVE, People, asked, ends, tagged
+from tests.integration.live.asking import LIVE, People, asked, ends, tagged
 from tests.integration.looks import claimed
 from tests.lab import ON_POSTGRESQL, ROOT, Api, Workspace
 from tests.ledger import COUNTED

@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.errors import ThrottledError, UnavailableError
 from pipeline.live import tag
 from tests import ledger
-from tests.integration.live.test_tag import People, asked, attempts, ends
+from tests.integration.live.asking import People, asked, attempts, ends
 from tests.integration.swift import LIVE, Counts, Swift, by_time, engine, most_in_a_minute, opened
 from tests.lab import Workspace
 from tests.ledger import COUNTED
