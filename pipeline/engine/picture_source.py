@@ -71,7 +71,7 @@ class PictureSource:
         if len(sent) > MAX_SENT:
             raise PictureError(
                 f"scaled to {self.side:,} pixels it still has {len(sent):,} bytes, and {MAX_SENT:,} are the most that "
-                "go into a request; IMAGE_SIDE= scales it further"
+                "go into a request; `image_side` in task.toml scales it further"
             )
         return sent
 

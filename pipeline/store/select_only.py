@@ -69,7 +69,7 @@ class _Clock:
         """Return the error for a query that takes too long."""
         return InputError(
             f"the query gave no row for {self.timeout_s:g} s and was broken off; nothing was written",
-            hint="make it quicker, such as by an index, or set SELECT_TIMEOUT= to more seconds",
+            hint="make it quicker, such as by an index",
         )
 
 
