@@ -303,16 +303,17 @@ def test_a_task_of_ones_own_is_tried_and_a_broken_file_told_by_its_line(workspac
 
 
 def test_two_models_are_compared_and_not_stored(workspace: Workspace, api: Engine) -> None:
-    """What is stored of the same question is not asked again, what is asked is paid for within every limit."""
+    """Each side is asked about the same people, within every limit; nothing is stored but the cost."""
     workspace.people(3)
     tag(workspace, mode="live")
     before = posts(api, LIVE)
-    found = workspace.read("compare", MODEL, "gemini-2.5-pro", N=2)
-    assert (found["asked"], posts(api, LIVE)) == (2, before + 2)
+    two = ("--a", MODEL, "--b", "gemini-2.5-pro")
+    found = workspace.read("try", *two, N=2)
+    assert (len(found["items"]), posts(api, LIVE)) == (2, before + 4)
     assert workspace.states() == {"tagged": 3}
     assert len(workspace.read("versions")) == 1
-    assert "nothing was asked" in workspace.do("compare", MODEL, "gemini-2.5-pro", CONFIRM_ABOVE=0, code=2).err
-    assert posts(api, LIVE) == before + 2
+    assert "nothing was asked" in workspace.do("try", *two, CONFIRM_ABOVE=0, code=2).err
+    assert posts(api, LIVE) == before + 4
 
 
 def test_report_files_stay_in_the_workspace(workspace: Workspace) -> None:
