@@ -25,9 +25,9 @@ VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE PILOT ON_DONE ON_FAIL DRY WA
   POLL_PATIENCE BATCH_HOURS LEASE KEEP_DAYS ASK_EACH \
   TASK ACCEPT_CHANGED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST SECONDS KEEP \
   FOLDER \
-  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY WATCH EXACT NAME ITEM RAW A B WORSE_OK \
-  MERGE UNDO WHO ADD REMOVE RENAME RANK TAG MIN_SCORE MAX_SCORE SORT FIELDS COUNTS FORMAT WHERE LIKE QUESTIONS READONLY NO_OPEN
-COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST RANK TAG SORT FIELDS COUNTS FORMAT WHERE LIKE QUESTIONS ADD REMOVE \
+  MINUTES SEED ROUNDS WORKERS MOST KILLS PART FIND STATE AFTER BY EXACT NAME ITEM RAW A B WORSE_OK \
+  MERGE UNDO WHO ADD REMOVE RENAME RANK TAG MIN_SCORE MAX_SCORE SORT FIELDS COUNTS FORMAT WHERE LIKE READONLY NO_OPEN
+COMMON := DATABASE_URL VERSION DEBUG MAP FIND STATE AFTER NAME ITEM RAW A B ROWS COST RANK TAG SORT FIELDS COUNTS FORMAT WHERE LIKE ADD REMOVE \
   RENAME READONLY
 # what stands on the command line, for messages that say what to type, and to find a variable that is mistyped
 export FINDABLE_GIVEN := $(MAKECMDGOALS) :$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))), $(name)))
@@ -150,7 +150,7 @@ index: setup ## embed changed texts, build, verify, promote; ROLLBACK=1 puts the
 	@$(RUN) index
 
 .PHONY: search
-search: setup ## find the experts who fit a question, or rows of TASK: Q="who knows water law" K=10 RANK=words or vectors TAG=law MIN_SCORE=60 WHERE="hourly_rate < 120" LIKE=username QUESTIONS=file.jsonl
+search: setup ## find the experts who fit a question, or rows of TASK: Q="who knows water law" K=10 RANK=words or vectors TAG=law MIN_SCORE=60 WHERE="hourly_rate < 120" LIKE=username
 	@$(RUN) search
 
 .PHONY: add-expert
@@ -178,7 +178,7 @@ export: setup ## write experts, concepts with TASK=passages, or answers with TAS
 	@$(RUN) export
 
 .PHONY: status
-status: setup ## show the state of the workspace, and the next command; WATCH=1 goes on until Ctrl-C, EXACT=1 counts anew
+status: setup ## show the state of the workspace, and the next command; EXACT=1 counts anew
 	@$(RUN) status
 
 .PHONY: qc

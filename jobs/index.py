@@ -1,12 +1,14 @@
-"""`make index`: embed changed texts, build, verify, promote."""
+"""Build the index, and measure its search."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
-from jobs.command import WritingCommand, json_option, open_workspace
-from jobs.output import Terminal, plural, print_json, print_line
-from pipeline.index import build
+from jobs.command import Command, WritingCommand, json_option, open_workspace, read_workspace
+from jobs.output import Terminal, plural, print_json, print_line, print_table
+from pipeline.index import build, evaluate
+from pipeline.index.judged import MEASURES
 
 
 @click.command(name="index", cls=WritingCommand)
@@ -18,7 +20,7 @@ from pipeline.index import build
     help="Promote it also where judged questions do worse, or over a build of a newer database than this copy.",
 )
 @json_option
-def main(*, rollback: bool, worse_ok: bool, as_json: bool) -> None:
+def build_index(*, rollback: bool, worse_ok: bool, as_json: bool) -> None:
     """Rebuild the search index from all tagged people, or that of TASK from its answered rows.
 
     Only changed texts are embedded. The new build is verified before it replaces the one in service, in one step;
@@ -42,3 +44,23 @@ def main(*, rollback: bool, worse_ok: bool, as_json: bool) -> None:
         f"build {report.number} is in service: {count}, {report.embedded:,} embedded, {report.cached:,} cached. "
         f'Next: {words.make("search")} Q="{collection.question}"'
     )
+
+
+@click.command(name="eval", cls=Command)
+@click.argument("queries", type=click.Path(path_type=Path), envvar="FINDABLE_QUERIES")
+@click.argument("qrels", type=click.Path(path_type=Path), envvar="FINDABLE_QRELS")
+@json_option
+def measure_search(queries: Path, qrels: Path, *, as_json: bool) -> None:
+    """Measure the search in service with QUERIES (JSON lines) and QRELS (TREC judgements).
+
+    Prints nDCG@10, MRR, P@5 and R@10 of the search, of a fixed BM25, and of a random order, over the same people, or
+    rows of TASK. In the workspace's judged/ the same files, by the names queries.jsonl and qrels.tsv, are what each new
+    build is held to before it is promoted.
+    """
+    with read_workspace() as ws:
+        rows = evaluate.run(ws, queries, qrels)
+    if as_json:
+        print_json(rows)
+        return
+    cells = [(*list(row.values())[:-1], *(f"{row['figures'][name]:.3f}" for name in MEASURES)) for row in rows]
+    print_table(("system", "type", "queries", *MEASURES), cells)

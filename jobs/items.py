@@ -1,6 +1,7 @@
-"""`make items FIND=hallibrook`: list items by a part of what they are called; `make people` is the same for people."""
+"""List items by a part of what they are called, or what they are counted by; `make people` is the same for people."""
 
 import functools
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,12 +11,48 @@ import click
 
 from jobs import values
 from jobs.command import Command, json_option, read_workspace
-from jobs.items_listed import print_counts, print_page
-from jobs.output import plural, print_json, print_line
+from jobs.output import Terminal, plural, print_json, print_line, print_table
+from jobs.typed import is_by_make
 from jobs.values import COUNT
-from pipeline.core.listed import ItemFilter
+from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage
 from pipeline.ops import items
 from pipeline.ops.export import FileReport
+
+SHOWN = 60  # characters of a text on a terminal
+SHORTER = {"job_title": "title", "findability_score": "score"}  # as in the table of a search
+
+
+def print_page(page: ItemsPage, word: str, *, as_json: bool) -> None:
+    """Print a page of items as a table that ends by saying how to get the next one."""
+    if as_json:
+        print_json(page.document)
+        return
+    if not page.items:
+        print_line(f"no {word} was found")
+        return
+    headers = [SHORTER.get(name, name) for name in (*page.names, "state")]
+    print_table(headers, [[*map(_cell, one.values.values()), one.state] for one in page.items])
+    if page.after is not None:
+        step = f"AFTER={page.after}" if is_by_make() else f"--after {page.after}"
+        Terminal().say(f"there are more: the same with {step}")
+
+
+def print_counts(found: ItemCounts, *, as_json: bool) -> None:
+    """Print how many items there are, and of each state, tag and version."""
+    if as_json:
+        print_json(found.document)
+        return
+    rows = [("all", "", f"{found.total:,}")]
+    for name in ("states", "tags", "versions"):
+        rows += [(name.removesuffix("s"), value, f"{count:,}") for value, count in (getattr(found, name) or {}).items()]
+    print_table(("by", "what", "items"), rows)
+
+
+def _cell(value: object) -> str:
+    """Return a value as a cell of the table; on a terminal a long text is cut."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    return f"{text[:SHOWN]}…" if sys.stdout.isatty() and len(text) > SHOWN else text
+
 
 PAGE = 20
 

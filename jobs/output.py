@@ -4,12 +4,10 @@ Results go to standard output, everything else to standard error.
 """
 
 import contextlib
-import io
 import json
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TextIO
@@ -21,8 +19,6 @@ from jobs.bars import printable, time_of_day
 from jobs.typed import as_typed, quoted_as_typed
 from pipeline.core.progress import Bar
 
-WATCH_S = 2.0  # between looks, and
-REST = 4.0  # so many times as long as the last look took, so that a large workspace is not looked at all the time
 COPIED = "username"  # a column that is not folded, for its cells are copied
 NAMES = 22  # columns for the names of fields in a pipe
 _UNSEEN = re.compile(r"[^\x20-\x7e\n]")  # in JSON text: candidates for control characters
@@ -186,26 +182,6 @@ def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
-
-
-def watch(look: Callable[[], None]) -> None:
-    """Show what `look` prints in place on a terminal, again and again until Ctrl-C."""
-    if not sys.stdout.isatty():
-        raise click.UsageError("--watch needs a terminal")
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        Live(console=Console(highlight=False), auto_refresh=False) as live,
-    ):
-        while True:
-            began = time.monotonic()
-            with contextlib.redirect_stdout(io.StringIO()) as printed:
-                look()
-            live.update(Text("\n".join(printed.getvalue().splitlines())), refresh=True)
-            time.sleep(max(WATCH_S, REST * (time.monotonic() - began)))
 
 
 def plural(count: int, one: str, many: str = "") -> str:

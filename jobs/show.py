@@ -1,4 +1,4 @@
-"""`make show ITEM=key`: show one item; `make show EXPERT=username`: one person; `make best-concepts`: of a passage."""
+"""Show one item, one person, the best concepts of a passage, or the newest requests."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ import click
 
 from jobs import values
 from jobs.command import Command, json_option, read_workspace
-from jobs.items_shown import edit_cells, indexed, item_fields, origin, print_wire
+from jobs.items_shown import amounts, came_of, edit_cells, indexed, item_fields, origin, outcome, print_wire, way
 from jobs.output import Terminal, plural, print_fields, print_json, print_line, print_table, raw_writer
+from jobs.values import COUNT
 from pipeline.core.answer_paths import likeness_told
 from pipeline.experts import show
 from pipeline.experts.tags import BY_HAND
@@ -95,3 +96,48 @@ def _concept(one: dict[str, object]) -> tuple[object, ...]:
     names = (one[name] for name in ("concept_name", "concept_type", "confidence", "extractor_version"))
     told = likeness_told(support[0]) if isinstance(support, list) and support else ""
     return (*names, one["extractor_model"], (quote if len(quote) <= SHOWN else f"{quote[:SHOWN]}…") + told)
+
+
+OF_REQUESTS = ("when", "item", "way", "model", "outcome", "tokens in", "out", "price", "answer or reason")
+NEWEST = 10
+SHOWN_ANSWER = 100  # characters of an answer
+
+
+@click.command(name="log", cls=Command)
+@click.option(
+    "-n",
+    "--n",
+    "size",
+    type=COUNT,
+    default=NEWEST,
+    show_default=True,
+    envvar="FINDABLE_N",
+    help="How many requests to list.",
+)
+@click.option("--all", "every", is_flag=True, envvar="FINDABLE_ALL", help="Those of all tasks.")
+@click.option("--raw", is_flag=True, envvar="FINDABLE_RAW", help="Requests and replies as they went over the wire.")
+@json_option
+def list_requests(size: int, *, every: bool, raw: bool, as_json: bool) -> None:
+    """List the newest requests of the task that TASK= names, newest first: when, how, by what model, what came of each.
+
+    `show` has all of one item.
+    """
+    with read_workspace() as ws:
+        found = any_item.newest_requests(ws, limit=size, every=every, raw=raw)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        print_line("nothing was asked yet")
+        return
+    rows = []
+    for one in found:
+        said = came_of(one)
+        shown = said if len(said) <= SHOWN_ANSWER else f"{said[:SHOWN_ANSWER]}…"
+        item = f"{one['task']} {one['name']}" if every else one["name"]
+        rows.append(
+            (f"{one['at']:%Y-%m-%d %H:%M:%S}", item, way(one), one["model"], outcome(one), *amounts(one), shown)
+        )
+    print_table(OF_REQUESTS, rows)
+    if raw:
+        print_wire(found)

@@ -4,7 +4,6 @@ from typing import Any
 
 import click
 
-from jobs import output
 from jobs.command import Command, json_option, read_workspace
 from jobs.output import plural, print_json, print_line, usd
 from jobs.typed import as_typed
@@ -13,52 +12,36 @@ from pipeline.ops import status
 WORDS = {"no_bio": "without a bio (cannot be searched)", "with_concepts": "with concepts"}  # programs read the keys
 SHOWN = 5  # due people and estimates; --json has more
 
-watch_option = click.option(
-    "--watch", is_flag=True, envvar="FINDABLE_WATCH", help="Go on until Ctrl-C: in place, in a pipe what changed."
-)
 exact_option = click.option(
     "--exact", is_flag=True, envvar="FINDABLE_EXACT", help="Compare the index with all rows, whatever was changed."
 )
 
 
 @click.command(name="status", cls=Command)
-@watch_option
 @exact_option
 @json_option
-def main(*, watch: bool, exact: bool, as_json: bool) -> None:
+def main(*, exact: bool, as_json: bool) -> None:
     """Show the state of the workspace, and the next command.
 
     The index is held against what commands changed; what other programs changed is seen by --exact, and by `index`,
     `run` and `doctor`. A large table of another program is counted now and then, with the time shown.
     """
-    _print(None, watch=watch, exact=exact, as_json=as_json)
+    _print(None, exact=exact, as_json=as_json)
 
 
 @click.command(name="passages-status", cls=Command)
-@watch_option
 @exact_option
 @json_option
-def passages_status(*, watch: bool, exact: bool, as_json: bool) -> None:
+def passages_status(*, exact: bool, as_json: bool) -> None:
     """Show the state of the passages: how many have concepts, the pilot, the backfill, and the next command."""
-    _print("passages", watch=watch, exact=exact, as_json=as_json)
+    _print("passages", exact=exact, as_json=as_json)
 
 
-def _print(task: str | None, *, watch: bool, exact: bool, as_json: bool) -> None:
-    """Print the state of a task, or of that of the settings, once or until Ctrl-C."""
-    if watch and as_json:
-        raise click.UsageError("--watch shows the state again and again, --json prints one document: choose one")
-    if as_json:
-        print_json(_report(task, exact=exact).document)
-    elif watch:
-        output.watch(lambda: _show(_report(task, exact=exact)))
-    else:
-        _show(_report(task, exact=exact))
-
-
-def _report(task: str | None, *, exact: bool) -> status.StatusReport:
-    """Return the state as it is now; the workspace is opened anew, for it may have been restored meanwhile."""
+def _print(task: str | None, *, exact: bool, as_json: bool) -> None:
+    """Print the state of a task, or of that of the settings."""
     with read_workspace(task=task) as ws:
-        return status.run(ws, exact=exact)
+        report = status.run(ws, exact=exact)
+    print_json(report.document) if as_json else _show(report)
 
 
 def _show(report: status.StatusReport) -> None:

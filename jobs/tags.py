@@ -1,12 +1,14 @@
-"""`make tags`: the tags of people, `MERGE="ml=machine learning"`; `EXPERT=username ADD=law`: those of one, edited."""
+"""`make tags`: those of people, `MERGE="ml=machine learning"`, `EXPERT=username ADD=law` edits one; `make score`."""
 
 import click
 
 from jobs import values
 from jobs.command import WritingCommand, json_option, open_workspace, read_workspace
+from jobs.dotenv import read_settings
 from jobs.items_shown import edit_cells
 from jobs.output import Terminal, plural, print_fields, print_json, print_line, print_table
 from jobs.values import COUNT, Count
+from pipeline.core.settings import BUILT_IN
 from pipeline.core.who import this_person
 from pipeline.experts import tags
 from pipeline.experts.tags import Edited, MergeReport, PersonTags, TagChange, TagsReport
@@ -132,3 +134,18 @@ def _tell_edited(done: Edited) -> None:
         return
     print_line(f"edit {done.number} of {done.person.username}: {', '.join(done.person.tags) or 'no tags'}")
     print_line(f"score {done.person.findability_score:g}. Next: make index")
+
+
+@click.command(name="score", cls=WritingCommand)
+@json_option
+def score_again(*, as_json: bool) -> None:
+    """Recompute all findability scores; only changed ones are written.
+
+    With a task of your own, the rows of its tables of answers that are not as they were answered.
+    """
+    is_own = read_settings().task not in BUILT_IN
+    with open_workspace(task=None if is_own else "experts") as ws, ws.store.write() as tx:
+        changed = ws.subject.hooks.refresh_derived(tx)
+        total = next(iter(ws.task.counts(tx, now=ws.now()).values()))
+    line = f"{plural(total, 'row' if is_own else 'score')} checked, {changed:,} changed"
+    print_json({"total": total, "changed": changed}) if as_json else print_line(line)

@@ -24,7 +24,7 @@ TESTS = "TEST_"  # what begins so is of the tests
 NOT_OURS = frozenset(
     {"DATABASE_URL", "VERSION", "DEBUG", "MODEL", "TASK", "SEED", "ALL", "Q", "K", "N", "TO", "FROM", "FIND"}
     | {"ROWS", "COST", "STATE", "AFTER", "NAME", "ITEM", "RAW", "A", "B", "RANK", "TAG", "WHERE", "LIKE"}
-    | {"WHY", "QUESTIONS", "ADD", "REMOVE", "RENAME"}
+    | {"ADD", "REMOVE", "RENAME"}
 )
 
 

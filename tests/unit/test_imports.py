@@ -49,7 +49,7 @@ HEAVY = (
 SLOW = {"pipeline.index.terms", "pipeline.index.where"}  # they compile patterns for longer than most modules take
 MAX_JOB_LINES = 140
 SHARED_BY_JOBS = {
-    *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "hits", "items_shown", "output"),
+    *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "items_shown", "output"),
     *("prompt", "readable", "render"),
     *("tags_of_person", "tags_shown", "typed", "values", "variables"),
 }

@@ -1,7 +1,6 @@
-"""What a search may find, whether it is any good, and many questions at once."""
+"""What a search may find, and whether it is any good."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,28 +169,6 @@ def test_a_build_goes_without_a_floor_where_its_questions_cannot_be_embedded(ind
     assert None not in {hit["weak"] for hit in found(indexed, "law")}
 
 
-@pytest.mark.full
-def test_many_questions_are_answered_as_one_by_one(indexed: Workspace, tmp_path: Path) -> None:
-    """One document, in the order of the file, with phrases and filters; as a table, too."""
-    asked = {"a": "who teaches water law", "b": '"rivers"', "c": "opera -sings", "d": "🐝"}
-    path = tmp_path / "questions.jsonl"
-    path.write_text("".join(json.dumps({"qid": qid, "text": text}) + "\n" for qid, text in asked.items()))
-    for filters in ({}, {"WHERE": "hourly_rate IS NOT NULL"}, {"RANK": "words"}, {"RANK": "vectors"}):
-        some = {qid: text for qid, text in asked.items() if qid in "ab" or filters.get("RANK") != "words"}
-        path.write_text("".join(json.dumps({"qid": qid, "text": text}) + "\n" for qid, text in some.items()))
-        many = json.loads(indexed.ran("search", "--questions", str(path), "-k", "3", "--json", **filters).stdout)
-        assert [one["qid"] for one in many] == list(some)
-        for one, text in zip(many, some.values(), strict=True):
-            alone = found(indexed, "-k", "3", "--", text, **filters)
-            assert [hit["username"] for hit in one["hits"]] == [hit["username"] for hit in alone]
-            for hit, other in zip(one["hits"], alone, strict=True):
-                assert hit["score"] == pytest.approx(other["score"], abs=1e-3)
-                assert hit["weak"] is other["weak"]
-    lines = indexed.ran("search", QUESTIONS=str(path), K="2").stdout.splitlines()
-    assert lines[0].split("\t")[:4] == ["qid", "rank", "similarity", "username"]
-    assert [line.split("\t")[0] for line in lines[1:3]] == ["a", "a"]
-
-
 @pytest.mark.parametrize(
     ("args", "values", "said"),
     [
@@ -207,17 +184,13 @@ def test_many_questions_are_answered_as_one_by_one(indexed: Workspace, tmp_path:
         (("law",), {"WHERE": "bio; DROP TABLE experts"}, "WHERE cannot be read at character"),
         (("law",), {"MIN_SCORE": "much"}, "'much' is no number"),
         (("law",), {"MIN_SCORE": "nan"}, "'nan' is no number"),
-        (("--questions", "{file}"), {}, "line 2: field 'qid'"),
-        (("--questions", "missing.jsonl"), {}, "missing.jsonl"),
     ],
 )
 def test_what_cannot_be_asked_is_said(
-    indexed: Workspace, tmp_path: Path, args: tuple[str, ...], values: dict[str, str], said: str
+    indexed: Workspace, args: tuple[str, ...], values: dict[str, str], said: str
 ) -> None:
     """Exit code 2, and where the fault is."""
-    file = tmp_path / "bad.jsonl"
-    file.write_text('{"qid": "1", "text": "law"}\n{"text": "law"}\n')
-    result = indexed.ran("search", *(arg.format(file=file) for arg in args), code=2, **values)
+    result = indexed.ran("search", *args, code=2, **values)
     assert said in " ".join(result.output.split())
 
 

@@ -1,4 +1,4 @@
-"""`make passages-backfill`: ask about every passage, over several batches and days if needed."""
+"""Ask about passages: a pilot first, then all, over several batches and days if needed."""
 
 import sys
 
@@ -6,10 +6,54 @@ import click
 
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
 from jobs.output import Terminal, for_money, plural, print_json, print_line, usd
-from jobs.render import asked_about, finish_polled, show_account, tell_failures
+from jobs.render import asked_about, finish_polled, pilot_line, show_account, tell_failures
+from jobs.values import COUNT, Count
+from pipeline.batch.prepare import BatchPlan
 from pipeline.core.task import Words
-from pipeline.workflows import backfill
+from pipeline.workflows import backfill, pilot
 from pipeline.workflows.preflight import Preflight
+
+
+@click.command(name="passages-pilot", cls=WritingCommand)
+@click.option("--n", "size", type=COUNT, envvar="FINDABLE_N", help="How many passages to try; 200 without it.")
+@click.option("--seed", type=Count(0, 2**63 - 1), envvar="FINDABLE_SEED", help="The seed of the draw.")
+@click.option("--no-resume", is_flag=True, envvar="FINDABLE_NO_RESUME", help="Under the next free version.")
+@yes_option
+@json_option
+def try_few(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, as_json: bool) -> None:
+    """Ask about a few passages drawn at random, wait for them, and judge their concepts.
+
+    The report in DATA/reports has the quality gates, plots, and samples to read; if a gate fails the exit code is 6.
+    `passages-backfill` asks about all passages only after a pilot has passed. A killed pilot resumes.
+    """
+    with open_workspace(task="passages") as opened:
+        ws = backfill.chosen_version(opened, anew=no_resume)
+
+        def announce(plan: BatchPlan) -> None:
+            """Say what will be asked and what it will cost."""
+            if plan.items:
+                items = asked_about(plan, ws.task.words)
+                ws.display.say(f"{ws.extractor}: {items}, estimated {usd(plan.cost)}")
+
+        done = pilot.run(
+            ws, size=size, seed=seed, announce=announce, confirm=lambda _plan: confirmed("Go on?", yes=yes)
+        )
+        if as_json:
+            print_json(pilot.document(done))
+        else:
+            for account in done.accounts:
+                show_account(account, ws.task.words)
+            plain = opened.task.label if "version" not in opened.settings.sources else None
+            print_line(_piloted(done, version="" if ws.task.label == plain else f" VERSION={ws.task.label}"))
+    done.check()
+
+
+def _piloted(done: pilot.PilotReport, *, version: str) -> str:
+    """Return the one line of result, with what comes next where no error says it.
+
+    `version` names the pilot's own version to `make`, if it has one.
+    """
+    return pilot_line(done) + (f". Next: make passages-backfill{version}" if done.passed else "")
 
 
 @click.command(name="passages-backfill", cls=WritingCommand)
@@ -20,7 +64,7 @@ from pipeline.workflows.preflight import Preflight
 @click.option("--wait/--no-wait", default=False, envvar="FINDABLE_WAIT", help="Go on until all is done.")
 @yes_option
 @json_option
-def main(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: bool) -> None:
+def ask_all(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json: bool) -> None:
     """Ask about every passage without concepts: download finished batches, submit what the quota allows.
 
     Needs a passed pilot of this extractor, shows the estimate, and asks for confirmation. Run again, it resumes; with

@@ -1,0 +1,248 @@
+"""Submit batches, poll, ingest and cancel them, list them all, and add up what was spent."""
+
+import contextlib
+
+import click
+
+from jobs.command import (
+    Command,
+    WritingCommand,
+    confirmed,
+    json_option,
+    limit_option,
+    look_at_workspace,
+    open_workspace,
+    pilot_option,
+    read_workspace,
+    skip_pilot_option,
+    yes_option,
+)
+from jobs.output import plural, print_json, print_line, print_table, usd
+from jobs.render import account_document, asked_about, finish_polled, pilot_line, show_account
+from jobs.values import COUNT
+from pipeline.batch import cancel, listing, poll, submit
+from pipeline.batch.account import IngestSummary
+from pipeline.batch.prepare import BatchPlan
+from pipeline.core.task import Words
+from pipeline.cost import costs
+from pipeline.quality.evaluate import QualityReport
+from pipeline.workflows import ingest
+from pipeline.workflows import pilot as pilot_run
+
+
+@click.command(name="batch-submit", cls=WritingCommand)
+@limit_option
+@click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only show what would happen.")
+@pilot_option
+@skip_pilot_option
+@yes_option
+@json_option
+def submit_open(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: bool, yes: bool, as_json: bool) -> None:
+    """Submit batches for all untagged people with a bio; with TASK=passages, or your own task, for all open items.
+
+    Writes request files, uploads them, and creates one batch for each. Safe to repeat and to interrupt: no item is
+    asked twice, and a batch whose create call was lost is found again. Above FINDABLE_CONFIRM_ABOVE (USD) it asks
+    first.
+    """
+    with (look_at_workspace if dry else open_workspace)() as ws:
+        words = ws.task.words
+
+        def announce(plan: BatchPlan) -> None:
+            """Say what will be asked and what it will cost."""
+            day = ws.model.priced_on.isoformat()
+            what = _sentence(plan, day, words) if plan.items else "resuming an earlier run"
+            ws.display.say(f"{ws.model.name}, {what}")
+
+        def confirm(_plan: BatchPlan) -> bool:
+            """Ask whether to go on."""
+            return confirmed("Go on?", yes=yes)
+
+        if not dry:
+            done = pilot_run.run_first(ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=confirm)
+            limit = pilot_run.left_of(limit, done)
+            if done is not None:
+                ws.display.say(pilot_line(done))
+        report = submit.run(ws, limit=limit, dry=dry, announce=announce, confirm=confirm)
+    said = f"{words.make('batch-submit')} asks the rest" if limit == 0 else _submitted(report, words)
+    print_json(submit.document(report)) if as_json else print_line(said)
+
+
+def _sentence(plan: BatchPlan, priced_on: str, words: Words) -> str:
+    """Return what a plan is, with its estimated cost and the day of the prices."""
+    tokens = f"about {plan.usage.prompt:,} tokens in and {plan.usage.answer + plan.usage.thoughts:,} out"
+    what = f"{asked_about(plan, words)} in {plural(plan.batches, 'batch', 'batches')}"
+    return f"{what}: {tokens}, estimated {usd(plan.cost)} (prices of {priced_on})"
+
+
+def _submitted(report: submit.SubmitReport, words: Words) -> str:
+    """Return the one line of result."""
+    if not report.plan.items and not report.sent:
+        return f"nothing to submit: {words.all_done}"
+    if report.dry:
+        return f"would submit {_sentence(report.plan, report.priced_on, words)}; no batch was written or sent"
+    if not report.sent:
+        if report.summary:
+            return f"nothing was submitted: {report.summary}. Next: {words.make('batch-poll')}"
+        return "nothing was left to submit: another process took it"
+    after = words.make("batch-poll" if set(report.sent.values()) != {"rebuilt"} else "status")
+    return f"submitted {plural(report.items, words.one, words.many)}: {report.summary}. Next: {after}"
+
+
+@click.command(name="batch-poll", cls=WritingCommand)
+@click.option("--wait/--no-wait", default=True, envvar="FINDABLE_WAIT", help="Wait until all are over, or look once.")
+@json_option
+def poll_open(*, wait: bool, as_json: bool) -> None:
+    """Wait until every submitted batch is over, and download its result.
+
+    Ctrl-C is safe at any moment; the batch goes on at the API. Exit code 3: the API does not show a batch any more; 4:
+    it is unclear whether a batch was created, `batch-submit` finds out.
+    """
+    with open_workspace() as ws:
+        report = poll.run(ws, wait=wait)
+        words = ws.task.words
+    print_json(_polled_document(report)) if as_json else print_line(_polled(report, words))
+    finish_polled(report, words)
+
+
+def _polled(report: poll.PollReport, words: Words) -> str:
+    """Return the one line of result."""
+    parts = []
+    if report.downloaded:
+        parts.append(f"{plural(len(report.downloaded), 'batch', 'batches')} downloaded")
+    parts += [
+        f"batch {number} failed ({why}), its {words.many} can be asked again" for number, why in report.failed.items()
+    ]
+    if report.waiting:
+        parts.append(f"{plural(len(report.waiting), 'batch', 'batches')} not over yet")
+    if not parts:
+        troubled = report.gone or report.unclear
+        return "no batch was downloaded" if troubled else "nothing to poll: no batch is at the API"
+    following = "batch-ingest" if report.downloaded else "batch-poll" if report.waiting else ""
+    step = words.make(following) if following else words.again
+    return f"{'; '.join(parts)}. Next: {step}"
+
+
+def _polled_document(report: poll.PollReport) -> dict[str, object]:
+    """Return the report for programs."""
+    return {
+        "downloaded": report.downloaded,
+        "failed": {str(number): why for number, why in report.failed.items()},
+        "waiting": report.waiting,
+        "gone": {str(number): why for number, why in report.gone.items()},
+        "unclear": report.unclear,
+        "stopped": report.stopped.message if report.stopped else None,
+    }
+
+
+@click.command(name="batch-ingest", cls=WritingCommand)
+@json_option
+def ingest_downloaded(*, as_json: bool) -> None:
+    """Judge every line of the downloaded results and write the answers, with scores.
+
+    Every request is counted as answered, refused, invalid or missing; failed ones are asked once more in the next
+    batch, then parked. Safe to repeat and to interrupt. A report on the answers is written into DATA/reports; if one of
+    its gates fails the exit code is 6, and the answers are stored anyway.
+    """
+    documents: list[dict[str, object]] = []
+    with contextlib.ExitStack() as closing, open_workspace() as ws:
+        if as_json:  # also if a batch cannot be ingested, the others are in the document
+            closing.callback(lambda: print_json(documents))
+        words = ws.task.words
+
+        def show(account: IngestSummary) -> None:
+            """Show one batch as soon as it is ingested."""
+            documents.append(account_document(account)) if as_json else show_account(account, words)
+
+        reports: list[QualityReport] = []
+        accounts = ingest.run(ws, done=show, reported=reports.append)
+        for report in (one for one in reports if one.is_judged):
+            ws.display.say(f"quality: {report.line} ({report.path})")
+    if not as_json:
+        print_line(_after_ingest(accounts, words))
+    for report in reports:
+        report.check()
+
+
+def _after_ingest(accounts: list[IngestSummary], words: Words) -> str:
+    """Return what comes next."""
+    if not accounts:
+        return "nothing to ingest: no batch is downloaded"
+    is_any_failed = any(one.batch.refused or one.batch.invalid or one.batch.missing for one in accounts)
+    return f"Next: {words.after}{f', and {words.again} for what failed' if is_any_failed else ''}"
+
+
+@click.command(name="batch-cancel", cls=WritingCommand)
+@click.argument("number", type=COUNT, envvar="FINDABLE_BATCH")
+@yes_option
+@json_option
+def cancel_one(number: int, *, yes: bool, as_json: bool) -> None:
+    """Cancel batch NUMBER at the API, or release its people if it was never created.
+
+    A batch that the API does not show any more is given up after confirmation.
+    """
+    with open_workspace(whole=True) as ws:
+        report = cancel.run(ws, number=number, confirm=lambda question: confirmed(question, yes=yes))
+    document = {"batch": report.number, "said": report.said, "next": report.next}
+    print_json(document) if as_json else print_line(f"batch {report.number}: {report.said}. Next: {report.next}")
+
+
+HEADERS = ("batch", "task", "state", "remote", "rows", "done", "cost", "begun", "took", "reason")
+
+
+@click.command(name="batches", cls=Command)
+@json_option
+def list_all(*, as_json: bool) -> None:
+    """List every batch of every task: number, state, remote name, rows, cost, when it began (UTC), what it took."""
+    with read_workspace(whole=True) as ws:
+        rows, words = listing.run(ws.store, now=ws.now()), ws.task.words
+    if as_json:
+        print_json([row.document for row in rows])
+    elif rows:
+        several = len({row.batch.task for row in rows}) > 1
+        shown = [one for one in range(len(HEADERS)) if several or HEADERS[one] != "task"]
+        print_table([HEADERS[one] for one in shown], [[_cells(row)[one] for one in shown] for row in rows])
+    else:
+        print_line(f"no batches yet. Next: {words.make('batch-submit')}")
+
+
+def _cells(row: listing.BatchSummary) -> tuple[object, ...]:
+    """Return one batch as a line of the table; estimated costs are marked, and times of batches that are not over."""
+    cost, batch = usd(row.cost) if row.is_actual else f"~{usd(row.cost)}", row.batch
+    took = row.age_words if batch.is_over else f"{row.age_words} …"
+    return (
+        *(batch.number, batch.task, batch.state.value, batch.remote_name or "-", batch.requests),
+        *(row.done, cost, f"{batch.created_at:%Y-%m-%d %H:%M}", took, batch.reason or ""),
+    )
+
+
+OF_COSTS = ("batches", "live calls", "tokens in", "tokens out", "cost", "lost calls", "perhaps lost", "under way")
+FIRST = {"day": "day (US/Pacific)"}  # the heading of the first column, where it is not the word itself
+
+
+@click.command(name="costs", cls=Command)
+@click.option(
+    "--by", type=click.Choice(list(costs.KEYS)), default="day", envvar="FINDABLE_BY", help="Add up by which of these."
+)
+@json_option
+def list_costs(by: str, *, as_json: bool) -> None:
+    """Add up what batches and live calls have cost, by day, task, model or batch.
+
+    A day is that of daily budgets. What was sent and ended unseen may have been paid for, and is told apart, as what is
+    under way is, at estimates. Embeddings are not counted.
+    """
+    with read_workspace(whole=True) as ws:
+        report = costs.run(ws.store, ws.subjects, by=by)
+    if as_json:
+        print_json(costs.document(report))
+    elif report.rows:
+        rows = [*report.rows.items(), ("all", report.total)]
+        print_table((FIRST.get(by, by), *OF_COSTS), [(key, *_spent(amounts)) for key, amounts in rows])
+    else:
+        print_line("nothing was sent yet. Next: make preflight")
+
+
+def _spent(amounts: costs.Amounts) -> tuple[str, ...]:
+    """Return amounts as the cells of a line; estimates are marked."""
+    counts = (amounts.batches, amounts.calls, amounts.tokens_in, amounts.tokens_out)
+    lost, under_way = (f"~{usd(one)}" if one else "-" for one in (amounts.lost, amounts.under_way))
+    return (*(f"{one:,}" for one in counts), usd(amounts.cost), f"{amounts.lost_calls or '-'}", lost, under_way)
