@@ -112,7 +112,6 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
     assert "read-only transaction; nothing was changed" in said
     assert postgresql.rows(role.url, "SELECT count(*) FROM findable_requests") == [(0,)]
     assert postgresql.rows(role.url, "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace") == before
-    role.run("rollback", "expert-tags@9", "--yes")
 
 
 def test_a_user_of_some_columns_tags_people(role: Role) -> None:

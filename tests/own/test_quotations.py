@@ -103,6 +103,4 @@ def test_a_concept_is_proved_by_no_quotation_that_says_another_thing(
     [support] = concept["evidence"]["support"]
     assert (support["quote"], support["likeness"]) == (SLICE, 0.98)
     assert "by likeness 0.98" in ran(workspace, "best-concepts", "4")
-    workspace.ran("export", TO="view.html")
-    assert "drug safety (other), by likeness 0.98" in Path("view.html").read_text(encoding="utf-8")
     assert json.loads(ran(workspace, "doctor", "--json"))["findings"] == []
