@@ -178,8 +178,9 @@ class Settings:
     )
     create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0, unit="s")
     list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0, unit="s")
-    call_timeout: float = _setting(60.0, _seconds, "how long any other call may take", unit="s")
-    transfer_timeout: float = _setting(600.0, _seconds, "how long one upload or download may stand still", unit="s")
+    call_timeout: float = _setting(
+        60.0, _seconds, "how long any other call may take; a transfer may stand still ten times as long", unit="s"
+    )
     retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again", unit="s")
     retry_wait: float = _setting(
         1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1, unit="s"

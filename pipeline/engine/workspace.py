@@ -101,7 +101,6 @@ class OpenWorkspace:
         client = Client(
             transport,
             create_timeout_s=settings.create_timeout,
-            transfer_timeout_s=settings.transfer_timeout,
         )
         self._closing.callback(client.close)
         return client

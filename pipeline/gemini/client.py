@@ -49,6 +49,8 @@ MODEL_PAGE_SIZE = 1000  # the API's most (models.list, read 2026-11)
 
 T = TypeVar("T")
 
+STILL = 10  # times as long as a call may take a transfer may stand still
+
 
 class Client:
     """Speaks to one base URL with one key. Usable from several threads; `close` it at the end."""
@@ -58,13 +60,12 @@ class Client:
         transport: Transport,
         *,
         create_timeout_s: float = 60,
-        transfer_timeout_s: float = 600,
     ) -> None:
-        """Keep what makes the calls, and what bounds creates and transfers, in seconds without any sign of life."""
+        """Keep what makes the calls, and what bounds creates, in seconds without any sign of life."""
         self._transport = transport
         self._create_timeout_s = create_timeout_s
-        self._transfer_timeout_s = transfer_timeout_s
-        self._uploader = Uploader(transport, seconds=transfer_timeout_s)
+        self._transfer_timeout_s = STILL * transport.call_timeout_s
+        self._uploader = Uploader(transport, seconds=self._transfer_timeout_s)
 
     def upload(self, path: Path, *, display_name: str, sha256: str, size: int) -> Upload:
         """Upload a sealed file and return it when the API has all of it; raises what `Uploader.upload` does."""

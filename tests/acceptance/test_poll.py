@@ -224,7 +224,7 @@ def test_a_poll_that_waits_keeps_nobody_waiting(workspace: Workspace, api: Engin
     workspace.do("submit", limit=1)
     with workspace.start("poll", json=True, POLL_PATIENCE=LONGEST_S) as running:
         while not looks(api, "GET", remote_names(workspace)[1]):
-            assert not running.has_ended()
+            assert not running.has_ended(), running.wait()
         workspace.each("ingest", "submit")
         workspace.do("cancel", 2)
         done = running.wait()

@@ -28,7 +28,6 @@ BOUNDS = {
     "FINDABLE_LIST_LAG": "0",
     "FINDABLE_CREATE_TIMEOUT": "10",
     "FINDABLE_CALL_TIMEOUT": "10",
-    "FINDABLE_TRANSFER_TIMEOUT": "10",
     "FINDABLE_RETRY_FOR": "10",
     "FINDABLE_RETRY_WAIT": "0.01",
     "FINDABLE_POLL_FIRST": "0.02",
@@ -45,7 +44,7 @@ RESIGNATION = {"RETRY_FOR": "0.05", "POLL_PATIENCE": "0.05"}
 def haste() -> dict[str, str]:
     """Return limits for a server that does not answer, longer where the machine is busy; what is slow takes 3 s."""
     limit = f"{min(2.0, 0.4 * slowness()):.1f}"
-    return {"CREATE_TIMEOUT": limit, "CALL_TIMEOUT": limit, "TRANSFER_TIMEOUT": limit}
+    return {"CREATE_TIMEOUT": limit, "CALL_TIMEOUT": limit}
 
 
 @dataclass(frozen=True)

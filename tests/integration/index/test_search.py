@@ -78,7 +78,7 @@ def test_odd_questions_are_answered_or_refused(indexed: Workspace, api: Api) -> 
 @pytest.mark.full
 def test_a_question_waits_no_longer_than_any_other_call(indexed: Workspace, api: Api) -> None:
     """A server that hangs is given up after the time-out of a call, not that of a transfer, which is for many texts."""
-    limits = {"CALL_TIMEOUT": "0.2", "TRANSFER_TIMEOUT": "0.4", "RETRY_FOR": "0"}
+    limits = {"CALL_TIMEOUT": "0.2", "RETRY_FOR": "0"}
     api.fault("hang", times=9, path=":batchEmbedContents")
     result = indexed.ran("search", "bees", **limits, code=4)
     assert "no answer within 0.2 s" in result.stderr
