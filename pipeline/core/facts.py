@@ -4,14 +4,13 @@ A quotation that is found by likeness differs from the text in something. Where 
 it may say another thing, or the opposite, and is none. The words of both are aligned, and only what differs is looked
 at, so that a word taken for one of these by mistake costs nothing where both have it.
 
-Numbers are compared as they are written, but for the script of their digits; a number word or a month is the number
-that it means. A name is a word with a capital that does not merely begin a sentence, and any word of a script without
-capitals, for there names cannot be told from other words.
+Numbers, number words and months are compared as they are written. A name is a word with a capital, and any word of a
+script without capitals, for there names cannot be told from other words; one with a slip in it is another name.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -22,10 +21,8 @@ from pipeline.core.fold import is_unspaced, shown
 
 NUMBER, NEGATION, NAME = "number", "negation", "name"
 SAME = 0.8  # share of characters in common (Indel) from which on two words are one, but for a slip
-ALIKE = 0.6  # share of characters in common (Indel) of a word and the same with a slip in it
 REACH = 40  # characters before and behind a slice that are looked at
 FEWEST_LEFT = 3  # characters of a word without its negative prefix or suffix
-MOSTLY = 0.75  # share of words with capitals from which on these say nothing
 
 _KINDS = {
     **dict.fromkeys("'", "'"),
@@ -36,7 +33,6 @@ _KINDS = {
 }
 # of kinds: a number with its sign, a word, a character of a script without blanks, another sign
 _TOKEN = re.compile(r"(?:(?<![dlu])-)?d+(?:[.']d+)*|l+(?:'l+)*|u|s")
-_BEGINS = re.compile(r"[.!]")  # kinds behind which a word may have its capital from the beginning of a sentence
 _CUT_NUMBER = re.compile(r"(?:(?<!\w)[-\u2212\u2013])?(?:\d[.,'\u2019]?)+$")
 _CUT_WORD = re.compile(r"[^\W\d_]+[-'\u2010\u2011\u2019]$")
 _NUMBER_ON = re.compile(r"(?:[.,'\u2019]?\d)+")
@@ -45,13 +41,17 @@ _FIRST_WORDS = re.compile(r"(?:[^\S\n]+[^\s.!?]+){0,2}")
 _WORD_ON = re.compile(r"[-'\u2010\u2011\u2019][^\W\d_]+")
 
 
+_STATED = {
+    **dict.fromkeys((*NUMBERS.split(), *MONTHS.split()), NUMBER),
+    **dict.fromkeys(NEGATIONS.split(), NEGATION),
+}
+
+
 class _Word(NamedTuple):
-    """A token: its folded form, what it states (a number, a negation, nothing), and whether it is a name."""
+    """A token: its folded form, and what it is: a number, a negation, a name, or nothing of these."""
 
     form: str
-    states: tuple[str, str] | None
-    is_name: bool
-    is_doubtful: bool  # it has a capital, which may be there for its place
+    kind: str
 
 
 def difference(quote: str, text: str, start: int, end: int) -> str:
@@ -59,16 +59,16 @@ def difference(quote: str, text: str, start: int, end: int) -> str:
 
     NEGATION, NUMBER or NAME, the first of them; empty where it differs in other words alone.
     """
-    said = _words(quote, begins=True)
+    said = _words(quote, has_capitals=not quote.isupper() or text[start:end].isupper())
     first, last = _widened(text, start, end)
-    there = _words_of_slice(text, first, last)
+    there = _words(text[first:last])
     lead, tail = _left_out(said, there)
     if lead or tail:  # the slice lacks words that the quotation has at its ends: what stands in their place?
         before, behind = text[max(0, first - REACH) : first], text[last : last + REACH]
         first -= _size(_LAST_WORDS.search(before)) if lead else 0
         last += _size(_FIRST_WORDS.match(behind)) if tail else 0
-        there = _words_of_slice(text, first, last)
-    found = {kind for one, other in _regions(said, there) for kind in _differences(one, other, text)}
+        there = _words(text[first:last])
+    found = {kind for one, other in _regions(said, there) for kind in _differences(one, other)}
     return next((kind for kind in (NEGATION, NUMBER, NAME) if kind in found), "")
 
 
@@ -83,50 +83,23 @@ def _size(match: re.Match[str] | None) -> int:
     return 0 if match is None else len(match[0])
 
 
-def _begins_sentence(before: str) -> bool:
-    said = before.rstrip("\"'\u201c\u201e\u00ab([ \t\n\r-\u2013\u2014\u2022")
-    return not said or said[-1] in ".!?:\u2026" or "\n" in before[len(said) :]
-
-
-def _words(text: str, *, begins: bool) -> list[_Word]:
+def _words(text: str, *, has_capitals: bool = True) -> list[_Word]:
+    """Return the words of a text; where it is in capitals as a whole, and the other is not, these say nothing."""
     plain = shown(text)
+    plain = plain if has_capitals else plain.lower()
     kinds = "".join(map(_kind, plain))
-    places = [match.span() for match in _TOKEN.finditer(kinds)]
-    lettered = [at for at in places if kinds[at[0]] == "l" and plain[at[0]].lower() != plain[at[0]].upper()]
-    capitals = sum(_has_capital(plain[at:end]) for at, end in lettered)
-    says_nothing = capitals >= MOSTLY * len(lettered) if lettered else False
-    found: list[_Word] = []
-    last = 0
-    for at, end in places:
-        first = not found and begins
-        first |= bool(found and _BEGINS.search(kinds, last, at))
-        is_doubtful = says_nothing or (first and not _has_capital(plain[at + 1 : end]))
-        found.append(_word(plain[at:end], kinds[at], is_doubtful=is_doubtful))
-        last = end
-    return found
+    return [_word(plain[at:end], kinds[at]) for at, end in (match.span() for match in _TOKEN.finditer(kinds))]
 
 
-def _word(written: str, kind: str, *, is_doubtful: bool) -> _Word:
+def _word(written: str, kind: str) -> _Word:
     """Return a token as it is compared; `kind` is that of its first character."""
-    if kind in "d-":
-        value = "".join(str(unicodedata.decimal(one, one)) for one in written)
-        value = value.replace("\u066b", ".").replace("\u066c", ",")
-        return _Word(value, (NUMBER, value), is_name=False, is_doubtful=False)
-    if kind == "s":
-        return _Word(written, (NUMBER, written), is_name=False, is_doubtful=False)
+    if kind in "d-s":
+        return _Word(written, NUMBER)
     form = unicodedata.normalize("NFKC", written.casefold())
-    if form in _numbers():
-        return _Word(form, (NUMBER, _numbers()[form]), is_name=False, is_doubtful=False)
-    if _negates(form):
-        return _Word(form, (NEGATION, ""), is_name=False, is_doubtful=False)
-    is_caseless = written.lower() == written.upper()
-    has_capital = _has_capital(written)
-    form = form.removesuffix("'s")
-    return _Word(form, None, is_caseless or has_capital, is_doubtful and not is_caseless)
-
-
-def _has_capital(word: str) -> bool:
-    return word != word.lower()
+    if form.endswith("n't") or form.startswith("n'"):  # as in "isn't" and "n'est"
+        return _Word(form, NEGATION)
+    is_name = written.lower() == written.upper() or written != written.lower()
+    return _Word(form.removesuffix("'s"), _STATED.get(form) or (NAME if is_name else ""))
 
 
 @cache
@@ -137,27 +110,6 @@ def _kind(char: str) -> str:
     if unicodedata.category(char)[0] in "LMN":
         return "u" if is_unspaced(char) else "l"
     return "s" if unicodedata.category(char) == "Sc" else _KINDS.get(char, " ")
-
-
-@cache
-def _numbers() -> Mapping[str, str]:
-    """Return what each number word and month means."""
-    told = {word: value for value, words in NUMBERS.items() for word in words.split()}
-    return told | {word: f"month {number}" for number, words in MONTHS.items() for word in words.split()}
-
-
-@cache
-def _negations() -> frozenset[str]:
-    return frozenset(word for words in NEGATIONS.values() for word in words.split())
-
-
-def _negates(form: str) -> bool:
-    """Return whether a word is a negation, or has one as a clitic: "isn't", "n'est"."""
-    return form in _negations() or form.endswith("n't") or form.startswith("n'")
-
-
-def _words_of_slice(text: str, start: int, end: int) -> list[_Word]:
-    return _words(text[start:end], begins=_begins_sentence(text[max(0, start - REACH) : start]))
 
 
 def _left_out(said: Sequence[_Word], there: Sequence[_Word]) -> tuple[bool, bool]:
@@ -183,24 +135,20 @@ def _regions(one: Sequence[_Word], other: Sequence[_Word]) -> Iterator[tuple[Seq
         begun, until = block.a + block.size, block.b + block.size
 
 
-def _differences(said: Sequence[_Word], there: Sequence[_Word], text: str) -> Iterator[str]:
+def _differences(said: Sequence[_Word], there: Sequence[_Word]) -> Iterator[str]:
     """Yield in what a stretch of a quotation states something else than that of the text."""
-    sides = (said, there)
-    if not any(_stated(side, NUMBER) for side in sides):
-        letters = ["".join(word.form for word in side) for side in sides]
-        if letters[0] == letters[1]:  # with blanks elsewhere
-            return
-    for kind in (NUMBER, NEGATION):
-        if _stated(said, kind) != _stated(there, kind):
-            yield kind
-    if any(_is_negated(one.form, other.form) for one in said for other in there):
+    numbers = [[word.form for word in side if word.kind == NUMBER] for side in (said, there)]
+    letters = ["".join(word.form for word in side) for side in (said, there)]
+    if not any(numbers) and letters[0] == letters[1]:  # with blanks elsewhere
+        return
+    if numbers[0] != numbers[1]:
+        yield NUMBER
+    negations = [sum(word.kind == NEGATION for word in side) for side in (said, there)]
+    if negations[0] != negations[1] or any(_is_negated(one.form, other.form) for one in said for other in there):
         yield NEGATION
-    if _names(said, there, text) != _names(there, said, text):
+    names = [[word.form for word in side if word.kind == NAME] for side in (said, there)]
+    if names[0] != names[1]:
         yield NAME
-
-
-def _stated(words: Sequence[_Word], kind: str) -> list[str]:
-    return [word.states[1] for word in words if word.states is not None and word.states[0] == kind]
 
 
 def _is_negated(one: str, other: str) -> bool:
@@ -214,23 +162,3 @@ def _is_negated(one: str, other: str) -> bool:
         if max(alike, default=0.0) > max(best, SAME):
             return True
     return False
-
-
-def _names(words: Sequence[_Word], others: Sequence[_Word], text: str) -> list[str]:
-    """Return the names among words that differ from others.
-
-    A capital that may be there for its place makes none of a word that the text has without it, nor of a slip in one.
-    """
-    return [word.form for word in words if word.is_name and not (word.is_doubtful and _is_ordinary(word, others, text))]
-
-
-def _is_ordinary(word: _Word, others: Sequence[_Word], text: str) -> bool:
-    return _stands(word.form, text) or any(
-        Indel.normalized_similarity(word.form, other.form) >= ALIKE
-        for other in others
-        if not other.is_name or (other.is_doubtful and _stands(other.form, text))
-    )
-
-
-def _stands(form: str, text: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(form)}(?!\w)", text) is not None
