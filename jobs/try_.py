@@ -7,7 +7,7 @@ import click
 from jobs import values
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
 from jobs.output import plural, print_json, print_line, print_text, usd
-from jobs.readable import INDENT, attached, cut, schema_lines, value_lines
+from jobs.readable import INDENT, attached, cut, value_lines
 from jobs.values import COUNT, Count
 from pipeline.core.task import Words
 from pipeline.engine.workspace import OpenWorkspace
@@ -64,9 +64,6 @@ def _show(report: TryReport, words: Words) -> None:
     if system := report.items[0].system:
         print_text("sent with each, as the system instruction:")
         print_text(cut(system), indent=INDENT)
-    print_text("wanted back:")
-    for line in schema_lines(report.schema, INDENT):
-        print_text(line)
     for number, one in enumerate(report.items, start=1):
         print_text(f"\n{words.one} {number} of {len(report.items)}: {one.name}")
         for part in one.parts:

@@ -73,11 +73,10 @@ class ExportWanted(NamedTuple):
 
 @dataclass(frozen=True)
 class VersionShare:
-    """How many items have answers of an extractor, and how many of these are not in an export, which is another's."""
+    """How many items have answers of an extractor."""
 
     extractor: str
     items: int
-    left_out: int = 0
 
 
 class ExportRows(NamedTuple):

@@ -97,9 +97,7 @@ def _said(report: ExportReport, words: Words) -> list[str]:
     return [
         f"wrote {mine.extractor}, which {_count(mine.items, words, verb=True)}",
         *(
-            f"{_count(one.items, words, verb=True)} {one.extractor}"
-            + (f", {one.left_out:,} of them not {mine.extractor}" if one.left_out else "")
-            + f": EXTRACTOR={one.extractor} exports it"
+            f"{_count(one.items, words, verb=True)} {one.extractor}: EXTRACTOR={one.extractor} exports it"
             for one in others
         ),
     ]

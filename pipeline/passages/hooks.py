@@ -152,8 +152,8 @@ class PassagesHooks(Hooks):
         found = [one for one in stored_versions.concept_versions(tx, self._shape) if one[:2] not in leaving]
         if wanted.best:
             preference = preferred.preference_of(self._settings)
-            told = stored_versions.shares(tx, self._shape, found, chosen=None)
-            return ExportRows(preferred.best_concepts(tx, self._shape, preference), encode, versions=told)
+            best = preferred.best_concepts(tx, self._shape, preference)
+            return ExportRows(best, encode, versions=stored_versions.shares(found))
         there = {stored_versions.named(one): one for one in sorted(found, key=_is_newest_last, reverse=True)}
         among = [one for one in there if wanted.extractor is None or versions.is_of(one, wanted.extractor)]
         if not among and wanted.extractor is not None:
@@ -162,13 +162,8 @@ class PassagesHooks(Hooks):
                 hint="`make versions` lists whose concepts there are",
             )
         chosen = min(among, key=versions.ranks(tx, table.TASK, prefer=wanted.prefer), default=None)
-        if chosen is None:
-            told = stored_versions.shares(tx, self._shape, found, chosen=None)
-            return ExportRows(preferred.all_concepts(tx, self._shape), encode, versions=told)
-        one = there[chosen]
-        rows = preferred.all_concepts(tx, self._shape, of=(one.label, one.model))
-        told = stored_versions.shares(tx, self._shape, found, chosen=one)
-        return ExportRows(rows, encode, extractor=chosen, versions=told)
+        rows = preferred.all_concepts(tx, self._shape, of=None if chosen is None else there[chosen][:2])
+        return ExportRows(rows, encode, extractor=chosen, versions=stored_versions.shares(found, chosen=chosen))
 
 
 def _is_newest_last(one: VersionCounts) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, literal, select
+from sqlalchemy import Connection, delete, func, select
 
 from pipeline.core.hooks import VersionShare
 from pipeline.core.task import RolledBackPage, VersionCounts
@@ -29,23 +29,10 @@ def concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionCounts
     return [found[key] for key in sorted(found)]
 
 
-def shares(
-    tx: Connection, shape: PassagesShape, counts: Sequence[VersionCounts], *, chosen: VersionCounts | None
-) -> list[VersionShare]:
-    """Return how many passages have concepts of each version, the chosen one first, and how many have none of that."""
-    concepts = shape.concepts.c
-    mine = shape.concepts.alias()
-    found = []
-    for one in counts:
-        left_out = 0
-        if chosen is not None and one is not chosen:
-            whose = (mine.c.extractor_version, chosen.label), (mine.c.extractor_model, chosen.model)
-            same = [mine.c.passage_id == concepts.passage_id, *(table.is_named(*part) for part in whose)]
-            without = ~exists(select(literal(1)).select_from(mine).where(*same))
-            query = select(func.count(concepts.passage_id.distinct()))
-            left_out = tx.execute(query.where(table.of_extractors(shape, [one[:2]]), without)).scalar_one()
-        found.append(VersionShare(named(one), one.items, left_out))
-    return sorted(found, key=lambda one: (chosen is None or one.extractor != named(chosen), one.extractor))
+def shares(counts: Sequence[VersionCounts], *, chosen: str | None = None) -> list[VersionShare]:
+    """Return how many passages have concepts of each version, the chosen one first."""
+    found = [VersionShare(named(one), one.items) for one in counts]
+    return sorted(found, key=lambda one: (one.extractor != chosen, one.extractor))
 
 
 def named(one: VersionCounts) -> str:

@@ -19,14 +19,10 @@ from sqlalchemy import (
     Select,
     TableClause,
     Text,
-    and_,
-    case,
     cast,
     collate,
     column,
-    exists,
     func,
-    literal,
     literal_column,
     select,
     table,
@@ -120,13 +116,10 @@ class AnswersExport:
         return query.add_columns(*(given.c[name] for name in COSTS)).select_from(joined)
 
     def shares(self, tx: Connection, extractors: Sequence[str]) -> list[VersionShare]:
-        """Return how many items have answers of these extractors, this one first, and how many have none of this."""
-        told = self._answers
-        mine = told.alias("mine")
-        same = and_(mine.c[EXTRACTOR] == self.extractor, *(mine.c[one] == told.c[one] for one, _ in self.spec.key))
-        has_none = case((exists(select(literal(1)).select_from(mine).where(same)), 0), else_=1)
-        query = select(told.c[EXTRACTOR], func.count(), func.sum(has_none)).group_by(told.c[EXTRACTOR])
-        found = [VersionShare(*row) for row in tx.execute(query.where(told.c[EXTRACTOR].in_(extractors)))]
+        """Return how many items have answers of these extractors, this one first."""
+        told = self._answers.c[EXTRACTOR]
+        query = select(told, func.count()).where(told.in_(extractors)).group_by(told)
+        found = [VersionShare(*row) for row in tx.execute(query)]
         return sorted(found, key=lambda one: (one.extractor != self.extractor, one.extractor))
 
     def _exploded(
