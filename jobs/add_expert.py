@@ -38,7 +38,6 @@ def main(file: Path, *, mapping: str, as_json: bool) -> None:
 
 
 def _show(added: list[add_expert.AddedExpert]) -> None:
-    """Print the rows and the problems."""
     rows = [(one.username, one.name, ", ".join(one.tags) or "-", one.findability_score) for one in added]
     print_table(("username", "name", "tags", "score"), rows)
     for one in added:

@@ -34,7 +34,6 @@ def list_versions(*, as_json: bool) -> None:
 
 
 def _cells(one: VersionSummary) -> tuple[object, ...]:
-    """Return one version as a line of the table."""
     label, model, rows, items, *moments = one.counts
     days = ["-" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments]
     note = "being rolled back" if one.withdrawn else ""

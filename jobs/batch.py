@@ -68,14 +68,12 @@ def submit_open(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: 
 
 
 def _sentence(plan: BatchPlan, priced_on: str, words: Words) -> str:
-    """Return what a plan is, with its estimated cost and the day of the prices."""
     tokens = f"about {plan.usage.prompt:,} tokens in and {plan.usage.answer + plan.usage.thoughts:,} out"
     what = f"{asked_about(plan, words)} in {plural(plan.batches, 'batch', 'batches')}"
     return f"{what}: {tokens}, estimated {usd(plan.cost)} (prices of {priced_on})"
 
 
 def _submitted(report: submit.SubmitReport, words: Words) -> str:
-    """Return the one line of result."""
     if not report.plan.items and not report.sent:
         return f"nothing to submit: {words.all_done}"
     if report.dry:
@@ -105,7 +103,6 @@ def poll_open(*, wait: bool, as_json: bool) -> None:
 
 
 def _polled(report: poll.PollReport, words: Words) -> str:
-    """Return the one line of result."""
     parts = []
     if report.downloaded:
         parts.append(f"{plural(len(report.downloaded), 'batch', 'batches')} downloaded")
@@ -123,7 +120,6 @@ def _polled(report: poll.PollReport, words: Words) -> str:
 
 
 def _polled_document(report: poll.PollReport) -> dict[str, object]:
-    """Return the report for programs."""
     return {
         "downloaded": report.downloaded,
         "failed": {str(number): why for number, why in report.failed.items()},
@@ -164,7 +160,6 @@ def ingest_downloaded(*, as_json: bool) -> None:
 
 
 def _after_ingest(accounts: list[IngestSummary], words: Words) -> str:
-    """Return what comes next."""
     if not accounts:
         return "nothing to ingest: no batch is downloaded"
     is_any_failed = any(one.batch.refused or one.batch.invalid or one.batch.missing for one in accounts)

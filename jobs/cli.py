@@ -62,7 +62,6 @@ class Commands(click.Group):
 
 
 def _is_set(name: str) -> bool:
-    """Return whether a switch is on in the environment."""
     return os.environ.get(f"{PREFIX}{name}", "0") not in {"", "0"}
 
 

@@ -46,7 +46,6 @@ def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None
 
 
 def _say_where(url: str) -> None:
-    """Say where the engine serves, and how to point a client at it."""
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url} (Ctrl-C ends it)")
     terminal.say(f"in another terminal: export GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any")

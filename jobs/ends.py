@@ -128,7 +128,6 @@ def _os_code(error: OSError | MemoryError) -> int:
 
 
 def _os_words(error: OSError | MemoryError) -> tuple[str, str]:
-    """Return what an error of the system was, and what to do about it."""
     if isinstance(error, MemoryError):
         return NO_MEMORY
     said = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
@@ -138,14 +137,12 @@ def _os_words(error: OSError | MemoryError) -> tuple[str, str]:
 
 
 def _help_of(error: click.UsageError) -> str:
-    """Return where the usage of the command stands, or the list of commands."""
     if error.ctx is None or error.ctx.parent is None:
         return "`findable --help` lists the commands"
     return f"`findable {error.ctx.info_name} --help` lists what it takes"
 
 
 def _fail(message: str, hint: str, code: int, *, debug: bool, as_json: bool) -> NoReturn:
-    """Say what happened and what to type next, and end."""
     if as_json and not has_printed_json():
         print_json({"error": message, "hint": as_typed(hint), "exit_code": code})
     terminal = Terminal()

@@ -63,7 +63,6 @@ def main(
 
 
 def _as_document(format_: str | None) -> str:
-    """Return the format that is one JSON document."""
     if format_ not in (None, "json"):
         raise InputError(
             f"JSON=1 is for one JSON document, and {format_} is none; nothing was written", hint="leave out either"

@@ -90,8 +90,6 @@ _OPTIONS = (
 
 
 class _Wanted(NamedTuple):
-    """What was asked for on the command line."""
-
     find: tuple[str, ...]
     state: str | None
     tag: str
@@ -118,7 +116,6 @@ class _Wanted(NamedTuple):
 
 
 def _with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a function with the arguments and options of a list."""
     return functools.reduce(lambda one, option: option(one), reversed(_OPTIONS), command)
 
 

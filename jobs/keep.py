@@ -103,7 +103,6 @@ def check(*, as_json: bool) -> None:
 
 
 def _show_checked(report: doctor.DoctorReport) -> None:
-    """Print what was found, and one line of result."""
     terminal = Terminal()
     for one in report.seen:
         print_line(f"{one.subject}: {one.said}")

@@ -51,7 +51,6 @@ class Terminal:
 
 
 def _message(line: str, colour: str | None) -> None:
-    """Print a line above the bar that is drawn, or where there is none in a colour."""
     said = _time(sys.stderr) + printable(quoted_as_typed(line))
     if not bars.above(said):
         _coloured(said, colour)
@@ -171,7 +170,6 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
 
 
 def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    """Draw a table with rich, in which no cell is read as markup."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -105,7 +105,6 @@ def ask_all(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json
 
 
 def _line(report: backfill.BackfillReport, words: Words) -> str:
-    """Return the one line of result."""
     if report.is_over:
         parked = f" ({report.parked:,} just now)" if report.parked else ""
         return f"{report.extractor}: {words.all_done}{parked}. Next: {words.after}"

@@ -35,7 +35,6 @@ def list_prices(*, as_json: bool) -> None:
 
 
 def _priced(row: dict[str, Any]) -> tuple[object, ...]:
-    """Return one model as a line of the table."""
     limits = row["limits"]
     amounts = (f"{row[way][name]:g}" for way in ("live", "batch") for name in ("in", "out"))
     figures = ("none" if limits[name] is None else f"{limits[name]:,}" for name in ("rpm", "tpm", "rpd"))

@@ -177,7 +177,6 @@ def _after(report: tag.TagReport, words: Words) -> str:
 
 
 def _waiting(words: Words) -> str:
-    """Return what to type while batches are under way."""
     return f"Next: {words.make('tag WAIT=1')}, or {words.make('run')} now and then"
 
 
@@ -237,7 +236,6 @@ def _group_line(group: "FindingGroup") -> str:
 
 
 def _line(finding: "Finding") -> str:
-    """Return a finding as one line."""
     where = f"line {finding.line}" + (f", {finding.column}" if finding.column else "")
     whose = f" [{finding.key}]" if finding.key else ""
     value = f" ({finding.value})" if finding.value else ""

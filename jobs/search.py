@@ -79,7 +79,6 @@ def _number(value: float | None) -> str:
 
 
 def _cell(name: str, value: Any) -> str:
-    """Return one value of a hit as a table shows it."""
     if name == "similarity":
         return _number(value)
     text = " ".join((", ".join(value) if isinstance(value, list) else str(value)).split())

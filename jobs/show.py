@@ -48,7 +48,6 @@ def main(username: str | None, *, item: str | None, raw: bool, as_json: bool) ->
 
 
 def _person_fields(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return a person in a few lines."""
     fields = []
     for name, value in document["expert"].items():
         shown = ", ".join(value) if isinstance(value, list) else "-" if value is None else str(value)
@@ -89,7 +88,6 @@ def best_concepts(passage: str | None, *, as_json: bool) -> None:
 
 
 def _concept(one: dict[str, object]) -> tuple[object, ...]:
-    """Return one concept as a line of the table, with its first quotation."""
     evidence = one["evidence"]
     support = evidence.get("support") if isinstance(evidence, dict) else None
     quote = str(support[0].get("quote", "")) if isinstance(support, list) and support else "-"

@@ -38,14 +38,12 @@ def passages_status(*, exact: bool, as_json: bool) -> None:
 
 
 def _print(task: str | None, *, exact: bool, as_json: bool) -> None:
-    """Print the state of a task, or of that of the settings."""
     with read_workspace(task=task) as ws:
         report = status.run(ws, exact=exact)
     print_json(report.document) if as_json else _show(report)
 
 
 def _show(report: status.StatusReport) -> None:
-    """Print the state in a few lines."""
     document: dict[str, Any] = report.document
     index = document["index"]
     bound = "" if document["bound"] else " (not bound yet)"
@@ -110,7 +108,6 @@ def _show_estimates(document: dict[str, Any]) -> None:
 
 
 def _amount(amounts: dict[str, Any]) -> str:
-    """Return tokens and money."""
     return f"{amounts['tokens_in']:,} in, {amounts['tokens_out']:,} out, {usd(amounts['cost'])}"
 
 

@@ -96,7 +96,6 @@ def preflight(limit: int | None, deadline: float | None, *, as_json: bool) -> No
 
 
 def _show(estimated: Preflight, words: Words) -> None:
-    """Print both modes side by side."""
     if estimated.waiting.items:
         what, cost = asked_about(estimated.waiting, words), usd(estimated.waiting.cost)
         print_line(f"{what} in batches that an earlier run prepared go out with it, estimated {cost}")
@@ -121,7 +120,6 @@ def _show(estimated: Preflight, words: Words) -> None:
 
 
 def _row(name: str, sends: str, mode: ModeEstimate) -> tuple[str, ...]:
-    """Return one mode as a line of the table."""
     return (
         name,
         usd(mode.cost),

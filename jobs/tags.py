@@ -77,7 +77,6 @@ def main(
 
 
 def _of_person(username: str, change: TagChange, who: str, *, undo: int | None, as_json: bool) -> None:
-    """Show or edit the tags of one person."""
     if undo is None and not any(change):
         with read_workspace(task="experts") as ws:
             found = tags.read_tags(ws.store, username)

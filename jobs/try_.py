@@ -111,7 +111,6 @@ def _show_two(
 
 
 def _show_end(one: TriedItem) -> None:
-    """Print how one item's call ended, and what came."""
     out = one.usage.answer + one.usage.thoughts
     calls = f" and {one.calls} calls" if one.calls > 1 else ""
     used = f" in {one.seconds:.1f} s{calls}; {one.usage.prompt:,} tokens in, {out:,} out, {usd(one.cost)}"

@@ -88,7 +88,6 @@ def _rewritten(found: re.Match[str]) -> str:
 
 
 def _targets(words: str) -> list[str]:
-    """Return the targets that a text begins with."""
     targets: list[str] = []
     for word in words.split(" "):
         if word not in NAMES:
@@ -108,7 +107,6 @@ def _places() -> dict[str, str]:
 
 
 def _as_command(target: str, variables: Mapping[str, str], places: Mapping[str, str]) -> str:
-    """Return a target with its variables as a command with its options."""
     ahead, options = [], []
     params = variables_of(command_of(target)) if variables else {}
     for name, value in variables.items():

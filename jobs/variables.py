@@ -75,11 +75,9 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def _commands(names: Iterable[str] | None) -> list[click.Command]:
-    """Return the commands of these names, or all."""
     return [command_of(name) for name in NAMES if names is None or name in names]
 
 
 def _of(name: str) -> str:
-    """Return which targets take a variable."""
     taking = [target for target in NAMES if name in variables_of(command_of(target))]
     return f"it is of {', '.join(taking)}; one for all commands may stand in the environment or in .env"

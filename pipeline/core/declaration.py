@@ -105,7 +105,6 @@ class Declaration(Generic[A_co]):
         self._check_parameters()
 
     def _check_values(self) -> None:
-        """Refuse values that are of the right kind and cannot be."""
         for member in ("version", "image_side"):
             if getattr(self, member) < 1:
                 raise InputError(f"{member}= counts from 1, and is {getattr(self, member)}")

@@ -161,7 +161,6 @@ def _pieces(quote: str) -> list[str]:
 
 
 def _nearest_to(spans: Sequence[tuple[int, int]], marks: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Return the first of the spans with the least distance to one of the marks, which stand in order."""
     starts = [start for start, _ in marks]
 
     def distance(span: tuple[int, int]) -> int:

@@ -129,7 +129,6 @@ def _read(value: Any, handler: Any) -> Quote:
 
 
 def _read_optional(value: Any, handler: Any) -> Quote:
-    """Return a quotation that may be missing from the text."""
     read = _read(value, handler)
     return Quote(read, start=read.start, end=read.end, likeness=read.likeness, optional=True)
 
@@ -245,7 +244,6 @@ def _located(value: Any, path: str, text: "SearchableText", *, stray: bool | Non
 
 
 def _copy_with(value: Any, changed: Mapping[str, Any]) -> Any:
-    """Return a copy of a model or a dataclass, frozen or not, with some members changed."""
     if hasattr(value, "model_copy"):
         return value.model_copy(update=changed)
     made = copy.copy(value)

@@ -83,7 +83,6 @@ def _beginnings(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...
 
 
 def _in_any_script(text: str) -> str:
-    """Return the letters and digits of a text in lower case."""
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).lower()))
 
 

@@ -193,7 +193,6 @@ def _mark_gone(tx: "Connection", folder: str) -> int:
 
 
 def _known(tx: "Connection", column: Any, values: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Return the rows of `assets` whose cell of a column is one of these, by their ids."""
     there = column.table
     wanted = select(there).where(column.in_(values)).order_by(there.c.id)
     return [dict(row) for row in tx.execute(wanted).mappings()]

@@ -80,13 +80,11 @@ def asset_ai_spec(assets_id: ReflectedColumn) -> TableSpec:
 
 
 def _asset_ai(whose: Column[Any]) -> Table:
-    """Return the table that is made, with one row of an asset, a provider and a model."""
     key = PrimaryKeyConstraint(*KEY)
     return Table(ASSET_AI, MetaData(), whose, *_columns(OF_ANSWERS), key, sqlite_with_rowid=False)
 
 
 def _check_rows_fit(tx: Connection, columns: Mapping[str, ReflectedColumn]) -> None:
-    """Refuse a table that demands what is not written into it."""
     check_demands(tx, ASSET_AI, columns, known={"asset_id", *OF_ANSWERS})
 
 

@@ -88,7 +88,6 @@ class PassageConcepts(BaseModel):
 
 
 def _merged(same: list[NamedConcept]) -> NamedConcept:
-    """Return the first of some concepts of one name, with the aliases and quotes of all."""
     first = same[0]
     name = first.name.casefold()
     aliases = [alias for one in same for alias in one.aliases if alias.casefold() != name]

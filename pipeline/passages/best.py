@@ -117,7 +117,6 @@ def make_view_ready(tx: Connection, shape: PassagesShape, preference: Preference
 
 
 def _rows(tx: Connection, shape: PassagesShape, chosen: Select[Any], *, passage: str | None) -> Iterator[ConceptRow]:
-    """Yield the rows of a SELECT as concepts: of one passage, or of page after page of passages."""
     column = chosen.selected_columns.passage_id
     chosen = chosen.order_by(column, chosen.selected_columns.concept_name)
     one = [] if passage is None else [column.in_(shape.concept_ids.native([passage]))]

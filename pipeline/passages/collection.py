@@ -81,7 +81,6 @@ class PassagesCollection:
 
 
 def _entry(key: str, text: str, concepts: list[str]) -> Entry:
-    """Return a passage as it is indexed."""
     whole = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
     metadata = {"id": key, "text": text, "concepts": concepts}
     return Entry(key, whole, metadata, concepts, {"text": text, "concepts": "\n".join(concepts)})

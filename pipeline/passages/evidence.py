@@ -124,7 +124,6 @@ def _grounded(concept: NamedConcept, passage: SearchableText) -> dict[str, Any]:
 
 
 def _evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, Any] | None:
-    """Return what proves a concept, the fields of an `Evidence`, or None."""
     names = [concept.name, *concept.aliases]
     each = [passage.locate(quote, names=names) for quote in dict.fromkeys(concept.quotes)]
     marks: dict[tuple[int, int], float | None] = {}
@@ -143,7 +142,6 @@ def _evidence(concept: NamedConcept, passage: SearchableText) -> dict[str, Any] 
 
 
 def _support(text: str, span: tuple[int, int], likeness: float | None) -> dict[str, Any]:
-    """Return the fields of a `Support`, or of a `LikeSupport`."""
     start, end = span
     told = {"quote": text[start:end], "start": start, "end": end}
     return told if likeness is None else {**told, LIKENESS: likeness}

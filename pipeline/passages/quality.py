@@ -129,7 +129,6 @@ def _coverage(tx: "Connection", answers: int, extractor: str | None) -> Figure:
 
 
 def _evidence(tallies: Sequence[Tally], answers: int) -> Figure:
-    """Return the share of concepts with a quotation that was found in the passage."""
     value = share(sum(one.with_evidence for one in tallies), sum(one.concepts for one in tallies))
     return Figure("evidence", value, "share", "concepts with a quotation found in the passage", answers)
 

@@ -149,7 +149,6 @@ def _wrong_text(value: Mapping[str, Any]) -> str:
 
 
 def _holds_nul(value: object) -> bool:
-    """Return whether a text anywhere in a JSON value holds NUL."""
     if isinstance(value, dict):
         return any(_holds_nul(one) for pair in value.items() for one in pair)
     if isinstance(value, list):

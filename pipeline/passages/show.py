@@ -85,7 +85,6 @@ def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_li
 
 
 def _shape(tx: "Connection", subjects: "Sequence[Subject]", settings: Settings) -> "PassagesShape":
-    """Return how the tables are."""
     if all(one.name != "passages" for one in subjects):
         raise ConfigurationError("there are no passages in this workspace", hint="`make import-passages PASSAGES=…`")
     return read_shape(tx, passages=settings.passages_table)

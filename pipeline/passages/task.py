@@ -180,5 +180,4 @@ def _is_of(asked: Answered, text: str) -> bool:
 
 
 def _shown(_column: str, cells: Sequence[Any]) -> Iterable[str]:
-    """Return what is shown of texts: their first 20,000 characters."""
     return (cell_words(cell)[:MAX_ASKED] for cell in cells)

@@ -55,8 +55,6 @@ class _Seen:
 
 
 class _Row(NamedTuple):
-    """One concept of ours as it is stored."""
-
     passage: Any
     label: str
     name: str
@@ -97,7 +95,6 @@ def _fault(kind: str, seen: _Seen) -> RowFault:
 
 
 def _blocks(tx: Connection, shape: PassagesShape, ours: Sequence[Version]) -> Iterator[list[_Row]]:
-    """Yield the concepts of some versions, those of a few passages at a time, by the ids of the passages."""
     concepts = shape.concepts.c
     columns = [concepts[name] for name in ("passage_id", "extractor_version", "concept_name", "aliases", "evidence")]
     labels = concepts.extractor_version.in_([one.label for one in ours])
@@ -162,7 +159,6 @@ def _compare(tx: Connection, shape: PassagesShape, version: Version, seen: _Seen
 
 
 def _first(tx: Connection, lacking: Subquery) -> list[str]:
-    """Return the first ids of a set, and one more where there are more than are shown."""
     query = select(lacking.c.item_id).order_by(lacking.c.item_id).limit(EXAMPLES + 1)
     return [cell_words(one) for one in tx.execute(query).scalars()]
 
