@@ -70,7 +70,6 @@ def said_in(sections: Sequence[str], request: Mapping[str, Any]) -> str:
 
 
 def _turns(request: Mapping[str, Any]) -> list[str]:
-    """Return what the user says in each turn of a request, its parts in lines of their own."""
     return [
         "\n".join(part["text"] for part in content.get("parts", []) if "text" in part)
         for content in request.get("contents", [])

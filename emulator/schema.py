@@ -71,7 +71,6 @@ def asked_for(config: Mapping[str, Any]) -> Ask:
 
 @functools.lru_cache(maxsize=256)
 def _read_again(document: bytes) -> Ask:
-    """Return what a schema asks for that stands alike in every line of a file, read once."""
     ask = _read(orjson.loads(document), "", "generation_config.response_schema", 1)
     if ask.smallest() > MOST_VALUES:
         raise invalid("The specified schema produces a constraint that has too many states for serving.")
@@ -79,7 +78,6 @@ def _read_again(document: bytes) -> Ask:
 
 
 def _read(schema: Mapping[str, Any], name: str, path: str, depth: int) -> Ask:
-    """Return what one schema asks for."""
     if depth > MAX_DEPTH:
         raise invalid("A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth.")
     kind = _kind(schema)
@@ -117,7 +115,6 @@ def _options(ask: Ask, schemas: Sequence[Mapping[str, Any]], path: str, depth: i
 
 
 def _object(ask: Ask, schema: Mapping[str, Any], path: str, depth: int) -> Ask:
-    """Return what an object asks for, its members in the order that is wanted."""
     properties = schema.get("properties") or {}
     if not properties:
         raise _refused(path, ".properties: should be non-empty for OBJECT type")
@@ -161,7 +158,6 @@ def _plain(ask: Ask, schema: Mapping[str, Any], path: str) -> Ask:
 
 
 def _sized(ask: Ask, least: float | None, most: float | None, path: str) -> Ask:
-    """Return an ask with the least and the most of its items or characters."""
     at_least, at_most = int(least or 0), None if most is None else int(most)
     if at_least < 0 or (at_most is not None and at_least > at_most):
         of = "Items" if ask.kind == "ARRAY" else "Length"

@@ -141,7 +141,6 @@ class State:
             return [dict(zip([column[0] for column in cursor.description], row, strict=True)) for row in cursor]
 
     def _one(self, refusal: ApiError, statement: str, *values: object) -> Row:
-        """Return the row that a statement finds; raise the refusal where there is none."""
         for row in self._rows(statement, *values):
             return row
         raise refusal

@@ -151,7 +151,6 @@ class DroppedFiles:
 
 
 async def _write(path: Path, body: AsyncIterator[bytes]) -> None:
-    """Write what comes to a file, which is there once it is whole."""
     with files.SealedWriter(path) as writer:
         held = bytearray()
         async for piece in body:

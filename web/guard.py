@@ -148,7 +148,6 @@ class _Limited:
         self._receive, self._left = receive, most
 
     async def __call__(self) -> Message:
-        """Return the next piece."""
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
@@ -164,7 +163,6 @@ class _Sending:
         self._is_known = False
 
     async def __call__(self, message: Message) -> None:
-        """Send the next piece."""
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
@@ -178,7 +176,6 @@ class _Sending:
 
 
 def _most(scope: Scope) -> int:
-    """Return how many bytes the body of a request may have."""
     return MAX_FILE if (scope["method"], scope["path"]) == UPLOAD else MAX_BODY
 
 

@@ -133,7 +133,6 @@ class Running:
 
 
 def _carried_out(work: Work, do: Callable[[Work], Any]) -> None:
-    """Do a piece of work, and keep what came of it."""
     try:
         work.result = do(work)
         work.state = "done"

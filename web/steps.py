@@ -100,14 +100,11 @@ class NextStep:
         return does[command_of(self.what)](display)
 
     def _check(self, cost: float) -> None:
-        """Pass where no more is estimated than was agreed to."""
         if cost > self.cost + ROUNDED:
             said = f"the estimate is ${cost:,.4f} by now, more than the ${self.cost:,.4f} that was agreed to"
             raise InputError(f"{said}; nothing was sent", hint="look at the next step again")
 
     def _tag(self, display: Work) -> dict[str, Any]:
-        """Ask about all that is open, and wait for it."""
-
         def announce(estimated: Preflight, mode: str, reason: str) -> None:
             """Hold the estimate against what was agreed to."""
             self._check(estimated.going_out(mode)[1])
@@ -149,16 +146,13 @@ class NextStep:
         return backfill.document(done)
 
     def _agreed(self, plan: BatchPlan) -> None:
-        """Hold the estimate of a plan against what was agreed to."""
         self._check(plan.cost)
 
     def _submit(self, _display: Work) -> dict[str, Any]:
-        """Send what waits to be sent."""
         sent = submit.run(self.ws, limit=None, dry=False, announce=self._agreed, confirm=lambda _plan: True)
         return dict(submit.document(sent))
 
     def _poll(self, display: Work) -> dict[str, Any]:
-        """Wait until every batch is over."""
         report = poll.run(self.ws, wait=True)
         _warn_of_failed(display, report.failed)
         if report.stopped is not None:
@@ -166,7 +160,6 @@ class NextStep:
         return {"downloaded": report.downloaded, "failed": {str(number): why for number, why in report.failed.items()}}
 
     def _ingest(self, display: Work) -> dict[str, Any]:
-        """Store the answers of the batches that are downloaded."""
         done = ingest.run(self.ws, reported=lambda report: display.say(report.line))
         for one in done:
             _tell(display, one.batch)
@@ -189,13 +182,11 @@ def _tell(display: Work, one: Batch) -> None:
 
 
 def _warn_of_failed(display: Work, failed: Mapping[int, str]) -> None:
-    """Warn of batches that failed at the API, and why."""
     for number, why in failed.items():
         display.warn(f"batch {number}: failed at the API ({why}); what it asked about can be asked again")
 
 
 def _warn_of(display: Work, report: tag.TagReport) -> None:
-    """Warn of what was asked and not answered, and of what could not be asked."""
     for one in report.ingested:
         _tell(display, one)
     _warn_of_failed(display, report.failed)

@@ -85,7 +85,6 @@ def concepts(text: str, *, at_least: int = 4, at_most: int = 14) -> list[dict[st
 
 
 def _phrases(text: str, readable: str) -> list[_Phrase]:
-    """Return what the phrases of a text say, each once."""
     found: dict[tuple[str, ...], _Phrase] = {}
     shorts: dict[str, tuple[str, ...]] = {}
     for run in _runs(readable):
@@ -218,7 +217,6 @@ def _kind_of(last: str) -> str:
 
 
 def _kinds(word: str) -> frozenset[str]:
-    """Return what `concepts.txt` says of a word, lower case."""
     return _lists()[0].get(word, frozenset())
 
 
@@ -239,7 +237,6 @@ def _lists() -> tuple[dict[str, frozenset[str]], list[tuple[str, tuple[str, ...]
 
 
 def _forms(verb: str) -> set[str]:
-    """Return the forms of a verb."""
     stem, is_soft = verb.removesuffix("e"), verb.endswith("y") and verb[-2] not in "aeiou"
     third, past = (f"{verb[:-1]}ies", f"{verb[:-1]}ied") if is_soft else (f"{verb}s", f"{stem}ed")
     return {

@@ -158,7 +158,6 @@ def _grams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _hashed(parts: Sequence[str], width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return a place and a sign for each of some strings."""
     hashes = [zlib.crc32(part.encode()) for part in parts]
     return tuple(value % width for value in hashes), tuple(1 if value >> 31 else -1 for value in hashes)
 

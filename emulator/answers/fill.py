@@ -113,7 +113,6 @@ class _Fill:
         return sorted(self._sentences, key=weight, reverse=True)
 
     def value(self, ask: Ask, part: str = "") -> Any:
-        """Return the value for one ask, about a sentence where one is given."""
         if ask.nullable and not self.text.strip():
             return None
         if ask.options:
@@ -245,7 +244,6 @@ def _meanings(text: str) -> "NDArray[np.float32] | None":
 
 
 def _dates(text: str) -> list[dt.date]:
-    """Return the dates that a text names with their days and years, each once, in order."""
     found: dict[dt.date, None] = {}
     for match in _DATE.finditer(text):
         month, day = match["m1"] or match["m2"], match["d1"] or match["d2"] or match["d3"]
@@ -258,7 +256,6 @@ def _dates(text: str) -> list[dt.date]:
 
 
 def _is_date(ask: Ask) -> bool:
-    """Return whether a text must be a date: by its form, its name or its description."""
     if ask.kind != "STRING" or ask.form in ("date", "date-time"):
         return ask.kind == "STRING"
     length = len(str(_NO_DATE))
@@ -267,7 +264,6 @@ def _is_date(ask: Ask) -> bool:
 
 
 def _is_quote(ask: Ask) -> bool:
-    """Return whether a text must be a slice of the one that is read."""
     return ask.kind == "STRING" and not ask.choices and not _is_date(ask) and _QUOTED.search(ask.said) is not None
 
 
@@ -276,7 +272,6 @@ def _date_text(ask: Ask, date: dt.date) -> str:
 
 
 def _fits(ask: Ask, value: float) -> bool:
-    """Return whether a number may be the answer."""
     low, high = ask.lowest, ask.highest
     is_within = (low is None or value >= low) and (high is None or value <= high)
     return is_within and abs(value) < _EXACT and (ask.kind == "NUMBER" or value.is_integer())

@@ -100,7 +100,6 @@ class _Vocabulary:
             self._most[first] = max(self._most.get(first, 0), len(words))
 
     def ancestors(self, name: str) -> list[str]:
-        """Return the terms that one implies, nearest first."""
         found: dict[str, None] = {}
         level = [name]
         while level:
@@ -111,7 +110,6 @@ class _Vocabulary:
 
     @functools.cached_property
     def software(self) -> frozenset[str]:
-        """Return the terms of the software trade."""
         return frozenset(name for name in self.parents if not _SOFTWARE.isdisjoint((name, *self.ancestors(name))))
 
     @functools.cached_property
@@ -171,7 +169,6 @@ def tags(text: str, *, at_least: int = 0, at_most: int = 8) -> list[str]:
 
 
 def _said(vocabulary: _Vocabulary, text: str) -> list[str]:
-    """Return the terms that a text is about, the most first."""
     words, lists = cut(text), vocabulary.lists
     first, _, rest = text.partition("\n")
     title = len(cut(first)) if rest.strip() else 0

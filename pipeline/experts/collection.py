@@ -95,7 +95,6 @@ def index_entry(row: Mapping[Any, Any]) -> Entry:
 
 
 def _entry(*cells: Any) -> Entry:
-    """Return the cells of `COLUMNS` as they are indexed."""
     metadata = dict(zip(NAMES, map(call, READERS.values(), cells), strict=True))
     return Entry(str(cells[0]), index_text(metadata), metadata, metadata["tags"], _fields(metadata))
 

@@ -35,7 +35,6 @@ def people_grid(tx: Connection) -> Grid:
 
 @cache
 def _columns() -> Mapping[str, GridColumn]:
-    """Return what can be shown; made once, as all that is the same for every list."""
     own = {
         "name": GridColumn(("first_name", "last_name"), _name),
         "hourly_rate": GridColumn(("hourly_rate",), _rate),

@@ -118,7 +118,6 @@ def _wrong(row: Mapping[Any, Any], answer: str | None, rules: Mapping[str, str])
 
 
 def _fault(kind: str, names: list[str]) -> RowFault:
-    """Return what is wrong with the rows of these people, the first of them named."""
     said = f"{kind}: {len(names)} ({', '.join(names[:EXAMPLES])}{', …' if len(names) > EXAMPLES else ''})"
     if kind == SCORES:
         return RowFault(said, "a list sorted by it is in a wrong order", "make score")

@@ -41,7 +41,6 @@ class _Change:
 
     @property
     def item_id(self) -> str:
-        """Return the person's id as the engine knows it."""
         return str(self.row["id"])
 
 
@@ -100,7 +99,6 @@ def _differing(tx: "Connection", row: Mapping[Any, Any], person: Person) -> dict
 
 
 def _seen(column: str, cell: Any) -> str | float | None:
-    """Return what a cell says, in which a file and a row are compared."""
     return number_of(cell) if column == "hourly_rate" else text_of(cell) or None
 
 

@@ -121,7 +121,6 @@ def _figures(tx: "Connection", extractor: str | None, numbers: Counter[int], use
 
 
 def _padding(numbers: Counter[int], carrying: int) -> Iterator[Figure]:
-    """Yield what tells of tags that were given to have some."""
     people = numbers.total()
     told = f"people with any of the {COMMONEST} commonest tags"
     yield Figure("commonest", share(carrying, people), "share", told, people)
@@ -130,7 +129,6 @@ def _padding(numbers: Counter[int], carrying: int) -> Iterator[Figure]:
 
 
 def _count_carrying(tx: "Connection", condition: "ColumnElement[bool]", tags: Sequence[str]) -> int:
-    """Return how many people have any of these tags."""
     cells = table.people(tx).cells(tx, ("tags",), condition)
     return sum(not set(tags).isdisjoint(list_of(cell) or ()) for (cell,) in cells)
 

@@ -53,7 +53,6 @@ class People(TableFile):
 
 
 def _not_read(names: Collection[str]) -> Iterator[str]:
-    """Yield what to say of names that are not read."""
     if names:
         yield f"not read: {name_some(names)}"
     if any(fold(name) in _ANSWERED for name in names):

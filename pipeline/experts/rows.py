@@ -59,7 +59,6 @@ def judge_row(cells: Mapping[str, object], *, line: int) -> Person | Finding:
 
 
 def _rate(cell: object) -> tuple[float | None, str]:
-    """Return the hourly rate in a cell, and what was changed where it is not as a machine writes it."""
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
         value = rate_of_number(cell)
         return value, "" if value is not None else "no rate; stored without a rate"
@@ -85,7 +84,6 @@ def _text(column: str, cell: object) -> tuple[str | None, str]:
 
 
 def _kind_of(cell: object) -> str:
-    """Return what a JSON value that is no text is, in words."""
     if isinstance(cell, bool):
         return "true or false"
     return {list: "a list", dict: "an object", float: "a number with decimals"}.get(type(cell), "a number")

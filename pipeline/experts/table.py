@@ -119,7 +119,6 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
 
 
 def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -> list[dict[Any, Any]]:
-    """Return rows for new people, with their scores and, where the database would not give them, their ids."""
     columns = {**dict.fromkeys(column for _, values in people for column in values), **shape_of(tx).blanks}
     rows = [fit_rates(tx, {**columns, "username": username, **values}) for username, values in people]
     for row in rows:

@@ -271,7 +271,6 @@ def typed(text: str) -> list[tuple[str, str]]:
 
 
 def _rules(tx: "Connection") -> dict[str, str]:
-    """Return what goes into what at once, by the merges in force."""
     return {one.old: one.new for one in by_hand.list_merges(tx, table.TASK) if one.undone_at is None}
 
 
@@ -390,7 +389,6 @@ def _meant(now: PersonTags, tag: str) -> str:
 
 
 def _reverted(tags: Sequence[str], edit: TagEdit) -> list[str]:
-    """Return tags without what an edit changed: what it removed is about where it was."""
     if tags == edit.after:
         return edit.before
     found = [tag for tag in tags if tag in edit.before or tag not in edit.after]

@@ -139,7 +139,6 @@ class TagsRows(AskedRows):
 
 
 def _told(column: str, cells: Sequence[Any]) -> Iterable[str]:
-    """Return what cells say; names and titles on one line."""
     if column == "bio":
         return map(text_of, cells)
     return map(" ".join, map(str.split, [one if one.__class__ is str else cell_words(one) for one in cells]))
@@ -156,13 +155,11 @@ def _is_of_another(now: str, asked: str) -> bool:
 
 
 def _merged_tags(asked: Mapping[str, Answered], keys: Collection[str], rules: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags of answers about some people, where there are any, as merged and as JSON text."""
     found = ((key, _tags(one.answer)) for key, one in asked.items() if key in keys)
     return {key: table.as_json(by_hand.merged(tags, rules) if rules else tags) for key, tags in found if tags}
 
 
 def _tags(answer: "BaseModel") -> list[str]:
-    """Return the tags of an answer."""
     return answer.tags  # type: ignore[attr-defined,no-any-return]  # which loads with pydantic
 
 

@@ -128,7 +128,6 @@ class _Building:
     """One run that builds the index."""
 
     def __init__(self, ws: OpenWorkspace, *, worse_ok: bool) -> None:
-        """Begin without anything."""
         self._ws, self._worse_ok = ws, worse_ok
         self._builds = Builds(ws.data, ws.collection.folder)
         self._embedder = embed.Embedder(ws)

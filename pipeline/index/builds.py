@@ -210,7 +210,6 @@ class Builds(BuildLookup):
         files.sync_directory(self._builds)
 
     def _flip(self, number: int) -> None:
-        """Point `current` at build `number`, in one rename, on disk when this returns."""
         if self._current.is_dir() and not self._current.is_symlink():
             links.move_aside(self._current)  # a copy that followed links; a rename cannot take a directory's place
         links.replace_link(self._current, Path(self._builds.name) / str(number))

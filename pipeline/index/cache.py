@@ -45,7 +45,6 @@ def vector_key(text: str, *, model: str, dim: int, task_type: str) -> bytes:
 
 @functools.cache
 def _begun(model: str, dim: int, task_type: str) -> "hashlib._Hash":
-    """Return the hash of what stands before the text."""
     return hashlib.sha256(f"{json.dumps([model, dim, task_type])[:-1]}, ".encode("ascii"))
 
 

@@ -55,13 +55,11 @@ class _Places(dict[Any, int]):
     """Scalars by their keys, in the order in which they were met."""
 
     def __missing__(self, key: Any) -> int:
-        """Give the next place to one that was not met before."""
         self[key] = len(self)
         return self[key]
 
 
 def _key(scalar: Scalar) -> Any:
-    """Return what tells a scalar from others: True is 1 in Python."""
     return scalar if isinstance(scalar, str) else (type(scalar), scalar)
 
 
@@ -148,7 +146,6 @@ def _holds(name: Operator, kind: str, scalar: Scalar, wanted: Sequence[tuple[str
 
 
 def _any(column: Column, holds: Sequence[bool]) -> "Mask":
-    """Return for each entry whether something holds of any scalar in its cell."""
     import numpy as np
 
     until = np.concatenate([[0], np.cumsum(np.array(holds, dtype=bool)[column.members])])

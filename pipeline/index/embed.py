@@ -152,7 +152,6 @@ class Embedder:
             bar.show(seen)
 
     def _calls(self, page: list[Entry], missing: list[int]) -> Iterator[tuple[list[int], Callable[[], Vectors]]]:
-        """Yield the calls that embed some entries of a page: the places of each, and what makes it, at its time."""
         ws, embed = self._ws, embed_locally
         if missing and ws.backend == "local":
             ws.tell_backend()

@@ -93,7 +93,6 @@ def similarities_of(index: Any, query: Vectors, rows: NDArray[np.int64]) -> Vect
 
 
 def _rows_begin(handle: ReadHandle, *, count: int, dim: int) -> int:
-    """Return where the rows begin, in bytes: they are the end of the file, whatever its header."""
     return handle.size - 4 * count * dim
 
 

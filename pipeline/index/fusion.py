@@ -64,7 +64,6 @@ def rank_entries(
 
 
 def _fused(rows: Rows, words: Scores, similarities: Scores, *, share: float, k: int) -> Ranked:
-    """Return the `k` best of some entries by both scores as one; words count `share` of 1."""
     fused = share * _normalised(words) + (1 - share) * _normalised(similarities)
     order = np.argsort(-fused, kind="stable")[:k]
     return Ranked(rows[order], fused[order], words[order], similarities[order])

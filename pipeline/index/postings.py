@@ -140,7 +140,6 @@ class Postings:
         return self._arrays[name]
 
     def _places(self, wanted: Sequence[str]) -> Iterator[tuple[int, int]]:
-        """Yield where the postings of some terms begin and end, in every group that has them."""
         starts = self.array(STARTS)
         for number in self._numbers(wanted).tolist():
             yield int(starts[number]), int(starts[number + 1])

@@ -71,7 +71,6 @@ def parse_one_of_many(given: str, place: str) -> Question:
 
 
 def _split_words(text: str, without: list[str]) -> str:
-    """Return a piece of a question without the words that have a hyphen before them, which go to `without`."""
     without += [found["word"] for found in _WITHOUT.finditer(text)]
     return _WITHOUT.sub(" ", text)
 

@@ -53,7 +53,6 @@ def best_snippet(
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of a text, each on one line, but for blanks."""
     for line in (text if text.isascii() else _CHINESE_END.sub("\n", text)).split("\n"):
         for one in _END.split(line):
             if said := " ".join(one.split()):
@@ -61,7 +60,6 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _cut(line: str, places: Sequence[Place], weights: Mapping[str, float]) -> Snippet:
-    """Return a line, or as much of it as is shown, with its marks."""
     begin = 0
     if len(line) > LONGEST:
         begin = max(
@@ -94,7 +92,6 @@ def _last(line: str, end: int) -> int:
 
 
 def _within(line: str, begin: int, places: Sequence[Place], weights: Mapping[str, float]) -> float:
-    """Return what the words weigh that stand in a piece that begins there."""
     end = _last(line, begin + LONGEST)
     return sum(weights[word] for word in {one.word for one in places if begin <= one.start and one.end <= end})
 

@@ -84,7 +84,6 @@ def spans_of(text: str, among: AbstractSet[str]) -> Iterable[tuple[int, int, str
 
 
 def _spans_of_any(text: str, among: AbstractSet[str]) -> Iterator[tuple[int, int, str]]:
-    """Yield the same for a text of any script."""
     for run in _RUN.finditer(text.translate(_KINDS)):
         at = run.start()
         for part in _UNSPACED.split(run[0]):

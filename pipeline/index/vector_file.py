@@ -237,7 +237,6 @@ class VectorFile:
         return same & ~np.isin(numbers, list(self._damaged)) if self._damaged else same
 
     def _read(self, first: int, count: int) -> Records:
-        """Return `count` records from number `first` on; what was not looked at before is checked."""
         raw = self._raw(first, count)
         if not self._checked[first : first + count].all():
             wrong = self._form.unsound(raw)

@@ -118,13 +118,11 @@ class _Parser:
     """A reader of one text, by recursive descent; `_next` is the token that it has come to."""
 
     def __init__(self, text: str) -> None:
-        """Begin at the first token."""
         self._tokens = list(_tokens(text))
         self._place = 0
         self._depth = 0
 
     def whole(self) -> Expression:
-        """Return the expression that all of the text is."""
         found = self._either()
         if self._next.kind != _END:
             raise self._missing("AND, OR or the end")

@@ -154,7 +154,6 @@ class _Look:
 
     @property
     def batches(self) -> list[Batch]:
-        """Return every batch as it is now."""
         with self.store.read() as tx:
             return batches.batches_in_states(tx)
 
@@ -211,7 +210,6 @@ def _wrong_batch(batch: Batch, asked: dict[str, int], written: tuple[int, int] |
 
 
 def _wrong_account(batch: Batch, asked: dict[str, int], written: tuple[int, int] | None) -> Iterator[str]:
-    """Yield where the account of an ingested batch does not add up."""
     account = {outcome: getattr(batch, outcome.value) or 0 for outcome in Outcome}
     if sum(account.values()) != asked["all"]:
         yield f"and its account adds up to {sum(account.values())} of {asked['all']} items that were asked about"
@@ -443,7 +441,6 @@ def _begun(look: _Look) -> Found:
 
 
 def _models(look: _Look) -> Found:
-    """Does the key work, and can it reach the models that are set?"""
     if look.ws.backend == "local" and not look.ws.is_bound:
         return
     settings, there = look.ws.settings, _listed(look.ws.client.list_models)
@@ -543,7 +540,6 @@ def _uploads(look: _Look) -> Found:
 
 
 def _listed(ask: Callable[[], T]) -> T | RefusedError:
-    """Return what a server lists, or the error of one that answers and keeps no such list."""
     try:
         return ask()
     except (KeyRefusedError, ThrottledError, UnavailableError):

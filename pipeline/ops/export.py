@@ -86,7 +86,6 @@ def _with_settings(settings: Settings, subject: Subject, wanted: ExportWanted) -
 
 
 def _said(report: ExportReport, words: Words) -> list[str]:
-    """Return lines on what was written where there is more than one version, and on what was not."""
     shares = report.versions
     if len(shares) <= 1:
         return []
@@ -109,7 +108,6 @@ def _count(items: int, words: Words, *, verb: bool = False) -> str:
 
 
 def _check_choices(subject: Subject, wanted: ExportWanted) -> None:
-    """Refuse a choice of rows that the subject has not."""
     choices = subject.hooks.export_choices
     refused = [name for name, value in wanted._asdict().items() if value and name not in choices]
     if refused:

@@ -220,7 +220,6 @@ def _is_done(server: Store, data: Path, manifest: BackupManifest) -> bool:
 
 
 def _put_tables(settings: Settings, server: Store, staging: Path, report: RestoreReport) -> None:
-    """Copy every table of the staged database to the server and count it there, in one transaction."""
     here = replace(settings, data=staging, database_url=None)
     with (
         open_workspace(here, NoProgress(), access=Access.READ, whole=True) as ws,

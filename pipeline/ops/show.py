@@ -94,7 +94,6 @@ def request_documents(
 
 
 def _wire_text(tx: "Connection", data: Path, one: AskedRequest, cleaned: Collection[int]) -> WireText:
-    """Return one request and its replies as they went over the wire."""
     if one.batch is None:
         return wire.of_call(one, wire_texts.get_text(tx, one.number))
     return wire.of_batch(data, batches.get_batch(tx, one.batch), one.asked_as or one.item_id, cleaned=cleaned)

@@ -76,7 +76,6 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
 
 
 def _others(subjects: Iterable[Subject], task: Task, asked: Container[str]) -> list[str]:
-    """Return the other tasks that were asked about here, by the names that `TASK=` takes."""
     return [one.name for one in subjects if one.task.name in asked and one.task.name != task.name]
 
 

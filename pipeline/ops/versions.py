@@ -235,7 +235,6 @@ def _remove_rows(
 def _remove_answers(
     tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, after: Any | None
 ) -> Any | None:
-    """Delete a block of answers with where they came from."""
     page = versions.page_of_answers(tx, task.name, one.asked_as, after=after or 0, most=BLOCK)
     report.let_go += versions.remove_answers(tx, task.name, page)
     report.answers += len(page)

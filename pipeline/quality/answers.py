@@ -117,7 +117,6 @@ def measure_answers(tx: "Connection", task: "Task", extractor: str | None) -> Qu
 
 
 def _figures(tx: "Connection", task: "Task", extractor: str | None, tally: Tally) -> Iterator[Figure]:
-    """Yield the shares of some answers, their means, and what they cost."""
     many, replies, answers = task.words.many, statistics.count_replies(tx, task.name, extractor), tally.answers
     parked, cut = statistics.count_parked(tx, task.name), statistics.count_cut(tx, task.name, extractor)
     quoted = tally.quoted.total()

@@ -109,7 +109,6 @@ def shown(value: float | None, unit: Unit, *, bound: float | None = None) -> str
 
 
 def _written(value: float, unit: Unit, digits: int) -> str:
-    """Return a value with at most so many digits behind the point, its unit behind it where it has one."""
     if unit == "share":
         return f"{_trimmed(100 * value, digits)} %"
     if unit == "USD" and value:

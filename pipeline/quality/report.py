@@ -113,7 +113,6 @@ def _gates(verdicts: Sequence[Verdict]) -> Iterator[str]:
 
 
 def _advice(quality: Quality, failed: Sequence[Verdict], *, again: str) -> Iterator[str]:
-    """Yield what to do where gates failed."""
     if not failed:
         return
     bounds = ",".join(_bound_that_holds(one) for one in failed)
@@ -136,7 +135,6 @@ def _bound_that_holds(verdict: Verdict) -> str:
 
 
 def _figures(quality: Quality) -> Iterator[str]:
-    """Yield each figure with what it is, in one line."""
     if not quality.figures:
         return
     yield from ("## Figures", "", "| what was measured | |", "| --- | ---: |")
@@ -145,7 +143,6 @@ def _figures(quality: Quality) -> Iterator[str]:
 
 
 def _bars(distribution: Distribution) -> Rows:
-    """Return a distribution as a table."""
     return Rows(distribution.title, ("", distribution.unit), distribution.bars)
 
 

@@ -286,7 +286,6 @@ def standing_extractors(tx: Connection, task: str) -> list[str]:
 
 
 def _leaving(task: str) -> Select[Any]:
-    """Return the SELECT of the extractors of a task that are being rolled back."""
     query = select(versions.c.version + "/" + versions.c.model)
     return query.where(versions.c.task == task, versions.c.withdrawn_at.is_not(None))
 

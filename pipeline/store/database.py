@@ -235,7 +235,6 @@ class Store:
 
 @contextlib.contextmanager
 def _closing_results(tx: Connection) -> Iterator[None]:
-    """Close the results that were not read to their end, before the transaction ends."""
     opened: list[CursorResult[Any]] = []
     tx.execution_options(**{OPENED: opened})
     try:

@@ -152,7 +152,6 @@ def _cut_out(tx: Connection, word: str) -> None:
 
 
 def _digest(tx: Connection, name: str) -> str:
-    """Return a digest of a name, salted with the workspace's id."""
     return _salted(workspace.get_workspace(tx).workspace_id, name)
 
 

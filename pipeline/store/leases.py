@@ -72,7 +72,6 @@ def is_alive(owner: str) -> bool:
 
 @functools.cache
 def _owner(pid: int) -> str:
-    """Return the signature of the process with this id, so that a forked one has its own."""
     found = _process(pid)
     return f"{_host()}|{_boot()}|{pid}|{found[1] if found else 0.0:.2f}|{secrets.token_hex(4)}"
 
@@ -93,7 +92,6 @@ def _namespace() -> str:
 
 
 def _boot() -> str:
-    """Return what tells one boot of this machine from the next."""
     if BOOT_ID.exists():
         return BOOT_ID.read_text().strip()
     import psutil

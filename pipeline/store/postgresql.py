@@ -195,7 +195,6 @@ def _check_address(url: URL) -> None:
 
 
 def _prepared(url: URL) -> dict[str, int | None]:
-    """Return the driver's `prepare_threshold`, where the URL has one."""
     said = url.query.get("prepare_threshold")
     if said is None:
         return {}

@@ -51,22 +51,18 @@ class _Clock:
     """Tells whether there was no row for too long."""
 
     def __init__(self, timeout_s: float) -> None:
-        """Begin now."""
         self.timeout_s = timeout_s
         self.ran_out = False
         self.restart()
 
     def restart(self) -> None:
-        """Begin again, for there was a row."""
         self._since = time.monotonic()
 
     def look(self) -> bool:
-        """Return whether the time is over."""
         self.ran_out = time.monotonic() - self._since >= self.timeout_s
         return self.ran_out
 
     def refusal(self) -> InputError:
-        """Return the error for a query that takes too long."""
         return InputError(
             f"the query gave no row for {self.timeout_s:g} s and was broken off; nothing was written",
             hint="make it quicker, such as by an index",

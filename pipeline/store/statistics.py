@@ -58,7 +58,6 @@ def estimate_error(past: Sequence[PastUsage]) -> float | None:
 
 
 def _mean_error(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Return the error of (estimated, actual) amounts, relative to what was estimated."""
     whole = sum(estimated for estimated, _ in pairs)
     return sum(abs(actual - estimated) for estimated, actual in pairs) / whole if whole else None
 

@@ -236,7 +236,6 @@ def finish_rollback(tx: Connection, task: str, label: str, *, model: str, at: da
 
 
 def _is_marked() -> ColumnElement[bool]:
-    """Return the condition that a batch was marked."""
     return cast(batches.c.number, Text).in_(select(journal.c.name).where(journal.c.kind == KIND))
 
 

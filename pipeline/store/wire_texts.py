@@ -60,6 +60,5 @@ def drop_of_item(tx: Connection, task: str, item_id: str) -> None:
 
 
 def _drop(tx: Connection, here: ColumnElement[bool]) -> None:
-    """Remove some texts, and the forms that no other has."""
     tx.execute(delete(wire_texts).where(here))
     tx.execute(delete(wire_forms).where(wire_forms.c.sha256.not_in(select(wire_texts.c.form))))

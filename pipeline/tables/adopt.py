@@ -170,7 +170,6 @@ def _check_is_table(tx: Connection, spec: TableSpec) -> None:
 
 
 def _judge(tx: Connection, spec: TableSpec, found: Columns) -> None:
-    """Refuse a table that cannot hold what is written."""
     for name in spec.needs:
         if name not in found:
             why = f"has no `{name}` column, without which it cannot hold {spec.holds}"
@@ -182,7 +181,6 @@ def _judge(tx: Connection, spec: TableSpec, found: Columns) -> None:
 
 
 def _add_columns(tx: Connection, spec: TableSpec, found: Columns) -> list[str]:
-    """Add the columns that the table lacks, empty in every row, and return their names."""
     table, missing = quoted(tx, spec.name), spec.missing(found)
     for name in missing:
         _run(tx, f"ALTER TABLE {table} ADD COLUMN {name} {spec.made.c[name].type.compile(tx.dialect)}")

@@ -102,7 +102,6 @@ class AnswersExport:
         return literal_column(item_id_sql(self.spec, sqlite=is_sqlite(tx)), Text)
 
     def _with_costs(self, tx: Connection, query: Select[Any], here: FromClause, from_: FromClause) -> Select[Any]:
-        """Return the SELECT with what each answer took: of the last one of its extractor that was applied."""
         item_id = self._item_id(tx) if is_sqlite(tx) else collate(self._item_id(tx), "C")
         one = given.alias()
         newest: ScalarSelect[int] = (

@@ -43,7 +43,6 @@ def answers_shown(
 
 
 def _tags(cell: str | None) -> set[str]:
-    """Return the texts that are members of a list anywhere in an answer."""
     return set() if cell is None else set(_members(json.loads(cell)))
 
 

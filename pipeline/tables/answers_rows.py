@@ -152,13 +152,11 @@ def rebuild_rows(tx: Connection, spec: AnswersSpec, task: str) -> int:
 
 
 def _recorded(tx: Connection, task: str) -> Iterator[tuple[Identity, Any]]:
-    """Yield what the record has of each item and extractor."""
     for row in applied_answers(tx, task):
         yield (row[0], row[1]), ProjectedRow(*row)
 
 
 def _stored(tx: Connection, spec: AnswersSpec) -> Iterator[tuple[Identity, Any]]:
-    """Yield the cells of every row as `_cells` has them, in the order of the record."""
     table = answers_table(spec).alias("a")
     item_id: ColumnElement[str] = literal_column(item_id_sql(spec, sqlite=is_sqlite(tx)), Text)
     extractor: ColumnElement[str] = type_coerce(table.c[EXTRACTOR], AsTheColumn())
@@ -182,7 +180,6 @@ def as_written(tx: Connection, column: ColumnElement[Any]) -> ColumnElement[Any]
 
 
 def _cells(spec: AnswersSpec, row: ProjectedRow) -> list[Any]:
-    """Return the cells of an answer, in the order of the table's columns."""
     return [
         *key_values(spec, row.item_id),
         row.extractor,

@@ -150,7 +150,6 @@ def _check_free(tx: Connection, spec: AnswersSpec) -> None:
 
 
 def _add_columns(tx: Connection, spec: AnswersSpec, table: Table) -> list[str]:
-    """Add the columns that are missing, empty in every row, and return a line for each."""
     missing = missing_columns(tx, table)
     if kind_of(tx, spec.table) != "table" or any(not one.nullable for one in missing):
         raise unfit(spec.table, "is not the table of answers that findable made", hint=OTHER_NAME)

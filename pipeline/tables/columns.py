@@ -204,7 +204,6 @@ def _declared_kind(declared: str) -> IdKind | None:
 
 
 def _server_ids(kind: str, length: int) -> Ids | None:
-    """Return which ids a column of PostgreSQL holds."""
     if kind in LARGEST:
         return Ids(IdKind.WHOLE, LARGEST[kind], typed=True)
     if kind in {*TEXT.types, "citext", "bpchar"}:

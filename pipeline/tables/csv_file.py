@@ -38,7 +38,6 @@ class _Record(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        """Return whether a quote in it is open to the end of the file."""
         return "end of data" in self.why
 
 

@@ -56,11 +56,9 @@ class _Sink:
     closed = False
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._pieces: list[bytes] = []
 
     def write(self, piece: Any) -> int:
-        """Keep a copy of some bytes."""
         self._pieces.append(bytes(piece))
         return len(self._pieces[-1])
 
@@ -68,7 +66,6 @@ class _Sink:
         """Do nothing: what was written is fetched."""
 
     def fetch(self) -> Iterator[bytes]:
-        """Yield what was written since."""
         pieces, self._pieces = self._pieces, []
         yield from pieces
 

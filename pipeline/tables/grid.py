@@ -153,7 +153,6 @@ class Grid:
         return self.table.states.of_row(tx, self.table.table.c[self.table.key], self.table.task, now=now)
 
     def _order(self, sort: str | None) -> "_Order":
-        """Return what the rows are sorted by."""
         own = self.table.table.c[self.table.order]
         if not sort:
             return _Order((own,))
@@ -188,13 +187,11 @@ class Grid:
             yield _Row(key, state, (*others[:sorted_by], key), dict(zip(cells, others[sorted_by:], strict=True)))
 
     def _cells(self, wanted: ItemsWanted) -> list[str]:
-        """Return the cells that are read of a row, each once."""
         shown = (self.columns[name].cells for name in self._fields(wanted) if name in self.columns)
         kept = (HASH, CHANGED) if self.keeps_changes else ()
         return list(dict.fromkeys([*(cell for cells in shown for cell in cells), *kept]))
 
     def _fields(self, wanted: ItemsWanted) -> Sequence[str]:
-        """Return the names of the columns that are shown."""
         if wanted.only is not None:
             return list(self.columns)
         if wanted.fields is None:
@@ -205,7 +202,6 @@ class Grid:
         return list(dict.fromkeys(wanted.fields))
 
     def _listed(self, tx: Connection, rows: "Sequence[_Row]", wanted: ItemsWanted) -> list[ListedItem]:
-        """Return rows as the items that they are, with what their answers say where that is to be shown."""
         fields, answers = self._fields(wanted), self.answers
         beside: Mapping[str, Mapping[str, Any]] = {}
         if answers is not None and not set(answers.names).isdisjoint(fields):
@@ -242,7 +238,6 @@ class _Order(NamedTuple):
         return [key.desc() if self.descends else key for key in self.keys]
 
     def behind(self, place: Sequence[Any]) -> ColumnElement[bool]:
-        """Return the condition that a row comes behind a place."""
         bound = [literal(value, key.type) for key, value in zip(self.keys, place, strict=True)]
         strictly, loosely = (operator.lt, operator.le) if self.descends else (operator.gt, operator.ge)
         if len(bound) == 1:
@@ -260,7 +255,6 @@ def says_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElem
 
 
 def _given(found: Any, words: str) -> Any:
-    """Return what items are told apart by, where they have it."""
     if found is None:
         raise InputError(f"the items of this task have no {words}")
     return found

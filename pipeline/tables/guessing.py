@@ -52,13 +52,11 @@ class _Keys:
     """Columns that may be the key, and what speaks against each, while rows are read."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        """Begin with nothing against any."""
         self.names = names
         self.against: dict[str, str] = {}
         self._seen: dict[str, set[str]] = {name: set() for name in names}
 
     def read(self, row: SourceRow) -> None:
-        """Look at one row."""
         for name, seen in self._seen.items():
             value = value_text(row.values.get(name))
             if not value.strip():
@@ -71,11 +69,9 @@ class _Keys:
 
     @property
     def is_settled(self) -> bool:
-        """Return whether none is left that could be the key."""
         return not self._seen
 
     def guess(self) -> tuple[str, str]:
-        """Return the key and why."""
         key = next((name for name in self.names if name not in self.against), None)
         if key is not None:
             return key, f"key: {excerpt(key)!r}, which is in every row and in none twice"
@@ -118,7 +114,6 @@ def guess_columns(
 
 
 def _read(columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], keys: _Keys) -> dict[str, list[str]]:
-    """Let the keys look at every row, and return the texts of the first rows by column."""
     cells: dict[str, list[str]] = {name: [] for name in columns}
     sound = (row for row in rows if not isinstance(row, Finding))
     for number, row in enumerate(sound, start=1):
@@ -132,7 +127,6 @@ def _read(columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], keys:
 
 
 def _like_keys(names: Sequence[str]) -> list[str]:
-    """Return the columns that are called like a key, the likeliest first."""
     by_name = {fold(name): name for name in reversed(names)}
     exact = [by_name[one] for one in map(fold, KEYS) if one in by_name]
     ending = [name for name in names if _ENDS_LIKE_KEY.search(name)]
@@ -172,7 +166,6 @@ def _title(cells: Mapping[str, Sequence[str]]) -> str | None:
 
 
 def _has_letters(texts: Sequence[str]) -> bool:
-    """Return whether any of some texts is more than numbers."""
     return any(char.isalpha() for text in texts for char in text)
 
 

@@ -78,7 +78,6 @@ class ItemsFile(RowsFile):
             raise InputError(f"{self.path} changed while it was read; no row was taken from it", hint="try again")
 
     def _names(self) -> list[str]:
-        """Return the names of the columns as far as the beginning of the file tells them."""
         if self.format == "parquet":
             return frames.parquet_names(self.path)
         if self.format != "csv":

@@ -315,7 +315,6 @@ class ItemsFill:
 
 
 def _said(finding: Finding, spec: ItemsSpec) -> str:
-    """Return why a source is refused for one of its rows."""
     of = f" {finding.column!r}" if finding.column else ""
     key = f" (key {finding.key!r})" if finding.key else ""
     shown = f": {finding.value}" if finding.value else ""
@@ -344,7 +343,6 @@ def _stored_values(row: SourceRow, spec: ItemsSpec) -> dict[str, Any] | Finding:
 
 
 def _seen_before(tx: Connection, table: Table, keys: Sequence[str]) -> dict[str, str | None]:
-    """Return what was seen of the images of rows at the last look, by key."""
     key, seen = table.c.findable_key, table.c.findable_seen
     found = (tx.execute(select(key, seen).where(key.in_(some))) for some in pages(keys))
     return {row[0]: row[1] for rows in found for row in rows}
@@ -384,7 +382,6 @@ def _write_page(
 
 
 def _upsert(tx: Connection, table: Table) -> Any:
-    """Return the statement that writes rows which are there in the place of what they were."""
     own: Any = sqlite.insert(table) if tx.dialect.name == "sqlite" else postgresql.insert(table)
     values = {name: own.excluded[name] for name in table.c.keys() if name != "findable_key"}  # noqa: SIM118 - columns
     return own.on_conflict_do_update(index_elements=["findable_key"], set_=values)
@@ -402,7 +399,6 @@ def _columns(table: Table) -> list[Any]:
 
 
 def _seen(table: Table) -> list[Any]:
-    """Return the columns with what was seen of a row's images; none where rows have none."""
     return [table.c[name] for name in SEEN if name in table.c]
 
 

@@ -58,7 +58,6 @@ class ItemsQuery:
             yield SourceRow(number, dict(zip(self._names, json.loads(line), strict=True)))
 
     def _keep(self, row: Sequence[Any]) -> dict[str, Any]:
-        """Write a row to the file, and return its values by column."""
         values = plain_row(dict(zip(self._names, row, strict=True)))
         self._rows.write(f"{json.dumps(list(values.values()))}\n")
         return values
@@ -88,6 +87,5 @@ def _check_named(names: Sequence[str], query: str) -> None:
 
 
 def _is_expression(name: str, query: str) -> bool:
-    """Return whether a name stands in a query, and nowhere between quotes."""
     quoted = (f'"{name}"', f"`{name}`", f"[{name}]", f"'{name}'")
     return name in query and not any(one in query for one in quoted)

@@ -31,7 +31,6 @@ class _UnsoundError(ValueError):
     """A JSON text holds what cannot be kept to the letter; `name` is that of the value in an object, if it is one."""
 
     def __init__(self, reason: str, *, name: str = "") -> None:
-        """Keep what the finding will say."""
         super().__init__(reason)
         self.name = name
 

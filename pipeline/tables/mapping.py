@@ -176,7 +176,6 @@ def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, pat
 
 
 def _settle_parts(spec: ColumnSpec, found: dict[str, str], said: Mapping[str, str], aliased: list[str]) -> None:
-    """Let a column with parts, such as a whole name, give way where its parts are there."""
     left = [part for part in spec.parts if part not in found and part not in said]
     is_a_part = len(left) < len(spec.parts) and fold(found[spec.name]) in map(fold, spec.either)
     if not left or is_a_part:
@@ -187,7 +186,6 @@ def _settle_parts(spec: ColumnSpec, found: dict[str, str], said: Mapping[str, st
 
 
 def _near(free: Sequence[str], specs: Sequence[ColumnSpec]) -> dict[str, str]:
-    """Return the names without a column that look like one of a column without a name, by that column."""
     known = {fold(name): spec.name for spec in reversed(specs) for name in reversed(spec.names)}
     found: dict[str, str] = {}
     for name, folded in ((name, fold(name)) for name in free if len(fold(name)) >= _SHORTEST):

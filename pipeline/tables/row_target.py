@@ -106,7 +106,6 @@ class RowTarget:
                 tx.execute(delete(table).where(here))
 
     def _rank(self, said: _Said) -> tuple[int, datetime]:
-        """Return how far a version is preferred."""
         names = list(self.preferred)
         return (-names.index(said.label) if said.label in names else -len(names), said.at)
 

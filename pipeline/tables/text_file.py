@@ -34,7 +34,6 @@ _CANDIDATES = [_WESTERN, "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp12
 
 
 def _keep_bad_bytes(error: UnicodeError) -> tuple[str, int]:
-    """Return one surrogate for each byte that did not decode, and where decoding goes on."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end

@@ -186,6 +186,5 @@ def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
 
 
 def _why(known: dict[str, Any]) -> str:
-    """Return why an item has no answer yet, as far as it is known."""
     newest = known["requests"][0]["reason"] if known["requests"] else None
     return str(known["parked"] or newest or "")

@@ -108,13 +108,11 @@ class _Home:
     ws: OpenWorkspace
 
     def next(self) -> dict[str, Any]:
-        """Return the next step, and what it would cost."""
         what = str(status.run(self.ws).document["next"])
         command = steps.command_of(what)
         return {"next": what, "command": command, "plan": steps.NextStep(self.ws, what).plan()}
 
     def budgets(self) -> list[dict[str, Any]]:
-        """Return each budget with what is left of it."""
         ws = self.ws
         with ws.store.read() as tx:
             found = budget.budgets_of_task(tx, ws.task, per_day=ws.settings.budget_per_day, now=ws.now()).left(tx)
@@ -138,7 +136,6 @@ class _Home:
         return found
 
     def state(self, running: Running) -> dict[str, Any]:
-        """Return what the page shows."""
         ws = self.ws
         report = status.run(ws)
         document, name = report.document, report.subject

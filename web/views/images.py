@@ -79,7 +79,6 @@ def _page(desk: Desk, wanted: Wanted) -> LibraryPage:
 
 
 def _shown(request: Request, template: str, wanted: Wanted, opened: str = "") -> HTMLResponse:
-    """Show one page; an image that is open stands apart from it where the page has it not."""
     desk, asked = desk_of(request), wanted.model_dump(include={"find", "state", "bucket", "tag"})
     page = _page(desk, wanted)
     with desk.to_read(TASK) as ws:
@@ -94,6 +93,5 @@ def _shown(request: Request, template: str, wanted: Wanted, opened: str = "") ->
 
 
 def _card(one: LibraryImage) -> dict[str, Any]:
-    """Return an image as the page shows it."""
     small, large = (f"/api/images/thumbnail?{urlencode({'key': one.id, 'side': side})}" for side in (SMALL, LARGE))
     return {**one._asdict(), "name": PurePath(one.path).name, "small": small, "large": large}

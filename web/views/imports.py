@@ -166,7 +166,6 @@ def _options(dropped: DroppedFile, *, dry: bool) -> ImportOptions:
 
 
 def _check_idle(dropped: DroppedFile, states: set[str] | frozenset[str]) -> None:
-    """Refuse what cannot be done in some states."""
     if dropped.state in states:
         raise Refused(409, f"the file is {dropped.state} now; nothing was changed", hint="look at it again")
 
@@ -192,7 +191,6 @@ def _to_read(desk: Desk, task: str | None) -> contextlib.AbstractContextManager[
 
 
 def _items_from(desk: Desk, task: str) -> str:
-    """Return where the items of a task stand that takes no file; where there is no such task, those that take one."""
     if not desk.has(task):
         return ", ".join(IMPORTS)
     with desk.to_read(task) as ws:
@@ -200,7 +198,6 @@ def _items_from(desk: Desk, task: str) -> str:
 
 
 def _shown(dropped: DroppedFile) -> dict[str, Any]:
-    """Return what the page shows of a file."""
     found = dropped.found
     groups = sorted(found.groups.values(), key=lambda one: (one.kind != "rejected", -one.count)) if found else []
     return {

@@ -95,7 +95,6 @@ def index_part(request: Request, task: str | None = None) -> HTMLResponse:
 
 
 def _shown(request: Request, task: str | None, template: str) -> HTMLResponse:
-    """Show what is known of the index, and of the work on it."""
     running = desk_of(request).running
     with desk_of(request).to_read(task) as ws:
         report = status.run(ws)
@@ -116,7 +115,6 @@ def _shown(request: Request, task: str | None, template: str) -> HTMLResponse:
 
 
 def _builds(store: Store, builds: BuildLookup) -> list[dict[str, Any]]:
-    """Return the whole builds on disk, with what the database knows of each."""
     known, others = build.recorded_builds(store), set(builds.others())
     return [
         {

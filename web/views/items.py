@@ -79,7 +79,6 @@ def facets_part(request: Request, task: str, asked: Wanted) -> HTMLResponse:
 
 
 def _csv(desk: Desk, task: str, asked: Asked) -> Iterator[bytes]:
-    """Yield the lines of a file, some at once."""
     with desk.to_read(task) as ws:
         lines = items.run(ws).csv(asked.which, sort=asked.sort, fields=asked.fields)
         while some := b"".join(islice(lines, LINES)):
@@ -96,7 +95,6 @@ class _Header(NamedTuple):
 
 
 def _shown(listed: items.ItemList, asked: Asked, task: str, after: str = "") -> dict[str, Any]:
-    """Return a page of items as the table shows them, and what else can be asked for."""
     listing = listed.listing()
     how: Any = {"after": after or None, "sort": asked.sort, "fields": asked.fields}
     page = listed.page(asked.which, limit=ROWS, **how)
@@ -125,7 +123,6 @@ def _shown(listed: items.ItemList, asked: Asked, task: str, after: str = "") -> 
 
 
 def _cells(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return cells with how each is shown: as a number, as tags, or as text."""
     return [(_kind(one), one if _kind(one) == "tags" else as_cell(one)) for one in values.values()]
 
 

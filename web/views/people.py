@@ -69,7 +69,6 @@ def new_person_page(request: Request) -> HTMLResponse:
 
 
 def _stored(desk: Desk, saved: add_expert.SavedExpert) -> dict[str, Any]:
-    """Return the reply about a person as they are stored."""
     with desk.to_read(PEOPLE) as ws:
         found, is_due = add_expert.as_stored(ws.store, ws.task.name, saved)
     return _reply(found.username, found.tags, found.findability_score, retrying=is_due)

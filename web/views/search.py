@@ -93,7 +93,6 @@ def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTM
 
 
 def _shown(collection: Collection, hit: Hit) -> dict[str, Any]:
-    """Return a hit as the page shows it."""
     found = whole_document(collection, hit)
     key = collection.name_of(hit.metadata)
     values = {name: one for name, one in found.items() if name not in OWN_PLACE} | found.get("answer", {})

@@ -52,6 +52,5 @@ def doctor_part(request: Request) -> HTMLResponse:
 
 
 def _newest(desk: Desk) -> dict[str, Any] | None:
-    """Return the last check."""
     work = desk.running.newest("doctor")
     return work.document if work else None
