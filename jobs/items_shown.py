@@ -1,12 +1,48 @@
-"""Print what is known of one item of any task, and single requests: how each was asked, and what came of it."""
+"""Print what is known of one item, and single requests: how each was asked, what it holds, and what came of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from jobs.output import print_line, usd
-from jobs.readable import value_lines
-from pipeline.core.answer_paths import leaves, shown_value
+from pipeline.core.answer_paths import is_stored_quotation, leaves, likeness_told, shown_value
+
+INDENT = "    "
+LONGEST = 2_000  # characters of a text that are shown; --json has all
+END = 300  # of these, of its end
+
+
+def cut(text: str) -> str:
+    """Return a text with the middle of a long one left out."""
+    left_out = len(text) - LONGEST
+    if left_out <= 0:
+        return text
+    return f"{text[: LONGEST - END]}\n… {left_out:,} characters that are sent, too …\n{text[-END:]}"
+
+
+def attached(part: Mapping[str, Any]) -> str:
+    """Return a line that stands for a part of a prompt that is no text."""
+    inline: Mapping[str, Any] = part.get("inlineData") or part.get("fileData") or {}
+    size = f", {inline['size']:,} bytes" if "size" in inline else ""
+    return f"[{inline.get('mimeType', 'attachment')}{size}]"
+
+
+def value_lines(name: str, value: Any, indent: str) -> Iterator[str]:
+    """Yield the lines of one field of an answer; a quotation has its place behind it."""
+    if is_stored_quotation(value):
+        where = f"characters {value['start']} to {value['end']}{likeness_told(value)}"
+        yield f'{indent}{name}: "{value["quote"]}" ({where})'
+    elif isinstance(value, Mapping):
+        yield f"{indent}{name}:"
+        for inner, one in value.items():
+            yield from value_lines(inner, one, indent + INDENT)
+    elif isinstance(value, list) and any(isinstance(one, Mapping | list) for one in value):
+        for number, one in enumerate(value, start=1):
+            yield from value_lines(f"{name} {number}", one, indent)
+    else:
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        yield f"{indent}{name}: {'-' if shown is None or shown == '' else shown}"
+
 
 DAY_S = 86_400
 FORGOTTEN = "it was forgotten"

@@ -10,7 +10,7 @@ from jobs.typed import as_typed
 from pipeline.ops import status
 
 WORDS = {"no_bio": "without a bio (cannot be searched)", "with_concepts": "with concepts"}  # programs read the keys
-SHOWN = 5  # due people and estimates; --json has more
+SHOWN = 5  # due people; --json has more
 
 exact_option = click.option(
     "--exact", is_flag=True, envvar="FINDABLE_EXACT", help="Compare the index with all rows, whatever was changed."
@@ -58,7 +58,6 @@ def _show(report: status.StatusReport) -> None:
     if index is not None:
         print_line(f"index      {_index(index, report.entry)}")
     print_line(f"spent      {_spent(**document['spent'])}")
-    _show_estimates(document)
     for one in [one for one in document["due"] if one["outcome"] is None][-SHOWN:]:
         print_line(f"due        {one['name']} since {one['since'][:16]}: {one['reason']}")
     for name in document["rolling_back"]:
@@ -91,24 +90,6 @@ def _spent(*, actual: float, estimated: float, lost: float) -> str:
     """Return what was spent, what is under way, and what lost replies and duplicates may have cost."""
     spent = f"{usd(actual)}, and about {usd(max(0.0, estimated - lost))} under way"
     return f"{spent}; about {usd(lost)} more may have been spent on lost replies" if lost else spent
-
-
-def _show_estimates(document: dict[str, Any]) -> None:
-    """Print what the newest batches and runs were estimated at, what they came to, and the mean error."""
-    label = "estimates"
-    for one in document["estimates"][-SHOWN:]:
-        name = f"{'batch' if one['kind'] == 'batch' else 'live run'} {one['number']}"
-        came = f", came to {_amount(one['actual'])}" if one["actual"] else ""
-        error = "" if one["error"] is None else f"; off by {one['error']:.1%}"
-        print_line(f"{label:<11}{name}: {_amount(one['estimated'])}{came}{error}")
-        label = ""
-    error = document["estimate_error"]
-    if error["mean"] is not None:
-        print_line(f"{label:<11}off by {error['mean']:.1%} on the mean of {error['of']}")
-
-
-def _amount(amounts: dict[str, Any]) -> str:
-    return f"{amounts['tokens_in']:,} in, {amounts['tokens_out']:,} out, {usd(amounts['cost'])}"
 
 
 def _show_pilot(document: dict[str, Any]) -> None:

@@ -6,8 +6,8 @@ import click
 
 from jobs import values
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
+from jobs.items_shown import INDENT, attached, cut, value_lines
 from jobs.output import plural, print_json, print_line, print_text, usd
-from jobs.readable import INDENT, attached, cut, value_lines
 from jobs.values import COUNT, Count
 from pipeline.core.task import Words
 from pipeline.engine.workspace import OpenWorkspace

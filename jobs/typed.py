@@ -20,7 +20,6 @@ OPTIONS = {"data": "findable_data", "task": "findable_task"}  # that every comma
 _VARIABLE = r"""[A-Z_]+=(?:(?:"[^"]*"|'[^']*')+|[^\s`,;)]*[^\s`,;.)])"""
 _STEP = re.compile(rf"\bmake ((?:[a-z]+(?:-[a-z]+)*)(?: [a-z]+(?:-[a-z]+)*)*)((?: {_VARIABLE})*)")
 _ALONE = re.compile(r"(?<![\w'\"])([A-Z]+(?:_[A-Z]+)*)=(?:1\b|(?=[\s;,]))")  # as in `YES=1 answers yes`
-_BARE = re.compile(r"`findable ([a-z][a-z-]*)((?: --?(?!help)[a-z-]*)*)`")
 
 
 def is_by_make() -> bool:
@@ -39,7 +38,7 @@ def as_typed(text: str) -> str:
 
     So is a variable of this command that stands alone.
     """
-    said = _STEP.sub(_rewritten, _BARE.sub(_bare_rewritten, text))
+    said = _STEP.sub(_rewritten, text)
     return said if is_by_make() else _ALONE.sub(_alone_rewritten, said)
 
 
@@ -48,17 +47,7 @@ def quoted_as_typed(text: str) -> str:
 
     What stands elsewhere may be a row's own words.
     """
-    return re.sub(r"`(make|findable) [^`]+`", lambda found: as_typed(found[0]), text)
-
-
-def _bare_rewritten(found: re.Match[str]) -> str:
-    """Return a command that stands without a value; with make where it has a target, and needs no option."""
-    name, options = found[1], found[2]
-    if name not in NAMES:
-        return found[0]
-    if is_by_make() and not options:
-        return f"`make {name}`"
-    return f"`{_as_command(name, {}, _places())}{options}`"
+    return re.sub(r"`make [^`]+`", lambda found: as_typed(found[0]), text)
 
 
 def _alone_rewritten(found: re.Match[str]) -> str:

@@ -305,7 +305,7 @@ def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
     for name, value in given.items():
         if name not in known:
             near = get_close_matches(name, known, n=1)
-            meant = f"did you mean {near[0]}?" if near else "`findable settings` lists them, in upper case"
+            meant = f"did you mean {near[0]}?" if near else "`make settings ALL=1` lists them, in upper case"
             raise InputError(f"there is no setting {name!r}; nothing was done", hint=meant)
         one = known[name]
         try:

@@ -1,14 +1,92 @@
-"""Carry out the task images: as any declared task, with `asset_ai` kept beside its answers."""
+"""Carry out the task images, with `asset_ai` kept beside its answers; list, move and forget images."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Self
 
+from sqlalchemy import Connection, Text, cast, delete, or_, select
+
+from pipeline.core.listed import ItemsPage, ItemsWanted, ListedItem
 from pipeline.core.task import Task, Words
 from pipeline.engine.declared.collection import DeclaredCollection
-from pipeline.engine.declared.rows import DeclaredRows
+from pipeline.engine.declared.grid import WHY
+from pipeline.engine.declared.hooks import DeclaredHooks
+from pipeline.engine.declared.rows import UNUSABLE, DeclaredRows
 from pipeline.images import ASSET_AI, HOW_TO_FILL
-from pipeline.images.hooks import ImagesHooks
+from pipeline.images.adopt import adopt
+from pipeline.images.schema import asset_ai_table, assets_table, tables_as_found
+from pipeline.tables.grid import Grid
+from pipeline.tables.items import SEEN
 from pipeline.tables.row_target import RowTarget
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+    from pipeline.tables.grid import Grid
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImagesGrid(Grid):
+    """The list of a declared task, with the images that no question is made of where one of them is wanted."""
+
+    @classmethod
+    def of(cls, grid: Grid) -> Self:
+        """Return the list of the images, made of that of their task."""
+        return cls(**{one.name: getattr(grid, one.name) for one in fields(grid)})
+
+    def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
+        """Return images; of the one that is wanted also why it cannot be asked about."""
+        page = super().page(tx, wanted)
+        key, path, problem = ("", "", None) if wanted.only is None else image_named(tx, wanted.only)
+        if problem is None:
+            return page
+        rows = page.items or [ListedItem(key, UNUSABLE, {"id": key, "path": path})]
+        return page._replace(items=[one._replace(values={**one.values, WHY[SEEN[1]]: problem}) for one in rows])
+
+
+def image_named(tx: "Connection", name: str) -> tuple[str, str, str | None]:
+    """Return (id, path, problem) of the image of that id, else of that path; of none the name alone."""
+    assets = assets_table()
+    key = cast(assets.c.id, Text)
+    known = select(key, assets.c.path, assets.c.problem).where(or_(key == name, assets.c.path == name))
+    row = tx.execute(known.order_by(key != name, assets.c.id).limit(1)).first()
+    return (name, "", None) if row is None else (row[0], row[1], row[2])
+
+
+class ImagesHooks(DeclaredHooks):
+    """The tables of images beside those of a declared task; see `pipeline.core.hooks` for what each member promises."""
+
+    def tables(self, tx: "Connection") -> "Sequence[Table]":
+        """Return the tables of items and answers, and the two that other programs read."""
+        return (*super().tables(tx), *tables_as_found(tx))
+
+    def make_tables(self, tx: "Connection", there: "Connection") -> None:
+        """Make all tables and the view."""
+        for one in tables_as_found(tx):
+            one.create(there)
+        adopt(there)
+        super().make_tables(tx, there)
+
+    def id_of(self, tx: "Connection", name: str) -> str:
+        """Return the id of the image of that id or path, also of one that cannot be asked about.
+
+        Raises:
+            InputError: there is none.
+        """
+        item_id, _, problem = image_named(tx, name)
+        return super().id_of(tx, item_id) if problem is None else item_id
+
+    def grid(self, tx: "Connection") -> "Grid":
+        """Return what lists images; of the one that is wanted also why it cannot be asked about."""
+        return ImagesGrid.of(super().grid(tx))
+
+    def remove(self, tx: "Connection", item_id: str) -> None:
+        """Delete an image's rows; its file stays where it is."""
+        super().remove(tx, item_id)
+        for table, column in ((asset_ai_table(), "asset_id"), (assets_table(), "id")):
+            tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
+
 
 ANSWER_TOKENS = 220  # before past answers tell better
 WORDS = Words(

@@ -11,7 +11,7 @@ from pipeline.core.hooks import CheckResult, ExportRows, ExportWanted, Hooks
 from pipeline.core.settings import Settings
 from pipeline.core.task import RolledBackPage, Task, VersionCounts
 from pipeline.passages import best as preferred
-from pipeline.passages import stored_versions, table
+from pipeline.passages import table
 from pipeline.passages.adopt import adopt
 from pipeline.passages.collection import PassagesCollection
 from pipeline.passages.schema import PassagesShape, tables_as_found
@@ -105,11 +105,11 @@ class PassagesHooks(Hooks):
 
     def versions(self, tx: "Connection") -> list[VersionCounts]:
         """Return every version that has concepts here, other programs' too."""
-        return stored_versions.concept_versions(tx, self._shape)
+        return table.concept_versions(tx, self._shape)
 
     def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
         """Delete the concepts of a version of the next passages."""
-        return stored_versions.roll_back_concepts(tx, self._shape, label, model=model, after=after)
+        return table.roll_back_concepts(tx, self._shape, label, model=model, after=after)
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":
         """Return the two tables."""
@@ -149,12 +149,12 @@ class PassagesHooks(Hooks):
                 "BEST= and EXTRACTOR= exclude each other; nothing was written", hint="PREFER_VERSIONS= chooses"
             )
         leaving = {(one.label, one.model) for one in versions.list_versions(tx, table.TASK) if one.withdrawn_at}
-        found = [one for one in stored_versions.concept_versions(tx, self._shape) if one[:2] not in leaving]
+        found = [one for one in table.concept_versions(tx, self._shape) if one[:2] not in leaving]
         if wanted.best:
             preference = preferred.preference_of(self._settings)
             best = preferred.best_concepts(tx, self._shape, preference)
-            return ExportRows(best, encode, versions=stored_versions.shares(found))
-        there = {stored_versions.named(one): one for one in sorted(found, key=_is_newest_last, reverse=True)}
+            return ExportRows(best, encode, versions=table.shares(found))
+        there = {table.named(one): one for one in sorted(found, key=_is_newest_last, reverse=True)}
         among = [one for one in there if wanted.extractor is None or versions.is_of(one, wanted.extractor)]
         if not among and wanted.extractor is not None:
             raise InputError(
@@ -163,7 +163,7 @@ class PassagesHooks(Hooks):
             )
         chosen = min(among, key=versions.ranks(tx, table.TASK, prefer=wanted.prefer), default=None)
         rows = preferred.all_concepts(tx, self._shape, of=None if chosen is None else there[chosen][:2])
-        return ExportRows(rows, encode, extractor=chosen, versions=stored_versions.shares(found, chosen=chosen))
+        return ExportRows(rows, encode, extractor=chosen, versions=table.shares(found, chosen=chosen))
 
 
 def _is_newest_last(one: VersionCounts) -> str:

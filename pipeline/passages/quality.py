@@ -1,18 +1,22 @@
 """Measure what the concepts of an extractor are like: the figures, their gates, and samples for a person to read.
 
-Everything is read as it comes, at flat memory.
+What is measured is added up by the database, or read as it comes, at flat memory.
 """
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Connection, func, select
 
 from pipeline.core.answer_paths import likeness_told
 from pipeline.core.excerpts import cut_part, marked_part
 from pipeline.gemini.models import load_models
-from pipeline.passages import measure, table
+from pipeline.passages import table
 from pipeline.passages.answer import CONCEPT_TYPES
-from pipeline.passages.measure import MeasuredAnswer, MeasuredConcept, MeasuredVersion, Tally
 from pipeline.passages.schema import PassagesShape
 from pipeline.quality.figures import (
     Bound,
@@ -31,10 +35,104 @@ from pipeline.quality.figures import (
     usage_figures,
 )
 from pipeline.store import statistics
-from pipeline.tables.cells import cell_words
+from pipeline.store.database import streamed
+from pipeline.tables.cells import cell_words, loaded
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
+
+PAGE = 2000  # rows in one fetch
+
+
+class MeasuredVersion(NamedTuple):
+    """Whose concepts some are: the label and the model of an extractor."""
+
+    label: str
+    model: str
+
+    @property
+    def extractor(self) -> str:
+        """Return both as one name."""
+        return f"{self.label}/{self.model}"
+
+
+class Tally(NamedTuple):
+    """How many concepts of one type a version has, and how many of those have evidence."""
+
+    version: MeasuredVersion
+    type: str
+    concepts: int
+    with_evidence: int
+
+
+class MeasuredAnswer(NamedTuple):
+    """The names of all concepts that one version has of one passage; `passage` as the table has it."""
+
+    passage: Any
+    version: MeasuredVersion
+    names: Sequence[str]
+
+    @property
+    def key(self) -> str:
+        """Return what no other answer has, as text."""
+        return json.dumps([cell_words(self.passage), *self.version])
+
+
+class MeasuredConcept(NamedTuple):
+    """One stored concept: `evidence` as the document it is, None where there is none."""
+
+    name: str
+    type: str
+    confidence: Any
+    evidence: Mapping[str, Any] | None
+
+
+def tallied(tx: Connection, shape: PassagesShape) -> list[Tally]:
+    """Return how many concepts there are of each type of each version in sight."""
+    concepts = shape.concepts.c
+    by = (concepts.extractor_version, concepts.extractor_model, concepts.concept_type)
+    query = select(*by, func.count(), func.count(concepts.evidence)).where(table.in_sight(shape)).group_by(*by)
+    return [
+        Tally(MeasuredVersion(cell_words(label), cell_words(model)), cell_words(kind), count, proven)
+        for label, model, kind, count, proven in tx.execute(query)
+    ]
+
+
+def measured_answers(
+    tx: Connection, shape: PassagesShape, versions: Collection[MeasuredVersion]
+) -> Iterator[MeasuredAnswer]:
+    """Yield the answers of some versions, those to one passage one after the other."""
+    concepts = shape.concepts.c
+    columns = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
+    mine = table.of_extractors(shape, versions)
+    query = select(*columns, concepts.concept_name).where(mine).order_by(*columns)
+    rows: Iterator[Any] = (row for page in streamed(tx, query, page=PAGE).partitions() for row in page)
+    for (passage, label, model), some in groupby(rows, key=itemgetter(0, 1, 2)):
+        version = MeasuredVersion(cell_words(label), cell_words(model))
+        yield MeasuredAnswer(passage, version, [cell_words(row[3]) for row in some])
+
+
+def measured_rows(tx: Connection, shape: PassagesShape, answer: MeasuredAnswer) -> list[MeasuredConcept]:
+    """Return the concepts of one answer, in the order of their names."""
+    concepts = shape.concepts.c
+    columns = (concepts.concept_name, concepts.concept_type, concepts.confidence, concepts.evidence)
+    mine = table.of_extractors(shape, [answer.version])
+    found = []
+    for name, kind, confidence, cell in tx.execute(select(*columns).where(concepts.passage_id == answer.passage, mine)):
+        evidence = loaded(cell)
+        evidence = evidence if isinstance(evidence, dict) else None
+        found.append(MeasuredConcept(cell_words(name), cell_words(kind), confidence, evidence))
+    return sorted(found, key=lambda row: (row.name, row.type))
+
+
+def quotations_of(evidence: Any) -> Iterator[tuple[int, int, str]]:
+    """Yield (start, end, quotation) of each support of a document, of which another program may have written it."""
+    support = evidence.get("support") if isinstance(evidence, dict) else None
+    for one in support if isinstance(support, list) else ():
+        if isinstance(one, dict):
+            start, end, quote = one.get("start"), one.get("end"), one.get("quote")
+            if type(start) is int and type(end) is int and isinstance(quote, str) and 0 <= start <= end:
+                yield start, end, quote
 
 
 SEED = 7
@@ -67,13 +165,13 @@ BOUNDS: tuple[Bound, ...] = (
 
 def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | None) -> Quality:
     """Return what the concepts of an extractor are like: label/model, a label with all its models, or None for all."""
-    tallies = measure.tallies(tx, shape)
+    tallies = tallied(tx, shape)
     versions = sorted({one.version for one in tallies})
     mine = [one for one in versions if extractor in {None, one.label, one.extractor}]
     others = [one for one in versions if one not in mine]
     names = ListTally[MeasuredAnswer](Choice(SAMPLES, seed=SEED + 1))
     long, repeated = Counter[str](), 0
-    for answer in measure.measured_answers(tx, shape, mine) if mine else ():
+    for answer in measured_answers(tx, shape, mine) if mine else ():
         names.add(answer.key, answer.names, answer)
         repeated += len(answer.names) - len({" ".join(name.casefold().split()) for name in answer.names})
         long.update(name for name in answer.names if len(name) > MAX_NAME)
@@ -189,7 +287,7 @@ def _samples(tx: "Connection", shape: PassagesShape, chosen: Choice[MeasuredAnsw
     """Yield one concept of each chosen answer, drawn at random, with its quotation in the passage."""
     for answer in chosen:
         rows: Choice[MeasuredConcept] = Choice(1, seed=SEED)
-        for number, row in enumerate(measure.measured_rows(tx, shape, answer)):
+        for number, row in enumerate(measured_rows(tx, shape, answer)):
             rows.offer(f"{answer.key} {number}", row)
         key = cell_words(answer.passage)
         text = table.passage_texts(tx, shape, [key]).get(key)
@@ -199,7 +297,7 @@ def _samples(tx: "Connection", shape: PassagesShape, chosen: Choice[MeasuredAnsw
 def _sample(passage: str, row: MeasuredConcept, text: str | None) -> Sample:
     """Return a concept for a person to read: the part of the passage round its first quotation, all of them marked."""
     said = f"{row.type or 'no type'}, {row.confidence}"
-    spans = sorted(measure.quotations_of(row.evidence))
+    spans = sorted(quotations_of(row.evidence))
     if text is None:
         return Sample(passage, row.name, "", (), f"{said}; the passage is gone")
     if not spans or any(text[start:end] != quote for start, end, quote in spans):

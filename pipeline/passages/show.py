@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.settings import Settings
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.passages import best, export, measure, table
+from pipeline.passages import best, export, table
 from pipeline.passages.schema import PassagesShape, read_shape
 from pipeline.tables.cells import cell_words
 from pipeline.tables.export import json_lines, json_list
@@ -53,6 +53,8 @@ def quoted_passage(store: "Store", subjects: "Sequence[Subject]", settings: Sett
     Raises:
         InputError: there is no such passage.
     """
+    from pipeline.passages.quality import quotations_of
+
     with store.read() as tx:
         shape = _shape(tx, subjects, settings)
         row = table.passage_rows(tx, shape, [passage]).get(passage)
@@ -61,7 +63,7 @@ def quoted_passage(store: "Store", subjects: "Sequence[Subject]", settings: Sett
         found: dict[str, list[QuotedConcept]] = {}
         for one in sorted(best.all_concepts(tx, shape, passage=passage), key=lambda one: str(one.created_at or "")):
             extractor = "/".join(filter(None, (cell_words(one.extractor_version), cell_words(one.extractor_model))))
-            quotations = list(measure.quotations_of(one.evidence))
+            quotations = list(quotations_of(one.evidence))
             concept = QuotedConcept(cell_words(one.concept_name), cell_words(one.concept_type), quotations)
             found.setdefault(extractor, []).append(concept)
         return QuotedPassage(passage, cell_words(row.get("source")), cell_words(row["text"]), found)

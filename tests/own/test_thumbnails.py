@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.engine import thumbnails
 from pipeline.engine.pictures import PictureError
-from pipeline.images.thumbnail import thumbnail_of
+from pipeline.images.library import thumbnail_of
 from tests.lab import Workspace
 
 

@@ -50,8 +50,7 @@ SLOW = {"pipeline.index.terms", "pipeline.index.where"}  # they compile patterns
 MAX_JOB_LINES = 140
 SHARED_BY_JOBS = {
     *("asking", "bars", "cli", "command", "commands", "dotenv", "ends", "items_shown", "output"),
-    *("prompt", "readable", "render"),
-    *("tags_of_person", "tags_shown", "typed", "values", "variables"),
+    *("render", "typed", "values", "variables"),
 }
 
 

@@ -11,8 +11,7 @@ from starlette.responses import Response
 
 from pipeline.core.listed import ItemFilter, ItemsWanted
 from pipeline.images import TASK
-from pipeline.images.library import BUCKETS, LibraryImage, LibraryPage, broken_page, library_page
-from pipeline.images.thumbnail import thumbnail_of
+from pipeline.images.library import BUCKETS, LibraryImage, LibraryPage, broken_page, library_page, thumbnail_of
 from web.desk import Desk
 from web.render import desk_of, etag_of, show_page
 from web.view import Link, View
