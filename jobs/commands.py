@@ -8,7 +8,7 @@ from pipeline.core.variables import PREFIX
 
 COMMANDS = {  # by name: the module in jobs (and a function of it that is not `main`), and a summary for the list
     "demo": ("demo", "Run the whole chain on invented data, on the local engine."),
-    "new-task": ("new_task", "Write the file of a task of your own, for a table."),
+    "new-task": ("try_:write_task", "Write the file of a task of your own, for a table."),
     "try": ("try_", "Ask about a few rows, and show what goes out and comes back."),
     "import": ("import_", "Import people from a CSV, JSON or JSON lines file."),
     "import-images": ("import_images", "Import the images below a folder."),
@@ -42,8 +42,8 @@ COMMANDS = {  # by name: the module in jobs (and a function of it that is not `m
     "restore": ("keep:restore_backup", "Put a backup into a new folder, or into PostgreSQL."),
     "clean": ("keep:clean_up", "Remove old files and builds that nothing needs."),
     "eval": ("index:measure_search", "Measure the search with judged questions."),
-    "web": ("web", "Serve the page: see, search, add, rebuild."),
-    "emulator": ("emulator", "Serve Gemini's protocol from the local engine."),
+    "web": ("serve:serve_page", "Serve the page: see, search, add, rebuild."),
+    "emulator": ("serve:serve_engine", "Serve Gemini's protocol from the local engine."),
     "prices": ("prices:list_prices", "List prices and limits of the models, with sources."),
     "settings": ("prices:list_settings", "List every setting, its value, and where it came from."),
 }

@@ -1,20 +1,49 @@
-"""`make try TASK=reviews`: ask about a few items, and show all that goes out and comes back; nothing is stored."""
+"""Write the file of a task of your own, and ask about a few items to see all that goes out and comes back."""
 
 from collections.abc import Callable
 
 import click
 
 from jobs import values
-from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
+from jobs.command import WritingCommand, confirmed, json_option, make_workspace, open_workspace, yes_option
+from jobs.dotenv import read_settings
 from jobs.items_shown import INDENT, attached, cut, value_lines
-from jobs.output import plural, print_json, print_line, print_text, usd
+from jobs.output import Terminal, plural, print_json, print_line, print_text, usd
 from jobs.values import COUNT, Count
 from pipeline.core.task import Words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import pilot
-from pipeline.workflows import try_out, try_two
+from pipeline.workflows import new_task, try_out, try_two
 from pipeline.workflows.try_out import TriedItem, TryReport, TryWanted
 from pipeline.workflows.try_two import SIZE
+
+
+@click.command(name="new-task", cls=WritingCommand)
+@click.argument("name", envvar="FINDABLE_NAME")
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    envvar="FINDABLE_FROM",
+    help="The rows to ask about: a CSV, JSON, JSON lines or Parquet file, or a SELECT on the workspace's database.",
+)
+@json_option
+def write_task(name: str, source: str, *, as_json: bool) -> None:
+    """Write `tasks/NAME.py`, which asks about the rows of a table of your own and runs as it is.
+
+    The columns of the key and of the text are guessed by their names and what stands in them, and the guess is told;
+    edit the file where it is wrong. Nothing is overwritten. A workspace is made where there is none.
+    """
+    new = new_task.prepared(name, source, data=read_settings().data)
+    with make_workspace(task="experts") as ws:
+        written = new_task.run(ws, new)
+    if as_json:
+        print_json(new_task.document(written))
+    else:
+        for note in written.guess.notes:
+            print_line(note)
+        print_line(f"{written.path} is written: the question, the answer and the prompt are yours to change")
+    Terminal().hint(f"make try TASK={name}")
 
 
 @click.command(name="try", cls=WritingCommand)

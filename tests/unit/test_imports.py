@@ -37,7 +37,7 @@ BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
 DOORS = {
     "emulator.embed.encoded": "pipeline.gemini.local_embeddings",
     "emulator.server.Server": "pipeline.engine.workspace",
-    "emulator.server.serve": "jobs.emulator",
+    "emulator.server.serve": "jobs.serve",
 }
 HEAVY = (
     *("PIL", "asyncio", "bm25s", "charset_normalizer", "difflib", "dotenv", "faiss", "fcntl"),

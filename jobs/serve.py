@@ -1,17 +1,43 @@
-"""`make emulator`: serve the local engine to any client of Gemini's protocol."""
+"""Serve the page, or Gemini's protocol from the local engine to any client."""
 
 import os
 import shlex
+import webbrowser
 
 import click
 
 from jobs.command import Command
 from jobs.demo import SAMPLE
 from jobs.dotenv import read_settings
-from jobs.output import Terminal, print_request
+from jobs.output import Terminal, print_line, print_request
 from jobs.values import Count
 from pipeline.core.errors import ConfigurationError
 from pipeline.engine.folder import check_links, make_directory
+
+
+@click.command(name="web", cls=Command)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, envvar="FINDABLE_PORT", help="0: any."
+)
+@click.option("--no-open", is_flag=True, envvar="FINDABLE_NO_OPEN", help="Open no browser.")
+@click.option("--readonly", is_flag=True, envvar="FINDABLE_READONLY", help="Let nothing be changed.")
+@click.option("--web-token", default="", hidden=True, envvar="FINDABLE_WEB_TOKEN")
+def serve_page(*, port: int, no_open: bool, readonly: bool, web_token: str) -> None:
+    """Serve the page of the workspace until Ctrl-C; the first line is its address, with the token.
+
+    In a folder that is new or empty it makes a workspace, for a file to be imported on the page. It is served on this
+    machine alone; FINDABLE_WEB_TOKEN is the token in the place of a new one each time, for a proxy that adds it.
+    """
+    from web import serve
+
+    def ready(address: str) -> None:
+        """Say where it is, and open it."""
+        print_line(address)
+        Terminal().say("the page is served on this machine alone; Ctrl-C ends it")
+        if not no_open:
+            webbrowser.open(address)
+
+    serve.run(read_settings(), port=port, ready=ready, readonly=readonly, token=web_token, display=Terminal())
 
 
 @click.command(name="emulator", cls=Command)
@@ -22,7 +48,7 @@ from pipeline.engine.folder import check_links, make_directory
 @click.option("--rpm", type=Count(min=0), envvar="FINDABLE_RPM", help="Requests a minute, per model.")
 @click.option("--tpm", type=Count(min=0), envvar="FINDABLE_TPM", help="Input tokens a minute, likewise.")
 @click.option("--rpd", type=Count(min=0), envvar="FINDABLE_RPD", help="Requests a Pacific day, likewise.")
-def main(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None) -> None:
+def serve_engine(port: int, host: str, rpm: int | None, tpm: int | None, rpd: int | None) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
     Prints a line for each request: time, method, path, status, milliseconds. A client connects with
