@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-from pipeline.store.leases import is_dead
 from tests.lab import Workspace
 
 COUNTED = "SELECT count(*) FROM findable_calls WHERE coalesce(outcome, '') NOT IN ('throttled', 'not sent')"
@@ -147,9 +146,3 @@ def snapshot(workspace: Workspace, *, without: frozenset[str] = TIMES) -> dict[s
             for row in sorted(rows, key=repr)
         ]
     return found
-
-
-def living_leases(workspace: Workspace) -> list[str]:
-    """Return the names of the leases whose owner is alive; one that is left behind by an interrupt frees itself."""
-    rows = workspace.query("SELECT name, owner FROM findable_leases")
-    return [name for name, owner in rows if not is_dead(owner)]

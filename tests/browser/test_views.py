@@ -15,7 +15,6 @@ from tests.integration.many_passages import put
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800)]
-QUESTIONS = ("who knows documentary film", "who restores houses")
 PARTS = ".skip, header, main, footer"
 FOCUSED = f"""(() => {{ const one = document.activeElement; const part = one.closest("{PARTS}");
   return ["{PARTS}".split(", ").findIndex((name) => part.matches(name)), getComputedStyle(one).outlineStyle]; }})()"""

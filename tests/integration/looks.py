@@ -1,7 +1,5 @@
 """What the tests of the steps look at afterwards: rows, claims, request files, and what really exists at the API."""
 
-import json
-from collections.abc import Iterable
 from typing import Any
 
 from tests.lab import Api, Workspace
@@ -47,20 +45,3 @@ def creates(api: Api) -> int:
 def uploads(api: Api) -> int:
     """Return how many uploads were begun."""
     return len([one for one in api.seen("POST", "/upload/") if "upload_id=" not in one["path"]])
-
-
-def requests_of(workspace: Workspace, number: int = 1) -> list[dict[str, Any]]:
-    """Return the lines of a batch's request file."""
-    path = workspace.data / batch_row(workspace, number)["request_file"]
-    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
-
-
-def asked_ids(workspace: Workspace, numbers: Iterable[int]) -> list[str]:
-    """Return the item ids in the request files of these batches, with repetitions."""
-    return [line["key"].partition("/")[2] for number in numbers for line in requests_of(workspace, number)]
-
-
-def alter(workspace: Workspace, *statements: str) -> None:
-    """Change rows by hand, to what another program or a process that died could have left."""
-    for statement in statements:
-        workspace.change(statement)

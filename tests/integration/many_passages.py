@@ -23,20 +23,6 @@ TOPICS = (
     "magnetic resonance imaging of fruit ripening",
     "bayesian calibration of glacier flow models",
 )
-NOTHING_THERE = json.dumps(
-    {
-        "concepts": [
-            {
-                "name": name,
-                "type": "method",
-                "aliases": [],
-                "confidence": 0.9,
-                "quotes": [f"words of {name} found nowhere"],
-            }
-            for name in ("zeppelin docking", "quasar farming", "xylophone repair", "jade milling")
-        ]
-    }
-)
 """An answer of the right form whose quotations stand in no passage."""
 
 

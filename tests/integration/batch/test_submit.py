@@ -1,6 +1,5 @@
 """`make batch-submit`: at a terminal, and at moments that only a seam shows."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from tests.integration.looks import (
     uploads,
 )
 from tests.lab import Api, Workspace
-from tests.progress import NullProgress
 
 People = Callable[..., list[str]]
 
@@ -79,18 +77,6 @@ def test_no_claim_is_committed_before_its_file_has_its_name(
     assert not list(workspace.data.glob("batches/*"))
 
 
-def _quota(workspace: Workspace, folder: Path) -> int:
-    """Let three quarters of all people's tokens wait at the API at once; return how many those are."""
-    models = folder / "models.toml"
-    limit: int = json.loads(workspace.run("batch-submit", "--dry", "--json").stdout)["tokens_in"] * 3 // 4
-    models.write_text(
-        '[models."gemini-3.5-flash-lite"]\nprice_in = 0.3\nprice_out = 2.5\n'
-        f'priced_on = 2026-10-07\nsource = "a page"\nkind = "generate"\nenqueued_tokens = {limit}\n'
-    )
-    workspace.environ["FINDABLE_MODELS_FILE"] = str(models)
-    return limit
-
-
 def test_no_more_bytes_are_uploaded_than_the_api_keeps(
     workspace: Workspace, api: Api, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,8 +88,3 @@ def test_no_more_bytes_are_uploaded_than_the_api_keeps(
     result = workspace.ran("batch-submit", code=4)
     assert "bytes would be uploaded" in result.stderr
     assert (states(workspace), uploads(api)) == (["submitted", "prepared"], 1)
-
-
-def _bar() -> Any:
-    """Return progress that is not looked at."""
-    return NullProgress().bar("", None).__enter__()

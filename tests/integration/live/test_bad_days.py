@@ -120,22 +120,6 @@ def test_the_only_one_who_is_refused_is_asked_twice_and_left(workspace: Workspac
     assert ledger.people(workspace) == {"total": 1, "untagged": 1}
 
 
-def test_a_budget_of_the_day_is_not_passed(workspace: Workspace, api: Api, people: People) -> None:
-    """Exit code 3 with the budget's name; what is spent stays below it, and another run begins nothing."""
-    people(12)
-    budget = 0.0008
-    result = workspace.ran("tag-live", BUDGET_PER_DAY=str(budget), code=3)
-    assert "BUDGET_PER_DAY=0.0008 would be passed" in result.stderr
-    spent = workspace.scalar("SELECT sum(cost) FROM findable_calls")
-    assert 0.5 * budget < spent <= budget
-    counts = ledger.people(workspace)
-    assert counts["tagged"] == len(api.seen("POST", LIVE)) == 12 - counts["untagged"]
-    assert workspace.run("tag-live", BUDGET_PER_DAY=str(budget)).exit_code == 3
-    assert len(api.seen("POST", LIVE)) == counts["tagged"]
-    assert workspace.run("tag-live").exit_code == 0
-    assert ledger.people(workspace) == {"total": 12, "tagged": 12}
-
-
 @pytest.mark.full
 def test_a_budget_without_room_is_waited_for_and_not_asked_about_again_and_again(
     workspace: Workspace, api: Api, people: People

@@ -37,7 +37,6 @@ COLUMNS = (
 LOST = "cost IS NULL AND outcome NOT IN ('throttled', 'not sent')"  # NULL while under way, which is neither
 ADDED_UP = f"SELECT sum(cost), sum(CASE WHEN {LOST} THEN estimated_cost ELSE 0 END) FROM findable_calls"  # noqa: S608 - ours
 DEAD = "elsewhere-not-a-host|boot|1|0.00|abcd"
-DYING = "UPDATE findable_calls SET outcome = NULL, ended_at = NULL, owner = :owner WHERE outcome = 'lost'"
 
 
 def rows(workspace: Workspace) -> dict[str, list[tuple[Any, ...]]]:

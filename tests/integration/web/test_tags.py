@@ -10,7 +10,6 @@ from tests.page import Page
 
 ADD = "/api/admin/experts"
 TAGS = "/api/people/a%20da/tags"
-BOTH = {"add": ["law"], "who": "Ünal"}
 
 
 @pytest.fixture

@@ -1,61 +1,19 @@
 """`make passages-backfill`: confirmed once a pilot has passed, in a window, in turns that may each be the last."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration import many_passages as passages
 from tests.integration.many_passages import (
     backfill,
     check,
-    counts,
-    pilot,
     put,
     sent,
 )
 from tests.lab import Api, Workspace
 
-RUNS = "SELECT extractor, why FROM findable_runs WHERE mode = 'backfill' ORDER BY number"
 SKIP: dict[str, Any] = {"SKIP_PILOT": "1"}
-
-
-def window_of(api: Api, folder: Path, tokens: int) -> dict[str, Any]:
-    """Let so many prompt tokens wait at once, by our table; the server takes a little more, and no more."""
-    api.configure(enqueued_tokens={"*": tokens + 200})
-    models = passages.models(folder / "models.toml", enqueued_tokens=tokens)
-    return {"MODELS_FILE": str(models), "RETRY_FOR": "0.1", "RPM": "6000"}
-
-
-@pytest.fixture
-def tried(workspace: Workspace, begun: Callable[..., None]) -> Workspace:
-    """A workspace of 30 passages, 20 of which were asked about in a pilot that passed."""
-
-    def prepare() -> None:
-        """Run the pilot."""
-        put(workspace, 30)
-        pilot(workspace, N="20")
-
-    begun(prepare)
-    return workspace
-
-
-@pytest.mark.full
-def test_a_batch_that_fails_stops_the_sending(workspace: Workspace, api: Api) -> None:
-    """One try of each in one command: exit code 4 with the reason; three commands park, and say so."""
-    put(workspace, 5)
-    api.fault("batch_expires", times=3)
-    for number in (1, 2):
-        done = backfill(workspace, "--wait", code=4, **SKIP)
-        assert (list(done["failed"]), done["left"], sent(api)) == ([str(number)], 5, number)
-        assert "nothing more was sent" in done["held_back"]
-    stopped = workspace.ran("passages-backfill", "--wait", "--yes", **SKIP, code=4)
-    assert "batch 3 failed at the API (expi" in stopped.stderr
-    assert ("5 passages parked" in stopped.stderr, "parked (5 just now)" in stopped.stdout) == (True, True)
-    assert sent(api) == 3
-    assert counts(workspace) == {"total": 5, "parked": 5}
 
 
 @pytest.mark.full

@@ -45,19 +45,3 @@ def test_two_versions_stand_side_by_side_as_they_are_stored(two: Workspace, api:
     assert "3 of 4 alike" in said
     assert "reviews@7" in two.ran("try", "--a", "1", "--b", "7", code=2).output
     assert "two ways" in two.ran("try", "--a", "1", code=2).output
-
-
-def test_models_and_files_are_asked_and_not_stored(two: Workspace) -> None:
-    """What is asked is paid for, within every limit."""
-    other = reviews.declare(version=2, system="Be kind.", name="others")
-    reviews.declare(version=2, system="Be exact.")
-    answers, calls = two.query(COUNTS)[0]
-    found = tried(two, str(other), "gemini-2.5-pro", "--n", "3")
-    assert all(isinstance(one[side], dict) for one in found["items"] for side in "ab")
-    assert two.query(COUNTS) == [(answers, calls + 6)]
-    assert found["cost"] == pytest.approx(two.scalar("SELECT sum(cost) FROM findable_calls WHERE purpose = 'probe'"))
-    refused = two.ran("try", "--a", "1", "--b", str(other), CONFIRM_ABOVE="0", code=2)
-    assert "not confirmed; nothing was asked" in refused.output
-    assert two.query(COUNTS) == [(answers, calls + 6)]
-    stopped = two.ran("try", "--a", "gemini-2.5-pro", "--b", "1", BUDGET_PER_DAY="0.0000001", code=3)
-    assert "not asked" in stopped.stdout

@@ -12,7 +12,6 @@ from pipeline.store.database import Store
 from tests import postgresql
 from tests.unit.store.facts import noted, notes
 
-SERIES = "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100) SELECT n FROM s) AS s"
 THERE = {"sqlite": "SELECT name FROM sqlite_master WHERE name = 'more'", "postgresql": "SELECT to_regclass('more')"}
 
 
