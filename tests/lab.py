@@ -28,7 +28,6 @@ from tests.acceptance.engine import Engine
 from tests.progress import NullProgress
 
 ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared"
 KEY = "test-key-that-must-never-be-seen-anywhere"
 DATABASE = os.environ.get("FINDABLE_TEST_DATABASE", "sqlite")  # read once: no test sees the user's settings
 ON_POSTGRESQL = DATABASE == "postgresql"

@@ -17,75 +17,8 @@ pytestmark = pytest.mark.sqlite_only(reason="the databases are made by hand; Pos
 
 OUR_COLUMNS = {column.name for column in experts.columns}
 
-LEGACY = """
-CREATE TABLE alembic_version (version_num TEXT PRIMARY KEY);
-INSERT INTO alembic_version VALUES ('c0ffee');
-CREATE TABLE events (id INTEGER PRIMARY KEY, what TEXT);
-INSERT INTO events (what) VALUES ('conference'), ('meetup');
-CREATE TABLE Experts (
-    bio TEXT,
-    rank_at_work VARCHAR(20) NOT NULL DEFAULT 'expert',
-    tags JSON,
-    username VARCHAR(80),
-    hourly_rate TEXT,
-    id INTEGER PRIMARY KEY,
-    Job_Title TEXT,
-    shoe_size REAL,
-    photo BLOB,
-    slug TEXT GENERATED ALWAYS AS (lower(username))
-);
-CREATE INDEX by_shoe ON experts (shoe_size);
-CREATE VIEW tall AS SELECT username FROM experts WHERE shoe_size > 44;
-CREATE TABLE audit (what TEXT);
-CREATE TRIGGER on_new AFTER INSERT ON experts BEGIN INSERT INTO audit VALUES (new.username); END;
-CREATE TABLE bookings (expert INTEGER REFERENCES experts (id), day TEXT);
-"""
-# username -> (tags as the old application wrote them, what they mean here)
-TAGS: dict[str, tuple[object, str]] = {
-    "null": (None, "untagged"),
-    "empty": ("", "untagged"),
-    "blank": (" \t\n", "untagged"),
-    "no-list": ("[]", "untagged"),
-    "wide-no-list": (" [ ] ", "untagged"),
-    "json-null": ("null", "untagged"),
-    "blob-no-list": (b"[]", "untagged"),
-    "object": ('{"a":1}', "parked"),
-    "words": ("foo, bar", "parked"),
-    "number": (5, "parked"),
-    "number-text": ("7", "parked"),
-    "string": ('"law"', "parked"),
-    "broken-list": ("[law, bees]", "parked"),
-    "odd-space": ("\u00a0[]", "parked"),
-    "no-utf8": (b"\xff\xfe", "parked"),
-    "list": ('["water law","bees"]', "tagged"),
-    "spaced-list": (' [ "water law" ] ', "tagged"),
-    "blob-list": (b'["water law"]', "tagged"),
-    "mixed-list": ('["law", 3, null, {"a": [1]}]', "tagged"),
-}
-
 
 SCORED = "INSERT INTO experts (username, findability_score, tags) VALUES"
-
-
-def _people(connection: sqlite3.Connection) -> None:
-    """Put one person for each way to write tags into a legacy table."""
-    for number, (name, (tags, _)) in enumerate(TAGS.items(), start=1):
-        connection.execute(
-            "INSERT INTO experts (username, bio, tags, hourly_rate, job_title, shoe_size, photo)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (name, f"I keep bees and teach water law, {name}.", tags, "95.50", "Beekeeper", 40.5, bytes([number])),
-        )
-
-
-@pytest.fixture
-def legacy(tmp_path: Path) -> Path:
-    """A database of another application: its own tables, types, order, views and triggers, and people in it."""
-    path = tmp_path / "legacy.db"
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript(LEGACY)
-        _people(connection)
-        connection.execute("INSERT INTO bookings VALUES (1, '2026-11-20')")
-    return path
 
 
 def _made(path: Path, *statements: str) -> Path:
@@ -127,46 +60,11 @@ def _adopted(path: Path) -> list[str]:
     return lines
 
 
-@pytest.fixture
-def on_legacy(workspace: Workspace, legacy: Path) -> Workspace:
-    """A workspace whose database is the legacy one."""
-    workspace.environ["FINDABLE_DATABASE_URL"] = f"sqlite:///{legacy}"
-    return workspace
-
-
 def _status(workspace: Workspace, *args: str) -> dict[str, Any]:
     """Return the document of `status --json`."""
     result = workspace.ran("status", "--json", *args)
     document: dict[str, Any] = json.loads(result.stdout)
     return document
-
-
-def test_foreign_text_waits_for_its_owner(on_legacy: Workspace, legacy: Path) -> None:
-    """`unpark` lets go only those whose text the owner emptied or mended; rows that come later are scored or parked."""
-    on_legacy.begin()
-    before = _dump(legacy)
-    assert "no person to unpark" in on_legacy.ran("unpark", "--all", "--yes").stdout
-    assert on_legacy.run("unpark", "words").exit_code == 0
-    assert _dump(legacy) == before
-    _made(
-        legacy,
-        "UPDATE experts SET tags = NULL WHERE username = 'words'",
-        """UPDATE experts SET tags = '["law"]' WHERE username = 'broken-list'""",
-    )
-    on_legacy.run("unpark", "--all", "--yes")
-    counts = _status(on_legacy)["experts"]
-    assert (counts["parked"], counts["tagged"], counts["untagged"]) == (6, 5, 8)
-    _made(
-        legacy,
-        "INSERT INTO experts (username, bio) VALUES ('later', 'Law of rivers')",
-        "INSERT INTO experts (username, bio, tags) VALUES ('later-odd', 'Law of rivers', '[law]')",
-    )
-    counts = _status(on_legacy)["experts"]
-    assert (counts["total"], counts["untagged"], counts["parked"]) == (21, 9, 7)
-    assert _rows(legacy, "SELECT count(*) FROM experts WHERE findability_score IS NULL") == [(0,)]
-    _made(legacy, f"{SCORED} ('odd', 1, 'bees')")
-    on_legacy.ran("score")
-    assert _rows(legacy, "SELECT count(*) FROM findable_parked WHERE foreign_text") == [(8,)]
 
 
 def test_foreign_text_in_a_row_with_a_score_is_recorded(workspace: Workspace) -> None:
@@ -177,8 +75,6 @@ def test_foreign_text_in_a_row_with_a_score_is_recorded(workspace: Workspace) ->
 
 
 ODD_TABLES = {
-    "no id": ("CREATE TABLE experts (username TEXT, bio TEXT)", ["1", "2", "3"]),
-    "text id": ("CREATE TABLE experts (id TEXT PRIMARY KEY, username TEXT, bio TEXT)", ["11", "12", "13"]),
     "strict": ("CREATE TABLE experts (id INTEGER PRIMARY KEY, username TEXT, bio TEXT) STRICT", ["11", "12", "13"]),
     "without rowid or id": (
         'CREATE TABLE experts ("a key" TEXT, username TEXT, bio TEXT, PRIMARY KEY ("a key", username)) WITHOUT ROWID',
@@ -202,7 +98,6 @@ def odd(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[str]
     return path, ids
 
 
-@pytest.mark.sampled(6, sqlite=6)
 def test_ids_of_any_kind_run_through_the_chain(
     odd: tuple[Path, list[str]], workspace: Workspace, tmp_path: Path
 ) -> None:

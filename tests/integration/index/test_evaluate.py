@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.lab import ROOT, SHARED, Workspace
+from tests.lab import ROOT, Workspace
 
 SAMPLE = ROOT / "data" / "sample"
-PEOPLE = SHARED / "data" / "people"
 
 
 def chain(workspace: Workspace, people: Path) -> None:
@@ -38,16 +37,6 @@ def test_the_sample_is_measured_by_the_model_of_its_index_alone(workspace: Works
     files = (str(SAMPLE / "queries.jsonl"), str(SAMPLE / "qrels.tsv"))
     result = workspace.ran("eval", *files, EMBEDDING_MODEL="findable-local-lexical-1", code=3)
     assert "nothing was searched" in result.stderr
-
-
-@pytest.mark.full
-@pytest.mark.skipif(not PEOPLE.is_dir(), reason="the development people are not beside this checkout")
-def test_the_local_engine_keeps_up_with_bm25(workspace: Workspace) -> None:
-    """On the development people the search reaches at least 0.85 of BM25's nDCG@10 over all questions."""
-    chain(workspace, PEOPLE / "experts_1558.csv")
-    found = figures(workspace, PEOPLE)
-    assert found["search", "all"]["nDCG@10"] >= 0.85 * found["bm25", "all"]["nDCG@10"]
-    assert found["bm25", "all"]["nDCG@10"] == pytest.approx(0.230, abs=0.005)
 
 
 BAD = [
