@@ -45,7 +45,6 @@ class IngestSummary:
 
 
 def _odd_lines(tx: "Connection", batch: Batch) -> list[Anomaly]:
-    """Return what stood in the result file of a batch and belongs to no request."""
     examples = batches.examples_of(tx, batch.number)
     return [
         Anomaly(kind, reason, count, tuple((f"line {line}", said) for line, said in examples.get(kind, ())))

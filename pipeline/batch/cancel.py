@@ -84,7 +84,6 @@ class _Cancel:
         return self._give_up(batch, why="given up: its result was lost")
 
     def _batch(self) -> Batch:
-        """Return the batch as it is now."""
         with self.ws.store.read() as tx:
             return batches.get_batch(tx, self.number)
 
@@ -134,7 +133,6 @@ class _Cancel:
         return CancelReport(batch.number, said, ws.task.words.make("batch-poll"))
 
     def _give_up(self, batch: Batch, *, why: str) -> CancelReport:
-        """End a batch and let its items go, uncharged."""
         ws = self.ws
         with ws.store.write() as tx:
             free = give_up_batch(tx, batch, why=why, at=ws.now())

@@ -121,7 +121,6 @@ def check_duplicates(ws: OpenWorkspace) -> None:
 
 
 def _is_double(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch]") -> bool:
-    """Return whether the API made two batches of one create."""
     with ws.store.read() as tx:
         prefixes = batches.name_prefixes(tx, batch.number)
     return any(one.name != batch.remote_name and batches.name_prefix(one.display_name) in prefixes for one in listing)

@@ -105,12 +105,10 @@ class Draft:
         return new, None
 
     def _ask_apart(self, lines: Sequence["PlannedRequest"]) -> bool:
-        """Return whether each of these asks what no other one of the file does."""
         asked = {one.question for one in lines}
         return None not in asked and len(asked) == len(lines) and self.lines.keys().isdisjoint(asked)
 
     def _add(self, lines: Sequence["PlannedRequest"]) -> None:
-        """Give each of these a line of its own."""
         items, asked = [one.item for one in lines], [one.question for one in lines]
         self.lines |= {one: line for line, one in enumerate(asked, len(self.ids) + 1) if one is not None}
         self.ids += [one.id for one in items]

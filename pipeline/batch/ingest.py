@@ -114,7 +114,6 @@ class _BatchIngest(NamedTuple):
     def _judged(
         self, results: ResultFile, page: Sequence[claims.Request], contexts: Mapping[str, Any]
     ) -> list[tuple[claims.Request, Judgement]]:
-        """Return what the lines say of those requests that have no outcome yet."""
         missing = self._missing()
         found = results.lines_of([request_key(self.batch.task, one.asked_as or one.item_id) for one in page])
         return [
@@ -124,7 +123,6 @@ class _BatchIngest(NamedTuple):
         ]
 
     def _write(self, judged: Sequence[tuple[claims.Request, Judgement]], source: Source) -> None:
-        """Write what became of a chunk of requests, all or nothing."""
         if not judged:
             return
         with self.ws.store.write() as tx:

@@ -130,12 +130,10 @@ class _Poll:
                 self.done.setdefault(batch.number, 0)
 
     def _submitted(self) -> list[Batch]:
-        """Return the batches that are at the API."""
         with self.ws.store.read() as tx:
             return batches.batches_in_states(tx, BatchState.SUBMITTED, task=self.ws.task.name)
 
     def _is_followed(self, number: int) -> bool:
-        """Return whether another look at this batch makes sense."""
         return number in self.done and number not in self.report.gone and number not in self.refused
 
     def follow(self, *, wait: bool, first: bool, bar: "Bar") -> None:
@@ -242,7 +240,6 @@ class _Poll:
         return next(iter(self.refused.values()), None) if not waiting else None
 
     def _is_out_of_patience(self) -> bool:
-        """Return whether no look at any batch succeeded for too long."""
         since, patience = self.silent_since, timedelta(seconds=self.ws.settings.poll_patience)
         return since is not None and self.ws.now() - since > patience
 

@@ -93,7 +93,6 @@ def cancel_duplicates(ws: OpenWorkspace, number: int, listing: "Iterable[RemoteB
 
 
 def _record_duplicates(tx: "Connection", batch: Batch, listing: "Iterable[RemoteBatch]", *, at: datetime) -> None:
-    """Keep which remote batches have our names beside the adopted one."""
     prefixes = batches.name_prefixes(tx, batch.number)
     for one in listing:
         if batches.name_prefix(one.display_name) in prefixes and one.name != batch.remote_name:

@@ -68,7 +68,6 @@ def _charge(
 
 
 def _whole_file(batch: "Batch", error: RefusedError, *, submit: str) -> RefusedError:
-    """Return the error for a request file that was refused as a whole."""
     if batch.refusals >= MAX_REFUSALS:
         message = f"batch {batch.number} was refused {batch.refusals} times and given up, its claims released"
         hint = f"`{submit}` asks its items in a new batch; another FINDABLE_MODEL may help"

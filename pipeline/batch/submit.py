@@ -227,7 +227,6 @@ class _Submission:
             report.held_back, report.budget = unmet, f"{nearest.name}={nearest.usd:g}"
 
     def _items(self, numbers: Collection[int]) -> int:
-        """Return how many items the batches are about together."""
         with self.ws.store.read() as tx:
             return claims.count_items(tx, numbers)
 

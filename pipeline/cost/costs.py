@@ -88,7 +88,6 @@ def document(report: CostReport) -> dict[str, Any]:
 
 
 def _document(amounts: Amounts) -> dict[str, Any]:
-    """Return amounts for programs."""
     return {name: round(one, 6) if isinstance(one, float) else one for name, one in amounts._asdict().items()}
 
 
@@ -98,7 +97,6 @@ def _order(key: str) -> tuple[int, str]:
 
 
 def _of_batches(tx: "Connection") -> Iterator[_Entry]:
-    """Yield what each batch came to that was sent, and each duplicate of one."""
     entries = {}
     for batch in batches_in_states(tx):
         day = today(batch.create_sent_at or batch.created_at).isoformat()
@@ -112,7 +110,6 @@ def _of_batches(tx: "Connection") -> Iterator[_Entry]:
 
 
 def _of_calls(tx: "Connection") -> Iterator[_Entry]:
-    """Yield what the live calls of each task, model and day came to."""
     for one in live_calls.sum_calls_by_day(tx):
         used = Amounts(calls=one.calls, lost_calls=one.lost_calls, tokens_in=one.tokens_in, tokens_out=one.tokens_out)
         amounts = used.plus(_money(Spent(one.known, one.lost, one.under_way)))
@@ -120,5 +117,4 @@ def _of_calls(tx: "Connection") -> Iterator[_Entry]:
 
 
 def _money(spent: Spent) -> Amounts:
-    """Return amounts of money alone."""
     return Amounts(cost=spent.known, lost=spent.lost, under_way=spent.under_way)

@@ -71,7 +71,6 @@ def check_access(settings: Settings, store: Store, access: Access, agrees: Calla
 
 
 def _adoption_plan(tx: "Connection", settings: Settings) -> list[str]:
-    """Return what the subjects would add to tables of another program."""
     return [line for one in _tables_here(tx, settings) for line in one.adoption_plan(tx, settings)]
 
 
@@ -137,7 +136,6 @@ def _to_begin(settings: Settings, *, has_file: bool) -> str:
 
 
 def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_begin: str) -> ConfigurationError:
-    """Return the error for a place that holds no workspace."""
     if others:
         return ConfigurationError(
             f"there is no workspace in {store.shown}, which holds tables of another program "

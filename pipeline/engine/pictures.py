@@ -148,7 +148,6 @@ def _opened(data: bytes) -> Iterator["Image"]:
 
 
 def _check_size(width: int, height: int) -> None:
-    """Refuse an image of too many pixels, before any of them is read."""
     if width * height > MAX_PIXELS:
         raise PictureError(f"it has {width:,} by {height:,} pixels, and {MAX_PIXELS:,} are the most that is opened")
 
@@ -194,7 +193,6 @@ def _exif_of(image: "Image") -> dict[int, Any]:
 
 
 def _taken_at(exif: dict[int, Any]) -> datetime | None:
-    """Return when an image was taken, by its tags."""
     found = _TIME.match(str(exif.get(_TAKEN) or exif.get(_CHANGED) or ""))
     if found is None:
         return None

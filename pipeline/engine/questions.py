@@ -59,7 +59,6 @@ class RequestBuilder:
 
     @cached_property
     def _form(self) -> requests.Form:
-        """Return what all requests have in common."""
         own = self.task.rows.parameters
         return requests.Form(
             schema=self.schema,
@@ -106,7 +105,6 @@ class RequestBuilder:
             yield PlannedRequest(item, line, usage, None if self.asks_each else self._question(line))
 
     def _refused(self, tx: "Connection", item_id: str, why: str) -> InputError:
-        """Return the error that an item's request cannot be sent."""
         name = self.task.names(tx, [item_id]).get(item_id, item_id)
         return InputError(f"{name}: {why}; nothing was sent", hint="mend this row, then run again")
 

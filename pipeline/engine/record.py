@@ -210,14 +210,12 @@ def _said(judgement: Judgement) -> str:
 
 
 def _usage(one: Judgement) -> tokens.Usage:
-    """Return what one item paid of its reply."""
     return one.reply.usage if one.reply and one.asked.shares is None else tokens.NO_USAGE
 
 
 def _answer_row(
     task: Task, one: Judgement, answer: "BaseModel", written: WriteResult, *, prices: tuple[float, float]
 ) -> dict[str, Any]:
-    """Return an answer, whether it was applied, and what it cost at prices per million."""
     asked, reply, usage = one.asked, one.reply, _usage(one)
     is_applied = asked.item_id in written.applied
     return {
@@ -236,7 +234,6 @@ def _answer_row(
 
 
 def _attempt_row(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:
-    """Return why an attempt gave no answer, and what it cost."""
     usage = _usage(one)
     return {
         "tokens_in": usage.prompt,

@@ -69,7 +69,6 @@ def _read(kept: Path) -> bytes | None:
 
 
 def _is_inside(kept: Path) -> bool:
-    """Return whether a place is really in the folder of the workspace."""
     data = kept.parents[2]
     return Path(os.path.realpath(kept)) == Path(os.path.realpath(data)) / kept.relative_to(data)
 

@@ -201,7 +201,6 @@ class OpenWorkspace:
             self.subjects = tuple(one._replace(collection=collection) if one is mine else one for one in self.subjects)
 
     def _renew_subject(self) -> None:
-        """Take the subject of a declared task as it is recorded now."""
         with self.store.read() as tx:
             others = (one for one in self.subjects if one.task.name != self.task.name)
             found = registry.declared_subjects(tx, self.settings)
@@ -249,7 +248,6 @@ class OpenWorkspace:
         return f"from here on {self.task.words.inputs} leave this machine: {where} does the work"
 
     def _sends_first_images(self) -> bool:
-        """Return whether the task in use sends images, and nothing of it was ever sent."""
         if not self.task.sends_images:
             return False
         with self.store.read() as tx:

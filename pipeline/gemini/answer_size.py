@@ -40,7 +40,6 @@ def _size(node: Mapping[str, Any], models: Mapping[str, Any]) -> int:
 
 
 def _scalar(node: Mapping[str, Any]) -> int:
-    """Return the tokens of a text, a number, a truth value or null."""
     if values := node.get("enum") or ([node["const"]] if "const" in node else []):
         return ROUND + max(estimate_tokens(str(one)) for one in values)
     if node.get("type") != "string":
@@ -50,5 +49,4 @@ def _scalar(node: Mapping[str, Any]) -> int:
 
 
 def _within(usual: int, least: int | None, most: int | None) -> int:
-    """Return the usual number, or the limit that it passes."""
     return max(least or 0, usual if most is None else min(usual, most))

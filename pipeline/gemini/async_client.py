@@ -61,7 +61,6 @@ class LiveClient:
         """
 
         async def ask(sdk: "genai.Client") -> dict[str, Any]:
-            """Send the request and read the raw reply."""
             contents, config = live_request(request, seconds=self._seconds)
             with _raw():
                 await sdk.aio.models.generate_content(model=model, contents=contents, config=config)
@@ -70,7 +69,6 @@ class LiveClient:
         return await self._once(ask, what=f"ask {model}")
 
     def _document(self) -> dict[str, Any]:
-        """Return the JSON object of this task's last reply."""
         document = self._transport.read_document(b"".join(_reply.get()))
         if not isinstance(document, dict) or not document:
             raise UnreadableError("the answer is no JSON object")
@@ -126,6 +124,5 @@ def _contents(contents: "list[Mapping[str, Any]]") -> "list[types.Content]":
 
 
 async def _keep(response: httpx2.Response) -> None:
-    """Keep the bytes of a reply for the task whose call it answers."""
     kept = _reply.get()
     kept[:] = [await response.aread()]

@@ -89,7 +89,6 @@ class Client:
         seconds = self._create_timeout_s
 
         def create(sdk: "genai.Client") -> RemoteBatch:
-            """Send the call once and read the raw operation."""
             config: Any = {"display_name": display_name, **self._transport.options(seconds)}
             document = self._transport.raw_document(
                 lambda: sdk.batches.create(model=model, src=file_name, config=config)
@@ -113,7 +112,6 @@ class Client:
         _check_name(name, BATCH_NAME, "batch")
 
         def look(sdk: "genai.Client") -> RemoteBatch:
-            """Ask once and read the raw operation."""
             config = self._transport.options()
             batch = read_operation(self._transport.raw_document(lambda: sdk.batches.get(name=name, config=config)))
             if batch.name != name:
@@ -147,7 +145,6 @@ class Client:
         _check_name(name, BATCH_NAME, "batch")
 
         def cancel(sdk: "genai.Client") -> None:
-            """Ask once, and take no HTML page for a yes."""
             sdk.batches.cancel(name=name, config=self._transport.options())
             self._transport.check_done()
 
@@ -159,7 +156,6 @@ class Client:
         self._delete(lambda sdk: sdk.batches.delete, name)
 
     def _delete(self, method: "Callable[[genai.Client], Callable[..., object]]", name: str) -> None:
-        """Delete by name what may be gone already."""
         config = self._transport.options()
         with contextlib.suppress(MissingError):
             self._transport.with_retries(lambda sdk: method(sdk)(name=name, config=config), what=f"delete {name}")
@@ -214,7 +210,6 @@ class Client:
         seconds = self._transport.call_timeout_s if query else self._transfer_timeout_s  # a user waits for a query's
 
         def ask(sdk: "genai.Client") -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-            """Send the texts once and check what comes back."""
             contents, config = _embedding(model, texts, dim=dim, query=query, options=self._transport.options(seconds))
             reply = sdk.models.embed_content(model=model.name, contents=contents, config=config)
             vectors = [embedding.values for embedding in reply.embeddings or ()]

@@ -116,7 +116,6 @@ def _details(error: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]
 
 
 def _quota_ids(error: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the quotaIds a 429 names."""
     for failure in _details(error, "QuotaFailure"):
         violations = failure.get("violations")
         for violation in violations if isinstance(violations, list) else ():

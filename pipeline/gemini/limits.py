@@ -100,5 +100,4 @@ def _figure(key: str, value: Any) -> Figure:
 
 
 def _downward(tier: str) -> tuple[str, ...]:
-    """Return a tier and those below it, the highest first."""
     return (FREE,) if tier == FREE else tuple(reversed(TIERS[1 : TIERS.index(tier) + 1]))

@@ -221,7 +221,6 @@ def _model(name: str, entry: Any, path: Path) -> Model:
 
 
 def _check(model: Model) -> None:
-    """Refuse an entry whose values have the wrong type or sense."""
     prices: list[Any] = [model.price_in, model.price_out, model.batch_in, model.batch_out]
     if model.promotion is not None:
         prices += [model.promotion.price_in, model.promotion.price_out]

@@ -142,7 +142,6 @@ def _listed(document: Any, member: str) -> tuple[list[Any], str]:
 
 
 def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a member that should be an object, or an empty one."""
     value = document.get(name)
     return value if isinstance(value, dict) else {}
 

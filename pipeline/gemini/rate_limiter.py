@@ -229,7 +229,6 @@ class Limiter:
                 del self._own[call.number]
 
     def _until_room(self, tokens: int, requests: int) -> float:
-        """Return the seconds until the log has room for a call, by the limits themselves."""
         rpm = math.inf if self._limits.rpm is None else self._limits.rpm
         tpm = math.inf if self._limits.tpm is None else self._limits.tpm
         count, total = self._requests + requests, self._tokens + tokens
@@ -241,7 +240,6 @@ class Limiter:
         return until
 
     def _until_in_step(self) -> float:
-        """Return the seconds until both paces let a call in."""
         paces = (self._request_pace, self._token_pace)
         return max((pace.wait() for pace in paces if pace is not None), default=0.0)
 
@@ -289,7 +287,6 @@ class Pacing:
             raise
 
     def _wait(self, requests: int, tokens: int) -> None:
-        """Wait until a call may start, and count it."""
         rpm, tpm = self._limits.rpm, self._limits.tpm
         requests = requests if rpm is None else min(requests, rpm)
         tokens = tokens if tpm is None else min(tokens, tpm)

@@ -68,7 +68,6 @@ def shown_line(line: bytes) -> bytes:
 
 
 def _shown(value: Any) -> Any:
-    """Return a part of a document without the bytes of images."""
     if isinstance(value, list):
         return [_shown(one) for one in value]
     if not isinstance(value, dict):
@@ -120,7 +119,6 @@ class Form:
         return b'{"key":%b,"request":%b%b%b' % (named, BEFORE_PARTS, asked, rest), used._replace(prompt=tokens)
 
     def _rest(self, system: str, most: int) -> tuple[bytes, Usage]:
-        """Return what stands in a line behind the parts, and what is used beside them."""
         settings: dict[str, Any] = {
             "responseMimeType": "application/json",
             "responseSchema": self.schema,

@@ -216,7 +216,6 @@ def _rpc_code(code: Any, status: str) -> int | None:
 
 
 def _judge_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
-    """Return (outcome, reason, finish word, text) of a response's first candidate."""
     candidates = response.get("candidates")
     if not isinstance(candidates, list) or not candidates:
         feedback = response.get("promptFeedback")
@@ -268,7 +267,6 @@ def _word(value: Any) -> str:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object and refuse one that holds a member twice."""
     document = dict(pairs)
     if len(document) != len(pairs):
         raise ValueError("a member stands twice in one object")
@@ -283,7 +281,6 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
 
 
 def _check_texts(value: Any) -> None:
-    """Refuse NUL and lone surrogates in any text of a parsed answer."""
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError("a text holds NUL")

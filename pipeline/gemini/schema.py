@@ -78,7 +78,6 @@ def response_schema(answer: "type[BaseModel]", *, tells_limits: bool = False) ->
 
 
 def _depth(schema: Mapping[str, Any]) -> int:
-    """Return how deep a schema is nested."""
     inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
     inner += [schema["items"]] if "items" in schema else []
     return 1 + max(map(_depth, inner), default=0)
@@ -103,7 +102,6 @@ class _Place:
 
 
 def _convert(node: Any, place: _Place) -> dict[str, Any]:
-    """Return one node of Pydantic's JSON schema in the dialect."""
     if not isinstance(node, dict):
         raise place.fault(_ANYTHING)
     if "prefixItems" in node:
@@ -163,7 +161,6 @@ _BOUNDS = ("exclusiveMinimum", "exclusiveMaximum")  # which may be 0
 
 
 def _limits(node: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in words what narrows a node and is left out of the dialect."""
     if node.get("format") in _FORMATS:
         yield _FORMATS[node["format"]]
     said = (name for name in _TOLD if node.get(name) or (name in _BOUNDS and name in node))
@@ -193,7 +190,6 @@ def _convert_choice(node: dict[str, Any], place: _Place) -> dict[str, Any]:
 
 
 def _properties(node: dict[str, Any], place: _Place) -> dict[str, Any]:
-    """Return properties, required and propertyOrdering of an object."""
     properties = node.get("properties")
     if not properties or isinstance(node.get("additionalProperties"), dict):
         raise place.fault("responseSchema cannot say a free mapping; use a model with fields")

@@ -97,7 +97,6 @@ _FOUR = bytes(range(0xF0, 0xF5))
 
 
 def _thoughts(settings: Mapping[str, Any]) -> int:
-    """Return how many tokens of thought to expect under one generationConfig."""
     thinking = settings.get("thinkingConfig") or {}
     budget = thinking.get("thinkingBudget")
     if isinstance(budget, int) and budget >= 0:

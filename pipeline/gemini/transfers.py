@@ -57,8 +57,6 @@ class Uploader:
         return self._upload_as(MIME_TYPES[-1], path, display_name=display_name, sha256=sha256, size=size)
 
     def _upload_as(self, mime_type: str, source: Path, *, display_name: str, sha256: str, size: int) -> Upload:
-        """Upload with one MIME type, from the start again after each failure, within the bound."""
-
         def send(sdk: "genai.Client") -> Upload:
             options = self._transport.options(self._seconds)
             config: Any = {"display_name": display_name, "mime_type": mime_type, **options}

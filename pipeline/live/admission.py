@@ -70,7 +70,6 @@ class Admission:
         self._warn_of_day(used)
 
     def _warn_of_day(self, used: int) -> None:
-        """Say once that most of the day's requests are used."""
         most = self._ledger.limits.rpd
         if most is not None and used >= WARN_AT * most and not self._has_warned:
             self._has_warned = True

@@ -123,7 +123,6 @@ class DueTagger:
             asyncio.run(opened(ws.client))
 
     def _asked(self, ask: Callable[[OpenWorkspace, Take], LiveReport], *, patience_s: float = 0.0) -> None:
-        """Ask about items that are taken, and are in no other thread's hands."""
         thread = threading.current_thread()
         self._asking.add(thread)
         kept_quiet = contextlib.suppress(FindableError, KeyboardInterrupt)  # why stands in the database

@@ -61,7 +61,6 @@ def ask_due(ws: OpenWorkspace, ids: list[str], *, patience_s: float) -> LiveRepo
 def _note_failed(
     store: "Store", task_name: str, ids: list[str], reasons: dict[str, str], *, otherwise: str, at: datetime
 ) -> None:
-    """Keep why those of some items that are due still were not answered."""
     with store.write() as tx:
         for one in set(answers.due_ids(tx, task_name)).intersection(ids):
             answers.add_retry(tx, task_name, one, reason=reasons.get(one) or otherwise, at=at)

@@ -120,14 +120,12 @@ class _LiveRunner:
             self.report.stopped = self.report.stopped or down
 
     def _is_over(self) -> bool:
-        """Return whether nothing can begin any more."""
         if self._no_money is not None and not self._in_flight:
             self._end(self._no_money)
             return True
         return self._stop.is_set() or not (self._waiting or self._in_flight or self._has_more)
 
     def _end(self, error: FindableError) -> None:
-        """Begin nothing more, because of this."""
         self.report.stopped = self.report.stopped or error
         self._stop.set()
 
@@ -135,7 +133,6 @@ class _LiveRunner:
         self._on_progress(self.report, self._admission.concurrency.now)
 
     async def _fetch(self) -> None:
-        """Take the next page of questions."""
         but = self._handled.union(*(entry.ids for entry in self._in_flight.values()))
         page = await self._writer.read(lambda tx: self._questions.page(tx, but=frozenset(but)))
         for one in page:
@@ -150,7 +147,6 @@ class _LiveRunner:
         return self._admission.pause(self._waiting[0].tokens)
 
     def _drop_too_large(self) -> None:
-        """Give up those next in line that have more tokens than a whole minute's limit."""
         most = self._ledger.limits.tpm
         while most is not None and self._waiting and self._waiting[0].tokens > most:
             entry = self._waiting.popleft()
@@ -168,7 +164,6 @@ class _LiveRunner:
             await asyncio.gather(*others, return_exceptions=True)
 
     def _begin(self, entry: Entry) -> None:
-        """Count a call and let it go its way."""
         task = asyncio.create_task(self._guarded(entry, self._admission.start(entry.tokens)))
         self._in_flight[task] = entry
         task.add_done_callback(self._over)
@@ -189,7 +184,6 @@ class _LiveRunner:
             self._stop.set()
 
     async def _ask(self, entry: Entry, number: int) -> None:
-        """Mark one call, make it, and keep what came of it."""
         ledger, item = self._ledger, entry.question.item
         began = self._ws.now()
         mark = await self._mark(entry, number)
@@ -241,7 +235,6 @@ class _LiveRunner:
         return mark.number
 
     async def _settle_late(self, entry: Entry) -> None:
-        """Charge items with the failures of their question earlier in this run."""
         ledger = self._ledger
         ends = await self._writer.write(lambda tx: [ledger.settle_late(tx, one) for one in entry.questions])
         for one in ends:
@@ -292,7 +285,6 @@ class _LiveRunner:
         return EndedCall(failure.how, judgement), failure.again
 
     async def _account_for(self, entry: Entry, ended: EndedCall, *, again: bool) -> None:
-        """Count what became of an item, or put it back."""
         judgement = ended.judgement
         goes_on = again and (self._ledger.purpose is Purpose.LIVE or ended.how is CallEnd.LOST)
         if judgement is not None and judgement.reply is not None:
@@ -329,7 +321,6 @@ class _LiveRunner:
             error.message = f"{said}; {PAID_UNKEPT}"
 
     async def _all_again(self, questions: Sequence[PlannedRequest], entry: Entry) -> None:
-        """Put items of an entry at the end of the line."""
         for one in questions:
             await self._again(one.item.id, failures=entry.failures)
 
@@ -342,7 +333,6 @@ class _LiveRunner:
             self._waiting.put_last(question, failures=failures)
 
     def _give_up(self, item_id: str, reason: str) -> None:
-        """Record that an item is not asked again in this run."""
         self._handled.add(item_id)
         self.report.fail(item_id, reason)
 

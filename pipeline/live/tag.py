@@ -132,7 +132,6 @@ def _show(bar: "Bar", report: LiveReport, concurrency: int) -> None:
 
 
 def _begin(ws: OpenWorkspace, report: TagLiveReport, *, limit: int | None, to_ask: int) -> None:
-    """Keep what this run sets out to do, and what it is estimated at."""
     with ws.display.bar("counting tokens", to_ask) as bar:
         plan = prepare.plan_batches(ws, prepare.Selection(limit), bar=bar)
     report.estimated = plan.usage
@@ -145,7 +144,6 @@ def _begin(ws: OpenWorkspace, report: TagLiveReport, *, limit: int | None, to_as
 
 
 def _end(store: "Store", task: "Task", report: TagLiveReport, *, at: datetime) -> None:
-    """Record how the run ended, and put names to what failed."""
     asked = report.asked
     why = asked.stopped.message if asked.stopped else "nobody is left"
     if asked.interrupted:

@@ -251,7 +251,6 @@ class CallLedger:
         return SharedEnd(item.id, judgement, self._is_open(tx, item.id, judgement))
 
     def _may_be_charged(self, tx: "Connection", item: "Item") -> bool:
-        """Return whether an item could be asked what it was to be asked."""
         try:
             return self._may_be_asked(tx, item) and not claims.is_any_claimed(tx, self.ws.task.name, [item.id])
         except OutdatedError:
@@ -273,7 +272,6 @@ class CallLedger:
         ]
 
     def _is_open(self, tx: "Connection", item_id: str, judgement: Judgement | None) -> bool:
-        """Return whether an item may be asked again after a judgement."""
         is_answered = judgement is not None and judgement.outcome is Outcome.ANSWERED
         return not is_answered and not answers.is_parked(tx, self.ws.task.name, item_id)
 

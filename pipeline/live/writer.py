@@ -76,7 +76,6 @@ class DbWriter:
         return await end
 
     def _work(self) -> None:
-        """Do what waits, until the end is asked for."""
         last = False
         while not last:
             some = [self._waiting.get()]
@@ -119,13 +118,11 @@ class DbWriter:
             self._call_in_loop(_resolve, work, value, failure)
 
     def _call_in_loop(self, what: Callable[..., None], *arguments: Any) -> None:
-        """Call something in the loop, if that is still there."""
         with contextlib.suppress(RuntimeError):  # of a loop that waited no longer
             self._loop.call_soon_threadsafe(what, *arguments)
 
 
 def _resolve(work: _Work, value: Any, failure: BaseException | None) -> None:
-    """Give a caller that still waits the result or the error of its work."""
     if work.end.done():
         return
     if failure is not None:

@@ -134,7 +134,6 @@ def as_stored(store: Store, task_name: str, saved: SavedExpert) -> tuple[AddedEx
 
 
 def _tell_reading(display: "Progress", found: PersonDocuments) -> None:
-    """Say how the document was read."""
     for note in found.notes:
         display.say(note)
     for change in (change for person in found.made for change in person.changes):
@@ -142,7 +141,6 @@ def _tell_reading(display: "Progress", found: PersonDocuments) -> None:
 
 
 def _check_new(store: Store, people: Sequence[Person]) -> None:
-    """Refuse usernames that are taken."""
     names = [person.username for person in people]
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     with store.read() as tx:
@@ -176,7 +174,6 @@ def _has_bio(person: Person) -> bool:
 
 
 def _added(store: Store, task_name: str, username: str, *, problem: str, took_s: float | None) -> AddedExpert:
-    """Return a person as stored."""
     with store.read() as tx:
         row = table.by_username(tx, username)
         parked = answers.parked_reason(tx, task_name, str(row["id"])) or ""
@@ -213,7 +210,6 @@ def _inserted(tx: "Connection", person: Person) -> str:
 
 
 def _other(username: str) -> str:
-    """Return what to do about a username that is taken."""
     return f"`make show EXPERT={username}`; `make import` changes existing people"
 
 

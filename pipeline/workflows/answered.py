@@ -111,7 +111,6 @@ def _chosen(store: "Store", task: "Task", settings: Settings, extractor: str | N
 
 
 def _model_of(task: "Task", key: str, extractor: str, text: str) -> Any:
-    """Return a stored answer as the model that the task has now."""
     try:
         return task.rows.answer.model_validate_json(text)
     except Exception as error:  # a validator of the user's own may raise anything
@@ -123,7 +122,6 @@ def _model_of(task: "Task", key: str, extractor: str, text: str) -> Any:
 
 
 def _source_rows(tx: "Connection", task: "Task", ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the rows of a declared task's source, by the ids of the items."""
     rows = task.rows
     if not isinstance(rows, DeclaredRows):
         return {}

@@ -152,7 +152,6 @@ def document(report: BackfillReport) -> dict[str, Any]:
 
 
 def _unfinished(store: Store, task: Task, extractor: str) -> Run | None:
-    """Return the run of a backfill under this version that has no end yet."""
     with store.read() as tx:
         found = live_calls.unfinished_run(tx, task.name, mode=live_calls.BACKFILL)
     return found if found is not None and found.extractor == extractor else None
@@ -232,11 +231,9 @@ class _Rounds:
             pilot.note_failed_pilot(ws, self._report.quality)
 
     def _is_hopeless(self) -> bool:
-        """Return whether the answers fail a quality gate by far."""
         return self._report.quality is not None and self._report.quality.is_hopeless
 
     def _is_any_at_api(self) -> bool:
-        """Return whether any batch is at the API."""
         return bool(self._backlog.batches(*AT_API))
 
     def _collect(self, *, wait: bool) -> None:
@@ -281,7 +278,6 @@ class _Rounds:
         return self._is_any_at_api()
 
     def _notes(self) -> list[str]:
-        """Return what a reader of the quality report must know."""
         with self._ws.store.read() as tx:
             found = pilots.newest_pilot(tx, self._ws.extractor, over=True)
         is_waived = found is None or found.verdict is PilotVerdict.WAIVED

@@ -71,7 +71,6 @@ def recommend(
 
 
 def _cheap_and_soon(batch: ModeEstimate, live: ModeEstimate) -> tuple[Mode, str]:
-    """Return live if it costs little more, ends soon, and its quota suffices."""
     surcharge = live.cost - batch.cost
     against = [
         reason
@@ -94,7 +93,6 @@ def _cheap_and_soon(batch: ModeEstimate, live: ModeEstimate) -> tuple[Mode, str]
 
 
 def _is_dominated(mode: ModeEstimate, *, by: ModeEstimate) -> bool:
-    """Return whether another mode that fits is known to be faster and is not dearer."""
     is_faster = by.seconds is not None and mode.seconds is not None and by.seconds < mode.seconds
     return by.cost <= mode.cost and is_faster and by.fits_today and by.affordable
 

@@ -28,7 +28,6 @@ def run(
     summaries: list[IngestSummary] = []
 
     def ingested(summary: IngestSummary) -> None:
-        """Keep a summary, and hand it on."""
         summaries.append(summary)
         done(summary)
 

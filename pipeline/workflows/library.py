@@ -276,7 +276,6 @@ class Workspace:
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        """Let a traceback end with the hint of an error."""
         try:
             yield
         except FindableError as error:
@@ -286,7 +285,6 @@ class Workspace:
 
 
 def _written(people: Any, folder: Path) -> Path:
-    """Return a file of JSON lines with rows."""
     path = folder / "rows.jsonl"
     with path.open("w", encoding="utf-8") as file:
         for row in rows_of(people):
@@ -295,7 +293,6 @@ def _written(people: Any, folder: Path) -> Path:
 
 
 def _announce(ws: OpenWorkspace, estimated: Preflight, mode: str, reason: str) -> None:
-    """Say what will be done and what it will cost."""
     (plan, cost), words = estimated.going_out(mode), ws.task.words
     what = f"{plan.items:,} {words.one if plan.items == 1 else words.many}"
     ws.display.say(f"{ws.model.name}: {what} {mode}, estimated ${cost:.4f}; {reason}")

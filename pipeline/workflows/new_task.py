@@ -139,7 +139,6 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def _taken(path: Path) -> InputError:
-    """Return the error for a task that is there."""
     return InputError(
         f"{path} is there already, and nothing is overwritten", hint="NAME= takes another name, or edit that file"
     )

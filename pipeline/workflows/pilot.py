@@ -171,7 +171,6 @@ class _PilotRun:
                 ws.sleep(LOOK_S)
 
     def _collect(self, sent: SubmitReport) -> None:
-        """Wait until every batch is over, and ingest."""
         polled = poll.run(self._ws, wait=True)
         if polled.stopped is not None:
             raise polled.stopped
@@ -200,7 +199,6 @@ class _PilotRun:
             pilots.end_pilot(tx, report.pilot.number, verdict, report=path, at=ws.now())
 
     def _unanswered(self) -> RemoteError | GateError:
-        """Return the error of a pilot without any reply, with its cause and what helps."""
         ws, ids, said = self._ws, self._ids, "no reply came for any of the pilot, so there is nothing to judge"
         with ws.store.read() as tx:
             parked = quality_pilot.parked_reasons(tx, ws.task.name, ids)

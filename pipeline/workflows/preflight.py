@@ -123,7 +123,6 @@ def document(estimated: Preflight) -> dict[str, Any]:
 
 
 def _mode_document(mode: ModeEstimate) -> dict[str, Any]:
-    """Return one mode for programs."""
     return {
         "cost": round(mode.cost, 6),
         "priced_on": mode.priced_on,

@@ -162,7 +162,6 @@ class _Due:
         report.did.append(f"index of {built.count:,} built")
 
     def _is_stale(self) -> bool:
-        """Return whether the index lacks anything that the database has."""
         ws = self.ws
         builds = Builds(ws.data, ws.collection.folder)
         with ws.store.read() as tx:
@@ -190,5 +189,4 @@ def _note_quality(report: RunReport, quality: QualityReport) -> None:
 
 
 def _count_batches(count: int) -> str:
-    """Return a number of batches with its noun."""
     return f"{count:,} {'batch' if count == 1 else 'batches'}"

@@ -222,7 +222,6 @@ class _Tagging:
             )
 
     def _ask(self) -> None:
-        """Run the pilot that is wanted, then ask the rest."""
         ws, options, report, limit = self._ws, self._options, self._report, self._options.limit
         if options.pilot is not None:
             report.pilot = pilot_run.run_first(ws, size=options.pilot, skip=options.skip_pilot, limit=limit)
@@ -304,7 +303,6 @@ class _Tagging:
         return bool(report.out_of_money) or self._options.limit is not None or not report.left
 
     def _account(self) -> None:
-        """Note how many items are left, and what was spent since the run began."""
         ws, report = self._ws, self._report
         report.left = self._backlog.askable()
         report.under_way = self._backlog.under_way(*OPEN)

@@ -77,7 +77,6 @@ def task_text(items: str, guess: TableGuess, *, what: str) -> str:
 
 
 def _prompt(names: Sequence[str]) -> str:
-    """Return a prompt that names the columns, the text last."""
     return "\n\n".join([*(f"{name}: {{{name}}}" for name in names[:-1]), f"{{{names[-1]}}}"])
 
 

@@ -115,6 +115,5 @@ def _stored(tx: "Connection", task: "Task", label: str, ids: list[str]) -> dict[
 
 
 def _every(tx: "Connection", task: "Task") -> Iterator[str]:
-    """Yield the items that can be asked or were answered, each twice at the most."""
     for query in (task.pending(tx), answers.answered_ids(task.name)):
         yield from streamed(tx, query, page=PAGE).scalars()

@@ -93,7 +93,6 @@ class DeclaredCollection:
         return ["findable_key", *self._rows.items_spec.columns]
 
     def _pages(self, tx: "Connection") -> Iterator[list[Sequence[Any]]]:
-        """Yield the cells of all rows, some at a time."""
         mine, last = self._rows.items_table.c, 0
         query = select(mine.findable_row, *(mine[name] for name in self._cells)).where(self._is_in())
         query = query.order_by(mine.findable_row).limit(PAGE)

@@ -59,7 +59,6 @@ def _shown(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
     if isinstance(value, tuple):
         return list(value)
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

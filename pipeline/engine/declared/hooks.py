@@ -116,7 +116,6 @@ class DeclaredHooks(Hooks):
         )
 
     def _unwritten(self, tx: "Connection") -> list[RowFault]:
-        """Say of how many answers another program's table lacks the rows, if of any."""
         target, many = self._rows.row_target, self._rows.record.name
         if target is None or not (lacking := target.lacking(tx)):
             return []
@@ -129,7 +128,6 @@ class DeclaredHooks(Hooks):
         return [fault]
 
     def _unusable(self, tx: "Connection") -> list[RowFault]:
-        """Say of how many rows the images cannot be asked about, if of any."""
         record, mine = self._rows.record, self._rows.items_table.c
         if not self._rows.images:
             return []

@@ -230,7 +230,6 @@ def put_index(tx: "Connection", name: str, declaration: Declaration) -> bool:
 
 
 def _check_names(tx: "Connection", new: TaskRecord) -> None:
-    """Refuse a prefix of tables that another task has."""
     other = next((one for one in tasks.list_tasks(tx) if one.prefix == new.prefix and one.name != new.name), None)
     if other is not None:
         raise ConfigurationError(

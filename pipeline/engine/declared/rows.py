@@ -264,7 +264,6 @@ class DeclaredRows(AskedRows):
         return answered | (row & ~self._is_answered_here(of_input=False) if of_input else row)
 
     def _is_answered_here(self, *, of_input: bool) -> ColumnElement[bool]:
-        """Return the condition that a row has an answer of this version in the record."""
         mine = self.items_table.c
         query = select(given.c.id).where(given.c.item_id == mine.findable_key, self._is_mine())
         if of_input:
@@ -272,7 +271,6 @@ class DeclaredRows(AskedRows):
         return query.correlate(self.items_table).exists()
 
     def _is_mine(self) -> ColumnElement[bool]:
-        """Return the condition that an answer counts for this version."""
         return and_(
             given.c.task == self.record.name,
             given.c.applied,
@@ -281,7 +279,6 @@ class DeclaredRows(AskedRows):
         )
 
     def _answered_among(self, tx: "Connection", ids: Sequence[str], *, of_input: bool) -> set[str]:
-        """Return which of these rows have such an answer already."""
         key = self.items_table.c.findable_key
         found: set[str] = set()
         for some in pages(ids):

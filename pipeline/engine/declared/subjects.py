@@ -340,7 +340,6 @@ def _put(
 
 
 def _unchanged(old: TaskRecord, new: TaskRecord) -> bool:
-    """Return whether nothing would change but the time."""
     told: dict[str, Any] = {"at": old.at, "items_sha256": old.items_sha256, "columns": {**new.columns, **old.columns}}
     kept = tuple(one for one in old.fields if one[0] not in dict(new.fields))  # fields that the answers once had
     return replace(new, **told, fields=(*new.fields, *kept)) == old
