@@ -147,7 +147,7 @@ def make_workspace(*, task: str | None = None) -> "contextlib.AbstractContextMan
 
 def look_at_workspace(*, task: str | None = None) -> "contextlib.AbstractContextManager[OpenWorkspace]":
     """Open the workspace to see what would be written, by an import of a `task`; see `pipeline.engine.look`."""
-    from pipeline.engine.look import open_to_look
+    from pipeline.engine.workspace import open_to_look
 
     settings = read_settings()
     if task is None and settings.task in BUILT_IN:

@@ -18,7 +18,7 @@ from pipeline.core.errors import InputError, RemoteError, StateConflictError
 from pipeline.core.states import BatchState
 from pipeline.cost import budget
 from pipeline.engine import questions
-from pipeline.engine.kept_replies import judge_kept
+from pipeline.engine.record import judge_kept
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.tokens import Usage
 from pipeline.store import batches, claims

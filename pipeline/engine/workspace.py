@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -10,15 +11,16 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
 from pipeline.core.progress import Progress
-from pipeline.core.settings import Budget, Settings
+from pipeline.core.settings import BUILT_IN, Budget, Settings
+from pipeline.core.task import SubjectRoom
 from pipeline.engine import registry
-from pipeline.engine.access import Access, backend_of, check_access
-from pipeline.engine.folder import check_links, make_directory
-from pipeline.engine.rooms import rooms_of
-from pipeline.store import asked, leases, marker, workspace
+from pipeline.engine.access import Access, backend_of, check_access, missing_tables, never_used
+from pipeline.engine.folder import check_links, is_free, make_directory
+from pipeline.store import asked, leases, marker, schema, workspace
 from pipeline.store.database import Connection, Store
+from pipeline.store.schema import is_workspace, other_tables
 
 if TYPE_CHECKING:
     from pipeline.core.task import Collection, Subject, Task
@@ -341,3 +343,79 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         subjects=subjects,
         is_bound=row.backend is not None,
     )
+
+
+def rooms_of(
+    settings: Settings,
+    store: Store,
+    found: marker.FolderMarker | None,
+    display: Progress,
+    access: Access,
+    *,
+    whole: bool,
+) -> "list[SubjectRoom]":
+    """Return the rooms of the subjects that are here, the schema brought up to date and their tables adopted.
+
+    What reads, or is about the `whole`, makes no table or view of a subject.
+
+    Raises:
+        ConfigurationError: the folder's sealed files belong to another database, or nothing was ever brought in for the
+            task that is to be read.
+        InconsistentError: a table that is to be read is gone.
+    """
+    makes_tables = access is not Access.READ and not whole
+    seen = settings if makes_tables else registry.of_people(settings)
+    sealed_by = found if marker.holds_sealed_files(settings.data) else None
+    if sealed_by is not None and store.path is not None and not store.path.exists():  # opening it would make it
+        marker.refuse_folder(settings.data, sealed_by, f"{store.shown} is not there")
+    with store.read() as tx:
+        if sealed_by is not None:
+            marker.check_marker(settings.data, sealed_by, tx, shown=store.shown)
+        rooms = [one for one in registry.rooms() if one.is_here(tx, seen)]
+        room = registry.room_in_use(settings)
+        if not (makes_tables or whole or room is None or room in rooms):
+            raise never_used(settings, room.how_to_begin)
+        tables = [registry.tables_of(room) for room in rooms]
+        is_ready = schema.is_schema_current(tx) and all(one.is_adopted(tx, seen) for one in tables)
+        if access is Access.READ and not is_ready and (gone := missing_tables(tx, seen)):
+            raise InconsistentError(
+                f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
+                hint="`make restore` puts a backup back; a command that writes makes it, with no row",
+            )
+    if not is_ready:
+        for line in schema.ensure_schema(store, [partial(one.adopt, settings=seen) for one in tables]):
+            display.say(line)
+    return rooms
+
+
+@contextlib.contextmanager
+def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str], bool]) -> Iterator[OpenWorkspace]:
+    """Open the workspace for the length of a block; where nothing is yet, an empty one that is gone afterwards.
+
+    For a built-in task people are what it is opened with, so that no table is made; for a task of one's own its rows
+    are brought up to date, in a workspace that is there; that may make its tables, which is asked in another program's
+    database.
+
+    Raises:
+        ConfigurationError: there is something and no workspace, or writing would add to a table of another program.
+    """
+    is_declared = registry.is_declared(settings)
+    people = replace(settings, task=BUILT_IN[0])
+    with contextlib.closing(Store(settings.url.reveal())) as store:
+        with store.read_unchanged() as tx:
+            is_new = is_free(settings.data) and (tx is None or not (is_workspace(tx) or other_tables(tx)))
+        if not is_new:
+            check_access(people if is_declared else settings, store, Access.READ, agrees)
+        elif is_declared:
+            check_access(settings, store, Access.WRITE, agrees)
+    if not is_new:
+        opens, access = (settings, Access.WRITE) if is_declared else (people, Access.READ)
+        with open_workspace(opens, display, access=access, agrees=agrees) as ws:
+            yield ws
+        return
+    display.say(f"{settings.data} holds no workspace, and gets none: this looks at a temporary one")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_workspace(replace(settings, data=Path(folder), database_url=None), display) as ws,
+    ):
+        yield ws

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import FindableError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.live.interrupts import interrupt_thread
-from pipeline.live.report import LiveReport
 from pipeline.live.retry_queue import PATIENCE_S, ask_due, retry_due
-from pipeline.live.runner import GRACE_S
+from pipeline.live.runner import GRACE_S, LiveReport
 
 if TYPE_CHECKING:
     from pipeline.gemini.client import Client

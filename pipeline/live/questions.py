@@ -1,7 +1,8 @@
 """Questions for live calls: the requests that batch lines would hold, about all open items or about a few by id."""
 
 import abc
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.store import claims
 
 if TYPE_CHECKING:
+    from pipeline.gemini.tokens import Usage
     from pipeline.store.database import Connection
 
 
@@ -77,3 +79,49 @@ class OpenQuestions(QuestionSource):
             if len(found) >= most:
                 break
         return found[:most]
+
+
+@dataclass
+class Entry:
+    """A question on its way, its estimated prompt tokens, and how often the service failed it in this run.
+
+    `same` are those of other items that ask the same, and wait with it.
+    """
+
+    question: PlannedRequest
+    tokens: int
+    failures: int = 0
+    same: list[PlannedRequest] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """Return the item that asks."""
+        return self.question.item.id
+
+    @property
+    def questions(self) -> list[PlannedRequest]:
+        """Return the question as each item asks it that the answer is for."""
+        return [self.question, *self.same]
+
+    @property
+    def ids(self) -> list[str]:
+        """Return all items that the answer is for."""
+        return [one.item.id for one in self.questions]
+
+
+class WaitingLine(deque[Entry]):
+    """Entries in the order in which they are asked."""
+
+    def __init__(self, likely: "Callable[[PlannedRequest], Usage]") -> None:
+        """Begin with none; `likely` tells what a question will use."""
+        super().__init__()
+        self._likely = likely
+
+    def put_last(self, question: PlannedRequest, *, failures: int = 0) -> None:
+        """Put a question at the end, or to one in the line that is the same."""
+        asked = question.question
+        same = next((one for one in self if one.question.question == asked), None) if asked is not None else None
+        if same is not None:
+            same.same.append(question)
+        else:
+            self.append(Entry(question, self._likely(question).prompt, failures))

@@ -10,8 +10,7 @@ from pipeline.engine import questions
 from pipeline.engine.questions import RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.live.questions import SelectedQuestions
-from pipeline.live.report import LiveReport
-from pipeline.live.runner import ask_live
+from pipeline.live.runner import LiveReport, ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import answers, claims
 

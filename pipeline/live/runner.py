@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import functools
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +25,46 @@ from pipeline.gemini import requests, responses
 from pipeline.gemini.rate_limiter import TooLargeError
 from pipeline.live.admission import LOOK_S, Admission
 from pipeline.live.interrupts import on_interrupt
-from pipeline.live.questions import QuestionSource
-from pipeline.live.report import LiveReport, OnProgress
-from pipeline.live.waiting import Entry, WaitingLine
+from pipeline.live.questions import Entry, QuestionSource, WaitingLine
 from pipeline.live.write_ahead import CallLedger, EndedCall, OutdatedError, Purpose, SharedEnd, UnjudgedError
 from pipeline.live.writer import LAST_S, DbWriter
 from pipeline.store.answers import LOST
 
 if TYPE_CHECKING:
     from pipeline.gemini.async_client import LiveClient
+
+
+SAMPLES = 3
+
+
+@dataclass
+class LiveReport:
+    """What became of a run: counts of items but for `calls`; `cost` in USD; what stopped it, if anything did."""
+
+    calls: int = 0
+    answered: int = 0
+    elsewhere: int = 0  # answered, claimed or removed by others meanwhile
+    failed: Counter[str] = field(default_factory=Counter)  # by reason; recorded, and not asked again in this run
+    samples: list[tuple[str, str]] = field(default_factory=list)  # (item id, reason) of the first
+    cost: float = 0.0
+    throttled: int = 0
+    stopped: FindableError | None = None
+    interrupted: bool = False
+    is_down: bool = False  # the last call failed because of the service
+
+    @property
+    def done(self) -> int:
+        """Return how many items need nothing more of this run."""
+        return self.answered + self.elsewhere + self.failed.total()
+
+    def fail(self, item_id: str, reason: str) -> None:
+        """Count an item that failed for good in this run."""
+        self.failed[reason.partition(":")[0]] += 1
+        if len(self.samples) < SAMPLES:
+            self.samples.append((item_id, reason))
+
+
+OnProgress = Callable[[LiveReport, int], None]  # called with the report so far and the calls that may be under way
 
 
 GRACE_S = 5.0  # what is under way has so long to finish after the first Ctrl-C

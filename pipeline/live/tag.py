@@ -14,12 +14,11 @@ from pipeline.batch import prepare
 from pipeline.core.errors import UnavailableError
 from pipeline.cost import budget, estimate
 from pipeline.engine import questions
-from pipeline.engine.kept_replies import judge_kept
+from pipeline.engine.record import judge_kept
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.tokens import Usage, usage_cost
 from pipeline.live.questions import OpenQuestions
-from pipeline.live.report import LiveReport
-from pipeline.live.runner import ask_live
+from pipeline.live.runner import LiveReport, ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.quality import evaluate, pilot, report_files
 from pipeline.store import claims, live_calls

@@ -20,7 +20,6 @@ from pipeline.gemini import requests, tokens
 from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
 from pipeline.gemini.tokens import Usage
-from pipeline.live.failed_questions import FailedQuestions, Failure
 from pipeline.store import answers, claims, live_calls, versions, wire_texts
 from pipeline.store.leases import this_owner
 
@@ -30,6 +29,36 @@ if TYPE_CHECKING:
     from pipeline.engine.workspace import OpenWorkspace
     from pipeline.gemini.responses import Response
     from pipeline.store.database import Connection
+
+
+MOST = 1000  # questions whose replies are in memory; an older one is asked again
+
+
+class Failure(NamedTuple):
+    """How a request failed; `told` are the items that it was charged to, or cannot be."""
+
+    request: int
+    judgement: Judgement
+    told: set[str]
+
+
+class FailedQuestions:
+    """The failures of a run, by question; one thread may add to them while another looks."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._found: dict[str, tuple[Failure, ...]] = {}
+
+    def add(self, question: str, failure: Failure) -> None:
+        """Keep a failure of a question."""
+        self._found[question] = (*self._found.get(question, ()), failure)
+        if len(self._found) > MOST:
+            del self._found[next(iter(self._found))]
+
+    def untold(self, question: PlannedRequest) -> list[Failure]:
+        """Return the failures of a question that its item has not been told of, oldest first."""
+        found = self._found.get(question.question or "", ())
+        return [one for one in found if question.item.id not in one.told]
 
 
 UNTAKEN = "its row was removed or answered meanwhile"

@@ -14,8 +14,7 @@ from pipeline.core import links
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Bar
 from pipeline.core.states import BatchState
-from pipeline.core.task import Subject, Task, VersionCounts
-from pipeline.engine.taken_back import take_back, version_counts
+from pipeline.core.task import RolledBackPage, Subject, Task, VersionCounts
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.forget import ENGINE
 from pipeline.store import answers, batches, live_calls, versions, workspace
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from pipeline.store.database import Connection
     from pipeline.store.leases import Lease
+
 
 LEASE = "rollback"
 WAITING = "another process rolls a version back; waiting for it"
@@ -264,3 +264,25 @@ def _unbound(ws: OpenWorkspace, lease: "Lease") -> bool:
     for name in ENGINE:
         links.remove_link(ws.data / name)
     return True
+
+
+def version_counts(tx: "Connection", task: Task) -> list[VersionCounts]:
+    """Return every version that has answers, by label and model; also one that is being rolled back."""
+    found = task.hooks.versions(tx)
+    return answers.version_counts(tx, task.name) if found is None else found
+
+
+def take_back(tx: "Connection", task: Task, label: str, *, model: str, after: Any | None) -> RolledBackPage:
+    """Remove the next block of a version's answers, in the caller's transaction; `after` is None for the first.
+
+    Only what is still as that version gave it goes.
+    """
+    found = task.hooks.roll_back(tx, label, model=model, after=after)
+    if found is not None:
+        return found
+    extractor = f"{label}/{model}"
+    page = versions.page_of_answers(tx, task.name, extractor, after=after or 0, applied=True)
+    if not page:
+        return RolledBackPage(0, None)
+    ids = list(dict.fromkeys(one for _, one in page))
+    return RolledBackPage(task.rows.remove(tx, ids, extractor=extractor), page[-1][0])

@@ -26,9 +26,8 @@ from pipeline.store.database import Store
 from pipeline.store.live_calls import Run
 from pipeline.store.pilots import PilotVerdict
 from pipeline.workflows import ingest, preflight
-from pipeline.workflows.backlog import AT_API, Backlog
 from pipeline.workflows.batch_or_live import format_duration
-from pipeline.workflows.batch_steps import BatchSteps
+from pipeline.workflows.batch_steps import AT_API, Backlog, BatchSteps
 from pipeline.workflows.preflight import Preflight
 
 REPORT_EVERY = 20  # times as long as writing a report took must pass before the next one, except the last

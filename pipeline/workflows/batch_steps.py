@@ -4,6 +4,7 @@ If batches fail and none succeeds, the API is down and nothing more is submitted
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from pipeline.batch import poll, submit
 from pipeline.batch.create import SendOutcome
@@ -12,12 +13,43 @@ from pipeline.batch.prepare import BatchPlan
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.errors import ConfigurationError, RemoteError, ThrottledError
 from pipeline.core.states import BatchState, RemoteState, remote_state
-from pipeline.core.task import Words
+from pipeline.core.task import Task, Words
 from pipeline.cost.queue_quota import QuotaFullError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store import batches, claims
+from pipeline.store import batches, claims, statistics
 from pipeline.store.batches import Batch
-from pipeline.workflows.backlog import Backlog
+from pipeline.store.database import Store
+
+AT_API = (BatchState.SUBMITTING, BatchState.SUBMITTED)
+
+
+class Backlog(NamedTuple):
+    """The backlog of one task, read anew at each call."""
+
+    store: Store
+    task: Task
+
+    def batches(self, *states: BatchState) -> list[Batch]:
+        """Return the batches in these states, oldest first; without states, all."""
+        with self.store.read() as tx:
+            return batches.batches_in_states(tx, *states, task=self.task.name)
+
+    def askable(self) -> int:
+        """Return how many items can be asked."""
+        with self.store.read() as tx:
+            return claims.count_askable(tx, self.task)
+
+    def under_way(self, *states: BatchState) -> int:
+        """Return how many items the batches in these states are about."""
+        numbers = [one.number for one in self.batches(*states)]
+        with self.store.read() as tx:
+            return claims.count_items(tx, numbers)
+
+    def parked(self) -> int:
+        """Return how many items are parked, without those whose answers are text of another program."""
+        with self.store.read() as tx:
+            return statistics.count_parked(tx, self.task.name)
+
 
 WITHOUT_SUCCESS = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 MAX_FAILED_POLLS = 2  # in a row that see batches fail and none succeed; then nothing more is submitted

@@ -21,8 +21,8 @@ from pipeline.gemini.rate_limiter import RateLimits
 from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
 from pipeline.store import batches, live_calls, statistics
-from pipeline.workflows.backlog import AT_API, Backlog
 from pipeline.workflows.batch_or_live import Mode, ModeEstimate, live_seconds, percentile_90, recommend, turns
+from pipeline.workflows.batch_steps import AT_API, Backlog
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection

@@ -21,8 +21,7 @@ from pipeline.quality import pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import answers, claims, workspace
 from pipeline.workflows import backfill, ingest
-from pipeline.workflows.backlog import AT_API, Backlog
-from pipeline.workflows.batch_steps import BatchSteps, failed_error, missing_errors
+from pipeline.workflows.batch_steps import AT_API, Backlog, BatchSteps, failed_error, missing_errors
 
 
 @dataclass

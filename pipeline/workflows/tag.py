@@ -26,8 +26,7 @@ from pipeline.store import batches, claims, live_calls, spending
 from pipeline.store.batches import Batch
 from pipeline.workflows import ingest, preflight
 from pipeline.workflows import pilot as pilot_run
-from pipeline.workflows.backlog import Backlog
-from pipeline.workflows.batch_steps import BatchSteps
+from pipeline.workflows.batch_steps import Backlog, BatchSteps
 from pipeline.workflows.preflight import Preflight
 
 MODES = ("auto", "batch", "live")
