@@ -48,14 +48,11 @@ def run(ws: OpenWorkspace, *, number: int, confirm: Callable[[str], bool]) -> Ca
 
 @dataclass(frozen=True)
 class _Cancel:
-    """One batch to be cancelled."""
-
     ws: OpenWorkspace
     number: int
     confirm: Callable[[str], bool]
 
     def once(self) -> CancelReport:
-        """Do what the batch's state asks for."""
         batch = self._batch()
         if batch.state is BatchState.SUBMITTING:
             batch = self._cleared_up()

@@ -127,13 +127,10 @@ def _is_double(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch]"
 
 
 def _may_be_double(batch: Batch) -> bool:
-    """Return whether more creates of a batch may have been carried out than the one whose name it has."""
     return batch.tries > (1 if batch.remote_name else 0)
 
 
 class _Download(NamedTuple):
-    """One batch that is over, under its lease."""
-
     ws: OpenWorkspace
     batch: Batch
     remote: "RemoteBatch"

@@ -117,7 +117,6 @@ class Draft:
         self.last = self.ids[-1]
 
     def _with(self, lines: Sequence["PlannedRequest"]) -> Packer | None:
-        """Return the file with these lines in it, None where they do not all fit in."""
         packer = replace(self.packer)
         return None if packer.add(*lines) else packer
 

@@ -76,15 +76,12 @@ def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | N
 
 
 class _BatchIngest(NamedTuple):
-    """One downloaded batch, under its lease, and the task that judges it."""
-
     ws: OpenWorkspace
     batch: Batch
     lease: Lease
     task: "Task"
 
     def run(self) -> IngestSummary:
-        """Account for every request of the batch, chunk by chunk, then for the batch."""
         ws, batch = self.ws, self.batch
         path, what = ws.data / (batch.result_file or ""), f"the result of batch {batch.number}"
         source = source_of(batch, models_file=ws.settings.models_file)

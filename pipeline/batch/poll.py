@@ -79,8 +79,6 @@ def run(ws: OpenWorkspace, *, wait: bool, only: int | None = None, first: bool =
 
 @dataclass
 class _Poll:
-    """The batches that one run follows, with what it remembers of them between looks."""
-
     ws: OpenWorkspace
     only: int | None  # the one batch that is followed, where it is not all
     report: PollReport = field(default_factory=PollReport)
@@ -93,7 +91,6 @@ class _Poll:
 
     @property
     def total(self) -> int:
-        """Return how many requests all batches have together."""
         return sum(self.requests.values())
 
     def adopt_unclear(self) -> None:
@@ -123,7 +120,6 @@ class _Poll:
                     self.report.unclear.append(number)
 
     def follow_new(self) -> None:
-        """Follow every submitted batch, also those that were submitted since the last look."""
         for batch in self._submitted():
             if self.only in (None, batch.number):
                 self.requests[batch.number] = batch.requests
@@ -167,7 +163,6 @@ class _Poll:
             bar.show(sum(self.done.values()), total=self.total, note=note)
 
     def _look_patiently(self, batch: Batch) -> str:
-        """Look at one batch and remember what went wrong with it; return a note for the progress display."""
         try:
             note = self._look_at(batch)
         except KeyRefusedError:

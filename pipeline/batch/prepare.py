@@ -213,16 +213,12 @@ class _Made(NamedTuple):
 
 
 class _Written(NamedTuple):
-    """What one request file is about, and the sealed file; None where no line is needed."""
-
     draft: Draft
     file: files.Sealed | None
 
 
 @dataclass
 class _Preparation:
-    """The batches that one command prepares, one after the other."""
-
     ws: OpenWorkspace
     wanted: Selection
     bar: "Bar"
@@ -249,7 +245,6 @@ class _Preparation:
         return self.given + sum(one.items for one in self.made)
 
     def _prepare(self, lease: "Lease", *, after: str | None) -> _Made | StopReason:
-        """Write, seal and claim one batch of what stands behind one item, or return why there is none."""
         ws = self.ws
         if self.wanted.limit is not None and self._taken >= self.wanted.limit:
             return StopReason.DONE
@@ -283,7 +278,6 @@ class _Preparation:
         )
 
     def _write(self, path: Path, lease: "Lease", *, after: str | None) -> _Written | StopReason:
-        """Write one request file and seal it as a draft, or return why there is no item in it."""
         ws, wanted, stop = self.ws, self.wanted, StopReason.DONE
         left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - self._taken)
         with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer:
@@ -305,7 +299,6 @@ class _Preparation:
             return _Written(draft, writer.seal() if draft.ids else None)
 
     def _write_given(self, draft: Draft, lease: "Lease") -> None:
-        """Write what earlier answers are for items that ask the same, beside the file that is being written."""
         ws, judged, draft.given = self.ws, draft.given, []
         if not judged:
             return
@@ -355,7 +348,6 @@ class _Preparation:
         written.draft.claim(tx, task, batch=number, at=now)
 
     def _packer(self, tx: "Connection") -> Packer:
-        """Return an empty request file, with all that its length depends on as it stands now."""
         ws, known = self.ws, estimate.calibration(tx, self.ws.extractor)
         room = budget.budgets(ws).room(tx, error=known.error)
         price = partial(usage_cost, ws.model, batch=True, on=ws.now().date())

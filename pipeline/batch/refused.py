@@ -56,7 +56,6 @@ def give_up_batch(tx: "Connection", batch: "Batch", *, why: str, at: datetime) -
 def _charge(
     tx: "Connection", task: "Task", found: Sequence[claims.Request], *, source: Source, said: str, at: datetime
 ) -> str:
-    """Charge the items on a line that was refused; return the name of the first and what becomes of it."""
     reason, first = f"{AT_CREATE}: {said}", found[0].item_id
     judged = [Judgement(one, Outcome.REFUSED, reason) for one in found]
     write_judgements(tx, task, judged, source=source, at=at)

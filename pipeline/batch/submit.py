@@ -169,7 +169,6 @@ class _Submission:
     stops: set[StopReason] = field(default_factory=set)  # why no more was prepared
 
     def send(self, numbers: Iterable[int]) -> None:
-        """Send prepared batches in this order."""
         for number in numbers:
             outcome = create.send_batch(self.ws, number)
             self.report.sent[number] = outcome

@@ -41,8 +41,6 @@ class Amounts(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """What one batch, a duplicate, or the live calls of a day came to."""
-
     day: str
     task: str
     model: str

@@ -50,7 +50,6 @@ def _of_batch(batch: "Batch", *, silent: int) -> tuple[dict[str, Any], PastUsage
 
 
 def _of_run(tx: "Connection", run: "Run") -> tuple[dict[str, Any], PastUsage | None]:
-    """Return a live run for programs, and what those of its calls tell of estimates whose replies came."""
     actual, past = live_calls.actual_of_run(tx, run.number), statistics.usage_of_run(tx, run.number)
     state = "under way or killed" if run.ended_at is None else f"ended: {run.why}"
     facts = {"kind": "live", "number": run.number, "at": run.started_at.isoformat(), "state": state}
@@ -58,7 +57,6 @@ def _of_run(tx: "Connection", run: "Run") -> tuple[dict[str, Any], PastUsage | N
 
 
 def _amounts_of(one: "Batch | Run", actual: tuple[int, int, float] | None, past: PastUsage | None) -> dict[str, Any]:
-    """Return what a batch or a run was estimated at, what it came to, and how far off that was, relative to it."""
     error = None if past is None else statistics.estimate_error([past])
     return {
         "estimated": _amounts(one.estimated_in, one.estimated_out, one.estimated_cost),

@@ -129,7 +129,6 @@ def never_used(settings: Settings, hint: str) -> ConfigurationError:
 
 
 def _to_begin(settings: Settings, *, has_file: bool) -> str:
-    """Return what to type where there is no workspace yet, for the task that TASK= names."""
     if not registry.is_declared(settings):
         return TO_BEGIN
     return f"`make try TASK={settings.task}` makes one, and asks about a few rows" if has_file else TO_BEGIN_A_QUERY

@@ -82,7 +82,6 @@ def check_links(data: Path) -> None:
 
 @contextlib.contextmanager
 def _refusing(data: Path) -> Iterator[None]:
-    """Say of what the system refuses in a block that a directory cannot be the workspace."""
     try:
         yield
     except OSError as error:

@@ -101,7 +101,6 @@ class PictureFetcher:
 
 
 def _read(connection: http.client.HTTPConnection, parts: SplitResult) -> bytes | str:
-    """Ask on an open connection; return the body, or where the answer redirects to."""
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     connection.request("GET", target, headers={"Accept": "image/*", "User-Agent": "findable"})
     with connection.getresponse() as reply:

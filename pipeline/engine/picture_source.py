@@ -105,7 +105,6 @@ class PictureSource:
         return place
 
     def _read(self, named: str) -> tuple[bytes, Stamp | None]:
-        """Return the bytes of a file, and its stamp where that tells a change from now on."""
         place = self._place(named)
         try:
             size = place.stat().st_size

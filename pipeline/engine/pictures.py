@@ -184,7 +184,6 @@ def _on_white(image: "Image") -> "Image":
 
 
 def _exif_of(image: "Image") -> dict[int, Any]:
-    """Return the tags a camera wrote, by their numbers; none where they cannot be read."""
     tags: dict[int, Any] = {}
     with contextlib.suppress(Exception):  # broken tags leave the picture what it is
         exif = image.getexif()

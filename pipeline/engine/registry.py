@@ -61,7 +61,6 @@ def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ..
 
 
 def _with_room(tx: "Connection", settings: Settings, found: Subject) -> Subject:
-    """Return the subject of a recorded task, as its room makes it where it has one."""
     if not (PIPELINE / found.name / "subject.py").is_file():
         return found
     return cast(DeclaredRoom, import_module(f"pipeline.{found.name}.subject")).of_declared(tx, settings, found)

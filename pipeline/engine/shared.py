@@ -33,8 +33,6 @@ UNKNOWN = Known()
 
 
 class _Kept(NamedTuple):
-    """An answer in the record, and as the record has it."""
-
     answer: "BaseModel"
     stored: "GivenAnswer"
 

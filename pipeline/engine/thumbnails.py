@@ -60,7 +60,6 @@ def _make(kept: Path, path: str, digest: str, *, side: int) -> bytes:
 
 
 def _read(kept: Path) -> bytes | None:
-    """Return an image that is kept; None where there is none, or a link leads out of the folder to it."""
     try:
         found = read_file(kept) if _is_inside(kept) else None
     except (OSError, PictureError):
@@ -74,7 +73,6 @@ def _is_inside(kept: Path) -> bool:
 
 
 def _bound(folder: Path) -> None:
-    """Remove the images that were made first where there are too many."""
     with os.scandir(folder) as entries:
         made = sorted((entry.stat(follow_symlinks=False).st_mtime_ns, entry.path) for entry in entries)
     for _, path in made[: max(len(made) - MOST, 0)]:

@@ -312,7 +312,6 @@ def open_workspace(
 
 
 def _opened(settings: Settings, store: Store, display: Progress, access: Access, *, whole: bool) -> OpenWorkspace:
-    """Return the workspace that the settings name, its folder and its schema made or brought up to date."""
     make_directory(settings.data)
     found = marker.find_marker(settings.data)
     rooms = rooms_of(settings, store, found, display, access, whole=whole)

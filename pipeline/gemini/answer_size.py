@@ -26,7 +26,6 @@ def answer_size(answer: "type[BaseModel]") -> int:
 
 
 def _size(node: Mapping[str, Any], models: Mapping[str, Any]) -> int:
-    """Return the tokens of a value of one node of a JSON schema; of a choice those of the largest."""
     if "$ref" in node:
         return _size(models[node["$ref"].rpartition("/")[2]], models)
     if choices := node.get("anyOf") or node.get("oneOf"):

@@ -260,7 +260,6 @@ class Client:
 def _embedding(
     model: models.Model, texts: Sequence[str], *, dim: int, query: bool, options: dict[str, Any]
 ) -> "tuple[list[Any], types.EmbedContentConfig]":
-    """Return contents and config for an embedding call: one content per text."""
     from google.genai import types
 
     contents = [
@@ -275,7 +274,6 @@ def _embedding(
 
 
 def _check_name(name: str, form: Any, what: str) -> None:
-    """Refuse a name that could never be one, before anything is sent."""
     if not form.fullmatch(name):
         raise InconsistentError(f"{name!r} is no name of a {what} at Gemini", hint=_DOCTOR)
 

@@ -117,11 +117,9 @@ class _BoundedTransport(httpx2.BaseTransport):
     """Sends requests through a pool whose streams bound the head of a reply; its body is bounded here."""
 
     def __init__(self, pool: httpcore2.ConnectionPool, seconds: Callable[[], float]) -> None:
-        """Take the pool, and what returns the time-out of the call under way, in seconds."""
         self._pool, self._seconds = pool, seconds
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request and return its reply, with the head read and the body still to come."""
         with _httpx_errors():
             reply = self._pool.handle_request(
                 httpcore2.Request(
@@ -138,7 +136,6 @@ class _BoundedTransport(httpx2.BaseTransport):
         return httpx2.Response(reply.status, headers=reply.headers, stream=body, extensions=reply.extensions)
 
     def close(self) -> None:
-        """Close every connection."""
         self._pool.close()
 
 
@@ -146,7 +143,6 @@ class _BoundedBody(httpx2.SyncByteStream, httpx2.AsyncByteStream):
     """A body that must go on, with at most `most` bytes: an end within the time-out, or 64 KiB a second beyond it."""
 
     def __init__(self, stream: Any, request: httpx2.Request, *, seconds: float, most: float) -> None:
-        """Begin to count now, when the head of the reply is here."""
         self._stream, self._request = stream, request
         self._seconds, self._most = seconds, most
         self._began, self._received = time.monotonic(), 0
@@ -162,7 +158,6 @@ class _BoundedBody(httpx2.SyncByteStream, httpx2.AsyncByteStream):
                 yield self._counted(piece)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the pieces of the body, with the same bounds."""
         async for piece in self._stream:
             yield self._counted(piece)
 
@@ -175,19 +170,14 @@ class _BoundedBody(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         return piece
 
     def close(self) -> None:
-        """Close the connection's side of it."""
         self._stream.close()
 
     async def aclose(self) -> None:
-        """Close the connection's side of it."""
         await self._stream.aclose()
 
 
 class _BoundedBackend(httpcore2.SyncBackend):
-    """Opens connections whose reads are bounded while the head of a reply is awaited."""
-
     def __init__(self, seconds: Callable[[], float]) -> None:
-        """Take what returns the time-out of the call under way, in seconds."""
         self._seconds = seconds
 
     def connect_tcp(
@@ -198,7 +188,6 @@ class _BoundedBackend(httpcore2.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        """Open a connection."""
         stream = super().connect_tcp(host, port, timeout, local_address, socket_options)
         return _BoundedStream(stream, self._seconds)
 
@@ -210,7 +199,6 @@ class _BoundedStream(httpcore2.NetworkStream):
     """
 
     def __init__(self, stream: httpcore2.NetworkStream, seconds: Callable[[], float]) -> None:
-        """Take a connection, and what returns the time-out of the call under way, in seconds."""
         self._stream, self._seconds = stream, seconds
         self._head_until: float | None = math.inf
 
@@ -225,7 +213,6 @@ class _BoundedStream(httpcore2.NetworkStream):
         return self._stream.read(max_bytes, None if math.isinf(least) else least)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send bytes; the next read begins a reply."""
         self._head_until = None
         self._stream.write(buffer, timeout)
 
@@ -234,25 +221,19 @@ class _BoundedStream(httpcore2.NetworkStream):
         self._head_until = math.inf
 
     def close(self) -> None:
-        """Close the connection."""
         self._stream.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        """Return the connection with TLS on it, bounded alike."""
         return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._seconds)
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what is known of the connection."""
         return self._stream.get_extra_info(info)
 
 
 class _BoundedAsyncTransport(httpx2.AsyncHTTPTransport):
-    """The HTTP library's own transport, with bodies that end."""
-
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request and return its reply, with the head read and the body still to come."""
         reply = await super().handle_async_request(request)
         body = _BoundedBody(reply.stream, request, seconds=math.inf, most=MOST_REPLY)
         return httpx2.Response(reply.status_code, headers=reply.headers, stream=body, extensions=reply.extensions)

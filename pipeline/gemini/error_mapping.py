@@ -70,7 +70,6 @@ def next_midnight_pacific(now: datetime) -> datetime:
 def _throttled(
     message: str, error: Mapping[str, Any], *, status: str, wish: float | None, now: datetime
 ) -> ThrottledError:
-    """Return the error for a 429: by the day, with a wish, or without any word on how long."""
     if any("PerDay" in quota for quota in _quota_ids(error)):
         resets_at = next_midnight_pacific(now)
         hint = f"the daily quota is used up; run the same command after {resets_at:%Y-%m-%d %H:%M} UTC"
@@ -80,7 +79,6 @@ def _throttled(
 
 
 def _is_about_key(code: int, error: Mapping[str, Any]) -> bool:
-    """Return whether a 400 or 403 is about the key or its project, not about what was asked."""
     reasons = [str(detail.get("reason", "")) for detail in _details(error, "ErrorInfo")]
     if any(reason.startswith(KEY_REASONS) for reason in reasons):
         return True
@@ -91,7 +89,6 @@ def _is_about_key(code: int, error: Mapping[str, Any]) -> bool:
 
 
 def _missing_hint(message: str) -> str:
-    """Return what to type after a 403 or 404: another model where the message is about one."""
     if re.search(r"no longer available|\bmodels/\S+ is not (found|supported)", message):
         return "this project cannot use that model; set FINDABLE_MODEL or FINDABLE_EMBEDDING_MODEL to another"
     return "check the key's rights; or it is gone, or belongs to another key's project"

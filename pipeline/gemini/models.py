@@ -185,7 +185,6 @@ def _bundled() -> dict[str, Model]:
 
 
 def _read(path: Path) -> dict[str, Model]:
-    """Return the models of one TOML file; every message names the file and the model."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -166,14 +166,12 @@ def _counts(stats: Any) -> dict[str, int | None]:
 
 
 def _count(value: Any) -> int | None:
-    """Return a count that may come as text; None where it is none."""
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         return int(value[:18])
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _reason(error: Any) -> str:
-    """Return the reason of a failed batch on one line, without credentials, or an empty text."""
     if not isinstance(error, dict) or not error:
         return ""
     text = error["message"] if isinstance(error.get("message"), str) else excerpt_of(error)

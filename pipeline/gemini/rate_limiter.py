@@ -69,7 +69,6 @@ class _Pace:
         self._rate, self._level, self._burst_s = limit / WINDOW_S, 0.0, burst_s
 
     def drain(self, seconds: float) -> None:
-        """Let time pass."""
         self._level = max(0.0, self._level - seconds * self._rate)
 
     def add(self, amount: float) -> None:
@@ -77,7 +76,6 @@ class _Pace:
         self._level = max(0.0, self._level + amount)
 
     def wait(self) -> float:
-        """Return the seconds until the next call is in step."""
         return max(0.0, self._level / self._rate - self._burst_s)
 
 
@@ -212,7 +210,6 @@ class Limiter:
         return self._limits.rpm is not None or self._limits.tpm is not None
 
     def _advance(self, at: float) -> None:
-        """Move to a time: the paces drain, and calls leave the log."""
         before, self._now = self._now, max(self._now, at)
         for pace in (self._request_pace, self._token_pace):
             if pace is not None:
@@ -301,13 +298,11 @@ class Pacing:
         raise self._failure
 
     def _succeeded(self) -> None:
-        """Take a success: patience begins anew."""
         with self._lock:
             self._limiter.succeeded()
             self._throttled_since = math.inf
 
     def _refused(self, error: ThrottledError) -> None:
-        """Take a refusal, and raise it where waiting does not help."""
         with self._lock:
             now = self._monotonic()
             self._throttled_since = min(self._throttled_since, now)

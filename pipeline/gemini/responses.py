@@ -202,7 +202,6 @@ def _judge_error(error: Any) -> Response:
 
 
 def _rpc_code(code: Any, status: str) -> int | None:
-    """Return a code of either family as google.rpc's, or the one of the status word, or None."""
     if isinstance(code, str) and code.isascii() and code.isdecimal():
         code = int(code[:6])
     if isinstance(code, float) and code.is_integer():
@@ -229,7 +228,6 @@ def _judge_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
 
 
 def _judge_finish(finish: str, text: str) -> tuple[Outcome, str]:
-    """Return (outcome, reason) for a finish word and the text that came with it; words never seen are failures."""
     if finish in BLOCKED:
         return Outcome.REFUSED, "blocked"
     if finish == "MAX_TOKENS":
@@ -262,7 +260,6 @@ def _count(value: Any) -> int:
 
 
 def _word(value: Any) -> str:
-    """Return a short word of the API, or an empty text where there is none."""
     return excerpt_of(value) if isinstance(value, str) else ""
 
 

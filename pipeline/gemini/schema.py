@@ -93,11 +93,9 @@ class _Place:
     tells_limits: bool = False
 
     def inside(self, step: str) -> "_Place":
-        """Return a place within this one."""
         return replace(self, where=self.where + step)
 
     def fault(self, why: str) -> TypeError:
-        """Return the error for what the dialect cannot say there."""
         return TypeError(f"{self.where}: {why}")
 
 

@@ -251,7 +251,6 @@ class Transport:
 
     @cached_property
     def _sdk(self) -> "genai.Client":
-        """The SDK's client for calls one after the other in a thread, made at the first of them."""
         self._http = bounded_client(
             self._address.reveal(),
             seconds=lambda: self._seen.seconds,

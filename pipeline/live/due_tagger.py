@@ -30,10 +30,7 @@ Take = Callable[[list[str]], list[str]]
 
 
 class _ItemsInHand:
-    """The items that threads of this process ask about now."""
-
     def __init__(self) -> None:
-        """Begin with none."""
         self._held: set[str] = set()
         self._freed = threading.Condition()
 

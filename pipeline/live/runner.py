@@ -97,8 +97,6 @@ def ask_live(
 
 
 class _LiveRunner:
-    """The loop and the calls of one run."""
-
     def __init__(
         self,
         ledger: CallLedger,
@@ -173,7 +171,6 @@ class _LiveRunner:
         self._has_more = bool(page)
 
     def _pause(self) -> float:
-        """Return how long to wait until the next call may begin; 0.0 where it may now."""
         self._drop_too_large()
         if not self._waiting or self._no_money is not None:
             return LOOK_S if self._waiting or (self._in_flight and not self._has_more) else LOOK_S / 100
@@ -187,7 +184,6 @@ class _LiveRunner:
                 self._give_up(item_id, str(TooLargeError(entry.tokens, most)))
 
     async def _rest(self, seconds: float) -> None:
-        """Wait until a call ends, the run is to stop, or so many seconds are over."""
         others = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._ws.asleep(seconds))]
         try:
             await asyncio.wait([*others, *self._in_flight], return_when=asyncio.FIRST_COMPLETED)
@@ -242,7 +238,6 @@ class _LiveRunner:
             await self._account_for_shared(entry, one, again=again and one.is_open)
 
     async def _mark(self, entry: Entry, number: int) -> int | None:
-        """Commit the mark of one call and return its number; None where the call is not made now."""
         if any(map(self._ledger.failed.untold, entry.questions)):
             self._admission.unasked(number)
             await self._settle_late(entry)
@@ -274,7 +269,6 @@ class _LiveRunner:
             await self._account_for_shared(entry, one, again=one.judgement is None or one.is_open)
 
     async def _call(self, entry: Entry, number: int, *, since: datetime) -> tuple[EndedCall, bool]:
-        """Make one call and judge it; return how it ended, and whether the item should be asked again."""
         ws = self._ws
         at = ws.monotonic()
         try:
@@ -305,7 +299,6 @@ class _LiveRunner:
         return EndedCall(CallEnd(judgement.outcome.value), judgement, raw)
 
     def _failed(self, entry: Entry, error: RemoteError, *, began: float) -> tuple[EndedCall, bool]:
-        """Note that a call gave no reply to judge; return how it ended, and whether to ask again."""
         failure = self._admission.service.failed(error, before=entry.failures, began=began)
         if failure.how is not CallEnd.THROTTLED and not failure.is_charged:
             entry.failures += 1
@@ -334,7 +327,6 @@ class _LiveRunner:
             await self._again(entry.id, failures=entry.failures)
 
     async def _account_for_shared(self, entry: Entry, shared: SharedEnd, *, again: bool) -> None:
-        """Count what became of an item that shared the call of another, or put it in the line."""
         judgement = shared.judgement
         if judgement is not None and judgement.outcome is Outcome.ANSWERED:
             self.report.answered += 1

@@ -120,7 +120,6 @@ def document(report: TagLiveReport) -> dict[str, Any]:
 
 
 def _show(bar: "Bar", report: LiveReport, concurrency: int) -> None:
-    """Show how many of the items that were to be asked need nothing more of the run."""
     notes = [f"{concurrency} at once"]
     if report.failed:
         reasons = "; ".join(dict.fromkeys(reason[:60] for _, reason in report.samples))

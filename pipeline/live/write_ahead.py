@@ -196,14 +196,12 @@ class CallLedger:
         return frozenset(one.item.id for one in same if self._joined(tx, one) == first)
 
     def _joined(self, tx: "Connection", question: PlannedRequest) -> Marked | None:
-        """Let an item share what was asked already; None where it cannot be asked as it is."""
         try:
             return self._shared(tx, question) if self._may_be_asked(tx, question.item) else None
         except OutdatedError:
             return None
 
     def _shared(self, tx: "Connection", question: PlannedRequest) -> Marked | None:
-        """Let an item share what was asked already and is the same; None where nothing was."""
         ws, item = self.ws, question.item
         found = look_up(tx, ws.task, ws.extractor, [question]).get(item.id, UNKNOWN)
         if found.given is not None:
@@ -354,7 +352,6 @@ class CallLedger:
         return now is not None
 
     def _claim(self, tx: "Connection", question: PlannedRequest) -> bool:
-        """Claim an item for as long as a call may take; false where it stands in a batch, or another process asks."""
         settings, task, item = self.ws.settings, self.ws.task, question.item
         lasts_s = settings.call_timeout + settings.lease
         if claims.renew_live(tx, task.name, item.id, lasts_s=lasts_s, at=self.ws.now()):
@@ -376,7 +373,6 @@ class CallLedger:
 
 
 def _judged_too(task: "Task", asked: AnyAsked, judgement: Judgement | None, context: Any) -> Judgement | None:
-    """Return what a call's judgement is for an item that shares it; None where there is none, or its check failed."""
     if judgement is None:
         return None
     if judgement.reply is None:

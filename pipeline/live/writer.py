@@ -23,8 +23,6 @@ T = TypeVar("T")
 
 
 class _Work(NamedTuple):
-    """What is to be done in a transaction, whether it writes, and the future that takes its result."""
-
     do: "Callable[[Connection], Any]"
     writes: bool
     end: "asyncio.Future[Any]"

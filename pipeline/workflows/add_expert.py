@@ -183,7 +183,6 @@ def _added(store: Store, task_name: str, username: str, *, problem: str, took_s:
 
 
 def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
-    """Insert one person; return their id if a live call follows, under a claim for it."""
     with ws.store.write() as tx:
         claims.free_dead_claims(tx, now=ws.now())
         key = _inserted(tx, person)
@@ -214,7 +213,6 @@ def _other(username: str) -> str:
 
 
 def _tag(ws: OpenWorkspace, username: str, item_id: str) -> tuple[str, bool]:
-    """Ask about one person and write the answer; return why there are no tags, and whether the service is down."""
     ledger = CallLedger.calibrated(ws, Purpose.ADD)
     source = SelectedQuestions(RequestBuilder(ws.task, ws.model), [item_id])
     try:

@@ -74,7 +74,6 @@ class Answers(Generic[A_co]):
             return data_frame(self.to_dicts())
 
     def _pages(self) -> Iterator[tuple[list[AnsweredRow[A_co]], Sequence[str]]]:
-        """Yield some answers at a time, with the columns of the key; no transaction is open meanwhile."""
         with self._telling(), self._opened() as ws:
             after, of = "", _chosen(ws.store, ws.task, ws.settings, self._extractor)
             while page := self._page(ws.store, ws.task, after, of):

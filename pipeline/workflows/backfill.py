@@ -157,12 +157,9 @@ def _unfinished(store: Store, task: Task, extractor: str) -> Run | None:
 
 
 class _Rounds:
-    """The rounds of one command, and the quality reports between them."""
-
     def __init__(
         self, ws: OpenWorkspace, backlog: Backlog, report: BackfillReport, ingested: Callable[[IngestSummary], None]
     ) -> None:
-        """Begin with no quality report."""
         self._ws, self._backlog, self._report, self._ingested = ws, backlog, report, ingested
         self._steps = BatchSteps(ws)
         self._began = ws.now()
@@ -249,7 +246,6 @@ class _Rounds:
         self.report(last=False)
 
     def _show_progress(self) -> None:
-        """Say how many items this command has done, how quickly, and how long the rest will take."""
         ws = self._ws
         done = sum(one.batch.accounted for one in self._report.accounts)
         took_s = (ws.now() - self._began).total_seconds()

@@ -98,7 +98,6 @@ def _is_dominated(mode: ModeEstimate, *, by: ModeEstimate) -> bool:
 
 
 def _in_time(batch: ModeEstimate, live: ModeEstimate, deadline_s: float) -> tuple[Mode, str]:
-    """Return the cheaper mode that ends before a deadline, else the one that ends first."""
     within = f"within {format_duration(deadline_s)}"
     if _known(batch) <= deadline_s:
         return "batch", f"a batch should be over in {format_duration(batch.seconds)}, {within}"
@@ -115,7 +114,6 @@ def _in_time(batch: ModeEstimate, live: ModeEstimate, deadline_s: float) -> tupl
 
 
 def _known(mode: ModeEstimate) -> float:
-    """Return how long a mode takes; infinity if unknown."""
     return math.inf if mode.seconds is None else mode.seconds
 
 

@@ -47,7 +47,6 @@ def _now() -> str:
 
 
 def _run(command: str, name: str, summary: dict[str, Any]) -> None:
-    """Run a command with the summary on its standard input; it need not read all of it."""
     if not command.strip():
         return
     document = json.dumps(summary, default=str).encode()

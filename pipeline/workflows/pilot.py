@@ -139,10 +139,7 @@ def document(report: PilotReport) -> dict[str, Any]:
 
 
 class _PilotRun:
-    """A pilot that is new or goes on: its items are drawn, asked and judged."""
-
     def __init__(self, ws: OpenWorkspace, size: int | None, seed: int | None) -> None:
-        """Find the unfinished pilot, or begin one, and draw its items."""
         with ws.store.read() as tx:
             size, seed, self._ids = quality_pilot.next_pilot(tx, ws.task, ws.extractor, size=size, seed=seed)
         if not self._ids:
@@ -155,7 +152,6 @@ class _PilotRun:
         self._ws, self.report = ws, PilotReport(pilot, len(self._ids))
 
     def ask(self, announce: Announce, confirm: Confirm) -> None:
-        """Ask about the items, in as many rounds as failed ones need, and wait for the answers."""
         ws, ids = self._ws, self._ids
         quality_pilot.exempt_unserved(ws.store, ws.task.name, ids)
         rounds, is_left = 0, True
@@ -187,7 +183,6 @@ class _PilotRun:
             )
 
     def judge(self, *, fewest: int | None) -> None:
-        """Write the quality report, and keep the verdict."""
         ws, report = self._ws, self.report
         notes = [f"Pilot {report.pilot.number}: {report.drawn} {ws.task.words.many}, seed {report.pilot.seed}."]
         report.quality = evaluate.write_report(ws, extractor=ws.extractor, notes=notes, fewest=fewest)

@@ -137,15 +137,12 @@ def _mode_document(mode: ModeEstimate) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Modes:
-    """What both modes come to, worked out in one transaction from a plan and what past answers say of estimates."""
-
     ws: OpenWorkspace
     tx: "Connection"
     plan: BatchPlan
     known: Calibration
 
     def batch(self) -> ModeEstimate:
-        """Return what asking by batch comes to."""
         ws, plan, tokens = self.ws, self.plan, self.plan.usage.prompt
         most = ws.model.enqueued(ws.settings.tier)
         at_api = batches.batches_in_states(self.tx, *AT_API)
@@ -173,7 +170,6 @@ class _Modes:
         )
 
     def live(self) -> ModeEstimate:
-        """Return what asking live comes to."""
         ws, count, tokens = self.ws, self.plan.requests, self.plan.usage.prompt
         now, limits = ws.now(), ws.limits
         used = live_calls.calls_of_day(self.tx, ws.model.name, day=budget.today(now).isoformat())
@@ -200,7 +196,6 @@ class _Modes:
         )
 
     def _priced(self, *, batch: bool, warnings: Sequence[str]) -> ModeEstimate:
-        """Return what a mode costs, with a warning if a budget does not allow all of it."""
         model, day = self.ws.model, self.ws.now().date()
         cost = usage_cost(model, self.plan.usage, batch=batch, on=day)
         left = budget.budgets(self.ws).room(self.tx, error=self.known.error)
@@ -225,7 +220,6 @@ class _Modes:
 
 
 def _live_quota(count: int, tokens: int, limits: RateLimits, used: int) -> str:
-    """Return what live calls with so many prompt tokens would take of each limit, in words."""
     parts = []
     if limits.rpd is not None:
         parts.append(f"{count:,} requests of today's {limits.rpd:,}, {used:,} of them used")

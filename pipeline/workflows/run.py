@@ -64,15 +64,12 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
 
 @dataclass(frozen=True)
 class _Due:
-    """What may be due in one run, each done if it is."""
-
     ws: OpenWorkspace
     backlog: Backlog
     steps: BatchSteps
     confirm: Callable[[float], bool]
 
     def poll(self, report: RunReport) -> None:
-        """Poll every batch at the API once."""
         ws = self.ws
         if not self.backlog.batches(*AT_API):
             return
@@ -88,7 +85,6 @@ class _Due:
         report.failures += [] if polled.stopped is None else [polled.stopped]
 
     def ingest(self, report: RunReport) -> None:
-        """Ingest the downloaded batches."""
         if not self.backlog.batches(BatchState.DOWNLOADED):
             return
         summaries = ingest.run(self.ws, reported=lambda quality: _note_quality(report, quality))
@@ -97,7 +93,6 @@ class _Due:
         report.did.append(f"{answered:,} {self.ws.task.words.done} from {_count_batches(len(summaries))}")
 
     def retry(self, report: RunReport) -> None:
-        """Ask again about items that were added while the service failed."""
         ws = self.ws
         with ws.store.read() as tx:
             waiting = answers.due_ids(tx, ws.task.name)
@@ -110,7 +105,6 @@ class _Due:
         report.failures += [] if asked.stopped is None else [asked.stopped]
 
     def score(self, report: RunReport) -> None:
-        """Bring scores up to date."""
         if not self.ws.subject.hooks.derives:
             return
         with self.ws.store.write() as tx:
@@ -152,7 +146,6 @@ class _Due:
         return self.backlog.under_way(BatchState.PREPARED) + (self.backlog.askable() if with_new else 0)
 
     def index(self, report: RunReport) -> None:
-        """Build the index if it is stale."""
         ws = self.ws
         if not ws.is_indexed or not self._is_stale():
             return

@@ -163,10 +163,7 @@ def _choose_mode(estimated: Preflight, mode: str, *, is_waiting: bool) -> tuple[
 
 
 class _Tagging:
-    """One command: its pilot, then live calls or rounds of batches, within its budget."""
-
     def __init__(self, ws: OpenWorkspace, options: TagOptions, report: TagReport) -> None:
-        """Begin with no batch polled."""
         self._ws, self._options, self._report = ws, options, report
         self._steps, self._backlog = BatchSteps(ws), Backlog(ws.store, ws.task)
         report.polled, report.failed = self._steps.polled, self._steps.failed
@@ -186,7 +183,6 @@ class _Tagging:
         return began
 
     def run(self, estimated: Preflight) -> None:
-        """Ask, and note what came of it; end the run if nothing is left to do or to spend."""
         ws, report = self._ws, self._report
         number, parked = self._open(estimated), self._backlog.parked()
         try:
@@ -201,7 +197,6 @@ class _Tagging:
                 live_calls.end_run(tx, number, why=report.out_of_money or "nobody is left", at=ws.now())
 
     def _open(self, estimated: Preflight) -> int:
-        """Return the row of this run, the unfinished one of a killed command if there is one."""
         ws, plan, usd = self._ws, estimated.plan, self._options.budget
         with ws.store.write() as tx:
             found = live_calls.unfinished_run(tx, ws.task.name, mode=budget.TAG)
@@ -264,7 +259,6 @@ class _Tagging:
                 return
 
     def _submit(self, limit: int | None) -> tuple[SubmitReport, bool]:
-        """Submit what fits; return that, and whether the rest waits for a batch to end."""
         try:
             submitted, full = self._steps.submit(limit=limit, patient=bool(self._options.wait))
         except BudgetError:
@@ -282,19 +276,16 @@ class _Tagging:
         return summaries
 
     def _newest_number(self) -> int:
-        """Return the number of the newest batch, 0 if there is none."""
         with self._ws.store.read() as tx:
             return batches.next_number(tx) - 1
 
     def _count_asked(self, *, since: int) -> int:
-        """Return how many items stand in the batches after a number, sent or about to be."""
         found = self._backlog.batches()
         with self._ws.store.read() as tx:
             numbers = [one.number for one in found if one.number > since]
             return claims.count_items(tx, numbers)
 
     def _is_done(self) -> bool:
-        """Return whether this run has nothing more to do, or no money to do it with."""
         report = self._report
         is_cut_off = report.live is not None and report.live.left and not report.out_of_money
         if report.under_way or report.no_room or is_cut_off:

@@ -81,7 +81,6 @@ def _prompt(names: Sequence[str]) -> str:
 
 
 def _literal(text: str) -> str:
-    """Return a text as Python has it between double quotes, with what cannot be seen escaped."""
     return f'"{"".join(map(_escaped, text))}"'
 
 

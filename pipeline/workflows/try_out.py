@@ -235,13 +235,10 @@ def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> 
 
 @dataclass(frozen=True)
 class _TryLedger(CallLedger):
-    """Marks live calls as its base does, and keeps what was sent and how it ended in memory alone."""
-
     tried: dict[str, TriedItem] = field(default_factory=dict)  # by item id
     began: dict[str, float] = field(default_factory=dict)  # of the call under way, monotonic seconds, by item id
 
     def mark(self, tx: "Connection", question: PlannedRequest, same: Sequence[PlannedRequest] = ()) -> Marked:
-        """Mark a call, and keep what it sends."""
         marked = super().mark(tx, question, same)
         if marked.number is not None:
             one = self.tried[question.item.id]
@@ -250,7 +247,6 @@ class _TryLedger(CallLedger):
         return marked
 
     def settle(self, tx: "Connection", number: int, item: Item, ended: EndedCall) -> bool:
-        """Keep how a call ended; return whether to make it again, because nothing came."""
         super().settle(tx, number, item, ended)
         one, used = self.tried[item.id], ended.usage
         one.ended = ended

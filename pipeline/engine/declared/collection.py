@@ -117,17 +117,14 @@ class DeclaredCollection:
 
     @cached_property
     def _places(self) -> Mapping[str, str | None]:
-        """Return the columns that names in the template mean; None for those of fields of the answer."""
         return {name: column_named(name, self._rows.record.columns) for name in columns_in(self._template)}
 
     def _value(self, name: str, row: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
-        """Return what a name in the template stands for: a cell of the row, else a field of the answer."""
         column = self._places[name]
         return value_text(row[column]) if column is not None else ", ".join(_words(answer.get(name)))
 
 
 def _words(value: Any) -> Iterator[str]:
-    """Yield the texts in a field of an answer; of a quotation its words."""
     if isinstance(value, Mapping):
         for name, one in value.items():
             if name not in NO_WORDS or isinstance(one, str):

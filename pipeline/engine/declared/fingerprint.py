@@ -53,7 +53,6 @@ def _compared(name: str, old: Any, new: Any) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """Return a value on one line, its middle left out where it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= LONG else f"{text[: LONG // 2]} … {text[-LONG // 2 :]}"
 

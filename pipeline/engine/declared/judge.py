@@ -56,7 +56,6 @@ class Judge:
         return answer, ""
 
     def _checked(self, check: Any, answer: "BaseModel", row: Mapping[str, Any]) -> str:
-        """Return what the file's own check says is wrong, nothing where it is right."""
         told = {name: value for name, value in row.items() if name in self.columns}
         line = getattr(getattr(check, "__code__", None), "co_firstlineno", None)
         try:

@@ -68,13 +68,11 @@ class Question:
 
     @cached_property
     def _pieces(self) -> tuple[str, Sequence[tuple[str, str]]]:
-        """Return the prompt up to its first value, and of each value the column and what stands behind it."""
         first, *others = split_template(fill_template(self.declared.prompt, "<{0}>{{{0}}}</{0}>".format))
         return first, [(self.places[name], piece) for name, piece in zip(others[::2], others[1::2], strict=True)]
 
     @cached_property
     def _system(self) -> str:
-        """Return the system instruction: what is declared, what is data, and the examples."""
         declared = self.declared
         data = [self.told.format(name=declared.asked[0])] if declared.asked else []
         data += [SEEN] if declared.images else []

@@ -64,7 +64,6 @@ def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ..
 
 
 def _collection(rows: DeclaredRows) -> DeclaredCollection | None:
-    """Return what of a task is indexed; nothing where its declaration does not say."""
     template = rows.record.words.get("index")
     return DeclaredCollection(rows, template) if template else None
 
@@ -285,7 +284,6 @@ def _fill(
 
 
 def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
-    """Say what an import of items came to, with some of the rows that are not asked about."""
     if report.summary:
         display.say(f"{record.name}: {report.summary}")
     for key, why in report.unusable_rows[:EXAMPLES]:
@@ -357,7 +355,6 @@ def _source(store: "Store", declaration: Declaration, path: Path) -> Any:
 
 
 def _rows_source(declaration: Declaration, path: Path) -> Any:
-    """Return the opened file of a task's items, or the rows that were handed over in its place."""
     if declaration.items == given.ROWS:
         return given.given_rows(path)
     return ItemsFile(Path(items_place(declaration, path)))

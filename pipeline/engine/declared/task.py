@@ -47,7 +47,6 @@ def declared_task(
 
 
 def _items_from(record: TaskRecord) -> str:
-    """Return where the rows of a task stand, and what to change for others."""
     if record.items == ROWS:
         return "they are given in Python, which may give others"
     if record.is_query:

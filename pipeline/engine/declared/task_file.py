@@ -115,7 +115,6 @@ def _stamp_of(path: Path) -> tuple[int, int] | None:
 
 @cache
 def _load(path: Path, stamp: tuple[int, int] | None) -> Declaration:  # noqa: ARG001 - another stamp is another file
-    """Return what a file declares, under its own name where it gives none."""
     with _naming_lines(path):
         found = _declared(_run(path, path.read_bytes()), path)
     return _checked(found, found.name or path.stem, path)
@@ -178,7 +177,6 @@ def _declared(names: dict[str, Any], path: Path) -> Declaration:
 
 @contextmanager
 def _naming_lines(path: Path) -> Iterator[None]:
-    """Turn what a file raises when it is run into an error that names its line."""
     try:
         yield
     except SyntaxError as error:
@@ -269,7 +267,6 @@ def at_member(path: Path, member: str, *, index: int | None = None) -> str:
 
 
 def _nodes(path: Path) -> Iterator[Any]:
-    """Yield the parts of a file; none where it is gone or broken since it was loaded."""
     try:
         yield from ast.walk(ast.parse(path.read_bytes()))
     except (OSError, SyntaxError, ValueError):
