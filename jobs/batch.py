@@ -26,8 +26,8 @@ from pipeline.batch.prepare import BatchPlan
 from pipeline.core.task import Words
 from pipeline.cost import costs
 from pipeline.quality.evaluate import QualityReport
-from pipeline.workflows import ingest
 from pipeline.workflows import pilot as pilot_run
+from pipeline.workflows.batch_steps import ingest_batches
 
 
 @click.command(name="batch-submit", cls=WritingCommand)
@@ -150,7 +150,7 @@ def ingest_downloaded(*, as_json: bool) -> None:
             documents.append(account_document(account)) if as_json else show_account(account, words)
 
         reports: list[QualityReport] = []
-        accounts = ingest.run(ws, done=show, reported=reports.append)
+        accounts = ingest_batches(ws, done=show, reported=reports.append)
         for report in (one for one in reports if one.is_judged):
             ws.display.say(f"quality: {report.line} ({report.path})")
     if not as_json:

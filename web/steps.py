@@ -17,7 +17,8 @@ from pipeline.index import build
 from pipeline.index.embed import Embedder
 from pipeline.quality.pilot import next_pilot
 from pipeline.store.batches import Batch
-from pipeline.workflows import backfill, ingest, pilot, preflight, tag
+from pipeline.workflows import backfill, pilot, preflight, tag
+from pipeline.workflows.batch_steps import ingest_batches
 from pipeline.workflows.preflight import Preflight
 from web.running import Work
 
@@ -160,7 +161,7 @@ class NextStep:
         return {"downloaded": report.downloaded, "failed": {str(number): why for number, why in report.failed.items()}}
 
     def _ingest(self, display: Work) -> dict[str, Any]:
-        done = ingest.run(self.ws, reported=lambda report: display.say(report.line))
+        done = ingest_batches(self.ws, reported=lambda report: display.say(report.line))
         for one in done:
             _tell(display, one.batch)
         return {"ingested": {str(one.batch.number): one.batch.taken for one in done}}

@@ -26,7 +26,7 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.states import BatchState
-from pipeline.cost import budget, queue_quota
+from pipeline.cost import budget, estimate
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, workspace
 from pipeline.store.batches import Batch
@@ -189,9 +189,9 @@ class _Send(NamedTuple):
         Raises:
             QuotaFullError: there is no room yet; the batch stays as it is.
         """
-        reason, words = queue_quota.quota_shortfall(tx, self.batch, self.ws.settings), self.ws.task.words
+        reason, words = estimate.quota_shortfall(tx, self.batch, self.ws.settings), self.ws.task.words
         if reason:
-            raise queue_quota.QuotaFullError(
+            raise estimate.QuotaFullError(
                 f"batch {self.batch.number} is ready and waits: {reason}",
                 hint=f"`{words.make('batch-poll')}` until a batch is over, then `{words.make('batch-submit')}` again",
             )

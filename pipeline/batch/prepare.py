@@ -14,11 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.batch.draft import TOGETHER, Draft, looked_up
-from pipeline.batch.packer import FileLimits, Funds, Packer, StopReason
+from pipeline.batch.draft import TOGETHER, Draft, FileLimits, Funds, Packer, StopReason, looked_up
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
-from pipeline.cost import budget, estimate, queue_quota
+from pipeline.cost import budget, estimate
 from pipeline.engine import questions
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.record import Source
@@ -352,5 +351,5 @@ class _Preparation:
         room = budget.budgets(ws).room(tx, error=known.error)
         price = partial(usage_cost, ws.model, batch=True, on=ws.now().date())
         funds = None if room is None else Funds(room, known.error, price)
-        quota = queue_quota.quota_left(tx, ws.model, tier=ws.settings.tier)
+        quota = estimate.quota_left(tx, ws.model, tier=ws.settings.tier)
         return Packer(_limits(ws.settings, ws.model), known, budget=funds, quota=quota)

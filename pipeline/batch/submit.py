@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.batch import create, prepare
 from pipeline.batch.create import SendOutcome
-from pipeline.batch.packer import StopReason
+from pipeline.batch.draft import StopReason
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.refused import give_up_batch
 from pipeline.core.errors import InputError, RemoteError, StateConflictError

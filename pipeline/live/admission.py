@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import FindableError, ThrottledError
 from pipeline.cost.budget import today
 from pipeline.gemini.rate_limiter import Limiter
-from pipeline.live.backpressure import Backpressure
-from pipeline.live.concurrency import STALL_S, Concurrency
+from pipeline.live.backpressure import STALL_S, Backpressure, Concurrency
 from pipeline.live.write_ahead import CallLedger, day_used_up
 from pipeline.store import live_calls
 

@@ -128,7 +128,7 @@ def _wants_room(tx: "Connection", mine: list[Batch], settings: Settings) -> bool
     states = {one.state for one in mine}
     if BatchState.SUBMITTED not in states or BatchState.SUBMITTING in states:
         return False
-    from pipeline.cost.queue_quota import quota_shortfall
+    from pipeline.cost.estimate import quota_shortfall
 
     ready = [one for one in mine if one.state is BatchState.PREPARED]
     return any(one.tries and one.upload for one in ready) or any(

@@ -17,6 +17,7 @@ from pipeline.core.states import OPEN
 from pipeline.core.task import Task
 from pipeline.cost import estimate
 from pipeline.cost.budget import BudgetError
+from pipeline.cost.estimate import AT_API
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
@@ -25,9 +26,9 @@ from pipeline.store import claims, live_calls, pilots
 from pipeline.store.database import Store
 from pipeline.store.live_calls import Run
 from pipeline.store.pilots import PilotVerdict
-from pipeline.workflows import ingest, preflight
+from pipeline.workflows import preflight
 from pipeline.workflows.batch_or_live import format_duration
-from pipeline.workflows.batch_steps import AT_API, Backlog, BatchSteps
+from pipeline.workflows.batch_steps import Backlog, BatchSteps, ingest_batches
 from pipeline.workflows.preflight import Preflight
 
 REPORT_EVERY = 20  # times as long as writing a report took must pass before the next one, except the last
@@ -238,7 +239,7 @@ class _Rounds:
         if self._is_any_at_api():
             report.polled = self._steps.poll(wait=wait, first=True)
             report.failed = self._steps.failed
-        summaries = ingest.run(self._ws, done=self._ingested)
+        summaries = ingest_batches(self._ws, done=self._ingested)
         report.accounts += summaries
         if summaries and wait:
             self._show_progress()

@@ -6,21 +6,23 @@ If batches fail and none succeeds, the API is down and nothing more is submitted
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from pipeline.batch import poll, submit
+from pipeline.batch import ingest, poll, submit
+from pipeline.batch.account import IngestSummary
 from pipeline.batch.create import SendOutcome
 from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan
 from pipeline.batch.submit import SubmitReport
-from pipeline.core.errors import ConfigurationError, RemoteError, ThrottledError
+from pipeline.core.errors import ConfigurationError, FindableError, RemoteError, ThrottledError
 from pipeline.core.states import BatchState, RemoteState, remote_state
 from pipeline.core.task import Task, Words
-from pipeline.cost.queue_quota import QuotaFullError
+from pipeline.cost import budget
+from pipeline.cost.estimate import QuotaFullError
 from pipeline.engine.workspace import OpenWorkspace
+from pipeline.quality import evaluate, pilot, report_files
+from pipeline.quality.evaluate import QualityReport
 from pipeline.store import batches, claims, statistics
 from pipeline.store.batches import Batch
 from pipeline.store.database import Store
-
-AT_API = (BatchState.SUBMITTING, BatchState.SUBMITTED)
 
 
 class Backlog(NamedTuple):
@@ -155,3 +157,42 @@ def missing_errors(polled: PollReport) -> Iterable[ConfigurationError]:
             f"batch {number}: {why}; it was left as it is, claims kept",
             hint=f"check the key, or give it up: make batch-cancel BATCH={number}",
         )
+
+
+def ingest_batches(
+    ws: OpenWorkspace,
+    *,
+    done: Callable[[IngestSummary], None] = lambda _: None,
+    reported: Callable[[QualityReport], None] | None = None,
+) -> list[IngestSummary]:
+    """Ingest every downloaded batch and call `done` after each; then end a `tag` that has nothing left to do.
+
+    If `reported` is given, a report on the new answers of each extractor is written and handed to it. The answers are
+    stored whatever the report says.
+
+    Raises:
+        InconsistentError, ConfigurationError: see `batch.ingest.run`; the other batches were ingested.
+    """
+    summaries: list[IngestSummary] = []
+
+    def ingested(summary: IngestSummary) -> None:
+        summaries.append(summary)
+        done(summary)
+
+    failure: FindableError | None = None
+    try:
+        ingest.run(ws, done=ingested)
+    except FindableError as error:
+        failure = error
+    if summaries:
+        budget.close_budget(ws.store, ws.task, at=ws.now())
+    if reported is not None:
+        report_files.sweep_reports(ws.data, ws.task.name)
+        for extractor in dict.fromkeys(one.batch.extractor for one in summaries):
+            report = evaluate.write_report(ws, extractor=extractor)
+            if report is not None:
+                pilot.note_failed_pilot(ws, report)
+                reported(report)
+    if failure is not None:
+        raise failure
+    return summaries

@@ -16,8 +16,7 @@ from pipeline.quality import pilot as quality_pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import claims, pilots
 from pipeline.store.pilots import Pilot, PilotVerdict
-from pipeline.workflows import ingest
-from pipeline.workflows.batch_steps import missing_errors
+from pipeline.workflows.batch_steps import ingest_batches, missing_errors
 
 LOOK_S = 0.2  # between two looks whether another process has sent its batch
 MAX_ROUNDS = 3  # an item that fails is asked once more, then parked
@@ -174,7 +173,7 @@ class _PilotRun:
             raise error
         if polled.unclear:
             raise RemoteError("a batch may or may not have been created; nothing was lost", hint="run it again")
-        summaries = ingest.run(self._ws)
+        summaries = ingest_batches(self._ws)
         self.report.accounts += summaries
         if sent.no_room and not (sent.sent or summaries):
             raise RemoteError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.batch import prepare, submit
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.cost import budget, estimate
-from pipeline.cost.estimate import Calibration
+from pipeline.cost.estimate import AT_API, Calibration
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.error_mapping import next_midnight_pacific
@@ -22,7 +22,7 @@ from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
 from pipeline.store import batches, live_calls, statistics
 from pipeline.workflows.batch_or_live import Mode, ModeEstimate, live_seconds, percentile_90, recommend, turns
-from pipeline.workflows.batch_steps import AT_API, Backlog
+from pipeline.workflows.batch_steps import Backlog
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection

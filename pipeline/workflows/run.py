@@ -12,16 +12,17 @@ from pipeline.core.errors import FindableError, GateError
 from pipeline.core.states import BatchState
 from pipeline.cost import budget
 from pipeline.cost.budget import BudgetError
+from pipeline.cost.estimate import AT_API
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, staleness
 from pipeline.index.builds import Builds
-from pipeline.live import retry_queue
+from pipeline.live import due_tagger
 from pipeline.quality import pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import answers, claims, workspace
-from pipeline.workflows import backfill, ingest
-from pipeline.workflows.batch_steps import AT_API, Backlog, BatchSteps, failed_error, missing_errors
+from pipeline.workflows import backfill
+from pipeline.workflows.batch_steps import Backlog, BatchSteps, failed_error, ingest_batches, missing_errors
 
 
 @dataclass
@@ -87,7 +88,7 @@ class _Due:
     def ingest(self, report: RunReport) -> None:
         if not self.backlog.batches(BatchState.DOWNLOADED):
             return
-        summaries = ingest.run(self.ws, reported=lambda quality: _note_quality(report, quality))
+        summaries = ingest_batches(self.ws, reported=lambda quality: _note_quality(report, quality))
         answered = sum(one.batch.taken for one in summaries)
         report.facts["ingested"] = {str(one.batch.number): one.batch.taken for one in summaries}
         report.did.append(f"{answered:,} {self.ws.task.words.done} from {_count_batches(len(summaries))}")
@@ -98,7 +99,7 @@ class _Due:
             waiting = answers.due_ids(tx, ws.task.name)
         if not waiting:
             return
-        asked = retry_queue.retry_due(ws, patience_s=retry_queue.PATIENCE_S)
+        asked = due_tagger.retry_due(ws, patience_s=due_tagger.PATIENCE_S)
         report.facts["retried"] = {"answered": asked.answered, "failed": asked.failed.total()}
         if asked.answered:
             report.did.append(f"{asked.answered:,} {ws.task.words.done} that were due")

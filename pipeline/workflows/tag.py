@@ -24,9 +24,9 @@ from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import batches, claims, live_calls, spending
 from pipeline.store.batches import Batch
-from pipeline.workflows import ingest, preflight
 from pipeline.workflows import pilot as pilot_run
-from pipeline.workflows.batch_steps import Backlog, BatchSteps
+from pipeline.workflows import preflight
+from pipeline.workflows.batch_steps import Backlog, BatchSteps, ingest_batches
 from pipeline.workflows.preflight import Preflight
 
 MODES = ("auto", "batch", "live")
@@ -271,7 +271,7 @@ class _Tagging:
     def _collect(self, *, first: bool) -> list[IngestSummary]:
         """Wait for the batches at the API, or for the `first` to end, and ingest."""
         self._steps.poll(wait=True, first=first)
-        summaries = ingest.run(self._ws, reported=self._report.reports.append)
+        summaries = ingest_batches(self._ws, reported=self._report.reports.append)
         self._report.ingested += [one.batch for one in summaries]
         return summaries
 

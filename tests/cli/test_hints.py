@@ -68,7 +68,7 @@ def test_a_batch_that_waits_for_room_is_polled_about_the_same_subject(
     texts: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where as many batches are at the API as it takes."""
-    monkeypatch.setattr("pipeline.cost.queue_quota.MAX_ACTIVE_BATCHES", 1)
+    monkeypatch.setattr("pipeline.cost.estimate.MAX_ACTIVE_BATCHES", 1)
     api.configure(paused=True)
     said = told(texts, "batch-submit", code=4, BATCH_ROWS="1")
     assert "`make batch-poll TASK=passages` until" in said

@@ -12,7 +12,7 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.core.task import Task
 from pipeline.engine.questions import free_dead_owners
 from pipeline.engine.workspace import utc_now
-from pipeline.live.retry_queue import PATIENCE_S, ask_due
+from pipeline.live.due_tagger import PATIENCE_S, ask_due
 from pipeline.ops import forget, parked, show
 from pipeline.quality import pilot
 from pipeline.store import claims

@@ -18,7 +18,7 @@ from pipeline.engine.declared.given import ROWS
 from pipeline.engine.declared.judge import texts_among
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.declared.task_file import NOTHING_ASKED, at_member
-from pipeline.gemini.answer_size import answer_size
+from pipeline.gemini.tokens import answer_size
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answer_fields, answers_rows, answers_view, items

@@ -1,6 +1,6 @@
 """How many live calls are under way at once."""
 
-from pipeline.live.concurrency import MOST, STALL_S, Concurrency
+from pipeline.live.backpressure import MOST, STALL_S, Concurrency
 
 
 def test_as_many_as_the_limit_needs() -> None:
