@@ -85,11 +85,7 @@ class _Cancel:
             return batches.get_batch(tx, self.number)
 
     def _cleared_up(self) -> Batch:
-        """Find out what became of a create that is unclear: the batch comes back adopted, or as never created.
-
-        Raises:
-            RemoteError: that cannot be said yet, or another process is at it.
-        """
+        """Find out what became of a create that is unclear: the batch comes back adopted, or as never created."""
         ws, number = self.ws, self.number
         with ws.lease(f"batch:{number}") as lease:
             if lease is None:

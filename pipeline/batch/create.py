@@ -184,11 +184,6 @@ class _Send(NamedTuple):
             return batches.get_batch(tx, batch.number)
 
     def _check_room(self, tx: "Connection") -> None:
-        """Hold a batch back that the API would refuse for what is there already.
-
-        Raises:
-            QuotaFullError: there is no room yet; the batch stays as it is.
-        """
         reason, words = estimate.quota_shortfall(tx, self.batch, self.ws.settings), self.ws.task.words
         if reason:
             raise estimate.QuotaFullError(

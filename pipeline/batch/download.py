@@ -178,11 +178,7 @@ class _Download(NamedTuple):
 
     @contextlib.contextmanager
     def _part(self) -> Iterator[files.Sealed | None]:
-        """Have the result, durable, in a part file of its own for the length of a block; None where there is none.
-
-        Raises:
-            LeaseLostError: another process went on with the batch and swept the part file away.
-        """
+        """Have the result, durable, in a part file of its own for the length of a block; None where there is none."""
         if not self.remote.result_file:
             yield None
             return

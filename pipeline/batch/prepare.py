@@ -313,12 +313,7 @@ class _Preparation:
         versions.begin_version(tx, task.name, task.label, model=model, skips=task.skips, at=self.ws.now())
 
     def _claim(self, tx: "Connection", number: int, written: _Written) -> None:
-        """Add the batch and claim its items, all or none, in the caller's transaction.
-
-        Raises:
-            StateConflictError: an item, or the room for all of them, was taken since the file was read.
-            ConfigurationError: the version is being rolled back since then.
-        """
+        """Add the batch and claim its items, all or none, in the caller's transaction."""
         ws, task, model, now, packed = self.ws, self.ws.task, self.ws.model, self.ws.now(), written.draft.packer
         self._begin_version(tx)
         stop = self._packer(tx).stop_for(packed.likely, slack=ROUNDING)

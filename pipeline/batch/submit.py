@@ -202,11 +202,7 @@ class _Submission:
         self.report.shared += items
 
     def _sum_up(self, announced: int, old: set[int]) -> None:
-        """Report how many items were sent, and how many were held back; batches `old` were there before this run.
-
-        Raises:
-            BudgetError: a budget has no room for a single item.
-        """
+        """Report how many items were sent, and how many were held back; batches `old` were there before this run."""
         ws, report = self.ws, self.report
         report.items = self._items(report.submitted)
         if not self.stops & {StopReason.BUDGET, StopReason.QUOTA}:

@@ -146,11 +146,6 @@ def _no_workspace(settings: Settings, store: Store, others: list[str], *, to_beg
 
 
 def _agree(store: Store, others: list[str], plan: list[str], agrees: Callable[[str], bool]) -> None:
-    """Ask whether to add to another program's database.
-
-    Raises:
-        ConfigurationError: the answer is no.
-    """
     added = "; ".join(plan)
     theirs = f"tables of another program ({first_few(others, SHOWN)})" if others else "a table of another program"
     whose = f"{store.shown} holds {theirs}"
@@ -162,11 +157,7 @@ def _agree(store: Store, others: list[str], plan: list[str], agrees: Callable[[s
 
 
 def _agree_to_folder(settings: Settings, store: Store, agrees: Callable[[str], bool]) -> None:
-    """Ask whether a workspace whose files are in another folder, or lost, goes on in a new one.
-
-    Raises:
-        ConfigurationError: the answer is no.
-    """
+    """Ask whether a workspace whose files are in another folder, or lost, goes on in a new one."""
     missing = (
         f"the workspace in {store.shown} has its files in another folder, or lost them: {settings.data} is not there"
     )

@@ -130,11 +130,6 @@ def _cut(connection: socket.socket) -> None:
 
 
 def _parts(url: str) -> SplitResult:
-    """Return the parts of an address that may be asked.
-
-    Raises:
-        PictureError: it may not.
-    """
     try:
         parts = urlsplit(url)
         is_right = parts.scheme == "https" and parts.hostname and (parts.port is None or parts.port > 0)

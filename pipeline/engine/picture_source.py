@@ -87,11 +87,6 @@ class PictureSource:
         return seen
 
     def _place(self, named: str) -> Path:
-        """Return where a file below the folder is, behind all links.
-
-        Raises:
-            PictureError: it is not below it, or cannot be told.
-        """
         if not is_printed(named):
             raise PictureError(UNPRINTED)
         try:

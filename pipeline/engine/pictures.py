@@ -115,11 +115,6 @@ def prepare(data: bytes, *, side: int, quality: int = QUALITY) -> SentPicture:
 
 @contextlib.contextmanager
 def _opened(data: bytes) -> Iterator["Image"]:
-    """Give the image that bytes hold, its pixels not yet read; what its decoder raises within is its own fault.
-
-    Raises:
-        PictureError: see `probe`.
-    """
     from PIL import Image, UnidentifiedImageError
 
     if not data:

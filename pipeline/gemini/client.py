@@ -233,9 +233,6 @@ class Client:
         """Return what stands on all pages of a list, each fetched with its own retries; never a part of it.
 
         An empty page that names a next one is passed over.
-
-        Raises:
-            UnavailableError: a page leads back to an earlier one that held something, or too many are empty.
         """
         found: list[T] = []
         token, seen, empty = "", set[str](), 0

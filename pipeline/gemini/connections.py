@@ -73,11 +73,6 @@ def untrusting_context() -> ssl.SSLContext:
 
 
 def _environment_proxy(base_url: str) -> httpx2.Proxy | None:
-    """Return the proxy that the environment names for a base URL.
-
-    Raises:
-        ValueError: it is no http:// or https:// address.
-    """
     url, found = httpx2.URL(base_url), urllib.request.getproxies()
     address = found.get(url.scheme) or found.get("all")
     if not address:
@@ -148,11 +143,6 @@ class _BoundedBody(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         self._began, self._received = time.monotonic(), 0
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the pieces of the body, or stop with a time-out when they come too slowly.
-
-        Raises:
-            UnreadableError: there are more bytes than any answer has that is kept in memory.
-        """
         with _httpx_errors():
             for piece in self._stream:
                 yield self._counted(piece)

@@ -124,11 +124,7 @@ def read_models(document: Any) -> tuple[list[str], str]:
 
 
 def _listed(document: Any, member: str) -> tuple[list[Any], str]:
-    """Return what stands on one page of a list and the token of the next page.
-
-    Raises:
-        UnreadableError: the document is no page, or one that says itself that something is missing.
-    """
+    """Return what stands on one page of a list and the token of the next page."""
     if not isinstance(document, dict):
         raise UnreadableError("the answer is no JSON object")
     found, token = document.get(member, []), document.get("nextPageToken", "")

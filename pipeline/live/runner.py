@@ -286,11 +286,6 @@ class _LiveRunner:
         return self._judged(entry, raw), True
 
     def _judged(self, entry: Entry, raw: Any) -> EndedCall:
-        """Judge what a call gave.
-
-        Raises:
-            UnjudgedError: it cannot be judged for the fault of the task's file.
-        """
         item, reply = entry.question.item, responses.judge_response(raw)
         try:
             judgement = judge_reply(self._ws.task, Asked(item.id, item.input_hash), reply, context=item.context)

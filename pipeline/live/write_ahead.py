@@ -335,11 +335,7 @@ class CallLedger:
         return tokens.usage_cost(self.ws.model, usage, batch=False, on=self.ws.now().date())
 
     def _may_be_asked(self, tx: "Connection", item: "Item") -> bool:
-        """Return whether an item is open, not parked, and not of a version that is being rolled back.
-
-        Raises:
-            OutdatedError: its row was changed since its question was written.
-        """
+        """Return whether an item is open, not parked, and not of a version that is being rolled back."""
         task = self.ws.task
         version = versions.get_version(tx, task.name, task.label, model=self.ws.model.name)
         if version is not None and version.withdrawn_at is not None:

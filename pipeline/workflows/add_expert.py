@@ -155,11 +155,6 @@ def _check_new(store: Store, people: Sequence[Person]) -> None:
 
 
 def _check_fits(person: Person, limit: int | None) -> None:
-    """Refuse a biography that alone has more tokens than the model takes in one request, None where that is unknown.
-
-    Raises:
-        InputError: it has; a call about it could only be refused.
-    """
     tokens = estimate_tokens(text_of(person.values.get("bio")))
     if limit is not None and tokens > limit:
         raise InputError(
@@ -197,11 +192,6 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
 
 
 def _inserted(tx: "Connection", person: Person) -> str:
-    """Insert the row of one person and return their id.
-
-    Raises:
-        TakenError: there is one of that name.
-    """
     if table.by_usernames(tx, [person.username]):
         said = f"the username {person.username!r} exists already; this person was not added"
         raise TakenError(said, hint=_other(person.username), field=USERNAME)

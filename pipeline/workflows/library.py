@@ -299,11 +299,6 @@ def _announce(ws: OpenWorkspace, estimated: Preflight, mode: str, reason: str) -
 
 
 def _confirm(budget: float | None, most: float, cost: float) -> bool:
-    """Agree to an estimate within a budget that was given.
-
-    Raises:
-        InputError: none was given.
-    """
     if budget is None:
         raise InputError(
             f"it is estimated at ${cost:,.2f}, which is above CONFIRM_ABOVE (${most:g}); nothing was started",
@@ -313,12 +308,7 @@ def _confirm(budget: float | None, most: float, cost: float) -> bool:
 
 
 def _check(report: TagReport) -> None:
-    """Raise what ended the work early, or a failed gate, as the command would end with its exit code.
-
-    Raises:
-        KeyboardInterrupt: it was interrupted, and ended in order.
-        FindableError: see `Workspace.tag`.
-    """
+    """Raise what ended the work early, or a failed gate, as the command would end with its exit code."""
     live = report.live
     if live is not None and live.asked.interrupted:
         raise KeyboardInterrupt

@@ -119,11 +119,6 @@ def _guess(store: Store, new: NewTask) -> TableGuess:
 
 
 def _write_new(path: Path, text: str) -> None:
-    """Write a file whole that is not there yet.
-
-    Raises:
-        InputError: it came to be there meanwhile, or cannot be written.
-    """
     part = files.part_of(path)
     try:
         path.parent.mkdir(exist_ok=True)

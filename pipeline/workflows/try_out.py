@@ -218,11 +218,6 @@ def document(report: TryReport) -> dict[str, Any]:
 
 
 def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> Sequence[str]:
-    """Return the ids to try: the one that is named, those drawn, or the first to be asked; else any that are answered.
-
-    Raises:
-        InputError: there is none of that name.
-    """
     if wanted.name is not None:
         return [task.id_of(tx, wanted.name)]
     if wanted.seed is None:

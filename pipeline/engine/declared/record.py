@@ -138,11 +138,6 @@ def check_columns(declaration: Declaration, path: Path, columns: Mapping[str, st
 
 
 def _check_image_columns(images: Sequence[str], asked: Sequence[str], path: Path, columns: Mapping[str, str]) -> None:
-    """Refuse columns of images that hold no texts, or that are named in the prompt, where the image itself goes out.
-
-    Raises:
-        InputError: the message names the column.
-    """
     for name in images:
         if columns[name] != "text":
             said = f"images= names the column {name!r}, which holds {columns[name]} values; {NOTHING_ASKED}"

@@ -344,11 +344,6 @@ def _unchanged(old: TaskRecord, new: TaskRecord) -> bool:
 
 
 def _source(store: "Store", declaration: Declaration, path: Path) -> Any:
-    """Return the opened source of a task's items.
-
-    Raises:
-        InputError: it cannot be read; the message names it.
-    """
     if declaration.is_query:
         return ItemsQuery(store, declaration.items)
     return _rows_source(declaration, path)

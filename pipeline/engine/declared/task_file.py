@@ -121,11 +121,6 @@ def _load(path: Path, stamp: tuple[int, int] | None) -> Declaration:  # noqa: AR
 
 
 def _checked(found: Declaration, name: str, path: Path) -> Declaration:
-    """Return a declaration under its name.
-
-    Raises:
-        InputError: it cannot be called so, or the model of its answers or an example is wrong.
-    """
     if not NAME.fullmatch(name) or name in RESERVED:
         raise InputError(
             f"{path}: a task cannot be called {name!r}; {NOTHING_ASKED}",
@@ -220,11 +215,6 @@ def _unknown_member(error: BaseException) -> str:
 
 
 def _check_answer(declaration: Declaration, path: Path) -> None:
-    """Refuse a model of answers that Gemini's schemas cannot say, or with quotations that could be no slices.
-
-    Raises:
-        InputError: the message names file, line and field.
-    """
     try:
         response_schema(declaration.answer)
         has_quotes(declaration.answer)
