@@ -146,7 +146,7 @@ def make_workspace(*, task: str | None = None) -> "contextlib.AbstractContextMan
 
 
 def look_at_workspace(*, task: str | None = None) -> "contextlib.AbstractContextManager[OpenWorkspace]":
-    """Open the workspace to see what would be written, by an import of a `task`; see `pipeline.engine.look`."""
+    """Open the workspace to see what would be written, by an import of a `task`; see `open_to_look`."""
     from pipeline.engine.workspace import open_to_look
 
     settings = read_settings()
