@@ -146,9 +146,9 @@ class Api:
     def _generate(self, asked: Asked, model: Model) -> dict[str, Any]:
         """Check, count and answer a request: what is refused, by whichever of them, counts against nothing."""
         request = asked.message("GenerateContentRequest")
-        generate.check_request(request, model)
+        generate.check_request(request)
         seen = media.looked_at(request)
-        self._quotas.admit(model, requests=1, tokens=generate.count_tokens(request, model).total)
+        self._quotas.admit(model, requests=1, tokens=generate.count_tokens(request, model))
         return generate.answer(request, model, seen=seen)
 
     def _count(self, asked: Asked, model: Model) -> dict[str, Any]:
@@ -156,8 +156,7 @@ class Api:
         request = asked.message("CountTokensRequest")
         request = request.get("generateContentRequest", request)
         media.looked_at(request)
-        tokens = generate.count_tokens(request, model)
-        return {"totalTokens": tokens.total, "promptTokensDetails": tokens.details()}
+        return {"totalTokens": generate.count_tokens(request, model)}
 
     def _embed(self, asked: Asked, model: Model, *, many: bool) -> dict[str, Any]:
         """Return one vector for each request, within the quotas, which count texts."""
@@ -170,7 +169,7 @@ class Api:
             raise invalid(f"* BatchEmbedContentsRequest.requests: {said}")
         for request in requests:
             embed.text_to_embed(request)
-        tokens = sum(generate.count_tokens(request, model).total for request in requests)
+        tokens = sum(generate.count_tokens(request, model) for request in requests)
         self._quotas.admit(model, requests=len(requests), tokens=tokens)
         vectors = [{"values": vector} for vector in embed.vectors(requests, model)]
         return {"embeddings": vectors} if many else {"embedding": vectors[0]}

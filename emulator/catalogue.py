@@ -1,7 +1,7 @@
 """The models this server answers for: Gemini's names and its own.
 
 Every name is answered by the local models, and says so in `modelVersion`. What differs from name to name is what the
-live API would check: token limits, and whether penalties are refused (model pages, read 2026-11).
+live API says of it: its methods and token limits (model pages, read 2026-11).
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,6 @@ class Model:
     methods: tuple[str, ...] = _GENERATE
     input_limit: int = 1_048_576
     output_limit: int = 65_536
-    refuses_penalties: bool = False
     encoder: str = "semantic"
 
     @property
@@ -44,11 +43,9 @@ class Model:
         }
 
 
-_OLD = "2.5-flash 2.5-flash-lite 2.5-pro 3.1-flash-lite 3.1-pro-preview"
-_NEW = "3.5-flash-lite 3.5-flash 3.6-flash 3.7-flash 3.8-flash"
+_FLASH = "2.5-flash 2.5-flash-lite 2.5-pro 3.1-flash-lite 3.1-pro-preview 3.5-flash-lite 3.5-flash 3.6-flash 3.7-flash"
 _TABLE = [
-    *(Model(f"gemini-{name}") for name in _OLD.split()),
-    *(Model(f"gemini-{name}", refuses_penalties=True) for name in _NEW.split()),
+    *(Model(f"gemini-{name}") for name in [*_FLASH.split(), "3.8-flash"]),
     Model("findable-local-1"),
     Model("gemini-embedding-001", _EMBED, 2_048, 1),
     Model("gemini-embedding-2", _EMBED, 8_192, 1),

@@ -7,7 +7,6 @@ _CODES = {
     400: ("INVALID_ARGUMENT", 3),
     403: ("PERMISSION_DENIED", 7),
     404: ("NOT_FOUND", 5),
-    409: ("ALREADY_EXISTS", 6),
     429: ("RESOURCE_EXHAUSTED", 8),
     500: ("INTERNAL", 13),
 }

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -33,27 +33,10 @@ def tokens_in(text: str) -> int:
     return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
 
 
-class Tokens(NamedTuple):
-    """The tokens of a prompt: of its texts, and of its images and other media."""
-
-    text: int
-    media: int
-
-    @property
-    def total(self) -> int:
-        """Return all of them."""
-        return self.text + self.media
-
-    def details(self) -> list[dict[str, Any]]:
-        """Return the counts by modality, as a reply tells them."""
-        counted = {"TEXT": self.text, "IMAGE": self.media}
-        return [{"modality": name, "tokenCount": count} for name, count in counted.items() if count or name == "TEXT"]
-
-
-def count_tokens(request: Mapping[str, Any], model: Model) -> Tokens:
+def count_tokens(request: Mapping[str, Any], model: Model) -> int:
     """Return the estimated tokens in the contents and the system instruction of a request, its media with them."""
     text = sum(tokens_in(part["text"]) for part in media.parts_of(request) if "text" in part)
-    return Tokens(text, media.tokens_of(request, model))
+    return text + media.tokens_of(request, model)
 
 
 def said_in(sections: Sequence[str], request: Mapping[str, Any]) -> str:
@@ -77,25 +60,11 @@ def _turns(request: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def check_request(request: Mapping[str, Any], model: Model) -> Ask:
-    """Return what is asked for, and refuse what the live service refuses about a well-formed request.
-
-    Raises:
-        ApiError: 400 for no contents, for both thinking fields, for penalties where the model takes none, or for a
-            schema that cannot be served.
-    """
+def check_request(request: Mapping[str, Any]) -> Ask:
+    """Return what is asked for; refuse a request without contents, or with a schema that cannot be served."""
     if not any(content.get("parts") for content in request.get("contents", [])):
         raise invalid("* GenerateContentRequest.contents: contents is not specified")
-    config = request.get("generationConfig", {})
-    thinking = config.get("thinkingConfig", {})
-    if "thinkingBudget" in thinking and "thinkingLevel" in thinking:
-        raise invalid("You can only set only one of thinking budget and thinking level.")
-    if model.refuses_penalties and ("presencePenalty" in config or "frequencyPenalty" in config):
-        raise invalid(f"Penalty is not enabled for models/{model.name}")
-    limit = config.get("maxOutputTokens", 1)
-    if limit < 1:
-        raise invalid(f"* GenerateContentRequest.generation_config.max_output_tokens: {limit} must be positive.")
-    return asked_for(config)
+    return asked_for(request.get("generationConfig", {}))
 
 
 def answer(request: Mapping[str, Any], model: Model, *, seen: Sequence[Look | None] = ()) -> dict[str, Any]:
@@ -106,7 +75,7 @@ def answer(request: Mapping[str, Any], model: Model, *, seen: Sequence[Look | No
     Raises:
         ApiError: 400 for a request that the live service would refuse or a schema that this one cannot serve.
     """
-    document, version = _document(request, check_request(request, model), seen)
+    document, version = _document(request, check_request(request), seen)
     full = orjson.dumps(document)
     limit = min(request.get("generationConfig", {}).get("maxOutputTokens", model.output_limit), model.output_limit)
     shown = full[: limit * BYTES_PER_TOKEN].decode("utf-8", "ignore")
@@ -121,10 +90,9 @@ def answer(request: Mapping[str, Any], model: Model, *, seen: Sequence[Look | No
             }
         ],
         "usageMetadata": {
-            "promptTokenCount": prompt.total,
+            "promptTokenCount": prompt,
             "candidatesTokenCount": candidates,
-            "totalTokenCount": prompt.total + candidates,
-            "promptTokensDetails": prompt.details(),
+            "totalTokenCount": prompt + candidates,
         },
         "modelVersion": version,
         "responseId": base64.urlsafe_b64encode(hashlib.blake2b(facts, digest_size=16).digest()).rstrip(b"=").decode(),

@@ -18,8 +18,6 @@ from emulator.errors import TYPES, ApiError
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 """Where the day of a daily quota begins (rate limits page, read 2026-11)."""
-_LINK = "https://ai.google.dev/gemini-api/docs/rate-limits"
-_HELP = {"@type": f"{TYPES}Help", "links": [{"description": "Learn more about Gemini API quotas", "url": _LINK}]}
 _EXCEEDED = "You exceeded your current quota, please check your plan and billing details."
 _PER, _TOKENS = "PerProjectPerModel", "ContentInputTokensPerModelPerMinute"
 _NAMES = {
@@ -80,6 +78,8 @@ class Quotas:
                     "quotaValue": str(self._limits[name]),
                 }
             )
-        details: list[dict[str, Any]] = [_HELP, {"@type": f"{TYPES}QuotaFailure", "violations": violations}]
-        details.append({"@type": f"{TYPES}RetryInfo", "retryDelay": f"{int(wait_s)}s"})
+        details: list[dict[str, Any]] = [
+            {"@type": f"{TYPES}QuotaFailure", "violations": violations},
+            {"@type": f"{TYPES}RetryInfo", "retryDelay": f"{int(wait_s)}s"},
+        ]
         return ApiError(429, f"{_EXCEEDED}\n{told}Please retry in {wait_s:.9f}s.", details=details)

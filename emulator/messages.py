@@ -72,7 +72,7 @@ _FIELDS: dict[str, dict[str, str]] = {
     "Batch": _of(string="name model displayName", InputConfig="inputConfig", integer="priority", any="webhookConfig"),
     "InputConfig": _of(string="fileName", any="requests"),
     "StartUpload": _of(File="file"),
-    "File": _of(string="name displayName mimeType", integer="sizeBytes"),
+    "File": _of(string="displayName mimeType", integer="sizeBytes"),
 }
 
 

@@ -7,7 +7,6 @@ an UPDATE that asks whether it is over: PENDING -> RUNNING -> SUCCEEDED | FAILED
 import base64
 import hashlib
 import os
-import re
 import secrets
 import shutil
 import sqlite3
@@ -156,17 +155,12 @@ class State:
 
     def start_upload(self, described: Mapping[str, Any], *, size: int | None, mime_type: str) -> str:
         """Begin an upload and return its session, the only credential its chunks need; refuse as the Files API does."""
-        display_name, session = described.get("displayName", ""), _new_id(40)
-        name = described.get("name", "").removeprefix("files/") or _new_id(12)
+        name, session = _new_id(12), _new_id(40)
         if size is not None and size > MOST_BYTES:
             raise invalid(f"File size {size} is above the limit of {MOST_BYTES} bytes.")
-        if len(name) > MOST_NAME or re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name) is None:
-            raise invalid(f"* CreateFileRequest.file.name: File ID {name!r} is not a valid name.")
-        self._changes("DELETE FROM files WHERE id = ? AND session IS NOT NULL", name)
-        made = "INSERT OR IGNORE INTO files (id, session, display_name, mime_type, size, created_ns)"
-        values = (name, session, display_name, described.get("mimeType") or mime_type, size, time.time_ns())
-        if not self._changes(f"{made} VALUES (?, ?, ?, ?, ?, ?)", *values):
-            raise ApiError(409, f"Requested entity already exists: files/{name}")
+        made = "INSERT INTO files (id, session, display_name, mime_type, size, created_ns) VALUES (?, ?, ?, ?, ?, ?)"
+        about = described.get("displayName", ""), described.get("mimeType") or mime_type
+        self._changes(made, name, session, *about, size, time.time_ns())
         self.path("file", name).write_bytes(b"")
         return session
 

@@ -31,17 +31,12 @@ Fence = Callable[[], contextlib.AbstractContextManager[Callable[[], None] | None
 _OVERTAKEN = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # the staging is gone, or its place is taken
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Builds(BuildLookup):
     """The builds of one collection of a workspace."""
 
-    def __init__(self, data_dir: Path, folder: str = "", *, clock: Callable[[], datetime] = _now) -> None:
+    def __init__(self, data_dir: Path, folder: str = "") -> None:
         """Name the places under `data_dir`, in the folder of a collection; nothing is read or made yet."""
         super().__init__(data_dir, folder)
-        self._clock = clock
         self._staged: Path | None = None
 
     def relink(self, name: str) -> str | None:
@@ -98,7 +93,7 @@ class Builds(BuildLookup):
                 position=position,
                 ranking=ranking or Ranking(),
                 task_type=task_type,
-                built_at=self._clock(),
+                built_at=datetime.now(UTC),
                 nonsense=nonsense,
                 progress=progress,
             )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
-from pipeline.index.ascii_json import ascii_json
+from pipeline.index.manifest import ascii_json
 from pipeline.index.vector_file import (
     BLOCK,
     HEADER_BYTES,

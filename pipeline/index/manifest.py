@@ -22,13 +22,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
 from pipeline.core.task import Entry
-from pipeline.index.ascii_json import ascii_json
 from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:
@@ -144,3 +146,13 @@ def _parse(raw: bytes) -> Manifest:
     if not set(PARTS) <= document["hashes"].keys():
         raise ValueError(f"it lists no {', no '.join(sorted(set(PARTS) - document['hashes'].keys()))}")
     return Manifest(**{**known, "built_at": built_at, "floor": floor})
+
+
+def ascii_json(text: str) -> bytes:
+    """Return a text as `json.dumps` writes it: keys and hashes are made of that, and earlier ones must stay good.
+
+    Most texts are ASCII, which orjson writes ten times as fast; DEL is the one such character that it does not escape.
+    """
+    if text.isascii() and "\x7f" not in text:
+        return orjson.dumps(text)
+    return encode_basestring_ascii(text).encode("ascii")

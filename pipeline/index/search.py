@@ -16,7 +16,6 @@ from pipeline.index.manifest import Manifest
 from pipeline.index.question import Question, parse_one_of_many, parse_question
 from pipeline.index.reader import Hit, Index
 from pipeline.index.terms import terms_of_question
-from pipeline.store.workspace import get_workspace
 
 if TYPE_CHECKING:
     from pipeline.index.vector_file import Vectors
@@ -84,18 +83,11 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         """
         self._ws = ws
         self.collection, self.words = ws.collection, ws.task.words
-        self._builds = Builds(ws.data, self.collection.folder)
-        self.index: Index = self._builds.open(build)
-        self._behind: tuple[tuple[int, int], int] | None = None  # of a build at a position of the database
+        self.index: Index = Builds(ws.data, self.collection.folder).open(build)
 
     def __exit__(self, *failure: object) -> None:
         """Close the files."""
         self.index.close()
-
-    @property
-    def builds(self) -> list[int]:
-        """Return the numbers of all builds that can be asked, ascending."""
-        return self._builds.numbers()
 
     def ask(self, question: str, options: SearchOptions) -> SearchReport:
         """Return the `k` best entries, or all if there are fewer; by words alone, those that have some of its words.
@@ -153,13 +145,9 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
                 yield judged_hits(index, collection, ranked, known, found_entries(index, ranked))
 
     def _count_behind(self) -> int:
-        """Return how many entries the build is behind, counted once for each position of the database."""
-        ws = self._ws
-        with ws.store.read() as tx:
-            here = (self.index.manifest.number, get_workspace(tx).position)
-            if self._behind is None or self._behind[0] != here:
-                self._behind = here, staleness.count_stale(self.collection, tx, self.index, ws.display)
-        return self._behind[1]
+        """Return how many entries the build is behind."""
+        with self._ws.store.read() as tx:
+            return staleness.count_stale(self.collection, tx, self.index, self._ws.display)
 
     def _told(self, asked: Sequence[Question], rank: Rank) -> list[list[str]]:
         """Return the terms of some questions.

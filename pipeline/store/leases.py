@@ -17,7 +17,7 @@ import platform
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -240,9 +240,9 @@ def leases_by_life(tx: Connection, *, now: datetime) -> tuple[list[str], list[st
     return found
 
 
-def drop_leases(tx: Connection, names: Sequence[str] | None = None) -> None:
-    """Delete these leases; all of them without names, in a copy of a database that no process works in yet."""
-    tx.execute(delete(leases) if names is None else delete(leases).where(leases.c.name.in_(names)))
+def drop_leases(tx: Connection) -> None:
+    """Delete every lease, in a copy of a database that no process works in yet."""
+    tx.execute(delete(leases))
 
 
 def _keep(lease: Lease, over: threading.Event) -> None:

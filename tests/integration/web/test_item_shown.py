@@ -11,7 +11,7 @@ from tests.integration.many_passages import put
 from tests.integration.web.test_library import put_images
 from tests.lab import Api, Workspace
 from tests.page import Page
-from web.views.item_shown import quotations_in
+from web.views.item import quotations_in
 
 ADD = "/api/admin/experts"
 TAGS = "/api/people/ada/tags"
