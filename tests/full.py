@@ -20,7 +20,7 @@ PARTS = {
     "sweep": (*PYTEST, "tests/acceptance/whole_sweep.py"),
 }
 ALONE = {"crowd": ("-m", "tests.acceptance.crowd"), "mutants": ("-m", "tests.acceptance.mutants")}
-EVERY_CASE = {"HYPOTHESIS_PROFILE": "searching", "FAULTS": "all", "MINUTES": "5"}
+EVERY_CASE = {"HYPOTHESIS_PROFILE": "searching", "FAULTS": "all", "FINDABLE_MINUTES": "5"}
 
 
 def main() -> int:

@@ -104,7 +104,7 @@ def round_of(here: Workspace, dice: random.Random, number: int) -> int:
 
 def main() -> None:
     """Let the crowd work, and say what came of it."""
-    seed, minutes = os.environ.get("SEED") or "7", float(os.environ.get("MINUTES") or 30)
+    seed, minutes = os.environ.get("FINDABLE_SEED") or "7", float(os.environ.get("FINDABLE_MINUTES") or 30)
     with tempfile.TemporaryDirectory(prefix="findable-crowd-") as name:
         killed = lived(Path(name), seed=seed, seconds=60 * minutes)
     end_sessions()
