@@ -20,8 +20,8 @@ from jobs.command import (
 from jobs.output import plural, print_json, print_line, print_table, usd
 from jobs.render import account_document, asked_about, finish_polled, pilot_line, show_account
 from jobs.values import COUNT
-from pipeline.batch import cancel, listing, poll, submit
-from pipeline.batch.account import IngestSummary
+from pipeline.batch import cancel, poll, submit
+from pipeline.batch.account import BatchSummary, IngestSummary, list_batches
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core.task import Words
 from pipeline.cost import costs
@@ -189,7 +189,7 @@ HEADERS = ("batch", "task", "state", "remote", "rows", "done", "cost", "begun", 
 def list_all(*, as_json: bool) -> None:
     """List every batch of every task: number, state, remote name, rows, cost, when it began (UTC), what it took."""
     with read_workspace(whole=True) as ws:
-        rows, words = listing.run(ws.store, now=ws.now()), ws.task.words
+        rows, words = list_batches(ws.store, now=ws.now()), ws.task.words
     if as_json:
         print_json([row.document for row in rows])
     elif rows:
@@ -200,7 +200,7 @@ def list_all(*, as_json: bool) -> None:
         print_line(f"no batches yet. Next: {words.make('batch-submit')}")
 
 
-def _cells(row: listing.BatchSummary) -> tuple[object, ...]:
+def _cells(row: BatchSummary) -> tuple[object, ...]:
     """Return one batch as a line of the table; estimated costs are marked, and times of batches that are not over."""
     cost, batch = usd(row.cost) if row.is_actual else f"~{usd(row.cost)}", row.batch
     took = row.age_words if batch.is_over else f"{row.age_words} …"

@@ -13,9 +13,8 @@ from jobs.values import COUNT, Count
 from pipeline.core.task import Words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import pilot
-from pipeline.workflows import new_task, try_out, try_two
-from pipeline.workflows.try_out import TriedItem, TryReport, TryWanted
-from pipeline.workflows.try_two import SIZE
+from pipeline.workflows import new_task, try_out
+from pipeline.workflows.try_out import SIZE, TriedItem, TryReport, TryWanted
 
 
 @click.command(name="new-task", cls=WritingCommand)
@@ -118,7 +117,7 @@ def _show_two(
     as_json: bool,
 ) -> None:
     """Try two ways, and print item by item what both say."""
-    report = try_two.run(
+    report = try_out.run_pair(
         ws, sides, size=size, seed=seed, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes)
     )
     cost = sum(one.cost for asked in report.asked for one in asked.items)

@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from pipeline.batch.account import BEFORE_SENT, BY_HAND
 from pipeline.batch.download import are_sealed, is_whole
-from pipeline.batch.listing import BEFORE_SENT, BY_HAND
 from pipeline.batch.reconcile import reconcile
 from pipeline.batch.refused import give_up_batch
 from pipeline.batch.uploads import drop_upload

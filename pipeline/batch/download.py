@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.batch.listing import BY_HAND
+from pipeline.batch.account import BY_HAND
 from pipeline.batch.prepare import result_path
 from pipeline.batch.reconcile import cancel_duplicates
 from pipeline.batch.refused import give_up_batch

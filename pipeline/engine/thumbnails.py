@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 from pipeline.core.files import seal_bytes
 from pipeline.core.links import remove_link
-from pipeline.engine.picture_file import ChangedError, read_file
+from pipeline.engine.picture_source import ChangedError, read_file
 from pipeline.engine.pictures import PictureError, prepare
 
 FOLDER = "thumbnails"  # below the workspace

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, or_, select, update
 
 from pipeline.core.errors import InputError
-from pipeline.engine.picture_file import UNPRINTED, is_printed
+from pipeline.engine.picture_source import UNPRINTED, is_printed
 from pipeline.engine.pictures import NEEDS_HEIC, knows_heic
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import ASSETS, TASK

@@ -15,8 +15,15 @@ from typing import NamedTuple
 from pipeline.core.errors import InputError
 from pipeline.core.files import check_named_in_utf8
 from pipeline.core.text import UNSOUND
-from pipeline.engine.picture_file import UNPRINTED, ChangedError, NoFileError, Stamp, is_printed, read_file
-from pipeline.engine.picture_source import note_opened
+from pipeline.engine.picture_source import (
+    UNPRINTED,
+    ChangedError,
+    NoFileError,
+    Stamp,
+    is_printed,
+    note_opened,
+    read_file,
+)
 from pipeline.engine.pictures import PictureError, probe
 
 ENDINGS = (

@@ -28,7 +28,7 @@ def subject(tx: "Connection", settings: "Settings") -> None:
 
 def of_declared(tx: "Connection", settings: "Settings", declared: Subject) -> Subject:  # noqa: ARG001 - it tells all
     """Return the subject: what was declared, with what other programs read kept beside it."""
-    from pipeline.engine.declared.task import rows_of
+    from pipeline.engine.declared.subjects import rows_of
     from pipeline.images.rows import ImagesCollection, ImagesRows, images_task
 
     known = rows_of(declared.task)

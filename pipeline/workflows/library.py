@@ -15,8 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar, Unpack, overload
 
-from pipeline.batch import listing
-from pipeline.batch.listing import BatchSummary
+from pipeline.batch.account import BatchSummary, list_batches
 from pipeline.core.declaration import A_co, Declaration
 from pipeline.core.errors import FindableError, InputError, RemoteError
 from pipeline.core.import_options import ImportOptions
@@ -232,7 +231,7 @@ class Workspace:
 
         def work(stop: Stop) -> list[BatchSummary]:
             with self._opened(self._settings_of(PEOPLE), Access.READ, stop) as ws:
-                return listing.run(ws.store, now=ws.now())
+                return list_batches(ws.store, now=ws.now())
 
         return self._run(work)
 

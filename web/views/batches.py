@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
 
-from pipeline.batch import cancel, listing
-from pipeline.batch.account import batch_account
+from pipeline.batch import cancel
+from pipeline.batch.account import CANCELLED, batch_account, list_batches, summary_of
 from pipeline.core.states import BatchState
 from pipeline.store import batches, workspace
 from web.render import desk_of, show_page
@@ -24,7 +24,7 @@ LINES = ("answered", "refused", "invalid", "missing")  # which add up to the req
 def get_batches(request: Request) -> list[dict[str, Any]]:
     """Return every batch, as `findable batches --json`."""
     with desk_of(request).to_read() as ws:
-        return [one.document for one in listing.run(ws.store, now=ws.now())]
+        return [one.document for one in list_batches(ws.store, now=ws.now())]
 
 
 @router.get("/api/batches/{number}")
@@ -35,7 +35,7 @@ def get_batch(request: Request, number: Number) -> dict[str, Any]:
             task = ws.task_of(batches.get_batch(tx, number).task)
             account = batch_account(tx, task, number)
             moves = workspace.events_about(tx, "batch", number)
-        document = listing.summary_of(account.batch, now=ws.now()).document
+        document = summary_of(account.batch, now=ws.now()).document
         reasons = [asdict(one) for one in account.anomalies]
         told = {name: getattr(account, name) for name in ("unapplied", "outdated", "other_versions")}
         return {**document, "moves": moves, "is_over": account.batch.is_over, "reasons": reasons, **told}
@@ -43,7 +43,7 @@ def get_batch(request: Request, number: Number) -> dict[str, Any]:
 
 def _is_cancelled(batch: dict[str, Any]) -> bool:
     """Return whether a person cancelled a batch, which is no failure."""
-    return batch["state"] == BatchState.FAILED and (batch["reason"] or "").startswith(listing.CANCELLED)
+    return batch["state"] == BatchState.FAILED and (batch["reason"] or "").startswith(CANCELLED)
 
 
 def _lines(batch: dict[str, Any]) -> dict[str, int | None]:
@@ -70,7 +70,7 @@ def cancel_batch(request: Request, number: Number, *, give_up: bool = False) -> 
 def batches_page(request: Request) -> HTMLResponse:
     """Show every batch, the newest first."""
     with desk_of(request).to_read() as ws:
-        found = [one.document for one in listing.run(ws.store, now=ws.now())]
+        found = [one.document for one in list_batches(ws.store, now=ws.now())]
         shown = [{**one, "is_cancelled": _is_cancelled(one)} for one in found[::-1]]
         return show_page(request, "batches.html", ws, batches=shown)
 

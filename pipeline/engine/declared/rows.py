@@ -1,6 +1,8 @@
 """Ask about, judge and write the rows of a declared task, by a record of it and, to ask and judge, its file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,19 +14,18 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from pipeline.core.declaration import Declaration, column_named, fill_template
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.quotes import located
 from pipeline.core.settings import Settings
 from pipeline.core.task import Answered, Item, Rows, StaleItems, WriteResult
 from pipeline.engine.declared.asked import AskedRows
-from pipeline.engine.declared.fingerprint import digest, fingerprint_of
-from pipeline.engine.declared.judge import Judge
 from pipeline.engine.declared.question import Question
 from pipeline.engine.declared.row_images import UNSET, ImageSettings, RowImages
-from pipeline.engine.declared.task_file import load_declaration
+from pipeline.engine.declared.task_file import at_line, line_in, load_declaration
 from pipeline.store import answers
 from pipeline.store.database import pages
 from pipeline.store.tables import answers as given
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import answers_rows, items, write_to
+from pipeline.tables import answer_fields, answers_rows, items, write_to
 from pipeline.tables.answers_rows import ProjectedRow
 from pipeline.tables.answers_spec import AnswersSpec
 from pipeline.tables.item_table import ItemStates, ItemTable
@@ -37,6 +38,125 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.store.database import Connection
+
+
+PARAMETERS = ("model", "max_output_tokens", "temperature", "thinking", "quotes_in")
+OF_IMAGES = ("images", "image_side", "media_resolution")  # of declarations that have some
+LONG = 60  # characters of a value that are shown of a difference
+
+
+def fingerprint_of(declaration: Declaration) -> dict[str, Any]:
+    """Return the document that tells what a declaration asks: system, prompt, schema, examples and parameters."""
+    examples = [[dict(row), _plain(answer)] for row, answer in declaration.examples]
+    return {
+        "system": declaration.system,
+        "prompt": declaration.prompt,
+        "schema": declaration.answer.model_json_schema(),
+        "examples": examples,
+        **{name: _plain(getattr(declaration, name)) for name in PARAMETERS},
+        **{name: _plain(getattr(declaration, name)) for name in (OF_IMAGES if declaration.images else ())},
+    }
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a document: the SHA-256 of its canonical JSON."""
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return a line for each part in which two declarations differ; within a schema, for the place."""
+    return [line for name in new if old.get(name) != new[name] for line in _compared(name, old.get(name), new[name])]
+
+
+def _compared(name: str, old: Any, new: Any) -> list[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        names = dict.fromkeys([*old, *new])
+        return [
+            line
+            for one in names
+            if old.get(one) != new.get(one)
+            for line in _compared(f"{name}.{one}", old.get(one), new.get(one))
+        ]
+    return [f"{name}: {_shown(old)} → {_shown(new)}"]
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= LONG else f"{text[: LONG // 2]} … {text[-LONG // 2 :]}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+
+
+MEND = "mend it, then run the same command again"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What tells whether an answer is valid: its model, the column of its quotations, and the file's check.
+
+    `check` is given the row's values of `columns`; it stands in the file `path`.
+    """
+
+    answer: "type[BaseModel]"
+    quotes_in: str | None
+    check: "Callable[[Any, Mapping[str, Any]], str | None] | None"
+    path: Path
+    columns: Mapping[str, str]
+
+    @property
+    def needs_row(self) -> bool:
+        """Return whether it takes the row to tell whether an answer is valid."""
+        return self.check is not None or self.quotes_in is not None
+
+    def judged(self, answer: "BaseModel", row: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
+        """Return a valid answer with its quotations located, or None and what is wrong; see `Task.judged`.
+
+        Raises:
+            ConfigurationError: `check` itself failed, which is the file's fault and not the item's.
+        """
+        if why := answer_fields.why_unstorable(answer):
+            return None, why
+        if row is None or (input_hash and row["findable_hash"] != input_hash):
+            return answer, ""
+        if self.quotes_in is not None:
+            found, why = located(answer, value_text(row[self.quotes_in]))
+            if found is None:
+                return None, why
+            answer = found
+        if self.check is not None and (why := self._checked(self.check, answer, row)):
+            return None, f"check: {why}"
+        return answer, ""
+
+    def _checked(self, check: Any, answer: "BaseModel", row: Mapping[str, Any]) -> str:
+        told = {name: value for name, value in row.items() if name in self.columns}
+        line = getattr(getattr(check, "__code__", None), "co_firstlineno", None)
+        try:
+            why = check(answer, told)
+        except (Exception, SystemExit) as error:
+            raise self.fault_of(error, "check()", row["findable_key"], line=line) from error
+        if why is not None and not isinstance(why, str):
+            raise self._fault(line, f"check() must say in a text what is wrong, or return None, and returned {why!r}")
+        return why or ""
+
+    def fault_of(self, error: BaseException, what: str, item_id: str, *, line: int | None = None) -> ConfigurationError:
+        """Return what to say where some code of the file failed on an item; `line` is where that code begins."""
+        said = f"{what} failed on {item_id!r}: {type(error).__name__}: {error}"
+        return self._fault(line_in(error, self.path) or line, said)
+
+    def _fault(self, line: int | None, said: str) -> ConfigurationError:
+        where = at_line(self.path, line)
+        return ConfigurationError(f"{where}: {said}; nothing was charged, and the reply is kept", hint=MEND)
+
+
+def texts_among(asked: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+    """Return those of the columns that are asked about in which quotations may stand: `text`, or else all of text."""
+    texts = [name for name in asked if columns.get(name) == "text"]
+    return ["text"] if "text" in texts else texts
 
 
 class RowWriter(NamedTuple):

@@ -7,16 +7,18 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
-from pipeline.core.task import Subject, Task
+from pipeline.core.task import Subject, Task, Words
 from pipeline.engine.access import never_used
 from pipeline.engine.declared import given
 from pipeline.engine.declared.collection import DeclaredCollection
+from pipeline.engine.declared.given import ROWS
+from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.record import (
     items_place,
     meant,
@@ -25,9 +27,8 @@ from pipeline.engine.declared.record import (
     quoted_columns,
     record_of,
 )
-from pipeline.engine.declared.row_images import ImageSettings
-from pipeline.engine.declared.rows import DeclaredRows, RowWriter
-from pipeline.engine.declared.task import declared_task, rows_of
+from pipeline.engine.declared.row_images import UNSET, ImageSettings
+from pipeline.engine.declared.rows import NO_WRITER, DeclaredRows, RowWriter
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
 from pipeline.store import answers, erase, leases, tasks, workspace
 from pipeline.store.tasks import TaskRecord
@@ -353,3 +354,53 @@ def _rows_source(declaration: Declaration, path: Path) -> Any:
     if declaration.items == given.ROWS:
         return given.given_rows(path)
     return ItemsFile(Path(items_place(declaration, path)))
+
+
+ANSWER_TOKENS = 150  # where the record is older than estimates by the schema
+
+
+def declared_task(
+    record: TaskRecord, *, refreshes: bool = False, image_settings: ImageSettings = UNSET, writer: RowWriter = NO_WRITER
+) -> Task:
+    """Return the task of a record; no file is loaded. `refreshes` asks again about rows that changed."""
+    named = f" TASK={record.name}"
+    words = Words(
+        one="row",
+        many="rows",
+        done="answered",
+        all_done="every row that holds something is answered, claimed or parked",
+        input="row",
+        inputs=f"the rows of {record.name}" + (" and their images" if record.words.get("images") else ""),
+        after=f"make export{named} TO={record.name}-answers.csv",
+        again=f"make tag{named}",
+        named=named,
+    )
+    source = "its query gives none" if record.is_query else f"{record.items} holds none that can be asked about"
+    rows = DeclaredRows(record, refreshes, image_settings=image_settings, writer=writer)
+    return Task(
+        name=record.name,
+        label=rows.label,
+        words=words,
+        how_to_fill=f"{source}; `{words.make('try')}` shows what is asked",
+        items_from=_items_from(record),
+        answer_tokens=record.words.get("answer_tokens", ANSWER_TOKENS),
+        rows=rows,
+        hooks=DeclaredHooks(rows),
+        fingerprint=record.fingerprint,
+        model=record.words.get("model"),
+        sends_images=bool(record.words.get("images")),
+        gates=str(record.words.get("gates") or ""),
+    )
+
+
+def _items_from(record: TaskRecord) -> str:
+    if record.items == ROWS:
+        return "they are given in Python, which may give others"
+    if record.is_query:
+        return f"they are what the query in `{record.path}` gives; change that, or what it reads"
+    return f"they stand in `{record.items}`, which `{record.path}` names; change that file, and it is read again"
+
+
+def rows_of(task: Task) -> DeclaredRows:
+    """Return the rows of a declared task."""
+    return cast(DeclaredRows, task.rows)
