@@ -76,11 +76,7 @@ class Guard:
         await self._app(scope, _Limited(receive, _most(scope)), sending)
 
     def _checked(self, scope: Scope) -> Response | None:
-        """Return the answer to a request that brings the token in its address; None where it is let in.
-
-        Raises:
-            Refused: it is not.
-        """
+        """Return the answer to a request that brings the token in its address; None where it is let in."""
         headers, is_safe = Headers(scope=scope), scope["method"] in SAFE
         host, site = headers.get("host", ""), headers.get("sec-fetch-site")
         if host not in self._access.hosts:
@@ -115,11 +111,7 @@ class Guard:
         return answer
 
     def _has_cookie(self, headers: Headers) -> bool:
-        """Return whether a request has the token in the cookie, as browsers have it; else a program has it.
-
-        Raises:
-            Refused: it has none, or another one.
-        """
+        """Return whether a request has the token in the cookie, as browsers have it; else a program has it."""
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and self._access.is_token(given.strip()):
             return False

@@ -104,11 +104,7 @@ def _server(app: object) -> uvicorn.Server:
 
 
 def _bound(port: int) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises:
-        ConfigurationError: the port is taken.
-    """
+    """Return a socket that listens."""
     try:
         found = socket.create_server((LOOPBACK, port), backlog=256)
     except OSError as error:

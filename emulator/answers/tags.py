@@ -221,9 +221,7 @@ def _key(words: Sequence[Word]) -> tuple[str, ...]:
     return (words[0].plain,) if len(words) == 1 else tuple(word.stem for word in words)
 
 
-@functools.cache
-def _vocabulary() -> _Vocabulary:
-    return _Vocabulary()
+_vocabulary = functools.cache(_Vocabulary)
 
 
 def _lines(name: str) -> list[str]:

@@ -275,11 +275,7 @@ def _rules(tx: "Connection") -> dict[str, str]:
 
 
 def _check_merges(tx: "Connection", rules: dict[str, str], fresh: Sequence[tuple[str, str]]) -> None:
-    """Pass where fresh rules can stand beside those in force.
-
-    Raises:
-        InputError: no person has a tag, it goes elsewhere already, or round in a circle.
-    """
+    """Pass where fresh rules can stand beside those in force."""
     used = {tag for (cell,) in table.people(tx).cells(tx, ("tags",), table.tagged()) for tag in list_of(cell) or ()}
     for old, new in fresh:
         if old in rules:
@@ -330,12 +326,7 @@ def _changes(
 
 
 def _held(tx: "Connection", username: str, of_state: str | None) -> tuple[Mapping[Any, Any], PersonTags]:
-    """Return a person's row, which stays as it is until the transaction ends, and its tags.
-
-    Raises:
-        ChangedMeanwhileError: they are in another state than the editor was shown.
-        InputError: there is no such person, they are being forgotten, or the tags are text of another program.
-    """
+    """Return a person's row, which stays as it is until the transaction ends, and its tags."""
     by_hand.rules_in_force(tx, table.TASK, held=True)  # before the row, in the order in which answers are written
     key = str(table.by_username(tx, username)["id"])
     row = table.by_ids(tx, [key], locked=True)[key]
@@ -359,11 +350,7 @@ def _named(tags: Sequence[str]) -> str:
 
 
 def _changed(now: PersonTags, change: TagChange) -> list[str]:
-    """Return tags as a change has them: renamed in their places, new ones at the end, each once.
-
-    Raises:
-        InputError: a tag is none, or not there, or two things are to become of one.
-    """
+    """Return tags as a change has them: renamed in their places, new ones at the end, each once."""
     from pipeline.experts.answer import checked_tag
 
     gone = [_meant(now, tag) for tag in change.remove]
@@ -375,11 +362,7 @@ def _changed(now: PersonTags, change: TagChange) -> list[str]:
 
 
 def _meant(now: PersonTags, tag: str) -> str:
-    """Return the tag of a person that is meant, which another program may have written in its own way.
-
-    Raises:
-        InputError: there is none.
-    """
+    """Return the tag of a person that is meant, which another program may have written in its own way."""
     from pipeline.experts.answer import clean_tag
 
     for one in (tag, clean_tag(tag)):
@@ -408,12 +391,7 @@ def _written(
     undoes: int | None = None,
     at: "datetime",
 ) -> Edited:
-    """Write tags as the merges in force have them, with the score, and keep them as a person's answer.
-
-    Raises:
-        InputError: the editor has no name that can be written.
-        ConfigurationError: the row did not take them.
-    """
+    """Write tags as the merges in force have them, with the score, and keep them as a person's answer."""
     who, key = _who(editor), now.item_id
     wanted = by_hand.merged(tags, by_hand.rules_in_force(tx, table.TASK))
     if wanted == now.tags:
@@ -435,11 +413,7 @@ def _written(
 
 
 def _who(name: str) -> str:
-    """Return the name of an editor on one line.
-
-    Raises:
-        InputError: it is empty, or holds what cannot be stored.
-    """
+    """Return the name of an editor on one line."""
     who = " ".join(name.split())
     if not who or len(who) > MAX_RAW or not who.isprintable():
         raise InputError(f"{name[:MAX_RAW]!r} is no name of who edits; {NOTHING}", hint="give it by WHO=")

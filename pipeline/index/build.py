@@ -225,11 +225,7 @@ class _Building:
         return IndexReport(promoted.number, count, embedded, max(0, count - embedded), cache.model, cache.dim, aside)
 
     def _newer(self, current: "Manifest | None", position: int) -> "Manifest | None":
-        """Return the build in service where it was read at a later position than the database is at.
-
-        Raises:
-            InconsistentError: it was, and `worse_ok` is not set.
-        """
+        """Return the build in service where it was read at a later position than the database is at."""
         if current is None or current.position <= position:
             return None
         if not self._worse_ok:

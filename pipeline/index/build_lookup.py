@@ -122,11 +122,7 @@ class BuildLookup:
         return [name for name in self._linked if not self._is_linked(name)]
 
     def _resolve(self) -> Path | None:
-        """Return the directory `current` points at, there or not, or None where there is no `current`.
-
-        Raises:
-            InconsistentError: `current` is no link, or points elsewhere than at a build.
-        """
+        """Return the directory `current` points at, there or not, or None where there is no `current`."""
         try:
             target = self._current.readlink()
         except FileNotFoundError:
@@ -155,11 +151,7 @@ class BuildLookup:
         return Index(directory)
 
     def _read(self, directory: Path) -> Manifest:
-        """Return the manifest of a whole build.
-
-        Raises:
-            InconsistentError: it is not whole, or its manifest is another build's.
-        """
+        """Return the manifest of a whole build."""
         try:
             found = manifest.read_manifest(directory)
         except InconsistentError as error:

@@ -195,11 +195,7 @@ class VectorCache:
         return wrong
 
     def _file(self) -> VectorFile | None:
-        """Return the file with all that was appended to it, opened anew where another took its place; None without one.
-
-        Raises:
-            InconsistentError: the file is another program's, or of another version, model or width.
-        """
+        """Return the file with all that was appended, opened anew where another took its place; None without one."""
         try:
             found = self.path.stat()
         except FileNotFoundError:

@@ -154,11 +154,7 @@ def _any(column: Column, holds: Sequence[bool]) -> "Mask":
 
 
 def _check_kinds(comparison: Comparison, column: Column) -> None:
-    """Pass where the column has a scalar of the kind of each value that it is held against, or none at all.
-
-    Raises:
-        InputError: it has others alone.
-    """
+    """Pass where the column has a scalar of the kind of each value that it is held against, or none at all."""
     there = set(map(_kind, column.scalars))
     for value in comparison.values:
         if there and _kind(value) not in there:

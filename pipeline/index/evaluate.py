@@ -183,11 +183,7 @@ def _measured(judged: Judged, rankings: Iterable[list[str]]) -> "dict[str, NDArr
 def _keep(
     ws: OpenWorkspace, staged: Staged, number: int, ours: "NDArray[Any]", theirs: "NDArray[Any]", *, worse_ok: bool
 ) -> None:
-    """Keep what both builds reached in the manifest of the staged one, and say it.
-
-    Raises:
-        GateError: it is worse.
-    """
+    """Keep what both builds reached in the manifest of the staged one, and say it."""
     mean, low, high = difference(ours, theirs)
     reached, before = float(ours.mean()), float(theirs.mean())
     staged.manifest = replace(

@@ -151,11 +151,7 @@ def difference(values: "NDArray[Any]", others: "NDArray[Any]") -> tuple[float, f
 
 
 def _read(path: Path, read: Callable[[], T]) -> T:
-    """Return what reading a file gives.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """Return what reading a file gives."""
     try:
         return read()
     except (OSError, UnicodeDecodeError) as error:

@@ -150,11 +150,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
             return staleness.count_stale(self.collection, tx, self.index, self._ws.display)
 
     def _told(self, asked: Sequence[Question], rank: Rank) -> list[list[str]]:
-        """Return the terms of some questions.
-
-        Raises:
-            InputError: words alone rank, and a question has none.
-        """
+        """Return the terms of some questions."""
         terms = [terms_of_question(one.text, asking=self.collection.ranking.asking) for one in asked]
         if rank is Rank.WORDS and not all(terms):
             lacking = next(one.text for one, some in zip(asked, terms, strict=True) if not some)
@@ -163,11 +159,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         return terms
 
     def _vectors(self, asked: Sequence[Question], rank: Rank) -> "Vectors | None":
-        """Return the vectors of at most a hundred questions, float32 (questions, dim); None where they do not rank.
-
-        Raises:
-            ConfigurationError: the build is of another model or width.
-        """
+        """Return the vectors of at most a hundred questions, float32 (questions, dim); None where they do not rank."""
         if rank is Rank.WORDS:
             return None
         ws = self._ws
@@ -177,11 +169,7 @@ class OpenSearch(AbstractContextManager["OpenSearch"]):
         return embed.embed_queries(ws, [one.text for one in asked])
 
     def _row_of(self, name: str) -> int:
-        """Return the row of the item of a name.
-
-        Raises:
-            InputError: there is none, or it is not in the build.
-        """
+        """Return the row of the item of a name."""
         task = self._ws.task
         with self._ws.store.read() as tx:
             row = self.index.row_of(task.id_of(tx, name))

@@ -155,11 +155,7 @@ def _write_page(
 
 
 def _json(document: Mapping[str, Any], entry_id: str) -> bytes:
-    """Return a document as one line of JSON.
-
-    Raises:
-        InconsistentError: it holds what JSON cannot say (a lone surrogate, an object of ours).
-    """
+    """Return a document as one line of JSON."""
     try:
         return orjson.dumps(document if isinstance(document, dict) else dict(document))
     except TypeError as error:

@@ -135,11 +135,7 @@ def _begin(ws: OpenWorkspace, name: str, *, confirm: Callable[[str], bool]) -> t
 
 
 def _check_free(tx: "Connection", task: str, item_id: str, name: str, *, now: datetime) -> None:
-    """Refuse while the person is being asked about, in a batch that is not over or by a live call.
-
-    Raises:
-        InputError: they are; the message says what to do.
-    """
+    """Refuse while the person is being asked about, in a batch that is not over or by a live call."""
     for number in erase.batches_of(tx, task, item_id):
         batch = batches.get_batch(tx, number)
         if not batch.is_over:
@@ -218,11 +214,7 @@ def _shows(paths: Sequence[Path], ids: Collection[str]) -> bool:
 
 
 def _rebuild(ws: OpenWorkspace, ids: Collection[str], report: ForgetReport) -> None:
-    """Build the index anew where the one in service holds one of these items, and remove every other build.
-
-    Raises:
-        RemoteError: texts that changed meanwhile cannot be embedded now; the next run goes on here.
-    """
+    """Build the index anew where the one in service holds one of these items, and remove every other build."""
     builds, collection = Builds(ws.data, ws.collection.folder), ws.collection
     with ws.store.read() as tx:
         left = collection.count(tx)

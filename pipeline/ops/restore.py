@@ -88,11 +88,7 @@ def run(settings: Settings, source: Path) -> RestoreReport:
 
 
 def _check_place(data: Path, source: Path, manifest: BackupManifest) -> None:
-    """Refuse a folder with any file of a workspace's, but for what a run of this restore that was killed left there.
-
-    Raises:
-        InputError: there is one.
-    """
+    """Refuse a folder with any file of a workspace's, but for what a run of this restore that was killed left there."""
     here = []
     for path in sorted(data.iterdir()) if data.is_dir() else ():
         if KEPT.fullmatch(path.name):
@@ -111,11 +107,7 @@ def _check_place(data: Path, source: Path, manifest: BackupManifest) -> None:
 
 
 def _staging(data: Path) -> Path:
-    """Return an empty folder in `data`, by which every command sees that a restore is not finished.
-
-    Raises:
-        InputError: another process restores there.
-    """
+    """Return an empty folder in `data`, by which every command sees that a restore is not finished."""
     make_directory(data)
     staging = links.staging_of(data / RESTORING)
     if others := [one for one in data.glob(f"{RESTORING}.*{files.PART}") if one != staging]:
@@ -138,11 +130,7 @@ def _copied(source: Path, target: Path) -> str:
 
 
 def _put_files(data: Path, source: Path, manifest: BackupManifest) -> None:
-    """Copy all files of a backup but its database to their places, with the links of the index.
-
-    Raises:
-        InconsistentError: one changed since it was verified.
-    """
+    """Copy all files of a backup but its database to their places, with the links of the index."""
     for name, sha256 in manifest.files.items():
         if name != DATABASE and _copied(source / name, data / name) != sha256:
             raise InconsistentError(f"{name} of the backup changed while it was read", hint="take another backup")
@@ -157,9 +145,6 @@ def _set_right(path: Path) -> list[int]:
 
     What was prepared when the backup was made may have been created since. It counts as unclear now, so that the next
     submit looks for it in the whole remote list, also where that shows it late.
-
-    Raises:
-        InconsistentError: the database is damaged.
     """
     store = Store(f"sqlite:///{path}")
     try:
@@ -180,11 +165,7 @@ def _set_right(path: Path) -> list[int]:
 
 @contextlib.contextmanager
 def _server(settings: Settings) -> Iterator[Store | None]:
-    """Yield the server's database that the settings name; None where they name none.
-
-    Raises:
-        ConfigurationError: they name another kind of database.
-    """
+    """Yield the server's database that the settings name; None where they name none."""
     if not settings.database_url:
         yield None
         return
@@ -201,11 +182,7 @@ def _server(settings: Settings) -> Iterator[Store | None]:
 
 
 def _is_done(server: Store, data: Path, manifest: BackupManifest) -> bool:
-    """Return whether a run of this restore that was killed had put the database there.
-
-    Raises:
-        ConfigurationError: the database holds tables of ours from elsewhere.
-    """
+    """Return whether a run of this restore that was killed had put the database there."""
     with server.read() as tx:
         if not (found := schema.our_tables(tx, {"experts"})):
             return False

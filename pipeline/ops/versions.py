@@ -17,7 +17,7 @@ from pipeline.core.states import BatchState
 from pipeline.core.task import RolledBackPage, Subject, Task, VersionCounts
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.forget import ENGINE
-from pipeline.store import answers, batches, live_calls, versions, workspace
+from pipeline.store import answers, batches, live_calls, tables, versions, workspace
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -171,11 +171,7 @@ def _find(
 
 
 def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary], *, now: "datetime") -> None:
-    """Refuse while something may still come in under a version, and what has no version at all.
-
-    Raises:
-        InputError: that is so; the message names it.
-    """
+    """Refuse while something may still come in under a version, and what has no version at all."""
     if any(not one.counts.label.strip() and not one.withdrawn for one in going):
         raise InputError(
             "rows without a version are another program's; nothing was changed",
@@ -236,7 +232,7 @@ def _remove_answers(
     tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, after: Any | None
 ) -> Any | None:
     page = versions.page_of_answers(tx, task.name, one.asked_as, after=after or 0, most=BLOCK)
-    report.let_go += versions.remove_answers(tx, task.name, page)
+    report.let_go += versions.remove_rows(tx, tables.answers, task.name, page)
     report.answers += len(page)
     return page[-1].id if page else None
 
@@ -246,7 +242,7 @@ def _remove_attempts(
 ) -> Any | None:
     """Delete a block of attempts that gave no answer, and let go the items that were parked for them alone."""
     page = versions.page_of_attempts(tx, task.name, one.asked_as, after=after or 0, most=BLOCK)
-    report.let_go += versions.remove_attempts(tx, task.name, page)
+    report.let_go += versions.remove_rows(tx, tables.attempts, task.name, page)
     report.attempts += len(page)
     return page[-1].id if page else None
 

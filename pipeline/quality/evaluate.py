@@ -92,11 +92,7 @@ def check_gate_overrides(ws: "OpenWorkspace") -> None:
 
 
 def _overrides(task: "Task", here: str, quality: "Quality") -> str:
-    """Return the bounds that the task sets itself, and above them those that are set `here`.
-
-    Raises:
-        ConfigurationError: the task sets one that there is not, or a bound that is none.
-    """
+    """Return the bounds that the task sets itself, and above them those that are set `here`."""
     try:
         own = gates.check_overrides(quality, task.gates)
     except ConfigurationError as error:

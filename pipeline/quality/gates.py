@@ -142,11 +142,7 @@ def _unjudged(gate: Gate, why: str) -> Verdict:
 
 
 def _with(gate: Gate, bounds: Bounds) -> Gate:
-    """Return a gate with other bounds.
-
-    Raises:
-        ConfigurationError: they cannot be those of this gate.
-    """
+    """Return a gate with other bounds."""
     both = gate.low is not None and gate.high is not None
     if bounds.single and both:
         raise ConfigurationError(

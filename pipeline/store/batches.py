@@ -376,11 +376,7 @@ def _end_try(tx: Connection, batch: Batch, *, outcome: str, note: str) -> None:
 
 
 def _move(tx: Connection, batch: Batch, new: BatchState, facts: dict[str, Any], *, why: str, at: datetime) -> None:
-    """Move one batch and write its `facts`, or raise. The WHERE clause is the lock: of two that read it, one wins.
-
-    Raises:
-        StateConflictError: the row is not as `batch` says any more. The caller stops; trying again cannot help.
-    """
+    """Move one batch and write its `facts`, or raise. The WHERE clause is the lock: of two that read it, one wins."""
     if new not in BATCH_MOVES[batch.state]:
         raise ValueError(f"not a move: {batch.state} -> {new}")
     moved = tx.execute(update(batches).where(_unmoved(batch)).values(state=new, **facts))

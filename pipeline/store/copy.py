@@ -46,11 +46,7 @@ def names_beside(tx: Connection, tables: Sequence[Table]) -> list[str]:
 
 
 def _copy(tx: Connection, there: Connection, table: Table) -> int:
-    """Copy the rows of one table in one stream, which takes text for any type; return how many they were.
-
-    Raises:
-        ConfigurationError: PostgreSQL cannot hold a row; it is named, and not quoted.
-    """
+    """Copy the rows of one table in one stream, which takes text for any type; return how many they were."""
     import psycopg
 
     count, driver = 0, there.connection.driver_connection

@@ -4,15 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Table,
-    func,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Connection, func, select, text, update
 
 from pipeline.core.states import OVER, BatchState, CallEnd, Outcome
 from pipeline.store.answers import COMPARED, PERSON, ROLLED_BACK
@@ -56,15 +48,12 @@ def count_orphans(tx: Connection) -> dict[str, tuple[int, list[int]]]:
     """Return the tables of ours that hold rows of a batch that is not there: how many, and the batches' numbers."""
     found: dict[str, tuple[int, list[int]]] = {}
     for table in OF_BATCHES:
-        query = select(table.c.batch, func.count()).where(_is_loose(table)).group_by(table.c.batch)
+        is_loose = table.c.batch.is_not(None) & table.c.batch.not_in(select(batches.c.number))
+        query = select(table.c.batch, func.count()).where(is_loose).group_by(table.c.batch)
         rows = tx.execute(query.order_by(table.c.batch)).all()
         if rows:
             found[table.name] = (sum(row[1] for row in rows), [row[0] for row in rows])
     return found
-
-
-def _is_loose(table: Table) -> ColumnElement[bool]:
-    return table.c.batch.is_not(None) & table.c.batch.not_in(select(batches.c.number))
 
 
 def unknown_states(tx: Connection) -> dict[int, str]:
@@ -132,9 +121,8 @@ def held_after(tx: Connection, until: datetime) -> tuple[list[int], list[str]]:
     """Return the ids of the claims and the names of the leases that processes elsewhere hold until later than that."""
     claimed = select(requests.c.id, requests.c.owner).where(requests.c.open.is_(True), requests.c.until > until)
     leased = select(leases.c.name, leases.c.owner).where(leases.c.until > until)
-    claims, names = ([row[0] for row in tx.execute(one) if _is_elsewhere(row.owner)] for one in (claimed, leased))
+    claims, names = (
+        [row[0] for row in tx.execute(one) if not (is_alive(row.owner) or is_dead(row.owner))]
+        for one in (claimed, leased)
+    )
     return claims, names
-
-
-def _is_elsewhere(owner: str) -> bool:
-    return not (is_alive(owner) or is_dead(owner))

@@ -19,17 +19,7 @@ from pipeline.store import workspace
 from pipeline.store.answers import BEING_FORGOTTEN, COMPARED, PERSON, ROLLED_BACK
 from pipeline.store.database import PAGE, pages
 from pipeline.store.live_calls import dead_calls
-from pipeline.store.tables import (
-    answers,
-    attempts,
-    batches,
-    calls,
-    parked,
-    pilots,
-    requests,
-    runs,
-    versions,
-)
+from pipeline.store.tables import answers, attempts, batches, calls, parked, pilots, requests, runs, versions
 from pipeline.store.tables import events as journal
 
 KIND = "rollback"  # of the journal's lines about this, by batch
@@ -197,11 +187,6 @@ def page_of_answers(
     return [StoredAnswer._make(row) for row in tx.execute(query)]
 
 
-def remove_answers(tx: Connection, task: str, rows: Sequence[StoredAnswer]) -> int:
-    """Delete answers, and unpark the items that nothing keeps parked any more; return how many those are."""
-    return _removed(tx, answers, task, rows)
-
-
 def page_of_attempts(tx: Connection, task: str, extractor: str, *, after: int, most: int) -> list[StoredAnswer]:
     """Return the next attempts of an extractor that gave no answer, behind the row of one, in the order of rows.
 
@@ -213,12 +198,8 @@ def page_of_attempts(tx: Connection, task: str, extractor: str, *, after: int, m
     return [StoredAnswer._make(row) for row in tx.execute(query.order_by(attempts.c.id).limit(most))]
 
 
-def remove_attempts(tx: Connection, task: str, rows: Sequence[StoredAnswer]) -> int:
-    """Delete attempts, and unpark the items that nothing keeps parked any more; return how many."""
-    return _removed(tx, attempts, task, rows)
-
-
-def _removed(tx: Connection, table: Table, task: str, rows: Sequence[StoredAnswer]) -> int:
+def remove_rows(tx: Connection, table: Table, task: str, rows: Sequence[StoredAnswer]) -> int:
+    """Delete answers or attempts, and unpark what nothing keeps parked any more; return how many items those are."""
     unparked = 0
     for some in pages(rows):
         tx.execute(delete(table).where(table.c.id.in_([one.id for one in some])))

@@ -322,11 +322,7 @@ def _said(finding: Finding, spec: ItemsSpec) -> str:
 
 
 def _stored_values(row: SourceRow, spec: ItemsSpec) -> dict[str, Any] | Finding:
-    """Return a row's values as they are stored, by column, or the finding that refuses it.
-
-    Raises:
-        InputError: a value does not fit into its column.
-    """
+    """Return a row's values as they are stored, by column, or the finding that refuses it."""
     values: dict[str, Any] = {}
     for name, kind in spec.columns.items():
         value = row.values.get(name)

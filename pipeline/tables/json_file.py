@@ -124,11 +124,7 @@ def of_list(file: TextIO, *, path: Path, layout: Layout) -> Iterator[Document]:
 
 
 def _element(text: str, at: int) -> tuple[int, int, int]:
-    """Return where the next element of a list begins and ends, and where it goes on after the comma or bracket.
-
-    Raises:
-        ValueError: it is not whole in this text.
-    """
+    """Return where the next element of a list begins and ends, and where it goes on after the comma or bracket."""
     began = ends = _after_space(text, at)
     if text[began : began + 1] != "]":
         _, ends = _DECODER.raw_decode(text, began)

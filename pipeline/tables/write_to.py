@@ -146,11 +146,7 @@ def _holds(kind: str, cell: Any, value: Any) -> bool:
 def _found(
     tx: Connection, columns: Mapping[str, ReflectedColumn], name: str, table: str, write_to: str
 ) -> ReflectedColumn:
-    """Return a column of a table.
-
-    Raises:
-        InputError: it has none of this name.
-    """
+    """Return a column of a table."""
     found = columns.get(folded(tx, name))
     if found is None:
         raise InputError(f"write_to={write_to!r}: `{table}` has no column `{name}`", hint=FORM)
@@ -158,11 +154,7 @@ def _found(
 
 
 def _ids(key: ReflectedColumn, table: str, write_to: str) -> Ids:
-    """Return what ids a column of the key holds.
-
-    Raises:
-        InputError: none.
-    """
+    """Return what ids a column of the key holds."""
     if key.ids is None:
         raise InputError(f"write_to={write_to!r}: `{table}.{key.name}` ({key.declared}) is no column for a key")
     return key.ids

@@ -144,14 +144,7 @@ def _ask(desk: Desk, task: str, key: str) -> Work:
 
 
 def _let_go(desk: Desk, task: str, key: str) -> str:
-    """Return the id of an item that is asked about now; one that is parked is so no more.
-
-    Raises:
-        Refused: nothing is to be asked about it, or it is being asked.
-        ConfigurationError: there is no key, or no such model.
-        InputError: there is no such item, or the file of its task is gone or broken.
-        GateError: its task has not passed the pilot that it needs.
-    """
+    """Return the id of an item that is asked about now; one that is parked is so no more."""
     with desk.to_write(task) as ws:
         ws.bring_items()
         free_dead_owners(ws.store, now=ws.now())
@@ -168,11 +161,7 @@ def _let_go(desk: Desk, task: str, key: str) -> str:
 
 
 def _forget(desk: Desk, task: str, key: str, typed: str) -> Work:
-    """Begin to forget an item, unless that is under way.
-
-    Raises:
-        Refused: its name was not typed once more.
-    """
+    """Begin to forget an item, unless that is under way."""
     if typed != key:
         raise Refused(422, f"{typed!r} is not {key!r}; nothing was changed", hint="type the name", field="name")
 

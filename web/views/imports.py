@@ -135,11 +135,7 @@ def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
 
 
 def _importing(desk: Desk, dropped: DroppedFile) -> DroppedFile:
-    """Begin to import a file as it was read.
-
-    Raises:
-        Refused: it was not read, or nothing of it would go in.
-    """
+    """Begin to import a file as it was read."""
     _check_idle(dropped, WAITS | {"imported", "unreadable"})
     if dropped.found is None or not dropped.found.rows_in:
         raise Refused(409, "nothing of the file would go in; nothing was changed", hint="mend it, and drop it again")
@@ -182,11 +178,7 @@ def _part(request: Request, number: int, *, refused: str = "") -> HTMLResponse:
 
 
 def _to_read(desk: Desk, task: str | None) -> contextlib.AbstractContextManager[OpenWorkspace]:
-    """Open the workspace to be read; with its people where files of a task are taken that was never used here.
-
-    Raises:
-        Refused: the workspace has no such task.
-    """
+    """Open the workspace to be read; with its people where files of a task are taken that was never used here."""
     return desk.to_read(PEOPLE if task in IMPORTS and not desk.has(task) else task)
 
 

@@ -64,11 +64,7 @@ def state_part(request: Request, key: Text, task: str, state: str = "") -> Respo
 def _shown(
     request: Request, task: str | None, key: str, *, raw: bool = False
 ) -> Iterator[tuple[OpenWorkspace, dict[str, Any]]]:
-    """Give what the page shows of an item, beside the workspace, which is open for the length of a block.
-
-    Raises:
-        InputError: there is no such item.
-    """
+    """Give what the page shows of an item, beside the workspace, which is open for the length of a block."""
     with desk_of(request).to_read(task) as ws:
         known = show.run(ws, key, raw=raw)
         name, tags = ws.settings.task, dict[str, Any]()

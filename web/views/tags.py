@@ -104,11 +104,7 @@ def tags_shown(request: Request, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _editor(request: Request, given: str | None) -> str:
-    """Return who edits, by the name that is given or the one that the browser keeps.
-
-    Raises:
-        Refused: there is neither.
-    """
+    """Return who edits, by the name that is given or the one that the browser keeps."""
     if who := given or unquote(request.cookies.get(COOKIE, "")):
         return who
     raise Refused(422, "say who edits; nothing was changed", hint="your name stands beside each edit", field="who")
@@ -125,11 +121,7 @@ def _typed(said: dict[str, str]) -> tuple[TagChange, int | None]:
 def _edited(
     ws: OpenWorkspace, username: str, change: TagChange, undo: int | None, *, who: str, state: str | None
 ) -> Edited:
-    """Carry out an edit.
-
-    Raises:
-        Refused: it says both what to change and what to undo.
-    """
+    """Carry out an edit."""
     if undo is None:
         return tags.edit_tags(ws.store, username, change, who, of_state=state, at=ws.now())
     if any(change):
