@@ -2,7 +2,7 @@
 
 Every hash is checked first, and what else lies in the folder stays as it is, as `data/sample` in a checkout. The
 database comes last, or into its server in one transaction; until then every command refuses the folder. A run that was
-killed is run again.
+killed is run again; one that is interrupted takes away what it put there.
 """
 
 import contextlib
@@ -78,10 +78,14 @@ def run(settings: Settings, source: Path) -> RestoreReport:
         report.unsent = _set_right(staging / DATABASE)
         if server is not None and not is_done:
             _put_tables(settings, server, staging, report)
-        made.pop_all()  # from here on every command knows by the folder that stays that what is there is half of it
+        if server is None:
+            made.callback(_take_away, data, manifest)
+        else:
+            made.pop_all()  # every command knows by the folder that stays that what is there is half of it
         _put_files(data, source, manifest)
         if server is None:
             (staging / DATABASE).replace(data / DATABASE)
+        made.pop_all()
         files.sync_directory(data)
         links.remove_link(staging)
     return report
@@ -95,7 +99,8 @@ def _check_place(data: Path, source: Path, manifest: BackupManifest) -> None:
             below = sorted(path.rglob("*")) if path.is_dir() else [path]
             here += [one.relative_to(data).as_posix() for one in below if one.is_file() and not one.is_symlink()]
     others = [name for name in here if name == DATABASE or not (name in manifest.files or name.endswith(files.PART))]
-    others = others or [name for name in here if files.sha256_of(data / name) != manifest.files.get(name)]
+    whole = [name for name in here if not name.endswith(files.PART)]
+    others = others or [name for name in whole if files.sha256_of(data / name) != manifest.files.get(name)]
     if others:
         names = (data.with_name(f"{data.name}-restored{number}") for number in ("", *range(2, 100)))
         free = next((path for path in names if not os.path.lexists(path)), "new-folder")
@@ -122,6 +127,20 @@ def _staging(data: Path) -> Path:
 def _remove_empty(data: Path) -> None:
     with contextlib.suppress(OSError):  # it is not empty any more
         data.rmdir()
+
+
+def _take_away(data: Path, manifest: BackupManifest) -> None:
+    """Remove what was put at its place, unless the database is there, which comes last."""
+    if (data / DATABASE).exists():
+        return
+    for name in (*LINKED, *(f"index/{folder}/current" for folder in manifest.builds)):
+        links.remove_link(data / name)
+    for name in manifest.files:
+        files.sweep_parts(data / name)
+        (data / name).unlink(missing_ok=True)
+        for above in Path(name).parents:
+            with contextlib.suppress(OSError):  # it is not there, or not empty
+                (data / above).rmdir()
 
 
 def _copied(source: Path, target: Path) -> str:
