@@ -6,8 +6,8 @@ import click
 
 from jobs import values
 from jobs.command import Command, confirmed, json_option, open_workspace, read_workspace, yes_option
-from jobs.dotenv import read_settings
 from jobs.output import plural, print_json, print_line, print_table, usd
+from jobs.variables import read_settings
 from pipeline.ops import parked, versions
 from pipeline.ops.versions import VersionSummary
 from pipeline.quality import evaluate

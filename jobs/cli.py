@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
+from jobs.command import exit_on_error
 from jobs.commands import COMMANDS, NAMES, command_of
-from jobs.ends import exit_on_error
 from jobs.output import begin_output
 from pipeline.core import __version__
-from pipeline.core.variables import PREFIX
+from pipeline.core.settings import PREFIX
 
 
 class Commands(click.Group):

@@ -4,7 +4,7 @@ import importlib
 
 import click
 
-from pipeline.core.variables import PREFIX
+from pipeline.core.settings import PREFIX
 
 COMMANDS = {  # by name: the module in jobs (and a function of it that is not `main`), and a summary for the list
     "demo": ("demo", "Run the whole chain on invented data, on the local engine."),

@@ -8,11 +8,10 @@ import click
 
 from jobs.cli import main as findable
 from jobs.command import Command
-from jobs.dotenv import read_settings
 from jobs.output import Terminal, print_text
 from jobs.typed import GIVEN, OPTIONS, as_typed
-from pipeline.core.settings import Settings
-from pipeline.core.variables import PREFIX
+from jobs.variables import read_settings
+from pipeline.core.settings import PREFIX, Settings
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 STEPS: tuple[tuple[str, dict[str, str]], ...] = (

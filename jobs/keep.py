@@ -7,9 +7,9 @@ import click
 
 from jobs import values
 from jobs.command import Command, WritingCommand, confirmed, json_option, open_workspace, read_workspace, yes_option
-from jobs.dotenv import read_settings
 from jobs.output import Terminal, plural, print_json, print_line
 from jobs.typed import as_typed
+from jobs.variables import read_settings
 from pipeline.ops import backup, clean, doctor, forget, restore
 
 

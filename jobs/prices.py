@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from jobs.command import Command, json_option
-from jobs.dotenv import read_settings
 from jobs.output import Terminal, print_json, print_table
+from jobs.variables import read_settings
 from pipeline.core.settings import settings_rows, with_unit
 from pipeline.cost import prices
 

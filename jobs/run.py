@@ -4,10 +4,9 @@ import sys
 
 import click
 
-from jobs.command import WritingCommand, confirmed, json_option, open_workspace, yes_option
-from jobs.dotenv import read_settings
-from jobs.ends import code_of
+from jobs.command import WritingCommand, code_of, confirmed, json_option, open_workspace, yes_option
 from jobs.output import Terminal, for_money, log_times, print_json, print_line
+from jobs.variables import read_settings
 from pipeline.workflows import run
 from pipeline.workflows.end_command import run_end_command
 

@@ -8,9 +8,9 @@ import click
 
 from jobs.command import Command
 from jobs.demo import SAMPLE
-from jobs.dotenv import read_settings
 from jobs.output import Terminal, print_line, print_request
 from jobs.values import Count
+from jobs.variables import read_settings
 from pipeline.core.errors import ConfigurationError
 from pipeline.engine.folder import check_links, make_directory
 

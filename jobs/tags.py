@@ -7,10 +7,10 @@ import click
 
 from jobs import values
 from jobs.command import WritingCommand, json_option, open_workspace, read_workspace
-from jobs.dotenv import read_settings
 from jobs.items_shown import edit_cells
 from jobs.output import Terminal, plural, print_fields, print_json, print_line, print_table
 from jobs.values import COUNT, Count
+from jobs.variables import read_settings
 from pipeline.core.settings import BUILT_IN
 from pipeline.experts import tags
 from pipeline.experts.tags import Edited, MergeReport, PersonTags, TagChange, TagsReport

@@ -6,10 +6,10 @@ import click
 
 from jobs import values
 from jobs.command import WritingCommand, confirmed, json_option, make_workspace, open_workspace, yes_option
-from jobs.dotenv import read_settings
 from jobs.items_shown import INDENT, attached, cut, value_lines
 from jobs.output import Terminal, plural, print_json, print_line, print_text, usd
 from jobs.values import COUNT, Count
+from jobs.variables import read_settings
 from pipeline.core.task import Words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import pilot

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import click
 
 from jobs.commands import NAMES, command_of, variables_of
-from pipeline.core.variables import PREFIX
+from pipeline.core.settings import PREFIX
 
 GIVEN = "FINDABLE_GIVEN"  # set by the Makefile: its goals, `:`, and the variables of its command line
 OPTIONS = {"data": "findable_data", "task": "findable_task"}  # that every command has: where a context keeps each

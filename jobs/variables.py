@@ -1,19 +1,23 @@
-"""Refuse variables that no command knows: a mistyped LIMIT= would ask about all people.
+"""Read the settings of the environment and of `.env` beneath it, and refuse variables that no command knows.
+
+A mistyped LIMIT= would ask about all people.
 
 Known are the settings, the options of the commands, and what the Makefile and the tests use. On make's command line a
 variable must be one of a target there; in the environment and in `.env`, which are for all commands, one of any.
 """
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import click
 
 from jobs.commands import NAMES, command_of, variables_of
-from jobs.typed import GIVEN
-from pipeline.core.errors import InputError
-from pipeline.core.settings import VARIABLES
-from pipeline.core.variables import BASE_URL_NAME, KEY_NAMES, PREFIX
+from jobs.typed import GIVEN, OPTIONS, given_option
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.settings import BASE_URL_NAME, KEY_NAMES, PREFIX, VARIABLES, Settings, load_settings
 
 # of the Makefile itself, and of the targets for developers
 OF_MAKE = frozenset({"PYTHON", "VENV", "EXTRAS", "SHELL", "MAKEFLAGS", "ALL", "DEBUG", "CI"})
@@ -81,3 +85,29 @@ def _commands(names: Iterable[str] | None) -> list[click.Command]:
 def _of(name: str) -> str:
     taking = [target for target in NAMES if name in variables_of(command_of(target))]
     return f"it is of {', '.join(taking)}; one for all commands may stand in the environment or in .env"
+
+
+def read_settings() -> Settings:
+    """Return the settings of the environment and of `.env` in the current directory; options stand above both."""
+    given = {name: value for name in OPTIONS if (value := given_option(name))}
+    environ = os.environ | {f"{PREFIX}{name.upper()}": value for name, value in given.items()}
+    settings = load_settings(environ, dotenv=read_dotenv())
+    return replace(settings, sources={**settings.sources, **{name: f"--{name}" for name in given}})
+
+
+def read_dotenv() -> dict[str, str | None]:
+    """Return the values in `.env` in the current directory, if it exists.
+
+    Raises:
+        ConfigurationError: it is not valid UTF-8.
+    """
+    if not Path(".env").is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        return dotenv_values(".env")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f".env cannot be read: it is not valid UTF-8 (byte {error.start})", hint="save it as UTF-8, or remove it"
+        ) from error

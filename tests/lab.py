@@ -19,8 +19,7 @@ from jobs.cli import main
 from jobs.commands import NAMES, command_of, variables_of
 from jobs.typed import GIVEN
 from pipeline.core import settings
-from pipeline.core.settings import VARIABLES
-from pipeline.core.variables import PREFIX
+from pipeline.core.settings import PREFIX, VARIABLES
 from pipeline.engine.workspace import open_workspace
 from pipeline.store.postgresql import WRITING
 from tests import postgresql

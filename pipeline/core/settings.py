@@ -19,8 +19,10 @@ from pipeline.core.amounts import parse_count, parse_duration, parse_money, pars
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.redact import Secret, without_password
 from pipeline.core.text import BAD_TEXT
-from pipeline.core.variables import BASE_URL_NAME, KEY_NAMES, PREFIX
 
+PREFIX = "FINDABLE_"
+KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the order in which the SDK prefers them
+BASE_URL_NAME = "GOOGLE_GEMINI_BASE_URL"
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
 BUILT_IN = ("experts", "passages")  # tasks

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import commands, ends
+from jobs import command, commands
 from pipeline.store import database
 from tests.lab import ROOT, Workspace
 
@@ -90,8 +90,8 @@ def test_tables_of_before_are_refused(local: Workspace, csv: str) -> None:
     """A reading and a writing command name the commit that exports them, and change nothing."""
     local.ran("import", csv)
     local.change("UPDATE findable_version SET version_num = '0016'")
-    for command in ("status", "batch-submit"):
-        refused(local, command, code=5, said="git checkout 20ee0c6d, make export")
+    for one in ("status", "batch-submit"):
+        refused(local, one, code=5, said="git checkout 20ee0c6d, make export")
     assert local.scalar("SELECT version_num FROM findable_version") == "0016"
 
 
@@ -173,7 +173,7 @@ def test_sigterm_is_taken_back_when_a_command_is_over(local: Workspace) -> None:
     """A program that calls a command keeps its own handler of SIGTERM."""
     local.begin()
     before = signal.getsignal(signal.SIGTERM)
-    with ends.interruptible():
+    with command.interruptible():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert local.run("status").exit_code == 0
     assert signal.getsignal(signal.SIGTERM) is before

@@ -10,9 +10,8 @@ import click
 
 from jobs.cli import main
 from jobs.commands import COMMANDS
-from pipeline.core.settings import Settings, with_unit
+from pipeline.core.settings import PREFIX, Settings, with_unit
 from pipeline.core.states import BATCH_MOVES, REMOTE_STATES
-from pipeline.core.variables import PREFIX
 from pipeline.experts.collection import index_entry
 from pipeline.gemini import models, tokens
 from pipeline.tables.cells import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES

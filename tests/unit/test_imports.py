@@ -150,7 +150,7 @@ def test_commands_are_thin_and_listed() -> None:
         most = MAX_JOB_LINES * max(1, module.text.count("@click.command"))
         assert module.lines() <= most, f"{name}: what it works out belongs into the pipeline"
         found = [node for node in ast.walk(ast.parse(module.text)) if isinstance(node, ast.While | ast.Try)]
-        assert not found, f"{name}: the pipeline decides, and jobs/ends.py turns errors into exit codes"
+        assert not found, f"{name}: the pipeline decides, and jobs/command.py turns errors into exit codes"
     assert all(len(said) <= 62 and said.endswith(".") for _, said in COMMANDS.values())
 
 
@@ -182,12 +182,11 @@ LOADS = (  # with one person here and nothing to send, judge or embed; a process
 
 
 def test_commands_load_what_they_use_and_no_more(tmp_path: Path) -> None:
-    """`--help` starts at once, `status` loads the database alone, and no command loads what it has no use for."""
+    """`--help` loads the settings, `status` the database beside, and no command loads what it has no use for."""
     (tmp_path / "people.csv").write_text("Username,Bio\nann,I keep bees.\n")
     environ = {"PYTHONPATH": str(ROOT), "FINDABLE_DATA": str(tmp_path), "PATH": "/usr/bin:/bin"}
     for row in LOADS:
-        always = {words: () if words == "--help" else (SETTINGS,) for words in row}
-        wanted = {words.format(data=tmp_path): (*always[words], *loaded) for words, loaded in row.items()}
+        wanted = {words.format(data=tmp_path): (SETTINGS, *loaded) for words, loaded in row.items()}
         command = [sys.executable, "-c", LOADED.format(heavy=(SETTINGS, *LOOKED_FOR)), *wanted]
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=environ)
         told = [line.split("\t")[1:] for line in done.stdout.splitlines() if line.startswith("LOADED")]

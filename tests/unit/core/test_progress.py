@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from jobs import bars
+from jobs import output
 from jobs.output import Terminal
 
 
@@ -40,7 +40,7 @@ def test_a_log_gets_lines_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatc
     with Terminal().bar("reading", 40, late=late) as bar:
         bar.show(1)
     assert not log.getvalue()
-    monkeypatch.setattr(bars, "SHOW_AFTER_S", -1.0)
+    monkeypatch.setattr(output, "SHOW_AFTER_S", -1.0)
     with Terminal().bar("reading", 40, done=10, late=late) as bar:
         bar.show(20, note="half of it")
         bar.show(30)
@@ -61,7 +61,7 @@ def test_a_screen_gets_a_bar_and_a_late_one_only_where_the_work_takes_time(monke
     with Terminal().bar("asking", 40) as bar:
         bar.show(30)
     assert "30/40" in screen.getvalue()
-    monkeypatch.setattr(bars, "SHOW_AFTER_S", -1.0)
+    monkeypatch.setattr(output, "SHOW_AFTER_S", -1.0)
     with Terminal().bar("comparing", 40, late=True) as bar:
         bar.show(20)
         with Terminal().bar("taking back", None) as inner:

@@ -6,8 +6,7 @@ import pytest
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.redact import without_password
-from pipeline.core.settings import Settings, load_settings, settings_rows
-from pipeline.core.variables import PREFIX
+from pipeline.core.settings import PREFIX, Settings, load_settings, settings_rows
 
 
 def test_the_environment_wins_over_dotenv_over_defaults() -> None:
