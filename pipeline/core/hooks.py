@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Task,
         VersionCounts,
     )
-    from pipeline.quality.figures import Quality
+    from pipeline.quality.figures import Bound, Quality
     from pipeline.tables.grid import Grid
 
 
@@ -126,6 +126,11 @@ class Hooks:
     def stale(self, tx: "Connection") -> "StaleItems | None":  # noqa: ARG002 - few tell
         """Return which items changed since they were answered; None where a task does not tell."""
         return None
+
+    @property
+    def bounds(self) -> "Sequence[Bound]":
+        """Return the gates of `quality`; none where the task measures its answers as any other."""
+        return ()
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality | None":  # noqa: ARG002 - few measure more
         """Return what the answers of one extractor (None: of all of the task) are like, at flat memory.

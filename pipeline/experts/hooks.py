@@ -16,7 +16,7 @@ from pipeline.tables.cells import list_of, number_of, text_of
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
-    from pipeline.quality.figures import Quality
+    from pipeline.quality.figures import Bound, Quality
     from pipeline.tables.grid import Grid
 
 SCORES = "scores that do not follow from their row"
@@ -48,6 +48,13 @@ class ExpertsHooks(Hooks):
         from pipeline.experts.grid import people_grid
 
         return people_grid(tx)
+
+    @property
+    def bounds(self) -> "Sequence[Bound]":
+        """Return the gates of tags."""
+        from pipeline.experts.quality import BOUNDS
+
+        return BOUNDS
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the tags of one extractor are like."""

@@ -25,7 +25,6 @@ from pipeline.quality.figures import (
     Rows,
     Sample,
     count_figures,
-    gates_of,
     histogram_bars,
     share,
     usage_figures,
@@ -57,15 +56,18 @@ FEWEST_READ = 250  # people whose texts are read: more than a pilot has
 COMMONEST = 10  # tags
 READ = 500  # people, chosen by a hash of their ids, whose tags are held against their texts
 
-BOUNDS: tuple[Bound, ...] = (
-    ("tags", 1.0, 12.0, FEWEST, "The question asks for at most 8, and any list with a tag in it is accepted."),
-    ("used-once", None, 0.98, FEWEST_TAGGED, "A tag of one person finds only that person; more are no vocabulary."),
-    ("commonest", None, 0.7, FEWEST_MIXED, "Tags that most people have find all of them: science, technology."),
-    ("at-minimum", None, 0.75, FEWEST_MIXED, "Where nearly all have the fewest, the model stops there or pads to it."),
-    ("unlike-text", None, 0.15, FEWEST_READ, "Tags dealt out at random are unlike in 60 % of cases."),
-    ("longest-tag", None, 60.0, FEWEST, "A phrase of three words has half as many."),
-    ("parked", None, 0.5, FEWEST, "If half are parked, something is wrong: read the reasons."),
-    ("failed", None, 0.5, FEWEST, "If half fail, something is wrong: each is paid for and asked again."),
+BOUNDS = tuple(
+    Bound(*row)
+    for row in (
+        ("tags", "mean", 1.0, 12.0, FEWEST, "The question asks for at most 8 and takes any list with a tag."),
+        ("used-once", "share", None, 0.98, FEWEST_TAGGED, "A tag of one person finds only that person: no vocabulary."),
+        ("commonest", "share", None, 0.7, FEWEST_MIXED, "Tags that most people have find all of them."),
+        ("at-minimum", "share", None, 0.75, FEWEST_MIXED, "Where nearly all have the fewest, the model stops there."),
+        ("unlike-text", "share", None, 0.15, FEWEST_READ, "Tags dealt out at random are unlike in 60 % of cases."),
+        ("longest-tag", "characters", None, 60.0, FEWEST, "A phrase of three words has half as many."),
+        ("parked", "share", None, 0.5, FEWEST, "If half are parked, something is wrong: read the reasons."),
+        ("failed", "share", None, 0.5, FEWEST, "If half fail, each is paid for and asked again."),
+    )
 )
 
 
@@ -112,7 +114,7 @@ def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
         extractor=extractor or "all",
         items=tally.answers,
         figures=list(figures.values()),
-        gates=gates_of(figures, BOUNDS),
+        gates=BOUNDS,
         distributions=list(histogram_bars("Tags of a person", "people", tally.lengths, most=LONGEST_BAR)),
         tables=[*_tables(tally.used), _unlike_rows(unlike)],
         samples=list(_samples(tx, list(tally.shown))),

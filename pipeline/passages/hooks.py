@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
 
     from pipeline.passages.evidence import GroundedConcepts
-    from pipeline.quality.figures import Quality
+    from pipeline.quality.figures import Bound, Quality
     from pipeline.tables.grid import Grid
 
 
@@ -53,6 +53,13 @@ class PassagesHooks(Hooks):
         from pipeline.passages.grid import passages_grid
 
         return passages_grid(tx, self._shape, table.item_table(self._shape, skip=self._skips, label=self._label))
+
+    @property
+    def bounds(self) -> "Sequence[Bound]":
+        """Return the gates of concepts."""
+        from pipeline.passages.quality import BOUNDS
+
+        return BOUNDS
 
     def quality(self, tx: "Connection", extractor: str | None) -> "Quality":
         """Return what the concepts of one extractor are like."""

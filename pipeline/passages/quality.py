@@ -21,7 +21,6 @@ from pipeline.passages.schema import PassagesShape
 from pipeline.quality.figures import (
     Bound,
     Choice,
-    Distribution,
     Figure,
     ListTally,
     Quality,
@@ -29,7 +28,6 @@ from pipeline.quality.figures import (
     Sample,
     count_figures,
     divergence,
-    gates_of,
     histogram_bars,
     share,
     usage_figures,
@@ -150,16 +148,19 @@ INVALID = "replies that are no valid answer, of all replies"
 LONG = f"names of more than {MAX_NAME} characters"
 TWICE = "names that stand twice in one passage, in any case"
 
-BOUNDS: tuple[Bound, ...] = (
-    ("coverage", 0.99, None, FEWEST, "Every passage with text speaks of something."),
-    ("evidence", 0.99, None, FEWEST, "A concept without a quotation cannot be checked."),
-    ("concepts", 4.0, 14.0, FEWEST, "The question asks for 4 to 14; outside it was read otherwise."),
-    ("full", None, 0.25, FEWEST_LISTS, "A full list is cut off or filled up; many are a habit of the model."),
-    ("other", None, 0.5, FEWEST_CONCEPTS, "Where most are of no type, the types say nothing of these texts."),
-    ("parse-failure", None, 0.01, FEWEST, "The schema goes out with every request; more is a fault of it."),
-    ("divergence", None, 0.2, FEWEST_CONCEPTS, "It takes half of all concepts to have moved to another type."),
-    ("garbage", None, 0.02, FEWEST, "Some long names are in any text; more are a habit of the model."),
-    ("duplicates", None, 0.01, FEWEST, "Answers are merged by name before they are stored."),
+BOUNDS = tuple(
+    Bound(*row)
+    for row in (
+        ("coverage", "share", 0.99, None, FEWEST, "Every passage with text speaks of something."),
+        ("evidence", "share", 0.99, None, FEWEST, "A concept without a quotation cannot be checked."),
+        ("concepts", "mean", 4.0, 14.0, FEWEST, "The question asks for 4 to 14; outside it was read otherwise."),
+        ("full", "share", None, 0.25, FEWEST_LISTS, "A full list is cut off or filled up."),
+        ("other", "share", None, 0.5, FEWEST_CONCEPTS, "Where most are of no type, the types say nothing."),
+        ("parse-failure", "share", None, 0.01, FEWEST, "The schema goes out with every request."),
+        ("divergence", "bits", None, 0.2, FEWEST_CONCEPTS, "Half of all concepts would be of another type."),
+        ("garbage", "share", None, 0.02, FEWEST, "Some long names are in any text; more are a habit."),
+        ("duplicates", "share", None, 0.01, FEWEST, "Answers are merged by name before they are stored."),
+    )
 )
 
 
@@ -205,7 +206,7 @@ def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | No
         extractor=extractor or "all",
         items=names.answers,
         figures=list(figures.values()),
-        gates=gates_of(figures, BOUNDS),
+        gates=BOUNDS,
         distributions=[*bars, *_type_bars(types, other_types)],
         tables=[
             Rows("Names that are too long, examples", ("name", "times"), long.most_common(EXAMPLES)),
@@ -258,10 +259,10 @@ def _types(tallies: Sequence[Tally], versions: Sequence[MeasuredVersion]) -> Cou
     return found
 
 
-def _type_bars(types: Counter[str], others: Counter[str]) -> Iterator[Distribution]:
+def _type_bars(types: Counter[str], others: Counter[str]) -> Iterator[Rows]:
     for title, some in (("Types of concepts", types), ("Types in other versions", others)):
         if some:
-            yield Distribution(title, "concepts", some.most_common(EXAMPLES))
+            yield Rows(title, ("", "concepts"), some.most_common(EXAMPLES))
 
 
 def _other_versions(tallies: Sequence[Tally], types: Counter[str], others: Sequence[MeasuredVersion]) -> Rows:

@@ -15,11 +15,10 @@ from pipeline.core.answer_paths import is_stored_quotation
 from pipeline.quality.figures import (
     Bound,
     Choice,
-    Distribution,
     Figure,
     Quality,
+    Rows,
     Sample,
-    gates_of,
     share,
     usage_figures,
 )
@@ -35,13 +34,16 @@ SAMPLES = 20  # for a person to read
 MOST_SHOWN = 300  # characters of an answer in a sample
 MOST_VALUES = 12  # different values of a field that has bars; one with more that its schema does not list is no choice
 FEWEST = 20  # answers: of fewer a figure may be anything by chance
-BOUNDS: tuple[Bound, ...] = (
-    ("answered", 0.9, None, FEWEST, "A row that was asked about should have an answer."),
-    ("parked", None, 0.1, FEWEST, "A row that failed twice is not asked again by itself."),
-    ("failed", None, 0.5, FEWEST, "If half fail, something is wrong: each is paid for and asked again."),
-    ("cut", None, 0.05, FEWEST, "An answer that the limit cut is paid for twice: raise max_output_tokens."),
-    ("same", None, 0.5, FEWEST, "If half of all rows get one answer, the question does not tell them apart."),
-    ("evidence", 0.5, None, FEWEST, "If half of the quotations are missing, the answers cannot be checked."),
+BOUNDS = tuple(
+    Bound(*row)
+    for row in (
+        ("answered", "share", 0.9, None, FEWEST, "A row that was asked about should have an answer."),
+        ("parked", "share", None, 0.1, FEWEST, "A row that failed twice is not asked again by itself."),
+        ("failed", "share", None, 0.5, FEWEST, "If half fail, each is paid for and asked again."),
+        ("cut", "share", None, 0.05, FEWEST, "A cut answer is paid for twice: raise max_output_tokens."),
+        ("same", "share", None, 0.5, FEWEST, "If half of all rows get one answer, it does not tell them apart."),
+        ("evidence", "share", 0.5, None, FEWEST, "Without half of the quotations nothing can be checked."),
+    )
 )
 
 
@@ -108,10 +110,8 @@ def measure_answers(tx: "Connection", task: "Task", extractor: str | None) -> Qu
         extractor=extractor or "all",
         items=tally.answers,
         figures=figures,
-        gates=gates_of({one.name: one for one in figures}, BOUNDS),
-        distributions=[
-            Distribution(path, "rows", list(bars.items())) for path, bars in tally.choices() if len(bars) > 1
-        ],
+        gates=BOUNDS,
+        distributions=[Rows(path, ("", "rows"), list(bars.items())) for path, bars in tally.choices() if len(bars) > 1],
         samples=list(_samples(tx, task, list(tally.shown))),
     )
 

@@ -1,14 +1,15 @@
 """Measure a task's answers, judge them, and write the report into the workspace."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.quality import gates, report, report_files
-from pipeline.quality.answers import measure_answers
-from pipeline.quality.figures import Quality, Verdict, shown
+from pipeline.quality import figures, report, report_files
+from pipeline.quality.answers import BOUNDS, measure_answers
+from pipeline.quality.figures import Bound, Quality, Verdict, failed_verdicts, shown
 from pipeline.store import statistics, versions
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 HALF = 0.5
 ENOUGH = 20  # items: when half of so many are wrong it is the question or the model, and no bad luck
 BY_CONSTRUCTION = "the local engine quotes where it took an answer from: its evidence is true by construction"
-NO_EXTRACTOR = "none@0/none"  # an extractor without answers: its gates are those of any other
 
 
 class QualityReport(NamedTuple):
@@ -32,16 +32,16 @@ class QualityReport(NamedTuple):
     @property
     def passed(self) -> bool:
         """Return whether no gate failed; gates that were not judged do not fail."""
-        return not gates.failed_verdicts(self.verdicts)
+        return not failed_verdicts(self.verdicts)
 
     def lines(self) -> list[tuple[str, str, str, str]]:
         """Return (gate with its figure, pass or why not judged, what was wanted, on how many items) of each gate."""
         return [
             (
-                f"{one.gate.name} {shown(one.value, one.gate.figure.unit, bound=gates.missed_bound(one.gate))}",
+                f"{one.gate.name} {shown(one.figure.value, one.figure.unit, bound=one.gate.missed(one.figure.value))}",
                 one.said.partition(": ")[2] if one.passed is None else report.WORDS[one.passed].strip("*"),
-                gates.describe_gate(one.gate),
-                f"{one.gate.figure.items:,}",
+                one.gate.wanted,
+                f"{one.figure.items:,}",
             )
             for one in self.verdicts
         ]
@@ -56,10 +56,10 @@ class QualityReport(NamedTuple):
         """Return whether a share misses its bound by half of everything, on enough items that it is no chance."""
         return any(
             one.passed is False
-            and one.value is not None
-            and one.gate.figure.unit == "share"
-            and one.gate.figure.items >= ENOUGH
-            and abs(one.value - (gates.missed_bound(one.gate) or 0.0)) >= HALF
+            and one.figure.value is not None
+            and one.figure.unit == "share"
+            and one.figure.items >= ENOUGH
+            and abs(one.figure.value - (one.gate.missed(one.figure.value) or 0.0)) >= HALF
             for one in self.verdicts
         )
 
@@ -69,7 +69,7 @@ class QualityReport(NamedTuple):
         Raises:
             GateError: one did; the answers are stored, and so is this report.
         """
-        gates.ensure_gates_passed(self.verdicts, report=str(self.path))
+        figures.ensure_gates_passed(self.verdicts, report=str(self.path))
 
 
 def quality_of(tx: "Connection", task: "Task", extractor: str | None) -> "Quality":
@@ -83,32 +83,32 @@ def check_gate_overrides(ws: "OpenWorkspace") -> None:
     Raises:
         ConfigurationError: GATES names a gate that there is not, or a bound that is none.
     """
-    if not (ws.settings.gates or ws.task.gates):
-        return
-    with ws.store.read() as tx:
-        quality = quality_of(tx, ws.task, NO_EXTRACTOR)
-    overrides = _overrides(ws.task, ws.settings.gates or "", quality)
-    gates.check_overrides(quality, overrides, others=_others(ws, quality))
+    if ws.settings.gates or ws.task.gates:
+        figures.bounds_set(_bounds_of(ws.task), _overrides(ws), others=_others(ws))
 
 
-def _overrides(task: "Task", here: str, quality: "Quality") -> str:
-    """Return the bounds that the task sets itself, and above them those that are set `here`."""
+def _bounds_of(task: "Task") -> "Sequence[Bound]":
+    return task.hooks.bounds or BOUNDS
+
+
+def _overrides(ws: "OpenWorkspace") -> str:
+    """Return the bounds that the task sets itself, and above them those that are set here."""
+    task, here = ws.task, ws.settings.gates or ""
     try:
-        own = gates.check_overrides(quality, task.gates)
+        figures.bounds_set(_bounds_of(task), task.gates)
     except ConfigurationError as error:
-        error.message = f"gates= of the task {task.name}: {error.message.removeprefix('GATES: ')}"
-        raise
-    kept = [f"{name}={bounds.text}" for name, bounds in own.items() if name not in gates.parse_bounds(here)]
-    return ",".join([*kept, *filter(None, [here])])
+        said = f"gates= of the task {task.name}: {error.message.removeprefix('GATES: ')}"
+        raise ConfigurationError(said, hint=error.hint) from error
+    return ",".join(
+        f"{name}={text}" for name, text in {**figures.parse_gates(task.gates), **figures.parse_gates(here)}.items()
+    )
 
 
-def _others(ws: "OpenWorkspace", quality: "Quality") -> set[str]:
-    """Return the gates of the other subjects, where GATES names any but this one's: it may stand in `.env`."""
-    if gates.parse_bounds(ws.settings.gates or "").keys() <= {one.name for one in quality.gates}:
+def _others(ws: "OpenWorkspace") -> set[str]:
+    """Return the gates of the other tasks, where GATES names any but this one's: it may stand in `.env`."""
+    if figures.parse_gates(ws.settings.gates or "").keys() <= {one.name for one in _bounds_of(ws.task)}:
         return set()
-    with ws.store.read() as tx:
-        others = [quality_of(tx, one.task, NO_EXTRACTOR) for one in ws.subjects if one.task is not ws.task]
-    return {gate.name for other in others for gate in other.gates}
+    return {gate.name for one in ws.subjects if one.task is not ws.task for gate in _bounds_of(one.task)}
 
 
 def write_report(
@@ -130,8 +130,8 @@ def write_report(
     has_evidence = any(one.name == "evidence" and one.value is not None for one in quality.figures)
     by_construction = [BY_CONSTRUCTION] if ws.backend == "local" and has_evidence else []
     quality = replace(quality, notes=[*(notes or []), *by_construction, *quality.notes])
-    overrides = _overrides(ws.task, ws.settings.gates or "", quality)
-    verdicts = gates.judge_figures(quality, overrides, others=_others(ws, quality), fewest=fewest)
+    overrides = _overrides(ws)
+    verdicts = figures.judge_figures(quality, overrides, others=_others(ws), fewest=fewest)
     at = ws.now()
     settings = {"GATES": overrides, "task": ws.task.name, "workspace": str(ws.data)}
     name = report_files.report_name(ws.task.name, at=at)

@@ -1,20 +1,59 @@
-"""Figures of answers: records that a subject fills in and `gates` and `report` read, and the arithmetic behind them."""
+"""Figures of answers, the gates that judge them, and the arithmetic behind both.
+
+A figure with bounds is a gate. A user may set others: `GATES="evidence=0.95,concepts=3..16"`. A gate with one bound
+takes one number, one with two takes `low..high`, where either may be left out; `off` switches a gate off. Shares lie
+between 0 and 1.
+"""
 
 import hashlib
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
+
+from pipeline.core.errors import ConfigurationError, GateError
 
 if TYPE_CHECKING:
     from pipeline.store.statistics import ReplyCounts
 
 T = TypeVar("T")
 Shown = TypeVar("Shown")
-Bound = tuple[str, float | None, float | None, int, str]  # a figure's name, low, high, the fewest items, why
 Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]
+PILOT = 200  # items of one of usual size, where a share of 1 % that fails is two of them
+HOW = 'write it like GATES="evidence=0.95,concepts=3..16,divergence=off"'
+
+
+class Bound(NamedTuple):
+    """The bounds of a figure by its name and unit, both inclusive, None where there is none; `why` they are there.
+
+    It is not judged on fewer than `at_least` items, where a figure may be anything by chance.
+    """
+
+    name: str
+    unit: Unit
+    low: float | None
+    high: float | None
+    at_least: int
+    why: str
+
+    @property
+    def wanted(self) -> str:
+        """What the bounds demand, in words."""
+        if self.low is None and self.high is None:
+            return "anything"
+        if self.high is None:
+            return f"at least {shown(self.low, self.unit)}"
+        if self.low is None:
+            return f"at most {shown(self.high, self.unit)}"
+        return f"{shown(self.low, self.unit)} to {shown(self.high, self.unit)}"
+
+    def missed(self, value: float | None) -> float | None:
+        """Return the bound that a value does not keep, None where it keeps both or there is no value."""
+        if value is not None and self.low is not None and value < self.low:
+            return self.low
+        return self.high if value is not None and self.high is not None and value > self.high else None
 
 
 class Figure(NamedTuple):
@@ -30,35 +69,13 @@ class Figure(NamedTuple):
     items: int
 
 
-class Gate(NamedTuple):
-    """The bounds that a figure must keep, both inclusive, None where there is none; `why` they are where they are.
-
-    It is not judged on fewer than `at_least` items, where a figure may be anything by chance.
-    """
-
-    name: str
-    figure: Figure
-    low: float | None
-    high: float | None
-    why: str
-    at_least: int
-
-
 class Verdict(NamedTuple):
     """What a gate says of its figure: passed or not, None where it was not judged; `said` says so in words."""
 
-    gate: Gate
-    value: float | None
+    gate: Bound
+    figure: Figure
     passed: bool | None
     said: str
-
-
-class Distribution(NamedTuple):
-    """Bars to be drawn: (label, value) in the order in which they are shown; `unit` says what the values count."""
-
-    title: str
-    unit: str
-    bars: Sequence[tuple[str, float]]
 
 
 class Rows(NamedTuple):
@@ -90,8 +107,8 @@ class Quality:
     extractor: str  # a label, a label with its model, or "all"
     items: int
     figures: Sequence[Figure]
-    gates: Sequence[Gate]
-    distributions: Sequence[Distribution] = ()
+    gates: Sequence[Bound]
+    distributions: Sequence[Rows] = ()  # (label, how many) in the order in which they are shown
     tables: Sequence[Rows] = ()
     samples: Sequence[Sample] = ()
     notes: Sequence[str] = ()
@@ -261,14 +278,128 @@ def usage_figures(replies: "ReplyCounts", *, one: str) -> Iterator[Figure]:
     )
 
 
-def histogram_bars(title: str, unit: str, histogram: Mapping[int, int], *, most: int) -> Iterator[Distribution]:
+def histogram_bars(title: str, unit: str, histogram: Mapping[int, int], *, most: int) -> Iterator[Rows]:
     """Yield the bars of {number: how often} from 1 on, those from `most` on in one bar; nothing where it is empty."""
     if histogram:
         bars = [(str(number), histogram.get(number, 0)) for number in range(1, most)]
         more = sum(times for number, times in histogram.items() if number >= most)
-        yield Distribution(title, unit, [*bars, (f"{most} and more", more)])
+        yield Rows(title, ("", unit), [*bars, (f"{most} and more", more)])
 
 
-def gates_of(figures: Mapping[str, Figure], bounds: Iterable[Bound]) -> list[Gate]:
-    """Return the gates that some bounds are to figures."""
-    return [Gate(name, figures[name], low, high, why, fewest) for name, low, high, fewest, why in bounds]
+def parse_gates(overrides: str) -> dict[str, str]:
+    """Return what is set of which gate, as it was typed.
+
+    Raises:
+        ConfigurationError: it is not written as it should be.
+    """
+    found: dict[str, str] = {}
+    for part in filter(None, (one.strip() for one in overrides.split(","))):
+        name, equals, text = (piece.strip() for piece in part.partition("="))
+        if not equals or not name or not text:
+            raise ConfigurationError(f"GATES: {part!r} says nothing of a gate", hint=HOW)
+        if name in found:
+            raise ConfigurationError(f"GATES: {name} stands there twice", hint=HOW)
+        found[name] = text
+    return found
+
+
+def bounds_set(gates: Iterable[Bound], overrides: str = "", *, others: Collection[str] = ()) -> dict[str, Bound | None]:
+    """Return gates by their names with what is set in the place of their bounds, None where one is off.
+
+    What is set of `others` is passed over.
+
+    Raises:
+        ConfigurationError: there is no gate of a name that is set, or a number cannot be its bound.
+    """
+    found: dict[str, Bound | None] = {one.name: one for one in gates}
+    for name, text in parse_gates(overrides).items():
+        gate = found.get(name)
+        if gate is not None:
+            found[name] = None if text.lower() == "off" else _with(gate, text)
+        elif name not in others:
+            raise ConfigurationError(
+                f"GATES: there is no gate {name!r}", hint=f"the gates are {', '.join(found) or 'none'}"
+            )
+    return found
+
+
+def judge_figures(
+    quality: Quality, overrides: str = "", *, others: Collection[str] = (), fewest: int | None = None
+) -> list[Verdict]:
+    """Judge every figure that has bounds, by what is set in their place; see `bounds_set`.
+
+    A small pilot judges from `fewest` items on what a pilot of usual size would.
+
+    Raises:
+        ConfigurationError: there is no gate of a name that is set, or a number cannot be its bound.
+    """
+    set_here, figures = bounds_set(quality.gates, overrides, others=others), {one.name: one for one in quality.figures}
+    return [_judged(gate, set_here[gate.name], figures[gate.name], fewest) for gate in quality.gates]
+
+
+def failed_verdicts(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdicts on the gates that failed."""
+    return [one for one in verdicts if one.passed is False]
+
+
+def ensure_gates_passed(verdicts: Sequence[Verdict], *, report: str) -> None:
+    """Make sure that no gate failed; `report` says where more is told.
+
+    Raises:
+        GateError: one did.
+    """
+    if wrong := failed_verdicts(verdicts):
+        count = "a quality gate" if len(wrong) == 1 else f"{len(wrong)} quality gates"
+        raise GateError(
+            f"{count} failed: {'; '.join(one.said for one in wrong)}; the answers are stored",
+            hint=f"read {report}; then a better prompt or model under a new version, or other bounds with GATES=",
+        )
+
+
+def _judged(gate: Bound, bound: Bound | None, figure: Figure, fewest: int | None) -> Verdict:
+    least = gate.at_least if fewest is None or gate.at_least > PILOT else min(gate.at_least, fewest)
+    why = ""
+    if bound is None:
+        why = "switched off by GATES"
+    elif figure.value is None:
+        why = "nothing to measure"
+    elif figure.items < least:
+        why = f"measured on {figure.items:,}, judged from {least:,} on"
+    if why or bound is None:
+        return Verdict(gate._replace(at_least=least), figure, None, f"{gate.name} was not judged: {why}")
+    missed = bound.missed(figure.value)
+    said = f"{gate.name} is {shown(figure.value, figure.unit, bound=missed)}, wanted: {bound.wanted}"
+    return Verdict(bound._replace(at_least=least), figure, missed is None, said)
+
+
+def _with(gate: Bound, text: str) -> Bound:
+    """Return a gate with the bounds that a text names."""
+    ends = [_number(gate, one) if one.strip() else None for one in text.split("..")]
+    if len(ends) > 2 or not any(one is not None for one in ends):  # noqa: PLR2004 - low and high
+        raise ConfigurationError(f"GATES: {gate.name}={text} are no bounds", hint=HOW)
+    if len(ends) == 1 and gate.low is not None and gate.high is not None:
+        raise ConfigurationError(
+            f"GATES: {gate.name} has two bounds", hint=f"write {gate.name}={gate.low:g}..{gate.high:g}"
+        )
+    if len(ends) == 1:
+        return gate._replace(high=ends[0]) if gate.low is None else gate._replace(low=ends[0])
+    low, high = ends
+    if low is not None and high is not None and low > high:
+        said = f"GATES: {gate.name}={text} lets nothing through: {low:g} is more than {high:g}"
+        raise ConfigurationError(said, hint=HOW)
+    return gate._replace(low=low, high=high)
+
+
+def _number(gate: Bound, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigurationError(f"GATES: {gate.name}={text} is no number", hint=HOW)
+    if gate.unit == "share" and not 0 <= number <= 1:
+        raise ConfigurationError(
+            f"GATES: {gate.name} is a share, and {number:g} does not lie between 0 and 1",
+            hint=f"for 95 % write {gate.name}=0.95",
+        )
+    return number

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.core.errors import GateError
-from pipeline.quality import gates
+from pipeline.quality.figures import PILOT
 from pipeline.store import answers, pilots, statistics
 from pipeline.store.database import Connection, Store, pages, streamed
 from pipeline.store.pilots import PilotVerdict
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.quality.evaluate import QualityReport
 
 
-SIZE = gates.PILOT
+SIZE = PILOT
 SEED = 1
 FEWEST = 20  # items: fewer may be anything by chance
 PAGE = 5000

@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.core.text import escape_markdown, mark_spans, markdown_code, markdown_name
-from pipeline.quality.figures import Distribution, Quality, Rows, Sample, Verdict, shown
-from pipeline.quality.gates import describe_gate, failed_verdicts, missed_bound
+from pipeline.quality.figures import Quality, Rows, Sample, Verdict, failed_verdicts, shown
 
 MOST_CELL = 60  # characters of a text in a table
 WORDS = {True: "pass", False: "**FAIL**", None: "not judged"}
@@ -43,7 +42,7 @@ def report_markdown(
             *_gates(verdicts),
             *_advice(quality, failed_verdicts(verdicts), again=again),
             *_figures(quality),
-            *(line for rows in (*map(_bars, quality.distributions), *quality.tables) for line in _table(rows)),
+            *(line for rows in (*quality.distributions, *quality.tables) for line in _table(rows)),
             *_samples(quality.samples),
             *_settings(settings),
         )
@@ -63,7 +62,10 @@ def report_document(
         "verdict": verdict_line(verdicts),
         "gates": [_gate(one) for one in verdicts],
         "figures": {one.name: one._asdict() for one in quality.figures},
-        "distributions": [{**one._asdict(), "bars": [list(bar) for bar in one.bars]} for one in quality.distributions],
+        "distributions": [
+            {"title": one.title, "unit": one.headers[1], "bars": [list(bar) for bar in one.cells]}
+            for one in quality.distributions
+        ],
         "tables": [{**one._asdict(), "cells": [list(row) for row in one.cells]} for one in quality.tables],
         "samples": [{**one._asdict(), "spans": [list(span) for span in one.spans]} for one in quality.samples],
         "notes": list(quality.notes),
@@ -72,18 +74,9 @@ def report_document(
 
 
 def _gate(verdict: Verdict) -> dict[str, Any]:
-    gate = verdict.gate
-    return {
-        "name": gate.name,
-        "value": verdict.value,
-        "low": gate.low,
-        "high": gate.high,
-        "at_least": gate.at_least,
-        "items": gate.figure.items,
-        "passed": verdict.passed,
-        "said": verdict.said,
-        "why": gate.why,
-    }
+    gate, figure = verdict.gate._asdict(), verdict.figure
+    del gate["unit"]
+    return {**gate, "value": figure.value, "items": figure.items, "passed": verdict.passed, "said": verdict.said}
 
 
 def _head(quality: Quality, verdicts: Sequence[Verdict], *, at: datetime) -> Iterator[str]:
@@ -101,11 +94,11 @@ def _gates(verdicts: Sequence[Verdict]) -> Iterator[str]:
         return
     yield from ("## Gates", "", "| gate | figure | |", "| --- | ---: | --- |")
     for one in verdicts:
-        value = shown(one.value, one.gate.figure.unit, bound=missed_bound(one.gate))
+        value = shown(one.figure.value, one.figure.unit, bound=one.gate.missed(one.figure.value))
         yield f"| {one.gate.name} | {value} | {WORDS[one.passed]} |"
     yield ""
     for one in verdicts:
-        yield f"- **{one.gate.name}**: {one.gate.figure.told}; wanted: {describe_gate(one.gate)}. {one.gate.why}"
+        yield f"- **{one.gate.name}**: {one.figure.told}; wanted: {one.gate.wanted}. {one.gate.why}"
         if one.passed is None:
             why = one.said.partition(": ")[2]
             yield f"  {why[0].upper()}{why[1:]}."
@@ -128,7 +121,7 @@ def _advice(quality: Quality, failed: Sequence[Verdict], *, again: str) -> Itera
 
 def _bound_that_holds(verdict: Verdict) -> str:
     """Return a gate with bounds that its figure would keep, as GATES takes them."""
-    gate, value = verdict.gate, verdict.value or 0.0
+    gate, value = verdict.gate, verdict.figure.value or 0.0
     low = gate.low if gate.low is None else min(gate.low, math.floor(value * 100) / 100)
     high = gate.high if gate.high is None else max(gate.high, math.ceil(value * 100) / 100)
     return f"{gate.name}={'..'.join(f'{bound:g}' for bound in (low, high) if bound is not None)}"
@@ -140,10 +133,6 @@ def _figures(quality: Quality) -> Iterator[str]:
     yield from ("## Figures", "", "| what was measured | |", "| --- | ---: |")
     yield from (f"| {one.told} | {shown(one.value, one.unit)} |" for one in quality.figures)
     yield ""
-
-
-def _bars(distribution: Distribution) -> Rows:
-    return Rows(distribution.title, ("", distribution.unit), distribution.bars)
 
 
 def _table(rows: Rows) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.passages.quality import measure_concepts
 from pipeline.passages.schema import read_shape
-from pipeline.quality import gates
+from pipeline.quality import figures
 from pipeline.quality.figures import Quality, Verdict
 from tests.lab import Workspace
 
@@ -110,7 +110,7 @@ def figure(found: Quality, name: str) -> Any:
 
 def verdict(found: Quality, name: str) -> Verdict:
     """Return the verdict on one figure."""
-    return next(one for one in gates.judge_figures(found) if one.gate.name == name)
+    return next(one for one in figures.judge_figures(found) if one.gate.name == name)
 
 
 def test_figures_are_what_is_stored(workspace: Workspace) -> None:

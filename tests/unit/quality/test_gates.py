@@ -3,25 +3,26 @@
 import pytest
 
 from pipeline.core.errors import ConfigurationError, GateError
-from pipeline.quality import gates
-from pipeline.quality.figures import Figure, Gate, Quality, Verdict, shown
+from pipeline.quality import figures
+from pipeline.quality.figures import Bound, Figure, Quality, Verdict, shown
 
 
 def quality(*, evidence: float | None = 0.99, concepts: float | None = 8.0, items: int = 100) -> Quality:
     """Return what was measured, with three gates: a least share, a mean between two bounds, and a most share."""
-    figures = (
+    measured = (
         Figure("evidence", evidence, "share", "concepts with a quotation", items),
         Figure("concepts", concepts, "mean", "concepts of a passage", items),
         Figure("invalid", 0.01, "share", "answers that do not validate", items),
     )
     bounds = ((0.99, None), (4, 14), (None, 0.01))
-    found = [Gate(one.name, one, low, high, "So it is.", 20) for one, (low, high) in zip(figures, bounds, strict=True)]
-    return Quality("Concepts", "passage-concepts@1", items, figures, found)
+    pairs = zip(measured, bounds, strict=True)
+    found = [Bound(one.name, one.unit, low, high, 20, "So it is.") for one, (low, high) in pairs]
+    return Quality("Concepts", "passage-concepts@1", items, measured, found)
 
 
 def verdict(name: str, measured: Quality, overrides: str = "") -> Verdict:
     """Return the verdict on one of the three gates."""
-    return next(one for one in gates.judge_figures(measured, overrides) if one.gate.name == name)
+    return next(one for one in figures.judge_figures(measured, overrides) if one.gate.name == name)
 
 
 @pytest.mark.parametrize(
@@ -76,29 +77,29 @@ def test_every_bound_can_be_set(overrides: str, name: str, expected: object) -> 
 def test_what_cannot_be_a_bound_is_refused(overrides: str, said: str) -> None:
     """An unknown gate, a percentage, and what is no number are told apart from bounds."""
     with pytest.raises(ConfigurationError, match=said):
-        gates.judge_figures(quality(), overrides)
+        figures.judge_figures(quality(), overrides)
 
 
 def test_an_unknown_gate_is_answered_with_the_known_ones() -> None:
     """The hint names every gate there is; a gate of another subject is passed over where the caller names it."""
     with pytest.raises(ConfigurationError) as caught:
-        gates.judge_figures(quality(), "tags=3..8")
+        figures.judge_figures(quality(), "tags=3..8")
     assert caught.value.hint == "the gates are evidence, concepts, invalid"
-    assert len(gates.judge_figures(quality(), "tags=3..8", others={"tags"})) == 3
+    assert len(figures.judge_figures(quality(), "tags=3..8", others={"tags"})) == 3
 
 
 def test_a_failed_gate_ends_with_its_figure_and_the_report() -> None:
     """The error names each gate that failed, with figure and bound, and where to read more; exit code 6."""
-    verdicts = gates.judge_figures(quality(evidence=0.98996, concepts=2.5))
+    verdicts = figures.judge_figures(quality(evidence=0.98996, concepts=2.5))
     with pytest.raises(GateError) as caught:
-        gates.ensure_gates_passed(verdicts, report="reports/one.md")
+        figures.ensure_gates_passed(verdicts, report="reports/one.md")
     assert caught.value.exit_code == 6
     assert caught.value.message == (
         "2 quality gates failed: evidence is 98.996 %, wanted: at least 99 %; concepts is 2.5, wanted: 4 to 14; "
         "the answers are stored"
     )
     assert "reports/one.md" in caught.value.hint
-    gates.ensure_gates_passed(gates.judge_figures(quality(evidence=0.1, items=3)), report="")
+    figures.ensure_gates_passed(figures.judge_figures(quality(evidence=0.1, items=3)), report="")
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core import files
-from pipeline.quality import gates, report, report_files
-from pipeline.quality.figures import Distribution, Figure, Gate, Quality, Rows, Sample
+from pipeline.quality import figures, report, report_files
+from pipeline.quality.figures import Bound, Figure, Quality, Rows, Sample
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 TASK = "passage-concepts"
@@ -30,11 +30,11 @@ def measured() -> Quality:
         40,
         (good, bad, few),
         (
-            Gate("coverage", good, 0.99, None, "An answer has one.", 20),
-            Gate("evidence", bad, 0.99, None, "Who quotes can be checked.", 20),
-            Gate("divergence", few, None, 0.25, "A quarter moved.", 20),
+            Bound("coverage", "share", 0.99, None, 20, "An answer has one."),
+            Bound("evidence", "share", 0.99, None, 20, "Who quotes can be checked."),
+            Bound("divergence", "bits", None, 0.25, 20, "A quarter moved."),
         ),
-        distributions=(Distribution("Types", "concepts", [("method", 30), ("<x>", 10)]),),
+        distributions=(Rows("Types", ("", "concepts"), [("method", 30), ("<x>", 10)]),),
         tables=(Rows("Garbage", ("name", "times"), [("a | b", 2), ("[c](d)", 1)]),),
         samples=(Sample("p-1", "water law", "We study water law here.", [(9, 18)], "domain, 0.9"),),
         notes=("one note",),
@@ -44,7 +44,7 @@ def measured() -> Quality:
 def written(data: Path, *, at: datetime = AT) -> Path:
     """Write the report of `measured` and return its Markdown."""
     quality = measured()
-    verdicts = gates.judge_figures(quality)
+    verdicts = figures.judge_figures(quality)
     name = report_files.report_name(TASK, at=at)
     settings = {"GATES": "", "seed": "7"}
     text = report.report_markdown(quality, verdicts, at=AT, settings=settings)
@@ -70,8 +70,8 @@ def test_the_report_says_what_to_do_where_a_gate_failed(tmp_path: Path) -> None:
     assert "make rollback EXTRACTOR=passage-concepts@1" in advice
     (bounds,) = re.findall(r'`make qc GATES="([^"]+)"`', advice)
     assert bounds == "evidence=0.5"
-    verdicts = gates.judge_figures(measured(), bounds)
-    assert gates.failed_verdicts(verdicts) == []
+    verdicts = figures.judge_figures(measured(), bounds)
+    assert figures.failed_verdicts(verdicts) == []
     passing = report.report_markdown(measured(), verdicts, at=AT, settings={}, again="make qc TASK=passages")
     assert "What to do" not in passing
 
