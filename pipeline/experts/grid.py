@@ -9,9 +9,8 @@ from sqlalchemy import Connection, func
 from pipeline.experts import table
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.schema import SCORE, experts, item_id
-from pipeline.tables.answers_grid import version_facet
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.grid import Grid, GridColumn, GridFacet, says_text
+from pipeline.tables.grid import Grid, GridColumn, GridFacet, says_text, version_facet
 from pipeline.tables.reflect import columns_of
 
 USUAL = ("username", "name", "job_title", "company", "tags", "findability_score")

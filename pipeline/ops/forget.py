@@ -196,8 +196,8 @@ def _erase(tx: "Connection", subject: Subject, ids: Sequence[str], *, words: Seq
     for item_id, name in task.names(tx, ids).items():
         _check_free(tx, task.name, item_id, name, now=now)
     for one in ids:
-        erase.erase_item(tx, task.name, one, words=words, is_number_ours=not is_brought)
         subject.hooks.remove(tx, one)
+        erase.erase_item(tx, task.name, one, words=words, is_number_ours=not is_brought)
         if is_brought:
             erase.bury_item(tx, task.name, one, at=now)
     workspace.touch_revision(tx, task.name)  # the ids of the forgotten are listed nowhere

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Table,
     and_,
     case,
-    collate,
     delete,
     func,
     insert,
@@ -290,20 +289,24 @@ def _leaving(task: str) -> Select[Any]:
     return query.where(versions.c.task == task, versions.c.withdrawn_at.is_not(None))
 
 
-def applied_answers(tx: Connection, task: str) -> Iterator[tuple[str, str, str, datetime]]:
-    """Yield (item id, extractor, answer as JSON, when) of the last that was applied to each item by each extractor.
+def is_shown(task: str, *, each: bool) -> ColumnElement[bool]:
+    """Return the condition that an answer is the last that was applied to its item, of `each` extractor or of all.
 
-    They come by the bytes of both names. Those of a version that is being rolled back count as gone.
+    Those of a version that is being rolled back count as gone.
     """
-    newer = answers.alias()
-    again = select(newer.c.id).where(newer.c.task == task, newer.c.item_id == answers.c.item_id)
-    again = again.where(newer.c.extractor == answers.c.extractor, newer.c.id > answers.c.id)
-    again = again.where(newer.c.applied, newer.c.answer != FORGOTTEN)
-    names = (answers.c.item_id, answers.c.extractor)
-    query = select(*names, answers.c.answer, answers.c.at).where(_stays(task), ~again.exists())
-    by_bytes = names if tx.dialect.name == "sqlite" else (collate(one, "C") for one in names)
-    for row in streamed(tx, query.order_by(*by_bytes), page=PAGE):
-        yield tuple(row)
+    newer = answers.alias("newer")
+    again = select(newer.c.id).where(_stays(task, newer), newer.c.item_id == answers.c.item_id)
+    if each:
+        again = again.where(newer.c.extractor == answers.c.extractor)
+    return and_(_stays(task), ~again.where(newer.c.id > answers.c.id).correlate(answers).exists())
+
+
+def applied_answers(tx: Connection, task: str, ids: Sequence[str]) -> Iterator[tuple[str, str, str, datetime]]:
+    """Yield (item id, extractor, answer as JSON, when) of all answers applied to these items, oldest first."""
+    columns = (answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
+    for some in pages(ids):
+        query = select(*columns).where(_stands(task), answers.c.item_id.in_(some)).order_by(answers.c.id)
+        yield from map(tuple, tx.execute(query))
 
 
 def answered_ids(task: str) -> Select[Any]:
@@ -367,14 +370,14 @@ def version_counts(tx: Connection, task: str) -> list[VersionCounts]:
     return [VersionCounts(row[0].partition("/")[0], row[0].partition("/")[2], *row[1:]) for row in rows]
 
 
-def _stands(task: str) -> ColumnElement[bool]:
+def _stands(task: str, given: FromClause = answers) -> ColumnElement[bool]:
     """Return the condition that an answer of a task was applied and not forgotten."""
-    return and_(answers.c.task == task, answers.c.applied, answers.c.answer != FORGOTTEN)
+    return and_(given.c.task == task, given.c.applied, given.c.answer != FORGOTTEN)
 
 
-def _stays(task: str) -> ColumnElement[bool]:
+def _stays(task: str, given: FromClause = answers) -> ColumnElement[bool]:
     """Return the condition that an answer stands, and is of no version that is being rolled back."""
-    return and_(_stands(task), answers.c.extractor.not_in(_leaving(task)))
+    return and_(_stands(task, given), given.c.extractor.not_in(_leaving(task)))
 
 
 def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:

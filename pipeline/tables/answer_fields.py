@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 
 WHOLE = 2**63  # whole numbers of 64 bits are below it, and not below minus it
 JSON = "json"
-BYTES = Text().with_variant(Text(collation="C"), "postgresql")  # compares by bytes on both databases
 DATE = Text().with_variant(AsTheColumn("DATE"), "postgresql")
-UUID = Text().with_variant(AsTheColumn("UUID"), "postgresql")
 TYPES: Mapping[str, TypeEngine[Any]] = {
     "text": Text(),
     "integer": BigInteger(),
@@ -39,7 +37,6 @@ TYPES: Mapping[str, TypeEngine[Any]] = {
     "time": IsoTime(),
     JSON: Text().with_variant(AsTheColumn("JSONB"), "postgresql"),
 }
-KEY_TYPES: Mapping[str, TypeEngine[Any]] = {"text": BYTES, "integer": BigInteger(), "uuid": UUID}
 _KINDS: Mapping[Any, str] = {
     str: "text",
     bool: "boolean",
@@ -66,11 +63,15 @@ def fields_of(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
     return tuple((name, _kind_beside(one.annotation, one.metadata)) for name, one in answer.model_fields.items())
 
 
-def stored_cells(fields: Iterable[tuple[str, str]], answer_json: str) -> list[Any]:
-    """Return the cells of an answer's fields as the driver of either database takes them."""
+def stored_cell(kind: str, value: Any) -> Any:
+    """Return a value of a field as the driver of either database takes it; None where it is none of its kind."""
+    return None if value is None else _CELLS[kind](value)
+
+
+def fields_in(answer_json: str) -> dict[str, Any]:
+    """Return the values of an answer by the names of its fields; of a model that is no object its `root`."""
     document = json.loads(answer_json)
-    values = document if isinstance(document, dict) else {"root": document}
-    return [None if values.get(name) is None else _CELLS[kind](values[name]) for name, kind in fields]
+    return document if isinstance(document, dict) else {"root": document}
 
 
 def same_cell(kind: str, one: Any, other: Any) -> bool:
@@ -83,11 +84,6 @@ def same_cell(kind: str, one: Any, other: Any) -> bool:
         return bool(json.loads(one, parse_float=Decimal) == json.loads(other, parse_float=Decimal))
     except ValueError:
         return False
-
-
-def stored_time(moment: datetime) -> str:
-    """Return an aware time as both databases take it, in UTC; as text it sorts by time."""
-    return moment.astimezone(UTC).isoformat(" ", "microseconds")
 
 
 def why_unstorable(answer: "str | BaseModel") -> str:
@@ -186,7 +182,7 @@ def _date(value: Any) -> Any:
 
 def _time(value: Any) -> Any:
     moment = time_of(value)
-    return None if moment is None else stored_time(moment)
+    return None if moment is None else moment.astimezone(UTC).isoformat(" ", "microseconds")
 
 
 def _json(value: Any) -> str:

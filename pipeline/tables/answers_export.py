@@ -5,47 +5,27 @@ All that is written is read in the caller's transaction, by the key, at flat mem
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    FromClause,
-    ScalarSelect,
-    Select,
-    TableClause,
-    Text,
-    cast,
-    collate,
-    column,
-    func,
-    literal_column,
-    select,
-    table,
-)
-from sqlalchemy import types as sql
+from sqlalchemy import Connection, Select, Text, cast, collate
 
 from pipeline.core.errors import InputError
-from pipeline.core.hooks import VersionShare
-from pipeline.store.column_types import IsoTime
+from pipeline.store.answers import is_shown
 from pipeline.store.database import PAGE, streamed
-from pipeline.store.tables import answers as given
+from pipeline.store.tables import answers
 from pipeline.tables import export
-from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, AnswersSpec
-from pipeline.tables.answers_view import ITEM_KEY, column_names, item_id_sql, view_columns
 from pipeline.tables.cells import loaded
 from pipeline.tables.item_values import value_text
 from pipeline.tables.reflect import is_sqlite
+from pipeline.tables.view import AnswersSpec, ShownAnswers
 
 COSTS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}  # what an answer took, and the kinds of it
 PREFIX = "findable_"  # of such a column where the answers or their rows have one of its name
 _IN_PARQUET = {"integer": export.WHOLE, "real": export.NUMBER, "boolean": export.TRUTH, "date": export.DAY}
 _IN_PARQUET |= {"time": export.MOMENT}
-_TYPES: Mapping[str, sql.TypeEngine[Any]] = {"boolean": sql.Boolean(), "time": IsoTime()}
 
 
 @dataclass(frozen=True)
@@ -58,7 +38,6 @@ class AnswersExport:
 
     spec: AnswersSpec
     sources: Mapping[str, str]
-    task: str
     extractor: str
     field: str | None = None
     cost: bool = False
@@ -69,57 +48,22 @@ class AnswersExport:
         Raises:
             InputError: there is no such list.
         """
-        sources = column_names(tx, self.spec.items)
-        named = view_columns(self.spec, sources)
-        of = {"a": self._kinds, "i": self.sources}
-        kinds = {name: of[whose].get(original, "text") for name, (whose, original) in named.items()}
-        items = _table(self.spec.items, {name: self.sources.get(name) for name in sources}).alias("i")
-        here = {"a": self._answers, "i": items}
-        shown = [
-            (cast(here[whose].c[original], Text) if kinds[name] == "json" else here[whose].c[original]).label(name)
-            for name, (whose, original) in named.items()
+        shown = ShownAnswers(tx, self.spec, beside=True, sources=self.sources)
+        kinds = shown.kinds
+        for name in (one for one, kind in kinds.items() if kind == "json"):
+            shown.columns[name] = cast(shown.columns[name].element, Text).label(name)
+        query = shown.query(is_shown(self.spec.task, each=True), answers.c.extractor == self.extractor)
+        by_bytes = [
+            one if kind == "integer" or is_sqlite(tx) else collate(one, "C")
+            for one, kind in ((shown.columns[name].element, kind) for name, kind in self.spec.key)
         ]
-        answers = here["a"]
-        from_ = answers.outerjoin(items, items.c[ITEM_KEY] == self._item_id(tx)) if sources else answers
-        query = select(*shown).select_from(from_).where(answers.c[EXTRACTOR] == self.extractor)
-        query = query.order_by(*(answers.c[name] for name, _ in self.spec.key))
+        query = query.order_by(*by_bytes)
         if self.cost:
-            query = self._with_costs(tx, query, answers, from_)
+            query = query.add_columns(*(answers.c[name] for name in COSTS))
             kinds |= {f"{PREFIX}{name}" if _is_in(name, kinds) else name: kind for name, kind in COSTS.items()}
         if self.field is None:
             return _read(tx, query, kinds), kinds
         return self._exploded(tx, query, kinds, self.field)
-
-    @cached_property
-    def _kinds(self) -> dict[str, str]:
-        return {**dict(self.spec.key), **dict(self.spec.fields), EXTRACTOR: "text", ANSWERED_AT: "time"}
-
-    @cached_property
-    def _answers(self) -> FromClause:
-        return _table(self.spec.table, self._kinds).alias("a")
-
-    def _item_id(self, tx: Connection) -> ColumnElement[str]:
-        return literal_column(item_id_sql(self.spec, sqlite=is_sqlite(tx)), Text)
-
-    def _with_costs(self, tx: Connection, query: Select[Any], here: FromClause, from_: FromClause) -> Select[Any]:
-        item_id = self._item_id(tx) if is_sqlite(tx) else collate(self._item_id(tx), "C")
-        one = given.alias()
-        newest: ScalarSelect[int] = (
-            select(func.max(one.c.id))
-            .where(one.c.task == self.task, one.c.item_id == item_id, one.c.extractor == here.c[EXTRACTOR])
-            .where(one.c.applied)
-            .correlate(here)
-            .scalar_subquery()
-        )
-        joined = from_.outerjoin(given, given.c.id == newest)
-        return query.add_columns(*(given.c[name] for name in COSTS)).select_from(joined)
-
-    def shares(self, tx: Connection, extractors: Sequence[str]) -> list[VersionShare]:
-        """Return how many items have answers of these extractors, this one first."""
-        told = self._answers.c[EXTRACTOR]
-        query = select(told, func.count()).where(told.in_(extractors)).group_by(told)
-        found = [VersionShare(*row) for row in tx.execute(query)]
-        return sorted(found, key=lambda one: (one.extractor != self.extractor, one.extractor))
 
     def _exploded(
         self, tx: Connection, query: Select[Any], kinds: Mapping[str, str], field: str
@@ -151,16 +95,6 @@ class AnswersExport:
         return rows, whole
 
 
-def extractors_in(tx: Connection, spec: AnswersSpec) -> list[str]:
-    """Return whose answers the table holds, by name."""
-    told = _table(spec.table, {EXTRACTOR: "text"}).c[EXTRACTOR]
-    return list(tx.execute(select(told).distinct().order_by(told)).scalars())
-
-
-def _table(name: str, kinds: Mapping[str, str | None]) -> TableClause:
-    return table(name, *(column(one, _TYPES.get(kind or "")) for one, kind in kinds.items()))
-
-
 def encoded(rows: Iterable[Mapping[str, Any]], format_: str, *, kinds: Mapping[str, str]) -> Iterator[bytes]:
     """Return the bytes of a file with these rows, in pieces that never split a row.
 
@@ -188,7 +122,7 @@ def _value(cell: Any, kind: str) -> Any:
         return loaded(cell)
     if kind == "date":
         return date.fromisoformat(str(cell))
-    return str(cell) if kind == "uuid" else cell
+    return cell
 
 
 def _is_in(name: str, names: Iterable[str]) -> bool:

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from pipeline.core.declaration import MADE_KEY, column_named, columns_in
 from pipeline.core.errors import InputError
-from pipeline.tables.answers_spec import ANSWERED_AT, EXTRACTOR, SYSTEM
 from pipeline.tables.column_names import COLUMN_NAMES, fold
 from pipeline.tables.findings import Finding, excerpt
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import KEY_KINDS
 from pipeline.tables.items_file import SourceRow
+from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, SYSTEM
 
 SAMPLED = 1_000  # rows whose texts are measured and compared
 LIKE_LONGEST = 0.25  # of the longest column's mean length that one has whose name is only like a text's

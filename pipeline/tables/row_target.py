@@ -3,10 +3,8 @@
 Rows of another program stay as they are, and no row is added beside one of them.
 """
 
-import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -15,13 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Column, ColumnElement, MetaData, Table, Text, and_, cast, delete, insert, select, update
 
 from pipeline.core.errors import InputError
+from pipeline.store import answers as record
 from pipeline.store.column_types import AsTheColumn, IsoTime
-from pipeline.store.database import pages
-from pipeline.tables.answers_rows import keys_among
-from pipeline.tables.answers_spec import AnswersSpec, answers_table
+from pipeline.tables.answer_fields import fields_in, stored_cell
 from pipeline.tables.columns import ids_in
 from pipeline.tables.reflect import columns_of, folded, kind_of
 from pipeline.tables.rows import refusals
+from pipeline.tables.view import AnswersSpec
+from pipeline.tables.write_to import GivenAnswer
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -33,9 +32,11 @@ _PARTS = re.compile(r"\s*([^=]+)\.([^.=]+?)\s*")
 class _Said(NamedTuple):
     """What one version said of an item, by the fields of its answer."""
 
-    label: str
     values: Mapping[str, Any]
     at: datetime
+
+
+_SaidOf = dict[tuple[str, str], dict[str, _Said]]  # by item and model, and by the version's label
 
 
 @dataclass(frozen=True)
@@ -59,29 +60,44 @@ class RowTarget:
         columns = [Column(one, AsTheColumn()) for one in told]
         return Table(self.name, MetaData(), *columns, Column("created_at", IsoTime()))
 
-    @contextmanager
-    def following(self, tx: "Connection", ids: Collection[str]) -> Iterator[None]:
-        """Bring the rows of some items to what their answers are at the end of a block."""
-        before = self._said(tx, ids)
-        yield
-        after = self._said(tx, ids)
-        for key in sorted(before.keys() | after.keys()):
-            self._follow(tx, key, before.get(key, []), after.get(key, []))
+    def write(self, tx: "Connection", rows: Sequence[GivenAnswer]) -> None:
+        """Bring the rows of some items to what their answers are with these, which are about to be kept."""
+        before = self._said(tx, [one.item_id for one in rows])
+        after = {key: dict(said) for key, said in before.items()}
+        for one in rows:
+            label, _, model = one.extractor.partition("/")
+            after.setdefault((one.item_id, model), {})[label] = self._values(one.answer_json, one.at)
+        self._bring(tx, before, after)
 
-    def _said(self, tx: "Connection", ids: Collection[str]) -> dict[tuple[str, str], list[_Said]]:
-        table, fields = answers_table(self.answers), self.answers.fields
-        own = table.c[self.answers.key[0][0]]
-        columns = [own, *(table.c[name] for name in ("extractor", "answered_at", *(name for name, _ in fields)))]
-        found: dict[tuple[str, str], list[_Said]] = {}
-        for some in pages(sorted(ids)):
-            keys = [key for (key,) in keys_among(self.answers, some).values()]
-            for key, extractor, at, *cells in tx.execute(select(*columns).where(own.in_(keys))):
-                label, _, model = extractor.partition("/")
-                values = {name: _stored(cell) for (name, _), cell in zip(fields, cells, strict=True)}
-                found.setdefault((str(key), model), []).append(_Said(label, values, at))
+    def remove(self, tx: "Connection", ids: Collection[str], *, extractor: str | None = None) -> None:
+        """Bring the rows of some items to what their answers are without those of an extractor, or without any."""
+        before = self._said(tx, ids)
+        gone, _, by = (extractor or "").partition("/")
+        left = {
+            (item_id, model): {label: one for label, one in said.items() if extractor and (label, model) != (gone, by)}
+            for (item_id, model), said in before.items()
+        }
+        self._bring(tx, before, left)
+
+    def _said(self, tx: "Connection", ids: Collection[str]) -> _SaidOf:
+        """Return the newest answer of each version to some items, by item and model, also of one that is leaving."""
+        found: _SaidOf = {}
+        for item_id, extractor, answer, at in record.applied_answers(tx, self.answers.task, sorted(ids)):
+            label, _, model = extractor.partition("/")
+            found.setdefault((item_id, model), {})[label] = self._values(answer, at)
         return found
 
-    def _follow(self, tx: "Connection", key: tuple[str, str], before: list[_Said], after: list[_Said]) -> None:
+    def _values(self, answer_json: str, at: datetime) -> _Said:
+        values = fields_in(answer_json)
+        return _Said({name: stored_cell(kind, values.get(name)) for name, kind in self.answers.fields}, at)
+
+    def _bring(self, tx: "Connection", before: _SaidOf, after: _SaidOf) -> None:
+        for key in sorted(after):
+            self._follow(tx, key, before.get(key, {}), after[key])
+
+    def _follow(
+        self, tx: "Connection", key: tuple[str, str], before: Mapping[str, _Said], after: Mapping[str, _Said]
+    ) -> None:
         """Bring one row to the best of what is said now, if it is ours: if it says what was said before."""
         item_id, model = key
         table = self.table
@@ -90,11 +106,11 @@ class RowTarget:
         # a text tells whose it is: how JSON and numbers are spelled is the database's own
         told = [name for name, kind in self.answers.fields if kind == "text"]
         row = tx.execute(select(*(table.c[name] for name in told or [self.key])).where(here)).first()
-        if row is not None and tuple(row) not in {tuple(one.values[name] for name in told) for one in before}:
+        if row is not None and tuple(row) not in {tuple(one.values[name] for name in told) for one in before.values()}:
             return
         values: dict[str, Any] = {}
         if after:
-            best = max(after, key=self._rank)
+            best = after[max(after, key=lambda label: self._rank(label, after[label].at))]
             values = {**best.values, "created_at": best.at}
         with refusals(table.name):
             if values and row is None:
@@ -105,21 +121,20 @@ class RowTarget:
             elif row is not None:
                 tx.execute(delete(table).where(here))
 
-    def _rank(self, said: _Said) -> tuple[int, datetime]:
+    def _rank(self, label: str, at: datetime) -> tuple[int, datetime]:
         names = list(self.preferred)
-        return (-names.index(said.label) if said.label in names else -len(names), said.at)
+        return (-names.index(label) if label in names else -len(names), at)
 
     def lacking(self, tx: "Connection") -> list[str]:
         """Return the ids of the items that have an answer here, and no row of this provider."""
         mine = select(cast(self.table.c[self.key], Text)).where(self.table.c.provider == self.provider)
-        key = cast(answers_table(self.answers).c[self.answers.key[0][0]], Text)
-        return list(tx.execute(select(key).where(key.not_in(mine)).distinct()).scalars())
+        answered = record.answered_ids(self.answers.task)
+        return list(tx.execute(answered.where(answered.selected_columns[0].not_in(mine))).scalars())
 
     def restore(self, tx: "Connection") -> int:
         """Write the rows that are lacking, and return how many items got one."""
         said = self._said(tx, self.lacking(tx))
-        for key, some in said.items():
-            self._follow(tx, key, some, some)
+        self._bring(tx, said, said)
         return len({item_id for item_id, _ in said})
 
     def has_row(self, item_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
@@ -150,8 +165,3 @@ def check_target(tx: "Connection", target: RowTarget) -> None:
             f"{said}: `{target.name}` lacks the columns {', '.join(lacking)}",
             hint=f"a row has the item's column, {', '.join(OF_ROWS)}, and one for each field of the answer",
         )
-
-
-def _stored(cell: Any) -> Any:
-    """Return a cell of an answer as another table takes it: what is no plain value as JSON."""
-    return json.dumps(cell, ensure_ascii=False) if isinstance(cell, list | dict) else cell

@@ -3,23 +3,39 @@
 A row is an item's where its key has the same bytes, whatever case or zeros the table's own comparison overlooks.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnClause, Connection, Text, and_, bindparam, cast, collate, column, select, tuple_, update
+from sqlalchemy import (
+    ColumnClause,
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    collate,
+    column,
+    func,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
 from sqlalchemy import table as table_of
 
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store.column_types import AsTheColumn
 from pipeline.store.database import pages, run_many
-from pipeline.tables.answer_fields import TYPES, same_cell, stored_cells
-from pipeline.tables.answers_rows import ProjectedRow, as_written, key_values
-from pipeline.tables.answers_spec import AnswersSpec
+from pipeline.tables.answer_fields import TYPES, fields_in, same_cell, stored_cell
 from pipeline.tables.columns import LARGEST, TEXT, Accepts, Ids, ReflectedColumn
 from pipeline.tables.reflect import columns_of, folded, is_sqlite, kind_of, primary_key, unique_keys
 from pipeline.tables.rows import refusals
+from pipeline.tables.view import AnswersSpec
 
 PAGE = 200  # rows in one statement; SQLite is given two parameters and more for each
 FORM = 'it is written "table.column=field"'
@@ -33,7 +49,17 @@ ACCEPTS: Mapping[str, Accepts] = {
     "time": Accepts(("timestamptz", *TEXT.types), "times with their zone, or text"),
     "json": Accepts(("jsonb", "json", *TEXT.types), "JSON, or text"),
 }
+_MOMENT = 'YYYY-MM-DD HH24:MI:SS.US"+00:00"'  # in PostgreSQL's words, as `stored_cell` gives a time
 _PARTS = re.compile(r"\s*(.+)\.([^.=]+?)\s*=\s*([^=]+?)\s*")
+
+
+class GivenAnswer(NamedTuple):
+    """One answer on its way: `answer_json` is the answer by the names of its fields, `at` is aware."""
+
+    item_id: str
+    extractor: str
+    answer_json: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -68,7 +94,7 @@ def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> ColumnTar
     kind = dict(spec.fields).get(field)
     if kind is None:
         raise InputError(f"write_to={write_to!r}: the answer has no field `{field}`", hint=FORM)
-    if table.startswith("findable_") or table in {spec.table, spec.view, spec.items}:
+    if table.startswith("findable_") or table in {*spec.views, spec.items}:
         raise InputError(f"write_to={write_to!r}: `{table}` is findable's own", hint="name a table of your own")
     if kind_of(tx, table) != "table":
         raise InputError(f"write_to={write_to!r}: this database has no table `{table}`", hint=FORM)
@@ -88,7 +114,7 @@ def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> ColumnTar
     return ColumnTarget(table, to, field, kind, keys)
 
 
-def write_column(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequence[ProjectedRow]) -> set[str]:
+def write_column(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequence[GivenAnswer]) -> set[str]:
     """Write answers into the column where it is NULL; return the ids of the items whose row now holds their value.
 
     A NULL of an answer is not written.
@@ -100,11 +126,11 @@ def write_column(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: 
     return {one for some in pages(list(newest.values()), PAGE) for one in _write(tx, spec, target, some)}
 
 
-def _write(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequence[ProjectedRow]) -> list[str]:
+def _write(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequence[GivenAnswer]) -> list[str]:
     wanted: dict[tuple[str, ...], tuple[str, Any]] = {}
     for row in rows:
-        value = stored_cells([(target.field, target.kind)], row.answer_json)[0]
-        key = tuple(map(str, key_values(spec, row.item_id)))
+        value = stored_cell(target.kind, fields_in(row.answer_json).get(target.field))
+        key = (row.item_id,) if len(spec.key) == 1 else tuple(map(str, json.loads(row.item_id)))
         fits = all(ids.key(part) == part for (_, ids), part in zip(target.keys, key, strict=True))
         if fits and value is not None:
             wanted[key] = (row.item_id, value)
@@ -125,7 +151,7 @@ def _write(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequen
         given = ((value, *native[key], *key) for key, value in fitting)
         run_many(tx, writing, [dict(zip(names, row, strict=True)) for row in given])
     is_native = target.column.type not in TEXT.types
-    written = as_written(tx, column(to.name, TYPES[target.kind] if is_native else Text()))
+    written = _as_written(tx, column(to.name, TYPES[target.kind] if is_native else Text()))
     found = select(*(cast(one, Text) for one in keys), written).select_from(table)
     held = tx.execute(found.where(tuple_(*keys).in_([tuple(native[key]) for key in wanted]))).all()
     cells = {tuple(row)[:-1]: tuple(row)[-1] for row in held}
@@ -136,6 +162,16 @@ def _write(tx: Connection, spec: AnswersSpec, target: ColumnTarget, rows: Sequen
     return [
         item_id for key, (item_id, value) in wanted.items() if key in cells and _holds(target.kind, cells[key], value)
     ]
+
+
+def _as_written(tx: Connection, to: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a column as what was written into it, whatever is in it now."""
+    declared = str(to.type.compile(tx.dialect))
+    if is_sqlite(tx) or declared in {"BIGINT", "FLOAT", "BOOLEAN"}:
+        return type_coerce(to, AsTheColumn())
+    if declared.startswith("TIMESTAMP"):
+        return func.to_char(func.timezone("UTC", to), _MOMENT)
+    return cast(to, Text)
 
 
 def _holds(kind: str, cell: Any, value: Any) -> bool:

@@ -3,10 +3,9 @@
 from sqlalchemy import Connection
 
 from pipeline.engine.declared.rows import UNUSABLE, DeclaredRows
-from pipeline.tables.answers_grid import answers_shown, tag_facet, version_facet
-from pipeline.tables.answers_spec import EXTRACTOR
-from pipeline.tables.grid import Grid, GridColumn
+from pipeline.tables.grid import Grid, GridColumn, answers_shown, tag_facet, version_facet
 from pipeline.tables.items import SEEN
+from pipeline.tables.view import EXTRACTOR
 
 WHY = {SEEN[1]: "why unusable"}  # under which a reason is shown
 

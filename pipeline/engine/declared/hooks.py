@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault
+from pipeline.core.hooks import DerivedCheck, ExportRows, ExportWanted, Hooks, RowFault, VersionShare
 from pipeline.core.progress import Progress
 from pipeline.core.task import StaleItems
 from pipeline.engine.declared import given
 from pipeline.engine.declared.rows import DeclaredRows
-from pipeline.store import versions
-from pipeline.tables import answers_rows, answers_view, item_table, items
-from pipeline.tables.answers_export import AnswersExport, encoded, extractors_in
-from pipeline.tables.answers_spec import answers_table as table_of
+from pipeline.store import answers, versions
+from pipeline.tables import item_table, items
+from pipeline.tables.answers_export import AnswersExport, encoded
 from pipeline.tables.item_values import value_text
+from pipeline.tables.view import make_views
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -93,27 +93,17 @@ class DeclaredHooks(Hooks):
         raise self._rows.judge.fault_of(error, "a validator", item_id) from error
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":  # noqa: ARG002 - the record tells them
-        """Return the tables of items and answers."""
-        return (self._rows.items_table, table_of(self._rows.answers_spec))
+        """Return the table of items."""
+        return (self._rows.items_table,)
 
     def make_tables(self, tx: "Connection", there: "Connection") -> None:  # noqa: ARG002 - the record tells them
-        """Make both tables and the view."""
+        """Make the table and the views."""
         items.make_items(there, self._rows.items_spec, was=None)
-        answers_view.make_answers(there, self._rows.answers_spec, was=None)
+        make_views(there, self._rows.answers_spec, self._rows.record.columns)
 
-    def check_derived(self, tx: "Connection", display: Progress) -> DerivedCheck:  # noqa: ARG002 - it takes seconds
-        """Hold the table of answers against the record of answers, from which it can be made again."""
-        spec = self._rows.answers_spec
-        found = answers_rows.compare_rows(tx, spec, self._rows.record.name)
-        counts = {way: getattr(found, way) for way in found.examples}
-        faults = [*self._unusable(tx), *self._unwritten(tx)]
-        if not counts:
-            return DerivedCheck(faults)
-        told = (f"{count:,} {way} ({_shown(found.examples[way])})" for way, count in counts.items())
-        why = "what other programs read there is not what was answered"
-        return DerivedCheck(
-            [*faults, RowFault(f"{spec.table}: {'; '.join(told)}", why, f"make score TASK={self._rows.record.name}")]
-        )
+    def check_derived(self, tx: "Connection", display: Progress) -> DerivedCheck:  # noqa: ARG002 - it takes no time
+        """Tell images that cannot be asked about, and answers that other programs lack."""
+        return DerivedCheck([*self._unusable(tx), *self._unwritten(tx)])
 
     def _unwritten(self, tx: "Connection") -> list[RowFault]:
         target, many = self._rows.row_target, self._rows.record.name
@@ -142,9 +132,8 @@ class DeclaredHooks(Hooks):
         return [RowFault(said, "they are not asked until their images are others", contradiction=False, next=listed)]
 
     def refresh_derived(self, tx: "Connection") -> int:
-        """Bring the table of answers to what the record of answers says, and write what other programs lack."""
-        done = answers_rows.rebuild_rows(tx, self._rows.answers_spec, self._rows.record.name)
-        return done + (self._rows.row_target.restore(tx) if self._rows.row_target else 0)
+        """Write what other programs lack of the answers."""
+        return self._rows.row_target.restore(tx) if self._rows.row_target else 0
 
     def declared_in(self) -> Path | None:
         """Return the file of the task, where it is declared in one."""
@@ -152,9 +141,8 @@ class DeclaredHooks(Hooks):
         return None if given.name_in_python(place) else place
 
     def remove(self, tx: "Connection", item_id: str) -> None:
-        """Delete a row and its answers."""
-        with self._rows.following(tx, [item_id]):
-            answers_rows.remove_rows(tx, self._rows.answers_spec, item_ids=[item_id])
+        """Delete a row, and what other programs were given of its answers."""
+        self._rows.remove(tx, [item_id])
         item_table.remove_row(tx, self._rows.table(tx), item_id)
 
     def check_removable(self, tx: "Connection", item_id: str) -> None:
@@ -164,8 +152,7 @@ class DeclaredHooks(Hooks):
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:
         """Return each answer of one extractor beside its row, or the members of a list, by the key."""
         record, spec = self._rows.record, self._rows.answers_spec
-        leaving = {one.extractor for one in versions.list_versions(tx, record.name) if one.withdrawn_at is not None}
-        there = [one for one in extractors_in(tx, spec) if one not in leaving]
+        there = answers.standing_extractors(tx, record.name)
         among = [one for one in there if wanted.extractor is None or versions.is_of(one, wanted.extractor)]
         if wanted.extractor is not None and not among:
             raise InputError(
@@ -174,13 +161,10 @@ class DeclaredHooks(Hooks):
             )
         label = f"{record.name}@{record.version}"
         chosen = min(among, key=versions.ranks(tx, record.name, prefer=wanted.prefer, label=label), default=None)
-        found = AnswersExport(
-            spec, record.columns, record.name, extractor=chosen or label, field=wanted.rows, cost=wanted.cost
-        )
+        found = AnswersExport(spec, record.columns, extractor=chosen or label, field=wanted.rows, cost=wanted.cost)
         rows, kinds = found.rows(tx)
         encode = partial(encoded, kinds=kinds)
-        return ExportRows(rows, encode, extractor=chosen, versions=found.shares(tx, there))
-
-
-def _shown(examples: Sequence[tuple[str, str]]) -> str:
-    return ", ".join(item_id for item_id, _ in examples)
+        counts = ((f"{one.label}/{one.model}", one.items) for one in answers.version_counts(tx, record.name))
+        shares = [VersionShare(*one) for one in counts if one[0] in there]
+        shares.sort(key=lambda one: (one.extractor != chosen, one.extractor))
+        return ExportRows(rows, encode, extractor=chosen, versions=shares)

@@ -19,9 +19,9 @@ from pipeline.engine.declared.task_file import NOTHING_ASKED, at_member
 from pipeline.gemini.tokens import answer_size
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import answer_fields, answers_rows, answers_view, items
-from pipeline.tables.answers_spec import check_fields, with_kept
+from pipeline.tables import answer_fields, items
 from pipeline.tables.row_target import check_target
+from pipeline.tables.view import check_fields, make_views
 from pipeline.tables.write_to import column_target
 
 if TYPE_CHECKING:
@@ -188,12 +188,9 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
     )
     is_read_alike = was is not None and all(was.record.words.get(one) == new.words[one] for one in ("asked", "quoted"))
     new = replace(new, columns=spec.columns, items_sha256=old.items_sha256 if old and is_read_alike else None)
-    before = None if was is None else was.answers_spec
-    answers = with_kept(DeclaredRows(new).answers_spec, before)
-    new = replace(new, fields=answers.fields)
-    lines += answers_view.make_answers(tx, answers, was=before)
-    if old is not None and was is None:  # its tables have another name from now on
-        answers_rows.rebuild_rows(tx, answers, new.name)
+    kept = () if was is None else tuple(one for one in was.record.fields if one[0] not in dict(new.fields))
+    new = replace(new, fields=(*new.fields, *kept))  # fields that the answers once had are shown behind the others
+    lines += make_views(tx, DeclaredRows(new).answers_spec, new.columns)
     if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
         workspace.touch_revision(tx, new.name)
     if (target := DeclaredRows(new).row_target) is not None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -25,14 +24,14 @@ from pipeline.store import answers
 from pipeline.store.database import pages
 from pipeline.store.tables import answers as given
 from pipeline.store.tasks import TaskRecord
-from pipeline.tables import answer_fields, answers_rows, items, write_to
-from pipeline.tables.answers_rows import ProjectedRow
-from pipeline.tables.answers_spec import AnswersSpec
+from pipeline.tables import answer_fields, items, write_to
 from pipeline.tables.item_table import ItemStates, ItemTable
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import ItemsSpec
 from pipeline.tables.row_target import RowTarget, rows_written_to
 from pipeline.tables.rows import rows_among
+from pipeline.tables.view import AnswersSpec
+from pipeline.tables.write_to import GivenAnswer
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -223,8 +222,10 @@ class DeclaredRows(AskedRows):
 
     @cached_property
     def answers_spec(self) -> AnswersSpec:
-        """Return what the table of the answers is."""
-        return AnswersSpec(self.record.prefix, self.record.key, self.record.fields, self.items_spec.table)
+        """Return what the answers are shown as."""
+        return AnswersSpec(
+            self.record.name, self.record.prefix, self.record.key, self.record.fields, self.items_spec.table
+        )
 
     @cached_property
     def row_target(self) -> RowTarget | None:
@@ -235,10 +236,6 @@ class DeclaredRows(AskedRows):
     @property
     def _whose(self) -> tuple[str, Sequence[str]]:
         return self.writer.provider, self.writer.preferred
-
-    def following(self, tx: "Connection", ids: Sequence[str]) -> AbstractContextManager[None]:
-        """Bring the rows of another program's table to what the answers about some rows are at the end of a block."""
-        return nullcontext() if self.row_target is None else self.row_target.following(tx, ids)
 
     @cached_property
     def items_table(self) -> Any:
@@ -336,18 +333,19 @@ class DeclaredRows(AskedRows):
         done = self._answered_among(tx, list(hashes), of_input=is_asked_again)
         applied = {key for key in hashes if key not in unproven} - done
         ready = [
-            ProjectedRow(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
+            GivenAnswer(key, extractor, asked[key].answer.model_dump_json(), at) for key in asked if key in applied
         ]
-        with self.following(tx, [one.item_id for one in ready]):
-            answers_rows.write_rows(tx, self.answers_spec, ready)
-        if (where := self.record.words.get("write_to")) and not rows_written_to(where):
+        if self.row_target is not None:
+            self.row_target.write(tx, ready)
+        elif where := self.record.words.get("write_to"):
             write_to.write_column(tx, self.answers_spec, write_to.column_target(tx, self.answers_spec, where), ready)
         return WriteResult(applied=applied, outdated=outdated)
 
     def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
-        """Take the answers about these rows out of their table."""
-        with self.following(tx, ids):
-            return answers_rows.remove_rows(tx, self.answers_spec, item_ids=ids, extractor=extractor)
+        """Take what other programs were given of the answers about these rows back; return how many rows those are."""
+        if self.row_target is not None:
+            self.row_target.remove(tx, ids, extractor=extractor)
+        return len(ids)
 
     def stale(self, tx: "Connection") -> StaleItems:
         """Return how many rows changed since they were answered, and since when the first of them."""

@@ -102,18 +102,18 @@ def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
 
 
 def planned_tables(settings: Settings) -> dict[str, str]:
-    """Return the tables and the view that the first use of the task that TASK= names makes, each with what it is."""
+    """Return the table and the views that the first use of the task that TASK= names makes, each with what it is."""
     path = find_task_file(settings.task, settings.data)
     if path is None:
         return {}
     declaration = load_declaration(path)
     prefix = declaration.table or declaration.name
-    return {f"{prefix}_items": "table", f"{prefix}_answers": "table", f"{prefix}_answered": "view"}
+    return {f"{prefix}_items": "table", f"{prefix}_answers": "view", f"{prefix}_answered": "view"}
 
 
 def recorded_tables(tx: "Connection") -> list[str]:
     """Return the names of the tables of every task that was recorded here."""
-    return [f"{one.prefix}_{end}" for one in tasks.list_tasks(tx) for end in ("items", "answers")]
+    return [f"{one.prefix}_items" for one in tasks.list_tasks(tx)]
 
 
 def check_declarable(settings: Settings) -> bool:

@@ -1,8 +1,8 @@
-"""The table of a task's answers and its view say what the record says, and are mended from it."""
+"""The views of a task's answers say what the record says, and a field goes into a table of the user's own."""
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -14,14 +14,14 @@ import pytest
 from pydantic import BaseModel, Field, create_model
 from sqlalchemy import Connection
 
-from pipeline.core.errors import InputError, RefusedRowError
+from pipeline.core.errors import ConfigurationError, InputError, RefusedRowError
 from pipeline.core.quotes import Quote
 from pipeline.store import answers as record
-from pipeline.tables.answer_fields import fields_of, why_unstorable
-from pipeline.tables.answers_rows import ProjectedRow, compare_rows, rebuild_rows, remove_rows, write_rows
-from pipeline.tables.answers_spec import AnswersSpec
-from pipeline.tables.answers_view import make_answers
-from pipeline.tables.write_to import column_target, write_column
+from pipeline.store.column_types import time_of
+from pipeline.store.versions import begin_version
+from pipeline.tables.answer_fields import fields_of, stored_cell, why_unstorable
+from pipeline.tables.view import AnswersSpec, make_views
+from pipeline.tables.write_to import GivenAnswer, column_target, write_column
 from tests.delivery import workspace_at
 from tests.lab import ON_POSTGRESQL
 
@@ -30,9 +30,9 @@ ONE, TWO = "reviews@1/model", "reviews@2/model"
 KEYS: Sequence[tuple[tuple[str, str], ...]] = (
     (("id", "text"),),
     (("select", "integer"),),
-    (("id", "uuid"),),
+    (("id", "text"),),
     (("100% : a", "text"), ("n", "integer")),
-    (("shop", "uuid"), ('say "so"', "text")),
+    (("shop", "integer"), ('say "so"', "text")),
 )
 
 
@@ -153,11 +153,7 @@ def answer(model: type[BaseModel], draw: random.Random) -> str:
 
 def item_id(key: Sequence[tuple[str, str]], number: int, draw: random.Random) -> str:
     """Return the id of an item of this kind of key as text."""
-    made = {
-        "text": f"{words(draw)}{number}",
-        "integer": number - 7,
-        "uuid": f"{number:08x}-0000-4000-8000-00000000abcd",
-    }
+    made = {"text": f"{words(draw)}{number}", "integer": number - 7}
     parts = [made[kind] for _, kind in key]
     return str(parts[0]) if len(parts) == 1 else json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
 
@@ -169,7 +165,7 @@ def database(tmp_path: Path) -> Iterator[Connection]:
         yield tx
 
 
-def keep(tx: Connection, rows: Sequence[ProjectedRow], **others: Any) -> None:
+def keep(tx: Connection, rows: Sequence[GivenAnswer], **others: Any) -> None:
     """Put answers into the record."""
     kept: dict[str, Any] = {"input_hash": "", "applied": True, "outdated": False, "tokens_in": 0, "tokens_out": 0}
     kept |= {"cost": 0, "model_version": "", "response_id": "", "shares": None}
@@ -182,8 +178,8 @@ def keep(tx: Connection, rows: Sequence[ProjectedRow], **others: Any) -> None:
 def spec_of(
     fields: Sequence[tuple[str, str]], key: Sequence[tuple[str, str]] = KEYS[0], prefix: str = "reviews"
 ) -> AnswersSpec:
-    """Return what a table is made of."""
-    return AnswersSpec(prefix, tuple(key), tuple(fields), f"{prefix}_items")
+    """Return what views are made of."""
+    return AnswersSpec("reviews", prefix, tuple(key), tuple(fields), f"{prefix}_items")
 
 
 def rows_of(tx: Connection, sql: str) -> list[tuple[Any, ...]]:
@@ -192,42 +188,116 @@ def rows_of(tx: Connection, sql: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in found]
 
 
+class Written(str):
+    """JSON that is no cell of a database."""
+
+    __slots__ = ()
+
+
+def plain(kind: str, cell: Any) -> Any:
+    """Return a cell of either database as the other one has it, too."""
+    if cell is None or kind not in {"json", "time", "date", "boolean"}:
+        return cell
+    if kind == "json":
+        whole = cell if ON_POSTGRESQL and not isinstance(cell, Written) else json.loads(cell)
+        return json.dumps(
+            json.loads(json.dumps(whole), parse_int=float, parse_float=lambda one: float(one) + 0.0), sort_keys=True
+        )
+    told: Mapping[str, Callable[[Any], Any]] = {"time": time_of, "date": str, "boolean": bool}
+    return told[kind](cell)
+
+
 @pytest.mark.parametrize(("model", "key"), list(zip(KINDS, KEYS, strict=True)), ids=[one.__name__ for one in KINDS])
-def test_the_table_says_what_the_record_says(
+def test_the_views_say_what_the_record_says(
     tmp_path: Path, model: type[BaseModel], key: tuple[tuple[str, str], ...]
 ) -> None:
-    """What is written is what the record has; a row that went, changed or came by hand is found and mended."""
+    """One has the last answer of each item and extractor, the other the newest of each item, in columns of their kinds.
+
+    What was not applied, was forgotten, or is of a version that is being rolled back is in neither.
+    """
     draw = random.Random(model.__name__)  # noqa: S311 - a sample, no secret
     spec = spec_of(fields_of(model), key)
     assert " ".join(kind for _, kind in spec.fields) == KINDS[model]
     ids = [item_id(key, number, draw) for number in range(20)]
     moments = (AT + timedelta(seconds=number / 4) for number in range(1000))
-    first, second = ([ProjectedRow(one, by, answer(model, draw), next(moments)) for one in ids] for by in (ONE, TWO))
+    first, second = ([GivenAnswer(one, by, answer(model, draw), next(moments)) for one in ids] for by in (ONE, TWO))
+    again = [one._replace(answer_json=answer(model, draw), at=next(moments)) for one in first[:3]]
     with database(tmp_path) as tx:
-        make_answers(tx, spec, was=None)
-        keep(tx, [*first, *second[:5]])
-        assert compare_rows(tx, spec, "reviews").missing == 25
-        assert write_rows(tx, spec, [*first, *second[:5]]) == 25
-        assert compare_rows(tx, spec, "reviews").total == 0
-        again = [one._replace(answer_json=answer(model, draw), at=next(moments)) for one in first[:3]]
-        keep(tx, again)
-        keep(tx, [one._replace(answer_json="null") for one in first[:1]])  # forgotten, so it does not count
-        write_rows(tx, spec, again)
-        assert compare_rows(tx, spec, "reviews").total == 0
-        assert len(rows_of(tx, "SELECT * FROM reviews_answered")) == len(ids)
-        assert len(rows_of(tx, "SELECT * FROM reviews_answered WHERE extractor = 'reviews@2/model'")) == 5 - len(again)
-        write_rows(tx, spec, [first[0]._replace(extractor="stranger/x")])
-        remove_rows(tx, spec, item_ids=[ids[7]], extractor=ONE)
-        tx.exec_driver_sql("UPDATE reviews_answers SET extractor = 'lost/x' WHERE extractor = 'reviews@2/model'")
-        tx.exec_driver_sql("UPDATE reviews_answers SET answered_at = '2020-01-01 00:00:00+00:00'")
-        found = compare_rows(tx, spec, "reviews")
-        assert (found.differing, found.missing, found.superfluous) == (19, 6, 6)
-        assert found.examples["missing"][0][0] == min([*ids[:5], ids[7]])
-        assert rebuild_rows(tx, spec, "reviews") == 31
-        assert compare_rows(tx, spec, "reviews").total == 0
-        assert remove_rows(tx, spec, item_ids=ids[:1]) == 2
-        assert remove_rows(tx, spec, extractor=ONE) == 19
-        assert remove_rows(tx, spec) == 4
+        assert make_views(tx, spec, {}) == ["made the views `reviews_answers` and `reviews_answered`"]
+        keep(tx, [*first, *second[:5], *again])
+        keep(tx, second[5:], applied=False)
+        keep(tx, [one._replace(answer_json="null") for one in first[:1]])  # forgotten
+        assert shown(tx, spec, "reviews_answers") == expected(spec, [*first[3:], *second[:5], *again])
+        newest = [*first[5:], *second[3:5], *again]
+        assert shown(tx, spec, "reviews_answered") == expected(spec, newest)
+        begin_version(tx, "reviews", "reviews@1", model="model", skips=None, at=AT)
+        tx.exec_driver_sql("UPDATE findable_versions SET withdrawn_at = began_at")
+        assert shown(tx, spec, "reviews_answers") == expected(spec, second[:5])
+        assert shown(tx, spec, "reviews_answered") == expected(spec, second[:5])
+
+
+def shown(tx: Connection, spec: AnswersSpec, view: str) -> list[str]:
+    """Return the rows of a view, sorted."""
+    kinds = [kind for _, kind in (*spec.key, *spec.fields, ("", "text"), ("", "time"))]
+    return sorted(repr([*map(plain, kinds, row)]) for row in rows_of(tx, f"SELECT * FROM {view}"))  # noqa: S608 - ours
+
+
+def expected(spec: AnswersSpec, rows: Sequence[GivenAnswer]) -> list[str]:
+    """Return what a view is to say of some answers."""
+    found = []
+    for one in rows:
+        parts = json.loads(one.item_id) if len(spec.key) > 1 else [one.item_id]
+        key = [int(part) if kind == "integer" else part for part, (_, kind) in zip(parts, spec.key, strict=True)]
+        values = json.loads(one.answer_json)
+        cells = [(kind, stored_cell(kind, values[name])) for name, kind in spec.fields]
+        told = [
+            plain(kind, Written(cell) if isinstance(cell, str) and kind == "json" else cell) for kind, cell in cells
+        ]
+        found.append(repr([*key, *told, one.extractor, one.at]))
+    return sorted(found)
+
+
+def test_a_field_that_is_left_out_or_no_value_of_its_kind_is_null(tmp_path: Path) -> None:
+    """No answer makes a view fail, whatever an older version of the task said in a field of another kind."""
+    fields = tuple((kind, kind) for kind in ("text", "integer", "real", "boolean", "date", "time", "json"))
+    odd: list[Any] = [{}, dict.fromkeys(dict(fields)), *(dict.fromkeys(dict(fields), one) for one in ODD)]
+    spec = spec_of(fields)
+    with database(tmp_path) as tx:
+        make_views(tx, spec, {})
+        keep(tx, [GivenAnswer(str(number), ONE, json.dumps(one), AT) for number, one in enumerate(odd)])
+        rows = {row[0]: row[1:-2] for row in rows_of(tx, "SELECT * FROM reviews_answers")}
+        assert set(rows["0"]) == set(rows["1"]) == {None}
+        for number, one in enumerate(ODD, start=2):
+            text, integer, real, boolean, day, moment, document = rows[str(number)]
+            assert plain("json", document) == plain("json", Written(json.dumps(one)))
+            assert [integer, real] == NUMBERS.get(one, [None, None]) if isinstance(one, str | float | int) else True
+            assert (boolean, day, moment) == (one is True or None, None, None)
+            assert text == one or not isinstance(one, str)
+
+
+ODD: Sequence[Any] = ("no number", "1e999", "2026-02-30", "2026-13-45T25:00:00", "NaN", 1.5, True, [1], {"a": None})
+NUMBERS: Mapping[Any, list[Any]] = {1.5: [None, 1.5]}
+
+
+def test_a_view_is_made_anew_and_the_view_of_another_program_on_it_stays_or_is_named(tmp_path: Path) -> None:
+    """A new field stands behind the others; a column that is another one now is refused where a view holds on to it."""
+    before = spec_of((("said", "text"),))
+    with database(tmp_path) as tx:
+        make_views(tx, before, {})
+        tx.exec_driver_sql("CREATE VIEW theirs AS SELECT said FROM reviews_answers")
+        assert make_views(tx, spec_of((("stars", "integer"), ("said", "text"))), {}) == []
+        keep(tx, [GivenAnswer("a", ONE, '{"said": "x", "stars": 5}', AT)])
+        assert rows_of(tx, "SELECT * FROM theirs") == [("x",)]
+        assert rows_of(tx, "SELECT stars FROM reviews_answers") == [(5,)]
+        other = spec_of((("said", "integer"), ("stars", "integer")))
+        if ON_POSTGRESQL:
+            with pytest.raises(ConfigurationError, match="is made of `reviews_answers`"):
+                make_views(tx, other, {})
+        else:
+            make_views(tx, other, {})
+        tx.exec_driver_sql("DROP VIEW theirs")
+        make_views(tx, other, {})
+        assert rows_of(tx, "SELECT said FROM reviews_answers") == [(None,)]
 
 
 def model_of(**fields: Any) -> type[BaseModel]:
@@ -290,7 +360,7 @@ def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
         tx.exec_driver_sql(f"INSERT INTO own (id, lang) VALUES {rows}")  # noqa: S608 - written here
         tx.exec_driver_sql("UPDATE own SET said = 'mine', stars = 9007199254740993 WHERE id = 3")
         ids = ['["1","de"]', '["2","de"]', '["3","en"]', '["4","en"]', '["01","de"]', '["x","de"]']
-        answers = [ProjectedRow(one, ONE, json.dumps(said), AT) for one in ids]
+        answers = [GivenAnswer(one, ONE, json.dumps(said), AT) for one in ids]
         answers[0] = answers[0]._replace(answer_json=json.dumps(said | {"stars": None}))
         for name in TARGETS:
             target = column_target(tx, spec, f"own.{name} = {name}")
