@@ -61,9 +61,7 @@ def makes(settings: Settings | None = None) -> dict[str, tuple[str, ...]]:  # no
 
 def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")):
-        return False
-    if not has_score_index(tx):
+    if not tables.is_marked(tx, SPEC) or SPEC.missing(columns_of(tx, "experts")) or not has_score_index(tx):
         return False
     todo = (select(literal(1)).where(condition).limit(1) for condition in (unscored, experts.c.id.is_(None)))
     return all(tx.execute(query).first() is None for query in todo)

@@ -18,7 +18,6 @@ from pipeline.store import answers, claims
 from pipeline.store.database import pages, update_rows
 from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.item_table import DerivedColumn, ItemStates, ItemTable
-from pipeline.tables.reflect import has_triggers
 from pipeline.tables.rows import has_words, holds_no_texts, looks_like_no_list, mentions, refusals
 
 TASK = "expert-tags"
@@ -124,7 +123,7 @@ def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -
     for row in rows:
         row["findability_score"] = score(row)
     _check_rates(tx, rows)
-    ids = shape_of(tx).new_ids.of(tx, experts, len(rows), above=partial(claims.highest_id, tx, TASK))
+    ids = shape_of(tx).new_ids(tx, len(rows), above=partial(claims.highest_id, tx, TASK))
     return rows if ids is None else [{**row, "id": key} for row, key in zip(rows, ids, strict=True)]
 
 
@@ -176,13 +175,10 @@ def write_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Se
             points = score_of(bio, old, url, job_title, rate, tagged=True)
             changes[old is None].append((tags[key], points, own))
             written.add(key)
-    names, taken = ("tags", "findability_score"), 0
     for is_null, some in changes.items():
         with refusals("experts"):
-            taken += update_rows(tx, experts, names, some, without if is_null else untagged)
-    if taken != len(written) or has_triggers(tx, experts.name):
-        written -= untagged_among(tx, list(written))
-    return written
+            update_rows(tx, experts, ("tags", "findability_score"), some, without if is_null else untagged)
+    return written - untagged_among(tx, list(written))  # a trigger or a rule may have kept them
 
 
 def replace_tags(tx: Connection, tags: Mapping[str, str], *, rows: Mapping[str, Mapping[Any, Any]]) -> set[str]:

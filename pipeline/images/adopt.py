@@ -7,7 +7,7 @@ from pipeline.images import ASSET_AI, ASSETS, MARK
 from pipeline.images.schema import OF_ANSWERS, OF_ASSETS, asset_ai_spec, assets_spec
 from pipeline.store.schema import has_index
 from pipeline.tables import adopt as tables
-from pipeline.tables.reflect import columns_of, is_found_by
+from pipeline.tables.reflect import columns_of
 
 
 def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001 - the tables have one name
@@ -18,7 +18,7 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     """
     first, spec = not has_index(tx, ASSET_AI, MARK), assets_spec()
     images = tables.adopt_table(tx, spec, first=first)
-    answers = tables.adopt_table(tx, asset_ai_spec(columns_of(tx, ASSETS)["id"]), first=first)
+    answers = tables.adopt_table(tx, asset_ai_spec(tx, columns_of(tx, ASSETS)["id"]), first=first)
     return [*images.lines, *answers.lines]
 
 
@@ -26,10 +26,8 @@ def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]
     """Return what `adopt` would add to tables of another program, in words; nothing where they were adopted."""
     if is_adopted(tx):
         return []
-    plan = tables.planned(tx, assets_spec())
-    if columns_of(tx, ASSET_AI) and (found := columns_of(tx, ASSETS)):
-        plan += tables.planned(tx, asset_ai_spec(found["id"]))
-    return plan
+    plan, found = tables.planned(tx, assets_spec()), columns_of(tx, ASSETS)
+    return [*plan, *tables.planned(tx, asset_ai_spec(tx, found["id"]))] if found else plan
 
 
 def makes(settings: Settings | None = None) -> dict[str, tuple[str, ...]]:  # noqa: ARG001
@@ -39,9 +37,6 @@ def makes(settings: Settings | None = None) -> dict[str, tuple[str, ...]]:  # no
 
 def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    if not has_index(tx, ASSET_AI, MARK):
+    if not has_index(tx, ASSET_AI, MARK) or not tables.is_whole(tx, assets_spec()):
         return False
-    found, spec = columns_of(tx, ASSETS), assets_spec()
-    if spec.missing(found) or not all(is_found_by(tx, ASSETS, name) for name in spec.found_by):
-        return False
-    return not asset_ai_spec(found["id"]).missing(columns_of(tx, ASSET_AI))
+    return tables.is_whole(tx, asset_ai_spec(tx, columns_of(tx, ASSETS)["id"]))

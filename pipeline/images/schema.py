@@ -21,32 +21,29 @@ from sqlalchemy import (
 
 from pipeline.images import ASSET_AI, ASSETS, MARK
 from pipeline.store.column_types import AsTheColumn, BigId, IsoTime
-from pipeline.tables.adopt import TableSpec, check_demands
-from pipeline.tables.columns import TEXT, Accepts, IdKind, ReflectedColumn, id_type, ids_in, ids_of
-from pipeline.tables.reflect import columns_of
+from pipeline.tables.adopt import Columns, Holds, TableSpec, check_demands, ids_in
 
-WORDS = Accepts((*TEXT.types, "citext"))
-WHOLE = Accepts(("int4", "int8"), "whole numbers")
-TIMES = Accepts(("timestamptz", "timestamp", *TEXT.types), "times or text")
-OF_ASSETS: Mapping[str, tuple[Any, Accepts]] = {  # as which a column is made, and what one of another program must be
-    "path": (Text(), WORDS),  # where the file is, absolute
-    "hash": (Text(), WORDS),  # SHA-256 of its bytes
-    "width": (Integer(), WHOLE),  # pixels, as it is seen
-    "height": (Integer(), WHOLE),
-    "format": (Text(), WORDS),  # the MIME type of what it really is
-    "taken_at": (Text(), WORDS),  # as the camera wrote it, ISO 8601
-    "bytes": (BigInteger(), Accepts(("int8",), "whole numbers of 64 bits")),
-    "problem": (Text(), WORDS),  # why it cannot be asked about; its bytes are not looked at again until they change
+OF_ASSETS: Mapping[str, tuple[Any, Holds]] = {  # as which a column is made, and what one of another program must be
+    "path": (Text(), Holds.TEXT),  # where the file is, absolute
+    "hash": (Text(), Holds.TEXT),  # SHA-256 of its bytes
+    "width": (Integer(), Holds.WHOLE),  # pixels, as it is seen
+    "height": (Integer(), Holds.WHOLE),
+    "format": (Text(), Holds.TEXT),  # the MIME type of what it really is
+    "taken_at": (Text(), Holds.TEXT),  # as the camera wrote it, ISO 8601
+    "bytes": (BigInteger(), Holds.WHOLE),
+    "problem": (
+        Text(),
+        Holds.TEXT,
+    ),  # why it cannot be asked about; its bytes are not looked at again until they change
 }
-OF_ANSWERS: Mapping[str, tuple[Any, Accepts]] = {
-    "provider": (Text(), WORDS),
-    "model": (Text(), WORDS),
-    "summary": (Text(), WORDS),
-    "buckets": (Text(), Accepts(("jsonb", "json", *TEXT.types), "JSON or text")),
-    "created_at": (IsoTime(), TIMES),
+OF_ANSWERS: Mapping[str, tuple[Any, Holds]] = {
+    "provider": (Text(), Holds.TEXT),
+    "model": (Text(), Holds.TEXT),
+    "summary": (Text(), Holds.TEXT),
+    "buckets": (Text(), Holds.JSON),
+    "created_at": (IsoTime(), Holds.TIME),
 }
 KEY = ("asset_id", "provider", "model")  # of which `asset_ai` has one row
-_IDS = ids_of(IdKind.TEXT, IdKind.WHOLE, IdKind.UUID, words="text, whole numbers or UUIDs")
 
 
 def assets_spec() -> TableSpec:
@@ -57,38 +54,35 @@ def assets_spec() -> TableSpec:
     return TableSpec(
         made,
         needs=("id", "path"),
-        judged={"id": _IDS} | {name: accepts for name, (_, accepts) in OF_ASSETS.items()},
+        judged={"id": Holds.ID} | {name: holds for name, (_, holds) in OF_ASSETS.items()},
         holds="images",
         adds=True,
         prefix="findable_assets",
         found_by=("id", "path", "hash"),
+        tells_apart=True,
+        names_all=True,
     )
 
 
-def asset_ai_spec(assets_id: ReflectedColumn) -> TableSpec:
+def asset_ai_spec(tx: Connection, assets_id: Column[Any]) -> TableSpec:
     """Return what is needed of `asset_ai`, whose `asset_id` is of the type that the ids of the assets have."""
-    kind = ids_in(assets_id).kind
-    whose = Column("asset_id", AsTheColumn(assets_id.declared), nullable=False)
+    whose, key = Column("asset_id", assets_id.type, nullable=False), PrimaryKeyConstraint(*KEY)
     return TableSpec(
-        _asset_ai(whose),
+        Table(ASSET_AI, MetaData(), whose, *_columns(OF_ANSWERS), key, sqlite_with_rowid=False),
         needs=("asset_id", *OF_ANSWERS),
-        judged={"asset_id": ids_of(kind, IdKind.TEXT, words=kind)} | {name: one[1] for name, one in OF_ANSWERS.items()},
+        judged={name: one[1] for name, one in OF_ANSWERS.items()},
+        refers=("asset_id", ids_in(tx, assets_id)),
         holds="summaries and buckets",
         mark=(MARK, f"({', '.join(KEY)})"),
         refuses=_check_rows_fit,
     )
 
 
-def _asset_ai(whose: Column[Any]) -> Table:
-    key = PrimaryKeyConstraint(*KEY)
-    return Table(ASSET_AI, MetaData(), whose, *_columns(OF_ANSWERS), key, sqlite_with_rowid=False)
+def _check_rows_fit(_tx: Connection, columns: Columns) -> None:
+    check_demands(ASSET_AI, columns, known={"asset_id", *OF_ANSWERS})
 
 
-def _check_rows_fit(tx: Connection, columns: Mapping[str, ReflectedColumn]) -> None:
-    check_demands(tx, ASSET_AI, columns, known={"asset_id", *OF_ANSWERS})
-
-
-def _columns(kinds: Mapping[str, tuple[Any, Accepts]]) -> list[Column[Any]]:
+def _columns(kinds: Mapping[str, tuple[Any, Holds]]) -> list[Column[Any]]:
     return [Column(name, kind) for name, (kind, _) in kinds.items()]
 
 
@@ -99,17 +93,8 @@ def assets_table() -> Table:
 
 def asset_ai_table() -> Table:
     """Return `asset_ai` with what is read and written of it, its types as they are there."""
-    return _as_there(ASSET_AI, "asset_id", {**OF_ANSWERS, "buckets": (AsTheColumn(), TEXT)})
+    return _as_there(ASSET_AI, "asset_id", {**OF_ANSWERS, "buckets": (AsTheColumn(), Holds.JSON)})
 
 
-def tables_as_found(tx: Connection) -> tuple[Table, Table]:
-    """Return the two tables as they are to be in PostgreSQL after a move."""
-    found = columns_of(tx, ASSETS)
-    kind = id_type(found.get("id"))
-    own: Column[Any] = Column("id", kind, *([Identity()] if kind is BigInteger else []), primary_key=True)
-    assets = Table(ASSETS, MetaData(), own, *(one for one in _columns(OF_ASSETS) if one.name in found))
-    return assets, _asset_ai(Column("asset_id", kind, nullable=False))
-
-
-def _as_there(name: str, key: str, kinds: Mapping[str, tuple[Any, Accepts]]) -> Table:
+def _as_there(name: str, key: str, kinds: Mapping[str, tuple[Any, Holds]]) -> Table:
     return Table(name, MetaData(), Column(key, AsTheColumn()), *_columns(kinds))

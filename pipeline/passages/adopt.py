@@ -17,8 +17,8 @@ from pipeline.passages.schema import (
 )
 from pipeline.store.schema import has_index
 from pipeline.tables import adopt as tables
-from pipeline.tables.columns import misfits
-from pipeline.tables.reflect import columns_of, is_found_by
+from pipeline.tables.adopt import Holds
+from pipeline.tables.reflect import columns_of
 
 DEFAULTS = Settings()
 
@@ -29,10 +29,10 @@ def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
     Raises:
         ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
     """
-    name = settings.passages_table
-    first = not has_index(tx, CONCEPTS, MARK)
-    texts = tables.adopt_table(tx, passages_spec(name), first=first or not is_found_by(tx, name, "id"))
-    concepts = tables.adopt_table(tx, concepts_spec(columns_of(tx, name)["id"]), first=first)
+    name, found = settings.passages_table, columns_of(tx, settings.passages_table)
+    first, spec = not has_index(tx, CONCEPTS, MARK), passages_spec(settings.passages_table)
+    texts = tables.adopt_table(tx, spec, first=first or bool(spec.lacks_index(tx, found)))
+    concepts = tables.adopt_table(tx, concepts_spec(tx, columns_of(tx, name)["id"]), first=first)
     mistyped = texts.made and name != PASSAGES  # a name that was mistyped is seen at once
     lines = [f"made the table {name}, which was not there"] if mistyped else []
     lines += [*texts.lines, *concepts.lines]
@@ -43,13 +43,11 @@ def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
 
 def adoption_plan(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
     """Return what `adopt` would add to tables of another program, in words; nothing where they were adopted."""
-    name = settings.passages_table
-    if has_index(tx, CONCEPTS, MARK) and is_found_by(tx, name, "id"):
+    spec, found = passages_spec(settings.passages_table), columns_of(tx, settings.passages_table)
+    if has_index(tx, CONCEPTS, MARK) and not spec.lacks_index(tx, found):
         return []
-    plan = tables.planned(tx, passages_spec(name))
-    if columns_of(tx, CONCEPTS) and (found := columns_of(tx, name)):
-        plan += tables.planned(tx, concepts_spec(found["id"]))
-    return plan
+    plan = tables.planned(tx, spec)
+    return [*plan, *tables.planned(tx, concepts_spec(tx, found["id"]))] if found else plan
 
 
 def makes(settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
@@ -60,15 +58,11 @@ def makes(settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
 
 def is_adopted(tx: Connection, settings: Settings = DEFAULTS) -> bool:
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    name = settings.passages_table
-    if not has_index(tx, CONCEPTS, MARK):
+    spec, found = passages_spec(settings.passages_table), columns_of(tx, settings.passages_table)
+    if not has_index(tx, CONCEPTS, MARK) or not tables.is_whole(tx, spec) or tables.misfit(tx, found["id"], Holds.ID):
         return False
-    found, concepts = columns_of(tx, name), columns_of(tx, CONCEPTS)
-    if passages_spec(name).missing(found) or found["id"].ids is None or not is_found_by(tx, name, "id"):
-        return False
-    spec = concepts_spec(found["id"])
-    if spec.missing(concepts) or misfits(concepts, {"passage_id": spec.judged["passage_id"]}):
+    if not tables.is_whole(tx, concepts_spec(tx, found["id"])):
         return False
     return settings.task != "passages" or best.is_view_ready(
-        tx, read_shape(tx, passages=name), best.preference_of(settings)
+        tx, read_shape(tx, passages=spec.name), best.preference_of(settings)
     )

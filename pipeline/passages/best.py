@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Double,
     Float,
     Integer,
     Select,
@@ -24,7 +25,6 @@ from sqlalchemy import (
     null,
     select,
     type_coerce,
-    types,
 )
 
 from pipeline.core.settings import Settings
@@ -159,18 +159,18 @@ def _confidence(tx: Connection, shape: PassagesShape) -> ColumnElement[float]:
     column = shape.concepts.c.confidence
     if tx.dialect.name == "sqlite":
         return cast(column, Float)
-    if columns_of(tx, CONCEPTS)["confidence"].type == "float8":
-        return type_coerce(column, types.Double)
+    if isinstance(columns_of(tx, CONCEPTS)["confidence"].type, Double):
+        return type_coerce(column, Double)
     told = cast(column, Text)
-    return case((told.op("~", is_comparison=True)(NUMBER), cast(told, types.Double)), else_=null())
+    return case((told.op("~", is_comparison=True)(NUMBER), cast(told, Double)), else_=null())
 
 
 def _with_source(tx: Connection, shape: PassagesShape, chosen: Select[Any]) -> Select[Any]:
     """Return a SELECT whose evidence holds the part of the passage that it speaks of; of numbered rows the first."""
     rows = chosen.subquery("chosen")
     passages = shape.passages.c
-    same = shape.ids.kind is shape.concept_ids.kind
-    joined = rows.outerjoin(shape.passages, rows.c.passage_id == (passages.id if same else cast(passages.id, Text)))
+    key = passages.id if shape.has_same_ids else shape.item_id
+    joined = rows.outerjoin(shape.passages, rows.c.passage_id == key)
     kind = columns_of(tx, CONCEPTS)["evidence"].type
     evidence = with_source(tx, rows.c.evidence, cast(passages.text, Text), kind=kind)
     columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]

@@ -27,7 +27,6 @@ from pipeline.passages.schema import OPTIONAL, PassagesShape, read_shape
 from pipeline.passages.table import PassageRow
 from pipeline.store import answers, claims, workspace
 from pipeline.tables.cells import cell_words, loaded
-from pipeline.tables.columns import IdKind
 from pipeline.tables.findings import (
     Finding,
     FindingKind,
@@ -211,7 +210,7 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> Passag
         if options.strict or options.dry:
             _take_all(ws.store, shape, read("reading"), done, rejects, writes=False)
             done.refused = options.strict and done.is_flawed
-        elif shape.ids.kind is not IdKind.TEXT or shape.ids.length is not None:
+        elif not shape.ids.takes_any:
             with read("reading") as blocks:  # every id, before anything is written
                 for some, _ in blocks:
                     _fit_ids(shape, some)

@@ -26,10 +26,10 @@ from pipeline.core.task import RolledBackPage, VersionCounts
 from pipeline.passages.schema import OPTIONAL, PassagesShape
 from pipeline.store.database import pages, run_many, update_rows
 from pipeline.store.tables import versions
+from pipeline.tables.adopt import new_ids
 from pipeline.tables.cells import cell_words
-from pipeline.tables.columns import IdKind
 from pipeline.tables.item_table import ItemStates, ItemTable
-from pipeline.tables.rows import filled, has_words, refusals, rows_among, values_in_pages
+from pipeline.tables.rows import has_words, refusals, rows_among, values_in_pages
 
 TASK = "passage-concepts"
 
@@ -93,7 +93,7 @@ def has_concepts(shape: PassagesShape, skip: tuple[str, ...] | None) -> ColumnEl
 
 def has_text(shape: PassagesShape) -> ColumnElement[bool]:
     """Return the condition that a passage holds more than white space, and has an id that a request can name."""
-    named = shape.item_id != "" if shape.ids.kind is IdKind.TEXT else true()
+    named = shape.item_id != "" if shape.ids.kind == "text" else true()
     return and_(has_words(shape.passages.c.text), named)
 
 
@@ -176,7 +176,7 @@ def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[Pas
         ConfigurationError: an adopted table demands columns that we know nothing of.
     """
     names = _written(shape)
-    ready = [{"id": shape.ids.stored(one.id), **_written_of(shape, one, names)} for one in passages]
+    ready = [{"id": one.id, **_written_of(shape, one, names)} for one in passages]
     with _refusals(shape):
         run_many(tx, insert(shape.passages), ready)
 
@@ -184,7 +184,7 @@ def insert_passages(tx: Connection, shape: PassagesShape, passages: Sequence[Pas
 def update_text(tx: Connection, shape: PassagesShape, passages: Iterable[PassageRow]) -> None:
     """Write what is known of passages that are there: the text, and source and metadata where the table has them."""
     names = _written(shape)
-    ready = [(*_written_of(shape, one, names).values(), shape.ids.stored(one.id)) for one in passages]
+    ready = [(*_written_of(shape, one, names).values(), one.id) for one in passages]
     with _refusals(shape):
         update_rows(tx, shape.passages, names, ready)
 
@@ -195,9 +195,8 @@ def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[Concep
     Raises:
         ConfigurationError: an adopted table refuses them.
     """
-    stored = shape.concept_ids.stored
-    ready = [{**one._asdict(), "passage_id": stored(one.passage_id)} for one in concepts]
-    ids = shape.new_ids.of(tx, shape.concepts, len(ready))
+    ready = [one._asdict() for one in concepts]
+    ids = None if shape.own is None else new_ids(tx, shape.own, len(ready))
     if ids is not None:
         ready = [{"id": key, **row} for key, row in zip(ids, ready, strict=True)]
     with _refusals(shape):
@@ -222,7 +221,8 @@ def _written(shape: PassagesShape) -> list[str]:
 
 
 def _written_of(shape: PassagesShape, row: PassageRow, names: Sequence[str]) -> dict[str, Any]:
-    return filled({name: getattr(row, name) for name in names}, shape.blanks)
+    cells = ((name, getattr(row, name)) for name in names)
+    return {name: shape.blanks.get(name) if cell is None else cell for name, cell in cells}
 
 
 def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, Text, TypeDecorator
+from sqlalchemy import REAL, BigInteger, DateTime, Dialect, Float, Integer, Text, TypeDecorator
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
 BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself only for INTEGER PRIMARY KEY
+NUMBER = Float().with_variant(REAL(), "sqlite")  # REAL is the one name that STRICT tables take
 
 
 class UtcTime(TypeDecorator[datetime]):

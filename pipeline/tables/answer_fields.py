@@ -19,8 +19,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import InputError
 from pipeline.core.text import BAD_TEXT
-from pipeline.store.column_types import AsTheColumn, IsoTime, time_of
-from pipeline.tables.columns import NUMBER
+from pipeline.store.column_types import NUMBER, AsTheColumn, IsoTime, time_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

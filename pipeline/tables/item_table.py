@@ -27,8 +27,8 @@ from sqlalchemy import (
 from pipeline.core.errors import ConfigurationError
 from pipeline.store import answers, claims
 from pipeline.store.database import describe_error, streamed, update_rows
+from pipeline.tables.adopt import Ids
 from pipeline.tables.cells import number_of
-from pipeline.tables.columns import Ids
 from pipeline.tables.rows import is_refusal, rows_among
 
 CELLS = 256  # rows read at a time where a row is only looked at: what fits into a processor's cache is quicker
@@ -154,10 +154,9 @@ class ItemTable:
 
     def count_pending(self, tx: Connection, ids: Sequence[str]) -> int:
         """Return how many of these items, few enough for one statement, may be asked about."""
-        key, native = self.table.c[self.key], self.ids.native(ids)
-        told: ColumnElement[Any] = key if {*map(type, native)} == {int} else self.item_id  # numbers are no two texts
-        mine = key.in_(native)
-        return tx.execute(select(func.count(told.distinct())).where(mine, self.is_open)).scalar_one()
+        key = self.table.c[self.key]
+        mine = key.in_(self.ids.native(ids))
+        return tx.execute(select(func.count(key.distinct())).where(mine, self.is_open)).scalar_one()
 
     def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the name of each of these items that is there, by id."""

@@ -7,7 +7,8 @@ round the first of them becomes its `source_text`. Any other document stays as i
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Integer, Text, and_, case, cast, func, literal_column, type_coerce
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.types import TypeEngine
 
 from pipeline.tables.reflect import is_sqlite
 
@@ -16,9 +17,9 @@ IS_JSON = (16,)  # the version of PostgreSQL that tells JSON from other text
 
 
 def with_source(
-    tx: Connection, document: ColumnElement[Any], text: ColumnElement[str], *, kind: str
+    tx: Connection, document: ColumnElement[Any], text: ColumnElement[str], *, kind: TypeEngine[Any]
 ) -> ColumnElement[Any]:
-    """Return documents with their part of a text; `kind` is the type of their column, as the database calls it."""
+    """Return documents with their part of a text; `kind` is the type of their column."""
     return _on_sqlite(document, text) if is_sqlite(tx) else _on_server(tx, document, text, kind=kind)
 
 
@@ -34,16 +35,16 @@ def _on_sqlite(document: ColumnElement[Any], text: ColumnElement[str]) -> Column
 
 
 def _on_server(
-    tx: Connection, document: ColumnElement[Any], text: ColumnElement[str], *, kind: str
+    tx: Connection, document: ColumnElement[Any], text: ColumnElement[str], *, kind: TypeEngine[Any]
 ) -> ColumnElement[Any]:
     """Return a document with `source_text`, as JSONB where the column is; of another shape, or with its own, as it is.
 
     Text is only taken for JSON where the server can tell (from 16 on), else it stays as it is.
     """
-    if kind == "jsonb":
+    if isinstance(kind, JSONB):
         return _source_in(type_coerce(document, JSONB), text)
     told = cast(document, Text)
-    if kind == "json":
+    if isinstance(kind, JSON):
         is_json: ColumnElement[bool] = document.is_not(None)
     elif (tx.dialect.server_version_info or (0,)) >= IS_JSON:
         is_json = told.op("IS JSON OBJECT", is_comparison=True)(literal_column(""))

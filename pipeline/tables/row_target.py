@@ -16,7 +16,6 @@ from pipeline.core.errors import InputError
 from pipeline.store import answers as record
 from pipeline.store.column_types import AsTheColumn, IsoTime
 from pipeline.tables.answer_fields import fields_in, stored_cell
-from pipeline.tables.columns import ids_in
 from pipeline.tables.reflect import columns_of, folded, kind_of
 from pipeline.tables.rows import refusals
 from pipeline.tables.view import AnswersSpec
@@ -101,8 +100,7 @@ class RowTarget:
         """Bring one row to the best of what is said now, if it is ours: if it says what was said before."""
         item_id, model = key
         table = self.table
-        native = ids_in(columns_of(tx, self.name).get(folded(tx, self.key))).stored(item_id)
-        here = and_(table.c[self.key] == native, table.c.provider == self.provider, table.c.model == model)
+        here = and_(table.c[self.key] == item_id, table.c.provider == self.provider, table.c.model == model)
         # a text tells whose it is: how JSON and numbers are spelled is the database's own
         told = [name for name, kind in self.answers.fields if kind == "text"]
         row = tx.execute(select(*(table.c[name] for name in told or [self.key])).where(here)).first()
@@ -114,7 +112,7 @@ class RowTarget:
             values = {**best.values, "created_at": best.at}
         with refusals(table.name):
             if values and row is None:
-                values |= {self.key: native, "provider": self.provider, "model": model}
+                values |= {self.key: item_id, "provider": self.provider, "model": model}
                 tx.execute(insert(table).values(values))
             elif values:
                 tx.execute(update(table).where(here).values(values))

@@ -1,14 +1,11 @@
 """Find, add, write and delete rows of a table that another program may have made."""
 
 import contextlib
-import re
 import unicodedata
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, Text, and_, cast, exc, func, literal, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, exc, func, or_, select
 
 from pipeline.core.errors import RefusedRowError
 from pipeline.store.database import describe_error, pages
@@ -54,13 +51,6 @@ def has_words(column: ColumnElement[Any]) -> ColumnElement[bool]:
     return and_(column.is_not(None), func.trim(cast(column, Text), WHITE) != "")
 
 
-def holds(tx: Connection, columns: Iterable[ColumnElement[Any]], words: str, *conditions: ColumnElement[bool]) -> bool:
-    """Return whether a text stands in some columns of a row of which all conditions hold; reads all of them."""
-    place = func.instr if is_sqlite(tx) else func.strpos
-    held = or_(*(place(cast(column, Text), words) > 0 for column in columns))
-    return tx.execute(select(literal(1)).where(held, *conditions).limit(1)).first() is not None
-
-
 def mentions(tx: Connection, columns: Iterable[ColumnElement[Any]], word: str) -> ColumnElement[bool]:
     """Return the condition that a word stands in one of some columns, in any case."""
     place = func.instr if is_sqlite(tx) else func.strpos
@@ -97,57 +87,6 @@ def is_refusal(error: exc.DBAPIError) -> bool:
     state = str(getattr(error.orig, "sqlstate", ""))
     is_rule = isinstance(error, exc.IntegrityError | exc.DataError) or state.startswith(RAISED) or state == GENERATED
     return is_rule or MISMATCH in str(error.orig)
-
-
-SQLITE_WORDS = frozenset({"NULL", "TRUE", "FALSE", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP"})
-
-
-@dataclass(frozen=True, eq=False)
-class NewIds:
-    """How new rows of a table come to their ids.
-
-    `are_texts` where ids are texts whatever its rows hold; `counts_up` where the database gives one; `repeats` where
-    that may be the id of a row that was deleted.
-    """
-
-    are_texts: bool
-    counts_up: bool
-    repeats: bool = False
-
-    def of(
-        self, tx: Connection, table: Table, wanted: int, *, above: Callable[[], int] = lambda: 0
-    ) -> Sequence[int | str] | None:
-        """Return ids for new rows (numbers, or UUIDs where ids are text), or None where the database gives unused ones.
-
-        `above` finds the highest id that any row ever had, where those that are there do not tell.
-        """
-        if self.counts_up and not self.repeats:
-            return None
-        newest: Any = None if self.are_texts else tx.execute(select(func.max(table.c.id))).scalar()
-        if self.are_texts or (isinstance(newest, str) and not self.counts_up):
-            return [str(uuid.uuid4()) for _ in range(wanted)]
-        newest, highest = int(newest or 0), above()
-        if self.counts_up and highest <= newest:
-            return None
-        first = max(newest, highest) + 1
-        return range(first, first + wanted)
-
-
-def repeats_ids(tx: Connection, table: str) -> bool:
-    """Return whether SQLite gives the id of the newest row again once that row was deleted."""
-    if not is_sqlite(tx):
-        return False
-    query = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = :name")
-    return "AUTOINCREMENT" not in str(tx.execute(query, {"name": table}).scalar()).upper()
-
-
-def default_value(tx: Connection, default: str | None) -> Any:
-    """Return the value of a default that the database tells as it stands in SQL; None where there is none."""
-    if default is None:
-        return None
-    if is_sqlite(tx) and re.fullmatch("[A-Za-z_]+", default) and default.upper() not in SQLITE_WORDS:
-        return default  # SQLite takes a bare word for a text
-    return tx.execute(text("SELECT " + default.replace(":", r"\:"))).scalar()
 
 
 def filled(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:

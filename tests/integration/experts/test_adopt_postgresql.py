@@ -32,21 +32,6 @@ def _dump(workspace: Workspace) -> dict[str, Any]:
     }
 
 
-def test_rows_without_an_id_are_numbered_by_the_database(theirs: Workspace) -> None:
-    """A table without ids gets a column that counts by itself, also for what the other application adds later."""
-    theirs.change("CREATE TABLE experts (username TEXT, bio TEXT)")
-    theirs.change("INSERT INTO experts VALUES ('a', 'I teach water law.'), ('b', 'I sing.')")
-    theirs.begin()
-    theirs.change("INSERT INTO experts VALUES ('c', 'I keep bees.')")
-    for command in CHAIN:
-        theirs.ran(command)
-    assert theirs.query("SELECT id, username FROM experts WHERE tags IS NOT NULL ORDER BY 1") == [
-        (1, "a"),
-        (2, "b"),
-        (3, "c"),
-    ]
-
-
 @pytest.mark.parametrize(
     ("columns", "said"),
     [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Settings
 from pipeline.passages import adopt as adoption
 from pipeline.passages import import_, table
@@ -26,11 +26,6 @@ from tests.integration.passages.workspaces import (
 from tests.lab import ON_POSTGRESQL, Workspace
 
 ONE, TWO, THREE = (f"0b0e7a52-8f4e-4c1d-9f6a-00000000000{number}" for number in (1, 2, 3))
-IDS = {  # the type of the ids -> three ids of that type, and one that does not fit
-    "VARCHAR(40) NOT NULL UNIQUE": ("a", "b/2", "c%", "x" * 41 if ON_POSTGRESQL else None),
-    "BIGINT": (str(-(2**63)), "12", "1234567890123456789", "007"),
-    "UUID PRIMARY KEY": (ONE, TWO, THREE, "a"),
-}
 CONCEPTS = (
     "id INTEGER PRIMARY KEY, passage_id TEXT, concept_name TEXT, extractor_version TEXT, extractor_model TEXT, "
     "weight REAL"
@@ -55,44 +50,6 @@ def _dump(directory: Path, *names: str) -> Any:
         found = [(tuple(one.keys()), sorted(map(repr, one.all()))) for one in results]
     store.close()
     return found
-
-
-@pytest.mark.sampled(1, sqlite=2)
-@pytest.mark.parametrize("kind", IDS)
-def test_passages_with_ids_of_any_kind_are_read_in_place(tmp_path: Path, kind: str) -> None:
-    """They are asked about in the order of their ids, get concepts, and take new rows; the table stays as it is."""
-    first, second, third, misfit = IDS[kind]
-    quote = "" if kind == "BIGINT" else "'"
-    data = _made(
-        tmp_path / "data",
-        f"CREATE TABLE documents (page INTEGER, text TEXT, id {kind})",
-        f"INSERT INTO documents VALUES (1, ' Bees. ', {quote}{first}{quote}), (2, '  ', {quote}{second}{quote})",  # noqa: S608 - ids of ours
-    )
-    with workspace(data, passages="documents") as ws:
-        here = shape(ws)
-        with ws.store.read() as tx:
-            assert table.item_table(here).counts(tx, now=NOW)["open"] == 1
-            assert table.passage_texts(tx, here, [first, "nobody", third]) == {first: " Bees. "}
-            assert adoption.is_adopted(tx, Settings(passages_table="documents"))
-        new = passages_file(
-            tmp_path / "p.jsonl", {"id": third, "text": "Soil.", "source": "s"}, {"id": second, "text": "x"}
-        )
-        done = import_.run(ws, new)
-        assert (done.added, done.updated) == (1, 1)
-        assert done.notes == ["`documents` has no column for `source` and `metadata`; not kept"]
-        add_concepts(ws, [concept(first), concept(third)])
-        with ws.store.read() as tx:
-            assert list(tx.execute(table.item_table(here).pending()).scalars()) == [second]
-            assert table.item_table(here).pending_among(tx, [first, second, third, "nobody"]) == {second}
-            assert table.with_concepts(tx, here, [first, second, third]) == {first, third}
-        if misfit is not None:
-            wrong = passages_file(
-                tmp_path / "q.jsonl", {"id": IDS[kind][0], "text": "other"}, {"id": misfit, "text": "x"}
-            )
-            with pytest.raises(InputError, match=r"line 2: the id .* does not fit into the column `id` of `documents`"):
-                import_.run(ws, wrong)
-    columns, found = _dump(data, "documents")[0]
-    assert (columns, len(found)) == (("page", "text", "id"), 3)
 
 
 def test_uuids_are_the_same_however_they_are_written(tmp_path: Path) -> None:

@@ -364,10 +364,8 @@ def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
         answers[0] = answers[0]._replace(answer_json=json.dumps(said | {"stars": None}))
         for name in TARGETS:
             target = column_target(tx, spec, f"own.{name} = {name}")
-            held = write_column(tx, spec, target, answers)
-            assert held == write_column(tx, spec, target, answers), name
-            expected = {"said": {ids[0], ids[1]}, "stars": {ids[1], ids[2]}}.get(name, set(ids[:3]))
-            assert held == expected, name
+            for _ in range(2):
+                write_column(tx, spec, target, answers)
         found = rows_of(tx, "SELECT id, lang, said, stars, share FROM own ORDER BY id, lang DESC")
         assert found == [
             (1, "de", "it's", None, 0.1),
@@ -378,10 +376,10 @@ def test_a_field_fills_a_column_where_it_is_null(tmp_path: Path) -> None:
         long = answers[1]._replace(item_id='["2","DE"]', answer_json=json.dumps(said | {"said": "ten letters"}))
         target = column_target(tx, spec, "own.said=said")
         if ON_POSTGRESQL:
-            with pytest.raises(RefusedRowError, match=r"own.said \(character varying\(9\)\) .* no room"):
+            with pytest.raises(RefusedRowError, match="own of this database refuses a row: value too long"):
                 write_column(tx, spec, target, [long])
         else:
-            assert write_column(tx, spec, target, [long]) == {long.item_id}
+            write_column(tx, spec, target, [long])
 
 
 REFUSED = {
