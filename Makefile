@@ -22,7 +22,7 @@ EVERYDAY := demo new-task import tag run preflight batch-submit batch-poll batch
 VALUES := EXPERTS EXPERT LIMIT MODE BUDGET DEADLINE PILOT ON_DONE ON_FAIL DRY WAIT BATCH ROLLBACK Q K TO FROM STRICT REPORT MAP JSON YES QUERIES QRELS PORT ALL DEBUG \
   DATA BACKEND DATABASE_URL MODEL EMBEDDING_MODEL DIM MODELS_FILE TIER RPM TPM RPD BATCH_ROWS BATCH_BYTES BATCH_TOKENS \
   CONFIRM_ABOVE BUDGET_PER_DAY CONCURRENCY CREATE_TIMEOUT LIST_LAG CALL_TIMEOUT RETRY_FOR RETRY_WAIT POLL_FIRST POLL_MOST \
-  POLL_PATIENCE BATCH_HOURS LEASE KEEP_DAYS ASK_EACH \
+  POLL_PATIENCE BATCH_HOURS KEEP_DAYS ASK_EACH \
   TASK ACCEPT_CHANGED REFRESH VERSION SKIP_VERSIONS PASSAGES_TABLE PREFER_VERSIONS MIN_CONFIDENCE GATES PASSAGES PASSAGE EXTRACTOR N SKIP_PILOT NO_RESUME BEST ROWS COST \
   FOLDER \
   MINUTES SEED WORKERS MOST FIND STATE AFTER BY EXACT NAME ITEM RAW A B WORSE_OK \
@@ -263,7 +263,7 @@ docs: $(TOOLS) ## regenerate the generated parts of README.md and docs/, and rec
 	@$(VENV)/bin/python -W ignore -m tests.docs.recordings
 
 # what the database makes different, for the run of the tests on PostgreSQL; `make test-full` runs everything on both
-ON_DATABASE := $(addprefix tests/unit/store/test_,claims.py) \
+ON_DATABASE := $(addprefix tests/unit/store/test_,claims.py locks.py) \
   $(addprefix tests/integration/,experts passages tables live/test_ledger.py) \
   tests/integration/batch/test_ingest.py \
   $(addprefix tests/integration/ops/test_,items.py doctor.py forget.py::test_nothing_is_left_of_a_person_in_any_byte) \

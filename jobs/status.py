@@ -55,6 +55,9 @@ def _show(report: status.StatusReport) -> None:
     print_line(f"batches    {batches or 'none'}")
     for one in report.open_batches:
         print_line(f"           batch {one.number} {one.state}, {one.requests:,} rows, {one.remote_word or '-'}")
+    for one in document.get("twins", ()):
+        how = "cancelled or over" if one["is_over"] else f"not cancelled yet: {as_typed('`make batch-poll`')} does"
+        print_line(f"           {one['remote_name']} was a second remote batch of batch {one['batch']}, {how}")
     if index is not None:
         print_line(f"index      {_index(index, report.entry)}")
     print_line(f"spent      {_spent(**document['spent'])}")

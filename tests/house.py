@@ -33,7 +33,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {"engine": "PIL pillow_heif sqlalchemy"},
     {"tables": "charset_normalizer orjson pandas pyarrow pydantic sqlalchemy"},
     {
-        "store": "psutil psycopg sqlalchemy",
+        "store": "filelock psycopg sqlalchemy",
         "gemini": "google httpcore2 httpx2 numpy orjson pydantic tenacity",
     },
     {

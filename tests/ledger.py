@@ -134,10 +134,10 @@ def batches(workspace: Workspace) -> list[str]:
 
 
 def snapshot(workspace: Workspace, *, without: frozenset[str] = TIMES) -> dict[str, list[dict[str, Any]]]:
-    """Return all that the database holds, table by table, without times, leases and the workspace's random id."""
+    """Return all that the database holds, table by table, without times and the workspace's random id."""
     found = {}
     for table in workspace.tables():
-        if table in {"findable_leases", "findable_workspace"}:
+        if table == "findable_workspace":
             continue
         names = workspace.columns(table)
         rows = workspace.query(f"SELECT * FROM {table}")  # noqa: S608 - our names

@@ -11,15 +11,14 @@ from dataclasses import dataclass, replace
 
 from pipeline.batch.account import BEFORE_SENT, BY_HAND
 from pipeline.batch.download import are_sealed, is_whole
-from pipeline.batch.reconcile import reconcile
+from pipeline.batch.reconcile import lock_of, read_again, reconcile
 from pipeline.batch.refused import give_up_batch
 from pipeline.batch.uploads import drop_upload
-from pipeline.core.errors import InputError, MissingError, RemoteError, StateConflictError
+from pipeline.core.errors import InputError, MissingError, RemoteError
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, erase
 from pipeline.store.batches import Batch
-from pipeline.store.leases import read_again
 
 TRIES = 3  # how often the batch is read again because another process moved it meanwhile
 
@@ -43,7 +42,7 @@ def run(ws: OpenWorkspace, *, number: int, confirm: Callable[[str], bool]) -> Ca
     with ws.store.read() as tx:
         task = batches.get_batch(tx, number).task
     cancel = _Cancel(ws if task == ws.task.name else replace(ws, task=ws.task_of(task)), number, confirm)
-    return read_again(cancel.once, times=TRIES, after=StateConflictError)
+    return read_again(cancel.once, times=TRIES)
 
 
 @dataclass(frozen=True)
@@ -87,19 +86,18 @@ class _Cancel:
     def _cleared_up(self) -> Batch:
         """Find out what became of a create that is unclear: the batch comes back adopted, or as never created."""
         ws, number = self.ws, self.number
-        with ws.lease(f"batch:{number}") as lease:
-            if lease is None:
-                said = f"another process is creating batch {number} just now; nothing was changed"
+        with ws.locks.hold(lock_of(number)) as lock:
+            if lock is None:
+                said = f"batch {number} is being created, {ws.locks.holder(lock_of(number))}; nothing was changed"
                 raise RemoteError(said, hint="try again in a moment")
             batch = self._batch()
             if batch.state is not BatchState.SUBMITTING:
                 return batch
-            look = reconcile(ws, batch, lease)
+            look = reconcile(ws, batch)
             if not look.adopted and not look.absent:
                 said = f"batch {number} may or may not have been created; nothing was changed"
                 raise RemoteError(said, hint=f"try again in {look.wait_s:.0f} s")
             with ws.store.write() as tx:
-                lease.check(tx)
                 if look.absent:
                     batches.mark_absent(tx, batch, at=ws.now())
                 return batches.get_batch(tx, number)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.batch.reconcile import USELESS, Reconciliation, cancel_duplicates, reconcile
+from pipeline.batch.reconcile import USELESS, Reconciliation, cancel_duplicates, lock_of, reconcile
 from pipeline.batch.refused import settle_refusal
 from pipeline.batch.uploads import drop_upload
 from pipeline.core import files
@@ -30,7 +30,7 @@ from pipeline.cost import budget, estimate
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches, workspace
 from pipeline.store.batches import Batch
-from pipeline.store.leases import Lease, LeaseLostError
+from pipeline.store.locks import Lock, LockLostError
 
 if TYPE_CHECKING:
     from pipeline.gemini.operations import RemoteBatch
@@ -52,7 +52,7 @@ class SendOutcome(StrEnum):
 
 
 def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
-    """Bring one prepared or unclear batch to *submitted*, waiting out an unclear create without holding its lease.
+    """Bring one prepared or unclear batch to *submitted*, waiting out an unclear create without holding its lock.
 
     Raises:
         QuotaFullError: by our own count the API takes no more for now.
@@ -63,14 +63,15 @@ def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
     is_first = True
     while True:
         try:
-            with ws.lease(f"batch:{number}") as lease:
-                if lease is None:
+            with ws.locks.hold(lock_of(number)) as lock:
+                if lock is None:
+                    ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
                     return SendOutcome.ELSEWHERE
                 with ws.store.read() as tx:
-                    send = _Send(ws, batches.get_batch(tx, number), lease, is_first=is_first)
+                    send = _Send(ws, batches.get_batch(tx, number), lock, is_first=is_first)
                 is_first = False
                 found = send.once(may_create=unclear < MAX_UNCLEAR)
-        except (StateConflictError, LeaseLostError):  # another process went on with it: read it again
+        except (StateConflictError, LockLostError):  # another process went on with it: read it again
             lost += 1
             if lost > MAX_LOST:
                 raise
@@ -85,18 +86,18 @@ def send_batch(ws: OpenWorkspace, number: int) -> SendOutcome:
 
 
 class _Send(NamedTuple):
-    """One step of a batch towards *submitted*, under its lease."""
+    """One step of a batch towards *submitted*, under its lock."""
 
     ws: OpenWorkspace
     batch: Batch
-    lease: "Lease"
+    lock: Lock
     is_first: bool  # of this process
 
     def once(self, *, may_create: bool) -> SendOutcome | Reconciliation | None:
         """Do what the batch's state asks for: its fate, a look that must be repeated, or None for an unclear create."""
         batch = self.batch
         if batch.state is BatchState.SUBMITTING:
-            look = reconcile(self.ws, batch, self.lease)
+            look = reconcile(self.ws, batch)
             if look.adopted:
                 return SendOutcome.ADOPTED
             if not look.absent:
@@ -122,9 +123,9 @@ class _Send(NamedTuple):
         there = self._made_elsewhere(name) if self.is_first and self.batch.state is BatchState.PREPARED else []
         batch = self._commit_intent(name)
         if there:
-            look = reconcile(ws, batch, self.lease, there)
+            look = reconcile(ws, batch, there)
             return SendOutcome.ADOPTED if look.adopted else look
-        self.lease.check()  # the last moment at which a process that stood still can know that it was overtaken
+        self.lock.check()  # the last moment at which a process that stood still can know that it was overtaken
         try:
             remote = ws.client.create_batch(batch.model, file_name=upload, display_name=name)
         except RefusedError as error:
@@ -174,7 +175,6 @@ class _Send(NamedTuple):
         """Move the batch to *submitting* under the name of this try, and return it as it is now."""
         ws, batch = self.ws, self.batch
         with ws.store.write() as tx:
-            self.lease.check(tx)
             self._check_room(tx)  # again: others may have sent while this one uploaded
             if batch.state is BatchState.SUBMITTING:
                 batches.note_absent(tx, batch)
@@ -198,10 +198,8 @@ class _Send(NamedTuple):
             return batch.upload
         what = f"the request file of batch {batch.number}"
         path = files.verify(ws.data / batch.request_file, sha256=batch.request_sha256, what=what)
-        self.lease.check()
         upload = ws.client.upload(path, display_name=name, sha256=batch.request_sha256, size=batch.request_size)
         with ws.store.write() as tx:
-            self.lease.check(tx)
             batches.note_upload(tx, batch.number, upload=upload.name, at=ws.now())
         return upload.name
 

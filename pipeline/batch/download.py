@@ -5,13 +5,13 @@ any lets its items go uncharged, but what failed so too often in a row is parked
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.batch.account import BY_HAND
 from pipeline.batch.prepare import result_path
-from pipeline.batch.reconcile import cancel_duplicates
+from pipeline.batch.reconcile import cancel_duplicates, lock_of
 from pipeline.batch.refused import give_up_batch
 from pipeline.batch.uploads import drop_upload
 from pipeline.core import files
@@ -23,7 +23,7 @@ from pipeline.gemini.result_file import ResultFile
 from pipeline.store import batches, claims
 from pipeline.store.batches import Batch
 from pipeline.store.database import Connection, pages
-from pipeline.store.leases import Lease, LeaseLostError
+from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
     from pipeline.gemini.operations import RemoteBatch
@@ -42,15 +42,14 @@ def download_result(ws: OpenWorkspace, number: int, remote: "RemoteBatch") -> No
         RemoteError: the result cannot be had now; it was left as it is.
     """
     upload = None
-    with contextlib.suppress(LeaseLostError, StateConflictError), ws.lease(f"batch:{number}") as lease:
-        if lease is None:
+    with contextlib.suppress(LockLostError, StateConflictError), ws.locks.hold(lock_of(number)) as lock:
+        if lock is None:
             return  # another process downloads it; the next look reads its state again
-        with ws.store.write() as tx:
-            lease.check(tx)  # a process that was overtaken must not sweep away what its successor writes
+        with ws.store.read() as tx:
             batch = batches.get_batch(tx, number)
-            files.sweep_parts(result_path(ws.data, number), alone=True)
+        files.sweep_parts(result_path(ws.data, number))
         if batch.state is BatchState.SUBMITTED:
-            _Download(ws, batch, remote, lease).run()
+            _Download(ws, batch, remote).run()
             upload = batch.upload
     drop_upload(ws.client, upload, warn=ws.display.warn)
 
@@ -76,8 +75,8 @@ def fetch_lost(ws: OpenWorkspace) -> None:
         part = files.part_of(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with ws.lease(f"batch:{number}") as lease:
-                if lease is None:
+            with ws.locks.hold(lock_of(number)) as lock:
+                if lock is None:
                     continue
                 ws.client.download(ws.client.get_batch(batch.remote_name or "").result_file or "", part)
                 if files.sha256_of(part) == batch.result_sha256:
@@ -96,16 +95,20 @@ def fetch_lost(ws: OpenWorkspace) -> None:
 
 
 def check_duplicates(ws: OpenWorkspace) -> None:
-    """Look for duplicates of every batch with more than one try, or one that left nothing, or one not cancelled yet.
+    """Look for duplicates in the list: those of batches that are over, too, for one may have been made late.
 
-    For the last time when the batch is over and no duplicate of it is left; of one that is at the API each time.
+    The list is read while a batch is at the API or may be double: one of more than one try, until it is over and was
+    looked for once, and one with a duplicate that is not cancelled yet.
     """
     with ws.store.read() as tx:
-        left = {one["batch"] for one in batches.all_duplicates(tx) if one["cancelled_at"] is None}
-        created = batches.batches_in_states(tx, *CREATED)
-    suspects = [one for one in created if one.number in left or (_may_be_double(one) and not one.twins_checked)]
-    others = [one for one in created if one.state is BatchState.SUBMITTED and one not in suspects]
-    if not (suspects or others):
+        known = batches.all_duplicates(tx)
+        created = {one.number: one for one in batches.batches_in_states(tx, *CREATED)}
+        numbers = batches.numbers_by_prefix(tx)
+    left = {one["batch"] for one in known if one["cancelled_at"] is None}
+    suspects = {
+        one.number for one in created.values() if one.number in left or (_may_be_double(one) and not one.twins_checked)
+    }
+    if not suspects and all(one.state is not BatchState.SUBMITTED for one in created.values()):
         return
     try:
         listing = ws.client.list_batches()
@@ -113,17 +116,13 @@ def check_duplicates(ws: OpenWorkspace) -> None:
         if suspects:
             ws.display.warn(f"could not look for duplicates: {error.message}")
         return
-    for batch in (*suspects, *(one for one in others if _is_double(ws, one, listing))):
+    told = {one["remote_name"] for one in known} | {one.remote_name for one in created.values()}
+    late = {numbers.get(batches.name_prefix(one.display_name)) for one in listing if one.name not in told}
+    for batch in (created[number] for number in sorted(created.keys() & (suspects | late))):
         cancel_duplicates(ws, batch.number, listing)
         with ws.store.write() as tx:
             if batch.state is not BatchState.SUBMITTED and not batches.open_duplicates(tx, batch.number):
                 batches.note_duplicates_checked(tx, batch)
-
-
-def _is_double(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch]") -> bool:
-    with ws.store.read() as tx:
-        prefixes = batches.name_prefixes(tx, batch.number)
-    return any(one.name != batch.remote_name and batches.name_prefix(one.display_name) in prefixes for one in listing)
 
 
 def _may_be_double(batch: Batch) -> bool:
@@ -134,12 +133,10 @@ class _Download(NamedTuple):
     ws: OpenWorkspace
     batch: Batch
     remote: "RemoteBatch"
-    lease: "Lease"
 
     def run(self) -> None:
         """Fetch the result, then record and name it in one transaction; without one, fail the batch."""
         with self._part() as draft, self.ws.store.write() as tx:
-            self.lease.check(tx)
             if draft is None:
                 self._fail(tx)
             else:
@@ -148,8 +145,8 @@ class _Download(NamedTuple):
     def _keep(self, tx: "Connection", draft: files.Sealed) -> None:
         """Record a result and give it its name; how the batch ended is kept as its reason where it did not succeed.
 
-        The name is given inside the transaction that was found to hold the lease and that moves the state: a process
-        that was overtaken cannot put other bytes in its place, and the state is committed when the file is on disk.
+        The name is given inside the transaction that moves the state: a process that was overtaken cannot put other
+        bytes in its place, and the state is committed when the file is on disk.
         """
         ending, path = _ending(self.remote), result_path(self.ws.data, self.batch.number)
         facts: dict[str, object] = {
@@ -186,12 +183,7 @@ class _Download(NamedTuple):
         path.parent.mkdir(parents=True, exist_ok=True)
         part = files.part_of(path)
         try:
-            try:
-                draft = files.sync_part(part) if self._fetch(part) else None
-            except FileNotFoundError:
-                self.lease.check()
-                raise
-            yield draft
+            yield files.sync_part(part) if self._fetch(part) else None
         finally:
             part.unlink(missing_ok=True)
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch.account import IngestSummary, Odd, batch_account
+from pipeline.batch.reconcile import lock_of, read_again
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
@@ -18,7 +19,6 @@ from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store import answers, batches, claims
 from pipeline.store.batches import Batch
-from pipeline.store.leases import Lease, read_again
 
 if TYPE_CHECKING:
     from pipeline.core.task import Task
@@ -62,9 +62,9 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
 
 def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | None:
     """Ingest one batch; None where another process was first, or, unless this one `waits`, is at it."""
-    name, says = f"batch:{number}", f"another process ingests batch {number}; waiting"
-    with ws.waited_lease(name, waiting=says) if waits else ws.lease(name) as lease:
-        if lease is None:
+    name = lock_of(number)
+    with ws.lock(name) if waits else ws.locks.hold(name) as lock:
+        if lock is None:
             return None
         with ws.store.read() as tx:
             batch = batches.get_batch(tx, number)
@@ -72,13 +72,12 @@ def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | N
             return None
         accepted, what = ws.settings.accept_changed, f"batch {number}"
         task = ws.task.judging(batch.fingerprint, what, accepted=accepted)
-        return _BatchIngest(ws, batch, lease, task).run()
+        return _BatchIngest(ws, batch, task).run()
 
 
 class _BatchIngest(NamedTuple):
     ws: OpenWorkspace
     batch: Batch
-    lease: Lease
     task: "Task"
 
     def run(self) -> IngestSummary:
@@ -123,7 +122,6 @@ class _BatchIngest(NamedTuple):
         if not judged:
             return
         with self.ws.store.write() as tx:
-            self.lease.check(tx)
             claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
             write_judgements(tx, self.task, [one for _, one in judged], source=source, at=self.ws.now())
 
@@ -142,7 +140,6 @@ class _BatchIngest(NamedTuple):
             tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
             odd = answers.unusual(tx, batch.number, model=batch.model)
         with self.ws.store.write() as tx:
-            self.lease.check(tx)
             outcomes, shared, left = claims.outcome_counts(tx, batch.number)
             if left:
                 return None

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipeline.batch.download import check_duplicates, download_result, fetch_lost
-from pipeline.batch.reconcile import reconcile
+from pipeline.batch.reconcile import lock_of, reconcile
 from pipeline.core.errors import (
     KeyRefusedError,
     MissingError,
@@ -25,7 +25,7 @@ from pipeline.core.states import BatchState, RemoteState, is_known_state
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches
 from pipeline.store.batches import Batch
-from pipeline.store.leases import LeaseLostError
+from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -110,13 +110,14 @@ class _Poll:
             return
         for number in (batch.number for batch in unclear):
             # its sender may record it at any moment, having stood still: then there is nothing unclear any more
-            with contextlib.suppress(StateConflictError, LeaseLostError), ws.lease(f"batch:{number}") as lease:
-                if lease is None:
+            with contextlib.suppress(StateConflictError, LockLostError), ws.locks.hold(lock_of(number)) as lock:
+                if lock is None:
+                    ws.display.say(f"batch {number}: {ws.locks.holder(lock_of(number))}")
                     continue
                 with ws.store.read() as tx:
                     batch = batches.get_batch(tx, number)
                 is_unclear = batch.state is BatchState.SUBMITTING
-                if is_unclear and not reconcile(ws, batch, lease, listing).adopted:
+                if is_unclear and not reconcile(ws, batch, listing).adopted:
                     self.report.unclear.append(number)
 
     def follow_new(self) -> None:

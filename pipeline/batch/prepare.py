@@ -1,9 +1,9 @@
 """Write request files: choose which items go into which batch, write in one pass, seal, then claim.
 
 The file is sealed before its items are claimed, so no claim exists without its file; selecting, sealing, claiming and
-sweeping away files without a batch happen under one lease. Each is written under a name of its own and gets its final
-name inside the claim's transaction: a process that stood still past its lease can never write into another one's file.
-Nothing here talks to the API.
+sweeping away files without a batch happen under one lock. Each is written under a name of its own and gets its final
+name inside the claim's transaction: a process that lost the lock can never write into another one's file. Nothing here
+talks to the API.
 """
 
 import secrets
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.batch.draft import TOGETHER, Draft, FileLimits, Funds, Packer, StopReason, looked_up
+from pipeline.batch.reconcile import read_again
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.cost import budget, estimate
@@ -27,7 +28,6 @@ from pipeline.gemini.limits import MAX_FILE_BYTES
 from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
 from pipeline.store import batches, claims, versions
 from pipeline.store.database import Connection, Store, pages
-from pipeline.store.leases import Lease, read_again
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -37,11 +37,10 @@ if TYPE_CHECKING:
 
 FOLDER = "batches"
 SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
-LEASE = "prepare"
+LOCK = "prepare"
 ROUNDING = 1e-9  # of sums that are made in another order
 SEEN = 15  # hex digits by which a plan tells questions apart; it may be one off in a thousand million
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
-WAITING = "another process is preparing batches; waiting for it"
 
 
 @dataclass(frozen=True)
@@ -159,32 +158,31 @@ def prepare_batches(
 
     Raises:
         InputError: an item's request cannot be sent; what was claimed before it stays prepared.
-        InconsistentError: the items keep changing, or this process keeps standing still, while it writes.
+        InconsistentError: the items keep changing, while it writes.
     """
     preparation = _Preparation(ws, wanted, bar)
 
     def once() -> None:
-        with ws.waited_lease(LEASE, waiting=WAITING) as lease:
-            sweep_request_files(ws.store, ws.data, lease)
+        with ws.lock(LOCK):
+            sweep_request_files(ws.store, ws.data)
             questions.free_dead_owners(ws.store, now=ws.now())
-            on_stop(preparation.run(lease))
+            on_stop(preparation.run())
 
     read_again(once, times=TRIES)
     on_shared(preparation.given + sum(one.joined for one in preparation.made))
     return [one.number for one in preparation.made if one.number is not None]
 
 
-def sweep_request_files(store: "Store", data: Path, lease: "Lease") -> list[Path]:
+def sweep_request_files(store: "Store", data: Path) -> list[Path]:
     """Remove request files that no batch knows, left by a process that died before its claim; return them.
 
-    In one transaction with the look at the lease, so that no file is claimed between the look and its removal.
+    In a transaction that writes, so that no file is claimed between the look and its removal.
 
     Raises:
         InconsistentError: a result is of a batch that the database does not know; nothing was removed.
     """
     folder = data / FOLDER
     with store.write() as tx:
-        lease.check(tx)
         everyone = batches.batches_in_states(tx)
         known = {data / batch.request_file for batch in everyone}
         results = {result_path(data, batch.number) for batch in everyone}
@@ -224,7 +222,7 @@ class _Preparation:
     made: list[_Made] = field(default_factory=list)
     given: int = 0  # items that were answered by what was asked before
 
-    def run(self, lease: "Lease") -> StopReason:
+    def run(self) -> StopReason:
         """Prepare batch after batch, and return why there is no further one.
 
         Each begins behind the last item of the one before, so that claimed rows are not passed over again and again;
@@ -232,9 +230,9 @@ class _Preparation:
         """
         while True:
             after = self.made[-1].last if self.made else None
-            one = self._prepare(lease, after=after)
+            one = self._prepare(after=after)
             if one is StopReason.DONE and after is not None:
-                one = self._prepare(lease, after=None)
+                one = self._prepare(after=None)
             if isinstance(one, StopReason):
                 return one
             self.made.append(one)
@@ -243,7 +241,7 @@ class _Preparation:
     def _taken(self) -> int:
         return self.given + sum(one.items for one in self.made)
 
-    def _prepare(self, lease: "Lease", *, after: str | None) -> _Made | StopReason:
+    def _prepare(self, *, after: str | None) -> _Made | StopReason:
         ws = self.ws
         if self.wanted.limit is not None and self._taken >= self.wanted.limit:
             return StopReason.DONE
@@ -251,17 +249,12 @@ class _Preparation:
             with ws.store.read() as tx:
                 number = batches.next_number(tx)
             path = request_path(ws.data, number)
-            try:
-                written = self._write(path, lease, after=after)
-            except FileNotFoundError:
-                lease.check()  # it was swept away by the process that took the lease over
-                raise
+            written = self._write(path, after=after)
             if isinstance(written, StopReason):
                 return written
             draft, file = written
             try:
                 with ws.store.write() as tx:
-                    lease.check(tx)
                     self._claim(tx, number, written)
                     if file is not None:
                         files.rename(file, path)
@@ -276,7 +269,7 @@ class _Preparation:
             hint=f"let the other command finish, then run `{ws.task.words.make('batch-submit')}` again",
         )
 
-    def _write(self, path: Path, lease: "Lease", *, after: str | None) -> _Written | StopReason:
+    def _write(self, path: Path, *, after: str | None) -> _Written | StopReason:
         ws, wanted, stop = self.ws, self.wanted, StopReason.DONE
         left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - self._taken)
         with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer:
@@ -287,23 +280,22 @@ class _Preparation:
                     new, full = draft.take(lines, known)
                     writer.write_lines([piece for one in new for piece in (one.data, b"\n")], len(new))
                     if len(draft.given) >= TOGETHER:
-                        self._write_given(draft, lease)
+                        self._write_given(draft)
                     self.bar.show(self._taken + draft.items)
                     if full is not None:
                         stop = full
                         break
-            self._write_given(draft, lease)
+            self._write_given(draft)
             if not draft.items:
                 return stop
             return _Written(draft, writer.seal() if draft.ids else None)
 
-    def _write_given(self, draft: Draft, lease: "Lease") -> None:
+    def _write_given(self, draft: Draft) -> None:
         ws, judged, draft.given = self.ws, draft.given, []
         if not judged:
             return
         source = Source(None, ws.extractor, ws.model, ws.task.fingerprint)
         with ws.store.write() as tx:
-            lease.check(tx)
             self._begin_version(tx)
             self.given += write_given(tx, ws.task, judged, source=source, at=ws.now())
 

@@ -6,27 +6,45 @@ cancelled.
 """
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from pipeline.core.errors import MissingError, RemoteError
+from pipeline.core.errors import MissingError, RemoteError, StateConflictError
 from pipeline.core.states import BatchState, RemoteState
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import batches
 from pipeline.store.batches import Batch
+from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
     from pipeline.gemini.operations import RemoteBatch
     from pipeline.store.database import Connection, Store
-    from pipeline.store.leases import Lease
 
 
+T = TypeVar("T")
 USELESS = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.EXPIRED})
 LEAST_WAIT_S = 0.05
 NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def lock_of(number: int) -> str:
+    """Return the name of the lock on what is done with a batch."""
+    return f"batch-{number}"
+
+
+def read_again(once: Callable[[], T], *, times: int) -> T:
+    """Do what begins by reading its rows, anew where another process went on with them; so often at the most.
+
+    Raises:
+        StateConflictError, LockLostError: the last time, too.
+    """
+    for _ in range(times - 1):
+        with contextlib.suppress(StateConflictError, LockLostError):
+            return once()
+    return once()
 
 
 @dataclass(frozen=True)
@@ -38,9 +56,7 @@ class Reconciliation:
     wait_s: float = 0.0
 
 
-def reconcile(
-    ws: OpenWorkspace, batch: Batch, lease: "Lease", listing: "Sequence[RemoteBatch] | None" = None
-) -> Reconciliation:
+def reconcile(ws: OpenWorkspace, batch: Batch, listing: "Sequence[RemoteBatch] | None" = None) -> Reconciliation:
     """Look for any try of a *submitting* batch in the whole remote list, and adopt the oldest that is found.
 
     The look counts as the last one only when it begins after the list can lag no more: counted from the end of the
@@ -55,7 +71,6 @@ def reconcile(
     found = sorted((one for one in remote if batches.name_prefix(one.display_name) in prefixes), key=_usable_and_old)
     if found:
         with ws.store.write() as tx:
-            lease.check(tx)
             name, display_name, at = found[0].name, found[0].display_name, ws.now()
             batches.mark_submitted(tx, batch, remote_name=name, display_name=display_name, how="adopted", at=at)
             _record_duplicates(tx, batches.get_batch(tx, batch.number), found, at=at)

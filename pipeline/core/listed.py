@@ -22,14 +22,12 @@ class ItemFilter(NamedTuple):
 class ItemsWanted(NamedTuple):
     """At most how many items to list, of which kind, in which order, and what of each.
 
-    `now` (aware) is the moment at which a state holds. They come behind the place `after`, which a page before named,
-    in the order of their rows or by the values of the column `sort`, the largest first with `-` before it. `fields` are
-    the columns to show, None the usual ones. `only` is the id of the one that is wanted, with all its
-    values.
+    They come behind the place `after`, which a page before named, in the order of their rows or by the values of the
+    column `sort`, the largest first with `-` before it. `fields` are the columns to show, None the usual ones. `only`
+    is the id of the one that is wanted, with all its values.
     """
 
     limit: int
-    now: datetime
     which: ItemFilter = ItemFilter()
     after: str | None = None
     sort: str | None = None

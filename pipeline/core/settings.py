@@ -191,7 +191,6 @@ class Settings:
     poll_most: float = _setting(60.0, _seconds, "the longest wait between looks at a batch", local=1.0, unit="s")
     poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds", unit="s")
     batch_hours: float = _setting(48.0, _hours, "hours after which a batch that is not over is cancelled", unit="h")
-    lease: float = _setting(120.0, _seconds, "how long a lease lasts unless it is renewed", local=20.0, unit="s")
     keep_days: float = _setting(
         30.0, _days, "days for which clean keeps files of batches that are over, and builds", unit="days"
     )

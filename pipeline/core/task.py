@@ -225,9 +225,9 @@ class Task:
         """Return how many items there are, whether they can be asked or not."""
         return self.rows.table(tx).total(tx)
 
-    def counts(self, tx: "Connection", *, now: datetime) -> dict[str, int]:
+    def counts(self, tx: "Connection") -> dict[str, int]:
         """Return `total` and five disjoint counts that add up to it: done, open, not to be asked, claimed, parked."""
-        return self.rows.table(tx).counts(tx, now=now)
+        return self.rows.table(tx).counts(tx)
 
     def names(self, tx: "Connection", ids: Sequence[str]) -> dict[str, str]:
         """Return for each id of an item that is there the name a person knows it by, for messages."""

@@ -13,7 +13,8 @@ from pipeline.core.settings import Settings
 # Where commands write below the workspace, as folder and pattern of names, from the top down: a link in these places
 # that leads out is refused. A user's own files may stand beside them and be what they like.
 WRITTEN = {
-    "": r"findable\.db.*|workspace\.json.*|batches|index|reports|emulator|local-engine.*|thumbnails",
+    "": r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|emulator|local-engine.*|thumbnails",
+    "locks": ".*",
     "batches": ".*",
     "reports": ".*",
     "thumbnails": ".*",

@@ -149,10 +149,10 @@ def free_dead_owners(store: "Store", *, now: datetime) -> int:
     Else what it may cost would count as under way on every day to come. Where there are none nothing is written.
     """
     with store.read() as tx:
-        stuck = integrity.claims_of_ended(tx) or live_calls.dead_calls(tx, now=now)
-        if not (stuck or any(one.is_dead for one in claims.live_claims(tx, now=now))):
+        stuck = integrity.claims_of_ended(tx) or live_calls.dead_calls(tx)
+        if not (stuck or any(one.is_dead for one in claims.live_claims(tx))):
             return 0
     with store.write() as tx:
         integrity.close_claims_of_ended(tx)
         live_calls.end_dead_calls(tx, now=now)
-        return claims.free_dead_claims(tx, now=now)
+        return claims.free_dead_claims(tx)

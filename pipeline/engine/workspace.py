@@ -18,8 +18,9 @@ from pipeline.core.task import SubjectRoom
 from pipeline.engine import registry
 from pipeline.engine.access import Access, backend_of, check_access, missing_tables, never_used
 from pipeline.engine.folder import check_links, is_free, make_directory
-from pipeline.store import asked, leases, marker, schema, workspace
+from pipeline.store import asked, marker, schema, workspace
 from pipeline.store.database import Connection, Store
+from pipeline.store.locks import Lock, Locks
 from pipeline.store.schema import is_workspace, other_tables
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pipeline.gemini.client import Client
     from pipeline.gemini.models import Kind, Model
     from pipeline.gemini.rate_limiter import RateLimits
-    from pipeline.store.leases import Lease
 
 
 T = TypeVar("T")
@@ -66,6 +66,12 @@ class OpenWorkspace:
     tells_backend: bool = True  # whether `tell_backend` has anything to say; false for a command that only checks it
     _is_brought: bool = False  # the items of a declared task are up to date
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @property
+    def locks(self) -> Locks:
+        """Return the workspace's locks."""
+        assert self.store.locks is not None  # noqa: S101 - it was opened
+        return self.store.locks
 
     @property
     def data(self) -> Path:
@@ -213,18 +219,14 @@ class OpenWorkspace:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""
         workspace.bind_workspace(tx, self.backend, at=self.now())
 
-    def lease(self, name: str) -> "contextlib.AbstractContextManager[Lease | None]":
-        """Hold a lease for the length of a block; None when a living owner has it."""
-        return leases.hold_lease(self.store, name, lasts_s=self.settings.lease)
-
-    def waited_lease(self, name: str, *, waiting: str) -> "contextlib.AbstractContextManager[Lease]":
-        """Hold a lease for the length of a block, waiting for its living owner and saying so."""
-        lasts_s, says = self.settings.lease, partial(self.display.say, waiting)
-        return leases.wait_for_lease(self.store, name, lasts_s=lasts_s, on_wait=says, sleep=self.sleep)
+    def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
+        """Hold a lock for the length of a block, waiting for who has it and saying who that is."""
+        return self.locks.wait(name, say=self.display.say, sleep=self.sleep)
 
     def close(self) -> None:
         """Close what was opened, the local engine included; a batch it works on goes on where it was next time."""
         self._closing.close()
+        self.locks.close()
         self.store.close()
 
     def tell_backend(self) -> None:
@@ -333,6 +335,7 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
     if found is None or found.workspace_id != row.workspace_id:
         marker.write_marker(settings.data, marker.FolderMarker(row.workspace_id, store.address))
     backend = backend_of(settings, row.backend)
+    store.locks = Locks(store, settings.data / "locks", row.workspace_id)
     return OpenWorkspace(
         settings=settings.for_backend(backend),
         store=store,

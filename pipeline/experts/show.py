@@ -38,7 +38,7 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         open_claim = claims.claimed_ids(task).where(tables.requests.c.item_id == item_id)
         claim = tx.execute(open_claim.with_only_columns(tables.requests.c.batch, tables.requests.c.at)).first()
         parked = answers.parked_reason(tx, task, item_id)
-        state = table.people(tx).state_of(tx, item_id, now=ws.now())
+        state = table.people(tx).state_of(tx, item_id)
         index = staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row))
         by_hand = tags_of_person(tx, row)
     expert = expert_document(row)

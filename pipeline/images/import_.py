@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BLOCK, BLOCK_BYTES = 200, 64 * 2**20  # files and their bytes that are in memory at a time, and one file more
 SHOWN = 1_000  # broken files that a report names
-LEASE = "import-images"
+LOCK = "import-images"
 GONE = "the file is not there any more"
 
 Planned = tuple[FoundFile, Mapping[str, Any] | None, bool]  # a file, its row, and whether that stays as it is
@@ -103,18 +103,15 @@ def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
         InputError: it is no folder.
     """
     done, scan = ImagesImportReport(str(folder)), FolderScan(folder)
-    waiting = "another process imports images; waiting for it"
-    with ws.waited_lease(LEASE, waiting=waiting) as lease, ws.display.bar("importing", None) as bar:
+    with ws.lock(LOCK), ws.display.bar("importing", None) as bar:
         for some in _blocks(scan):
             with ws.store.read() as tx:
                 planned = _plan(tx, some, is_refreshed=ws.settings.refresh)
             looked = [(one, row, None if is_same else facts_of(one)) for one, row, is_same in planned]
             with ws.store.write() as tx, refusals(ASSETS):
-                lease.check(tx)
                 _write(tx, looked, done)
             bar.show(done.total)
         with ws.store.write() as tx, refusals(ASSETS):
-            lease.check(tx)
             done.gone = _mark_gone(tx, os.path.realpath(folder))
             if done.is_news:
                 workspace.record_event(tx, "import", str(folder), old=None, new=done.summary, why="import", at=ws.now())

@@ -1,18 +1,17 @@
 """Build an index: embed what is missing, write all of it from one snapshot, verify, promote in one flip; or roll back.
 
 A search meanwhile has the old build or the new one, never a mixture. What is embedded lies in a cache by content, so
-that needs no lease, and no process that builds the index waits for another's network: a build is written with the
-lease, and where entries came meanwhile whose vectors are missing, it is given up and begun again.
+that needs no lock, and no process that builds the index waits for another's network: a build is written under the
+lock, and where entries came meanwhile whose vectors are missing, it is given up and begun again.
 """
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError, UnavailableError
+from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import embed
 from pipeline.index.builds import Builds
@@ -20,7 +19,7 @@ from pipeline.index.cache import MissingVectorError
 from pipeline.index.evaluate import check_not_worse
 from pipeline.index.floor import nonsense
 from pipeline.store import integrity, workspace
-from pipeline.store.leases import Lease, LeaseLostError
+from pipeline.store.locks import Lock, LockLostError
 
 if TYPE_CHECKING:
     from pipeline.core.task import Entry
@@ -29,9 +28,8 @@ if TYPE_CHECKING:
     from pipeline.store.database import Store
 
 
-LEASE = "index"
-WAITING = "another process builds the index; waiting for it"
-ROUNDS = 3  # of embedding and building; entries that come meanwhile, or a lease that was lost, make another one
+LOCK = "index"
+ROUNDS = 3  # of embedding and building; entries that come meanwhile, or a lock that was lost, make another one
 FEW = 5000  # entries without a vector that are noted while all are read: 10 MB; more get a pass of their own
 
 
@@ -60,8 +58,8 @@ def run(ws: OpenWorkspace, *, worse_ok: bool = False) -> IndexReport:
 
     Raises:
         InputError: there is no entry yet, or nothing of the task is indexed.
-        InconsistentError: the build did not verify, the database is an older copy than the index, or this process keeps
-            standing still; the one in service stays.
+        InconsistentError: the build did not verify, or the database is an older copy than the index; the one in service
+            stays.
         GateError: it does worse on the judged questions, by more than chance; the one in service stays.
     """
     words = ws.task.words
@@ -79,14 +77,11 @@ def roll_back_index(ws: OpenWorkspace) -> IndexReport:
 
     Raises:
         InputError: there is none, or nothing of the task is indexed.
-        UnavailableError: another process built while this one stood still; which build is meant now is to be seen.
+        LockLostError: another process may have built meanwhile; which build is meant now is to be seen.
     """
     builds = Builds(ws.data, ws.collection.folder)
-    with ws.waited_lease(LEASE, waiting=WAITING) as lease:
-        try:
-            manifest = builds.rollback(fence=lambda: hold_lease_during(ws.store, lease))
-        except LeaseLostError as error:
-            raise UnavailableError(error.message, hint="look at `make status`, then run it again") from error
+    with ws.lock(LOCK) as lock:
+        manifest = builds.rollback(before_flip=lock.check)
         with ws.store.write() as tx:
             workspace.note_build_in_service(tx, manifest.number, why="rolled back", at=ws.now())
     return IndexReport(manifest.number, manifest.count, 0, 0, manifest.model, manifest.dim, rolled_back=True)
@@ -111,19 +106,6 @@ def record_build(store: "Store", current: "Manifest", *, at: datetime) -> None:
         workspace.add_build(tx, **{name: getattr(current, name) for name in names}, at=at)
 
 
-@contextlib.contextmanager
-def hold_lease_during(store: "Store", lease: "Lease") -> Iterator[Callable[[], None]]:
-    """Keep other processes from taking the lease for the length of a block, in which it can be looked at again.
-
-    Raises:
-        LeaseLostError: another process has it already.
-        UnavailableError: from the look: the server has ended the transaction.
-    """
-    with store.write() as tx:
-        lease.check(tx)
-        yield lambda: lease.check(tx)
-
-
 class _Building:
     """One run that builds the index."""
 
@@ -142,11 +124,11 @@ class _Building:
                 self._embed_missing()
                 nonsense = self._nonsense()
                 try:
-                    with self._ws.waited_lease(LEASE, waiting=WAITING) as lease, checked_after_failure(lease):
+                    with self._ws.lock(LOCK) as lock:
                         if not left:
                             self._embed_missing()
-                        return self._promoted(lease, nonsense)
-                except (LeaseLostError, MissingVectorError):  # another process went on, or entries came: begin again
+                        return self._promoted(lock, nonsense)
+                except (LockLostError, MissingVectorError):  # another process went on, or entries came: begin again
                     if not left:
                         raise
         finally:
@@ -189,10 +171,9 @@ class _Building:
         except (RemoteError, ConfigurationError):
             return None
 
-    def _promoted(self, lease: "Lease", nonsense: "Vectors | None") -> IndexReport:
+    def _promoted(self, lock: Lock, nonsense: "Vectors | None") -> IndexReport:
         ws, builds, collection, cache = self._ws, self._builds, self._ws.collection, self._embedder.cache
-        with hold_lease_during(ws.store, lease):
-            builds.sweep()
+        builds.sweep()
         current = builds.in_service()  # before the position, which never goes back but with the whole database
         with ws.store.read() as tx:
             count, position = collection.count(tx), workspace.get_workspace(tx).position
@@ -209,7 +190,6 @@ class _Building:
                     nonsense=nonsense,
                     progress=bar.show,
                 )
-        lease.check()  # no later owner would sweep it away: one that took over before it was there has swept already
         try:
             builds.verify(staged, count=count)
         except InconsistentError as error:
@@ -218,7 +198,7 @@ class _Building:
             hint = "run the same command again, which embeds them anew"
             raise InconsistentError(f"{error.message}; {gone} cached vectors were dropped", hint=hint) from error
         check_not_worse(ws, staged, worse_ok=self._worse_ok)
-        promoted = builds.promote(staged, fence=lambda: hold_lease_during(ws.store, lease), over=over)
+        promoted = builds.promote(staged, before_flip=lock.check, over=over)
         record_build(ws.store, promoted, at=ws.now())
         embedded = self._embedded
         aside = promoted.moved_aside
@@ -236,17 +216,3 @@ class _Building:
                 f"`{self._ws.task.words.make('index')} WORSE_OK=1`",
             )
         return current
-
-
-@contextlib.contextmanager
-def checked_after_failure(lease: "Lease") -> Iterator[None]:
-    """Raise for the lost lease where files were swept away under a process that stood still.
-
-    Raises:
-        LeaseLostError: another process went on with the index meanwhile.
-    """
-    try:
-        yield
-    except (InconsistentError, OSError):
-        lease.check()
-        raise

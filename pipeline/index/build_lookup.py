@@ -8,7 +8,7 @@
 
 A build's number is its own in the whole workspace, so that the database's rows of builds tell each by it.
 
-A reader needs no lease: a build that is promoted away while it is opened is looked for again.
+A reader needs no lock: a build that is promoted away while it is opened is looked for again.
 """
 
 from collections.abc import Callable, Container

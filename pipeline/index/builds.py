@@ -2,11 +2,10 @@
 
 A build goes staged -> verified -> promoted. Killed at any moment, `current` points at a whole, verified build: it is
 replaced by one rename, after everything it will point at is on disk. The one thing to know: what stages, promotes,
-sweeps or rolls back holds the lease on the index. A process that was overtaken while it stood still does no harm: each
-staging has a name of its own, and what others see changes inside the caller's `fence` alone.
+sweeps or rolls back holds the lock on the index, and `before_flip` looks whether it has it still. Each staging has a
+name of its own, so that who lost the lock writes into no other's.
 """
 
-import contextlib
 import errno
 import secrets
 from collections.abc import Callable, Iterable
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from pipeline.index.vector_file import Vectors
 
 
-# raises where another process goes on with the index; what it gives, if anything, looks once more, and raises likewise
-Fence = Callable[[], contextlib.AbstractContextManager[Callable[[], None] | None]]
 _OVERTAKEN = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # the staging is gone, or its place is taken
 
 
@@ -115,9 +112,9 @@ class Builds(BuildLookup):
             verify.verify_build(staged, count=count)
 
     def promote(
-        self, staged: Staged, *, fence: Fence = contextlib.nullcontext, over: Manifest | None = None
+        self, staged: Staged, *, before_flip: Callable[[], None] = lambda: None, over: Manifest | None = None
     ) -> Promotions:
-        """Put a verified build in service; on disk when this returns. All that others see changes inside `fence`.
+        """Put a verified build in service; on disk when this returns. `before_flip` is called before others see it.
 
         Afterwards there is this build and the one that was in service before; older ones are deleted.
 
@@ -127,14 +124,11 @@ class Builds(BuildLookup):
         """
         if not staged.verified:
             raise InconsistentError(f"build {staged.manifest.number} was not verified, so it was not promoted")
-        with links.removed_on_error(staged.directory), fence() as look:
-            return self._promote(staged, look=look or (lambda: None), over=over)
+        with links.removed_on_error(staged.directory):
+            return self._promote(staged, before_flip=before_flip, over=over)
 
-    def _promote(self, staged: Staged, *, look: Callable[[], None], over: Manifest | None) -> Promotions:
-        """Put a verified build in service that is not older than the one there, but for the one it may be put over.
-
-        A server may end the fence at any time; then another process may have swept this build away, and promoted one.
-        """
+    def _promote(self, staged: Staged, *, before_flip: Callable[[], None], over: Manifest | None) -> Promotions:
+        """Put a verified build in service that is not older than the one there, but for the one it may be put over."""
         before = self.in_service()
         if before is not None and staged.manifest.position < before.position and before != over:
             raise InconsistentError(
@@ -144,17 +138,15 @@ class Builds(BuildLookup):
             )
         self._settle(staged)
         moved = tuple(name for name in map(self.relink, self._linked) if name)
-        look()
+        before_flip()
         self._flip(staged.manifest.number)
-        look()
         self._drop_all_but(staged.manifest.number, before.number if before else None)
         return Promotions(**vars(staged.manifest), moved_aside=moved)
 
-    def rollback(self, *, fence: Fence = contextlib.nullcontext) -> Manifest:
+    def rollback(self, *, before_flip: Callable[[], None] = lambda: None) -> Manifest:
         """Put the build before the one in service back, by the flip alone; on disk when this returns.
 
-        Its files are read in full first: a damaged one is passed over, and an older one takes its place. The flip is
-        inside `fence`.
+        Its files are read in full first: a damaged one is passed over, and an older one takes its place.
 
         Raises:
             InputError: there is none.
@@ -167,30 +159,28 @@ class Builds(BuildLookup):
             raise InconsistentError(f"{self.damage(older[-1])[0]}: not put back", hint=f"run `{self._make}`")
         if number is None:
             raise InputError("there is no previous build to put back", hint=f"run `{self._make}` to build one")
-        with fence():
-            self._flip(number)
-            return self._read(self._builds / str(number))
+        before_flip()
+        self._flip(number)
+        return self._read(self._builds / str(number))
 
-    def delete(self, numbers: Iterable[int], *, fence: Fence = contextlib.nullcontext) -> list[int]:
-        """Remove builds that are not in service, inside `fence`; return the numbers of those that were there."""
-        with fence():
-            found = sorted(set(numbers) & set(self.others()))
-            for number in found:
-                links.remove_link(self._builds / str(number))
+    def delete(self, numbers: Iterable[int]) -> list[int]:
+        """Remove builds that are not in service; return the numbers of those that were there."""
+        found = sorted(set(numbers) & set(self.others()))
+        for number in found:
+            links.remove_link(self._builds / str(number))
         return found
 
-    def retire(self, *, fence: Fence = contextlib.nullcontext) -> None:
+    def retire(self) -> None:
         """Take the build in service away, with the stable paths to it and every build; afterwards there is no index.
 
         First the stable paths, then `current`, then the builds: killed half way, what is left leads nowhere.
         """
-        with fence():
-            for name in self._linked:
-                if self._is_linked(name):
-                    links.remove_link(self._data / name)
-            links.remove_link(self._current)
-            for number in self._whole():
-                links.remove_link(self._builds / str(number))
+        for name in self._linked:
+            if self._is_linked(name):
+                links.remove_link(self._data / name)
+        links.remove_link(self._current)
+        for number in self._whole():
+            links.remove_link(self._builds / str(number))
 
     def _settle(self, staged: Staged) -> None:
         try:

@@ -13,7 +13,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import FindableError, RemoteError
@@ -29,6 +28,7 @@ from pipeline.live.questions import Entry, QuestionSource, WaitingLine
 from pipeline.live.write_ahead import CallLedger, EndedCall, OutdatedError, Purpose, SharedEnd, UnjudgedError
 from pipeline.live.writer import LAST_S, DbWriter
 from pipeline.store.answers import LOST
+from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
     from pipeline.gemini.async_client import LiveClient
@@ -214,13 +214,12 @@ class _LiveRunner:
 
     async def _ask(self, entry: Entry, number: int) -> None:
         ledger, item = self._ledger, entry.question.item
-        began = self._ws.now()
         mark = await self._mark(entry, number)
         if mark is None:
             return
         self.report.calls += 1
         try:
-            ended, again = await self._call(entry, number, since=began)
+            ended, again = await self._call(entry, number)
         except UnjudgedError as unjudged:
             self.report.cost += ledger.cost_of(unjudged.reply.usage)
             await self._writer.write(functools.partial(ledger.keep, number=mark, item=item, unjudged=unjudged))
@@ -268,15 +267,17 @@ class _LiveRunner:
         for one in ends:
             await self._account_for_shared(entry, one, again=one.judgement is None or one.is_open)
 
-    async def _call(self, entry: Entry, number: int, *, since: datetime) -> tuple[EndedCall, bool]:
+    async def _call(self, entry: Entry, number: int) -> tuple[EndedCall, bool]:
         ws = self._ws
         at = ws.monotonic()
         try:
-            if ws.now() - since > timedelta(seconds=ws.settings.lease):
-                return EndedCall(CallEnd.UNSENT, None), True  # this process stood still: the claim may be another's
+            await asyncio.to_thread(ws.locks.mine().check)  # what is claimed under a lock that is lost may be another's
             raw = await self._live.generate(ws.model.name, requests.object_of(entry.question.data))
         except asyncio.CancelledError:
             return EndedCall(CallEnd.LOST, None), False
+        except LockLostError as error:
+            self._end(error)
+            return EndedCall(CallEnd.UNSENT, None), False
         except RemoteError as error:
             return self._failed(entry, error, began=at)
         admission = self._admission

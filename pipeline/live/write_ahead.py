@@ -21,7 +21,6 @@ from pipeline.gemini.error_mapping import next_midnight_pacific
 from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
 from pipeline.gemini.tokens import Usage
 from pipeline.store import answers, claims, live_calls, versions, wire_texts
-from pipeline.store.leases import this_owner
 
 if TYPE_CHECKING:
     from pipeline.core.task import Item, Task
@@ -214,7 +213,7 @@ class CallLedger:
                 claims.share_claims(tx, ws.task, [(item.id, item.input_hash, found.equal.id)], at=ws.now())
         except StateConflictError:
             return None
-        return Marked(waits=found.equal.owner == this_owner())
+        return Marked(waits=found.equal.owner == claims.this_owner(tx))
 
     @property
     def _source(self) -> Source:
@@ -348,9 +347,8 @@ class CallLedger:
         return now is not None
 
     def _claim(self, tx: "Connection", question: PlannedRequest) -> bool:
-        settings, task, item = self.ws.settings, self.ws.task, question.item
-        lasts_s = settings.call_timeout + settings.lease
-        if claims.renew_live(tx, task.name, item.id, lasts_s=lasts_s, at=self.ws.now()):
+        task, item = self.ws.task, question.item
+        if claims.has_live(tx, task.name, item.id):
             return True
         try:
             with tx.begin_nested():
@@ -360,7 +358,6 @@ class CallLedger:
                     item.id,
                     input_hash=item.input_hash,
                     question=question.question,
-                    lasts_s=lasts_s,
                     at=self.ws.now(),
                 )
         except StateConflictError:

@@ -4,6 +4,7 @@ The accounts stay. That a batch's files are removed is recorded before they are,
 next run goes on where a killed one was.
 """
 
+import contextlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
     """
     report = CleanReport(ws.settings.keep_days, dry)
     oldest = ws.now() - timedelta(days=ws.settings.keep_days)
-    with ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING):
+    with contextlib.nullcontext() if dry else ws.lock(prepare.LOCK):
         _clean_batches(ws.store, ws.data, oldest=oldest, now=ws.now(), report=report)
         left = litter(ws.store, ws.data)
         report.litter += [path.name for path in left]
@@ -112,16 +113,15 @@ def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -
     if not (ws.data / "index").is_dir():
         return
     folders = [one.folder for one in ws.collections]
-    with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
+    with contextlib.nullcontext() if report.dry else ws.lock(build.LOCK):
         for builds in (Builds(ws.data, folder) for folder in folders):
             report.litter += builds.stale()
             made = {number: builds.built_at(number) for number in builds.others()}
             old = [number for number, at in made.items() if at is None or at < oldest]
             report.builds += old
             if not report.dry:
-                with build.hold_lease_during(ws.store, lease):
-                    builds.sweep()
-                builds.delete(old, fence=lambda: build.hold_lease_during(ws.store, lease))
+                builds.sweep()
+                builds.delete(old)
         left = left_folders(ws.data, folders)
         report.litter += [path.name for path in left]
         for path in () if report.dry else left:

@@ -12,7 +12,6 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
 from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,7 +37,7 @@ from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.ops import clean
 from pipeline.quality import report_files
-from pipeline.store import batches, claims, erase, integrity, leases, live_calls, pilots, versions, workspace
+from pipeline.store import batches, claims, erase, integrity, live_calls, pilots, versions, workspace
 from pipeline.store.batches import Batch, name_prefix
 
 if TYPE_CHECKING:
@@ -244,19 +243,6 @@ def _calls(look: _Look) -> Found:
     if marks > answers:  # the other way round is no fault: calls were not always marked
         said = f"{marks} live calls were answered, and {answers} live answers are stored"
         yield CheckFinding("calls", said, "what was answered and paid for is not there any more", RESTORE)
-
-
-def _held(look: _Look) -> Found:
-    """Is no lease or claim held for longer than one lasts?"""
-    settings, now = look.ws.settings, look.ws.now()
-    with look.store.read() as tx:
-        claimed, leased = integrity.held_after(
-            tx, now + timedelta(seconds=settings.lease + settings.call_timeout + CLOCKS_S)
-        )
-    if claimed or leased:
-        said = f"{len(claimed)} items and {len(leased)} leases are held from elsewhere for too long"
-        why = "a clock ran ahead there, or LEASE was longer; until then no other process takes them"
-        yield notice("leases", said, why, "set that clock right, and end a command there")
 
 
 def _sealed(look: _Look) -> Found:
@@ -516,9 +502,7 @@ def _litter(look: _Look) -> Found:
     folders = [one.folder for one in look.ws.collections]
     left = [*clean.litter(look.store, look.data, look.unknown), *left_folders(look.data, folders)]
     names = [path.name for path in left]
-    with look.store.read() as tx:
-        held, _ = leases.leases_by_life(tx, now=look.ws.now())
-    if build.LEASE not in held:  # what is staged now is the build that is being made
+    if look.ws.locks.is_free(build.LOCK):  # else what is staged now is the build that is being made
         names += [name for one in folders for name in Builds(look.data, one).stale()]
     names += [path.name for one in look.subjects for path in report_files.stale_parts(look.data, one.task.name)]
     for name in names:
@@ -554,7 +538,6 @@ CHECKS: Mapping[str, Callable[[_Look], Found]] = {
     "batches": _batches,
     "claims": _claims,
     "calls": _calls,
-    "leases": _held,
     "sealed files": _sealed,
     "derived": _derived,
     "rows": _rows,

@@ -73,20 +73,18 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
         is_under_way = any(not batch.is_over for batch in batches.batches_in_states(tx))
     if mine and (ws.backend != "local" or is_under_way):  # else its state goes as a whole
         report.uploads = _drop_uploads(ws, mine)
-    with ws.waited_lease(prepare.LEASE, waiting=prepare.WAITING) as lease:
+    with ws.lock(prepare.LOCK):
         for name in ENGINE if ws.backend == "local" and not is_under_way else ():
             links.remove_link(ws.data / name)
         for path in clean.litter(ws.store, ws.data) + clean.unknown_sealed(ws.store, ws.data):
             path.unlink(missing_ok=True)
         done = {name: lost for batch in mine for name, lost in _drop_lines(ws, batch, ids).items() if lost}
         report.files, report.lines = list(done), sum(done.values())
-        with ws.waited_lease(build.LEASE, waiting=build.WAITING) as index, ws.store.write() as tx:
-            lease.check(tx)
-            index.check(tx)
+        with ws.lock(build.LOCK), ws.store.write() as tx:
             _erase(tx, subject, ids, words=[username] if len(username) >= SHORT else [], now=ws.now())
             batches.drop_examples(tx, numbers)
     report.reports = report_files.remove_reports(ws.data, subject.task.name, is_named=lambda one: _shows(one, ids))
-    with ws.waited_lease(build.LEASE, waiting=build.WAITING):
+    with ws.lock(build.LOCK):
         for path in left_folders(ws.data, [one.folder for one in ws.collections]):  # of tasks that are indexed no more
             links.remove_link(path)
     drop_thumbnails(ws.data)  # those of other images are made again
@@ -120,21 +118,21 @@ def _begin(ws: OpenWorkspace, name: str, *, confirm: Callable[[str], bool]) -> t
                 raise
             item_id, is_there = "" if is_begun else name, False
         if item_id:
-            _check_free(tx, task.name, item_id, name, now=ws.now())
+            _check_free(tx, task.name, item_id, name)
     question = f"Forget {name!r} for good: row, answers, lines in sealed files, vectors, uploads, and older builds?"
     if not is_begun and not confirm(question):
         raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
     with ws.store.write() as tx:
-        claims.free_dead_claims(tx, now=ws.now())
+        claims.free_dead_claims(tx)
         if item_id:
-            _check_free(tx, task.name, item_id, name, now=ws.now())
+            _check_free(tx, task.name, item_id, name)
             if is_there:
                 subject.hooks.check_removable(tx, item_id)
             erase.begin_erasure(tx, task.name, item_id, name=mark, at=ws.now())
         return erase.open_erasures(tx, mark), not is_there
 
 
-def _check_free(tx: "Connection", task: str, item_id: str, name: str, *, now: datetime) -> None:
+def _check_free(tx: "Connection", task: str, item_id: str, name: str) -> None:
     """Refuse while the person is being asked about, in a batch that is not over or by a live call."""
     for number in erase.batches_of(tx, task, item_id):
         batch = batches.get_batch(tx, number)
@@ -143,7 +141,7 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str, *, now: da
                 f"{name!r} stands in batch {number}, which is {batch.state}; nothing was changed",
                 hint=f"`make status` says how to finish it, `make batch-cancel BATCH={number}` gives it up",
             )
-    if item_id not in claims.dead_claims(tx, task, now=now) and claims.is_any_claimed(tx, task, [item_id]):
+    if item_id not in claims.dead_claims(tx, task) and claims.is_any_claimed(tx, task, [item_id]):
         raise InputError(f"{name!r} is being asked about right now; nothing was changed", hint="try again in a minute")
 
 
@@ -194,7 +192,7 @@ def _erase(tx: "Connection", subject: Subject, ids: Sequence[str], *, words: Seq
     """Remove every row of the person, in the caller's transaction."""
     task, is_brought = subject.task, subject.hooks.brings_items
     for item_id, name in task.names(tx, ids).items():
-        _check_free(tx, task.name, item_id, name, now=now)
+        _check_free(tx, task.name, item_id, name)
     for one in ids:
         subject.hooks.remove(tx, one)
         erase.erase_item(tx, task.name, one, words=words, is_number_ours=not is_brought)
@@ -225,12 +223,11 @@ def _rebuild(ws: OpenWorkspace, ids: Collection[str], report: ForgetReport) -> N
         said = f"{report.username!r} is out of the database and the sealed files, but not yet out of the index"
         hint = "run the same command again; it goes on from here"
         raise RemoteError(f"{said}: {error.message}", hint=hint, code=error.code) from error
-    with ws.waited_lease(build.LEASE, waiting=build.WAITING) as lease:
+    with ws.lock(build.LOCK):
         if not left and _is_indexed(builds, ids):
-            builds.retire(fence=lambda: build.hold_lease_during(ws.store, lease))
-        with build.hold_lease_during(ws.store, lease):
-            builds.sweep()
-        builds.delete(builds.others(), fence=lambda: build.hold_lease_during(ws.store, lease))
+            builds.retire()
+        builds.sweep()
+        builds.delete(builds.others())
         current = builds.current()
         if current is not None and not build.is_build_recorded(current, build.recorded_builds(ws.store)):
             build.record_build(ws.store, current, at=ws.now())

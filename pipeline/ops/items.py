@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,14 +28,13 @@ class Listing(NamedTuple):
 
 @dataclass(frozen=True)
 class ItemList:
-    """The items of a task at one moment (aware), to be listed, counted and written to a file.
+    """The items of a task, to be listed, counted and written to a file.
 
     Its methods raise InputError where the items of this task cannot be listed.
     """
 
     store: Store
     task: Task
-    now: datetime
 
     def listing(self) -> Listing:
         """Return what the list offers."""
@@ -59,7 +57,7 @@ class ItemList:
             InputError: there is no such place, state, sort or column, or the items have no tags, versions or scores.
         """
         with self.store.read() as tx:
-            return self.task.grid(tx).page(tx, ItemsWanted(limit, self.now, which, after, sort, fields))
+            return self.task.grid(tx).page(tx, ItemsWanted(limit, which, after, sort, fields))
 
     def counts(self, which: ItemFilter = ALL) -> ItemCounts:
         """Return how many items there are of each state, tag and version.
@@ -68,7 +66,7 @@ class ItemList:
             InputError: there is no such state, or the items have no tags, versions or scores.
         """
         with self.store.read() as tx:
-            return self.task.grid(tx).counts(tx, which, now=self.now)
+            return self.task.grid(tx).counts(tx, which)
 
     def export(
         self, path: Path, which: ItemFilter = ALL, *, sort: str | None = None, fields: Sequence[str] | None = None
@@ -100,7 +98,7 @@ class ItemList:
             InputError: as of `page`, before the first line.
         """
         with self.store.read() as tx:
-            pages = self.task.grid(tx).pages(tx, ItemsWanted(ROWS, self.now, which, sort=sort, fields=fields))
+            pages = self.task.grid(tx).pages(tx, ItemsWanted(ROWS, which, sort=sort, fields=fields))
             first = next(pages)
             items = (item for page in chain([first], pages) for item in page.items)
             rows = ([*map(_cell, one.values.values()), one.state] for one in items)
@@ -109,7 +107,7 @@ class ItemList:
 
 def run(ws: OpenWorkspace) -> ItemList:
     """Return the items of the task in use, as they are now."""
-    return ItemList(ws.store, ws.task, ws.now())
+    return ItemList(ws.store, ws.task)
 
 
 def _cell(value: Any) -> str | float:

@@ -26,7 +26,7 @@ from pipeline.engine.workspace import open_workspace
 from pipeline.index.build_lookup import LINKED
 from pipeline.ops import backup
 from pipeline.ops.backup import DATABASE, BackupManifest
-from pipeline.store import batches, integrity, leases, schema, tables, workspace
+from pipeline.store import batches, integrity, schema, tables, workspace
 from pipeline.store.copy import copy_tables, names_beside
 from pipeline.store.database import Store
 
@@ -172,7 +172,6 @@ def _set_right(path: Path) -> list[int]:
             if damage := integrity.damage(tx):
                 said = f"the backup's database is damaged: {damage[0]}"
                 raise InconsistentError(said, hint="take another backup")
-            leases.drop_leases(tx)
             unsent = batches.batches_in_states(tx, BatchState.PREPARED, BatchState.SUBMITTING)
             workspace_id = workspace.get_workspace(tx).workspace_id
             for batch in unsent:

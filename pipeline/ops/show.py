@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,7 +53,7 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
     """
     with ws.store.read() as tx:
         item_id = ws.task.id_of(tx, name)
-        listed = _listed(tx, ws.task, item_id, now=ws.now())
+        listed = _listed(tx, ws.task, item_id)
         given, failed = answers.of_item(tx, ws.task.name, item_id)
         parked = answers.parked_reason(tx, ws.task.name, item_id)
         called = ws.task.names(tx, [item_id]).get(item_id, item_id)
@@ -77,13 +76,13 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
     }
 
 
-def state_of(tx: "Connection", task: "Task", name: str, *, now: datetime) -> str | None:
+def state_of(tx: "Connection", task: "Task", name: str) -> str | None:
     """Return the state of the item of that name at a moment; None where the task lists no items.
 
     Raises:
         InputError: there is no such item.
     """
-    listed = _listed(tx, task, task.id_of(tx, name), now=now)
+    listed = _listed(tx, task, task.id_of(tx, name))
     return listed.state if listed else None
 
 
@@ -150,9 +149,9 @@ def request_document(one: AskedRequest) -> dict[str, Any]:
     }
 
 
-def _listed(tx: "Connection", task: "Task", item_id: str, *, now: datetime) -> ListedItem | None:
+def _listed(tx: "Connection", task: "Task", item_id: str) -> ListedItem | None:
     """Return an item's row with its state; None where the task lists no items."""
-    return next(iter(task.grid(tx).page(tx, ItemsWanted(1, now, only=item_id)).items), None)
+    return next(iter(task.grid(tx).page(tx, ItemsWanted(1, only=item_id)).items), None)
 
 
 def _is_stale(listed: ListedItem | None, given: Sequence[dict[str, Any]]) -> bool | None:

@@ -51,9 +51,10 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         here = workspace.get_workspace(tx)
         parked = answers.parked_rows(tx, ws.task.name)
         document: dict[str, Any] = {
-            ws.settings.task: ws.task.counts(tx, now=ws.now()),
+            ws.settings.task: ws.task.counts(tx),
             "batches": batches.count_by_state(tx),
             "index": _index(ws, tx, exact=exact) if ws.is_indexed else None,
+            **_twins(tx),
             **_stale(ws.task, tx),
             "parked": _reasons(reason for _, reason, _, _ in parked),
             "spent": _spent(tx, everyone),
@@ -77,6 +78,16 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
 
 def _others(subjects: Iterable[Subject], task: Task, asked: Container[str]) -> list[str]:
     return [one.name for one in subjects if one.task.name in asked and one.task.name != task.name]
+
+
+def _twins(tx: "Connection") -> dict[str, Any]:
+    """Return {twins: [second remote batches, each with its batch, and whether it is over]}, nothing without any."""
+    names = ("batch", "remote_name", "estimated_cost")
+    found = [
+        {**{name: one[name] for name in names}, "is_over": one["cancelled_at"] is not None}
+        for one in batches.all_duplicates(tx)
+    ]
+    return {"twins": found} if found else {}
 
 
 def _stale(task: Task, tx: "Connection") -> dict[str, Any]:

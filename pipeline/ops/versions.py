@@ -1,7 +1,7 @@
 """List the versions that are here, and take one back: its rows and its bookkeeping; what was paid stays in the history.
 
-One row's flip takes a version out of sight; then it is deleted block by block, each in a transaction that looks at the
-lease. The version's own row goes last, so that a run that was killed is finished by the next. Versions whose rows were
+One row's flip takes a version out of sight; then it is deleted block by block, each in a transaction of its
+own. The version's own row goes last, so that a run that was killed is finished by the next. Versions whose rows were
 not asked for here can be taken back too. Once nothing is left of what the local engine answered, the workspace is
 bound to no backend any more.
 """
@@ -20,14 +20,10 @@ from pipeline.ops.forget import ENGINE
 from pipeline.store import answers, batches, live_calls, tables, versions, workspace
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from pipeline.store.database import Connection
-    from pipeline.store.leases import Lease
 
 
-LEASE = "rollback"
-WAITING = "another process rolls a version back; waiting for it"
+LOCK = "rollback"
 BLOCK = 2000  # answers or attempts in one transaction
 QUESTION = "Take this back for good? What it cost is spent all the same; other versions stay."
 NEXT = {  # what to type about a batch that is not over
@@ -115,7 +111,7 @@ def roll_back(
     with ws.store.read() as tx:
         subject, found = _find(tx, name, ws.subjects, only=ws.subject if "task" in ws.settings.sources else None)
         subject = subject or ws.subject
-        _check_free(tx, subject.task, found, now=ws.now())
+        _check_free(tx, subject.task, found)
     report = RollbackReport(name, subject.name, found)
     if found and subject.collection is not None:
         report.next = subject.task.words.make("index")
@@ -123,19 +119,18 @@ def roll_back(
         announce(one, subject.task.words.many)
     if found and not all(one.withdrawn for one in found) and not confirm(QUESTION):
         raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
-    with ws.waited_lease(LEASE, waiting=WAITING) as lease:
+    with ws.lock(LOCK):
         with ws.store.write() as tx:
-            lease.check(tx)
             live_calls.end_dead_calls(tx, now=ws.now())
-            _check_free(tx, subject.task, found, now=ws.now())
+            _check_free(tx, subject.task, found)
             for one in found:
                 label, model = one.counts.label, one.counts.model
                 versions.retire_version(tx, subject.task.name, label, model=model, at=ws.now())
                 versions.mark_rolled_back(tx, subject.task.name, one.asked_as, at=ws.now())
         with ws.display.bar("taking back", sum(one.counts.rows for one in found)) as bar:
             for one in found:
-                _delete(ws, lease, subject.task, one, report, bar=bar)
-        report.unbound = _unbound(ws, lease)
+                _delete(ws, subject.task, one, report, bar=bar)
+        report.unbound = _unbound(ws)
     return report
 
 
@@ -170,7 +165,7 @@ def _find(
     return next(iter(named), None), []
 
 
-def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary], *, now: "datetime") -> None:
+def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -> None:
     """Refuse while something may still come in under a version, and what has no version at all."""
     if any(not one.counts.label.strip() and not one.withdrawn for one in going):
         raise InputError(
@@ -191,7 +186,7 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary], *
                 hint=NEXT[batch.state].format(batch.number) + subject,
             )
     for name in sorted(names):
-        going_on = versions.calls_under_way(tx, task.name, name, now=now)
+        going_on = versions.calls_under_way(tx, task.name, name)
         if going_on:
             raise InputError(
                 f"live calls under way that ask under {name}: {going_on}; nothing was changed",
@@ -199,21 +194,17 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary], *
             )
 
 
-def _delete(
-    ws: OpenWorkspace, lease: "Lease", task: Task, one: VersionSummary, report: RollbackReport, *, bar: Bar
-) -> None:
+def _delete(ws: OpenWorkspace, task: Task, one: VersionSummary, report: RollbackReport, *, bar: Bar) -> None:
     """Delete all that is left of a retired version, and its own row last; safe to begin again anywhere."""
     for remove in (_remove_rows, _remove_answers, _remove_attempts):
         after: Any | None = None
         is_over = False
         while not is_over:
             with ws.store.write() as tx:
-                lease.check(tx)
                 after = remove(tx, task, one, report, after)
             is_over = after is None
             bar.show(report.rows, note=f"{report.answers:,} answers" if report.answers else "")
     with ws.store.write() as tx:
-        lease.check(tx)
         versions.finish_rollback(tx, task.name, one.counts.label, model=one.counts.model, at=ws.now())
 
 
@@ -247,13 +238,12 @@ def _remove_attempts(
     return page[-1].id if page else None
 
 
-def _unbound(ws: OpenWorkspace, lease: "Lease") -> bool:
+def _unbound(ws: OpenWorkspace) -> bool:
     """Unbind a workspace of which nothing is left that the local engine answered; return whether that was so.
 
     What it embedded is told from Gemini's by the name of its model.
     """
     with ws.store.write() as tx:
-        lease.check(tx)
         if workspace.get_workspace(tx).backend != "local" or versions.is_anything_asked(tx):
             return False
         workspace.unbind_workspace(tx, at=ws.now(), why="nothing is left of what the local engine answered")

@@ -137,7 +137,7 @@ def get_batch(tx: Connection, number: int) -> Batch:
 
 
 def next_number(tx: Connection) -> int:
-    """Return the number that the next batch gets; the caller holds the lease on preparing."""
+    """Return the number that the next batch gets; the caller holds the lock on preparing."""
     return next_value(tx, batches.c.number)
 
 
@@ -288,6 +288,12 @@ def name_prefixes(tx: Connection, number: int) -> frozenset[str]:
     """
     query = select(tries.c.display_name).where(tries.c.batch == number)
     return frozenset(name_prefix(name) for name in tx.execute(query).scalars())
+
+
+def numbers_by_prefix(tx: Connection) -> dict[str, int]:
+    """Return the batch that each name prefix of a try is of."""
+    found = tx.execute(select(tries.c.display_name, tries.c.batch))
+    return {name_prefix(name): number for name, number in found}
 
 
 def add_duplicate(tx: Connection, batch: Batch, *, remote_name: str, display_name: str, at: datetime) -> bool:

@@ -6,7 +6,7 @@ request: the first asks it, and the claims of the others say whose it is.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice, repeat
 from typing import Any, NamedTuple
 
@@ -16,7 +16,6 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
-    Update,
     and_,
     case,
     cast,
@@ -35,7 +34,7 @@ from pipeline.core.errors import StateConflictError
 from pipeline.core.states import Outcome
 from pipeline.core.task import Rows, Task
 from pipeline.store.database import pages, run_many, streamed, update_rows
-from pipeline.store.leases import is_dead, this_owner
+from pipeline.store.locks import locks_of
 from pipeline.store.tables import parked, requests
 
 PAGE = 2000
@@ -60,7 +59,7 @@ class Request(NamedTuple):
 
 
 class LiveClaim(NamedTuple):
-    """A claim for a live call: its row, its task and item, and whether it is over or its process is dead."""
+    """A claim for a live call: its row, its task and item, and whether its process is dead."""
 
     id: int
     task: str
@@ -146,10 +145,9 @@ def take_live(
     *,
     input_hash: str,
     question: str | None = None,
-    lasts_s: float,
     at: datetime,
 ) -> None:
-    """Claim one item for a live call by this process, until it is released, over, or the process is dead.
+    """Claim one item for a live call by this process, until it is released or the process is dead.
 
     Raises:
         StateConflictError: it is claimed already; on PostgreSQL the transaction must be rolled back to before.
@@ -157,15 +155,14 @@ def take_live(
     values: dict[str, Any] = {"task": task_name, "item_id": item_id, "input_hash": input_hash, "question": question}
     values |= {"open": True, "at": at}
     try:
-        tx.execute(insert(requests).values(owner=this_owner(), until=at + timedelta(seconds=lasts_s), **values))
+        tx.execute(insert(requests).values(owner=this_owner(tx), **values))
     except exc.IntegrityError as error:
         raise StateConflictError("the item", item_id, expected="unclaimed", wanted="claimed") from error
 
 
-def renew_live(tx: Connection, task_name: str, item_id: str, *, lasts_s: float, at: datetime) -> bool:
-    """Prolong this process's live claim on an item, right before the call; false when it was taken away meanwhile."""
-    until = at + timedelta(seconds=lasts_s)
-    return tx.execute(_of_mine(task_name, item_id).values(until=until)).rowcount == 1
+def has_live(tx: Connection, task_name: str, item_id: str) -> bool:
+    """Return whether this process has a live claim on an item."""
+    return tx.execute(select(requests.c.id).where(_is_mine(tx, task_name, item_id))).first() is not None
 
 
 def release_live(tx: Connection, task_name: str, item_id: str, *, outcome: Outcome | None, reason: str) -> bool:
@@ -173,37 +170,44 @@ def release_live(tx: Connection, task_name: str, item_id: str, *, outcome: Outco
 
     Claims that share it are closed too, and tell nothing of their items unless that was recorded before.
     """
-    closing = _of_mine(task_name, item_id).values(open=False, outcome=outcome, reason=reason)
+    mine = update(requests).where(_is_mine(tx, task_name, item_id))
+    closing = mine.values(open=False, outcome=outcome, reason=reason)
     request = tx.execute(closing.returning(requests.c.id)).scalar()
     if request is not None:
         tx.execute(update(requests).where(requests.c.shares == request, IS_OPEN).values(open=False, reason=reason))
     return request is not None
 
 
-def _of_mine(task_name: str, item_id: str) -> Update:
-    ours = (requests.c.task == task_name) & (requests.c.item_id == item_id) & (requests.c.owner == this_owner())
-    return update(requests).where(ours, IS_OPEN)
+def this_owner(tx: Connection) -> str:
+    """Return how this process signs what it asks live, from the first time on; its lock is free when it is dead."""
+    return locks_of(tx).mine().name
 
 
-def live_claims(tx: Connection, *, now: datetime) -> list[LiveClaim]:
+def _is_mine(tx: Connection, task_name: str, item_id: str) -> ColumnElement[bool]:
+    ours = (requests.c.task == task_name) & (requests.c.item_id == item_id) & (requests.c.owner == this_owner(tx))
+    return ours & IS_OPEN
+
+
+def live_claims(tx: Connection) -> list[LiveClaim]:
     """Return every live claim, of any task."""
-    columns = (requests.c.id, requests.c.task, requests.c.item_id, requests.c.owner, requests.c.until)
-    live = select(*columns).where(IS_OPEN, requests.c.batch.is_(None))
-    return [LiveClaim(*row[:3], row.until <= now or is_dead(row.owner)) for row in tx.execute(live)]
+    columns = (requests.c.id, requests.c.task, requests.c.item_id, requests.c.owner)
+    live = tx.execute(select(*columns).where(IS_OPEN, requests.c.batch.is_(None))).all()
+    dead = {one for one in {row.owner for row in live} if locks_of(tx).is_free(one)}
+    return [LiveClaim(*row[:3], row.owner in dead) for row in live]
 
 
-def free_dead_claims(tx: Connection, *, now: datetime) -> int:
-    """Close live claims whose time is over or whose process is dead; return how many."""
-    dead = [one.id for one in live_claims(tx, now=now) if one.is_dead]
+def free_dead_claims(tx: Connection) -> int:
+    """Close live claims whose process is dead; return how many."""
+    dead = [one.id for one in live_claims(tx) if one.is_dead]
     for request_id in dead:
         closing = update(requests).where(requests.c.id == request_id, IS_OPEN)
         tx.execute(closing.values(open=False, reason="the process that asked is gone"))
     return len(dead)
 
 
-def dead_claims(tx: Connection, task_name: str, *, now: datetime) -> list[str]:
+def dead_claims(tx: Connection, task_name: str) -> list[str]:
     """Return the items of live claims that `free_dead_claims` would close."""
-    return [one.item_id for one in live_claims(tx, now=now) if one.is_dead and one.task == task_name]
+    return [one.item_id for one in live_claims(tx) if one.is_dead and one.task == task_name]
 
 
 def highest_id(tx: Connection, task_name: str) -> int:
@@ -393,7 +397,7 @@ def share_claims(tx: Connection, task: Task, rows: Sequence[tuple[str, str, int]
     Raises:
         StateConflictError: such an item was claimed, answered, parked or removed, or its request ended, meanwhile.
     """
-    told = ("batch", "line", "owner", "until")
+    told = ("batch", "line", "owner")
     for page in pages(rows, PAGE):
         shared = list({request for *_, request in page})
         query = select(requests.c.id, *(requests.c[name] for name in told)).where(requests.c.id.in_(shared))
@@ -417,7 +421,7 @@ def ids_of_lines(tx: Connection, batch: int, lines: Sequence[int]) -> dict[int, 
 def sharing_live(tx: Connection, task_name: str, item_id: str) -> list[Request]:
     """Return the items that share this process's open live claim on an item, as they came; without lines."""
     mine = requests.alias()
-    own = (mine.c.task == task_name) & (mine.c.item_id == item_id) & (mine.c.owner == this_owner())
+    own = (mine.c.task == task_name) & (mine.c.item_id == item_id) & (mine.c.owner == this_owner(tx))
     leader = select(mine.c.id).where(own, mine.c.open).scalar_subquery()
     found = select(requests).where(requests.c.shares == leader, IS_OPEN).order_by(requests.c.id)
     return [

@@ -37,11 +37,13 @@ from pipeline.store.sqlite import SqliteFile
 
 if TYPE_CHECKING:
     from pipeline.store import select_only
-    from pipeline.store.postgresql import PostgresqlServer
+    from pipeline.store.locks import Locks
+    from pipeline.store.postgresql import PostgresqlServer, Session
 
 __all__ = ["Connection", "Select", "Store"]
 
 PAGE = 500  # ids in one statement
+LOCKS = "findable_locks"  # in a connection's execution options: the locks of the workspace
 OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 _NULL_HANDLER = logging.NullHandler()
@@ -105,13 +107,14 @@ class Store:
         self.path = self._kind.path  # the file that is the database; None where a server keeps it
         self.shown = self._kind.shown  # what a person knows the database by; never with a password in it
         self._engine: Engine | None = None
+        self.locks: Locks | None = None  # of the workspace that is open in it
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a snapshot to read from; what others write meanwhile is not seen in it."""
         with (
             self._translated(BUSY_S),
-            self._open().connect().execution_options(**self._kind.for_reading) as tx,
+            self._open().connect().execution_options(**self._kind.for_reading, **{LOCKS: self.locks}) as tx,
             tx.begin(),
             _closing_results(tx),
         ):
@@ -166,11 +169,24 @@ class Store:
         patience_s = BUSY_S if patience_s is None else patience_s
         with (
             self._translated(patience_s),
-            self._open().connect().execution_options(findable_patience=patience_s) as tx,
+            self._open().connect().execution_options(findable_patience=patience_s, **{LOCKS: self.locks}) as tx,
             tx.begin(),
             _closing_results(tx),
         ):
             yield tx
+
+    def session(self, name: str) -> "Session":
+        """Return a session of a server beside the pool, under a name that others see.
+
+        Raises:
+            ConfigurationError: a pooler gives each transaction another session.
+        """
+        from pipeline.store.postgresql import Session
+
+        if isinstance(self._kind, SqliteFile):
+            raise TypeError(f"{self.shown} is no server")
+        with self._translated(BUSY_S):
+            return Session(self._kind, self._open(), name)
 
     @contextlib.contextmanager
     def part(self, tx: Connection) -> Iterator[None]:

@@ -1,21 +1,18 @@
 """Check the rows as a whole, for `doctor`: is the database sound, and do its tables agree?"""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select, text, update
 
 from pipeline.core.states import OVER, BatchState, CallEnd, Outcome
 from pipeline.store.answers import COMPARED, PERSON, ROLLED_BACK
-from pipeline.store.leases import is_alive, is_dead
 from pipeline.store.tables import (
     answers,
     attempts,
     batches,
     builds,
     calls,
-    leases,
     odd_lines,
     requests,
     tries,
@@ -115,14 +112,3 @@ def close_claims_of_ended(tx: Connection) -> None:
 def build_rows(tx: Connection) -> dict[int, Mapping[Any, Any]]:
     """Return the rows of all builds that were recorded, by number."""
     return {row["number"]: row for row in tx.execute(select(builds)).mappings()}
-
-
-def held_after(tx: Connection, until: datetime) -> tuple[list[int], list[str]]:
-    """Return the ids of the claims and the names of the leases that processes elsewhere hold until later than that."""
-    claimed = select(requests.c.id, requests.c.owner).where(requests.c.open.is_(True), requests.c.until > until)
-    leased = select(leases.c.name, leases.c.owner).where(leases.c.until > until)
-    claims, names = (
-        [row[0] for row in tx.execute(one) if not (is_alive(row.owner) or is_dead(row.owner))]
-        for one in (claimed, leased)
-    )
-    return claims, names

@@ -8,18 +8,18 @@ The costs since a budget began are summed up as calls end. A run is one `tag-liv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true, update
 
 from pipeline.core.states import CallEnd
 from pipeline.store.answers import sum_usage
+from pipeline.store.claims import this_owner
 from pipeline.store.database import next_value, pages
-from pipeline.store.leases import is_alive, is_dead, this_owner
+from pipeline.store.locks import locks_of
 from pipeline.store.tables import calls, runs, sums
 
-ELSEWHERE_S = 3600.0  # ours: a call of another machine that is under way for so long is lost
 FREE = frozenset({CallEnd.THROTTLED, CallEnd.UNSENT})  # these count towards no quota and cost nothing
 SUMS = 8  # budgets for which sums are kept: that of the day and those of runs
 COUNTS = calls.c.outcome.is_(None) | calls.c.outcome.not_in(FREE)
@@ -39,7 +39,7 @@ def begin_call(tx: Connection, *, model: str, estimated_in: int, day: str, at: d
 
     Tokens are estimates, `counted_in` is before calibration, the cost is in USD.
     """
-    mark = {**values, "model": model, "estimated_in": estimated_in, "owner": this_owner(), "asked_at": at, "day": day}
+    mark = {**values, "model": model, "estimated_in": estimated_in, "owner": this_owner(tx), "asked_at": at, "day": day}
     number: int = tx.execute(insert(calls).values(mark).returning(calls.c.id)).scalar_one()
     return number
 
@@ -92,17 +92,18 @@ def kept_reply(tx: Connection, number: int, *, input_hash: str) -> Any:
 
 def end_dead_calls(tx: Connection, *, now: datetime) -> int:
     """Mark the calls of dead processes as lost; return how many."""
-    dead = dead_calls(tx, now=now)
+    dead = dead_calls(tx)
     for number in dead:
         end_call(tx, number, CallEnd.LOST, at=now)
     return len(dead)
 
 
-def dead_calls(tx: Connection, *, now: datetime) -> list[int]:
+def dead_calls(tx: Connection) -> list[int]:
     """Return the numbers of the marks that `end_dead_calls` would end."""
-    query = select(calls.c.id, calls.c.owner, calls.c.asked_at).where(calls.c.outcome.is_(None)).order_by(calls.c.id)
-    oldest = now - timedelta(seconds=ELSEWHERE_S)
-    return [row.id for row in tx.execute(query) if is_dead(row.owner) or row.asked_at < oldest]
+    query = select(calls.c.id, calls.c.owner).where(calls.c.outcome.is_(None)).order_by(calls.c.id)
+    going = tx.execute(query).all()
+    dead = {one for one in {row.owner for row in going} if locks_of(tx).is_free(one)}
+    return [row.id for row in going if row.owner in dead]
 
 
 def sum_calls(tx: Connection, *, since: datetime | None) -> tuple[float, float]:
@@ -180,7 +181,7 @@ def calls_since(tx: Connection, model: str, *, since: datetime) -> list[StartedC
 
 def open_calls(tx: Connection, task: str, *, run: int | None) -> list[tuple[int, str]]:
     """Return (mark, item id) of the calls of a run, or of none, that this process has not ended."""
-    ours = (calls.c.task == task) & (calls.c.owner == this_owner()) & calls.c.outcome.is_(None)
+    ours = (calls.c.task == task) & (calls.c.owner == this_owner(tx)) & calls.c.outcome.is_(None)
     ours &= calls.c.run.is_(None) if run is None else calls.c.run == run
     return [(row[0], row[1]) for row in tx.execute(select(calls.c.id, calls.c.item_id).where(ours))]
 
@@ -251,12 +252,10 @@ def unfinished_run(tx: Connection, task: str, *, mode: str) -> Run | None:
 
 
 def is_run_alive(tx: Connection, number: int) -> bool | None:
-    """Return whether the process that made a run's newest call goes on; None where that cannot be known from here."""
+    """Return whether the process that made a run's newest call goes on; None where it made none."""
     newest = select(calls.c.owner).where(calls.c.run == number).order_by(calls.c.id.desc()).limit(1)
     owner = tx.execute(newest).scalar()
-    if owner is None or not (is_alive(owner) or is_dead(owner)):
-        return None
-    return not is_dead(owner)
+    return None if owner is None else not locks_of(tx).is_free(owner)
 
 
 def actual_of_run(tx: Connection, number: int) -> tuple[int, int, float] | None:

@@ -4,7 +4,11 @@ A write begins with an advisory lock of ours, which it holds to its end, so that
 a read is one snapshot (REPEATABLE READ). A lost connection ends its transaction and its lock.
 """
 
+import contextlib
+import os
 import re
+import threading
+import weakref
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +17,13 @@ from typing import Any, ClassVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, UnavailableError
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    InconsistentError,
+    UnavailableError,
+    interrupts_kept,
+)
 from pipeline.core.redact import PASSWORDS, Secret
 
 DRIVER = "postgresql+psycopg"
@@ -43,6 +53,13 @@ SELECT set_config('TimeZone', 'UTC', false),
        set_config('tcp_keepalives_count', '3', false),
        set_config('default_transaction_isolation', 'read committed', false),
        set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false)
+"""
+
+_PID = "SELECT pg_backend_pid()"
+_LOCKED_BY = """
+SELECT max(a.application_name) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32) | l.objid::bigint = %s
+AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 # the first signs of SQLSTATEs
@@ -174,6 +191,90 @@ class PostgresqlServer:
             )
         connection.execute(_PREPARE)
         connection.commit()
+
+
+class Session:
+    """A connection beside the pool, whose locks end with it. A forked child has none of them, and leaves them alone."""
+
+    every: ClassVar["weakref.WeakSet[Session]"] = weakref.WeakSet()
+
+    def __init__(self, server: "PostgresqlServer", engine: Engine, name: str) -> None:
+        """Connect under a name that others see; refuse a pooler that gives each transaction another session."""
+        pooled = engine.raw_connection()
+        connection: Any = pooled.driver_connection
+        pooled.detach()
+        connection.autocommit = True
+        self.connection = connection
+        self._server, self._process, self._mutex = server, os.getpid(), threading.RLock()
+        self._held = set[int]()  # a session would get what it has a second time
+        self.every.add(self)
+        self.ask("SELECT set_config('application_name', %s, false)", name)
+        self.ask("SELECT max(set_config(name, '0', false)) FROM pg_settings WHERE name = 'idle_session_timeout'")
+        self._pid = self.ask(_PID)
+        with engine.connect() as other:  # a transaction, while this one is idle: nobody else has this session meanwhile
+            is_shared = other.exec_driver_sql(_PID).scalar() == self._pid
+        if is_shared or not self.goes_on():
+            self.close()
+            raise ConfigurationError(
+                f"a pooler before {server.shown} gives each transaction another session, in which no lock stays; "
+                "nothing was changed",
+                hint="name the server itself in FINDABLE_DATABASE_URL, or a pooler of whole sessions",
+            )
+
+    def ask(self, query: str, *values: Any) -> Any:
+        """Return the first value that a query gives."""
+        try:
+            with interrupts_kept(), self._mutex:
+                return self.connection.execute(query, values).fetchone()[0]
+        except Exception as error:
+            if not self._server.says(error):
+                raise
+            raise self._server.error(error, 0) from error
+
+    def goes_on(self) -> bool:
+        """Return whether it is there still, and this process the one that began it."""
+        with contextlib.suppress(FindableError):
+            return self._process == os.getpid() and bool(self.ask(_PID) == self._pid)
+        return False
+
+    def lock(self, key: int) -> bool:
+        """Lock a key; false where another session, or another thread with this one, has it."""
+        with self._mutex:
+            if key in self._held or not self.ask("SELECT pg_try_advisory_lock(%s)", key):
+                return False
+            self._held.add(key)
+            return True
+
+    def has(self, key: int) -> bool:
+        """Return whether a key is locked still."""
+        return key in self._held and self.goes_on()
+
+    def unlock(self, key: int) -> None:
+        """Let a key go; of a session that has ended nothing is left to let go."""
+        self._held.discard(key)
+        if self._process == os.getpid():
+            with contextlib.suppress(FindableError):
+                self.ask("SELECT pg_advisory_unlock(%s)", key)
+
+    def locked_by(self, key: int) -> str:
+        """Return the name of the session that has locked a key; empty where none has, or its name is not for us."""
+        return str(self.ask(_LOCKED_BY, key) or "")
+
+    def close(self) -> None:
+        """End it, but for a forked child."""
+        if self._process == os.getpid():
+            self.connection.close()
+
+
+def _leave_to_parent() -> None:
+    """Close a child's copies of its parent's connections: they would keep the locks of a parent that died."""
+    for one in Session.every:
+        with contextlib.suppress(Exception):
+            os.close(one.connection.fileno())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _check_address(url: URL) -> None:

@@ -135,8 +135,7 @@ requests = Table(
     Column("line", Integer),  # in the request file, from 1
     Column("input_hash", Text, nullable=False),
     Column("open", Boolean, nullable=False),  # the claim
-    Column("owner", Text),  # of a live claim
-    Column("until", UtcTime),
+    Column("owner", Text),  # of a live claim: the lock that its process holds
     Column("outcome", Text),
     Column("reason", Text),
     Column("at", UtcTime, nullable=False),
@@ -226,14 +225,6 @@ events = Table(
     Column("why", Text),
 )
 
-leases = Table(
-    "findable_leases",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("until", UtcTime, nullable=False),
-)
-
 # Live calls: the mark that a call is about to be made is committed before it, so no call is made without its row
 runs = Table(
     "findable_runs",
@@ -264,7 +255,7 @@ calls = Table(
     Column("model", Text, nullable=False),
     Column("run", Integer),  # NULL for a person that was added, and for a pilot's comparison
     Column("purpose", Text, nullable=False),  # live, add, probe (compared alone), rolled back
-    Column("owner", Text, nullable=False),
+    Column("owner", Text, nullable=False),  # the lock that its process holds
     Column("asked_at", UtcTime, nullable=False, index=True),
     Column("day", Text, nullable=False),  # of the daily quota, US/Pacific
     Column("counted_in", Integer, nullable=False),  # prompt tokens as counted from the text, before calibration

@@ -136,10 +136,10 @@ class StoredAnswer(NamedTuple):
     item_id: str
 
 
-def calls_under_way(tx: Connection, task: str, extractor: str, *, now: datetime) -> int:
+def calls_under_way(tx: Connection, task: str, extractor: str) -> int:
     """Return how many live calls of living processes ask under an extractor at this moment."""
     going = select(calls.c.id).where(calls.c.task == task, calls.c.extractor == extractor, calls.c.outcome.is_(None))
-    return len(set(tx.execute(going).scalars()).difference(dead_calls(tx, now=now)))
+    return len(set(tx.execute(going).scalars()).difference(dead_calls(tx)))
 
 
 def paid_for_version(tx: Connection, task: str, extractor: str) -> float:

@@ -9,7 +9,6 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -84,7 +83,7 @@ class Grid:
             InputError: there is no such place, state, sort or column, or the items have no tags, versions or scores.
         """
         order = self._order(wanted.sort)
-        conditions = self.conditions(tx, wanted.which, now=wanted.now)
+        conditions = self.conditions(tx, wanted.which)
         if wanted.only is not None:
             conditions.append(self._is_one_of([wanted.only]))
         if wanted.after is not None:
@@ -102,7 +101,7 @@ class Grid:
             page = self.page(tx, wanted._replace(after=page.after))
             yield page
 
-    def conditions(self, tx: Connection, which: ItemFilter, *, now: datetime) -> list[ColumnElement[bool]]:
+    def conditions(self, tx: Connection, which: ItemFilter) -> list[ColumnElement[bool]]:
         """Return the conditions that a row is of the items that are wanted.
 
         Raises:
@@ -114,7 +113,7 @@ class Grid:
             if which.state not in states.names:
                 known = ", ".join(states.names)
                 raise InputError(f"no item is ever {which.state!r} here", hint=f"the states are {known}")
-            found.append(self.state(tx, now=now) == which.state)
+            found.append(self.state(tx) == which.state)
         found += [_given(self.tags, "tags").says(one) for one in which.tags]
         if which.extractor:
             found.append(_given(self.versions, "versions").says(which.extractor))
@@ -125,13 +124,13 @@ class Grid:
                 found.append(score <= literal(which.max_score, score.type))
         return found
 
-    def counts(self, tx: Connection, which: ItemFilter, *, now: datetime) -> ItemCounts:
+    def counts(self, tx: Connection, which: ItemFilter) -> ItemCounts:
         """Return how many items there are as they are wanted; by tags and versions where the table is not too large.
 
         Raises:
             InputError: as of `conditions`.
         """
-        conditions, state = self.conditions(tx, which, now=now), self.state(tx, now=now)
+        conditions, state = self.conditions(tx, which), self.state(tx)
         query = select(state, func.count()).select_from(self.table.table).where(*conditions).group_by(state)
         found = {row[0]: row[1] for row in tx.execute(query)}
         states = {name: found.get(name, 0) for name in self.table.states.names}
@@ -150,9 +149,9 @@ class Grid:
             None if self.versions is None else next(counted),
         )
 
-    def state(self, tx: Connection, *, now: datetime) -> ColumnElement[str]:
+    def state(self, tx: Connection) -> ColumnElement[str]:
         """Return a row's state as an expression."""
-        return self.table.states.of_row(tx, self.table.table.c[self.table.key], self.table.task, now=now)
+        return self.table.states.of_row(tx, self.table.table.c[self.table.key], self.table.task)
 
     def _order(self, sort: str | None) -> "_Order":
         own = self.table.table.c[self.table.order]
@@ -182,7 +181,7 @@ class Grid:
         """Yield one row more than is wanted, where there is one."""
         cells = self._cells(wanted)
         columns = (self.table.table.c[name] for name in cells)
-        query: Select[Any] = select(self.table.item_id, self.state(tx, now=wanted.now), *order.keys[:-1], *columns)
+        query: Select[Any] = select(self.table.item_id, self.state(tx), *order.keys[:-1], *columns)
         query = query.where(*conditions).order_by(*order.clauses).limit(wanted.limit + 1)
         for key, state, *others in tx.execute(query):
             sorted_by = len(order.keys) - 1

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -51,12 +50,12 @@ class ItemStates(NamedTuple):
         """Return the names of all states, in the order in which they are counted."""
         return (self.done[0], self.pending[0], self.rest, "claimed", "parked", *(name for name, _ in self.others))
 
-    def of_row(self, tx: Connection, key: ColumnElement[Any], task: str, *, now: datetime) -> ColumnElement[str]:
+    def of_row(self, tx: Connection, key: ColumnElement[Any], task: str) -> ColumnElement[str]:
         """Return a row's state as an expression, by the id of its item.
 
-        A live claim whose process is dead at `now` counts no more.
+        A live claim whose process is dead counts no more.
         """
-        return _state(self, key, task, tuple(claims.dead_claims(tx, task, now=now)))
+        return _state(self, key, task, tuple(claims.dead_claims(tx, task)))
 
 
 @lru_cache(maxsize=64)
@@ -165,17 +164,17 @@ class ItemTable:
             return {one: one for one in ids if one in found}
         return {one: self.name_of(row) for one, row in self.rows(tx, ids, self.named).items()}
 
-    def counts(self, tx: Connection, *, now: datetime) -> dict[str, int]:
-        """Return the total and {done, pending, rest, claimed, parked, …} at `now`: disjoint, and adding up to it."""
+    def counts(self, tx: Connection) -> dict[str, int]:
+        """Return the total and {done, pending, rest, claimed, parked, …}: disjoint, and adding up to it."""
         key = self.table.c[self.key]
-        kind = self.states.of_row(tx, key, self.task, now=now)
+        kind = self.states.of_row(tx, key, self.task)
         found = {row[0]: row[1] for row in tx.execute(select(kind, func.count(key)).group_by(kind))}
         parts = {name: found.get(name, 0) for name in self.states.names}
         return {"total": sum(parts.values()), **parts}
 
-    def state_of(self, tx: Connection, item_id: str, *, now: datetime) -> str:
+    def state_of(self, tx: Connection, item_id: str) -> str:
         """Return the state of an item that is there."""
-        state = self.states.of_row(tx, self.table.c[self.key], self.task, now=now)
+        state = self.states.of_row(tx, self.table.c[self.key], self.task)
         return str(next(iter(self.among(tx, [item_id], [state])))[0])
 
     def _is_behind(self, item_id: str) -> ColumnElement[bool]:

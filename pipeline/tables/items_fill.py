@@ -188,11 +188,10 @@ class ItemsReport:
 class FillHooks(NamedTuple):
     """What the caller of a fill does in its transactions.
 
-    `guard` is called in each before anything is written, such as with a lease that is to be held, `touch` where rows
-    that were there changed or went, and `settle` in the last one, for what is recorded of the source.
+    `touch` is called where rows that were there changed or went, and `settle` in the last one, for what is recorded of
+    the source.
     """
 
-    guard: Callable[[Connection], None] = lambda _tx: None
     touch: Callable[[Connection], None] = lambda _tx: None
     settle: Callable[[Connection], None] = lambda _tx: None
 
@@ -239,7 +238,6 @@ class ItemsFill:
             self._write(table, spool, bar)
             self._mark_gone(table, spool)
         with self.store.write() as tx:
-            self.hooks.guard(tx)
             self.hooks.settle(tx)
         return self.report
 
@@ -295,7 +293,6 @@ class ItemsFill:
         left = spool.pages()
         while some := list(islice(left, _WRITTEN)):
             with self.store.write() as tx:
-                self.hooks.guard(tx)
                 newest = next_value(tx, table.c.findable_row)
                 for page in some:
                     new, other = _write_page(tx, table, page, newest=newest, at=self.at, report=self.report)
@@ -308,7 +305,6 @@ class ItemsFill:
     def _mark_gone(self, table: Table, spool: ItemsSpool) -> None:
         for some in _vanished(self.store, table, spool):
             with self.store.write() as tx:
-                self.hooks.guard(tx)
                 gone = update(table).where(table.c.findable_key.in_(some)).values(findable_gone_at=self.at)
                 self.report.gone += tx.execute(gone).rowcount
                 self.hooks.touch(tx)

@@ -117,7 +117,7 @@ def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience
         ws.client  # noqa: B018 - a missing configuration is raised before the person is added
         _check_fits(person, ws.model.input_limit)
     with ws.store.write(patience_s=patience_s) as tx:
-        claims.free_dead_claims(tx, now=ws.now())
+        claims.free_dead_claims(tx)
         key = _inserted(tx, person)
         if is_due:
             answers.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())
@@ -179,15 +179,14 @@ def _added(store: Store, task_name: str, username: str, *, problem: str, took_s:
 
 def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
     with ws.store.write() as tx:
-        claims.free_dead_claims(tx, now=ws.now())
+        claims.free_dead_claims(tx)
         key = _inserted(tx, person)
         workspace.touch_revision(tx, ws.task.name)
         if not is_asked or not _has_bio(person):
             return None
         item = next(iter(ws.task.items(tx, [key])))
         ws.bind(tx)
-        lasts_s = ws.settings.call_timeout + ws.settings.lease
-        claims.take_live(tx, ws.task.name, key, input_hash=item.input_hash, lasts_s=lasts_s, at=ws.now())
+        claims.take_live(tx, ws.task.name, key, input_hash=item.input_hash, at=ws.now())
         return key
 
 

@@ -1,7 +1,7 @@
 """Do once whatever is due, for cron: poll, ingest, retry, score, submit, index.
 
 A step that fails does not keep the others from being done; its error is raised at the end. Two runs at once do no harm:
-each step takes its lease.
+each step takes its lock.
 """
 
 from collections.abc import Callable

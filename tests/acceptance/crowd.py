@@ -45,7 +45,7 @@ FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
     *((word, {"fraction": 0.2}) for word in ("missing_line", "garbage_line", "max_tokens", "duplicate_different")),
     ("error_line", {"fraction": 0.2, "code": 13}),
 )
-SETTINGS = {"BATCH_ROWS": "3", "LEASE": "1", "CREATE_TIMEOUT": "5"}
+SETTINGS = {"BATCH_ROWS": "3", "CREATE_TIMEOUT": "5"}
 
 
 def lived(folder: Path, *, seed: str, seconds: float, faults: bool = True) -> int:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,10 @@ from tests.acceptance.product import ON_POSTGRESQL, Workspace
 from tests.acceptance.steps import Fate
 
 SETTINGS = {"BATCH_ROWS": "2", "CREATE_TIMEOUT": "5", "CALL_TIMEOUT": "20", "RETRY_FOR": "5"}
-OVERTAKEN, KEPT = "0.3", "60"  # LEASE: of whom another may overtake, and of whom none may
 PATIENCE_S = 1.0  # what the other one is given to do its work, unless the first keeps it from that
+CREATE = ":batchGenerateContent"
 CODES = {0, 2, 4}  # done, nothing of that kind to do, or run again later
 SEEN = ("commit", "send", "recv", "os.rename", "os.symlink", "os.remove")  # steps that others see
-CREATE = ":batchGenerateContent"
 GONE = {"forget": "person-0001", "forget whom an answer is for": "person-0003"}
 ADDED = {"username": "added", "first_name": "A", "bio": "I mend clocks and teach horology."}
 WORDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {  # what a test says, and what is run
@@ -117,17 +116,16 @@ def lives(mid_life: Path, tmp_path: Path) -> Iterator[Lives]:
 
 @dataclass(frozen=True)
 class Moment:
-    """When a command stands still, in shares of all its steps, how long its leases last, and what is done meanwhile."""
+    """When a command stands still, in shares of all its steps, and what is done meanwhile."""
 
     first: str
     others: tuple[str, ...]
     share: float
     side: str
-    lease: str
 
     def __str__(self) -> str:
         """Return it in a few words."""
-        return f"{self.first}, {' and '.join(self.others)} {self.side} {self.share}, {self.lease} s"
+        return f"{self.first}, {' and '.join(self.others)} {self.side} {self.share}"
 
 
 def drawn() -> Iterator[Moment]:
@@ -136,8 +134,7 @@ def drawn() -> Iterator[Moment]:
     dice = random.Random(os.environ.get("FINDABLE_SEED", commit))  # noqa: S311 - drawn again by its seed
     for first, others in PAIRS:
         for _ in range(EACH):
-            side, lease = dice.choice(("before", "after")), dice.choice((OVERTAKEN, OVERTAKEN, KEPT))
-            yield Moment(first, others, round(dice.random(), 3), side, lease)
+            yield Moment(first, others, round(dice.random(), 3), dice.choice(("before", "after")))
 
 
 def trail_in_peace(lives: Lives, what: str, known: dict[str, list[str]]) -> list[str]:
@@ -153,19 +150,13 @@ def trail_in_peace(lives: Lives, what: str, known: dict[str, list[str]]) -> list
 KNOWN: dict[str, list[str]] = {}
 
 
-def is_in_create(trail: Sequence[str]) -> bool:
-    """Return whether the last thing that was sent, or was about to be, is a create: no one looks at its lease there."""
-    heads = [step for step in trail if step.startswith(("send GET", "send POST", "send DELETE"))]
-    return bool(heads) and CREATE in heads[-1]
-
-
-def overtake(life: Life, moment: Moment, fate: Fate, lease: str) -> list[Done]:
+def overtake(life: Life, moment: Moment, fate: Fate) -> list[Done]:
     """Stop a command at a step, do the others' work as far as it can be done, and let the first go on."""
     ended = []
-    with life.start(moment.first, fate=fate, LEASE=lease) as one:
+    with life.start(moment.first, fate=fate) as one:
         stands = one.until_stopped()
         for number, what in enumerate(moment.others, start=1):
-            with life.start(what, LEASE=KEPT) as other:
+            with life.start(what) as other:
                 until = time.monotonic() + (PATIENCE_S if stands else LONGEST_S)
                 while not other.has_ended() and time.monotonic() < until:
                     time.sleep(0.01)
@@ -183,13 +174,53 @@ def test_who_stands_still_does_no_harm(lives: Lives, moment: Moment) -> None:
     seen = [number for number, step in enumerate(trail, start=1) if step.startswith(SEEN)]
     at = seen[int(moment.share * len(seen))]
     life = lives("life")
-    lease = KEPT if is_in_create(trail[:at]) else moment.lease
-    done = overtake(life, moment, Fate(at=at, side=moment.side, how="STOP"), lease)
-    said = (at, trail[at - 1], lease, [(one.code, one.err[-400:]) for one in done])
+    done = overtake(life, moment, Fate(at=at, side=moment.side, how="STOP"))
+    said = (at, trail[at - 1], [(one.code, one.err[-400:]) for one in done])
     assert {one.code for one in done} <= CODES, said
     finish(life)
     every = (moment.first, *moment.others)
     settled(life, {what for what, one in zip(every, done, strict=True) if one.code == 0}, said)
+
+
+def test_nobody_sends_what_one_that_stands_still_is_sending(lives: Lives) -> None:
+    """Stopped right before its create, past every time-out: who comes meanwhile says who has it, and makes none."""
+    trail = trail_in_peace(lives, "submit", KNOWN)
+    at = next(number for number, step in enumerate(trail, start=1) if step.startswith("send POST") and CREATE in step)
+    life = lives("life")
+    with life.start("submit", fate=Fate(at=at, how="STOP")) as one:
+        assert one.until_stopped()
+        for what in ("submit", "poll", "submit"):
+            with life.start(what, CREATE_TIMEOUT="0.01") as other:
+                done = other.wait()
+            assert done.code == 0, done
+            assert f"batch 4: held by pid {one.pid}, batch-submit, stopped" in done.err
+        one.signal(signal.SIGCONT)
+        assert one.wait().code == 0, one
+    finish(life)
+    settled(life, {"submit"}, at)
+
+
+def test_who_lost_its_lock_while_it_stood_still_sends_nothing(lives: Lives) -> None:
+    """Its intent is committed, then its session ends, or its lock's file is removed: another one sends, it does not."""
+    trail = trail_in_peace(lives, "submit", KNOWN)
+    create = next(at for at, step in enumerate(trail) if step.startswith("send POST") and CREATE in step)
+    at = max(number for number, step in enumerate(trail[:create], start=1) if step.startswith("commit"))
+    life = lives("life")
+    with life.start("submit", fate=Fate(at=at, side="after", how="STOP")) as one:
+        assert one.until_stopped()
+        if ON_POSTGRESQL:
+            name = postgresql.name_of(life.workspace.data)
+            where = f"datname = '{name}' AND application_name LIKE 'findable {one.pid} %'"
+            cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {where}"  # noqa: S608
+            postgresql.shared().execute(cut)
+        else:
+            (life.workspace.data / "locks" / "batch-4.lock").unlink()
+        with life.start("submit", CREATE_TIMEOUT="0.01") as other:
+            assert other.wait().code == 0, other
+        one.signal(signal.SIGCONT)
+        assert one.wait().code in CODES, one
+    finish(life)
+    settled(life, {"submit"}, at)
 
 
 def finish(life: Life) -> None:

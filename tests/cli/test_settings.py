@@ -19,12 +19,12 @@ def workspace(tmp_path: Path) -> Workspace:
 @pytest.mark.sqlite_only("the place of a server is a setting more")
 def test_people_see_what_was_changed_and_in_which_unit(workspace: Workspace) -> None:
     """A line for each that was set, the numbers with units, and how many others there are."""
-    said = workspace.ran("settings", LEASE="90", BATCH_BYTES="2000000", BATCH_HOURS="1.5", BUDGET_PER_DAY="5")
+    said = workspace.ran("settings", CALL_TIMEOUT="90", BATCH_BYTES="2000000", BATCH_HOURS="1.5", BUDGET_PER_DAY="5")
     lines = {line.split()[0]: line for line in said.stdout.splitlines()[1:]}
     assert set(lines) == {
-        f"FINDABLE_{name}" for name in ("DATA", "LEASE", "BATCH_BYTES", "BATCH_HOURS", "BUDGET_PER_DAY")
+        f"FINDABLE_{name}" for name in ("DATA", "CALL_TIMEOUT", "BATCH_BYTES", "BATCH_HOURS", "BUDGET_PER_DAY")
     }
-    for name, value in (("LEASE", "90 s"), ("BATCH_BYTES", "2,000,000 bytes"), ("BATCH_HOURS", "1.5 h")):
+    for name, value in (("CALL_TIMEOUT", "90 s"), ("BATCH_BYTES", "2,000,000 bytes"), ("BATCH_HOURS", "1.5 h")):
         assert f"\t{value}\t" in lines[f"FINDABLE_{name}"]
         assert "\tenvironment\t" in lines[f"FINDABLE_{name}"]
     assert "\t5 USD\t" in lines["FINDABLE_BUDGET_PER_DAY"]
@@ -40,8 +40,8 @@ def test_all_of_them_are_there_on_request(workspace: Workspace) -> None:
     assert workspace.ran("settings", ALL="1").stdout.splitlines() == lines
     rows = {row["name"]: row for row in json.loads(workspace.ran("settings", "--json").stdout)}
     assert list(rows) == names
-    lease = rows["FINDABLE_LEASE"]
-    assert (lease["value"], lease["unit"], lease["source"]) == ("20.0", "s", "default")
+    wait = rows["FINDABLE_POLL_FIRST"]
+    assert (wait["value"], wait["unit"], wait["source"]) == ("0.2", "s", "default")
 
 
 def test_every_number_has_a_unit() -> None:

@@ -42,7 +42,7 @@ DOORS = {
 HEAVY = (
     *("PIL", "asyncio", "bm25s", "charset_normalizer", "difflib", "dotenv", "faiss", "fcntl"),
     *("google", "html", "ir_measures", "logging"),
-    *("jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psutil", "psycopg", "pyarrow", "pydantic"),
+    *("filelock", "jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psycopg", "pyarrow", "pydantic"),
     *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "tomllib"),
     "uvicorn",
 )

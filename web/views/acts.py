@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.task import Task
 from pipeline.engine.questions import free_dead_owners
-from pipeline.engine.workspace import utc_now
 from pipeline.live.due_tagger import PATIENCE_S, ask_due
 from pipeline.ops import forget, parked, show
 from pipeline.quality import pilot
@@ -119,7 +118,7 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
 def is_askable(store: Store, task: Task, document: dict[str, Any]) -> bool:
     """Return whether the next command that asks would ask about an item, or would once it is parked no more."""
     with store.read() as tx:
-        item_id, gone = document["item"], claims.dead_claims(tx, task.name, now=utc_now())  # freed once it is asked
+        item_id, gone = document["item"], claims.dead_claims(tx, task.name)  # freed once it is asked
         return bool(document["parked"] or item_id in gone or claims.askable_among(tx, task, [item_id]))
 
 

@@ -73,7 +73,7 @@ def _page(desk: Desk, wanted: Wanted) -> LibraryPage:
         if wanted.state == BROKEN:
             return broken_page(ws.store, limit=wanted.limit, after=after)
         which = ItemFilter(wanted.find.split(), wanted.state or None, (wanted.tag,) if wanted.tag else ())
-        listed = ItemsWanted(wanted.limit, ws.now(), which, after)
+        listed = ItemsWanted(wanted.limit, which, after)
         return library_page(ws.store, ws.task, listed, bucket=wanted.bucket)
 
 
@@ -82,9 +82,9 @@ def _shown(request: Request, template: str, wanted: Wanted, opened: str = "") ->
     page = _page(desk, wanted)
     with desk.to_read(TASK) as ws:
         with ws.store.read() as tx:
-            _, *states = ws.task.counts(tx, now=ws.now())
+            _, *states = ws.task.counts(tx)
         is_apart = opened and all(one.id != opened for one in page.images)
-        apart = library_page(ws.store, ws.task, ItemsWanted(1, ws.now(), only=opened)).images if is_apart else []
+        apart = library_page(ws.store, ws.task, ItemsWanted(1, only=opened)).images if is_apart else []
         known = {**asked, "states": [*states, BROKEN], "buckets": BUCKETS, "how_to_fill": ws.task.how_to_fill}
         known |= {"apart": [_card(one) for one in apart if one.input_hash is not None]}
         more = urlencode({**asked, "after": page.after}) if page.after else ""

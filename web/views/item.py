@@ -54,7 +54,7 @@ def state_part(request: Request, key: Text, task: str, state: str = "") -> Respo
     with desk_of(request).to_read(task) as ws:
         try:
             with ws.store.read() as tx:
-                now = show.state_of(tx, ws.task, key, now=ws.now())
+                now = show.state_of(tx, ws.task, key)
         except InputError:
             now = ""  # it is not here any more
     return Response(status_code=204, headers={} if now == state else {"hx-refresh": "true"})

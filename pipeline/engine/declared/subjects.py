@@ -30,7 +30,7 @@ from pipeline.engine.declared.record import (
 from pipeline.engine.declared.row_images import UNSET, ImageSettings
 from pipeline.engine.declared.rows import NO_WRITER, DeclaredRows, RowWriter
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
-from pipeline.store import answers, erase, leases, tasks, workspace
+from pipeline.store import answers, erase, tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.items_file import ItemsFile
 from pipeline.tables.items_fill import FillHooks, ItemsFill, ItemsReport
@@ -259,10 +259,8 @@ def _fill(
 ) -> None:
     """Make a task's table hold what its source says, and keep that it does; one process at a time."""
     rows = DeclaredRows(record, image_settings=ImageSettings.of(settings))
-    waiting = f"another process imports the items of {record.name}; waiting for it"
-    with leases.wait_for_lease(
-        store, f"items:{record.name}", lasts_s=settings.lease, on_wait=lambda: display.say(waiting), sleep=time.sleep
-    ) as lease:
+    assert store.locks is not None  # noqa: S101 - its workspace is open
+    with store.locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
         with store.read() as tx:
             is_forgotten = erase.buried_items(tx, record.name)
         fill = ItemsFill(
@@ -275,7 +273,6 @@ def _fill(
             is_forgotten=is_forgotten,
             look_at=rows.row_images().look if declaration.images else None,
             hooks=FillHooks(
-                guard=lease.check,
                 touch=lambda tx: workspace.touch_revision(tx, record.name),
                 settle=partial(_settle, record=record, sha256=source.sha256),
             ),

@@ -32,11 +32,11 @@ def offline(tmp_path: Path) -> Workspace:
 
 @contextmanager
 def _meanwhile(ws: OpenWorkspace, monkeypatch: pytest.MonkeyPatch, change: Callable[[Write], object]) -> Iterator[None]:
-    """Let another program change something before the second time that is written, when the answers are judged."""
+    """Let another program change something before the first time that is written, when the answers are judged."""
     writes, real = count(), ws.store.write
 
     def write(**how: Any) -> Any:
-        if next(writes) == 1:
+        if next(writes) == 0:
             change(real)
         return real(**how)
 

@@ -35,7 +35,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         ids = {name: str(row["id"]) for name, row in rows(ws).items()}
         with ws.store.write() as tx:
             table.write_tags(tx, {ids["tagged"]: '["water law"]'})
-            claims.take_live(tx, table.TASK, ids["asked"], input_hash="h", lasts_s=60, at=ws.now())
+            claims.take_live(tx, table.TASK, ids["asked"], input_hash="h", at=ws.now())
             answers.park(tx, table.TASK, dict.fromkeys((ids["parked"], ids["still"]), "failed twice"), at=ws.now())
         (tmp_path / "q.csv").write_text("Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8")
         done = import_.run(ws, tmp_path / "q.csv")
@@ -48,7 +48,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         assert dry.document == {**done.document, "dry": True}
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
-            counts = table.people(tx).counts(tx, now=ws.now())
+            counts = table.people(tx).counts(tx)
             assert claims.release_live(tx, table.TASK, ids["asked"], outcome=Outcome.MISSING, reason="test")
     assert (tagged["bio"], tagged["tags"], done.updated, done.released) == ("Stone.", '["water law"]', 3, 1)
     assert [(told.key, told.kind, told.column, told.line) for told in done.findings] == [

@@ -19,7 +19,6 @@ from pipeline.gemini.local_embeddings import embed_locally
 from pipeline.index import build as index_build
 from pipeline.index.builds import Builds
 from pipeline.index.floor import nonsense
-from pipeline.store import leases
 from pipeline.store import workspace as workspaces
 from pipeline.store.database import Connection
 from tests.lab import Api, Workspace
@@ -76,11 +75,11 @@ def test_nobody_waits_for_anothers_network(workspace: Workspace, tagged: Callabl
     free: list[bool] = []
 
     def look() -> None:
-        """Take the lease on the index, as another process would, if no process holds it; first add one more."""
+        """Take the lock on the index, as another process would, if no process holds it; first add one more."""
         if not free:
             tagged(1)
-        with workspace.open() as other, leases.hold_lease(other.store, index_build.LEASE, lasts_s=60) as lease:
-            free.append(lease is not None)
+        with workspace.open() as other, other.locks.hold(index_build.LOCK) as lock:
+            free.append(lock is not None)
 
     assert _index_while(workspace, look).count == 4
     assert free == [True] * 3  # of texts, of the questions that a floor is learnt from, and of the text that came

@@ -301,11 +301,6 @@ HARMLESS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {
     "disk": (no_room, "the disk has 1,000,000 bytes left", ()),
     "stranger": ("DELETE FROM experts WHERE id = 1", "holds 1 entries that the database does not", ("index",)),
     "behind": ("UPDATE experts SET company = 'x' WHERE id = 1", "is behind the database by 1", ("index",)),
-    "a clock that ran ahead": (
-        "INSERT INTO findable_leases (name, owner, until) VALUES ('rollback', :dead, '2999-01-01 00:00:00.000000')",
-        "0 items and 1 leases are held from elsewhere for too long",
-        (),
-    ),
     "request litter": (write_file("batches/000009-requests.jsonl"), "000009-requests.jsonl belongs to n", ("clean",)),
     "half result": (write_file("batches/000001-results.jsonl.part"), "belongs to nothing", ("clean",)),
     "staging": (write_file("index/builds/9.staging/faiss.index"), "9.staging belongs to nothing", ("clean",)),
@@ -332,7 +327,7 @@ def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
     assert result.stdout.endswith("checks done, nothing contradicts what is stored\n")
     document = json.loads(bench.workspace.run("doctor", "--json").stdout)
     assert {"findable", "python", "sqlite", "google-genai", "faiss-cpu"} <= set(document["versions"])
-    with bench.workspace.open() as ws, ws.lease("index"):
+    with bench.workspace.open() as ws, ws.lock("index"):
         (bench.workspace.data / "index" / "builds" / "9.staging").mkdir()
         assert bench.doctor() == (0, [])
     del bench.workspace.environ["GEMINI_API_KEY"]

@@ -150,7 +150,7 @@ def test_names_of_any_case_are_found(tmp_path: Path) -> None:
         assert rows(ws) == {"3": ("Bees.", "hive", None)}
         add_concepts(ws, [concept("3")])
         with ws.store.read() as tx:
-            assert table.item_table(shape(ws)).counts(tx, now=NOW)["with_concepts"] == 1
+            assert table.item_table(shape(ws)).counts(tx)["with_concepts"] == 1
     with workspace(data) as ws:
         assert lines_of(ws) == []
 

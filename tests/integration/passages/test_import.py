@@ -59,7 +59,7 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
         )
         import_.run(ws, path)
         with ws.store.write() as tx:
-            claims.take_live(tx, table.TASK, "a", input_hash="h", lasts_s=60, at=ws.now())
+            claims.take_live(tx, table.TASK, "a", input_hash="h", at=ws.now())
             answers.park(tx, table.TASK, {"a": "failed twice", "b": "failed twice"}, at=ws.now())
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
         before = rows(ws)

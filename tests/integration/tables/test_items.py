@@ -4,12 +4,11 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.store.database import Store
+from pipeline.store.database import Connection, Store
 from pipeline.tables import items_fill
 from pipeline.tables.items import hash_of
 from pipeline.tables.items_file import ItemsFile
@@ -125,14 +124,18 @@ def test_killed_between_transactions(store: Store, tmp_path: Path, monkeypatch: 
         for dies_at in range(1, 20):
             left = dies_at
 
-            def guard(_: Any) -> None:
+            @contextlib.contextmanager
+            def write() -> Iterator[Connection]:
                 nonlocal left
                 left -= 1
                 if not left:
                     raise _KilledError
+                with Store.write(store) as tx:
+                    yield tx
 
-            with contextlib.suppress(_KilledError):
-                items.take_file(path, hooks=items_fill.FillHooks(guard=guard))
+            with contextlib.suppress(_KilledError), monkeypatch.context() as patch:
+                patch.setattr(store, "write", write)
+                items.take_file(path)
                 break
         else:
             pytest.fail("it never ended")

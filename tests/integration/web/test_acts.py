@@ -31,9 +31,9 @@ def ended(page: Page, answer: Any) -> dict[str, Any]:
 @pytest.mark.sampled(0)
 def test_who_was_asked_by_a_process_that_is_gone_is_asked_again(page: Page, workspace: Workspace) -> None:
     """The button is there, and takes the person out of that process's hands."""
-    with workspace.open() as ws, ws.store.write() as tx:
+    with workspace.open() as ws, ws.store.write() as tx:  # which ends with its lock
         key = table.insert_person(tx, "ada", {"bio": "Bees."})
-        claims.take_live(tx, ws.task.name, key, input_hash="x", lasts_s=-1, at=ws.now())
+        claims.take_live(tx, ws.task.name, key, input_hash="x", at=ws.now())
     assert "Ask about it" in page.get("/item", params={"task": "experts", **ADA}).text
     assert page.get("/api/tasks/experts/next").json()["plan"]["items"] == 1
     assert ended(page, page.post(f"{ITEM}/ask", params=ADA))["result"]["state"] == "tagged"

@@ -42,7 +42,7 @@ def test_every_setting_can_be_set_and_is_shown_with_what_it_is() -> None:
         ("DIM", "wide"),
         ("DIM", "-1"),
         ("BATCH_ROWS", "0"),
-        ("LEASE", "inf"),
+        ("LIST_LAG", "inf"),
         ("CALL_TIMEOUT", "nan"),
         ("BACKEND", "GEMINI"),
         ("DEBUG", "perhaps"),

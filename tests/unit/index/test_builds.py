@@ -1,7 +1,6 @@
 """One link decides which build is in service, and it only ever moves from a whole build to a whole build."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,62 +38,24 @@ def test_an_unverified_build_is_not_promoted(stage: Stage, builds: Builds) -> No
     assert builds.current() is None
 
 
-def test_nothing_that_others_see_changes_outside_the_fence(
-    tmp_path: Path, stage: Stage, builds: Builds, make: Make
-) -> None:
-    """When the fence is closed nothing changed at all, and nothing of the build is left; the next promotion works."""
+def test_who_lost_the_lock_puts_nothing_in_service(tmp_path: Path, stage: Stage, builds: Builds, make: Make) -> None:
+    """Of a promotion nothing is left in service, of a rollback nothing changed; the next promotion works."""
     make(PEOPLE)
     staged = stage(PEOPLE[:3])
     builds.verify(staged, count=3)
+
+    def lost() -> None:
+        raise InconsistentError("the lock is lost")
+
+    with pytest.raises(InconsistentError, match="lock is lost"):
+        builds.promote(staged, before_flip=lost)
+    assert (in_service(builds), builds.stale()) == (1, [])
+    assert make(PEOPLE).number == 3
     before = sorted(tmp_path.rglob("*"))
-
-    @contextlib.contextmanager
-    def closed() -> Iterator[None]:
-        """Say that the lease is gone."""
-        assert sorted(tmp_path.rglob("*")) == before
-        raise InconsistentError("the lease is lost")
-        yield
-
-    with pytest.raises(InconsistentError, match="lease is lost"):
-        builds.promote(staged, fence=closed)
-    assert (in_service(builds), builds.numbers(), builds.stale()) == (1, [1], [])
-    assert make(PEOPLE).number == 2
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(InconsistentError, match="lease is lost"):
-        builds.rollback(fence=closed)
-    assert (in_service(builds), builds.numbers()) == (2, [1, 2])
-
-
-@pytest.mark.parametrize(("looks", "in_service_then"), [(0, 3), (1, 2)])
-def test_who_lost_the_fence_on_the_way_changes_nothing_more(
-    stage: Stage, builds: Builds, make: Make, looks: int, in_service_then: int
-) -> None:
-    """A server that ends the fence lets another one promote meanwhile: that build stays, and `current` leads to one."""
-    make(PEOPLE)
-    staged = stage(PEOPLE[:3])  # build 2
-    builds.verify(staged, count=3)
-    left = [looks]
-
-    @contextlib.contextmanager
-    def ending() -> Iterator[Callable[[], None]]:
-        """Hold for some looks; before the last one another run promotes build 3."""
-
-        def look() -> None:
-            """Find out."""
-            if not left[0]:
-                if not looks:
-                    make(PEOPLE)
-                raise InconsistentError("the lease is lost")
-            left[0] -= 1
-
-        yield look
-
-    with pytest.raises(InconsistentError, match="lease is lost"):
-        builds.promote(staged, fence=ending)
-    assert in_service(builds) == in_service_then
-    assert builds.numbers() == [1, in_service_then]
-    assert not builds.damage(in_service_then)
-    assert make(PEOPLE).number == 4 - looks
+    with pytest.raises(InconsistentError, match="lock is lost"):
+        builds.rollback(before_flip=lost)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert in_service(builds) == 3
 
 
 def test_two_runs_with_one_number_write_apart(stage: Stage, builds: Builds) -> None:

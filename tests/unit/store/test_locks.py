@@ -1,0 +1,304 @@
+"""Locks: who has one, who waits for whom, and how it is found out that one was lost, on either database."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import ConfigurationError, InconsistentError
+from pipeline.store import locks as module
+from pipeline.store.database import Store
+from pipeline.store.locks import LockLostError, Locks
+from tests import postgresql
+from tests.integration.passages.workspaces import url_of
+from tests.lab import ON_POSTGRESQL, slowness
+from tests.scratch import quick_folder
+
+ROOT = Path(__file__).parents[3]
+NOBODY = 65534
+HOLD = """
+import sys
+from pathlib import Path
+from pipeline.store.database import Store
+from pipeline.store.locks import Locks
+sys.argv = ["findable", "batch-submit", "--limit", "2"]
+locks = Locks(Store(sys.argv_given[0]), Path(sys.argv_given[1]), "workspace")
+with locks.hold("work") as lock:
+    print(lock is not None, flush=True)
+    input()
+"""
+
+Make = Callable[..., Locks]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """A function that opens the locks of a workspace, as another process would have them."""
+    with contextlib.ExitStack() as closing:
+
+        def made(workspace: str = "workspace", url: str = "", folder: Path = tmp_path / "locks") -> Locks:
+            store = closing.enter_context(contextlib.closing(Store(url or url_of(tmp_path))))
+            return closing.enter_context(contextlib.closing(Locks(store, folder, workspace)))
+
+        yield made
+
+
+@contextlib.contextmanager
+def held_elsewhere(tmp_path: Path) -> "Iterator[subprocess.Popen[str]]":
+    """Have another process hold `work` for the length of a block."""
+    code = HOLD.replace("sys.argv_given", repr([url_of(tmp_path), str(tmp_path / "locks")]))
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "True\n"
+        yield child
+        child.kill()
+
+
+class Pooler:
+    """Stands between clients and one session of a server, which each transaction has for itself while it lasts."""
+
+    def __init__(self, folder: Path, server: str) -> None:
+        """Listen in a folder for clients of the server that listens in another one."""
+        self._free, self._greeting = threading.Lock(), list[bytes]()
+        self._backend, self._listening = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+        self._backend.connect(f"{server}/.s.PGSQL.5432")
+        self._listening.bind(str(folder / ".s.PGSQL.5432"))
+        self._listening.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """End its session and take no more clients."""
+        for one in (self._listening, self._backend):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._serve, args=[self._listening.accept()[0]], daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        begin = client.recv(4, socket.MSG_WAITALL)
+        begin += client.recv(int.from_bytes(begin, "big") - 4, socket.MSG_WAITALL)
+        if not self._greeting:
+            self._backend.sendall(begin)
+            self._greeting += self._replies()
+        client.sendall(b"".join(self._greeting))
+        is_in_hand = False
+        while (asked := _message(client))[:1] not in {b"", b"X"}:
+            is_in_hand = is_in_hand or self._free.acquire()
+            self._backend.sendall(asked)
+            if asked[:1] in {b"Q", b"S"}:
+                said = self._replies()
+                if said[-1].endswith(b"I"):  # no transaction is open
+                    is_in_hand = False
+                    self._free.release()
+                client.sendall(b"".join(said))
+        client.close()
+
+    def _replies(self) -> list[bytes]:
+        found = [_message(self._backend)]
+        while found[-1][:1] not in {b"", b"Z"}:
+            found.append(_message(self._backend))
+        return found
+
+
+def _message(sender: socket.socket) -> bytes:
+    head = sender.recv(5, socket.MSG_WAITALL)
+    return head + (sender.recv(size, socket.MSG_WAITALL) if (size := int.from_bytes(head[1:], "big") - 4) > 0 else b"")
+
+
+def has(locks: Locks, name: str = "work") -> bool:
+    """Return whether locks get a name."""
+    with locks.hold(name) as lock:
+        return lock is not None
+
+
+def test_who_is_stopped_keeps_it_and_who_dies_frees_it(tmp_path: Path, make: Make) -> None:
+    """Who waits says who has it, by process, command and that it is stopped; after SIGKILL it is free at once."""
+    locks, said = make(), list[str]()
+
+    def say(line: str) -> None:
+        """Let the holder die once it was named."""
+        said.append(line)
+        child.kill()
+
+    with held_elsewhere(tmp_path) as child:
+        assert not has(locks)
+        assert not locks.is_free("work")
+        child.send_signal(signal.SIGSTOP)
+        until = time.monotonic() + 60 * slowness()
+        while not locks.holder("work").endswith(", stopped"):
+            assert time.monotonic() < until
+        assert not has(locks)
+        with locks.wait("work", say=say, sleep=time.sleep) as lock:
+            lock.check()
+    assert said == [f"waiting for the lock 'work', held by pid {child.pid}, batch-submit, stopped"]
+    assert locks.is_free("work")
+
+
+def test_a_thread_is_refused_what_its_sibling_has(make: Make) -> None:
+    """As another process would be: by the same object, too, though a session would get it twice; then it gets it."""
+    locks, got = make(), list[bool]()
+    one = threading.Thread(target=lambda: got.append(has(locks)))
+    with locks.hold("work") as lock:
+        one.start()
+        one.join()
+        assert not has(make())
+        assert has(locks, "other")
+        assert lock is not None
+        lock.check()
+    two = threading.Thread(target=lambda: got.append(has(locks)))
+    two.start()
+    two.join()
+    assert got == [False, True]
+
+
+def test_a_forked_child_holds_nothing_and_frees_nothing(make: Make) -> None:
+    """What it lets go stays its parent's; and where the parent dies first, the child keeps nothing for it."""
+    locks = make()
+    reading, writing = os.pipe()
+    with locks.hold("work") as lock:
+        assert lock is not None
+        if not (child := os.fork()):
+            with contextlib.suppress(LockLostError):
+                lock.check()
+                os._exit(1)
+            lock.release()
+            locks.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        lock.check()
+        assert not has(make())
+    if not (parent := os.fork()):  # it holds a lock, has a child, and dies
+        with make().hold("work") as lock:
+            if os.fork():
+                os.kill(os.getpid(), signal.SIGKILL)
+            os.write(writing, b"%d" % os.getpid())
+            signal.pause()
+    assert os.waitpid(parent, 0)[1] == signal.SIGKILL
+    orphan = int(os.read(reading, 20))
+    try:
+        with locks.wait("work", say=lambda _: None, sleep=time.sleep) as lock:
+            lock.check()
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+
+
+def lose(tmp_path: Path) -> None:
+    """Take the lock `work` from who holds it, as a server or a person may."""
+    if not ON_POSTGRESQL:
+        (tmp_path / "locks" / "work.lock").unlink()
+        return
+    name = f"findable {os.getpid()} %"
+    statement = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name LIKE '{name}'"  # noqa: S608
+    postgresql.rows(url_of(tmp_path), statement)
+
+
+def test_a_lock_that_was_lost_is_found_out(tmp_path: Path, make: Make) -> None:
+    """Another one has it at once; who had it finds out at the next look, or when it fails; then all goes on."""
+    locks = make()
+    with locks.hold("work") as lock:
+        assert lock is not None
+        lose(tmp_path)
+        assert has(make())
+        with pytest.raises(LockLostError, match="'work' was lost") as error:
+            lock.check()
+        assert error.value.exit_code == 4
+    with pytest.raises(LockLostError), locks.hold("work"):
+        lose(tmp_path)
+        raise InconsistentError("what it wrote is gone")
+    with locks.hold("work") as lock:
+        assert lock is not None
+        lock.check()
+
+
+def test_a_name_of_ones_own_tells_that_one_lives(make: Make) -> None:
+    """It is held until the workspace is closed; to look changes nothing; a name that nobody had is free."""
+    locks, other = make(), make()
+    mine = locks.mine()
+    assert locks.mine() is mine
+    assert not other.is_free(mine.name)
+    assert not locks.is_free(mine.name)
+    before = other.holder(mine.name)
+    assert before.startswith(f"held by pid {os.getpid()}")
+    locks.close()
+    assert other.is_free(mine.name)
+    assert other.is_free("live-of-nobody")
+
+
+@pytest.mark.sqlite_only("lock files")
+def test_a_file_that_is_removed_while_it_is_locked_is_no_lock(tmp_path: Path, make: Make) -> None:
+    """It is made and locked once more: else the next one would make another file, and both would hold the name."""
+    signature, removed = module._signature, list[str]()
+
+    def late() -> str:
+        """Remove the first file right after it was locked, when it is signed."""
+        if not removed:
+            removed.append("work.lock")
+            (tmp_path / "locks" / "work.lock").unlink()
+        return signature()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_signature", late)
+        with make().hold("work") as lock:
+            assert lock is not None
+            lock.check()
+            assert not has(make())
+    assert removed
+
+
+@pytest.mark.sqlite_only("lock files")
+def test_a_file_of_another_user_is_told(make: Make) -> None:
+    """In words with what to do; whether it is free cannot be known, so it is not taken for a dead one's."""
+    with tempfile.TemporaryDirectory(dir=quick_folder()) as folder:
+        Path(folder).chmod(0o755)
+        locks = make(folder=Path(folder))
+        assert has(locks)
+        (Path(folder) / "work.lock").chmod(0o444)
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.seteuid(NOBODY)
+        try:
+            with pytest.raises(ConfigurationError, match=r"work\.lock cannot be locked: Permission denied") as error:
+                has(locks)
+            assert "another user's" in (error.value.hint or "")
+            assert not locks.is_free("work")
+        finally:
+            if is_root:
+                os.seteuid(0)
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="sessions")
+def test_two_workspaces_on_one_server_share_no_lock(make: Make) -> None:
+    """A name is hashed with the workspace's id; the session stays, whatever the server ends of others that idle."""
+    locks = make()
+    with locks.hold("work"), make("another").hold("work") as lock:
+        assert lock is not None
+        assert locks._session is not None
+        assert locks._session.ask("SHOW idle_session_timeout") == "0"
+        assert locks._session.connection.info.get_parameters()["keepalives_idle"] == "30"
+
+
+@pytest.mark.skipif(not ON_POSTGRESQL, reason="sessions")
+def test_a_pooler_of_transactions_is_refused(tmp_path: Path, make: Make) -> None:
+    """What one client locks there would be another's, for both have one session in turn."""
+    said = "a pooler before .* gives each transaction another session"
+    name, _, server = url_of(tmp_path).partition("?host=")
+    with (
+        tempfile.TemporaryDirectory(dir=quick_folder()) as folder,  # for a socket's path is short
+        contextlib.closing(Pooler(Path(folder), server)),
+        pytest.raises(ConfigurationError, match=said),
+    ):
+        has(make(url=f"{name}?host={folder}"))
