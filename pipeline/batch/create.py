@@ -33,7 +33,7 @@ from pipeline.store.batches import Batch
 from pipeline.store.locks import Lock, LockLostError
 
 if TYPE_CHECKING:
-    from pipeline.gemini.operations import RemoteBatch
+    from pipeline.gemini.remote import RemoteBatch
     from pipeline.store.database import Connection
 
 

@@ -26,7 +26,7 @@ from pipeline.store.database import Connection, pages
 from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
-    from pipeline.gemini.operations import RemoteBatch
+    from pipeline.gemini.remote import RemoteBatch
 
 
 DOWNLOADS = 3  # a result with fewer lines than the API counted is fetched twice more, then sealed as it is

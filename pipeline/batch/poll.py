@@ -29,7 +29,7 @@ from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
-    from pipeline.gemini.operations import RemoteBatch
+    from pipeline.gemini.remote import RemoteBatch
 
 
 LOCAL_LOOK_S = 5.0  # how long a single look lets the local engine work

@@ -24,7 +24,7 @@ from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.record import Source
 from pipeline.engine.shared import write_given
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.limits import MAX_FILE_BYTES
+from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
 from pipeline.store import batches, claims, versions
 from pipeline.store.database import Connection, Store, pages

@@ -20,7 +20,7 @@ from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
-    from pipeline.gemini.operations import RemoteBatch
+    from pipeline.gemini.remote import RemoteBatch
     from pipeline.store.database import Connection, Store
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from pipeline.gemini.client import Client
-    from pipeline.gemini.operations import RemoteFile
+    from pipeline.gemini.remote import RemoteFile
     from pipeline.store.database import Store
 
 

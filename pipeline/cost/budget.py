@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN
-from pipeline.gemini.error_mapping import PACIFIC, next_midnight_pacific
+from pipeline.gemini.errors import PACIFIC, next_midnight_pacific
 from pipeline.store import batches, claims, live_calls, spending
 from pipeline.store.spending import Spent
 

@@ -12,7 +12,7 @@ from pipeline.core.errors import RemoteError
 from pipeline.core.states import BatchState
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import models, tokens
-from pipeline.gemini.limits import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES
+from pipeline.gemini.models import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES
 from pipeline.gemini.tokens import Usage
 from pipeline.store import batches, live_calls, statistics
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.gemini import requests, schema
-from pipeline.gemini.limits import MAX_FILE_BYTES
+from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.tokens import Usage
 from pipeline.store import answers, claims, integrity, live_calls, versions
 

@@ -26,8 +26,7 @@ from pipeline.store.schema import is_workspace, other_tables
 if TYPE_CHECKING:
     from pipeline.core.task import Collection, Subject, Task
     from pipeline.gemini.client import Client
-    from pipeline.gemini.models import Kind, Model
-    from pipeline.gemini.rate_limiter import RateLimits
+    from pipeline.gemini.models import Kind, Model, RateLimits
 
 
 T = TypeVar("T")
@@ -86,7 +85,6 @@ class OpenWorkspace:
             ConfigurationError: the workspace is bound to Gemini and no key is set.
         """
         from pipeline.gemini.client import Client
-        from pipeline.gemini.transport import Transport
 
         settings, base_url = self.settings, self.settings.base_url
         local = self.backend == "local"
@@ -96,19 +94,16 @@ class OpenWorkspace:
                 hint="set GEMINI_API_KEY in the environment or in .env",
             )
         self.tell_backend()
-        transport = Transport(
+        client = Client(
             api_key=settings.api_key.reveal() if settings.api_key and not local else LOCAL_KEY,
             base_url=self._start_engine() if local else base_url.reveal() if base_url else None,
             call_timeout_s=settings.call_timeout,
+            create_timeout_s=settings.create_timeout,
             retry_for_s=settings.retry_for,
             first_wait_s=settings.retry_wait,
             trust_env=not local,
             sleep=self.sleep,
             now=self.now,
-        )
-        client = Client(
-            transport,
-            create_timeout_s=settings.create_timeout,
         )
         self._closing.callback(client.close)
         return client

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.experts import table
 from pipeline.experts.schema import item_id
 from pipeline.gemini import models
-from pipeline.gemini.local_embeddings import embed_locally
+from pipeline.gemini.embed import embed_locally
 from pipeline.index.terms import terms_of
 from pipeline.quality.figures import (
     Bound,

@@ -1,80 +1,194 @@
 """The one client of Gemini's API: what can be asked of it, and what each answer must be to count.
 
 What a newcomer would get wrong: creating a batch is not idempotent and takes no key of ours, so `create_batch` makes
-exactly one attempt and says honestly when it cannot know what became of it. Everything else is repeated by `transport`,
-which also bounds every call in time and turns every failure into one of our errors.
+exactly one attempt and says honestly when it cannot know what became of it; everything else may be repeated.
 
-The SDK drops half of what the API says of a batch, so answers are read raw; what needs no network stands beside this
-module, in `operations`, `error_mapping` and `embeddings`.
+The SDK reads the environment, repeats creates, ignores what the server asks for, has no time-out, and drops half of
+what the API says. So it is opened with everything explicit and its retries off; each call is bounded as a whole, and a
+hook, a public way of its HTTP library, keeps the bytes of its reply, which `remote` and `responses` read. All calls run
+in one event loop in a thread of their own, whoever makes them. Keys never reach a message: errors carry our own words,
+with Google's quoted and cleaned, and are raised without the SDK's error behind them, whose text may echo the request.
 """
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+import math
+import re
+import threading
+import time
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from contextvars import ContextVar
+from dataclasses import InitVar, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+
+import httpx2
+import orjson
+import tenacity
 
 from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
     InconsistentError,
     MissingError,
+    NotSentError,
     ThrottledError,
     UnavailableError,
 )
-from pipeline.gemini import models
-from pipeline.gemini.async_client import LiveClient
-from pipeline.gemini.embeddings import frame_text, task_type, unit_rows
-from pipeline.gemini.limits import LIST_PAGE_SIZE, MAX_EMBED_TEXTS
-from pipeline.gemini.operations import (
+from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
+from pipeline.gemini.embed import embedding_request, unit_rows
+from pipeline.gemini.errors import LATER, UNREAD, failure, no_address, refusal
+from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
+from pipeline.gemini.remote import (
     BATCH_NAME,
     FILE_NAME,
     RemoteBatch,
     RemoteFile,
     UnreadableError,
+    check_arrived,
+    file_in,
     read_files,
     read_models,
     read_operation,
     read_page,
 )
-from pipeline.gemini.transfers import DownloadPart, Upload, Uploader
-from pipeline.gemini.transport import Transport
 
 if TYPE_CHECKING:
     import numpy as np
     from google import genai
-    from google.genai import types
 
 
+GOOGLE = "https://generativelanguage.googleapis.com/"
+API_VERSION = "v1beta"  # whatever the SDK's own default is: it was v1beta before 3.0 and has been v1 since
+MIME_TYPE = "jsonl"  # of an upload, as the Batch API guide has it (read 2026-11)
 MOST_EMPTY_PAGES = 20  # ours: in a row; an empty page may name itself as the next one, once or twice
-FILE_PAGE_SIZE = 100  # the API's most (Files API, read 2026-11)
-MODEL_PAGE_SIZE = 1000  # the API's most (models.list, read 2026-11)
+MOST_CONNECTIONS = 100  # ours: more than there are ever calls at once
+MOST_REPLY = 256 * 1024 * 1024  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
+STILL = 10  # times as long as a call may take a transfer may take before its size counts
+LEAST_RATE = 64 * 1024  # ours: bytes a second of a transfer, beyond that time
+LOOK_EVERY_S = 2.0  # ours: between two looks at an upload that is being processed
+CONNECT_S = 0.5  # how much longer than its connection a call may take, so that it is told when none was made
+LONGEST_BACKOFF_S = 60.0  # ours: our own waits grow no further; the server may ask for more
+LEAST_ATTEMPTS = 3  # ours: calls that fail slowly are still tried so often, whatever the time they took
 
 T = TypeVar("T")
 
-STILL = 10  # times as long as a call may take a transfer may stand still
+
+@dataclass
+class _Call:
+    """The call that is under way: until when it may take, and the bytes of its last reply."""
+
+    bound: asyncio.Timeout
+    body: bytes = b""
 
 
+_call: ContextVar[_Call] = ContextVar("findable_call")
+
+
+class Upload(NamedTuple):
+    """An upload that is whole at the API: its name there (`files/…`) and its size in bytes."""
+
+    name: str
+    size: int
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class Client:
-    """Speaks to one base URL with one key. Usable from several threads; `close` it at the end."""
+    """Speaks to one base URL with one key. Usable from several threads and event loops; `close` it at the end.
 
-    def __init__(
-        self,
-        transport: Transport,
-        *,
-        create_timeout_s: float = 60,
-    ) -> None:
-        """Keep what makes the calls, and what bounds creates, in seconds without any sign of life."""
-        self._transport = transport
-        self._create_timeout_s = create_timeout_s
-        self._transfer_timeout_s = STILL * transport.call_timeout_s
-        self._uploader = Uploader(transport, seconds=self._transfer_timeout_s)
+    Nothing is opened or imported before the first call. Nothing is read from the environment but, with `trust_env`,
+    proxies and certificates. Time-outs are seconds for a whole call, `create_timeout_s` for a create; `retry_for_s`
+    bounds the waits of one operation together.
+
+    Raises:
+        ConfigurationError: the key is empty or holds what no HTTP header can. At the first call: the base URL is none,
+            or the environment's proxy or certificates cannot be used.
+    """
+
+    api_key: InitVar[str]
+    base_url: InitVar[str | None] = None
+    call_timeout_s: float = 60
+    create_timeout_s: float = 60
+    retry_for_s: float = 60
+    first_wait_s: float = 1.0
+    trust_env: bool = True
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def __post_init__(self, api_key: str, base_url: str | None) -> None:
+        """Check the key."""
+        key = api_key.strip()
+        if not key or not (key.isascii() and key.isprintable()):
+            raise ConfigurationError(
+                "the Gemini key is empty or holds characters no key has", hint="set GEMINI_API_KEY"
+            )
+        self._key, self._address = Secret(key), Secret.url(base_url or GOOGLE)
+        self._backoff = tenacity.wait_random_exponential(multiplier=self.first_wait_s, max=LONGEST_BACKOFF_S)
+        self._opening = threading.Lock()
 
     def upload(self, path: Path, *, display_name: str, sha256: str, size: int) -> Upload:
-        """Upload a sealed file and return it when the API has all of it; raises what `Uploader.upload` does."""
-        return self._uploader.upload(path, display_name=display_name, sha256=sha256, size=size)
+        """Upload a sealed file and return it when it is ACTIVE and the API has all of its bytes.
+
+        The size must agree, and the hash (hex) where the API gives one. A failure anywhere begins again from byte 0
+        with a new upload; what a failed one left is deleted as well as can be.
+
+        Raises:
+            InconsistentError: the local file has not the size it was sealed with; nothing was sent.
+            RefusedError: a clear no.
+            UnavailableError, NotSentError: no whole upload within the bound.
+        """
+        if not path.is_file() or path.stat().st_size != size:
+            raise InconsistentError(f"{path} is not there with the {size} bytes it was sealed with", hint=_DOCTOR)
+        what = f"upload {display_name}"
+
+        async def send(sdk: "genai.Client") -> Upload:
+            config: Any = {"display_name": display_name, "mime_type": MIME_TYPE, **_options(self._transfer_s)}
+            file: dict[str, Any] | None = None
+            try:
+                document = await self._raw(sdk.aio.files.upload(file=path, config=config))
+                file = self._uploaded(document, what=what)
+                check_arrived(await self._processed(sdk, file), sha256=sha256, size=size)
+            except Exception:
+                await self._delete_orphan(sdk, file)
+                raise
+            return Upload(file["name"], size)
+
+        return self._call(send, what=what, seconds=self._transfer_s, more_s=size / LEAST_RATE)
+
+    def _uploaded(self, document: Any, *, what: str) -> dict[str, Any]:
+        """Return the file resource of an upload's last reply; a refusal may hide in a 200."""
+        error = document.get("error") if isinstance(document, dict) else None
+        if isinstance(error, dict) and isinstance(error.get("code"), int):
+            raise refusal(error["code"], document, what=what, key=self._key.reveal(), now=self.now())
+        return file_in(document)
+
+    async def _processed(self, sdk: "genai.Client", file: dict[str, Any]) -> dict[str, Any]:
+        """Return the file resource when it is ACTIVE; a server that gives no state has nothing to process."""
+        waited = 0.0
+        while file.get("state") == "PROCESSING" and waited < self._transfer_s:
+            await asyncio.to_thread(self.sleep, LOOK_EVERY_S)
+            waited += LOOK_EVERY_S
+            look = sdk.aio.files.get(name=file["name"], config=_options(self.call_timeout_s))
+            file = file_in({"file": await self._raw(look)})
+        if file.get("state", "ACTIVE") not in ("ACTIVE", "STATE_UNSPECIFIED"):
+            raise UnreadableError(f"the upload is {file.get('state')!r} and not ACTIVE")
+        return file
+
+    async def _delete_orphan(self, sdk: "genai.Client", file: Any) -> None:
+        """Delete what a failed upload left, when it is known and as well as can be; Google does it after two days."""
+        with contextlib.suppress(Exception):
+            name = file_in({"file": file} if file else self._document())["name"]
+            await sdk.aio.files.delete(name=name, config=_options(self.call_timeout_s))
 
     def delete_upload(self, name: str) -> None:
         """Delete an upload; one that is gone or not ours any more (403, 404) counts as deleted."""
         _check_name(name, FILE_NAME, "file")
-        self._delete(lambda sdk: sdk.files.delete, name)
+        self._delete(lambda sdk: sdk.aio.files.delete, name)
 
     def create_batch(self, model: str, *, file_name: str, display_name: str) -> RemoteBatch:
         """Create a batch with exactly one attempt, and return what the API says of it.
@@ -86,13 +200,11 @@ class Client:
                 or with another display name): a batch may exist. Look for the display name before anything else.
         """
         _check_name(file_name, FILE_NAME, "file")
-        seconds = self._create_timeout_s
+        seconds = self.create_timeout_s or self.call_timeout_s
 
-        def create(sdk: "genai.Client") -> RemoteBatch:
-            config: Any = {"display_name": display_name, **self._transport.options(seconds)}
-            document = self._transport.raw_document(
-                lambda: sdk.batches.create(model=model, src=file_name, config=config)
-            )
+        async def create(sdk: "genai.Client") -> RemoteBatch:
+            config: Any = {"display_name": display_name, **_options(seconds)}
+            document = await self._raw(sdk.aio.batches.create(model=model, src=file_name, config=config))
             made = read_operation(document)
             inside = document.get("metadata")
             if made.display_name not in {"", display_name}:
@@ -101,7 +213,7 @@ class Client:
                 raise UnreadableError("the answer names two batches")  # the list tells which is ours
             return made
 
-        return self._transport.attempt(create, what=f"create batch {display_name}", seconds=seconds)
+        return self._run(self._attempt(create, what=f"create batch {display_name}", seconds=seconds))
 
     def get_batch(self, name: str) -> RemoteBatch:
         """Return what the API says of one batch now.
@@ -111,14 +223,14 @@ class Client:
         """
         _check_name(name, BATCH_NAME, "batch")
 
-        def look(sdk: "genai.Client") -> RemoteBatch:
-            config = self._transport.options()
-            batch = read_operation(self._transport.raw_document(lambda: sdk.batches.get(name=name, config=config)))
+        async def look(sdk: "genai.Client") -> RemoteBatch:
+            config: Any = _options(self.call_timeout_s)
+            batch = read_operation(await self._raw(sdk.aio.batches.get(name=name, config=config)))
             if batch.name != name:
                 raise UnreadableError("the answer is about another batch")
             return batch
 
-        return self._transport.with_retries(look, what=f"read {name}")
+        return self._call(look, what=f"read {name}")
 
     def list_batches(self) -> list[RemoteBatch]:
         """Return every batch the API lists, in its order (newest first), or raise; never a part of the list.
@@ -126,15 +238,15 @@ class Client:
         Raises:
             UnavailableError: a page could not be had within the bound, or the pages do not end.
         """
-        return self._all_pages(lambda sdk: sdk.batches.list, read_page, what="list the batches", size=LIST_PAGE_SIZE)
+        return self._all_pages(lambda sdk: sdk.aio.batches.list, read_page, what="list the batches", size=100)
 
     def list_files(self) -> list[RemoteFile]:
         """Return every file the API keeps for this key, uploads and results; raises what `list_batches` does."""
-        return self._all_pages(lambda sdk: sdk.files.list, read_files, what="list the files", size=FILE_PAGE_SIZE)
+        return self._all_pages(lambda sdk: sdk.aio.files.list, read_files, what="list the files", size=100)
 
     def list_models(self) -> list[str]:
         """Return the names of the models this key can reach, without `models/`; raises what `list_batches` does."""
-        return self._all_pages(lambda sdk: sdk.models.list, read_models, what="list the models", size=MODEL_PAGE_SIZE)
+        return self._all_pages(lambda sdk: sdk.aio.models.list, read_models, what="list the models", size=1000)
 
     def cancel_batch(self, name: str) -> None:
         """Ask the API to stop a batch; it may still end otherwise, so look at it afterwards.
@@ -144,21 +256,23 @@ class Client:
         """
         _check_name(name, BATCH_NAME, "batch")
 
-        def cancel(sdk: "genai.Client") -> None:
-            sdk.batches.cancel(name=name, config=self._transport.options())
-            self._transport.check_done()
+        async def cancel(sdk: "genai.Client") -> None:
+            config: Any = _options(self.call_timeout_s)
+            await sdk.aio.batches.cancel(name=name, config=config)
+            if _call.get().body.strip():  # an empty one is as good as `{}`, the page of a proxy is not
+                self._document()
 
-        self._transport.with_retries(cancel, what=f"cancel {name}")
+        self._call(cancel, what=f"cancel {name}")
 
     def delete_batch(self, name: str) -> None:
         """Delete a batch at the API; one that is gone (403, 404) counts as deleted."""
         _check_name(name, BATCH_NAME, "batch")
-        self._delete(lambda sdk: sdk.batches.delete, name)
+        self._delete(lambda sdk: sdk.aio.batches.delete, name)
 
-    def _delete(self, method: "Callable[[genai.Client], Callable[..., object]]", name: str) -> None:
-        config = self._transport.options()
+    def _delete(self, method: "Callable[[genai.Client], Callable[..., Awaitable[object]]]", name: str) -> None:
+        config = _options(self.call_timeout_s)
         with contextlib.suppress(MissingError):
-            self._transport.with_retries(lambda sdk: method(sdk)(name=name, config=config), what=f"delete {name}")
+            self._call(lambda sdk: method(sdk)(name=name, config=config), what=f"delete {name}")
 
     def download(self, file_name: str, part: Path) -> int:
         """Write a result file to `part` at flat memory and return its size in bytes; nothing is synced here.
@@ -172,34 +286,68 @@ class Client:
             MissingError: the result is not there any more.
         """
         _check_name(file_name, FILE_NAME, "file")
-        seconds = self._transfer_timeout_s
 
-        def fetch(sdk: "genai.Client") -> int:
-            with DownloadPart(part) as target:
-                destination: Any = target  # the SDK takes anything with a write method
-                sdk.files.download(file=file_name, destination=destination, config=self._transport.options(seconds))
-                return target.size
+        async def fetch(sdk: "genai.Client") -> int:
+            bound = _call.get().bound
+            try:
+                with part.open("wb", buffering=1 << 20) as file:
+
+                    def write(data: bytes) -> None:
+                        file.write(data)
+                        bound.reschedule((bound.when() or 0.0) + len(data) / LEAST_RATE)
+
+                    target: Any = SimpleNamespace(write=write)  # the SDK takes anything with a write method
+                    config: Any = _options(self._transfer_s)
+                    await sdk.aio.files.download(file=file_name, destination=target, config=config)
+                    return file.tell()
+            except OSError as error:  # of the disk: those of the network have other names
+                message = f"cannot write {part}: {error.strerror}"
+                raise ConfigurationError(message, hint="make room, then run it again") from error
 
         try:
-            return self._transport.with_retries(fetch, what=f"download {file_name}", seconds=seconds)
+            return self._call(fetch, what=f"download {file_name}", seconds=self._transfer_s)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
 
-    def live(self) -> LiveClient:
-        """Return the client for live calls, many at once; to be entered by `async with`, in one event loop."""
-        return LiveClient(self._transport, seconds=self._transport.call_timeout_s)
+    @contextlib.asynccontextmanager
+    async def live(self) -> AsyncIterator[Self]:
+        """Make the connections ready for calls of `generate`; nothing is sent.
+
+        Raises:
+            ConfigurationError: see the class.
+        """
+        self._opened()
+        yield self
+
+    async def generate(self, model: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask one question with the request object of a batch line, once, and return the raw reply document.
+
+        Nothing is repeated: only the caller knows what a second try would cost.
+
+        Raises:
+            RefusedError: a clear no; nothing was done. Its kinds say why: a quota, the key, the model.
+            NotSentError: no connection was made.
+            UnavailableError: no reply, or one that cannot be read: the question may have been answered and paid for.
+        """
+        seconds = self.call_timeout_s
+
+        async def ask(sdk: "genai.Client") -> dict[str, Any]:
+            config: Any = {"automatic_continuation": False, **_options(seconds, body=request)}  # one call, one reply
+            document = await self._raw(sdk.aio.models.generate_content(model=model, contents="-", config=config))
+            if not isinstance(document, dict) or not document:
+                raise UnreadableError("the answer is no JSON object")
+            return document
+
+        call = self._attempt(ask, what=f"ask {model}", seconds=seconds)
+        return await asyncio.wrap_future(self._begun(call))
 
     def embed(
-        self, model: models.Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
+        self, model: Model, texts: Sequence[str], *, dim: int, query: bool, is_paced: bool = False
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
         """Return float32 (len(texts), dim) with rows of unit length, in the order of `texts`; at most 100 texts.
 
         Where the caller `is_paced`, a refusal for a quota is raised at once: it is waited for with the other calls'.
-
-        Each text is a content of its own. A task type is sent for `gemini-embedding-001` and the local models; for
-        `gemini-embedding-2` the task stands in the text: `task: search result | query: …` for a query, and
-        `title: none | text: …` for a document.
 
         Raises:
             ValueError: no text, more than 100, or a blank one.
@@ -207,24 +355,38 @@ class Client:
         """
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}")
-        seconds = self._transport.call_timeout_s if query else self._transfer_timeout_s  # a user waits for a query's
+        seconds = self.call_timeout_s if query else self._transfer_s  # a user waits for a query's
+        body = {"requests": [embedding_request(text, model, dim=dim, query=query) for text in texts]}
 
-        def ask(sdk: "genai.Client") -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-            contents, config = _embedding(model, texts, dim=dim, query=query, options=self._transport.options(seconds))
-            reply = sdk.models.embed_content(model=model.name, contents=contents, config=config)
-            vectors = [embedding.values for embedding in reply.embeddings or ()]
-            return unit_rows(vectors, count=len(texts), dim=dim)
+        async def ask(sdk: "genai.Client") -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+            config: Any = _options(seconds, body=body)
+            document = await self._raw(sdk.aio.models.embed_content(model=model.name, contents="-", config=config))
+            return unit_rows([one.get("values") for one in document["embeddings"]], count=len(texts), dim=dim)
 
         what, at_once = f"embed {len(texts)} texts with {model.name}", (ThrottledError,) if is_paced else ()
-        return self._transport.with_retries(ask, what=what, seconds=seconds, at_once=at_once)
+        return self._call(ask, what=what, seconds=seconds, at_once=at_once)
 
     def close(self) -> None:
-        """Close the connections; closing twice does no harm."""
-        self._transport.close()
+        """Close the connections, and end what is under way; closing twice does no harm."""
+        with self._opening:
+            loop, sdk = self.__dict__.pop("_loop", None), self.__dict__.pop("_sdk", None)
+        if loop is None:
+            return
+
+        async def end() -> None:
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0)  # they are told first, not by a connection that is closed under them
+            if sdk is not None:
+                await self._http.aclose()
+
+        asyncio.run_coroutine_threadsafe(end(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        self._thread.join()
 
     def _all_pages(
         self,
-        method: "Callable[[genai.Client], Callable[..., object]]",
+        method: "Callable[[genai.Client], Callable[..., Awaitable[object]]]",
         read: Callable[[Any], tuple[list[T], str]],
         *,
         what: str,
@@ -232,17 +394,18 @@ class Client:
     ) -> list[T]:
         """Return what stands on all pages of a list, each fetched with its own retries; never a part of it.
 
-        An empty page that names a next one is passed over.
+        An empty page that names a next one is passed over. Without a page size, of which `size` is the API's most, the
+        list has come back empty (2025-08).
         """
         found: list[T] = []
         token, seen, empty = "", set[str](), 0
         while True:
-            config = {"page_size": size, **({"page_token": token} if token else {}), **self._transport.options()}
+            config = {"page_size": size, **({"page_token": token} if token else {}), **_options(self.call_timeout_s)}
 
-            def ask(sdk: "genai.Client", config: dict[str, Any] = config) -> tuple[list[T], str]:
-                return read(self._transport.raw_document(lambda: method(sdk)(config=config)))
+            async def ask(sdk: "genai.Client", config: dict[str, Any] = config) -> tuple[list[T], str]:
+                return read(await self._raw(method(sdk)(config=config)))
 
-            page, following = self._transport.with_retries(ask, what=what)
+            page, following = self._call(ask, what=what)
             found += page
             if page:
                 seen.add(token)
@@ -253,24 +416,197 @@ class Client:
                 raise UnavailableError(f"the pages do not end, when asked to {what}")
             token = following
 
+    @property
+    def _transfer_s(self) -> float:
+        return STILL * self.call_timeout_s
 
-def _embedding(
-    model: models.Model, texts: Sequence[str], *, dim: int, query: bool, options: dict[str, Any]
-) -> "tuple[list[Any], types.EmbedContentConfig]":
-    from google.genai import types
+    def _call(
+        self,
+        ask: "Callable[[genai.Client], Awaitable[T]]",
+        *,
+        what: str,
+        seconds: float | None = None,
+        more_s: float = 0.0,
+        at_once: tuple[type[BaseException], ...] = (),
+    ) -> T:
+        """Do something that may be done twice, until it works, is refused for good, or the bound is reached.
 
-    contents = [
-        types.Content(role="user", parts=[types.Part(text=frame_text(text, model, query=query))]) for text in texts
-    ]
-    config = types.EmbedContentConfig(
-        output_dimensionality=dim,
-        task_type=task_type(model, query=query),
-        http_options=types.HttpOptions.model_validate(options["http_options"]),
-    )
-    return contents, config
+        What is to be raised `at_once` is not waited for. One attempt may take `more_s` beyond its `seconds`.
+        """
+        retrying = tenacity.Retrying(
+            sleep=self.sleep,
+            retry=tenacity.retry_if_exception(lambda error: _may_pass(error) and not isinstance(error, at_once)),
+            wait=self._wait,
+            stop=self._enough,
+            reraise=True,
+        )
+        limit = (seconds or self.call_timeout_s) + more_s
+        return retrying(lambda: self._run(self._attempt(ask, what=what, seconds=limit)))
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        """Return the longer of our own jittered backoff and what the server asks for, in seconds."""
+        error = state.outcome.exception() if state.outcome else None
+        return max(self._backoff(state), getattr(error, "retry_after_s", None) or 0.0)
+
+    def _enough(self, state: tenacity.RetryCallState) -> bool:
+        """Return whether the next wait would go beyond the bound; slow failures get three attempts all the same."""
+        if state.idle_for + state.upcoming_sleep > self.retry_for_s:
+            return True
+        return state.attempt_number >= LEAST_ATTEMPTS and (state.seconds_since_start or 0.0) > self.retry_for_s
+
+    def _run(self, call: Coroutine[Any, Any, T]) -> T:
+        """Let a call run in the loop's thread, and wait for it; an interrupt ends it."""
+        future = self._begun(call)
+        try:
+            return future.result()
+        except CancelledError:
+            raise FindableError("the client was closed during the call", hint=LATER) from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _begun(self, call: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin a call in the loop's thread, which the first of several threads starts."""
+        with self._opening:
+            return asyncio.run_coroutine_threadsafe(call, self._loop)
+
+    async def _attempt(self, ask: "Callable[[genai.Client], Awaitable[T]]", *, what: str, seconds: float) -> T:
+        """Do one attempt within its time, and raise whatever goes wrong as one of our errors."""
+        sdk, key = self._opened(), self._key.reveal()
+        try:
+            async with asyncio.timeout(seconds + CONNECT_S) as bound:
+                _call.set(_Call(bound))
+                return await ask(sdk)
+        except Exception as error:  # noqa: BLE001 - a fault of our own is raised as it is
+            text = str(self._address)
+            raise failure(error, what=what, key=key, now=self.now(), address=text, seconds=seconds) from None
+
+    async def _raw(self, call: Awaitable[object]) -> Any:
+        """Make a call of the SDK and return the JSON of its reply, whose 200 the SDK may have no types for.
+
+        One entry of a list, made by another program in the same project, is enough for that; and a reply that was paid
+        for is not lost to it.
+
+        Raises:
+            ValueError: the reply was empty or no JSON.
+        """
+        try:
+            await call
+        except UNREAD:
+            if not _call.get().body:
+                raise
+        return self._document()
+
+    def _document(self) -> Any:
+        """Return the JSON of the last reply, without the key should the server have echoed it."""
+        return orjson.loads(redact_document(_call.get().body, self._key.reveal()))
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        loop = runner.get_loop()
+
+        def serve() -> None:
+            with runner:  # at its end it ends what was begun meanwhile
+                loop.run_forever()
+
+        self._thread = threading.Thread(target=serve, name="gemini", daemon=True)
+        self._thread.start()
+        return loop
+
+    def _opened(self) -> "genai.Client":
+        """Return the SDK's client; one of several threads makes it."""
+        with self._opening:
+            return self._sdk
+
+    @cached_property
+    def _sdk(self) -> "genai.Client":
+        """Open the SDK's client, explicit in all that it would read from the environment.
+
+        Its client for calls one after the other is never used; given all it needs, it makes one without the network.
+        """
+        from google import genai
+        from google.genai import types
+
+        if not _is_address(self._address.reveal()):
+            raise no_address(str(self._address))
+        try:
+            context = httpx2.create_ssl_context(trust_env=self.trust_env)
+            self._http = httpx2.AsyncClient(
+                verify=context,
+                trust_env=self.trust_env,
+                limits=httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),
+                event_hooks={"response": [_keep]},
+            )
+        except OSError as error:  # of the SSL library, which does not say which file
+            raise ConfigurationError(
+                f"the certificates that the environment names cannot be read: {error.strerror}",
+                hint="set SSL_CERT_FILE and SSL_CERT_DIR to what is there, or unset them",
+            ) from error
+        except (ImportError, ValueError, httpx2.InvalidURL) as error:
+            raise ConfigurationError(
+                "the proxy that the environment names cannot be used (no address, or SOCKS)",
+                hint="set HTTPS_PROXY to an http:// address, or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY",
+            ) from error
+        keep_out_of_logs(self._key.reveal())
+        # the SDK warns of words it does not know, and they are no news to a user; ours are told apart in states.py
+        warnings.filterwarnings("ignore", r".* is not a valid \w+$", UserWarning, r"google\.genai\._common$")
+        options = types.HttpOptions(
+            base_url=self._address.reveal(),
+            api_version=API_VERSION,
+            retry_options=types.HttpRetryOptions(attempts=1),
+            httpx_async_client=self._http,
+            client_args={"verify": context, "trust_env": False},
+        )
+        return genai.Client(api_key=self._key.reveal(), vertexai=False, http_options=options)
 
 
-def _check_name(name: str, form: Any, what: str) -> None:
+async def _keep(response: httpx2.Response) -> None:
+    """Keep the bytes of a reply that is not a download, and stop an upload at the first piece that went wrong.
+
+    The SDK takes any status word for success, whatever the HTTP code, and then goes on without the piece that was lost.
+
+    Raises:
+        UnreadableError: the answer does not end, or a piece was not taken.
+    """
+    from google.genai import errors
+
+    if response.request.url.path.endswith(":download"):
+        return
+    if int(response.headers.get("content-length", 0)) > MOST_REPLY:
+        raise UnreadableError("the answer does not end")
+    _call.get().body = await response.aread()
+    command = response.request.headers.get("x-goog-upload-command", "")
+    if not command.startswith("upload"):
+        return
+    await errors.APIError.raise_for_async_response(response)
+    word = response.headers.get("x-goog-upload-status")
+    if word != ("final" if "finalize" in command else "active"):
+        raise UnreadableError(f"a piece of the upload was answered with the status {word!r}")
+
+
+def _options(seconds: float, *, body: Mapping[str, Any] | None = None) -> Any:
+    """Return the SDK's config, whose type differs from call to call: its time, and a body in place of its own."""
+    milliseconds = max(1, math.ceil(seconds * 1000))
+    return {"http_options": {"timeout": milliseconds, **({"extra_body": body} if body else {})}}
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL:
+        return False
+    return url.scheme in {"http", "https"} and bool(url.host) and re.search(r"\s", text) is None
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Return whether asking again within the bound can help; a daily quota cannot pass."""
+    if isinstance(error, ThrottledError):
+        return error.resets_at is None
+    return isinstance(error, UnavailableError | NotSentError)
+
+
+def _check_name(name: str, form: re.Pattern[str], what: str) -> None:
     if not form.fullmatch(name):
         raise InconsistentError(f"{name!r} is no name of a {what} at Gemini", hint=_DOCTOR)
 

@@ -1,7 +1,9 @@
 """Know the models as data: prices with their date and source, thinking, limits, the day they go away.
 
 The table is `models.toml` beside this module; a file of the same form may add models or replace them. A model that is
-not in the table, or is gone, is refused before anything is written: without a price nothing can be estimated.
+not in the table, or is gone, is refused before anything is written: without a price nothing can be estimated. Of the
+limits Google publishes only those of batches; those of calls are what projects were shown, and what is unknown gets a
+figure of ours that is rather too low: too low costs time, too high costs refusals.
 """
 
 import math
@@ -11,13 +13,18 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.gemini import limits as usage_tiers
-from pipeline.gemini.rate_limiter import RateLimits
 
 Kind = Literal["generate", "embed"]
+
+MAX_FILE_BYTES = 2 * 1000**3  # one uploaded file, 2 GB (Files API guide, read 2026-11; decimal to be on the safe side)
+MAX_STORED_BYTES = 20 * 1000**3  # all uploads of a project, 20 GB (Files API guide, read 2026-11)
+MAX_ACTIVE_BATCHES = 100  # of one project at the same time (rate limits page, copy of 2026-01)
+MAX_EMBED_TEXTS = 100  # texts in one embedding call (customary and refused above, read 2026-11)
+FREE = "free"
+TIERS = (FREE, "1", "2", "3")  # as Google names them; a billing account makes a project one of tier 1
 
 DEFAULT_GENERATE = "gemini-3.5-flash-lite"
 DEFAULT_EMBED = "gemini-embedding-2"
@@ -30,6 +37,25 @@ _FORM = "the form is that of pipeline/gemini/models.toml"
 
 # Of the 3.x models (media resolution guide, read 2026-11); the older ones have theirs in the table
 IMAGE_TOKENS: Mapping[str, int] = {"low": 280, "medium": 560, "high": 1_120, "usual": 1_120}
+
+
+class RateLimits(NamedTuple):
+    """What one model allows: requests and prompt tokens a minute, requests a Pacific day; None is no limit."""
+
+    rpm: int | None
+    tpm: int | None
+    rpd: int | None
+
+
+NO_LIMITS = RateLimits(rpm=None, tpm=None, rpd=None)
+# Ours, for what the table does not know: the least that any model of that kind is shown with in tier 1 and without one.
+OURS = {
+    ("generate", FREE): RateLimits(rpm=5, tpm=250_000, rpd=20),
+    ("generate", "1"): RateLimits(rpm=25, tpm=1_000_000, rpd=250),
+    ("embed", FREE): RateLimits(rpm=100, tpm=30_000, rpd=1_000),
+    ("embed", "1"): RateLimits(rpm=3_000, tpm=1_000_000, rpd=None),
+}
+FIGURES = {*RateLimits._fields, "enqueued_tokens"}  # of a tier
 
 
 @dataclass(frozen=True)
@@ -45,7 +71,8 @@ class Promotion:
 class Model:
     """One model: prices in USD per 1 M tokens as of `priced_on`, limits in tokens, `dims` the least and most width.
 
-    `enqueued_tokens` is the limit of batches where a tier says none.
+    `tiers` has what is known of the limits of each, None being none; `enqueued_tokens` is that of batches where a tier
+    says nothing.
     `image_tokens` are tokens of an image by its resolution: low, medium, high, and what is `usual`.
     """
 
@@ -67,7 +94,7 @@ class Model:
     task_in_text: bool = False
     local: bool = False
     promotion: Promotion | None = None
-    tiers: Mapping[str, usage_tiers.Tier] = field(default_factory=dict)
+    tiers: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
     image_tokens: Mapping[str, int] = field(default_factory=lambda: IMAGE_TOKENS)
 
     def prices(self, *, batch: bool, on: date) -> tuple[float, float]:
@@ -78,9 +105,22 @@ class Model:
         return (self.batch_in, self.batch_out) if batch else (self.price_in, self.price_out)
 
     def enqueued(self, tier: str) -> int | None:
-        """Return how many tokens of batches may wait at once in a tier, or None where no limit is known."""
-        known = usage_tiers.enqueued_limit(self.tiers, tier=tier)
-        return self.enqueued_tokens if known is None else known
+        """Return how many tokens of batches may wait at once in a tier, or None where no limit is known.
+
+        The free tier has no batches (rate limits page, read 2026-10); a project that sends some has another tier than
+        is set, so it is taken for tier 1.
+        """
+        return self._figure("enqueued_tokens", "1" if tier == FREE else tier, self.enqueued_tokens)
+
+    def limits(self, tier: str) -> RateLimits:
+        """Return what may be asked in a tier, a minute and a day: what is known, else ours; a local model has none."""
+        ours = NO_LIMITS if self.local else OURS[self.kind, FREE if tier == FREE else "1"]
+        return RateLimits(*(self._figure(name, tier, getattr(ours, name)) for name in RateLimits._fields))
+
+    def _figure(self, name: str, tier: str, ours: int | None) -> int | None:
+        """Return a figure of a tier, or of the next lower one that has it; the free tier is another kind of project."""
+        lower = (FREE,) if tier == FREE else TIERS[TIERS.index(tier) : 0 : -1]
+        return next((self.tiers[one][name] for one in lower if name in self.tiers.get(one, ())), ours)
 
     @property
     def takes_temperature(self) -> bool:
@@ -159,12 +199,8 @@ def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None)
 
 
 def model_limits(model: Model, *, tier: str, **own: int | None) -> RateLimits:
-    """Return what may be asked of a model a minute and a day; `own` rpm, tpm and rpd stand over the tier's figures.
-
-    A local model has no limits but those that are given.
-    """
-    known = usage_tiers.NO_LIMITS if model.local else usage_tiers.tier_limits(model.kind, model.tiers, tier=tier)
-    return known._replace(**{name: one for name, one in own.items() if one is not None})
+    """Return what may be asked of a model a minute and a day; `own` rpm, tpm and rpd stand over the tier's figures."""
+    return model.limits(tier)._replace(**{name: one for name, one in own.items() if one is not None})
 
 
 def load_models(extra: Path | None = None) -> dict[str, Model]:
@@ -203,12 +239,12 @@ def _model(name: str, entry: Any, path: Path) -> Model:
             raise TypeError("thinking must be a table")  # noqa: TRY301 - it gets the file's name like the others
         promotion = fields.pop("promotion", None)
         dims = fields.pop("dims", None)
-        by_tier = {tier: usage_tiers.parse_tiers(tier, figures) for tier, figures in fields.pop("tiers", {}).items()}
+        tiers = {tier: _tier(tier, figures) for tier, figures in fields.pop("tiers", {}).items()}
         fields.setdefault("batch_in", fields["price_in"] / 2)
         fields.setdefault("batch_out", fields["price_out"] / 2)
         model = Model(
             name=name,
-            tiers=by_tier,
+            tiers=tiers,
             dims=None if dims is None else (int(dims[0]), int(dims[1])),
             promotion=None if promotion is None else Promotion(**promotion),
             **fields,
@@ -217,6 +253,18 @@ def _model(name: str, entry: Any, path: Path) -> Model:
     except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
         raise ConfigurationError(f"the models file {path} is wrong at {name!r}: {error}", hint=_FORM) from error
     return model
+
+
+def _tier(name: str, entry: Any) -> dict[str, int | None]:
+    """Return what one `tiers` table says: numbers of 1 or more, or "none"; what is "unknown" is left out."""
+    if name not in TIERS:
+        raise ValueError(f"there is no tier {name!r}, only {', '.join(TIERS)}")
+    if not isinstance(entry, dict) or entry.keys() - FIGURES:
+        raise TypeError(f"tier {name} must be a table of {', '.join(sorted(FIGURES))}")
+    for key, value in entry.items():
+        if value not in ("none", "unknown") and (type(value) is not int or value < 1):
+            raise ValueError(f'{key} must be a number of 1 or more, "none" or "unknown", not {value!r}')
+    return {key: None if value == "none" else value for key, value in entry.items() if value != "unknown"}
 
 
 def _check(model: Model) -> None:

@@ -17,10 +17,11 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from pipeline.core.errors import ThrottledError
-from pipeline.gemini.error_mapping import LATER
+from pipeline.gemini.errors import LATER
+from pipeline.gemini.models import RateLimits
 
 MINUTE_S = 60.0
 SLACK_S = 1.0  # ours: what the network may press together on the way to the server
@@ -33,14 +34,6 @@ TICK_S = 1e-6  # ours: a shorter wait is none; far below SLACK_S, above what flo
 _OTHER_TIER = f"{LATER}, or set TIER= to the tier that your project has"
 
 T = TypeVar("T")
-
-
-class RateLimits(NamedTuple):
-    """What one model allows: requests and prompt tokens a minute, requests a Pacific day; None is no limit."""
-
-    rpm: int | None
-    tpm: int | None
-    rpd: int | None
 
 
 class TooLargeError(ValueError):

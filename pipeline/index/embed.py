@@ -16,9 +16,8 @@ import numpy as np
 from pipeline.core.task import Entry
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import models
-from pipeline.gemini.embeddings import frame_text
-from pipeline.gemini.limits import MAX_EMBED_TEXTS, NO_LIMITS
-from pipeline.gemini.local_embeddings import embed_locally
+from pipeline.gemini.embed import embed_locally, frame_text
+from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS
 from pipeline.gemini.rate_limiter import Pacing
 from pipeline.gemini.tokens import Usage, estimate_tokens, usage_cost
 from pipeline.index.cache import VectorCache, vector_key

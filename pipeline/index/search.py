@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.ranking import Rank
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.limits import MAX_EMBED_TEXTS
+from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index import embed, staleness
 from pipeline.index.builds import Builds
 from pipeline.index.filters import Filters, mask_of

@@ -31,7 +31,7 @@ from pipeline.store.answers import LOST
 from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
-    from pipeline.gemini.async_client import LiveClient
+    from pipeline.gemini.client import Client
 
 
 SAMPLES = 3
@@ -102,7 +102,7 @@ class _LiveRunner:
         ledger: CallLedger,
         questions: QuestionSource,
         writer: DbWriter,
-        live: "LiveClient",
+        live: "Client",
         on_progress: OnProgress,
         *,
         patience_s: float,

@@ -17,8 +17,9 @@ from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.record import AnyAsked, Asked, Judgement, Source, judge_reply, write_judgements
 from pipeline.engine.shared import UNKNOWN, look_up, write_given
 from pipeline.gemini import requests, tokens
-from pipeline.gemini.error_mapping import next_midnight_pacific
-from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
+from pipeline.gemini.errors import next_midnight_pacific
+from pipeline.gemini.models import RateLimits
+from pipeline.gemini.rate_limiter import WINDOW_S
 from pipeline.gemini.tokens import Usage
 from pipeline.store import answers, claims, live_calls, versions, wire_texts
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.gemini.rate_limiter import WINDOW_S, RateLimits
+from pipeline.gemini.models import RateLimits
+from pipeline.gemini.rate_limiter import WINDOW_S
 
 Mode = Literal["batch", "live"]
 

@@ -15,9 +15,8 @@ from pipeline.cost import budget, estimate
 from pipeline.cost.estimate import AT_API, Calibration
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.error_mapping import next_midnight_pacific
-from pipeline.gemini.limits import FREE, MAX_ACTIVE_BATCHES
-from pipeline.gemini.rate_limiter import RateLimits
+from pipeline.gemini.errors import next_midnight_pacific
+from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits
 from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
 from pipeline.store import batches, live_calls, statistics

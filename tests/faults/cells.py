@@ -115,10 +115,11 @@ def _creates() -> Iterator[Cell]:
 def _uploads() -> Iterator[Cell]:
     """Yield what can be wrong with an upload that looks well."""
     row = ("batch-submit", "an upload")
-    yield from _cells(*row, START, plain("mime_refused", "no_upload_url"), 0, SENT)
+    yield from _cells(*row, START, plain("no_upload_url"), 0, SENT)
     lost = plain("drop_chunk", "reset_chunk", "chunk_status", "chunk_lost", "file_failed")
-    yield from _cells(*row, PIECE, plain("mime_refused_final") + lost + words.SKEWED, 0, SENT)
-    yield from _cells(*row, START, plain("mime_refused"), 4, BACK, always=True, says="MIME")
+    yield from _cells(*row, PIECE, lost + words.SKEWED, 0, SENT)
+    yield from _cells(*row, START, plain("mime_refused"), 4, BACK, says="MIME")
+    yield from _cells(*row, PIECE, plain("mime_refused_final"), 4, BACK, says="MIME")
     yield from _cells(*row, PIECE, lost, 4, BACK, always=True)
     yield from _cells(*row, PIECE, plain("file_expired"), 3, replace(BACK, creates=1), says="access the File")
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.gemini.operations import UnreadableError, read_operation
-from pipeline.gemini.transfers import file_in
+from pipeline.gemini.remote import UnreadableError, file_in, read_operation
 
 TAILS = (
     "../../../etc/passwd",
@@ -41,7 +40,7 @@ WHOLE: tuple[Any, ...] = (
 
 
 def test_a_batch_or_a_file_with_such_a_name_is_not_believed() -> None:
-    """The whole answer is unreadable, as one without a name; a result or an input of that name is none."""
+    """The whole answer is unreadable, as one without a name; a result of that name is none."""
     for name in [*(f"batches/{tail}" for tail in TAILS), *WHOLE, "files/a"]:
         with pytest.raises(UnreadableError):
             read_operation({"name": name, "metadata": {"state": "BATCH_STATE_SUCCEEDED"}})
@@ -51,4 +50,4 @@ def test_a_batch_or_a_file_with_such_a_name_is_not_believed() -> None:
         inside = {"output": {"responsesFile": name}, "inputConfig": {"fileName": name}}
         metadata = {"state": "BATCH_STATE_SUCCEEDED", **inside}
         batch = read_operation({"name": "batches/a", "metadata": metadata, "response": {"responsesFile": name}})
-        assert (batch.result_file, batch.input_file) == (None, None)
+        assert batch.result_file is None

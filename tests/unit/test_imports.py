@@ -35,13 +35,13 @@ FILES_OF_INDEX = {
 }
 BELOW_COMMANDS = {"store", "gemini", "tables"}  # which no command asks itself
 DOORS = {
-    "emulator.embed.encoded": "pipeline.gemini.local_embeddings",
+    "emulator.embed.encoded": "pipeline.gemini.embed",
     "emulator.server.Server": "pipeline.engine.workspace",
     "emulator.server.serve": "jobs.serve",
 }
 HEAVY = (
     *("PIL", "asyncio", "bm25s", "charset_normalizer", "difflib", "dotenv", "faiss", "fcntl"),
-    *("google", "html", "ir_measures", "logging"),
+    *("google", "html", "httpx2", "ir_measures", "logging"),
     *("filelock", "jsonlines", "numpy", "orjson", "pandas", "pillow_heif", "psycopg", "pyarrow", "pydantic"),
     *("pydantic_core", "rapidfuzz", "rich", "snowballstemmer", "sqlalchemy", "starlette", "tokenizers", "tomllib"),
     "uvicorn",

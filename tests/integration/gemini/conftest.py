@@ -7,7 +7,6 @@ from http.server import ThreadingHTTPServer
 import pytest
 
 from pipeline.gemini.client import Client
-from pipeline.gemini.transport import Transport
 from tests.integration.gemini.scripted import KEY, Handler, Script
 
 
@@ -37,6 +36,6 @@ def _waits() -> list[float]:
 @pytest.fixture(name="client")
 def _client(script: Script, waits: list[float]) -> Iterator[Client]:
     """Make a client of the scripted server whose sleeping is only written down."""
-    client = Client(Transport(api_key=KEY, base_url=script.url, trust_env=False, sleep=waits.append))
+    client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=waits.append)
     yield client
     client.close()

@@ -1,9 +1,13 @@
 """Every way a server can fail, and what the client makes of it: the kind of error, and how often it asked."""
 
 import logging
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,6 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.gemini.client import Client
-from pipeline.gemini.transport import Transport
 from tests.integration.gemini.scripted import KEY, Answer, Script
 from tests.live import generated
 
@@ -103,7 +106,7 @@ def test_read_is_repeated(script: Script, client: Client, waits: list[float], na
 
 def test_closed_port_sends_nothing(waits: list[float]) -> None:
     """A refused connection is NotSentError: at once for a create, after retries within the bound for a read."""
-    client = Client(Transport(api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=waits.append))
+    client = Client(api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=waits.append)
     with pytest.raises(NotSentError):
         client.create_batch("m", file_name="files/abc", display_name="w/1")
     assert waits == []
@@ -118,13 +121,13 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, s
     """A request goes through the environment's proxy, with its credentials, but not to a host in NO_PROXY."""
     monkeypatch.setenv("HTTP_PROXY", script.url.replace("http://", "http://user:word@"))
     script.answers = [Answer({"operations": []}), Answer({"operations": []})]
-    client = Client(Transport(api_key=KEY, base_url="http://gemini.invalid", sleep=lambda _seconds: None))
+    client = Client(api_key=KEY, base_url="http://gemini.invalid", sleep=lambda _seconds: None)
     assert client.list_batches() == []
     client.close()
     assert script.seen[0].path == "http://gemini.invalid/v1beta/batches?pageSize=100"
     assert script.seen[0].headers["proxy-authorization"] == "Basic dXNlcjp3b3Jk"
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    direct = Client(Transport(api_key=KEY, base_url=script.url, sleep=lambda _seconds: None))
+    direct = Client(api_key=KEY, base_url=script.url, sleep=lambda _seconds: None)
     assert direct.list_batches() == []
     direct.close()
     assert script.seen[1].path.startswith("/v1beta/batches")
@@ -153,7 +156,7 @@ def test_daily_quota_is_not_waited_for(script: Script, waits: list[float]) -> No
     details = ({"@type": QUOTA, "violations": violations}, {"@type": RETRY, "retryDelay": "36s"})
     script.answers = [refused(429, "RESOURCE_EXHAUSTED", "quota", *details)]
     now = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)  # one in the morning there
-    client = Client(Transport(api_key=KEY, base_url=script.url, trust_env=False, sleep=waits.append, now=lambda: now))
+    client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=waits.append, now=lambda: now)
     with pytest.raises(ThrottledError) as caught:
         generated(client, "m", {"contents": [{"parts": [{"text": "x"}]}]})
     client.close()
@@ -170,7 +173,7 @@ def test_interrupt_gets_through_a_wait(script: Script) -> None:
         raise KeyboardInterrupt
 
     script.reply = lambda _seen: refused(503, "UNAVAILABLE")
-    client = Client(Transport(api_key=KEY, base_url=script.url, trust_env=False, sleep=interrupted))
+    client = Client(api_key=KEY, base_url=script.url, trust_env=False, sleep=interrupted)
     with pytest.raises(KeyboardInterrupt):
         client.get_batch(BATCH)
     client.close()
@@ -226,7 +229,7 @@ def test_address_proxy_certificate_and_key_that_are_none_are_settings(monkeypatc
     """Each is a configuration error at the first call, without its secrets; a proxy only where proxies are used."""
 
     def said(address: str, *, trust_env: bool = True) -> str:
-        client = Client(Transport(api_key=KEY, base_url=address, trust_env=trust_env, sleep=lambda _seconds: None))
+        client = Client(api_key=KEY, base_url=address, trust_env=trust_env, sleep=lambda _seconds: None)
         with pytest.raises(ConfigurationError) as refusal:
             client.get_batch(BATCH)
         client.close()
@@ -237,7 +240,7 @@ def test_address_proxy_certificate_and_key_that_are_none_are_settings(monkeypatc
         assert "secret" not in told
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     assert "proxy" in said("http://192.0.2.1:9")
-    inside = Client(Transport(api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=lambda _seconds: None))
+    inside = Client(api_key=KEY, base_url="http://127.0.0.1:9", trust_env=False, sleep=lambda _seconds: None)
     with pytest.raises(NotSentError):
         inside.get_batch(BATCH)
     inside.close()
@@ -246,7 +249,7 @@ def test_address_proxy_certificate_and_key_that_are_none_are_settings(monkeypatc
     assert "certificates" in said("http://127.0.0.1:9")
     for key in ("", "  ", "a\nb", "ключ"):
         with pytest.raises(ConfigurationError):
-            Client(Transport(api_key=key))
+            Client(api_key=key)
 
 
 def test_endless_failure_is_bounded(script: Script, client: Client, waits: list[float]) -> None:
@@ -270,15 +273,89 @@ def test_endless_failure_is_bounded(script: Script, client: Client, waits: list[
         assert not re.search("[<>]", caught.value.message)
 
 
+def test_a_reply_that_drips_is_cut_by_the_bound_of_its_call(script: Script, tmp_path: Path) -> None:
+    """A byte now and then keeps no call alive: not a create, which is asked once, nor a live call, a list, a download.
+
+    A download has its time for each byte, and for its size.
+    """
+    client = Client(
+        api_key=KEY,
+        base_url=script.url,
+        trust_env=False,
+        call_timeout_s=0.05,
+        create_timeout_s=0.05,
+        retry_for_s=0,
+        sleep=lambda _seconds: None,
+    )
+    drip = Answer({**GOOD.document, "padding": "x" * 1000}, fault="drip")
+    script.reply = lambda _seen: drip
+    calls: dict[str, Callable[[], object]] = {
+        "create": lambda: client.create_batch("m", file_name="files/abc", display_name="w/1"),
+        "ask": lambda: generated(client, "m", {"contents": [{"parts": [{"text": "x"}]}]}),
+        "list": client.list_batches,
+        "download": lambda: client.download("files/batch-1", tmp_path / "r.part"),
+    }
+    for name, call in calls.items():
+        script.seen.clear()
+        with pytest.raises(UnavailableError, match="no answer within"):
+            call()
+        assert set(script.calls) == {script.calls[0]}, name
+        assert len(script.calls) == 1 or name in {"list", "download"}
+    client.close()
+    assert not (tmp_path / "r.part").exists()
+
+
+def test_an_interrupt_ends_the_call_that_is_under_way(script: Script, client: Client) -> None:
+    """Ctrl-C while a reply is waited for ends the wait at once, and the client may be used again."""
+
+    def interrupted(_seen: object) -> Answer:
+        """Interrupt the process, whose main thread waits for this reply, and hang."""
+        os.kill(os.getpid(), signal.SIGINT)
+        return Answer(fault="hang")
+
+    script.reply = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        client.create_batch("m", file_name="files/abc", display_name="w/1")
+    script.reply = lambda _seen: GOOD
+    assert client.get_batch(BATCH).name == BATCH
+    assert len(script.calls) == 2
+
+
+def test_a_client_that_is_closed_ends_what_is_under_way(script: Script, client: Client) -> None:
+    """No thread waits on for a reply when the workspace is closed, and none is left behind."""
+    begun, ended = threading.Event(), list[BaseException]()
+
+    def reply(_seen: object) -> Answer:
+        """Say that the call is under way, and hang."""
+        begun.set()
+        return Answer(fault="hang")
+
+    def call() -> None:
+        """Ask, and keep what ended it."""
+        try:
+            client.get_batch(BATCH)
+        except BaseException as error:  # noqa: BLE001 - looked at below
+            ended.append(error)
+
+    script.reply = reply
+    thread = threading.Thread(target=call)
+    thread.start()
+    begun.wait()
+    client.close()
+    thread.join()
+    assert [type(error) for error in ended] == [FindableError]
+    assert not [one for one in threading.enumerate() if one.name == "gemini"]
+
+
 @pytest.mark.full
 def test_aiohttp_that_is_absent_changes_nothing(script: Script) -> None:
     """Without aiohttp a dropped create is one request, and its error the same."""
     script.answers = [Answer(fault="drop"), GOOD]
     code = (
         "import sys\nsys.modules['aiohttp'] = None\n"
-        "from pipeline.gemini.client import Client\nfrom pipeline.gemini.transport import Transport\n"
+        "from pipeline.gemini.client import Client\n"
         "from pipeline.core.errors import UnavailableError\n"
-        f"client = Client(Transport(api_key='k', base_url={script.url!r}, trust_env=False))\n"
+        f"client = Client(api_key='k', base_url={script.url!r}, trust_env=False)\n"
         "try:\n    client.create_batch('m', file_name='files/abc', display_name='w/1')\n"
         "except UnavailableError:\n    client.close()\n    sys.exit(7)\n"
     )

@@ -15,7 +15,7 @@ from pipeline.core.task import Entry
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.collection import ExpertsCollection
-from pipeline.gemini.local_embeddings import embed_locally
+from pipeline.gemini.embed import embed_locally
 from pipeline.index import build as index_build
 from pipeline.index.builds import Builds
 from pipeline.index.floor import nonsense

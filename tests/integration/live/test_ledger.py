@@ -18,7 +18,7 @@ from pipeline.cost.estimate import Calibration
 from pipeline.engine.questions import PlannedRequest
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.gemini.rate_limiter import RateLimits
+from pipeline.gemini.models import RateLimits
 from pipeline.gemini.tokens import Usage
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import live_calls

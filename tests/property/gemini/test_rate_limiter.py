@@ -6,7 +6,8 @@ from itertools import accumulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.gemini.rate_limiter import Limiter, RateLimits
+from pipeline.gemini.models import RateLimits
+from pipeline.gemini.rate_limiter import Limiter
 
 MINUTE_S = 60.0  # what the API counts by, and not what the limiter looks back on
 LIMIT = st.sampled_from([1, 2, 5, 15, 60, 300]) | st.integers(1, 400)

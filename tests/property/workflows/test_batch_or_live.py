@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from pipeline.gemini.rate_limiter import Limiter, RateLimits
+from pipeline.gemini.models import RateLimits
+from pipeline.gemini.rate_limiter import Limiter
 from pipeline.workflows.batch_or_live import (
     SOON_S,
     SURCHARGE,

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from pipeline.gemini.rate_limiter import BURST_S, WINDOW_S, Limiter, RateLimits, TooLargeError
+from pipeline.gemini.models import RateLimits
+from pipeline.gemini.rate_limiter import BURST_S, WINDOW_S, Limiter, TooLargeError
 
 FREE = RateLimits(rpm=None, tpm=None, rpd=None)
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.gemini import limits, models
-from pipeline.gemini.models import DEFAULT_GENERATE
-from pipeline.gemini.rate_limiter import RateLimits
+from pipeline.gemini import models
+from pipeline.gemini.models import DEFAULT_GENERATE, RateLimits
 
 TODAY = date(2026, 11, 20)
 ENTRY = '[models.m]\nkind = "generate"\nprice_in = 1.0\nprice_out = 1.0\npriced_on = 2026-01-01\nsource = "x"\n'
@@ -42,11 +41,11 @@ def test_what_is_not_known_is_the_next_lower_tiers_or_careful(tmp_path: Path) ->
     """Down to tier 1 and no further; a number, none and unknown are the three ways to write a limit."""
     table = models.load_models()
     assert models.model_limits(table["gemini-3.8-flash"], tier="3") == RateLimits(rpm=1_000, tpm=2_000_000, rpd=10_000)
-    assert models.model_limits(table["gemini-2.5-flash-lite"], tier="free") == limits.OURS["generate", "free"]
+    assert models.model_limits(table["gemini-2.5-flash-lite"], tier="free") == models.OURS["generate", "free"]
     assert models.model_limits(_model(tmp_path, ONE), tier="1") == RateLimits(rpm=7, tpm=None, rpd=250)
-    assert models.model_limits(_model(tmp_path, ENTRY), tier="2") == limits.OURS["generate", "1"]
+    assert models.model_limits(_model(tmp_path, ENTRY), tier="2") == models.OURS["generate", "1"]
     model = _model(tmp_path, f"{ENTRY}enqueued_tokens = 5\n[models.m.tiers.2]\nenqueued_tokens = 9\n")
-    assert [model.enqueued(tier) for tier in limits.TIERS] == [5, 5, 9, 9]
+    assert [model.enqueued(tier) for tier in models.TIERS] == [5, 5, 9, 9]
     assert all(models.model_limits(one, tier="1", rpm=300).rpm == 300 for one in table.values())
 
 

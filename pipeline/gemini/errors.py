@@ -1,8 +1,8 @@
-"""Map everything the API answers instead of a result, by code and body, to one of our errors.
+"""Map everything that goes wrong with a call to one of our errors: what the API answers, and what the network does.
 
-A refusal is clear when it is a 4xx other than 408, 409 and 499: then nothing happened there. All else says nothing.
-Google's words are quoted, at most 300 characters of them; the key and upload sessions are cut out of every message,
-for a server may echo what it was sent.
+A refusal is clear when it is a 4xx other than 408, 409 and 499: then nothing happened there. All else says nothing,
+but for connections that were never made. Google's words are quoted, at most 300 characters of them; the key and upload
+sessions are cut out of every message, for a server may echo what it was sent.
 """
 
 import re
@@ -12,8 +12,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
     KeyRefusedError,
     MissingError,
+    NotSentError,
     RefusedError,
     RemoteError,
     ThrottledError,
@@ -24,12 +27,50 @@ from pipeline.core.redact import redact
 PACIFIC = ZoneInfo("America/Los_Angeles")  # daily quotas are reset at midnight there (rate limits page, read 2026-11)
 UNCLEAR = frozenset({408, 409, 499})  # of the 4xx, those that do not say that nothing happened
 KEY_REASONS = ("API_KEY_", "SERVICE_DISABLED", "CONSUMER_", "BILLING_DISABLED")  # beginnings of ErrorInfo.reason
+UNREAD = (ValueError, LookupError, TypeError, AttributeError)  # what the SDK raises of a reply it has no types for
 MAX_QUOTED = 300  # characters of Google's own message
 LATER = "what came before is kept; run the same command again later"
 LONGEST_WISH_S = 86_400.0  # a longer wish is no wish but a mistake
 
 
-def map_error(
+def failure(error: Exception, *, what: str, key: str, now: datetime, address: str, seconds: float) -> FindableError:
+    """Return our error for whatever went wrong in a call that was to do `what`; one of ours already comes back as is.
+
+    Raises:
+        Exception: it is none of these but a fault of our own.
+    """
+    import httpx2
+    from google.genai import errors
+
+    if isinstance(error, FindableError):
+        return error
+    if isinstance(error, errors.APIError):
+        headers = getattr(error.response, "headers", None)
+        return refusal(error.code, error.details, what=what, key=key, now=now, headers=headers)
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
+        return no_address(address)
+    name, said = type(error).__name__, redact(" ".join(str(error).split()), key)[:MAX_QUOTED]
+    unsent = f"cannot connect to {address} to {what}; nothing was sent{f' ({said})' if said else ''}"
+    unclear = {
+        (httpx2.TimeoutException, TimeoutError): f"no answer within {seconds:g} s, when asked to {what}",
+        (httpx2.HTTPError, httpx2.StreamError): f"the connection broke ({name}), when Gemini was asked to {what}",
+        (*UNREAD, OSError, RecursionError): f"Gemini's answer cannot be read, when asked to {what}: {name}: {said}",
+    }
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError):
+        return NotSentError(unsent, hint="check the network, then run it again")
+    for kinds, text in unclear.items():
+        if isinstance(error, kinds):
+            return UnavailableError(text, hint=LATER)
+    raise error
+
+
+def no_address(address: str) -> ConfigurationError:
+    """Return the error for a base URL that is none."""
+    hint = "GOOGLE_GEMINI_BASE_URL must begin with http:// or https://"
+    return ConfigurationError(f"{address!r} is no address of a server", hint=hint)
+
+
+def refusal(
     code: int, document: Any, *, what: str, key: str, now: datetime, headers: Mapping[str, str] | None = None
 ) -> RemoteError:
     """Return the error for an HTTP code and its body, whatever the body is; `what` is what was to be done.
@@ -41,7 +82,7 @@ def map_error(
     status = _plain(error.get("status"), key)[:40]
     quoted = _plain(error.get("message"), key)
     message = f"Gemini refused to {what} ({code}{' ' + status if status else ''})" + (f": {quoted}" if quoted else "")
-    wish = retry_after_s(headers or {}, error)
+    wish = _wish(headers or {}, error)
     if code == 429:  # noqa: PLR2004 - HTTP's own number
         return _throttled(message, error, status=status, wish=wish, now=now)
     if not 400 <= code < 500 or code in UNCLEAR:  # noqa: PLR2004 - HTTP's own numbers
@@ -54,17 +95,17 @@ def map_error(
     return RefusedError(message, code=code, status=status)
 
 
-def retry_after_s(headers: Mapping[str, str], error: Mapping[str, Any]) -> float | None:
-    """Return how long the server asks to wait, in seconds: the longer of Retry-After and RetryInfo; None without."""
-    wishes = [_seconds(headers.get("retry-after", ""))]
-    wishes += [_seconds(str(detail.get("retryDelay", "")).removesuffix("s")) for detail in _details(error, "RetryInfo")]
-    return max((wish for wish in wishes if wish is not None), default=None)
-
-
 def next_midnight_pacific(now: datetime) -> datetime:
     """Return when daily quotas are reset next, in UTC; days of 23 and 25 hours are right."""
     tomorrow = now.astimezone(PACIFIC).date() + timedelta(days=1)
     return datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC).astimezone(UTC)
+
+
+def _wish(headers: Mapping[str, str], error: Mapping[str, Any]) -> float | None:
+    """Return how long the server asks to wait, in seconds: the longer of Retry-After and RetryInfo; None without."""
+    wishes = [_seconds(headers.get("retry-after", ""))]
+    wishes += [_seconds(str(detail.get("retryDelay", "")).removesuffix("s")) for detail in _details(error, "RetryInfo")]
+    return max((wish for wish in wishes if wish is not None), default=None)
 
 
 def _throttled(

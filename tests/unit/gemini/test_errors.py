@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.errors import KeyRefusedError, RefusedError, ThrottledError, UnavailableError
 from pipeline.core.redact import redact
-from pipeline.gemini.error_mapping import map_error, next_midnight_pacific
+from pipeline.gemini.errors import next_midnight_pacific, refusal
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 
@@ -32,17 +32,17 @@ def test_next_midnight_pacific(now: datetime, reset: datetime) -> None:
 )
 def test_any_body_gives_an_error(document: Any) -> None:
     """A refusal with any body at all is classified by its code."""
-    assert type(map_error(400, document, what="x", key="k", now=NOW)) is RefusedError
-    assert type(map_error(429, document, what="x", key="k", now=NOW)) is ThrottledError
-    assert type(map_error(503, document, what="x", key="k", now=NOW)) is UnavailableError
-    assert type(map_error(401, document, what="x", key="k", now=NOW)) is KeyRefusedError
+    assert type(refusal(400, document, what="x", key="k", now=NOW)) is RefusedError
+    assert type(refusal(429, document, what="x", key="k", now=NOW)) is ThrottledError
+    assert type(refusal(503, document, what="x", key="k", now=NOW)) is UnavailableError
+    assert type(refusal(401, document, what="x", key="k", now=NOW)) is KeyRefusedError
 
 
 def test_one_daily_quota_among_others_counts() -> None:
     """Where several quotas are named, one daily quota makes the refusal daily."""
     violations = [{"quotaId": "GenerateRequestsPerMinutePerProject"}, {"quotaId": "GenerateRequestsPerDayPerProject"}]
     details = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}]
-    error = map_error(429, {"error": {"details": details}}, what="x", key="k", now=NOW)
+    error = refusal(429, {"error": {"details": details}}, what="x", key="k", now=NOW)
     assert isinstance(error, ThrottledError)
     assert error.resets_at == datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 

@@ -1,17 +1,17 @@
 """Operations read raw, and by reflection: every word and every failure the libraries know has a place here."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 import pytest
 from google.genai import types
 
-from pipeline.core.errors import ConfigurationError, FindableError, NotSentError, UnavailableError
+from pipeline.core.errors import ConfigurationError, NotSentError, UnavailableError
 from pipeline.core.states import REMOTE_STATES, Outcome, is_known_state
-from pipeline.gemini.client import Client
-from pipeline.gemini.operations import UnreadableError, read_operation, read_page
+from pipeline.gemini.errors import failure
+from pipeline.gemini.remote import UnreadableError, read_operation, read_page
 from pipeline.gemini.responses import BLOCKED, judge_response
-from pipeline.gemini.transport import Transport
 
 
 def test_every_state_of_the_sdk_is_known() -> None:
@@ -40,18 +40,10 @@ def kinds(kind: type[Exception]) -> list[type[Exception]]:
 @pytest.mark.parametrize("kind", kinds(httpx2.RequestError), ids=lambda kind: kind.__name__)
 def test_every_transport_error_is_ours(kind: type[httpx2.RequestError]) -> None:
     """Each error of the HTTP library becomes one of ours; nothing was sent only where no connection was made."""
-    client = Client(Transport(api_key="k", base_url="http://127.0.0.1:9", trust_env=False))
-
-    def fail(_sdk: Any) -> None:
-        """Fail as the library does."""
-        raise kind("it broke")
-
-    with pytest.raises(FindableError) as caught:
-        client._transport.attempt(fail, what="try", seconds=1)
-    client.close()
+    ours = failure(kind("it broke"), what="try", key="k", now=datetime.now(UTC), address="http://a", seconds=1)
     unsent = {httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError}
     wanted = NotSentError if kind in unsent else UnavailableError
-    assert isinstance(caught.value, ConfigurationError if kind is httpx2.UnsupportedProtocol else wanted)
+    assert isinstance(ours, ConfigurationError if kind is httpx2.UnsupportedProtocol else wanted)
 
 
 def test_what_is_no_operation_or_page_is_refused() -> None:
@@ -80,4 +72,4 @@ def test_nonsense_inside_is_nothing() -> None:
         assert batch.requests is None
     stats = {"requestCount": 3, "successfulRequestCount": "3"}
     batch = read_operation({"name": "batches/b", "metadata": {"batchStats": stats}})
-    assert (batch.requests, batch.succeeded, batch.failed, batch.pending) == (3, 3, 0, 0)
+    assert (batch.requests, batch.succeeded, batch.failed) == (3, 3, 0)

@@ -1,9 +1,11 @@
-"""Read what the API says of a batch from the raw operation, for the SDK drops most of it.
+"""Read what the API says of batches, files and models from its raw documents, for the SDK drops most of it.
 
-`error`, `batchStats`, `inputConfig` and `response` never reach a caller of the SDK 3.3.0; a failed batch would have
-no reason. Counts come as texts, those that are zero do not come at all, and a state may be new or missing.
+`error`, `batchStats` and `response` never reach a caller of the SDK; a failed batch would have no reason. Counts come
+as texts, those that are zero do not come at all, and a state may be new or missing.
 """
 
+import base64
+import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ FILE_NAME = re.compile(r"files/[A-Za-z0-9][A-Za-z0-9._~-]{0,399}")
 MODEL_NAME = re.compile(r"models/[A-Za-z0-9][A-Za-z0-9._~-]*")
 PAGE_MEMBERS = frozenset({"nextPageToken", "unreachable"})  # google.longrunning.ListOperationsResponse
 MAX_ERROR = 1_000  # characters kept of the reason of a failed batch
+_DIGEST = 32  # bytes of a SHA-256
 
 
 class UnreadableError(ValueError):
@@ -30,7 +33,7 @@ class RemoteBatch:
     """One remote batch as the API last described it.
 
     `word` is the API's state word, None when there was none; `error` the reason of a failed batch as `<code>: <text>`.
-    The counts are requests; all four are None when the API gave no statistics. Times are aware, UTC.
+    The counts are requests; all three are None when the API gave no statistics. `created_at` is aware, UTC.
     """
 
     name: str
@@ -42,11 +45,7 @@ class RemoteBatch:
     requests: int | None = None
     succeeded: int | None = None
     failed: int | None = None
-    pending: int | None = None
-    model: str = ""
-    input_file: str | None = None
     created_at: datetime | None = None
-    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,7 @@ def read_operation(document: Any) -> RemoteBatch:
         result_file=_result_file(document, metadata),
         error=_reason(document.get("error")),
         **_counts(metadata.get("batchStats")),
-        model=_text(metadata.get("model")).removeprefix("models/"),
-        input_file=_file(_object(metadata, "inputConfig").get("fileName")),
         created_at=_time(metadata.get("createTime")),
-        ended_at=_time(metadata.get("endTime")),
     )
 
 
@@ -123,6 +119,48 @@ def read_models(document: Any) -> tuple[list[str], str]:
     return [name.removeprefix("models/") for name in names if MODEL_NAME.fullmatch(name)], token
 
 
+def file_in(document: Any) -> dict[str, Any]:
+    """Return the file resource of an upload's last reply, `{"file": {…}}`.
+
+    Raises:
+        UnreadableError: there is none, or it has no name.
+    """
+    file = document.get("file") if isinstance(document, dict) else None
+    if not isinstance(file, dict) or not isinstance(file.get("name"), str) or not FILE_NAME.fullmatch(file["name"]):
+        raise UnreadableError("the answer has no name of a file")
+    return file
+
+
+def check_arrived(file: dict[str, Any], *, sha256: str, size: int) -> None:
+    """Refuse an upload that is not what was sent: pieces get lost without any error.
+
+    Raises:
+        UnreadableError: the size differs, or the hash where one is given that can be read.
+    """
+    arrived = file.get("sizeBytes") or 0
+    if str(arrived) != str(size):
+        raise UnreadableError(f"{arrived} of {size} bytes arrived")
+    given = _digest(file.get("sha256Hash"))
+    if given is not None and given != sha256.lower():
+        raise UnreadableError("other bytes arrived than were sent")
+
+
+def _digest(text: Any) -> str | None:
+    """Return a SHA-256 as hex from either form the API has: base64 of the digest (as documented) or of its hex text.
+
+    None where there is none, or none that can be read; either alphabet of base64, padded or not (seen live 2025-09).
+    """
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        raw = base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if len(raw) == _DIGEST:
+        return raw.hex()
+    return raw.decode("ascii", "replace").lower() if len(raw) == 2 * _DIGEST else None
+
+
 def _listed(document: Any, member: str) -> tuple[list[Any], str]:
     """Return what stands on one page of a list and the token of the next page."""
     if not isinstance(document, dict):
@@ -149,13 +187,8 @@ def _result_file(document: Mapping[str, Any], metadata: Mapping[str, Any]) -> st
 
 
 def _counts(stats: Any) -> dict[str, int | None]:
-    """Return the four counts; a zero is omitted on the wire, so what is missing among others is 0."""
-    names = {
-        "requests": "requestCount",
-        "succeeded": "successfulRequestCount",
-        "failed": "failedRequestCount",
-        "pending": "pendingRequestCount",
-    }
+    """Return the counts; a zero is omitted on the wire, so what is missing among others is 0."""
+    names = {"requests": "requestCount", "succeeded": "successfulRequestCount", "failed": "failedRequestCount"}
     if not isinstance(stats, dict) or not stats:
         return dict.fromkeys(names)
     return {ours: _count(stats.get(theirs, 0)) for ours, theirs in names.items()}

@@ -1,8 +1,8 @@
-"""Check vectors as the API gives them, make them unit length, and tell an embedding model its task.
+"""Embed: what is asked for a text, vectors that are checked, and the local engine's own encoder in this process.
 
 Given a plain list of strings, `gemini-embedding-2` fuses all of them into one vector without a word (seen live by
-three projects, 2026-06 to 2026-09), and a reply with fewer vectors than texts passes the SDK; so nothing is believed
-here before it is counted.
+three projects, 2026-06 to 2026-09), and a reply with fewer vectors than texts passes the SDK; so each text is a request
+of its own, and nothing is believed here before it is counted.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ def frame_text(text: str, model: Model, *, query: bool) -> str:
     return f"task: search result | query: {text}" if query else f"title: none | text: {text}"
 
 
-def task_type(model: Model, *, query: bool) -> str | None:
-    """Return the task type to send, or None for a model whose task stands in the text."""
-    if model.task_in_text:
-        return None
-    return "RETRIEVAL_QUERY" if query else "RETRIEVAL_DOCUMENT"
+def embedding_request(text: str, model: Model, *, dim: int, query: bool) -> dict[str, Any]:
+    """Return the request for one text of an embedding call, with the task type where the text does not say it."""
+    task = {} if model.task_in_text else {"taskType": "RETRIEVAL_QUERY" if query else "RETRIEVAL_DOCUMENT"}
+    content = {"role": "user", "parts": [{"text": frame_text(text, model, query=query)}]}
+    return {"model": f"models/{model.name}", "content": content, "outputDimensionality": dim, **task}
 
 
 def unit_rows(vectors: Sequence[Any], *, count: int, dim: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
@@ -56,3 +56,23 @@ def unit_rows(vectors: Sequence[Any], *, count: int, dim: int) -> "np.ndarray[tu
     unit: np.ndarray[tuple[int, int], np.dtype[np.float32]]
     unit = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     return unit
+
+
+def embed_locally(
+    model: Model, texts: Sequence[str], *, dim: int, query: bool
+) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+    """Return float32 (len(texts), dim), rows of unit length in the order of `texts`, by the local engine's encoder.
+
+    A server and the SDK to talk to it would take ten times as long for one short text, and twice as long for a hundred.
+    The vectors are the server's, bit for bit: numbers go through the JSON in which it writes them.
+
+    Raises:
+        ValueError: a text is blank.
+    """
+    import orjson
+
+    from emulator.embed import encoded
+
+    rows = encoded([frame_text(text, model, query=query) for text in texts], model.name, width=dim)
+    written = orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY)
+    return unit_rows(orjson.loads(written), count=len(texts), dim=dim)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.gemini.embeddings import unit_rows
+from pipeline.gemini.embed import unit_rows
 
 
 def test_rows_are_unit_length_float32_in_order() -> None:
