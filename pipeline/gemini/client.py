@@ -87,7 +87,7 @@ class _Call:
     body: bytes = b""
 
 
-_call: ContextVar[_Call] = ContextVar("findable_call")
+_under_way: ContextVar[_Call] = ContextVar("findable_call")
 
 
 class Upload(NamedTuple):
@@ -259,7 +259,7 @@ class Client:
         async def cancel(sdk: "genai.Client") -> None:
             config: Any = _options(self.call_timeout_s)
             await sdk.aio.batches.cancel(name=name, config=config)
-            if _call.get().body.strip():  # an empty one is as good as `{}`, the page of a proxy is not
+            if _under_way.get().body.strip():  # an empty one is as good as `{}`, the page of a proxy is not
                 self._document()
 
         self._call(cancel, what=f"cancel {name}")
@@ -288,7 +288,7 @@ class Client:
         _check_name(file_name, FILE_NAME, "file")
 
         async def fetch(sdk: "genai.Client") -> int:
-            bound = _call.get().bound
+            bound = _under_way.get().bound
             try:
                 with part.open("wb", buffering=1 << 20) as file:
 
@@ -475,7 +475,7 @@ class Client:
         sdk, key = self._opened(), self._key.reveal()
         try:
             async with asyncio.timeout(seconds + CONNECT_S) as bound:
-                _call.set(_Call(bound))
+                _under_way.set(_Call(bound))
                 return await ask(sdk)
         except Exception as error:  # noqa: BLE001 - a fault of our own is raised as it is
             text = str(self._address)
@@ -493,13 +493,13 @@ class Client:
         try:
             await call
         except UNREAD:
-            if not _call.get().body:
+            if not _under_way.get().body:
                 raise
         return self._document()
 
     def _document(self) -> Any:
         """Return the JSON of the last reply, without the key should the server have echoed it."""
-        return orjson.loads(redact_document(_call.get().body, self._key.reveal()))
+        return orjson.loads(redact_document(_under_way.get().body, self._key.reveal()))
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -575,7 +575,7 @@ async def _keep(response: httpx2.Response) -> None:
         return
     if int(response.headers.get("content-length", 0)) > MOST_REPLY:
         raise UnreadableError("the answer does not end")
-    _call.get().body = await response.aread()
+    _under_way.get().body = await response.aread()
     command = response.request.headers.get("x-goog-upload-command", "")
     if not command.startswith("upload"):
         return
