@@ -220,8 +220,9 @@ def exit_on_error(*, debug: bool, as_json: bool = False) -> Iterator[None]:
     fail = partial(_fail, debug=debug, as_json=as_json)
     try:
         yield
-    except (KeyboardInterrupt, click.Abort):  # the latter is Ctrl-C at a question
-        fail(*STOPPED, INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as error:  # the latter is Ctrl-C at a question
+        said, hint = error.args or STOPPED  # what keeps nothing says so
+        fail(said, hint, INTERRUPTED)
     except FindableError as error:
         fail(error.message, error.hint, error.exit_code)
     except BrokenPipeError:  # the reader of our output has seen enough

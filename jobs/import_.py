@@ -10,11 +10,10 @@ from jobs.output import Terminal, print_json
 from jobs.render import show_import
 from pipeline.core.errors import InputError
 from pipeline.core.files import why_not_readable
-from pipeline.core.import_options import ImportOptions
 from pipeline.ops import status
 
 if TYPE_CHECKING:
-    from pipeline.tables.findings import ImportReport
+    from pipeline.tables.imports import ImportReport
 
 
 _strict_option = click.option(
@@ -49,7 +48,7 @@ def main(file: Path, *, mapping: str, strict: bool, report: Path | None, dry: bo
 
     _check_there(file)
     with (look_at_workspace if dry else make_workspace)(task="experts") as ws:
-        done = import_people.run(ws, file, ImportOptions(mapping, strict, report, dry))
+        done = import_people.run(ws, file, mapping=mapping, strict=strict, report=report, dry=dry)
         then = "" if as_json or dry else status.run(ws).document["next"]
     _finish(done, then, as_json=as_json, words=("person", "people"), released="with a new biography")
 
@@ -64,15 +63,15 @@ def main(file: Path, *, mapping: str, strict: bool, report: Path | None, dry: bo
 def import_passages(file: Path, *, mapping: str, strict: bool, report: Path | None, dry: bool, as_json: bool) -> None:
     """Import the passages in FILE: JSON lines with id, text, and optionally source and metadata; or CSV, or Parquet.
 
-    Texts are kept exactly as given. Imports block by block, resumes if interrupted, and changes nothing if repeated. Of
-    duplicate ids the first one counts. A passage with concepts keeps its text; a different one is rejected and listed.
+    Texts are kept exactly as given. One transaction; repeating it changes nothing. Of duplicate ids the first one
+    counts. A passage with concepts keeps its text; a different one is rejected and listed.
     Exit code 2 if no passage was imported.
     """
     from pipeline.passages import import_ as import_texts
 
     _check_there(file)
     with (look_at_workspace if dry else make_workspace)(task="passages") as ws:
-        done = import_texts.run(ws, file, ImportOptions(mapping, strict, report, dry))
+        done = import_texts.run(ws, file, mapping=mapping, strict=strict, report=report, dry=dry)
         then = "" if as_json or dry else status.run(ws).document["next"]
     described = f", {done.described:,} with other metadata" if done.described else ""
     _finish(done, then, as_json=as_json, words=("passage", "passages"), released="with another text", more=described)

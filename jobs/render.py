@@ -14,7 +14,8 @@ from pipeline.workflows import backfill, pilot, tag
 from pipeline.workflows.batch_steps import missing_errors
 
 if TYPE_CHECKING:
-    from pipeline.tables.findings import Finding, FindingGroup, ImportReport
+    from pipeline.tables.findings import Finding
+    from pipeline.tables.imports import FindingGroup, ImportReport
 
 OUTCOMES = ("requests", "answered", "refused", "invalid", "missing", "not_applied")
 OUTDATED = 10  # of what was answered for an earlier text, that are named
@@ -228,8 +229,7 @@ def _group_line(group: "FindingGroup") -> str:
     shown = []
     for finding in group.examples:
         value = f" ({finding.value})" if finding.value else ""
-        own = group.own_reason(finding)
-        shown.append(f"line {finding.line}{value}{f' {own}' if own else ''}")
+        shown.append(f"line {finding.line}{value}")
     column = f" in {group.column}" if group.column else ""
     more = ", …" if group.count > len(shown) else ""
     return f"{group.kind.value}: {group.count:,} times{column}: {group.reason}: {', '.join(shown)}{more}"

@@ -31,7 +31,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     },
     {"cost": "", "quality": "rapidfuzz", "index": "bm25s faiss ir_measures numpy orjson snowballstemmer"},
     {"engine": "PIL pillow_heif sqlalchemy"},
-    {"tables": "charset_normalizer orjson pandas pyarrow pydantic sqlalchemy"},
+    {"tables": "charset_normalizer orjson pandas pyarrow pydantic rapidfuzz sqlalchemy"},
     {
         "store": "filelock psycopg sqlalchemy",
         "gemini": "google httpx2 numpy orjson pydantic tenacity",

@@ -16,7 +16,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.core import files
-from pipeline.tables.findings import ImportReport
+from pipeline.tables.imports import ImportReport
 from web.problem import Refused
 from web.running import Work
 
@@ -54,7 +54,6 @@ class DroppedFile:
     @property
     def document(self) -> dict[str, Any]:
         """Return it for programs; all paths are the file's name."""
-        mapping = self.found.mapping if self.found else None
         error, long, short = self.work.error if self.work else None, str(self.path), self.path.name
         said = (error or {}).items()
         return {
@@ -62,7 +61,7 @@ class DroppedFile:
             "task": self.task,
             "name": short,
             "state": self.state,
-            "columns": [one._asdict() for one in mapping.listed] if mapping else [],
+            "columns": list(self.found.columns) if self.found else [],
             "found": self._told(self.found),
             "done": self._told(self.done),
             "error": {name: one.replace(long, short) if isinstance(one, str) else one for name, one in said} or None,

@@ -6,8 +6,9 @@ An import reads an export as it was. Tags stand in one cell of CSV, separated by
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pipeline.experts import rates
 from pipeline.experts.columns import HEADERS
-from pipeline.tables import export, rates
+from pipeline.tables import export
 from pipeline.tables.cells import list_of, number_of, text_of
 
 ANSWERED = ("tags", "findability_score")  # columns that are ours, after those of the header

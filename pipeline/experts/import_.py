@@ -5,13 +5,11 @@ Tags are never written. A parked person with another biography is asked again; o
 the old text, and a finding says so. The report of findings is sealed right before the commit.
 """
 
-import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pipeline.core.import_options import USUAL, ImportOptions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.columns import HEADERS
@@ -20,8 +18,9 @@ from pipeline.experts.rows import Person
 from pipeline.experts.schema import fit_rates
 from pipeline.store import answers, claims, workspace
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.findings import Finding, FindingKind, ImportReport, excerpt, rejects_report
-from pipeline.tables.mapping import parse_map
+from pipeline.tables.findings import Finding, FindingKind, excerpt
+from pipeline.tables.headers import parse_map
+from pipeline.tables.imports import ImportReport, all_or_nothing, import_rows
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -134,7 +133,15 @@ class PeopleImportReport(ImportReport):
     encoding: str = ""
 
 
-def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> PeopleImportReport:
+def run(
+    ws: OpenWorkspace,
+    path: Path,
+    *,
+    mapping: str = "",
+    strict: bool = False,
+    report: Path | None = None,
+    dry: bool = False,
+) -> PeopleImportReport:
     """Import the people in a file.
 
     A report says what happened also where nothing went in; `ImportReport.check` raises then.
@@ -143,35 +150,34 @@ def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> People
         InputError: the file cannot be read as people, or the report cannot be written. Nothing was changed.
         ConfigurationError: it is a Parquet file, and pyarrow is not installed.
     """
-    file = People(path, parse_map(options.mapping))
+    with all_or_nothing():
+        file = People(path, parse_map(mapping))
     done = PeopleImportReport(
-        str(path), options.report_name, dry=options.dry, format=file.format, encoding=file.encoding.codec
+        str(path),
+        str(report) if report else None,
+        dry=dry,
+        strict=strict,
+        columns=file.mapping.listed,
+        format=file.format,
+        encoding=file.encoding,
     )
-    done.mapping = file.mapping
-    title = "reading" if done.dry else "importing"
-    with (
-        contextlib.suppress(_NotWritten),
-        rejects_report(options.report, columns=PeopleImportReport.NAMES, source=path) as rejects,
-        ws.store.read() if done.dry else ws.store.write() as tx,
-        file.blocks(file.people(), ws.display, title, most=BLOCK, size=_size) as blocks,
-    ):
-        for people, findings in blocks:
-            kept = write_people(tx, people, done)
-            changes = [change for person in people for change in person.changes]
-            done.tell([*findings, *changes, *kept], rejects)
-        if rejects is not None:
-            rejects.seal()
-        done.refused = options.strict and done.is_flawed
-        if done.refused or done.dry:
-            raise _NotWritten
-        if done.added or done.updated:
-            workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
-    done.notes = file.notes
+
+    def write(tx: "Connection", people: list[Person], _: list[Finding]) -> list[Finding]:
+        changes = [change for person in people for change in person.changes]
+        return [*changes, *write_people(tx, people, done)]
+
+    import_rows(
+        ws.store,
+        ws.display,
+        file,
+        file.people(),
+        done,
+        write=write,
+        at=ws.now(),
+        block=BLOCK,
+        size=_size,
+    )
     return done
-
-
-class _NotWritten(Exception):  # noqa: N818 - rolls the transaction back, and is caught in `run`
-    """`--strict` refused the file, or nothing was to be written; the transaction ends without a trace."""
 
 
 def _size(person: Person) -> int:

@@ -11,50 +11,52 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.errors import InputError
-from pipeline.core.text import restore_formula
-from pipeline.experts.columns import HEADERS, SPECS, USERNAME, column_of, expected
+from pipeline.core.text import first_few, restore_formula
+from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.rows import Person, judge_row
-from pipeline.tables import json_file
-from pipeline.tables.column_names import fold
-from pipeline.tables.findings import Finding, SeenIds, rejected
-from pipeline.tables.layout import Layout, TextRow, row_of
-from pipeline.tables.mapping import map_columns
-from pipeline.tables.table_file import TableFile, name_some
+from pipeline.tables.findings import Finding, SeenIds, excerpt, rejected
+from pipeline.tables.headers import COLUMN_NAMES, ColumnSpec, Layout, MappedFile, fold, map_columns
+from pipeline.tables.read import SourceRow, parse_json
 
-HINT = f"give a CSV file with the header {expected()}, or JSON objects with these keys"
-DOCUMENT_HINT = f"give one JSON object, or a list of them, with the keys {expected()}"
+EXPECTED = ", ".join(HEADERS.values())
+HINT = f"give a CSV file with the header {EXPECTED}, or JSON objects with these keys"
+DOCUMENT_HINT = f"give one JSON object, or a list of them, with the keys {EXPECTED}"
+WHOLE_NAME = "full_name"
+SPECS = (
+    *(ColumnSpec(name, label, COLUMN_NAMES[name]) for name, label in HEADERS.items()),
+    ColumnSpec(
+        WHOLE_NAME, "Full name", COLUMN_NAMES[WHOLE_NAME], COLUMN_NAMES["either"], parts=("first_name", "last_name")
+    ),
+)
+LAYOUT = Layout(USERNAME, SPECS, HINT, "make import EXPERTS={}")
 _ANSWERED = frozenset({"tags", "findabilityscore"})  # folded names of what our own export has beside
 
 
-def cell_of(text: str) -> str:
-    """Return a cell of a CSV file as it was before an export made it safe for spreadsheets."""
-    return restore_formula(text.strip())
-
-
-COMMAND = "make import EXPERTS={}"
-LAYOUT = Layout(USERNAME, HEADERS, column_of, HINT, cell=cell_of, specs=SPECS, command=COMMAND)
-
-
-class People(TableFile):
+class People(MappedFile):
     """The people in one file."""
 
-    LAYOUT = LAYOUT
-
-    @property
-    def notes(self) -> list[str]:
-        """Return what concerns the whole file, with the columns that are not read."""
-        return [*super().notes, *_not_read(self.ignored)]
+    def __init__(self, path: Path, given: Mapping[str, str] | None = None) -> None:
+        """Find out what the file is; see `MappedFile`."""
+        super().__init__(path, LAYOUT, given)
 
     def people(self) -> Iterator[Person | Finding]:
         """Yield each person, and a finding for each row that does not go in, in the order of the file."""
         with SeenIds() as seen:
             for row in self:
+                if isinstance(row, SourceRow) and self.format == "csv":
+                    row = row._replace(values={name: _cell_of(cell) for name, cell in row.values.items()})  # noqa: PLW2901 - as it was before an export
                 yield _person(row, seen)
+        self.notes += _not_read(self.mapping.not_read)
+
+
+def _cell_of(text: str) -> str:
+    """Return a cell of a CSV file as it was before an export made it safe for spreadsheets."""
+    return restore_formula(text.strip())
 
 
 def _not_read(names: Collection[str]) -> Iterator[str]:
     if names:
-        yield f"not read: {name_some(names)}"
+        yield f"not read: {first_few([excerpt(name) for name in names], 10)}"
     if any(fold(name) in _ANSWERED for name in names):
         yield "tags and scores are not imported: they come from answers, or from a person by `make tags EXPERT=…`"
 
@@ -76,19 +78,19 @@ def read_person_documents(
     """
     said = "standard input" if name == "-" else name
     try:
-        value = json_file.parse_json(data.decode("utf-8-sig"))
+        value = parse_json(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise _refused(said, "no JSON: it is not valid UTF-8") from None
     except ValueError as error:
         raise _refused(said, str(error)) from None
     elements = value if isinstance(value, list) else [value]
     names = [one for element in elements if isinstance(element, dict) for one in element]
-    mapping = map_columns(names, given or {}, layout=LAYOUT, path=Path(said))
-    layout, ignored, made = mapping.layout(LAYOUT), dict[str, None](), list[Person]()
+    mapping, made = map_columns(names, given or {}, layout=LAYOUT, path=Path(said)), list[Person]()
     with SeenIds() as seen:
         for number, element in enumerate(elements, start=1):
-            row = row_of(element, line=number, layout=layout, ignored=ignored)
-            one = _person(mapping.whole(row) if isinstance(row, TextRow) else row, seen)
+            is_object = isinstance(element, dict)
+            row = mapping.row(SourceRow(number, element)) if is_object else rejected(number, "not an object", element)
+            one = _person(row, seen)
             if isinstance(one, Finding):
                 where = f"person {number}, " if isinstance(value, list) else ""
                 found = f" (found {one.value!r})" if one.value else ""
@@ -97,7 +99,7 @@ def read_person_documents(
             made.append(one)
     if not made:
         raise _refused(said, "the list holds no person")
-    return PersonDocuments(made, [*mapping.notes, *_not_read(ignored)])
+    return PersonDocuments(made, [*mapping.notes, *_not_read(mapping.not_read)])
 
 
 def _refused(said: str, why: str, *, field: str = "") -> InputError:
@@ -120,7 +122,7 @@ def check_as_given(people: Sequence[Person], *, name: str) -> None:
         )
 
 
-def _person(row: TextRow | Finding, seen: SeenIds) -> Person | Finding:
+def _person(row: SourceRow | Finding, seen: SeenIds) -> Person | Finding:
     if isinstance(row, Finding):
         return row
     person = judge_row(row.values, line=row.line)

@@ -11,12 +11,23 @@ from dataclasses import dataclass
 
 from pipeline.core.text import UNSOUND
 from pipeline.experts.columns import HEADERS, USERNAME
-from pipeline.tables.cells import is_placeholder
+from pipeline.experts.rates import parse_rate, rate_of_number, rate_text
 from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
-from pipeline.tables.rates import parse_rate, rate_of_number, rate_text
 
 MAX_USERNAME = 200  # characters; a username is a key, in URLs and on screens
 _NAMES = frozenset({"first_name", "last_name"})
+
+# What people type into a field that they leave empty: every text field reads these as empty, whatever their case
+PLACEHOLDERS = frozenset(
+    {
+        *("-", "--", "---", "\u2013", "\u2014", "_", ".", "..", "...", "\u2026", "/", "?", "??", "???"),
+        *("n/a", "n.a.", "#n/a", "null", "none", "nil", "na", "nan", "(none)", "undefined", "empty", "(empty)"),
+        *("tbd", "tba", "tbc", "t.b.d.", "todo", "to do", "not available", "not applicable", "unknown", "coming soon"),
+        *(":)", ":-)", ";)", ":d", "\U0001f642", "\U0001f60a"),
+        *("k.a.", "k. a.", "keine angabe", "s/o", "néant", "无", "暂无"),
+    }
+)
+PLACEHOLDERS_BUT_IN_NAMES = frozenset({"null", "none", "nil", "na", "nan", "todo"})  # people are called so
 
 
 @dataclass(frozen=True)
@@ -110,3 +121,9 @@ def _username(cell: object) -> tuple[str, str]:
 def _bad(character: str) -> str:
     """Return what a character that cannot be stored means; bad bytes arrive as U+DC00 + byte."""
     return "a NUL character" if character == "\x00" else "not valid UTF-8"
+
+
+def is_placeholder(text: str, *, in_name: bool = False) -> bool:
+    """Return whether a text says that a field is empty; in a person's name some of the words are names."""
+    word = text.strip().casefold()
+    return word in PLACEHOLDERS and not (in_name and word in PLACEHOLDERS_BUT_IN_NAMES)

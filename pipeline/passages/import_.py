@@ -1,25 +1,18 @@
-"""Import passages from a file of any length, block by block: what is in is in, and doing it again goes on.
+"""Import passages from a file of any length in one transaction: all sound rows, or none where something stops it.
 
 A passage with concepts keeps its text, because their quotations are slices of it; another text is refused. One that is
 being asked about takes a new text, and the answer is not applied; a parked one with another text goes again.
-
-A file whose rows are read twice (STRICT=1, or ids that must fit into a column that is no text) is checked first by the
-rules by which it is written.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import SealedWriter
-from pipeline.core.import_options import USUAL, ImportOptions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.read import Passage, Passages
@@ -27,19 +20,12 @@ from pipeline.passages.schema import OPTIONAL, PassagesShape, read_shape
 from pipeline.passages.table import PassageRow
 from pipeline.store import answers, claims, workspace
 from pipeline.tables.cells import cell_words, loaded
-from pipeline.tables.findings import (
-    Finding,
-    FindingKind,
-    ImportReport,
-    SeenIds,
-    excerpt,
-    rejected,
-    rejects_report,
-)
-from pipeline.tables.mapping import parse_map
+from pipeline.tables.findings import Finding, FindingKind, SeenIds, excerpt, rejected
+from pipeline.tables.headers import parse_map
+from pipeline.tables.imports import ImportReport, all_or_nothing, import_rows
 
 if TYPE_CHECKING:
-    from pipeline.store.database import Connection, Store
+    from pipeline.store.database import Connection
 
 ANSWERED = "has concepts, and another text here; the one that is stored stays"
 
@@ -144,7 +130,7 @@ def _json(value: object) -> str | None:
         return json.dumps(value, ensure_ascii=False)
 
 
-BLOCK = 2000  # passages in one transaction
+BLOCK = 2000  # passages written at a time
 
 
 @dataclass
@@ -174,6 +160,11 @@ class PassagesImportReport(ImportReport):
         """Return how many passages of the file stand in the table as it has them, whether or not they did before."""
         return 0 if self.refused else super().rows_in + self.described
 
+    @property
+    def changes(self) -> int:
+        """Return how many passages were written."""
+        return super().changes + self.described
+
     def count(self, planned: ImportPlan, *, lines: int, duplicates: int, released: int) -> None:
         """Add what was done with one block."""
         self.lines += lines
@@ -186,69 +177,52 @@ class PassagesImportReport(ImportReport):
         self.released += released
 
 
-def run(ws: OpenWorkspace, path: Path, options: ImportOptions = USUAL) -> PassagesImportReport:
+def run(
+    ws: OpenWorkspace,
+    path: Path,
+    *,
+    mapping: str = "",
+    strict: bool = False,
+    report: Path | None = None,
+    dry: bool = False,
+) -> PassagesImportReport:
     """Import the passages in a file.
 
     A report says what happened also where nothing went in; `ImportReport.check` raises then. Where it is only to say
-    what would go in (`options.dry`), the tables need not be there yet, and any task may be in use.
+    what would go in (`dry`), the tables need not be there yet, and any task may be in use.
 
     Raises:
         InputError: the file cannot be read, an id in it does not fit into the table,
             or the list cannot be written. Nothing was changed.
     """
-    passages = Passages(path, parse_map(options.mapping))
+    with all_or_nothing():
+        passages = Passages(path, parse_map(mapping))
     with ws.store.read() as tx:
         shape = read_shape(tx, passages=ws.settings.passages_table)
-    new = partial(PassagesImportReport, str(path), options.report_name, dry=options.dry, mapping=passages.mapping)
-    done = new()
+    listed = str(report) if report else None
+    done = PassagesImportReport(str(path), listed, dry=dry, strict=strict, columns=passages.mapping.listed)
+    with SeenIds() as seen:
 
-    def read(title: str) -> Blocks:
-        """Return what gives the blocks of the file, read anew."""
-        return passages.blocks(passages.passages(), ws.display, title, most=BLOCK, size=lambda one: len(one.text))
-
-    with rejects_report(options.report, columns=PassagesImportReport.NAMES, source=path) as rejects:
-        if options.strict or options.dry:
-            _take_all(ws.store, shape, read("reading"), done, rejects, writes=False)
-            done.refused = options.strict and done.is_flawed
-        elif not shape.ids.takes_any:
-            with read("reading") as blocks:  # every id, before anything is written
-                for some, _ in blocks:
-                    _fit_ids(shape, some)
-        if not (done.refused or options.dry):  # a strict one has reported everything by now
-            done = new()
-            report = None if options.strict else rejects
-            _take_all(ws.store, shape, read("importing"), done, report, writes=True)
-        if rejects is not None:
-            rejects.seal()
-    done.notes = [*passages.notes, *_left_out(shape)]
-    if not (done.refused or options.dry) and (done.added or done.updated or done.described):
-        with ws.store.write() as tx:
-            workspace.record_event(tx, "import", path.name, old=None, new=done.summary, why="import", at=ws.now())
-    return done
-
-
-Blocks = AbstractContextManager[Iterator[tuple[list[Passage], list[Finding]]]]
-
-
-def _take_all(
-    store: "Store",
-    shape: PassagesShape,
-    blocks: Blocks,
-    done: PassagesImportReport,
-    rejects: SealedWriter | None,
-    *,
-    writes: bool,
-) -> None:
-    """Write every block in a transaction of its own, or see what would be written; the report says what was done."""
-    with SeenIds() as seen, blocks as found:
-        for sound, findings in found:
-            passages, again = _first_occurrences(seen, _fit_ids(shape, sound))
-            with store.write() if writes else store.read() as tx:
-                planned = plan_import(tx, shape, passages)
-                released = write_passages(tx, shape, planned) if writes else len(parked_of(tx, planned))
+        def write(tx: "Connection", sound: list[Passage], findings: list[Finding]) -> list[Finding]:
+            first, again = _first_occurrences(seen, _fit_ids(shape, sound))
+            planned = plan_import(tx, shape, first)
+            released = len(parked_of(tx, planned)) if done.dry else write_passages(tx, shape, planned)
             done.count(planned, lines=len(sound) + len(findings), duplicates=len(again), released=released)
-            changes = [change for one in passages for change in one.changes]
-            done.tell([*findings, *changes, *again, *planned.answered], rejects)
+            return [*(change for one in first for change in one.changes), *again, *planned.answered]
+
+        import_rows(
+            ws.store,
+            ws.display,
+            passages,
+            passages.passages(),
+            done,
+            write=write,
+            at=ws.now(),
+            block=BLOCK,
+            size=lambda one: len(one.text),
+        )
+    done.notes = [*passages.notes, *_left_out(shape)]
+    return done
 
 
 def _left_out(shape: PassagesShape) -> list[str]:

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.core.text import BAD_TEXT
-from pipeline.tables import json_file
-from pipeline.tables.column_names import COLUMN_NAMES
+from pipeline.core.text import BAD_TEXT, first_few
 from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
-from pipeline.tables.layout import ColumnSpec, Layout, TextRow
-from pipeline.tables.table_file import TableFile, name_some
+from pipeline.tables.headers import COLUMN_NAMES, ColumnSpec, Layout, MappedFile
+from pipeline.tables.read import SourceRow, parse_json
 
 HINT = 'one passage a line: {"id": "…", "text": "…", "source": "…", "metadata": {…}}; or CSV with these columns'
 MAX_ID = 500  # characters: below what an index of PostgreSQL takes (2,704 bytes), and of a key the API must carry back
@@ -21,18 +19,12 @@ MAX_LINE = 16 << 20  # characters; a text of 100,000 characters has 1.2 million 
 OURS = ("id", "text", "source", "metadata")
 LAYOUT = Layout(
     "id",
-    columns={name: name for name in OURS},
-    column_of=str,
-    hint=HINT,
-    format="jsonl",
+    tuple(ColumnSpec(name, name, COLUMN_NAMES.get(name, ())) for name in OURS),
+    HINT,
+    "make import-passages PASSAGES={}",
+    default="jsonl",
     max_line=MAX_LINE,
-    specs=(
-        ColumnSpec("id", "id", aliases=COLUMN_NAMES["id"]),
-        ColumnSpec("text", "text", aliases=COLUMN_NAMES["text"]),
-        ColumnSpec("source", "source"),
-        ColumnSpec("metadata", "metadata"),
-    ),
-    command="make import-passages PASSAGES={}",
+    keeps=True,
 )
 _NO_TEXT = "holds NUL, which PostgreSQL does not take"
 _REMEMBERED = 1000  # names of keys, for a note
@@ -49,34 +41,29 @@ class Passage(NamedTuple):
     changes: tuple[Finding, ...] = ()
 
 
-class Passages(TableFile):
+class Passages(MappedFile):
     """The passages of one file."""
 
-    LAYOUT = LAYOUT
-
     def __init__(self, path: Path, given: Mapping[str, str] | None = None) -> None:
-        """Find out what the file is; see `TableFile`."""
-        super().__init__(path, given)
+        """Find out what the file is; see `MappedFile`."""
+        super().__init__(path, LAYOUT, given)
         self._others: dict[str, None] = {}
-
-    @property
-    def notes(self) -> list[str]:
-        """Return what concerns the whole file."""
-        return [*super().notes, *([f"taken into the metadata: {name_some(self._others)}"] if self._others else [])]
 
     def passages(self) -> Iterator[Passage | Finding]:
         """Yield each passage, and a finding for each row that holds none, in the order of the file."""
-        for row in map(self._sound, self) if self.format == "csv" else self:
-            yield row if isinstance(row, Finding) else self._passage(row)
+        for row in self:
+            yield row if isinstance(row, Finding) else self._unsound(row) or self._passage(row)
+        if self._others:
+            self.notes.append(f"taken into the metadata: {first_few([excerpt(one) for one in self._others], 10)}")
 
-    def _sound(self, row: TextRow | Finding) -> TextRow | Finding:
-        """Return a row of CSV, or the finding that rejects it because it holds bytes that are no text."""
-        for column, cell in row.values.items() if isinstance(row, TextRow) else ():
-            if bad := BAD_TEXT.search(cell):
+    def _unsound(self, row: SourceRow) -> Finding | None:
+        """Return the finding that rejects a row of a table because it holds bytes that are no text; else None."""
+        for column, cell in row.values.items() if self.format in {"csv", "parquet"} else ():
+            if isinstance(cell, str) and (bad := BAD_TEXT.search(cell)):
                 return rejected(row.line, "not valid UTF-8", cell[max(0, bad.start() - 20) :], column=column)
-        return row
+        return None
 
-    def _passage(self, row: TextRow) -> Passage | Finding:
+    def _passage(self, row: SourceRow) -> Passage | Finding:
         value = row.values
         key, why = _id_of(value)
         if why:
@@ -111,7 +98,7 @@ class Passages(TableFile):
         if self.format not in {"csv", "parquet"} or not isinstance(value, str):
             return value
         try:
-            return json_file.parse_json(value) if value.strip() else None
+            return parse_json(value) if value.strip() else None
         except ValueError:
             return value
 

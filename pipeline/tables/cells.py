@@ -6,32 +6,6 @@ from typing import Any
 
 import orjson
 
-# What people type into a field that they leave empty: every text field of every subject whose cells are judged reads
-# these as empty, whatever their case. This list is the only one, and docs/formats.md prints it.
-PLACEHOLDERS = frozenset(
-    {
-        *("-", "--", "---", "\u2013", "\u2014", "_", ".", "..", "...", "\u2026", "/", "?", "??", "???"),
-        *("n/a", "n.a.", "#n/a", "null", "none", "nil", "na", "nan", "(none)", "undefined", "empty", "(empty)"),
-        *("tbd", "tba", "tbc", "t.b.d.", "todo", "to do", "not available", "not applicable", "unknown", "coming soon"),
-        *(
-            ":)",
-            ":-)",
-            ";)",
-            ":d",
-            "\U0001f642",
-            "\U0001f60a",
-            "k.a.",
-            "k. a.",
-            "keine angabe",
-            "s/o",
-            "néant",
-            "无",
-            "暂无",
-        ),
-    }
-)
-PLACEHOLDERS_BUT_IN_NAMES = frozenset({"null", "none", "nil", "na", "nan", "todo"})  # people are called so
-
 JSON_SPACE = " \t\r\n"
 NO_LIST = frozenset({"", "[]", "null"})  # without JSON's white space; these say that there is none
 
@@ -99,9 +73,3 @@ def holds_list(cell: Any) -> bool:
         except orjson.JSONDecodeError:
             return False
     return bool(list_of(cell))
-
-
-def is_placeholder(text: str, *, in_name: bool = False) -> bool:
-    """Return whether a text says that a field is empty; in a person's name some of the words are names."""
-    word = text.strip().casefold()
-    return word in PLACEHOLDERS and not (in_name and word in PLACEHOLDERS_BUT_IN_NAMES)

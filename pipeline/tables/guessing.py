@@ -1,7 +1,7 @@
 """Guess of any table which column is the key, which holds the text to ask about, and which says what a row is.
 
-By the columns' names in a dozen languages, then by what stands in the cells. A key must be in every row
-and in none twice, whatever it is called.
+By the columns' names in a dozen languages; a text that is not called so is the longest column. A key must be in every
+row and in none twice, whatever it is called.
 """
 
 import re
@@ -11,21 +11,17 @@ from typing import NamedTuple
 
 from pipeline.core.declaration import MADE_KEY, column_named, columns_in
 from pipeline.core.errors import InputError
-from pipeline.tables.column_names import COLUMN_NAMES, fold
 from pipeline.tables.findings import Finding, excerpt
+from pipeline.tables.headers import COLUMN_NAMES, fold
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import KEY_KINDS
-from pipeline.tables.items_file import SourceRow
+from pipeline.tables.read import SourceRow
 from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, SYSTEM
 
-SAMPLED = 1_000  # rows whose texts are measured and compared
-LIKE_LONGEST = 0.25  # of the longest column's mean length that one has whose name is only like a text's
-TEXTS = tuple(map(fold, ("text", *COLUMN_NAMES["any_text"])))
-KEYS = COLUMN_NAMES["key"]  # of the likeliest first; what is called so is a key where it can be one
-NAMES = ("name", "slug", "url", "username", "email", "title")  # a key where none is called like one
-TITLES = COLUMN_NAMES["row_title"]
+SAMPLED = 1_000  # rows whose texts are measured
+_LAST_KEYS = ("name", "slug", "url", "username", "email", "title")  # where none is called like a key
+TEXTS = ("text", *COLUMN_NAMES["any_text"])
 _ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr|no|code|number|nummer)$|(?<=[a-z])I[dD]$")
-_WORDS = re.compile(r"(?:[^\W\d_](?<![A-Z]))+|[A-Z](?:[^\W\d_](?<![A-Z]))*")  # letters, anew where a capital begins
 _IMAGE = re.compile(r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE)
 _NO_WORD = re.compile(r"\W+")
 _TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
@@ -48,37 +44,6 @@ class TableGuess(NamedTuple):
     images: tuple[str, ...] = ()
 
 
-class _Keys:
-    """Columns that may be the key, and what speaks against each, while rows are read."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = names
-        self.against: dict[str, str] = {}
-        self._seen: dict[str, set[str]] = {name: set() for name in names}
-
-    def read(self, row: SourceRow) -> None:
-        for name, seen in self._seen.items():
-            value = value_text(row.values.get(name))
-            if not value.strip():
-                self.against[name] = f"is blank in row {row.line}"
-            elif value in seen:
-                self.against[name] = f"has {excerpt(value)!r} twice, again in row {row.line}"
-            seen.add(value)
-        for name in self.against.keys() & self._seen.keys():
-            del self._seen[name]
-
-    @property
-    def is_settled(self) -> bool:
-        return not self._seen
-
-    def guess(self) -> tuple[str, str]:
-        key = next((name for name in self.names if name not in self.against), None)
-        if key is not None:
-            return key, f"key: {excerpt(key)!r}, which is in every row and in none twice"
-        why = "; ".join(f"{excerpt(name)!r} {said}" for name, said in list(self.against.items())[:3])
-        return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, for {why or "no column is called like a key"}'
-
-
 def guess_columns(
     columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], *, keys: Sequence[str] | None = None
 ) -> TableGuess:
@@ -88,15 +53,23 @@ def guess_columns(
         InputError: a prompt cannot name the column that holds the text.
     """
     may_be = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in _TAKEN]
-    found = _Keys([name for name in (_like_keys(may_be) if keys is None else keys) if name in may_be])
-    cells = _read(columns, rows, found)
-    key, why_key = found.guess()
+    if keys is None:
+        ends = [name for name in may_be if _ENDS_LIKE_KEY.search(name)]
+        keys = list(dict.fromkeys([*_called(may_be, COLUMN_NAMES["key"]), *ends, *_called(may_be, _LAST_KEYS)]))
+    cells: dict[str, list[str]] = {name: [] for name in columns}
+    key, notes = _read(rows, cells, [name for name in keys if name in may_be])
     images = tuple(name for name in columns if name != key and columns[name] == "text" and _are_images(cells[name]))
-    told = tuple(f"images: {excerpt(name)!r}, whose cells are images, or name some" for name in images)
+    notes += [f"images: {excerpt(name)!r}, whose cells are images, or name some" for name in images]
     there = {name: cells[name] for name in columns if (name != key or len(columns) == 1) and name not in images}
-    if images and not any(columns[name] == "text" and _has_letters(texts) for name, texts in there.items()):
-        return TableGuess(key, "", None, (), can_be_quoted=False, notes=(why_key, *told), images=images)
-    text, why = _text(columns, there)
+    wordy = [name for name in there if columns[name] == "text" and any(map(_has_letters, there[name]))]
+    if images and not wordy:
+        return TableGuess(key, "", None, (), can_be_quoted=False, notes=tuple(notes), images=images)
+    lengths = {name: fmean(map(len, there[name])) if there[name] else 0.0 for name in wordy or there}
+    text = next(iter(_called(wordy, TEXTS)), "")
+    why = "by its name" if text else ""
+    if not text:
+        text = max(lengths, key=lambda name: lengths[name])
+        why = f"the longest with {lengths[text]:,.0f} characters in the mean"
     name = _name_in_prompt(text, columns)
     if name is None:
         raise InputError(
@@ -104,48 +77,49 @@ def guess_columns(
             "another column is called alike; nothing was written",
             hint="give the column another name in the source (in a query with AS), then run it again",
         )
-    title = _title({one: texts for one, texts in there.items() if one not in {key, text}})
-    titled = None if title is None else _name_in_prompt(title, columns)
-    beside = () if titled is None else (f"beside it: {excerpt(title)!r}, which by its name says what it is about",)
-    notes = (why_key, *told, f"text: {excerpt(text)!r}, {why}", *beside)
-    names = (name,) if titled is None else (titled, name)
-    can_be_quoted = columns[text] == "text" and not images
-    return TableGuess(key, text, title if titled else None, names, can_be_quoted, notes, images)
+    notes.append(f"text: {excerpt(text)!r}, {why}")
+    titles = _called(
+        [one for one in there if one != text and any(map(_has_letters, there[one]))], COLUMN_NAMES["row_title"]
+    )
+    title = next((one for one in titles if _name_in_prompt(one, columns)), None)
+    titled = title and _name_in_prompt(title, columns)
+    if titled:
+        notes.append(f"beside it: {excerpt(title)!r}, which by its name says what it is about")
+    names = (titled, name) if titled else (name,)
+    return TableGuess(key, text, title, names, columns[text] == "text" and not images, tuple(notes), images)
 
 
-def _read(columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], keys: _Keys) -> dict[str, list[str]]:
-    cells: dict[str, list[str]] = {name: [] for name in columns}
-    sound = (row for row in rows if not isinstance(row, Finding))
-    for number, row in enumerate(sound, start=1):
-        keys.read(row)
+def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Return those of some names that are known, the best known first."""
+    by_name = {fold(name): name for name in reversed(list(names))}
+    return [by_name[one] for one in map(fold, known) if one in by_name]
+
+
+def _read(
+    rows: Iterable[SourceRow | Finding], cells: dict[str, list[str]], keys: Sequence[str]
+) -> tuple[str, list[str]]:
+    """Return the first of some columns that can be the key, and what says so; texts of the first rows go to `cells`."""
+    seen: dict[str, set[str]] = {name: set() for name in keys}
+    against: dict[str, str] = {}
+    for number, row in enumerate((row for row in rows if isinstance(row, SourceRow)), start=1):
+        for name in list(seen):
+            value = value_text(row.values.get(name))
+            if not value.strip() or value in seen[name]:
+                twice = f"has {excerpt(value)!r} twice, again in row {row.line}"
+                against[name] = twice if value.strip() else f"is blank in row {row.line}"
+                del seen[name]
+            else:
+                seen[name].add(value)
         if number <= SAMPLED:
             for name, texts in cells.items():
                 texts.append(value_text(row.values.get(name)))
-        elif keys.is_settled:
+        elif not seen:
             break
-    return cells
-
-
-def _like_keys(names: Sequence[str]) -> list[str]:
-    by_name = {fold(name): name for name in reversed(names)}
-    exact = [by_name[one] for one in map(fold, KEYS) if one in by_name]
-    ending = [name for name in names if _ENDS_LIKE_KEY.search(name)]
-    last = [by_name[one] for one in NAMES if one in by_name]
-    return list(dict.fromkeys([*exact, *ending, *last]))
-
-
-def _text(columns: Mapping[str, str], cells: Mapping[str, Sequence[str]]) -> tuple[str, str]:
-    wordy = {name: texts for name, texts in cells.items() if columns[name] == "text" and _has_letters(texts)}
-    by_name = {fold(name): name for name in reversed(wordy)}
-    known = next((by_name[one] for one in TEXTS if one in by_name), None)
-    if known is not None:
-        return known, "by its name"
-    lengths = {name: fmean(map(len, texts)) if texts else 0.0 for name, texts in (wordy or cells).items()}
-    longest = max(lengths, key=lambda name: lengths[name])
-    liked = max(filter(_has_word_of_text, wordy), key=lambda name: lengths[name], default=None)
-    if liked is not None and lengths[liked] >= LIKE_LONGEST * lengths[longest]:
-        return liked, "by its name, which is like one of a text"
-    return longest, f"the longest with {lengths[longest]:,.0f} characters in the mean"
+    if seen:
+        key = next(iter(seen))
+        return key, [f"key: {excerpt(key)!r}, which is in every row and in none twice"]
+    why = "; ".join(f"{excerpt(name)!r} {said}" for name, said in list(against.items())[:3])
+    return MADE_KEY, [f'key: "{MADE_KEY}", a hash of each row, for {why or "no column is called like a key"}']
 
 
 def _are_images(texts: Iterable[str]) -> bool:
@@ -154,19 +128,8 @@ def _are_images(texts: Iterable[str]) -> bool:
     return sum(found) * 2 > len(found)
 
 
-def _has_word_of_text(name: str) -> bool:
-    """Return whether one of the words of a name, such as `customer_review` or `reviewBody`, is one of a text."""
-    return any(fold(word) in TEXTS for word in _WORDS.findall(name)) and not _ENDS_LIKE_KEY.search(name)
-
-
-def _title(cells: Mapping[str, Sequence[str]]) -> str | None:
-    """Return the column that says what a row is about, None where there is none."""
-    by_name = {fold(name): name for name in reversed(list(cells)) if _has_letters(cells[name])}
-    return next((by_name[one] for one in map(fold, TITLES) if one in by_name), None)
-
-
-def _has_letters(texts: Sequence[str]) -> bool:
-    return any(char.isalpha() for text in texts for char in text)
+def _has_letters(text: str) -> bool:
+    return any(map(str.isalpha, text))
 
 
 def _name_in_prompt(column: str, columns: Iterable[str]) -> str | None:

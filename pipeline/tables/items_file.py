@@ -1,43 +1,26 @@
-"""The rows of a file of items, with every column under its own name: CSV, JSON, JSON lines or Parquet.
+"""A file as a source of rows for a task of one's own: text to the letter, and no row of a file that is not whole.
 
-A file is text to the letter, in the encoding that most of its lines need. A file that ends within a row, or
-changes while it is read, is none: what it would leave out did not vanish from it.
+A file that ends within a row, or changes while it is read, is none: what it would leave out did not vanish from it.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import check_named_in_utf8
-from pipeline.tables import frames
+from pipeline.core.files import check_named_in_utf8, sha256_of
 from pipeline.tables.findings import Finding
-from pipeline.tables.item_values import common_kind, kind_of_value, plain_row
+from pipeline.tables.item_values import common_kind, kind_of_value
 from pipeline.tables.items import MAX_COLUMNS, check_names
-from pipeline.tables.layout import Layout, TextRow
-from pipeline.tables.table_file import RowsFile
+from pipeline.tables.read import SourceFile, SourceRow
 
-_LAYOUT = Layout(
-    key="",
-    columns={},
-    column_of=str,
-    hint="items stand in a CSV file with a header, a JSON list of objects, JSON lines or a Parquet file",
-)
+HINT = "items stand in a CSV file with a header, a JSON list of objects, JSON lines or a Parquet file"
 
 
-class SourceRow(NamedTuple):
-    """One row of a source of items: plain values by column; `line` is where it starts, or its number, from 1."""
-
-    line: int
-    values: Mapping[str, Any]
-
-
-class ItemsFile(RowsFile):
+class ItemsFile(SourceFile):
     """One file; each `iter` reads it anew.
 
-    `sha256` is of its bytes, `columns` are its columns with their kinds (of CSV all text) and `notes` lines on the
-    whole file.
+    `sha256` is of its bytes, `columns` are its columns with their kinds (of CSV all text).
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,19 +31,15 @@ class ItemsFile(RowsFile):
             ConfigurationError: it is Parquet, and pyarrow is not installed.
         """
         check_named_in_utf8(path)
-        super().__init__(path, _LAYOUT)
-        try:
-            self.sha256 = _sha256_of(path)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}; nothing was imported") from None
-        names = self._names()
-        check_names([name for name in names if name], source=path)
-        cells = self.rows(_LAYOUT, {}, plain=plain_row) if self.format != "csv" else ()
-        found = (row.values for row in cells if isinstance(row, TextRow))
-        self.columns = kinds_of(found, dict.fromkeys(filter(None, names)), source=path)
-        unnamed = len(names) - len(self.columns) if self.format == "csv" else 0
-        left_out = f"columns without a name are not read: {unnamed}" if unnamed else ""
-        self.notes = [note for note in (self.encoding.note, left_out) if note and self.format != "parquet"]
+        super().__init__(path, HINT)
+        with self._readable():
+            self.sha256 = sha256_of(path)
+        names = list(filter(None, self.names))
+        check_names(names, source=path)
+        if self.format == "csv" and not names:
+            raise InputError(f"{path} has no header that can be read; nothing was imported", hint=HINT)
+        rows = () if self.format == "csv" else (row.values for row in self.rows() if isinstance(row, SourceRow))
+        self.columns = kinds_of(rows, dict.fromkeys(names), source=path)
 
     def __iter__(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each that is none, in the order of the file.
@@ -68,24 +47,10 @@ class ItemsFile(RowsFile):
         Raises:
             InputError: the file ends within a row, or it is not the file any more whose columns were read.
         """
-        for row in self.rows(_LAYOUT, {}, plain=plain_row):
-            yield SourceRow(row.line, row.values) if isinstance(row, TextRow) else row
-        try:
-            is_same = _sha256_of(self.path) == self.sha256
-        except OSError:
-            is_same = False
-        if not is_same:
-            raise InputError(f"{self.path} changed while it was read; no row was taken from it", hint="try again")
-
-    def _names(self) -> list[str]:
-        if self.format == "parquet":
-            return frames.parquet_names(self.path)
-        if self.format != "csv":
-            return []
-        names = list(self.header(_LAYOUT).names)
-        if not any(names):
-            raise InputError(f"{self.path} has no header that can be read; nothing was imported", hint=_LAYOUT.hint)
-        return names
+        yield from self.rows()
+        with self._readable():
+            if sha256_of(self.path) != self.sha256:
+                raise InputError(f"{self.path} changed while it was read; no row was taken from it", hint="try again")
 
 
 def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None], *, source: object) -> dict[str, str]:
@@ -104,8 +69,3 @@ def kinds_of(rows: Iterable[Mapping[str, Any]], first: Mapping[str, str | None],
             break
     check_names(list(kinds), source=source)
     return {name: kind or "text" for name, kind in kinds.items()}
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

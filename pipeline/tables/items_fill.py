@@ -26,7 +26,7 @@ from pipeline.store.database import Store, next_value, pages, run_many
 from pipeline.tables.findings import SHOWN, Finding, rejected
 from pipeline.tables.item_values import UnfitValueError, UnsoundValueError, stored_value
 from pipeline.tables.items import SEEN, BadKeyError, ItemsSpec, hash_of, is_empty, items_table, key_of
-from pipeline.tables.items_file import SourceRow
+from pipeline.tables.read import SourceRow
 
 _WRITTEN = 5  # pages of the spool in one transaction
 _LOOKED_AT = 5_000  # rows of the table that are looked up in the spool at a time

@@ -15,8 +15,9 @@ from pipeline.store.database import Store
 from pipeline.tables.findings import excerpt
 from pipeline.tables.item_values import plain_row
 from pipeline.tables.items import check_names
-from pipeline.tables.items_file import SourceRow, kinds_of
+from pipeline.tables.items_file import kinds_of
 from pipeline.tables.items_fill import room_needed
+from pipeline.tables.read import SourceRow
 
 TIMEOUT_S = 300.0  # ours: a view over large tables may need minutes for its first row
 MOST_ROWS = 10_000_000  # after which a query is taken for one that never ends

@@ -23,7 +23,7 @@ from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import answers, claims, workspace
 from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.mapping import parse_map
+from pipeline.tables.headers import parse_map
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Progress

@@ -14,7 +14,7 @@ from pipeline.core.settings import Settings
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import answers, versions
-from pipeline.tables.frames import arrow_table, data_frame
+from pipeline.tables.frames import data_frame, pyarrow_for
 
 if TYPE_CHECKING:
     from pipeline.core.task import Task
@@ -66,7 +66,7 @@ class Answers(Generic[A_co]):
     def to_arrow(self) -> Any:
         """Return the same as a `pyarrow.Table`, which the extra `parquet` installs."""
         with self._telling():
-            return arrow_table(self.to_dicts())
+            return pyarrow_for("an Arrow table").Table.from_pylist(self.to_dicts())
 
     def to_pandas(self) -> Any:
         """Return the same as a `pandas.DataFrame`, which the extra `pandas` installs."""

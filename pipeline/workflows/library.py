@@ -18,7 +18,6 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 from pipeline.batch.account import BatchSummary, list_batches
 from pipeline.core.declaration import A_co, Declaration
 from pipeline.core.errors import FindableError, InputError, RemoteError
-from pipeline.core.import_options import ImportOptions
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings, with_given
 from pipeline.engine.access import Access
@@ -72,13 +71,13 @@ class Workspace:
         Raises:
             InputError: they cannot be read as people, or no row went in.
         """
-        return self._run(partial(self._add, people, ImportOptions(mapping, strict, report)))
+        return self._run(partial(self._add, people, mapping=mapping, strict=strict, report=report))
 
-    def _add(self, people: Any, options: ImportOptions, stop: Stop) -> PeopleImportReport:
+    def _add(self, people: Any, stop: Stop, **options: Any) -> PeopleImportReport:
         with TemporaryDirectory() as folder:
             path = Path(people) if isinstance(people, str | PathLike) else _written(people, Path(folder))
             with self._opened(self._settings_of(PEOPLE), Access.CREATE, stop) as ws:
-                done = import_people.run(ws, path, options)
+                done = import_people.run(ws, path, **options)
         done.check()
         return done
 

@@ -18,9 +18,9 @@ from pipeline.engine.declared.task_file import ENDING, FOLDER, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import tasks
 from pipeline.store.database import Store
-from pipeline.tables.column_names import fold
 from pipeline.tables.findings import excerpt
 from pipeline.tables.guessing import TableGuess, guess_columns
+from pipeline.tables.headers import fold
 from pipeline.tables.items_file import ItemsFile
 from pipeline.tables.items_query import ItemsQuery
 

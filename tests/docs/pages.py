@@ -13,8 +13,8 @@ from jobs.commands import COMMANDS
 from pipeline.core.settings import PREFIX, Settings, with_unit
 from pipeline.core.states import BATCH_MOVES, REMOTE_STATES
 from pipeline.experts.collection import index_entry
+from pipeline.experts.rows import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
 from pipeline.gemini import models, tokens
-from pipeline.tables.cells import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
 from pipeline.workflows.batch_or_live import ModeEstimate, format_duration, live_seconds, recommend
 from tests.lab import ROOT
 

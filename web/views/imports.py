@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
@@ -11,11 +10,10 @@ from markupsafe import escape
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from pipeline.core.import_options import ImportOptions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
-from pipeline.tables.findings import ImportReport
+from pipeline.tables.imports import ImportReport
 from web.asked import Text
 from web.desk import PEOPLE, Desk
 from web.dropped import DroppedFile
@@ -32,7 +30,7 @@ VIEW = View(router)
 class Importer(NamedTuple):
     """What imports a file of a task, and what one and many of its items are called; it need not be used here yet."""
 
-    run: Callable[[OpenWorkspace, Path, ImportOptions], ImportReport]
+    run: Callable[..., ImportReport]
     one: str
     many: str
 
@@ -127,7 +125,7 @@ def _looking(desk: Desk, dropped: DroppedFile) -> DroppedFile:
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_look(dropped.task, display) as ws:
-            dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, _options(dropped, dry=True))
+            dropped.found = IMPORTS[dropped.task].run(ws, dropped.path, mapping=dropped.mapping, dry=True)
         return {"summary": dropped.found.summary}
 
     dropped.work = desk.running.begin(f"read {_called(dropped)}", work)
@@ -142,7 +140,7 @@ def _importing(desk: Desk, dropped: DroppedFile) -> DroppedFile:
 
     def work(display: Work) -> dict[str, Any]:
         with desk.to_import(dropped.task, display) as ws:
-            done = IMPORTS[dropped.task].run(ws, dropped.path, _options(dropped, dry=False))
+            done = IMPORTS[dropped.task].run(ws, dropped.path, mapping=dropped.mapping)
         done.check()
         desk.dropped.settle(dropped, done)
         return {"summary": done.summary}
@@ -155,10 +153,6 @@ def _importing(desk: Desk, dropped: DroppedFile) -> DroppedFile:
 def _called(dropped: DroppedFile) -> str:
     """Return a file's name, with the digits of its number that tell it from others that are here."""
     return f"{dropped.path.name} (file {dropped.number % 1000})"
-
-
-def _options(dropped: DroppedFile, *, dry: bool) -> ImportOptions:
-    return ImportOptions(dropped.mapping, dry=dry)
 
 
 def _check_idle(dropped: DroppedFile, states: set[str] | frozenset[str]) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 from pipeline.core.declaration import Declaration
 from pipeline.tables.item_values import compact_json, plain_row
-from pipeline.tables.items_file import SourceRow, kinds_of
+from pipeline.tables.items_file import kinds_of
+from pipeline.tables.read import SourceRow
 
 ROWS = "<rows given in Python>"  # as `items` of a declaration
 ROOMS = Path(__file__).parents[2]

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.import_options import ImportOptions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import import_, show, table
 from pipeline.ops import export
@@ -41,7 +40,7 @@ def test_an_export_imports_as_it_was(tmp_path: Path, name: str) -> None:
     with workspace(tmp_path / "data") as ws:
         filled(ws, tmp_path)
         assert export.run(ws, tmp_path / name, write=nowhere).count == 2
-        again = import_.run(ws, tmp_path / name, ImportOptions(strict=True))
+        again = import_.run(ws, tmp_path / name, strict=True)
         assert (again.unchanged, again.findings) == (2, [])
         before = rows(ws)
     with workspace(tmp_path / "other") as ws:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.import_options import ImportOptions
 from pipeline.core.states import Outcome
 from pipeline.experts import import_, table
 from pipeline.store import answers, claims
@@ -42,7 +41,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         assert (done.updated, done.released, done.findings, rows(ws)["tagged"]["company"]) == (2, 0, [], "Other")
         again = people_file(tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked", "new"), "Stone."))
         before = rows(ws), position(ws)
-        dry = import_.run(ws, again, ImportOptions(dry=True))
+        dry = import_.run(ws, again, dry=True)
         assert (rows(ws), position(ws)) == before
         done = import_.run(ws, again)
         assert dry.document == {**done.document, "dry": True}
@@ -65,7 +64,7 @@ def test_good_rows_go_in_beside_bad_ones_and_the_list_says_all(tmp_path: Path) -
     path = tmp_path / "p.csv"
     path.write_text(f"{HEADER}\n,A,,,,,,,,,\nann,A,,,,Bio,-5,usd,,,\nann,B,,,,,,,,,\nshort\n", encoding="utf-8")
     with workspace(tmp_path / "data") as ws:
-        done = import_.run(ws, path, ImportOptions(report=tmp_path / "rejects.csv"))
+        done = import_.run(ws, path, report=tmp_path / "rejects.csv")
         assert list(rows(ws)) == ["ann"]
     with (tmp_path / "rejects.csv").open(encoding="utf-8", newline="") as file:
         listed = list(csv.DictReader(file))
@@ -86,7 +85,7 @@ def test_strict_takes_nothing_unless_all_is_well(tmp_path: Path) -> None:
     with workspace(tmp_path / "data") as ws:
         for bad in ("short", "ann,A,,,,Bio,negotiable,,,,"):
             path.write_text(f"{HEADER}\nbob,B,,,,Bio,1,USD,,,\n{bad}\n", encoding="utf-8")
-            done = import_.run(ws, path, ImportOptions(strict=True, report=tmp_path / "rejects.csv"))
+            done = import_.run(ws, path, strict=True, report=tmp_path / "rejects.csv")
             assert (rows(ws), position(ws), done.refused, done.rows_in) == ({}, 0, True, 0)
             assert (tmp_path / "rejects.csv").read_text(encoding="utf-8").count("\n") == 2
             with pytest.raises(InputError, match="--strict imported nothing"):
@@ -105,7 +104,7 @@ def test_a_report_that_cannot_be_written_stops_before_anything_is(tmp_path: Path
     with workspace(tmp_path / "data") as ws:
         for report in (path, tmp_path / "p.csv" / "rejects.csv"):
             with pytest.raises(InputError, match="nothing was changed"):
-                import_.run(ws, path, ImportOptions(report=report))
+                import_.run(ws, path, report=report)
         assert rows(ws) == {}
     assert path.read_bytes() == before
 
@@ -118,6 +117,6 @@ def test_an_import_that_dies_leaves_no_trace(tmp_path: Path) -> None:
             for statement in STOPPING:
                 tx.exec_driver_sql(statement)
         with pytest.raises(Exception, match="stop"):
-            import_.run(ws, path, ImportOptions(report=tmp_path / "rejects.csv"))
+            import_.run(ws, path, report=tmp_path / "rejects.csv")
         assert rows(ws) == {}
     assert [file.name for file in tmp_path.iterdir() if "rejects" in file.name] == []

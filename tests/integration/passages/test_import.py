@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.import_options import ImportOptions
 from pipeline.core.states import Outcome
 from pipeline.passages import import_, table
 from pipeline.store import answers, claims, versions
@@ -63,7 +62,7 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
             answers.park(tx, table.TASK, {"a": "failed twice", "b": "failed twice"}, at=ws.now())
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
         before = rows(ws)
-        dry = import_.run(ws, new, ImportOptions(dry=True))
+        dry = import_.run(ws, new, dry=True)
         assert rows(ws) == before
         done = import_.run(ws, new)
         assert dry.document == {**done.document, "dry": True}

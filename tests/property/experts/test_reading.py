@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.experts.read import People
-from pipeline.experts.rows import Person
-from pipeline.tables.cells import is_placeholder
+from pipeline.experts.rows import Person, is_placeholder
 from pipeline.tables.findings import Finding
 
 COLUMNS = ["Username", "First Name", "Last Name", "Company", "Bio", "Category", "Profile URL"]
@@ -30,12 +29,12 @@ def file_of(data: bytes, *, suffix: str = ".csv") -> Iterator[Path]:
 
 @given(
     rows=st.lists(st.lists(TEXT, min_size=6, max_size=6), max_size=8),
-    end=st.sampled_from(["\n", "\r\n"]),
-    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    # with `\n` alone Python leaves a lone carriage return bare, unless all is quoted
+    how=st.sampled_from([("\n", csv.QUOTE_ALL), ("\r\n", csv.QUOTE_MINIMAL)]),
 )
-def test_what_a_csv_writer_wrote_is_read_back(rows: list[list[str]], end: str, quoting: int) -> None:
+def test_what_a_csv_writer_wrote_is_read_back(rows: list[list[str]], how: tuple[str, int]) -> None:
     """Every row comes back with its values, trimmed at the ends, at the line where its bytes start."""
-    text = io.StringIO()
+    text, (end, quoting) = io.StringIO(), how
     writer = csv.writer(text, lineterminator=end, quoting=quoting)  # type: ignore[arg-type] # an int of the module's own
     writer.writerow(COLUMNS)
     lines = []

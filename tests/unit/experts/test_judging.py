@@ -3,8 +3,7 @@
 import pytest
 
 from pipeline.experts.columns import HEADERS
-from pipeline.experts.rows import Person, judge_row
-from pipeline.tables.cells import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
+from pipeline.experts.rows import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES, Person, judge_row
 from pipeline.tables.findings import Finding, FindingKind
 
 

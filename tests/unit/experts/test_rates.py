@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.tables.rates import parse_rate, rate_of_number, rate_text
+from pipeline.experts.rates import parse_rate, rate_of_number, rate_text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,301 @@
+"""Which name in a file means which column: what MAP= says, exact names, then known names in a dozen languages.
+
+Names are compared by their letters. What only looks like a known name is never taken by itself: a note says the MAP= to
+type.
+"""
+
+import csv
+import io
+import re
+import shlex
+import tomllib
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import InputError
+from pipeline.tables.findings import Finding, excerpt, rejected
+from pipeline.tables.read import MAX_LINE, SourceFile, SourceRow
+
+NEAR = 80  # percent of letters in common from which a name looks like another
+_SHOWN = 12  # names in a message
+_PARTICLES = re.compile(
+    r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?"
+)
+_KNOWN = tomllib.loads(Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8"))
+COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {said: tuple(names) for said, names in _KNOWN.items()}
+# letters that do not decompose into one of ASCII with an accent; the last is a dotless i
+_LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i"})
+
+
+@lru_cache(maxsize=4096)
+def fold(name: str) -> str:
+    """Return the letters and digits of a name in lower case, without accents: `E-Mail` is `email`."""
+    plain = unicodedata.normalize("NFKD", name.casefold().translate(_LETTERS)).casefold()
+    return "".join(letter for letter in plain if letter.isalnum())
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """A column that a subject reads: its name, the one that messages show, and other names for it.
+
+    `either` are names that mean this column or, where only one of its `parts` has a column, the other part: "Name"
+    beside "First name" is the last name. The text of a column with `parts` is split into them.
+    """
+
+    name: str
+    label: str
+    aliases: tuple[str, ...] = ()
+    either: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+
+    @cached_property
+    def own(self) -> frozenset[str]:
+        """Return the column's own names, folded."""
+        return frozenset(map(fold, (self.name, self.label)))
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """Return every name by which the column is known, folded."""
+        return self.own.union(map(fold, (*self.aliases, *self.either)))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns that a subject reads; `key` is the one that every row has.
+
+    `hint` says what a file should be, of a `default` format where its name does not say it; `command` imports one,
+    whose name stands in its place. A subject that `keeps` other columns has them under their own names.
+    """
+
+    key: str
+    specs: tuple[ColumnSpec, ...]
+    hint: str
+    command: str
+    default: str = "csv"
+    max_line: int = MAX_LINE
+    keeps: bool = False
+
+    def is_known(self, name: str) -> bool:
+        """Return whether a column is known by a name."""
+        return any(fold(name) in spec.known for spec in self.specs)
+
+    def label(self, column: str) -> str:
+        """Return a column's name in messages."""
+        return next((spec.label for spec in self.specs if spec.name == column), column)
+
+
+@dataclass
+class ColumnMapping:
+    """Which names of a file mean which columns.
+
+    `named` are by MAP= or known names, `exact` the columns' own names, folded, where nothing else means them. `notes`
+    say what was taken, and what looks like a column, which is in `near` by that column; `not_read` are names that were
+    met and mean nothing.
+    """
+
+    layout: Layout
+    there: Sequence[str]
+    named: dict[str, str]
+    exact: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+    near: dict[str, str] = field(default_factory=dict)
+    not_read: dict[str, None] = field(default_factory=dict)
+
+    def column_of(self, name: str) -> str | None:
+        """Return the column of the subject that a name means; None where it means none."""
+        return self.named.get(name) or self.exact.get(fold(name))
+
+    def read_as(self, name: str) -> str | None:
+        """Return under what a value of this name is read; None where it is not."""
+        column = self.column_of(name)
+        is_kept = column is None and self.layout.keeps and not any(fold(name) in one.own for one in self.layout.specs)
+        return name if is_kept else column
+
+    def name_of(self, column: str) -> str:
+        """Return the first name in the file that means a column; empty where none does."""
+        return next((name for name in self.there if self.column_of(name) == column), "")
+
+    @property
+    def listed(self) -> list[dict[str, str]]:
+        """Return of every column its name, the one in messages, and the one in the file (empty: none)."""
+        return [{"column": one.name, "label": one.label, "name": self.name_of(one.name)} for one in self.layout.specs]
+
+    def row(self, row: SourceRow) -> SourceRow | Finding:
+        """Return a row by columns, with the parts of a whole name; or why it is none."""
+        values: dict[str, Any] = {}
+        for name, cell in row.values.items():
+            column = self.read_as(name)
+            if column is None:
+                self.not_read[name] = None
+            elif column in values:
+                return rejected(row.line, "given twice, in two spellings", cell, column=self.layout.label(column))
+            else:
+                values[column] = cell
+        for spec in self.layout.specs:
+            if spec.parts and spec.name in values:
+                whole = values.pop(spec.name)
+                parts = split_name(whole) if isinstance(whole, str) else (whole, None)
+                values = {**dict(zip(spec.parts, parts, strict=True)), **values}
+        return SourceRow(row.line, values)
+
+
+class MappedFile(SourceFile):
+    """The rows of one file by the columns of a subject; each `iter` reads it anew."""
+
+    def __init__(self, path: Path, layout: Layout, given: Mapping[str, str] | None = None) -> None:
+        """Find out what the file is, and which names in it mean which columns; `given` is what MAP= says.
+
+        Raises:
+            InputError: as `SourceFile`, MAP= does not fit, or a table lacks the key or has a column twice.
+            ConfigurationError: it is Parquet, and pyarrow is not installed.
+        """
+        super().__init__(path, layout.hint, layout.default, max_line=layout.max_line, is_known=layout.is_known)
+        self.mapping = mapping = map_columns(self.names, given or {}, layout=layout, path=path)
+        self.notes += mapping.notes
+        if self.format in {"json", "jsonl"}:
+            return
+        if not mapping.name_of(layout.key):
+            found = excerpt(", ".join(excerpt(name) for name in self.names[:_SHOWN]))
+            near = mapping.near.get(layout.key)
+            take = near and map_line({**(given or {}), layout.key: near})
+            raise InputError(
+                f"{path} has no {layout.label(layout.key)} column; nothing was imported. Found: {found}",
+                hint=f"{layout.command.format(shlex.quote(str(path)))} {take}"
+                if take
+                else f'expected: {", ".join(one.label for one in layout.specs)}; or say which: MAP="{layout.key}=…"',
+            )
+        columns = [column for name in self.names if name and (column := mapping.read_as(name))]
+        if twice := next((column for column in columns if columns.count(column) > 1), ""):
+            said = f"{path} has the column {layout.label(twice)} more than once; nothing was imported"
+            raise InputError(said, hint="remove one, or give it another name")
+
+    def __iter__(self) -> Iterator[SourceRow | Finding]:
+        """Yield each row, and a finding for each that is none, in the order of the file; raises as `SourceFile`."""
+        for row in self.rows():
+            yield row if isinstance(row, Finding) else self.mapping.row(row)
+
+
+def parse_map(text: str) -> dict[str, str]:
+    """Return the pairs of MAP="bio=Kurzbiografie,username=Mail"; a pair with a comma in it stands in quotes.
+
+    Raises:
+        InputError: it is not such a list.
+    """
+    found: dict[str, str] = {}
+    for pair in filter(str.strip, next(csv.reader(io.StringIO(text), skipinitialspace=True), [])):
+        column, sign, name = pair.partition("=")
+        if not sign or not column.strip():
+            raise InputError(
+                f"MAP= has {excerpt(pair)!r}, which is not column=name; nothing was imported",
+                hint='write MAP="bio=Kurzbiografie,username=Mail"; a name after the = stands as in the file',
+            )
+        found[column.strip()] = name.strip()
+    return found
+
+
+def map_line(pairs: Mapping[str, str]) -> str:
+    """Return the MAP= that says these pairs, as a shell takes it."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([f"{column}={name}" for column, name in pairs.items()])
+    written = text.getvalue()
+    return f'MAP="{written}"' if not set(written) & set('"$`\\!') else f"MAP={shlex.quote(written)}"
+
+
+def map_columns(names: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path) -> ColumnMapping:
+    """Return what the names of a file mean, where `given` is what MAP= says.
+
+    Raises:
+        InputError: MAP= does not fit the file.
+    """
+    there = list(dict.fromkeys(filter(None, names)))
+    said = _said(there, given, layout=layout, path=path)
+    exact = {name: spec.name for spec in layout.specs if spec.name not in said for name in spec.own}
+    found = ColumnMapping(layout, there, {name: column for column, name in said.items() if name}, exact)
+    open_specs = [spec for spec in layout.specs if spec.name not in said]
+    aliased: list[str] = []
+    for spec in (one for one in open_specs if not found.name_of(one.name)):
+        alike = [name for name in there if fold(name) in spec.known and found.column_of(name) is None]
+        if len(alike) > 1:
+            both = " and ".join(repr(excerpt(name)) for name in alike)
+            found.notes.append(f"{both} both mean {spec.label}: add {map_line({spec.name: alike[0]})} to use the first")
+        elif alike:
+            found.named[alike[0]] = spec.name
+            aliased.append(alike[0])
+    for spec in (one for one in layout.specs if one.parts and found.name_of(one.name)):
+        name = found.name_of(spec.name)
+        left = [part for part in spec.parts if part not in said and not found.name_of(part)]
+        if not left or (len(left) < len(spec.parts) and fold(name) not in spec.own.union(map(fold, spec.aliases))):
+            found.named.pop(name, None)
+            found.exact = {one: column for one, column in found.exact.items() if column != spec.name}
+            found.named.update({name: left[0]} if left else {})
+    free = [name for name in there if found.column_of(name) is None]
+    found.near = _near(free, [spec for spec in open_specs if not found.name_of(spec.name)])
+    told = {"as MAP= says": [*said.values()], "by other names": aliased}
+    for how, some in reversed(told.items()):
+        pairs = [f"{excerpt(one)} → {layout.label(column)}" for one in some if (column := found.named.get(one))]
+        found.notes[:0] = [f"columns {how}: {', '.join(pairs)}"] if pairs else []
+    for column, name in found.near.items():
+        looks = f"column {excerpt(name)!r} looks like {layout.label(column)}"
+        found.notes.append(f"{looks}: add {map_line({column: name})} to use it")
+    return found
+
+
+def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path) -> dict[str, str]:
+    """Return what MAP= says, in columns of the layout and names of the file; an empty name for none."""
+    found: dict[str, str] = {}
+    for said, wanted in given.items():
+        column = next((spec.name for spec in layout.specs if fold(said) in spec.known), None)
+        if column is None:
+            raise InputError(
+                f"MAP= names {excerpt(said)!r}, which is no column; nothing was imported",
+                hint=f"the columns are {', '.join(spec.name for spec in layout.specs)}",
+            )
+        alike = [wanted] if wanted in there else [one for one in there if wanted and fold(one) == fold(wanted)]
+        if wanted and len(alike) != 1:
+            near = _most_like(wanted, there, least=0)
+            raise InputError(
+                f"{path} has no column {excerpt(wanted)!r}, which MAP= gives for {said}; nothing was imported. "
+                f"Found: {', '.join(excerpt(one) for one in there[:_SHOWN])}",
+                hint=f"did you mean {map_line({said: near})}?" if near else "",
+            )
+        name = alike[0] if wanted else ""
+        if column in found or (name and name in found.values()):
+            which = layout.label(column) if column in found else repr(excerpt(name))
+            raise InputError(f"MAP= names {which} twice; nothing was imported", hint="leave one of them out")
+        found[column] = name
+    return found
+
+
+def _near(free: Sequence[str], specs: Sequence[ColumnSpec]) -> dict[str, str]:
+    known = {name: spec.name for spec in reversed(specs) for name in spec.known}
+    found: dict[str, str] = {}
+    for name in free:
+        if near := _most_like(fold(name), list(known), least=NEAR):
+            found.setdefault(known[near], name)
+    return found
+
+
+def _most_like(name: str, known: Sequence[str], *, least: float) -> str | None:
+    from rapidfuzz import fuzz, process
+
+    found = process.extractOne(name, known, scorer=fuzz.ratio, score_cutoff=least)
+    return found[0] if found else None
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return first and last name: at a comma the last one stands first, else it is the last word with its particles.
+
+    A name of one word is a first name.
+    """
+    last, comma, first = (part.strip() for part in name.partition(","))
+    if comma and first and last:
+        return first, last
+    words = last.split()
+    at = max(1, len(words) - 1)
+    while at > 1 and _PARTICLES.fullmatch(words[at - 1].casefold()):
+        at -= 1
+    return " ".join(words[:at]), " ".join(words[at:])

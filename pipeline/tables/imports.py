@@ -1,0 +1,220 @@
+"""Import the rows of a file in one transaction, and report what came of it: all sound rows go in, or none.
+
+There is one finding for each fault; a report of all as CSV is sealed whole, right before the commit.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pipeline.core.errors import InputError
+from pipeline.core.files import SealedWriter, sweep_parts, target_of
+from pipeline.core.progress import Progress
+from pipeline.core.text import csv_line
+from pipeline.store import workspace
+from pipeline.store.database import Connection, Store
+from pipeline.tables.findings import SHOWN, Finding, FindingKind
+from pipeline.tables.headers import MappedFile
+
+STOPPED = ("interrupted; nothing was imported", "run the same command again")
+T = TypeVar("T")
+
+
+EXAMPLES = 3  # findings of a group that are shown
+_VARIES = re.compile(r"'[^']*'|\d[\d,.]*")  # what differs in reasons that are one: a value, a number
+
+
+@dataclass
+class FindingGroup:
+    """The findings of one kind in one column for one reason: how many there are, and the first three."""
+
+    kind: FindingKind
+    column: str
+    reason: str  # with an ellipsis for what differs
+    count: int = 0
+    examples: list[Finding] = field(default_factory=list)
+
+    def add(self, finding: Finding) -> None:
+        """Count one more; where reasons differ in a word, that word is left out."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(finding)
+        if self.count == 1:
+            self.reason = finding.reason
+        elif self.reason != finding.reason:
+            self.reason = _VARIES.sub("…", finding.reason)
+
+
+@dataclass
+class ImportReport:
+    """What an import did. `findings` are the first thousand, `counts` and `groups` are those of all.
+
+    `released` were parked before, and are asked again; of a `dry` import all are what would be. A subject's report adds
+    its own counts, and says which of them stand in the document for programs (`FIELDS`, `KINDS`), how the values of a
+    finding are called there (`NAMES`, `NO_KEY`), and what a row is called (`WORD`).
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]]
+    KINDS: ClassVar[tuple[FindingKind, ...]] = tuple(FindingKind)
+    NAMES: ClassVar[tuple[str, ...]]
+    NO_KEY: ClassVar[str | None] = None
+    WORD: ClassVar[str] = "row"
+
+    path: str
+    report: str | None = None
+    dry: bool = False
+    strict: bool = False
+    columns: Sequence[dict[str, str]] = ()  # what the names in the file were taken for
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    released: int = 0
+    refused: bool = False
+    counts: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
+    findings: list[Finding] = field(default_factory=list)
+    groups: dict[tuple[FindingKind, str, str], FindingGroup] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rows_in(self) -> int:
+        """Return how many rows of the file stand in the table now, whether or not they were there before."""
+        return 0 if self.refused else self.added + self.updated + self.unchanged
+
+    @property
+    def changes(self) -> int:
+        """Return how many rows were written."""
+        return self.added + self.updated
+
+    @property
+    def summary(self) -> str:
+        """Return what was done in a few words, for the event."""
+        return f"{self.added} added, {self.updated} updated, {self.counts[FindingKind.REJECTED]} rejected"
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        by_kind = {kind.value: self.counts[kind] for kind in self.KINDS}
+        findings = [dict(zip(self.NAMES, (*one[:-1], one.key or self.NO_KEY), strict=True)) for one in self.findings]
+        return {**{name: getattr(self, name) for name in self.FIELDS}, **by_kind, "findings": findings}
+
+    @property
+    def is_flawed(self) -> bool:
+        """Return whether a strict import refuses the file."""
+        return bool(self.counts[FindingKind.REJECTED] + self.counts[FindingKind.CHANGED])
+
+    def tell(self, findings: Iterable[Finding], report: SealedWriter | None) -> None:
+        """Count findings, report them in the order of the file, and keep them to be shown while there is room."""
+        for finding in sorted(findings, key=lambda one: one.line):
+            self.counts[finding.kind] += 1
+            if report is not None:
+                report.write(csv_line([str(cell or "") for cell in finding]))
+            if len(self.findings) < SHOWN:
+                self.findings.append(finding)
+            self._group_of(finding).add(finding)
+
+    def _group_of(self, finding: Finding) -> FindingGroup:
+        """Return the group of findings that one belongs to; past a thousand groups, one takes all of a kind."""
+        key = (finding.kind, finding.column, _VARIES.sub("…", finding.reason))
+        if key not in self.groups and len(self.groups) >= SHOWN:
+            key = (finding.kind, "", "other reasons")
+        return self.groups.setdefault(key, FindingGroup(finding.kind, finding.column, finding.reason))
+
+    def check(self) -> None:
+        """Raise where nothing went in.
+
+        Raises:
+            InputError: `--strict` refused the file, or it holds no row that can go in. Nothing was changed.
+        """
+        rejected, changed = self.counts[FindingKind.REJECTED], self.counts[FindingKind.CHANGED]
+        if self.refused:
+            raise InputError(
+                f"{self.path}: {rejected} rejected and {changed} changed, so --strict imported nothing",
+                hint="mend the file, or import without --strict",
+            )
+        if not self.rows_in:
+            raise InputError(
+                f"{self.path}: no {self.WORD} could be imported ({rejected} rejected); nothing was changed",
+                hint="the findings say why" if rejected else "the file holds a header, or nothing, and no rows",
+            )
+
+
+@contextlib.contextmanager
+def rejects_report(path: str | None, *, columns: Sequence[str], source: Path) -> Iterator[SealedWriter | None]:
+    """Open a report with its header for the length of a block, or none without a path; removed unless sealed.
+
+    Raises:
+        InputError: the report would replace the file that is read, or cannot be written there.
+    """
+    if path is None:
+        yield None
+        return
+    target = target_of(Path(path))
+    if target == source.resolve():
+        raise InputError(f"the report would replace {source}; nothing was changed", hint="give it another name")
+    try:
+        sweep_parts(target)
+        writer = SealedWriter(target)
+    except OSError as error:
+        raise InputError(f"the report {path} cannot be written: {error.strerror}; nothing was changed") from None
+    with writer:
+        writer.write(csv_line(columns))
+        yield writer
+
+
+class _NotWritten(Exception):  # noqa: N818 - rolls the transaction back, and is caught in `import_rows`
+    """`--strict` refused the file, or nothing was to be written; the transaction ends without a trace."""
+
+
+@contextlib.contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """Let an interrupt of a block, before anything is committed, say that nothing was imported."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(*STOPPED) from None
+
+
+def import_rows(
+    store: Store,
+    display: Progress,
+    file: MappedFile,
+    rows: Iterable[T | Finding],
+    done: ImportReport,
+    *,
+    write: Callable[[Connection, list[T], list[Finding]], Iterable[Finding]],
+    at: datetime,
+    block: int,
+    size: Callable[[T], int],
+) -> None:
+    """Write what was made of the rows of a file, `block` of them at a time; `write` counts them, and returns findings.
+
+    Of a `dry` import `write` gets a snapshot to look at. A report says what happened also where nothing went in.
+
+    Raises:
+        InputError: the file cannot be read to its end, or the report cannot be written. Nothing was changed.
+    """
+    with (
+        contextlib.suppress(_NotWritten),
+        rejects_report(done.report, columns=done.NAMES, source=file.path) as rejects,
+        store.read() if done.dry else store.write() as tx,
+    ):
+        with (
+            all_or_nothing(),
+            contextlib.closing(
+                file.blocks(rows, display, "reading" if done.dry else "importing", most=block, size=size)
+            ) as blocks,
+        ):
+            for some, findings in blocks:
+                done.tell([*findings, *write(tx, some, findings)], rejects)
+            if rejects is not None:
+                rejects.seal()
+        done.refused = done.strict and done.is_flawed
+        if done.refused or done.dry:
+            raise _NotWritten
+        if done.changes:
+            workspace.record_event(tx, "import", file.path.name, old=None, new=done.summary, why="import", at=at)
+    done.notes = file.notes
