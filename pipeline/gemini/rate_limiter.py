@@ -17,6 +17,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeline.core.errors import ThrottledError
@@ -44,32 +45,14 @@ class TooLargeError(ValueError):
         super().__init__(f"a call of {tokens} tokens can never start under a limit of {tpm} tokens a minute")
 
 
+@dataclass(slots=True)
 class _Call:
-    """One call in the log: when it started, its tokens, estimated until they are settled, and its requests."""
+    """One call in the log: when it started, its tokens, estimated until they are settled; no number if another's."""
 
-    __slots__ = ("at", "number", "requests", "tokens")
-
-    def __init__(self, at: float, tokens: int, number: int | None, requests: int = 1) -> None:
-        """Note a call; one of another process has no number."""
-        self.at, self.tokens, self.number, self.requests = at, tokens, number, requests
-
-
-class _Pace:
-    """A bucket that drains at the limit's rate and takes a call while hardly anything is in it."""
-
-    def __init__(self, limit: int, *, burst_s: float) -> None:
-        """Start empty; `limit` is what drains in one window, `burst_s` seconds of it may start at once."""
-        self._rate, self._level, self._burst_s = limit / WINDOW_S, 0.0, burst_s
-
-    def drain(self, seconds: float) -> None:
-        self._level = max(0.0, self._level - seconds * self._rate)
-
-    def add(self, amount: float) -> None:
-        """Pour in what a call counts; a correction may be below zero."""
-        self._level = max(0.0, self._level + amount)
-
-    def wait(self) -> float:
-        return max(0.0, self._level / self._rate - self._burst_s)
+    at: float
+    tokens: int
+    number: int | None
+    requests: int = 1
 
 
 class Limiter:
@@ -95,8 +78,9 @@ class Limiter:
         self._started = 0
         self._today = 0
         self._hold, self._refused_in_a_row = -math.inf, 0
-        self._request_pace = None if limits.rpm is None else _Pace(limits.rpm, burst_s=burst_s)
-        self._token_pace = None if limits.tpm is None else _Pace(limits.tpm, burst_s=burst_s)
+        # in step, a request and a token each take so long; and until when what was counted takes, of both
+        self._each = [0.0 if limit is None else WINDOW_S / limit for limit in (limits.rpm, limits.tpm)]
+        self._taken_until, self._burst_s = [at, at], burst_s
 
     @property
     def used_today(self) -> int:
@@ -134,7 +118,8 @@ class Limiter:
         if self._limits.rpd is not None and self._today >= self._limits.rpd:
             return math.inf
         self._advance(at)
-        longest = max(self._hold - self._now, self._until_room(tokens, requests), self._until_in_step())
+        in_step = max(self._taken_until) - self._burst_s
+        longest = max(max(self._hold, in_step) - self._now, self._until_room(tokens, requests))
         return longest if longest > TICK_S else 0.0
 
     def start(self, tokens: int, *, at: float, requests: int = 1) -> int:
@@ -156,12 +141,12 @@ class Limiter:
         return self._started
 
     def _count(self, requests: int, tokens: int) -> None:
-        """Add to what the log and the paces hold; a correction may be below zero."""
+        """Add to what the log holds, and to the time it takes in step; a correction may be below zero."""
         self._requests += requests
         self._tokens += tokens
-        for pace, amount in ((self._request_pace, requests), (self._token_pace, tokens)):
-            if pace is not None:
-                pace.add(amount)
+        for at, amount in enumerate((requests, tokens)):
+            taken = max(self._now, self._taken_until[at]) + amount * self._each[at]
+            self._taken_until[at] = max(self._now, taken)
 
     def settle(self, number: int, tokens: int) -> None:
         """Put the actual prompt tokens of a call in the place of the estimate; a call older than a minute is over.
@@ -203,10 +188,7 @@ class Limiter:
         return self._limits.rpm is not None or self._limits.tpm is not None
 
     def _advance(self, at: float) -> None:
-        before, self._now = self._now, max(self._now, at)
-        for pace in (self._request_pace, self._token_pace):
-            if pace is not None:
-                pace.drain(self._now - before)
+        self._now = max(self._now, at)
         for call in reversed(self._log):
             if call.at <= self._now:
                 break
@@ -228,10 +210,6 @@ class Limiter:
                 break
             count, total, until = count - call.requests, total - call.tokens, call.at + WINDOW_S - self._now
         return until
-
-    def _until_in_step(self) -> float:
-        paces = (self._request_pace, self._token_pace)
-        return max((pace.wait() for pace in paces if pace is not None), default=0.0)
 
 
 class Pacing:
