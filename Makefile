@@ -285,6 +285,13 @@ $(YARDSTICK)/.ready: tests/acceptance/yardstick.zip
 	@$(YARDSTICK)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable $(YARDSTICK)/product
 	@touch $@
 
+# the newest SDK that pyproject.toml allows, beside the oldest, which is locked and which all other tests run with
+NEWEST := $(VENV)/newest-sdk
+$(NEWEST)/.ready: pyproject.toml | $(READY)
+	@rm -rf $(NEWEST) && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps \
+	  --target $(NEWEST) "$$(sed -n 's/^ *"\(google-genai[^"]*\)".*/\1/p' pyproject.toml)"
+	@touch $@
+
 .PHONY: twin-days
 twin-days: $(TOOLS) $(YARDSTICK)/.ready ## live each day with the product of when the yardstick was set and with this one, and compare what a user sees
 	@$(VENV)/bin/python -m tests.both --twins
@@ -295,7 +302,7 @@ test-web: $(TOOLS) ## the page in Debian's Chromium, from start to end; makes th
 	@FAULTS=all PICTURES="$(CURDIR)/docs/web" $(VENV)/bin/python -m pytest -q tests/browser
 
 .PHONY: test-full
-test-full: $(TOOLS) $(YARDSTICK)/.ready ## every test with every case on both databases, twin days, a crowd, part of the crash sweep, mutants: an hour
+test-full: $(TOOLS) $(YARDSTICK)/.ready $(NEWEST)/.ready ## every test with every case on both databases, twin days, a crowd, part of the crash sweep, mutants: an hour
 	@$(VENV)/bin/python -m tests.full
 
 .PHONY: house

@@ -19,7 +19,13 @@ PARTS = {
     "twins": (*PYTEST, "tests/acceptance/twins.py"),
     "sweep": (*PYTEST, "tests/acceptance/whole_sweep.py"),
 }
-ALONE = {"crowd": ("-m", "tests.acceptance.crowd"), "mutants": ("-m", "tests.acceptance.mutants")}
+NEWEST = ROOT / ".venv" / "newest-sdk"
+WIRE = ("tests/integration/gemini", "tests/unit/gemini")
+ALONE = {
+    "newest SDK": ("-m", "pytest", "-q", "-o", f"pythonpath={NEWEST}", *WIRE),
+    "crowd": ("-m", "tests.acceptance.crowd"),
+    "mutants": ("-m", "tests.acceptance.mutants"),
+}
 EVERY_CASE = {"HYPOTHESIS_PROFILE": "searching", "FAULTS": "all", "FINDABLE_MINUTES": "5"}
 
 
