@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from pipeline.workflows.answered import AnsweredRow, Answers
     from pipeline.workflows.library import Workspace
     from pipeline.workflows.preflight import Preflight
-    from pipeline.workflows.tag import TagReport
+    from pipeline.workflows.rounds import Report as TagReport
 
 __all__ = [
     "AnsweredRow",

@@ -18,16 +18,18 @@ from jobs.command import (
     yes_option,
 )
 from jobs.output import plural, print_json, print_line, print_table, usd
-from jobs.render import account_document, asked_about, finish_polled, pilot_line, show_account
+from jobs.render import account_document, asked_about, finish, finish_polled, pilot_line, show_account
 from jobs.values import COUNT
 from pipeline.batch import cancel, poll, submit
 from pipeline.batch.account import BatchSummary, IngestSummary, list_batches
-from pipeline.batch.prepare import BatchPlan
+from pipeline.batch.prepare import BatchPlan, Selection
+from pipeline.batch.submit import Submitted
 from pipeline.core.task import Words
 from pipeline.cost import costs
-from pipeline.quality.evaluate import QualityReport
+from pipeline.engine.questions import check_any_items
 from pipeline.workflows import pilot as pilot_run
-from pipeline.workflows.batch_steps import ingest_batches
+from pipeline.workflows import rounds
+from pipeline.workflows.rounds import Rounds
 
 
 @click.command(name="batch-submit", cls=WritingCommand)
@@ -53,18 +55,38 @@ def submit_open(limit: int | None, pilot: int | None, *, skip_pilot: bool, dry: 
             what = _sentence(plan, day, words) if plan.items else "resuming an earlier run"
             ws.display.say(f"{ws.model.name}, {what}")
 
-        def confirm(_plan: BatchPlan) -> bool:
+        def confirm(_cost: float) -> bool:
             """Ask whether to go on."""
             return confirmed("Go on?", yes=yes)
 
-        if not dry:
-            done = pilot_run.run_first(ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=confirm)
-            limit = pilot_run.left_of(limit, done)
-            if done is not None:
-                ws.display.say(pilot_line(done))
-        report = submit.run(ws, limit=limit, dry=dry, announce=announce, confirm=confirm)
-    said = f"{words.make('batch-submit')} asks the rest" if limit == 0 else _submitted(report, words)
-    print_json(submit.document(report)) if as_json else print_line(said)
+        if dry:
+            ws.bring_items()
+            sent = Submitted(submit.plan_all(ws, Selection(limit)))
+            if not sent.plan.items:
+                check_any_items(ws.store, ws.task)
+        else:
+            rounds.begin(ws)
+            going = Rounds(ws, limit=limit, judges=False)
+            if pilot is None:
+                pilot_run.check_first(ws, skip=skip_pilot)
+            else:
+                done = pilot_run.run_first(
+                    ws, size=pilot, skip=skip_pilot, limit=limit, announce=announce, confirm=confirm
+                )
+                if done is not None:
+                    ws.display.say(pilot_line(done))
+            limit = going.left()
+            sent = going.submit(agree=submit.agreeing(ws, announce=announce, confirm=confirm), patient=False)
+            if (no_money := going.end().no_money) is not None:
+                raise no_money
+        document = sent.document(ws.model, dry=dry)
+        day = str(document["priced_on"])
+    if as_json:
+        print_json(document)
+    elif dry and sent.plan.items:
+        print_line(f"would submit {_sentence(sent.plan, day, words)}; no batch was written or sent")
+    else:
+        print_line(f"{words.make('batch-submit')} asks the rest" if limit == 0 else _submitted(sent, words))
 
 
 def _sentence(plan: BatchPlan, priced_on: str, words: Words) -> str:
@@ -73,17 +95,15 @@ def _sentence(plan: BatchPlan, priced_on: str, words: Words) -> str:
     return f"{what}: {tokens}, estimated {usd(plan.cost)} (prices of {priced_on})"
 
 
-def _submitted(report: submit.SubmitReport, words: Words) -> str:
-    if not report.plan.items and not report.sent:
+def _submitted(sent: Submitted, words: Words) -> str:
+    if not sent.plan.items and not sent.sent:
         return f"nothing to submit: {words.all_done}"
-    if report.dry:
-        return f"would submit {_sentence(report.plan, report.priced_on, words)}; no batch was written or sent"
-    if not report.sent:
-        if report.summary:
-            return f"nothing was submitted: {report.summary}. Next: {words.make('batch-poll')}"
+    if not sent.sent:
+        if sent.summary:
+            return f"nothing was submitted: {sent.summary}. Next: {words.make('batch-poll')}"
         return "nothing was left to submit: another process took it"
-    after = words.make("batch-poll" if set(report.sent.values()) != {"rebuilt"} else "status")
-    return f"submitted {plural(report.items, words.one, words.many)}: {report.summary}. Next: {after}"
+    after = words.make("batch-poll" if set(sent.sent.values()) != {"rebuilt"} else "status")
+    return f"submitted {plural(sent.items, words.one, words.many)}: {sent.summary}. Next: {after}"
 
 
 @click.command(name="batch-poll", cls=WritingCommand)
@@ -98,7 +118,7 @@ def poll_open(*, wait: bool, as_json: bool) -> None:
     with open_workspace() as ws:
         report = poll.run(ws, wait=wait)
         words = ws.task.words
-    print_json(_polled_document(report)) if as_json else print_line(_polled(report, words))
+    print_json(report.document()) if as_json else print_line(_polled(report, words))
     finish_polled(report, words)
 
 
@@ -117,17 +137,6 @@ def _polled(report: poll.PollReport, words: Words) -> str:
     following = "batch-ingest" if report.downloaded else "batch-poll" if report.waiting else ""
     step = words.make(following) if following else words.again
     return f"{'; '.join(parts)}. Next: {step}"
-
-
-def _polled_document(report: poll.PollReport) -> dict[str, object]:
-    return {
-        "downloaded": report.downloaded,
-        "failed": {str(number): why for number, why in report.failed.items()},
-        "waiting": report.waiting,
-        "gone": {str(number): why for number, why in report.gone.items()},
-        "unclear": report.unclear,
-        "stopped": report.stopped.message if report.stopped else None,
-    }
 
 
 @click.command(name="batch-ingest", cls=WritingCommand)
@@ -149,14 +158,14 @@ def ingest_downloaded(*, as_json: bool) -> None:
             """Show one batch as soon as it is ingested."""
             documents.append(account_document(account)) if as_json else show_account(account, words)
 
-        reports: list[QualityReport] = []
-        accounts = ingest_batches(ws, done=show, reported=reports.append)
-        for report in (one for one in reports if one.is_judged):
-            ws.display.say(f"quality: {report.line} ({report.path})")
+        going = Rounds(ws, ingested=show)
+        going.ingest()
+        report = going.end()
+        for quality in (one for one in report.reports.values() if one.is_judged):
+            ws.display.say(f"quality: {quality.line} ({quality.path})")
     if not as_json:
-        print_line(_after_ingest(accounts, words))
-    for report in reports:
-        report.check()
+        print_line(_after_ingest(report.ingested, words))
+    finish(report, words)
 
 
 def _after_ingest(accounts: list[IngestSummary], words: Words) -> str:

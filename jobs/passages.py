@@ -1,17 +1,16 @@
 """Ask about passages: a pilot first, then all, over several batches and days if needed."""
 
-import sys
-
 import click
 
 from jobs.command import WritingCommand, confirmed, json_option, open_workspace, skip_pilot_option, yes_option
 from jobs.output import Terminal, for_money, plural, print_json, print_line, usd
-from jobs.render import asked_about, finish_polled, pilot_line, show_account, tell_failures
+from jobs.render import asked_about, finish, pilot_line, show_account
 from jobs.values import COUNT, Count
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core.task import Words
-from pipeline.workflows import backfill, pilot
+from pipeline.workflows import pilot, tag
 from pipeline.workflows.preflight import Preflight
+from pipeline.workflows.rounds import Report
 
 
 @click.command(name="passages-pilot", cls=WritingCommand)
@@ -26,8 +25,10 @@ def try_few(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, a
     The report in DATA/reports has the quality gates, plots, and samples to read; if a gate fails the exit code is 6.
     `passages-backfill` asks about all passages only after a pilot has passed. A killed pilot resumes.
     """
-    with open_workspace(task="passages") as opened:
-        ws = backfill.chosen_version(opened, anew=no_resume)
+    with open_workspace(task="passages") as ws:
+        plain = ws.task.label if "version" not in ws.settings.sources else None
+        if no_resume:
+            tag.choose_new_version(ws)
 
         def announce(plan: BatchPlan) -> None:
             """Say what will be asked and what it will cost."""
@@ -36,14 +37,13 @@ def try_few(size: int | None, seed: int | None, *, no_resume: bool, yes: bool, a
                 ws.display.say(f"{ws.extractor}: {items}, estimated {usd(plan.cost)}")
 
         done = pilot.run(
-            ws, size=size, seed=seed, announce=announce, confirm=lambda _plan: confirmed("Go on?", yes=yes)
+            ws, size=size, seed=seed, announce=announce, confirm=lambda _cost: confirmed("Go on?", yes=yes)
         )
         if as_json:
-            print_json(pilot.document(done))
+            print_json(done.document())
         else:
-            for account in done.accounts:
+            for account in done.ingested:
                 show_account(account, ws.task.words)
-            plain = opened.task.label if "version" not in opened.settings.sources else None
             print_line(_piloted(done, version="" if ws.task.label == plain else f" VERSION={ws.task.label}"))
     done.check()
 
@@ -71,45 +71,39 @@ def ask_all(*, no_resume: bool, skip_pilot: bool, wait: bool, yes: bool, as_json
     --wait, or with `findable run` from cron, to the end. --no-resume keeps all answers and asks about all passages
     under a new version. If a report fails a gate by far, nothing more is sent (exit code 6).
     """
-    with open_workspace(task="passages") as opened:
-        ws = backfill.chosen_version(opened, anew=no_resume)
+    with open_workspace(task="passages") as ws:
+        if no_resume:
+            tag.choose_new_version(ws)
         words = ws.task.words
 
-        def announce(estimated: Preflight, extractor: str) -> None:
+        def announce(estimated: Preflight, mode: str, _reason: str) -> None:
             """Say what will be asked, its cost and time."""
-            mode, (plan, cost) = estimated.batch, estimated.going_out("batch")
+            batch, (plan, cost) = estimated.batch, estimated.going_out(mode)
             batches = plural(plan.batches, "batch", "batches")
-            takes = f"estimated {usd(cost)}; takes {mode.likely}"
-            ws.display.say(f"{extractor}: {asked_about(plan, words)} in {batches}, {takes}")
-            for warning in mode.warnings:
+            takes = f"estimated {usd(cost)}; takes {batch.likely}"
+            ws.display.say(f"{ws.extractor}: {asked_about(plan, words)} in {batches}, {takes}")
+            for warning in batch.warnings:
                 ws.display.warn(warning)
 
-        report = backfill.run(
+        report = tag.run(
             ws,
-            skip_pilot=skip_pilot,
-            wait=wait,
+            tag.TagOptions(wait=wait, skip_pilot=skip_pilot, backfill=True),
             announce=announce,
             confirm=lambda cost: confirmed(for_money("Go on", cost), yes=yes),
             ingested=lambda account: None if as_json else show_account(account, words),
         )
-    print_json(backfill.document(report)) if as_json else print_line(_line(report, words))
+    print_json(report.document()) if as_json else print_line(_line(report, words))
     if report.quality is not None:
         Terminal().say(f"quality: {report.quality.line} ({report.quality.path})")
-    tell_failures(report, words)
-    if report.polled is not None:
-        finish_polled(report.polled, words)
-    if report.is_down:
-        sys.exit(4)
-    if report.quality is not None:
-        report.quality.check()
+    finish(report, words)
 
 
-def _line(report: backfill.BackfillReport, words: Words) -> str:
+def _line(report: Report, words: Words) -> str:
     if report.is_over:
         parked = f" ({report.parked:,} just now)" if report.parked else ""
         return f"{report.extractor}: {words.all_done}{parked}. Next: {words.after}"
     held = f"; {report.held_back}" if report.held_back else ""
     return (
-        f"{report.extractor}: {plural(report.under_way, 'batch', 'batches')} under way, {report.left:,} {words.many} "
+        f"{report.extractor}: {report.under_way:,} {words.many} under way, {report.left:,} "
         f"left{held}. Next: make passages-backfill WAIT=1, or make run TASK={words.many} now and then"
     )

@@ -10,12 +10,12 @@ from pipeline.batch.prepare import BatchPlan
 from pipeline.core.task import Words
 from pipeline.core.text import first_few
 from pipeline.live.tag import TagLiveReport
-from pipeline.workflows import backfill, pilot, tag
-from pipeline.workflows.batch_steps import missing_errors
 
 if TYPE_CHECKING:
     from pipeline.tables.findings import Finding
     from pipeline.tables.imports import FindingGroup, ImportReport
+    from pipeline.workflows.pilot import PilotReport
+    from pipeline.workflows.rounds import Report
 
 OUTCOMES = ("requests", "answered", "refused", "invalid", "missing", "not_applied")
 OUTDATED = 10  # of what was answered for an earlier text, that are named
@@ -74,45 +74,40 @@ def account_document(account: IngestSummary) -> dict[str, object]:
     }
 
 
-def pilot_line(done: pilot.PilotReport) -> str:
+def pilot_line(done: "PilotReport") -> str:
     """Return the result of a pilot in one line."""
     quality = done.quality
     assert quality is not None  # noqa: S101 - a pilot without one is an error
     return f"pilot {done.pilot.number} of {done.pilot.extractor}: {quality.line}. Report: {quality.path}"
 
 
-def tell_failures(report: backfill.BackfillReport | tag.TagReport, words: Words) -> None:
-    """Print which batches failed and why, what became of their items, and what to type next."""
-    if not report.failed:
-        return
+def finish(report: "Report", words: Words) -> None:
+    """Print which batches failed or need a person, and end with the exit code of that, or of a failed gate."""
     terminal = Terminal()
     for number, why in report.failed.items():
         said = f"batch {number} failed at the API ({why})"
         terminal.error(said) if report.is_down else terminal.warn(f"{said}; its {words.many} were released")
-    if not report.is_down:
-        return
-    free = f"; {plural(report.left, words.one, words.many)} can be asked" if report.left else ""
-    later = f"nothing more was sent{free}: run it again later" if report.left or report.under_way else ""
-    listed = f"{plural(report.parked, words.one, words.many)} parked: `{words.make('parked')}`"
-    parked = listed if report.parked else ""
-    terminal.hint("; ".join(part for part in (later, parked) if part) or words.make("status"))
+    if report.is_down:
+        free = f"; {plural(report.left, words.one, words.many)} can be asked" if report.left else ""
+        later = f"nothing more was sent{free}: run it again later" if report.left or report.under_way else ""
+        listed = f"{plural(report.parked, words.one, words.many)} parked: `{words.make('parked')}`"
+        parts = [later, listed if report.parked else ""]
+        terminal.hint("; ".join(filter(None, parts)) or words.make("status"))
+    finish_polled(report.polled, words)
+    if report.is_down:
+        sys.exit(4)
+    for quality in report.reports.values():
+        quality.check()
 
 
 def finish_polled(report: PollReport, words: Words) -> None:
-    """Print which batches need a person, and end with the exit code of that."""
-    terminal = Terminal()
-    for error in missing_errors(report):
+    """Print what polling met, and end with the exit code of that."""
+    errors, terminal = report.errors(words), Terminal()
+    for error in errors:
         terminal.error(error.message)
         terminal.hint(error.hint)
-    for number in report.unclear:
-        terminal.error(f"batch {number}: it is unclear whether it was created")
-        terminal.hint(f"{words.make('batch-submit')} finds out")
-    if report.gone:
-        sys.exit(3)
-    if report.stopped is not None:
-        raise report.stopped
-    if report.unclear:
-        sys.exit(4)
+    if errors:
+        sys.exit(errors[0].exit_code)
 
 
 def show_live(report: TagLiveReport, words: Words) -> None:
@@ -145,44 +140,28 @@ def finish_live(report: TagLiveReport) -> None:
         report.quality.check()
 
 
-def show_tagged(report: tag.TagReport, words: Words) -> None:
+def show_tagged(report: "Report", words: Words) -> None:
     """Print the result, and what to type next."""
     if report.pilot is not None:
         Terminal().say(pilot_line(report.pilot))
     parked = f", {report.parked:,} parked" if report.parked else ""
+    waiting = f"{plural(report.under_way, words.one, words.many)} in batches that are not over"
+    later = f"Next: {words.make('tag WAIT=1')}, or {words.make('run')} now and then"
     if not report.mode:
         print_line(f"nothing to tag: {words.all_done}")
     elif report.ingested:
-        answered = sum(batch.taken for batch in report.ingested)
+        answered = sum(one.batch.taken for one in report.ingested)
         came = plural(len(report.ingested), "batch", "batches")
-        print_line(f"{answered:,} {words.done} in {came}{parked}, {usd(report.spent)} spent{_after(report, words)}")
+        after = f"; {waiting}. {later}" if report.under_way else "" if report.is_down else f". Next: {words.after}"
+        after = "" if report.live else after  # live calls say it
+        print_line(f"{answered:,} {words.done} in {came}{parked}, {usd(report.spent)} spent{after}")
     elif report.live is None and not report.under_way:
         print_line(f"0 {words.done}{parked}, no batch is under way")
     elif report.live is None:
-        sent = 0 if report.is_down else sum(one.items for one in report.submitted)
-        waiting = f"{plural(report.under_way, words.one, words.many)} in batches that are not over"
-        what = f"{plural(sent, words.one, words.many)} submitted" if sent else waiting
-        print_line(f"{what}. {_waiting(words)}")
+        sent = 0 if report.is_down else report.items
+        print_line(f"{plural(sent, words.one, words.many)} submitted. {later}" if sent else f"{waiting}. {later}")
     if report.live is not None:
         show_live(report.live, words)
-    _warn_of_tagged(report, words)
-
-
-def _after(report: tag.TagReport, words: Words) -> str:
-    """Return what is under way still, and what comes next where no live calls say it."""
-    if report.live is not None:
-        return ""
-    if report.under_way:
-        return f"; {plural(report.under_way, words.one, words.many)} in batches that are not over. {_waiting(words)}"
-    return "" if report.is_down else f". Next: {words.after}"
-
-
-def _waiting(words: Words) -> str:
-    return f"Next: {words.make('tag WAIT=1')}, or {words.make('run')} now and then"
-
-
-def _warn_of_tagged(report: tag.TagReport, words: Words) -> None:
-    """Warn of items that are left because of a budget or quota, and of an exceeded budget."""
     if report.out_of_money:
         Terminal().warn(f"{report.out_of_money}; {plural(report.left, f'{words.one} is', f'{words.many} are')} left")
     if report.no_room:
@@ -192,17 +171,11 @@ def _warn_of_tagged(report: tag.TagReport, words: Words) -> None:
         Terminal().warn(f"spent {usd(report.overrun)} more than the budget: an estimate was too low")
 
 
-def finish_tagged(report: tag.TagReport, words: Words) -> None:
+def finish_tagged(report: "Report", words: Words) -> None:
     """End with the exit code of what stopped the run, or of a failed gate."""
     if report.live is not None:
         finish_live(report.live)
-    tell_failures(report, words)
-    for polled in report.polled:
-        finish_polled(polled, words)
-    if report.is_down:
-        sys.exit(4)
-    if report.reports:
-        report.reports[-1].check()
+    finish(report, words)
 
 
 def show_import(done: "ImportReport", *, words: tuple[str, str], released: str, more: str = "") -> None:

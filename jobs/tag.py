@@ -22,9 +22,8 @@ from pipeline.core.task import Words
 from pipeline.live import tag as live_run
 from pipeline.workflows import pilot as pilot_run
 from pipeline.workflows import preflight as estimates
-from pipeline.workflows import tag
-from pipeline.workflows.batch_or_live import ModeEstimate, format_duration
-from pipeline.workflows.preflight import Preflight
+from pipeline.workflows import rounds, tag
+from pipeline.workflows.preflight import ModeEstimate, Preflight, format_duration
 
 _deadline_option = click.option(
     "--deadline", type=values.duration, envvar="FINDABLE_DEADLINE", help="When it must be done: 2h30m, 90 min, 90s."
@@ -75,7 +74,8 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
     gate fails the exit code is 6, and the answers are stored.
     """
     with open_workspace() as ws:
-        pilot_run.run_first(ws, size=None, skip=skip_pilot)
+        rounds.begin(ws)
+        pilot_run.check_first(ws, skip=skip_pilot)
         report, words = live_run.run(ws, limit=limit), ws.task.words
     print_json(live_run.document(report)) if as_json else show_live(report, words)
     finish_live(report)
@@ -92,7 +92,7 @@ def preflight(limit: int | None, deadline: float | None, *, as_json: bool) -> No
     """
     with read_workspace(brings_items=True) as ws:
         estimated, words = estimates.run(ws, limit=limit, deadline_s=deadline), ws.task.words
-    print_json(estimates.document(estimated)) if as_json else _show(estimated, words)
+    print_json(estimated.document()) if as_json else _show(estimated, words)
 
 
 def _show(estimated: Preflight, words: Words) -> None:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.batch import poll, submit
-from pipeline.batch.prepare import BatchPlan
+from pipeline.batch.prepare import BatchPlan, Selection
+from pipeline.batch.submit import Submitted
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import NoProgress
 from pipeline.cost.estimate import calibration
@@ -17,9 +18,9 @@ from pipeline.index import build
 from pipeline.index.embed import Embedder
 from pipeline.quality.pilot import next_pilot
 from pipeline.store.batches import Batch
-from pipeline.workflows import backfill, pilot, preflight, tag
-from pipeline.workflows.batch_steps import ingest_batches
+from pipeline.workflows import pilot, preflight, rounds, tag
 from pipeline.workflows.preflight import Preflight
+from pipeline.workflows.rounds import Report, Rounds
 from web.running import Work
 
 ROUNDED = 1e-6  # USD that a cost which was shown may differ by
@@ -49,13 +50,15 @@ class NextStep:
         command = command_of(self.what)
         if command in {"tag", "passages-backfill"}:
             estimated = preflight.estimate_both(self.ws, limit=None, deadline_s=None)
-            found = preflight.document(estimated)
+            found = estimated.document()
             if command != "tag":  # a backfill goes by batch, whatever is recommended
                 found |= {"recommended": "batch", "reason": "it may take days"}
             return {**found, "cost": round(estimated.going_out(found["recommended"] or "batch")[1], 6)}
         if command in {"batch-submit", "passages-pilot"}:
             among = self._drawn() if command == "passages-pilot" else None
-            dry = submit.document(submit.run(self.ws, limit=None, dry=True, confirm=lambda _plan: True, among=among))
+            self.ws.bring_items()
+            would = Submitted(submit.plan_all(self.ws, Selection(among=among)))
+            dry = would.document(self.ws.model, dry=True)
             return {**dry, "cost": dry["estimated_cost"], "recommended": "batch"}
         return self._to_embed() if command == "index" else None
 
@@ -114,8 +117,8 @@ class NextStep:
         size = next((int(word[6:]) for word in self.what.split() if word.startswith("PILOT=")), None)
         options = tag.TagOptions(wait=True, pilot=size)
         report = tag.run(self.ws, options, announce=announce, confirm=lambda _cost: True)
-        for one in report.reports:
-            display.say(one.line)
+        for quality in report.reports.values():
+            display.say(quality.line)
         _warn_of(display, report)
         return tag.document(report)
 
@@ -126,32 +129,35 @@ class NextStep:
 
     def _pilot(self, display: Work) -> dict[str, Any]:
         """Ask about a few, wait for them, and judge the answers."""
-        done = pilot.run(self.ws, size=None, seed=None, announce=self._agreed, confirm=lambda _plan: True)
-        for one in done.accounts:
+        done = pilot.run(self.ws, size=None, seed=None, announce=self._agreed, confirm=lambda _cost: True)
+        for one in done.ingested:
             _tell(display, one.batch)
         done.check()
-        return pilot.document(done)
+        return done.document()
 
     def _backfill(self, display: Work) -> dict[str, Any]:
         """Ask about all that are left, and wait for them; a failed gate stops what was not sent."""
-        done = backfill.run(
+        done = tag.run(
             self.ws,
-            skip_pilot=False,
-            wait=True,
-            announce=lambda estimated, _extractor: self._check(estimated.going_out("batch")[1]),
+            tag.TagOptions(wait=True, backfill=True),
+            announce=lambda estimated, mode, _reason: self._check(estimated.going_out(mode)[1]),
             confirm=lambda _cost: True,
             ingested=lambda account: _tell(display, account.batch),
         )
         if done.quality is not None:
             done.quality.check()
-        return backfill.document(done)
+        return done.document()
 
     def _agreed(self, plan: BatchPlan) -> None:
         self._check(plan.cost)
 
     def _submit(self, _display: Work) -> dict[str, Any]:
-        sent = submit.run(self.ws, limit=None, dry=False, announce=self._agreed, confirm=lambda _plan: True)
-        return dict(submit.document(sent))
+        rounds.begin(self.ws)
+        going = Rounds(self.ws, judges=False)
+        sent = going.submit(agree=self._agreed, patient=False)
+        if (no_money := going.end().no_money) is not None:
+            raise no_money
+        return sent.document(self.ws.model)
 
     def _poll(self, display: Work) -> dict[str, Any]:
         report = poll.run(self.ws, wait=True)
@@ -161,10 +167,12 @@ class NextStep:
         return {"downloaded": report.downloaded, "failed": {str(number): why for number, why in report.failed.items()}}
 
     def _ingest(self, display: Work) -> dict[str, Any]:
-        done = ingest_batches(self.ws, reported=lambda report: display.say(report.line))
-        for one in done:
-            _tell(display, one.batch)
-        return {"ingested": {str(one.batch.number): one.batch.taken for one in done}}
+        going = Rounds(self.ws, ingested=lambda one: _tell(display, one.batch))
+        going.ingest()
+        done = going.end()
+        for report in done.reports.values():
+            display.say(report.line)
+        return {"ingested": done.document()["ingested"]}
 
     def _index(self, _display: Work) -> dict[str, Any]:
         """Build the index anew, once what would be embedded was held against what was agreed to."""
@@ -187,9 +195,9 @@ def _warn_of_failed(display: Work, failed: Mapping[int, str]) -> None:
         display.warn(f"batch {number}: failed at the API ({why}); what it asked about can be asked again")
 
 
-def _warn_of(display: Work, report: tag.TagReport) -> None:
+def _warn_of(display: Work, report: Report) -> None:
     for one in report.ingested:
-        _tell(display, one)
+        _tell(display, one.batch)
     _warn_of_failed(display, report.failed)
     failed = report.live.asked.failed.most_common() if report.live else []
     for reason, count in failed:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from pipeline.batch.download import check_duplicates, download_result, fetch_lost
 from pipeline.batch.reconcile import lock_of, reconcile
 from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
     KeyRefusedError,
     MissingError,
     NotSentError,
@@ -29,6 +31,7 @@ from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
+    from pipeline.core.task import Words
     from pipeline.gemini.remote import RemoteBatch
 
 
@@ -51,9 +54,26 @@ class PollReport:
     unclear: list[int] = field(default_factory=list)
     stopped: RemoteError | None = None
 
+    def errors(self, words: "Words") -> list[FindableError]:
+        """Return what needs a person or another time: batches that are gone or unclear, an API that was not reached."""
+        gone = [
+            ConfigurationError(
+                f"batch {number}: {why}; it was left as it is, claims kept",
+                hint=f"check the key, or give it up: make batch-cancel BATCH={number}",
+            )
+            for number, why in self.gone.items()
+        ]
+        stopped, finds_out = [self.stopped] if self.stopped else [], f"`{words.make('batch-submit')}` finds out"
+        said = "it is unclear whether it was created"
+        return [*gone, *stopped, *(RemoteError(f"batch {one}: {said}", hint=finds_out) for one in self.unclear)]
 
-def run(ws: OpenWorkspace, *, wait: bool, only: int | None = None, first: bool = False) -> PollReport:
-    """Look at every submitted batch, or at one, once or until all are over, or the first; returns what was seen.
+    def document(self) -> dict[str, object]:
+        """Return the report for programs."""
+        return vars(self) | {"stopped": self.stopped.message if self.stopped else None}
+
+
+def run(ws: OpenWorkspace, *, wait: bool, first: bool = False) -> PollReport:
+    """Look at every submitted batch, once or until all are over, or the first; returns what was seen.
 
     Where no look succeeds for `poll_patience` seconds, or a daily quota is used up, it ends early and says so in
     `stopped`; everything else was done, and what could not be looked at is as it was.
@@ -61,7 +81,7 @@ def run(ws: OpenWorkspace, *, wait: bool, only: int | None = None, first: bool =
     Raises:
         KeyRefusedError: the key is not accepted any more.
     """
-    poll = _Poll(ws, only=only)
+    poll = _Poll(ws)
     poll.adopt_unclear()
     check_duplicates(ws)
     fetch_lost(ws)
@@ -80,7 +100,6 @@ def run(ws: OpenWorkspace, *, wait: bool, only: int | None = None, first: bool =
 @dataclass
 class _Poll:
     ws: OpenWorkspace
-    only: int | None  # the one batch that is followed, where it is not all
     report: PollReport = field(default_factory=PollReport)
     requests: dict[int, int] = field(default_factory=dict)  # of each batch, by number
     done: dict[int, int] = field(default_factory=dict)  # of these
@@ -122,9 +141,8 @@ class _Poll:
 
     def follow_new(self) -> None:
         for batch in self._submitted():
-            if self.only in (None, batch.number):
-                self.requests[batch.number] = batch.requests
-                self.done.setdefault(batch.number, 0)
+            self.requests[batch.number] = batch.requests
+            self.done.setdefault(batch.number, 0)
 
     def _submitted(self) -> list[Batch]:
         with self.ws.store.read() as tx:
@@ -138,9 +156,10 @@ class _Poll:
         ws, pause, began = self.ws, self.ws.settings.poll_first, self.ws.now()
         while True:
             self._look_at_all(bar)
-            waiting = [batch.number for batch in self._submitted() if self._is_followed(batch.number)]
+            at_api = [batch.number for batch in self._submitted()]
+            waiting = [number for number in at_api if self._is_followed(number)]
             self.report.stopped = self._stopping(waiting, wait=wait)
-            if not waiting or self.report.stopped is not None or (first and len(waiting) < len(self.done)):
+            if not waiting or self.report.stopped is not None or (first and not set(self.done) <= set(at_api)):
                 return
             works = ws.backend == "local" and ws.now() - began < timedelta(seconds=LOCAL_LOOK_S)
             if not wait and not works:

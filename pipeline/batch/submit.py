@@ -1,11 +1,11 @@
 """Ask about every item without an answer: prepared -> submitting -> submitted.
 
-First what an earlier run left behind, then what is new. Nothing is paid for before the plan was shown, and above a
-limit confirmed. Whatever stops this in the middle, another run goes on and asks about no item twice.
+First what an earlier run left behind, then what is new. Whatever stops this in the middle, another run goes on and asks
+about no item twice.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -14,41 +14,39 @@ from pipeline.batch.create import SendOutcome
 from pipeline.batch.draft import StopReason
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.refused import give_up_batch
-from pipeline.core.errors import InputError, RemoteError, StateConflictError
+from pipeline.core.errors import InputError, RemoteError, StateConflictError, ThrottledError
 from pipeline.core.states import BatchState
 from pipeline.cost import budget
-from pipeline.engine import questions
-from pipeline.engine.record import judge_kept
+from pipeline.cost.estimate import QuotaFullError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.tokens import Usage
 from pipeline.store import batches, claims
 
 if TYPE_CHECKING:
     from pipeline.core.task import Task
+    from pipeline.gemini.models import Model
     from pipeline.store.database import Connection
 
 MAX_REBUILDS = 20  # batches refused for one line each, in one run, before a person should look
 
 
 @dataclass
-class SubmitReport:
-    """What was, or with a dry run would be, sent: the plan with what waited already, and each batch with its fate."""
+class Submitted:
+    """What was sent: the plan with what waited already, each batch with its fate, and how many items were not sent.
 
-    plan: BatchPlan
-    priced_on: str = ""
-    model: str = ""
-    dry: bool = False
+    `shared` ask what was asked before and share that request or its answer; `held_back` had to wait for money, by
+    the budget of that name and amount, `no_room` for the quota of tokens that may wait at the API. `full` is the
+    refusal of an API that takes no more for now, while batches are under way whose end makes room.
+    """
+
+    plan: BatchPlan = field(default_factory=BatchPlan)
     sent: dict[int, SendOutcome] = field(default_factory=dict)
     items: int = 0
-    shared: int = 0  # items that ask what was asked before, and share that request or its answer
-    held_back: int = 0  # for want of money, under the budget of that name and amount
+    shared: int = 0
+    held_back: int = 0
     budget: str = ""
-    no_room: int = 0  # held back because what waits at the API fills its quota of tokens; they go out as batches end
-
-    @property
-    def submitted(self) -> list[int]:
-        """Return the numbers of the batches that are at the API now because of this run."""
-        return [number for number, fate in self.sent.items() if fate in {SendOutcome.CREATED, SendOutcome.ADOPTED}]
+    no_room: int = 0
+    full: RemoteError | None = None
 
     @property
     def summary(self) -> str:
@@ -59,59 +57,89 @@ class SubmitReport:
         parts += [f"{self.no_room:,} held back by the quota of tokens that may wait at the API"] * bool(self.no_room)
         return "; ".join(part for part in parts if part)
 
+    def document(self, model: "Model", *, dry: bool = False) -> dict[str, object]:
+        """Return the report for programs; after a `dry` run it is about what would be sent."""
+        plan = self.plan
+        return {
+            "dry": dry,
+            "model": model.name,
+            "priced_on": model.priced_on.isoformat(),
+            **{name: getattr(plan, name) for name in ("items", "requests", "batches")},
+            "tokens_in": plan.usage.prompt,
+            "tokens_out": plan.usage.answer + plan.usage.thoughts,
+            "estimated_cost": plan.cost,
+            **{name: getattr(self, name) for name in ("shared", "held_back", "no_room")},
+            "sent": {str(number): fate.value for number, fate in self.sent.items()},
+        }
 
-def run(
-    ws: OpenWorkspace,
-    *,
-    limit: int | None,
-    dry: bool,
-    announce: Callable[[BatchPlan], None] = lambda _plan: None,
-    confirm: Callable[[BatchPlan], bool] | None,
-    among: Sequence[str] | None = None,
-) -> SubmitReport:
-    """Submit every item without an answer, at most `limit` new items, where `among` is not None none but those.
 
-    `announce` gets the plan before anything is written or sent; `confirm` is asked above CONFIRM_ABOVE. Where it is
-    None a person has seen a plan already: items are counted and their tokens are not, which takes a pass over all.
+def plan_all(ws: OpenWorkspace, wanted: Selection) -> BatchPlan:
+    """Return what a run may spend: what is new, its tokens counted, and what waits in *prepared*; nothing is written.
 
     Raises:
-        InputError: there are no items at all, or the plan was not confirmed.
+        InputError: an item's request cannot be sent.
+    """
+    with ws.display.bar("counting tokens", _count_new(ws, wanted)) as bar:
+        new = prepare.plan_batches(ws, wanted, bar=bar)
+    with ws.store.read() as tx:
+        return with_prepared(tx, ws.task, new)
+
+
+def run(
+    ws: OpenWorkspace, wanted: Selection, *, agree: Callable[[BatchPlan], None] | None, patient: bool = False
+) -> Submitted:
+    """Submit what waits in *prepared* or *submitting*, then the new items that are wanted.
+
+    `agree` gets the plan before anything is written or sent, and raises what is said against it. Where it is None a
+    person has seen a plan already: items are counted and their tokens are not, which takes a pass over all. If
+    `patient`, an API that takes no more for now is no error while a batch is under way.
+
+    Raises:
         RemoteError, ConfigurationError: see `create.send_batch`; what was not sent goes out with the next run.
         BudgetError: a budget has no room for a single item.
     """
-    ws.bring_items()
-    wanted = Selection(limit, among=among)
-    questions.free_dead_owners(ws.store, now=ws.now())
-    if not dry:
-        questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
-        judge_kept(ws)
-        _let_go_changed(ws)
     with ws.store.read() as tx:
         left = batches.batches_in_states(tx, BatchState.SUBMITTING, BatchState.PREPARED, task=ws.task.name)
-        askable = claims.count_askable(tx, ws.task)
-    new = BatchPlan(items=askable if limit is None else min(askable, limit))
-    if confirm is not None:
-        with ws.display.bar("counting tokens", new.items) as bar:
-            new = prepare.plan_batches(ws, wanted, bar=bar)
-    with ws.store.read() as tx:
-        plan = with_prepared(tx, ws.task, new)
-    priced_on = ws.model.priced_on.isoformat()
-    report = SubmitReport(plan, priced_on=priced_on, model=ws.model.name, dry=dry)
-    if dry or (not plan.items and not left):
-        if not plan.items:
-            questions.check_any_items(ws.store, ws.task)
-        return report
+        waiting = with_prepared(tx, ws.task, BatchPlan())
+    plan = replace(waiting, items=waiting.items + _count_new(ws, wanted)) if agree is None else plan_all(ws, wanted)
+    submission = _Submission(ws, Submitted(plan), wanted)
+    if not plan.items and not left:
+        return submission.report
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
-    announce(plan)
-    if confirm is not None and plan.cost > ws.settings.confirm_above and not confirm(plan):
-        raise InputError("not confirmed; nothing was written or sent", hint="YES=1 answers yes")
-    submission = _Submission(ws, report, wanted)
-    submission.send(batch.number for batch in sorted(left, key=lambda one: one.state is BatchState.PREPARED))
-    submission.send_new(new.items)
-    return report
+    if agree is not None:
+        agree(plan)
+    old = [batch.number for batch in sorted(left, key=lambda one: one.state is BatchState.PREPARED)]
+    with submission.patiently() if patient else contextlib.nullcontext():
+        submission.send(old)
+        submission.send_new(plan.items - waiting.items)
+    submission.sum_up(plan.items - waiting.items, set(old))
+    return submission.report
 
 
-def _let_go_changed(ws: OpenWorkspace) -> None:
+def agreeing(
+    ws: OpenWorkspace, *, announce: Callable[[BatchPlan], None], confirm: Callable[[float], bool]
+) -> Callable[[BatchPlan], None]:
+    """Return what shows a plan and, where it costs more than CONFIRM_ABOVE, asks for the estimate in USD.
+
+    It raises InputError where that is not confirmed.
+    """
+
+    def agree(plan: BatchPlan) -> None:
+        announce(plan)
+        if plan.cost > ws.settings.confirm_above and not confirm(plan.cost):
+            raise InputError("not confirmed; nothing was written or sent", hint="YES=1 answers yes")
+
+    return agree
+
+
+def _count_new(ws: OpenWorkspace, wanted: Selection) -> int:
+    with ws.store.read() as tx:
+        among = wanted.among
+        askable = claims.count_askable(tx, ws.task) if among is None else len(claims.askable_among(tx, ws.task, among))
+    return askable if wanted.limit is None else min(askable, wanted.limit)
+
+
+def let_go_changed(ws: OpenWorkspace) -> None:
     """Give up the prepared batches that ask with a declaration of the past, so that their items are asked anew.
 
     What was sent already stays: it is judged when it is over. Of an upload that is left nothing is needed any more, and
@@ -123,25 +151,6 @@ def _let_go_changed(ws: OpenWorkspace) -> None:
         with contextlib.suppress(StateConflictError), ws.store.write() as tx:  # another process sends it
             free = give_up_batch(tx, batch, why="the task's declaration changed before it was sent", at=ws.now())
             ws.display.say(f"batch {batch.number} was not sent, for the declaration changed: {free} items are free")
-
-
-def document(report: SubmitReport) -> dict[str, object]:
-    """Return the report for programs."""
-    return {
-        "dry": report.dry,
-        "model": report.model,
-        "priced_on": report.priced_on,
-        "items": report.plan.items,
-        "requests": report.plan.requests,
-        "batches": report.plan.batches,
-        "tokens_in": report.plan.usage.prompt,
-        "tokens_out": report.plan.usage.answer + report.plan.usage.thoughts,
-        "estimated_cost": report.plan.cost,
-        "shared": report.shared,
-        "held_back": report.held_back,
-        "no_room": report.no_room,
-        "sent": {str(number): fate.value for number, fate in report.sent.items()},
-    }
 
 
 def with_prepared(tx: "Connection", task: "Task", new: BatchPlan) -> BatchPlan:
@@ -163,10 +172,24 @@ class _Submission:
     """What one run sends: batches an earlier run left, then new ones, and those that take the place of refused ones."""
 
     ws: OpenWorkspace
-    report: SubmitReport
+    report: Submitted
     wanted: Selection
     rebuild: list[int] = field(default_factory=list)  # refused for one line each; the rest is in no batch yet
     stops: set[StopReason] = field(default_factory=set)  # why no more was prepared
+
+    @contextlib.contextmanager
+    def patiently(self) -> Iterator[None]:
+        """Note the refusal of an API that takes no more for now in the report, while a batch is under way."""
+        try:
+            yield
+        except (ThrottledError, QuotaFullError) as error:
+            is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
+            with self.ws.store.read() as tx:
+                at_api = batches.batches_in_states(tx, BatchState.SUBMITTED, task=self.ws.task.name)
+            if is_daily or not at_api:
+                raise
+            self.ws.display.say(f"the rest waits for a batch to end: {error.message}")
+            self.report.full = error
 
     def send(self, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -177,13 +200,13 @@ class _Submission:
 
     def send_new(self, announced: int) -> None:
         """Prepare and send what was announced and no more; what stands beside a refused line goes into a new batch."""
-        old, refused, most = set(self.report.sent), set[str](), announced
+        refused, most = set[str](), announced
         for _ in range(MAX_REBUILDS):
             rebuilt, self.rebuild = self.rebuild, []
             again = self._refused_items(rebuilt)
             most += self._items(rebuilt) - len(again)
             if most < 1:
-                break
+                return
             refused |= again
             wanted, most = replace(self.wanted, limit=most, without=refused), 0
             with self.ws.display.bar("writing requests", wanted.limit) as bar:
@@ -191,20 +214,19 @@ class _Submission:
                     self.ws, wanted, bar=bar, on_stop=self.stops.add, on_shared=self._note_shared
                 )
             self.send(numbers)
-        else:
-            raise RemoteError(
-                f"Gemini refused one line in each of {MAX_REBUILDS} request files; the rest was left untouched",
-                hint=f"`{self.ws.task.words.make('parked')}` and `make batches` show the reasons",
-            )
-        self._sum_up(announced, old)
+        raise RemoteError(
+            f"Gemini refused one line in each of {MAX_REBUILDS} request files; the rest was left untouched",
+            hint=f"`{self.ws.task.words.make('parked')}` and `make batches` show the reasons",
+        )
 
     def _note_shared(self, items: int) -> None:
         self.report.shared += items
 
-    def _sum_up(self, announced: int, old: set[int]) -> None:
+    def sum_up(self, announced: int, old: set[int]) -> None:
         """Report how many items were sent, and how many were held back; batches `old` were there before this run."""
         ws, report = self.ws, self.report
-        report.items = self._items(report.submitted)
+        at_api = {SendOutcome.CREATED, SendOutcome.ADOPTED}
+        report.items = self._items([number for number, fate in report.sent.items() if fate in at_api])
         if not self.stops & {StopReason.BUDGET, StopReason.QUOTA}:
             return
         new = {number: outcome for number, outcome in report.sent.items() if number not in old}

@@ -17,9 +17,10 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 
 from pipeline.batch.account import BatchSummary, list_batches
 from pipeline.core.declaration import A_co, Declaration
-from pipeline.core.errors import FindableError, InputError, RemoteError
+from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings, with_given
+from pipeline.core.task import Words
 from pipeline.engine.access import Access
 from pipeline.engine.declared.task_file import hand_over, look_again
 from pipeline.engine.workspace import OpenWorkspace, open_workspace
@@ -35,9 +36,9 @@ from pipeline.tables.frames import rows_of
 from pipeline.tables.item_values import plain_value
 from pipeline.workflows import preflight, tag
 from pipeline.workflows.answered import Answers
-from pipeline.workflows.batch_steps import missing_errors
 from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.tag import TagOptions, TagReport
+from pipeline.workflows.rounds import Report as TagReport
+from pipeline.workflows.tag import TagOptions
 
 T = TypeVar("T")
 TaskLike = Declaration[Any] | str | PathLike[str]
@@ -149,7 +150,8 @@ class Workspace:
                     announce=partial(_announce, ws),
                     confirm=partial(_confirm, options.budget, found.confirm_above),
                 )
-        _check(report)
+                words = ws.task.words
+        _check(report, words)
         return report
 
     @overload
@@ -305,23 +307,14 @@ def _confirm(budget: float | None, most: float, cost: float) -> bool:
     return True
 
 
-def _check(report: TagReport) -> None:
+def _check(report: TagReport, words: Words) -> None:
     """Raise what ended the work early, or a failed gate, as the command would end with its exit code."""
     live = report.live
     if live is not None and live.asked.interrupted:
         raise KeyboardInterrupt
     stopped = [live.asked.stopped] if live is not None else []
-    for polled in report.polled:
-        stopped += [*missing_errors(polled), polled.stopped]
-        if polled.unclear:
-            hint = "`make batch-submit` finds out"
-            stopped.append(RemoteError(f"it is unclear whether batch {polled.unclear[0]} was created", hint=hint))
-    if report.is_down:
-        number, why = next(iter(report.failed.items()), (0, "the API is down"))
-        said = f"batch {number} failed at the API ({why}); nothing more was sent"
-        stopped.append(RemoteError(said, hint="run it again later"))
-    if error := next(filter(None, stopped), None):
+    if error := next(filter(None, [*stopped, *report.errors(words)]), None):
         raise error
-    for quality in [live.quality if live else None, *report.reports[-1:]]:
+    for quality in [live.quality if live else None, *report.reports.values()]:
         if quality is not None:
             quality.check()

@@ -1,35 +1,209 @@
-"""Estimate what asking about all items would use, cost and take, by batch and live, before anything is spent.
+"""Estimate what asking about all items would cost and take, by batch at half price and live at once; recommend one.
 
 Only reads, and needs no key. Tokens and money come from the one estimator, times from past batches and calls of this
-workspace, limits from the tier and the settings, and their use today from every process.
+workspace, limits from the tier and the settings, and their use today from every process. An unknown figure is None and
+never guessed: a time that was not measured, a limit that is not published.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.batch import prepare, submit
-from pipeline.batch.prepare import BatchPlan, Selection
+from pipeline.batch import submit
+from pipeline.batch.prepare import BatchPlan, Selection, plan_batches
 from pipeline.cost import budget, estimate
 from pipeline.cost.estimate import AT_API, Calibration
 from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.errors import next_midnight_pacific
 from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits
+from pipeline.gemini.rate_limiter import WINDOW_S
 from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
-from pipeline.store import batches, live_calls, statistics
-from pipeline.workflows.batch_or_live import Mode, ModeEstimate, live_seconds, percentile_90, recommend, turns
-from pipeline.workflows.batch_steps import Backlog
+from pipeline.store import batches, claims, live_calls, statistics
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
 
+Mode = Literal["batch", "live"]
+
+SURCHARGE = 0.25  # ours: USD that asking live may cost more than a batch
+SOON_S = 900.0  # ours: seconds that a person waits at the terminal
+DAY_S = 86_400.0
+P90 = 0.9
+TEN = 10  # from this on a length of time has no decimals
 BATCH_S = 24 * 3600.0  # within which a batch is over, as Google says (Batch API guide, read 2026-11)
 ENOUGH = 3  # ours: past batches from which on they tell how long the next takes
 CALL_S = 1.5  # ours: what a live call takes before any was measured; 1 to 2 s is the normal case
 WARN_AT = 0.8  # of the day's requests
+
+
+@dataclass(frozen=True)
+class ModeEstimate:
+    """What one mode would come to: USD, seconds (None if unknown), how many batches or calls, and its quota.
+
+    `priced_on` (an ISO date) and `price_source` say whose prices these are. `fits_today` is false if the day's requests
+    do not suffice, `affordable` if a budget does not. `refused` says why a person must decide first, `absent` why the
+    mode is not available.
+    """
+
+    cost: float = 0.0
+    priced_on: str = ""
+    price_source: str = ""
+    seconds: float | None = None
+    count: int = 0
+    quota: str = ""
+    figures: Mapping[str, int | None] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    fits_today: bool = True
+    affordable: bool = True
+    refused: str = ""
+    absent: str = ""
+
+    @property
+    def likely(self) -> str:
+        """Return how long it is likely to take, in words."""
+        return format_duration(self.seconds) if self.seconds is None else f"about {format_duration(self.seconds)}"
+
+    def document(self) -> dict[str, Any]:
+        """Return the estimate for programs."""
+        return {
+            **{name: getattr(self, name) for name in ("priced_on", "price_source", "affordable", "warnings")},
+            "cost": round(self.cost, 6),
+            "seconds": None if self.seconds is None else round(self.seconds, 1),
+            "quota": dict(self.figures),
+            "refused": self.refused or None,
+        }
+
+
+def recommend(
+    batch: ModeEstimate, live: ModeEstimate, *, items: int, deadline_s: float | None = None
+) -> tuple[Mode | None, str]:
+    """Return which mode fits and why; None if no item is to be asked, or a person must decide.
+
+    Live, if there are no batches at all. Never a mode that is dearer and slower than one that fits. With a deadline, a
+    batch if it is in time, else live if that is, else the faster one. Without a deadline, live if it costs little more,
+    ends soon, and its quota suffices.
+    """
+    if not items:
+        return None, "no item is left to ask"
+    if batch.absent:
+        return "live", f"{batch.absent}; asking live takes {live.likely}"
+    if batch.refused:
+        return None, batch.refused
+    both_times = f"{live.likely}, a batch {batch.likely}"
+    if _is_dominated(batch, by=live):
+        return "live", f"asking live costs less and is faster: {both_times}"
+    if _is_dominated(live, by=batch):
+        return "batch", f"asking live costs more and takes longer: {both_times}"
+    return _in_time(batch, live, deadline_s) if deadline_s is not None else _cheap_and_soon(batch, live)
+
+
+def _cheap_and_soon(batch: ModeEstimate, live: ModeEstimate) -> tuple[Mode, str]:
+    surcharge = live.cost - batch.cost
+    against = [
+        reason
+        for reason, holds in (
+            ("today's requests are too few to ask live", not live.fits_today),
+            ("a budget has no room to ask live", batch.affordable and not live.affordable),
+            (f"asking live costs ${surcharge:,.2f} more", surcharge > SURCHARGE),
+            ("how long live calls take is not known yet", live.seconds is None),
+            (
+                f"asking live takes {live.likely}",
+                live.seconds is not None and live.seconds > SOON_S,
+            ),
+        )
+        if holds
+    ]
+    if against:
+        return "batch", "; ".join(against)
+    more = f"costs only ${surcharge:,.4f} more" if surcharge > 0 else "costs no more"
+    return "live", f"asking live {more} and takes {live.likely}"
+
+
+def _is_dominated(mode: ModeEstimate, *, by: ModeEstimate) -> bool:
+    is_faster = by.seconds is not None and mode.seconds is not None and by.seconds < mode.seconds
+    return by.cost <= mode.cost and is_faster and by.fits_today and by.affordable
+
+
+def _in_time(batch: ModeEstimate, live: ModeEstimate, deadline_s: float) -> tuple[Mode, str]:
+    within = f"within {format_duration(deadline_s)}"
+    if _known(batch) <= deadline_s:
+        return "batch", f"a batch should be over in {format_duration(batch.seconds)}, {within}"
+    takes = (
+        "how long a batch takes is unknown"
+        if batch.seconds is None
+        else f"a batch may take {format_duration(batch.seconds)}"
+    )
+    if _known(live) <= deadline_s:
+        return "live", f"{takes}; asking live takes {live.likely}, {within}"
+    first: Mode = "batch" if _known(batch) < _known(live) else "live"
+    over = format_duration((batch if first == "batch" else live).seconds)
+    return first, f"neither mode is known to end {within}; {first} is likely to end first ({over})"
+
+
+def _known(mode: ModeEstimate) -> float:
+    return math.inf if mode.seconds is None else mode.seconds
+
+
+def live_seconds(
+    requests: int,
+    tokens: int,
+    *,
+    limits: RateLimits,
+    used_today: int,
+    until_reset_s: float,
+    rate: float | None,
+) -> float | None:
+    """Return about how long so many calls with so many prompt tokens in all take; None if nothing bounds them.
+
+    `rate` is how many calls a second were measured, if any were. Calls beyond the day's requests are made after the
+    reset in `until_reset_s` seconds.
+    """
+    if not requests:
+        return 0.0
+    rates = [] if rate is None else [rate]
+    rates += [] if limits.rpm is None else [limits.rpm / WINDOW_S]
+    rates += [] if limits.tpm is None or not tokens else [limits.tpm / WINDOW_S * requests / tokens]
+    slowest = min(rates, default=None)
+    left = requests if limits.rpd is None else max(0, limits.rpd - used_today)
+    if limits.rpd is None or requests <= left:
+        return None if slowest is None else requests / slowest
+    later = requests - left
+    days, last = divmod(later - 1, limits.rpd)
+    waited = until_reset_s + days * DAY_S
+    if slowest is None:
+        return waited
+    # if a day's requests take longer than a day, they go on through the next one
+    return max(waited + (last + 1) / slowest, until_reset_s + later / slowest, requests / slowest)
+
+
+def turns(batches: int, tokens: int, *, most_tokens: int | None, most_batches: int) -> int:
+    """Return in how many turns batches of so many tokens in all go out, if only so much may wait at the API."""
+    if not batches:
+        return 0
+    at_once = most_batches
+    if most_tokens is not None and tokens:
+        at_once = min(at_once, int(most_tokens * batches / tokens))
+    return math.ceil(batches / max(1, at_once))
+
+
+def percentile_90(values: Sequence[float]) -> float | None:
+    """Return the least of some values that nine in ten do not exceed; None if there are none."""
+    return sorted(values)[math.ceil(P90 * len(values)) - 1] if values else None
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return a length of time in words."""
+    if seconds is None:
+        return "an unknown time"
+    for unit, length in (("d", DAY_S), ("h", 3600.0), ("min", 60.0), ("s", 1.0)):
+        amount = seconds / length
+        if amount >= (2 if unit == "d" else 1):
+            return f"{amount:.0f} {unit}" if amount >= TEN else f"{amount:.1f} {unit}".replace(".0 ", " ")
+    return "a second"
 
 
 @dataclass(frozen=True)
@@ -51,6 +225,25 @@ class Preflight:
     deadline_s: float | None = None
     waiting: BatchPlan = field(default_factory=BatchPlan)
 
+    def document(self) -> dict[str, Any]:
+        """Return the estimate for programs: tokens, USD, seconds; unknown values are null."""
+        used, known, batch, live = self.plan.usage, self.known, self.batch, self.live
+        return {
+            "items": self.plan.items,
+            "questions": self.plan.requests,
+            "model": self.model,
+            "tier": self.tier,
+            "tokens_in": used.prompt,
+            "tokens_out": used.answer + used.thoughts,
+            "estimate": {"error": round(known.error, 4), "answers": known.answers},
+            "deadline_s": self.deadline_s,
+            "batch": {"batches": batch.count, **batch.document()},
+            "live": {"calls": live.count, "fits_today": live.fits_today, **live.document()},
+            "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
+            "recommended": self.recommended,
+            "reason": self.reason,
+        }
+
     def going_out(self, mode: str) -> tuple[BatchPlan, float]:
         """Return what goes out in a mode, with what is waiting, and its estimated cost in USD."""
         plan, more, own = self.plan, self.waiting, self.live if mode == "live" else self.batch
@@ -71,20 +264,23 @@ def run(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None) -> Pr
     return estimated
 
 
-def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None) -> Preflight:
-    """Return what asking about all open items, at most `limit`, would come to.
+def estimate_both(
+    ws: OpenWorkspace, *, limit: int | None, deadline_s: float | None, waives_pilot: bool = False
+) -> Preflight:
+    """Return what asking about all open items, at most `limit`, would come to; `waives_pilot` if none stops them.
 
     Raises:
         InputError: a request cannot be sent; the message names its item.
     """
     questions.free_dead_owners(ws.store, now=ws.now())
-    askable = Backlog(ws.store, ws.task).askable()
+    with ws.store.read() as tx:
+        askable = claims.count_askable(tx, ws.task)
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
-        plan = prepare.plan_batches(ws, Selection(limit), bar=bar)
+        plan = plan_batches(ws, Selection(limit), bar=bar)
     with ws.store.read() as tx:
         known, waiting = estimate.calibration(tx, ws.extractor), submit.with_prepared(tx, ws.task, BatchPlan())
         modes = _Modes(ws, tx, plan, known)
-        batch, live = modes.batch(), modes.live()
+        batch, live = modes.batch(waives_pilot=waives_pilot), modes.live()
     recommended, reason = recommend(batch, live, items=plan.items, deadline_s=deadline_s)
     return Preflight(
         plan=plan,
@@ -100,40 +296,6 @@ def estimate_both(ws: OpenWorkspace, *, limit: int | None, deadline_s: float | N
     )
 
 
-def document(estimated: Preflight) -> dict[str, Any]:
-    """Return an estimate for programs: tokens, USD, seconds; unknown values are null."""
-    used = estimated.plan.usage
-    known, batch, live = estimated.known, estimated.batch, estimated.live
-    return {
-        "items": estimated.plan.items,
-        "questions": estimated.plan.requests,
-        "model": estimated.model,
-        "tier": estimated.tier,
-        "tokens_in": used.prompt,
-        "tokens_out": used.answer + used.thoughts,
-        "estimate": {"error": round(known.error, 4), "answers": known.answers},
-        "deadline_s": estimated.deadline_s,
-        "batch": {"batches": batch.count, **_mode_document(batch)},
-        "live": {"calls": live.count, "fits_today": live.fits_today, **_mode_document(live)},
-        "waiting": {"items": estimated.waiting.items, "cost": round(estimated.waiting.cost, 6)},
-        "recommended": estimated.recommended,
-        "reason": estimated.reason,
-    }
-
-
-def _mode_document(mode: ModeEstimate) -> dict[str, Any]:
-    return {
-        "cost": round(mode.cost, 6),
-        "priced_on": mode.priced_on,
-        "price_source": mode.price_source,
-        "seconds": None if mode.seconds is None else round(mode.seconds, 1),
-        "quota": dict(mode.figures),
-        "affordable": mode.affordable,
-        "refused": mode.refused or None,
-        "warnings": list(mode.warnings),
-    }
-
-
 @dataclass(frozen=True)
 class _Modes:
     ws: OpenWorkspace
@@ -141,7 +303,7 @@ class _Modes:
     plan: BatchPlan
     known: Calibration
 
-    def batch(self) -> ModeEstimate:
+    def batch(self, *, waives_pilot: bool) -> ModeEstimate:
         ws, plan, tokens = self.ws, self.plan, self.plan.usage.prompt
         most = ws.model.enqueued(ws.settings.tier)
         at_api = batches.batches_in_states(self.tx, *AT_API)
@@ -164,7 +326,7 @@ class _Modes:
             count=plan.batches,
             quota=quota if most is None else f"{quota}, of {most:,} that may in tier {ws.settings.tier}",
             figures={"tokens": tokens, "enqueued_now": enqueued, "enqueued_most": most, "turns": rounds},
-            refused=pilot.why_not(self.tx, ws.extractor),
+            refused="" if waives_pilot else pilot.why_not(self.tx, ws.extractor),
             absent=absent,
         )
 

@@ -1,28 +1,28 @@
-"""Do once whatever is due, for cron: poll, ingest, retry, score, submit, index.
+"""Do once whatever is due, for cron: one round of poll, ingest, retry, score and submit, then the index.
 
 A step that fails does not keep the others from being done; its error is raised at the end. Two runs at once do no harm:
 each step takes its lock.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.core.errors import FindableError, GateError
+from pipeline.batch.submit import agreeing
+from pipeline.core.errors import FindableError
 from pipeline.core.states import BatchState
 from pipeline.cost import budget
-from pipeline.cost.budget import BudgetError
 from pipeline.cost.estimate import AT_API
-from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, staleness
 from pipeline.index.builds import Builds
 from pipeline.live import due_tagger
 from pipeline.quality import pilot
-from pipeline.quality.evaluate import QualityReport
 from pipeline.store import answers, claims, workspace
-from pipeline.workflows import backfill
-from pipeline.workflows.batch_steps import Backlog, BatchSteps, failed_error, ingest_batches, missing_errors
+from pipeline.workflows import rounds
+from pipeline.workflows.rounds import Rounds, failed_error
+
+FACTS = ("downloaded", "waiting", "failed", "ingested", "parked", "no_room")  # told where there are some
 
 
 @dataclass
@@ -40,61 +40,57 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
     `confirm` is called with the estimate (USD) of the next batches if it is above CONFIRM_ABOVE.
     """
     report = RunReport()
-    try:
-        questions.free_dead_owners(ws.store, now=ws.now())
-        ws.bring_items()
-    except FindableError as error:  # what was asked already goes on
-        report.failures.append(error)
-    backlog = Backlog(ws.store, ws.task)
     with ws.store.read() as tx:
         report.facts["workspace_id"] = workspace.get_workspace(tx).workspace_id
-    due, parked = _Due(ws, backlog, BatchSteps(ws), confirm), backlog.parked()
+    going = Rounds(ws)
     budget.resume_budget(ws)
-    asking = () if report.failures else (due.retry, due.score, due.submit)
-    for step in (due.poll, due.ingest, *asking, due.index, due.close):
-        try:
-            step(report)
-        except FindableError as error:
-            report.failures.append(error)
-    more = backlog.parked() - parked
-    if more > 0:
-        report.facts["parked"] = more
-        report.did.append(f"{more:,} parked")
+    due = _Due(ws, going, report, confirm)
+    due.each(due.collect)
+    if due.each(lambda: rounds.begin(ws, may_be_empty=True)):  # else what was asked already goes on
+        due.each(due.retry, due.score, due.submit)
+    due.each(due.index, going.end)
+    due.tell()
     return report
 
 
 @dataclass(frozen=True)
 class _Due:
     ws: OpenWorkspace
-    backlog: Backlog
-    steps: BatchSteps
+    going: Rounds
+    report: RunReport
     confirm: Callable[[float], bool]
 
-    def poll(self, report: RunReport) -> None:
-        ws = self.ws
-        if not self.backlog.batches(*AT_API):
-            return
-        polled, failed = self.steps.poll(wait=False), self.steps.failed
-        report.facts |= {"downloaded": polled.downloaded, "waiting": polled.waiting}
-        if polled.downloaded:
-            report.did.append(f"{_count_batches(len(polled.downloaded))} downloaded")
-        if failed:
-            report.facts["failed"] = {str(number): why for number, why in failed.items()}
-            report.did.append(f"{_count_batches(len(failed))} failed")
+    def each(self, *steps: Callable[[], object]) -> bool:
+        """Do some steps, of which each may fail; return whether none did."""
+        before = len(self.report.failures)
+        for step in steps:
+            try:
+                step()
+            except FindableError as error:
+                self.report.failures.append(error)
+        return len(self.report.failures) == before
+
+    def collect(self) -> None:
+        """Poll and ingest, also where one of both fails."""
+        ws, going, report = self.ws, self.going, self.report
+        if going.batches(*AT_API):
+            self.each(lambda: going.poll(wait=False))
+        polled, failed = going.report.polled, going.report.failed
+        self._did(len(polled.downloaded), "{} downloaded")
+        self._did(len(failed), "{} failed")
         report.failures += [failed_error(number, why, ws.task.words) for number, why in failed.items()]
-        report.failures += missing_errors(polled)
-        report.failures += [] if polled.stopped is None else [polled.stopped]
+        report.failures += replace(polled, unclear=[]).errors(ws.task.words)  # the next step finds these out
+        if going.batches(BatchState.DOWNLOADED):
+            self.each(going.ingest)
+            answered = sum(one.batch.taken for one in going.report.ingested)
+            report.did.append(f"{answered:,} {ws.task.words.done} from {_batches(len(going.report.ingested))}")
 
-    def ingest(self, report: RunReport) -> None:
-        if not self.backlog.batches(BatchState.DOWNLOADED):
-            return
-        summaries = ingest_batches(self.ws, reported=lambda quality: _note_quality(report, quality))
-        answered = sum(one.batch.taken for one in summaries)
-        report.facts["ingested"] = {str(one.batch.number): one.batch.taken for one in summaries}
-        report.did.append(f"{answered:,} {self.ws.task.words.done} from {_count_batches(len(summaries))}")
+    def _did(self, count: int, what: str) -> None:
+        if count:
+            self.report.did.append(what.format(_batches(count)))
 
-    def retry(self, report: RunReport) -> None:
-        ws = self.ws
+    def retry(self) -> None:
+        ws, report = self.ws, self.report
         with ws.store.read() as tx:
             waiting = answers.due_ids(tx, ws.task.name)
         if not waiting:
@@ -105,54 +101,41 @@ class _Due:
             report.did.append(f"{asked.answered:,} {ws.task.words.done} that were due")
         report.failures += [] if asked.stopped is None else [asked.stopped]
 
-    def score(self, report: RunReport) -> None:
+    def score(self) -> None:
         if not self.ws.subject.hooks.derives:
             return
         with self.ws.store.write() as tx:
             changed = self.ws.subject.hooks.refresh_derived(tx)
-        report.facts["scored"] = changed
+        self.report.facts["scored"] = changed
         if changed:
-            report.did.append(f"{changed:,} scored")
+            self.report.did.append(f"{changed:,} scored")
 
-    def submit(self, report: RunReport) -> None:
+    def submit(self) -> None:
         """Submit prepared batches and, unless a pilot is missing or failed, new items, within the budget."""
-        ws = self.ws
+        ws, going, report = self.ws, self.going, self.report
         with ws.store.read() as tx:
             askable, cleared = claims.count_askable(tx, ws.task), pilot.is_pilot_cleared(tx, ws.task, ws.extractor)
         if askable and not cleared:  # a pilot's own batches go on; new items wait for a person
             report.facts |= {"left": askable, "no_pilot": f"no pilot of {ws.extractor} has passed"}
-            askable = 0
-        if askable or self.backlog.batches(BatchState.PREPARED, BatchState.SUBMITTING):
-            self._submit(report, limit=None if cleared else 0, askable=askable)
-
-    def _submit(self, report: RunReport, *, limit: int | None, askable: int) -> None:
-        """Submit prepared batches, and at most `limit` of the new items."""
-        try:
-            sent, full = self.steps.submit(limit=limit, confirm=lambda plan: self.confirm(plan.cost), patient=True)
-        except BudgetError as error:  # no failure: the next run submits what its budget allows
-            report.facts |= {"left": askable, "out_of_money": error.message}
+            going.stop_asking()
+        if not (askable and cleared) and not going.batches(BatchState.PREPARED, BatchState.SUBMITTING):
             return
+        agree = agreeing(ws, announce=lambda _plan: None, confirm=self.confirm)
+        sent = going.submit(agree=agree, patient=True)
+        done = going.report
         report.facts["submitted"] = {str(number): fate.value for number, fate in sent.sent.items()}
         if sent.items:
-            report.did.append(f"{sent.items:,} submitted in {_count_batches(len(sent.submitted))}")
-        if full is not None:  # no failure either: batches under way make room when they end
-            report.facts["no_room"] = self._count_unsent(with_new=limit != 0)
-        elif sent.no_room:
-            report.facts["no_room"] = sent.no_room
-        if sent.held_back:
-            report.facts |= {"left": sent.held_back, "out_of_money": f"{sent.budget} has no room for more"}
+            report.did.append(f"{sent.items:,} submitted in {_batches(len(done.submitted))}")
+        if done.out_of_money:  # no failure: the next run submits what its budget allows
+            report.facts |= {"left": done.short or askable, "out_of_money": done.out_of_money}
 
-    def _count_unsent(self, *, with_new: bool) -> int:
-        """Return how many items wait in prepared batches and, `with_new`, in none."""
-        return self.backlog.under_way(BatchState.PREPARED) + (self.backlog.askable() if with_new else 0)
-
-    def index(self, report: RunReport) -> None:
+    def index(self) -> None:
         ws = self.ws
         if not ws.is_indexed or not self._is_stale():
             return
         built = build.run(ws)
-        report.facts["index"] = {"build": built.number, "count": built.count, "embedded": built.embedded}
-        report.did.append(f"index of {built.count:,} built")
+        self.report.facts["index"] = {"build": built.number, "count": built.count, "embedded": built.embedded}
+        self.report.did.append(f"index of {built.count:,} built")
 
     def _is_stale(self) -> bool:
         ws = self.ws
@@ -165,21 +148,17 @@ class _Due:
             with builds.open() as current:
                 return bool(staleness.count_stale(ws.collection, tx, current, ws.display, exact=True))
 
-    def close(self, _report: RunReport) -> None:
-        """End a `tag` or a backfill that has no items left."""
-        ws = self.ws
-        budget.close_budget(ws.store, ws.task, at=ws.now())
-        backfill.close_backfill(ws.store, ws.task, ws.extractor, at=ws.now())
+    def tell(self) -> None:
+        """Note what the rounds came to, as far as there is something; a failed gate ends the run with its exit code."""
+        done, facts = self.going.report, self.report.facts
+        found = vars(done.polled) | done.document()
+        facts |= {name: found[name] for name in FACTS if found[name]}
+        if done.reports:
+            facts["reports"] = [{"report": str(one.path), "passed": one.passed} for one in done.reports.values()]
+        if done.parked:
+            self.report.did.append(f"{done.parked:,} parked")
+        self.each(*(one.check for one in done.reports.values()))
 
 
-def _note_quality(report: RunReport, quality: QualityReport) -> None:
-    """Note a quality report; a failed gate ends the run with its exit code, after all other steps."""
-    report.facts.setdefault("reports", []).append({"report": str(quality.path), "passed": quality.passed})
-    try:
-        quality.check()
-    except GateError as error:
-        report.failures.append(error)
-
-
-def _count_batches(count: int) -> str:
+def _batches(count: int) -> str:
     return f"{count:,} {'batch' if count == 1 else 'batches'}"

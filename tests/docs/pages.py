@@ -15,7 +15,7 @@ from pipeline.core.states import BATCH_MOVES, REMOTE_STATES
 from pipeline.experts.collection import index_entry
 from pipeline.experts.rows import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
 from pipeline.gemini import models, tokens
-from pipeline.workflows.batch_or_live import ModeEstimate, format_duration, live_seconds, recommend
+from pipeline.workflows.preflight import ModeEstimate, format_duration, live_seconds, recommend
 from tests.lab import ROOT
 
 TOLD = {

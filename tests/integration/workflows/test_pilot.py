@@ -53,12 +53,16 @@ def test_a_window_full_of_other_work_keeps_a_pilot_waiting(
 
 @pytest.mark.full
 def test_a_pilot_that_failed_batches_parked_asks_the_same_ones_again(workspace: Workspace, api: Api) -> None:
-    """Without a reply it is not judged, exit code 4; once the service is well again, to run it again is enough.
+    """Each time it stops at the first that fails, exit code 4; without a reply it is not judged.
 
-    No item was charged for it; who was parked for a fault of their own stays so.
+    Once the service is well again, to run it again is enough. No item was charged for it; who was parked for a fault of
+    their own stays so.
     """
     put(workspace, 20)
     api.fault("batch_fails", times=3)
+    for number in (1, 2):
+        stopped = workspace.run("passages-pilot", "--yes", N="8", SEED="5")
+        assert (stopped.exit_code, f"batch {number} failed at the API" in stopped.stderr) == (4, True), stopped.output
     stopped = workspace.run("passages-pilot", "--yes", N="8", SEED="5")
     assert (stopped.exit_code, "nothing to judge" in stopped.stderr) == (4, True), stopped.output
     assert "3 batches in a row gave nothing" in stopped.stderr

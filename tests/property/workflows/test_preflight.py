@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.gemini.models import RateLimits
 from pipeline.gemini.rate_limiter import Limiter
-from pipeline.workflows.batch_or_live import (
+from pipeline.workflows.preflight import (
     SOON_S,
     SURCHARGE,
     ModeEstimate,

@@ -1,0 +1,364 @@
+"""Go on with what a task asks: poll, ingest, submit, in rounds until all is done, held back or stopped.
+
+A round may die at any moment: where it was stands in the database, and whichever command comes next goes on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.batch import ingest, poll, submit
+from pipeline.batch.account import IngestSummary
+from pipeline.batch.create import SendOutcome
+from pipeline.batch.poll import PollReport
+from pipeline.batch.prepare import BatchPlan, Selection
+from pipeline.batch.submit import Submitted
+from pipeline.core.errors import FindableError, RemoteError
+from pipeline.core.states import OPEN, BatchState, RemoteState, remote_state
+from pipeline.cost import budget
+from pipeline.cost.budget import TAG, BudgetError
+from pipeline.cost.estimate import AT_API
+from pipeline.engine import questions
+from pipeline.engine.record import judge_kept
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.quality import evaluate, pilot, report_files
+from pipeline.quality.evaluate import QualityReport
+from pipeline.store import batches, claims, live_calls, pilots, spending, statistics
+from pipeline.store.pilots import PilotVerdict
+
+if TYPE_CHECKING:
+    from pipeline.core.task import Words
+    from pipeline.live.tag import TagLiveReport
+    from pipeline.store.batches import Batch
+    from pipeline.workflows.pilot import PilotReport
+
+WITHOUT_SUCCESS = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
+REPORT_EVERY = 20  # times as long as writing reports took must pass before the next ones, except the last
+FAILED = "the answers fail a quality gate by far, and nothing more was sent; SKIP_PILOT=1 goes on all the same"
+FULL = "the API takes no more for now"
+DOWN = "batches fail at the API, and nothing more was sent"
+TOLD = (
+    *("extractor", "mode", "reason", "asked", "submitted", "left", "no_room", "under_way", "parked"),
+    *("held_back", "out_of_money", "is_over", "is_down", "spent", "overrun"),
+)
+WAIVED = "Asked without a pilot that passed: a person wanted it so."
+
+
+@dataclass
+class Report:
+    """What a command did in its rounds, and where the task stands then; costs in USD.
+
+    `mode` is live, batch, or empty where nothing was to be asked, and `asked` how many items were. `sent` has each
+    batch that went out with its fate, about so many `items`; `failed` is why batches gave nothing, or a part, at the
+    API. `left` items can be asked still: `held_back` says what keeps them waiting, `no_room` of them wait until the
+    API takes more, `short` for money, and if it `is_down` nothing more was sent. `under_way` are in open batches,
+    `parked` were parked meanwhile. `reports` are the newest on the answers of each extractor. `spent` is what is
+    known to be spent since it began, `overrun` by how much that exceeds a budget.
+    """
+
+    extractor: str
+    mode: str = ""
+    reason: str = ""
+    asked: int = 0
+    pilot: "PilotReport | None" = None
+    live: "TagLiveReport | None" = None
+    sent: dict[int, SendOutcome] = field(default_factory=dict)
+    items: int = 0
+    polled: PollReport = field(default_factory=PollReport)
+    ingested: list[IngestSummary] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    reports: dict[str, QualityReport] = field(default_factory=dict)
+    left: int = 0
+    no_room: int = 0
+    short: int = 0
+    under_way: int = 0
+    parked: int = 0
+    is_down: bool = False
+    spent: float = 0.0
+    overrun: float = 0.0
+    held_back: str = ""
+    no_money: BudgetError | None = None
+
+    @property
+    def submitted(self) -> list[int]:
+        """Return the numbers of the batches that are at the API because of this command."""
+        return [one for one, fate in self.sent.items() if fate in {SendOutcome.CREATED, SendOutcome.ADOPTED}]
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether all items were answered or parked."""
+        return not self.left and not self.under_way
+
+    @property
+    def out_of_money(self) -> str:
+        """Return which budget keeps the rest waiting, if one does."""
+        return self.held_back if self.no_money or self.short else ""
+
+    @property
+    def quality(self) -> QualityReport | None:
+        """Return the newest report on the answers of the extractor in use."""
+        return self.reports.get(self.extractor)
+
+    def errors(self, words: "Words") -> list[FindableError]:
+        """Return what keeps all from being done: what polling met, and batches that failed where none succeeded."""
+        down = list(self.failed.items())[:1] if self.is_down else []
+        return [*self.polled.errors(words), *(failed_error(number, why, words) for number, why in down)]
+
+    def document(self) -> dict[str, Any]:
+        """Return the report for programs."""
+        return {
+            **{name: getattr(self, name) for name in TOLD},
+            "pilot": self.pilot and self.pilot.document(),
+            "ingested": {str(one.batch.number): one.batch.taken for one in self.ingested},
+            "failed": {str(number): why for number, why in self.failed.items()},
+            "passed": None if self.quality is None else self.quality.passed,
+            "report": None if self.quality is None else str(self.quality.path),
+        }
+
+
+def begin(ws: OpenWorkspace, *, may_be_empty: bool = False) -> None:
+    """Make ready to ask: items, versions, replies and claims are as they should be before the first request.
+
+    Raises:
+        InputError: the items of a declared task cannot be read, or there are none at all.
+        ConfigurationError: the declaration changed under its version, which is being rolled back, or GATES is wrong.
+    """
+    ws.bring_items()
+    evaluate.check_gate_overrides(ws)
+    questions.free_dead_owners(ws.store, now=ws.now())
+    questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
+    judge_kept(ws)
+    submit.let_go_changed(ws)
+    with ws.store.read() as tx:
+        is_any_open = batches.batches_in_states(tx, *OPEN, task=ws.task.name)
+    if not (may_be_empty or is_any_open):
+        questions.check_any_items(ws.store, ws.task)
+
+
+class Rounds:
+    """The rounds of one command, from `begin` to `end`; at most `limit` new items are asked, of those `among`."""
+
+    def __init__(
+        self,
+        ws: OpenWorkspace,
+        *,
+        limit: int | None = None,
+        among: Sequence[str] | None = None,
+        judges: bool = True,
+        ingested: Callable[[IngestSummary], None] = lambda _summary: None,
+    ) -> None:
+        """Note where the task stands; with `judges` reports are written, and `ingested` is called after each batch."""
+        self._ws, self._limit, self._among, self._judges, self._ingested = ws, limit, among, judges, ingested
+        self.report = Report(ws.extractor)
+        self.began = ws.now()
+        self._report_s, self._reported_at = 0.0, 0.0
+        self._stale: dict[str, None] = {}  # extractors with answers since their last report
+        self._has_failed = self._has_succeeded = False  # batches at the API, since items were sent the last time
+        self._waits_for_room = False
+        with ws.store.read() as tx:
+            self._newest = batches.next_number(tx) - 1
+            self._parked = statistics.count_parked(tx, ws.task.name)
+
+    def batches(self, *states: BatchState) -> "list[Batch]":
+        """Return the batches of the task in these states, oldest first."""
+        with self._ws.store.read() as tx:
+            return batches.batches_in_states(tx, *states, task=self._ws.task.name)
+
+    def askable(self) -> int:
+        """Return how many items can be asked."""
+        with self._ws.store.read() as tx:
+            if self._among is not None:
+                return len(claims.askable_among(tx, self._ws.task, self._among))
+            return claims.count_askable(tx, self._ws.task)
+
+    def advance(self, *, wait: bool) -> None:
+        """Submit and, with `wait`, poll, ingest and submit again, until all is done, held back or stopped.
+
+        What failed goes out again once all batches are over; where the API had no room for more, once the first is. If
+        batches fail at the API and none succeeds, or the answers are hopeless, nothing more is sent: a short failure
+        must not use up the tries of all items. The batches under way are waited for all the same.
+
+        Raises:
+            RemoteError, ConfigurationError, InputError: as the steps raise them; run again, it goes on.
+        """
+        while self._may_submit():
+            sent, came = self.submit(patient=wait), 0
+            while wait and self.batches(*AT_API):
+                came += self.collect(wait=True)
+                if self.is_stopped or (came and self._waits_for_room):
+                    break
+            is_left = self.askable() or self.batches(BatchState.PREPARED)
+            if not (wait and is_left and (sent.sent or came)) or self.is_stopped:
+                break
+        self._may_submit()  # it is told also where nothing is left to send
+        while wait and self.report.is_down and not self.is_stopped and self.batches(*AT_API):
+            self.collect(wait=True)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Return whether the last poll did not reach the API, or a batch needs a person."""
+        last = self.report.polled
+        return bool(last.stopped or last.gone or last.unclear)
+
+    def _may_submit(self) -> bool:
+        report = self.report
+        if self._has_failed and not self._has_succeeded:
+            report.is_down, report.held_back = True, DOWN
+        elif report.quality is not None and report.quality.is_hopeless and self._ws.task.needs_pilot:
+            report.held_back = FAILED
+        else:
+            return True
+        return False
+
+    def submit(self, *, agree: Callable[[BatchPlan], None] | None = None, patient: bool) -> Submitted:
+        """Submit what waits, and the new items that money and room allow; what holds the rest back is reported.
+
+        Raises:
+            RemoteError, ConfigurationError: see `batch.submit.run`.
+        """
+        ws, report = self._ws, self.report
+        questions.free_dead_owners(ws.store, now=ws.now())
+        self._has_failed = self._has_succeeded = self._waits_for_room = False
+        report.held_back, report.no_room, report.short, report.no_money = "", 0, 0, None
+        wanted = Selection(self.left(), among=self._among)
+        try:
+            sent = submit.run(ws, wanted, agree=agree, patient=patient)
+        except BudgetError as error:
+            report.held_back, report.no_money = error.message, error
+            return Submitted()
+        report.sent |= sent.sent
+        report.items += sent.items
+        report.no_room, report.short = sent.no_room, sent.held_back
+        if sent.held_back:
+            report.held_back = f"{sent.budget} has no room for more"
+        if sent.full or sent.no_room:
+            report.held_back, self._waits_for_room = FULL, True
+        if sent.full:
+            report.no_room = self._count(self.batches(BatchState.PREPARED))
+            report.no_room += self.askable() if wanted.limit != 0 else 0
+        return sent
+
+    def stop_asking(self) -> None:
+        """Ask no further new item; what was prepared goes out, and what is under way is collected."""
+        self._limit = 0
+
+    def left(self) -> int | None:
+        """Return how many new items the limit lets be asked still; None without one."""
+        if self._limit is None:
+            return None
+        return max(0, self._limit - self._count([one for one in self.batches() if one.number > self._newest]))
+
+    def _count(self, found: "Sequence[Batch]") -> int:
+        with self._ws.store.read() as tx:
+            return claims.count_items(tx, [one.number for one in found])
+
+    def collect(self, *, wait: bool) -> int:
+        """Poll the batches at the API, with `wait` until the first one ends, and ingest; return how many were."""
+        if self.batches(*AT_API):
+            self.poll(wait=wait)
+        return len(self.ingest())
+
+    def poll(self, *, wait: bool) -> None:
+        """Poll the batches at the API, with `wait` until the first one ends."""
+        polled = self.report.polled = poll.run(self._ws, wait=wait, first=True)
+        with self._ws.store.read() as tx:
+            over = [batches.get_batch(tx, number) for number in sorted([*polled.failed, *polled.downloaded])]
+        failed = {
+            one.number: one.reason or str(remote_state(one.remote_word))
+            for one in over
+            if not one.is_cancelled_by_hand(batch_hours=self._ws.settings.batch_hours)
+            and (one.number in polled.failed or remote_state(one.remote_word) in WITHOUT_SUCCESS)
+        }
+        self.report.failed |= failed
+        self._has_failed = self._has_failed or bool(failed)
+        self._has_succeeded = self._has_succeeded or bool(set(polled.downloaded) - set(failed))
+
+    def ingest(self) -> list[IngestSummary]:
+        """Ingest every downloaded batch, and write a report on the new answers of each extractor now and then.
+
+        Raises:
+            InconsistentError, ConfigurationError: see `batch.ingest.run`; the other batches were ingested.
+        """
+        new: list[IngestSummary] = []
+
+        def ingested(summary: IngestSummary) -> None:
+            new.append(summary)
+            self._ingested(summary)
+
+        failure: FindableError | None = None
+        try:
+            ingest.run(self._ws, done=ingested)
+        except FindableError as error:
+            failure = error
+        self.report.ingested += new
+        self._stale |= dict.fromkeys(one.batch.extractor for one in new)
+        self.judge(last=False)
+        if failure is not None:
+            raise failure
+        return new
+
+    def judge(self, *, last: bool) -> None:
+        """Report on new answers; before the `last` time only if enough time has passed since the one before."""
+        ws, began = self._ws, self._ws.monotonic()
+        is_soon = began - self._reported_at < REPORT_EVERY * self._report_s
+        if not (self._judges and self._stale) or (is_soon and not last):
+            return
+        report_files.sweep_reports(ws.data, ws.task.name)
+        for extractor in self._stale:
+            with ws.store.read() as tx:
+                found = pilots.newest_pilot(tx, extractor, over=True)
+            is_waived = ws.task.needs_pilot and (found is None or found.verdict is PilotVerdict.WAIVED)
+            quality = evaluate.write_report(ws, extractor=extractor, notes=[WAIVED] * is_waived)
+            if quality is not None:
+                pilot.note_failed_pilot(ws, quality)
+                self.report.reports[extractor] = quality
+        self._stale = {}
+        self._reported_at = ws.monotonic()
+        self._report_s = self._reported_at - began
+
+    def end(self, *, owes_report: bool = False) -> Report:
+        """Say where the task stands, report on what is new, and end a `tag` or backfill that has nothing left to do.
+
+        If all is over it `owes_report` without new answers, too: the process that ingested them may have died before.
+        """
+        ws, report = self._ws, self.report
+        report.left, report.under_way = self.askable(), self._count(self.batches(*OPEN))
+        unsent = report.left + self._count(self.batches(BatchState.PREPARED))
+        report.no_room = min(report.no_room, unsent)
+        report.held_back = report.held_back if unsent or report.is_down else ""
+        if owes_report and report.is_over and report.quality is None:
+            self._stale[ws.extractor] = None
+        self.judge(last=True)
+        with ws.store.read() as tx:
+            report.parked = max(0, statistics.count_parked(tx, ws.task.name) - self._parked)
+            report.overrun = budget.budgets(ws).overrun(tx)
+            report.spent = spending.sum_spent(tx, since=self.began).known
+        close_runs(ws, at=ws.now())
+        return report
+
+
+def close_runs(ws: OpenWorkspace, *, at: datetime) -> None:
+    """End the runs that have nothing to go on with: no item to ask, none claimed, no batch under way.
+
+    The next budget begins anew; a backfill under another version stays.
+    """
+    store, task = ws.store, ws.task
+    with store.read() as tx:
+        found = [live_calls.unfinished_run(tx, task.name, mode=mode) for mode in (TAG, live_calls.BACKFILL)]
+        ended = [one for one in found if one and (one.mode == TAG or one.extractor == ws.extractor)]
+        if not ended or claims.count_askable(tx, task) or claims.is_any_open(tx, task.name):
+            return
+        if batches.batches_in_states(tx, *OPEN, task=task.name):
+            return
+    with store.write() as tx:
+        for one in ended:
+            live_calls.end_run(tx, one.number, why="nobody is left", at=at)
+
+
+def failed_error(number: int, why: str, words: "Words") -> RemoteError:
+    """Return the error for a batch that failed at the API."""
+    return RemoteError(
+        f"batch {number} failed at the API ({why})",
+        hint=f"its {words.many} are sent again, except parked ones; see `{words.make('parked')}`",
+    )
