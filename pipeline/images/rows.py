@@ -20,7 +20,7 @@ from pipeline.tables.adopt import as_moved
 from pipeline.tables.grid import Grid
 from pipeline.tables.items import SEEN
 from pipeline.tables.reflect import columns_of
-from pipeline.tables.row_target import RowTarget
+from pipeline.tables.write_to import RowTarget
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table

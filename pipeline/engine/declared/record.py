@@ -20,9 +20,8 @@ from pipeline.gemini.tokens import answer_size
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answer_fields, items
-from pipeline.tables.row_target import check_target
 from pipeline.tables.view import check_fields, make_views
-from pipeline.tables.write_to import column_target
+from pipeline.tables.write_to import check_target, column_target
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection

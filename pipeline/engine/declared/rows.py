@@ -28,10 +28,9 @@ from pipeline.tables import answer_fields, items, write_to
 from pipeline.tables.item_table import ItemStates, ItemTable
 from pipeline.tables.item_values import value_text
 from pipeline.tables.items import ItemsSpec
-from pipeline.tables.row_target import RowTarget, rows_written_to
 from pipeline.tables.rows import rows_among
 from pipeline.tables.view import AnswersSpec
-from pipeline.tables.write_to import GivenAnswer
+from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
