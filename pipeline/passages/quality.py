@@ -42,32 +42,11 @@ if TYPE_CHECKING:
 PAGE = 2000  # rows in one fetch
 
 
-class MeasuredVersion(NamedTuple):
-    """Whose concepts some are: the label and the model of an extractor."""
-
-    label: str
-    model: str
-
-    @property
-    def extractor(self) -> str:
-        """Return both as one name."""
-        return f"{self.label}/{self.model}"
-
-
-class Tally(NamedTuple):
-    """How many concepts of one type a version has, and how many of those have evidence."""
-
-    version: MeasuredVersion
-    type: str
-    concepts: int
-    with_evidence: int
-
-
-class MeasuredAnswer(NamedTuple):
-    """The names of all concepts that one version has of one passage; `passage` as the table has it."""
+class _Answer(NamedTuple):
+    """The names of all concepts that a version, (label, model), has of a passage, by its id as the table has it."""
 
     passage: Any
-    version: MeasuredVersion
+    version: tuple[str, str]
     names: Sequence[str]
 
     @property
@@ -76,51 +55,30 @@ class MeasuredAnswer(NamedTuple):
         return json.dumps([cell_words(self.passage), *self.version])
 
 
-class MeasuredConcept(NamedTuple):
-    """One stored concept: `evidence` as the document it is, None where there is none."""
-
-    name: str
-    type: str
-    confidence: Any
-    evidence: Mapping[str, Any] | None
+Types = dict[tuple[str, str], Counter[str]]  # how many concepts of each type each version has
 
 
-def tallied(tx: Connection, shape: PassagesShape) -> list[Tally]:
-    """Return how many concepts there are of each type of each version in sight."""
+def _tallied(tx: Connection, shape: PassagesShape) -> tuple[Types, Counter[tuple[str, str]]]:
+    """Return the types of the concepts of each version in sight, and how many of each have evidence."""
     concepts = shape.concepts.c
     by = (concepts.extractor_version, concepts.extractor_model, concepts.concept_type)
     query = select(*by, func.count(), func.count(concepts.evidence)).where(table.in_sight(shape)).group_by(*by)
-    return [
-        Tally(MeasuredVersion(cell_words(label), cell_words(model)), cell_words(kind), count, proven)
-        for label, model, kind, count, proven in tx.execute(query)
-    ]
+    types, proven = Types(), Counter[tuple[str, str]]()
+    for label, model, kind, count, with_evidence in tx.execute(query):
+        version = cell_words(label), cell_words(model)
+        types.setdefault(version, Counter())[" ".join(cell_words(kind).casefold().split())] += count
+        proven[version] += with_evidence
+    return types, proven
 
 
-def measured_answers(
-    tx: Connection, shape: PassagesShape, versions: Collection[MeasuredVersion]
-) -> Iterator[MeasuredAnswer]:
+def _answers(tx: Connection, shape: PassagesShape, versions: Collection[tuple[str, str]]) -> Iterator[_Answer]:
     """Yield the answers of some versions, those to one passage one after the other."""
     concepts = shape.concepts.c
     columns = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
-    mine = table.of_extractors(shape, versions)
-    query = select(*columns, concepts.concept_name).where(mine).order_by(*columns)
+    query = select(*columns, concepts.concept_name).where(table.of_extractors(shape, versions)).order_by(*columns)
     rows: Iterator[Any] = (row for page in streamed(tx, query, page=PAGE).partitions() for row in page)
     for (passage, label, model), some in groupby(rows, key=itemgetter(0, 1, 2)):
-        version = MeasuredVersion(cell_words(label), cell_words(model))
-        yield MeasuredAnswer(passage, version, [cell_words(row[3]) for row in some])
-
-
-def measured_rows(tx: Connection, shape: PassagesShape, answer: MeasuredAnswer) -> list[MeasuredConcept]:
-    """Return the concepts of one answer, in the order of their names."""
-    concepts = shape.concepts.c
-    columns = (concepts.concept_name, concepts.concept_type, concepts.confidence, concepts.evidence)
-    mine = table.of_extractors(shape, [answer.version])
-    found = []
-    for name, kind, confidence, cell in tx.execute(select(*columns).where(concepts.passage_id == answer.passage, mine)):
-        evidence = loaded(cell)
-        evidence = evidence if isinstance(evidence, dict) else None
-        found.append(MeasuredConcept(cell_words(name), cell_words(kind), confidence, evidence))
-    return sorted(found, key=lambda row: (row.name, row.type))
+        yield _Answer(passage, (cell_words(label), cell_words(model)), [cell_words(row[3]) for row in some])
 
 
 def quotations_of(evidence: Any) -> Iterator[tuple[int, int, str]]:
@@ -144,6 +102,7 @@ FEWEST_CONCEPTS = 150  # on each side: between two samples so large of one distr
 FEWEST_LISTS = 20  # passages: a few long ones may well speak of many things
 MOST = 14  # concepts of a passage that the question asks for at most
 
+FULL = f"passages with {MOST} concepts, the most there may be"
 INVALID = "replies that are no valid answer, of all replies"
 LONG = f"names of more than {MAX_NAME} characters"
 TWICE = "names that stand twice in one passage, in any case"
@@ -166,28 +125,27 @@ BOUNDS = tuple(
 
 def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | None) -> Quality:
     """Return what the concepts of an extractor are like: label/model, a label with all its models, or None for all."""
-    tallies = tallied(tx, shape)
-    versions = sorted({one.version for one in tallies})
-    mine = [one for one in versions if extractor in {None, one.label, one.extractor}]
-    others = [one for one in versions if one not in mine]
-    names = ListTally[MeasuredAnswer](Choice(SAMPLES, seed=SEED + 1))
+    by_version, proven = _tallied(tx, shape)
+    mine = [one for one in sorted(by_version) if extractor in {None, one[0], "/".join(one)}]
+    others = [one for one in sorted(by_version) if one not in mine]
+    names = ListTally[_Answer](Choice(SAMPLES, seed=SEED + 1))
     long, repeated = Counter[str](), 0
-    for answer in measured_answers(tx, shape, mine) if mine else ():
+    for answer in _answers(tx, shape, mine) if mine else ():
         names.add(answer.key, answer.names, answer)
         repeated += len(answer.names) - len({" ".join(name.casefold().split()) for name in answer.names})
         long.update(name for name in answer.names if len(name) > MAX_NAME)
-    types, other_types = _types(tallies, mine), _types(tallies, others)
-    replies, told = (
-        statistics.count_replies(tx, table.TASK, extractor),
-        sum(length * times for length, times in names.lengths.items()),
-    )
+    types, other_types = (sum((by_version[one] for one in some), Counter[str]()) for some in (mine, others))
+    full = sum(times for length, times in names.lengths.items() if length >= MOST)
+    evidence = share(sum(proven[one] for one in mine), types.total())
+    replies = statistics.count_replies(tx, table.TASK, extractor)
+    told = sum(length * times for length, times in names.lengths.items())
     figures = {
         one.name: one
         for one in (
             _coverage(tx, names.answers, extractor),
-            _evidence([one for one in tallies if one.version in mine], names.answers),
+            Figure("evidence", evidence, "share", "concepts with a quotation found in the passage", names.answers),
             *count_figures("concepts", names.lengths, one="passage", many="passages"),
-            _full(names.lengths),
+            Figure("full", share(full, names.answers), "share", FULL, names.answers),
             Figure("other", share(types["other"], types.total()), "share", "concepts of the type other", types.total()),
             Figure("parse-failure", share(replies.invalid, replies.total), "share", INVALID, replies.total),
             _divergence(types, other_types),
@@ -210,7 +168,7 @@ def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | No
         distributions=[*bars, *_type_bars(types, other_types)],
         tables=[
             Rows("Names that are too long, examples", ("name", "times"), long.most_common(EXAMPLES)),
-            _other_versions(tallies, types, others),
+            _other_versions(by_version, types, others),
         ],
         samples=list(_samples(tx, shape, names.shown)),
         notes=list(_notes(mine, other_types)),
@@ -227,19 +185,6 @@ def _coverage(tx: "Connection", answers: int, extractor: str | None) -> Figure:
     )
 
 
-def _evidence(tallies: Sequence[Tally], answers: int) -> Figure:
-    value = share(sum(one.with_evidence for one in tallies), sum(one.concepts for one in tallies))
-    return Figure("evidence", value, "share", "concepts with a quotation found in the passage", answers)
-
-
-def _full(lengths: Mapping[int, int]) -> Figure:
-    """Return the share of passages with as many concepts as the question asks for at most, or more."""
-    full, answers = sum(times for length, times in lengths.items() if length >= MOST), sum(lengths.values())
-    return Figure(
-        "full", share(full, answers), "share", f"passages with {MOST} concepts, the most there may be", answers
-    )
-
-
 def _divergence(types: Mapping[str, int], others: Mapping[str, int]) -> Figure:
     """Return how the types differ from those of all other versions together; measured on the smaller side's concepts.
 
@@ -251,32 +196,24 @@ def _divergence(types: Mapping[str, int], others: Mapping[str, int]) -> Figure:
     return Figure("divergence", divergence(ours, theirs), "bits", told, items)
 
 
-def _types(tallies: Sequence[Tally], versions: Sequence[MeasuredVersion]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for one in tallies:
-        if one.version in versions:
-            found[" ".join(one.type.casefold().split())] += one.concepts
-    return found
-
-
 def _type_bars(types: Counter[str], others: Counter[str]) -> Iterator[Rows]:
     for title, some in (("Types of concepts", types), ("Types in other versions", others)):
         if some:
             yield Rows(title, ("", "concepts"), some.most_common(EXAMPLES))
 
 
-def _other_versions(tallies: Sequence[Tally], types: Counter[str], others: Sequence[MeasuredVersion]) -> Rows:
-    each = [(one, _types(tallies, [one])) for one in others[:EXAMPLES]]
-    rows = [(one.extractor, some.total(), round(_divergence(types, some).value or 0.0, 3)) for one, some in each]
+def _other_versions(by_version: Types, types: Counter[str], others: Sequence[tuple[str, str]]) -> Rows:
+    each = [("/".join(one), by_version[one]) for one in others[:EXAMPLES]]
+    rows = [(name, some.total(), round(_divergence(types, some).value or 0.0, 3)) for name, some in each]
     return Rows("Other versions here", ("extractor", "concepts", "bits"), rows)
 
 
-def _notes(mine: Sequence[MeasuredVersion], others: Counter[str]) -> Iterator[str]:
+def _notes(mine: Sequence[tuple[str, str]], others: Counter[str]) -> Iterator[str]:
     """Yield what a reader has to know of how it was measured; `others` are the types in other versions."""
     if len(mine) > 1:
         yield f"these are {len(mine)} versions together: a passage counts once for each"
     models = load_models()
-    if any(one.model in models and models[one.model].local for one in mine):
+    if any(model in models and models[model].local for _, model in mine):
         yield "the local engine cuts its quotations out of the passage: its evidence is true by construction"
     if not others:
         yield "no other version is here to compare the types with"
@@ -284,26 +221,29 @@ def _notes(mine: Sequence[MeasuredVersion], others: Counter[str]) -> Iterator[st
         yield f"{strange:,} concepts of other versions have types of another vocabulary and are not compared"
 
 
-def _samples(tx: "Connection", shape: PassagesShape, chosen: Choice[MeasuredAnswer]) -> Iterator[Sample]:
+def _samples(tx: "Connection", shape: PassagesShape, chosen: Choice[_Answer]) -> Iterator[Sample]:
     """Yield one concept of each chosen answer, drawn at random, with its quotation in the passage."""
+    concepts = shape.concepts.c
+    columns = (concepts.concept_name, concepts.concept_type, concepts.confidence, concepts.evidence)
     for answer in chosen:
-        rows: Choice[MeasuredConcept] = Choice(1, seed=SEED)
-        for number, row in enumerate(measured_rows(tx, shape, answer)):
-            rows.offer(f"{answer.key} {number}", row)
+        mine = (concepts.passage_id == answer.passage, table.of_extractors(shape, [answer.version]))
+        rows, drawn = tx.execute(select(*columns).where(*mine)).all(), Choice[Any](1, seed=SEED)
+        for number, row in enumerate(sorted(rows, key=lambda row: (cell_words(row[0]), cell_words(row[1])))):
+            drawn.offer(f"{answer.key} {number}", row)
         key = cell_words(answer.passage)
         text = table.passage_texts(tx, shape, [key]).get(key)
-        yield from (_sample(key, row, text) for row in rows)
+        yield from (_sample(key, *row, text=text) for row in drawn)
 
 
-def _sample(passage: str, row: MeasuredConcept, text: str | None) -> Sample:
+def _sample(passage: str, name: Any, kind: Any, confidence: Any, evidence: Any, *, text: str | None) -> Sample:
     """Return a concept for a person to read: the part of the passage round its first quotation, all of them marked."""
-    said = f"{row.type or 'no type'}, {row.confidence}"
-    spans = sorted(quotations_of(row.evidence))
+    told, document = f"{cell_words(kind) or 'no type'}, {confidence}", loaded(evidence)
+    spans = sorted(quotations_of(document))
     if text is None:
-        return Sample(passage, row.name, "", (), f"{said}; the passage is gone")
+        return Sample(passage, cell_words(name), "", (), f"{told}; the passage is gone")
     if not spans or any(text[start:end] != quote for start, end, quote in spans):
         why = "ITS OFFSETS ARE WRONG" if spans else "without a quotation"
-        return Sample(passage, row.name, cut_part(text, 0, 2 * AROUND)[0], (), f"{said}; {why}")
+        return Sample(passage, cell_words(name), cut_part(text, 0, 2 * AROUND)[0], (), f"{told}; {why}")
     shown, marks = marked_part(text, (span[:2] for span in spans), around=AROUND)
-    told = dict.fromkeys(likeness_told(one) for one in row.evidence["support"]) if row.evidence else ()
-    return Sample(passage, row.name, shown, marks, "".join((said, *told)))
+    likeness = dict.fromkeys(likeness_told(one) for one in document["support"])
+    return Sample(passage, cell_words(name), shown, marks, "".join((told, *likeness)))

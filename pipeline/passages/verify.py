@@ -4,17 +4,16 @@ Rows of other programs' versions have shapes of their own and are only counted. 
 left out.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Connection, Select, Subquery, Text, cast, false, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, cast, false, func, literal, select
 
 from pipeline.core.hooks import CheckResult, RowFault
 from pipeline.passages import table
-from pipeline.passages.evidence import Evidence
+from pipeline.passages.evidence import Evidence, Support
 from pipeline.passages.schema import PassagesShape
 from pipeline.store import versions
 from pipeline.store.tables import answers
@@ -37,130 +36,98 @@ MISQUOTED, MISSHAPEN, TWICE, NOT_ANSWERED, NOT_WRITTEN = FAULTS
 GONE = "concepts of passages that are not there any more"
 
 
-@dataclass
-class _Seen:
-    """What one pass over the concepts came to; `faults` has of each kind how many, and the first passages."""
+class _Faults:
+    """What is wrong with rows, by kind: how often, and in which passages it was seen first."""
 
-    concepts: int = 0
-    quotations: int = 0
-    others: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
-    passages: dict[str, list[str]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.counts = Counter[str]()
+        self.passages: dict[str, dict[str, None]] = {}
 
-    def add(self, kind: str, passages: Sequence[str], *, count: int = 1) -> None:
-        """Count something that is wrong, with the passages that it concerns."""
-        self.counts[kind] = self.counts.get(kind, 0) + count
-        known = self.passages.setdefault(kind, [])
-        known += [one for one in passages if one not in known][: EXAMPLES + 1 - len(known)]
+    def add(self, kind: str, passage: str, *, count: int = 1) -> None:
+        self.counts[kind] += count
+        known = self.passages.setdefault(kind, {})
+        if len(known) <= EXAMPLES:
+            known[passage] = None
 
-
-class _Row(NamedTuple):
-    passage: Any
-    label: str
-    name: str
-    aliases: Any
-    evidence: Any
+    def told(self, kind: str) -> RowFault:
+        some = list(self.passages[kind])
+        named = ", ".join(some[:EXAMPLES]) + (", …" if len(some) > EXAMPLES else "")
+        said = f"{self.counts[kind]:,} {kind}, of {named}"
+        if kind == GONE:
+            why = "another program deleted the passages, or changed their ids"
+            return RowFault(said, why, "put the passages back, or take the version back", contradiction=False)
+        return RowFault(said, *FAULTS[kind])
 
 
 def verify_quotes(tx: Connection, shape: PassagesShape) -> CheckResult:
     """Look at all rows of concepts once; see the module."""
-    known = versions.list_versions(tx, table.TASK)
+    known, found, sums = versions.list_versions(tx, table.TASK), _Faults(), Counter[str]()
     ours = [one for one in known if one.withdrawn_at is None]
-    seen = _Seen()
-    for block in _blocks(tx, shape, ours):
-        _judge(tx, shape, block, seen)
-    nowhere = _count(tx, select(literal(1)).where(_of(shape, ours), shape.concepts.c.passage_id.is_(None)))
-    if nowhere:
-        seen.add(GONE, ["unknown passages"], count=nowhere)
-    seen.others = _count(tx, select(literal(1)).select_from(shape.concepts).where(~_of(shape, known)))
-    for one in ours:
-        _compare(tx, shape, one, seen)
-    faults = [_fault(kind, seen) for kind in (*FAULTS, GONE) if seen.counts.get(kind)]
-    wrong = sum(count for kind, count in seen.counts.items() if kind != GONE)
-    figures = {"quotations": seen.quotations, "concepts": seen.concepts, "others": seen.others, "faults": wrong}
-    said = f"{seen.quotations:,} quotations in {seen.concepts:,} concepts, {wrong:,} faults"
-    said += f"; {seen.others:,} concepts of other programs are not judged" if seen.others else ""
-    return CheckResult(said, figures, faults)
-
-
-def _fault(kind: str, seen: _Seen) -> RowFault:
-    some = seen.passages[kind]
-    more = ", …" if len(some) > EXAMPLES else ""
-    said = f"{seen.counts[kind]:,} {kind}, of {', '.join(some[:EXAMPLES])}{more}"
-    if kind == GONE:
-        why = "another program deleted the passages, or changed their ids"
-        return RowFault(said, why, "put the passages back, or take the version back", contradiction=False)
-    why, mends = FAULTS[kind]
-    return RowFault(said, why, mends)
-
-
-def _blocks(tx: Connection, shape: PassagesShape, ours: Sequence[Version]) -> Iterator[list[_Row]]:
     concepts = shape.concepts.c
     columns = [concepts[name] for name in ("passage_id", "extractor_version", "concept_name", "aliases", "evidence")]
     labels = concepts.extractor_version.in_([one.label for one in ours])
-    for ids in values_in_pages(tx, concepts.passage_id, labels, size=BLOCK) if ours else ():
-        query = select(*columns).where(concepts.passage_id.in_(ids), _of(shape, ours))
-        yield [_Row(row[0], cell_words(row[1]), cell_words(row[2]), *row[3:]) for row in tx.execute(query)]
+    for ids in values_in_pages(tx, concepts.passage_id, labels, size=BLOCK):
+        texts = table.passage_texts(tx, shape, [cell_words(one) for one in ids])
+        rows = tx.execute(select(*columns).where(concepts.passage_id.in_(ids), _of(shape, ours))).all()
+        sums += _judge([(cell_words(row[0]), *row[1:]) for row in rows], texts, found)
+    if nowhere := _count(tx, select(literal(1)).where(_of(shape, ours), concepts.passage_id.is_(None))):
+        found.add(GONE, "unknown passages", count=nowhere)
+    others = _count(tx, select(literal(1)).select_from(shape.concepts).where(~_of(shape, known)))
+    for one in ours:
+        _compare(tx, shape, one, found)
+    wrong = sum(count for kind, count in found.counts.items() if kind != GONE)
+    figures = {"quotations": sums["quotations"], "concepts": sums["concepts"], "others": others, "faults": wrong}
+    said = f"{sums['quotations']:,} quotations in {sums['concepts']:,} concepts, {wrong:,} faults"
+    said += f"; {others:,} concepts of other programs are not judged" if others else ""
+    return CheckResult(said, figures, [found.told(kind) for kind in (*FAULTS, GONE) if found.counts[kind]])
 
 
-def _judge(tx: Connection, shape: PassagesShape, block: list[_Row], seen: _Seen) -> None:
-    key = {row.passage: cell_words(row.passage) for row in block}
-    texts = table.passage_texts(tx, shape, list(key.values()))
-    seen.concepts += len(block)
-    block.sort(key=lambda row: (key[row.passage], row.label))
-    for (passage, _), rows in groupby(block, key=lambda row: (key[row.passage], row.label)):
-        here = list(rows)
-        text = texts.get(passage)
-        if text is None:
-            seen.add(GONE, [passage], count=len(here))
-        for row in here:
-            _judge_row(row, passage, text, seen)
-        again = len(here) - len({row.name.casefold() for row in here})
-        if again:
-            seen.add(TWICE, [passage], count=again)
+def _judge(rows: Sequence[tuple[Any, ...]], texts: Mapping[str, str], found: _Faults) -> Counter[str]:
+    """Hold concepts against their texts; where one is gone, the shape alone is judged; return how many there are."""
+    names, quotations = set[tuple[str, str, str]](), 0
+    for passage, label, name, aliases, evidence in rows:
+        supports, named = (
+            _supports(loaded(aliases), evidence),
+            (passage, cell_words(label), cell_words(name).casefold()),
+        )
+        if supports is None:
+            found.add(MISSHAPEN, passage)
+        if named in names:
+            found.add(TWICE, passage)
+        names.add(named)
+        quotations += len(supports or ())
+        if (text := texts.get(passage)) is None:
+            found.add(GONE, passage)
+        elif wrong := sum(
+            not (0 <= one.start < one.end and text[one.start : one.end] == one.quote) for one in supports or ()
+        ):
+            found.add(MISQUOTED, passage, count=wrong)
+    return Counter(concepts=len(rows), quotations=quotations)
 
 
-def _judge_row(row: _Row, passage: str, text: str | None, seen: _Seen) -> None:
-    """Hold one concept against its text; where that is gone, only its shape is judged."""
-    aliases, evidence = loaded(row.aliases), _evidence(row.evidence)
-    if evidence is None or not isinstance(aliases, list) or not all(isinstance(one, str) for one in aliases):
-        seen.add(MISSHAPEN, [passage])
-    supports = evidence.support if isinstance(evidence, Evidence) else []
-    seen.quotations += len(supports)
-    if text is None:
-        return
-    wrong = sum(not (0 <= one.start < one.end and text[one.start : one.end] == one.quote) for one in supports)
-    if wrong:
-        seen.add(MISQUOTED, [passage], count=wrong)
-
-
-def _evidence(cell: Any) -> Evidence | bool | None:
-    """Return the evidence of a cell, True where it rightly has none, and None where it is not as it was written."""
-    if cell is None:
-        return True
+def _supports(aliases: Any, evidence: Any) -> Sequence[Support] | None:
+    """Return the quotations of a concept, none where it rightly has none; None where it is not as it was written."""
+    if not isinstance(aliases, list) or not all(isinstance(one, str) for one in aliases):
+        return None
     try:
-        found = Evidence.model_validate(loaded(cell))
+        return () if evidence is None else Evidence.model_validate(loaded(evidence)).support or None
     except ValidationError:
         return None
-    return found if found.support else None
 
 
-def _compare(tx: Connection, shape: PassagesShape, version: Version, seen: _Seen) -> None:
+def _compare(tx: Connection, shape: PassagesShape, version: Version, found: _Faults) -> None:
     """Hold the concepts of one version against the answers that were applied, both by passage, in the database."""
-    concepts = shape.concepts.c
-    stored = select(cast(concepts.passage_id, Text).label("item_id")).where(_of(shape, [version]))
+    stored = select(cast(shape.concepts.c.passage_id, Text).label("item_id")).where(_of(shape, [version]))
     mine = (answers.c.task == version.task) & (answers.c.extractor == version.extractor) & answers.c.applied
     applied = select(answers.c.item_id).where(mine)
     for kind, some, others in ((NOT_ANSWERED, stored, applied), (NOT_WRITTEN, applied, stored)):
         lacking = some.except_(others).subquery()
-        count = tx.execute(select(func.count()).select_from(lacking)).scalar_one()
-        if count:
-            seen.add(kind, _first(tx, lacking), count=count)
-
-
-def _first(tx: Connection, lacking: Subquery) -> list[str]:
-    query = select(lacking.c.item_id).order_by(lacking.c.item_id).limit(EXAMPLES + 1)
-    return [cell_words(one) for one in tx.execute(query).scalars()]
+        if count := tx.execute(select(func.count()).select_from(lacking)).scalar_one():
+            query = select(lacking.c.item_id).order_by(lacking.c.item_id).limit(EXAMPLES + 1)
+            first, *more = map(cell_words, tx.execute(query).scalars())
+            found.add(kind, first, count=count - len(more))
+            for one in more:
+                found.add(kind, one)
 
 
 def _of(shape: PassagesShape, some: Sequence[Version]) -> ColumnElement[bool]:
