@@ -1,13 +1,107 @@
-"""Make the tables `assets` and `asset_ai`, or adopt such of another program, whose rows stay as they are."""
+"""Make the tables `assets` and `asset_ai`, or adopt such of another program, whose rows stay as they are.
 
-from sqlalchemy import Connection
+Ids are as the table has them; the engine sees text.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
 
 from pipeline.core.settings import Settings
 from pipeline.images import ASSET_AI, ASSETS, MARK
-from pipeline.images.schema import OF_ANSWERS, OF_ASSETS, asset_ai_spec, assets_spec
-from pipeline.store.schema import has_index
-from pipeline.tables import adopt as tables
-from pipeline.tables.reflect import columns_of
+from pipeline.store.column_types import AsTheColumn, BigId, IsoTime
+from pipeline.tables.adopt import Columns, Holds, Pair, TableSpec, check_demands, ids_in
+
+OF_ASSETS: Mapping[str, tuple[Any, Holds]] = {  # as which a column is made, and what one of another program must be
+    "path": (Text(), Holds.TEXT),  # where the file is, absolute
+    "hash": (Text(), Holds.TEXT),  # SHA-256 of its bytes
+    "width": (Integer(), Holds.WHOLE),  # pixels, as it is seen
+    "height": (Integer(), Holds.WHOLE),
+    "format": (Text(), Holds.TEXT),  # the MIME type of what it really is
+    "taken_at": (Text(), Holds.TEXT),  # as the camera wrote it, ISO 8601
+    "bytes": (BigInteger(), Holds.WHOLE),
+    "problem": (
+        Text(),
+        Holds.TEXT,
+    ),  # why it cannot be asked about; its bytes are not looked at again until they change
+}
+OF_ANSWERS: Mapping[str, tuple[Any, Holds]] = {
+    "provider": (Text(), Holds.TEXT),
+    "model": (Text(), Holds.TEXT),
+    "summary": (Text(), Holds.TEXT),
+    "buckets": (Text(), Holds.JSON),
+    "created_at": (IsoTime(), Holds.TIME),
+}
+KEY = ("asset_id", "provider", "model")  # of which `asset_ai` has one row
+
+
+def assets_spec() -> TableSpec:
+    """Return what is needed of `assets`: ids and paths; the other columns are added, empty in every row."""
+    own = Column("id", BigId, Identity(), primary_key=True)
+    found_by = [Index(f"findable_assets_{name}", name) for name in ("path", "hash")]
+    made = Table(ASSETS, MetaData(), own, *_columns(OF_ASSETS), *found_by, sqlite_autoincrement=True)
+    return TableSpec(
+        made,
+        needs=("id", "path"),
+        judged={"id": Holds.ID} | {name: holds for name, (_, holds) in OF_ASSETS.items()},
+        holds="images",
+        adds=True,
+        prefix="findable_assets",
+        found_by=("id", "path", "hash"),
+        tells_apart=True,
+        names_all=True,
+    )
+
+
+def asset_ai_spec(tx: Connection, assets_id: Column[Any]) -> TableSpec:
+    """Return what is needed of `asset_ai`, whose `asset_id` is of the type that the ids of the assets have."""
+    whose, key = Column("asset_id", assets_id.type, nullable=False), PrimaryKeyConstraint(*KEY)
+    return TableSpec(
+        Table(ASSET_AI, MetaData(), whose, *_columns(OF_ANSWERS), key, sqlite_with_rowid=False),
+        needs=("asset_id", *OF_ANSWERS),
+        judged={name: one[1] for name, one in OF_ANSWERS.items()},
+        refers=("asset_id", ids_in(tx, assets_id)),
+        holds="summaries and buckets",
+        mark=(MARK, f"({', '.join(KEY)})"),
+        refuses=_check_rows_fit,
+    )
+
+
+def _check_rows_fit(_tx: Connection, columns: Columns) -> None:
+    check_demands(ASSET_AI, columns, known={"asset_id", *OF_ANSWERS})
+
+
+def _columns(kinds: Mapping[str, tuple[Any, Holds]]) -> list[Column[Any]]:
+    return [Column(name, kind) for name, (kind, _) in kinds.items()]
+
+
+def assets_table() -> Table:
+    """Return `assets` with what is read and written of it, its id of whatever type it is there."""
+    return _as_there(ASSETS, "id", OF_ASSETS)
+
+
+def asset_ai_table() -> Table:
+    """Return `asset_ai` with what is read and written of it, its types as they are there."""
+    return _as_there(ASSET_AI, "asset_id", {**OF_ANSWERS, "buckets": (AsTheColumn(), Holds.JSON)})
+
+
+def _as_there(name: str, key: str, kinds: Mapping[str, tuple[Any, Holds]]) -> Table:
+    return Table(name, MetaData(), Column(key, AsTheColumn()), *_columns(kinds))
+
+
+LIBRARY = Pair(assets_spec(), asset_ai_spec)
 
 
 def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001 - the tables have one name
@@ -16,18 +110,12 @@ def adopt(tx: Connection, settings: Settings | None = None) -> list[str]:  # noq
     Raises:
         ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
     """
-    first, spec = not has_index(tx, ASSET_AI, MARK), assets_spec()
-    images = tables.adopt_table(tx, spec, first=first)
-    answers = tables.adopt_table(tx, asset_ai_spec(tx, columns_of(tx, ASSETS)["id"]), first=first)
-    return [*images.lines, *answers.lines]
+    return [line for one in LIBRARY.adopt(tx) for line in one.lines]
 
 
 def adoption_plan(tx: Connection, settings: Settings | None = None) -> list[str]:  # noqa: ARG001
     """Return what `adopt` would add to tables of another program, in words; nothing where they were adopted."""
-    if is_adopted(tx):
-        return []
-    plan, found = tables.planned(tx, assets_spec()), columns_of(tx, ASSETS)
-    return [*plan, *tables.planned(tx, asset_ai_spec(tx, found["id"]))] if found else plan
+    return LIBRARY.planned(tx)
 
 
 def makes(settings: Settings | None = None) -> dict[str, tuple[str, ...]]:  # noqa: ARG001
@@ -37,6 +125,4 @@ def makes(settings: Settings | None = None) -> dict[str, tuple[str, ...]]:  # no
 
 def is_adopted(tx: Connection, settings: Settings | None = None) -> bool:  # noqa: ARG001
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    if not has_index(tx, ASSET_AI, MARK) or not tables.is_whole(tx, assets_spec()):
-        return False
-    return tables.is_whole(tx, asset_ai_spec(tx, columns_of(tx, ASSETS)["id"]))
+    return LIBRARY.is_adopted(tx)

@@ -17,8 +17,8 @@ from pipeline.engine.picture_source import UNPRINTED, is_printed
 from pipeline.engine.pictures import NEEDS_HEIC, knows_heic
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import ASSETS, TASK
+from pipeline.images.adopt import assets_table
 from pipeline.images.scan import Facts, FolderScan, FoundFile, facts_of
-from pipeline.images.schema import assets_table
 from pipeline.store import answers, claims, workspace
 from pipeline.store.database import PAGE, pages, streamed
 from pipeline.tables.rows import refusals

@@ -13,8 +13,8 @@ from pipeline.engine import thumbnails
 from pipeline.engine.declared.grid import WHY
 from pipeline.engine.declared.rows import UNUSABLE
 from pipeline.engine.pictures import PictureError
+from pipeline.images.adopt import assets_table
 from pipeline.images.declaration import Buckets
-from pipeline.images.schema import assets_table
 from pipeline.store import answers
 from pipeline.store.database import Store
 from pipeline.tables.items import SEEN

@@ -13,13 +13,10 @@ from pipeline.engine.declared.collection import DeclaredCollection
 from pipeline.engine.declared.grid import WHY
 from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.rows import UNUSABLE, DeclaredRows
-from pipeline.images import ASSET_AI, ASSETS, HOW_TO_FILL
-from pipeline.images.adopt import adopt
-from pipeline.images.schema import asset_ai_spec, asset_ai_table, assets_spec, assets_table
-from pipeline.tables.adopt import as_moved
+from pipeline.images import ASSET_AI, HOW_TO_FILL
+from pipeline.images.adopt import LIBRARY, adopt, asset_ai_table, assets_table
 from pipeline.tables.grid import Grid
 from pipeline.tables.items import SEEN
-from pipeline.tables.reflect import columns_of
 from pipeline.tables.write_to import RowTarget
 
 if TYPE_CHECKING:
@@ -61,11 +58,11 @@ class ImagesHooks(DeclaredHooks):
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":
         """Return the tables of items and answers, and the two that other programs read."""
-        return (*super().tables(tx), *_as_moved(tx))
+        return (*super().tables(tx), *LIBRARY.moved(tx))
 
     def make_tables(self, tx: "Connection", there: "Connection") -> None:
         """Make all tables and the view."""
-        for one in _as_moved(tx):
+        for one in LIBRARY.moved(tx):
             one.create(there)
         adopt(there)
         super().make_tables(tx, there)
@@ -88,10 +85,6 @@ class ImagesHooks(DeclaredHooks):
         super().remove(tx, item_id)
         for table, column in ((asset_ai_table(), "asset_id"), (assets_table(), "id")):
             tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
-
-
-def _as_moved(tx: "Connection") -> "list[Table]":
-    return [as_moved(tx, one) for one in (assets_spec(), asset_ai_spec(tx, columns_of(tx, ASSETS)["id"]))]
 
 
 ANSWER_TOKENS = 220  # before past answers tell better

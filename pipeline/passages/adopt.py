@@ -6,19 +6,8 @@ Passages are read in place: an index is added where none finds a row by its id. 
 from sqlalchemy import Connection
 
 from pipeline.core.settings import Settings
-from pipeline.passages import CONCEPTS, MARK, best
-from pipeline.passages.schema import (
-    CONCEPT_COLUMNS,
-    OF_PASSAGES,
-    PASSAGES,
-    concepts_spec,
-    passages_spec,
-    read_shape,
-)
-from pipeline.store.schema import has_index
-from pipeline.tables import adopt as tables
-from pipeline.tables.adopt import Holds
-from pipeline.tables.reflect import columns_of
+from pipeline.passages import CONCEPTS, best
+from pipeline.passages.schema import CONCEPT_COLUMNS, OF_PASSAGES, PASSAGES, read_shape, tables_of
 
 DEFAULTS = Settings()
 
@@ -29,10 +18,8 @@ def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
     Raises:
         ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
     """
-    name, found = settings.passages_table, columns_of(tx, settings.passages_table)
-    first, spec = not has_index(tx, CONCEPTS, MARK), passages_spec(settings.passages_table)
-    texts = tables.adopt_table(tx, spec, first=first or bool(spec.lacks_index(tx, found)))
-    concepts = tables.adopt_table(tx, concepts_spec(tx, columns_of(tx, name)["id"]), first=first)
+    name = settings.passages_table
+    texts, concepts = tables_of(name).adopt(tx)
     mistyped = texts.made and name != PASSAGES  # a name that was mistyped is seen at once
     lines = [f"made the table {name}, which was not there"] if mistyped else []
     lines += [*texts.lines, *concepts.lines]
@@ -43,11 +30,7 @@ def adopt(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
 
 def adoption_plan(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
     """Return what `adopt` would add to tables of another program, in words; nothing where they were adopted."""
-    spec, found = passages_spec(settings.passages_table), columns_of(tx, settings.passages_table)
-    if has_index(tx, CONCEPTS, MARK) and not spec.lacks_index(tx, found):
-        return []
-    plan = tables.planned(tx, spec)
-    return [*plan, *tables.planned(tx, concepts_spec(tx, found["id"]))] if found else plan
+    return tables_of(settings.passages_table).planned(tx)
 
 
 def makes(settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
@@ -58,11 +41,9 @@ def makes(settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
 
 def is_adopted(tx: Connection, settings: Settings = DEFAULTS) -> bool:
     """Return whether `adopt` would find nothing to do; as quick for a million rows as for one."""
-    spec, found = passages_spec(settings.passages_table), columns_of(tx, settings.passages_table)
-    if not has_index(tx, CONCEPTS, MARK) or not tables.is_whole(tx, spec) or tables.misfit(tx, found["id"], Holds.ID):
-        return False
-    if not tables.is_whole(tx, concepts_spec(tx, found["id"])):
+    name = settings.passages_table
+    if not tables_of(name).is_adopted(tx):
         return False
     return settings.task != "passages" or best.is_view_ready(
-        tx, read_shape(tx, passages=spec.name), best.preference_of(settings)
+        tx, read_shape(tx, passages=name), best.preference_of(settings)
     )

@@ -14,11 +14,9 @@ from pipeline.passages import best as preferred
 from pipeline.passages import table
 from pipeline.passages.adopt import adopt
 from pipeline.passages.collection import PassagesCollection
-from pipeline.passages.schema import PassagesShape, concepts_spec, passages_spec
+from pipeline.passages.schema import PassagesShape, tables_of
 from pipeline.passages.task import ConceptsRows
 from pipeline.store import live_calls, pilots, statistics, versions
-from pipeline.tables.adopt import as_moved
-from pipeline.tables.reflect import columns_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -122,8 +120,7 @@ class PassagesHooks(Hooks):
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":
         """Return the two tables."""
-        name = self._shape.passages.name
-        return [as_moved(tx, one) for one in (passages_spec(name), concepts_spec(tx, columns_of(tx, name)["id"]))]
+        return tables_of(self._shape.passages.name).moved(tx)
 
     def make_tables(self, tx: "Connection", there: "Connection") -> None:
         """Make the two tables and the view of the best concepts."""

@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from pipeline.passages import CONCEPTS, MARK
 from pipeline.store.column_types import NUMBER, AsTheColumn, BigId, IsoTime
-from pipeline.tables.adopt import Columns, Holds, Ids, TableSpec, check_demands, ids_in, misfit, unfit
+from pipeline.tables.adopt import Columns, Holds, Ids, Pair, TableSpec, check_demands, ids_in, misfit, unfit
 from pipeline.tables.reflect import columns_of, unique_keys
 
 PASSAGES = "passages"
@@ -122,6 +122,11 @@ def concepts_spec(tx: Connection, passages_id: Column[Any]) -> TableSpec:
         mark=(MARK, "(passage_id, extractor_version)"),
         refuses=_check_rows_fit,
     )
+
+
+def tables_of(name: str) -> Pair:
+    """Return what is needed of both tables, that of passages by its name."""
+    return Pair(passages_spec(name), concepts_spec)
 
 
 def _check_rows_fit(tx: Connection, concepts: Columns) -> None:

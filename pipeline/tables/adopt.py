@@ -280,6 +280,56 @@ def planned(tx: Connection, spec: TableSpec) -> list[str]:
     return [f"{added} to `{spec.name}`"] if added else []
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A table of items and one of what is said of them, which are adopted together.
+
+    `said_of` returns what is needed of the second, whose rows name the items by their ids; its
+    mark tells that both were adopted.
+    """
+
+    items: TableSpec
+    said_of: Callable[[Connection, Column[Any]], TableSpec]
+
+    def adopt(self, tx: Connection) -> tuple[Adopted, Adopted]:
+        """Make the tables, or add what is missing to existing ones.
+
+        Raises:
+            ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
+        """
+        found = columns_of(tx, self.items.name)
+        first = "id" not in found or not is_marked(tx, self.said_of(tx, found["id"]))
+        items = adopt_table(tx, self.items, first=first or bool(self.items.lacks_index(tx, found)))
+        return items, adopt_table(tx, self._said(tx), first=first)
+
+    def planned(self, tx: Connection) -> list[str]:
+        """Return what would be added to tables of another program, in words; nothing where they were adopted.
+
+        Raises:
+            ConfigurationError: one cannot be adopted.
+        """
+        found = columns_of(tx, self.items.name)
+        if self.is_adopted(tx):
+            return []
+        plan = planned(tx, self.items)
+        return [*plan, *planned(tx, self.said_of(tx, found["id"]))] if found else plan
+
+    def is_adopted(self, tx: Connection) -> bool:
+        """Return whether there is nothing to do; as quick for a million rows as for one."""
+        found = columns_of(tx, self.items.name)
+        if "id" not in found or misfit(tx, found["id"], Holds.ID) or not is_whole(tx, self.items):
+            return False
+        said = self.said_of(tx, found["id"])
+        return is_marked(tx, said) and is_whole(tx, said)
+
+    def moved(self, tx: Connection) -> list[Table]:
+        """Return the tables of an SQLite file as they are to be on a server; see `as_moved`."""
+        return [as_moved(tx, one) for one in (self.items, self._said(tx))]
+
+    def _said(self, tx: Connection) -> TableSpec:
+        return self.said_of(tx, columns_of(tx, self.items.name)["id"])
+
+
 def as_moved(tx: Connection, spec: TableSpec) -> Table:
     """Return a table of an SQLite file as it is to be on a server: those of our columns that are there.
 
