@@ -182,6 +182,8 @@ class Rounds:
         Raises:
             RemoteError, ConfigurationError, InputError: as the steps raise them; run again, it goes on.
         """
+        if wait and self.batches(BatchState.DOWNLOADED):
+            self.ingest()
         while self._may_submit():
             sent, came = self.submit(patient=wait), 0
             while wait and self.batches(*AT_API):
@@ -302,9 +304,10 @@ class Rounds:
         """Report on new answers; before the `last` time only if enough time has passed since the one before."""
         ws, began = self._ws, self._ws.monotonic()
         is_soon = began - self._reported_at < REPORT_EVERY * self._report_s
+        if self._judges and last:
+            report_files.sweep_reports(ws.data, ws.task.name)
         if not (self._judges and self._stale) or (is_soon and not last):
             return
-        report_files.sweep_reports(ws.data, ws.task.name)
         for extractor in self._stale:
             with ws.store.read() as tx:
                 found = pilots.newest_pilot(tx, extractor, over=True)
