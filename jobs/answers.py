@@ -12,7 +12,7 @@ from pipeline.ops import parked, versions
 from pipeline.ops.versions import VersionSummary
 from pipeline.quality import evaluate
 
-HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost", "note")
+HEADERS = ("task", "version", "model", "rows", "items", "first", "last", "cost")
 
 
 @click.command(name="versions", cls=Command)
@@ -36,8 +36,7 @@ def list_versions(*, as_json: bool) -> None:
 def _cells(one: VersionSummary) -> tuple[object, ...]:
     label, model, rows, items, *moments = one.counts
     days = ["-" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments]
-    note = "being rolled back" if one.withdrawn else ""
-    return (one.subject, label, model or "-", f"{rows:,}", f"{items:,}", *days, usd(one.paid), note)
+    return (one.subject, label, model or "-", f"{rows:,}", f"{items:,}", *days, usd(one.paid))
 
 
 @click.command(name="rollback", cls=Command)
@@ -47,8 +46,8 @@ def _cells(one: VersionSummary) -> tuple[object, ...]:
 def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
     """Take back the answers of EXTRACTOR: a version such as passage-concepts@2, or one with its model behind a slash.
 
-    Asks first. Other versions and imported answers stay. A killed rollback resumes. When nothing is left of what the
-    local engine answered, the workspace can use Gemini.
+    Asks first. All of it goes, or nothing; other versions and imported answers stay. When nothing is left of what
+    the local engine answered, the workspace can use Gemini.
     """
     settings = replace(read_settings(), backend=None)  # BACKEND=gemini may be set already
     with open_workspace(settings) as ws:
@@ -76,8 +75,6 @@ def rollback(extractor: str, *, yes: bool, as_json: bool) -> None:
 def _cost(one: VersionSummary, many: str) -> str:
     """Return how many rows of a version would be removed, and what was paid for them."""
     counts = one.counts
-    if one.withdrawn:
-        return f"{one.extractor}: its rollback was begun; {counts.rows:,} rows of {counts.items:,} {many} are left"
     return f"{one.extractor}: {counts.rows:,} rows of {counts.items:,} {many}, {usd(one.paid)} paid"
 
 

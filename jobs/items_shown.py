@@ -78,8 +78,8 @@ def origin(answer: Mapping[str, Any]) -> str:
     """Return where an answer came from."""
     source = "live" if answer["batch"] is None else f"batch {answer['batch']}"
     tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
-    if answer["shares"] is not None:
-        source, tokens = f"{source}, shared", "asked and paid for another that asks the same"
+    if answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]:
+        source, tokens = "shared", "asked and paid for another that asks the same"
     said = f"{_minute(answer['at'])} {answer['extractor']} ({answer['model_version']}), {source}, {tokens}"
     return said if answer["applied"] else f"{said} (not applied)"
 
@@ -94,8 +94,7 @@ def edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
 def way(request: Mapping[str, Any]) -> str:
     """Return how a request was made: in which line of which batch, or live and what for."""
     if request["batch"] is not None:
-        shared = ", shared" if request["shared"] else ""
-        return f"batch {request['batch']} line {request['line']}{shared}"
+        return f"batch {request['batch']} line {request['line']}"
     purpose = {"live": "", "probe": " to try or compare"}.get(request["purpose"], f" ({request['purpose']})")
     return f"live{purpose}"
 

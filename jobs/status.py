@@ -63,8 +63,6 @@ def _show(report: status.StatusReport) -> None:
     print_line(f"spent      {_spent(**document['spent'])}")
     for one in [one for one in document["due"] if one["outcome"] is None][-SHOWN:]:
         print_line(f"due        {one['name']} since {one['since'][:16]}: {one['reason']}")
-    for name in document["rolling_back"]:
-        print_line(f"rollback   of {name} was begun and is not over; its answers are hidden")
     _show_pilot(document)
     if others := document["others"]:
         print_line(f"others     {', '.join(others)}: {as_typed(f'`make status TASK={others[0]}`')}")
@@ -108,5 +106,3 @@ def _show_pilot(document: dict[str, Any]) -> None:
     if going := document["backfill"]:
         cost = usd(going["estimated_cost"])
         print_line(f"backfill   {going['extractor']} since {going['since'][:16]}: {going['items']:,}, about {cost}")
-    for one in document["withdrawn"]:
-        print_line(f"withdrawn  {one}: {as_typed(f'make rollback EXTRACTOR={one}')} goes on")

@@ -27,7 +27,7 @@ HERE: Final = Path(sys.executable).parent  # the programs of this version, and b
 VERSIONS: Final = {"now": HERE / "findable", "before": HERE.parent / "yardstick" / "bin" / "findable"}
 SIZES: Final = tuple(int(size) for size in (os.environ.get("ROWS") or "10000,100000").split(","))
 SEED: Final = 4
-OURS: Final = ("findable_requests", "findable_answers")  # tables that the naive way writes to beside people
+OURS: Final = ("findable_asks", "findable_answers")  # tables that the naive way writes to beside people
 MODELS: Final = """
 [models."gemini-3.5-flash-lite"]
 kind = "generate"

@@ -30,51 +30,43 @@ TIMES = frozenset(
 def check(workspace: Workspace) -> None:
     """Hold the accounts of a workspace against one another."""
     _check_batches(workspace)
-    _check_shared(workspace)
+    _check_equals(workspace)
     _check_people(workspace)
     _check_calls(workspace)
 
 
 def _check_batches(workspace: Workspace) -> None:
-    """Every ingested batch accounts for each item once, and no batch that is over holds a claim."""
+    """Every ingested batch accounts for each request once, and no batch that is over holds a claim."""
     columns = ", ".join(OUTCOMES)
     for number, requests, *counts in workspace.query(
         f"SELECT number, requests, {columns} FROM findable_batches WHERE state = 'ingested'"  # noqa: S608 - our names
     ):
-        shared = workspace.scalar("SELECT count(shares) FROM findable_requests WHERE batch = :number", number=number)
-        assert sum(counts) == requests + shared, f"batch {number}: {counts} do not add up to {requests} and {shared}"
-        rows = dict(
-            workspace.query(
-                "SELECT outcome, count(*) FROM findable_requests WHERE batch = :number GROUP BY 1", number=number
-            )
-        )
-        assert rows == {name: count for name, count in zip(OUTCOMES, counts, strict=True) if count}
+        assert sum(counts) == requests, f"batch {number}: {counts} do not add up to {requests}"
         answers = "SELECT count(*) FROM findable_answers WHERE batch = :number"
-        attempts = "SELECT count(*) FROM findable_attempts WHERE batch = :number"
-        assert workspace.scalar(answers, number=number) == counts[0]
-        assert workspace.scalar(attempts, number=number) == sum(counts[1:])
+        attempts = "SELECT outcome, count(*) FROM findable_attempts WHERE batch = :number GROUP BY 1"
+        rows = {"answered": workspace.scalar(answers, number=number), **dict(workspace.query(attempts, number=number))}
+        assert {name: count for name, count in rows.items() if count} == {
+            name: count for name, count in zip(OUTCOMES, counts, strict=True) if count
+        }
     left = (
-        "SELECT count(*) FROM findable_requests r JOIN findable_batches b ON b.number = r.batch "
-        "WHERE r.open AND b.state IN ('ingested', 'failed')"
+        "SELECT count(*) FROM findable_asks a JOIN findable_batches b ON b.number = a.batch "
+        "WHERE a.state = 'claimed' AND b.state IN ('ingested', 'failed')"
     )
     assert workspace.scalar(left) == 0, "a batch that is over holds claims"
 
 
-def _check_shared(workspace: Workspace) -> None:
-    """Who shares a request shares one that was asked itself, of the same line, and what came of it costs nothing."""
-    wrong = (
-        "SELECT f.id FROM findable_requests f LEFT JOIN findable_requests r ON r.id = f.shares WHERE f.shares IS NOT "
-        "NULL AND (r.id IS NULL OR r.shares IS NOT NULL OR f.question IS NOT NULL OR (f.open AND NOT r.open) "
-        "OR coalesce(f.batch, 0) <> coalesce(r.batch, 0) OR coalesce(f.line, 0) <> coalesce(r.line, 0))"
+def _check_equals(workspace: Workspace) -> None:
+    """Of the rows that ask the same one is asked at a time; no ask is without what came of it."""
+    twice = (
+        "SELECT input_hash FROM findable_asks WHERE state = 'claimed' "
+        "GROUP BY task, extractor, input_hash HAVING count(*) > 1"
     )
-    assert workspace.query(wrong) == []
-    free = "a.cost = 0 AND a.tokens_in = 0 AND a.tokens_out = 0 AND r.shares IS NULL"
-    for table in ("answers", "attempts"):
-        joined = f"findable_{table} a LEFT JOIN findable_requests r ON r.id = a.shares"
-        paid = f"SELECT a.id FROM {joined} WHERE a.shares IS NOT NULL AND (r.id IS NULL OR NOT ({free}))"  # noqa: S608 - our names
-        assert workspace.query(paid) == []
-    twice = "SELECT question FROM findable_requests WHERE open GROUP BY question HAVING count(question) > 1"
-    assert workspace.query(twice) == [], "two open requests ask the same"
+    assert workspace.query(twice) == [], "two claims ask the same"
+    bare = (
+        "SELECT item_id FROM findable_asks a WHERE state = 'answered' AND NOT EXISTS (SELECT 1 FROM findable_answers g "
+        "WHERE g.task = a.task AND g.item_id = a.item_id AND g.extractor = a.extractor)"
+    )
+    assert workspace.query(bare) == [], "an ask is answered without an answer"
 
 
 def _check_people(workspace: Workspace) -> None:
@@ -85,14 +77,14 @@ def _check_people(workspace: Workspace) -> None:
     of_models = "SELECT item_id FROM findable_answers WHERE applied AND extractor <> 'person'"
     twice = f"{of_models} GROUP BY task, item_id HAVING count(*) > 1"
     assert workspace.query(twice) == []
-    claims = "SELECT item_id FROM findable_requests WHERE open GROUP BY task, item_id HAVING count(*) > 1"
+    claims = "SELECT item_id FROM findable_asks WHERE state = 'claimed' GROUP BY task, item_id HAVING count(*) > 1"
     assert workspace.query(claims) == []
 
 
 def _check_calls(workspace: Workspace) -> None:
     """Who was answered live has an answer, a day counts the calls of that day, and each call is of a known run."""
     answered = "SELECT count(*) FROM findable_calls WHERE outcome = 'answered' AND purpose <> 'probe'"
-    kept = "SELECT count(*) FROM findable_answers WHERE batch IS NULL AND shares IS NULL AND extractor <> 'person'"
+    kept = "SELECT count(*) FROM findable_answers WHERE batch IS NULL AND extractor <> 'person'"
     assert workspace.scalar(answered) <= workspace.scalar(kept)
     loose = "SELECT id FROM findable_calls WHERE run IS NOT NULL AND run NOT IN (SELECT number FROM findable_runs)"
     assert workspace.query(loose) == []

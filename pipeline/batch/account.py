@@ -1,11 +1,15 @@
 """What became of a batch, as it is told: its counts, and what went wrong in it, by reason with examples."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.core import files
 from pipeline.core.states import BatchState
+from pipeline.gemini.result_file import ResultFile, key_of_line
 from pipeline.store import answers, batches
 from pipeline.store.batches import Batch
 from pipeline.store.database import Store
@@ -22,7 +26,6 @@ ODD = (  # lines of a result that belong to no request: (kind, name of their cou
     ("unreadable", "unreadable", "no JSON, and no key to be seen"),
 )
 
-Odd = tuple[list[str], list[str], list[str]]  # see `answers.unusual`
 _Kind = tuple[str, str]  # outcome and reason
 
 
@@ -47,19 +50,33 @@ class IngestSummary:
     other_versions: list[str] = field(default_factory=list)
 
 
-def _odd_lines(tx: "Connection", batch: Batch) -> list[Anomaly]:
-    examples = batches.examples_of(tx, batch.number)
+def odd_lines(results: ResultFile, batch: Batch) -> list[Anomaly]:
+    """Return what stands in a result and belongs to no request; all that was asked for was looked up."""
+    examples = results.examples()
     return [
-        Anomaly(kind, reason, count, tuple((f"line {line}", said) for line, said in examples.get(kind, ())))
+        Anomaly(kind, reason, count, tuple((f"line {line}", said) for line, said in examples[kind]))
         for kind, name, reason in ODD
         if (count := getattr(batch, name))
     ]
 
 
-def batch_account(tx: "Connection", task: "Task", number: int, *, odd: Odd | None = None) -> IngestSummary:
+def _odd_lines_of(data: Path, batch: Batch) -> list[Anomaly]:
+    """Find the same again in the sealed files; without them there are counts and no examples."""
+    counts = [Anomaly(kind, reason, getattr(batch, name) or 0, ()) for kind, name, reason in ODD]
+    result, asked = data / (batch.result_file or "?"), data / batch.request_file
+    if not any(one.count for one in counts) or not (result.is_file() and asked.is_file()):
+        return [one for one in counts if one.count]
+    with ResultFile(result) as results:
+        results.note_asked(key for _, line in files.read_lines(asked) if (key := key_of_line(line)))
+        return odd_lines(results, batch)
+
+
+def batch_account(
+    tx: "Connection", task: "Task", number: int, *, data: Path, odd: Sequence[Anomaly] | None = None
+) -> IngestSummary:
     """Return what became of a batch: what went wrong in it, by reason with up to three examples of each.
 
-    `odd` are its answers that are not as usual, where they are known.
+    `odd` are the lines that belong to no request, where they are known; else they are looked for below `data`.
     """
     batch = batches.get_batch(tx, number)
     counts: Counter[_Kind] = Counter()
@@ -70,9 +87,9 @@ def batch_account(tx: "Connection", task: "Task", number: int, *, odd: Odd | Non
         counts[kind] += 1
         if counts[kind] <= EXAMPLES:
             shown.setdefault(kind, []).append((item_id, " | ".join(filter(None, (detail, excerpt)))))
-    unapplied, outdated, other = odd or answers.unusual(tx, number, model=batch.model)
+    unapplied, outdated, other = answers.unusual(tx, number, model=batch.model)
     names = task.names(tx, [*(item_id for some in shown.values() for item_id, _ in some), *unapplied, *outdated])
-    anomalies = _odd_lines(tx, batch)
+    anomalies = list(_odd_lines_of(data, batch) if odd is None else odd)
     for kind, count in sorted(counts.items()):
         examples = tuple((names.get(item_id, item_id), said) for item_id, said in shown[kind])
         anomalies.append(Anomaly(*kind, count, examples))

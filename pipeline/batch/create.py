@@ -218,7 +218,8 @@ class _Send(NamedTuple):
                 tx, batch, why=error.message, outcome="refused", counts=True, keep_upload=False, at=ws.now()
             )
             refused = batches.get_batch(tx, batch.number)
-            found = settle_refusal(tx, refused, error, task=ws.task, model=ws.model, at=ws.now())
+            each = ws.settings.ask_each
+            found = settle_refusal(tx, refused, error, task=ws.task, model=ws.model, asks_each=each, at=ws.now())
         drop_upload(ws.client, batch.upload)
         if isinstance(found, RefusedError):
             raise found

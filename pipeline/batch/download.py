@@ -17,12 +17,13 @@ from pipeline.batch.uploads import drop_upload
 from pipeline.core import files
 from pipeline.core.errors import MissingError, RemoteError, StateConflictError, UnavailableError
 from pipeline.core.states import BatchState, Outcome, RemoteState
+from pipeline.engine.equals import park_equals
 from pipeline.engine.record import Judgement, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.result_file import ResultFile
-from pipeline.store import batches, claims
+from pipeline.store import asks, batches
 from pipeline.store.batches import Batch
-from pipeline.store.database import Connection, pages
+from pipeline.store.database import PAGE, Connection
 from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
@@ -166,12 +167,13 @@ class _Download(NamedTuple):
         forgiven = batch.is_cancelled_by_hand(batch_hours=ws.settings.batch_hours)
         why = BY_HAND if forgiven and remote.state is RemoteState.CANCELLED else _ending(remote, had=False)
         source = source_of(batch, models_file=ws.settings.models_file)
-        requests = claims.open_requests(tx, batch.number)
         batches.note_look(tx, batch, word=remote.word, done=batch.remote_done)
-        give_up_batch(tx, batch, why=why, at=ws.now())
-        for page in pages(requests):
+        while page := asks.claimed_page(tx, batch.number, after=0, limit=PAGE):
             judged = [Judgement(one, Outcome.MISSING, why, charged=False, forgiven=forgiven) for one in page]
-            write_judgements(tx, ws.task, judged, source=source, at=ws.now())
+            kept = write_judgements(tx, ws.task, judged, source=source, at=ws.now())
+            if not ws.settings.ask_each:
+                park_equals(tx, ws.task, judged, kept, source=source, at=ws.now())
+        give_up_batch(tx, batch, why=why, at=ws.now())
 
     @contextlib.contextmanager
     def _part(self) -> Iterator[files.Sealed | None]:

@@ -1,23 +1,26 @@
 """Put results into the database: downloaded -> ingested, every request accounted for exactly once.
 
-Requests are taken in the order of their lines, which is the order of rows, and each one's result lines are looked up by
-key; so what is written lies together on disk, memory stays flat, and a run that was killed goes on where it stopped.
+What a batch claims is taken in the order of its lines, which is the order of rows, and each one's result lines are
+looked up by key; so what is written lies together on disk, memory stays flat, and a run that was killed goes on where
+it stopped.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.batch.account import IngestSummary, Odd, batch_account
+from pipeline.batch.account import IngestSummary, batch_account, odd_lines
 from pipeline.batch.reconcile import lock_of, read_again
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError
 from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
+from pipeline.engine.equals import Equals, tell_equals
 from pipeline.engine.record import Judgement, MissingLine, Source, judge_lines, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
-from pipeline.store import answers, batches, claims
+from pipeline.store import answers, asks, batches
+from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -85,45 +88,46 @@ class _BatchIngest(NamedTuple):
         path, what = ws.data / (batch.result_file or ""), f"the result of batch {batch.number}"
         source = source_of(batch, models_file=ws.settings.models_file)
         sealed = files.verify(path, sha256=batch.result_sha256 or "", what=what)
+        with ws.store.read() as tx:
+            known = answers.items_of_batch(tx, batch.number)  # where a run that was killed had got to
+            hashes = [] if ws.settings.ask_each else asks.claimed_hashes(tx, batch.number)
+            equals = self.task.rows.equals(tx, hashes)
         bar_of = ws.display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(sealed) as results, bar_of as bar:
-            odd = None
-            while odd is None:  # items that ask the same may have joined behind the place where it was
-                for page, contexts in self._pages():
-                    self._write(self._judged(results, page, contexts), source)
-                    bar.show(page[-1].line)
-                odd = self._finish(results)
+            results.note_asked(request_key(batch.task, one) for one in known)
+            for page, contexts in self._pages():
+                self._write(self._judged(results, page, contexts), equals, source)
+                bar.show(page[-1].line or 0)
+            ended = self._finish(results)
+            odd = odd_lines(results, ended)
         with ws.store.read() as tx:
-            return batch_account(tx, self.task, batch.number, odd=odd)
+            return batch_account(tx, self.task, batch.number, data=ws.data, odd=odd)
 
-    def _pages(self) -> Iterator[tuple[Sequence[claims.Request], Mapping[str, Any]]]:
-        """Yield requests, of which some may have an outcome, with what those are judged by that have none, by item."""
-        page: Sequence[claims.Request] = ()
+    def _pages(self) -> Iterator[tuple[Sequence[Ask], Mapping[str, Any]]]:
+        """Yield the rows that the batch claims in the order of its lines, with what they are judged by."""
+        line = 0
         while True:
             with self.ws.store.read() as tx:
-                page = claims.request_page(tx, self.batch.number, after=page[-1] if page else None, limit=CHUNK)
-                contexts = self.task.rows.contexts(tx, [one.item_id for one in page if one.outcome is None])
+                page = asks.claimed_page(tx, self.batch.number, after=line, limit=CHUNK)
+                contexts = self.task.rows.contexts(tx, [one.item_id for one in page])
             if not page:
                 return
             yield page, contexts
+            line = page[-1].line or 0
 
-    def _judged(
-        self, results: ResultFile, page: Sequence[claims.Request], contexts: Mapping[str, Any]
-    ) -> list[tuple[claims.Request, Judgement]]:
+    def _judged(self, results: ResultFile, page: Sequence[Ask], contexts: Mapping[str, Any]) -> list[Judgement]:
         missing = self._missing()
-        found = results.lines_of([request_key(self.batch.task, one.asked_as or one.item_id) for one in page])
+        found = results.lines_of([request_key(self.batch.task, one.item_id) for one in page])
         return [
-            (one, judge_lines(self.task, one, lines, missing=missing, context=contexts.get(one.item_id)))
+            judge_lines(self.task, one, lines, missing=missing, context=contexts.get(one.item_id))
             for one, lines in zip(page, found, strict=True)
-            if one.outcome is None
         ]
 
-    def _write(self, judged: Sequence[tuple[claims.Request, Judgement]], source: Source) -> None:
-        if not judged:
-            return
+    def _write(self, judged: Sequence[Judgement], equals: Equals, source: Source) -> None:
         with self.ws.store.write() as tx:
-            claims.record_outcomes(tx, [(request, one.outcome, one.reason) for request, one in judged])
-            write_judgements(tx, self.task, [one for _, one in judged], source=source, at=self.ws.now())
+            kept = write_judgements(tx, self.task, judged, source=source, at=self.ws.now())
+            if equals:
+                tell_equals(tx, self.task, judged, kept, equals, source=source, at=self.ws.now())
 
     def _missing(self) -> MissingLine:
         """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's."""
@@ -133,28 +137,26 @@ class _BatchIngest(NamedTuple):
         forgiven = batch.is_cancelled_by_hand(batch_hours=self.ws.settings.batch_hours)
         return MissingLine(f"{NO_LINE}: {batch.reason}", charged=False, forgiven=forgiven)
 
-    def _finish(self, results: ResultFile) -> Odd | None:
-        """Hold the account against the requests, and end the batch; None where items are left that came later."""
-        batch = self.batch
-        with self.ws.store.read() as tx:  # what no other process adds to but where some are left
-            tokens_in, tokens_out, cost = answers.usage_of_batch(tx, batch.number)
-            odd = answers.unusual(tx, batch.number, model=batch.model)
+    def _finish(self, results: ResultFile) -> Batch:
+        """Hold the account against the requests, and end the batch."""
+        number = self.batch.number
+        with self.ws.store.read() as tx:
+            tokens_in, tokens_out, cost = answers.usage_of_batch(tx, number)
+            not_applied, *_ = answers.unusual(tx, number, model=self.batch.model)
         with self.ws.store.write() as tx:
-            outcomes, shared, left = claims.outcome_counts(tx, batch.number)
-            if left:
-                return None
-            if (own := sum(outcomes.values()) - shared) != batch.requests:
+            outcomes = answers.outcomes_of_batch(tx, number)
+            if (told := sum(outcomes.values())) != self.batch.requests or asks.count_claimed(tx, number):
                 raise InconsistentError(
-                    f"batch {batch.number} asked {batch.requests} times and {own} are accounted for; it stays "
+                    f"batch {number} asked {self.batch.requests} times and {told} are accounted for; it stays "
                     "downloaded",
                     hint="run `make doctor`",
                 )
             batches.mark_ingested(
                 tx,
-                batch,
+                self.batch,
                 at=self.ws.now(),
-                **{outcome.value: outcomes.get(outcome, 0) for outcome in Outcome},
-                not_applied=len(odd[0]),
+                **{outcome.value: outcomes[outcome] for outcome in Outcome},
+                not_applied=len(not_applied),
                 unknown=results.unknown,
                 duplicates=results.duplicates,
                 unreadable=results.unreadable_count,
@@ -162,5 +164,4 @@ class _BatchIngest(NamedTuple):
                 tokens_out=tokens_out,
                 cost=cost,
             )
-            batches.keep_examples(tx, batch.number, results.examples())
-        return odd
+            return batches.get_batch(tx, number)

@@ -8,30 +8,30 @@ talks to the API.
 
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.batch.draft import TOGETHER, Draft, FileLimits, Funds, Packer, StopReason, looked_up
+from pipeline.batch.draft import TOGETHER, Draft, FileLimits, Funds, Packer, StopReason, together
 from pipeline.batch.reconcile import read_again
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
 from pipeline.cost import budget, estimate
 from pipeline.engine import questions
+from pipeline.engine.equals import Known, look_up, write_given
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
-from pipeline.engine.record import Source
-from pipeline.engine.shared import write_given
+from pipeline.engine.record import Judgement, Source
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
-from pipeline.store import batches, claims, versions
+from pipeline.store import asks, batches
 from pipeline.store.database import Connection, Store, pages
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
     from pipeline.core.settings import Settings
+    from pipeline.core.task import Rows
     from pipeline.gemini.models import Model
 
 
@@ -39,7 +39,6 @@ FOLDER = "batches"
 SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over the limit would be refused for ever
 LOCK = "prepare"
 ROUNDING = 1e-9  # of sums that are made in another order
-SEEN = 15  # hex digits by which a plan tells questions apart; it may be one off in a thousand million
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
 
 
@@ -47,7 +46,7 @@ TRIES = 5  # how often a file is written anew because an item changed hands mean
 class BatchPlan:
     """What would be sent: how many batches, requests and bytes, the estimated tokens, and the estimated cost in USD.
 
-    It is about so many items; those that ask the same share a request.
+    It is about so many items; of those that ask the same one is asked.
     """
 
     items: int = 0
@@ -61,7 +60,7 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which of the askable items to take: at most `limit` new ones, and none of those `without`.
+    """Which of the askable items to take: at most `limit` are asked, and none of those `without`.
 
     Where `among` is not None, none but those; they are few enough to be named.
     """
@@ -86,28 +85,33 @@ def plan_batches(ws: OpenWorkspace, wanted: Selection, *, bar: "Bar") -> BatchPl
 
     Nothing is written.
     """
-    made, size, usage, items = [], 0, NO_USAGE, 0
-    seen = set[int]()
+    made, size, usage, items = list[int](), 0, NO_USAGE, 0
     with ws.store.read() as tx:
         known = estimate.calibration(tx, ws.extractor)
-        packer = Packer(_limits(ws.settings, ws.model), known)
-        for lines, asked in looked_up(tx, ws.task, ws.extractor, request_lines(tx, _builder(ws), wanted)):
-            for line in lines:
-                question = int(line.question[-SEEN:], 16) if line.question else -1
-                if line.item.id in asked or question in seen:
-                    continue
-                seen |= {question} - {-1}
-                if packer.add(line) is not None:
-                    made.append(packer.rows)
-                    packer = packer.next_file()
-                    packer.add(line)
-                size, usage = size + line.size + 1, usage + line.usage
-            items += len(lines)
+        draft = Draft(Packer(_limits(ws.settings, ws.model), known), wanted.limit, ws.settings.ask_each)
+        for some in together(request_lines(tx, _builder(ws), wanted)):
+            left, stop = some, None
+            while left and stop is not StopReason.DONE:
+                before = draft.looked_at
+                new, stop = draft.take(left, known_of(tx, ws, left))
+                left = left[draft.looked_at - before :]
+                size, usage = size + sum(one.size + 1 for one in new), sum((one.usage for one in new), usage)
+                if stop is StopReason.FULL:
+                    made.append(draft.packer.rows)
+                    draft.packer = draft.packer.next_file()
+            items = draft.looked_at
             bar.show(items)
-    made += [packer.rows] * bool(packer.rows)
+            if stop is StopReason.DONE:
+                break
+    made += [draft.packer.rows] * bool(draft.packer.rows)
     likely = known.applied(usage, count=sum(made))
     cost = usage_cost(ws.model, likely, batch=True, on=ws.now().date())
     return BatchPlan(items, len(made), sum(made), size, usage.prompt, likely, cost)
+
+
+def known_of(tx: "Connection", ws: OpenWorkspace, lines: Sequence[PlannedRequest]) -> Known:
+    """Return what was asked already of what some requests ask; nothing where each is to be asked."""
+    return Known() if ws.settings.ask_each else look_up(tx, ws.task, ws.extractor, lines)
 
 
 def request_lines(
@@ -118,22 +122,17 @@ def request_lines(
     Raises:
         InputError: an item's request cannot be sent.
     """
-    task, left = builder.task, wanted.limit
-    if wanted.among is None:
-        most = None if left is None else left + len(wanted.without)
-        found = claims.askable_rows(tx, task, limit=most, after=after)
-    else:
-        found = (task.rows_of(tx, some) for some in pages(claims.askable_among(tx, task, wanted.among)))
-    for page in found:
-        rows = page
-        if wanted.without or left is not None:
-            rows = dict(islice(((key, row) for key, row in page.items() if key not in wanted.without), left))
-        yield from builder.lines_of(tx, rows)
-        left = None if left is None else left - len(rows)
+    task = builder.task
+    found: Iterator[Rows] = asks.askable_rows(tx, task, after=after)
+    if wanted.among is not None:
+        found = (task.rows_of(tx, some) for some in pages(asks.askable_among(tx, task, wanted.among)))
+    for rows in found:
+        free = {key: row for key, row in rows.items() if key not in wanted.without} if wanted.without else rows
+        yield from builder.lines_of(tx, free)
 
 
 def _builder(ws: OpenWorkspace) -> RequestBuilder:
-    return RequestBuilder(ws.task, ws.model, asks_each=ws.settings.ask_each)
+    return RequestBuilder(ws.task, ws.model)
 
 
 def _limits(settings: "Settings", model: "Model") -> FileLimits:
@@ -154,7 +153,7 @@ def prepare_batches(
     """Write and seal request files for the items that are wanted, claim them, and return the batches' numbers.
 
     Where a budget is set, the last batch is cut so that all of it fits; `on_stop` is called with why it ended, and
-    `on_shared` with how many items share requests, or their answers, that were there before.
+    `on_shared` with how many items ask what others do, and wait for their answers, or were given them.
 
     Raises:
         InputError: an item's request cannot be sent; what was claimed before it stays prepared.
@@ -169,8 +168,8 @@ def prepare_batches(
             on_stop(preparation.run())
 
     read_again(once, times=TRIES)
-    on_shared(preparation.given + sum(one.joined for one in preparation.made))
-    return [one.number for one in preparation.made if one.number is not None]
+    on_shared(preparation.given + len(preparation.passed))
+    return [one.number for one in preparation.made]
 
 
 def sweep_request_files(store: "Store", data: Path) -> list[Path]:
@@ -198,20 +197,16 @@ def sweep_request_files(store: "Store", data: Path) -> list[Path]:
 
 
 class _Made(NamedTuple):
-    """A batch that was prepared: its number, how many items were taken, and the last of them.
+    """A batch that was prepared: its number, how many rows it asks about, and the last that was looked at."""
 
-    Those that `joined` share requests that were there before; where all do there is no batch.
-    """
-
-    number: int | None
+    number: int
     items: int
-    joined: int
     last: str
 
 
 class _Written(NamedTuple):
     draft: Draft
-    file: files.Sealed | None
+    file: files.Sealed
 
 
 @dataclass
@@ -220,7 +215,8 @@ class _Preparation:
     wanted: Selection
     bar: "Bar"
     made: list[_Made] = field(default_factory=list)
-    given: int = 0  # items that were answered by what was asked before
+    given: int = 0  # rows that were answered by what was asked before
+    passed: set[str] = field(default_factory=set)  # those that ask what is asked in a batch or a call under way
 
     def run(self) -> StopReason:
         """Prepare batch after batch, and return why there is no further one.
@@ -239,11 +235,11 @@ class _Preparation:
 
     @property
     def _taken(self) -> int:
-        return self.given + sum(one.items for one in self.made)
+        return sum(one.items for one in self.made)
 
     def _prepare(self, *, after: str | None) -> _Made | StopReason:
         ws = self.ws
-        if self.wanted.limit is not None and self._taken >= self.wanted.limit:
+        if self.made and self.wanted.limit is not None and self._taken >= self.wanted.limit:
             return StopReason.DONE
         for _ in range(TRIES):
             with ws.store.read() as tx:
@@ -256,14 +252,12 @@ class _Preparation:
             try:
                 with ws.store.write() as tx:
                     self._claim(tx, number, written)
-                    if file is not None:
-                        files.rename(file, path)
+                    files.rename(file, path)
             except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
                 continue
             finally:
-                if file is not None:
-                    file.path.unlink(missing_ok=True)
-            return _Made(None if file is None else number, draft.items, len(draft.joined), draft.last)
+                file.path.unlink(missing_ok=True)
+            return _Made(number, len(draft.asks), draft.last)
         raise InconsistentError(
             f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed",
             hint=f"let the other command finish, then run `{ws.task.words.make('batch-submit')}` again",
@@ -271,67 +265,62 @@ class _Preparation:
 
     def _write(self, path: Path, *, after: str | None) -> _Written | StopReason:
         ws, wanted, stop = self.ws, self.wanted, StopReason.DONE
-        left = wanted if wanted.limit is None else replace(wanted, limit=wanted.limit - self._taken)
+        most, given = None if wanted.limit is None else wanted.limit - self._taken, list[Judgement]()
         with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer:
             with ws.store.read() as tx:
-                draft = Draft(self._packer(tx), claims.newest_request(tx))
-                wanted_lines = request_lines(tx, _builder(ws), left, after=after)
-                for lines, known in looked_up(tx, ws.task, ws.extractor, wanted_lines):
+                draft = Draft(self._packer(tx), most, ws.settings.ask_each)
+                for lines in together(request_lines(tx, _builder(ws), wanted, after=after)):
+                    before, known = draft.looked_at, known_of(tx, ws, lines)
                     new, full = draft.take(lines, known)
+                    seen = lines[: draft.looked_at - before]
+                    given += [known.given[one.item.id] for one in seen if one.item.id in known.given]
                     writer.write_lines([piece for one in new for piece in (one.data, b"\n")], len(new))
-                    if len(draft.given) >= TOGETHER:
-                        self._write_given(draft)
-                    self.bar.show(self._taken + draft.items)
+                    if len(given) >= TOGETHER:
+                        given = self._write_given(given)
+                    self.bar.show(self._taken + draft.looked_at)
                     if full is not None:
                         stop = full
                         break
-            self._write_given(draft)
-            if not draft.items:
-                return stop
-            return _Written(draft, writer.seal() if draft.ids else None)
+            self._write_given(given)
+            self.passed |= draft.passed
+            return _Written(draft, writer.seal()) if draft.asks else stop
 
-    def _write_given(self, draft: Draft) -> None:
-        ws, judged, draft.given = self.ws, draft.given, []
-        if not judged:
-            return
-        source = Source(None, ws.extractor, ws.model, ws.task.fingerprint)
-        with ws.store.write() as tx:
-            self._begin_version(tx)
-            self.given += write_given(tx, ws.task, judged, source=source, at=ws.now())
-
-    def _begin_version(self, tx: "Connection") -> None:
-        """Note once more what is asked under: it may have been rolled back since this command began."""
-        task, model = self.ws.task, self.ws.model.name
-        versions.begin_version(tx, task.name, task.label, model=model, skips=task.skips, at=self.ws.now())
+    def _write_given(self, judged: list[Judgement]) -> list[Judgement]:
+        """Write what rows are given, and return what is left of it: nothing."""
+        ws = self.ws
+        if judged:
+            source = Source(None, ws.extractor, ws.model, ws.task.fingerprint)
+            with ws.store.write() as tx:
+                self.given += write_given(tx, ws.task, judged, source=source, at=ws.now())
+        return []
 
     def _claim(self, tx: "Connection", number: int, written: _Written) -> None:
         """Add the batch and claim its items, all or none, in the caller's transaction."""
-        ws, task, model, now, packed = self.ws, self.ws.task, self.ws.model, self.ws.now(), written.draft.packer
-        self._begin_version(tx)
+        ws, task, model, now, draft = self.ws, self.ws.task, self.ws.model, self.ws.now(), written.draft
+        packed = draft.packer
         stop = self._packer(tx).stop_for(packed.likely, slack=ROUNDING)
         if stop is not None:
             raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
-        if written.file is not None:
-            ws.bind(tx)
-            batches.add_batch(
-                tx,
-                at=now,
-                number=number,
-                task=task.name,
-                extractor=ws.extractor,
-                model=model.name,
-                requests=packed.rows,
-                request_file=str(request_path(ws.data, number).relative_to(ws.data)),
-                request_sha256=written.file.sha256,
-                request_size=written.file.size,
-                counted_in=packed.counted.prompt,
-                fingerprint=task.fingerprint,
-                estimated_in=packed.likely.prompt,
-                estimated_out=packed.likely.answer + packed.likely.thoughts,
-                estimated_cost=usage_cost(model, packed.likely, batch=True, on=now.date()),
-                priced_on=model.priced_on.isoformat(),
-            )
-        written.draft.claim(tx, task, batch=number, at=now)
+        ws.bind(tx)
+        batches.add_batch(
+            tx,
+            at=now,
+            number=number,
+            task=task.name,
+            extractor=ws.extractor,
+            model=model.name,
+            requests=packed.rows,
+            request_file=str(request_path(ws.data, number).relative_to(ws.data)),
+            request_sha256=written.file.sha256,
+            request_size=written.file.size,
+            counted_in=packed.counted.prompt,
+            fingerprint=task.fingerprint,
+            estimated_in=packed.likely.prompt,
+            estimated_out=packed.likely.answer + packed.likely.thoughts,
+            estimated_cost=usage_cost(model, packed.likely, batch=True, on=now.date()),
+            priced_on=model.priced_on.isoformat(),
+        )
+        asks.claim(tx, task, ws.extractor, draft.asks, batch=number, asks_each=draft.asks_each, at=now)
 
     def _packer(self, tx: "Connection") -> Packer:
         ws, known = self.ws, estimate.calibration(tx, self.ws.extractor)

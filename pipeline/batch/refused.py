@@ -3,15 +3,16 @@
 Nothing was made at the API.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import RefusedError
 from pipeline.core.states import Outcome
+from pipeline.engine.equals import park_equals
 from pipeline.engine.record import Judgement, Source, write_judgements
 from pipeline.gemini import responses
-from pipeline.store import answers, batches, claims
+from pipeline.store import asks, batches
+from pipeline.store.asks import Ask
 
 if TYPE_CHECKING:
     from pipeline.core.task import Task
@@ -25,7 +26,14 @@ AT_CREATE = "refused at create"  # how the reason of an item begins whose line w
 
 
 def settle_refusal(
-    tx: "Connection", batch: "Batch", error: RefusedError, *, task: "Task", model: "Model", at: datetime
+    tx: "Connection",
+    batch: "Batch",
+    error: RefusedError,
+    *,
+    task: "Task",
+    model: "Model",
+    asks_each: bool,
+    at: datetime,
 ) -> str | RefusedError:
     """Charge the item on the line that the API named and end the batch, or end it at its second refusal as a whole.
 
@@ -33,15 +41,15 @@ def settle_refusal(
     """
     submit = task.words.make("batch-submit")
     line = responses.line_at_fault(error.message)
-    found = [] if line is None else claims.requests_at(tx, batch.number, line)
-    if not found:
+    found = None if line is None else asks.claimed_at(tx, batch.number, line)
+    if found is None:
         if batch.refusals >= MAX_REFUSALS:
             give_up_batch(tx, batch, why=f"refused {batch.refusals} times: {error.message}", at=at)
         return _whole_file(batch, error, submit=submit)
     said = error.message.partition(f"Error on line {line}")[2].lstrip(": ") or "it was not said why"
     why = f"line {line} was refused: {said}"
     source = Source(batch.number, batch.extractor, model, batch.fingerprint)
-    charged = _charge(tx, task, found, source=source, said=said, at=at)
+    charged = _charge(tx, task, found, source=source, said=said, asks_each=asks_each, at=at)
     rest = "; the rest goes into a new batch" if batch.requests > 1 else ""
     give_up_batch(tx, batch, why=why, at=at)
     return f"batch {batch.number}: {why}; {charged}{rest}"
@@ -50,20 +58,19 @@ def settle_refusal(
 def give_up_batch(tx: "Connection", batch: "Batch", *, why: str, at: datetime) -> int:
     """End a batch and let its items go, uncharged; return how many can be asked again."""
     batches.mark_failed(tx, batch, why=why, at=at)
-    return len(claims.release_claims(tx, batch.number, reason=why))
+    return asks.release_claims(tx, batch.number)
 
 
 def _charge(
-    tx: "Connection", task: "Task", found: Sequence[claims.Request], *, source: Source, said: str, at: datetime
+    tx: "Connection", task: "Task", found: Ask, *, source: Source, said: str, asks_each: bool, at: datetime
 ) -> str:
-    reason, first = f"{AT_CREATE}: {said}", found[0].item_id
-    judged = [Judgement(one, Outcome.REFUSED, reason) for one in found]
-    write_judgements(tx, task, judged, source=source, at=at)
-    claims.record_outcomes(tx, [(one, Outcome.REFUSED, reason) for one in found])
-    name = task.names(tx, [first]).get(first, first)
-    becomes = "is parked" if answers.is_parked(tx, task.name, first) else "is asked once more by a later run"
-    others = f" (with {len(found) - 1:,} that ask the same)" if len(found) > 1 else ""
-    return f"{name}, which stands there{others}, {becomes}"
+    judged = Judgement(found, Outcome.REFUSED, f"{AT_CREATE}: {said}")
+    kept = write_judgements(tx, task, [judged], source=source, at=at)
+    if not asks_each:
+        park_equals(tx, task, [judged], kept, source=source, at=at)
+    name = task.names(tx, [found.item_id]).get(found.item_id, found.item_id)
+    becomes = "is parked" if kept.parked else "is asked once more by a later run"
+    return f"{name}, which stands there, {becomes}"
 
 
 def _whole_file(batch: "Batch", error: RefusedError, *, submit: str) -> RefusedError:

@@ -20,7 +20,7 @@ from pipeline.cost import budget
 from pipeline.cost.estimate import QuotaFullError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.tokens import Usage
-from pipeline.store import batches, claims
+from pipeline.store import answers, asks, batches
 
 if TYPE_CHECKING:
     from pipeline.core.task import Task
@@ -108,11 +108,13 @@ def run(
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     if agree is not None:
         agree(plan)
+    new = plan.items - waiting.items
+    most = new if agree is None else plan.requests - waiting.requests
     old = [batch.number for batch in sorted(left, key=lambda one: one.state is BatchState.PREPARED)]
     with submission.patiently() if patient else contextlib.nullcontext():
         submission.send(old)
-        submission.send_new(plan.items - waiting.items)
-    submission.sum_up(plan.items - waiting.items, set(old))
+        submission.send_new(most, items=new)
+    submission.sum_up(most, set(old))
     return submission.report
 
 
@@ -135,7 +137,7 @@ def agreeing(
 def _count_new(ws: OpenWorkspace, wanted: Selection) -> int:
     with ws.store.read() as tx:
         among = wanted.among
-        askable = claims.count_askable(tx, ws.task) if among is None else len(claims.askable_among(tx, ws.task, among))
+        askable = asks.count_askable(tx, ws.task) if among is None else len(asks.askable_among(tx, ws.task, among))
     return askable if wanted.limit is None else min(askable, wanted.limit)
 
 
@@ -157,7 +159,7 @@ def with_prepared(tx: "Connection", task: "Task", new: BatchPlan) -> BatchPlan:
     """Return what a run may spend: what is new, and what an earlier run left in *prepared*."""
     prepared = batches.batches_in_states(tx, BatchState.PREPARED, task=task.name)
     return BatchPlan(
-        items=claims.count_items(tx, [one.number for one in prepared]) + new.items,
+        items=sum(one.requests for one in prepared) + new.items,
         batches=len(prepared) + new.batches,
         requests=sum(one.requests for one in prepared) + new.requests,
         size=sum(one.request_size for one in prepared) + new.size,
@@ -198,14 +200,14 @@ class _Submission:
             if outcome is SendOutcome.REBUILD:
                 self.rebuild.append(number)
 
-    def send_new(self, announced: int) -> None:
+    def send_new(self, most: int, *, items: int) -> None:
         """Prepare and send what was announced and no more; what stands beside a refused line goes into a new batch."""
-        refused, most = set[str](), announced
-        for _ in range(MAX_REBUILDS):
+        refused = set[str]()
+        for is_again in (bool(one) for one in range(MAX_REBUILDS)):
             rebuilt, self.rebuild = self.rebuild, []
             again = self._refused_items(rebuilt)
             most += self._items(rebuilt) - len(again)
-            if most < 1:
+            if most < 1 and (is_again or not items):  # rows may be given what was answered, and nothing is asked
                 return
             refused |= again
             wanted, most = replace(self.wanted, limit=most, without=refused), 0
@@ -234,7 +236,7 @@ class _Submission:
         refused = self._refused_items(set(new).difference(whole))  # these count as sent
         unmet = announced - self._items(whole) - len(refused)
         with ws.store.read() as tx:
-            unmet = max(0, min(unmet, claims.count_askable(tx, ws.task)))
+            unmet = max(0, min(unmet, asks.count_askable(tx, ws.task)))
             nearest = budget.budgets(ws).nearest(tx)
         if StopReason.BUDGET not in self.stops:
             report.no_room = unmet
@@ -245,9 +247,9 @@ class _Submission:
 
     def _items(self, numbers: Collection[int]) -> int:
         with self.ws.store.read() as tx:
-            return claims.count_items(tx, numbers)
+            return batches.count_requests(tx, numbers)
 
     def _refused_items(self, numbers: Iterable[int]) -> set[str]:
         """Return the items whose lines were refused in these batches; they sit out the rest of this run."""
         with self.ws.store.read() as tx:
-            return {one for number in numbers for one in claims.refused_items(tx, number)}
+            return {one for number in numbers for one in answers.refused_items(tx, number)}

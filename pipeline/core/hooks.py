@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from pipeline.core.task import (
         Collection,
-        RolledBackPage,
         StaleItems,
         Task,
         VersionCounts,
@@ -179,7 +178,7 @@ class Hooks:
         raise InputError(f"{task.name} has one version alone")
 
     def versions(self, tx: "Connection") -> "list[VersionCounts] | None":  # noqa: ARG002 - few hold others' answers
-        """Return every version that has answers, by label and model; also one that is being rolled back.
+        """Return every version that has answers, by label and model.
 
         None where those are what the record of answers has.
         """
@@ -191,9 +190,8 @@ class Hooks:
         label: str,  # noqa: ARG002
         *,
         model: str,  # noqa: ARG002
-        after: Any | None,  # noqa: ARG002
-    ) -> "RolledBackPage | None":
-        """Remove the next block of a version's answers, in the caller's transaction; `after` is None for the first.
+    ) -> int | None:
+        """Remove the answers of a version from the subject's rows, in the caller's transaction; return how many.
 
         None where the record of answers tells whose they are.
         """

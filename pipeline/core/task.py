@@ -96,13 +96,6 @@ class VersionCounts(NamedTuple):
         return VersionCounts(self.label, self.model, self.rows + other.rows, self.items + other.items, first, last)
 
 
-class RolledBackPage(NamedTuple):
-    """One block of rows that were removed: how many, and where the next one begins; None after the last."""
-
-    rows: int
-    after: Any | None
-
-
 class StaleItems(NamedTuple):
     """How many items changed since they were answered, and since when the first of them (aware), where known."""
 
@@ -148,6 +141,9 @@ class TaskRows(Protocol):
 
     def items(self, tx: "Connection", rows: Rows) -> Iterator[Item]:
         """Yield the items of these rows in their order, without those that cannot be asked about any more."""
+
+    def equals(self, tx: "Connection", hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Return the ids of the rows that may be asked about, by the hash of their input, of some such hashes."""
 
     def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:
         """Return what judging an answer needs of each item's row, by id; nothing where the answer is enough."""
@@ -256,6 +252,11 @@ class Task:
         if found is None:
             raise InputError(f"the {self.words.many} of this workspace cannot be listed")
         return found
+
+    @property
+    def own(self) -> str:
+        """Return the label under which alone a parked item is not asked; empty where one of any version is not."""
+        return "" if self.counts_any else self.label
 
     @property
     def counts_any(self) -> bool:

@@ -12,7 +12,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN
 from pipeline.gemini.errors import PACIFIC, next_midnight_pacific
-from pipeline.store import batches, claims, live_calls, spending
+from pipeline.store import asks, batches, live_calls, spending
 from pipeline.store.spending import Spent
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def close_budget(store: "Store", task: "Task", *, at: datetime) -> None:
     """
     with store.read() as tx:
         found = live_calls.unfinished_run(tx, task.name, mode=TAG)
-        if found is None or claims.count_askable(tx, task) or claims.is_any_open(tx, task.name):
+        if found is None or asks.count_askable(tx, task) or asks.is_any_open(tx, task.name):
             return
         if batches.batches_in_states(tx, *OPEN, task=task.name):
             return

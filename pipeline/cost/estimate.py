@@ -4,6 +4,7 @@
 answers of the same extractor then say how many its model really counts for such a text and how long its answers are.
 """
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -86,6 +87,7 @@ def begin_live_run(
         estimated_cost=tokens.usage_cost(ws.model, usage, batch=batch, on=ws.now().date()),
         priced_on=ws.model.priced_on.isoformat(),
         budget=budget,
+        skips=None if ws.task.skips is None else json.dumps(list(ws.task.skips)),
     )
 
 

@@ -6,7 +6,7 @@ Reads the database alone; sends nothing.
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.states import BatchState
-from pipeline.store import answers, batches, live_calls, pilots, statistics, versions
+from pipeline.store import answers, batches, live_calls, pilots, statistics
 from pipeline.store.statistics import PastUsage
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _due(tx: "Connection", task: "Task") -> list[dict[str, Any]]:
 
 
 def versions_of(tx: "Connection", task: "Task", model: str) -> dict[str, Any]:
-    """Return the `extractor` of a model, its newest `pilot`, the `backfill` that is not over, and what is `withdrawn`.
+    """Return the `extractor` of a model, its newest `pilot`, and the `backfill` that is not over.
 
     Nothing where the task needs no pilot and none was begun.
     """
@@ -117,5 +117,4 @@ def versions_of(tx: "Connection", task: "Task", model: str) -> dict[str, Any]:
             "items": backfill.items,
             "estimated_cost": backfill.estimated_cost,
         },
-        "withdrawn": [one.extractor for one in versions.list_versions(tx, task.name) if one.withdrawn_at is not None],
     }

@@ -1,9 +1,8 @@
 """Where a row becomes a request: the same for the lines of a batch and for live calls.
 
-What is refused in one way of asking is refused in the other, and both begin a version and let go of dead claims alike.
+What is refused in one way of asking is refused in the other, and both let go of dead claims alike.
 """
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pipeline.core.errors import InputError
 from pipeline.gemini import requests, schema
 from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.tokens import Usage
-from pipeline.store import answers, claims, integrity, live_calls, versions
+from pipeline.store import answers, asks, integrity, live_calls
 
 if TYPE_CHECKING:
     from pipeline.core.task import Item, Prompt, Rows, Task
@@ -23,20 +22,15 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 
-QUESTION = 32  # hex digits of a question's digest
 ROOM = 4  # how much larger the token limit is after an answer was cut by it
 
 
 class PlannedRequest(NamedTuple):
-    """One request: its item, the bytes of its line without the line end, and what it was counted to use.
-
-    `question` is the same of all requests of an extractor that are one but for their keys; None where each is asked.
-    """
+    """One request: its item, the bytes of its line without the line end, and what it was counted to use."""
 
     item: "Item"
     data: bytes
     usage: Usage
-    question: str | None = None
 
     @property
     def size(self) -> int:
@@ -46,11 +40,10 @@ class PlannedRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class RequestBuilder:
-    """Writes and counts the requests of a task to a model; with `asks_each` none has a `question`."""
+    """Writes and counts the requests of a task to a model."""
 
     task: "Task"
     model: "Model"
-    asks_each: bool = False
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -68,12 +61,6 @@ class RequestBuilder:
             media_resolution=own.get("mediaResolution"),
             image_tokens=self.model.tokens_of_image(own.get("mediaResolution")),
         )
-
-    def _question(self, line: bytes) -> str:
-        """Return the digest of the extractor, the declaration, and all of a line but its key."""
-        asked_by = f"{self.task.label}/{self.model.name} {self.task.fingerprint} "
-        _, _, asked = line.partition(requests.BEFORE_PARTS)  # a key cannot hold it, for its quotes are escaped
-        return hashlib.sha256(asked_by.encode("utf-8", "replace") + asked).hexdigest()[:QUESTION]
 
     def lines(self, tx: "Connection", ids: Sequence[str]) -> Iterator[PlannedRequest]:
         """Yield the requests about these items as their rows stand now, in their order; none about those gone.
@@ -102,7 +89,7 @@ class RequestBuilder:
             if len(line) >= MAX_FILE_BYTES:
                 why = f"the request has {len(line)} bytes, and the API takes files of {MAX_FILE_BYTES}"
                 raise self._refused(tx, item_id, why)
-            yield PlannedRequest(item, line, usage, None if self.asks_each else self._question(line))
+            yield PlannedRequest(item, line, usage)
 
     def _refused(self, tx: "Connection", item_id: str, why: str) -> InputError:
         name = self.task.names(tx, [item_id]).get(item_id, item_id)
@@ -125,24 +112,6 @@ def check_any_items(store: "Store", task: "Task") -> None:
             raise InputError("there is nothing to ask about yet", hint=task.how_to_fill)
 
 
-def begin_asking(store: "Store", task: "Task", *, model: str, at: datetime) -> None:
-    """Note under which version items are asked from now on.
-
-    Under a new label that asks about answered items, too, those that are parked get another chance.
-
-    Raises:
-        ConfigurationError: that version is being rolled back.
-    """
-    with store.read() as tx:
-        known = versions.get_version(tx, task.name, task.label, model=model)
-        if not task.total(tx) or (known is not None and known.withdrawn_at is None):
-            return
-    with store.write() as tx:
-        is_new = versions.begin_version(tx, task.name, task.label, model=model, skips=task.skips, at=at)
-        if is_new and not task.counts_any:
-            answers.unpark(tx, task.name, ids=None)
-
-
 def free_dead_owners(store: "Store", *, now: datetime) -> int:
     """Let go the items whose live call died with its process, and say that the call is lost; return how many.
 
@@ -150,9 +119,9 @@ def free_dead_owners(store: "Store", *, now: datetime) -> int:
     """
     with store.read() as tx:
         stuck = integrity.claims_of_ended(tx) or live_calls.dead_calls(tx)
-        if not (stuck or any(one.is_dead for one in claims.live_claims(tx))):
+        if not (stuck or any(one.is_dead for one in asks.live_claims(tx))):
             return 0
     with store.write() as tx:
         integrity.close_claims_of_ended(tx)
         live_calls.end_dead_calls(tx, now=now)
-        return claims.free_dead_claims(tx)
+        return asks.free_dead_claims(tx)

@@ -1,10 +1,11 @@
 """The single write path of an answer, whichever way it came: a batch or a live call.
 
 A judgement says what became of one request. `write_judgements` puts them into the database through the task, in the
-caller's transaction: answers with their provenance, attempts with their reasons, and items that are not asked again.
+caller's transaction: answers with their provenance, attempts with their reasons, and with them each item's ask moves:
+it is answered, parked, or goes, and the item is open again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +16,9 @@ from pipeline.core.states import CallEnd, Outcome
 from pipeline.core.task import Answered, Task, WriteResult
 from pipeline.gemini import models, responses, tokens
 from pipeline.gemini.models import Model
-from pipeline.store import answers, claims, live_calls, versions, workspace
+from pipeline.store import answers, asks, live_calls, workspace
+from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
-from pipeline.store.claims import Request
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -33,20 +34,6 @@ SERVICE = "{n} batches in a row gave nothing"
 SILENT = "{n} calls got no reply, and each may have been paid for"
 
 
-class Asked(NamedTuple):
-    """One item that was asked: its id and the hash of the input it was asked with.
-
-    `shares` is the request of another item that asked the same for it; then that one is paid for.
-    """
-
-    item_id: str
-    input_hash: str
-    shares: int | None = None
-
-
-AnyAsked = Asked | Request
-
-
 class Judgement(NamedTuple):
     """What became of one request.
 
@@ -54,7 +41,7 @@ class Judgement(NamedTuple):
     because a person wanted it so.
     """
 
-    asked: AnyAsked
+    asked: Ask
     outcome: Outcome
     reason: str
     answer: "BaseModel | None" = None
@@ -106,7 +93,7 @@ class MissingLine:
 
 
 def judge_lines(
-    task: Task, asked: AnyAsked, lines: Iterable[bytes], *, missing: MissingLine, context: Any = None
+    task: Task, asked: Ask, lines: Iterable[bytes], *, missing: MissingLine, context: Any = None
 ) -> Judgement:
     """Judge the result lines of one key, in file order: the first valid answer wins, else the first failure counts.
 
@@ -123,7 +110,7 @@ def judge_lines(
     )
 
 
-def judge_reply(task: Task, asked: AnyAsked, reply: responses.Response, *, context: Any = None) -> Judgement:
+def judge_reply(task: Task, asked: Ask, reply: responses.Response, *, context: Any = None) -> Judgement:
     """Judge one reply: refused and invalid ones keep their reason, the rest must validate as the task's answer.
 
     Raises:
@@ -143,10 +130,21 @@ def judge_reply(task: Task, asked: AnyAsked, reply: responses.Response, *, conte
     return Judgement(asked, outcome, reason, answer, reply)
 
 
+class Kept(NamedTuple):
+    """What was written of judgements: what the task took, and why items are parked now, by id."""
+
+    written: WriteResult
+    parked: dict[str, str]
+
+
 def write_judgements(
     tx: "Connection", task: Task, judgements: Sequence[Judgement], *, source: Source, at: datetime
-) -> WriteResult:
-    """Write judgements, in the caller's transaction; return what the task applied."""
+) -> Kept:
+    """Write judgements, in the caller's transaction; return what the task applied, and what is parked now.
+
+    Raises:
+        StateConflictError: one of the items is not claimed any more, or one that is given an answer is asked meanwhile.
+    """
     good = [(one, one.answer) for one in judgements if one.answer is not None]
     bad = [one for one in judgements if one.answer is None]
     told = [Answered(one.asked.item_id, answer, one.asked.input_hash) for one, answer in good]
@@ -154,16 +152,43 @@ def write_judgements(
     if written.applied:
         workspace.touch_revision(tx, task.name)
     prices = source.prices(at)
-    whose = {"task": task.name, "batch": source.batch, "at": at}
-    of_source = {**whose, "extractor": source.extractor, "fingerprint": source.fingerprint}
+    whose = {"task": task.name, "extractor": source.extractor, "at": at}
     rows = (_answer_row(task, one, answer, written, prices=prices) for one, answer in good)
-    answers.add_answers(tx, [of_source | one for one in rows])
-    answers.add_attempts(tx, [whose | _attempt_row(one, prices) for one in bad])
-    answers.park(tx, task.name, written.blocked, at=at)
-    parked = _park(tx, task, bad, live=source.batch is None, at=at)
+    of_source = {**whose, "fingerprint": source.fingerprint}
+    answers.add_answers(tx, [of_source | one | _home(source, one) for one in rows])
+    attempts = (_attempt_row(one, prices) for one in bad)
+    answers.add_attempts(tx, [whose | one | _home(source, one) for one in attempts])
+    parked = {**_why_parked(tx, task, bad, source=source), **written.blocked}
+    _end_asks(tx, task, judgements, parked, source=source, at=at)
     tagged = {one.item_id for one in told} - written.blocked.keys()
-    answers.end_retries(tx, task.name, {"tagged": tagged, "parked": parked | written.blocked.keys()}, at=at)
-    return written
+    answers.end_retries(tx, task.name, {"tagged": tagged, "parked": parked.keys()}, at=at)
+    return Kept(written, parked)
+
+
+def _home(source: Source, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the batch of a row; none of what an equal row was told, so that a batch's rows are its requests."""
+    return {"batch": None if row.pop("is_given") else source.batch}
+
+
+def _end_asks(
+    tx: "Connection",
+    task: Task,
+    judgements: Sequence[Judgement],
+    parked: Mapping[str, str],
+    *,
+    source: Source,
+    at: datetime,
+) -> None:
+    asked, given = ([one for one in judgements if one.asked.is_given is is_given] for is_given in (False, True))
+    asks.end_claims(tx, task.name, source.extractor, source.batch, _ends(asked, parked), at=at)
+    asks.add_ended(tx, task.name, source.extractor, _ends(given, parked), at=at)
+
+
+def _ends(judgements: Sequence[Judgement], parked: Mapping[str, str]) -> asks.Ends:
+    stopped = {one.asked: parked[one.asked.item_id] for one in judgements if one.asked.item_id in parked}
+    others = [one for one in judgements if one.asked not in stopped]
+    good = [one.asked for one in others if one.answer is not None]
+    return asks.Ends(good, stopped, [one.asked for one in others if one.answer is None])
 
 
 def _written(tx: "Connection", task: Task, told: Sequence[Answered], *, source: Source, at: datetime) -> WriteResult:
@@ -179,15 +204,15 @@ def _written(tx: "Connection", task: Task, told: Sequence[Answered], *, source: 
     return one | other
 
 
-def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, live: bool, at: datetime) -> set[str]:
-    """Park what failed for good: a final code, too many charged attempts, or too many batches or calls gave nothing."""
+def _why_parked(tx: "Connection", task: Task, failed: Sequence[Judgement], *, source: Source) -> dict[str, str]:
+    """Return why items are asked no more: a final code, too many charged attempts, or batches or calls gave nothing."""
     ids = [one.asked.item_id for one in failed]
     if not ids:
-        return set()
-    spent = answers.count_charged(tx, task.name, ids)
-    unserved = answers.service_failures(
-        tx, task.name, [one.asked.item_id for one in failed if not one.charged], live=live
-    )
+        return {}
+    live = source.batch is None
+    spent = answers.count_charged(tx, task.name, source.extractor, ids)
+    silent = [one.asked.item_id for one in failed if not one.charged]
+    unserved = answers.service_failures(tx, task.name, source.extractor, silent, live=live)
     most, unserved_by = (answers.MAX_LOST_CALLS, SILENT) if live else (answers.MAX_SERVICE_FAILURES, SERVICE)
     reasons = {}
     for one in failed:
@@ -198,8 +223,7 @@ def _park(tx: "Connection", task: Task, failed: Sequence[Judgement], *, live: bo
             reasons[key] = f"{SPENT.format(n=spent[key])}; last: {_said(one)}"
         elif unserved.get(key, 0) >= most:
             reasons[key] = f"{unserved_by.format(n=unserved[key])}; last: {_said(one)}"
-    answers.park(tx, task.name, reasons, at=at)
-    return set(reasons)
+    return reasons
 
 
 def _said(judgement: Judgement) -> str:
@@ -211,7 +235,7 @@ def _said(judgement: Judgement) -> str:
 
 
 def _usage(one: Judgement) -> tokens.Usage:
-    return one.reply.usage if one.reply and one.asked.shares is None else tokens.NO_USAGE
+    return one.reply.usage if one.reply and not one.asked.is_given else tokens.NO_USAGE
 
 
 def _answer_row(
@@ -221,6 +245,7 @@ def _answer_row(
     is_applied = asked.item_id in written.applied
     return {
         "item_id": asked.item_id,
+        "line": asked.line,
         "input_hash": asked.input_hash,
         "answer": task.hooks.stored_json(answer, applied=is_applied),
         "applied": is_applied,
@@ -230,7 +255,7 @@ def _answer_row(
         "tokens_in": usage.prompt,
         "tokens_out": usage.answer + usage.thoughts,
         "cost": tokens.cost_at(prices, usage),
-        "shares": asked.shares,
+        "is_given": asked.is_given,
     }
 
 
@@ -240,8 +265,9 @@ def _attempt_row(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:
         "tokens_in": usage.prompt,
         "tokens_out": usage.answer + usage.thoughts,
         "cost": tokens.cost_at(prices, usage),
-        "shares": one.asked.shares,
+        "is_given": one.asked.is_given,
         "item_id": one.asked.item_id,
+        "line": one.asked.line,
         "charged": one.charged,
         "forgiven": one.forgiven,
         "outcome": one.outcome.value,
@@ -275,20 +301,14 @@ def _judge(tx: "Connection", ws: "OpenWorkspace", item_id: str, number: int) -> 
     task = ws.task
     item = next(iter(task.items(tx, [item_id])), None)
     raw = live_calls.kept_reply(tx, number, input_hash=item.input_hash) if item is not None else None
-    if item is None or raw is None or not _is_open(tx, task, item_id, model=ws.model.name):
+    if item is None or raw is None or not asks.askable_among(tx, task, [item_id]):
         return False
-    reply = responses.judge_response(raw)
-    judgement = judge_reply(task, Asked(item.id, item.input_hash), reply, context=item.context)
+    reply, ask = responses.judge_response(raw), Ask(item.id, item.input_hash)
+    judgement = judge_reply(task, ask, reply, context=item.context)
     cost = tokens.usage_cost(ws.model, reply.usage, batch=False, on=ws.now().date())
     spent = (reply.usage.prompt, reply.usage.answer + reply.usage.thoughts)
     live_calls.end_call(tx, number, CallEnd(judgement.outcome.value), tokens=spent, cost=cost, at=ws.now())
     source = Source(None, ws.extractor, ws.model, task.fingerprint)
+    asks.take_live(tx, task, ws.extractor, ask, asks_each=True, at=ws.now())
     write_judgements(tx, task, [judgement], source=source, at=ws.now())
     return True
-
-
-def _is_open(tx: "Connection", task: "Task", item_id: str, *, model: str) -> bool:
-    """Return whether an item may be answered: open, not parked, not asked elsewhere, its version not withdrawn."""
-    version = versions.get_version(tx, task.name, task.label, model=model)
-    is_free = not (answers.is_parked(tx, task.name, item_id) or claims.is_any_claimed(tx, task.name, [item_id]))
-    return is_free and (version is None or version.withdrawn_at is None) and bool(task.pending_among(tx, [item_id]))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, literal, select
 from pipeline.core.settings import Settings
 from pipeline.experts.schema import SPEC, experts, forget_shape, has_score_index, item_id, make_score_index
 from pipeline.experts.table import PAGE, SCORES, TASK, by_ids, looks_foreign, untagged
-from pipeline.store import answers, workspace
+from pipeline.store import asks, workspace
 from pipeline.store.database import pages, streamed
 from pipeline.store.schema import is_workspace
 from pipeline.store.sqlite import SWITCHED
@@ -72,21 +72,21 @@ def settle_foreign(tx: Connection, *, every_row: bool = False) -> int:
 
     Of rows without a score, or with `every_row` of all, every tags cell is read; of others those that look foreign.
     """
-    marked = list(tx.execute(answers.foreign_ids(TASK)).scalars())
+    marked = list(tx.execute(asks.foreign_ids(TASK)).scalars())
     changed: list[str] = []
     for some in pages(marked):
         rows = by_ids(tx, some, ("id", "tags"))
         mended = [key for key in some if key not in rows or list_of(rows[key]["tags"]) is not None]
-        answers.forget_foreign(tx, TASK, mended)
+        asks.forget_foreign(tx, TASK, mended)
         changed += mended
-    query = select(item_id, experts.c.tags).where(item_id.not_in(answers.foreign_ids(TASK)))
+    query = select(item_id, experts.c.tags).where(item_id.not_in(asks.foreign_ids(TASK)))
     foreign = [
         row[0]
         for suspicious in ([~untagged] if every_row else [looks_foreign, unscored & ~untagged])
         for row in streamed(tx, query.where(suspicious), page=PAGE)
         if list_of(row.tags) is None
     ]
-    answers.park(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC), foreign_text=True)
+    asks.park_unasked(tx, TASK, dict.fromkeys(foreign, FOREIGN_TAGS), at=datetime.now(UTC))
     if changed or foreign:
         workspace.touch_revision(tx, TASK)
     return len(foreign)

@@ -9,7 +9,7 @@ from pipeline.core.progress import Progress
 from pipeline.experts import adopt, table
 from pipeline.experts.schema import experts
 from pipeline.experts.score import score
-from pipeline.store import answers, by_hand, claims
+from pipeline.store import answers, asks, by_hand
 from pipeline.tables import item_table
 from pipeline.tables.cells import list_of, number_of, text_of
 
@@ -72,7 +72,7 @@ class ExpertsHooks(Hooks):
 
     def highest_id(self, tx: "Connection", table_: "Table") -> int:  # noqa: ARG002 - there is one
         """Return the highest id that was ever asked about."""
-        return claims.highest_id(tx, table.TASK)
+        return asks.highest_id(tx, table.TASK)
 
     def check_derived(self, tx: "Connection", display: Progress) -> DerivedCheck:
         """Compare scores with their rows, and tags with the answers that were applied."""

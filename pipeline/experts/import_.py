@@ -16,7 +16,7 @@ from pipeline.experts.columns import HEADERS
 from pipeline.experts.read import People
 from pipeline.experts.rows import Person
 from pipeline.experts.schema import fit_rates
-from pipeline.store import answers, claims, workspace
+from pipeline.store import asks, workspace
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.findings import Finding, FindingKind, excerpt
 from pipeline.tables.headers import parse_map
@@ -65,9 +65,9 @@ def write_people(tx: "Connection", people: Sequence[Person], done: ImportReport)
     done.unchanged += len(people) - len(new) - len(updated)
     kept = [_kept(change, KEPT) for change in changes if change not in updated]
     asked_about = [change for change in updated if not change.values.keys().isdisjoint(ASKED_ABOUT)]
-    claimed = claims.claimed_among(tx, table.TASK, [change.item_id for change in asked_about])
+    claimed = asks.claimed_among(tx, table.TASK, [change.item_id for change in asked_about])
     new_bios = [one.item_id for one in asked_about if one.values.get("bio") and one.item_id not in claimed]
-    done.released += len((answers.unparkable if done.dry else answers.unpark)(tx, table.TASK, ids=new_bios))
+    done.released += len((asks.unparkable if done.dry else asks.unpark)(tx, table.TASK, ids=new_bios))
     return [*kept, *_with_old_answers(asked_about, claimed)]
 
 

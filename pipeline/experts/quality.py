@@ -29,7 +29,7 @@ from pipeline.quality.figures import (
     share,
     usage_figures,
 )
-from pipeline.store import statistics
+from pipeline.store import asks, statistics
 from pipeline.tables.cells import list_of, text_of
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _figures(tx: "Connection", extractor: str | None, numbers: Counter[int], use
     people = numbers.total()
     once = sum(times == 1 for times in used.values())
     longest = max(map(len, used), default=None)
-    parked = statistics.count_parked(tx, table.TASK)
+    parked = asks.count_parked(tx, table.TASK)
     replies = statistics.count_replies(tx, table.TASK, extractor)
     failed = share(replies.refused + replies.invalid, replies.total)
     whole = people + parked

@@ -10,7 +10,7 @@ from pipeline.experts.collection import index_entry
 from pipeline.experts.export import expert_document
 from pipeline.experts.tags import tags_of_person
 from pipeline.index import staleness
-from pipeline.store import answers, claims, tables
+from pipeline.store import answers, asks, tables
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -35,9 +35,9 @@ def run(ws: OpenWorkspace, username: str) -> dict[str, Any]:
         row = _row(tx, username)
         item_id = str(row["id"])
         given, failed = answers.of_item(tx, task, item_id)
-        open_claim = claims.claimed_ids(task).where(tables.requests.c.item_id == item_id)
-        claim = tx.execute(open_claim.with_only_columns(tables.requests.c.batch, tables.requests.c.at)).first()
-        parked = answers.parked_reason(tx, task, item_id)
+        open_claim = asks.claimed_ids(task).where(tables.asks.c.item_id == item_id)
+        claim = tx.execute(open_claim.with_only_columns(tables.asks.c.batch, tables.asks.c.at)).first()
+        parked = asks.parked_reason(tx, task, item_id)
         state = table.people(tx).state_of(tx, item_id)
         index = staleness.place_of_entry(ws.data, ws.collection, item_id, index_entry(row))
         by_hand = tags_of_person(tx, row)

@@ -14,7 +14,7 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
-from pipeline.store import answers, claims
+from pipeline.store import answers, asks
 from pipeline.store.database import pages, update_rows
 from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.item_table import DerivedColumn, ItemStates, ItemTable
@@ -123,7 +123,7 @@ def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -
     for row in rows:
         row["findability_score"] = score(row)
     _check_rates(tx, rows)
-    ids = shape_of(tx).new_ids(tx, len(rows), above=partial(claims.highest_id, tx, TASK))
+    ids = shape_of(tx).new_ids(tx, len(rows), above=partial(asks.highest_id, tx, TASK))
     return rows if ids is None else [{**row, "id": key} for row, key in zip(rows, ids, strict=True)]
 
 
@@ -207,7 +207,7 @@ def clear_tags(tx: Connection, ids: Sequence[str]) -> None:
 
 def tagged() -> ColumnElement[bool]:
     """Return the condition that a person is tagged: a list that is not empty, and no text of another program's."""
-    return and_(~untagged, ~looks_foreign, item_id.not_in(answers.foreign_ids(TASK)))
+    return and_(~untagged, ~looks_foreign, item_id.not_in(asks.foreign_ids(TASK)))
 
 
 @cache

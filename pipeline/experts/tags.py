@@ -15,7 +15,7 @@ from pipeline.core.errors import ChangedMeanwhileError, ConfigurationError, Inpu
 from pipeline.core.text import MAX_RAW
 from pipeline.experts import table
 from pipeline.experts.schema import experts
-from pipeline.store import answers, by_hand, workspace
+from pipeline.store import answers, asks, by_hand, workspace
 from pipeline.store.by_hand import Merge
 from pipeline.store.database import pages
 from pipeline.tables.cells import list_of, number_of, text_of
@@ -330,7 +330,7 @@ def _held(tx: "Connection", username: str, of_state: str | None) -> tuple[Mappin
     by_hand.rules_in_force(tx, table.TASK, held=True)  # before the row, in the order in which answers are written
     key = str(table.by_username(tx, username)["id"])
     row = table.by_ids(tx, [key], locked=True)[key]
-    if answers.parked_reason(tx, table.TASK, key) == answers.BEING_FORGOTTEN:
+    if asks.parked_reason(tx, table.TASK, key) == asks.BEING_FORGOTTEN:
         raise InputError(f"{username!r} is being forgotten; {NOTHING}")
     if list_of(row["tags"]) is None:
         raise InputError(f"the tags of {username!r} are text of another program, no JSON list; {NOTHING}")
@@ -399,7 +399,7 @@ def _written(
     if wanted:
         table.replace_tags(tx, {key: table.as_json(wanted)}, rows={key: row})
         table.SCORES.refresh(tx, experts.c.id == row["id"])
-        answers.unpark(tx, table.TASK, ids=[key])
+        asks.unpark(tx, table.TASK, ids=[key])
         answers.end_retries(tx, table.TASK, {"tagged": [key]}, at=at)
     else:
         table.clear_tags(tx, [key])

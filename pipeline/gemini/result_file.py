@@ -6,7 +6,7 @@ of that key, so that the request is charged for it and not for a missing line. W
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -71,6 +71,11 @@ class ResultFile:
     def lines_of(self, keys: Sequence[str]) -> list[list[bytes]]:
         """Return for each key its raw lines in the order of the file."""
         return [[self._line(offset) for offset in self._found(key)] for key in keys]
+
+    def note_asked(self, keys: Iterable[str]) -> None:
+        """Keep that these keys were asked for, whose lines are not needed any more."""
+        for key in keys:
+            self._found(key)
 
     def _found(self, key: str) -> Sequence[int]:
         """Return where the lines of a key begin, and keep that they were asked for; "" is of those that are no text."""

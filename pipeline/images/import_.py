@@ -19,7 +19,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import ASSETS, TASK
 from pipeline.images.adopt import assets_table
 from pipeline.images.scan import Facts, FolderScan, FoundFile, facts_of
-from pipeline.store import answers, claims, workspace
+from pipeline.store import asks, workspace
 from pipeline.store.database import PAGE, pages, streamed
 from pipeline.tables.rows import refusals
 
@@ -174,8 +174,8 @@ def _write(tx: "Connection", looked: Sequence[Looked], done: ImagesImportReport)
         done.moved += row["path"] != one.path
         done.updated += row["path"] == one.path
         changed += [str(row["id"])] if row["hash"] != one.sha256 else []
-    free = set(changed) - set(claims.claimed_among(tx, TASK, changed))
-    done.released += len(answers.unpark(tx, TASK, ids=sorted(free)))
+    free = set(changed) - set(asks.claimed_among(tx, TASK, changed))
+    done.released += len(asks.unpark(tx, TASK, ids=sorted(free)))
 
 
 def _mark_gone(tx: "Connection", folder: str) -> int:

@@ -15,7 +15,7 @@ from pipeline.engine.declared.rows import UNUSABLE
 from pipeline.engine.pictures import PictureError
 from pipeline.images.adopt import assets_table
 from pipeline.images.declaration import Buckets
-from pipeline.store import answers
+from pipeline.store import asks
 from pipeline.store.database import Store
 from pipeline.tables.items import SEEN
 
@@ -85,7 +85,7 @@ def broken_page(store: Store, *, limit: int, after: str | None = None) -> Librar
 def _shown(tx: Connection, task: Task, one: ListedItem) -> LibraryImage:
     path, summary, buckets, reason = (one.values.get(name) for name in SHOWN)
     if one.state == PARKED:
-        reason = answers.parked_reason(tx, task.name, one.id)
+        reason = asks.parked_reason(tx, task.name, one.id, own=task.own)
     said = buckets if isinstance(buckets, Mapping) else {}
     return LibraryImage(one.id, str(path), one.state, summary or "", said, reason, one.input_hash)
 

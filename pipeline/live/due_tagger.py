@@ -22,7 +22,7 @@ from pipeline.live.interrupts import interrupt_thread
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import GRACE_S, LiveReport, ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.store import answers, claims
+from pipeline.store import answers, asks
 
 if TYPE_CHECKING:
     from pipeline.core.task import Task
@@ -59,13 +59,13 @@ def ask_due(ws: OpenWorkspace, ids: list[str], *, patience_s: float) -> LiveRepo
     task = ws.task
     with ws.store.read() as tx:
         open_ids = task.pending_among(tx, ids)
-        ids = [one for one in ids if one in open_ids and not claims.is_any_claimed(tx, task.name, [one])]
+        ids = [one for one in ids if one in open_ids and not asks.is_any_claimed(tx, task.name, [one])]
     if not ids:
         return LiveReport()
     note = partial(_note_failed, ws.store, task.name, ids, at=ws.now())
     try:
         ledger = CallLedger.calibrated(ws, Purpose.ADD)
-        source = SelectedQuestions(RequestBuilder(task, ws.model, asks_each=ws.settings.ask_each), ids)
+        source = SelectedQuestions(RequestBuilder(task, ws.model), ids)
         report = ask_live(ledger, source, patience_s=patience_s)
     except FindableError as error:
         note({}, otherwise=error.message)
@@ -91,7 +91,7 @@ def settle_retries(store: "Store", task: "Task", *, at: datetime) -> None:
         if not waiting:
             return
         open_ids = task.pending_among(tx, waiting)
-        parked = [one for one in waiting if answers.is_parked(tx, task.name, one)]
+        parked = [one for one in waiting if asks.parked_reason(tx, task.name, one, own=task.own)]
         there = set(task.names(tx, waiting))
     removed = [one for one in waiting if one not in there]
     tagged = [one for one in waiting if one in there and one not in open_ids]

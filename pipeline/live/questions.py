@@ -2,12 +2,12 @@
 
 import abc
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
-from pipeline.store import claims
+from pipeline.store import asks
 
 if TYPE_CHECKING:
     from pipeline.gemini.tokens import Usage
@@ -74,7 +74,7 @@ class OpenQuestions(QuestionSource):
     def _ids(self, tx: "Connection", after: str | None, *, but: frozenset[str], most: int) -> list[str]:
         """Return at most `most` ids that can be asked behind one, none of `but`."""
         found: list[str] = []
-        for page in claims.askable_pages(tx, self.builder.task, limit=most + len(but), after=after):
+        for page in asks.askable_pages(tx, self.builder.task, limit=most + len(but), after=after):
             found += [one for one in page if one not in but]
             if len(found) >= most:
                 break
@@ -112,16 +112,17 @@ class Entry:
 class WaitingLine(deque[Entry]):
     """Entries in the order in which they are asked."""
 
-    def __init__(self, likely: "Callable[[PlannedRequest], Usage]") -> None:
+    def __init__(self, likely: "Callable[[PlannedRequest], Usage]", *, asks_each: bool) -> None:
         """Begin with none; `likely` tells what a question will use."""
         super().__init__()
-        self._likely = likely
+        self._likely, self._asks_each = likely, asks_each
 
-    def put_last(self, question: PlannedRequest, *, failures: int = 0) -> None:
-        """Put a question at the end, or to one in the line that is the same."""
-        asked = question.question
-        same = next((one for one in self if one.question.question == asked), None) if asked is not None else None
-        if same is not None:
-            same.same.append(question)
-        else:
+    def put_last(self, question: PlannedRequest, *, failures: int = 0, before: Iterable[Entry] = ()) -> None:
+        """Put a question at the end, or to one in the line, or among those `before` it, that is the same."""
+        asked = question.item.input_hash
+        every = () if self._asks_each else (*before, *self)
+        same = next((one for one in every if one.question.item.input_hash == asked), None)
+        if same is None:
             self.append(Entry(question, self._likely(question).prompt, failures))
+        elif question.item.id not in same.ids:
+            same.same.append(question)

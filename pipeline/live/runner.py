@@ -19,15 +19,16 @@ from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.states import CallEnd, Outcome
 from pipeline.cost.budget import BudgetError
 from pipeline.engine.questions import PlannedRequest
-from pipeline.engine.record import Asked, Judgement, judge_reply
+from pipeline.engine.record import Judgement, judge_reply
 from pipeline.gemini import requests, responses
 from pipeline.gemini.rate_limiter import TooLargeError
 from pipeline.live.admission import LOOK_S, Admission
 from pipeline.live.interrupts import on_interrupt
 from pipeline.live.questions import Entry, QuestionSource, WaitingLine
-from pipeline.live.write_ahead import CallLedger, EndedCall, OutdatedError, Purpose, SharedEnd, UnjudgedError
+from pipeline.live.write_ahead import CallLedger, EndedCall, OutdatedError, Purpose, UnjudgedError
 from pipeline.live.writer import LAST_S, DbWriter
 from pipeline.store.answers import LOST
+from pipeline.store.asks import Ask
 from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class _LiveRunner:
         self.report = LiveReport()
         self._ws, self._ledger, self._questions = ledger.ws, ledger, questions
         self._writer, self._live, self._on_progress = writer, live, on_progress
-        self._waiting = WaitingLine(ledger.likely)
+        self._waiting = WaitingLine(ledger.likely, asks_each=ledger.asks_each)
         self._in_flight: dict[asyncio.Task[None], Entry] = {}
         self._handled: set[str] = set()  # items that may be open still and are not asked again in this run
         self._has_more = True  # questions may give more
@@ -167,7 +168,7 @@ class _LiveRunner:
         but = self._handled.union(*(entry.ids for entry in self._in_flight.values()))
         page = await self._writer.read(lambda tx: self._questions.page(tx, but=frozenset(but)))
         for one in page:
-            self._waiting.put_last(one)
+            self._put_last(one)
         self._has_more = bool(page)
 
     def _pause(self) -> float:
@@ -225,24 +226,20 @@ class _LiveRunner:
             await self._writer.write(functools.partial(ledger.keep, number=mark, item=item, unjudged=unjudged))
             raise unjudged.why from unjudged
         try:
-            shared, open_still = await self._writer.write(lambda tx: ledger.settle_all(tx, mark, entry.question, ended))
+            same = [one.item.id for one in entry.same]
+            settled = await self._writer.write(lambda tx: ledger.settle(tx, mark, item, ended, same))
         except Exception as error:
-            lost = functools.partial(ledger.lose, number=mark, item_id=item.id, why=UNKEPT, ended=ended)
+            lost = functools.partial(ledger.lose, number=mark, item_id=item.id, ended=ended)
             await self._writer.write(lost)
             self._note_unkept(entry, ended, error)
             raise
         self._no_money = None  # what it was estimated at may be free again
-        await self._account_for(entry, ended, again=again and open_still)
-        for one in shared:
-            await self._account_for_shared(entry, one, again=again and one.is_open)
+        await self._account_for(entry, ended, again=again and settled.is_open)
+        await self._account_for_same(entry, ended, settled.told, again=again)
 
     async def _mark(self, entry: Entry, number: int) -> int | None:
-        if any(map(self._ledger.failed.untold, entry.questions)):
-            self._admission.unasked(number)
-            await self._settle_late(entry)
-            return None
         try:
-            mark = await self._writer.write(lambda tx: self._ledger.mark(tx, entry.question, entry.same))
+            mark = await self._writer.write(lambda tx: self._ledger.mark(tx, entry.question))
         except (OutdatedError, BudgetError) as error:
             self._admission.unasked(number)
             if isinstance(error, OutdatedError):
@@ -253,19 +250,12 @@ class _LiveRunner:
             return None
         if mark.number is None:
             self._admission.unasked(number)
-            some = {entry.id, *mark.same}
-            self.report.answered += mark.is_answered * len(some)
-            if not mark.is_answered and not mark.waits:
-                self.report.elsewhere += len(some)
-                self._handled |= some
-        await self._all_again([one for one in entry.same if one.item.id not in mark.same], entry)
+            self.report.answered += mark.is_answered
+            if not mark.is_answered:
+                self.report.elsewhere += 1
+                self._handled.add(entry.id)
+            await self._all_again(entry.same, entry)
         return mark.number
-
-    async def _settle_late(self, entry: Entry) -> None:
-        ledger = self._ledger
-        ends = await self._writer.write(lambda tx: [ledger.settle_late(tx, one) for one in entry.questions])
-        for one in ends:
-            await self._account_for_shared(entry, one, again=one.judgement is None or one.is_open)
 
     async def _call(self, entry: Entry, number: int) -> tuple[EndedCall, bool]:
         ws = self._ws
@@ -289,7 +279,7 @@ class _LiveRunner:
     def _judged(self, entry: Entry, raw: Any) -> EndedCall:
         item, reply = entry.question.item, responses.judge_response(raw)
         try:
-            judgement = judge_reply(self._ws.task, Asked(item.id, item.input_hash), reply, context=item.context)
+            judgement = judge_reply(self._ws.task, Ask(item.id, item.input_hash), reply, context=item.context)
         except FindableError as error:
             raise UnjudgedError(raw, reply, error) from error
         return EndedCall(CallEnd(judgement.outcome.value), judgement, raw)
@@ -301,7 +291,7 @@ class _LiveRunner:
         is_silent = failure.is_silent and self._ledger.purpose is Purpose.ADD  # asked again and again, so it is counted
         if failure.is_charged is None and not is_silent:
             return EndedCall(failure.how, None), failure.again
-        asked, reason = Asked(entry.id, entry.question.item.input_hash), LOST * is_silent + error.message
+        asked, reason = Ask(entry.id, entry.question.item.input_hash), LOST * is_silent + error.message
         outcome = Outcome.REFUSED if failure.is_charged else Outcome.MISSING
         judgement = Judgement(asked, outcome, reason, charged=bool(failure.is_charged))
         return EndedCall(failure.how, judgement), failure.again
@@ -322,14 +312,16 @@ class _LiveRunner:
         elif again:
             await self._again(entry.id, failures=entry.failures)
 
-    async def _account_for_shared(self, entry: Entry, shared: SharedEnd, *, again: bool) -> None:
-        judgement = shared.judgement
-        if judgement is not None and judgement.outcome is Outcome.ANSWERED:
-            self.report.answered += 1
-        elif judgement is not None and not (again and self._ledger.purpose is Purpose.LIVE):
-            self._give_up(shared.item_id, judgement.reason)
-        elif again:
-            await self._again(shared.item_id, failures=entry.failures)
+    async def _account_for_same(self, entry: Entry, ended: EndedCall, told: frozenset[str], *, again: bool) -> None:
+        """Count the items that ask the same: told what came, parked with it, or asked in their turn."""
+        judgement = ended.judgement
+        for one in [one.item.id for one in entry.same]:
+            if judgement is not None and one in told and judgement.outcome is Outcome.ANSWERED:
+                self.report.answered += 1
+            elif judgement is not None and (one in told or not again):
+                self._give_up(one, judgement.reason)
+            elif again:
+                await self._again(one, failures=entry.failures)
 
     def _note_unkept(self, entry: Entry, ended: EndedCall, error: Exception) -> None:
         """Count what a reply cost that the database did not take, and say so in the error."""
@@ -351,7 +343,10 @@ class _LiveRunner:
         if question is None:
             self.report.elsewhere += 1
         else:
-            self._waiting.put_last(question, failures=failures)
+            self._put_last(question, failures=failures)
+
+    def _put_last(self, question: PlannedRequest, *, failures: int = 0) -> None:
+        self._waiting.put_last(question, failures=failures, before=self._in_flight.values())
 
     def _give_up(self, item_id: str, reason: str) -> None:
         self._handled.add(item_id)

@@ -21,7 +21,7 @@ from pipeline.live.questions import OpenQuestions
 from pipeline.live.runner import LiveReport, ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.quality import evaluate, pilot, report_files
-from pipeline.store import claims, live_calls
+from pipeline.store import asks, live_calls
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -67,10 +67,9 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
         evaluate.check_gate_overrides(ws)
     questions.free_dead_owners(ws.store, now=ws.now())
     report_files.sweep_reports(ws.data, ws.task.name)
-    questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
     judge_kept(ws)
     with ws.store.read() as tx:
-        total, askable = ws.task.total(tx), claims.count_askable(tx, ws.task)
+        total, askable = ws.task.total(tx), asks.count_askable(tx, ws.task)
     to_ask = askable if limit is None else min(askable, limit)
     report = TagLiveReport(total=total, skipped=total - to_ask)
     if not to_ask:
@@ -79,7 +78,7 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
     _begin(ws, report, limit=limit, to_ask=to_ask)
     ledger = CallLedger.calibrated(ws, Purpose.LIVE, report.run)
-    source = OpenQuestions(questions.RequestBuilder(ws.task, ws.model, asks_each=ws.settings.ask_each), limit)
+    source = OpenQuestions(questions.RequestBuilder(ws.task, ws.model), limit)
     with ws.display.bar("asking", to_ask) as bar:
         report.asked = ask_live(ledger, source, on_progress=partial(_show, bar))
     report.left = max(0, to_ask - report.asked.done)

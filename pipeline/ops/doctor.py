@@ -37,7 +37,7 @@ from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.ops import clean
 from pipeline.quality import report_files
-from pipeline.store import batches, claims, erase, integrity, live_calls, pilots, versions, workspace
+from pipeline.store import asks, batches, erase, integrity, live_calls, pilots, versions, workspace
 from pipeline.store.batches import Batch, name_prefix
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ RESTORE = "restore a backup (make restore FROM=…)"
 REMOTE = frozenset({"models", "backend", "uploads"})
 ROOM = 256 * 1024 * 1024  # ours: bytes beside what the next build and a compaction take
 CLOCKS_S = 60  # by which the clocks of two machines may differ
-KINDS = {"findable_requests": "claims", "findable_answers": "answers", "findable_attempts": "attempts"}
-LIVE = frozenset({BatchState.PREPARED, BatchState.SUBMITTING, BatchState.SUBMITTED})
+KINDS = {"findable_asks": "claims", "findable_answers": "answers", "findable_attempts": "attempts"}
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name
 LIBRARIES = ("google-genai", "sqlalchemy", "pydantic", "numpy", "faiss-cpu")
@@ -182,44 +181,39 @@ def _disk(look: _Look) -> Found:
 
 
 def _batches(look: _Look) -> Found:
-    """Does each batch's row agree with its state, its requests, and what was written for them?"""
+    """Does each batch's row agree with its state, and with what is claimed and was written for it?"""
     with look.store.read() as tx:
-        everyone, asked = batches.batches_in_states(tx), integrity.count_requests(tx)
-        written, taken_back = integrity.count_written(tx), versions.rolled_back_batches(tx)
-    nothing: dict[str, int] = {"all": 0, "shared": 0, "open": 0, "closed": 0, **dict.fromkeys(Outcome, 0)}
+        everyone, outcomes = batches.batches_in_states(tx), integrity.count_outcomes(tx)
+        taken_back = versions.rolled_back_batches(tx)
+    nothing: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
     why = "what was asked, answered and paid for it cannot be told any more"
     for batch in everyone:
-        there = None if batch.number in taken_back else written.get(batch.number, (0, 0))
-        for said in _wrong_batch(batch, asked.get(batch.number, nothing), there):
+        there = None if batch.number in taken_back else outcomes.get(batch.number, nothing)
+        for said in _wrong_batch(batch, there):
             yield CheckFinding("batches", f"batch {batch.number} is {batch.state}, {said}", why, RESTORE)
 
 
-def _wrong_batch(batch: Batch, asked: dict[str, int], written: tuple[int, int] | None) -> Iterator[str]:
-    """Yield what is wrong with one batch, as the end of a sentence; nothing is `written` where it was taken back."""
-    if asked["all"] - asked["shared"] != batch.requests:
-        yield f"has {batch.requests} requests, and {asked['all'] - asked['shared']} of them are kept"
+def _wrong_batch(batch: Batch, there: dict[str, int] | None) -> Iterator[str]:
+    """Yield what is wrong with one batch, as the end of a sentence; nothing is `there` where it was taken back."""
     if batch.state in NAMED and not batch.remote_name:
         yield "and has no remote name"
     if batch.state in {BatchState.DOWNLOADED, BatchState.INGESTED} and not batch.result_file:
         yield "and names no result file"
-    if batch.state in LIVE and asked["closed"]:
-        yield f"and {asked['closed']} of its items are not claimed any more"
+    if there is not None and not batch.is_over and (told := sum(there.values())) != batch.requests:
+        yield f"has {batch.requests} requests, and {told} of them are claimed or accounted for"
     if batch.state is BatchState.INGESTED:
-        yield from _wrong_account(batch, asked, written)
+        yield from _wrong_account(batch, there)
 
 
-def _wrong_account(batch: Batch, asked: dict[str, int], written: tuple[int, int] | None) -> Iterator[str]:
+def _wrong_account(batch: Batch, there: dict[str, int] | None) -> Iterator[str]:
     account = {outcome: getattr(batch, outcome.value) or 0 for outcome in Outcome}
-    if sum(account.values()) != asked["all"]:
-        yield f"and its account adds up to {sum(account.values())} of {asked['all']} items that were asked about"
+    if sum(account.values()) != batch.requests:
+        yield f"and its account adds up to {sum(account.values())} of {batch.requests} requests"
+    if there is None:
+        return
     for outcome, count in account.items():
-        if count != asked[outcome]:
-            yield f"counts {count} {outcome}, and {asked[outcome]} of its requests are"
-    answered = account[Outcome.ANSWERED]
-    if written is not None and written[0] != answered:
-        yield f"counts {answered} answers, and {written[0]} are stored"
-    if written is not None and written[1] != asked["all"] - answered:
-        yield f"counts {asked['all'] - answered} items without an answer, and {written[1]} attempts are stored"
+        if count != there[outcome]:
+            yield f"counts {count} {outcome}, and {there[outcome]} are stored"
 
 
 def _claims(look: _Look) -> Found:
@@ -288,10 +282,10 @@ def _wrong_file(look: _Look, name: str, sha256: str, what: str) -> str:
 def _other_items(look: _Look, batch: Batch) -> str:
     """Return that a request file asks about others than those who are claimed, or an empty text."""
     with look.store.read() as tx:
-        items = claims.items_of(tx, batch.number)
+        items = asks.items_of(tx, batch.number)
     with contextlib.closing(files.read_lines(look.data / batch.request_file)) as lines:
-        asked = [json.loads(line).get("key") for _, line in lines]
-    if asked == [request_key(batch.task, items[line]) for line in sorted(items)]:
+        asked = dict(enumerate((json.loads(line).get("key") for _, line in lines), 1))
+    if len(asked) == batch.requests and all(asked.get(line) == request_key(batch.task, items[line]) for line in items):
         return ""
     return f"its request file asks {len(asked)} times, and not about the {len(items)} items that are claimed"
 
@@ -414,16 +408,12 @@ def _vectors(look: _Look) -> Found:
 
 
 def _begun(look: _Look) -> Found:
-    """Was all that was begun to be forgotten or taken back brought to its end?"""
+    """Was all that was begun to be forgotten brought to its end?"""
     with look.store.read() as tx:
-        erasures, retired = erase.open_erasures(tx), versions.retired_versions(tx)
+        erasures = erase.open_erasures(tx)
     for item_id in erasures:
         said = f"item {item_id} was begun to be forgotten, and that is not over"
         yield notice("forgotten", said, "traces of it may be left", "the same make forget again")
-    for one in retired:
-        why = "what is left of it is out of sight, takes room, and nothing is asked under it"
-        again = f"make rollback EXTRACTOR={one.name}"
-        yield notice("rolled back", f"the rollback of {one.name} was begun, and is not over", why, again)
 
 
 def _models(look: _Look) -> Found:

@@ -31,7 +31,7 @@ from pipeline.index.evaluate import gate_questions
 from pipeline.index.floor import nonsense
 from pipeline.ops import clean
 from pipeline.quality import report_files
-from pipeline.store import batches, claims, erase, workspace
+from pipeline.store import asks, batches, erase, workspace
 
 if TYPE_CHECKING:
     from pipeline.store.batches import Batch
@@ -82,7 +82,6 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
         report.files, report.lines = list(done), sum(done.values())
         with ws.lock(build.LOCK), ws.store.write() as tx:
             _erase(tx, subject, ids, words=[username] if len(username) >= SHORT else [], now=ws.now())
-            batches.drop_examples(tx, numbers)
     report.reports = report_files.remove_reports(ws.data, subject.task.name, is_named=lambda one: _shows(one, ids))
     with ws.lock(build.LOCK):
         for path in left_folders(ws.data, [one.folder for one in ws.collections]):  # of tasks that are indexed no more
@@ -123,7 +122,7 @@ def _begin(ws: OpenWorkspace, name: str, *, confirm: Callable[[str], bool]) -> t
     if not is_begun and not confirm(question):
         raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
     with ws.store.write() as tx:
-        claims.free_dead_claims(tx)
+        asks.free_dead_claims(tx)
         if item_id:
             _check_free(tx, task.name, item_id, name)
             if is_there:
@@ -141,7 +140,7 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str) -> None:
                 f"{name!r} stands in batch {number}, which is {batch.state}; nothing was changed",
                 hint=f"`make status` says how to finish it, `make batch-cancel BATCH={number}` gives it up",
             )
-    if item_id not in claims.dead_claims(tx, task) and claims.is_any_claimed(tx, task, [item_id]):
+    if item_id not in asks.dead_claims(tx, task) and asks.is_any_claimed(tx, task, [item_id]):
         raise InputError(f"{name!r} is being asked about right now; nothing was changed", hint="try again in a minute")
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pipeline.core.errors import InputError
 from pipeline.core.task import Task
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.store import answers
+from pipeline.store import asks
 from pipeline.store.database import Store
 
 
@@ -24,7 +24,7 @@ class ParkedItem:
 def list_parked(store: Store, task: Task) -> list[ParkedItem]:
     """Return every parked item of the task, longest first."""
     with store.read() as tx:
-        rows = answers.parked_rows(tx, task.name)
+        rows = asks.parked_rows(tx, task.name, own=task.own)
         names = task.names(tx, [row[0] for row in rows])
     return [ParkedItem(names.get(key, key), reason, foreign, since) for key, reason, foreign, since in rows]
 
@@ -44,12 +44,16 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool, confirm
         ws.subject.hooks.settle_foreign(tx)
     with ws.store.read() as tx:
         ids = None if name is None else [task.id_of(tx, name)]
-        free = [row for row in answers.parked_rows(tx, task.name) if not row[2] and (ids is None or row[0] in ids)]
+        free = [
+            row
+            for row in asks.parked_rows(tx, task.name, own=task.own)
+            if not row[2] and (ids is None or row[0] in ids)
+        ]
     if not free:
         return []
     if everyone and not confirm(f"Let {len(free)} parked {task.words.many} be asked again?"):
         raise InputError("not confirmed; nothing was let go", hint="YES=1 answers yes")
     with ws.store.write() as tx:
-        unparked = answers.unpark(tx, task.name, ids=ids)
+        unparked = asks.unpark(tx, task.name, own=task.own, ids=ids)
         names = task.names(tx, unparked)
     return sorted(names.get(key, key) for key in unparked)

@@ -12,7 +12,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import joined_request, request_key, shown_line
 from pipeline.gemini.result_file import ResultFile
 from pipeline.index import staleness
-from pipeline.store import answers, asked, batches, erase, wire_texts
+from pipeline.store import answers, asked, asks, batches, erase, wire_texts
 from pipeline.store.answers import COMPARED
 from pipeline.store.asked import AskedRequest
 from pipeline.store.batches import Batch
@@ -55,7 +55,7 @@ def run(ws: OpenWorkspace, name: str, *, raw: bool = False) -> dict[str, Any]:
         item_id = ws.task.id_of(tx, name)
         listed = _listed(tx, ws.task, item_id)
         given, failed = answers.of_item(tx, ws.task.name, item_id)
-        parked = answers.parked_reason(tx, ws.task.name, item_id)
+        parked = asks.parked_reason(tx, ws.task.name, item_id, own=ws.task.own)
         called = ws.task.names(tx, [item_id]).get(item_id, item_id)
         index = _index(tx, ws, item_id)
     requests = requests_of(ws, item_id, raw=raw)
@@ -116,7 +116,7 @@ def request_documents(
 def _wire_text(tx: "Connection", data: Path, one: AskedRequest, cleaned: Collection[int]) -> WireText:
     if one.batch is None:
         return _of_call(one, wire_texts.get_text(tx, one.number))
-    return _of_batch(data, batches.get_batch(tx, one.batch), one.asked_as or one.item_id, cleaned=cleaned)
+    return _of_batch(data, batches.get_batch(tx, one.batch), one.item_id, cleaned=cleaned)
 
 
 def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: bool = False) -> list[dict[str, Any]]:
@@ -143,7 +143,6 @@ def request_document(one: AskedRequest) -> dict[str, Any]:
         **{name: getattr(one, name) for name in names},
         "call": one.number if one.is_live else None,
         **{name: getattr(one, name) for name in ("ended_at", "tokens_in", "tokens_out", "cost")},
-        "shared": one.is_shared,
         "forgotten": one.is_forgotten,
         "answer": None if one.answer is None else json.loads(one.answer),
     }

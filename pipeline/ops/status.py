@@ -13,7 +13,7 @@ from pipeline.cost import history
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import staleness
 from pipeline.index.builds import Builds
-from pipeline.store import answers, batches, spending, versions, workspace
+from pipeline.store import answers, asks, batches, spending, versions, workspace
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
     with ws.store.read() as tx:
         everyone = batches.batches_in_states(tx)
         here = workspace.get_workspace(tx)
-        parked = answers.parked_rows(tx, ws.task.name)
+        parked = asks.parked_rows(tx, ws.task.name, own=ws.task.own)
         document: dict[str, Any] = {
             ws.settings.task: ws.task.counts(tx),
             "batches": batches.count_by_state(tx),
@@ -63,7 +63,6 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
             "model": ws.settings.model,
             "workspace": str(ws.data),
             "workspace_id": here.workspace_id,
-            "rolling_back": [one.name for one in versions.retired_versions(tx) if one.task == ws.task.name],
             **history.usage_history(tx, ws.task),
             **history.versions_of(tx, ws.task, ws.settings.model),
             "others": _others(ws.subjects, ws.task, versions.asked_tasks(tx)),
@@ -153,9 +152,7 @@ def _next(document: dict[str, Any], subject: Subject, waiting: Mapping[str, int]
     items = StatusCounts(*list(document[subject.name].values())[:6])
     index = document["index"] or {"count": 0, "behind": 0}
     asked = "" if subject.collection is None else subject.collection.question
-    retired = next(iter(document["rolling_back"]), "")
     steps = (
-        (retired, f"make rollback EXTRACTOR={retired}"),
         (waiting["downloaded"], _going_on(document, subject, "batch-ingest")),
         (wants_room, _going_on(document, subject, "batch-poll")),
         (waiting["submitting"] or waiting["prepared"], _going_on(document, subject, "batch-submit")),

@@ -1,9 +1,7 @@
 """List the versions that are here, and take one back: its rows and its bookkeeping; what was paid stays in the history.
 
-One row's flip takes a version out of sight; then it is deleted block by block, each in a transaction of its
-own. The version's own row goes last, so that a run that was killed is finished by the next. Versions whose rows were
-not asked for here can be taken back too. Once nothing is left of what the local engine answered, the workspace is
-bound to no backend any more.
+That is one transaction: all of a version goes, or nothing. Versions whose rows were not asked for here can be taken
+back too. Once nothing is left of what the local engine answered, the workspace is bound to no backend any more.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core import links
 from pipeline.core.errors import InputError
-from pipeline.core.progress import Bar
 from pipeline.core.states import BatchState
-from pipeline.core.task import RolledBackPage, Subject, Task, VersionCounts
+from pipeline.core.task import Subject, Task, VersionCounts
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.forget import ENGINE
-from pipeline.store import answers, batches, live_calls, tables, versions, workspace
+from pipeline.store import answers, batches, live_calls, versions, workspace
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pipeline.store.database import Connection
 
 
 LOCK = "rollback"
-BLOCK = 2000  # answers or attempts in one transaction
 QUESTION = "Take this back for good? What it cost is spent all the same; other versions stay."
 NEXT = {  # what to type about a batch that is not over
     BatchState.PREPARED: "make batch-cancel BATCH={}",
@@ -36,12 +34,11 @@ NEXT = {  # what to type about a batch that is not over
 
 @dataclass(frozen=True)
 class VersionSummary:
-    """One version of which something is here: what there is of it, USD paid for it, whether it is being taken back."""
+    """One version of which something is here: what there is of it, and USD paid for it."""
 
     subject: str
     counts: VersionCounts
     paid: float
-    withdrawn: bool
 
     @property
     def extractor(self) -> str:
@@ -67,7 +64,6 @@ class VersionSummary:
             "first": None if first is None else first.isoformat(),
             "last": None if last is None else last.isoformat(),
             "cost": round(self.paid, 6),
-            "withdrawn": self.withdrawn,
         }
 
 
@@ -117,19 +113,14 @@ def roll_back(
         report.next = subject.task.words.make("index")
     for one in found:
         announce(one, subject.task.words.many)
-    if found and not all(one.withdrawn for one in found) and not confirm(QUESTION):
+    if found and not confirm(QUESTION):
         raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
     with ws.lock(LOCK):
         with ws.store.write() as tx:
             live_calls.end_dead_calls(tx, now=ws.now())
             _check_free(tx, subject.task, found)
             for one in found:
-                label, model = one.counts.label, one.counts.model
-                versions.retire_version(tx, subject.task.name, label, model=model, at=ws.now())
-                versions.mark_rolled_back(tx, subject.task.name, one.asked_as, at=ws.now())
-        with ws.display.bar("taking back", sum(one.counts.rows for one in found)) as bar:
-            for one in found:
-                _delete(ws, subject.task, one, report, bar=bar)
+                _remove(tx, subject.task, one, report, at=ws.now())
         report.unbound = _unbound(ws)
     return report
 
@@ -147,7 +138,6 @@ def _summaries(tx: "Connection", subject: Subject) -> list[VersionSummary]:
             subject.name,
             counts[whose],
             versions.paid_for_version(tx, task.name, "/".join(whose)),
-            whose in known and known[whose].withdrawn_at is not None,
         )
         for whose in sorted(counts, key=lambda one: (order.get(one, -1), one))
     ]
@@ -167,7 +157,7 @@ def _find(
 
 def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -> None:
     """Refuse while something may still come in under a version, and what has no version at all."""
-    if any(not one.counts.label.strip() and not one.withdrawn for one in going):
+    if any(not one.counts.label.strip() for one in going):
         raise InputError(
             "rows without a version are another program's; nothing was changed",
             hint="make versions lists the versions that are here",
@@ -194,48 +184,15 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
             )
 
 
-def _delete(ws: OpenWorkspace, task: Task, one: VersionSummary, report: RollbackReport, *, bar: Bar) -> None:
-    """Delete all that is left of a retired version, and its own row last; safe to begin again anywhere."""
-    for remove in (_remove_rows, _remove_answers, _remove_attempts):
-        after: Any | None = None
-        is_over = False
-        while not is_over:
-            with ws.store.write() as tx:
-                after = remove(tx, task, one, report, after)
-            is_over = after is None
-            bar.show(report.rows, note=f"{report.answers:,} answers" if report.answers else "")
-    with ws.store.write() as tx:
-        versions.finish_rollback(tx, task.name, one.counts.label, model=one.counts.model, at=ws.now())
-
-
-def _remove_rows(
-    tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, after: Any | None
-) -> Any | None:
-    """Take a block of the subject's own rows back; return where the next begins."""
-    block = take_back(tx, task, one.counts.label, model=one.counts.model, after=after)
-    if block.rows:
+def _remove(tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, *, at: "datetime") -> None:
+    """Take back what a version wrote into the subject's rows, and all that is kept of it."""
+    report.rows += take_back(tx, task, one.counts.label, model=one.counts.model)
+    gone = versions.remove_version(tx, task.name, one.asked_as, at=at)
+    report.answers += gone.answers
+    report.attempts += gone.attempts
+    report.let_go += gone.let_go
+    if report.rows:
         workspace.touch_revision(tx, task.name)
-    report.rows += block.rows
-    return block.after
-
-
-def _remove_answers(
-    tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, after: Any | None
-) -> Any | None:
-    page = versions.page_of_answers(tx, task.name, one.asked_as, after=after or 0, most=BLOCK)
-    report.let_go += versions.remove_rows(tx, tables.answers, task.name, page)
-    report.answers += len(page)
-    return page[-1].id if page else None
-
-
-def _remove_attempts(
-    tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, after: Any | None
-) -> Any | None:
-    """Delete a block of attempts that gave no answer, and let go the items that were parked for them alone."""
-    page = versions.page_of_attempts(tx, task.name, one.asked_as, after=after or 0, most=BLOCK)
-    report.let_go += versions.remove_rows(tx, tables.attempts, task.name, page)
-    report.attempts += len(page)
-    return page[-1].id if page else None
 
 
 def _unbound(ws: OpenWorkspace) -> bool:
@@ -253,22 +210,23 @@ def _unbound(ws: OpenWorkspace) -> bool:
 
 
 def version_counts(tx: "Connection", task: Task) -> list[VersionCounts]:
-    """Return every version that has answers, by label and model; also one that is being rolled back."""
+    """Return every version that has answers, by label and model."""
     found = task.hooks.versions(tx)
     return answers.version_counts(tx, task.name) if found is None else found
 
 
-def take_back(tx: "Connection", task: Task, label: str, *, model: str, after: Any | None) -> RolledBackPage:
-    """Remove the next block of a version's answers, in the caller's transaction; `after` is None for the first.
+def take_back(tx: "Connection", task: Task, label: str, *, model: str) -> int:
+    """Remove a version's answers from the subject's rows, in the caller's transaction; return how many rows went.
 
     Only what is still as that version gave it goes.
     """
-    found = task.hooks.roll_back(tx, label, model=model, after=after)
+    found = task.hooks.roll_back(tx, label, model=model)
     if found is not None:
         return found
-    extractor = f"{label}/{model}"
-    page = versions.page_of_answers(tx, task.name, extractor, after=after or 0, applied=True)
-    if not page:
-        return RolledBackPage(0, None)
-    ids = list(dict.fromkeys(one for _, one in page))
-    return RolledBackPage(task.rows.remove(tx, ids, extractor=extractor), page[-1][0])
+    extractor, rows = f"{label}/{model}", 0
+    page = versions.applied_page(tx, task.name, extractor, after=0)
+    while page:
+        ids = list(dict.fromkeys(one for _, one in page))
+        rows += task.rows.remove(tx, ids, extractor=extractor)
+        page = versions.applied_page(tx, task.name, extractor, after=page[-1][0])
+    return rows

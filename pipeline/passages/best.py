@@ -1,7 +1,7 @@
 """Find the best concept of each name: one query, as rows for commands and as a view for readers of the database.
 
 Of the concepts of a passage with one name in any case (of ASCII letters on SQLite) it is that of the preferred version,
-in sight and sure enough: those of `PREFER_VERSIONS` in order, then the newest begun, then those of other programs.
+sure enough: those of `PREFER_VERSIONS` in order, then the newest begun, then those of other programs.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,9 +31,9 @@ from pipeline.core.settings import Settings
 from pipeline.passages import CONCEPTS
 from pipeline.passages.schema import PassagesShape
 from pipeline.passages.table import TASK, ConceptRow, of_extractors
+from pipeline.store import versions
 from pipeline.store.column_types import AsTheColumn
 from pipeline.store.database import streamed
-from pipeline.store.tables import versions
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.marked_view import SettledView
 from pipeline.tables.quoted_part import with_source
@@ -75,10 +75,8 @@ def best_concepts(
 def all_concepts(
     tx: Connection, shape: PassagesShape, *, of: tuple[str, str] | None = None, passage: str | None = None
 ) -> Iterator[ConceptRow]:
-    """Yield every concept in sight of one passage or of all, or those `of` one label and model."""
-    concepts, known = shape.concepts, versions
-    joined = concepts.outerjoin(known, _is_version(shape))
-    chosen = select(*(concepts.c[name] for name in COLUMNS)).select_from(joined).where(known.c.withdrawn_at.is_(None))
+    """Yield every concept of one passage or of all, or those `of` one label and model."""
+    chosen = select(*(shape.concepts.c[name] for name in COLUMNS))
     if of is not None:
         chosen = chosen.where(of_extractors(shape, [of]))
     yield from _rows(tx, shape, _with_source(tx, shape, chosen), passage=passage)
@@ -86,11 +84,11 @@ def all_concepts(
 
 def query(tx: Connection, shape: PassagesShape, preference: Preference) -> Select[Any]:
     """Return the SELECT of the best concepts; a condition on `passage_id` goes all the way down."""
-    concepts = shape.concepts.c
+    concepts, begun = shape.concepts.c, versions.begun().subquery("begun")
     sure = _confidence(tx, shape)
     order = [
         *([_rank(shape, preference.versions)] if preference.versions else []),
-        versions.c.began_at.desc().nulls_last(),
+        begun.c.began_at.desc().nulls_last(),
         _moment(tx, shape).desc().nulls_last(),
         sure.desc(),
         concepts.id,
@@ -98,9 +96,11 @@ def query(tx: Connection, shape: PassagesShape, preference: Preference) -> Selec
     place = func.row_number().over(
         partition_by=[concepts.passage_id, func.lower(concepts.concept_name)], order_by=order
     )
-    joined = shape.concepts.outerjoin(versions, _is_version(shape))
-    there = and_(concepts.concept_name.is_not(None), versions.c.withdrawn_at.is_(None))
+    label, model = (func.coalesce(concepts[f"extractor_{name}"], "") for name in ("version", "model"))
+    whose = label.op("||")(literal_column("'/'")).op("||")(model)
+    joined = shape.concepts.outerjoin(begun, and_(begun.c.task == TASK, begun.c.extractor == whose))
     chosen = select(*(concepts[name] for name in COLUMNS), place.label("place")).select_from(joined)
+    there = concepts.concept_name.is_not(None)
     return _with_source(tx, shape, chosen.where(there, sure >= literal(preference.least, Float)))
 
 
@@ -129,16 +129,6 @@ def _pages(tx: Connection, shape: PassagesShape, column: ColumnElement[Any]) -> 
     """Yield conditions that take the passages page by page, in the order of their ids; read from the index alone."""
     for ids in values_in_pages(tx, shape.concepts.c.passage_id, size=PAGE):
         yield column.between(literal(ids[0], AsTheColumn()), literal(ids[-1], AsTheColumn()))
-
-
-def _is_version(shape: PassagesShape) -> ColumnElement[bool]:
-    """Return the condition that a row of versions is that of a concept; NULL and the empty text are one name."""
-    concepts = shape.concepts.c
-    return and_(
-        versions.c.task == TASK,
-        versions.c.version == func.coalesce(concepts.extractor_version, ""),
-        versions.c.model == func.coalesce(concepts.extractor_model, ""),
-    )
 
 
 def _rank(shape: PassagesShape, labels: tuple[str, ...]) -> ColumnElement[int]:

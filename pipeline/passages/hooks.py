@@ -4,12 +4,12 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.hooks import CheckResult, ExportRows, ExportWanted, Hooks
 from pipeline.core.settings import Settings
-from pipeline.core.task import RolledBackPage, Task, VersionCounts
+from pipeline.core.task import Task, VersionCounts
 from pipeline.passages import best as preferred
 from pipeline.passages import table
 from pipeline.passages.adopt import adopt
@@ -114,9 +114,9 @@ class PassagesHooks(Hooks):
         """Return every version that has concepts here, other programs' too."""
         return table.concept_versions(tx, self._shape)
 
-    def roll_back(self, tx: "Connection", label: str, *, model: str, after: Any | None) -> RolledBackPage:
-        """Delete the concepts of a version of the next passages."""
-        return table.roll_back_concepts(tx, self._shape, label, model=model, after=after)
+    def roll_back(self, tx: "Connection", label: str, *, model: str) -> int:
+        """Delete the concepts of a version."""
+        return table.roll_back_concepts(tx, self._shape, label, model=model)
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":
         """Return the two tables."""
@@ -155,8 +155,7 @@ class PassagesHooks(Hooks):
             raise InputError(
                 "BEST= and EXTRACTOR= exclude each other; nothing was written", hint="PREFER_VERSIONS= chooses"
             )
-        leaving = {(one.label, one.model) for one in versions.list_versions(tx, table.TASK) if one.withdrawn_at}
-        found = [one for one in table.concept_versions(tx, self._shape) if one[:2] not in leaving]
+        found = table.concept_versions(tx, self._shape)
         if wanted.best:
             preference = preferred.preference_of(self._settings)
             best = preferred.best_concepts(tx, self._shape, preference)

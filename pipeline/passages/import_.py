@@ -18,7 +18,7 @@ from pipeline.passages import table
 from pipeline.passages.read import Passage, Passages
 from pipeline.passages.schema import OPTIONAL, PassagesShape, read_shape
 from pipeline.passages.table import PassageRow
-from pipeline.store import answers, claims, workspace
+from pipeline.store import asks, workspace
 from pipeline.tables.cells import cell_words, loaded
 from pipeline.tables.findings import Finding, FindingKind, SeenIds, excerpt, rejected
 from pipeline.tables.headers import parse_map
@@ -97,14 +97,14 @@ def write_passages(tx: "Connection", shape: PassagesShape, planned: ImportPlan) 
     table.update_text(tx, shape, [*planned.texts, *planned.described])
     if planned.new or planned.texts:
         workspace.touch_revision(tx, table.TASK)
-    return len(answers.unpark(tx, table.TASK, ids=free))
+    return len(asks.unpark(tx, table.TASK, ids=free))
 
 
 def parked_of(tx: "Connection", planned: ImportPlan) -> list[str]:
     """Return the ids of parked passages that go again with another text."""
     changed = [one.id for one in planned.texts]
-    claimed = claims.claimed_among(tx, table.TASK, changed)
-    return answers.unparkable(tx, table.TASK, ids=[one for one in changed if one not in claimed])
+    claimed = asks.claimed_among(tx, table.TASK, changed)
+    return asks.unparkable(tx, table.TASK, ids=[one for one in changed if one not in claimed])
 
 
 def _row(one: Passage, row: Mapping[str, Any]) -> PassageRow:

@@ -59,10 +59,10 @@ Types = dict[tuple[str, str], Counter[str]]  # how many concepts of each type ea
 
 
 def _tallied(tx: Connection, shape: PassagesShape) -> tuple[Types, Counter[tuple[str, str]]]:
-    """Return the types of the concepts of each version in sight, and how many of each have evidence."""
+    """Return the types of the concepts of each version, and how many of each have evidence."""
     concepts = shape.concepts.c
     by = (concepts.extractor_version, concepts.extractor_model, concepts.concept_type)
-    query = select(*by, func.count(), func.count(concepts.evidence)).where(table.in_sight(shape)).group_by(*by)
+    query = select(*by, func.count(), func.count(concepts.evidence)).group_by(*by)
     types, proven = Types(), Counter[tuple[str, str]]()
     for label, model, kind, count, with_evidence in tx.execute(query):
         version = cell_words(label), cell_words(model)

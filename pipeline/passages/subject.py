@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.task import Subject
 from pipeline.passages import CONCEPTS, HOW_TO_FILL, MARK
-from pipeline.store import live_calls, schema, versions
+from pipeline.store import live_calls, schema
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -32,7 +32,7 @@ def subject(tx: "Connection", settings: "Settings") -> Subject:
 
     Answers are attributed to VERSION=, else to the version of a backfill that is not over, else to the first. Beside
     the version itself, SKIP_VERSIONS= says whose concepts keep a passage from being asked: all without it, but none
-    where VERSION= or `--no-resume` began a version of its own.
+    where VERSION= or `--no-resume` began a version of its own; a backfill goes on as it began.
     """
     from pipeline.passages.collection import PassagesCollection, is_begun
     from pipeline.passages.hooks import PassagesHooks
@@ -41,15 +41,12 @@ def subject(tx: "Connection", settings: "Settings") -> Subject:
     from pipeline.passages.task import LABEL, concepts_task
 
     label = settings.version
-    begun = versions.list_versions(tx, TASK)
-    if label is None:
-        backfill = live_calls.unfinished_run(tx, TASK, mode=live_calls.BACKFILL)
-        label = LABEL if backfill is None else backfill.extractor.partition("/")[0]
     skips = settings.skip_versions
-    if skips is None and settings.version is not None:
-        skips = (label,)
-    elif skips is None:
-        skips = next((one.skips for one in begun if one.label == label), None)
+    if label is not None:
+        skips = (label,) if skips is None else skips
+    elif (backfill := live_calls.unfinished_run(tx, TASK, mode=live_calls.BACKFILL)) is not None:
+        label, skips = backfill.extractor.partition("/")[0], backfill.skipped if skips is None else skips
+    label = label or LABEL
     shape = read_shape(tx, passages=settings.passages_table)
     task = concepts_task(shape, PassagesHooks(shape, settings, label, skips), label=label, skips=skips)
     return Subject("passages", task, PassagesCollection(shape) if is_begun(settings.data) else None)

@@ -1,7 +1,4 @@
-"""Find, add, change and count the rows of passages and concepts, findable's own or adopted; ids go in and out as text.
-
-Rows of a version that was withdrawn count as absent everywhere: they are on their way out.
-"""
+"""Find, add, change and count the rows of passages and concepts, findable's or adopted; ids go in and out as text."""
 
 import contextlib
 from collections.abc import Iterable, Sequence
@@ -22,14 +19,13 @@ from sqlalchemy import (
 )
 
 from pipeline.core.hooks import VersionShare
-from pipeline.core.task import RolledBackPage, VersionCounts
+from pipeline.core.task import VersionCounts
 from pipeline.passages.schema import OPTIONAL, PassagesShape
 from pipeline.store.database import pages, run_many, update_rows
-from pipeline.store.tables import versions
 from pipeline.tables.adopt import new_ids
 from pipeline.tables.cells import cell_words
 from pipeline.tables.item_table import ItemStates, ItemTable
-from pipeline.tables.rows import has_words, refusals, rows_among, values_in_pages
+from pipeline.tables.rows import has_words, refusals, rows_among
 
 TASK = "passage-concepts"
 
@@ -60,19 +56,6 @@ class PassageRow(NamedTuple):
     metadata: str | None
 
 
-def in_sight(shape: PassagesShape) -> ColumnElement[bool]:
-    """Return the condition that a row of concepts is of no version that was withdrawn.
-
-    Whether any version was is asked first: nearly always none is, and the index of concepts tells enough.
-    """
-    concepts = shape.concepts.c
-    withdrawn = select(versions.c.task).where(versions.c.task == TASK, versions.c.withdrawn_at.is_not(None))
-    of_this_row = withdrawn.where(
-        versions.c.version == concepts.extractor_version, versions.c.model == concepts.extractor_model
-    )
-    return or_(~withdrawn.exists(), ~of_this_row.exists())
-
-
 def of_extractors(shape: PassagesShape, extractors: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
     """Return the condition that a row of concepts is of one of some (label, model)."""
     version, model = shape.concepts.c.extractor_version, shape.concepts.c.extractor_model
@@ -85,9 +68,9 @@ def is_named(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
 
 
 def has_concepts(shape: PassagesShape, skip: tuple[str, ...] | None) -> ColumnElement[bool]:
-    """Return the condition that a passage has a concept in sight, of one of some versions, or of any where None."""
+    """Return the condition that a passage has a concept, of one of some versions, or of any where None."""
     named = true() if skip is None else shape.concepts.c.extractor_version.in_(skip)
-    rows = select(shape.concepts.c.passage_id).where(shape.concerns, named, in_sight(shape))
+    rows = select(shape.concepts.c.passage_id).where(shape.concerns, named)
     return rows.correlate(shape.passages).exists()
 
 
@@ -104,7 +87,8 @@ def item_table(shape: PassagesShape, *, skip: tuple[str, ...] | None = None, lab
     """
     answered = has_concepts(shape, _skipped(skip, label))
     states = ItemStates(("with_concepts", answered), ("open", has_text(shape)), "empty")
-    return ItemTable(TASK, shape.passages, states, and_(~answered, has_text(shape)), shape.ids)
+    is_open, own = and_(~answered, has_text(shape)), "" if skip is None else label
+    return ItemTable(TASK, shape.passages, states, is_open, shape.ids, own=own)
 
 
 def _skipped(skip: tuple[str, ...] | None, label: str) -> tuple[str, ...] | None:
@@ -139,17 +123,17 @@ def passage_rows(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> di
 def with_concepts(
     tx: Connection, shape: PassagesShape, ids: Sequence[str], *, versions: tuple[str, ...] | None = None
 ) -> set[str]:
-    """Return which of these passages have concepts of some versions in sight, or of any where None."""
+    """Return which of these passages have concepts of some versions, or of any where None."""
     return item_table(shape).ids_among(tx, ids, has_concepts(shape, versions))
 
 
 def concept_names(tx: Connection, shape: PassagesShape, ids: Sequence[str]) -> dict[str, list[str]]:
-    """Return the names of the concepts in sight of these passages, by id, each once, in order."""
+    """Return the names of the concepts of these passages, by id, each once, in order."""
     concepts = shape.concepts.c
     native = shape.concept_ids.native(ids)
     whose, name = concepts.passage_id, concepts.concept_name
     found: dict[str, set[str]] = {}
-    for row in rows_among(tx, whose, native, [whose, name], name.is_not(None), in_sight(shape)):
+    for row in rows_among(tx, whose, native, [whose, name], name.is_not(None)):
         found.setdefault(cell_words(row[0]), set()).add(cell_words(row[1]))
     return {key: sorted(names) for key, names in found.items()}
 
@@ -229,11 +213,8 @@ def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:
     return refusals(f"{shape.passages.name} or {shape.concepts.name}")
 
 
-BLOCK = 500  # passages in one block
-
-
 def concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionCounts]:
-    """Return every version that has concepts, those being taken back too, by label and model; reads the whole table."""
+    """Return every version that has concepts, by label and model; reads the whole table."""
     concepts = shape.concepts.c
     whose = (concepts.extractor_version, concepts.extractor_model)
     facts = (func.count(), func.count(concepts.passage_id.distinct()))
@@ -257,16 +238,6 @@ def named(one: VersionCounts) -> str:
     return f"{one.label}/{one.model}" if one.model else one.label
 
 
-def roll_back_concepts(
-    tx: Connection, shape: PassagesShape, label: str, *, model: str, after: Any | None
-) -> RolledBackPage:
-    """Delete the concepts of a version of the next passages behind one, found by the index alone, by their ids."""
-    concepts = shape.concepts.c
-    mine = of_extractors(shape, [(label, model)])
-    named = is_named(concepts.extractor_version, label)
-    ids = next(values_in_pages(tx, concepts.passage_id, named, size=BLOCK, after=after), [])
-    if not ids:  # what names no passage goes last
-        gone = tx.execute(delete(shape.concepts).where(mine, concepts.passage_id.is_(None))).rowcount
-        return RolledBackPage(gone, None)
-    gone = tx.execute(delete(shape.concepts).where(mine, concepts.passage_id.in_(ids))).rowcount
-    return RolledBackPage(gone, ids[-1])
+def roll_back_concepts(tx: Connection, shape: PassagesShape, label: str, *, model: str) -> int:
+    """Delete the concepts of a version; return how many there were."""
+    return tx.execute(delete(shape.concepts).where(of_extractors(shape, [(label, model)]))).rowcount

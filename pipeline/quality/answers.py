@@ -22,7 +22,7 @@ from pipeline.quality.figures import (
     share,
     usage_figures,
 )
-from pipeline.store import statistics, tasks
+from pipeline.store import asks, statistics, tasks
 from pipeline.store.answers import FORGOTTEN
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def measure_answers(tx: "Connection", task: "Task", extractor: str | None) -> Qu
 
 def _figures(tx: "Connection", task: "Task", extractor: str | None, tally: Tally) -> Iterator[Figure]:
     many, replies, answers = task.words.many, statistics.count_replies(tx, task.name, extractor), tally.answers
-    parked, cut = statistics.count_parked(tx, task.name), statistics.count_cut(tx, task.name, extractor)
+    parked, cut = asks.count_parked(tx, task.name, own=task.own), statistics.count_cut(tx, task.name, extractor)
     quoted = tally.quoted.total()
     places = quoted + sum(tally.missing[path] for path in tally.quoted)
     rows: Sequence[tuple[str, int, int, str]] = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.core.errors import GateError
 from pipeline.quality.figures import PILOT
-from pipeline.store import answers, pilots, statistics
+from pipeline.store import answers, asks, pilots, statistics
 from pipeline.store.database import Connection, Store, pages, streamed
 from pipeline.store.pilots import PilotVerdict
 
@@ -71,30 +71,34 @@ def _draw(seed: int, item_id: str) -> bytes:
     return hashlib.blake2b(f"{seed}:{item_id}".encode("utf-8", "replace"), digest_size=8).digest()
 
 
-def exempt_unserved(store: "Store", task: str, ids: Sequence[str]) -> None:
+def exempt_unserved(store: "Store", task: "Task", extractor: str, ids: Sequence[str]) -> None:
     """Let those of the pilot's items be asked again that are parked for failed batches alone, and none else."""
     with store.read() as tx:
-        found = unserved_items(tx, task, ids)
+        found = unserved_items(tx, task, extractor, ids)
     for some in pages(found):
         with store.write() as tx:
-            answers.unpark(tx, task, ids=unserved_items(tx, task, some))
+            asks.unpark(tx, task.name, own=task.own, ids=unserved_items(tx, task, extractor, some))
 
 
-def unserved_items(tx: "Connection", task: str, ids: Sequence[str]) -> list[str]:
+def unserved_items(tx: "Connection", task: "Task", extractor: str, ids: Sequence[str]) -> list[str]:
     """Return those of these items that are parked for batches that gave nothing, and were never charged."""
     stopped = list(parked_reasons(tx, task, ids))
     found = []
     for some in pages(stopped):
-        spent = answers.count_charged(tx, task, some)
-        failures = answers.service_failures(tx, task, some)
+        spent = answers.count_charged(tx, task.name, extractor, some)
+        failures = answers.service_failures(tx, task.name, extractor, some)
         found += [one for one in some if one not in spent and failures.get(one, 0) >= answers.MAX_SERVICE_FAILURES]
     return found
 
 
-def parked_reasons(tx: "Connection", task: str, ids: Sequence[str]) -> dict[str, str]:
+def parked_reasons(tx: "Connection", task: "Task", ids: Sequence[str]) -> dict[str, str]:
     """Return why each of these items is parked, for those that are."""
     mine = set(ids)
-    return {one: why for one, why, foreign, _ in answers.parked_rows(tx, task) if one in mine and not foreign}
+    return {
+        one: why
+        for one, why, foreign, _ in asks.parked_rows(tx, task.name, own=task.own)
+        if one in mine and not foreign
+    }
 
 
 def is_pilot_begun(tx: "Connection", extractor: str) -> bool:

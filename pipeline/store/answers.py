@@ -1,4 +1,4 @@
-"""Keep answers with their provenance, attempts that gave none, parked items, and those that are due again.
+"""Keep answers with their provenance, attempts that gave none, and the items that are due again.
 
 An attempt that failed for a reason of the item's own is `charged` to it; one that failed for the service's counts
 towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does not delete them.
@@ -17,7 +17,6 @@ from sqlalchemy import (
     Table,
     and_,
     case,
-    delete,
     func,
     insert,
     or_,
@@ -25,9 +24,10 @@ from sqlalchemy import (
     update,
 )
 
+from pipeline.core.states import Outcome
 from pipeline.core.task import VersionCounts
 from pipeline.store.database import PAGE, pages, run_many, streamed
-from pipeline.store.tables import answers, attempts, calls, due, parked, versions
+from pipeline.store.tables import answers, attempts, calls, due
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
@@ -37,7 +37,6 @@ COST_DIGITS = 9  # of an account in USD: far below what one token costs, and abo
 PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
 COMPARED = "probe"  # the purpose of live calls that are compared with a batch's replies, and whose answers are not kept
-BEING_FORGOTTEN = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
 ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were rolled back
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
@@ -52,9 +51,9 @@ def add_attempts(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     run_many(tx, insert(attempts), rows)
 
 
-def count_charged(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, int]:
-    """Return how many charged and unforgiven attempts each item has; items without any are not there."""
-    mine = _of(task, ids) & attempts.c.charged & ~attempts.c.forgiven
+def count_charged(tx: Connection, task: str, extractor: str, ids: Sequence[str]) -> dict[str, int]:
+    """Return how many charged and unforgiven attempts each item has under a version; those without are not there."""
+    mine = _of(task, ids) & (attempts.c.extractor == extractor) & attempts.c.charged & ~attempts.c.forgiven
     return _counted(tx, select(attempts.c.item_id, func.count()).where(mine).group_by(attempts.c.item_id))
 
 
@@ -69,13 +68,19 @@ def count_cut_short(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, 
     return {key: count for some in found for key, count in some.items()}
 
 
-def service_failures(tx: Connection, task: str, ids: Sequence[str], *, live: bool = False) -> dict[str, int]:
-    """Return for each item how many batches in a row, from the last, failed it without a word on it; `live`, calls."""
+def service_failures(
+    tx: Connection, task: str, extractor: str, ids: Sequence[str], *, live: bool = False
+) -> dict[str, int]:
+    """Return for each item how many batches in a row, from the last, failed it without a word on it; `live`, calls.
+
+    Those of one version are counted.
+    """
     if not ids:
         return {}
+    mine = _of(task, ids) & (attempts.c.extractor == extractor)
     charged = (
         select(attempts.c.item_id, func.max(attempts.c.id).label("last"))
-        .where(_of(task, ids), attempts.c.charged)
+        .where(mine, attempts.c.charged)
         .group_by(attempts.c.item_id)
         .subquery()
     )
@@ -83,69 +88,11 @@ def service_failures(tx: Connection, task: str, ids: Sequence[str], *, live: boo
     query = (
         select(attempts.c.item_id, func.count())
         .outerjoin(charged, charged.c.item_id == attempts.c.item_id)
-        .where(_of(task, ids), ~attempts.c.charged, ~attempts.c.forgiven, is_one)
+        .where(mine, ~attempts.c.charged, ~attempts.c.forgiven, is_one)
         .where(attempts.c.id > func.coalesce(charged.c.last, 0))
         .group_by(attempts.c.item_id)
     )
     return _counted(tx, query)
-
-
-def park(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime, foreign_text: bool = False) -> None:
-    """Stop asking these items, and keep why; what is parked stays parked with its first reason."""
-    for some in pages(list(reasons)):
-        known = set(tx.execute(parked_ids(task).where(parked.c.item_id.in_(some))).scalars())
-        new = [{"item_id": one, "reason": reasons[one]} for one in some if one not in known]
-        run_many(tx, insert(parked).values(task=task, foreign_text=foreign_text, at=at), new)
-
-
-def unpark(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> list[str]:
-    """Unpark items and forgive their attempts, all without `ids`, and return their ids; see `unparkable`."""
-    free = unparkable(tx, task, ids=ids)
-    for some in pages(free):
-        tx.execute(update(attempts).where(_of(task, some)).values(forgiven=True))
-        tx.execute(delete(parked).where(parked.c.task == task, parked.c.item_id.in_(some)))
-    return free
-
-
-def unparkable(tx: Connection, task: str, *, ids: Sequence[str] | None = None) -> list[str]:
-    """Return the ids of parked items, all without `ids`, but of foreign text and of what is being forgotten."""
-    query = parked_ids(task).where(~parked.c.foreign_text, parked.c.reason != BEING_FORGOTTEN)
-    if ids is not None:
-        query = query.where(parked.c.item_id.in_(ids))
-    return list(tx.execute(query).scalars())
-
-
-def parked_rows(tx: Connection, task: str) -> list[tuple[str, str, bool, datetime]]:
-    """Return (item id, reason, foreign text, since) of every parked item, oldest first."""
-    query = select(parked.c.item_id, parked.c.reason, parked.c.foreign_text, parked.c.at).where(parked.c.task == task)
-    return [tuple(row) for row in tx.execute(query.order_by(parked.c.at, parked.c.item_id))]
-
-
-def is_parked(tx: Connection, task: str, item_id: str) -> bool:
-    """Return whether an item is not asked again until it is unparked."""
-    return tx.execute(select(parked.c.task).filter_by(task=task, item_id=item_id)).first() is not None
-
-
-def parked_reason(tx: Connection, task: str, item_id: str) -> str | None:
-    """Return why an item is parked; None where it is not."""
-    return tx.execute(select(parked.c.reason).filter_by(task=task, item_id=item_id)).scalar()
-
-
-def parked_ids(task: str) -> Select[Any]:
-    """Return the SELECT of the parked ids."""
-    return select(parked.c.item_id).where(parked.c.task == task)
-
-
-def foreign_ids(task: str) -> Select[Any]:
-    """Return the SELECT of the ids that are parked because of text that is not ours."""
-    return parked_ids(task).where(parked.c.foreign_text)
-
-
-def forget_foreign(tx: Connection, task: str, ids: Sequence[str]) -> None:
-    """Delete the mark of foreign text from items that hold none any more."""
-    for some in pages(ids):
-        ours = (parked.c.task == task) & parked.c.foreign_text
-        tx.execute(delete(parked).where(ours, parked.c.item_id.in_(some)))
 
 
 def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
@@ -158,6 +105,27 @@ def usage_of_batch(tx: Connection, batch: int) -> tuple[int, int, float]:
         more = sum_usage(tx, table, table.c.batch == batch)
         used = (used[0] + more[0], used[1] + more[1], round(used[2] + more[2], COST_DIGITS))
     return used
+
+
+def outcomes_of_batch(tx: Connection, batch: int) -> dict[Outcome, int]:
+    """Return how many requests of a batch ended in each way; what equal rows were told is no request of it."""
+    found = dict.fromkeys(Outcome, 0)
+    failed = select(attempts.c.outcome, func.count()).where(attempts.c.batch == batch).group_by(attempts.c.outcome)
+    found |= {Outcome(row[0]): row[1] for row in tx.execute(failed)}
+    given = select(func.count()).select_from(answers).where(answers.c.batch == batch)
+    return found | {Outcome.ANSWERED: tx.execute(given).scalar_one()}
+
+
+def items_of_batch(tx: Connection, batch: int) -> list[str]:
+    """Return the items that are accounted for in a batch."""
+    queries = (select(one.c.item_id).where(one.c.batch == batch) for one in (answers, attempts))
+    return [one for query in queries for one in tx.execute(query).scalars()]
+
+
+def refused_items(tx: Connection, batch: int) -> set[str]:
+    """Return the items of a batch whose requests were refused."""
+    mine = (attempts.c.batch == batch, attempts.c.outcome == Outcome.REFUSED)
+    return set(tx.execute(select(attempts.c.item_id).where(*mine)).scalars())
 
 
 def sum_usage(tx: Connection, table: Table, condition: ColumnElement[bool]) -> tuple[int, int, float]:
@@ -221,19 +189,16 @@ def last_applied(
     task: str,
     ids: Sequence[str],
     *,
-    staying: bool = False,
     rank: Callable[[str], Any] | None = None,
 ) -> dict[str, tuple[str, str]]:
     """Return (extractor, answer as JSON) of the answer that was applied last to each of these items.
 
-    With `staying` those of a version that is being rolled back count as gone; with `rank` it is the last one of those
-    whose extractor has the lowest.
+    With `rank` it is the last one of those whose extractor has the lowest.
     """
     found: dict[str, tuple[str, str]] = {}
     columns = (answers.c.item_id, answers.c.extractor, answers.c.answer)
-    these = _stays(task) if staying else _stands(task)
     for some in pages(ids):
-        query = select(*columns).where(these, answers.c.item_id.in_(some)).order_by(answers.c.id)
+        query = select(*columns).where(_stands(task), answers.c.item_id.in_(some)).order_by(answers.c.id)
         for key, whose, answer in tx.execute(query):
             if rank is None or key not in found or rank(whose) <= rank(found[key][0]):
                 found[key] = whose, answer
@@ -266,10 +231,10 @@ def newest_answers(
     """Return (item id, extractor, answer as JSON, when) of the next items behind an id, by id; empty after the last.
 
     `of` is an extractor, or a label, which stands for those of all models, or None for those of any; each item's is the
-    one applied last. Those of a version that is being rolled back count as gone.
+    one applied last.
     """
     told = answers.c
-    mine = and_(_stays(task), told.item_id > after)
+    mine = and_(_stands(task), told.item_id > after)
     if of is not None:
         mine = and_(mine, is_by(told.extractor, of))
     ids = select(told.item_id).where(mine).distinct().order_by(told.item_id).limit(PAGE).subquery()
@@ -279,26 +244,18 @@ def newest_answers(
 
 
 def standing_extractors(tx: Connection, task: str) -> list[str]:
-    """Return whose answers stand, by name; those of a version that is being rolled back count as gone."""
+    """Return whose answers stand, by name."""
     told = answers.c.extractor
-    return list(tx.execute(select(told).where(_stays(task)).distinct().order_by(told)).scalars())
-
-
-def _leaving(task: str) -> Select[Any]:
-    query = select(versions.c.version + "/" + versions.c.model)
-    return query.where(versions.c.task == task, versions.c.withdrawn_at.is_not(None))
+    return list(tx.execute(select(told).where(_stands(task)).distinct().order_by(told)).scalars())
 
 
 def is_shown(task: str, *, each: bool) -> ColumnElement[bool]:
-    """Return the condition that an answer is the last that was applied to its item, of `each` extractor or of all.
-
-    Those of a version that is being rolled back count as gone.
-    """
+    """Return the condition that an answer is the last that was applied to its item, of `each` extractor or of all."""
     newer = answers.alias("newer")
-    again = select(newer.c.id).where(_stays(task, newer), newer.c.item_id == answers.c.item_id)
+    again = select(newer.c.id).where(_stands(task, newer), newer.c.item_id == answers.c.item_id)
     if each:
         again = again.where(newer.c.extractor == answers.c.extractor)
-    return and_(_stays(task), ~again.where(newer.c.id > answers.c.id).correlate(answers).exists())
+    return and_(_stands(task), ~again.where(newer.c.id > answers.c.id).correlate(answers).exists())
 
 
 def applied_answers(tx: Connection, task: str, ids: Sequence[str]) -> Iterator[tuple[str, str, str, datetime]]:
@@ -310,24 +267,18 @@ def applied_answers(tx: Connection, task: str, ids: Sequence[str]) -> Iterator[t
 
 
 def answered_ids(task: str) -> Select[Any]:
-    """Return the SELECT of the items of a task to which any answer was applied that was not forgotten.
-
-    Those of a version that is being rolled back count as gone.
-    """
-    return select(answers.c.item_id).where(_stays(task)).distinct()
+    """Return the SELECT of the items of a task to which any answer was applied that was not forgotten."""
+    return select(answers.c.item_id).where(_stands(task)).distinct()
 
 
 def is_answered(task: str, key: ColumnElement[str]) -> ColumnElement[bool]:
     """Return the condition that the item of a key, in a table of items, is among those."""
-    return select(answers.c.id).where(_stays(task), answers.c.item_id == key).correlate_except(answers).exists()
+    return select(answers.c.id).where(_stands(task), answers.c.item_id == key).correlate_except(answers).exists()
 
 
 def last_of_item(task: str, key: ColumnElement[str], name: str) -> ColumnElement[Any]:
-    """Return a column of the answer that `last_applied` gives of the item of a key, in a query over a table of items.
-
-    Those of a version that is being rolled back count as gone.
-    """
-    query = select(answers.c[name]).where(_stays(task), answers.c.item_id == key).correlate_except(answers)
+    """Return a column of the answer that `last_applied` gives of the item of a key, in a query over its table."""
+    query = select(answers.c[name]).where(_stands(task), answers.c.item_id == key).correlate_except(answers)
     return query.order_by(answers.c.id.desc()).limit(1).scalar_subquery()
 
 
@@ -373,11 +324,6 @@ def version_counts(tx: Connection, task: str) -> list[VersionCounts]:
 def _stands(task: str, given: FromClause = answers) -> ColumnElement[bool]:
     """Return the condition that an answer of a task was applied and not forgotten."""
     return and_(given.c.task == task, given.c.applied, given.c.answer != FORGOTTEN)
-
-
-def _stays(task: str, given: FromClause = answers) -> ColumnElement[bool]:
-    """Return the condition that an answer stands, and is of no version that is being rolled back."""
-    return and_(_stands(task, given), given.c.extractor.not_in(_leaving(task)))
 
 
 def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:

@@ -4,18 +4,18 @@ A batch's account is written in the transaction that ends it.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, func, insert, select, update
 
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
 from pipeline.core.states import BATCH_MOVES, OVER, BatchState
 from pipeline.store import workspace
 from pipeline.store.database import next_value
-from pipeline.store.tables import batches, odd_lines, tries, twins
+from pipeline.store.tables import batches, tries, twins
 
 _TRY = re.compile(r"-t(\d{1,9})\Z")
 
@@ -281,6 +281,11 @@ def mark_ingested(tx: Connection, batch: Batch, *, at: datetime, **account: Any)
     _move(tx, batch, BatchState.INGESTED, {"ended_at": at, **account}, why="accounted for", at=at)
 
 
+def count_requests(tx: Connection, numbers: Collection[int]) -> int:
+    """Return how many rows some batches ask about."""
+    return tx.execute(select(func.sum(batches.c.requests)).where(batches.c.number.in_(numbers))).scalar() or 0
+
+
 def name_prefixes(tx: Connection, number: int) -> frozenset[str]:
     """Return the name prefixes of a batch's tries: one, or several where its file was written anew.
 
@@ -327,31 +332,6 @@ def count_by_state(tx: Connection) -> dict[str, int]:
     """Return how many batches are in each state; every state is there."""
     found = {row[0]: row[1] for row in tx.execute(select(batches.c.state, func.count()).group_by(batches.c.state))}
     return {state.value: found.get(state.value, 0) for state in BatchState}
-
-
-Examples = Mapping[str, Sequence[tuple[int, str]]]  # of lines that belong to no request, by kind: (line, excerpt)
-
-
-def keep_examples(tx: Connection, batch: int, examples: Examples) -> None:
-    """Keep the examples of a batch, in the place of those that are there where its state was set back by hand."""
-    tx.execute(delete(odd_lines).where(odd_lines.c.batch == batch))
-    rows = [{"kind": kind, "line": line, "excerpt": said} for kind, some in examples.items() for line, said in some]
-    if rows:
-        tx.execute(insert(odd_lines).values(batch=batch), rows)
-
-
-def examples_of(tx: Connection, batch: int) -> Examples:
-    """Return the examples of a batch by kind, in the order of the file."""
-    found: dict[str, list[tuple[int, str]]] = {}
-    query = select(odd_lines.c.kind, odd_lines.c.line, odd_lines.c.excerpt).where(odd_lines.c.batch == batch)
-    for kind, line, said in tx.execute(query.order_by(odd_lines.c.line)):
-        found.setdefault(kind, []).append((line, said))
-    return found
-
-
-def drop_examples(tx: Connection, numbers: Collection[int]) -> None:
-    """Delete the examples of these batches."""
-    tx.execute(delete(odd_lines).where(odd_lines.c.batch.in_(numbers)))
 
 
 _OF_MODEL = batches.c.model == bindparam("of")

@@ -13,24 +13,24 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, select, update
 
-from pipeline.store import answers as store_answers
+from pipeline.core.states import BatchState
+from pipeline.store import asks as store_asks
 from pipeline.store import by_hand, wire_texts, workspace
 from pipeline.store.answers import FORGOTTEN
 from pipeline.store.tables import (
     answers,
+    asks,
     attempts,
     batches,
     calls,
     due,
     edits,
     merges,
-    odd_lines,
-    parked,
-    requests,
     runs,
     tries,
 )
 from pipeline.store.tables import events as journal
+from pipeline.store.versions import KIND as ROLLBACK
 
 KIND = "forget"  # of the journal's lines about this
 BEGUN, DONE = "begun", "done"
@@ -38,14 +38,15 @@ GONE = "forgotten"
 BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
 # where the text about one item may name another
 WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "why"), attempts: ("reason", "excerpt")}
-WORDS |= {odd_lines: ("excerpt",), tries: ("note",), runs: ("why",)}
-WORDS |= dict.fromkeys((batches, requests, parked, due), ("reason",))
+WORDS |= {tries: ("note",), runs: ("why",)}
+WORDS |= dict.fromkeys((batches, asks, due), ("reason",))
+ASKED = (asks, answers, attempts)  # what tells of the batches of an item
 WORDS |= {merges: ("old", "new", "who", "undone_by"), edits: ("who",)}
 
 
 def begin_erasure(tx: Connection, task: str, item_id: str, *, name: str, at: datetime) -> None:
     """Mark that an item is being forgotten, under a digest of its name, and park it."""
-    store_answers.park(tx, task, {item_id: store_answers.BEING_FORGOTTEN}, at=at)
+    store_asks.park_unasked(tx, task, {item_id: store_asks.BEING_FORGOTTEN}, at=at)
     if item_id not in open_erasures(tx, name):
         workspace.record_event(tx, KIND, _digest(tx, name), old=None, new=BEGUN, why=item_id, at=at)
 
@@ -80,14 +81,19 @@ def buried_items(tx: Connection, task: str) -> Callable[[str], bool]:
 
 def is_kept(tx: Connection, task: str, item_id: str) -> bool:
     """Return whether an item was ever asked about, whose row may be gone."""
-    asked = select(requests.c.id).where(requests.c.task == task, requests.c.item_id == item_id)
-    return tx.execute(asked.limit(1)).first() is not None
+    asked = (select(one.c.task).where(one.c.task == task, one.c.item_id == item_id) for one in ASKED)
+    return any(tx.execute(query.limit(1)).first() is not None for query in asked)
 
 
 def batches_of(tx: Connection, task: str, item_id: str) -> list[int]:
-    """Return the numbers of the batches in which an item was asked about, ascending."""
-    asked = select(requests.c.batch).where(requests.c.task == task, requests.c.item_id == item_id)
-    return sorted(tx.execute(asked.where(requests.c.batch.is_not(None)).distinct()).scalars())
+    """Return the numbers of the batches that may have asked about an item, ascending.
+
+    Of those that failed or were rolled back it is not kept whom they asked about; their files tell.
+    """
+    asked = (select(one.c.batch).where(one.c.task == task, one.c.item_id == item_id) for one in ASKED)
+    failed = select(batches.c.number).where(batches.c.task == task, batches.c.state == BatchState.FAILED)
+    found = {number for query in (*asked, failed) for number in tx.execute(query).scalars() if number is not None}
+    return sorted(found | workspace.numbers_with_event(tx, ROLLBACK))
 
 
 def reseal(tx: Connection, batch: int, *, was: str, sha256: str, size: int) -> bool:
@@ -111,7 +117,6 @@ def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str],
     is_number = is_number_ours and re.fullmatch(r"\d{1,18}", item_id)
     erased = f"{item_id} {GONE}" if is_number else f"{GONE} {secrets.token_hex(8)}"
     emptied: dict[Table, dict[str, Any]] = {
-        requests: {"input_hash": "", "question": None, "reason": GONE},
         attempts: {"reason": GONE, "excerpt": None},
         answers: {"input_hash": "", "answer": FORGOTTEN, "response_id": ""},
         calls: {"reply": None},
@@ -121,7 +126,7 @@ def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str],
     for table, values in emptied.items():
         mine = (table.c.task == task) & (table.c.item_id == item_id)
         tx.execute(update(table).where(mine).values(item_id=erased, **values))
-    for table in (parked, due):
+    for table in (asks, due):
         tx.execute(delete(table).where(table.c.task == task, table.c.item_id == item_id))
     for word in words:
         _cut_out(tx, word)

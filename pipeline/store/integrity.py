@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, delete, func, literal, select, text
 
 from pipeline.core.states import OVER, BatchState, CallEnd, Outcome
 from pipeline.store.answers import COMPARED, PERSON, ROLLED_BACK
+from pipeline.store.asks import CLAIMED
 from pipeline.store.tables import (
     answers,
+    asks,
     attempts,
     batches,
     builds,
     calls,
-    odd_lines,
-    requests,
     tries,
     twins,
 )
@@ -24,7 +24,7 @@ SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
 WHERE c.relname LIKE 'findable\\_%' AND NOT (i.indisvalid AND i.indisready) AND pg_table_is_visible(c.oid) ORDER BY 1
 """
 _BROKEN_PAGES = "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
-OF_BATCHES = (requests, answers, attempts, tries, twins, odd_lines)
+OF_BATCHES = (asks, answers, attempts, tries, twins)
 
 
 def damage(tx: Connection) -> list[str]:
@@ -59,54 +59,41 @@ def unknown_states(tx: Connection) -> dict[int, str]:
     return {row[0]: row[1] for row in tx.execute(query)}
 
 
-def count_requests(tx: Connection) -> dict[int, dict[str, int]]:
-    """Return for each batch how many items it is about: all, those that share a request, open, closed, by outcome."""
-    counted = select(requests.c.batch, requests.c.open, requests.c.outcome, func.count(), func.count(requests.c.shares))
-    query = counted.where(requests.c.batch.is_not(None)).group_by(requests.c.batch, requests.c.open, requests.c.outcome)
+def count_outcomes(tx: Connection) -> dict[int, dict[str, int]]:
+    """Return for each batch how many of its requests are claimed, and how many ended in each way."""
     found: dict[int, dict[str, int]] = {}
-    for batch, is_open, outcome, count, shared in tx.execute(query):
-        here = found.setdefault(batch, {"all": 0, "shared": 0, "open": 0, "closed": 0, **dict.fromkeys(Outcome, 0)})
-        here["all"] += count
-        here["shared"] += shared
-        if is_open:
-            here["open"] += count
-        if outcome is not None:
-            here[outcome] = here.get(outcome, 0) + count
-        elif not is_open:
-            here["closed"] += count
-    return found
-
-
-def count_written(tx: Connection) -> dict[int, tuple[int, int]]:
-    """Return for each batch how many answers and how many attempts stand in the database."""
-    given, failed = (
-        {batch: count for batch, count in tx.execute(select(one.c.batch, func.count()).group_by(one.c.batch)) if batch}
-        for one in (answers, attempts)
+    counted = (
+        (select(asks.c.batch, literal("claimed"), func.count()).where(asks.c.state == CLAIMED), asks.c.batch),
+        (select(answers.c.batch, literal(Outcome.ANSWERED.value), func.count()), answers.c.batch),
+        (select(attempts.c.batch, attempts.c.outcome, func.count()), attempts.c.batch),
     )
-    return {batch: (given.get(batch, 0), failed.get(batch, 0)) for batch in given.keys() | failed.keys()}
+    for query, batch in counted:
+        groups = (batch, attempts.c.outcome) if batch.table is attempts else (batch,)
+        for number, how, count in tx.execute(query.where(batch.is_not(None)).group_by(*groups)):
+            found.setdefault(number, {"claimed": 0, **dict.fromkeys(Outcome, 0)})[how] = count
+    return found
 
 
 def live_answers(tx: Connection) -> tuple[int, int]:
     """Return how many answers came of live calls, and how many of these were answered whose answers are kept."""
-    kept = select(func.count()).where(
-        answers.c.batch.is_(None), answers.c.shares.is_(None), answers.c.extractor != PERSON
-    )
+    is_told = (answers.c.tokens_in == 0) & (answers.c.tokens_out == 0)  # by what an equal row was answered
+    kept = select(func.count()).where(answers.c.batch.is_(None), ~is_told, answers.c.extractor != PERSON)
     is_kept = calls.c.purpose.not_in([COMPARED, ROLLED_BACK])
     marks = select(func.count()).select_from(calls).where(calls.c.outcome == CallEnd.ANSWERED, is_kept)
     return tx.execute(kept).scalar() or 0, tx.execute(marks).scalar() or 0
 
 
-_ENDED = requests.c.open & requests.c.batch.in_(select(batches.c.number).where(batches.c.state.in_(OVER)))
+_ENDED = (asks.c.state == CLAIMED) & asks.c.batch.in_(select(batches.c.number).where(batches.c.state.in_(OVER)))
 
 
 def claims_of_ended(tx: Connection) -> int:
-    """Return how many claims are open of batches that are over."""
-    return tx.execute(select(func.count()).select_from(requests).where(_ENDED)).scalar() or 0
+    """Return how many claims there are of batches that are over."""
+    return tx.execute(select(func.count()).select_from(asks).where(_ENDED)).scalar() or 0
 
 
 def close_claims_of_ended(tx: Connection) -> None:
-    """Close open claims of batches that are over."""
-    tx.execute(update(requests).where(_ENDED).values(open=False, reason="its batch is over"))
+    """Let rows go that batches claim which are over."""
+    tx.execute(delete(asks).where(_ENDED))
 
 
 def build_rows(tx: Connection) -> dict[int, Mapping[Any, Any]]:

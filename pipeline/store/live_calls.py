@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from pipeline.core.states import CallEnd
 from pipeline.store.answers import sum_usage
-from pipeline.store.claims import this_owner
+from pipeline.store.asks import this_owner
 from pipeline.store.database import next_value, pages
 from pipeline.store.locks import locks_of
 from pipeline.store.tables import calls, runs, sums
@@ -217,6 +217,12 @@ class Run:
     priced_on: str
     budget: float | None
     why: str | None
+    skips: str | None
+
+    @property
+    def skipped(self) -> tuple[str, ...] | None:
+        """Return the labels whose answers keep an item from being asked in it; None: those of any version."""
+        return None if self.skips is None else tuple(json.loads(self.skips))
 
 
 def begin_run(tx: Connection, *, at: datetime, **values: Any) -> int:

@@ -1,19 +1,15 @@
-"""Measure past requests: usage beside its estimate, replies of each kind by extractor, and how long they took.
-
-Answers know their extractor, attempts of a batch know their batch's; of live calls the marks tell. Calls that are only
-compared do not count.
-"""
+"""Measure past requests: usage beside its estimate, replies of each kind by extractor, and how long they took."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, select, union
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, select
 
 from pipeline.core.states import BatchState, CallEnd, Outcome
-from pipeline.store.answers import COMPARED, CUT_SHORT, PERSON, sum_usage
+from pipeline.store.answers import CUT_SHORT, PERSON, sum_usage
 from pipeline.store.database import PAGE, streamed
-from pipeline.store.tables import answers, attempts, batches, calls, events, parked
+from pipeline.store.tables import answers, attempts, batches, calls, events
 
 NEWEST_BATCHES = 20  # ours: the newest batches that are looked at
 NEWEST_CALLS = 2000  # ours: the newest live calls that are looked at, together as one
@@ -81,7 +77,7 @@ def count_silent(tx: Connection, numbers: Sequence[int]) -> dict[int, int]:
     """Return for some batches how many of their requests failed and used no tokens, where any did."""
     if not numbers:
         return {}
-    mine = attempts.c.batch.in_(numbers) & (attempts.c.tokens_in == 0) & attempts.c.shares.is_(None)
+    mine = attempts.c.batch.in_(numbers) & (attempts.c.tokens_in == 0)
     query = select(attempts.c.batch, func.count()).where(mine).group_by(attempts.c.batch)
     return {row[0]: row[1] for row in tx.execute(query)}
 
@@ -140,19 +136,13 @@ def matches_extractor(extractor: str | None, column: ColumnElement[str]) -> Colu
 def count_replies(tx: Connection, task: str, extractor: str | None) -> ReplyCounts:
     """Count the replies to an extractor's questions, and what they used."""
     mine = and_(answers.c.task == task, matches_extractor(extractor, answers.c.extractor))
-    tried = and_(attempts.c.task == task, attempts.c.batch.in_(_batches(extractor)))
-    called = _called(task, extractor)
+    tried = and_(attempts.c.task == task, matches_extractor(extractor, attempts.c.extractor))
     answered = tx.execute(select(func.count()).where(mine)).scalar_one()
     failed = {
         outcome: tx.execute(select(func.count()).where(tried, attempts.c.outcome == outcome)).scalar_one()
-        + tx.execute(select(func.count()).where(called, calls.c.outcome == outcome)).scalar_one()
         for outcome in (Outcome.REFUSED, Outcome.INVALID)
     }
-    sums = [
-        sum_usage(tx, answers, and_(mine, answers.c.batch.is_not(None))),
-        sum_usage(tx, attempts, tried),
-        sum_usage(tx, calls, called),
-    ]
+    sums = [sum_usage(tx, answers, mine), sum_usage(tx, attempts, tried)]
     tokens_in, tokens_out, cost = zip(*sums, strict=True)
     kinds = (answered, failed[Outcome.REFUSED], failed[Outcome.INVALID])
     return ReplyCounts(*kinds, sum(tokens_in), sum(tokens_out), sum(cost))
@@ -165,9 +155,8 @@ def count_answered(tx: Connection, task: str, extractor: str | None) -> int:
 
 def count_unanswered(tx: Connection, task: str, extractor: str | None) -> int:
     """Return how many items an extractor failed at for the items' own reasons and has not answered since."""
-    in_batch = and_(attempts.c.task == task, attempts.c.charged, attempts.c.batch.in_(_batches(extractor)))
-    live = and_(_called(task, extractor), calls.c.outcome.in_([CallEnd.REFUSED, CallEnd.INVALID]))
-    failed = union(select(attempts.c.item_id).where(in_batch), select(calls.c.item_id).where(live)).subquery()
+    charged = and_(attempts.c.task == task, attempts.c.charged, matches_extractor(extractor, attempts.c.extractor))
+    failed = select(attempts.c.item_id).where(charged).distinct().subquery()
     answered = select(answers.c.id).where(_applied(task, extractor), answers.c.item_id == failed.c.item_id)
     query = select(func.count()).select_from(failed).where(~answered.exists())
     return tx.execute(query).scalar_one()
@@ -190,26 +179,13 @@ def answers_by(tx: Connection, task: str, extractor: str | None) -> Iterator[tup
 
 def count_cut(tx: Connection, task: str, extractor: str | None) -> int:
     """Return how many replies in batches of an extractor were cut by the token limit."""
-    mine = and_(attempts.c.task == task, attempts.c.reason.in_(CUT_SHORT), attempts.c.batch.in_(_batches(extractor)))
+    mine = and_(attempts.c.task == task, attempts.c.reason.in_(CUT_SHORT), attempts.c.batch.is_not(None))
+    mine &= matches_extractor(extractor, attempts.c.extractor)
     return tx.execute(select(func.count()).where(mine)).scalar_one()
-
-
-def count_parked(tx: Connection, task: str) -> int:
-    """Return how many items are parked, without those that hold foreign text."""
-    query = select(func.count()).where(parked.c.task == task, ~parked.c.foreign_text)
-    return tx.execute(query).scalar_one()
 
 
 def _applied(task: str, extractor: str | None) -> ColumnElement[bool]:
     return and_(answers.c.task == task, answers.c.applied, matches_extractor(extractor, answers.c.extractor))
-
-
-def _batches(extractor: str | None) -> Select[Any]:
-    return select(batches.c.number).where(matches_extractor(extractor, batches.c.extractor))
-
-
-def _called(task: str, extractor: str | None) -> ColumnElement[bool]:
-    return and_(calls.c.task == task, calls.c.purpose != COMPARED, matches_extractor(extractor, calls.c.extractor))
 
 
 def batch_seconds(tx: Connection, model: str) -> list[float]:

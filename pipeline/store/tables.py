@@ -9,6 +9,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     event,
@@ -93,16 +94,6 @@ batches = Table(
     Column("ended_at", UtcTime),
 )
 
-# examples of the lines of a result that belong to no request
-odd_lines = Table(
-    "findable_odd_lines",
-    metadata,
-    Column("batch", ForeignKey("findable_batches.number"), primary_key=True, autoincrement=False),
-    Column("line", Integer, primary_key=True, autoincrement=False),  # in the result file, from 1
-    Column("kind", Text, nullable=False),  # unknown, duplicate, unreadable
-    Column("excerpt", Text, nullable=False),  # the key, or of a line without one how it begins
-)
-
 tries = Table(
     "findable_tries",
     metadata,
@@ -125,28 +116,26 @@ twins = Table(
     Column("cancelled_at", UtcTime),
 )
 
-requests = Table(
-    "findable_requests",
+asks = Table(
+    "findable_asks",
     metadata,
-    Column("id", BigId, primary_key=True),
     Column("task", Text, nullable=False),
     Column("item_id", Text, nullable=False),
-    Column("batch", ForeignKey("findable_batches.number")),  # NULL for a live claim
-    Column("line", Integer),  # in the request file, from 1
+    Column("extractor", Text, nullable=False),  # label/model; empty: every version
+    Column("state", Text, nullable=False),  # claimed, answered, parked; in no index, which every move would write anew
+    Column("batch", ForeignKey("findable_batches.number")),  # NULL of what was told by an equal row, and of a live call
+    Column("line", Integer),  # in its request file, from 1
     Column("input_hash", Text, nullable=False),
-    Column("open", Boolean, nullable=False),  # the claim
-    Column("owner", Text),  # of a live claim: the lock that its process holds
-    Column("outcome", Text),
-    Column("reason", Text),
+    Column("reason", Text),  # it is parked
     Column("at", UtcTime, nullable=False),
-    Column("question", Text),  # a digest of all that was asked, and by which extractor; NULL where none may share it
-    Column("shares", BigInteger),  # the request that asked the same for it; NULL where it was asked itself
-    Index("findable_requests_of_batch", "batch", "line"),
+    Column("owner", Text),  # of a live claim: the lock that its process holds
+    # one ask a row under a version: this key is what lets nothing be asked, and paid for, twice. The row comes before
+    # the version, because each look for open rows is by row
+    PrimaryKeyConstraint("task", "item_id", "extractor"),
+    Index("findable_asks_of_batch", "batch", "line"),
+    Index("findable_asks_of_version", "task", "extractor", "input_hash"),
 )
-# one claim per item: this is what lets nothing be asked twice at once
-_partial(requests, "CREATE UNIQUE INDEX findable_claims ON findable_requests (task, item_id) WHERE open")
-_partial(requests, "CREATE INDEX findable_questions ON findable_requests (question) WHERE question IS NOT NULL")
-_partial(requests, "CREATE INDEX findable_shared ON findable_requests (shares) WHERE shares IS NOT NULL")
+_partial(asks, "CREATE INDEX findable_asks_of_calls ON findable_asks (owner) WHERE owner IS NOT NULL")
 
 attempts = Table(
     "findable_attempts",
@@ -154,7 +143,9 @@ attempts = Table(
     Column("id", BigId, primary_key=True),
     Column("task", Text, nullable=False),
     Column("item_id", Text, nullable=False),
-    Column("batch", ForeignKey("findable_batches.number"), index=True),
+    Column("extractor", Text, nullable=False),
+    Column("batch", ForeignKey("findable_batches.number"), index=True),  # NULL: live, or what an equal row was told
+    Column("line", Integer),
     Column("at", UtcTime, nullable=False),
     Column("charged", Boolean, nullable=False),  # to the item; false when the service failed
     Column("forgiven", Boolean, nullable=False, server_default=text("false")),
@@ -165,18 +156,7 @@ attempts = Table(
     Column("tokens_in", Integer, nullable=False, server_default=text("0")),
     Column("tokens_out", Integer, nullable=False, server_default=text("0")),
     Column("cost", Float, nullable=False, server_default=text("0")),
-    Column("shares", BigInteger),  # as of its request
     Index("findable_attempts_of_item", "task", "item_id"),
-)
-
-parked = Table(
-    "findable_parked",
-    metadata,
-    Column("task", Text, primary_key=True),
-    Column("item_id", Text, primary_key=True),
-    Column("reason", Text, nullable=False),
-    Column("foreign_text", Boolean, nullable=False, server_default=text("false")),  # never let go by `unpark`
-    Column("at", UtcTime, nullable=False),
 )
 
 answers = Table(
@@ -185,7 +165,8 @@ answers = Table(
     Column("id", BigId, primary_key=True),
     Column("task", Text, nullable=False),
     Column("item_id", Text, nullable=False),
-    Column("batch", ForeignKey("findable_batches.number"), index=True),  # NULL when it came live
+    Column("batch", ForeignKey("findable_batches.number"), index=True),  # NULL: live, or what an equal row was told
+    Column("line", Integer),  # in its request file, from 1
     Column("extractor", Text, nullable=False),
     Column("input_hash", Text, nullable=False),
     Column("answer", Text, nullable=False),  # JSON
@@ -198,7 +179,6 @@ answers = Table(
     Column("cost", Float, nullable=False),
     Column("at", UtcTime, nullable=False),
     Column("fingerprint", Text),
-    Column("shares", BigInteger),  # the request that was asked and paid for, where that is another item's
     Index("findable_answers_of_item", "task", "item_id"),
 )
 
@@ -243,6 +223,7 @@ runs = Table(
     Column("priced_on", Text, nullable=False),
     Column("budget", Float),  # USD that it may spend, NULL without a limit
     Column("why", Text),  # it ended
+    Column("skips", Text),  # JSON: of a backfill, whose answers keep an item from being asked; NULL: those of any
 )
 
 calls = Table(
@@ -313,18 +294,6 @@ due = Table(
     Column("tries", Integer, nullable=False, server_default=text("0")),
     Column("ended_at", UtcTime),  # NULL while due
     Column("outcome", Text),
-)
-
-# what answers are attributed to, from its first request on; a rollback removes it whole
-versions = Table(
-    "findable_versions",
-    metadata,
-    Column("task", Text, primary_key=True),
-    Column("version", Text, primary_key=True),
-    Column("model", Text, primary_key=True),
-    Column("skips", Text),  # JSON: whose answers keep an item from being asked; NULL: those of any version
-    Column("began_at", UtcTime, nullable=False),
-    Column("withdrawn_at", UtcTime),  # set while it is being rolled back: its rows do not count
 )
 
 # a few items asked and looked at before all of them are

@@ -151,7 +151,8 @@ class Grid:
 
     def state(self, tx: Connection) -> ColumnElement[str]:
         """Return a row's state as an expression."""
-        return self.table.states.of_row(tx, self.table.table.c[self.table.key], self.table.task)
+        mine = self.table
+        return mine.states.of_row(tx, mine.table.c[mine.key], mine.task, own=mine.own)
 
     def _order(self, sort: str | None) -> "_Order":
         own = self.table.table.c[self.table.order]
@@ -269,7 +270,7 @@ def answers_shown(
 
     def values(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         rank = versions.ranks(tx, task, prefer=prefer, label=label)
-        found = answers.last_applied(tx, task, ids, staying=True, rank=rank)
+        found = answers.last_applied(tx, task, ids, rank=rank)
         documents = ((key, by, json.loads(text)) for key, (by, text) in found.items())
         return {
             key: {whose: by, **{name: one.get(field) for name, field in fields.items()}} for key, by, one in documents

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.store import answers, claims
+from pipeline.store import asks
 from pipeline.store.database import describe_error, streamed, update_rows
 from pipeline.tables.adopt import Ids
 from pipeline.tables.cells import number_of
@@ -50,20 +50,22 @@ class ItemStates(NamedTuple):
         """Return the names of all states, in the order in which they are counted."""
         return (self.done[0], self.pending[0], self.rest, "claimed", "parked", *(name for name, _ in self.others))
 
-    def of_row(self, tx: Connection, key: ColumnElement[Any], task: str) -> ColumnElement[str]:
-        """Return a row's state as an expression, by the id of its item.
+    def of_row(self, tx: Connection, key: ColumnElement[Any], task: str, *, own: str = "") -> ColumnElement[str]:
+        """Return a row's state as an expression, by the id of its item; `own` is as `asks.parked` has it.
 
         A live claim whose process is dead counts no more.
         """
-        return _state(self, key, task, tuple(claims.dead_claims(tx, task)))
+        return _state(self, key, task, own, tuple(asks.dead_claims(tx, task)))
 
 
 @lru_cache(maxsize=64)
-def _state(states: ItemStates, key: ColumnElement[Any], task: str, dead: tuple[str, ...]) -> ColumnElement[str]:
+def _state(
+    states: ItemStates, key: ColumnElement[Any], task: str, own: str, dead: tuple[str, ...]
+) -> ColumnElement[str]:
     """Return the same with the items whose live claims are dead; kept, for making it takes longer than asking it."""
     key = cast(key, Text)
-    claimed = and_(_is_among(key, claims.claimed_ids(task)), key.not_in(dead))
-    held_back = or_(false() if states.parked is None else states.parked, _is_among(key, answers.parked_ids(task)))
+    claimed = and_(_is_among(key, asks.claimed_ids(task)), key.not_in(dead))
+    held_back = or_(false() if states.parked is None else states.parked, _is_among(key, asks.parked(task, own)))
     ways: tuple[tuple[ColumnElement[bool], str], ...] = (
         (states.done[1], states.done[0]),
         (claimed, "claimed"),
@@ -78,7 +80,7 @@ class ItemTable:
     """A table whose rows are the items of a task: column `key` holds their ids, and by `order` they are asked.
 
     `is_open` is the condition that a row may be asked about. `named` are the columns of the name by which a person
-    knows an item, which `name_of` makes of their cells; without any it is the id.
+    knows an item, which `name_of` makes of their cells; without any it is the id. `own` is as `asks.parked` has it.
     """
 
     task: str
@@ -90,6 +92,7 @@ class ItemTable:
     order: str = "id"
     named: Sequence[str] = ()
     name_of: Callable[[Mapping[str, Any]], str] = str
+    own: str = ""
 
     @property
     def item_id(self) -> ColumnElement[str]:
@@ -167,14 +170,14 @@ class ItemTable:
     def counts(self, tx: Connection) -> dict[str, int]:
         """Return the total and {done, pending, rest, claimed, parked, …}: disjoint, and adding up to it."""
         key = self.table.c[self.key]
-        kind = self.states.of_row(tx, key, self.task)
+        kind = self.states.of_row(tx, key, self.task, own=self.own)
         found = {row[0]: row[1] for row in tx.execute(select(kind, func.count(key)).group_by(kind))}
         parts = {name: found.get(name, 0) for name in self.states.names}
         return {"total": sum(parts.values()), **parts}
 
     def state_of(self, tx: Connection, item_id: str) -> str:
         """Return the state of an item that is there."""
-        state = self.states.of_row(tx, self.table.c[self.key], self.task)
+        state = self.states.of_row(tx, self.table.c[self.key], self.task, own=self.own)
         return str(next(iter(self.among(tx, [item_id], [state])))[0])
 
     def _is_behind(self, item_id: str) -> ColumnElement[bool]:

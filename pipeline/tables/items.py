@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, MetaData, Table, Text, quoted_name
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Index, MetaData, Table, Text, quoted_name
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.declaration import MADE_KEY, MAX_COLUMN
@@ -77,6 +77,7 @@ def items_table(spec: ItemsSpec) -> Table:
         *(Column(name, Text) for name in (SEEN if spec.images else ())),
         # always between quotes: a database has more words of its own than a library knows
         *(Column(quoted_name(name, quote=True), _TYPES[kind]) for name, kind in spec.columns.items()),
+        Index(f"{spec.table}_asking", "findable_hash"),  # rows that ask the same
     )
 
 

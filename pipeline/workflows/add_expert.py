@@ -20,7 +20,7 @@ from pipeline.gemini.tokens import estimate_tokens
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.store import answers, claims, workspace
+from pipeline.store import answers, asks, workspace
 from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.headers import parse_map
@@ -117,7 +117,7 @@ def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience
         ws.client  # noqa: B018 - a missing configuration is raised before the person is added
         _check_fits(person, ws.model.input_limit)
     with ws.store.write(patience_s=patience_s) as tx:
-        claims.free_dead_claims(tx)
+        asks.free_dead_claims(tx)
         key = _inserted(tx, person)
         if is_due:
             answers.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())
@@ -171,7 +171,7 @@ def _has_bio(person: Person) -> bool:
 def _added(store: Store, task_name: str, username: str, *, problem: str, took_s: float | None) -> AddedExpert:
     with store.read() as tx:
         row = table.by_username(tx, username)
-        parked = answers.parked_reason(tx, task_name, str(row["id"])) or ""
+        parked = asks.parked_reason(tx, task_name, str(row["id"])) or ""
     name = " ".join(filter(None, (text_of(row["first_name"]), text_of(row["last_name"]))))
     score = number_of(row["findability_score"]) or 0.0
     return AddedExpert(username, name, list_of(row["tags"]) or [], score, problem, took_s, parked)
@@ -179,14 +179,15 @@ def _added(store: Store, task_name: str, username: str, *, problem: str, took_s:
 
 def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
     with ws.store.write() as tx:
-        claims.free_dead_claims(tx)
+        asks.free_dead_claims(tx)
         key = _inserted(tx, person)
         workspace.touch_revision(tx, ws.task.name)
         if not is_asked or not _has_bio(person):
             return None
         item = next(iter(ws.task.items(tx, [key])))
         ws.bind(tx)
-        claims.take_live(tx, ws.task.name, key, input_hash=item.input_hash, at=ws.now())
+        ask = asks.Ask(key, item.input_hash)
+        asks.take_live(tx, ws.task, ws.extractor, ask, asks_each=True, at=ws.now())
         return key
 
 
@@ -208,7 +209,7 @@ def _tag(ws: OpenWorkspace, username: str, item_id: str) -> tuple[str, bool]:
         report = ask_live(ledger, source, patience_s=PATIENCE_S)
     finally:
         with ws.store.write() as tx:
-            claims.release_live(tx, ws.task.name, item_id, outcome=None, reason="not asked to the end")
+            asks.release_live(tx, ws.task.name, item_id)
     if report.interrupted:
         if not report.answered:
             _note_due(ws.store, ws.task.name, username, reason="interrupted", at=ws.now())

@@ -12,7 +12,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate
 from pipeline.quality import pilot as drawing
 from pipeline.quality.evaluate import QualityReport
-from pipeline.store import claims, pilots
+from pipeline.store import asks, pilots
 from pipeline.store.pilots import Pilot, PilotVerdict
 from pipeline.workflows import rounds
 from pipeline.workflows.rounds import Rounds
@@ -69,7 +69,7 @@ def check_first(ws: OpenWorkspace, *, skip: bool = False, compulsory: bool = Fal
     if skip:
         drawing.waive_open_pilot(ws)
     with ws.store.read() as tx:
-        if claims.count_askable(tx, ws.task):
+        if asks.count_askable(tx, ws.task):
             drawing.check_pilot(tx, ws.task, ws.extractor, compulsory=compulsory and not skip)
 
 
@@ -93,7 +93,7 @@ def run_first(
     if skip:
         drawing.waive_open_pilot(ws)
     with ws.store.read() as tx:
-        if not claims.count_askable(tx, ws.task) and not drawing.is_pilot_begun(tx, ws.extractor):
+        if not asks.count_askable(tx, ws.task) and not drawing.is_pilot_begun(tx, ws.extractor):
             return None
         if not drawing.why_not(tx, ws.extractor, compulsory=True):
             return None
@@ -132,7 +132,7 @@ def run(
         )
     with ws.store.write() as tx:
         begun = pilots.begin_pilot(tx, ws.task.name, ws.extractor, size=size, seed=seed, at=ws.now())
-    drawing.exempt_unserved(ws.store, ws.task.name, ids)
+    drawing.exempt_unserved(ws.store, ws.task, ws.extractor, ids)
     report = PilotReport(begun, len(ids))
     _ask(ws, ids, report, announce, confirm)
     notes = [f"Pilot {begun.number}: {report.drawn} {ws.task.words.many}, seed {begun.seed}."]
@@ -155,7 +155,7 @@ def _ask(ws: OpenWorkspace, ids: list[str], report: PilotReport, announce: Annou
         if stopped := next(iter(_stopping(going, ws)), None):
             raise stopped
         with ws.store.read() as tx:
-            if not claims.is_any_claimed(tx, ws.task.name, ids):  # by a process that has not sent it yet
+            if not asks.is_any_claimed(tx, ws.task.name, ids):  # by a process that has not sent it yet
                 break
         ws.sleep(LOOK_S)
     going.end()
@@ -178,8 +178,8 @@ def _stopping(going: Rounds, ws: OpenWorkspace) -> list[FindableError]:
 def _unanswered(ws: OpenWorkspace, ids: list[str]) -> RemoteError | GateError:
     said = "no reply came for any of the pilot, so there is nothing to judge"
     with ws.store.read() as tx:
-        parked = drawing.parked_reasons(tx, ws.task.name, ids)
-        unserved = drawing.unserved_items(tx, ws.task.name, ids)
+        parked = drawing.parked_reasons(tx, ws.task, ids)
+        unserved = drawing.unserved_items(tx, ws.task, ws.extractor, ids)
     if unserved:
         hint = "run it again later; it asks about the same items"
         return RemoteError(f"{said}: {parked[unserved[0]]}", hint=hint)

@@ -22,7 +22,7 @@ from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits
 from pipeline.gemini.rate_limiter import WINDOW_S
 from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
-from pipeline.store import batches, claims, live_calls, statistics
+from pipeline.store import asks, batches, live_calls, statistics
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -274,7 +274,7 @@ def estimate_both(
     """
     questions.free_dead_owners(ws.store, now=ws.now())
     with ws.store.read() as tx:
-        askable = claims.count_askable(tx, ws.task)
+        askable = asks.count_askable(tx, ws.task)
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
         plan = plan_batches(ws, Selection(limit), bar=bar)
     with ws.store.read() as tx:

@@ -24,7 +24,7 @@ from pipeline.engine.record import judge_kept
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot, report_files
 from pipeline.quality.evaluate import QualityReport
-from pipeline.store import batches, claims, live_calls, pilots, spending, statistics
+from pipeline.store import asks, batches, live_calls, pilots, spending
 from pipeline.store.pilots import PilotVerdict
 
 if TYPE_CHECKING:
@@ -118,16 +118,15 @@ class Report:
 
 
 def begin(ws: OpenWorkspace, *, may_be_empty: bool = False) -> None:
-    """Make ready to ask: items, versions, replies and claims are as they should be before the first request.
+    """Make ready to ask: items, replies and claims are as they should be before the first request.
 
     Raises:
         InputError: the items of a declared task cannot be read, or there are none at all.
-        ConfigurationError: the declaration changed under its version, which is being rolled back, or GATES is wrong.
+        ConfigurationError: the declaration changed under its version, or GATES is wrong.
     """
     ws.bring_items()
     evaluate.check_gate_overrides(ws)
     questions.free_dead_owners(ws.store, now=ws.now())
-    questions.begin_asking(ws.store, ws.task, model=ws.model.name, at=ws.now())
     judge_kept(ws)
     submit.let_go_changed(ws)
     with ws.store.read() as tx:
@@ -158,7 +157,7 @@ class Rounds:
         self._waits_for_room = False
         with ws.store.read() as tx:
             self._newest = batches.next_number(tx) - 1
-            self._parked = statistics.count_parked(tx, ws.task.name)
+            self._parked = asks.count_parked(tx, ws.task.name, own=ws.task.own)
 
     def batches(self, *states: BatchState) -> "list[Batch]":
         """Return the batches of the task in these states, oldest first."""
@@ -169,8 +168,8 @@ class Rounds:
         """Return how many items can be asked."""
         with self._ws.store.read() as tx:
             if self._among is not None:
-                return len(claims.askable_among(tx, self._ws.task, self._among))
-            return claims.count_askable(tx, self._ws.task)
+                return len(asks.askable_among(tx, self._ws.task, self._among))
+            return asks.count_askable(tx, self._ws.task)
 
     def advance(self, *, wait: bool) -> None:
         """Submit and, with `wait`, poll, ingest and submit again, until all is done, held back or stopped.
@@ -237,7 +236,7 @@ class Rounds:
         if sent.full or sent.no_room:
             report.held_back, self._waits_for_room = FULL, True
         if sent.full:
-            report.no_room = self._count(self.batches(BatchState.PREPARED))
+            report.no_room = sum(one.requests for one in self.batches(BatchState.PREPARED))
             report.no_room += self.askable() if wanted.limit != 0 else 0
         return sent
 
@@ -249,11 +248,7 @@ class Rounds:
         """Return how many new items the limit lets be asked still; None without one."""
         if self._limit is None:
             return None
-        return max(0, self._limit - self._count([one for one in self.batches() if one.number > self._newest]))
-
-    def _count(self, found: "Sequence[Batch]") -> int:
-        with self._ws.store.read() as tx:
-            return claims.count_items(tx, [one.number for one in found])
+        return max(0, self._limit - sum(one.requests for one in self.batches() if one.number > self._newest))
 
     def collect(self, *, wait: bool) -> int:
         """Poll the batches at the API, with `wait` until the first one ends, and ingest; return how many were."""
@@ -326,15 +321,15 @@ class Rounds:
         If all is over it `owes_report` without new answers, too: the process that ingested them may have died before.
         """
         ws, report = self._ws, self.report
-        report.left, report.under_way = self.askable(), self._count(self.batches(*OPEN))
-        unsent = report.left + self._count(self.batches(BatchState.PREPARED))
+        report.left, report.under_way = self.askable(), sum(one.requests for one in self.batches(*OPEN))
+        unsent = report.left + sum(one.requests for one in self.batches(BatchState.PREPARED))
         report.no_room = min(report.no_room, unsent)
         report.held_back = report.held_back if unsent or report.is_down else ""
         if owes_report and report.is_over and report.quality is None:
             self._stale[ws.extractor] = None
         self.judge(last=True)
         with ws.store.read() as tx:
-            report.parked = max(0, statistics.count_parked(tx, ws.task.name) - self._parked)
+            report.parked = max(0, asks.count_parked(tx, ws.task.name, own=ws.task.own) - self._parked)
             report.overrun = budget.budgets(ws).overrun(tx)
             report.spent = spending.sum_spent(tx, since=self.began).known
         close_runs(ws, at=ws.now())
@@ -350,7 +345,7 @@ def close_runs(ws: OpenWorkspace, *, at: datetime) -> None:
     with store.read() as tx:
         found = [live_calls.unfinished_run(tx, task.name, mode=mode) for mode in (TAG, live_calls.BACKFILL)]
         ended = [one for one in found if one and (one.mode == TAG or one.extractor == ws.extractor)]
-        if not ended or claims.count_askable(tx, task) or claims.is_any_open(tx, task.name):
+        if not ended or asks.count_askable(tx, task) or asks.is_any_open(tx, task.name):
             return
         if batches.batches_in_states(tx, *OPEN, task=task.name):
             return

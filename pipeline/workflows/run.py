@@ -18,7 +18,7 @@ from pipeline.index import build, staleness
 from pipeline.index.builds import Builds
 from pipeline.live import due_tagger
 from pipeline.quality import pilot
-from pipeline.store import answers, claims, workspace
+from pipeline.store import answers, asks, workspace
 from pipeline.workflows import rounds
 from pipeline.workflows.rounds import Rounds, failed_error
 
@@ -114,7 +114,7 @@ class _Due:
         """Submit prepared batches and, unless a pilot is missing or failed, new items, within the budget."""
         ws, going, report = self.ws, self.going, self.report
         with ws.store.read() as tx:
-            askable, cleared = claims.count_askable(tx, ws.task), pilot.is_pilot_cleared(tx, ws.task, ws.extractor)
+            askable, cleared = asks.count_askable(tx, ws.task), pilot.is_pilot_cleared(tx, ws.task, ws.extractor)
         if askable and not cleared:  # a pilot's own batches go on; new items wait for a person
             report.facts |= {"left": askable, "no_pilot": f"no pilot of {ws.extractor} has passed"}
             going.stop_asking()

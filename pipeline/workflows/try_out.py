@@ -19,9 +19,9 @@ from pipeline.gemini import requests
 from pipeline.gemini.tokens import NO_USAGE, Usage
 from pipeline.live.questions import SelectedQuestions
 from pipeline.live.runner import ask_live
-from pipeline.live.write_ahead import CallLedger, EndedCall, Marked, Purpose
+from pipeline.live.write_ahead import CallLedger, EndedCall, Marked, Purpose, Settled
 from pipeline.quality import evaluate, pilot
-from pipeline.store import answers, claims
+from pipeline.store import answers, asks
 from pipeline.store.database import PAGE, streamed
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def run(
 
 def plan_trial(ws: OpenWorkspace, ids: Sequence[str]) -> "Trial":
     """Return a trial of these items, of which nothing is asked yet."""
-    ledger, builder = _TryLedger.calibrated(ws, Purpose.COMPARE), RequestBuilder(ws.task, ws.model, asks_each=True)
+    ledger, builder = _TryLedger.calibrated(ws, Purpose.COMPARE), RequestBuilder(ws.task, ws.model)
     cost = 0.0
     with ws.store.read() as tx:
         planned = {one.item.id: one for one in builder.lines(tx, ids)}
@@ -225,7 +225,7 @@ def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> 
     if wanted.name is not None:
         return [task.id_of(tx, wanted.name)]
     if wanted.seed is None:
-        first = [one for page in claims.askable_pages(tx, task, limit=wanted.size) for one in page]
+        first = [one for page in asks.askable_pages(tx, task, limit=wanted.size) for one in page]
         if first:
             return first
     seed = pilot.SEED if wanted.seed is None else wanted.seed
@@ -237,22 +237,22 @@ class _TryLedger(CallLedger):
     tried: dict[str, TriedItem] = field(default_factory=dict)  # by item id
     began: dict[str, float] = field(default_factory=dict)  # of the call under way, monotonic seconds, by item id
 
-    def mark(self, tx: "Connection", question: PlannedRequest, same: Sequence[PlannedRequest] = ()) -> Marked:
-        marked = super().mark(tx, question, same)
+    def mark(self, tx: "Connection", question: PlannedRequest) -> Marked:
+        marked = super().mark(tx, question)
         if marked.number is not None:
             one = self.tried[question.item.id]
             one.request, one.calls = requests.shown_object(question.data), one.calls + 1
             self.began[question.item.id] = self.ws.monotonic()
         return marked
 
-    def settle(self, tx: "Connection", number: int, item: Item, ended: EndedCall) -> bool:
-        super().settle(tx, number, item, ended)
+    def settle(self, tx: "Connection", number: int, item: Item, ended: EndedCall, same: Sequence[str] = ()) -> Settled:
+        super().settle(tx, number, item, ended, same)
         one, used = self.tried[item.id], ended.usage
         one.ended = ended
         one.seconds += self.ws.monotonic() - self.began[item.id]
         if used is not None:
             one.usage, one.cost = one.usage + used, one.cost + self.cost_of(used)
-        return ended.judgement is None
+        return Settled(ended.judgement is None)
 
 
 class Trial(NamedTuple):

@@ -128,17 +128,15 @@ def status_adds_up(here: Look) -> Iterator[str]:
 def batches_account_for_every_request(here: Look) -> Iterator[str]:
     """Each request of an ingested batch has one outcome, and the batch counts them as the log has them."""
     logged: dict[int, Counter[str]] = defaultdict(Counter)
-    shared: Counter[int] = Counter()
     for row in here.every:
         if row["batch"] is not None:
             logged[row["batch"]][row["outcome"] or "none"] += 1
-            shared[row["batch"]] += bool(row["shared"])
     for number, batch in here.batches.items():
         if batch["state"] != "ingested":
             continue
         counted = Counter({name: batch[name] for name in OUTCOMES if batch[name]})
-        if sum(counted.values()) != batch["requests"] + shared[number]:
-            yield f"batch {number}: {batch['requests']} requests, {shared[number]} shared, counted {dict(counted)}"
+        if sum(counted.values()) != batch["requests"]:
+            yield f"batch {number}: {batch['requests']} requests, counted {dict(counted)}"
         if logged[number] and logged[number] != counted:
             yield f"batch {number} counts {dict(counted)}, the log says {dict(logged[number])}"
 

@@ -16,7 +16,10 @@ from tests.lab import Workspace
 
 LONG = "donaudampfschifffahrtsgesellschaft" * 4
 TAG = LONG[:60]
-PARKED = "INSERT INTO findable_parked (task, item_id, reason, at) VALUES ('expert-tags', '2', :why, :at)"
+PARKED = (
+    "INSERT INTO findable_asks (task, item_id, extractor, state, input_hash, reason, at) "
+    "VALUES ('expert-tags', '2', 'expert-tags@2/x', 'parked', '', :why, :at)"
+)
 QUOTED = "UPDATE passage_concepts SET concept_name = :name, concept_type = :name"
 WIDTHS = (360, 1200)
 VIEWS = (

@@ -22,7 +22,9 @@ def claimed(workspace: Workspace) -> list[str]:
     """Return the ids of the items that are claimed, in order."""
     return [
         row[0]
-        for row in workspace.query("SELECT item_id FROM findable_requests WHERE open ORDER BY length(item_id), item_id")
+        for row in workspace.query(
+            "SELECT item_id FROM findable_asks WHERE state = 'claimed' ORDER BY length(item_id), item_id"
+        )
     ]
 
 

@@ -134,11 +134,11 @@ def check(workspace: Workspace) -> int:
     """
     found = list(supports(workspace))
     assert [one for one in found if one[0][one[2] : one[3]] != one[1]] == []
-    twice = "SELECT item_id FROM findable_requests WHERE open GROUP BY task, item_id HAVING count(*) > 1"
+    twice = "SELECT item_id FROM findable_asks WHERE state = 'claimed' GROUP BY task, item_id HAVING count(*) > 1"
     assert workspace.query(twice) == []
     late = (
-        "SELECT b.number FROM findable_batches b JOIN findable_requests r ON r.batch = b.number "
-        "WHERE b.state IN ('ingested', 'failed') AND r.open"
+        "SELECT b.number FROM findable_batches b JOIN findable_asks r ON r.batch = b.number "
+        "WHERE b.state IN ('ingested', 'failed') AND r.state = 'claimed'"
     )
     assert workspace.query(late) == []
     uneven = (

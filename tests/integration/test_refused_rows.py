@@ -69,7 +69,7 @@ def test_a_row_that_is_refused_is_parked_and_paid_for_once(
     workspace.ran_each(*way)
     answered = "SELECT count(*) FROM findable_answers WHERE applied"
     assert workspace.scalar(answered) == 2
-    ((reason,),) = workspace.query("SELECT reason FROM findable_parked")
+    ((reason,),) = workspace.query("SELECT reason FROM findable_asks WHERE state = 'parked'")
     assert reason.endswith("this database refuses a row: not this one"), reason
     assert ledger.findings(workspace) == []
     sent = (len(api.batches()), len(api.seen("POST", ":generateContent")))

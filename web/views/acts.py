@@ -14,7 +14,7 @@ from pipeline.engine.questions import free_dead_owners
 from pipeline.live.due_tagger import PATIENCE_S, ask_due
 from pipeline.ops import forget, parked, show
 from pipeline.quality import pilot
-from pipeline.store import claims
+from pipeline.store import asks
 from pipeline.store.database import Store
 from web.asked import Text
 from web.desk import PEOPLE, Desk
@@ -118,8 +118,8 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
 def is_askable(store: Store, task: Task, document: dict[str, Any]) -> bool:
     """Return whether the next command that asks would ask about an item, or would once it is parked no more."""
     with store.read() as tx:
-        item_id, gone = document["item"], claims.dead_claims(tx, task.name)  # freed once it is asked
-        return bool(document["parked"] or item_id in gone or claims.askable_among(tx, task, [item_id]))
+        item_id, gone = document["item"], asks.dead_claims(tx, task.name)  # freed once it is asked
+        return bool(document["parked"] or item_id in gone or asks.askable_among(tx, task, [item_id]))
 
 
 def _ask(desk: Desk, task: str, key: str) -> Work:
@@ -153,7 +153,7 @@ def _let_go(desk: Desk, task: str, key: str) -> str:
             pilot.check_pilot(tx, ws.task, ws.extractor, compulsory=ws.task.needs_pilot)
         parked.unpark_items(ws, name=key, everyone=False, confirm=lambda _question: True)
         with ws.store.read() as tx:
-            if not claims.askable_among(tx, ws.task, [item_id]):
+            if not asks.askable_among(tx, ws.task, [item_id]):
                 said = f"{key!r} is answered, is being asked, or has nothing to be asked about"
                 raise Refused(409, said, hint="`make rollback` takes the answers of a version back")
     return item_id

@@ -33,7 +33,7 @@ def get_batch(request: Request, number: Number) -> dict[str, Any]:
     with desk_of(request).to_read() as ws:
         with ws.store.read() as tx:
             task = ws.task_of(batches.get_batch(tx, number).task)
-            account = batch_account(tx, task, number)
+            account = batch_account(tx, task, number, data=ws.data)
             moves = workspace.events_about(tx, "batch", number)
         document = summary_of(account.batch, now=ws.now()).document
         reasons = [asdict(one) for one in account.anomalies]

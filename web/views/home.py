@@ -159,5 +159,5 @@ class _Home:
             "stale": document.get("stale") or {"count": 0},
             "command": steps.command_of(document["next"]),
             "imports": IMPORTS,
-            **{key: document[key] for key in ("index", "parked", "spent", "next", "rolling_back")},
+            **{key: document[key] for key in ("index", "parked", "spent", "next")},
         }

@@ -7,6 +7,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.task import Answered, Item, Rows, WriteResult, tuples
+from pipeline.store.database import PAGE, streamed
 from pipeline.tables.item_table import ItemTable
 
 if TYPE_CHECKING:
@@ -85,6 +86,20 @@ class AskedRows(ABC):
     def rows(self, tx: "Connection", ids: Sequence[str], *, locked: bool = False) -> dict[str, dict[str, Any]]:
         """Return these rows that are there, by their ids."""
         return self.table(tx).rows(tx, ids, self.columns, locked=locked)
+
+    def equals(self, tx: "Connection", hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Return the open rows of some hashes, by these: where none is kept with a row, every open one is read."""
+        found, wanted = dict[str, list[str]](), set(hashes)
+        if not wanted:
+            return found
+        query = self.table(tx).pending(names=self.columns)
+        for page in streamed(tx, query, page=PAGE).partitions():
+            rows = {row[-1]: dict(zip(self.columns, row, strict=False)) for row in page}
+            cells = list(rows.values())
+            for key, hashed in zip(rows, self.hashes(cells, self.texts(cells)), strict=True):
+                if hashed in wanted:
+                    found.setdefault(hashed, []).append(key)
+        return found
 
     def contexts(self, tx: "Connection", ids: Sequence[str]) -> Mapping[str, Any]:
         """Return the rows where it takes them to tell whether an answer is valid."""

@@ -57,7 +57,7 @@ class DeclaredCollection:
         When a row was looked at or changed is no part of what is indexed.
         """
         for rows in self._pages(tx) if among is None else [self._found(tx, among)]:
-            given = answers.last_applied(tx, self.task, [row[0] for row in rows], staying=True)
+            given = answers.last_applied(tx, self.task, [row[0] for row in rows])
             for row in rows:
                 document = json.loads(given[row[0]][1])
                 answer = document if isinstance(document, dict) else {"root": document}

@@ -263,6 +263,7 @@ class DeclaredRows(AskedRows):
             key="findable_key",
             order="findable_row",
             named=("findable_key", *self.record.columns) if label else (),
+            own=self.label,
             name_of=self.label_of,
         )
 
@@ -308,6 +309,15 @@ class DeclaredRows(AskedRows):
         record = self.record
         declared = self.declaration
         return Judge(declared.answer, record.words.get("quotes_in"), declared.check, Path(record.path), record.columns)
+
+    def equals(self, tx: "Connection", hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Return the open rows of some hashes, by these."""
+        mine, found = self.items_table.c, dict[str, list[str]]()
+        query = select(mine.findable_hash, mine.findable_key).where(self.table(tx).is_open).order_by(mine.findable_row)
+        for some in pages(hashes):
+            for row in tx.execute(query.where(mine.findable_hash.in_(some))):
+                found.setdefault(row[0], []).append(row[1])
+        return found
 
     def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
         """Return the answer with its quotations located and checked by the file, or None and what is wrong.

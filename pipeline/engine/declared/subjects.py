@@ -30,7 +30,7 @@ from pipeline.engine.declared.record import (
 from pipeline.engine.declared.row_images import UNSET, ImageSettings
 from pipeline.engine.declared.rows import NO_WRITER, DeclaredRows, RowWriter
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
-from pipeline.store import answers, erase, tasks, workspace
+from pipeline.store import asks, erase, tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables.items_file import ItemsFile
 from pipeline.tables.items_fill import FillHooks, ItemsFill, ItemsReport
@@ -298,10 +298,10 @@ def _tell(report: ItemsReport, record: TaskRecord, display: Progress) -> None:
 def _settle(tx: "Connection", *, record: TaskRecord, sha256: str | None) -> None:
     """Keep which source was imported, and let rows be asked again that were parked before they changed."""
     tasks.keep_items_hash(tx, record.name, sha256)
-    parked = {key: at for key, _, _, at in answers.parked_rows(tx, record.name)}
+    parked = {key: at for key, _, _, at in asks.parked_rows(tx, record.name)}
     mine = DeclaredRows(record).items_table.c
     changes = rows_among(tx, mine.findable_key, list(parked), [mine.findable_key, mine.findable_changed_at])
-    answers.unpark(tx, record.name, ids=[key for key, at in changes if at is not None and at > parked[key]])
+    asks.unpark(tx, record.name, ids=[key for key, at in changes if at is not None and at > parked[key]])
 
 
 def _is_imported(record: TaskRecord, declaration: Declaration, path: Path, sha256: str | None) -> bool:

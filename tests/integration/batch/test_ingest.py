@@ -93,6 +93,6 @@ def test_an_account_that_does_not_add_up_ends_nothing(offline: Workspace) -> Non
     offline.change("UPDATE findable_batches SET model = 'gemini-1-ultra'")
     assert "gemini-1-ultra" in offline.ran("batch-ingest", code=3).stderr
     offline.change("UPDATE findable_batches SET model = :model", model=MODEL)
-    offline.change("DELETE FROM findable_requests WHERE line = 2")
+    offline.change("DELETE FROM findable_asks WHERE line = 2")
     assert "2 are accounted for" in offline.ran("batch-ingest", code=5).stderr
     assert ledger.batches(offline) == ["downloaded"]

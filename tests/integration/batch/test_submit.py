@@ -9,7 +9,7 @@ import pytest
 from pipeline.core import files
 from pipeline.cost import estimate
 from pipeline.engine import questions
-from pipeline.store import claims
+from pipeline.store import asks
 from tests.integration.looks import (
     batch_row,
     claimed,
@@ -47,7 +47,7 @@ def test_claims_are_taken_only_after_the_file_is_sealed(
     for name in [*stale, "notes.txt"]:
         (folder / name).write_text("{}\n")
     seen: list[tuple[list[str], int]] = []
-    real = claims.take_claims
+    real = asks.claim
 
     def watched(*args: Any, **values: Any) -> None:
         """Look at the disk, then claim."""
@@ -55,7 +55,7 @@ def test_claims_are_taken_only_after_the_file_is_sealed(
         seen.append(([path.name[:21] for path in there], sum(len(path.read_bytes().splitlines()) for path in there)))
         real(*args, **values)
 
-    monkeypatch.setattr(claims, "take_claims", watched)
+    monkeypatch.setattr(asks, "claim", watched)
     assert workspace.run("batch-submit").exit_code == 0
     assert seen == [(["000001-requests.jsonl"], 3)]
     assert sorted(path.name for path in folder.iterdir()) == ["000001-requests.jsonl", "notes.txt"]

@@ -59,7 +59,7 @@ def test_foreign_text_in_a_row_with_a_score_is_recorded(workspace: Workspace) ->
     """It is found by an index in our own table, and recorded once."""
     workspace.begin().change(f"{SCORED} ('odd', 1, 'bees'), ('even', 1, '[\"bees\"]')")
     workspace.ran_each("score", "score")
-    assert workspace.query("SELECT reason, foreign_text FROM findable_parked") == [(adoption.FOREIGN_TAGS, True)]
+    assert workspace.query("SELECT reason, extractor FROM findable_asks") == [(adoption.FOREIGN_TAGS, "")]
 
 
 def test_rows_without_an_id_of_ours_are_numbered_later_too(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import import_, show, table
 from pipeline.ops import export
-from pipeline.store import answers
+from pipeline.store import asks
 from tests.integration.experts.workspaces import HEADER, rows, workspace
 
 ODD = (
@@ -90,7 +90,8 @@ def test_show_tells_everything_about_one_person(tmp_path: Path) -> None:
     with workspace(tmp_path / "data") as ws:
         filled(ws, tmp_path)
         with ws.store.write() as tx:
-            answers.park(tx, table.TASK, {str(rows(ws)["=bob"]["id"]): "failed twice"}, at=ws.now())
+            stopped = {asks.Ask(str(rows(ws)["=bob"]["id"]), ""): "failed twice"}
+            asks.add_ended(tx, table.TASK, ws.extractor, asks.Ends((), stopped, ()), at=ws.now())
         ann, bob = show.run(ws, "ann"), show.run(ws, "=bob")
         with pytest.raises(InputError, match="there is no expert 'nobody'"):
             show.run(ws, "nobody")

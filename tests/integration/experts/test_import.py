@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.states import Outcome
 from pipeline.experts import import_, table
-from pipeline.store import answers, claims
+from pipeline.store import asks
 from pipeline.tables.findings import FindingKind
 from tests.integration.experts.workspaces import HEADER, people_file, position, rows, workspace
 from tests.lab import ON_POSTGRESQL
@@ -34,8 +33,10 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         ids = {name: str(row["id"]) for name, row in rows(ws).items()}
         with ws.store.write() as tx:
             table.write_tags(tx, {ids["tagged"]: '["water law"]'})
-            claims.take_live(tx, table.TASK, ids["asked"], input_hash="h", at=ws.now())
-            answers.park(tx, table.TASK, dict.fromkeys((ids["parked"], ids["still"]), "failed twice"), at=ws.now())
+            ask = asks.Ask(ids["asked"], "h")
+            asks.take_live(tx, ws.task, ws.extractor, ask, asks_each=True, at=ws.now())
+            stopped = {asks.Ask(ids[name], ""): "failed twice" for name in ("parked", "still")}
+            asks.add_ended(tx, table.TASK, ws.extractor, asks.Ends((), stopped, ()), at=ws.now())
         (tmp_path / "q.csv").write_text("Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8")
         done = import_.run(ws, tmp_path / "q.csv")
         assert (done.updated, done.released, done.findings, rows(ws)["tagged"]["company"]) == (2, 0, [], "Other")
@@ -48,7 +49,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
             counts = table.people(tx).counts(tx)
-            assert claims.release_live(tx, table.TASK, ids["asked"], outcome=Outcome.MISSING, reason="test")
+            assert asks.release_live(tx, table.TASK, ids["asked"])
     assert (tagged["bio"], tagged["tags"], done.updated, done.released) == ("Stone.", '["water law"]', 3, 1)
     assert [(told.key, told.kind, told.column, told.line) for told in done.findings] == [
         ("tagged", FindingKind.KEPT, "Bio", 2),

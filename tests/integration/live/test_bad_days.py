@@ -169,7 +169,7 @@ def test_an_answer_that_the_table_refuses_is_paid_for_once(workspace: Workspace,
         workspace.ran("tag-live", **ONE_BY_ONE)
         calls = workspace.query("SELECT item_id, outcome, tokens_in > 0, tokens_out > 0, cost > 0 FROM findable_calls")
         assert sorted(calls) == [(key, "answered", True, True, True) for key in "123"]
-    assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE open") == 0
+    assert workspace.scalar("SELECT count(*) FROM findable_asks WHERE state = 'claimed'") == 0
     counts = {"parked": 1, "tagged": 2} if how == "a trigger" else {"parked": 3}
     assert ledger.people(workspace) == {"total": 3, **counts}
     assert "the table experts of this database refuses a row: " in workspace.ran("parked").stdout
@@ -189,6 +189,6 @@ def test_an_answer_that_could_not_be_kept_is_counted_as_paid(workspace: Workspac
         assert "nothing was changed" not in says(result)
     lost = workspace.query("SELECT item_id, tokens_in > 0, tokens_out > 0, cost > 0, outcome FROM findable_calls")
     assert [(row[0], all(row[1:4]), row[4]) for row in lost] == [("1", True, "lost")] * 2
-    assert workspace.scalar("SELECT count(*) FROM findable_requests WHERE open") == 0
+    assert workspace.scalar("SELECT count(*) FROM findable_asks WHERE state = 'claimed'") == 0
     assert ledger.people(workspace) == {"total": 3, "untagged": 3}
     assert workspace.run("doctor").exit_code == 0

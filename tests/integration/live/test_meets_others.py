@@ -27,8 +27,9 @@ from tests.ledger import COUNTED
 HOUR_S = 3600.0
 LONGEST_S = 60.0
 PARKING = (
-    "INSERT INTO findable_parked (task, item_id, reason, at) "
-    "SELECT 'expert-tags', id, 'so', '2026-11-20 00:00:00.000000' FROM experts WHERE id = :id"
+    "INSERT INTO findable_asks (task, item_id, extractor, state, input_hash, reason, at) "
+    "SELECT 'expert-tags', id, 'expert-tags@2/x', 'parked', '', 'so', '2026-11-20 00:00:00.000000' "
+    "FROM experts WHERE id = :id"
 )
 
 

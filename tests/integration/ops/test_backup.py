@@ -299,7 +299,7 @@ def test_ids_go_on_above_all_that_were_ever_given(mid_life: Workspace, served: W
     mid_life.change("CREATE VIEW feet AS SELECT size FROM shoes")
     mid_life.change("ALTER TABLE experts ADD COLUMN shoe_size INTEGER")
     mid_life.change("DELETE FROM experts WHERE id = 8")
-    mid_life.change("UPDATE findable_requests SET item_id = '40' WHERE batch = 1 AND item_id = '2'")
+    mid_life.change("UPDATE findable_asks SET item_id = '40' WHERE batch = 1 AND item_id = '2'")
     ran(mid_life, "backup", str(tmp_path / "copy"))
     said = json.loads(served.run("restore", str(tmp_path / "copy"), "--json").stdout)
     assert said["left_behind"] == ["table shoes", "view feet", "column experts.shoe_size"]

@@ -123,7 +123,7 @@ def write_file(name: str) -> Callable[[Bench], None]:
 def not_ingested(bench: Bench) -> None:
     """Put the first batch back before its ingest."""
     bench.sql("UPDATE findable_batches SET state = 'downloaded' WHERE number = 1")
-    bench.sql("UPDATE findable_requests SET open = true, outcome = NULL WHERE batch = 1")
+    bench.sql("UPDATE findable_asks SET state = 'claimed' WHERE batch = 1")
     bench.sql("DELETE FROM findable_answers")
     bench.sql("UPDATE experts SET tags = NULL")
 
@@ -150,7 +150,7 @@ def created_twice(bench: Bench) -> None:
 
 def older_copy(bench: Bench) -> None:
     """Forget a batch that the API knows, as a database does that was put back to an older copy."""
-    bench.sql("DELETE FROM findable_requests WHERE batch = 2")
+    bench.sql("DELETE FROM findable_asks WHERE batch = 2")
     bench.sql("DELETE FROM findable_tries WHERE batch = 2")
     bench.sql("DELETE FROM findable_batches WHERE number = 2")
 
@@ -235,8 +235,8 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {  # plant, what
     "index of the database": (spoil_index_of_database, "index findable_answers_of_item", ()),
     "claim without a batch": (
         (
-            "INSERT INTO findable_requests (task, item_id, batch, line, input_hash, open, at) VALUES "
-            "('expert-tags', '7', 77, 1, 'x', true, :long_ago)"
+            "INSERT INTO findable_asks (task, item_id, extractor, batch, line, input_hash, state, at) VALUES "
+            "('expert-tags', '7', 'x/y', 77, 1, 'x', 'claimed', :long_ago)"
         ),
         "1 claims without a batch: they name batch 77",
         (),
@@ -247,8 +247,8 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {  # plant, what
         (),
     ),
     "batch without claims": (
-        "DELETE FROM findable_requests WHERE batch = 2",
-        "batch 2 is submitted, has 2 requests, and 0 of them are kept",
+        "DELETE FROM findable_asks WHERE batch = 2",
+        "batch 2 is submitted, has 2 requests, and 0 of them are claimed or accounted for",
         (),
     ),
     "vectors": (spoil_vectors, "the build, rows from 0: 1 of 6 vectors are not finite", ()),
@@ -258,25 +258,24 @@ CONTRADICTIONS: dict[str, tuple[Plant, str, tuple[str, ...]]] = {  # plant, what
     "lost result": (lose_result_for_good, "its result is gone", ("batch-cancel 1 --yes",)),
     "state": ("UPDATE findable_batches SET state = 'lost' WHERE number = 2", "does not exist: 'lost'", ()),
     "sum": ("UPDATE findable_batches SET answered = 5 WHERE number = 1", "adds up to 5 of 6", ()),
-    "answers": ("DELETE FROM findable_answers WHERE item_id = '3'", "6 answers, and 5 are stored", ()),
+    "answers": ("DELETE FROM findable_answers WHERE item_id = '3'", "counts 6 answered, and 5 are stored", ()),
     "attempts": (
         (
-            "INSERT INTO findable_attempts (task, item_id, batch, at, charged, outcome, reason) VALUES "
-            "('expert-tags', '3', 1, :long_ago, true, 'missing', 'x')"
+            "INSERT INTO findable_attempts (task, item_id, extractor, batch, at, charged, outcome, reason) VALUES "
+            "('expert-tags', '3', 'x/y', 1, :long_ago, true, 'missing', 'x')"
         ),
-        "0 items without an answer, and 1 attempts are stored",
+        "counts 0 missing, and 1 are stored",
         (),
     ),
-    "requests": ("DELETE FROM findable_requests WHERE item_id = '3'", "and 5 of them are kept", ()),
-    "unclaimed": ("UPDATE findable_requests SET open = false WHERE batch = 2", "not claimed any more", ()),
+    "unclaimed": ("UPDATE findable_asks SET state = 'answered' WHERE batch = 2", "and 0 of them are claimed", ()),
     "no remote name": ("UPDATE findable_batches SET remote_name = NULL WHERE number = 2", "no remote", ()),
     "no result": ("UPDATE findable_batches SET result_file = NULL WHERE number = 1", "names no result", ()),
     "stuck claims": (
-        "UPDATE findable_requests SET open = true WHERE batch = 1",
+        "UPDATE findable_asks SET state = 'claimed' WHERE batch = 1",
         "6 items are claimed",
         ("batch-submit",),
     ),
-    "other lines": ("UPDATE findable_requests SET item_id = '1' WHERE line = 2 AND batch = 2", "asks 2", ()),
+    "other lines": ("UPDATE findable_asks SET item_id = '1' WHERE line = 2 AND batch = 2", "asks 2", ()),
     "request file": (spoil_file("batches/000002-requests.jsonl"), "changed after it was sealed", ()),
     "unsent file": (back_to_prepared, "changed after it was sealed", (GIVE_UP,)),
     "score": ("UPDATE experts SET findability_score = 99 WHERE id = 1", "scores that do not follow", ("score",)),

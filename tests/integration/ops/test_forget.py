@@ -81,7 +81,7 @@ def words_of(workspace: Workspace) -> list[str]:
 
 def others(workspace: Workspace) -> dict[str, list[tuple[object, ...]]]:
     """Return all that is kept of all others."""
-    tables = {"experts": "id", "findable_answers": "item_id", "findable_requests": "item_id"}
+    tables = {"experts": "id", "findable_answers": "item_id", "findable_asks": "item_id"}
     ids = "'1', '2', '3', '4', '5'"  # which a column of numbers takes too
     return {
         name: workspace.query(f"SELECT * FROM {name} WHERE {key} IN ({ids}) ORDER BY {key}")  # noqa: S608 - our names
@@ -252,7 +252,7 @@ def test_a_row_that_the_database_keeps_is_told_before_anything_is_changed(chaine
     for statement in statements:
         chained.change(statement)
     sealed = {path.name: path.read_bytes() for path in (chained.data / "batches").iterdir()}
-    tables = ("experts", "findable_answers", "findable_parked", "findable_events")
+    tables = ("experts", "findable_answers", "findable_asks", "findable_events")
     before = [chained.query(f"SELECT * FROM {name}") for name in tables]  # noqa: S608 - our names
     result = chained.ran("forget", "zq-77", "--yes", code=3)
     assert said in result.stderr

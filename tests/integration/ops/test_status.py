@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.experts import table
-from pipeline.store import answers
+from pipeline.store import asks
 from tests.lab import ROOT, Api, Workspace
 
 EXPERTS = ("total", "tagged", "untagged", "no_bio", "claimed", "parked")
@@ -31,7 +31,8 @@ def _park(workspace: Workspace, **reasons: str) -> None:
     """Park people by username."""
     with workspace.open() as ws, ws.store.write() as tx:
         ids = {name: str(row["id"]) for name, row in table.by_usernames(tx, list(reasons)).items()}
-        answers.park(tx, ws.task.name, {ids[name]: why for name, why in reasons.items()}, at=ws.now())
+        stopped = {asks.Ask(ids[name], ""): why for name, why in reasons.items()}
+        asks.add_ended(tx, ws.task.name, ws.extractor, asks.Ends((), stopped, ()), at=ws.now())
 
 
 def test_an_empty_workspace_says_how_to_begin(workspace: Workspace) -> None:

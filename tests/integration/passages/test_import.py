@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.states import Outcome
 from pipeline.passages import import_, table
-from pipeline.store import answers, claims, versions
+from pipeline.store import asks
 from pipeline.store import workspace as stored
 from pipeline.tables.findings import FindingKind
-from tests.integration.passages.workspaces import NOW, add_concepts, concept, passages_file, rows, workspace
+from tests.integration.passages.workspaces import add_concepts, concept, passages_file, rows, workspace
 
 STRANGE = [
     "  two blanks before and after  ",
@@ -58,8 +57,9 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
         )
         import_.run(ws, path)
         with ws.store.write() as tx:
-            claims.take_live(tx, table.TASK, "a", input_hash="h", at=ws.now())
-            answers.park(tx, table.TASK, {"a": "failed twice", "b": "failed twice"}, at=ws.now())
+            asks.take_live(tx, ws.task, ws.extractor, asks.Ask("a", "h"), asks_each=True, at=ws.now())
+            stopped = dict.fromkeys((asks.Ask("a", ""), asks.Ask("b", "")), "failed twice")
+            asks.add_ended(tx, table.TASK, "another@1/model", asks.Ends((), stopped, ()), at=ws.now())
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
         before = rows(ws)
         dry = import_.run(ws, new, dry=True)
@@ -69,23 +69,21 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
         assert (done.updated, done.released, done.rows_in) == (3, 1, 3)
         assert rows(ws) == {one: ("new", one, {"k": one}) for one in "abc"}
         with ws.store.write() as tx:
-            assert [row[0] for row in answers.parked_rows(tx, table.TASK)] == ["a"]
-            assert claims.release_live(tx, table.TASK, "a", outcome=Outcome.MISSING, reason="test")
+            assert [row[0] for row in asks.parked_rows(tx, table.TASK)] == ["a"]
+            assert asks.release_live(tx, table.TASK, "a")
 
 
 def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path) -> None:
-    """Whatever version they are of, unless it was withdrawn: the text stays, the line is listed, the others go in."""
-    versions_of = {"a": "passage-concepts@1", "b": "another program's", "c": None, "gone": "withdrawn@1"}
+    """Whatever version they are of: the text stays, the line is listed, the others go in."""
+    versions_of = {"a": "passage-concepts@1", "b": "another program's", "c": None}
     with workspace(tmp_path / "data") as ws:
         import_.run(ws, passages_file(tmp_path / "p.jsonl", *({"id": key, "text": "x"} for key in versions_of)))
         add_concepts(ws, [concept(key, version=version) for key, version in versions_of.items()])  # type: ignore[arg-type] # NULL, too
-        with ws.store.write() as tx:
-            versions.retire_version(tx, table.TASK, "withdrawn@1", model="m", at=NOW)
         new = ({"id": key, "text": "x ", "source": "s"} for key in (*versions_of, "new"))
         done = import_.run(ws, passages_file(tmp_path / "q.jsonl", *new))
         same, other = ("x", None, None), ("x ", "s", None)
-        assert rows(ws) == {"a": same, "b": same, "c": same, "gone": other, "new": other}
-    assert (done.answered, done.added, done.updated, done.counts[FindingKind.REJECTED]) == (3, 1, 1, 3)
+        assert rows(ws) == {"a": same, "b": same, "c": same, "new": other}
+    assert (done.answered, done.added, done.updated, done.counts[FindingKind.REJECTED]) == (3, 1, 0, 3)
     assert [(told.line, told.column, told.key) for told in done.findings] == [
         (line, "text", key) for line, key in enumerate("abc", start=1)
     ]

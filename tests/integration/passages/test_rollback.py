@@ -1,18 +1,13 @@
 """Taking back one version's concepts, and nothing else: what goes, what stays, and what is refused meanwhile."""
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.task import Task
-from pipeline.engine import questions
 from pipeline.ops import versions as rollback
-from pipeline.store import versions as versions_of
-from pipeline.store.database import Store
 from tests.integration.passages.workspaces import passages_file
 from tests.lab import Api, Workspace
 
@@ -112,14 +107,12 @@ def test_versions_tell_rows_dates_and_cost(passages: Workspace) -> None:
         "first": at,
         "last": at,
         "cost": 0.0,
-        "withdrawn": False,
     }
     before = passages.query(ROWS, label="")
     result = passages.ran("rollback", ONE, code=2)  # without a terminal and without a yes
     assert f"{ours['rows']} rows of 3 passages, $" in result.output
     assert "nothing was changed" in result.output
     assert passages.query(ROWS, label="") == before
-    assert passages.query("SELECT withdrawn_at FROM findable_versions") == [(None,)]
     ran(passages, "rollback", ONE, "--yes")
     asked(passages, VERSION=ONE)
     again = versions(passages)[ONE, MODEL]["cost"]
@@ -147,7 +140,7 @@ def test_another_programs_version_goes_too(passages: Workspace) -> None:
 
 @pytest.mark.sampled(0)
 def test_what_is_under_way_stops_it(passages: Workspace) -> None:
-    """A batch or live call is named, with what to type; another version can go, and a dead process's call is lost."""
+    """A batch is named, with what to type; another version can go, and a dead process's call is lost."""
     foreign(passages, "p1", label=TWO)
     ran(passages, "tag-live", "--limit", "1", SKIP_VERSIONS="none")
     for command, hint in (("batch-submit", "make batch-cancel BATCH=1"), ("batch-poll", "make batch-ingest")):
@@ -158,17 +151,8 @@ def test_what_is_under_way_stops_it(passages: Workspace) -> None:
     ran(passages, "rollback", TWO, "--yes")
     ran(passages, "batch-ingest")
     passages.change("UPDATE findable_calls SET outcome = NULL, ended_at = NULL WHERE id = 1")
-    assert "live calls under way" in passages.ran("rollback", ONE, "--yes", code=2).output
-    passages.change("UPDATE findable_calls SET owner = :gone", gone=dead_owner(passages))
     ran(passages, "rollback", ONE, "--yes")
     assert passages.scalar("SELECT outcome FROM findable_calls WHERE id = 1") == "lost"
-
-
-def dead_owner(workspace: Workspace) -> str:
-    """Return the owner of a call as a process would be that was born at another time under our number."""
-    owner = str(workspace.scalar("SELECT owner FROM findable_calls WHERE id = 1"))
-    host, boot, number, since, rest = owner.split("|")
-    return "|".join((host, boot, number, str(float(since) - 1000), rest))
 
 
 @pytest.mark.full
@@ -178,49 +162,10 @@ def test_live_answers_go_with_their_attempts(passages: Workspace, api: Api) -> N
     api.fault("safety", times=10_000, path=":generateContent")
     passages.run("tag-live", TASK="passages")
     spent = json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"]["actual"]
-    kept = [counted(passages, f"findable_{name}") for name in ("answers", "attempts", "parked", "versions")]
-    assert kept == [1, 4, 2, 1]
+    kept = [counted(passages, f"findable_{name}") for name in ("answers", "attempts", "asks")]
+    assert kept == [1, 4, 3]
     assert "2 items parked no more" in ran(passages, "rollback", ONE, "--yes")
-    left = [counted(passages, f"findable_{name}") for name in ("answers", "attempts", "parked", "versions")]
-    assert left == [0, 0, 0, 0]
+    left = [counted(passages, f"findable_{name}") for name in ("answers", "attempts", "asks")]
+    assert left == [0, 0, 0]
     assert json.loads(passages.run("status", "--json", TASK="passages").stdout)["spent"]["actual"] == spent
     assert passages.run("doctor", TASK="passages").exit_code == 0
-
-
-@pytest.mark.sampled(0)
-def test_half_a_rollback_is_told_and_finished(passages: Workspace) -> None:
-    """Withdrawn rows are out of sight at once; nothing is asked under the version; the same command finishes it."""
-    foreign(passages, "p1")
-    asked(passages, SKIP_VERSIONS="none")
-    passages.change("UPDATE findable_versions SET withdrawn_at = '2026-01-01 00:00:00'")
-    assert counted(passages, "best_concepts") == 1
-    assert "rollback   of" in ran(passages, "status")
-    refused = passages.ran("batch-submit", TASK="passages", VERSION=ONE, code=3)
-    assert "make rollback EXTRACTOR=" in refused.output
-    found = json.loads(passages.run("doctor", "--json", TASK="passages").stdout)["findings"]
-    assert [one["check"] for one in found if "rollback" in one["said"]] == ["rolled back"]
-    ran(passages, "rollback", f"{ONE}/{MODEL}", "--yes")
-    assert set(versions(passages)) == {(THEIRS, "")}
-    asked(passages, VERSION=ONE)
-    assert versions(passages)[ONE, MODEL]["items"] == 3
-
-
-@pytest.mark.sampled(0)
-def test_nothing_is_asked_where_the_version_was_withdrawn_since_the_command_began(
-    passages: Workspace, api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A rollback that comes between the beginning of a version and its first request wins."""
-    begin = questions.begin_asking
-
-    def begin_and_lose(store: Store, task: Task, *, model: str, at: datetime) -> None:
-        """Begin the version, and let another process withdraw it."""
-        begin(store, task, model=model, at=at)
-        with store.write() as tx:
-            versions_of.retire_version(tx, task.name, task.label, model=model, at=at)
-
-    monkeypatch.setattr(questions, "begin_asking", begin_and_lose)
-    passages.ran("tag-live", TASK="passages")
-    passages.change("DELETE FROM findable_versions")
-    passages.ran("batch-submit", TASK="passages", code=3)
-    assert api.seen("POST", "GenerateContent") + api.seen("POST", ":generateContent") == []
-    assert counted(passages, "findable_requests") == 0

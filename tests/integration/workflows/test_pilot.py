@@ -74,7 +74,7 @@ def test_a_pilot_that_failed_batches_parked_asks_the_same_ones_again(workspace: 
     done = pilot(workspace, N="8", code=6)  # coverage is short of the one
     assert (done["pilot"], done["drawn"], done["seed"], done["ingested"]) == (1, 8, 5, {"4": 7})
     assert asked(workspace) == {one: count + (one != odd) for one, count in before.items()}
-    assert workspace.query("SELECT item_id FROM findable_parked") == [(odd,)]
+    assert workspace.query("SELECT item_id FROM findable_asks WHERE state = 'parked'") == [(odd,)]
     assert check(workspace)
 
 
@@ -84,10 +84,9 @@ def test_a_pilot_whose_items_are_all_parked_for_their_own_faults_says_what_helps
     put(workspace, 3)
     for number in range(3):
         workspace.change(
-            "INSERT INTO findable_parked (task, item_id, reason, foreign_text, at)"
-            " VALUES ('passage-concepts', :id, 'it failed 2 times', :no, '2026-01-01 00:00:00')",
+            "INSERT INTO findable_asks (task, item_id, extractor, state, input_hash, reason, at) VALUES "
+            "('passage-concepts', :id, 'old@1/x', 'parked', '', 'it failed 2 times', '2026-01-01 00:00:00')",
             id=f"p-{number:04d}",
-            no=False,
         )
     stopped = workspace.run("passages-pilot", "--yes", N="3")
     assert (stopped.exit_code, "it failed 2 times" in stopped.stderr) == (6, True), stopped.output

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from pipeline.core.errors import ChangedMeanwhileError, InputError
 from pipeline.core.states import Outcome
 from pipeline.engine import record
-from pipeline.engine.record import Asked, Judgement, Source
+from pipeline.engine.record import Judgement, Source
 from pipeline.experts import table, tags
 from pipeline.experts.tags import Edited, TagChange
 from pipeline.gemini import models
+from pipeline.store.asks import Ask
 from tests.lab import Workspace
 
 TAGS = st.sampled_from("abc")
@@ -81,11 +82,11 @@ class Replay:
         """Let the answer of a model come in, by the way that all take."""
         with self.ws.store.write() as tx:
             task = self.ws.task
-            asked = Asked(self.key, next(task.items(tx, [self.key])).input_hash)
+            asked = Ask(self.key, next(task.items(tx, [self.key])).input_hash, is_given=True)
             told = Judgement(asked, Outcome.ANSWERED, "", answer=task.rows.answer(tags=said))
             source = Source(None, "expert-tags@2/m", next(iter(models.load_models(None).values())))
             done = record.write_judgements(tx, task, [told], source=source, at=self.ws.now())
-        assert bool(done.applied) == (self.tags == [])
+        assert bool(done.written.applied) == (self.tags == [])
         self.tags = self.tags or said
 
     def check(self) -> None:

@@ -14,9 +14,10 @@ from pipeline.passages import best as passages_best
 from pipeline.passages import table
 from pipeline.passages.best import Preference
 from pipeline.passages.table import ConceptRow, PassageRow
-from pipeline.store import versions
+from pipeline.store import batches
 from tests.integration.passages.workspaces import shape, workspace
 from tests.lab import ON_POSTGRESQL
+from tests.unit.store.facts import BATCH
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 LABELS = ("v@1", "v@2", "o'clock %(x)s :y", "foreign")  # the last is never begun here
@@ -54,7 +55,7 @@ PREFERENCES = st.builds(
     st.none() | st.lists(st.sampled_from([*LABELS, "absent"]), min_size=1, max_size=3, unique=True).map(tuple),
     st.sampled_from([0.0, 0.7, 0.7, 1.0]),
 )
-BEGUN = st.tuples(st.integers(0, 3), st.sampled_from([False, False, False, True]))  # hours; whether it was withdrawn
+BEGUN = st.integers(0, 3)  # hours
 BEGINNINGS = st.fixed_dictionaries(
     {(label, "m"): BEGUN for label in LABELS[:2]}, optional={("v@1", "n/x"): BEGUN, (LABELS[2], "m"): BEGUN}
 )
@@ -76,15 +77,11 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWorkspace]:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(concepts=CONCEPTS, preference=PREFERENCES, begun=BEGINNINGS)
-@example(
-    concepts=SAME, preference=Preference(None, 0.7), begun={(LABELS[0], "m"): (0, False), (LABELS[1], "m"): (3, False)}
-)
-@example(
-    concepts=SAME, preference=Preference(None, 0.7), begun={(LABELS[0], "m"): (3, False), (LABELS[1], "m"): (0, False)}
-)
-@example(concepts=SAME, preference=Preference((LABELS[2],), 0.7), begun={(LABELS[0], "m"): (3, False)})
+@example(concepts=SAME, preference=Preference(None, 0.7), begun={(LABELS[0], "m"): 0, (LABELS[1], "m"): 3})
+@example(concepts=SAME, preference=Preference(None, 0.7), begun={(LABELS[0], "m"): 3, (LABELS[1], "m"): 0})
+@example(concepts=SAME, preference=Preference((LABELS[2],), 0.7), begun={(LABELS[0], "m"): 3})
 def test_the_best_are_those_that_python_would_choose(
-    ws: OpenWorkspace, concepts: Sequence[One], preference: Preference, begun: dict[tuple[str, str], tuple[int, bool]]
+    ws: OpenWorkspace, concepts: Sequence[One], preference: Preference, begun: dict[tuple[str, str], int]
 ) -> None:
     """Of each name in any case the first by preference, in sight and sure enough; of one passage as of all."""
     with stored(ws, concepts, begun):
@@ -102,14 +99,10 @@ def test_the_best_are_those_that_python_would_choose(
             seen = tx.exec_driver_sql(f"SELECT {', '.join(passages_best.COLUMNS)} FROM best_concepts").all()  # noqa: S608
             assert sorted(told(ConceptRow(*row)) for row in seen) == wanted
             everything = sorted(map(told, passages_best.all_concepts(tx, here)))
-        assert everything == sorted(
-            told_of(one) for one in concepts if not begun.get((one.label, one.model), (0, 0))[1]
-        )
+        assert everything == sorted(map(told_of, concepts))
 
 
-def chosen(
-    concepts: Sequence[One], preference: Preference, begun: dict[tuple[str, str], tuple[int, bool]]
-) -> list[tuple[Any, ...]]:
+def chosen(concepts: Sequence[One], preference: Preference, begun: dict[tuple[str, str], int]) -> list[tuple[Any, ...]]:
     """Return what the best concepts are, by the words of the setting."""
     labels = preference.versions or ()
 
@@ -117,12 +110,11 @@ def chosen(
         number, one = pair
         rank = labels.index(one.label) if one.label in labels else len(labels)
         began = begun.get((one.label, one.model))
-        return (rank, began is None, -(began[0] if began else 0), -one.at, -one.confidence, number)
+        return (rank, began is None, -(began or 0), -one.at, -one.confidence, number)
 
     best: dict[tuple[str, str], One] = {}
     for _, one in sorted(enumerate(concepts), key=place):
-        out_of_sight = begun.get((one.label, one.model), (0, False))[1]
-        if one.confidence >= preference.least and not out_of_sight:
+        if one.confidence >= preference.least:
             best.setdefault((one.passage, one.name.lower()), one)
     return sorted(map(told_of, best.values()))
 
@@ -138,9 +130,7 @@ def told_of(one: One) -> tuple[Any, ...]:
 
 
 @contextmanager
-def stored(
-    ws: OpenWorkspace, concepts: Sequence[One], begun: dict[tuple[str, str], tuple[int, bool]]
-) -> Iterator[None]:
+def stored(ws: OpenWorkspace, concepts: Sequence[One], begun: dict[tuple[str, str], int]) -> Iterator[None]:
     """Put concepts and beginnings of versions into the workspace for the length of a block."""
     rows = [
         ConceptRow(
@@ -152,14 +142,12 @@ def stored(
     ]
     with ws.store.write() as tx:
         table.add_concepts(tx, shape(ws), rows)
-        for (label, model), (hours, is_withdrawn) in begun.items():
-            at = BEGAN + timedelta(hours=hours)
-            versions.begin_version(tx, table.TASK, label, model=model, skips=None, at=at)
-            if is_withdrawn:
-                versions.retire_version(tx, table.TASK, label, model=model, at=at)
+        for number, ((label, model), hours) in enumerate(begun.items(), 1):
+            of = BATCH | {"task": table.TASK, "extractor": f"{label}/{model}"}
+            batches.add_batch(tx, at=BEGAN + timedelta(hours=hours), number=number, **of)
     try:
         yield
     finally:
         with ws.store.write() as tx:
             tx.exec_driver_sql("DELETE FROM passage_concepts")
-            tx.exec_driver_sql("DELETE FROM findable_versions")
+            tx.exec_driver_sql("DELETE FROM findable_batches")

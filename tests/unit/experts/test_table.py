@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.states import Outcome
 from pipeline.experts import adopt, table
 from pipeline.experts.schema import experts
-from pipeline.store import answers, claims, schema
+from pipeline.experts.task import TAGS
+from pipeline.store import asks, schema
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks, locks_of
 
@@ -102,9 +102,10 @@ def test_everyone_is_counted_once(tx: Connection) -> None:
     """Tagged before claimed before parked before untagged, whatever else a row could be called."""
     ids = {name: table.insert_person(tx, name, {"bio": "Bees."}) for name in ("tagged", "claimed", "parked", "open")}
     table.insert_person(tx, "no bio", {})
-    claims.take_live(tx, table.TASK, ids["tagged"], input_hash="", at=datetime.now(UTC))
-    claims.take_live(tx, table.TASK, ids["claimed"], input_hash="", at=datetime.now(UTC))
-    answers.park(tx, table.TASK, {ids["parked"]: "it failed", ids["claimed"]: "it failed"}, at=NOW)
+    for name in ("tagged", "claimed"):
+        asks.take_live(tx, TAGS, "a@1/b", asks.Ask(ids[name], name), asks_each=True, at=datetime.now(UTC))
+    stopped = {asks.Ask(ids[name], ""): "it failed" for name in ("parked", "claimed")}
+    asks.add_ended(tx, table.TASK, "a@1/c", asks.Ends((), stopped, ()), at=NOW)
     table.write_tags(tx, {ids["tagged"]: '["law"]'})
     each = dict.fromkeys(("tagged", "untagged", "no_bio", "claimed", "parked"), 1)
     assert table.people(tx).counts(tx) == {"total": 5, **each}
@@ -113,11 +114,11 @@ def test_everyone_is_counted_once(tx: Connection) -> None:
 def test_a_dead_claim_counts_no_more(tx: Connection) -> None:
     """A live claim whose process is dead is what the next submit takes, and is counted so."""
     key = table.insert_person(tx, "a", {"bio": "Bees."})
-    claims.take_live(tx, table.TASK, key, input_hash="", at=NOW)
+    asks.take_live(tx, TAGS, "a@1/b", asks.Ask(key, "h"), asks_each=True, at=NOW)
     assert table.people(tx).counts(tx)["claimed"] == 1
     locks_of(tx).close()
     assert table.people(tx).counts(tx)["untagged"] == 1
-    assert claims.dead_claims(tx, table.TASK) == [key]
-    assert claims.dead_claims(tx, "another-task") == []
-    assert claims.free_dead_claims(tx) == 1
-    assert not claims.release_live(tx, table.TASK, key, outcome=Outcome.MISSING, reason="late")
+    assert asks.dead_claims(tx, table.TASK) == [key]
+    assert asks.dead_claims(tx, "another-task") == []
+    assert asks.free_dead_claims(tx) == 1
+    assert not asks.release_live(tx, table.TASK, key)

@@ -1,0 +1,429 @@
+"""Claim rows for a batch or a live call, and keep what became of each under one version: answered, or parked.
+
+A row is *open* under a version (an extractor: label/model) where it has no ask. A claim is the INSERT of its ask, and
+the primary key of `findable_asks` is what lets nothing be asked, and paid for, twice under a version; that no other
+version is asking about the row is looked up beside it, which the one writer makes exact. What a failure leaves another
+try goes open again: its ask is deleted, and the attempt is kept. What is asked under no version (text of another
+program, what is being forgotten) is parked under the extractor '', which stands for every version.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice, repeat
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    and_,
+    case,
+    cast,
+    delete,
+    exc,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
+
+from pipeline.core.errors import StateConflictError
+from pipeline.core.task import Rows, Task
+from pipeline.store.database import pages, run_many, streamed
+from pipeline.store.locks import locks_of
+from pipeline.store.tables import asks, attempts, calls
+
+PAGE = 2000
+ROWS = 500  # read at a time: what they hold is in memory
+LARGE = 10_000  # claims at once, after which a server counts its rows anew: its planner would take each look for a scan
+CLAIMED, ANSWERED, PARKED = "claimed", "answered", "parked"
+EVERY = ""  # the extractor of an ask that stands for every version
+BEING_FORGOTTEN = "is being forgotten"  # why an item is parked meanwhile, so that it is not asked any more
+IS_CLAIMED = asks.c.state == CLAIMED
+IS_PARKED = asks.c.state == PARKED
+
+
+class Ask(NamedTuple):
+    """One item that was asked: the hash of its input, and the line of its batch's file, from 1; None in no batch.
+
+    One that `is_given` was not asked itself: it is told what an equal row was.
+    """
+
+    item_id: str
+    input_hash: str
+    line: int | None = None
+    is_given: bool = False
+
+
+class LiveClaim(NamedTuple):
+    """A claim for a live call: its task and item, and whether its process is dead."""
+
+    task: str
+    item_id: str
+    is_dead: bool
+
+
+def held(task: str, own: str) -> Select[Any]:
+    """Return the SELECT of the items that are not asked although their rows are open: claimed, or parked; see `parked`.
+
+    A row that was answered, and whose answer is not where it was written any more, is asked again.
+    """
+    return select(asks.c.item_id).where(asks.c.task == task, or_(IS_CLAIMED, _is_parked(own)))
+
+
+def askable(tx: Connection, task: Task, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
+    """Return the SELECT of what the next batch would take, or of that after one: open, unclaimed, unparked.
+
+    Of each row the columns of some `names`, and the id.
+    """
+    query = task.pending(tx, names=names, after=after)
+    *_, item_id = query.selected_columns
+    return query.where(~held(task.name, task.own).where(asks.c.item_id == item_id).exists())
+
+
+def askable_pages(tx: Connection, task: Task, *, limit: int | None, after: str | None = None) -> Iterator[list[str]]:
+    """Yield pages of askable ids in the order of their rows, at most `limit` in all, at flat memory."""
+    query = askable(tx, task, after=after).limit(limit)
+    for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
+        yield list(page)
+
+
+def askable_rows(tx: Connection, task: Task, *, after: str | None = None) -> Iterator[Rows]:
+    """Yield pages of askable rows with what the task reads of them, in their order."""
+    names = task.rows.columns
+    query = askable(tx, task, names=names, after=after)
+    for page in streamed(tx, query, page=ROWS).partitions():
+        rows = map(dict, map(zip, repeat(names), page))  # the id comes behind the names
+        yield dict(zip([row[-1] for row in page], rows, strict=True))
+
+
+def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:
+    """Return those of these ids that the next batch would take, in their own order."""
+    free: set[str] = set()
+    for some in pages(ids, PAGE):
+        taken = tx.execute(held(task.name, task.own).where(asks.c.item_id.in_(some))).scalars()
+        free |= task.pending_among(tx, some) - set(taken)
+    return [one for one in ids if one in free]
+
+
+def count_askable(tx: Connection, task: Task) -> int:
+    """Return how many items the next submit would take."""
+    query = select(func.count()).select_from(askable(tx, task).order_by(None).subquery())
+    return tx.execute(query).scalar() or 0
+
+
+def claim(
+    tx: Connection, task: Task, extractor: str, rows: Iterable[Ask], *, batch: int, asks_each: bool, at: datetime
+) -> None:
+    """Claim rows for a batch under a version: all or none.
+
+    Raises:
+        StateConflictError: one of them was claimed, answered, parked or removed since it was read, or, unless it
+            `asks_each`, a row that asks the same was claimed.
+    """
+    left, count = iter(rows), 0
+    whose = {"task": task.name, "extractor": extractor, "state": CLAIMED, "batch": batch, "at": at}
+    while page := list(islice(left, PAGE)):
+        if not asks_each and equal_asks(tx, task.name, extractor, [one.input_hash for one in page], state=CLAIMED):
+            raise _not_open(task)
+        _check_open(tx, task, [one.item_id for one in page])
+        rows_of = [{**whose, "item_id": one.item_id, "line": one.line, "input_hash": one.input_hash} for one in page]
+        _insert(tx, task.name, extractor, rows_of)
+        count += len(page)
+    if count >= LARGE and tx.dialect.name == "postgresql":
+        tx.execute(text(f"ANALYZE {asks.name}"))
+
+
+def _check_open(tx: Connection, task: Task, ids: Sequence[str]) -> None:
+    """Hold that rows, few enough for one statement, are open by their target, and that nothing else holds them."""
+    taken = held(task.name, task.own).where(asks.c.item_id.in_(ids)).limit(1)
+    if tx.execute(taken).first() is not None or task.count_pending(tx, ids) != len(ids):
+        raise _not_open(task)
+
+
+def _not_open(task: Task) -> StateConflictError:
+    return StateConflictError("an item of", task.name, expected="open", wanted="claimed")
+
+
+def _insert(tx: Connection, task: str, extractor: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert asks; that of a row which was answered before, and lost its answer, makes room for the new one."""
+    for some in pages(rows, PAGE):
+        mine = (asks.c.task == task, asks.c.item_id.in_([one["item_id"] for one in some]))
+        tx.execute(delete(asks).where(*mine, asks.c.extractor == extractor, asks.c.state == ANSWERED))
+        try:
+            run_many(tx, insert(asks), some)
+        except exc.IntegrityError as error:
+            raise StateConflictError("an item of", task, expected="unasked", wanted=some[0]["state"]) from error
+
+
+def equal_asks(
+    tx: Connection, task: str, extractor: str, hashes: Sequence[str], *, state: str | None = None
+) -> dict[str, tuple[str, str]]:
+    """Return (state, item id) of an ask under a version for each of some input hashes: a claimed one before others.
+
+    Of those that are parked nothing is told.
+    """
+    mine = (asks.c.task == task, asks.c.extractor == extractor)
+    wanted = asks.c.state.in_([CLAIMED, ANSWERED]) if state is None else asks.c.state == state
+    query = select(asks.c.input_hash, asks.c.state, asks.c.item_id).where(*mine, wanted).order_by(asks.c.state)
+    found: dict[str, tuple[str, str]] = {}
+    for some in pages(hashes):
+        found |= {row[0]: (row[1], row[2]) for row in tx.execute(query.where(asks.c.input_hash.in_(some)))}
+    return found  # "answered" comes before "claimed", which stays
+
+
+def claimed_page(tx: Connection, batch: int, *, after: int, limit: int) -> list[Ask]:
+    """Return the next rows that a batch still claims behind a line, in the order of its lines."""
+    query = _claimed(batch).where(asks.c.line > after).limit(limit)
+    return [Ask(*row) for row in tx.execute(query)]
+
+
+def claimed_at(tx: Connection, batch: int, line: int) -> Ask | None:
+    """Return the row that stands on a line of a batch's file, while it is claimed."""
+    return next((Ask(*row) for row in tx.execute(_claimed(batch).where(asks.c.line == line))), None)
+
+
+def claimed_hashes(tx: Connection, batch: int) -> list[str]:
+    """Return the input hashes of all rows that a batch still claims."""
+    return list(tx.execute(_claimed(batch).with_only_columns(asks.c.input_hash)).scalars())
+
+
+def count_claimed(tx: Connection, batch: int) -> int:
+    """Return how many rows a batch still claims."""
+    return tx.execute(select(func.count()).where(asks.c.batch == batch, IS_CLAIMED)).scalar_one()
+
+
+def _claimed(batch: int) -> Select[Any]:
+    query = select(asks.c.item_id, asks.c.input_hash, asks.c.line).where(asks.c.batch == batch, IS_CLAIMED)
+    return query.order_by(asks.c.line)
+
+
+class Ends(NamedTuple):
+    """What becomes of rows: those that were answered, those that are parked, by why, and those that are open again."""
+
+    answered: Sequence[Ask]
+    parked: Mapping[Ask, str]
+    let_go: Sequence[Ask]
+
+
+def end_claims(tx: Connection, task: str, extractor: str, batch: int | None, ends: Ends, *, at: datetime) -> None:
+    """End claims of a batch, or where it is None live ones of this process: each is answered, parked, or let go.
+
+    Raises:
+        StateConflictError: one of them is not claimed any more; the caller's transaction must not go on.
+    """
+    home = _is_mine(tx) if batch is None else asks.c.batch == batch
+    mine = and_(asks.c.task == task, asks.c.extractor == extractor, home, IS_CLAIMED)
+    moved, over = 0, {"owner": None, "at": at}
+    for some in pages([one.item_id for one in ends.answered]):
+        moved += tx.execute(update(asks).where(mine, asks.c.item_id.in_(some)).values(state=ANSWERED, **over)).rowcount
+    for why in dict.fromkeys(ends.parked.values()):
+        for some in pages([one.item_id for one, said in ends.parked.items() if said == why]):
+            stop = update(asks).where(mine, asks.c.item_id.in_(some)).values(state=PARKED, reason=why, **over)
+            moved += tx.execute(stop).rowcount
+    for some in pages([one.item_id for one in ends.let_go]):
+        moved += tx.execute(delete(asks).where(mine, asks.c.item_id.in_(some))).rowcount
+    if moved != len(ends.answered) + len(ends.parked) + len(ends.let_go):
+        raise StateConflictError("an item of", task, expected="claimed", wanted="accounted for")
+
+
+def add_ended(tx: Connection, task: str, extractor: str, ends: Ends, *, at: datetime) -> None:
+    """Keep what became of rows that were open, and are not any more; those that are let go stay open."""
+    blank = {"task": task, "extractor": extractor, "at": at, "batch": None, "line": None}
+    told = [(one, ANSWERED, None) for one in ends.answered] + [(one, PARKED, why) for one, why in ends.parked.items()]
+    rows = (
+        {**blank, "item_id": one.item_id, "input_hash": one.input_hash, "state": state, "reason": why}
+        for one, state, why in told
+    )
+    _insert(tx, task, extractor, list(rows))
+
+
+def release_claims(tx: Connection, batch: int) -> int:
+    """Let every row go that a batch still claims; return how many."""
+    return tx.execute(delete(asks).where(asks.c.batch == batch, IS_CLAIMED)).rowcount
+
+
+def items_of(tx: Connection, batch: int) -> dict[int, str]:
+    """Return the item id that each line of a batch's request file names, of those that are claimed."""
+    return {row.line: row.item_id for row in tx.execute(_claimed(batch))}
+
+
+def is_any_claimed(tx: Connection, task: str, ids: Sequence[str]) -> bool:
+    """Return whether any of these items stands in a batch that is not over, or is being asked live."""
+    return bool(claimed_among(tx, task, ids))
+
+
+def claimed_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
+    """Return which of these items are claimed."""
+    return {
+        one for some in pages(ids) for one in tx.execute(claimed_ids(task).where(asks.c.item_id.in_(some))).scalars()
+    }
+
+
+def is_any_open(tx: Connection, task: str) -> bool:
+    """Return whether any item of a task is claimed, be it by a process that is gone."""
+    return tx.execute(claimed_ids(task).limit(1)).first() is not None
+
+
+def claimed_ids(task: str) -> Select[Any]:
+    """Return the SELECT of the ids that are claimed."""
+    return select(asks.c.item_id).where(asks.c.task == task, IS_CLAIMED)
+
+
+def highest_id(tx: Connection, task: str) -> int:
+    """Return the highest number among the ids ever asked about or parked; 0 where there is none, or ids are text."""
+    highest_of = (
+        select(func.max(_number(tx, table.c.item_id))).where(table.c.task == task) for table in (asks, attempts, calls)
+    )
+    return max(tx.execute(query).scalar() or 0 for query in highest_of)
+
+
+def _number(tx: Connection, item_id: ColumnElement[str]) -> ColumnElement[Any]:
+    """Return an id as a number; what is none is 0 for SQLite and NULL for PostgreSQL, which refuses to cast it."""
+    if tx.dialect.name == "sqlite":
+        return cast(item_id, Integer)
+    return case((item_id.regexp_match("^[0-9]{1,18}$"), cast(item_id, BigInteger)))
+
+
+# What is parked
+
+
+def _is_parked(own: str) -> ColumnElement[bool]:
+    """Return the condition that an ask keeps its row from being asked: parked, under every version or `own` label."""
+    if not own:
+        return IS_PARKED
+    return and_(IS_PARKED, or_(asks.c.extractor == EVERY, asks.c.extractor.startswith(f"{own}/", autoescape=True)))
+
+
+def parked(task: str, own: str = "") -> Select[Any]:
+    """Return the SELECT of the ids that are parked: under the label `own`, or where it is empty under any version."""
+    return select(asks.c.item_id).where(asks.c.task == task, _is_parked(own))
+
+
+IS_FOREIGN = and_(IS_PARKED, asks.c.extractor == EVERY, asks.c.reason != BEING_FORGOTTEN)
+"""The condition that an item is parked for text that is another program's."""
+
+
+def park_unasked(tx: Connection, task: str, reasons: Mapping[str, str], *, at: datetime) -> None:
+    """Stop asking these items under every version, and keep why; what is parked so keeps its first reason."""
+    for some in pages(list(reasons)):
+        there = select(asks.c.item_id).where(asks.c.task == task, asks.c.item_id.in_(some), asks.c.extractor == EVERY)
+        new = set(some).difference(tx.execute(there).scalars())
+        told = {Ask(one, ""): reasons[one] for one in some if one in new}
+        add_ended(tx, task, EVERY, Ends((), told, ()), at=at)
+
+
+def unpark(tx: Connection, task: str, *, own: str = "", ids: Sequence[str] | None = None) -> list[str]:
+    """Let parked items go and forgive their attempts, all without `ids`, and return their ids; see `unparkable`."""
+    free = unparkable(tx, task, own=own, ids=ids)
+    for some in pages(free):
+        mine = (attempts.c.task == task) & attempts.c.item_id.in_(some)
+        tx.execute(update(attempts).where(mine).values(forgiven=True))
+        tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id.in_(some), _may_go(own)))
+    return free
+
+
+def unparkable(tx: Connection, task: str, *, own: str = "", ids: Sequence[str] | None = None) -> list[str]:
+    """Return the ids of parked items, all without `ids`, but of what is parked under every version."""
+    query = select(asks.c.item_id).where(asks.c.task == task, _may_go(own)).distinct().order_by(asks.c.item_id)
+    among = [true()] if ids is None else (asks.c.item_id.in_(some) for some in pages(ids))
+    return [one for condition in among for one in tx.execute(query.where(condition)).scalars()]
+
+
+def _may_go(own: str) -> ColumnElement[bool]:
+    return and_(_is_parked(own), asks.c.extractor != EVERY)
+
+
+def parked_rows(tx: Connection, task: str, *, own: str = "") -> list[tuple[str, str, bool, datetime]]:
+    """Return (item id, reason, foreign text, since) of every parked item, oldest first."""
+    query = select(asks.c.item_id, asks.c.reason, IS_FOREIGN, asks.c.at).where(asks.c.task == task, _is_parked(own))
+    rows = [(row[0], row[1], bool(row[2]), row[3]) for row in tx.execute(query.order_by(asks.c.at, asks.c.item_id))]
+    return list({row[0]: row for row in reversed(rows)}.values())[::-1]  # of several versions the first
+
+
+def parked_reason(tx: Connection, task: str, item_id: str, *, own: str = "") -> str | None:
+    """Return why an item is parked; None where it is not."""
+    query = select(asks.c.reason).where(asks.c.task == task, asks.c.item_id == item_id, _is_parked(own))
+    return tx.execute(query.order_by(asks.c.extractor, asks.c.at).limit(1)).scalar()
+
+
+def foreign_ids(task: str) -> Select[Any]:
+    """Return the SELECT of the ids that are parked because of text that is not ours."""
+    return select(asks.c.item_id).where(asks.c.task == task, IS_FOREIGN)
+
+
+def forget_foreign(tx: Connection, task: str, ids: Sequence[str]) -> None:
+    """Let items go that hold no foreign text any more."""
+    for some in pages(ids):
+        tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id.in_(some), IS_FOREIGN))
+
+
+def count_parked(tx: Connection, task: str, *, own: str = "") -> int:
+    """Return how many items are parked, without those that hold foreign text."""
+    query = select(func.count(asks.c.item_id.distinct())).where(asks.c.task == task, _is_parked(own), ~IS_FOREIGN)
+    return tx.execute(query).scalar_one()
+
+
+# Claims of live calls, which belong to a process
+
+
+def take_live(tx: Connection, task: Task, extractor: str, ask: Ask, *, asks_each: bool, at: datetime) -> None:
+    """Claim one item for a live call by this process, until it is released, over, or the process is dead.
+
+    Raises:
+        StateConflictError: it cannot be asked, or is claimed already, or a row that asks the same is; on PostgreSQL the
+            transaction must be rolled back to before.
+    """
+    if not asks_each and equal_asks(tx, task.name, extractor, [ask.input_hash], state=CLAIMED):
+        raise _not_open(task)
+    _check_open(tx, task, [ask.item_id])
+    row = {"task": task.name, "extractor": extractor, "item_id": ask.item_id, "input_hash": ask.input_hash}
+    _insert(tx, task.name, extractor, [{**row, "owner": this_owner(tx), "state": CLAIMED, "at": at}])
+
+
+def has_live(tx: Connection, task: str, item_id: str) -> bool:
+    """Return whether this process has a live claim on an item."""
+    here = select(asks.c.task).where(asks.c.task == task, asks.c.item_id == item_id, _is_mine(tx))
+    return tx.execute(here).first() is not None
+
+
+def release_live(tx: Connection, task: str, item_id: str) -> bool:
+    """Let go of this process's live claim on an item; false when it was taken away, or ended, meanwhile."""
+    here = and_(asks.c.task == task, asks.c.item_id == item_id, _is_mine(tx))
+    return tx.execute(delete(asks).where(here)).rowcount == 1
+
+
+def this_owner(tx: Connection) -> str:
+    """Return how this process signs what it asks live, from the first time on; its lock is free when it is dead."""
+    return locks_of(tx).mine().name
+
+
+def _is_mine(tx: Connection) -> ColumnElement[bool]:
+    return and_(asks.c.batch.is_(None), asks.c.owner == this_owner(tx), IS_CLAIMED)
+
+
+def live_claims(tx: Connection) -> list[LiveClaim]:
+    """Return every live claim, of any task."""
+    columns = (asks.c.task, asks.c.item_id, asks.c.owner)
+    live = tx.execute(select(*columns).where(asks.c.owner.is_not(None), IS_CLAIMED)).all()
+    dead = {one for one in {row.owner for row in live} if locks_of(tx).is_free(one)}
+    return [LiveClaim(*row[:2], row.owner in dead) for row in live]
+
+
+def free_dead_claims(tx: Connection) -> int:
+    """Let go of live claims whose process is dead; return how many."""
+    dead = [one for one in live_claims(tx) if one.is_dead]
+    for one in dead:
+        here = and_(asks.c.task == one.task, asks.c.item_id == one.item_id, asks.c.batch.is_(None), IS_CLAIMED)
+        tx.execute(delete(asks).where(here))
+    return len(dead)
+
+
+def dead_claims(tx: Connection, task: str) -> list[str]:
+    """Return the items of live claims that `free_dead_claims` would let go."""
+    return [one.item_id for one in live_claims(tx) if one.is_dead and one.task == task]
