@@ -346,7 +346,8 @@ class _LiveRunner:
             self._put_last(question, failures=failures)
 
     def _put_last(self, question: PlannedRequest, *, failures: int = 0) -> None:
-        self._waiting.put_last(question, failures=failures, before=self._in_flight.values())
+        others = [one for one in self._in_flight.values() if question.item.id not in one.ids]
+        self._waiting.put_last(question, failures=failures, before=others)
 
     def _give_up(self, item_id: str, reason: str) -> None:
         self._handled.add(item_id)

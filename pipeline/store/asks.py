@@ -7,9 +7,9 @@ try goes open again: its ask is deleted, and the attempt is kept. What is asked 
 program, what is being forgotten) is parked under the extractor '', which stands for every version.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice, repeat
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -118,7 +118,7 @@ def count_askable(tx: Connection, task: Task) -> int:
 
 
 def claim(
-    tx: Connection, task: Task, extractor: str, rows: Iterable[Ask], *, batch: int, asks_each: bool, at: datetime
+    tx: Connection, task: Task, extractor: str, rows: Sequence[Ask], *, batch: int, asks_each: bool, at: datetime
 ) -> None:
     """Claim rows for a batch under a version: all or none.
 
@@ -126,16 +126,14 @@ def claim(
         StateConflictError: one of them was claimed, answered, parked or removed since it was read, or, unless it
             `asks_each`, a row that asks the same was claimed.
     """
-    left, count = iter(rows), 0
     whose = {"task": task.name, "extractor": extractor, "state": CLAIMED, "batch": batch, "at": at}
-    while page := list(islice(left, PAGE)):
+    for page in pages(rows, PAGE):  # before any is inserted: a server does not know yet how large its table becomes
         if not asks_each and equal_asks(tx, task.name, extractor, [one.input_hash for one in page], state=CLAIMED):
             raise _not_open(task)
         _check_open(tx, task, [one.item_id for one in page])
-        rows_of = [{**whose, "item_id": one.item_id, "line": one.line, "input_hash": one.input_hash} for one in page]
-        _insert(tx, task.name, extractor, rows_of)
-        count += len(page)
-    if count >= LARGE and tx.dialect.name == "postgresql":
+    claims = [{**whose, "item_id": one.item_id, "line": one.line, "input_hash": one.input_hash} for one in rows]
+    _insert(tx, task.name, extractor, claims)
+    if len(rows) >= LARGE and tx.dialect.name == "postgresql":
         tx.execute(text(f"ANALYZE {asks.name}"))
 
 
@@ -155,10 +153,11 @@ def _insert(tx: Connection, task: str, extractor: str, rows: Sequence[Mapping[st
     for some in pages(rows, PAGE):
         mine = (asks.c.task == task, asks.c.item_id.in_([one["item_id"] for one in some]))
         tx.execute(delete(asks).where(*mine, asks.c.extractor == extractor, asks.c.state == ANSWERED))
-        try:
+    try:
+        for some in pages(rows, PAGE):
             run_many(tx, insert(asks), some)
-        except exc.IntegrityError as error:
-            raise StateConflictError("an item of", task, expected="unasked", wanted=some[0]["state"]) from error
+    except exc.IntegrityError as error:
+        raise StateConflictError("an item of", task, expected="unasked", wanted=rows[0]["state"]) from error
 
 
 def equal_asks(

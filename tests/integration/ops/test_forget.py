@@ -24,8 +24,6 @@ PERSON = {
     "bio": BIO,
     "profile_url": "https://example.org/zq-77",
 }
-ODD = f"""INSERT INTO findable_odd_lines VALUES (1, 8, 'unknown', 'theirs'), (9, 2, 'unknown', 'of others'),
-         (1, 1, 'unreadable', 'cut: {BIO.splitlines()[1]}')"""  # noqa: S608 - ours
 TRACES = (b"zq-77", b"Zanthippa", b"Quorn", b"harpsichords in", b"tuning of old strings")
 
 
@@ -96,7 +94,6 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
     more. What was paid stays paid, and an id is never given again.
     """
     merge(chained)
-    chained.change(ODD)
     assert len(words_of(chained)) == 6
     snapshot, spent = ledger.snapshot(chained), ledger.status(chained)["spent"]
     assert "nothing was changed" in ran(chained, "forget", "zq-77", code=2)
@@ -108,8 +105,6 @@ def test_nothing_is_left_of_a_person_in_any_byte(chained: Workspace) -> None:
     assert "zq-77 is forgotten: 2 lines of 2 sealed files, 2 vectors" in ran(chained, "forget", "zq-77", "--yes")
     assert holding(chained.data) == telling(chained) == words_of(chained) == []
     assert "zq-77" not in ran(chained, "search", "Zanthippa Quorn of Quillmouth")
-    assert chained.query("SELECT excerpt FROM findable_odd_lines") == [("of others",)]
-    chained.change("DELETE FROM findable_odd_lines")
     assert others(chained) == before
     assert chained.query("SELECT answered, tokens_in, cost FROM findable_batches") == account
     ledger.check(chained)

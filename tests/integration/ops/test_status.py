@@ -159,6 +159,7 @@ def test_parked_people_are_counted_and_let_go(workspace: Workspace, people: Call
     assert _status(workspace)["experts"]["parked"] == 2
     assert json.loads(workspace.run("unpark", "--all", "--yes", "--json").stdout) == {"unparked": names[1:3]}
     assert _status(workspace)["experts"]["untagged"] == 5
-    _park(workspace, **{names[4]: "is being forgotten"})
+    with workspace.open() as ws, ws.store.write() as tx:
+        asks.park_unasked(tx, ws.task.name, {ws.task.id_of(tx, names[4]): "is being forgotten"}, at=ws.now())
     assert workspace.ran("unpark", "--all", "--yes").stdout.strip() == "no person to unpark"
     assert _status(workspace)["experts"]["parked"] == 1
