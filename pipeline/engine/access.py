@@ -102,7 +102,6 @@ def _foreign_tables(tx: "Connection", settings: Settings) -> list[str]:
     """Return the names of the tables beside a workspace that findable did not make: those it adopted are among them."""
     made = [one for room in _tables_here(tx, settings) for one in room.makes(settings).items()]
     ours = {name for name, columns in made if tuple(columns_of(tx, name)) == tuple(columns)}
-    ours.update(registry.declared().recorded_tables(tx) if schema.is_schema_current(tx) else [])
     return [name for name in schema.other_tables(tx) if name not in ours]
 
 

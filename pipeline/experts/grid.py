@@ -24,7 +24,7 @@ def people_grid(tx: Connection) -> Grid:
         table=table.people(tx),
         columns=_columns(),
         usual=USUAL,
-        searched=table.LISTED,
+        searched=[experts.c[name] for name in table.LISTED],
         sorts={USERNAME: func.coalesce(username, "") if is_nullable else username, "findability_score": SCORE},
         score=SCORE,
         tags=GridFacet(experts.c.tags, _tags, partial(says_text, tx, experts.c.tags)),

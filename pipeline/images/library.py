@@ -17,10 +17,9 @@ from pipeline.images.adopt import assets_table
 from pipeline.images.declaration import Buckets
 from pipeline.store import asks
 from pipeline.store.database import Store
-from pipeline.tables.items import SEEN
 
 BUCKETS = tuple(Buckets.model_fields)
-SHOWN = ("path", "summary", "buckets", WHY[SEEN[1]])  # columns of the list
+SHOWN = ("path", "summary", "buckets", WHY)  # columns of the list
 PARKED = "parked"
 
 

@@ -16,7 +16,6 @@ from pipeline.engine.declared.rows import UNUSABLE, DeclaredRows
 from pipeline.images import ASSET_AI, HOW_TO_FILL
 from pipeline.images.adopt import LIBRARY, adopt, asset_ai_table, assets_table
 from pipeline.tables.grid import Grid
-from pipeline.tables.items import SEEN
 from pipeline.tables.write_to import RowTarget
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class ImagesGrid(Grid):
         if problem is None:
             return page
         rows = page.items or [ListedItem(key, UNUSABLE, {"id": key, "path": path})]
-        return page._replace(items=[one._replace(values={**one.values, WHY[SEEN[1]]: problem}) for one in rows])
+        return page._replace(items=[one._replace(values={**one.values, WHY: problem}) for one in rows])
 
 
 def image_named(tx: "Connection", name: str) -> tuple[str, str, str | None]:
@@ -57,8 +56,8 @@ class ImagesHooks(DeclaredHooks):
     """The tables of images beside those of a declared task; see `pipeline.core.hooks` for what each member promises."""
 
     def tables(self, tx: "Connection") -> "Sequence[Table]":
-        """Return the tables of items and answers, and the two that other programs read."""
-        return (*super().tables(tx), *LIBRARY.moved(tx))
+        """Return the two that other programs read."""
+        return LIBRARY.moved(tx)
 
     def make_tables(self, tx: "Connection", there: "Connection") -> None:
         """Make all tables and the view."""

@@ -23,7 +23,7 @@ def passages_grid(tx: Connection, shape: PassagesShape, items: ItemTable) -> Gri
         table=items,
         columns={name: GridColumn((name,), cell_words) for name in names},
         usual=names,
-        searched=names,
+        searched=[items.table.c[name] for name in names],
         tags=_facet(tx, shape, mine.concept_type, lambda word: mine.concept_type == word),
         versions=_facet(tx, shape, version, partial(_is_by, shape)),
         answers=GridAnswers(("concepts",), partial(_concepts, shape=shape)),

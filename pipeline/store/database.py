@@ -158,10 +158,17 @@ class Store:
                 yield found
 
     @contextlib.contextmanager
-    def write(self, *, patience_s: float | None = None) -> Iterator[Connection]:
+    def held(self) -> Iterator[Connection]:
+        """Keep one connection for the length of a block, for a temporary table, which `write(on=…)` then reads."""
+        with self._translated(BUSY_S), self._open().connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self, *, patience_s: float | None = None, on: Connection | None = None) -> Iterator[Connection]:
         """Open a transaction that is committed at the end of the block and rolled back by an exception.
 
-        While another one writes it waits, a minute at the most unless `patience_s` says otherwise.
+        While another one writes it waits, a minute at the most unless `patience_s` says otherwise. It is `on` a
+        connection that is held, where one is given.
 
         Raises:
             UnavailableError: the other one wrote for longer, and nothing was changed; or the server went away.
@@ -169,8 +176,8 @@ class Store:
         patience_s = BUSY_S if patience_s is None else patience_s
         with (
             self._translated(patience_s),
-            self._open().connect().execution_options(findable_patience=patience_s, **{LOCKS: self.locks}) as tx,
-            tx.begin(),
+            self._open().connect() if on is None else contextlib.nullcontext(on) as tx,
+            tx.execution_options(findable_patience=patience_s, **{LOCKS: self.locks}).begin(),
             _closing_results(tx),
         ):
             yield tx

@@ -21,17 +21,7 @@ from pipeline.store.postgresql import first_line
 MOST_BYTES = 64 << 20  # of one value, or row, of SQLite
 PAGE = 1_000  # rows in memory
 _STEPS = 10_000  # of SQLite's machine between two looks at the clock, a millisecond or so
-_NOT_ITS_FAULT = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_NOTADB,
-    }
-)
+_NOT_ITS_FAULT = {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB"}  # SQLite's names
 _OTHERS = ("08", "57P", "53", "XX")  # SQLSTATEs that say something of the server
 _BROKEN_OFF = "57014"
 # of PostgreSQL's types, by their numbers; what another type is, its values say
@@ -48,19 +38,17 @@ class SelectedRows(NamedTuple):
 
 
 class _Clock:
-    """Tells whether there was no row for too long."""
+    """Tells whether what was begun last takes too long."""
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        self.ran_out = False
         self.restart()
 
     def restart(self) -> None:
-        self._since = time.monotonic()
+        self._until = time.monotonic() + self.timeout_s
 
-    def look(self) -> bool:
-        self.ran_out = time.monotonic() - self._since >= self.timeout_s
-        return self.ran_out
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._until
 
     def refusal(self) -> InputError:
         return InputError(
@@ -90,34 +78,34 @@ def of_file(path: Path, query: str, *, timeout_s: float) -> Iterator[SelectedRow
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.execute("PRAGMA query_only = ON")
-        connection.set_progress_handler(clock.look, _STEPS)
-        with _sqlite_refusals(clock):
+        connection.set_progress_handler(clock.is_over, _STEPS)
+        with _file_refusals(clock):
             cursor = connection.execute(query)
         names = [one[0] for one in cursor.description or ()]
-        yield SelectedRows(names, [None] * len(names), _file_rows(cursor, clock))
+        yield SelectedRows(names, [None] * len(names), _rows(cursor.fetchone, clock))
 
 
-def _file_rows(cursor: sqlite3.Cursor, clock: _Clock) -> Iterator[Sequence[Any]]:
+def _rows(fetch: Any, clock: _Clock) -> Iterator[Sequence[Any]]:
     while True:
-        with _sqlite_refusals(clock):
+        with _file_refusals(clock):
             clock.restart()
-            row = cursor.fetchone()
+            row = fetch()
         if row is None:
             return
         yield row
 
 
 @contextlib.contextmanager
-def _sqlite_refusals(clock: _Clock) -> Iterator[None]:
+def _file_refusals(clock: _Clock) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code == sqlite3.SQLITE_INTERRUPT:
-            if not clock.ran_out:  # Ctrl-C came while SQLite looked at the clock, and was lost there
+        name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
+        if name == "INTERRUPT":
+            if not clock.is_over():  # Ctrl-C came while SQLite looked at the clock, and was lost there
                 raise KeyboardInterrupt from None
             raise clock.refusal() from None
-        if code is not None and code & 0xFF in _NOT_ITS_FAULT:
+        if name.partition("_")[0] in _NOT_ITS_FAULT:
             raise
         raise _refused(first_line(error)) from None
 
@@ -127,7 +115,7 @@ def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[Selec
     """Run a query on a PostgreSQL server, on a connection of its own that is closed after it.
 
     Raises:
-        InputError: the server refuses it, or it gave no row for too long.
+        InputError: the server refuses it, or it gave no rows for too long.
         psycopg.Error: something is wrong with the server, or the way to it.
     """
     fairy = engine.raw_connection()
@@ -139,8 +127,7 @@ def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[Selec
         # all rows are wanted, not the first ones soon
         driver.execute("SET LOCAL cursor_tuple_fraction = 1")
         with contextlib.closing(driver.cursor(name="findable_items")) as cursor:
-            with _server_refusals(clock):
-                _limit(driver, timeout_s)
+            with _server_limits(driver, clock):
                 cursor.execute(query)
             columns = cursor.description or ()
             kinds = [_KINDS.get(one.type_code) for one in columns]
@@ -149,31 +136,25 @@ def of_server(engine: Engine, query: str, *, timeout_s: float) -> Iterator[Selec
 
 
 def _server_rows(driver: Any, cursor: Any, clock: _Clock) -> Iterator[Sequence[Any]]:
-    """Yield the rows; fewer are fetched at a time where they come slowly, for the limit is on each fetch."""
-    size, rows = 1, [()]
+    rows = [()]
     while rows:
-        with _server_refusals(clock):
-            _limit(driver, clock.timeout_s)
-            clock.restart()
-            began, rows = time.monotonic(), cursor.fetchmany(size)
-        size = min(PAGE, size * 2) if time.monotonic() - began < clock.timeout_s / 10 else max(1, size // 10)
+        with _server_limits(driver, clock):
+            rows = cursor.fetchmany(PAGE)
         yield from rows
 
 
-def _limit(driver: Any, timeout_s: float) -> None:
-    """Limit the time of each statement from here on; the query may have lifted it."""
-    driver.execute(f"SET LOCAL statement_timeout = {max(1, round(timeout_s * 1000))}")
-
-
 @contextlib.contextmanager
-def _server_refusals(clock: _Clock) -> Iterator[None]:
+def _server_limits(driver: Any, clock: _Clock) -> Iterator[None]:
+    """Limit the time of the next statement, for the query may have lifted it, and say why it ended."""
     import psycopg
 
+    clock.restart()
     try:
+        driver.execute(f"SET LOCAL statement_timeout = {max(1, round(clock.timeout_s * 1000))}")
         yield
     except (psycopg.Error, ValueError) as error:
         state = str(getattr(error, "sqlstate", None) or "")
-        if state == _BROKEN_OFF and clock.look():
+        if state == _BROKEN_OFF and clock.is_over():
             raise clock.refusal() from None
         if (isinstance(error, psycopg.OperationalError) and not state) or state.startswith(_OTHERS):
             raise

@@ -29,7 +29,6 @@ _HIDDEN_NUMBERS = """
 SELECT name FROM pragma_table_list AS t
 WHERE schema = 'main' AND type = 'table' AND NOT wr AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
 AND name NOT LIKE 'findable\\_%' ESCAPE '\\'
-AND NOT EXISTS (SELECT 1 FROM findable_tasks AS k WHERE t.name = k.prefix || '_items')
 AND NOT EXISTS (SELECT 1 FROM pragma_table_info(t.name) WHERE pk = 1 AND upper(type) = 'INTEGER')
 """
 

@@ -159,6 +159,25 @@ attempts = Table(
     Index("findable_attempts_of_item", "task", "item_id"),
 )
 
+# the rows of tasks that users declare, as their sources were last read
+rows = Table(
+    "findable_rows",
+    metadata,
+    Column("task", Text, primary_key=True),
+    Column("item_id", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),  # the order of first sight
+    Column("row", Text, nullable=False),  # JSON: its values by column, without those that are none
+    Column("input_hash", Text, nullable=False),  # of what is asked about
+    Column("is_empty", Boolean, nullable=False),  # that is blank, or what must be quoted
+    Column("gone_at", UtcTime),  # vanished from the source
+    Column("changed_at", UtcTime),  # when the hash last changed
+    # where it has images: what a look at them saw (JSON), and why it cannot be asked about with them
+    Column("seen", Text),
+    Column("unusable", Text),
+    Index("findable_rows_in_order", "task", "n"),
+    Index("findable_rows_of_input", "task", "input_hash"),
+)
+
 answers = Table(
     "findable_answers",
     metadata,

@@ -48,7 +48,7 @@ class AnswersExport:
         Raises:
             InputError: there is no such list.
         """
-        shown = ShownAnswers(tx, self.spec, beside=True, sources=self.sources)
+        shown = ShownAnswers(tx, self.spec, self.sources)
         kinds = shown.kinds
         for name in (one for one, kind in kinds.items() if kind == "json"):
             shown.columns[name] = cast(shown.columns[name].element, Text).label(name)

@@ -55,14 +55,14 @@ class Grid:
     """What lists the items of a table.
 
     `columns` are all that can be shown of a row, `usual` those that are, with those `in_state` where one is asked for;
-    `answers` are more. Words are looked for in the columns `searched`. `score` is a number that is never NULL, below 0
+    `answers` are more. Words are looked for in what is `searched`. `score` is a number that is never NULL, below 0
     where there is none. With `keeps_changes` a row tells the hash of its input, and when that changed.
     """
 
     table: ItemTable
     columns: Mapping[str, GridColumn]
     usual: Sequence[str]
-    searched: Sequence[str]
+    searched: Sequence[ColumnElement[Any]]
     in_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sorts: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
     score: ColumnElement[Any] | None = None
@@ -107,8 +107,8 @@ class Grid:
         Raises:
             InputError: there is no such state, or the items have no tags, versions or scores.
         """
-        states, columns = self.table.states, [self.table.table.c[name] for name in self.searched]
-        found = [mentions(tx, columns, word) for word in which.words]
+        states = self.table.states
+        found = [mentions(tx, self.searched, word) for word in which.words]
         if which.state:
             if which.state not in states.names:
                 known = ", ".join(states.names)

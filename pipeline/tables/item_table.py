@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
+from typing import cast as cast_to
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    Subquery,
     Table,
     Text,
     and_,
@@ -84,7 +86,7 @@ class ItemTable:
     """
 
     task: str
-    table: Table
+    table: Table | Subquery
     states: ItemStates
     is_open: ColumnElement[bool]
     ids: Ids = field(default_factory=Ids)
@@ -257,8 +259,8 @@ def remove_row(tx: Connection, table: ItemTable, item_id: str, *, so_far: str = 
     if name is None:
         return
     try:
-        broken = _broken_references(tx)
-        tx.execute(delete(table.table).where(table.table.c[table.key].in_(table.ids.native([item_id]))))
+        broken, made = _broken_references(tx), cast_to(Table, table.table)
+        tx.execute(delete(made).where(made.c[table.key].in_(table.ids.native([item_id]))))
         if tx.dialect.name != "sqlite":
             tx.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")  # else those that wait speak at the commit
         elif _broken_references(tx) > broken:

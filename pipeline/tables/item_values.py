@@ -7,7 +7,6 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-from pipeline.core.text import UNSOUND
 from pipeline.tables.cells import cell_words
 
 KINDS = ("text", "integer", "real", "boolean", "json")
@@ -22,14 +21,6 @@ LARGEST = 2**63 - 1
 _JSON = [json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort) for sort in (False, True)]
 
 _BYTES = (bytes, bytearray, memoryview)
-
-
-class UnfitValueError(ValueError):
-    """A value does not fit into its column, which holds another kind; the message says what both are."""
-
-
-class UnsoundValueError(ValueError):
-    """A text cannot be kept to the letter; the message says why."""
 
 
 def plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -87,25 +78,11 @@ def common_kind(one: str | None, other: str | None) -> str | None:
 
 
 def stored_value(value: Any, kind: str) -> Any:
-    """Return a plain value as a column of a kind holds it; text takes every value, as JSON where it is no scalar.
-
-    Raises:
-        UnfitValueError: the column holds another kind.
-        UnsoundValueError: the value has a NUL character, or half of a character.
-    """
-    if value is None:
-        return None
-    if kind in {"text", "json"}:
-        text = value if kind == "text" and isinstance(value, str) else compact_json(value)
-        if unsound := UNSOUND.search(text):
-            raise UnsoundValueError("holds a NUL character" if unsound[0] == "\0" else "not valid UTF-8")
-        return text
-    found = kind_of_value(value)
-    if found == "integer" and kind == "real" and int(float(value)) == value:
-        return float(value)
-    if found != kind:
-        shown = WORDS.get(found or "", "") if found != "text" or isinstance(value, str) else "too long a number"
-        raise UnfitValueError(f"holds {shown}, and the column was made for {WORDS[kind]}")
+    """Return a plain value as it is kept of a row whose column is of a kind: a list or an object as JSON."""
+    if kind == "json" or isinstance(value, list | dict):
+        return compact_json(value)
+    if isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST:
+        return str(value)
     return value
 
 

@@ -1,36 +1,37 @@
-"""The table that holds the items of a task of one's own: a key, what findable keeps of each row, and its columns.
+"""The rows of a task as their source has them: the key, what is asked about, and which columns there may be.
 
-It is made from what stands in the record of the task, so that no source need be there to read it.
+They stand in `findable_rows`, each as one JSON object; nothing of the source need be there to read them.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Index, MetaData, Table, Text, quoted_name
-from sqlalchemy.types import TypeEngine
+import orjson
+from sqlalchemy import Subquery, select
 
 from pipeline.core.declaration import MADE_KEY, MAX_COLUMN
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import InputError
 from pipeline.core.text import UNSOUND
-from pipeline.store.column_types import UtcTime
+from pipeline.store.tables import rows
 from pipeline.tables.findings import excerpt
 from pipeline.tables.item_values import WORDS, compact_json
-from pipeline.tables.reflect import add_column, kind_of, missing_columns
 
 OWN = "findable_"  # begins the names of the columns that are not the source's
-MAX_COLUMNS = 1_500  # PostgreSQL has room for 1,600
+MAX_COLUMNS = 1_500  # a view of PostgreSQL has room for 1,600
 MAX_KEY = 2_000  # bytes of a key, which an index of PostgreSQL takes
-_KEY = Text().with_variant(Text(collation="C"), "postgresql")  # so that keys compare by bytes on both databases
-_TYPES: Mapping[str, TypeEngine[Any]] = {
-    "text": Text(),
-    "integer": BigInteger(),
-    "real": Double(),
-    "boolean": Boolean(),
-    "json": Text(),
+KEY, HASH, VALUES, UNUSABLE = "findable_key", "findable_hash", "findable_values", "findable_unusable"
+_COLUMNS = {
+    KEY: rows.c.item_id,
+    "findable_row": rows.c.n,
+    VALUES: rows.c.row,
+    HASH: rows.c.input_hash,
+    "findable_empty": rows.c.is_empty,
+    "findable_gone_at": rows.c.gone_at,
+    "findable_changed_at": rows.c.changed_at,
+    UNUSABLE: rows.c.unusable,
 }
-SEEN = ("findable_seen", "findable_unusable")
 KEY_KINDS = frozenset({"text", "integer"})  # of columns that tell rows apart
 
 
@@ -45,13 +46,13 @@ class BadKeyError(ValueError):
 
 @dataclass(frozen=True)
 class ItemsSpec:
-    """What stands in the record of a task about its items: the table's full name, the key's columns, and all columns.
+    """What stands in the record of a task about its items: its name, the key's columns, and all columns.
 
     A key of `("row",)` is made of each row's hash. `columns` are the source's, by name, each "text", "integer",
     "real", "boolean" or "json". `images` are those of them that name an image.
     """
 
-    table: str
+    task: str
     key: tuple[str, ...]
     columns: Mapping[str, str]
     images: tuple[str, ...] = ()
@@ -62,57 +63,43 @@ class ItemsSpec:
         return self.key == (MADE_KEY,)
 
 
-def items_table(spec: ItemsSpec) -> Table:
-    """Return the table; the columns of findable come first, then the source's in the order of the record."""
-    return Table(
-        spec.table,
-        MetaData(),
-        Column("findable_key", _KEY, primary_key=True),
-        Column("findable_row", BigInteger, nullable=False, unique=True),  # the order of first sight
-        Column("findable_hash", Text, nullable=False),  # of the values that are asked about
-        Column("findable_empty", Boolean, nullable=False),  # these are blank, or what must be quoted
-        Column("findable_gone_at", UtcTime),  # vanished from the source
-        Column("findable_changed_at", UtcTime),  # when the hash last changed
-        # where rows have images: what a look at them saw, and why the row cannot be asked about with them
-        *(Column(name, Text) for name in (SEEN if spec.images else ())),
-        # always between quotes: a database has more words of its own than a library knows
-        *(Column(quoted_name(name, quote=True), _TYPES[kind]) for name, kind in spec.columns.items()),
-        Index(f"{spec.table}_asking", "findable_hash"),  # rows that ask the same
-    )
+def items_table(task: str) -> Subquery:
+    """Return the rows of a task: what findable keeps of each, and its values as JSON."""
+    columns = (column.label(name) for name, column in _COLUMNS.items())
+    return select(*columns).where(rows.c.task == task).subquery("items")
 
 
-def make_items(tx: Connection, spec: ItemsSpec, *, was: ItemsSpec | None) -> ItemsSpec:
-    """Make the table, or add the columns that it lacks, and return what it is now.
+def values_in(row: str) -> dict[str, Any]:
+    """Return the values of a row that was kept, by column; those that are none are left out."""
+    found: dict[str, Any] = orjson.loads(row)
+    return found
 
-    `was` is what the record says; its columns keep their kinds, and those that the source has no more stay.
+
+def check_spec(spec: ItemsSpec) -> None:
+    """Refuse columns that no view could show, and a key whose columns are not there, or hold what tells no rows apart.
 
     Raises:
-        ConfigurationError: something of this name is there that is not this task's.
-        InputError: a column has a name that no table can have, or the key is none.
+        InputError: the message names the first column at fault.
     """
-    known = {} if was is None else was.columns
-    new = {name: kind for name, kind in spec.columns.items() if name not in known}
-    check_names([*known, *new])
-    _check_key(spec)
-    made = replace(spec, columns={**known, **new})
-    kind = kind_of(tx, spec.table)
-    if kind is not None and (was is None or kind != "table"):
-        raise ConfigurationError(
-            f"there is a {kind if kind == 'view' else 'table'} `{spec.table}` in this database that is not this "
-            "task's; nothing was changed",
-            hint='give the task other tables with table="…", or rename that one',
-        )
-    table = items_table(made)
-    if kind is None:
-        table.create(tx)
-        return made
-    for column in missing_columns(tx, table):
-        add_column(tx, column)
-    return made
+    check_names(list(spec.columns))
+    for name in () if spec.has_made_key else spec.key:
+        if name not in spec.columns:
+            found = excerpt(", ".join(spec.columns))
+            raise InputError(
+                f"the items have no column {name!r}, which is the key; nothing was changed. Found: {found}",
+                hint='name the key\'s column with key="…", or key="row" where there is none',
+            )
+        kind = spec.columns[name]
+        if kind not in KEY_KINDS:
+            raise InputError(
+                f"the key's column {name!r} holds {WORDS[kind]}, and a key is text or a whole number; "
+                "nothing was changed",
+                hint='name another with key="…", or use key="row"',
+            )
 
 
 def check_names(names: Sequence[str], *, source: object = "", hint: str = "rename it in the source") -> None:
-    """Refuse names of columns that a table cannot have; the message begins with the `source`.
+    """Refuse names of columns that a view cannot have; the message begins with the `source`.
 
     Raises:
         InputError: the message names the first column at fault.
@@ -145,26 +132,8 @@ def _why_not(name: str) -> str:
     return f"begins with {OWN}, as findable's own columns do" if name.casefold().startswith(OWN) else ""
 
 
-def _check_key(spec: ItemsSpec) -> None:
-    """Refuse a key whose columns are not there, or hold what tells no rows apart."""
-    for name in () if spec.has_made_key else spec.key:
-        if name not in spec.columns:
-            found = excerpt(", ".join(spec.columns))
-            raise InputError(
-                f"the items have no column {name!r}, which is the key; nothing was changed. Found: {found}",
-                hint='name the key\'s column with key="…", or key="row" where there is none',
-            )
-        kind = spec.columns[name]
-        if kind not in KEY_KINDS:
-            raise InputError(
-                f"the key's column {name!r} holds {WORDS[kind]}, and a key is text or a whole number; "
-                "nothing was changed",
-                hint='name another with key="…", or use key="row"',
-            )
-
-
 def key_of(values: Mapping[str, Any], spec: ItemsSpec) -> str:
-    """Return the id of an item by its values as the table holds them.
+    """Return the id of an item by its values.
 
     One column: its text, a whole number in decimal. Several: a JSON array. A made key: the first half of a hash of all
     values that are there.
@@ -175,20 +144,22 @@ def key_of(values: Mapping[str, Any], spec: ItemsSpec) -> str:
     if spec.has_made_key:
         there = {name: value for name, value in values.items() if value is not None}
         return hashlib.sha256(compact_json(there, sort=True).encode()).hexdigest()[:32]
-    parts = [values.get(name) for name in spec.key]
-    for name, part in zip(spec.key, parts, strict=True):
+    for name in spec.key:
+        part = values.get(name)
         if part is None or not str(part).strip():
             raise BadKeyError("the key is missing" if part is None else "the key is blank", column=name)
-    key = str(parts[0]) if len(parts) == 1 else compact_json(parts)
-    if len(key.encode()) > MAX_KEY:
+    key = str(values[spec.key[0]])
+    if len(spec.key) > 1:
+        key = compact_json([str(values[one]) if spec.columns[one] == "text" else values[one] for one in spec.key])
+    if len(key) * 4 > MAX_KEY and len(key.encode()) > MAX_KEY:
         raise BadKeyError(f"the key is longer than {MAX_KEY:,} bytes", column=spec.key[0])
     return key
 
 
 def hash_of(values: Mapping[str, Any], asked: Sequence[str]) -> str:
-    """Return the SHA-256 of the values that a prompt names, as the table holds them."""
+    """Return the SHA-256 of the values that a prompt names."""
     filled = {name: values.get(name) for name in asked}
-    return hashlib.sha256(compact_json(filled, sort=True).encode()).hexdigest()
+    return hashlib.sha256(orjson.dumps(filled, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def is_empty(values: Mapping[str, Any], asked: Sequence[str]) -> bool:

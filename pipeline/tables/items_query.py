@@ -3,6 +3,7 @@
 It is run once: its rows go to a temporary file, and are read from there as often as they are needed.
 """
 
+import contextlib
 import json
 import re
 import tempfile
@@ -10,13 +11,12 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.database import Store
 from pipeline.tables.findings import excerpt
 from pipeline.tables.item_values import plain_row
 from pipeline.tables.items import check_names
 from pipeline.tables.items_file import kinds_of
-from pipeline.tables.items_fill import room_needed
 from pipeline.tables.read import SourceRow
 
 TIMEOUT_S = 300.0  # ours: a view over large tables may need minutes for its first row
@@ -44,7 +44,7 @@ class ItemsQuery:
             raise InputError("the query holds a NUL character; nothing was written", hint="remove it")
         self._rows = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._rows.close)
-        with room_needed(), store.selected(query, timeout_s=timeout_s) as found:
+        with _room_needed(), store.selected(query, timeout_s=timeout_s) as found:
             _check_named(found.names, query)
             check_names(found.names, source="the query", hint=_RENAMED)
             self._names = found.names
@@ -62,6 +62,17 @@ class ItemsQuery:
         values = plain_row(dict(zip(self._names, row, strict=True)))
         self._rows.write(f"{json.dumps(list(values.values()))}\n")
         return values
+
+
+@contextlib.contextmanager
+def _room_needed() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"the items cannot be kept in {tempfile.gettempdir()} while they are read: {error}; nothing was written",
+            hint="free some room there, or set TMPDIR= to a folder that has some",
+        ) from error
 
 
 def _counted(rows: Iterator[Sequence[Any]]) -> Iterator[Sequence[Any]]:

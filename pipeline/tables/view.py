@@ -5,17 +5,18 @@ extractor the answer that was applied last. A field that an answer leaves out is
 another column has is called `source_…`. Columns of a view that is there keep their places.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, Text, column, literal_column, select, table, text
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, Text, literal_column, select, text
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import InputError
 from pipeline.store import answers as record
-from pipeline.store.tables import answers
+from pipeline.store.tables import answers, rows
 from pipeline.tables.adopt import unfit
 from pipeline.tables.answer_fields import TYPES
 from pipeline.tables.marked_view import mark_of, put_view
@@ -25,9 +26,8 @@ EXTRACTOR, ANSWERED_AT = "extractor", "answered_at"
 SYSTEM = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid")  # columns that every table of PostgreSQL has
 OTHER_NAME = "table= in the task's file gives its tables another name"
 MARK = "findable, the answers of a task"
-ITEM_KEY = "findable_key"  # the item's id in the table of items; columns that begin like it are ours
-OURS, SOURCE = "findable_", "source_"
-DOCUMENT = "answer::jsonb"  # of an answer on a server
+SOURCE = "source_"
+_IN_NO_PATH = re.compile(r'["\\\x00-\x1f]')  # of SQLite, which has no escapes there
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,13 @@ class AnswersSpec:
     """What the answers of a task are shown as.
 
     `prefix` begins the names of the views; `key` has (column, kind) with text or integer, `fields` has (field, kind) as
-    of `fields_of`, and `items` is the table with the rows that were asked about.
+    of `fields_of`.
     """
 
     task: str
     prefix: str
     key: tuple[tuple[str, str], ...]
     fields: tuple[tuple[str, str], ...]
-    items: str
 
     @property
     def views(self) -> tuple[str, str]:
@@ -53,22 +52,19 @@ class AnswersSpec:
 class ShownAnswers:
     """The answers of a task as a query may read them: `kinds` of the columns by name, `columns`, and where they stand.
 
-    Where `beside`, the columns of the items stand beside those of the answers; `sources` are their kinds.
+    The columns of the rows that were asked about stand beside those of the answers; `sources` are their kinds.
     """
 
-    def __init__(self, tx: Connection, spec: AnswersSpec, *, beside: bool, sources: Mapping[str, str]) -> None:
-        """Look at the columns that the table of items has."""
+    def __init__(self, tx: Connection, spec: AnswersSpec, sources: Mapping[str, str]) -> None:
+        """Give every column its name."""
         own = _own_columns(spec, sqlite=is_sqlite(tx))
-        there = column_names(tx, spec.items) if beside else []
         self.kinds = {name: kind for name, (_, kind) in own.items()}
         self.columns = {name: literal_column(sql, _type(kind)).label(name) for name, (sql, kind) in own.items()}
-        self.from_: FromClause = answers
-        if there:
-            items = table(spec.items, column(ITEM_KEY)).alias("i")
-            self.from_ = answers.outerjoin(items, items.c[ITEM_KEY] == answers.c.item_id)
-        for name, original in _beside(own, [one for one in there if one not in dict(spec.key)]).items():
-            kind = self.kinds[name] = sources.get(original, "text")
-            self.columns[name] = literal_column(f"i.{_quoted(original)}", _type(kind)).label(name)
+        asked = (rows.c.task == answers.c.task) & (rows.c.item_id == answers.c.item_id)
+        self.from_: FromClause = answers.outerjoin(rows, asked) if sources else answers
+        for name, original in _beside(own, [one for one in sources if one not in dict(spec.key)]).items():
+            self.kinds[name] = sources[original]
+            self.columns[name] = row_cell(tx, rows.c.row, original, sources[original]).label(name)
 
     def query(self, *conditions: ColumnElement[bool], after: Sequence[str] = ()) -> Select[Any]:
         """Return the SELECT of every column where all conditions hold; those named in `after` keep their places."""
@@ -109,14 +105,21 @@ def make_views(tx: Connection, spec: AnswersSpec, sources: Mapping[str, str]) ->
             article = "an" if kind == "index" else "a"
             raise unfit(name, f"is {article} {kind} that findable did not make", hint=OTHER_NAME)
     for name, each in zip(spec.views, (True, False), strict=True):
-        shown = ShownAnswers(tx, spec, beside=not each, sources=sources)
-        query = shown.query(record.is_shown(spec.task, each=each), after=column_names(tx, name))
+        shown = ShownAnswers(tx, spec, {} if each else sources)
+        query = shown.query(record.is_shown(spec.task, each=each), after=_column_names(tx, name))
         sql = str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
         put_view(tx, name, sql, mark=MARK, run=Connection.exec_driver_sql)  # it has `%%` for `%`
     return [] if all(found) else [f"made the views `{spec.views[0]}` and `{spec.views[1]}`"]
 
 
-def column_names(tx: Connection, table: str) -> list[str]:
+def row_cell(tx: Connection, row: ColumnElement[Any], name: str, kind: str) -> ColumnElement[Any]:
+    """Return a column of the source, of the kind that it has, by the column with a row's JSON."""
+    cell, whole = _file_cell if is_sqlite(tx) else _server_cell, str(row.compile(dialect=tx.dialect))
+    kind = "text" if kind == "json" else kind  # the text of its JSON
+    return literal_column(cell(kind, name, whole), _type(kind))
+
+
+def _column_names(tx: Connection, table: str) -> list[str]:
     """Return the names of the columns of a table or a view, in their order; none where there is none."""
     if not is_sqlite(tx):
         return list(columns_of(tx, table))
@@ -128,8 +131,8 @@ def _own_columns(spec: AnswersSpec, *, sqlite: bool) -> dict[str, tuple[str, str
     found = {}
     for place, (name, kind) in enumerate(spec.key):
         found[name] = (_key_cell(kind, None if len(spec.key) == 1 else place, sqlite=sqlite), kind)
-    cell = _file_cell if sqlite else _server_cell
-    found |= {name: (cell(kind, name), kind) for name, kind in spec.fields}
+    cell, whole = _file_cell if sqlite else _server_cell, f"{answers.name}.{answers.c.answer.name}"
+    found |= {name: (cell(kind, name, whole), kind) for name, kind in spec.fields}
     at = f"{answers.name}.at" + (" || '+00:00'" if sqlite else "")
     return found | {EXTRACTOR: (f"{answers.name}.extractor", "text"), ANSWERED_AT: (at, "time")}
 
@@ -145,12 +148,15 @@ def _key_cell(kind: str, place: int | None, *, sqlite: bool) -> str:
     return f"CAST({cell} AS INTEGER)" if sqlite else f"CASE WHEN {cell} ~ '^-?[0-9]+$' THEN {cell}::bigint END"
 
 
-def _file_cell(kind: str, name: str) -> str:
-    """Return SQL for the value of a field in SQLite; NULL where it is none of its kind."""
-    whole, at = f"{answers.name}.answer", _literal(f'$."{name}"')
+def _file_cell(kind: str, name: str, whole: str) -> str:
+    """Return SQL for a member of a JSON object in SQLite; NULL where it is no value of its kind."""
+    at = _literal(f'$."{name}"')
     if name == "root":  # of a model that is no object
         whole = f"(CASE json_type({whole}) WHEN 'object' THEN {whole} ELSE json_object('root', json({whole})) END)"
     cell, is_ = f"json_extract({whole}, {at})", f"json_type({whole}, {at})"
+    if _IN_NO_PATH.search(name):
+        member = f"FROM json_each({whole}) AS e WHERE e.key = {_literal(name)}"
+        cell, is_ = f"(SELECT e.value {member})", f"(SELECT e.type {member})"
     # decimal numbers are texts
     is_number = f"CASE {is_} WHEN 'text' THEN CASE WHEN json_valid({cell}) THEN json_type({cell}) END ELSE {is_} END"
     is_number += " IN ('integer', 'real')"
@@ -158,7 +164,7 @@ def _file_cell(kind: str, name: str) -> str:
     zone = f"substr({cell}, CASE substr({cell}, 20, 1) WHEN '.' THEN 27 ELSE 20 END)"
     part = f"CASE substr({cell}, 20, 1) WHEN '.' THEN substr({cell}, 20, 7) ELSE '.000000' END"
     return {
-        "text": f"CAST({cell} AS TEXT)",
+        "text": f"CASE WHEN {is_} IN ('true', 'false') THEN {is_} ELSE CAST({cell} AS TEXT) END",
         "integer": f"CASE {is_} WHEN 'integer' THEN {cell} END",
         "real": f"CASE WHEN ({is_number}) AND abs(CAST({cell} AS REAL)) < 9e999 THEN CAST({cell} AS REAL) END",
         "boolean": f"CASE {is_} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END",
@@ -169,9 +175,9 @@ def _file_cell(kind: str, name: str) -> str:
     }[kind]
 
 
-def _server_cell(kind: str, name: str) -> str:
-    """Return SQL for the value of a field in PostgreSQL; NULL where it is none of its kind."""
-    whole, at = f"{answers.name}.{DOCUMENT}", _literal(name)
+def _server_cell(kind: str, name: str, whole: str) -> str:
+    """Return SQL for a member of a JSON object in PostgreSQL; NULL where it is no value of its kind."""
+    whole, at = f"{whole}::jsonb", _literal(name)
     if name == "root":
         whole = f"(CASE jsonb_typeof({whole}) WHEN 'object' THEN {whole} ELSE jsonb_build_object('root', {whole}) END)"
     cell, is_ = f"({whole} ->> {at})", f"jsonb_typeof({whole} -> {at})"
@@ -200,7 +206,7 @@ def _beside(own: Mapping[str, object], sources: Sequence[str]) -> dict[str, str]
     """Return the columns of the items by the names that they have beside those of the answers."""
     folded = {name.casefold() for name in own}
     taken, found = folded | {name.casefold() for name in sources}, {}
-    for name in (one for one in sources if not one.startswith(OURS)):
+    for name in sources:
         free = _free(name, taken) if name.casefold() in folded else name
         taken.add(free.casefold())
         folded.add(free.casefold())
@@ -220,11 +226,6 @@ def _free(name: str, taken: set[str]) -> str:
 
 def _type(kind: str) -> TypeEngine[Any]:
     return Text() if kind == "json" else TYPES[kind]
-
-
-def _quoted(name: str) -> str:
-    escaped = name.replace('"', '""')
-    return f'"{escaped}"'
 
 
 def _literal(words: str) -> str:

@@ -93,7 +93,7 @@ def column_target(tx: Connection, spec: AnswersSpec, write_to: str) -> ColumnTar
     kind = dict(spec.fields).get(field)
     if kind is None:
         raise InputError(f"write_to={write_to!r}: the answer has no field `{field}`", hint=FORM)
-    if table.startswith("findable_") or table in {*spec.views, spec.items}:
+    if table.startswith("findable_") or table in spec.views:
         raise InputError(f"write_to={write_to!r}: `{table}` is findable's own", hint="name a table of your own")
     if kind_of(tx, table) != "table":
         raise InputError(f"write_to={write_to!r}: this database has no table `{table}`", hint=FORM)

@@ -86,7 +86,7 @@ def test_whatever_lies_in_a_folder_is_imported_or_told(workspace: Workspace, pho
     assert _counts(_imported(workspace, photos)) == (0, 0, 0, 10, 5)
     found = dict(workspace.query("SELECT path, format FROM assets"))
     assert found[str(photos / "notes.txt")] == "image/png"
-    assert workspace.scalar("SELECT count(*) FROM images_items WHERE findable_unusable IS NULL") == 5
+    assert workspace.scalar("SELECT count(*) FROM findable_rows WHERE unusable IS NULL") == 5
 
 
 def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: Workspace, photos: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_moved_file_is_known_again_and_a_changed_one_is_looked_at(workspace: W
     assert set(ids.values()) < {one for (one,) in workspace.query("SELECT id FROM assets")}
     (photos / "notes.txt").rename(photos.parent / "notes.txt")
     assert _imported(workspace, photos)["gone"] == 1
-    assert workspace.scalar("SELECT count(*) FROM images_items WHERE findable_gone_at IS NOT NULL") == 1
+    assert workspace.scalar("SELECT count(*) FROM findable_rows WHERE gone_at IS NOT NULL") == 1
     (photos.parent / "notes.txt").rename(photos / "notes.txt")
     assert _counts(_imported(workspace, photos)) == (0, 1, 0, 4, 0)
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%blue.png'") == 1
@@ -124,7 +124,7 @@ def test_an_image_is_found_and_forgotten_with_all_that_was_said_of_it(workspace:
     assert first() == key
     workspace.ran("forget", "--item", key, "--yes", TASK="images")
     assert first() != key
-    for table in ("assets", "asset_ai", "images_items", "images_answers"):
+    for table in ("assets", "asset_ai", "findable_rows", "images_answers"):
         assert workspace.scalar(f"SELECT count(*) FROM {table}") == 2  # noqa: S608 - names of ours
     workspace.change("DELETE FROM asset_ai WHERE asset_id = (SELECT max(asset_id) FROM asset_ai)")
     assert "asset_ai lacks the rows of 1" in workspace.ran("doctor", code=5, TASK="images").output

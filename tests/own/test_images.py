@@ -76,12 +76,12 @@ def test_a_file_is_read_again_only_where_it_changed(workspace: Workspace, monkey
     put(workspace, put_images(red=saved("red"), blue=saved("blue")))
     workspace.ran_each("batch-submit", "batch-submit", *ROUND[1:])
     assert len(opened) == 2
-    hashes = workspace.query("SELECT findable_hash FROM photos_items ORDER BY id")
+    hashes = workspace.query("SELECT input_hash FROM findable_rows ORDER BY n")
     shutil.move("tasks/red.jpg", "tasks/moved.jpg")
     put(workspace, {"red": "moved.jpg", "blue": "blue.jpg"})
     assert "2 answered" in ran(workspace, "status")
     ran(workspace, "batch-submit")
-    assert workspace.query("SELECT findable_hash FROM photos_items ORDER BY id") == hashes
+    assert workspace.query("SELECT input_hash FROM findable_rows ORDER BY n") == hashes
     Path("tasks", "moved.jpg").write_bytes(saved("lime"))
     assert "1 changed" in ran(workspace, "batch-submit")
     assert len(opened) == 4  # another path is another file until it was read

@@ -143,7 +143,7 @@ def test_people_keep_their_index_and_their_numbers(goods: Goods, people: Callabl
 def test_when_a_row_changed_is_no_part_of_its_entry(goods: Goods) -> None:
     """A build of the same rows and answers is the same to the byte, so that they are copied."""
     hashes = [json.loads((goods.data / PLACE / "current/manifest.json").read_bytes())["hashes"]]
-    goods.workspace.change("UPDATE goods_items SET findable_changed_at = '2031-11-22 05:00:00.000000'")
+    goods.workspace.change("UPDATE findable_rows SET changed_at = '2031-11-22 05:00:00.000000'")
     goods.ran("index")
     hashes.append(json.loads((goods.data / PLACE / "current/manifest.json").read_bytes())["hashes"])
     assert hashes[0] == hashes[1]

@@ -17,6 +17,7 @@ from pipeline.store import answers
 from pipeline.store.database import PAGE
 from pipeline.tables.answer_fields import JSON
 from pipeline.tables.item_values import value_text
+from pipeline.tables.items import KEY, VALUES
 from pipeline.tables.rows import rows_among
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class DeclaredCollection:
             for row in rows:
                 document = json.loads(given[row[0]][1])
                 answer = document if isinstance(document, dict) else {"root": document}
-                yield self._entry(dict(zip(self._cells, row, strict=True)), answer)
+                yield self._entry(self._rows.read({KEY: row[0], VALUES: row[1]}), answer)
 
     def name_of(self, metadata: Mapping[str, Any]) -> str:
         """Return the key."""
@@ -88,13 +89,9 @@ class DeclaredCollection:
         mine = self._rows.items_table.c
         return and_(mine.findable_gone_at.is_(None), answers.is_answered(self.task, mine.findable_key))
 
-    @cached_property
-    def _cells(self) -> list[str]:
-        return ["findable_key", *self._rows.items_spec.columns]
-
     def _pages(self, tx: "Connection") -> Iterator[list[Sequence[Any]]]:
         mine, last = self._rows.items_table.c, 0
-        query = select(mine.findable_row, *(mine[name] for name in self._cells)).where(self._is_in())
+        query = select(mine.findable_row, mine[KEY], mine[VALUES]).where(self._is_in())
         query = query.order_by(mine.findable_row).limit(PAGE)
         while rows := tx.execute(query.where(mine.findable_row > last)).all():
             yield [row[1:] for row in rows]
@@ -102,7 +99,7 @@ class DeclaredCollection:
 
     def _found(self, tx: "Connection", ids: Sequence[str]) -> list[Sequence[Any]]:
         mine = self._rows.items_table.c
-        return [*rows_among(tx, mine.findable_key, ids, [mine[name] for name in self._cells], self._is_in())]
+        return [*rows_among(tx, mine[KEY], ids, [mine[KEY], mine[VALUES]], self._is_in())]
 
     def _entry(self, row: Mapping[str, Any], answer: Mapping[str, Any]) -> Entry:
         """Return a row with its answer as it is indexed; one that says nothing is found by its label."""

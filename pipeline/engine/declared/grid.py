@@ -1,13 +1,21 @@
 """Say what a list of a declared task's rows shows, and what it is looked through for."""
 
+from functools import partial
+from typing import Any
+
 from sqlalchemy import Connection
 
 from pipeline.engine.declared.rows import UNUSABLE, DeclaredRows
 from pipeline.tables.grid import Grid, GridColumn, answers_shown, tag_facet, version_facet
-from pipeline.tables.items import SEEN
-from pipeline.tables.view import EXTRACTOR
+from pipeline.tables.items import UNUSABLE as REASON
+from pipeline.tables.items import VALUES, values_in
+from pipeline.tables.view import EXTRACTOR, row_cell
 
-WHY = {SEEN[1]: "why unusable"}  # under which a reason is shown
+WHY = "why unusable"  # under which a reason is shown
+
+
+def _value_of(name: str, row: str) -> Any:
+    return values_in(row).get(name)
 
 
 def rows_grid(tx: Connection, rows: DeclaredRows) -> Grid:
@@ -15,16 +23,18 @@ def rows_grid(tx: Connection, rows: DeclaredRows) -> Grid:
     record, items = rows.record, rows.table(tx)
     keys = [name for name, _ in record.key if name in record.columns]
     asked = list(dict.fromkeys([*keys, *rows.images, *record.words.get("asked", ())]))
-    reasons = SEEN[1:] if rows.images else ()
-    columns = {WHY.get(name, name): GridColumn((name,), lambda cell: cell) for name in (*record.columns, *reasons)}
+    shown = {name: GridColumn((VALUES,), partial(_value_of, name)) for name in record.columns}
+    reasons = {WHY: GridColumn((REASON,), lambda cell: cell)} if rows.images else {}
+    columns = shown | reasons
+    values = items.table.c[VALUES]
     names = [name for name, _ in record.fields]
     fields = {f"answer_{name}" if name in columns else name: name for name in names}
     return Grid(
         table=items,
         columns=columns,
         usual=asked,
-        in_state={UNUSABLE: [WHY.get(name, name) for name in reasons]},
-        searched=("findable_key", *record.columns),
+        in_state={UNUSABLE: list(reasons)},
+        searched=(items.item_id, *(row_cell(tx, values, name, kind) for name, kind in record.columns.items())),
         tags=tag_facet(tx, record.name, items.item_id),
         versions=version_facet(record.name, items.item_id),
         answers=answers_shown(

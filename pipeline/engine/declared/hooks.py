@@ -14,13 +14,13 @@ from pipeline.core.task import StaleItems
 from pipeline.engine.declared import given
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store import answers, versions
-from pipeline.tables import item_table, items
+from pipeline.store.rows import remove_row
 from pipeline.tables.answers_export import AnswersExport, encoded
 from pipeline.tables.item_values import value_text
 from pipeline.tables.view import make_views
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection
 
     from pipeline.tables.grid import Grid
 
@@ -92,13 +92,8 @@ class DeclaredHooks(Hooks):
         """Raise what a validator of the file's failed with, as what `check` fails with."""
         raise self._rows.judge.fault_of(error, "a validator", item_id) from error
 
-    def tables(self, tx: "Connection") -> "Sequence[Table]":  # noqa: ARG002 - the record tells them
-        """Return the table of items."""
-        return (self._rows.items_table,)
-
     def make_tables(self, tx: "Connection", there: "Connection") -> None:  # noqa: ARG002 - the record tells them
-        """Make the table and the views."""
-        items.make_items(there, self._rows.items_spec, was=None)
+        """Make the views."""
         make_views(there, self._rows.answers_spec, self._rows.record.columns)
 
     def check_derived(self, tx: "Connection", display: Progress) -> DerivedCheck:  # noqa: ARG002 - it takes no time
@@ -143,11 +138,7 @@ class DeclaredHooks(Hooks):
     def remove(self, tx: "Connection", item_id: str) -> None:
         """Delete a row, and what other programs were given of its answers."""
         self._rows.remove(tx, [item_id])
-        item_table.remove_row(tx, self._rows.table(tx), item_id)
-
-    def check_removable(self, tx: "Connection", item_id: str) -> None:
-        """See that a row can be deleted, by deleting it and taking that back."""
-        item_table.check_removable(tx, self._rows.table(tx), item_id)
+        remove_row(tx, self._rows.record.name, item_id)
 
     def export_rows(self, tx: "Connection", wanted: ExportWanted) -> ExportRows:
         """Return each answer of one extractor beside its row, or the members of a list, by the key."""

@@ -20,6 +20,7 @@ from pipeline.gemini.tokens import answer_size
 from pipeline.store import tasks, workspace
 from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answer_fields, items
+from pipeline.tables.item_values import common_kind
 from pipeline.tables.view import check_fields, make_views
 from pipeline.tables.write_to import check_target, column_target
 
@@ -181,10 +182,11 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
     lines = [] if old is None else _check_change(tx, old, new, declaration, accepted=accepted)
     _check_names(tx, new)
     was = None if old is None or old.prefix != new.prefix else DeclaredRows(old)
-    columns = new.columns if was is None else {**was.record.columns, **new.columns}
-    spec = items.make_items(
-        tx, replace(DeclaredRows(new).items_spec, columns=columns), was=None if was is None else was.items_spec
-    )
+    columns = dict(new.columns if was is None else was.record.columns)
+    for name, kind in new.columns.items():
+        columns[name] = common_kind(columns.get(name), kind) or kind
+    spec = replace(DeclaredRows(new).items_spec, columns=columns)
+    items.check_spec(spec)
     is_read_alike = was is not None and all(was.record.words.get(one) == new.words[one] for one in ("asked", "quoted"))
     new = replace(new, columns=spec.columns, items_sha256=old.items_sha256 if old and is_read_alike else None)
     kept = () if was is None else tuple(one for one in was.record.fields if one[0] not in dict(new.fields))

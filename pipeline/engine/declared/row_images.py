@@ -13,9 +13,9 @@ from pipeline.engine.picture_fetch import PictureFetcher
 from pipeline.engine.picture_source import PictureSource
 from pipeline.engine.pictures import PictureError
 from pipeline.store.tasks import TaskRecord
+from pipeline.tables.fill import Look
 from pipeline.tables.item_values import compact_json
 from pipeline.tables.items import hash_of
-from pipeline.tables.items_fill import Look
 
 if TYPE_CHECKING:
     from pipeline.core.task import Prompt
@@ -59,7 +59,7 @@ class RowImages:
     source: PictureSource
 
     def look(self, values: Mapping[str, Any], seen: str | None) -> Look:
-        """Look at what a row names, given what the look before saw; see `pipeline.tables.items_fill.LookAt`."""
+        """Look at what a row names, given what the look before saw; see `pipeline.tables.fill.LookAt`."""
         known = json.loads(seen) if seen else {}
         found = {name: self.source.look(named, known.get(name)) for name, named in self._named(values)}
         wrong = next(((name, one["why"]) for name, one in found.items() if one.get("why")), None)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, Subquery, and_, func, or_, select
 
 from pipeline.core.declaration import Declaration, column_named, fill_template
 from pipeline.core.errors import ConfigurationError
@@ -27,7 +27,7 @@ from pipeline.store.tasks import TaskRecord
 from pipeline.tables import answer_fields, items, write_to
 from pipeline.tables.item_table import ItemStates, ItemTable
 from pipeline.tables.item_values import value_text
-from pipeline.tables.items import ItemsSpec
+from pipeline.tables.items import HASH, KEY, VALUES, ItemsSpec
 from pipeline.tables.rows import rows_among
 from pipeline.tables.view import AnswersSpec
 from pipeline.tables.write_to import GivenAnswer, RowTarget, rows_written_to
@@ -204,9 +204,9 @@ class DeclaredRows(AskedRows):
 
     @cached_property
     def items_spec(self) -> ItemsSpec:
-        """Return what the table of the items is."""
+        """Return what the rows are."""
         key = tuple(name for name, _ in self.record.key)
-        return ItemsSpec(f"{self.record.prefix}_items", key, self.record.columns, tuple(self.images))
+        return ItemsSpec(self.record.name, key, self.record.columns, tuple(self.images))
 
     @property
     def images(self) -> Sequence[str]:
@@ -222,9 +222,7 @@ class DeclaredRows(AskedRows):
     @cached_property
     def answers_spec(self) -> AnswersSpec:
         """Return what the answers are shown as."""
-        return AnswersSpec(
-            self.record.name, self.record.prefix, self.record.key, self.record.fields, self.items_spec.table
-        )
+        return AnswersSpec(self.record.name, self.record.prefix, self.record.key, self.record.fields)
 
     @cached_property
     def row_target(self) -> RowTarget | None:
@@ -237,9 +235,9 @@ class DeclaredRows(AskedRows):
         return self.writer.provider, self.writer.preferred
 
     @cached_property
-    def items_table(self) -> Any:
-        """Return the table of the items."""
-        return items.items_table(self.items_spec)
+    def items_table(self) -> Subquery:
+        """Return the rows as they are kept, with their values as JSON."""
+        return items.items_table(self.record.name)
 
     @property
     def answer(self) -> "type[BaseModel]":
@@ -260,11 +258,11 @@ class DeclaredRows(AskedRows):
             self.items_table,
             ItemStates(("answered", is_answered), ("open", ~mine.findable_empty), "empty", others=tuple(others)),
             is_open,
-            key="findable_key",
+            key=KEY,
             order="findable_row",
-            named=("findable_key", *self.record.columns) if label else (),
+            named=self.columns if label else (),
             own=self.label,
-            name_of=self.label_of,
+            name_of=lambda row: self.label_of(self.read(row)),
         )
 
     def items(self, tx: "Connection", rows: Rows) -> Iterator[Item]:  # noqa: ARG002 - other tasks need it
@@ -277,7 +275,20 @@ class DeclaredRows(AskedRows):
             raise ConfigurationError(
                 f"{self.record.path} was changed while it was used; nothing more is asked", hint="run the command again"
             )
-        return self._with_images(rows) if self.images else self.about(rows)
+        read = {key: self.read(row) for key, row in rows.items()}
+        return self._with_images(read) if self.images else self.about(read)
+
+    def rows(self, tx: "Connection", ids: Sequence[str], *, locked: bool = False) -> dict[str, dict[str, Any]]:
+        """Return these rows that are there, by their ids, each with its values by column."""
+        return {key: self.read(row) for key, row in super().rows(tx, ids, locked=locked).items()}
+
+    def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row with its values by column beside their JSON; those that are none are None."""
+        return {**self._no_values, **row, **items.values_in(row[VALUES])}
+
+    @cached_property
+    def _no_values(self) -> Mapping[str, None]:
+        return dict.fromkeys(self.record.columns)
 
     def _with_images(self, rows: Rows) -> Iterator[Item]:
         """Yield what to ask with the images of the rows; those whose images cannot be opened any more are left out."""
@@ -369,10 +380,10 @@ class DeclaredRows(AskedRows):
         named = fill_template(template, lambda name: value_text(row.get(column_named(name, row) or name)))
         return " ".join(named.split())[:NAMED] or str(row["findable_key"])
 
-    @cached_property
+    @property
     def columns(self) -> Sequence[str]:
-        """Return every column."""
-        return [column.name for column in self.items_table.c]
+        """Return what is read of a row."""
+        return (KEY, HASH, VALUES)
 
     def input_hash(self, row: Mapping[str, Any]) -> str:
         """Return the hash that was kept with the row."""

@@ -31,11 +31,11 @@ from pipeline.engine.declared.row_images import UNSET, ImageSettings
 from pipeline.engine.declared.rows import NO_WRITER, DeclaredRows, RowWriter
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
 from pipeline.store import asks, erase, tasks, workspace
+from pipeline.store.rows import changed_since
 from pipeline.store.tasks import TaskRecord
+from pipeline.tables.fill import FillHooks, ItemsFill, ItemsReport
 from pipeline.tables.items_file import ItemsFile
-from pipeline.tables.items_fill import FillHooks, ItemsFill, ItemsReport
 from pipeline.tables.items_query import ItemsQuery
-from pipeline.tables.rows import rows_among
 
 HOW_TO_TRY = "`make try TASK={task}` asks about a few rows, `make tag TASK={task}` about all"
 EXAMPLES = 3  # refused rows in a message
@@ -102,18 +102,13 @@ def _unknown(settings: Settings, recorded: Sequence[str]) -> ConfigurationError:
 
 
 def planned_tables(settings: Settings) -> dict[str, str]:
-    """Return the table and the views that the first use of the task that TASK= names makes, each with what it is."""
+    """Return the views that the first use of the task that TASK= names makes, each with what it is."""
     path = find_task_file(settings.task, settings.data)
     if path is None:
         return {}
     declaration = load_declaration(path)
     prefix = declaration.table or declaration.name
-    return {f"{prefix}_items": "table", f"{prefix}_answers": "view", f"{prefix}_answered": "view"}
-
-
-def recorded_tables(tx: "Connection") -> list[str]:
-    """Return the names of the tables of every task that was recorded here."""
-    return [f"{one.prefix}_items" for one in tasks.list_tasks(tx)]
+    return {f"{prefix}_answers": "view", f"{prefix}_answered": "view"}
 
 
 def check_declarable(settings: Settings) -> bool:
@@ -299,9 +294,7 @@ def _settle(tx: "Connection", *, record: TaskRecord, sha256: str | None) -> None
     """Keep which source was imported, and let rows be asked again that were parked before they changed."""
     tasks.keep_items_hash(tx, record.name, sha256)
     parked = {key: at for key, _, _, at in asks.parked_rows(tx, record.name)}
-    mine = DeclaredRows(record).items_table.c
-    changes = rows_among(tx, mine.findable_key, list(parked), [mine.findable_key, mine.findable_changed_at])
-    asks.unpark(tx, record.name, ids=[key for key, at in changes if at is not None and at > parked[key]])
+    asks.unpark(tx, record.name, ids=changed_since(tx, record.name, parked))
 
 
 def _is_imported(record: TaskRecord, declaration: Declaration, path: Path, sha256: str | None) -> bool:

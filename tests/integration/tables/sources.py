@@ -1,4 +1,4 @@
-"""Bring a table of items up to a source, as a command that asks does."""
+"""Bring the rows of a task up to a source, as a command that asks does."""
 
 import csv
 import json
@@ -9,42 +9,47 @@ from typing import Any
 
 from sqlalchemy import select
 
+from pipeline.store import schema
 from pipeline.store.database import Connection, Store
-from pipeline.tables.items import ItemsSpec, items_table, make_items
+from pipeline.tables.fill import ItemsFill, ItemsReport
+from pipeline.tables.item_values import common_kind
+from pipeline.tables.items import VALUES, ItemsSpec, check_spec, items_table, values_in
 from pipeline.tables.items_file import ItemsFile
-from pipeline.tables.items_fill import ItemsFill, ItemsReport
 from tests.progress import NullProgress
 
-TABLE = "reviews_items"
+TASK = "reviews"
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Items:
-    """A table of items in a database, with the record of it."""
+    """The rows of a task in a database, with the record of it."""
 
     def __init__(self, store: Store, *, key: Sequence[str] = ("id",), asked: Sequence[str] = ("text",)) -> None:
-        """Begin without a table."""
+        """Begin without rows."""
         self.store = store
         self.key = tuple(key)
         self.asked = asked
         self.spec: ItemsSpec | None = None
+        schema.ensure_schema(store, ())
 
     def take(self, source: Any, *, at: datetime = AT, **options: Any) -> ItemsReport:
-        """Make the table hold what a source says."""
-        with self.store.write() as tx:
-            self.spec = make_items(tx, ItemsSpec(TABLE, self.key, source.columns), was=self.spec)
+        """Make the rows what a source says."""
+        known = dict(self.spec.columns) if self.spec else {}
+        kinds = {name: common_kind(known.get(name), source.columns.get(name)) for name in {**known, **source.columns}}
+        self.spec = ItemsSpec(TASK, self.key, {name: kind or "text" for name, kind in kinds.items()})
+        check_spec(self.spec)
         return ItemsFill(self.store, self.spec, self.asked, at, **options).run(source, NullProgress())
 
     def take_file(self, path: Path, **options: Any) -> ItemsReport:
-        """Make the table hold what a file says."""
+        """Make the rows what a file says."""
         return self.take(ItemsFile(path), **options)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return what stands in the table, in the order of first sight."""
-        assert self.spec is not None
-        table = items_table(self.spec)
+        """Return the rows that are kept, in the order of first sight, with their values by column."""
+        table, columns = items_table(TASK), self.spec.columns if self.spec else ()
         with self.store.read() as tx:
-            return [dict(row) for row in tx.execute(select(table).order_by(table.c.findable_row)).mappings()]
+            found = tx.execute(select(table).order_by(table.c.findable_row)).mappings()
+            return [{**dict.fromkeys(columns), **row, **values_in(row[VALUES])} for row in found]
 
     def values(self) -> dict[str, dict[str, Any]]:
         """Return the source's columns of the rows that are not gone, by key."""

@@ -1,6 +1,5 @@
 """Items of a file: every column as it is, rows that cannot be kept refused, and half a source that marks nothing."""
 
-import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.store.database import Connection, Store
-from pipeline.tables import items_fill
+from pipeline.tables import fill
 from pipeline.tables.items import hash_of
 from pipeline.tables.items_file import ItemsFile
 from tests.integration.passages.workspaces import url_of
@@ -41,30 +40,37 @@ def test_columns_have_any_name(store: Store, tmp_path: Path) -> None:
 
 
 def test_kinds_of_values(store: Store, tmp_path: Path) -> None:
-    """Outside CSV a column is of the kind that all its values have, and keeps it."""
+    """Outside CSV a column is of the kind that all its values have; each stays what it was."""
     row = {"id": 2**62, "text": "Bees €", "whole": -3, "number": 1, "sure": True, "list": [1, {"a": None}], "odd": 1}
     other = {"id": 7, "text": None, "number": 2.5, "odd": "x", "long": 2**70}
     items = Items(store)
     items.take_file(write_lines(tmp_path / "a.jsonl", [row, other]))
     assert items.values() == {
-        str(2**62): {**row, "number": 1.0, "list": '[1,{"a":null}]', "odd": "1", "long": None},
+        str(2**62): {**row, "list": '[1,{"a":null}]', "long": None},
         "7": {**dict.fromkeys(row), **other, "long": str(2**70)},
     }
     assert [(row["findable_empty"], row["findable_hash"]) for row in items.rows()] == [
         (False, hash_of({"text": "Bees €"}, ["text"])),
         (True, hash_of({}, ["text"])),
     ]
-    before = items.rows()
-    with pytest.raises(InputError, match="row 1, column 'whole': holds text, and the column was made for a whole numb"):
-        items.take_file(write_lines(tmp_path / "a.jsonl", [{"id": 7, "whole": "many"}]))
-    assert items.rows() == before
+    assert items.spec is not None
+    assert [items.spec.columns[name] for name in ("whole", "number", "sure", "list", "odd")] == [
+        "integer",
+        "real",
+        "boolean",
+        "json",
+        "text",
+    ]
+    items.take_file(write_lines(tmp_path / "a.jsonl", [{"id": 7, "whole": "many"}]))
+    assert items.values() == {"7": {**dict.fromkeys(row), "long": None, "id": 7, "whole": "many"}}
+    assert items.spec.columns["whole"] == "text"
     items.take_file(write_lines(tmp_path / "a.jsonl", [{"id": 7, "odd": {"b": True}, "sure": False}]))
     assert items.values()["7"] == {
         **dict.fromkeys(other),
         **dict.fromkeys(row),
         "id": 7,
         "odd": '{"b":true}',
-        "sure": 0,
+        "sure": False,
     }
 
 
@@ -103,41 +109,23 @@ def test_file_that_changes(store: Store, tmp_path: Path) -> None:
     assert items.rows() == []
 
 
-class _KilledError(Exception):
-    """The process ended here."""
-
-
-def test_killed_between_transactions(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fill that died on its way, at any transaction, is finished by the next one; what is gone is marked last."""
-    monkeypatch.setattr(items_fill, "_WRITTEN", 1)
-    monkeypatch.setattr("pipeline.tables.items_fill.PAGE", 2)
-    monkeypatch.setattr(items_fill, "_LOOKED_AT", 2)
+def test_a_fill_is_all_or_nothing(store: Store, tmp_path: Path) -> None:
+    """Where its transaction does not end, nothing is new, changed or gone; the next one is as if it had never begun."""
     versions = [
         [["id", "text"], *([str(n), f"{n % step}"] for n in range(first, 10))] for first, step in ((0, 3), (4, 2))
     ]
-    paths = [write_csv(tmp_path / f"{number}.csv", rows) for number, rows in enumerate(versions)]
-    whole = Items(Store(url_of(tmp_path / "whole")))
-    for path in paths:
-        whole.take_file(path)
+    first, second = (write_csv(tmp_path / f"{number}.csv", rows) for number, rows in enumerate(versions))
     items = Items(store)
-    for path in paths:
-        for dies_at in range(1, 20):
-            left = dies_at
+    items.take_file(first)
+    before = items.rows()
+    with pytest.raises(InterruptedError):
+        items.take_file(second, hooks=fill.FillHooks(settle=_interrupted))
+    assert items.rows() == before
+    report = items.take_file(second)
+    assert (report.new, report.changed, report.same, report.gone) == (0, 4, 2, 4)
+    report = items.take_file(first)
+    assert (report.new, report.changed, report.same, report.back, report.gone) == (0, 4, 6, 4, 0)
 
-            @contextlib.contextmanager
-            def write() -> Iterator[Connection]:
-                nonlocal left
-                left -= 1
-                if not left:
-                    raise _KilledError
-                with Store.write(store) as tx:
-                    yield tx
 
-            with contextlib.suppress(_KilledError), monkeypatch.context() as patch:
-                patch.setattr(store, "write", write)
-                items.take_file(path)
-                break
-        else:
-            pytest.fail("it never ended")
-    assert items.rows() == whole.rows()
-    whole.store.close()
+def _interrupted(_: Connection) -> None:
+    raise InterruptedError

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.store.database import Store
-from pipeline.tables.items_fill import ItemsReport
+from pipeline.tables.fill import ItemsReport
 from tests.integration.tables.sources import Items, write_csv
 
 Row = tuple[str, str, str]  # key, text, and a column that is not asked about

@@ -179,7 +179,7 @@ def spec_of(
     fields: Sequence[tuple[str, str]], key: Sequence[tuple[str, str]] = KEYS[0], prefix: str = "reviews"
 ) -> AnswersSpec:
     """Return what views are made of."""
-    return AnswersSpec("reviews", prefix, tuple(key), tuple(fields), f"{prefix}_items")
+    return AnswersSpec("reviews", prefix, tuple(key), tuple(fields))
 
 
 def rows_of(tx: Connection, sql: str) -> list[tuple[Any, ...]]:
@@ -387,7 +387,7 @@ REFUSED = {
     "other.said=said": "this database has no table `other`",
     "seen.said=said": "this database has no table `seen`",
     "own.other=said": "`own` has no column `other`",
-    "reviews_items.said=said": "`reviews_items` is findable's own",
+    "findable_rows.row=said": "`findable_rows` is findable's own",
     "findable_answers.answer=said": "`findable_answers` is findable's own",
     "keyless.said=said": "`keyless` has no column `lang`",
     "loose.said=said": "the key of the task (id, lang) is no unique key of `loose`",

@@ -1,0 +1,166 @@
+"""Keep the rows of a source as they were last read, and bring them to another reading of it all at once.
+
+A reading goes to a temporary table, for which nobody waits; then three statements of one transaction write what is new
+or differs, bring back what was gone, and mark what the source has no more. A process that dies before leaves no trace.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    case,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pipeline.store.database import Store, pages, run_many
+from pipeline.store.tables import rows
+
+MANY = 10_000  # new rows after which a server counts them, or it would plan for none
+READ = ("row", "input_hash", "is_empty", "seen", "unusable")  # what a reading says of a row
+_read = Table(
+    "findable_read",
+    MetaData(),
+    Column("item_id", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    *(Column(name, Boolean if name == "is_empty" else Text) for name in READ),
+    prefixes=["TEMPORARY"],
+)
+
+
+class Filled(NamedTuple):
+    """What a reading changed, in rows: each that was read is new, changed (its hash), or the same.
+
+    `back` of the latter two were gone, `gone` are marked now, and `touched` were there and are another thing now.
+    """
+
+    new: int
+    changed: int
+    same: int
+    back: int
+    gone: int
+    touched: int
+
+
+class Reading:
+    """Rows of a source on their way, in a temporary table of one connection."""
+
+    def __init__(self, store: Store, held: Connection) -> None:
+        """Begin with none."""
+        self._store, self._held = store, held
+        with held.begin():
+            _read.create(held)
+
+    def add(self, found: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int, bool]]:
+        """Keep rows by their `item_id`, `n` (the place), `line` and `READ`; return those whose id came before.
+
+        Each with the line of the row that came first, and whether that says the same.
+        """
+        kind: Any = sqlite if self._store.path is not None else postgresql
+        with self._held.begin():
+            added = run_many(self._held, kind.insert(_read).on_conflict_do_nothing(), found)
+            return [] if added == len(found) else list(self._repeated(found))
+
+    def _repeated(self, found: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], int, bool]]:
+        first: dict[str, tuple[int, int, str]] = {}
+        for some in pages([one["item_id"] for one in found]):
+            query = select(_read.c.item_id, _read.c.n, _read.c.line, _read.c.row).where(_read.c.item_id.in_(some))
+            first |= {key: (number, line, row) for key, number, line, row in self._held.execute(query)}
+        for one in found:
+            number, line, row = first[one["item_id"]]
+            if number != one["n"]:
+                yield one, line, row == one["row"]
+
+    @contextlib.contextmanager
+    def written(self, task: str, *, at: datetime) -> Iterator[tuple[Connection, Filled]]:
+        """Make the rows of a task what was read, in a transaction that ends with the block."""
+        with self._store.write(on=self._held) as tx:
+            yield tx, self._bring(tx, task, at)
+
+    def _bring(self, tx: Connection, task: str, at: datetime) -> Filled:
+        is_server = tx.dialect.name != "sqlite"
+        if is_server:
+            tx.exec_driver_sql(f"ANALYZE {_read.name}")
+        is_changed = rows.c.input_hash != _read.c.input_hash
+        counts = (rows.c.item_id, case((is_changed, 1)), rows.c.gone_at)
+        query = select(func.count(), *map(func.count, counts)).select_from(_read.outerjoin(rows, _is_row_of(task)))
+        read, known, changed, back = tuple(tx.execute(query).one())
+        written = tx.execute(self._upsert(task, at, top=tx.execute(_top(task)).scalar() or 0)).rowcount
+        here = (rows.c.task == task) & rows.c.gone_at.is_(None)
+        gone = tx.execute(select(func.count()).select_from(rows).where(here)).scalar_one() - read
+        if gone:
+            left = ~select(_read.c.item_id).where(_read.c.item_id == rows.c.item_id).exists()
+            tx.execute(update(rows).where(here, left).values(gone_at=at))
+        if is_server and read - known > MANY:
+            tx.exec_driver_sql(f"ANALYZE {rows.name}")
+        return Filled(read - known, changed, known - changed, back, gone, written - (read - known) + gone)
+
+    def _upsert(self, task: str, at: datetime, *, top: int) -> Any:
+        """Return what writes the rows that are new or other ones; a server would lock all that it is given."""
+        kind: Any = sqlite if self._store.path is not None else postgresql
+        is_other = or_(rows.c.gone_at.is_not(None), *(rows.c[name].is_distinct_from(_read.c[name]) for name in READ))
+        told = [literal(task), _read.c.item_id, _read.c.n + top, *(_read.c[name] for name in READ)]
+        found = select(*told).select_from(_read.outerjoin(rows, _is_row_of(task))).order_by(_read.c.n)
+        own = kind.insert(rows).from_select(["task", "item_id", "n", *READ], found.where(is_other))
+        new, now = own.excluded, literal(at, rows.c.changed_at.type)
+        values = {name: new[name] for name in READ} | {
+            "gone_at": None,
+            "changed_at": case((rows.c.input_hash != new.input_hash, now), else_=rows.c.changed_at),
+        }
+        return own.on_conflict_do_update(index_elements=["task", "item_id"], set_=values)
+
+
+def _is_row_of(task: str) -> ColumnElement[bool]:
+    return (rows.c.task == task) & (rows.c.item_id == _read.c.item_id)
+
+
+@contextlib.contextmanager
+def reading(store: Store) -> Iterator[Reading]:
+    """Take rows of a source for the length of a block; those that were not `written` then are forgotten."""
+    with store.held() as held:
+        found = Reading(store, held)
+        try:
+            yield found
+        finally:
+            with contextlib.suppress(Exception), held.begin():  # the connection may be lost, and the table with it
+                _read.drop(held)
+
+
+def _top(task: str) -> Select[Any]:
+    return select(func.max(rows.c.n)).where(rows.c.task == task)
+
+
+def seen_before(tx: Connection, task: str, ids: Sequence[str]) -> dict[str, str | None]:
+    """Return what was seen of the images of these rows, by id."""
+    query = select(rows.c.item_id, rows.c.seen).where(rows.c.task == task)
+    found = (tx.execute(query.where(rows.c.item_id.in_(some))) for some in pages(ids))
+    return {key: seen for some in found for key, seen in some}
+
+
+def changed_since(tx: Connection, task: str, moments: Mapping[str, datetime]) -> list[str]:
+    """Return which of some rows changed after a moment of each."""
+    query = select(rows.c.item_id, rows.c.changed_at).where(rows.c.task == task, rows.c.changed_at.is_not(None))
+    found = (tx.execute(query.where(rows.c.item_id.in_(some))) for some in pages(list(moments)))
+    return [key for some in found for key, at in some if at > moments[key]]
+
+
+def remove_row(tx: Connection, task: str, item_id: str) -> None:
+    """Delete a row, if it is there."""
+    tx.execute(delete(rows).where(rows.c.task == task, rows.c.item_id == item_id))
