@@ -11,10 +11,9 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
-from pipeline.engine.access import Access as Opened
-from pipeline.engine.access import check_access
-from pipeline.engine.folder import is_free
-from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.engine.open import Access as Opened
+from pipeline.engine.open import check_access, is_free, open_workspace
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.search import OpenSearch
 from pipeline.live.due_tagger import DueTagger
 from pipeline.workflows import add_expert

@@ -1,6 +1,6 @@
 """Define what the engine knows of its work, tasks to ask and collections to index, without knowing a subject.
 
-A subject (people, texts, images) is a room of its own that implements these protocols; `pipeline.engine.registry`
+A subject (people, texts, images) is a room of its own that implements these protocols; `pipeline.engine.workspace`
 finds it by its module `subject`. `Connection` stands for a connection inside a transaction of `pipeline.store`. A task
 is facts and two objects: `TaskRows` is what every task must do, and `Hooks` what only some do.
 """
@@ -354,7 +354,7 @@ class SubjectTables(Protocol):
 
 
 class SubjectRoom(Protocol):
-    """What the module `subject` of a subject's room offers; `pipeline.engine.registry` finds it."""
+    """What the module `subject` of a subject's room offers; `pipeline.engine.workspace` finds it."""
 
     __package__: str
     how_to_begin: str

@@ -1,37 +1,37 @@
-"""Open a workspace: settings become a store, a client and the subjects that `registry` finds."""
+"""The session of a command: the open workspace with its store, settings, clock and client, and the subjects it has.
+
+A subject is a room of the pipeline that has a module `subject`, and its name is the room's: no room below the subjects
+names one. Tasks that users declare in files of their own are subjects too, found in the workspace; what carries them
+out is loaded where there are some.
+"""
 
 import contextlib
 import sqlite3
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cache, cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, cast
 
-from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings
-from pipeline.core.task import SubjectRoom
-from pipeline.engine import registry
-from pipeline.engine.access import Access, backend_of, check_access, missing_tables, never_used
-from pipeline.engine.folder import check_links, is_free, make_directory
-from pipeline.store import asked, marker, schema, workspace
+from pipeline.core.task import DeclaredRoom, Subject, SubjectRoom, SubjectTables
+from pipeline.store import asked, tasks, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
-from pipeline.store.schema import is_workspace, other_tables
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Collection, Subject, Task
+    from pipeline.core.task import Collection, Task
     from pipeline.gemini.client import Client
     from pipeline.gemini.models import Kind, Model, RateLimits
 
 
-T = TypeVar("T")
-
 LOCAL_KEY = "key-of-the-local-engine"  # it takes any; this one says whose it is, and is no word of an error
+PIPELINE = Path(__file__).parents[1]
 
 
 async def asyncio_sleep(seconds: float) -> None:
@@ -63,6 +63,7 @@ class OpenWorkspace:
     budget: Budget | None = None  # of this command; that of the day is a setting
     is_bound: bool = False
     tells_backend: bool = True  # whether `tell_backend` has anything to say; false for a command that only checks it
+    _models: "dict[tuple[str, Kind], Model]" = field(default_factory=dict)  # those that were looked up
     _is_brought: bool = False  # the items of a declared task are up to date
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -108,20 +109,20 @@ class OpenWorkspace:
         self._closing.callback(client.close)
         return client
 
-    @cached_property
+    @property
     def model(self) -> "Model":
         """Return the model that answers."""
         own = self.task.model if self.backend != "local" and "model" not in self.settings.sources else None
         return self._model(own or self.settings.model, kind="generate")
 
-    @cached_property
+    @property
     def embedding_model(self) -> "Model":
         """Return the model that embeds, which gives vectors of the width that is set."""
         model = self._model(self.settings.embedding_model, kind="embed")
         model.check_dim(self.settings.dim)
         return model
 
-    @cached_property
+    @property
     def limits(self) -> "RateLimits":
         """Return what may be asked live of the model that answers, a minute and a day."""
         from pipeline.gemini.models import model_limits
@@ -176,15 +177,11 @@ class OpenWorkspace:
             InputError: the task's file or its items are wrong.
             ConfigurationError: the declaration changed under the same version.
         """
-        if self._is_brought or not registry.is_declared(self.settings):
+        if self._is_brought or not is_declared(self.settings):
             return
-        self.task = registry.declared().bring_items(
-            self.store, self.task, self.settings, at=self.now(), display=self.display
-        )
+        self.task = declared().bring_items(self.store, self.task, self.settings, at=self.now(), display=self.display)
         self._renew_subject()
         self._is_brought = True
-        for name in ("model", "embedding_model", "limits"):  # the file may name another one than it did
-            self.__dict__.pop(name, None)
         if self.task.rows.parameters.get("temperature") is not None and not self.model.takes_temperature:
             self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")
 
@@ -196,8 +193,8 @@ class OpenWorkspace:
         Raises:
             InputError: it names a column that its rows have not.
         """
-        if registry.is_declared(self.settings):
-            registry.declared().bring_index(self.store, self.task, display=self.display)
+        if is_declared(self.settings):
+            declared().bring_index(self.store, self.task, display=self.display)
             self._renew_subject()
         elif not self.is_indexed and (collection := self.task.hooks.begin_index()) is not None:
             mine = self.subject
@@ -206,7 +203,7 @@ class OpenWorkspace:
     def _renew_subject(self) -> None:
         with self.store.read() as tx:
             others = (one for one in self.subjects if one.task.name != self.task.name)
-            found = registry.declared_subjects(tx, self.settings)
+            found = declared_subjects(tx, self.settings)
             mine = next(one for one in found if one.task.name == self.task.name)
             self.subjects, self.task = (*others, mine), mine.task
 
@@ -255,6 +252,8 @@ class OpenWorkspace:
     def _model(self, name: str, *, kind: "Kind") -> "Model":
         from pipeline.gemini.models import find_model
 
+        if found := self._models.get((name, kind)):
+            return found
         today = self.now().date()
         model = find_model(name, kind=kind, today=today, extra=self.settings.models_file)
         if model.local and self.backend != "local":
@@ -262,6 +261,7 @@ class OpenWorkspace:
             raise ConfigurationError(said, hint="set one of Gemini's: `make prices` lists them")
         if warning := model.warning(today):
             self.display.warn(warning)
+        self._models[name, kind] = model
         return model
 
     def _start_engine(self) -> str:
@@ -275,144 +275,47 @@ class OpenWorkspace:
             ) from error
 
 
-@contextlib.contextmanager
-def open_workspace(
-    settings: Settings,
-    display: Progress,
-    *,
-    access: Access = Access.CREATE,
-    agrees: Callable[[str], bool] = lambda _question: False,
-    whole: bool = False,
-) -> Iterator[OpenWorkspace]:
-    """Open a workspace for the length of a block, making or mending its schema first; see `access.check_access`.
-
-    What is about the `whole` of it takes a task that was never used here as the built-in one.
-
-    Raises:
-        ConfigurationError: there is none, and `access` does not make one; what would be added to another program's
-            database was not agreed to; the workspace is bound to another backend than the one asked for, or its files
-            belong to another database than the one that is set.
-    """
-    check_links(settings.data)
-    store = Store(settings.url.reveal())
-    try:
-        if line := check_access(registry.of_people(settings) if whole else settings, store, access, agrees):
-            display.say(line)
-        opened = _opened(settings, store, display, access, whole=whole)
-    except BaseException:
-        store.close()
-        raise
-    try:
-        yield opened
-    finally:
-        opened.close()
+@cache
+def rooms() -> tuple[SubjectRoom, ...]:
+    """Return the module `subject` of every room that has one, by the rooms' names."""
+    found = sorted(path.parent.name for path in PIPELINE.glob("*/subject.py"))
+    return tuple(cast(SubjectRoom, import_module(f"pipeline.{name}.subject")) for name in found)
 
 
-def _opened(settings: Settings, store: Store, display: Progress, access: Access, *, whole: bool) -> OpenWorkspace:
-    make_directory(settings.data)
-    found = marker.find_marker(settings.data)
-    rooms = rooms_of(settings, store, found, display, access, whole=whole)
-    if whole:
-        with store.read() as tx:
-            is_here = (
-                registry.declared().recorded_name(tx, settings)
-                if registry.is_declared(settings)
-                else registry.room_in_use(settings) in rooms
-            )
-        settings = settings if is_here else registry.of_people(settings)
-    if registry.is_declared(settings):
-        name = registry.declared().recorded(store, settings, may_write=access is not Access.READ, display=display)
-        settings = replace(settings, task=name)
-    with store.read() as tx:
-        row = workspace.get_workspace(tx)
-        made = [room.subject(tx, settings) for room in rooms]
-        subjects = (*filter(None, made), *registry.declared_subjects(tx, settings))
-    if found is None or found.workspace_id != row.workspace_id:
-        marker.write_marker(settings.data, marker.FolderMarker(row.workspace_id, store.address))
-    backend = backend_of(settings, row.backend)
-    store.locks = Locks(store, settings.data / "locks", row.workspace_id)
-    return OpenWorkspace(
-        settings=settings.for_backend(backend),
-        store=store,
-        backend=backend,
-        display=display,
-        task=next(one.task for one in subjects if one.name == settings.task),
-        subjects=subjects,
-        is_bound=row.backend is not None,
-    )
+def room_in_use(settings: Settings) -> SubjectRoom | None:
+    """Return the room of the task that TASK= names; None where it is a user's own."""
+    return next((room for room in rooms() if room.__package__ == f"pipeline.{settings.task}"), None)
 
 
-def rooms_of(
-    settings: Settings,
-    store: Store,
-    found: marker.FolderMarker | None,
-    display: Progress,
-    access: Access,
-    *,
-    whole: bool,
-) -> "list[SubjectRoom]":
-    """Return the rooms of the subjects that are here, the schema brought up to date and their tables adopted.
-
-    What reads, or is about the `whole`, makes no table or view of a subject.
-
-    Raises:
-        ConfigurationError: the folder's sealed files belong to another database, or nothing was ever brought in for the
-            task that is to be read.
-        InconsistentError: a table that is to be read is gone.
-    """
-    makes_tables = access is not Access.READ and not whole
-    seen = settings if makes_tables else registry.of_people(settings)
-    sealed_by = found if marker.holds_sealed_files(settings.data) else None
-    if sealed_by is not None and store.path is not None and not store.path.exists():  # opening it would make it
-        marker.refuse_folder(settings.data, sealed_by, f"{store.shown} is not there")
-    with store.read() as tx:
-        if sealed_by is not None:
-            marker.check_marker(settings.data, sealed_by, tx, shown=store.shown)
-        rooms = [one for one in registry.rooms() if one.is_here(tx, seen)]
-        room = registry.room_in_use(settings)
-        if not (makes_tables or whole or room is None or room in rooms):
-            raise never_used(settings, room.how_to_begin)
-        tables = [registry.tables_of(room) for room in rooms]
-        is_ready = schema.is_schema_current(tx) and all(one.is_adopted(tx, seen) for one in tables)
-        if access is Access.READ and not is_ready and (gone := missing_tables(tx, seen)):
-            raise InconsistentError(
-                f"{store.shown} has no table {' and no table '.join(gone)} any more; nothing was made",
-                hint="`make restore` puts a backup back; a command that writes makes it, with no row",
-            )
-    if not is_ready:
-        for line in schema.ensure_schema(store, [partial(one.adopt, settings=seen) for one in tables]):
-            display.say(line)
-    return rooms
+def tables_of(room: SubjectRoom) -> SubjectTables:
+    """Return the module `adopt` of a subject's room."""
+    return cast(SubjectTables, import_module(f"{room.__package__}.adopt"))
 
 
-@contextlib.contextmanager
-def open_to_look(settings: Settings, display: Progress, *, agrees: Callable[[str], bool]) -> Iterator[OpenWorkspace]:
-    """Open the workspace for the length of a block; where nothing is yet, an empty one that is gone afterwards.
+def declared() -> Any:
+    """Return the module that carries out declared tasks."""
+    return import_module("pipeline.engine.declared.subjects")
 
-    For a built-in task people are what it is opened with, so that no table is made; for a task of one's own its rows
-    are brought up to date, in a workspace that is there; that may make its tables, which is asked in another program's
-    database.
 
-    Raises:
-        ConfigurationError: there is something and no workspace, or writing would add to a table of another program.
-    """
-    is_declared = registry.is_declared(settings)
-    people = replace(settings, task=BUILT_IN[0])
-    with contextlib.closing(Store(settings.url.reveal())) as store:
-        with store.read_unchanged() as tx:
-            is_new = is_free(settings.data) and (tx is None or not (is_workspace(tx) or other_tables(tx)))
-        if not is_new:
-            check_access(people if is_declared else settings, store, Access.READ, agrees)
-        elif is_declared:
-            check_access(settings, store, Access.WRITE, agrees)
-    if not is_new:
-        opens, access = (settings, Access.WRITE) if is_declared else (people, Access.READ)
-        with open_workspace(opens, display, access=access, agrees=agrees) as ws:
-            yield ws
-        return
-    display.say(f"{settings.data} holds no workspace, and gets none: this looks at a temporary one")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_workspace(replace(settings, data=Path(folder), database_url=None), display) as ws,
-    ):
-        yield ws
+def is_declared(settings: Settings) -> bool:
+    """Return whether TASK= names a task of a user's own."""
+    return settings.task not in BUILT_IN
+
+
+def of_people(settings: Settings) -> Settings:
+    """Return the settings with people in the place of their task."""
+    return replace(settings, task=BUILT_IN[0])
+
+
+def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ...]:
+    """Return every task of a user's own that was used in this workspace."""
+    if not tasks.any_tasks(tx):
+        return ()
+    found: tuple[Subject, ...] = declared().declared_subjects(tx, settings)
+    return tuple(_with_room(tx, settings, one) for one in found)
+
+
+def _with_room(tx: "Connection", settings: Settings, found: Subject) -> Subject:
+    if not (PIPELINE / found.name / "subject.py").is_file():
+        return found
+    return cast(DeclaredRoom, import_module(f"pipeline.{found.name}.subject")).of_declared(tx, settings, found)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.task import Item, Task
-from pipeline.engine import questions, registry
+from pipeline.engine import questions, workspace
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests
@@ -343,9 +343,9 @@ def _side(ws: OpenWorkspace, text: str) -> Side:
             raise InputError(said, hint="A= and B= may be two models, which are asked")
         return Side(f"the answers of {label}", label)
     if text.endswith(".py") or "/" in text:
-        if not registry.is_declared(ws.settings):
+        if not workspace.is_declared(ws.settings):
             raise InputError(f"{ws.task.name} is no task of a file; nothing was asked", hint="A= may be a model")
-        other = replace(ws, task=registry.declared().task_beside(ws.task, Path(text), at=ws.now()))
+        other = replace(ws, task=workspace.declared().task_beside(ws.task, Path(text), at=ws.now()))
     else:
         sources = {**ws.settings.sources, "model": "A= or B="}
         other = replace(ws, settings=replace(ws.settings, model=text, sources=sources))

@@ -14,7 +14,6 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
 from pipeline.core.task import Subject, Task, Words
-from pipeline.engine.access import never_used
 from pipeline.engine.declared import given
 from pipeline.engine.declared.collection import DeclaredCollection
 from pipeline.engine.declared.given import ROWS
@@ -30,6 +29,7 @@ from pipeline.engine.declared.record import (
 from pipeline.engine.declared.row_images import UNSET, ImageSettings
 from pipeline.engine.declared.rows import NO_WRITER, DeclaredRows, RowWriter
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
+from pipeline.engine.open import never_used
 from pipeline.store import asks, erase, tasks, workspace
 from pipeline.store.rows import changed_since
 from pipeline.store.tasks import TaskRecord

@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.core.redact import Secret
 from pipeline.core.settings import Settings
-from pipeline.engine.workspace import OpenWorkspace, open_workspace
+from pipeline.engine.open import open_workspace
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import table
 from pipeline.passages.schema import PassagesShape, read_shape
 from pipeline.passages.table import ConceptRow
