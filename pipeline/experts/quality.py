@@ -8,7 +8,6 @@ English, so only texts in English are looked at.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.experts import table
@@ -33,8 +32,6 @@ from pipeline.store import asks, statistics
 from pipeline.tables.cells import list_of, text_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
-
     from pipeline.store.database import Connection
 
 
@@ -78,112 +75,78 @@ class TaggedText(NamedTuple):
     tags: Sequence[str]
 
 
-@dataclass
-class TagTally(ListTally[str]):
-    """What one pass over tags came to: also how often each is used, and whose texts are read."""
-
-    used: Counter[str] = field(default_factory=Counter)
-    read: Choice[str] = field(default_factory=lambda: Choice(READ, seed=SEED))
-
-    def add(self, key: str, members: Sequence[str], shown: str) -> None:
-        """Count the tags of one person."""
-        super().add(key, members, shown)
-        self.used.update(members)
-        self.read.offer(key, key)
-
-
 def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
     """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags."""
     condition = table.tagged()
     if extractor is not None:
         condition = condition & item_id.in_(statistics.applied_ids(table.TASK, extractor))
-    tally = TagTally(Choice(SAMPLES, seed=SEED))
+    tally, used, read = ListTally[str](Choice(SAMPLES, seed=SEED)), Counter[str](), Choice[str](READ, seed=SEED)
     for key, cell in table.people(tx).cells(tx, ("id", "tags"), condition):
-        tally.add(str(key), list_of(cell) or [], str(key))
-    carrying = _count_carrying(tx, condition, [tag for tag, _ in _often(tally.used)[:COMMONEST]])
-    texts = in_english(_texts(tx, list(tally.read))) if tally.answers >= FEWEST else []
-    unlike = unsupported(texts)
-    found = (
-        *_figures(tx, extractor, tally.lengths, tally.used),
-        *_padding(tally.lengths, carrying),
-        _unlike_figure(texts, len(unlike)),
-    )
-    figures = {one.name: one for one in found}
+        members = list_of(cell) or []
+        tally.add(str(key), members, str(key))
+        used.update(members)
+        read.offer(str(key), str(key))
+    often = sorted(used.items(), key=lambda pair: (-pair[1], pair[0]))
+    commonest = {tag for tag, _ in often[:COMMONEST]}
+    cells = table.people(tx).cells(tx, ("tags",), condition)
+    carrying = sum(not commonest.isdisjoint(list_of(cell) or ()) for (cell,) in cells)
+    texts = in_english(_texts(tx, list(read))) if tally.answers >= FEWEST else []
+    unlike = Counter(tag for _, tag in unsupported(texts))
+    found = [
+        *_figures(tx, extractor, tally.lengths, used, carrying),
+        Figure("unlike-text", share(unlike.total(), sum(len(one.tags) for one in texts)), "share", UNLIKE, len(texts)),
+    ]
+    long = sorted(used.items(), key=lambda pair: (-len(pair[0]), pair[0]))[: EXAMPLES // 4]
+    strange = sorted(unlike.items(), key=lambda pair: (-pair[1], pair[0]))[:EXAMPLES]
     return Quality(
         title="Quality of the tags of people",
         extractor=extractor or "all",
         items=tally.answers,
-        figures=list(figures.values()),
+        figures=list({one.name: one for one in found}.values()),
         gates=BOUNDS,
         distributions=list(histogram_bars("Tags of a person", "people", tally.lengths, most=LONGEST_BAR)),
-        tables=[*_tables(tally.used), _unlike_rows(unlike)],
+        tables=[
+            Rows("Most used tags", ("tag", "people"), often[:EXAMPLES]),
+            Rows("Longest tags", ("tag", "people"), long),
+            Rows("Tags unlike the text", ("tag", "people in the sample"), strange),
+        ],
         samples=list(_samples(tx, list(tally.shown))),
     )
 
 
-def _figures(tx: "Connection", extractor: str | None, numbers: Counter[int], used: Counter[str]) -> Iterator[Figure]:
-    people = numbers.total()
-    once = sum(times == 1 for times in used.values())
-    longest = max(map(len, used), default=None)
-    parked = asks.count_parked(tx, table.TASK)
+UNLIKE = "tags unlike the text, by its words and by meaning, in a sample of texts in English"
+
+
+def _figures(
+    tx: "Connection", extractor: str | None, numbers: Counter[int], used: Counter[str], carrying: int
+) -> Iterator[Figure]:
+    people, parked = numbers.total(), asks.count_parked(tx, table.TASK)
+    once, whole = sum(times == 1 for times in used.values()), people + parked
     replies = statistics.count_replies(tx, table.TASK, extractor)
     failed = share(replies.refused + replies.invalid, replies.total)
-    whole = people + parked
     yield from count_figures("tags", numbers, one="person", many="people")
-    yield Figure(
-        "used-once", share(once, len(used)), "share", "tags that one person alone has, of all different tags", people
-    )
+    told = "tags that one person alone has, of all different tags"
+    yield Figure("used-once", share(once, len(used)), "share", told, people)
+    longest = max(map(len, used), default=None)
     yield Figure("longest-tag", longest, "characters", "characters of the longest tag", people)
-    yield Figure(
-        "parked", share(parked, whole), "share", "people who failed for good (parked), of those tagged or parked", whole
-    )
+    told = "people who failed for good (parked), of those tagged or parked"
+    yield Figure("parked", share(parked, whole), "share", told, whole)
     yield Figure("failed", failed, "share", "replies that were refused or invalid, of all replies", replies.total)
     yield Figure("people", people, "count", "people with tags", people)
     yield Figure("different-tags", len(used), "count", "different tags in use", people)
     yield from usage_figures(replies, one="person")
-
-
-def _padding(numbers: Counter[int], carrying: int) -> Iterator[Figure]:
-    people = numbers.total()
     told = f"people with any of the {COMMONEST} commonest tags"
     yield Figure("commonest", share(carrying, people), "share", told, people)
     told = "people who have one tag, the fewest that are asked for"
     yield Figure("at-minimum", share(numbers[1], people), "share", told, people)
 
 
-def _count_carrying(tx: "Connection", condition: "ColumnElement[bool]", tags: Sequence[str]) -> int:
-    cells = table.people(tx).cells(tx, ("tags",), condition)
-    return sum(not set(tags).isdisjoint(list_of(cell) or ()) for (cell,) in cells)
-
-
-def _unlike_figure(texts: Sequence[TaggedText], unlike: int) -> Figure:
-    told = "tags unlike the text, by its words and by meaning, in a sample of texts in English"
-    return Figure("unlike-text", share(unlike, sum(len(one.tags) for one in texts)), "share", told, len(texts))
-
-
-def _unlike_rows(unlike: Sequence[tuple[int, str]]) -> Rows:
-    often = Counter(tag for _, tag in unlike)
-    return Rows("Tags unlike the text", ("tag", "people in the sample"), _often(often)[:EXAMPLES])
-
-
-def _often(used: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(used.items(), key=lambda pair: (-pair[1], pair[0]))
-
-
 def _texts(tx: "Connection", ids: list[str]) -> list[TaggedText]:
     """Return what was asked about these people, with their tags."""
-    rows = table.by_ids(tx, ids, ("job_title", "bio", "tags"))
-    texts = (
-        (" ".join((text_of(row["job_title"]), text_of(row["bio"]))), list_of(row["tags"])) for row in rows.values()
-    )
-    return [TaggedText(text, tags or ()) for text, tags in texts]
-
-
-def _tables(used: Counter[str]) -> Iterator[Rows]:
-    often = _often(used)[:EXAMPLES]
-    long = sorted(used.items(), key=lambda pair: (-len(pair[0]), pair[0]))[: EXAMPLES // 4]
-    yield Rows("Most used tags", ("tag", "people"), often)
-    yield Rows("Longest tags", ("tag", "people"), long)
+    rows = table.by_ids(tx, ids, ("job_title", "bio", "tags")).values()
+    return [
+        TaggedText(f"{text_of(row['job_title'])} {text_of(row['bio'])}", list_of(row["tags"]) or ()) for row in rows
+    ]
 
 
 def _samples(tx: "Connection", ids: list[str]) -> Iterator[Sample]:

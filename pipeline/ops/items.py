@@ -12,7 +12,6 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.export import FileReport, write_file
 from pipeline.store.database import Store
 from pipeline.tables import export
-from pipeline.tables.answers_export import words_of
 
 ROWS = 1_000  # of a file that are read at once
 ALL = ItemFilter()
@@ -115,4 +114,4 @@ def _cell(value: Any) -> str | float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     is_texts = isinstance(value, list) and all(isinstance(one, str) for one in value)
-    return "; ".join(value) if is_texts else words_of(value)
+    return "; ".join(value) if is_texts else export.words_of(value)

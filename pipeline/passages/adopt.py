@@ -36,7 +36,7 @@ def adoption_plan(tx: Connection, settings: Settings = DEFAULTS) -> list[str]:
 def makes(settings: Settings = DEFAULTS) -> dict[str, tuple[str, ...]]:
     """Return each table that `adopt` makes where there is none, with its columns, and the view, which has none here."""
     tables_made = {settings.passages_table: ("id", *OF_PASSAGES), CONCEPTS: CONCEPT_COLUMNS}
-    return {**tables_made, best.VIEW.name: ()} if settings.task == "passages" else tables_made
+    return {**tables_made, best.VIEW: ()} if settings.task == "passages" else tables_made
 
 
 def is_adopted(tx: Connection, settings: Settings = DEFAULTS) -> bool:

@@ -35,12 +35,12 @@ from pipeline.store import versions
 from pipeline.store.column_types import AsTheColumn
 from pipeline.store.database import streamed
 from pipeline.tables.cells import cell_words, loaded
-from pipeline.tables.marked_view import SettledView
+from pipeline.tables.marked_view import is_view_made, make_view
 from pipeline.tables.quoted_part import with_source
 from pipeline.tables.reflect import columns_of
 from pipeline.tables.rows import values_in_pages
 
-VIEW = SettledView("best_concepts", settings="PREFER_VERSIONS and MIN_CONFIDENCE")
+VIEW, OF = "best_concepts", "PREFER_VERSIONS and MIN_CONFIDENCE"
 PAGE = 500  # passages in one query, rows in one fetch
 NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?\s*$"
 
@@ -106,14 +106,14 @@ def query(tx: Connection, shape: PassagesShape, preference: Preference) -> Selec
 
 def is_view_ready(tx: Connection, shape: PassagesShape, preference: Preference) -> bool:
     """Return whether the view is as it is set, or something else has its name."""
-    return VIEW.is_ready(tx, query(tx, shape, preference))
+    return is_view_made(tx, VIEW, query(tx, shape, preference), of=OF)
 
 
 def make_view_ready(tx: Connection, shape: PassagesShape, preference: Preference) -> list[str]:
     """Make the view as it is set; return a line where something else has that name, which stays."""
-    if VIEW.make_ready(tx, query(tx, shape, preference)):
+    if make_view(tx, VIEW, query(tx, shape, preference), of=OF):
         return []
-    return [f"`{VIEW.name}` in this database is not ours and stays as it is; `make best-concepts` does without it"]
+    return [f"`{VIEW}` in this database is not ours and stays as it is; `make best-concepts` does without it"]
 
 
 def _rows(tx: Connection, shape: PassagesShape, chosen: Select[Any], *, passage: str | None) -> Iterator[ConceptRow]:

@@ -3,7 +3,6 @@
 All that is written is read in the caller's transaction, by the key, at flat memory.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,16 +15,12 @@ from pipeline.core.errors import InputError
 from pipeline.store.answers import is_shown
 from pipeline.store.database import PAGE, streamed
 from pipeline.store.tables import answers
-from pipeline.tables import export
 from pipeline.tables.cells import loaded
-from pipeline.tables.item_values import value_text
 from pipeline.tables.reflect import is_sqlite
 from pipeline.tables.view import AnswersSpec, ShownAnswers
 
 COSTS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}  # what an answer took, and the kinds of it
 PREFIX = "findable_"  # of such a column where the answers or their rows have one of its name
-_IN_PARQUET = {"integer": export.WHOLE, "real": export.NUMBER, "boolean": export.TRUTH, "date": export.DAY}
-_IN_PARQUET |= {"time": export.MOMENT}
 
 
 @dataclass(frozen=True)
@@ -95,20 +90,6 @@ class AnswersExport:
         return rows, whole
 
 
-def encoded(rows: Iterable[Mapping[str, Any]], format_: str, *, kinds: Mapping[str, str]) -> Iterator[bytes]:
-    """Return the bytes of a file with these rows, in pieces that never split a row.
-
-    Raises:
-        ConfigurationError: Parquet is wanted, and pyarrow is not installed.
-    """
-    if format_ in {"jsonl", "json"}:
-        return export.json_lines(rows) if format_ == "jsonl" else export.json_list(rows)
-    if format_ == "csv":
-        return export.csv(([_cell(row[name]) for name in kinds] for row in rows), kinds)
-    columns = {name: _IN_PARQUET.get(kind, export.TEXT) for name, kind in kinds.items()}
-    return export.parquet(({name: _typed(row[name], kind) for name, kind in columns.items()} for row in rows), columns)
-
-
 def _read(tx: Connection, query: Select[Any], kinds: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a SELECT, as JSON has values; but times and dates are themselves."""
     for row in streamed(tx, query, page=PAGE):
@@ -127,26 +108,6 @@ def _value(cell: Any, kind: str) -> Any:
 
 def _is_in(name: str, names: Iterable[str]) -> bool:
     return name.casefold() in {one.casefold() for one in names}
-
-
-def _cell(value: Any) -> str | float:
-    """Return a value as a cell of CSV: numbers as they are, for they are no formulas."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    return words_of(value)
-
-
-def words_of(value: Any) -> str:
-    """Return a value as text: a list or an object as JSON, a time in ISO 8601."""
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    return value.isoformat() if hasattr(value, "isoformat") else value_text(value)
-
-
-def _typed(value: Any, kind: str) -> Any:
-    if value is None or kind in {export.WHOLE, export.TRUTH, export.DAY, export.MOMENT}:
-        return value
-    return float(value) if kind == export.NUMBER else words_of(value)
 
 
 _KINDS: Mapping[type, str] = {bool: "boolean", int: "integer", float: "real", str: "text"}

@@ -3,6 +3,7 @@
 Parquet is written group by group, at flat memory, by pyarrow, which is an extra; its last bytes make the file whole.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,58 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pipeline.core import text
+from pipeline.tables.cells import number_of
 from pipeline.tables.frames import pyarrow_for
+from pipeline.tables.item_values import value_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 GROUP = 10_000  # rows in one group; what is read at once from such a file
-TEXT, TEXTS, NUMBER, MOMENT = "text", "texts", "number", "moment"  # what a column holds, or nothing
-WHOLE, TRUTH, DAY = "whole", "truth", "day"
+TEXTS = "texts"  # the kind of a column with lists of texts; all others are those of the fields of answers
+
+
+def encoded(rows: Iterable[Mapping[str, Any]], format_: str, *, kinds: Mapping[str, str]) -> Iterator[bytes]:
+    """Return the bytes of a file with these rows, in pieces that never split a row; `kinds` are those of the columns.
+
+    `format_` is "csv", "json", "jsonl" or "parquet". A file of no rows has a header, or an empty list.
+
+    Raises:
+        ConfigurationError: Parquet is wanted, and pyarrow is not installed; raised before anything is read.
+    """
+    if format_ in {"jsonl", "json"}:
+        return json_lines(rows) if format_ == "jsonl" else json_list(rows)
+    if format_ == "csv":
+        return csv(([_cell(row[name], kind) for name, kind in kinds.items()] for row in rows), kinds)
+    typed = ({name: _typed(row[name], kind) for name, kind in kinds.items()} for row in rows)
+    return _encoded(typed, _schema(kinds))
+
+
+def _cell(value: Any, kind: str) -> str | float:
+    """Return a value as a cell of CSV: numbers as they are, for they are no formulas."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return "; ".join(value) if kind == TEXTS and isinstance(value, list) else words_of(value)
+
+
+def words_of(value: Any) -> str:
+    """Return a value as text: a list or an object as JSON, a time in ISO 8601."""
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return value.isoformat() if hasattr(value, "isoformat") else value_text(value)
+
+
+def _typed(value: Any, kind: str) -> Any:
+    if value is None or kind in {"integer", "boolean", "date", "time"}:
+        return value
+    if kind == "real":
+        return number_of(value)
+    if kind == TEXTS:
+        return [
+            one if isinstance(one, str) else words_of(one) for one in (value if isinstance(value, list) else [value])
+        ]
+    return words_of(value)
 
 
 def csv(rows: Iterable[Sequence[str | float]], header: Iterable[str]) -> Iterator[bytes]:
@@ -39,15 +83,6 @@ def json_list(documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
         yield before + orjson.dumps(document)
         before = b",\n"
     yield b"[]\n" if before == b"[\n" else b"\n]\n"
-
-
-def parquet(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> Iterator[bytes]:
-    """Yield the bytes of a Parquet file; `columns` says by name what each holds.
-
-    Raises:
-        ConfigurationError: pyarrow is not installed; raised before anything is read.
-    """
-    return _encoded(iter(rows), _schema(columns))
 
 
 class _Sink:
@@ -85,12 +120,11 @@ def _encoded(rows: Iterator[Mapping[str, Any]], schema: "pa.Schema") -> Iterator
 def _schema(columns: Mapping[str, str]) -> "pa.Schema":
     pa = pyarrow_for("Parquet")
     kinds = {
-        TEXT: pa.string(),
         TEXTS: pa.list_(pa.string()),
-        NUMBER: pa.float64(),
-        WHOLE: pa.int64(),
-        TRUTH: pa.bool_(),
-        DAY: pa.date32(),
-        MOMENT: pa.timestamp("us", tz="UTC"),
+        "real": pa.float64(),
+        "integer": pa.int64(),
+        "boolean": pa.bool_(),
+        "date": pa.date32(),
+        "time": pa.timestamp("us", tz="UTC"),
     }
-    return pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
+    return pa.schema([(name, kinds.get(kind, pa.string())) for name, kind in columns.items()])

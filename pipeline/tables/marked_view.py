@@ -1,8 +1,6 @@
 """Make a view that carries a mark, by which one of findable's own is told from another program's."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Select, exc, text
@@ -27,32 +25,30 @@ def mark_of(tx: Connection, name: str) -> str | None:
     return None if row is None else row[0] or ""
 
 
-def put_view(
-    tx: Connection, name: str, select: str, *, mark: str, run: Callable[[Connection, str], object] = run_sql
-) -> None:
-    """Make a view, or make it anew; other programs' views on it stay where its columns do.
+def put_view(tx: Connection, name: str, query: Select[Any], *, mark: str) -> None:
+    """Make a view of a query, or make it anew; other programs' views on it stay where its columns do.
 
     Raises:
         ConfigurationError: the view cannot be replaced, for another program's view is made of it.
     """
-    view = quoted(tx, name)
+    view, select = quoted(tx, name), _sql_of(tx, query)
     if is_sqlite(tx):
-        run(tx, f"DROP VIEW IF EXISTS {view}")
-        run(tx, f"CREATE VIEW {view} AS /* {mark} */ {select}")
+        run_sql(tx, f"DROP VIEW IF EXISTS {view}")
+        run_sql(tx, f"CREATE VIEW {view} AS /* {mark} */ {select}")
         return
     try:
         with tx.begin_nested():
-            run(tx, f"CREATE OR REPLACE VIEW {view} AS {select}")
+            run_sql(tx, f"CREATE OR REPLACE VIEW {view} AS {select}")
     except exc.DBAPIError:  # a column of it is another one now
-        _replace(tx, name, f"CREATE VIEW {view} AS {select}", run)
-    run(tx, f"COMMENT ON VIEW {view} IS '{mark}'")
+        _replace(tx, name, f"CREATE VIEW {view} AS {select}")
+    run_sql(tx, f"COMMENT ON VIEW {view} IS '{mark}'")
 
 
-def _replace(tx: Connection, name: str, statement: str, run: Callable[[Connection, str], object]) -> None:
+def _replace(tx: Connection, name: str, statement: str) -> None:
     try:
         with tx.begin_nested():
-            run(tx, f"DROP VIEW {quoted(tx, name)}")
-            run(tx, statement)
+            run_sql(tx, f"DROP VIEW {quoted(tx, name)}")
+            run_sql(tx, statement)
     except exc.DBAPIError as error:
         if getattr(error.orig, "sqlstate", "") != "2BP01":  # other objects depend on it
             raise
@@ -65,37 +61,28 @@ def _replace(tx: Connection, name: str, statement: str, run: Callable[[Connectio
 OURS = "findable"  # how the mark of a view of ours begins
 
 
-@dataclass(frozen=True)
-class SettledView:
-    """A view of a query that follows from `settings`; its mark has the query's hash, by which another one is seen."""
-
-    name: str
-    settings: str
-
-    def is_ready(self, tx: Connection, query: Select[Any]) -> bool:
-        """Return whether the view is of this query, or something else has its name."""
-        return self._mark_there(tx) in {self._mark(_compiled(tx, query)), ""}
-
-    def make_ready(self, tx: Connection, query: Select[Any]) -> bool:
-        """Make the view of this query; return False where something else has its name, which stays.
-
-        Raises:
-            ConfigurationError: the view cannot be replaced, for another program's view is made of it.
-        """
-        if self._mark_there(tx) == "":
-            return False
-        sql = _compiled(tx, query)
-        put_view(tx, self.name, sql, mark=self._mark(sql), run=Connection.exec_driver_sql)  # it has `%%` for `%`
-        return True
-
-    def _mark(self, sql: str) -> str:
-        return f"{OURS}, of {self.settings}: {hashlib.sha256(sql.encode()).hexdigest()}"
-
-    def _mark_there(self, tx: Connection) -> str | None:
-        """Return the mark of what has the name: None where nothing has, the empty text where it is not ours."""
-        told = mark_of(tx, self.name)
-        return told if told is None or told.startswith(OURS) else ""
+def is_view_made(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:
+    """Return whether a view is of a query that follows from what is set (`of`), or something else has its name."""
+    there = mark_of(tx, name)
+    return there is not None and (not there.startswith(OURS) or there == _mark(tx, query, of))
 
 
-def _compiled(tx: Connection, query: Select[Any]) -> str:
-    return str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
+def make_view(tx: Connection, name: str, query: Select[Any], *, of: str) -> bool:
+    """Make the view of a query, its mark with the query's hash; return False where something else has its name.
+
+    Raises:
+        ConfigurationError: the view cannot be replaced, for another program's view is made of it.
+    """
+    if (there := mark_of(tx, name)) is not None and not there.startswith(OURS):
+        return False
+    put_view(tx, name, query, mark=_mark(tx, query, of))
+    return True
+
+
+def _mark(tx: Connection, query: Select[Any], of: str) -> str:
+    return f"{OURS}, of {of}: {hashlib.sha256(_sql_of(tx, query).encode()).hexdigest()}"
+
+
+def _sql_of(tx: Connection, query: Select[Any]) -> str:
+    sql = str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
+    return sql if is_sqlite(tx) else sql.replace("%%", "%")  # as it is written for a driver that is given parameters

@@ -107,8 +107,7 @@ def make_views(tx: Connection, spec: AnswersSpec, sources: Mapping[str, str]) ->
     for name, each in zip(spec.views, (True, False), strict=True):
         shown = ShownAnswers(tx, spec, {} if each else sources)
         query = shown.query(record.is_shown(spec.task, each=each), after=_column_names(tx, name))
-        sql = str(query.compile(dialect=tx.dialect, compile_kwargs={"literal_binds": True}))
-        put_view(tx, name, sql, mark=MARK, run=Connection.exec_driver_sql)  # it has `%%` for `%`
+        put_view(tx, name, query, mark=MARK)
     return [] if all(found) else [f"made the views `{spec.views[0]}` and `{spec.views[1]}`"]
 
 

@@ -15,7 +15,8 @@ from pipeline.engine.declared import given
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store import answers, versions
 from pipeline.store.rows import remove_row
-from pipeline.tables.answers_export import AnswersExport, encoded
+from pipeline.tables.answers_export import AnswersExport
+from pipeline.tables.export import encoded
 from pipeline.tables.item_values import value_text
 from pipeline.tables.view import make_views
 
