@@ -1,6 +1,6 @@
 """Describe the `experts` table: as findable makes it, and what one of another program may have otherwise."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ from sqlalchemy.types import TypeEngine
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.store.column_types import NUMBER, AsTheColumn
 from pipeline.store.schema import has_index
-from pipeline.tables.adopt import Holds, Ids, TableSpec, for_nothing, ids_in, new_ids
+from pipeline.tables.adopt import Holds, Ids, TableSpec, for_nothing, ids_in
 from pipeline.tables.cells import list_of
 from pipeline.tables.reflect import columns_of
+from pipeline.tables.rows import filled
 
 SHAPE = "findable_experts_shape"  # where a connection keeps what was found
 
@@ -69,10 +70,6 @@ class ExpertsShape:
     places: int | None
     blanks: Mapping[str, Any]
 
-    def new_ids(self, tx: Connection, wanted: int, *, above: Callable[[], int]) -> Sequence[int | str] | None:
-        """Return ids for new people; see `new_ids`."""
-        return new_ids(tx, self.own, wanted, above=above)
-
 
 def shape_of(tx: Connection) -> ExpertsShape:
     """Return how this table is; looked up once a connection."""
@@ -101,8 +98,7 @@ def _places(tx: Connection, rate: Column[Any]) -> int | None:
 
 def fit_rates(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return values with what stands for nothing where the table takes no NULL."""
-    blanks = shape_of(tx).blanks
-    return {name: blanks.get(name) if value is None else value for name, value in values.items()}
+    return filled(values, shape_of(tx).blanks)
 
 
 def has_score_index(tx: Connection) -> bool:

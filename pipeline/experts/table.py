@@ -16,6 +16,7 @@ from pipeline.experts.schema import experts, fit_rates, item_id, shape_of
 from pipeline.experts.score import score, score_of
 from pipeline.store import answers, asks
 from pipeline.store.database import pages, update_rows
+from pipeline.tables.adopt import new_ids
 from pipeline.tables.cells import list_of, text_of
 from pipeline.tables.item_table import DerivedColumn, ItemStates, ItemTable
 from pipeline.tables.rows import has_words, holds_no_texts, looks_like_no_list, mentions, refusals
@@ -123,7 +124,7 @@ def _new_rows(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]]) -
     for row in rows:
         row["findability_score"] = score(row)
     _check_rates(tx, rows)
-    ids = shape_of(tx).new_ids(tx, len(rows), above=partial(asks.highest_id, tx, TASK))
+    ids = new_ids(tx, shape_of(tx).own, len(rows), above=partial(asks.highest_id, tx, TASK))
     return rows if ids is None else [{**row, "id": key} for row, key in zip(rows, ids, strict=True)]
 
 

@@ -25,7 +25,7 @@ from pipeline.store.database import pages, run_many, update_rows
 from pipeline.tables.adopt import new_ids
 from pipeline.tables.cells import cell_words
 from pipeline.tables.item_table import ItemStates, ItemTable
-from pipeline.tables.rows import has_words, refusals, rows_among
+from pipeline.tables.rows import filled, has_words, refusals, rows_among
 
 TASK = "passage-concepts"
 
@@ -205,8 +205,7 @@ def _written(shape: PassagesShape) -> list[str]:
 
 
 def _written_of(shape: PassagesShape, row: PassageRow, names: Sequence[str]) -> dict[str, Any]:
-    cells = ((name, getattr(row, name)) for name in names)
-    return {name: shape.blanks.get(name) if cell is None else cell for name, cell in cells}
+    return filled({name: getattr(row, name) for name in names}, shape.blanks)
 
 
 def _refusals(shape: PassagesShape) -> contextlib.AbstractContextManager[None]:

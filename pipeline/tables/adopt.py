@@ -96,11 +96,6 @@ class Ids:
     length: int | None = None
     typed: bool = False
 
-    @property
-    def takes_any(self) -> bool:
-        """Return whether every text is an id."""
-        return self.kind == "text" and self.length is None
-
     def key(self, value: str) -> str | None:
         """Return an id as the column gives it back; None where it does not fit in."""
         if self.kind == "whole numbers":
@@ -298,7 +293,7 @@ class Pair:
             ConfigurationError: what is there under their names cannot be adopted; nothing was changed.
         """
         found = columns_of(tx, self.items.name)
-        first = "id" not in found or not is_marked(tx, self.said_of(tx, found["id"]))
+        first = not is_marked(tx, self.said_of(tx, found.get("id", self.items.made.c.id)))
         items = adopt_table(tx, self.items, first=first or bool(self.items.lacks_index(tx, found)))
         return items, adopt_table(tx, self._said(tx), first=first)
 
