@@ -36,13 +36,12 @@ from pipeline.core.errors import (
     FindableError,
     InconsistentError,
     MissingError,
-    NotSentError,
     ThrottledError,
     UnavailableError,
 )
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
 from pipeline.gemini.embed import embedding_request, unit_rows
-from pipeline.gemini.errors import LATER, UNREAD, failure, no_address, refusal
+from pipeline.gemini.errors import LATER, UNREAD, failure, may_pass, no_address, refusal
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
 from pipeline.gemini.remote import (
     BATCH_NAME,
@@ -101,9 +100,8 @@ class Upload(NamedTuple):
 class Client:
     """Speaks to one base URL with one key. Usable from several threads and event loops; `close` it at the end.
 
-    Nothing is opened or imported before the first call. Nothing is read from the environment but, with `trust_env`,
-    proxies and certificates. Time-outs are seconds for a whole call, `create_timeout_s` for a create; `retry_for_s`
-    bounds the waits of one operation together.
+    Nothing is opened before the first call, nor read from the environment but, with `trust_env`, proxies and
+    certificates. Time-outs are seconds for a whole call; `retry_for_s` bounds the waits of one operation together.
 
     Raises:
         ConfigurationError: the key is empty or holds what no HTTP header can. At the first call: the base URL is none,
@@ -196,8 +194,8 @@ class Client:
         Raises:
             RefusedError: a clear no (4xx other than 408, 409, 499); no batch was made. Its kinds say why.
             NotSentError: no connection was made; no batch was made.
-            UnavailableError: unclear (5xx, 408, 409, 499, time-out, cut connection, an answer without a batch's name
-                or with another display name): a batch may exist. Look for the display name before anything else.
+            UnavailableError: unclear (5xx, 408, 409, 499, time-out, cut connection, no batch's name, or another display
+                name): a batch may exist. Look for the display name before anything else.
         """
         _check_name(file_name, FILE_NAME, "file")
         seconds = self.create_timeout_s or self.call_timeout_s
@@ -241,7 +239,7 @@ class Client:
         return self._all_pages(lambda sdk: sdk.aio.batches.list, read_page, what="list the batches", size=100)
 
     def list_files(self) -> list[RemoteFile]:
-        """Return every file the API keeps for this key, uploads and results; raises what `list_batches` does."""
+        """Return every file the API keeps for this key; raises what `list_batches` does."""
         return self._all_pages(lambda sdk: sdk.aio.files.list, read_files, what="list the files", size=100)
 
     def list_models(self) -> list[str]:
@@ -277,9 +275,8 @@ class Client:
     def download(self, file_name: str, part: Path) -> int:
         """Write a result file to `part` at flat memory and return its size in bytes; nothing is synced here.
 
-        By name only: a URI would be cut at the dash by the SDK, and `files.get` refuses names of results. Each retry
-        writes the file from its start. A cut body without a length looks whole, so count its lines afterwards. When
-        this raises, no `part` is left.
+        By name only: the SDK would cut a URI at the dash. Each retry writes the file from its start. A cut body
+        without a length looks whole, so count its lines afterwards. When this raises, no `part` is left.
 
         Raises:
             ConfigurationError: `part` cannot be written, the disk is full for instance.
@@ -312,11 +309,7 @@ class Client:
 
     @contextlib.asynccontextmanager
     async def live(self) -> AsyncIterator[Self]:
-        """Make the connections ready for calls of `generate`; nothing is sent.
-
-        Raises:
-            ConfigurationError: see the class.
-        """
+        """Make the connections ready for calls of `generate`; nothing is sent. Raises as the class does."""
         self._opened()
         yield self
 
@@ -435,7 +428,7 @@ class Client:
         """
         retrying = tenacity.Retrying(
             sleep=self.sleep,
-            retry=tenacity.retry_if_exception(lambda error: _may_pass(error) and not isinstance(error, at_once)),
+            retry=tenacity.retry_if_exception(lambda error: may_pass(error) and not isinstance(error, at_once)),
             wait=self._wait,
             stop=self._enough,
             reraise=True,
@@ -597,13 +590,6 @@ def _is_address(text: str) -> bool:
     except httpx2.InvalidURL:
         return False
     return url.scheme in {"http", "https"} and bool(url.host) and re.search(r"\s", text) is None
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Return whether asking again within the bound can help; a daily quota cannot pass."""
-    if isinstance(error, ThrottledError):
-        return error.resets_at is None
-    return isinstance(error, UnavailableError | NotSentError)
 
 
 def _check_name(name: str, form: re.Pattern[str], what: str) -> None:

@@ -173,3 +173,10 @@ def _plain(value: Any, key: str) -> str:
     text = "".join(character if character.isprintable() else " " for character in redact(text, key))
     text = " ".join(text.split())
     return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether asking again within the bound can help; a daily quota cannot pass."""
+    if isinstance(error, ThrottledError):
+        return error.resets_at is None
+    return isinstance(error, UnavailableError | NotSentError)

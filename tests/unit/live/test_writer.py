@@ -104,7 +104,8 @@ def test_a_commit_that_fails_is_told_to_everybody_in_it(workspace: Workspace, ws
     def doom(tx: Connection) -> None:
         """Write what cannot be committed."""
         tx.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
-        tx.exec_driver_sql("INSERT INTO findable_odd_lines VALUES (77, 1, 'unknown', 'x')")
+        row = "('x', 77, 1, '2026-01-01', 'sent')"
+        tx.exec_driver_sql(f"INSERT INTO findable_tries (display_name, batch, try, sent_at, outcome) VALUES {row}")  # noqa: S608 - its own words
 
     works = [noting(ws, "first"), noting(ws, "a"), doom, noting(ws, "b")]
     given = with_writer(ws, lambda writer: together(workspace, writer, *works))
