@@ -13,7 +13,8 @@ from pipeline.store.database import Store
 
 HEAD = "0021"  # one more whenever a table changes; `0001` to `0020` are of the tables before
 VERSION_TABLE = "findable_version"
-BEFORE = "983e53b3"  # the last commit that opens the tables before
+OPENED_BY = {"0017": "c9e9ce54", "0018": "2fef5f7a", "0019": "b92ccecb", "0020": "983e53b3"}  # the last commit each
+FIRST = "20ee0c6d"  # the last commit that opens the tables up to `0016`
 _version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
 
 
@@ -47,10 +48,11 @@ def is_schema_current(tx: Connection) -> bool:
             hint="install the newer version",
         )
     if number < HEAD:
+        before = OPENED_BY.get(number, FIRST)
         raise InconsistentError(
             f"this database was made by an older findable (schema {number}), and the last commit that opens it is "
-            f"{BEFORE}; nothing was changed",
-            hint=f"git checkout {BEFORE}, make export, then git checkout -, and import what it wrote into a new DATA=",
+            f"{before}; nothing was changed",
+            hint=f"git checkout {before}, make export, then git checkout -, and import what it wrote into a new DATA=",
         )
     return True
 

@@ -72,6 +72,7 @@ def test_a_database_that_another_program_holds_is_waited_for_and_then_refused(
 ) -> None:
     """Readers wait for no one; a writer waits its time, then exits with 4 and has changed nothing."""
     local.ran("import", csv)
+    local.environ["FINDABLE_BACKEND"] = "local"  # named, it is not told
     monkeypatch.setattr(database, "BUSY_S", 0.3)
     with local.held():
         assert local.run("status").exit_code == 0
