@@ -39,9 +39,10 @@ class Licence(NamedTuple):
 
 
 def licences() -> list[Licence]:
-    """Return every licensed difference."""
+    """Return every licensed difference; one of a day `@postgresql` or `@sqlite` is of that database alone."""
     with FROZEN.with_name("differences.tsv").open(encoding="utf-8", newline="") as file:
-        return [Licence(*row) for row in csv.reader(file, delimiter="\t")]
+        rows = [(*row[0].partition("@")[::2], *row[1:]) for row in csv.reader(file, delimiter="\t")]
+    return [Licence(day, *told) for day, database, *told in rows if database in {"", HERE}]
 
 
 def lived(last: Day, home: Path, version: Callable[[], Path]) -> dict[str, dict[str, Any]]:
