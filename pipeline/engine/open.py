@@ -231,7 +231,7 @@ def open_workspace(
     agrees: Callable[[str], bool] = lambda _question: False,
     whole: bool = False,
 ) -> Iterator[OpenWorkspace]:
-    """Open a workspace for the length of a block, making or mending its schema first; see `access.check_access`.
+    """Open a workspace for the length of a block, making or mending its schema first; see `check_access`.
 
     What is about the `whole` of it takes a task that was never used here as the built-in one.
 

@@ -164,7 +164,6 @@ def merge(store: "Store", pairs: Sequence[tuple[str, str]], who: str, *, at: "da
     from pipeline.experts.answer import checked_tag
 
     with store.write() as tx:
-        by_hand.hold_merges(tx)
         before, rules = by_hand.rules_in_force(tx, table.TASK), _rules(tx)
         wanted = dict.fromkeys((checked_tag(old), checked_tag(new)) for old, new in pairs)
         same = [(old, new) for old, new in wanted if rules.get(old) == new]
@@ -183,7 +182,6 @@ def undo_merge(store: "Store", number: int, who: str, *, at: "datetime") -> Merg
         InputError: there is no such merge in force; nothing was changed.
     """
     with store.write() as tx:
-        by_hand.hold_merges(tx)
         before = by_hand.rules_in_force(tx, table.TASK)
         if not by_hand.undo_merge(tx, table.TASK, number, who=_who(who), at=at):
             raise InputError(f"no merge {number} is in force; {NOTHING}", hint="`make tags` lists the merges")
@@ -327,7 +325,6 @@ def _changes(
 
 def _held(tx: "Connection", username: str, of_state: str | None) -> tuple[Mapping[Any, Any], PersonTags]:
     """Return a person's row, which stays as it is until the transaction ends, and its tags."""
-    by_hand.rules_in_force(tx, table.TASK, held=True)  # before the row, in the order in which answers are written
     key = str(table.by_username(tx, username)["id"])
     row = table.by_ids(tx, [key], locked=True)[key]
     if asks.parked_reason(tx, table.TASK, key) == asks.BEING_FORGOTTEN:

@@ -109,7 +109,7 @@ class TagsRows(AskedRows):
         still is, supports none.
         """
         asked = {one.item_id: one for one in answers}
-        rules = by_hand.rules_in_force(tx, table.TASK, held=True)
+        rules = by_hand.rules_in_force(tx, table.TASK)
         rows = table.people(tx).plain_rows(tx, list(asked), table.WRITTEN, locked=True)
         outdated, strangers = self._outdated(asked, rows)
         tags = _merged_tags(asked, rows.keys() - strangers, rules)

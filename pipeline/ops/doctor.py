@@ -48,7 +48,6 @@ T = TypeVar("T")
 RESTORE = "restore a backup (make restore FROM=…)"
 REMOTE = frozenset({"models", "backend", "uploads"})
 ROOM = 256 * 1024 * 1024  # ours: bytes beside what the next build and a compaction take
-CLOCKS_S = 60  # by which the clocks of two machines may differ
 KINDS = {"findable_asks": "claims", "findable_answers": "answers", "findable_attempts": "attempts"}
 NAMED = frozenset({BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED})
 NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its remote name

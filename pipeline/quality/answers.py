@@ -99,7 +99,7 @@ class Tally:
 
 def measure_answers(tx: "Connection", task: "Task", extractor: str | None) -> Quality:
     """Return what the answers of an extractor are like: label/model, a label with all its models, or None for all."""
-    declared: Mapping[str, Any] = (task.fingerprint and tasks.fingerprint_document(tx, task.fingerprint)) or {}
+    declared: Mapping[str, Any] = tasks.fingerprint_document(tx, task.name, task.fingerprint or "")
     tally = Tally(frozenset(_listed(declared.get("schema"))))
     for item_id, answer in statistics.answers_by(tx, task.name, extractor):
         if answer != FORGOTTEN:

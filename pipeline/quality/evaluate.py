@@ -117,7 +117,7 @@ def write_report(
     """Write the report on an extractor's answers (those of the label in use where none is named), and return it.
 
     None where there is nothing to tell: neither an answer nor a reply. `notes` are shown on top of it; of
-    `fewest` see `gates.judge`.
+    `fewest` see `figures.judge_figures`.
 
     Raises:
         ConfigurationError: GATES names a gate that there is not, or a bound that is none; nothing was written.

@@ -1,18 +1,21 @@
 """Keep what people said: which values they merged, and what they wrote in the place of an item's answer.
 
-A merge is in force until it is undone, and holds for answers that come later, too. What was written for one item is an
-answer of the extractor `person`, which outranks every model's; an item's edits count from 1, and stay.
+A merge is a line of the journal, in force until it is undone, and holds for answers that come later, too. What was
+written for one item is an answer of the extractor `person`, which outranks every model's; an item's edits count from 1,
+and stay.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
-from pipeline.store import database
+from pipeline.store import workspace
 from pipeline.store.answers import PERSON
-from pipeline.store.tables import answers, edits, merges
+from pipeline.store.tables import answers
+
+MERGE, UNDONE = "merge ", "undone merge "  # the journal's kinds, before the task
 
 
 class Merge(NamedTuple):
@@ -38,39 +41,31 @@ class Edit(NamedTuple):
     undoes: int | None
 
 
-def hold_merges(tx: Connection) -> None:
-    """Keep other transactions from merging, and from writing answers that are to be merged, until this one ends."""
-    if tx.dialect.name == "postgresql":  # on SQLite one process writes at a time
-        tx.exec_driver_sql(f"LOCK TABLE {merges.name} IN SHARE ROW EXCLUSIVE MODE")
-
-
 def add_merge(tx: Connection, task: str, old: str, new: str, *, who: str, at: datetime) -> int:
-    """Put a merge into force, and return its number; the merges are held."""
-    number = database.next_value(tx, merges.c.number)
-    values = {"number": number, "task": task, "old": old, "new": new, "who": who, "at": at}
-    tx.execute(insert(merges).values(values))
-    return number
+    """Put a merge into force, and return its number."""
+    workspace.record_event(tx, f"{MERGE}{task}", old, old=None, new=new, why=who, at=at)
+    return len(list_merges(tx, task))
 
 
 def undo_merge(tx: Connection, task: str, number: int, *, who: str, at: datetime) -> bool:
     """Put a merge out of force; false where there is none of that number, or it was undone."""
-    here = (merges.c.task == task) & (merges.c.number == number) & merges.c.undone_at.is_(None)
-    return bool(tx.execute(update(merges).where(here).values(undone_by=who, undone_at=at)).rowcount)
+    is_there = any(one.number == number and one.undone_at is None for one in list_merges(tx, task))
+    if is_there:
+        workspace.record_event(tx, f"{UNDONE}{task}", number, old=None, new=None, why=who, at=at)
+    return is_there
 
 
 def list_merges(tx: Connection, task: str) -> list[Merge]:
-    """Return every merge of a task's values, oldest first; also those that were undone."""
-    query = select(*(merges.c[name] for name in Merge._fields)).where(merges.c.task == task)
-    return [Merge._make(row) for row in tx.execute(query.order_by(merges.c.number))]
+    """Return every merge of a task's values, oldest first, which count from 1; also those that were undone."""
+    undone = {int(one["name"]): (one["why"], one["at"]) for one in workspace.events_of_kind(tx, f"{UNDONE}{task}")}
+    return [
+        Merge(number, one["name"], one["new"], one["why"], one["at"], *undone.get(number, (None, None)))
+        for number, one in enumerate(workspace.events_of_kind(tx, f"{MERGE}{task}"), start=1)
+    ]
 
 
-def rules_in_force(tx: Connection, task: str, *, held: bool = False) -> dict[str, str]:
-    """Return into which value each merged one goes in the end.
-
-    Rules that are `held` change only after this transaction, so that no answer goes past a merge.
-    """
-    if held and tx.dialect.name == "postgresql":
-        tx.exec_driver_sql(f"LOCK TABLE {merges.name} IN SHARE MODE")
+def rules_in_force(tx: Connection, task: str) -> dict[str, str]:
+    """Return into which value each merged one goes in the end; in a write no other changes them until it ends."""
     return resolved({one.old: one.new for one in list_merges(tx, task) if one.undone_at is None})
 
 
@@ -94,9 +89,9 @@ def merged(values: Sequence[str], rules: Mapping[str, str]) -> list[str]:
 
 def list_edits(tx: Connection, task: str, item_id: str) -> list[Edit]:
     """Return every edit of an item, oldest first."""
-    columns = (edits.c.who, answers.c.at, edits.c.before, answers.c.answer, edits.c.undoes)
-    query = select(*columns).join_from(edits, answers).where(answers.c.task == task, answers.c.item_id == item_id)
-    return [Edit(number, *row) for number, row in enumerate(tx.execute(query.order_by(answers.c.id)), start=1)]
+    columns = (answers.c.who, answers.c.at, answers.c.before, answers.c.answer, answers.c.undoes)
+    query = select(*columns).where(*_by_hand(task, item_id)).order_by(answers.c.id)
+    return [Edit(number, *row) for number, row in enumerate(tx.execute(query), start=1)]
 
 
 def add_edit(
@@ -106,13 +101,13 @@ def add_edit(
     given = {"task": task, "item_id": item_id, "extractor": PERSON, "answer": answer, "applied": True, "at": at}
     blank = dict.fromkeys(("input_hash", "model_version", "response_id"), "")
     unpaid = dict.fromkeys(("tokens_in", "tokens_out", "cost"), 0)
-    query = insert(answers).values(**given, **blank, **unpaid).returning(answers.c.id)
-    key = tx.execute(query).scalar_one()
-    tx.execute(insert(edits).values(answer=key, who=who, before=before, undoes=undoes))
+    tx.execute(insert(answers).values(**given, **blank, **unpaid, who=who, before=before, undoes=undoes))
 
 
 def drop_edits(tx: Connection, task: str, item_id: str) -> None:
     """Delete what was ever said of an item by hand."""
-    mine = (answers.c.task == task) & (answers.c.item_id == item_id) & (answers.c.extractor == PERSON)
-    tx.execute(delete(edits).where(edits.c.answer.in_(select(answers.c.id).where(mine))))
-    tx.execute(delete(answers).where(mine))
+    tx.execute(delete(answers).where(*_by_hand(task, item_id)))
+
+
+def _by_hand(task: str, item_id: str) -> Sequence[ColumnElement[bool]]:
+    return answers.c.task == task, answers.c.item_id == item_id, answers.c.extractor == PERSON

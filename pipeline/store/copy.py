@@ -36,7 +36,7 @@ def copy_tables(
 
 def names_beside(tx: Connection, tables: Sequence[Table]) -> list[str]:
     """Return what of an SQLite file is in none of these tables: other tables, views, triggers and columns."""
-    ours = {table.name.lower() for table in tables} | {"findable_version"}
+    ours = {table.name.lower() for table in tables}
     found = [f"{kind} {name}" for kind, name in tx.exec_driver_sql(_BESIDE) if name.lower() not in ours]
     for table in tables:
         known = {name.lower() for name in table.c.keys()}  # noqa: SIM118 - it is no dictionary

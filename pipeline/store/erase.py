@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import Connection, Table, delete, select, true, update
 
 from pipeline.core.states import BatchState
 from pipeline.store import asks as store_asks
@@ -24,8 +24,6 @@ from pipeline.store.tables import (
     batches,
     calls,
     due,
-    edits,
-    merges,
     runs,
     tries,
 )
@@ -36,12 +34,11 @@ KIND = "forget"  # of the journal's lines about this
 BEGUN, DONE = "begun", "done"
 GONE = "forgotten"
 BURIED = "forgotten item"  # of the journal's lines about items that their source may still have
-# where the text about one item may name another
-WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "why"), attempts: ("reason", "excerpt")}
-WORDS |= {tries: ("note",), runs: ("why",)}
+# where the text about one item may name another; `new` of the journal only where it is a value that was merged into
+WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "new", "why"), attempts: ("reason", "excerpt")}
+WORDS |= {tries: ("note",), runs: ("why",), answers: ("who",)}
 WORDS |= dict.fromkeys((batches, asks, due), ("reason",))
 ASKED = (asks, answers, attempts)  # what tells of the batches of an item
-WORDS |= {merges: ("old", "new", "who", "undone_by"), edits: ("who",)}
 
 
 def begin_erasure(tx: Connection, task: str, item_id: str, *, name: str, at: datetime) -> None:
@@ -148,7 +145,9 @@ def _cut_out(tx: Connection, word: str) -> None:
     for table, names in WORDS.items():
         for name in names:
             column = table.c[name]
-            found = tx.execute(select(*table.primary_key.columns, column).where(column.contains(word, autoescape=True)))
+            told = journal.c.kind.startswith(by_hand.MERGE) if column is journal.c.new else true()
+            query = select(*table.primary_key.columns, column).where(column.contains(word, autoescape=True), told)
+            found = tx.execute(query)
             for row in found.all():
                 here = [one == row[number] for number, one in enumerate(table.primary_key.columns)]
                 changed = alone.sub("…", row[-1])

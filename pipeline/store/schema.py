@@ -5,17 +5,22 @@ Any command may be the first. A database with another program's tables is adopte
 
 from collections.abc import Callable, Collection, Sequence
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, insert, inspect, select, text
+from sqlalchemy import Connection, inspect, select, text
 
 from pipeline.core.errors import InconsistentError
 from pipeline.store import tables, workspace
 from pipeline.store.database import Store
 
-HEAD = "0021"  # one more whenever a table changes; `0001` to `0020` are of the tables before
-VERSION_TABLE = "findable_version"
-OPENED_BY = {"0017": "c9e9ce54", "0018": "2fef5f7a", "0019": "b92ccecb", "0020": "983e53b3"}  # the last commit each
+HEAD = "0022"  # one more whenever a table changes; `0001` to `0021` are of the tables before
+BEFORE = "findable_version"  # the table that has the number, up to `0021`
+OPENED_BY = {  # the last commit each
+    "0017": "c9e9ce54",
+    "0018": "2fef5f7a",
+    "0019": "b92ccecb",
+    "0020": "983e53b3",
+    "0021": "b565137c",
+}
 FIRST = "20ee0c6d"  # the last commit that opens the tables up to `0016`
-_version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
 
 
 def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Sequence[str]]]) -> list[str]:
@@ -29,7 +34,7 @@ def ensure_schema(store: Store, adoptions: Sequence[Callable[[Connection], Seque
     with store.write() as tx:
         if not is_schema_current(tx):
             make_schema(tx)
-            workspace.create_workspace(tx)
+            workspace.create_workspace(tx, HEAD)
         return [line for adopt in adoptions for line in adopt(tx)]
 
 
@@ -41,7 +46,9 @@ def is_schema_current(tx: Connection) -> bool:
     """
     if not is_workspace(tx):
         return False
-    number = str(tx.execute(select(_version)).scalar() or "")
+    known = text(f"SELECT version_num FROM {BEFORE}")  # noqa: S608 - a constant
+    is_before = inspect(tx).has_table(BEFORE)
+    number = str(tx.execute(known if is_before else select(tables.workspace.c.schema)).scalar() or "")
     if number > HEAD:
         raise InconsistentError(
             f"this database was made by a newer findable (schema {number}); nothing was changed",
@@ -59,7 +66,7 @@ def is_schema_current(tx: Connection) -> bool:
 
 def is_workspace(tx: Connection) -> bool:
     """Return whether a database holds a workspace, of any version of findable."""
-    return inspect(tx).has_table(VERSION_TABLE)
+    return any(map(inspect(tx).has_table, (tables.workspace.name, BEFORE)))
 
 
 def other_tables(tx: Connection) -> list[str]:
@@ -69,7 +76,7 @@ def other_tables(tx: Connection) -> list[str]:
 
 def engine_tables() -> list[str]:
     """Return the names of all tables of the engine, in alphabetical order."""
-    return sorted([VERSION_TABLE, *tables.metadata.tables])
+    return sorted(tables.metadata.tables)
 
 
 def our_tables(tx: Connection, besides: Collection[str] = ()) -> list[str]:
@@ -96,5 +103,3 @@ def has_index(tx: Connection, table: str, name: str) -> bool:
 def make_schema(tx: Connection) -> None:
     """Make every table of the engine, in the caller's transaction."""
     tables.metadata.create_all(tx, checkfirst=False)
-    _version.create(tx)
-    tx.execute(insert(_version), {"version_num": HEAD})

@@ -33,18 +33,13 @@ workspace = Table(
     "findable_workspace",
     metadata,
     Column("one", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("schema", Text, nullable=False),  # its number
     Column("workspace_id", Text, nullable=False),
     Column("backend", Text),  # bound by the first batch, answer or vector
     Column("position", BigInteger, nullable=False, server_default=text("0")),  # grows with every change of a subject
+    # JSON: the position at which the items of each task changed last; an index read before is behind
+    Column("changes", Text, nullable=False, server_default=text("'{}'")),
     Column("created_at", UtcTime, nullable=False),
-)
-
-# where the items of a task changed last, by the position of the database; an index read before is behind
-changes = Table(
-    "findable_changes",
-    metadata,
-    Column("task", Text, primary_key=True),
-    Column("position", BigInteger, nullable=False),
 )
 
 batches = Table(
@@ -198,6 +193,10 @@ answers = Table(
     Column("cost", Float, nullable=False),
     Column("at", UtcTime, nullable=False),
     Column("fingerprint", Text),
+    # of what a person wrote in the place of an answer, which is one of the extractor `person`
+    Column("who", Text),
+    Column("before", Text),  # JSON as of an answer: what stood there
+    Column("undoes", Integer),  # the number of an earlier edit of the item, from 1
     Index("findable_answers_of_item", "task", "item_id"),
 )
 
@@ -217,7 +216,7 @@ events = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     Column("at", UtcTime, nullable=False),
-    Column("kind", Text, nullable=False),  # batch, build, workspace, import, columns
+    Column("kind", Text, nullable=False),  # batch, build, workspace, import, columns, merge, …
     Column("name", Text, nullable=False),
     Column("old", Text),
     Column("new", Text),
@@ -347,39 +346,5 @@ tasks = Table(
     Column("fingerprint", Text, nullable=False),
     Column("words", Text, nullable=False),  # JSON: what else is known of the declaration without its file
     Column("at", UtcTime, nullable=False),
-)
-
-# what was asked with, once for each version that has the declaration
-fingerprints = Table(
-    "findable_fingerprints",
-    metadata,
-    Column("fingerprint", Text, primary_key=True),
-    Column("task", Text, primary_key=True),
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("document", Text, nullable=False),  # JSON
-    Column("at", UtcTime, nullable=False),
-)
-
-# which values people merged
-merges = Table(
-    "findable_merges",
-    metadata,
-    Column("number", BigId, primary_key=True),
-    Column("task", Text, nullable=False),
-    Column("old", Text, nullable=False),
-    Column("new", Text, nullable=False),
-    Column("who", Text, nullable=False),
-    Column("at", UtcTime, nullable=False),
-    Column("undone_by", Text),
-    Column("undone_at", UtcTime),  # NULL while it is in force
-)
-
-# what a person wrote for one item in the place of its answer, which is an answer of the extractor `person`
-edits = Table(
-    "findable_edits",
-    metadata,
-    Column("answer", ForeignKey("findable_answers.id"), primary_key=True, autoincrement=False),
-    Column("who", Text, nullable=False),
-    Column("before", Text, nullable=False),  # JSON as of an answer: what stood there
-    Column("undoes", Integer),  # the number of an earlier edit of the item, from 1
+    Column("asked", Text, nullable=False, server_default=text("'[]'")),  # JSON: what each version was asked with
 )

@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from pipeline.store.tables import fingerprints, tasks
+from pipeline.store.tables import tasks
 
 _AS_JSON = ("key", "columns", "fields", "words")
 
@@ -40,9 +40,12 @@ class TaskRecord:
     at: datetime
 
 
+_RECORDS = select(*(tasks.c[one.name] for one in fields(TaskRecord)))
+
+
 def list_tasks(tx: Connection) -> list[TaskRecord]:
     """Return every task that was used here, by name."""
-    return [_record(row) for row in tx.execute(select(tasks).order_by(tasks.c.name)).mappings()]
+    return [_record(row) for row in tx.execute(_RECORDS.order_by(tasks.c.name)).mappings()]
 
 
 def any_tasks(tx: Connection) -> bool:
@@ -52,16 +55,16 @@ def any_tasks(tx: Connection) -> bool:
 
 def get_task(tx: Connection, name: str) -> TaskRecord | None:
     """Return the task of that name, None where none was ever used here."""
-    row = tx.execute(select(tasks).where(tasks.c.name == name)).mappings().first()
+    row = tx.execute(_RECORDS.where(tasks.c.name == name)).mappings().first()
     return None if row is None else _record(row)
 
 
 def put_task(tx: Connection, record: TaskRecord) -> None:
-    """Keep a task as it is now, in the place of what it was."""
+    """Keep a task as it is now, in the place of what it was; what its versions were asked with stays."""
     row = {one.name: getattr(record, one.name) for one in fields(record)}
     row |= {name: json.dumps(row[name], ensure_ascii=False) for name in _AS_JSON}
-    tx.execute(delete(tasks).where(tasks.c.name == record.name))
-    tx.execute(insert(tasks).values(row))
+    if not tx.execute(update(tasks).where(tasks.c.name == record.name).values(row)).rowcount:
+        tx.execute(insert(tasks).values(row))
 
 
 def move_task(tx: Connection, name: str, *, path: str, items: str) -> None:
@@ -78,24 +81,26 @@ def keep_fingerprint(
     tx: Connection, fingerprint: str, *, task: str, version: int, document: Mapping[str, Any], at: datetime
 ) -> None:
     """Keep the document behind a fingerprint, once a version, and that it is what the version is asked with."""
-    here = {"fingerprint": fingerprint, "task": task, "version": version}
-    mine = and_(*(fingerprints.c[name] == value for name, value in here.items()))
-    if not tx.execute(update(fingerprints).where(mine).values(at=at)).rowcount:
-        text = json.dumps(document, ensure_ascii=False)
-        tx.execute(insert(fingerprints).values(document=text, at=at, **here))
+    others = [one for one in _asked(tx, task) if (one["fingerprint"], one["version"]) != (fingerprint, version)]
+    mine = {"fingerprint": fingerprint, "version": version, "at": at.isoformat(), "document": document}
+    asked = json.dumps([*others, mine], ensure_ascii=False)
+    tx.execute(update(tasks).where(tasks.c.name == task).values(asked=asked))
 
 
 def reference_of(tx: Connection, task: str, version: int) -> str | None:
     """Return the fingerprint that a version of a task is asked with, None where nothing was: the last one accepted."""
-    mine = select(fingerprints.c.fingerprint).where(fingerprints.c.task == task, fingerprints.c.version == version)
-    return tx.execute(mine.order_by(fingerprints.c.at.desc()).limit(1)).scalar()
+    return next((str(one["fingerprint"]) for one in reversed(_asked(tx, task)) if one["version"] == version), None)
 
 
-def fingerprint_document(tx: Connection, fingerprint: str) -> dict[str, Any] | None:
-    """Return the document behind a fingerprint, None where it is not known."""
-    mine = select(fingerprints.c.document).where(fingerprints.c.fingerprint == fingerprint).limit(1)  # all are one
-    found = tx.execute(mine).scalar()
-    return None if found is None else dict(json.loads(found))
+def fingerprint_document(tx: Connection, task: str, fingerprint: str) -> dict[str, Any]:
+    """Return the document behind a fingerprint of a task, an empty one where it is not known."""
+    return next((one["document"] for one in _asked(tx, task) if one["fingerprint"] == fingerprint), {})
+
+
+def _asked(tx: Connection, task: str) -> list[dict[str, Any]]:
+    """Return what the versions of a task were asked with, the last one accepted at the end."""
+    found = tx.execute(select(tasks.c.asked).where(tasks.c.name == task)).scalar()
+    return list(json.loads(found or "[]"))
 
 
 def _record(row: Mapping[Any, Any]) -> TaskRecord:

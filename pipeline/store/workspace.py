@@ -4,6 +4,7 @@ The rows of builds follow `index/current`, which alone decides. A build is compa
 task changed since.
 """
 
+import json
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from pipeline.core.errors import ConfigurationError
-from pipeline.store.tables import builds, changes, events, workspace
+from pipeline.store.tables import builds, events, workspace
 
 
 def record_event(
@@ -31,10 +32,17 @@ def events_about(tx: Connection, kind: str, name: object) -> list[dict[str, Any]
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
+def events_of_kind(tx: Connection, kind: str) -> list[dict[str, Any]]:
+    """Return all lines of a kind, oldest first: at, name, old, new, why."""
+    columns = (events.c.at, events.c.name, events.c.old, events.c.new, events.c.why)
+    return [
+        dict(row) for row in tx.execute(select(*columns).where(events.c.kind == kind).order_by(events.c.id)).mappings()
+    ]
+
+
 def numbers_with_event(tx: Connection, kind: str) -> set[int]:
     """Return the numbers of the batches that have a line of this kind in the journal."""
-    query = select(events.c.name).where(events.c.kind == kind)
-    return {int(name) for name in tx.execute(query).scalars() if name.isdecimal()}
+    return {int(one["name"]) for one in events_of_kind(tx, kind) if one["name"].isdecimal()}
 
 
 @dataclass(frozen=True)
@@ -46,11 +54,10 @@ class WorkspaceRow:
     position: int
 
 
-def create_workspace(tx: Connection) -> None:
-    """Give a new workspace its random id; an id that is there stays."""
-    if tx.execute(select(workspace.c.one)).first() is None:
-        row = {"one": 1, "workspace_id": secrets.token_hex(8), "created_at": datetime.now(UTC)}
-        tx.execute(insert(workspace).values(row))
+def create_workspace(tx: Connection, schema: str) -> None:
+    """Give a new workspace its random id, and keep the number of its schema."""
+    row = {"one": 1, "schema": schema, "workspace_id": secrets.token_hex(8), "created_at": datetime.now(UTC)}
+    tx.execute(insert(workspace).values(row))
 
 
 def get_workspace(tx: Connection) -> WorkspaceRow:
@@ -85,16 +92,16 @@ def unbind_workspace(tx: Connection, *, at: datetime, why: str) -> None:
 
 def touch_revision(tx: Connection, task: str) -> None:
     """Count one more change of a task's items; a build knows by this number how old its snapshot is."""
-    here = tx.execute(update(workspace).values(position=workspace.c.position + 1).returning(workspace.c.position))
-    tx.execute(delete(changes).where(changes.c.task == task))
-    tx.execute(insert(changes).values(task=task, position=here.scalar_one()))
+    position, changes = tx.execute(select(workspace.c.position, workspace.c.changes)).one()
+    changed = json.dumps({**json.loads(changes), task: position + 1})
+    tx.execute(update(workspace).values(position=position + 1, changes=changed))
 
 
 def has_changed(tx: Connection, task: str, *, build: int, position: int) -> bool:
     """Return whether items of a task changed since a build was read at a position; true where that is not known."""
     known = select(builds.c.number).where(builds.c.number == build, builds.c.position == position)
-    last = tx.execute(select(changes.c.position).where(changes.c.task == task)).scalar() or 0
-    return last > position or tx.execute(known).first() is None
+    changes = json.loads(tx.execute(select(workspace.c.changes)).scalar_one())
+    return changes.get(task, 0) > position or tx.execute(known).first() is None
 
 
 def add_build(tx: Connection, *, number: int, count: int, model: str, dim: int, position: int, at: datetime) -> None:

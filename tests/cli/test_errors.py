@@ -83,14 +83,16 @@ def test_a_database_that_another_program_holds_is_waited_for_and_then_refused(
 def test_a_newer_schema_is_refused(local: Workspace, csv: str) -> None:
     """A database of a newer findable: exit code 5, nothing changed."""
     local.ran("import", csv)
-    local.change("UPDATE findable_version SET version_num = '9999'")
+    local.change("UPDATE findable_workspace SET schema = '9999'")
     refused(local, "status", code=5, said="newer findable")
 
 
 def test_tables_of_before_are_refused(local: Workspace, csv: str) -> None:
     """A reading and a writing command name the commit that exports them, and change nothing."""
     local.ran("import", csv)
-    local.change("UPDATE findable_version SET version_num = '0016'")
+    local.change("CREATE TABLE findable_version (version_num TEXT)")
+    local.change("ALTER TABLE findable_workspace DROP COLUMN schema")
+    local.change("INSERT INTO findable_version VALUES ('0016')")
     for one in ("status", "batch-submit"):
         refused(local, one, code=5, said="git checkout 20ee0c6d, make export")
     assert local.scalar("SELECT version_num FROM findable_version") == "0016"

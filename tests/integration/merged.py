@@ -7,4 +7,4 @@ def merge(workspace: Workspace) -> None:
     """Let a person merge a tag; then build the index."""
     workspace.ran("tags", "--merge", "beekeeping=apiculture", "--who", "person-0002")
     workspace.ran("index")
-    assert workspace.scalar("SELECT count(*) FROM findable_merges")
+    assert workspace.scalar("SELECT count(*) FROM findable_events WHERE kind LIKE 'merge %'")

@@ -251,7 +251,7 @@ def _check_change(
     known = tasks.reference_of(tx, new.name, new.version)
     if known is None or known == new.fingerprint:
         return []
-    before = tasks.fingerprint_document(tx, known) or {}
+    before = tasks.fingerprint_document(tx, new.name, known)
     changed = differences(before, fingerprint_of(declaration))
     if not accepted:
         shown = "; ".join(changed[:DIFFERENCES]) + ("; …" if len(changed) > DIFFERENCES else "")

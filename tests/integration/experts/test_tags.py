@@ -129,9 +129,9 @@ def test_what_another_program_changed_since_stays(tagged: Workspace) -> None:
 )
 def test_what_cannot_be_merged_changes_nothing(tagged: Workspace, pairs: str, why: str) -> None:
     """It is named, and exit code 2 says that it was the input."""
-    before = tags_of(tagged), tagged.query("SELECT * FROM findable_merges")
+    before = tags_of(tagged), tagged.query("SELECT * FROM findable_events")
     assert why in tagged.ran("tags", "--merge", pairs, code=2).stderr
-    assert (tags_of(tagged), tagged.query("SELECT * FROM findable_merges")) == before
+    assert (tags_of(tagged), tagged.query("SELECT * FROM findable_events")) == before
 
 
 WORDS = st.sampled_from("abcde")
@@ -184,8 +184,10 @@ def test_edits_go_with_the_person_and_stay_with_all_else(tagged: Workspace) -> N
     merge(tagged, "school of person-0000=schools")
     edited(tagged, "--undo", "1", person="person-0001")
     tagged.ran("forget", ONE, "--yes")
-    assert tagged.query("SELECT who FROM findable_edits ORDER BY answer")[0] == ("…",)
-    assert tagged.query("SELECT old FROM findable_merges") == [("school of …",)]
+    assert tagged.query("SELECT who FROM findable_answers WHERE who IS NOT NULL ORDER BY id")[0] == ("…",)
+    assert tagged.query("SELECT name, new FROM findable_events WHERE kind LIKE 'merge %'") == [
+        ("school of …", "schools")
+    ]
 
 
 @pytest.mark.sampled(7, sqlite=2)

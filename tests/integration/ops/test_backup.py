@@ -277,7 +277,7 @@ def test_everything_is_on_the_server_and_work_goes_on(
     assert said["unsent"] == [4]  # its try is begun, so that the list is looked through
     after = contents(served)
     changed = {name for name, rows in before.items() if after[name] != rows}
-    assert changed == {"findable_batches", "findable_tries", "findable_events", "findable_leases"} & changed
+    assert changed == {"findable_batches", "findable_tries", "findable_events"} & changed
     again = Workspace(tmp_path / "again", {**served.environ, "FINDABLE_DATA": str(tmp_path / "again")})
     assert "has tables of findable already" in ran(again, "restore", str(tmp_path / "copy"), code=3)
     assert not again.data.exists()
