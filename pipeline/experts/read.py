@@ -4,7 +4,6 @@ Of rows with the same username the first goes in, also where they differ only in
 those are exact keys once stored, but in one file almost surely one person, and asking twice costs money.
 """
 
-import hashlib
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,9 @@ from pipeline.core.errors import InputError
 from pipeline.core.text import first_few, restore_formula
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.rows import Person, judge_row
-from pipeline.tables.findings import Finding, SeenIds, excerpt, rejected
+from pipeline.tables.findings import Finding, excerpt, rejected
 from pipeline.tables.headers import COLUMN_NAMES, ColumnSpec, Layout, MappedFile, fold, map_columns
+from pipeline.tables.imports import SeenIds
 from pipeline.tables.read import SourceRow, parse_json
 
 EXPECTED = ", ".join(HEADERS.values())
@@ -123,23 +123,12 @@ def check_as_given(people: Sequence[Person], *, name: str) -> None:
 
 
 def _person(row: SourceRow | Finding, seen: SeenIds) -> Person | Finding:
-    if isinstance(row, Finding):
-        return row
-    person = judge_row(row.values, line=row.line)
-    return person if isinstance(person, Finding) else _duplicate(person, seen) or person
-
-
-def _duplicate(person: Person, seen: SeenIds) -> Finding | None:
-    """Return the finding that rejects a person because the username came before, or None."""
-    copy = hashlib.blake2b(repr(sorted(person.values.items())).encode(), digest_size=8).hexdigest()
-    key = unicodedata.normalize("NFC", person.username).casefold()
-    found = seen.first(key, person.line, f"{copy} {person.username}")
-    if found is None:
-        return None
-    line, (first_copy, _, username) = found[0], found[1].partition(" ")
-    reason = f"duplicate username: already on line {line}"
-    if username != person.username:
-        reason = f"duplicate username: on line {line} in another case, or with other accents"
-    elif first_copy == copy:
-        reason = f"duplicate: an exact copy of line {line}"
-    return rejected(person.line, reason, person.username, column=HEADERS[USERNAME], key=person.username)
+    """Return the person that a row describes, or why it does not go in."""
+    person = row if isinstance(row, Finding) else judge_row(row.values, line=row.line)
+    if isinstance(person, Finding):
+        return person
+    line = seen.first(unicodedata.normalize("NFC", person.username).casefold(), person.line)
+    if line is None:
+        return person
+    said = f"duplicate username: already on line {line}"
+    return rejected(person.line, said, person.username, column=HEADERS[USERNAME], key=person.username)

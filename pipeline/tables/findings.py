@@ -1,7 +1,5 @@
-"""What is wrong with a row of a file, in one form for all; and the keys that came before, so that none comes twice."""
+"""What is wrong with a row of a file, in one form for all."""
 
-import contextlib
-import sqlite3
 from enum import StrEnum
 from itertools import accumulate
 from typing import NamedTuple
@@ -54,30 +52,3 @@ def _escaped(character: str) -> str:
     if 0xDC00 <= code <= 0xDCFF:  # noqa: PLR2004 - the range in which `pipeline.tables.read` keeps bad bytes
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
-
-
-class SeenIds(contextlib.AbstractContextManager["SeenIds"]):
-    """The keys of a file that came before, and on which line: on disk, at flat memory, about 60 bytes a key."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self._file = sqlite3.connect("", isolation_level=None)
-        for statement in (
-            "PRAGMA journal_mode = OFF",
-            "PRAGMA synchronous = OFF",
-            "CREATE TABLE seen (key TEXT PRIMARY KEY, line INTEGER NOT NULL, more TEXT NOT NULL) WITHOUT ROWID",
-            "BEGIN",
-        ):
-            self._file.execute(statement)
-
-    def first(self, key: str, line: int, more: str = "") -> tuple[int, str] | None:
-        """Return the line where a key came first and what was kept with it then; None where this is its first line."""
-        added = self._file.execute("INSERT INTO seen VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (key, line, more))
-        if added.rowcount:
-            return None
-        found: tuple[int, str] = self._file.execute("SELECT line, more FROM seen WHERE key = ?", (key,)).fetchone()
-        return found
-
-    def __exit__(self, *_: object) -> None:
-        """Remove what was kept."""
-        self._file.close()

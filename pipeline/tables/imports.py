@@ -5,6 +5,7 @@ There is one finding for each fault; a report of all as CSV is sealed whole, rig
 
 import contextlib
 import re
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,12 +21,10 @@ from pipeline.store.database import Connection, Store
 from pipeline.tables.findings import SHOWN, Finding, FindingKind
 from pipeline.tables.headers import MappedFile
 
-STOPPED = ("interrupted; nothing was imported", "run the same command again")
-T = TypeVar("T")
-
-
+BLOCK_SIZE = 4 << 20  # characters of text that are written at a time, so that long texts do not fill the memory
 EXAMPLES = 3  # findings of a group that are shown
 _VARIES = re.compile(r"'[^']*'|\d[\d,.]*")  # what differs in reasons that are one: a value, a number
+T = TypeVar("T")
 
 
 @dataclass
@@ -43,9 +42,7 @@ class FindingGroup:
         self.count += 1
         if len(self.examples) < EXAMPLES:
             self.examples.append(finding)
-        if self.count == 1:
-            self.reason = finding.reason
-        elif self.reason != finding.reason:
+        if self.reason != finding.reason:
             self.reason = _VARIES.sub("…", finding.reason)
 
 
@@ -53,9 +50,9 @@ class FindingGroup:
 class ImportReport:
     """What an import did. `findings` are the first thousand, `counts` and `groups` are those of all.
 
-    `released` were parked before, and are asked again; of a `dry` import all are what would be. A subject's report adds
-    its own counts, and says which of them stand in the document for programs (`FIELDS`, `KINDS`), how the values of a
-    finding are called there (`NAMES`, `NO_KEY`), and what a row is called (`WORD`).
+    `lines` hold anything; `released` were parked before, and are asked again; of a `dry` import all are what would be.
+    A subject's report adds its own counts, and says which of them stand in the document for programs (`FIELDS`,
+    `KINDS`), how the values of a finding are called there (`NAMES`, `NO_KEY`), and what a row is called (`WORD`).
     """
 
     FIELDS: ClassVar[tuple[str, ...]]
@@ -69,6 +66,7 @@ class ImportReport:
     dry: bool = False
     strict: bool = False
     columns: Sequence[dict[str, str]] = ()  # what the names in the file were taken for
+    lines: int = 0
     added: int = 0
     updated: int = 0
     unchanged: int = 0
@@ -82,7 +80,7 @@ class ImportReport:
     @property
     def rows_in(self) -> int:
         """Return how many rows of the file stand in the table now, whether or not they were there before."""
-        return 0 if self.refused else self.added + self.updated + self.unchanged
+        return 0 if self.refused else self.changes + self.unchanged
 
     @property
     def changes(self) -> int:
@@ -101,11 +99,6 @@ class ImportReport:
         findings = [dict(zip(self.NAMES, (*one[:-1], one.key or self.NO_KEY), strict=True)) for one in self.findings]
         return {**{name: getattr(self, name) for name in self.FIELDS}, **by_kind, "findings": findings}
 
-    @property
-    def is_flawed(self) -> bool:
-        """Return whether a strict import refuses the file."""
-        return bool(self.counts[FindingKind.REJECTED] + self.counts[FindingKind.CHANGED])
-
     def tell(self, findings: Iterable[Finding], report: SealedWriter | None) -> None:
         """Count findings, report them in the order of the file, and keep them to be shown while there is room."""
         for finding in sorted(findings, key=lambda one: one.line):
@@ -114,14 +107,10 @@ class ImportReport:
                 report.write(csv_line([str(cell or "") for cell in finding]))
             if len(self.findings) < SHOWN:
                 self.findings.append(finding)
-            self._group_of(finding).add(finding)
-
-    def _group_of(self, finding: Finding) -> FindingGroup:
-        """Return the group of findings that one belongs to; past a thousand groups, one takes all of a kind."""
-        key = (finding.kind, finding.column, _VARIES.sub("…", finding.reason))
-        if key not in self.groups and len(self.groups) >= SHOWN:
-            key = (finding.kind, "", "other reasons")
-        return self.groups.setdefault(key, FindingGroup(finding.kind, finding.column, finding.reason))
+            key = (finding.kind, finding.column, _VARIES.sub("…", finding.reason))
+            if key not in self.groups and len(self.groups) >= SHOWN:
+                key = (finding.kind, "", "other reasons")
+            self.groups.setdefault(key, FindingGroup(finding.kind, key[1], finding.reason)).add(finding)
 
     def check(self) -> None:
         """Raise where nothing went in.
@@ -142,13 +131,31 @@ class ImportReport:
             )
 
 
-@contextlib.contextmanager
-def rejects_report(path: str | None, *, columns: Sequence[str], source: Path) -> Iterator[SealedWriter | None]:
-    """Open a report with its header for the length of a block, or none without a path; removed unless sealed.
+class SeenIds(contextlib.AbstractContextManager["SeenIds"]):
+    """The keys of a file that came before, and on which line: on disk, at flat memory, about 60 bytes a key."""
 
-    Raises:
-        InputError: the report would replace the file that is read, or cannot be written there.
-    """
+    def __init__(self) -> None:
+        """Start with none."""
+        self._file = sqlite3.connect("", isolation_level=None)
+        self._file.executescript(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
+            "CREATE TABLE seen (key TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID; BEGIN"
+        )
+
+    def first(self, key: str, line: int) -> int | None:
+        """Return the line where a key came first; None where this is the one."""
+        if self._file.execute("INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING", (key, line)).rowcount:
+            return None
+        return int(self._file.execute("SELECT line FROM seen WHERE key = ?", (key,)).fetchone()[0])
+
+    def __exit__(self, *_: object) -> None:
+        """Remove what was kept."""
+        self._file.close()
+
+
+@contextlib.contextmanager
+def _rejects_report(path: str | None, *, columns: Sequence[str], source: Path) -> Iterator[SealedWriter | None]:
+    """Open a report with its header for the length of a block, or none without a path; removed unless sealed."""
     if path is None:
         yield None
         return
@@ -175,7 +182,7 @@ def all_or_nothing() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(*STOPPED) from None
+        raise KeyboardInterrupt("interrupted; nothing was imported", "run the same command again") from None
 
 
 def import_rows(
@@ -185,36 +192,48 @@ def import_rows(
     rows: Iterable[T | Finding],
     done: ImportReport,
     *,
-    write: Callable[[Connection, list[T], list[Finding]], Iterable[Finding]],
+    write: Callable[[Connection, list[T]], Iterable[Finding]],
     at: datetime,
     block: int,
     size: Callable[[T], int],
 ) -> None:
     """Write what was made of the rows of a file, `block` of them at a time; `write` counts them, and returns findings.
 
-    Of a `dry` import `write` gets a snapshot to look at. A report says what happened also where nothing went in.
+    `size` is how many characters one holds. Of a `dry` import `write` gets a snapshot to look at. A report says what
+    happened also where nothing went in.
 
     Raises:
         InputError: the file cannot be read to its end, or the report cannot be written. Nothing was changed.
     """
+    done.columns = file.mapping.listed
     with (
         contextlib.suppress(_NotWritten),
-        rejects_report(done.report, columns=done.NAMES, source=file.path) as rejects,
+        _rejects_report(done.report, columns=done.NAMES, source=file.path) as rejects,
         store.read() if done.dry else store.write() as tx,
     ):
-        with (
-            all_or_nothing(),
-            contextlib.closing(
-                file.blocks(rows, display, "reading" if done.dry else "importing", most=block, size=size)
-            ) as blocks,
-        ):
-            for some, findings in blocks:
-                done.tell([*findings, *write(tx, some, findings)], rejects)
+        with all_or_nothing(), display.bar("reading" if done.dry else "importing", None) as bar:
+            for some in _blocks(rows, most=block, size=size):
+                findings = [one for one in some if isinstance(one, Finding)]
+                done.tell([*findings, *write(tx, [one for one in some if not isinstance(one, Finding)])], rejects)
+                done.lines += len(some)
+                bar.show(done.lines)
             if rejects is not None:
                 rejects.seal()
-        done.refused = done.strict and done.is_flawed
+        done.refused = done.strict and bool(done.counts[FindingKind.REJECTED] + done.counts[FindingKind.CHANGED])
         if done.refused or done.dry:
             raise _NotWritten
         if done.changes:
             workspace.record_event(tx, "import", file.path.name, old=None, new=done.summary, why="import", at=at)
     done.notes = file.notes
+
+
+def _blocks(rows: Iterable[T | Finding], *, most: int, size: Callable[[T], int]) -> Iterator[list[T | Finding]]:
+    some: list[T | Finding] = []
+    sizes = 0
+    for row in rows:
+        some.append(row)
+        sizes += 0 if isinstance(row, Finding) else size(row)
+        if len(some) == most or sizes > BLOCK_SIZE:
+            yield some
+            some, sizes = [], 0
+    yield some

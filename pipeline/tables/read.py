@@ -9,17 +9,16 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO, TypeVar
+from typing import Any, NamedTuple, TextIO
 
 import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InputError
-from pipeline.core.progress import Progress
 from pipeline.core.text import BAD_TEXT
 from pipeline.tables.findings import Finding, excerpt, rejected
 from pipeline.tables.frames import pyarrow_for
@@ -27,7 +26,6 @@ from pipeline.tables.item_values import plain_row
 
 MAX_LINE = 4 << 20  # characters of a line, or of a value; a file without line ends must not fill the memory
 OPEN_QUOTE = "a quote is opened and not closed"
-BLOCK_SIZE = 4 << 20  # characters of text in one block, so that long texts do not fill the memory
 SAMPLED = 50  # rows of JSON that are looked at for names
 _BAD = "findable-keep-bad-bytes"  # the name of our error handler for decoding
 _PIECE = 1 << 20  # characters of a list read at a time, or bytes of a file that tell how it is text
@@ -57,8 +55,6 @@ _SPACE = re.compile(r"[ \t\r\n]*+")
 _LONG_NUMBER = re.compile(r"[0-9]{19}")  # past what the quick parser keeps exactly
 csv.field_size_limit(32 << 20)  # so that a quote left open does not fill the memory; above any line that is read
 
-T = TypeVar("T")
-
 
 class SourceRow(NamedTuple):
     """One row: plain values by name; `line` is where it starts, from 1, or in Parquet and in a query its number."""
@@ -78,9 +74,8 @@ class _BadRowError(ValueError):
 class SourceFile:
     """The rows of one file.
 
-    `format` is "csv", "json", "jsonl" or "parquet", `encoding` Python's codec of its text, `size` in bytes, and
-    `position` about how many of them were read by then. `names` are those of its columns, of JSON as far as the first
-    rows have them, empty where a column has none; `notes` concern the whole file.
+    `format` is "csv", "json", "jsonl" or "parquet", `encoding` Python's codec of its text. `names` are those of its
+    columns, of JSON as far as the first rows have them, empty where a column has none; `notes` concern the whole file.
     """
 
     def __init__(
@@ -100,13 +95,12 @@ class SourceFile:
             InputError: there is no such file, it is empty or damaged, or its header cannot be read.
             ConfigurationError: it is Parquet, and pyarrow is not installed.
         """
-        self.path, self.hint, self.max_line, self.position = path, hint, max_line, 0
+        self.path, self.hint, self.max_line = path, hint, max_line
         self.delimiter, self._skips, self._before_rows = ",", False, 0
         if not path.is_file():
             what = files.why_not_readable(path) or "is no regular file"
             raise InputError(f"{path} {what}; nothing was imported", hint=hint if path.is_dir() else "check the path")
         with self._readable():
-            self.size = path.stat().st_size
             with path.open("rb") as file:
                 start = file.read(_PIECE)
             self.encoding, note = _encoding_of(path, start)
@@ -134,43 +128,13 @@ class SourceFile:
         Raises:
             InputError: the file cannot be read to its end.
         """
-        self.position = 0
         with self._readable():
             if self.format == "parquet":
                 yield from self._of_parquet()
                 return
             with self._open() as file:
                 read = {"csv": self._of_csv, "json": self._of_json, "jsonl": self._of_lines}[self.format]
-                for row in read(file):
-                    self.position = file.buffer.tell()
-                    yield row
-
-    def blocks(
-        self, rows: Iterable[T | Finding], display: Progress, title: str, *, most: int, size: Callable[[T], int]
-    ) -> Generator[tuple[list[T], list[Finding]]]:
-        """Yield what was made of the rows in blocks, the findings apart, and show how far it got after each.
-
-        A block holds at most so many rows and findings, and rows of about `BLOCK_SIZE` in all.
-        """
-        found: list[T] = []
-        findings: list[Finding] = []
-        count = sizes = 0
-        with display.bar(title, None) as bar:
-            for row in rows:
-                if isinstance(row, Finding):
-                    findings.append(row)
-                else:
-                    found.append(row)
-                    sizes += size(row)
-                if len(found) + len(findings) >= most or sizes > BLOCK_SIZE:
-                    count += len(found) + len(findings)
-                    yield found, findings
-                    is_known = 0 < self.position < self.size
-                    bar.show(count, total=max(count, round(self.size * count / self.position)) if is_known else None)
-                    found, findings, sizes = [], [], 0
-            if found or findings:
-                yield found, findings
-                bar.show(count + len(found) + len(findings))
+                yield from read(file)
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
