@@ -217,7 +217,7 @@ def _why_parked(tx: "Connection", task: Task, failed: Sequence[Judgement], *, so
     reasons = {}
     for one in failed:
         key = one.asked.item_id
-        if one.charged and one.reply is not None and responses.is_final(one.reply.code):
+        if one.charged and one.reply is not None and one.reply.is_final:
             reasons[key] = f"{FINAL}: {_said(one)}"
         elif one.charged and spent.get(key, 0) >= answers.MAX_ATTEMPTS:
             reasons[key] = f"{SPENT.format(n=spent[key])}; last: {_said(one)}"

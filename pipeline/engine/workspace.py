@@ -125,10 +125,8 @@ class OpenWorkspace:
     @property
     def limits(self) -> "RateLimits":
         """Return what may be asked live of the model that answers, a minute and a day."""
-        from pipeline.gemini.models import model_limits
-
         set_here = {"rpm": self.settings.rpm, "tpm": self.settings.tpm, "rpd": self.settings.rpd}
-        return model_limits(self.model, tier=self.settings.tier, **set_here)
+        return self.model.limits(self.settings.tier, **set_here)
 
     @property
     def extractor(self) -> str:

@@ -36,12 +36,13 @@ from pipeline.core.errors import (
     FindableError,
     InconsistentError,
     MissingError,
+    NotSentError,
     ThrottledError,
     UnavailableError,
 )
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
 from pipeline.gemini.embed import embedding_request, unit_rows
-from pipeline.gemini.errors import LATER, UNREAD, failure, may_pass, no_address, refusal
+from pipeline.gemini.errors import LATER, UNREAD, failure, refusal
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
 from pipeline.gemini.remote import (
     BATCH_NAME,
@@ -51,8 +52,8 @@ from pipeline.gemini.remote import (
     UnreadableError,
     check_arrived,
     file_in,
-    read_files,
-    read_models,
+    read_file,
+    read_model,
     read_operation,
     read_page,
 )
@@ -66,6 +67,7 @@ GOOGLE = "https://generativelanguage.googleapis.com/"
 API_VERSION = "v1beta"  # whatever the SDK's own default is: it was v1beta before 3.0 and has been v1 since
 MIME_TYPE = "jsonl"  # of an upload, as the Batch API guide has it (read 2026-11)
 MOST_EMPTY_PAGES = 20  # ours: in a row; an empty page may name itself as the next one, once or twice
+PAGE = 100  # entries; of batches and files the API gives no more on one
 MOST_CONNECTIONS = 100  # ours: more than there are ever calls at once
 MOST_REPLY = 256 * 1024 * 1024  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
 STILL = 10  # times as long as a call may take a transfer may take before its size counts
@@ -236,15 +238,15 @@ class Client:
         Raises:
             UnavailableError: a page could not be had within the bound, or the pages do not end.
         """
-        return self._all_pages(lambda sdk: sdk.aio.batches.list, read_page, what="list the batches", size=100)
+        return self._all_pages(lambda sdk: sdk.aio.batches.list, "operations", read_operation)
 
     def list_files(self) -> list[RemoteFile]:
         """Return every file the API keeps for this key; raises what `list_batches` does."""
-        return self._all_pages(lambda sdk: sdk.aio.files.list, read_files, what="list the files", size=100)
+        return self._all_pages(lambda sdk: sdk.aio.files.list, "files", read_file)
 
     def list_models(self) -> list[str]:
         """Return the names of the models this key can reach, without `models/`; raises what `list_batches` does."""
-        return self._all_pages(lambda sdk: sdk.aio.models.list, read_models, what="list the models", size=1000)
+        return self._all_pages(lambda sdk: sdk.aio.models.list, "models", read_model)
 
     def cancel_batch(self, name: str) -> None:
         """Ask the API to stop a batch; it may still end otherwise, so look at it afterwards.
@@ -380,34 +382,32 @@ class Client:
     def _all_pages(
         self,
         method: "Callable[[genai.Client], Callable[..., Awaitable[object]]]",
-        read: Callable[[Any], tuple[list[T], str]],
-        *,
-        what: str,
-        size: int,
+        member: str,
+        read: Callable[[Any], T | None],
     ) -> list[T]:
         """Return what stands on all pages of a list, each fetched with its own retries; never a part of it.
 
-        An empty page that names a next one is passed over. Without a page size, of which `size` is the API's most, the
-        list has come back empty (2025-08).
+        An empty page that names a next one is passed over. Without a page size the list has come back empty (2025-08).
         """
+        what = f"list the {'batches' if member == 'operations' else member}"
         found: list[T] = []
-        token, seen, empty = "", set[str](), 0
+        config: dict[str, Any] = {"page_size": PAGE, **_options(self.call_timeout_s)}
+        seen, empty = set[str](), 0
         while True:
-            config = {"page_size": size, **({"page_token": token} if token else {}), **_options(self.call_timeout_s)}
 
-            async def ask(sdk: "genai.Client", config: dict[str, Any] = config) -> tuple[list[T], str]:
-                return read(await self._raw(method(sdk)(config=config)))
+            async def ask(sdk: "genai.Client") -> tuple[list[T], str]:
+                return read_page(await self._raw(method(sdk)(config=config)), member, read)
 
-            page, following = self._call(ask, what=what)
+            page, token = self._call(ask, what=what)
             found += page
-            if page:
-                seen.add(token)
-            empty = 0 if page else empty + 1
-            if not following:
+            if not token:
                 return found
-            if following in seen or empty > MOST_EMPTY_PAGES:
+            empty = 0 if page else empty + 1
+            if token in seen or empty > MOST_EMPTY_PAGES:
                 raise UnavailableError(f"the pages do not end, when asked to {what}")
-            token = following
+            if page:
+                seen.add(config.get("page_token", ""))
+            config["page_token"] = token
 
     @property
     def _transfer_s(self) -> float:
@@ -424,28 +424,26 @@ class Client:
     ) -> T:
         """Do something that may be done twice, until it works, is refused for good, or the bound is reached.
 
-        What is to be raised `at_once` is not waited for. One attempt may take `more_s` beyond its `seconds`.
+        Between tries it waits as long as the server asks to, or our own jittered backoff, the longer of both; calls
+        that fail slowly are tried three times all the same. What is to be raised `at_once` is not waited for. One
+        attempt may take `more_s` beyond its `seconds`.
         """
+        passing = (ThrottledError, UnavailableError, NotSentError)
+
+        def may_pass(error: BaseException) -> bool:  # a daily quota cannot
+            is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
+            return isinstance(error, passing) and not is_daily and not isinstance(error, at_once)
+
+        limit = (seconds or self.call_timeout_s) + more_s
+        slow = tenacity.stop_after_attempt(LEAST_ATTEMPTS) & tenacity.stop_after_delay(self.retry_for_s)
         retrying = tenacity.Retrying(
             sleep=self.sleep,
-            retry=tenacity.retry_if_exception(lambda error: may_pass(error) and not isinstance(error, at_once)),
-            wait=self._wait,
-            stop=self._enough,
+            retry=tenacity.retry_if_exception(may_pass),
+            wait=lambda state: max(self._backoff(state), _wish(state)),
+            stop=lambda state: slow(state) or state.idle_for + state.upcoming_sleep > self.retry_for_s,
             reraise=True,
         )
-        limit = (seconds or self.call_timeout_s) + more_s
         return retrying(lambda: self._run(self._attempt(ask, what=what, seconds=limit)))
-
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        """Return the longer of our own jittered backoff and what the server asks for, in seconds."""
-        error = state.outcome.exception() if state.outcome else None
-        return max(self._backoff(state), getattr(error, "retry_after_s", None) or 0.0)
-
-    def _enough(self, state: tenacity.RetryCallState) -> bool:
-        """Return whether the next wait would go beyond the bound; slow failures get three attempts all the same."""
-        if state.idle_for + state.upcoming_sleep > self.retry_for_s:
-            return True
-        return state.attempt_number >= LEAST_ATTEMPTS and (state.seconds_since_start or 0.0) > self.retry_for_s
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
         """Let a call run in the loop's thread, and wait for it; an interrupt ends it."""
@@ -522,7 +520,10 @@ class Client:
         from google.genai import types
 
         if not _is_address(self._address.reveal()):
-            raise no_address(str(self._address))
+            raise ConfigurationError(
+                f"{self._address} is no address of a server",
+                hint="GOOGLE_GEMINI_BASE_URL must begin with http:// or https://",
+            )
         try:
             context = httpx2.create_ssl_context(trust_env=self.trust_env)
             self._http = httpx2.AsyncClient(
@@ -590,6 +591,12 @@ def _is_address(text: str) -> bool:
     except httpx2.InvalidURL:
         return False
     return url.scheme in {"http", "https"} and bool(url.host) and re.search(r"\s", text) is None
+
+
+def _wish(state: tenacity.RetryCallState) -> float:
+    """Return how long the server asks to wait, in seconds."""
+    error = state.outcome.exception() if state.outcome else None
+    return getattr(error, "retry_after_s", None) or 0.0
 
 
 def _check_name(name: str, form: re.Pattern[str], what: str) -> None:

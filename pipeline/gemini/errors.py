@@ -6,13 +6,12 @@ sessions are cut out of every message, for a server may echo what it was sent.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipeline.core.errors import (
-    ConfigurationError,
     FindableError,
     KeyRefusedError,
     MissingError,
@@ -47,27 +46,19 @@ def failure(error: Exception, *, what: str, key: str, now: datetime, address: st
     if isinstance(error, errors.APIError):
         headers = getattr(error.response, "headers", None)
         return refusal(error.code, error.details, what=what, key=key, now=now, headers=headers)
-    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
-        return no_address(address)
     name, said = type(error).__name__, redact(" ".join(str(error).split()), key)[:MAX_QUOTED]
-    unsent = f"cannot connect to {address} to {what}; nothing was sent{f' ({said})' if said else ''}"
-    unclear = {
-        (httpx2.TimeoutException, TimeoutError): f"no answer within {seconds:g} s, when asked to {what}",
-        (httpx2.HTTPError, httpx2.StreamError): f"the connection broke ({name}), when Gemini was asked to {what}",
-        (*UNREAD, OSError, RecursionError): f"Gemini's answer cannot be read, when asked to {what}: {name}: {said}",
-    }
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout | httpx2.ProxyError):
+        unsent = f"cannot connect to {address} to {what}; nothing was sent{f' ({said})' if said else ''}"
         return NotSentError(unsent, hint="check the network, then run it again")
-    for kinds, text in unclear.items():
-        if isinstance(error, kinds):
-            return UnavailableError(text, hint=LATER)
-    raise error
-
-
-def no_address(address: str) -> ConfigurationError:
-    """Return the error for a base URL that is none."""
-    hint = "GOOGLE_GEMINI_BASE_URL must begin with http:// or https://"
-    return ConfigurationError(f"{address!r} is no address of a server", hint=hint)
+    if isinstance(error, httpx2.TimeoutException | TimeoutError):
+        text = f"no answer within {seconds:g} s, when asked to {what}"
+    elif isinstance(error, httpx2.HTTPError | httpx2.StreamError | httpx2.InvalidURL):
+        text = f"the connection broke ({name}), when Gemini was asked to {what}"
+    elif isinstance(error, (*UNREAD, OSError, RecursionError)):
+        text = f"Gemini's answer cannot be read, when asked to {what}: {name}: {said}"
+    else:
+        raise error
+    return UnavailableError(text, hint=LATER)
 
 
 def refusal(
@@ -82,7 +73,9 @@ def refusal(
     status = _plain(error.get("status"), key)[:40]
     quoted = _plain(error.get("message"), key)
     message = f"Gemini refused to {what} ({code}{' ' + status if status else ''})" + (f": {quoted}" if quoted else "")
-    wish = _wish(headers or {}, error)
+    wishes = [(headers or {}).get("retry-after", "")]
+    wishes += [str(detail.get("retryDelay", "")).removesuffix("s") for detail in _details(error, "RetryInfo")]
+    wish = max(filter(None, map(_seconds, wishes)), default=None)
     if code == 429:  # noqa: PLR2004 - HTTP's own number
         return _throttled(message, error, status=status, wish=wish, now=now)
     if not 400 <= code < 500 or code in UNCLEAR:  # noqa: PLR2004 - HTTP's own numbers
@@ -90,9 +83,12 @@ def refusal(
         return UnavailableError(text, hint=LATER, code=code, status=status, retry_after_s=wish)
     if code == 401 or _is_about_key(code, error):  # noqa: PLR2004 - HTTP's own number
         return KeyRefusedError(message, hint="check GEMINI_API_KEY and its project", code=code, status=status)
-    if code in {403, 404}:
-        return MissingError(message, hint=_missing_hint(quoted), code=code, status=status)
-    return RefusedError(message, code=code, status=status)
+    if code not in {403, 404}:
+        return RefusedError(message, code=code, status=status)
+    hint = "check the key's rights; or it is gone, or belongs to another key's project"
+    if re.search(r"no longer available|\bmodels/\S+ is not (found|supported)", quoted):
+        hint = "this project cannot use that model; set FINDABLE_MODEL or FINDABLE_EMBEDDING_MODEL to another"
+    return MissingError(message, hint=hint, code=code, status=status)
 
 
 def next_midnight_pacific(now: datetime) -> datetime:
@@ -101,17 +97,10 @@ def next_midnight_pacific(now: datetime) -> datetime:
     return datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=PACIFIC).astimezone(UTC)
 
 
-def _wish(headers: Mapping[str, str], error: Mapping[str, Any]) -> float | None:
-    """Return how long the server asks to wait, in seconds: the longer of Retry-After and RetryInfo; None without."""
-    wishes = [_seconds(headers.get("retry-after", ""))]
-    wishes += [_seconds(str(detail.get("retryDelay", "")).removesuffix("s")) for detail in _details(error, "RetryInfo")]
-    return max((wish for wish in wishes if wish is not None), default=None)
-
-
 def _throttled(
     message: str, error: Mapping[str, Any], *, status: str, wish: float | None, now: datetime
 ) -> ThrottledError:
-    if any("PerDay" in quota for quota in _quota_ids(error)):
+    if any("PerDay" in str(detail.get("violations")) for detail in _details(error, "QuotaFailure")):
         resets_at = next_midnight_pacific(now)
         hint = f"the daily quota is used up; run the same command after {resets_at:%Y-%m-%d %H:%M} UTC"
         return ThrottledError(message, hint=hint, status=status, resets_at=resets_at)
@@ -129,12 +118,6 @@ def _is_about_key(code: int, error: Mapping[str, Any]) -> bool:
     return code == 403 and ("API key" in message or "unregistered callers" in message)  # noqa: PLR2004
 
 
-def _missing_hint(message: str) -> str:
-    if re.search(r"no longer available|\bmodels/\S+ is not (found|supported)", message):
-        return "this project cannot use that model; set FINDABLE_MODEL or FINDABLE_EMBEDDING_MODEL to another"
-    return "check the key's rights; or it is gone, or belongs to another key's project"
-
-
 def _error_of(document: Any) -> dict[str, Any]:
     """Return the error object of a body of any shape: wrapped, in a list, bare, or a proxy's text."""
     if isinstance(document, list) and document:
@@ -145,20 +128,11 @@ def _error_of(document: Any) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else {"message": str(inner)}
 
 
-def _details(error: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the details of one kind (`RetryInfo`, `QuotaFailure`, `ErrorInfo`)."""
+def _details(error: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    """Return the details of one kind (`RetryInfo`, `QuotaFailure`, `ErrorInfo`)."""
     details = error.get("details")
-    for detail in details if isinstance(details, list) else ():
-        if isinstance(detail, dict) and str(detail.get("@type", "")).endswith(f".{kind}"):
-            yield detail
-
-
-def _quota_ids(error: Mapping[str, Any]) -> Iterator[str]:
-    for failure in _details(error, "QuotaFailure"):
-        violations = failure.get("violations")
-        for violation in violations if isinstance(violations, list) else ():
-            if isinstance(violation, dict):
-                yield str(violation.get("quotaId", ""))
+    named = (one for one in details if isinstance(one, dict)) if isinstance(details, list) else ()
+    return [one for one in named if str(one.get("@type", "")).endswith(f".{kind}")]
 
 
 def _seconds(text: str) -> float | None:
@@ -173,10 +147,3 @@ def _plain(value: Any, key: str) -> str:
     text = "".join(character if character.isprintable() else " " for character in redact(text, key))
     text = " ".join(text.split())
     return text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
-
-
-def may_pass(error: BaseException) -> bool:
-    """Return whether asking again within the bound can help; a daily quota cannot pass."""
-    if isinstance(error, ThrottledError):
-        return error.resets_at is None
-    return isinstance(error, UnavailableError | NotSentError)

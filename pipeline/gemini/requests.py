@@ -10,7 +10,7 @@ model is one that takes it.
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -20,7 +20,6 @@ from pipeline.core.task import Prompt
 from pipeline.gemini.tokens import ANSWER_TOKENS, PART_TOKENS, Usage, estimate_parts, estimate_rest
 
 MAX_KEY = 200  # bytes of the key of a request; ours, the API says nothing of a limit
-BEFORE_PARTS = b'{"contents":[{"role":"user","parts":'  # how every request object begins
 
 
 def request_key(task_name: str, item_id: str) -> str:
@@ -99,7 +98,6 @@ class Form:
     answer_tokens: int = ANSWER_TOKENS
     media_resolution: str | None = None
     image_tokens: int = PART_TOKENS
-    _rests: dict[tuple[str, int], tuple[bytes, Usage]] = field(default_factory=dict)  # which many lines share
 
     def fill(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
         """Return the line of one request, UTF-8 JSON without its line end, and what it may use.
@@ -107,29 +105,26 @@ class Form:
         Raises:
             InputError: the request holds what JSON or UTF-8 cannot: a lone surrogate, an integer beyond 64 bits.
         """
-        system, most = prompt.system, prompt.max_output_tokens
-        try:
-            if (system, most) not in self._rests:
-                self._rests[system, most] = self._rest(system, most)
-            rest, used = self._rests[system, most]
-            named, asked = orjson.dumps(key), orjson.dumps(prompt.parts)
-        except TypeError as error:
-            raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
-        tokens = used.prompt + estimate_parts(prompt.parts, image_tokens=self.image_tokens)
-        return b'{"key":%b,"request":%b%b%b' % (named, BEFORE_PARTS, asked, rest), used._replace(prompt=tokens)
-
-    def _rest(self, system: str, most: int) -> tuple[bytes, Usage]:
-        settings: dict[str, Any] = {
-            "responseMimeType": "application/json",
-            "responseSchema": self.schema,
-            "maxOutputTokens": most,
-        }
         own = {
             "thinkingConfig": self.thinking,
             "temperature": self.temperature,
             "mediaResolution": self.media_resolution,
         }
-        settings |= {name: value for name, value in own.items() if value is not None}
-        instruction = {"systemInstruction": {"parts": [{"text": system}]}} if system else {}
-        rest = orjson.dumps({**instruction, "generationConfig": settings})
-        return b"}]," + rest[1:] + b"}", estimate_rest(system, settings, answer_tokens=self.answer_tokens)
+        settings = {
+            "responseMimeType": "application/json",
+            "responseSchema": self.schema,
+            "maxOutputTokens": prompt.max_output_tokens,
+            **{name: value for name, value in own.items() if value is not None},
+        }
+        request = {
+            "contents": [{"role": "user", "parts": prompt.parts}],
+            **({"systemInstruction": {"parts": [{"text": prompt.system}]}} if prompt.system else {}),
+            "generationConfig": settings,
+        }
+        try:
+            line = orjson.dumps({"key": key, "request": request})
+        except TypeError as error:
+            raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
+        rest = estimate_rest(prompt.system, settings, answer_tokens=self.answer_tokens)
+        tokens = rest.prompt + estimate_parts(prompt.parts, image_tokens=self.image_tokens)
+        return line, rest._replace(prompt=tokens)

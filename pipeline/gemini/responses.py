@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from pipeline.core.states import Outcome
-from pipeline.core.text import BAD_TEXT
+from pipeline.core.text import UNSOUND
 from pipeline.gemini.tokens import NO_USAGE, Usage
 
 if TYPE_CHECKING:
@@ -23,42 +23,18 @@ if TYPE_CHECKING:
 
 
 # A stop for what the answer says (FinishReason, google-genai 3.3.0); asking again rarely helps
-BLOCKED = frozenset(
-    {
-        "SAFETY",
-        "RECITATION",
-        "BLOCKLIST",
-        "PROHIBITED_CONTENT",
-        "SPII",
-        "LANGUAGE",
-        "OTHER",
-        "IMAGE_SAFETY",
-        "IMAGE_PROHIBITED_CONTENT",
-        "IMAGE_RECITATION",
-        "IMAGE_OTHER",
-    }
-)
-FINAL_CODES = frozenset({3, 5, 7, 9})  # google.rpc: invalid argument, not found, permission denied, precondition
+BLOCKED = {
+    "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "OTHER", "IMAGE_SAFETY",
+    "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "IMAGE_OTHER",
+}  # fmt: skip
+# google.rpc, from 1; an error line may have an HTTP code in the place of one of these
+RPC = (
+    "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE",
+    "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
 RPC_OF_HTTP = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 409: 10, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4}
-RPC_OF_STATUS = {
-    "CANCELLED": 1,
-    "UNKNOWN": 2,
-    "INVALID_ARGUMENT": 3,
-    "DEADLINE_EXCEEDED": 4,
-    "NOT_FOUND": 5,
-    "ALREADY_EXISTS": 6,
-    "PERMISSION_DENIED": 7,
-    "RESOURCE_EXHAUSTED": 8,
-    "FAILED_PRECONDITION": 9,
-    "ABORTED": 10,
-    "OUT_OF_RANGE": 11,
-    "UNIMPLEMENTED": 12,
-    "INTERNAL": 13,
-    "UNAVAILABLE": 14,
-    "DATA_LOSS": 15,
-    "UNAUTHENTICATED": 16,
-}
-LAST_RPC_CODE = 16
+FINAL_CODES = frozenset({3, 5, 7, 9})  # invalid argument, not found, permission denied, precondition
 MAX_EXCERPT = 200  # characters; enough to recognise a line, few enough for a table
 MAX_TOKENS_SEEN = 2**30  # what is as large is no count; two below it add up to what an INTEGER column holds
 
@@ -71,9 +47,8 @@ class Response(NamedTuple):
 
     `outcome` is ANSWERED while the text still has to be parsed, else REFUSED or INVALID. `reason` is one of ok,
     unreadable, error-line, no-response, no-candidates, prompt-blocked, blocked, bad-finish, max-tokens (the text is
-    cut), max-tokens-empty (all went into thoughts), empty. `code` is the google.rpc
-    code of an error line. `finish` is the API's word, of the candidate or of the block. `shown` is what an excerpt is
-    made of.
+    cut), max-tokens-empty (all went into thoughts), empty. `code` is the google.rpc code of an error line, `finish` the
+    API's word, of the candidate or of the block, `shown` what an excerpt is made of.
     """
 
     outcome: Outcome
@@ -91,23 +66,18 @@ class Response(NamedTuple):
         """Return at most 200 printable characters of what came."""
         return excerpt_of(self.shown)
 
-
-def is_final(code: int | None) -> bool:
-    """Return whether asking again after this google.rpc code cannot help (3, 5, 7, 9)."""
-    return code in FINAL_CODES
+    @property
+    def is_final(self) -> bool:
+        """Return whether asking again after this code cannot help."""
+        return self.code in FINAL_CODES
 
 
 def judge_line(line: bytes) -> Response:
-    """Return what one raw line of a result file says; a line that is no JSON is an unreadable reply."""
+    """Return what one raw line of a result file says, `{"key", "response" | "error"}`; where both stand, the error."""
     try:
         document = orjson.loads(line)
     except orjson.JSONDecodeError:
         return Response(Outcome.INVALID, "unreadable", shown=line)
-    return judge_document(document)
-
-
-def judge_document(document: Any) -> Response:
-    """Return what one parsed line (`{"key", "response" | "error"}`) says; where both stand, the error wins."""
     if not isinstance(document, dict):
         return Response(Outcome.INVALID, "unreadable", shown=document)
     error = document.get("error")
@@ -128,19 +98,11 @@ def judge_response(response: Any) -> Response:
         reason,
         text if outcome is Outcome.ANSWERED else "",
         finish=finish,
-        usage=response_usage(response.get("usageMetadata")),
+        usage=_usage(response.get("usageMetadata")),
         model_version=_word(response.get("modelVersion")),
         response_id=_word(response.get("responseId")),
         shown=text or finish or response.get("promptFeedback") or "",
     )
-
-
-def response_usage(metadata: Any) -> Usage:
-    """Return the token counts of a `usageMetadata`; what is missing or no count is 0."""
-    if not isinstance(metadata, dict):
-        return NO_USAGE
-    names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
-    return Usage(*(_count(metadata.get(name)) for name in names))
 
 
 def parse_answer(reply: Response, answer_model: "type[BaseModel]") -> "tuple[BaseModel | None, str]":
@@ -193,25 +155,13 @@ def excerpt_of(value: Any) -> str:
 
 
 def _judge_error(error: Any) -> Response:
-    """Return the reply for an error line; its code is a google.rpc code, or an HTTP code that is translated."""
     fields = error if isinstance(error, dict) else {"message": error}
-    message = fields.get("message")
-    status = _word(fields.get("status"))
+    message, status = fields.get("message"), _word(fields.get("status"))
+    code = _number(fields.get("code"), below=1_000) or (RPC.index(status) + 1 if status in RPC else None)
+    if code is not None and code > len(RPC):
+        code = RPC_OF_HTTP.get(code, RPC.index("UNAVAILABLE" if code >= 500 else "UNKNOWN") + 1)  # noqa: PLR2004 - HTTP
     shown = message if isinstance(message, str) and message else error
-    return Response(Outcome.REFUSED, "error-line", code=_rpc_code(fields.get("code"), status), shown=shown)
-
-
-def _rpc_code(code: Any, status: str) -> int | None:
-    if isinstance(code, str) and code.isascii() and code.isdecimal():
-        code = int(code[:6])
-    if isinstance(code, float) and code.is_integer():
-        code = int(code)
-    if not isinstance(code, int) or isinstance(code, bool) or code <= 0:
-        return RPC_OF_STATUS.get(status)
-    if code <= LAST_RPC_CODE:
-        return code
-    server_fault = code // 100 == 5  # noqa: PLR2004 - the hundreds of an HTTP code
-    return RPC_OF_HTTP.get(code, RPC_OF_STATUS.get(status, 14 if server_fault else 2))
+    return Response(Outcome.REFUSED, "error-line", code=code, shown=shown)
 
 
 def _judge_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
@@ -238,7 +188,7 @@ def _judge_finish(finish: str, text: str) -> tuple[Outcome, str]:
 
 
 def _text(content: Any) -> str:
-    """Return the text parts of a content, joined; thoughts and what is no text are dropped."""
+    """Return the text parts of a content, joined, without thoughts."""
     parts = content.get("parts") if isinstance(content, dict) else None
     if not isinstance(parts, list):
         return ""
@@ -246,17 +196,18 @@ def _text(content: Any) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def _count(value: Any) -> int:
-    """Return a token count; int64 may come as text, and what is no count is 0."""
-    if value is None:
-        return 0
-    if isinstance(value, str) and value.isascii() and value.isdecimal():
-        value = int(value[:20])
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        return 0
-    return value if 0 <= value < MAX_TOKENS_SEEN else 0
+def _usage(metadata: Any) -> Usage:
+    """Return the token counts of a `usageMetadata`; what is missing or no count is 0."""
+    if not isinstance(metadata, dict):
+        return NO_USAGE
+    names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
+    return Usage(*(_number(metadata.get(name), below=MAX_TOKENS_SEEN) for name in names))
+
+
+def _number(value: Any, *, below: int) -> int:
+    """Return a whole number, which may come as text; 0 for what is none, or too large."""
+    found = re.fullmatch("[0-9]{1,10}", str(value)) if isinstance(value, int | str) else None
+    return int(found[0]) if found and int(found[0]) < below else 0
 
 
 def _word(value: Any) -> str:
@@ -278,18 +229,11 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
 
 
 def _check_texts(value: Any) -> None:
-    if isinstance(value, str):
-        if "\0" in value:
-            raise ValueError("a text holds NUL")
-        if not value.isascii() and BAD_TEXT.search(value):
-            raise ValueError("a text holds half a surrogate pair")
-    elif isinstance(value, dict):
-        for name, member in value.items():
-            _check_texts(name)
-            _check_texts(member)
-    elif isinstance(value, list):
-        for member in value:
-            _check_texts(member)
+    if isinstance(value, str) and UNSOUND.search(value):
+        raise ValueError("a text holds NUL or half a surrogate pair")
+    inside = value.items() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    for one in inside:
+        _check_texts(one)
 
 
 def _why(error: Any) -> str:

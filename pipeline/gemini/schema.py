@@ -6,55 +6,38 @@ whole file. What only narrows a value (a pattern, a length) is left out here and
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
-MEMBERS = frozenset(
-    {
-        "type",
-        "nullable",
-        "enum",
-        "items",
-        "properties",
-        "required",
-        "propertyOrdering",
-        "anyOf",
-        "minItems",
-        "maxItems",
-        "minimum",
-        "maximum",
-        "format",
-        "description",
-    }
-)
 MAX_DEPTH = 10  # ours: the API refuses "over-deep" schemas without saying where its limit is
-# Narrowing only: the answer's own validation holds them. `title`, `default`, `examples` say nothing about values.
-_LEFT_OUT = frozenset(
-    {
-        "title",
-        "default",
-        "examples",
-        "deprecated",
-        "readOnly",
-        "writeOnly",
-        "pattern",
-        "minLength",
-        "maxLength",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-        "uniqueItems",
-        "additionalProperties",
-        "discriminator",
-        "format",
-        "$defs",
-    }
-)
+
+_TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
+_COPIED = ("minItems", "maxItems", "minimum", "maximum")
+# what is left out only narrows a value, or says nothing about it
+_KNOWN = {
+    "type", "const", "enum", "items", "properties", "required", "format", "description", *_COPIED, "title", "default",
+    "examples", "deprecated", "readOnly", "writeOnly", "pattern", "minLength", "maxLength", "exclusiveMinimum",
+    "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator", "$defs",
+}  # fmt: skip
+_FORMATS = {
+    "date": "a date, YYYY-MM-DD",
+    "quotation": "copied from the text, word for word",
+    "optional quotation": "copied from the text, word for word",
+}
+_LIMITS = {
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "pattern": "matching the regular expression {}",
+    "exclusiveMinimum": "greater than {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "uniqueItems": "each one once",
+}
+_ANYTHING = "anything goes there, and responseSchema cannot say that; give it a type"
 
 
 def response_schema(answer: "type[BaseModel]", *, tells_limits: bool = False) -> dict[str, Any]:
@@ -69,7 +52,7 @@ def response_schema(answer: "type[BaseModel]", *, tells_limits: bool = False) ->
             enum of other things than texts, or is nested too deep; the message names the field.
     """
     document = answer.model_json_schema(mode="validation")
-    schema = _convert(document, _Place(answer.__name__, document.get("$defs", {}), tells_limits=tells_limits))
+    schema = _Converter(document.get("$defs", {}), tells_limits=tells_limits).converted(document, answer.__name__)
     if schema.get("type") != "OBJECT":
         raise TypeError(f"{answer.__name__} must be a model with fields, for an answer is an object")
     if _depth(schema) > MAX_DEPTH:
@@ -84,117 +67,75 @@ def _depth(schema: Mapping[str, Any]) -> int:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a node stands in the model; all definitions, and those of them that the node stands in."""
-
-    where: str
+class _Converter:
     definitions: Mapping[str, Any]
-    seen: tuple[str, ...] = ()
-    tells_limits: bool = False
+    tells_limits: bool
 
-    def inside(self, step: str) -> "_Place":
-        return replace(self, where=self.where + step)
+    def converted(self, node: Any, where: str, within: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Return a node of a JSON schema, which stands in the definitions `within`, in the dialect."""
+        if not isinstance(node, dict):
+            raise TypeError(f"{where}: {_ANYTHING}")
+        if "prefixItems" in node:
+            raise TypeError(f"{where}: responseSchema cannot say a tuple; use a list or a model")
+        if "$ref" in node:
+            schema = self._inlined(node["$ref"].removeprefix("#/$defs/"), where, within)
+        elif choices := node.get("anyOf") or node.get("oneOf"):
+            schema = self._choice(choices, where, within)
+        else:
+            schema = self._plain(node, where, within)
+        if isinstance(said := node.get("description"), str) and "properties" not in node:
+            told = schema.get("description") if self.tells_limits else None
+            schema["description"] = f"{said} ({told})" if told else said
+        return schema
 
-    def fault(self, why: str) -> TypeError:
-        return TypeError(f"{self.where}: {why}")
+    def _inlined(self, name: str, where: str, within: tuple[str, ...]) -> dict[str, Any]:
+        if name in within or name not in self.definitions:
+            raise TypeError(f"{where}: {name} contains itself, and responseSchema cannot say that")
+        target = {member: value for member, value in self.definitions[name].items() if member != "description"}
+        return self.converted(target, where, (*within, name))
 
+    def _choice(self, choices: list[Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
+        """Return a choice of types: one type and null is `nullable`, several are `anyOf`."""
+        inner = [self.converted(choice, where, within) for choice in choices if choice != {"type": "null"}]
+        if not inner:
+            raise TypeError(f"{where}: it can only be null")
+        schema = inner[0] if len(inner) == 1 else {"anyOf": inner}
+        return schema | ({"nullable": True} if len(inner) < len(choices) else {})
 
-def _convert(node: Any, place: _Place) -> dict[str, Any]:
-    if not isinstance(node, dict):
-        raise place.fault(_ANYTHING)
-    if "prefixItems" in node:
-        raise place.fault("responseSchema cannot say a tuple; use a list or a model")
-    if node.keys().isdisjoint({"$ref", "anyOf", "oneOf"}):
-        return _convert_plain(node, place)
-    schema = _inline(node, place) if "$ref" in node else _convert_choice(node, place)
-    if isinstance(node.get("description"), str):
-        told = schema.get("description") if place.tells_limits else None
-        schema["description"] = f"{node['description']} ({told})" if told else node["description"]
-    return schema
+    def _plain(self, node: dict[str, Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
+        """Return a node that is neither a reference nor a choice; an enum without a type is one of texts."""
+        if strange := node.keys() - _KNOWN:
+            raise TypeError(f"{where}: responseSchema cannot say {min(strange)!r}")
+        choices = [node["const"]] if "const" in node else node.get("enum")
+        schema: dict[str, Any] = {"type": str(node.get("type", "string" if choices else None)).upper()}
+        if schema["type"] not in _TYPES:
+            raise TypeError(f"{where}: {_ANYTHING}")
+        if self.tells_limits and (told := "; ".join(_limits(node))):
+            schema["description"] = told
+        if choices:
+            if not all(isinstance(choice, str) for choice in choices):
+                raise TypeError(f"{where}: an enum may hold texts only, found {choices!r}")
+            schema["enum"] = choices
+        if node.get("format") == "date-time":
+            schema["format"] = "date-time"
+        schema |= {name: node[name] for name in _COPIED if name in node}
+        if schema["type"] == "ARRAY":
+            schema["items"] = self.converted(node.get("items"), f"{where}[]", within)
+        if schema["type"] == "OBJECT":
+            schema |= self._properties(node, where, within)
+        return schema
 
-
-def _convert_plain(node: dict[str, Any], place: _Place) -> dict[str, Any]:
-    """Return a node that is neither a reference nor a choice; an enum without a type is one of texts."""
-    if "const" in node:
-        node = {**{name: value for name, value in node.items() if name != "const"}, "enum": [node["const"]]}
-    strange = node.keys() - MEMBERS - _LEFT_OUT
-    if strange:
-        raise place.fault(f"responseSchema cannot say {min(strange)!r}")
-    schema: dict[str, Any] = {"type": str(node.get("type", "string" if "enum" in node else None)).upper()}
-    if schema["type"] not in TYPES:
-        raise place.fault(_ANYTHING)
-    described = node["description"] if isinstance(node.get("description"), str) and "properties" not in node else ""
-    told = "; ".join(_limits(node)) if place.tells_limits else ""
-    if described or told:
-        schema["description"] = f"{described} ({told})" if described and told else described or told
-    if "enum" in node:
-        schema["enum"] = list(node["enum"])
-        if not all(isinstance(choice, str) for choice in node["enum"]):
-            raise place.fault(f"an enum may hold texts only, found {node['enum']!r}")
-    if node.get("format") == "date-time":
-        schema["format"] = "date-time"
-    schema |= {name: node[name] for name in ("minItems", "maxItems", "minimum", "maximum") if name in node}
-    if schema["type"] == "ARRAY":
-        schema["items"] = _convert(node.get("items"), place.inside("[]"))
-    if schema["type"] == "OBJECT":
-        schema |= _properties(node, place)
-    return schema
-
-
-_FORMATS = {
-    "date": "a date, YYYY-MM-DD",
-    "quotation": "copied from the text, word for word",
-    "optional quotation": "copied from the text, word for word",
-}
-_TOLD = {
-    "minLength": "at least {} characters",
-    "maxLength": "at most {} characters",
-    "pattern": "matching the regular expression {}",
-    "exclusiveMinimum": "greater than {}",
-    "exclusiveMaximum": "less than {}",
-    "multipleOf": "a multiple of {}",
-    "uniqueItems": "each one once",
-}
-_BOUNDS = ("exclusiveMinimum", "exclusiveMaximum")  # which may be 0
+    def _properties(self, node: dict[str, Any], where: str, within: tuple[str, ...]) -> dict[str, Any]:
+        if not node.get("properties") or isinstance(node.get("additionalProperties"), dict):
+            raise TypeError(f"{where}: responseSchema cannot say a free mapping; use a model with fields")
+        inner = {name: self.converted(one, f"{where}.{name}", within) for name, one in node["properties"].items()}
+        required = [name for name in inner if name in node.get("required", ())]
+        return {"properties": inner, "propertyOrdering": list(inner), **({"required": required} if required else {})}
 
 
 def _limits(node: Mapping[str, Any]) -> Iterator[str]:
     if node.get("format") in _FORMATS:
         yield _FORMATS[node["format"]]
-    said = (name for name in _TOLD if node.get(name) or (name in _BOUNDS and name in node))
-    yield from (_TOLD[name].format(node[name]) for name in said)
-
-
-def _inline(node: dict[str, Any], place: _Place) -> dict[str, Any]:
-    """Return a referenced definition in the place of its reference; the field's own description takes that of it."""
-    name = str(node["$ref"]).removeprefix("#/$defs/")
-    if name in place.seen or name not in place.definitions:
-        raise place.fault(f"{name} contains itself, and responseSchema cannot say that")
-    target = {member: value for member, value in place.definitions[name].items() if member != "description"}
-    return _convert(target, replace(place, seen=(*place.seen, name)))
-
-
-def _convert_choice(node: dict[str, Any], place: _Place) -> dict[str, Any]:
-    """Return a choice of types: one type and null is `nullable`, several are `anyOf`."""
-    choices = node["anyOf"] if "anyOf" in node else node["oneOf"]
-    kept = [choice for choice in choices if choice != {"type": "null"}]
-    inner = [_convert(choice, place) for choice in kept]
-    if not inner:
-        raise place.fault("it can only be null")
-    schema: dict[str, Any] = inner[0] if len(inner) == 1 else {"anyOf": inner}
-    if len(kept) < len(choices):
-        schema["nullable"] = True
-    return schema
-
-
-def _properties(node: dict[str, Any], place: _Place) -> dict[str, Any]:
-    properties = node.get("properties")
-    if not properties or isinstance(node.get("additionalProperties"), dict):
-        raise place.fault("responseSchema cannot say a free mapping; use a model with fields")
-    inner = {name: _convert(value, place.inside(f".{name}")) for name, value in properties.items()}
-    required = [name for name in inner if name in node.get("required", ())]
-    schema: dict[str, Any] = {"properties": inner, "propertyOrdering": list(inner)}
-    return schema | ({"required": required} if required else {})
-
-
-_ANYTHING = "anything goes there, and responseSchema cannot say that; give it a type"
+    for name, told in _LIMITS.items():
+        if node.get(name) or (name.startswith("exclusive") and name in node):  # which may be 0
+            yield told.format(node[name])

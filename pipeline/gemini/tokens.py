@@ -37,12 +37,7 @@ class Usage(NamedTuple):
 
     def __add__(self, other: "Usage") -> "Usage":  # type: ignore[override]  # of tuples it makes a longer one
         """Return both together."""
-        return Usage(
-            self.prompt + other.prompt,
-            self.answer + other.answer,
-            self.thoughts + other.thoughts,
-            self.cached + other.cached,
-        )
+        return Usage(*(one + more for one, more in zip(self, other, strict=True)))
 
 
 NO_USAGE = Usage()
@@ -80,14 +75,16 @@ def estimate_tokens(text: str) -> int:
 def estimate_rest(system: str, settings: Mapping[str, Any], *, answer_tokens: int = ANSWER_TOKENS) -> Usage:
     """Return about what a request uses beside its parts: the instruction, and the answer and thoughts to expect.
 
-    A schema counts towards a model's input limit (structured output guide, read 2026-11); that it counts as prompt in
-    `usageMetadata` could not be found, so it counts nothing here, and past answers tell better. A thinking budget
-    counts whole, thinking that is off or minimal counts nothing, thinking that is left to the model counts as in
-    Google's sample; answer and thoughts together never exceed `maxOutputTokens`.
+    A schema counts nothing: whether it counts as prompt in `usageMetadata` could not be found, and past answers tell
+    better. A thinking budget counts whole, thinking that is off or minimal counts nothing, thinking that is left to the
+    model counts as in Google's sample; answer and thoughts together never exceed `maxOutputTokens`.
     """
     most = settings["maxOutputTokens"]
-    answer = min(answer_tokens, most)
-    return Usage(estimate_tokens(system), answer, min(_thoughts(settings), most - answer))
+    answer, thinking = min(answer_tokens, most), settings.get("thinkingConfig") or {}
+    thoughts = thinking.get("thinkingBudget", -1)
+    if thoughts < 0:
+        thoughts = 0 if thinking.get("thinkingLevel") == "MINIMAL" else THOUGHT_TOKENS
+    return Usage(estimate_tokens(system), answer, min(thoughts, most - answer))
 
 
 def estimate_parts(parts: Iterable[Mapping[str, Any]], *, image_tokens: int = PART_TOKENS) -> int:
@@ -100,19 +97,9 @@ _TWO = bytes(range(0xC2, 0xE0))
 _FOUR = bytes(range(0xF0, 0xF5))
 
 
-def _thoughts(settings: Mapping[str, Any]) -> int:
-    thinking = settings.get("thinkingConfig") or {}
-    budget = thinking.get("thinkingBudget")
-    if isinstance(budget, int) and budget >= 0:
-        return budget
-    return 0 if thinking.get("thinkingLevel") == "MINIMAL" else THOUGHT_TOKENS
-
-
 TEXT = 60  # characters of a text or a quotation, where its limits leave room for so many
 MEMBERS = 3  # of a list, where its limits do
-SCALAR = 3  # tokens of a number, or true, false or null
-ROUND = 3  # tokens of quotes, colon and comma round a member, or of brackets
-FORMATS = {"date": 10, "date-time": 20}  # characters
+ROUND = 3  # tokens of quotes, colon and comma round a member, of brackets, or of a number, true, false or null
 
 
 def answer_size(answer: "type[BaseModel]") -> int:
@@ -138,9 +125,8 @@ def _scalar(node: Mapping[str, Any]) -> int:
     if values := node.get("enum") or ([node["const"]] if "const" in node else []):
         return ROUND + max(estimate_tokens(str(one)) for one in values)
     if node.get("type") != "string":
-        return SCALAR
-    usual = FORMATS.get(node.get("format", ""), TEXT)
-    return ROUND + round(_within(usual, node.get("minLength"), node.get("maxLength")) / ASCII_PER_TOKEN)
+        return ROUND
+    return ROUND + round(_within(TEXT, node.get("minLength"), node.get("maxLength")) / ASCII_PER_TOKEN)
 
 
 def _within(usual: int, least: int | None, most: int | None) -> int:

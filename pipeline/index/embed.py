@@ -15,7 +15,6 @@ import numpy as np
 
 from pipeline.core.task import Entry
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini import models
 from pipeline.gemini.embed import embed_locally, frame_text
 from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS
 from pipeline.gemini.rate_limiter import Pacing
@@ -86,7 +85,7 @@ class Embedder:
         self.cache = vector_cache(ws)
         self._ws = ws
         self._model = ws.embedding_model
-        limits = NO_LIMITS if ws.backend == "local" else models.model_limits(self._model, tier=ws.settings.tier)
+        limits = NO_LIMITS if ws.backend == "local" else self._model.limits(ws.settings.tier)
         self._pacing = Pacing(limits, patience_s=ws.settings.poll_patience, sleep=ws.sleep, monotonic=ws.monotonic)
         self.questions = QuestionVectors(None if ws.backend == "local" else self.cache, self._asked)
 

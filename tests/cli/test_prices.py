@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.settings import Settings
 from pipeline.gemini import models as gemini_models
 from tests.lab import KEY, Workspace
 
@@ -30,20 +31,20 @@ def test_programs_get_every_model_with_prices_sources_and_limits(workspace: Work
     """Each model of the catalogue is there; the default one with what it costs, since when, and what it allows."""
     models = _models(workspace)
     assert list(models) == list(gemini_models.load_models())
-    found = models[gemini_models.DEFAULT_GENERATE]
+    found = models[Settings.model]
     assert (found["live"], found["batch"]) == ({"in": 0.30, "out": 2.50}, {"in": 0.15, "out": 1.25})
     assert found["priced_on"] == "2026-10-07"
     limits = {"tier": "1", "rpm": 4_000, "tpm": 4_000_000, "rpd": 150_000, "enqueued_tokens": 10_000_000}
     assert {name: found["limits"][name] for name in limits} == limits
     assert found["use"] == "answers"
-    assert models[gemini_models.DEFAULT_EMBED]["use"] == "embeds"
+    assert models[Settings.embedding_model]["use"] == "embeds"
     assert models["gemini-2.5-flash"]["shutdown"] == "2026-12-01"
 
 
 def test_the_tier_and_what_is_set_for_the_model_in_use_are_shown(workspace: Workspace) -> None:
     """A tier changes every model's limits; a limit that is set belongs to the model that answers alone."""
     models = _models(workspace, TIER="free", RPM="3")
-    used, other = models[gemini_models.DEFAULT_GENERATE]["limits"], models["gemini-3.1-flash-lite"]["limits"]
+    used, other = models[Settings.model]["limits"], models["gemini-3.1-flash-lite"]["limits"]
     assert (used["tier"], used["rpm"], used["rpd"]) == ("free", 3, 500)
     assert other["rpm"] == 15
 

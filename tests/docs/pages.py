@@ -139,12 +139,12 @@ def modes() -> str:
 def _modes(people: int) -> str:
     """Return both modes for a number of people, before anything was measured, twelve hours before the day ends."""
     day = date(2026, 11, 20)
-    model = models.find_model(models.DEFAULT_GENERATE, kind="generate", today=day)
+    model = models.find_model(Settings.model, kind="generate", today=day)
     used = tokens.Usage(prompt=people * 319, answer=people * 22)
     batch, live = (tokens.usage_cost(model, used, batch=way, on=day) for way in (True, False))
     tier_1, free = (
         live_seconds(people, used.prompt, limits=limits, used_today=0, until_reset_s=12 * 3600, rate=5 / 1.5)
-        for limits in (models.model_limits(model, tier=tier) for tier in ("1", "free"))
+        for limits in (model.limits(tier) for tier in ("1", "free"))
     )
     fits = recommend(ModeEstimate(cost=batch, seconds=86_400), ModeEstimate(cost=live, seconds=tier_1), items=people)[0]
     return (

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.settings import Settings
 from pipeline.gemini import models
-from pipeline.gemini.models import DEFAULT_EMBED, DEFAULT_GENERATE, find_model
+from pipeline.gemini.models import find_model
 
+DEFAULT_GENERATE, DEFAULT_EMBED = Settings.model, Settings.embedding_model
 TODAY = date(2026, 11, 20)
 ENTRY = '[models.m]\nkind = "generate"\nprice_in = 1.0\nprice_out = 1.0\npriced_on = 2026-01-01\nsource = "x"\n'
 
@@ -91,11 +93,11 @@ def test_wrong_extra_file_is_explained(tmp_path: Path) -> None:
         "models = 3",
         "[models]\nm = 3",
         ENTRY.replace("price_in = 1.0\n", ""),
-        *(ENTRY.replace("price_in = 1.0", f"price_in = {value}") for value in ("-1", '"1"', "nan")),
+        *(ENTRY.replace("price_in = 1.0", f"price_in = {value}") for value in ("-1", '"x"', "nan")),
         ENTRY.replace('"generate"', '"draw"'),
-        *(ENTRY.replace("2026-01-01", value) for value in ('"2026-01-01"', "2026-01-01T00:00:00")),
+        *(ENTRY.replace("2026-01-01", value) for value in ('"yesterday"', "2026-01-01T01:00:00")),
         *(ENTRY + more for more in ("thinking = 3\n", "dims = [1]\n", "unknown = 1\n")),
-        ENTRY + "promotion = { until = 2026-01-01 }\n",
+        ENTRY + 'promotion_until = "soon"\n',
     ):
         extra.write_text(text, encoding="utf-8")
         with pytest.raises(ConfigurationError, match=r"my\.toml"):

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from google.genai import types
 
-from pipeline.core.errors import ConfigurationError, NotSentError, UnavailableError
+from pipeline.core.errors import NotSentError, UnavailableError
 from pipeline.core.states import REMOTE_STATES, Outcome, is_known_state
 from pipeline.gemini.errors import failure
 from pipeline.gemini.remote import UnreadableError, read_operation, read_page
@@ -43,7 +43,7 @@ def test_every_transport_error_is_ours(kind: type[httpx2.RequestError]) -> None:
     ours = failure(kind("it broke"), what="try", key="k", now=datetime.now(UTC), address="http://a", seconds=1)
     unsent = {httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError}
     wanted = NotSentError if kind in unsent else UnavailableError
-    assert isinstance(ours, ConfigurationError if kind is httpx2.UnsupportedProtocol else wanted)
+    assert isinstance(ours, wanted)
 
 
 def test_what_is_no_operation_or_page_is_refused() -> None:
@@ -55,9 +55,9 @@ def test_what_is_no_operation_or_page_is_refused() -> None:
     wrong: list[Any] = [None, [], {"operations": {}}, {"operations": [], "nextPageToken": 3}, {"models": []}]
     for page in (*wrong, {"brandNew": 1, "nextPageToken": "2"}, {"operations": [], "unreachable": ["x"]}):
         with pytest.raises(UnreadableError):
-            read_page(page)
+            read_page(page, "operations", read_operation)
     empty: list[Any] = [{}, {"nextPageToken": ""}, {"operations": [], "x": 1}, {"unreachable": []}]
-    assert [read_page(page) for page in empty] == [([], "")] * 4
+    assert [read_page(page, "operations", read_operation) for page in empty] == [([], "")] * 4
 
 
 def test_nonsense_inside_is_nothing() -> None:

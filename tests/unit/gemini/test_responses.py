@@ -1,18 +1,20 @@
 """What one reply says, where no result line of a batch shows it: cut answers, odd counts, text safe to print."""
 
+import json
 from typing import Any
 
 import pytest
 
 from pipeline.core.states import Outcome
-from pipeline.gemini.responses import excerpt_of, judge_document, line_at_fault
+from pipeline.gemini.responses import excerpt_of, judge_line, line_at_fault
 from pipeline.store.answers import CUT_SHORT
 
 
-def candidate(text: str | None, finish: str, **more: Any) -> dict[str, Any]:
-    """Return a result line's document with one candidate."""
+def candidate(text: str | None, finish: str, **more: Any) -> bytes:
+    """Return a result line with one candidate."""
     inner: dict[str, Any] = {} if text is None else {"content": {"role": "model", "parts": [{"text": text}]}}
-    return {"key": "t/1", "response": {"candidates": [{**inner, "finishReason": finish, "index": 0}], **more}}
+    response = {"candidates": [{**inner, "finishReason": finish, "index": 0}], **more}
+    return json.dumps({"key": "t/1", "response": response}).encode()
 
 
 @pytest.mark.parametrize(
@@ -21,16 +23,16 @@ def candidate(text: str | None, finish: str, **more: Any) -> dict[str, Any]:
 )
 def test_a_cut_answer_wants_more_room(text: str | None, outcome: Outcome, reason: str) -> None:
     """Also where nothing was written at all before the limit."""
-    reply = judge_document(candidate(text, "MAX_TOKENS"))
+    reply = judge_line(candidate(text, "MAX_TOKENS"))
     assert (reply.outcome, reply.reason, reply.reason in CUT_SHORT) == (outcome, reason, True)
 
 
 def test_what_else_a_reply_says() -> None:
     """Counts that are none are 0, a status stands for its code, a line at fault is named; excerpts are safe."""
-    assert judge_document({"error": {"status": "RESOURCE_EXHAUSTED"}}).code == 8
+    assert judge_line(b'{"error": {"status": "RESOURCE_EXHAUSTED"}}').code == 8
     counts: list[Any] = [-1, True, "x", None, [], 1.5, 2**30, 2**70, "9" * 30]
     for count in counts:
-        assert judge_document(candidate("{}", "STOP", usageMetadata={"promptTokenCount": count})).usage.prompt == 0
+        assert judge_line(candidate("{}", "STOP", usageMetadata={"promptTokenCount": count})).usage.prompt == 0
     assert excerpt_of("a\x1b[31m\nb\u202ec") == "a [31m b c"
     assert line_at_fault("Gemini refused (400): Error on line 12: invalid JSON, near column 3") == 12
     assert line_at_fault("Request contains an invalid argument.") is None
