@@ -34,7 +34,7 @@ FLOORS = (  # from the top: a room imports rooms of lower floors alone, and thos
     {"tables": "charset_normalizer orjson pandas pyarrow pydantic rapidfuzz sqlalchemy"},
     {
         "store": "filelock psycopg sqlalchemy",
-        "gemini": "google httpx2 numpy orjson pydantic tenacity",
+        "gemini": "annotated_types google httpx2 numpy orjson pydantic tenacity",
     },
     {
         "core": "jsonlines orjson pydantic pydantic_core rapidfuzz typing_extensions",

@@ -200,8 +200,8 @@ class _Send(NamedTuple):
         path = files.verify(ws.data / batch.request_file, sha256=batch.request_sha256, what=what)
         upload = ws.client.upload(path, display_name=name, sha256=batch.request_sha256, size=batch.request_size)
         with ws.store.write() as tx:
-            batches.note_upload(tx, batch.number, upload=upload.name, at=ws.now())
-        return upload.name
+            batches.note_upload(tx, batch.number, upload=upload, at=ws.now())
+        return upload
 
     def _refused(self, batch: Batch, error: RefusedError) -> SendOutcome:
         """Deal with a clear refusal of the create call: nothing was made.

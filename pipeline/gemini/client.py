@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx2
 import orjson
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 GOOGLE = "https://generativelanguage.googleapis.com/"
 API_VERSION = "v1beta"  # whatever the SDK's own default is: it was v1beta before 3.0 and has been v1 since
 MIME_TYPE = "jsonl"  # of an upload, as the Batch API guide has it (read 2026-11)
-MOST_EMPTY_PAGES = 20  # ours: in a row; an empty page may name itself as the next one, once or twice
+MOST_PAGES = 1_000  # ours: of a list, in which an empty page may name itself as the next one
 PAGE = 100  # entries; of batches and files the API gives no more on one
 MOST_CONNECTIONS = 100  # ours: more than there are ever calls at once
 MOST_REPLY = 256 * 1024 * 1024  # ours: bytes of an answer that is no file; a hundred vectors have about 4 MB
@@ -89,13 +89,6 @@ class _Call:
 
 
 _under_way: ContextVar[_Call] = ContextVar("findable_call")
-
-
-class Upload(NamedTuple):
-    """An upload that is whole at the API: its name there (`files/…`) and its size in bytes."""
-
-    name: str
-    size: int
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -131,8 +124,8 @@ class Client:
         self._backoff = tenacity.wait_random_exponential(multiplier=self.first_wait_s, max=LONGEST_BACKOFF_S)
         self._opening = threading.Lock()
 
-    def upload(self, path: Path, *, display_name: str, sha256: str, size: int) -> Upload:
-        """Upload a sealed file and return it when it is ACTIVE and the API has all of its bytes.
+    def upload(self, path: Path, *, display_name: str, sha256: str, size: int) -> str:
+        """Upload a sealed file; return its name there, `files/…`, when it is ACTIVE and the API has all of its bytes.
 
         The size must agree, and the hash (hex) where the API gives one. A failure anywhere begins again from byte 0
         with a new upload; what a failed one left is deleted as well as can be.
@@ -146,30 +139,25 @@ class Client:
             raise InconsistentError(f"{path} is not there with the {size} bytes it was sealed with", hint=_DOCTOR)
         what = f"upload {display_name}"
 
-        async def send(sdk: "genai.Client") -> Upload:
+        async def send(sdk: "genai.Client") -> str:
             config: Any = {"display_name": display_name, "mime_type": MIME_TYPE, **_options(self._transfer_s)}
-            file: dict[str, Any] | None = None
             try:
                 document = await self._raw(sdk.aio.files.upload(file=path, config=config))
-                file = self._uploaded(document, what=what)
-                check_arrived(await self._processed(sdk, file), sha256=sha256, size=size)
+                file = await self._processed(sdk, document, what=what)
+                check_arrived(file, sha256=sha256, size=size)
             except Exception:
-                await self._delete_orphan(sdk, file)
+                await self._delete_orphan(sdk)
                 raise
-            return Upload(file["name"], size)
+            return str(file["name"])
 
         return self._call(send, what=what, seconds=self._transfer_s, more_s=size / LEAST_RATE)
 
-    def _uploaded(self, document: Any, *, what: str) -> dict[str, Any]:
-        """Return the file resource of an upload's last reply; a refusal may hide in a 200."""
+    async def _processed(self, sdk: "genai.Client", document: Any, *, what: str) -> dict[str, Any]:
+        """Return the file resource of an upload's last reply when it is ACTIVE; without a state it is at once."""
         error = document.get("error") if isinstance(document, dict) else None
-        if isinstance(error, dict) and isinstance(error.get("code"), int):
+        if isinstance(error, dict) and isinstance(error.get("code"), int):  # a refusal may hide in a 200
             raise refusal(error["code"], document, what=what, key=self._key.reveal(), now=self.now())
-        return file_in(document)
-
-    async def _processed(self, sdk: "genai.Client", file: dict[str, Any]) -> dict[str, Any]:
-        """Return the file resource when it is ACTIVE; a server that gives no state has nothing to process."""
-        waited = 0.0
+        file, waited = file_in(document), 0.0
         while file.get("state") == "PROCESSING" and waited < self._transfer_s:
             await asyncio.to_thread(self.sleep, LOOK_EVERY_S)
             waited += LOOK_EVERY_S
@@ -179,10 +167,11 @@ class Client:
             raise UnreadableError(f"the upload is {file.get('state')!r} and not ACTIVE")
         return file
 
-    async def _delete_orphan(self, sdk: "genai.Client", file: Any) -> None:
+    async def _delete_orphan(self, sdk: "genai.Client") -> None:
         """Delete what a failed upload left, when it is known and as well as can be; Google does it after two days."""
         with contextlib.suppress(Exception):
-            name = file_in({"file": file} if file else self._document())["name"]
+            document = self._document()
+            name = file_in(document if "file" in document else {"file": document})["name"]
             await sdk.aio.files.delete(name=name, config=_options(self.call_timeout_s))
 
     def delete_upload(self, name: str) -> None:
@@ -390,24 +379,18 @@ class Client:
         An empty page that names a next one is passed over. Without a page size the list has come back empty (2025-08).
         """
         what = f"list the {'batches' if member == 'operations' else member}"
-        found: list[T] = []
         config: dict[str, Any] = {"page_size": PAGE, **_options(self.call_timeout_s)}
-        seen, empty = set[str](), 0
-        while True:
+        found: list[T] = []
 
-            async def ask(sdk: "genai.Client") -> tuple[list[T], str]:
-                return read_page(await self._raw(method(sdk)(config=config)), member, read)
+        async def ask(sdk: "genai.Client") -> tuple[list[T], str]:
+            return read_page(await self._raw(method(sdk)(config=config)), member, read)
 
-            page, token = self._call(ask, what=what)
+        for _ in range(MOST_PAGES):
+            page, config["page_token"] = self._call(ask, what=what)
             found += page
-            if not token:
+            if not config["page_token"]:
                 return found
-            empty = 0 if page else empty + 1
-            if token in seen or empty > MOST_EMPTY_PAGES:
-                raise UnavailableError(f"the pages do not end, when asked to {what}")
-            if page:
-                seen.add(config.get("page_token", ""))
-            config["page_token"] = token
+        raise UnavailableError(f"the pages do not end, when asked to {what}")
 
     @property
     def _transfer_s(self) -> float:
