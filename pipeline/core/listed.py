@@ -22,9 +22,9 @@ class ItemFilter(NamedTuple):
 class ItemsWanted(NamedTuple):
     """At most how many items to list, of which kind, in which order, and what of each.
 
-    They come behind the place `after`, which a page before named, in the order of their rows or by the values of the
-    column `sort`, the largest first with `-` before it. `fields` are the columns to show, None the usual ones. `only`
-    is the id of the one that is wanted, with all its values.
+    They come behind the item `after`, in the order of their rows or by the values of the column `sort`, the largest
+    first with `-` before it. `fields` are the columns to show, None the usual ones. `only` is the id of the one that is
+    wanted, with all its values.
     """
 
     limit: int
@@ -49,7 +49,7 @@ class ListedItem(NamedTuple):
 
 
 class ItemsPage(NamedTuple):
-    """Items in their order, with the names of their values; `after` is the place behind which more may be, or None."""
+    """Items in their order, with the names of their values; `after` is the item behind which more are, or None."""
 
     items: list[ListedItem]
     after: str | None
@@ -76,9 +76,9 @@ class ItemCounts(NamedTuple):
     @property
     def document(self) -> dict[str, Any]:
         """Return the counts for programs."""
-        named = {name: getattr(self, name) for name in ("states", "tags", "versions")}
-        return {"total": self.total, **{name: _counts(found) for name, found in named.items() if found is not None}}
-
-
-def _counts(found: Mapping[str, int]) -> list[dict[str, Any]]:
-    return [{"value": value, "count": count} for value, count in found.items()]
+        told = {"states": self.states, "tags": self.tags, "versions": self.versions}
+        counts = {name: found for name, found in told.items() if found is not None}
+        listed = {
+            name: [{"value": one, "count": count} for one, count in found.items()] for name, found in counts.items()
+        }
+        return {"total": self.total, **listed}

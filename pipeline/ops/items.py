@@ -110,8 +110,4 @@ def run(ws: OpenWorkspace) -> ItemList:
 
 
 def _cell(value: Any) -> str | float:
-    """Return a value as a cell of CSV: numbers as they are, for they are no formulas."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    is_texts = isinstance(value, list) and all(isinstance(one, str) for one in value)
-    return "; ".join(value) if is_texts else export.words_of(value)
+    return export.cell(value, texts=isinstance(value, list) and all(isinstance(one, str) for one in value))

@@ -23,18 +23,14 @@ def encode_concepts(concepts: Iterable[ConceptRow], format_: str) -> Iterator[by
     Raises:
         ConfigurationError: Parquet is wanted, and pyarrow is not installed.
     """
-    documents = (one._asdict() for one in concepts) if format_ == "parquet" else map(concept_document, concepts)
-    return export.encoded(documents, format_, kinds=KINDS)
+    rows = ({**one._asdict(), "confidence": _number(one.confidence)} for one in concepts)
+    return export.encoded(rows, format_, kinds=KINDS)
 
 
 def concept_document(concept: ConceptRow) -> dict[str, Any]:
     """Return one concept for programs; its time in ISO 8601, its confidence a number wherever it is one."""
-    moment = concept.created_at
-    return {
-        **concept._asdict(),
-        "confidence": _number(concept.confidence),
-        "created_at": None if moment is None else moment.isoformat(),
-    }
+    moment = concept.created_at and concept.created_at.isoformat()
+    return {**concept._asdict(), "confidence": _number(concept.confidence), "created_at": moment}
 
 
 def _number(value: Any) -> Any:

@@ -9,7 +9,6 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.passages import best, export, table
 from pipeline.passages.schema import PassagesShape, read_shape
 from pipeline.tables.cells import cell_words
-from pipeline.tables.export import json_lines, json_list
 
 if TYPE_CHECKING:
     from pipeline.core.task import Subject
@@ -73,15 +72,15 @@ def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_li
     """Write the best concepts of every passage as JSON lines, or as one JSON list; return how many there are."""
     count = 0
 
-    def documents() -> Iterator[dict[str, Any]]:
+    def counted() -> Iterator[table.ConceptRow]:
         nonlocal count
-        for one in best.best_concepts(tx, _shape(tx, ws.subjects, ws.settings), preference):
-            count += 1
-            yield export.concept_document(one)
+        for count, one in enumerate(best.best_concepts(tx, shape, preference), start=1):  # noqa: B007 - returned
+            yield one
 
     preference = best.preference_of(ws.settings)
     with ws.store.read() as tx:
-        for piece in (json_list if as_list else json_lines)(documents()):
+        shape = _shape(tx, ws.subjects, ws.settings)
+        for piece in export.encode_concepts(counted(), "json" if as_list else "jsonl"):
             write(piece)
     return count
 

@@ -3,6 +3,7 @@
 Parquet is written group by group, at flat memory, by pyarrow, which is an extra; its last bytes make the file whole.
 """
 
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -31,19 +32,27 @@ def encoded(rows: Iterable[Mapping[str, Any]], format_: str, *, kinds: Mapping[s
     Raises:
         ConfigurationError: Parquet is wanted, and pyarrow is not installed; raised before anything is read.
     """
-    if format_ in {"jsonl", "json"}:
-        return json_lines(rows) if format_ == "jsonl" else json_list(rows)
+    if format_ == "jsonl":
+        return (orjson.dumps(row) + b"\n" for row in rows)
+    if format_ == "json":
+        return _json_list(rows)
     if format_ == "csv":
-        return csv(([_cell(row[name], kind) for name, kind in kinds.items()] for row in rows), kinds)
+        return csv(([cell(row[name], texts=kind == TEXTS) for name, kind in kinds.items()] for row in rows), kinds)
     typed = ({name: _typed(row[name], kind) for name, kind in kinds.items()} for row in rows)
-    return _encoded(typed, _schema(kinds))
+    return _parquet(typed, _schema(kinds))
 
 
-def _cell(value: Any, kind: str) -> str | float:
-    """Return a value as a cell of CSV: numbers as they are, for they are no formulas."""
+def csv(rows: Iterable[Sequence[str | float]], header: Iterable[str]) -> Iterator[bytes]:
+    """Yield the bytes of a CSV file; no cell of it is a formula."""
+    yield text.csv_line(list(header))
+    yield from map(text.csv_line, rows)
+
+
+def cell(value: Any, *, texts: bool) -> str | float:
+    """Return a value as a cell of CSV: numbers as they are, for they are no formulas; a list of `texts` in one cell."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    return "; ".join(value) if kind == TEXTS and isinstance(value, list) else words_of(value)
+    return "; ".join(value) if texts and isinstance(value, list) else words_of(value)
 
 
 def words_of(value: Any) -> str:
@@ -51,6 +60,14 @@ def words_of(value: Any) -> str:
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
     return value.isoformat() if hasattr(value, "isoformat") else value_text(value)
+
+
+def _json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    before = b"[\n"
+    for row in rows:
+        yield before + orjson.dumps(row)
+        before = b",\n"
+    yield b"[]\n" if before == b"[\n" else b"\n]\n"
 
 
 def _typed(value: Any, kind: str) -> Any:
@@ -65,56 +82,24 @@ def _typed(value: Any, kind: str) -> Any:
     return words_of(value)
 
 
-def csv(rows: Iterable[Sequence[str | float]], header: Iterable[str]) -> Iterator[bytes]:
-    """Yield the bytes of a CSV file; no cell of it is a formula."""
-    yield text.csv_line(list(header))
-    yield from map(text.csv_line, rows)
-
-
-def json_lines(documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Yield the bytes of a file with one document a line."""
-    return (orjson.dumps(document) + b"\n" for document in documents)
-
-
-def json_list(documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Yield the bytes of one JSON list."""
-    before = b"[\n"
-    for document in documents:
-        yield before + orjson.dumps(document)
-        before = b",\n"
-    yield b"[]\n" if before == b"[\n" else b"\n]\n"
-
-
-class _Sink:
-    """Takes what pyarrow writes, until it is fetched."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-
-    def write(self, piece: Any) -> int:
-        self._pieces.append(bytes(piece))
-        return len(self._pieces[-1])
-
-    def flush(self) -> None:
-        """Do nothing: what was written is fetched."""
-
-    def fetch(self) -> Iterator[bytes]:
-        pieces, self._pieces = self._pieces, []
-        yield from pieces
-
-
-def _encoded(rows: Iterator[Mapping[str, Any]], schema: "pa.Schema") -> Iterator[bytes]:
+def _parquet(rows: Iterator[Mapping[str, Any]], schema: "pa.Schema") -> Iterator[bytes]:
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
-    sink = _Sink()
-    with ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
+    written = io.BytesIO()
+
+    def taken() -> bytes:
+        data = written.getvalue()
+        written.seek(0)
+        written.truncate()
+        return data
+
+    sink = pa.PythonFile(written, mode="w")
+    with ParquetWriter(sink, schema, compression="zstd") as writer:
         while group := list(islice(rows, GROUP)):
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
-            yield from sink.fetch()
-    yield from sink.fetch()
+            yield taken()
+    yield taken()
 
 
 def _schema(columns: Mapping[str, str]) -> "pa.Schema":

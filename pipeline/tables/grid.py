@@ -1,9 +1,8 @@
-"""List the items of a task as a person wants them: some of them, in some order, page by page behind a place.
+"""List the items of a task as a person wants them: some of them, in some order, page by page behind an item.
 
-No rows are counted off to find a page: the place behind which it begins says by what the rows before it were sorted.
+No rows are counted off to find a page: it begins behind what the last item of the page before is sorted by.
 """
 
-import base64
 import json
 import operator
 from collections import Counter
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, literal, or_, select, tuple_
 
 from pipeline.core.errors import InputError
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted, ListedItem
@@ -80,18 +79,30 @@ class Grid:
         """Return the items that are wanted, in their order, by few queries.
 
         Raises:
-            InputError: there is no such place, state, sort or column, or the items have no tags, versions or scores.
+            InputError: there is no such item, state, sort or column, or the items have no tags, versions or scores.
         """
-        order = self._order(wanted.sort)
+        keys, descends = self._order(wanted.sort), (wanted.sort or "").startswith("-")
         conditions = self.conditions(tx, wanted.which)
         if wanted.only is not None:
-            conditions.append(self._is_one_of([wanted.only]))
+            conditions.append(self._is(wanted.only))
         if wanted.after is not None:
-            conditions.append(order.behind(self._place(tx, wanted.after, order)))
-        rows = list(self._rows(tx, wanted, order, conditions))
-        place = rows[wanted.limit - 1].place if len(rows) > wanted.limit else None
-        items = self._listed(tx, rows[: wanted.limit], wanted)
-        return ItemsPage(items, None if place is None else _written(place), tuple(self._fields(wanted)))
+            conditions.append(self._is_behind(tx, wanted.after, keys, descends=descends))
+        fields = self._fields(wanted)
+        cells = [cell for name in fields if name in self.columns for cell in self.columns[name].cells]
+        cells = list(dict.fromkeys([*cells, *((HASH, CHANGED) if self.keeps_changes else ())]))
+        query = select(self.table.item_id, self.state(tx), *(self.table.table.c[name] for name in cells))
+        query = query.where(*conditions).order_by(*(one.desc() if descends else one for one in keys))
+        rows = tx.execute(query.limit(wanted.limit + 1)).all()
+        ids = [row[0] for row in rows[: wanted.limit]]
+        beside: Mapping[str, Mapping[str, Any]] = {}
+        if self.answers is not None and not set(self.answers.names).isdisjoint(fields):
+            beside = self.answers.values(tx, ids)
+        items = []
+        for key, state, *found in rows[: wanted.limit]:
+            row, others = dict(zip(cells, found, strict=True)), beside.get(key, {})
+            shown = {name: self._value(name, row) if name in self.columns else others.get(name) for name in fields}
+            items.append(ListedItem(key, state, shown, row.get(HASH), row.get(CHANGED)))
+        return ItemsPage(items, ids[-1] if len(rows) > wanted.limit else None, fields)
 
     def pages(self, tx: Connection, wanted: ItemsWanted) -> Iterator[ItemsPage]:
         """Yield one page after the other to the last."""
@@ -134,118 +145,59 @@ class Grid:
         query = select(state, func.count()).select_from(self.table.table).where(*conditions).group_by(state)
         found = {row[0]: row[1] for row in tx.execute(query)}
         states = {name: found.get(name, 0) for name in self.table.states.names}
-        told = [one for one in (self.tags, self.versions) if one is not None]
-        tallies = [Counter[str]() for _ in told]
-        if told and (is_counted := self.table.has_at_most(tx, COUNTED)):
-            cells = select(*(one.cell for one in told)).select_from(self.table.table).where(*conditions)
-            for row in streamed(tx, cells, page=PAGE):
-                for tally, one, cell in zip(tallies, told, row, strict=True):
-                    tally.update(set(one.words(cell)))
-        counted = iter(_most_common(one) if is_counted else None for one in tallies) if told else iter(())
-        return ItemCounts(
-            sum(states.values()),
-            states,
-            None if self.tags is None else next(counted),
-            None if self.versions is None else next(counted),
-        )
+        facets = {"tags": self.tags, "versions": self.versions} if self.table.has_at_most(tx, COUNTED) else {}
+        told: dict[str, dict[str, int]] = {}
+        for name, facet in ((name, facet) for name, facet in facets.items() if facet is not None):
+            tally = Counter[str]()
+            cells = select(facet.cell).select_from(self.table.table).where(*conditions)
+            for (cell,) in streamed(tx, cells, page=PAGE):
+                tally.update(set(facet.words(cell)))
+            told[name] = dict(sorted(tally.items(), key=lambda one: (-one[1], one[0]))[:MOST])
+        return ItemCounts(sum(states.values()), states, told.get("tags"), told.get("versions"))
 
     def state(self, tx: Connection) -> ColumnElement[str]:
         """Return a row's state as an expression."""
         mine = self.table
         return mine.states.of_row(tx, mine.table.c[mine.key], mine.task, own=mine.own)
 
-    def _order(self, sort: str | None) -> "_Order":
+    def _order(self, sort: str | None) -> list[ColumnElement[Any]]:
+        """Return what rows are sorted by; the last is each row's own."""
         own = self.table.table.c[self.table.order]
         if not sort:
-            return _Order((own,))
+            return [own]
         name = sort.removeprefix("-")
         if name not in self.sorts:
             known = f"SORT= takes {', '.join(self.sorts)}, with - before it the largest first"
             raise InputError(f"there is no sorting by {name!r}", hint=known if self.sorts else "leave out SORT=")
-        return _Order((self.sorts[name], own), sort.startswith("-"))
+        return [self.sorts[name], own]
 
-    def _is_one_of(self, ids: Sequence[str]) -> ColumnElement[bool]:
-        return self.table.table.c[self.table.key].in_(self.table.ids.native(ids))
+    def _is(self, item_id: str) -> ColumnElement[bool]:
+        return self.table.table.c[self.table.key].in_(self.table.ids.native([item_id]))
 
-    def _place(self, tx: Connection, after: str, order: "_Order") -> tuple[Any, ...]:
-        """Return the values of the place that a page named: those of the row, or those that it had then."""
-        values = _read(after) if len(order.keys) > 1 else [after]
-        row = select(order.keys[-1]).where(self._is_one_of([str(values[-1])])).limit(1)
-        found = tx.execute(row).first()
-        if found is None or len(values) != len(order.keys):
+    def _is_behind(
+        self, tx: Connection, after: str, keys: Sequence[ColumnElement[Any]], *, descends: bool
+    ) -> ColumnElement[bool]:
+        here = tx.execute(select(*keys).where(self._is(after)).limit(1)).first()
+        if here is None:
             raise InputError(f"there is no item {after!r} to go on behind", hint="leave out AFTER=")
-        return (*values[:-1], found[0])
-
-    def _rows(
-        self, tx: Connection, wanted: ItemsWanted, order: "_Order", conditions: Sequence[ColumnElement[bool]]
-    ) -> "Iterator[_Row]":
-        """Yield one row more than is wanted, where there is one."""
-        cells = self._cells(wanted)
-        columns = (self.table.table.c[name] for name in cells)
-        query: Select[Any] = select(self.table.item_id, self.state(tx), *order.keys[:-1], *columns)
-        query = query.where(*conditions).order_by(*order.clauses).limit(wanted.limit + 1)
-        for key, state, *others in tx.execute(query):
-            sorted_by = len(order.keys) - 1
-            yield _Row(key, state, (*others[:sorted_by], key), dict(zip(cells, others[sorted_by:], strict=True)))
-
-    def _cells(self, wanted: ItemsWanted) -> list[str]:
-        shown = (self.columns[name].cells for name in self._fields(wanted) if name in self.columns)
-        kept = (HASH, CHANGED) if self.keeps_changes else ()
-        return list(dict.fromkeys([*(cell for cells in shown for cell in cells), *kept]))
+        bound = [literal(value, key.type) for key, value in zip(keys, here, strict=True)]
+        strictly, loosely = (operator.lt, operator.le) if descends else (operator.gt, operator.ge)
+        # the first key once more, by itself: SQLite takes no pair to an index that has an expression
+        return and_(loosely(keys[0], bound[0]), strictly(tuple_(*keys), tuple_(*bound)))
 
     def _fields(self, wanted: ItemsWanted) -> Sequence[str]:
         if wanted.only is not None:
-            return list(self.columns)
+            return tuple(self.columns)
         if wanted.fields is None:
-            return [*self.usual, *self.in_state.get(wanted.which.state or "", ())]
+            return (*self.usual, *self.in_state.get(wanted.which.state or "", ()))
         for name in wanted.fields:
             if name not in self.names:
                 raise InputError(f"there is no column {name!r} to show", hint=f"there are {', '.join(self.names)}")
-        return list(dict.fromkeys(wanted.fields))
+        return tuple(dict.fromkeys(wanted.fields))
 
-    def _listed(self, tx: Connection, rows: "Sequence[_Row]", wanted: ItemsWanted) -> list[ListedItem]:
-        fields, answers = self._fields(wanted), self.answers
-        beside: Mapping[str, Mapping[str, Any]] = {}
-        if answers is not None and not set(answers.names).isdisjoint(fields):
-            beside = answers.values(tx, [one.id for one in rows])
-        return [self._item(one, fields, beside.get(one.id, {})) for one in rows]
-
-    def _item(self, row: "_Row", fields: Sequence[str], beside: Mapping[str, Any]) -> ListedItem:
-        shown = {
-            name: self.columns[name].value(*(row.cells[cell] for cell in self.columns[name].cells))
-            if name in self.columns
-            else beside.get(name)
-            for name in fields
-        }
-        return ListedItem(row.id, row.state, shown, row.cells.get(HASH), row.cells.get(CHANGED))
-
-
-class _Row(NamedTuple):
-    """A row as it was read: its place is what it is sorted by, with its id at the end."""
-
-    id: str
-    state: str
-    place: tuple[Any, ...]
-    cells: Mapping[str, Any]
-
-
-class _Order(NamedTuple):
-    """What rows are sorted by; the last of the keys is each row's own."""
-
-    keys: tuple[ColumnElement[Any], ...]
-    descends: bool = False
-
-    @property
-    def clauses(self) -> list[ColumnElement[Any]]:
-        return [key.desc() if self.descends else key for key in self.keys]
-
-    def behind(self, place: Sequence[Any]) -> ColumnElement[bool]:
-        bound = [literal(value, key.type) for key, value in zip(self.keys, place, strict=True)]
-        strictly, loosely = (operator.lt, operator.le) if self.descends else (operator.gt, operator.ge)
-        if len(bound) == 1:
-            return and_(strictly(self.keys[0], bound[0]))
-        # the first key once more, by itself: SQLite takes no pair to an index that has an expression
-        return and_(loosely(self.keys[0], bound[0]), strictly(tuple_(*self.keys), tuple_(*bound)))
+    def _value(self, name: str, row: Mapping[str, Any]) -> Any:
+        column = self.columns[name]
+        return column.value(*(row[cell] for cell in column.cells))
 
 
 def version_facet(task: str, key: ColumnElement[str]) -> GridFacet:
@@ -257,7 +209,9 @@ def version_facet(task: str, key: ColumnElement[str]) -> GridFacet:
 def tag_facet(tx: Connection, task: str, key: ColumnElement[str]) -> GridFacet:
     """Return what tells items apart by the texts in the lists of their last answers."""
     last = answers.last_of_item(task, key, "answer")
-    return GridFacet(last, _tags, partial(says_text, tx, last))
+    return GridFacet(
+        last, lambda cell: () if cell is None else _members(json.loads(cell)), partial(says_text, tx, last)
+    )
 
 
 def answers_shown(
@@ -279,22 +233,6 @@ def answers_shown(
     return GridAnswers((*fields, whose), values)
 
 
-def _tags(cell: str | None) -> set[str]:
-    return set() if cell is None else set(_members(json.loads(cell)))
-
-
-def _members(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for one in value.values():
-            yield from _members(one)
-    elif isinstance(value, list):
-        for one in value:
-            if isinstance(one, str):
-                yield one
-            else:
-                yield from _members(one)
-
-
 def says_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:
     """Return the condition that a text holds a word as a string of JSON, however that was written."""
     place = func.instr if is_sqlite(tx) else func.strpos
@@ -303,27 +241,17 @@ def says_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElem
     return or_(*(place(cast(cell, Text), form) > 0 for form in forms))
 
 
+def _members(value: Any) -> Iterator[str]:
+    """Yield the texts in the lists of a document, at any depth."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inside:
+        if isinstance(one, str) and isinstance(value, list):
+            yield one
+        else:
+            yield from _members(one)
+
+
 def _given(found: Any, words: str) -> Any:
     if found is None:
         raise InputError(f"the items of this task have no {words}")
     return found
-
-
-def _written(place: Sequence[Any]) -> str:
-    """Return a place for people and programs to pass on: an id, or one with what it is sorted by, without signs."""
-    if len(place) == 1:
-        return str(place[0])
-    return base64.urlsafe_b64encode(json.dumps(place, ensure_ascii=False).encode()).decode().rstrip("=")
-
-
-def _read(after: str) -> list[Any]:
-    """Return a place that was written so; nothing of it where it was not."""
-    try:
-        found = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-    except ValueError:
-        return [after]
-    return found if isinstance(found, list) and found else [after]
-
-
-def _most_common(found: Mapping[str, int]) -> dict[str, int]:
-    return dict(sorted(found.items(), key=lambda one: (-one[1], one[0]))[:MOST])

@@ -15,7 +15,7 @@ from pipeline.engine.declared import given
 from pipeline.engine.declared.rows import DeclaredRows
 from pipeline.store import answers, versions
 from pipeline.store.rows import remove_row
-from pipeline.tables.answers_export import AnswersExport
+from pipeline.tables.answers_export import answers_rows
 from pipeline.tables.export import encoded
 from pipeline.tables.item_values import value_text
 from pipeline.tables.view import make_views
@@ -153,8 +153,9 @@ class DeclaredHooks(Hooks):
             )
         label = f"{record.name}@{record.version}"
         chosen = min(among, key=versions.ranks(tx, record.name, prefer=wanted.prefer, label=label), default=None)
-        found = AnswersExport(spec, record.columns, extractor=chosen or label, field=wanted.rows, cost=wanted.cost)
-        rows, kinds = found.rows(tx)
+        rows, kinds = answers_rows(
+            tx, spec, record.columns, extractor=chosen or label, field=wanted.rows, cost=wanted.cost
+        )
         encode = partial(encoded, kinds=kinds)
         counts = ((f"{one.label}/{one.model}", one.items) for one in answers.version_counts(tx, record.name))
         shares = [VersionShare(*one) for one in counts if one[0] in there]
