@@ -125,7 +125,7 @@ class NextStep:
     def _drawn(self) -> list[str]:
         """Return the items that the pilot would ask about."""
         with self.ws.store.read() as tx:
-            return next_pilot(tx, self.ws.task, self.ws.extractor).ids
+            return next_pilot(tx, self.ws.task, self.ws.extractor)[2]
 
     def _pilot(self, display: Work) -> dict[str, Any]:
         """Ask about a few, wait for them, and judge the answers."""

@@ -20,7 +20,7 @@ from pipeline.gemini.tokens import Usage, usage_cost
 from pipeline.live.questions import OpenQuestions
 from pipeline.live.runner import LiveReport, ask_live
 from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.quality import evaluate, pilot, report_files
+from pipeline.quality import evaluate, pilot
 from pipeline.store import asks, live_calls
 
 if TYPE_CHECKING:
@@ -66,7 +66,6 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
     if ws.task.gates:
         evaluate.check_gate_overrides(ws)
     questions.free_dead_owners(ws.store, now=ws.now())
-    report_files.sweep_reports(ws.data, ws.task.name)
     judge_kept(ws)
     with ws.store.read() as tx:
         total, askable = ws.task.total(tx), asks.count_askable(tx, ws.task)

@@ -24,13 +24,12 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.core import __version__, files, links
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
-from pipeline.core.text import first_few
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import Builds
-from pipeline.quality import report_files
+from pipeline.quality import report
 from pipeline.store import batches, erase, workspace
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 DATABASE = "findable.db"
 ENGINE, ENGINE_FILES = "local-engine.sqlite", "local-engine-files"
@@ -49,12 +48,11 @@ class BackupReport:
 
 @dataclass(frozen=True)
 class BackupManifest:
-    """What a copy holds: the hash of each file by its path, and the build in service in each folder below index/."""
+    """What a copy holds: the hash of each file by its path."""
 
     workspace_id: str
     made_at: str  # ISO 8601, UTC
     files: dict[str, str]
-    builds: dict[str, int]
 
 
 def run(ws: OpenWorkspace, target: Path) -> BackupReport:
@@ -132,40 +130,21 @@ def read_manifest(folder: Path) -> BackupManifest:
     try:
         document = json.loads((folder / MANIFEST).read_bytes())
         hashes = {str(name): str(sha256) for name, sha256 in document["files"].items()}
-        builds = {str(name): int(number) for name, number in document["builds"].items()}
-        found = BackupManifest(str(document["workspace_id"]), str(document["made_at"]), hashes, builds)
+        found = BackupManifest(str(document["workspace_id"]), str(document["made_at"]), hashes)
         is_known = document["format"] == FORMAT and DATABASE in hashes
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"it has no {MANIFEST}" if isinstance(error, FileNotFoundError) else f"its {MANIFEST} cannot be read"
         raise InputError(f"{folder} is no backup: {why}", hint="name a folder that `make backup` made") from error
-    paths = [PurePosixPath(name) for name in (*hashes, *builds)]
+    paths = [PurePosixPath(name) for name in hashes]
     if not is_known or any(path.is_absolute() or ".." in path.parts or "\\" in str(path) for path in paths):
         raise InputError(f"{folder} is a backup of another version, or was changed", hint="take another backup")
     return found
 
 
-def verify(folder: Path, manifest: BackupManifest) -> None:
-    """Pass when every file of a copy is there with the bytes that were written.
-
-    Raises:
-        InconsistentError: one is not; the message names the first three.
-    """
-    paths = {name: folder / name for name in manifest.files}
-    wrong = [
-        name for name, path in paths.items() if not path.is_file() or files.sha256_of(path) != manifest.files[name]
-    ]
-    if wrong:
-        said = f"the backup {folder} is damaged: {first_few(wrong)}; nothing was changed"
-        raise InconsistentError(said, hint="take another backup")
-
-
 def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
-    found, builds = dict[str, str](), dict[str, int]()
+    found = dict[str, str]()
     for collection in ws.collections:
-        copied = _build(ws, staging, collection.folder)
-        found |= copied
-        if copied:
-            builds[collection.folder] = int(PurePosixPath(next(iter(copied))).parent.name)
+        found |= _build(ws, staging, collection.folder)
     found |= _loose(ws.data, staging, (ws.data / VECTORS).glob("*.vectors"))
     with ws.store.copied_to(staging / DATABASE) as tx:
         everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
@@ -177,14 +156,15 @@ def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
             if name and (is_needed or (ws.data / name).exists()):
                 found[name] = _sealed(ws, staging, name, sha256 or "", is_needed=is_needed)
     for subject in ws.subjects:
-        found |= _loose(ws.data, staging, report_files.complete_reports(ws.data, subject.task.name))
+        every = report.reports_of_task(ws.data, subject.task.name).values()
+        found |= _loose(ws.data, staging, (one for paths in every for one in paths if one.suffix != files.PART))
     if (ws.data / ENGINE).is_file():
         with closing(sqlite3.connect(ws.data / ENGINE)) as source, closing(sqlite3.connect(staging / ENGINE)) as target:
             source.backup(target)
             target.execute("PRAGMA journal_mode = DELETE")
         found[ENGINE] = files.sync_part(staging / ENGINE).sha256
         found |= _loose(ws.data, staging, (ws.data / ENGINE_FILES).glob("*"))
-    return BackupManifest(workspace_id, ws.now().isoformat(timespec="seconds"), dict(sorted(found.items())), builds)
+    return BackupManifest(workspace_id, ws.now().isoformat(timespec="seconds"), dict(sorted(found.items())))
 
 
 def _sealed(ws: OpenWorkspace, staging: Path, name: str, sha256: str, *, is_needed: bool) -> str:

@@ -20,7 +20,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
-from pipeline.quality import report_files
+from pipeline.quality import report as reports
 from pipeline.store import batches, erase, pilots, wire_texts
 from pipeline.store.database import Store
 
@@ -130,12 +130,8 @@ def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -
 
 def _clean_reports(data: Path, task: str, *, oldest: datetime, named: set[str], report: CleanReport) -> None:
     """Remove a task's reports written before `oldest`, but the newest and those `named` by a pilot's verdict."""
-    old = [
-        path
-        for path in report_files.older_reports(data, task, oldest)
-        if report_files.report_stem(path, task) not in named
-    ]
-    stale = [path for path in report_files.stale_parts(data, task) if path not in old]
+    old = reports.older_reports(data, task, oldest, kept=named)
+    stale = [path for path in reports.stale_parts(data, task) if path not in old]
     report.reports += [path.name for path in old]
     report.litter += [path.name for path in stale]
     for path in () if report.dry else (*old, *stale):

@@ -36,7 +36,7 @@ from pipeline.index import build, embed, staleness
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.ops import clean
-from pipeline.quality import report_files
+from pipeline.quality import report as reports
 from pipeline.store import asks, batches, erase, integrity, live_calls, pilots, versions, workspace
 from pipeline.store.batches import Batch, name_prefix
 
@@ -493,7 +493,7 @@ def _litter(look: _Look) -> Found:
     names = [path.name for path in left]
     if look.ws.locks.is_free(build.LOCK):  # else what is staged now is the build that is being made
         names += [name for one in folders for name in Builds(look.data, one).stale()]
-    names += [path.name for one in look.subjects for path in report_files.stale_parts(look.data, one.task.name)]
+    names += [path.name for one in look.subjects for path in reports.stale_parts(look.data, one.task.name)]
     for name in names:
         yield notice("litter", f"{name} belongs to nothing: a run died over it", "it takes room", "make clean")
 

@@ -30,7 +30,7 @@ from pipeline.index.cache import caches, vector_key
 from pipeline.index.evaluate import gate_questions
 from pipeline.index.floor import nonsense
 from pipeline.ops import clean
-from pipeline.quality import report_files
+from pipeline.quality import report as reports
 from pipeline.store import asks, batches, erase, workspace
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
         report.files, report.lines = list(done), sum(done.values())
         with ws.lock(build.LOCK), ws.store.write() as tx:
             _erase(tx, subject, ids, words=[username] if len(username) >= SHORT else [], now=ws.now())
-    report.reports = report_files.remove_reports(ws.data, subject.task.name, is_named=lambda one: _shows(one, ids))
+    report.reports = reports.remove_reports(ws.data, subject.task.name, is_named=lambda one: _shows(one, ids))
     with ws.lock(build.LOCK):
         for path in left_folders(ws.data, [one.folder for one in ws.collections]):  # of tasks that are indexed no more
             links.remove_link(path)
@@ -202,8 +202,6 @@ def _erase(tx: "Connection", subject: Subject, ids: Sequence[str], *, words: Seq
 
 def _shows(paths: Sequence[Path], ids: Collection[str]) -> bool:
     """Return whether one of these items is among the samples of a report, or its document cannot tell."""
-    if all(report_files.LATEST in path.name for path in paths):
-        return False  # a copy, without a document of its own
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         (document,) = (json.loads(path.read_bytes()) for path in paths if path.suffix == ".json")
         return any(sample["id"] in ids for sample in document["samples"])

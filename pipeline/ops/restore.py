@@ -1,12 +1,13 @@
 """Put a backup into a folder that holds no workspace, or with DATABASE_URL= its database into an empty PostgreSQL.
 
-Every hash is checked first, and what else lies in the folder stays as it is, as `data/sample` in a checkout. The
-database comes last, or into its server in one transaction; until then every command refuses the folder. A run that was
-killed is run again; one that is interrupted takes away what it put there.
+All of it is copied into a folder beside, and each hash is checked, before anything takes its place; what else lies in
+the folder stays as it is, as `data/sample` in a checkout. The database comes last, or into its server in one
+transaction before; until then every command refuses the folder, and a run that was killed is run again.
 """
 
 import contextlib
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ from pipeline.store.database import Store
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
+
+BUILD = re.compile(r"(index(?:/tasks/[^/]+)?)/builds/(\d+)/manifest\.json")
 
 
 @dataclass
@@ -62,49 +65,42 @@ def run(settings: Settings, source: Path) -> RestoreReport:
     if data == source or data.is_relative_to(source):
         raise InputError(f"{data} is the backup itself; nothing was changed", hint="set DATA= to another directory")
     check_links(data)
-    _check_place(data, source, manifest)
-    backup.verify(source, manifest)
-    backup.check_room(data, sum((source / name).stat().st_size for name in manifest.files))
+    is_begun = not (data / DATABASE).exists() and any(data.glob(f"{RESTORING}.*{files.PART}"))
+    if not is_begun:
+        _check_place(data, source)
+    backup.check_room(data, sum(one.stat().st_size for name in manifest.files if (one := source / name).is_file()))
     with _server(settings) as server, contextlib.ExitStack() as made:
-        is_done = server is not None and _is_done(server, data, manifest)
+        is_there = server is not None and _is_there(server, manifest, is_begun=is_begun)
         if not data.exists():
             made.callback(_remove_empty, data)
         staging = _staging(data)
         made.callback(links.remove_link, staging)
-        if _copied(source / DATABASE, staging / DATABASE) != manifest.files[DATABASE]:
-            raise InconsistentError(f"{DATABASE} of the backup changed while it was read; nothing was changed")
+        _copy(source, staging, manifest)
         report.unsent = _set_right(staging / DATABASE)
-        if server is not None and not is_done:
+        if server is not None and not is_there:
             _put_tables(settings, server, staging, report)
+        made.pop_all()  # every command knows by the folder that stays that what is there is half of it
+        names = {Path(name).parts[0] for name in (*manifest.files, *(LINKED if _builds(manifest).get("index") else ()))}
+        for name in sorted(names - {DATABASE}):
+            links.remove_link(data / name)  # of a run that was killed
+            (staging / name).rename(data / name)
         if server is None:
-            made.callback(_take_away, data, manifest)
-        else:
-            made.pop_all()  # every command knows by the folder that stays that what is there is half of it
-        _put_files(data, source, manifest)
-        if server is None:
-            (staging / DATABASE).replace(data / DATABASE)
-        made.pop_all()
+            (staging / DATABASE).rename(data / DATABASE)
         files.sync_directory(data)
         links.remove_link(staging)
     return report
 
 
-def _check_place(data: Path, source: Path, manifest: BackupManifest) -> None:
-    """Refuse a folder with any file of a workspace's, but for what a run of this restore that was killed left there."""
-    here = []
-    for path in sorted(data.iterdir()) if data.is_dir() else ():
-        if KEPT.fullmatch(path.name):
-            below = sorted(path.rglob("*")) if path.is_dir() else [path]
-            here += [one.relative_to(data).as_posix() for one in below if one.is_file() and not one.is_symlink()]
-    others = [name for name in here if name == DATABASE or not (name in manifest.files or name.endswith(files.PART))]
-    whole = [name for name in here if not name.endswith(files.PART)]
-    others = others or [name for name in whole if files.sha256_of(data / name) != manifest.files.get(name)]
-    if others:
+def _check_place(data: Path, source: Path) -> None:
+    """Refuse a folder with any file of a workspace's."""
+    found = [path for path in sorted(data.iterdir()) if KEPT.fullmatch(path.name)] if data.is_dir() else []
+    every = (one for path in found for one in (sorted(path.rglob("*")) if path.is_dir() else [path]))
+    here = [one.relative_to(data).as_posix() for one in every if one.is_file() and not one.is_symlink()]
+    if here:
         names = (data.with_name(f"{data.name}-restored{number}") for number in ("", *range(2, 100)))
         free = next((path for path in names if not os.path.lexists(path)), "new-folder")
         raise InputError(
-            f"{data} holds a workspace already ({first_few(others)}), and a restore overwrites none; "
-            "nothing was changed",
+            f"{data} holds a workspace already ({first_few(here)}), and a restore overwrites none; nothing was changed",
             hint=f"take a new folder: make restore FROM={shlex.quote(str(source))} DATA={shlex.quote(str(free))}",
         )
 
@@ -127,34 +123,27 @@ def _remove_empty(data: Path) -> None:
         data.rmdir()
 
 
-def _take_away(data: Path, manifest: BackupManifest) -> None:
-    """Remove what was put at its place, unless the database is there, which comes last."""
-    if (data / DATABASE).exists():
-        return
-    for name in (*LINKED, *(f"index/{folder}/current" for folder in manifest.builds)):
-        links.remove_link(data / name)
-    for name in manifest.files:
-        files.sweep_parts(data / name)
-        (data / name).unlink(missing_ok=True)
-        for above in Path(name).parents:
-            with contextlib.suppress(OSError):  # it is not there, or not empty
-                (data / above).rmdir()
-
-
-def _copied(source: Path, target: Path) -> str:
-    files.sweep_parts(target)
-    return backup.copy_file(source, target)
-
-
-def _put_files(data: Path, source: Path, manifest: BackupManifest) -> None:
-    """Copy all files of a backup but its database to their places, with the links of the index."""
+def _copy(source: Path, staging: Path, manifest: BackupManifest) -> None:
+    """Copy all files of a backup, with the links of the index."""
+    wrong = []
     for name, sha256 in manifest.files.items():
-        if name != DATABASE and _copied(source / name, data / name) != sha256:
-            raise InconsistentError(f"{name} of the backup changed while it was read", hint="take another backup")
-    for folder, number in manifest.builds.items():
-        links.replace_link(data / "index" / folder / "current", Path("builds") / str(number))
-    for name in LINKED if "" in manifest.builds else ():
-        links.replace_link(data / name, Path("index") / "current" / name)
+        try:
+            is_whole = backup.copy_file(source / name, staging / name) == sha256
+        except FileNotFoundError:
+            is_whole = False
+        wrong += [] if is_whole else [name]
+    if wrong:
+        said = f"the backup {source} is damaged: {first_few(wrong)}; nothing was changed"
+        raise InconsistentError(said, hint="take another backup")
+    for folder, number in _builds(manifest).items():
+        links.replace_link(staging / folder / "current", Path("builds") / number)
+    for name in LINKED if _builds(manifest).get("index") else ():
+        links.replace_link(staging / name, Path("index") / "current" / name)
+
+
+def _builds(manifest: BackupManifest) -> dict[str, str]:
+    """Return the number of the build in service in each folder that has one."""
+    return {found[1]: found[2] for name in manifest.files if (found := BUILD.fullmatch(name))}
 
 
 def _set_right(path: Path) -> list[int]:
@@ -197,13 +186,13 @@ def _server(settings: Settings) -> Iterator[Store | None]:
         store.close()
 
 
-def _is_done(server: Store, data: Path, manifest: BackupManifest) -> bool:
+def _is_there(server: Store, manifest: BackupManifest, *, is_begun: bool) -> bool:
     """Return whether a run of this restore that was killed had put the database there."""
     with server.read() as tx:
         if not (found := schema.our_tables(tx, {"experts"})):
             return False
         is_ours = schema.is_workspace(tx) and workspace.get_workspace(tx).workspace_id == manifest.workspace_id
-    if is_ours and [*data.glob(f"{RESTORING}.*{files.PART}")]:
+    if is_ours and is_begun:
         return True
     raise ConfigurationError(
         f"{server.shown} has tables of findable already ({first_few(found)}), and a restore overwrites none; "

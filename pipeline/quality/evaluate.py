@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.quality import figures, report, report_files
+from pipeline.quality import figures, report
 from pipeline.quality.answers import BOUNDS, measure_answers
-from pipeline.quality.figures import Bound, Quality, Verdict, failed_verdicts, shown
+from pipeline.quality.figures import Bound, Verdict, failed_verdicts, shown
 from pipeline.store import statistics, versions
 
 if TYPE_CHECKING:
@@ -72,11 +72,6 @@ class QualityReport(NamedTuple):
         figures.ensure_gates_passed(self.verdicts, report=str(self.path))
 
 
-def quality_of(tx: "Connection", task: "Task", extractor: str | None) -> "Quality":
-    """Return what the answers of one extractor (None: of all of the task) are like, at flat memory."""
-    return task.hooks.quality(tx, extractor) or measure_answers(tx, task, extractor)
-
-
 def check_gate_overrides(ws: "OpenWorkspace") -> None:
     """Make sure that the answers can be judged by the bounds that are set, before anything is paid for.
 
@@ -124,7 +119,7 @@ def write_report(
     """
     with ws.store.read() as tx:
         chosen = extractor or (ws.task.label if ws.settings.version else _answered_label(tx, ws.task))
-        quality = quality_of(tx, ws.task, chosen)
+        quality = ws.task.hooks.quality(tx, chosen) or measure_answers(tx, ws.task, chosen)
     if not quality.items and not any(one.items for one in quality.figures):
         return None
     has_evidence = any(one.name == "evidence" and one.value is not None for one in quality.figures)
@@ -134,11 +129,10 @@ def write_report(
     verdicts = figures.judge_figures(quality, overrides, others=_others(ws), fewest=fewest)
     at = ws.now()
     settings = {"GATES": overrides, "task": ws.task.name, "workspace": str(ws.data)}
-    name = report_files.report_name(ws.task.name, at=at)
     document = report.report_document(quality, verdicts, at=at, settings=settings)
     again = ws.task.words.make("qc")
     text = report.report_markdown(quality, verdicts, at=at, settings=settings, again=again)
-    path = report_files.seal_report(ws.data, ws.task.name, name, markdown=text, document=document)
+    path = report.seal_report(ws.data, ws.task.name, at=at, markdown=text, document=document)
     return QualityReport(path, report.verdict_line(verdicts), verdicts, {**document, "report": str(path)})
 
 
@@ -158,11 +152,10 @@ def run(ws: OpenWorkspace, *, extractor: str | None = None) -> QualityReport | N
         InputError: there is nothing of an extractor that was named.
         ConfigurationError: GATES names a gate that there is not, or a bound that is none.
     """
-    report_files.sweep_reports(ws.data, ws.task.name)
-    report = write_report(ws, extractor=extractor)
-    if report is None and extractor is not None:
+    found = write_report(ws, extractor=extractor)
+    if found is None and extractor is not None:
         raise InputError(
             f"there is no answer of {extractor!r}; no report was written",
             hint="`make versions` lists whose answers there are",
         )
-    return report
+    return found

@@ -41,13 +41,10 @@ class Bound(NamedTuple):
     @property
     def wanted(self) -> str:
         """What the bounds demand, in words."""
-        if self.low is None and self.high is None:
-            return "anything"
-        if self.high is None:
-            return f"at least {shown(self.low, self.unit)}"
+        low, high = shown(self.low, self.unit), shown(self.high, self.unit)
         if self.low is None:
-            return f"at most {shown(self.high, self.unit)}"
-        return f"{shown(self.low, self.unit)} to {shown(self.high, self.unit)}"
+            return "anything" if self.high is None else f"at most {high}"
+        return f"at least {low}" if self.high is None else f"{low} to {high}"
 
     def missed(self, value: float | None) -> float | None:
         """Return the bound that a value does not keep, None where it keeps both or there is no value."""
@@ -190,20 +187,13 @@ class Choice(Generic[T]):
 
     def offer(self, key: str, value: T) -> None:
         """Keep a value under its key, which nothing else has, if it is among the chosen."""
-        if not self._size:
-            return
-        if len(self._heap) < self._size:
-            heapq.heappush(self._heap, (-self._hash(key), key, value))
-        else:
-            heapq.heappushpop(self._heap, (-self._hash(key), key, value))
+        heapq.heappush(self._heap, (-self._hash(key), key, value))
+        if len(self._heap) > self._size:
+            heapq.heappop(self._heap)
 
     def __iter__(self) -> Iterator[T]:
         """Yield the chosen ones, in an order that the seed gives."""
         return (value for _, _, value in sorted(self._heap, key=lambda entry: (-entry[0], entry[1])))
-
-    def __len__(self) -> int:
-        """Return how many were chosen."""
-        return len(self._heap)
 
     def _hash(self, key: str) -> int:
         digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8, key=self._salt)
@@ -237,45 +227,20 @@ def count_figures(name: str, histogram: Mapping[int, int], *, one: str, many: st
     """Yield mean, P10 and P90 of a histogram {answers of an item: items}; `name` says what is counted."""
     items = sum(histogram.values())
     yield Figure(name, mean(histogram), "mean", f"{name} that a {one} has on the mean", items)
-    yield Figure(
-        f"{name}-p10",
-        percentile(histogram, 0.1),
-        "count",
-        f"nine of ten {many} have at least so many {name} (P10)",
-        items,
-    )
-    yield Figure(
-        f"{name}-p90",
-        percentile(histogram, 0.9),
-        "count",
-        f"nine of ten {many} have at most so many {name} (P90)",
-        items,
-    )
+    for percent, bound in ((10, "least"), (90, "most")):
+        told = f"nine of ten {many} have at {bound} so many {name} (P{percent})"
+        yield Figure(f"{name}-p{percent}", percentile(histogram, percent / 100), "count", told, items)
 
 
 def usage_figures(replies: "ReplyCounts", *, one: str) -> Iterator[Figure]:
     """Yield what an answer cost, with what was paid for replies that were none."""
-    paid = replies.answered
-    yield Figure(
-        "cost",
-        replies.cost if replies.total else None,
-        "USD",
-        "what all replies cost, those without an answer too",
-        paid,
-    )
-    yield Figure(
-        "cost-each",
-        share(replies.cost, paid),
-        "USD",
-        f"what a {one} with an answer cost, failed replies included",
-        paid,
-    )
-    yield Figure(
-        "tokens-in", share(replies.tokens_in, paid), "mean", f"tokens that were sent for a {one} with an answer", paid
-    )
-    yield Figure(
-        "tokens-out", share(replies.tokens_out, paid), "mean", f"tokens that came back for a {one} with an answer", paid
-    )
+    paid, cost = replies.answered, replies.cost if replies.total else None
+    yield Figure("cost", cost, "USD", "what all replies cost, those without an answer too", paid)
+    told = f"what a {one} with an answer cost, failed replies included"
+    yield Figure("cost-each", share(replies.cost, paid), "USD", told, paid)
+    for name, tokens, how in (("in", replies.tokens_in, "were sent"), ("out", replies.tokens_out, "came back")):
+        told = f"tokens that {how} for a {one} with an answer"
+        yield Figure(f"tokens-{name}", share(tokens, paid), "mean", told, paid)
 
 
 def histogram_bars(title: str, unit: str, histogram: Mapping[int, int], *, most: int) -> Iterator[Rows]:
@@ -304,9 +269,7 @@ def parse_gates(overrides: str) -> dict[str, str]:
 
 
 def bounds_set(gates: Iterable[Bound], overrides: str = "", *, others: Collection[str] = ()) -> dict[str, Bound | None]:
-    """Return gates by their names with what is set in the place of their bounds, None where one is off.
-
-    What is set of `others` is passed over.
+    """Return gates by name with what is set in the place of their bounds, None where one is off; `others` are not ours.
 
     Raises:
         ConfigurationError: there is no gate of a name that is set, or a number cannot be its bound.
@@ -385,8 +348,7 @@ def _with(gate: Bound, text: str) -> Bound:
         return gate._replace(high=ends[0]) if gate.low is None else gate._replace(low=ends[0])
     low, high = ends
     if low is not None and high is not None and low > high:
-        said = f"GATES: {gate.name}={text} lets nothing through: {low:g} is more than {high:g}"
-        raise ConfigurationError(said, hint=HOW)
+        raise ConfigurationError(f"GATES: {gate.name}={text} lets nothing through: {low:g} > {high:g}", hint=HOW)
     return gate._replace(low=low, high=high)
 
 

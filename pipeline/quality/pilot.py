@@ -6,7 +6,7 @@ Which items those are follows from the seed and the items alone, so a killed pil
 import hashlib
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeline.core.errors import GateError
 from pipeline.quality.figures import PILOT
@@ -26,23 +26,15 @@ FEWEST = 20  # items: fewer may be anything by chance
 PAGE = 5000
 
 
-class Drawn(NamedTuple):
-    """The items of a pilot in the order in which they were drawn, and how they were."""
-
-    size: int
-    seed: int
-    ids: list[str]
-
-
 def next_pilot(
     tx: "Connection", task: "Task", extractor: str, *, size: int | None = None, seed: int | None = None
-) -> Drawn:
-    """Return what the next pilot is of: one that is not over goes on, unless another size or seed is given."""
+) -> tuple[int, int, list[str]]:
+    """Return the next pilot's size, seed and items: one that is not over goes on, unless another of these is given."""
     before = pilots.newest_pilot(tx, extractor)
     if before is not None and before.ended_at is None:
         size, seed = size or before.size, before.seed if seed is None else seed
     size, seed = size or SIZE, SEED if seed is None else seed
-    return Drawn(size, seed, draw_pilot(tx, task, extractor, size=size, seed=seed))
+    return size, seed, draw_pilot(tx, task, extractor, size=size, seed=seed)
 
 
 def draw_pilot(tx: "Connection", task: "Task", extractor: str, *, size: int, seed: int) -> list[str]:
@@ -57,18 +49,14 @@ def draw_pilot(tx: "Connection", task: "Task", extractor: str, *, size: int, see
 
 def draw_items(ids: Iterable[str], *, size: int, seed: int) -> list[str]:
     """Return some of these ids, each of which comes twice at the most, in the order in which they were drawn."""
-    smallest = heapq.nsmallest(2 * size, ((_draw(seed, one), one) for one in ids))
-    return list(dict.fromkeys(one for _, one in smallest))[:size]
+    drawn = ((hashlib.blake2b(f"{seed}:{one}".encode("utf-8", "replace"), digest_size=8).digest(), one) for one in ids)
+    return list(dict.fromkeys(one for _, one in heapq.nsmallest(2 * size, drawn)))[:size]
 
 
 def _candidates(tx: "Connection", task: "Task", extractor: str) -> Iterator[str]:
     for query in (task.pending(tx), statistics.applied_ids(task.name, extractor)):
         for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
             yield from page
-
-
-def _draw(seed: int, item_id: str) -> bytes:
-    return hashlib.blake2b(f"{seed}:{item_id}".encode("utf-8", "replace"), digest_size=8).digest()
 
 
 def exempt_unserved(store: "Store", task: "Task", extractor: str, ids: Sequence[str]) -> None:
@@ -94,11 +82,8 @@ def unserved_items(tx: "Connection", task: "Task", extractor: str, ids: Sequence
 def parked_reasons(tx: "Connection", task: "Task", ids: Sequence[str]) -> dict[str, str]:
     """Return why each of these items is parked, for those that are."""
     mine = set(ids)
-    return {
-        one: why
-        for one, why, foreign, _ in asks.parked_rows(tx, task.name, own=task.own)
-        if one in mine and not foreign
-    }
+    rows = asks.parked_rows(tx, task.name, own=task.own)
+    return {one: why for one, why, foreign, _ in rows if one in mine and not foreign}
 
 
 def is_pilot_begun(tx: "Connection", extractor: str) -> bool:
@@ -120,11 +105,6 @@ def why_not(tx: "Connection", extractor: str, *, compulsory: bool = False) -> st
     if found.verdict is PilotVerdict.FAILED:
         return f"{extractor} failed its gates ({found.report or 'no report'})"
     return ""
-
-
-def is_pilot_cleared(tx: "Connection", task: "Task", extractor: str) -> bool:
-    """Return whether all items may be asked unattended: no pilot is needed, it passed, or it was waived."""
-    return not why_not(tx, extractor, compulsory=task.needs_pilot)
 
 
 def waive_open_pilot(ws: "OpenWorkspace") -> None:

@@ -1,16 +1,25 @@
-"""Write down what was measured: Markdown to read on a phone, a document for programs.
+"""Write down what was measured: Markdown to read on a phone, a document for programs, both sealed in `reports/`.
 
-Pure: text in, text out. Lines are short, tables have few columns, and every text that came from data is escaped.
+Lines are short, tables have few columns, and every text that came from data is escaped. One report is
+`<task>-<time>-<tail>.md` with a `.json` of that name, which is sealed last: where it stands the other does too. The
+tail is random, so that two processes never write one name.
 """
 
+import contextlib
+import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from pipeline.core import files
 from pipeline.core.text import escape_markdown, mark_spans, markdown_code, markdown_name
 from pipeline.quality.figures import Quality, Rows, Sample, Verdict, failed_verdicts, shown
 
+FOLDER = "reports"
 MOST_CELL = 60  # characters of a text in a table
 WORDS = {True: "pass", False: "**FAIL**", None: "not judged"}
 
@@ -166,3 +175,62 @@ def _settings(settings: Mapping[str, str]) -> Iterator[str]:
     yield from ("## Settings", "")
     yield from (f"- {name}: {markdown_code(value) if value else 'as built'}" for name, value in settings.items())
     yield from ("", 'Other bounds: `GATES="name=0.95,other=3..16,third=off"`.', "")
+
+
+def seal_report(data: Path, task: str, *, at: datetime, markdown: str, document: Mapping[str, Any]) -> Path:
+    """Write a report, durable when this returns, and return the path of its Markdown."""
+    folder = data / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{task}-{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}.md"
+    files.seal_bytes(path, markdown.encode("utf-8", "replace"))
+    whole = json.dumps(document, ensure_ascii=False, indent=2)
+    files.seal_bytes(path.with_suffix(".json"), whole.encode("utf-8", "replace") + b"\n")
+    return path
+
+
+def reports_of_task(data: Path, task: str) -> dict[str, list[Path]]:
+    """Return the files of each report of a task, also of one that is not whole, by its name; the oldest first."""
+    ours = re.compile(rf"({re.escape(task)}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{6}})\.(md|json)(\.[0-9a-f]+-[0-9a-f]+\.part)?")
+    found: dict[str, list[Path]] = {}
+    for path in sorted((data / FOLDER).glob("*")):
+        if name := ours.fullmatch(path.name):
+            found.setdefault(name[1], []).append(path)
+    return found
+
+
+def report_documents(data: Path, task: str, *, limit: int) -> list[dict[str, Any]]:
+    """Return the newest reports of a task as their documents, each with its `name`, the newest first."""
+    found = []
+    for name in list(reports_of_task(data, task))[::-1]:
+        with contextlib.suppress(OSError, ValueError):  # not whole, or the user's own by now
+            found.append({**json.loads((data / FOLDER / f"{name}.json").read_bytes()), "name": name})
+        if len(found) == limit:
+            break
+    return found
+
+
+def remove_reports(data: Path, task: str, *, is_named: Callable[[Sequence[Path]], bool]) -> int:
+    """Remove the reports of a task whose files `is_named` says to, durably; return how many files those were.
+
+    Reports hold samples of people's data, for which `forget` removes those that name a person.
+    """
+    gone = [path for paths in reports_of_task(data, task).values() if is_named(paths) for path in paths]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    if gone:
+        files.sync_directory(data / FOLDER)
+    return len(gone)
+
+
+def older_reports(data: Path, task: str, before: datetime, *, kept: Collection[str]) -> list[Path]:
+    """Return the files of a task's reports written before a moment, but of those named `kept` and of the newest."""
+    reports, moment = reports_of_task(data, task), f"{task}-{before:%Y%m%dT%H%M%SZ}"
+    newest = max((name for name, paths in reports.items() if any(one.suffix == ".json" for one in paths)), default="")
+    old = (paths for name, paths in reports.items() if name < moment and name not in {newest, *kept})
+    return [path for paths in old for path in paths]
+
+
+def stale_parts(data: Path, task: str) -> list[Path]:
+    """Return what killed processes left of a task's reports while they wrote them."""
+    every = (path for paths in reports_of_task(data, task).values() for path in paths)
+    return [path for path in every if path.suffix == files.PART and files.is_abandoned(path)]

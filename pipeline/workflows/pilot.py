@@ -114,7 +114,7 @@ def run(
 ) -> PilotReport:
     """Ask about `size` items drawn by `seed`, wait for them, and judge the answers of this extractor.
 
-    Gates are judged from `fewest` items on, if that is fewer than they want; see `gates.judge`. An unfinished pilot
+    Gates are judged from `fewest` items on, if that is fewer than they want; see `judge_figures`. An unfinished pilot
     goes on, unless another size or seed is given. Items of it that only failed batches parked are asked again.
 
     Raises:

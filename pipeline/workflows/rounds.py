@@ -22,7 +22,7 @@ from pipeline.cost.estimate import AT_API
 from pipeline.engine import questions
 from pipeline.engine.record import judge_kept
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.quality import evaluate, pilot, report_files
+from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
 from pipeline.store import asks, batches, live_calls, pilots, spending
 from pipeline.store.pilots import PilotVerdict
@@ -299,8 +299,6 @@ class Rounds:
         """Report on new answers; before the `last` time only if enough time has passed since the one before."""
         ws, began = self._ws, self._ws.monotonic()
         is_soon = began - self._reported_at < REPORT_EVERY * self._report_s
-        if self._judges and last:
-            report_files.sweep_reports(ws.data, ws.task.name)
         if not (self._judges and self._stale) or (is_soon and not last):
             return
         for extractor in self._stale:

@@ -114,7 +114,10 @@ class _Due:
         """Submit prepared batches and, unless a pilot is missing or failed, new items, within the budget."""
         ws, going, report = self.ws, self.going, self.report
         with ws.store.read() as tx:
-            askable, cleared = asks.count_askable(tx, ws.task), pilot.is_pilot_cleared(tx, ws.task, ws.extractor)
+            askable, cleared = (
+                asks.count_askable(tx, ws.task),
+                not pilot.why_not(tx, ws.extractor, compulsory=ws.task.needs_pilot),
+            )
         if askable and not cleared:  # a pilot's own batches go on; new items wait for a person
             report.facts |= {"left": askable, "no_pilot": f"no pilot of {ws.extractor} has passed"}
             going.stop_asking()

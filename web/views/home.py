@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pipeline.cost import budget
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import status
-from pipeline.quality import report_files
+from pipeline.quality.report import report_documents
 from pipeline.store import live_calls, statistics
 from web import steps
 from web.problem import Refused
@@ -147,7 +147,7 @@ class _Home:
             )
             for key, count in document[name].items()
         ]
-        newest = report_files.report_documents(ws.data, ws.task.name, limit=1)
+        newest = report_documents(ws.data, ws.task.name, limit=1)
         return {
             "counts": counts,
             "open_batches": report.open_batches,

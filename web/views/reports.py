@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from pipeline.quality import report_files
 from pipeline.quality.figures import shown
+from pipeline.quality.report import report_documents
 from pipeline.store import pilots
 from web.render import desk_of, show_page
 from web.view import Link, View
@@ -22,14 +22,14 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 def get_reports(request: Request, task: str, limit: Limit = SHOWN) -> list[dict[str, Any]]:
     """Return the newest quality reports of a task, as `findable qc --json` wrote them, the newest first."""
     with desk_of(request).to_read(task) as ws:
-        return report_files.report_documents(ws.data, ws.task.name, limit=limit)
+        return report_documents(ws.data, ws.task.name, limit=limit)
 
 
 @router.get("/reports", include_in_schema=False)
 def reports_page(request: Request, task: str | None = None) -> HTMLResponse:
     """Show the gates over time, and which reports judged a pilot."""
     with desk_of(request).to_read(task) as ws:
-        found = report_files.report_documents(ws.data, ws.task.name, limit=SHOWN)
+        found = report_documents(ws.data, ws.task.name, limit=SHOWN)
         with ws.store.read() as tx:
             mine = [one for one in pilots.all_pilots(tx) if one.task == ws.task.name]
         drawn = {PurePath(one.report).stem: one.number for one in mine if one.size and one.report}

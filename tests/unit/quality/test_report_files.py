@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core import files
-from pipeline.quality import figures, report, report_files
+from pipeline.quality import figures, report
 from pipeline.quality.figures import Bound, Figure, Quality, Rows, Sample
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -45,11 +44,10 @@ def written(data: Path, *, at: datetime = AT) -> Path:
     """Write the report of `measured` and return its Markdown."""
     quality = measured()
     verdicts = figures.judge_figures(quality)
-    name = report_files.report_name(TASK, at=at)
     settings = {"GATES": "", "seed": "7"}
     text = report.report_markdown(quality, verdicts, at=AT, settings=settings)
     document = report.report_document(quality, verdicts, at=AT, settings=settings)
-    return report_files.seal_report(data, TASK, name, markdown=text, document=document)
+    return report.seal_report(data, TASK, at=at, markdown=text, document=document)
 
 
 def test_the_report_says_how_each_gate_stands(tmp_path: Path) -> None:
@@ -94,11 +92,10 @@ def test_a_name_can_be_copied_from_the_samples(tmp_path: Path) -> None:
 
 
 def test_the_files_of_a_report_name_each_other(tmp_path: Path) -> None:
-    """The Markdown stands beside its JSON, and a copy of the newest has a name of its own."""
+    """The Markdown stands beside its JSON."""
     path = written(tmp_path)
     assert re.fullmatch(r"passage-concepts-20260304T050607Z-[0-9a-f]{6}\.md", path.name)
     assert "| method | 30 |" in path.read_text(encoding="utf-8")
-    assert (path.parent / "passage-concepts-latest.md").read_bytes() == path.read_bytes()
     document = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert document["passed"] is False
     passed = {one["name"]: one["passed"] for one in document["gates"]}
@@ -112,75 +109,56 @@ class KilledError(BaseException):
     """Stands for the moment at which a process is killed."""
 
 
-@pytest.mark.parametrize("sealed", [1, 2])
-def test_a_killed_run_leaves_no_report_that_looks_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sealed: int
-) -> None:
-    """After any file but the last there is no new Markdown; what is left is swept once it is old."""
-    before = written(tmp_path)
-    real, count = files.seal_bytes, 0
+def test_a_killed_run_leaves_no_report_that_looks_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that has no JSON is none; parts of processes that are gone can be told from those being written."""
+    written(tmp_path)
+    real = files.seal_bytes
 
     def seal(path: Path, data: bytes) -> files.Sealed:
-        """Seal some files, then die."""
-        nonlocal count
-        if count == sealed:
+        """Seal the Markdown, then die."""
+        if path.suffix == ".json":
             raise KilledError
-        count += 1
         return real(path, data)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(files, "seal_bytes", seal)
-        with pytest.raises(KilledError):
-            written(tmp_path)
-    folder = tmp_path / "reports"
-    whole = {path.stem for path in folder.glob("*Z-*.md")}
-    assert len(whole) == (2 if sealed == 2 else 1)
-    for stem in whole:
-        assert (folder / f"{stem}.json").exists()
-    left = {path for path in folder.glob("*Z-*") if not path.name.startswith(tuple(whole))}
-    assert len(left) == (sealed if sealed < 2 else 0)
+    monkeypatch.setattr(files, "seal_bytes", seal)
+    with pytest.raises(KilledError):
+        written(tmp_path, at=AT.replace(hour=9))
+    assert len(report.reports_of_task(tmp_path, TASK)) == 2
+    assert len(report.report_documents(tmp_path, TASK, limit=5)) == 1
     gone = subprocess.Popen(["true"])
     gone.wait()
-    parts = [folder / f"passage-concepts-latest.md.{process:x}-abcdef.part" for process in (gone.pid, os.getpid())]
+    name = "passage-concepts-20260304T050607Z-abcdef.md"
+    parts = [tmp_path / "reports" / f"{name}.{process:x}-abcdef.part" for process in (gone.pid, os.getpid())]
     for path in parts:
         path.write_text("half")
-    assert report_files.sweep_reports(tmp_path, TASK) == parts[:1]  # the others may be being written
-    parts[1].unlink()
-    for path in folder.iterdir():
-        os.utime(path, (time.time() - 2 * report_files.WHOLE_S,) * 2)
-    assert set(report_files.sweep_reports(tmp_path, TASK)) == left
-    assert before.exists()
+    assert report.stale_parts(tmp_path, TASK) == parts[:1]
 
 
-def test_only_the_reports_of_one_task_are_removed(tmp_path: Path) -> None:
-    """Every file of a task's reports goes, whole or not; another task's and the user's own stay."""
-    written(tmp_path)
+def test_old_reports_are_told_but_for_the_newest_whole_one(tmp_path: Path) -> None:
+    """One that a pilot names stays, too."""
+    first, second, newest = (written(tmp_path, at=AT.replace(hour=hour)) for hour in (1, 2, 3))
+    half = written(tmp_path, at=AT.replace(hour=4))
+    half.with_suffix(".json").unlink()
+    old = report.older_reports(tmp_path, TASK, AT, kept={second.stem})
+    assert {path.stem for path in old} == {first.stem, half.stem}
+    assert newest.exists()
+
+
+def test_only_named_reports_of_one_task_are_removed(tmp_path: Path) -> None:
+    """All files of a report go, whole or not; others, another task's and the user's own stay."""
+    first, second = (written(tmp_path, at=AT.replace(hour=hour)) for hour in (1, 3))
     folder = tmp_path / "reports"
-    names = ["notes.md", "passage-concepts.md", "passage-concepts-more-latest.md", "expert-tags-latest.md"]
+    names = ["notes.md", "passage-concepts.md", "expert-tags-20260304T050607Z-abcdef.md"]
     theirs = [folder / name for name in (*names, "passage-concepts-20260304T050607Z-abcdef.pdf")]
     for path in theirs:
         path.write_text("mine")
-    (folder / "passage-concepts-latest.md.1a-0123abcdef.part").write_text("half")
-    assert report_files.remove_reports(tmp_path, TASK, is_named=bool) == 4
-    assert sorted(folder.iterdir()) == sorted(theirs)
-    assert report_files.remove_reports(tmp_path, TASK, is_named=bool) == 0
-    assert report_files.remove_reports(tmp_path / "nowhere", TASK, is_named=bool) == 0
-
-
-def test_only_named_reports_go_and_the_newest_that_is_left_is_the_latest(tmp_path: Path) -> None:
-    """All files of a report go, the copy of the newest is made anew of another, and a second look finds nothing."""
-    first, second = (written(tmp_path, at=AT.replace(hour=hour)) for hour in (1, 3))
-    first.write_text("the first")
-    latest = tmp_path / "reports" / f"{TASK}-latest.md"
+    (folder / f"{second.name}.1a-0123abcdef.part").write_text("half")
 
     def is_second(paths: Sequence[Path]) -> bool:
-        """Return whether these are the files of the second report, or the copy of it."""
+        """Return whether these are the files of the second report."""
         return any(path.stem == second.stem for path in paths)
 
-    assert report_files.remove_reports(tmp_path, TASK, is_named=is_second) == 3
-    assert sorted((tmp_path / "reports").glob(f"{second.stem}*")) == []
-    assert len(list((tmp_path / "reports").glob(f"{first.stem}*"))) == 2
-    assert latest.read_text() == "the first"
-    assert report_files.remove_reports(tmp_path, TASK, is_named=is_second) == 0
-    assert report_files.remove_reports(tmp_path, TASK, is_named=lambda paths: paths == [latest]) == 1
-    assert latest.read_text() == "the first"
+    assert report.remove_reports(tmp_path, TASK, is_named=is_second) == 3
+    assert report.remove_reports(tmp_path, TASK, is_named=is_second) == 0
+    assert sorted(folder.iterdir()) == sorted([*theirs, first, first.with_suffix(".json")])
+    assert report.remove_reports(tmp_path / "nowhere", TASK, is_named=bool) == 0
