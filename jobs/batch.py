@@ -24,9 +24,9 @@ from pipeline.batch import cancel, poll, submit
 from pipeline.batch.account import BatchSummary, IngestSummary, list_batches
 from pipeline.batch.prepare import BatchPlan, Selection
 from pipeline.batch.submit import Submitted
-from pipeline.core.task import Words
 from pipeline.cost import costs
 from pipeline.engine.questions import check_any_items
+from pipeline.engine.task import Words
 from pipeline.workflows import pilot as pilot_run
 from pipeline.workflows import rounds
 from pipeline.workflows.rounds import Rounds
@@ -235,7 +235,7 @@ def list_costs(by: str, *, as_json: bool) -> None:
     under way is, at estimates. Embeddings are not counted.
     """
     with read_workspace(whole=True) as ws:
-        report = costs.run(ws.store, ws.subjects, by=by)
+        report = costs.run(ws.store, ws.tasks, by=by)
     if as_json:
         print_json(costs.document(report))
     elif report.rows:

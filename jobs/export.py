@@ -9,7 +9,7 @@ from jobs import values
 from jobs.command import Command, json_option, read_workspace
 from jobs.output import Terminal, plural, print_json, print_line, raw_writer
 from pipeline.core.errors import InputError
-from pipeline.core.hooks import ExportWanted
+from pipeline.engine.task import ExportWanted
 from pipeline.ops import export
 
 

@@ -7,7 +7,7 @@ from jobs.output import Terminal, for_money, plural, print_json, print_line, usd
 from jobs.render import asked_about, finish, pilot_line, show_account
 from jobs.values import COUNT, Count
 from pipeline.batch.prepare import BatchPlan
-from pipeline.core.task import Words
+from pipeline.engine.task import Words
 from pipeline.workflows import pilot, tag
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Report

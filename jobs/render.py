@@ -7,8 +7,8 @@ from jobs.output import Terminal, plural, print_line, print_table, usd
 from pipeline.batch.account import IngestSummary
 from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan
-from pipeline.core.task import Words
 from pipeline.core.text import first_few
+from pipeline.engine.task import Words
 from pipeline.live.tag import TagLiveReport
 
 if TYPE_CHECKING:

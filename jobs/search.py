@@ -14,7 +14,7 @@ from pipeline.core.ranking import Rank
 from pipeline.index.reader import hit_document, whole_document
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Collection
+    from pipeline.engine.task import Indexed
     from pipeline.index.reader import Hit
     from pipeline.index.search import OpenSearch, SearchReport
     from pipeline.index.snippet import Snippet
@@ -43,7 +43,7 @@ def show_report(opened: "OpenSearch", report: "SearchReport", *, as_json: bool) 
         _print_rows(collection, hits)
 
 
-def _print_rows(collection: "Collection", hits: Sequence["Hit"]) -> None:
+def _print_rows(collection: "Indexed", hits: Sequence["Hit"]) -> None:
     """Print a table whose first columns are the subject's own."""
     rows = []
     for hit in hits:
@@ -54,7 +54,7 @@ def _print_rows(collection: "Collection", hits: Sequence["Hit"]) -> None:
     print_table((*collection.columns, "words", "weak", "matched"), rows)
 
 
-def _show(collection: "Collection", hit: "Hit") -> None:
+def _show(collection: "Indexed", hit: "Hit") -> None:
     """Print one hit on a terminal: what it is, the sentence with its words in bold, the tags that match, the scores."""
     found = hit_document(collection, hit)
     name, *others = [found[key] for key in collection.columns.values() if key not in {"rank", "similarity", "text"}]

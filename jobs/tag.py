@@ -18,7 +18,7 @@ from jobs.command import (
 )
 from jobs.output import Terminal, plural, print_json, print_line, print_table, usd
 from jobs.render import asked_about, finish_live, finish_tagged, show_live, show_tagged
-from pipeline.core.task import Words
+from pipeline.engine.task import Words
 from pipeline.live import tag as live_run
 from pipeline.workflows import pilot as pilot_run
 from pipeline.workflows import preflight as estimates

@@ -10,7 +10,7 @@ from jobs.items_shown import INDENT, attached, cut, value_lines
 from jobs.output import Terminal, plural, print_json, print_line, print_text, usd
 from jobs.values import COUNT, Count
 from jobs.variables import read_settings
-from pipeline.core.task import Words
+from pipeline.engine.task import Words
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import pilot
 from pipeline.workflows import new_task, try_out

@@ -131,7 +131,7 @@ class Desk:
     def has(self, task: str) -> bool:
         """Return whether the workspace has a task."""
         with self.to_read() as ws:
-            return any(one.name == task for one in ws.subjects)
+            return any(one.subject == task for one in ws.tasks)
 
     async def save(self, body: bytes) -> SavedExpert:
         """Save a person, one at a time: a database has one writer.

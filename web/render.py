@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.answer_paths import is_quotation, likeness_told
-from pipeline.core.task import Subject
 from pipeline.core.text import first_few
+from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from web.desk import Desk
 
@@ -67,21 +67,19 @@ def desk_of(request: Request) -> Desk:
 def show_page(request: Request, template: str, ws: OpenWorkspace, **values: Any) -> HTMLResponse:
     """Return a page, or a part of one, about the task of a workspace."""
     task, here = ws.settings.task, request.url.path
-    subjects = {"", *(one.name for one in ws.subjects)}
+    subjects = {"", *(one.subject for one in ws.tasks)}
     links = [
         (
             f"{one.href}?task={task}" if one.of_task else one.href,
-            one.label or _called(ws.subject),
+            one.label or _called(ws.task),
             one.href == here,
         )
         for one in request.app.state.links
         if one.subject in subjects
     ]
     about = {"task": task, "words": ws.task.words, "workspace": str(ws.data), "backend": ws.backend}
-    tasks = [(one.name, _called(one)) for one in ws.subjects]
-    return _filled(
-        request, template, {"links": links, "tasks": tasks, "called": _called(ws.subject), **about, **values}
-    )
+    tasks = [(one.subject, _called(one)) for one in ws.tasks]
+    return _filled(request, template, {"links": links, "tasks": tasks, "called": _called(ws.task), **about, **values})
 
 
 def problem_page(request: Request, problem: dict[str, Any]) -> HTMLResponse:
@@ -100,10 +98,10 @@ def _filled(request: Request, template: str, values: dict[str, Any]) -> HTMLResp
     return HTMLResponse(_templates.get_template(template).render({**known, **values}))
 
 
-def _called(subject: Subject) -> str:
+def _called(task: Task) -> str:
     """Return what a page calls the items of a task; those of a user's own are all rows, and have its name."""
-    many = subject.task.words.many
-    return (subject.name if many == ROWS else many).capitalize()
+    many = task.words.many
+    return (task.subject if many == ROWS else many).capitalize()
 
 
 def as_coded(text: str) -> Markup:

@@ -65,7 +65,7 @@ class NextStep:
     def _to_embed(self) -> dict[str, Any] | None:
         """Return how many texts an index would embed and what that costs; None where that is free."""
         embedder = Embedder(self.ws)
-        collection = self.ws.subject.collection or self.ws.task.hooks.begin_index()
+        collection = self.ws.task.index
         if collection is None or not embedder.is_paid():
             return None
         with self.ws.store.read() as tx:

@@ -15,7 +15,7 @@ from pipeline.store.batches import Batch
 from pipeline.store.database import Store
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
 

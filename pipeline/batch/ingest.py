@@ -24,7 +24,7 @@ from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
 
 
 CHUNK = 2500  # requests in one transaction, which keeps other writers waiting for some 40 ms
@@ -74,8 +74,8 @@ def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | N
         if batch.state is not BatchState.DOWNLOADED:
             return None
         accepted, what = ws.settings.accept_changed, f"batch {number}"
-        task = ws.task.judging(batch.fingerprint, what, accepted=accepted)
-        return _BatchIngest(ws, batch, task).run()
+        ws.task.check_declared(batch.fingerprint, what, accepted=accepted)
+        return _BatchIngest(ws, batch, ws.task).run()
 
 
 class _BatchIngest(NamedTuple):
@@ -91,7 +91,7 @@ class _BatchIngest(NamedTuple):
         with ws.store.read() as tx:
             known = answers.items_of_batch(tx, batch.number)  # where a run that was killed had got to
             hashes = [] if ws.settings.ask_each else asks.claimed_hashes(tx, batch.number)
-            equals = self.task.rows.equals(tx, hashes)
+            equals = self.task.equals(tx, hashes)
         bar_of = ws.display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(sealed) as results, bar_of as bar:
             results.note_asked(request_key(batch.task, one) for one in known)
@@ -109,7 +109,7 @@ class _BatchIngest(NamedTuple):
         while True:
             with self.ws.store.read() as tx:
                 page = asks.claimed_page(tx, self.batch.number, after=line, limit=CHUNK)
-                contexts = self.task.rows.contexts(tx, [one.item_id for one in page])
+                contexts = self.task.contexts(tx, [one.item_id for one in page])
             if not page:
                 return
             yield page, contexts

@@ -31,7 +31,7 @@ from pipeline.store.locks import LockLostError
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
-    from pipeline.core.task import Words
+    from pipeline.engine.task import Words
     from pipeline.gemini.remote import RemoteBatch
 
 

@@ -31,7 +31,7 @@ from pipeline.store.database import Connection, Store, pages
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
     from pipeline.core.settings import Settings
-    from pipeline.core.task import Rows
+    from pipeline.engine.task import Rows
     from pipeline.gemini.models import Model
 
 
@@ -125,7 +125,7 @@ def request_lines(
     task = builder.task
     found: Iterator[Rows] = asks.askable_rows(tx, task, after=after)
     if wanted.among is not None:
-        found = (task.rows_of(tx, some) for some in pages(asks.askable_among(tx, task, wanted.among)))
+        found = (task.rows(tx, some) for some in pages(asks.askable_among(tx, task, wanted.among)))
     for rows in found:
         free = {key: row for key, row in rows.items() if key not in wanted.without} if wanted.without else rows
         yield from builder.lines_of(tx, free)

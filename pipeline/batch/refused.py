@@ -15,7 +15,7 @@ from pipeline.store import asks, batches
 from pipeline.store.asks import Ask
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
     from pipeline.gemini.models import Model
     from pipeline.store.batches import Batch
     from pipeline.store.database import Connection

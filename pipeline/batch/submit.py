@@ -23,7 +23,7 @@ from pipeline.gemini.tokens import Usage
 from pipeline.store import answers, asks, batches
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
     from pipeline.gemini.models import Model
     from pipeline.store.database import Connection
 

@@ -1,4 +1,4 @@
-"""How the entries of a collection are ranked by words, and words beside vectors: facts that a build keeps."""
+"""What an entry of an index is, and how entries are ranked by words, and words beside vectors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,3 +53,17 @@ def ranking_from_json(document: Mapping[str, Any]) -> Ranking:
     """
     groups = tuple(FieldGroup(tuple(map(str, one["fields"])), float(one["weight"])) for one in document["groups"])
     return Ranking(groups, float(document["share"]), str(document["asking"]))
+
+
+class Entry(NamedTuple):
+    """One row of the index: the item's id, the text that is embedded, and what stands in `metadata.json` for it.
+
+    `facts` (JSON) are what, beside the text, makes an index out of date when it changes; so do the `fields`, texts by
+    their names, in whose words the entry is found. Without any, it is found in those of its text.
+    """
+
+    id: str
+    text: str
+    metadata: Mapping[str, Any]
+    facts: Any = None
+    fields: Mapping[str, str] | None = None

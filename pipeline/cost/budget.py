@@ -16,7 +16,7 @@ from pipeline.store import asks, batches, live_calls, spending
 from pipeline.store.spending import Spent
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
     from pipeline.engine.workspace import OpenWorkspace
     from pipeline.store.database import Connection, Store
 

@@ -17,7 +17,7 @@ from pipeline.store.batches import batches_in_states
 from pipeline.store.spending import Spent
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Subject
+    from pipeline.engine.task import Task
     from pipeline.store.database import Connection, Store
 
 LIVE = "live"  # in the place of a batch's number
@@ -65,9 +65,9 @@ KEYS: dict[str, Callable[[_Entry], str]] = {
 }
 
 
-def run(store: "Store", subjects: "Sequence[Subject]", *, by: str) -> CostReport:
+def run(store: "Store", tasks: "Sequence[Task]", *, by: str) -> CostReport:
     """Return what was spent, from one snapshot; `by` is one of `KEYS`."""
-    names = {one.task.name: one.name for one in subjects}  # as TASK= has them
+    names = {one.name: one.subject for one in tasks}  # as TASK= has them
     with store.read() as tx:
         found = [*_of_batches(tx), *_of_calls(tx)]
     entries = [one._replace(task=names.get(one.task, one.task)) for one in found]

@@ -10,7 +10,7 @@ from pipeline.store import answers, batches, live_calls, pilots, statistics
 from pipeline.store.statistics import PastUsage
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
     from pipeline.store.batches import Batch
     from pipeline.store.database import Connection
     from pipeline.store.live_calls import Run

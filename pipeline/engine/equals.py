@@ -17,8 +17,8 @@ from pipeline.store.asks import Ask
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from pipeline.core.task import Task
     from pipeline.engine.questions import PlannedRequest
+    from pipeline.engine.task import Task
     from pipeline.store.answers import GivenAnswer
     from pipeline.store.database import Connection
 
@@ -79,7 +79,7 @@ def tell_equals(
     ended = [one for one in judged if one.asked.input_hash in equals]
     ended = [one for one in ended if one.answer is not None or one.asked.item_id in kept.parked]
     free = set(asks.askable_among(tx, task, [key for one in ended for key in equals[one.asked.input_hash]]))
-    rows = task.items(tx, list(free))
+    rows = task.items(task.rows(tx, list(free)))
     same = {item.id: item for item in rows}
     told, parked = list[Judgement](), dict[Ask, str]()
     for one in ended:
@@ -103,7 +103,7 @@ def park_equals(
 ) -> None:
     """Park the open rows that ask the same as rows that were parked just now."""
     if kept.parked:
-        equals = task.rows.equals(tx, [one.asked.input_hash for one in judged if one.asked.item_id in kept.parked])
+        equals = task.equals(tx, [one.asked.input_hash for one in judged if one.asked.item_id in kept.parked])
         tell_equals(tx, task, judged, kept, equals, source=source, at=at)
 
 
@@ -119,7 +119,7 @@ def _stored_answers(
     kept = answers.given_answers(tx, task.name, extractor, task.fingerprint, ids)
     if not kept:
         return {}
-    written = task.hooks.written_answers(tx, extractor, [key for key, _ in kept])
+    written = task.written_answers(tx, extractor, [key for key, _ in kept])
     return dict(_read_back(task, kept, written))
 
 
@@ -127,8 +127,8 @@ def _read_back(
     task: "Task", kept: Mapping[tuple[str, str], "GivenAnswer"], written: Mapping[str, "BaseModel"]
 ) -> Iterator[tuple[tuple[str, str], _Kept]]:
     for key, stored in kept.items():
-        answer = written.get(key[0]) or read_back(stored.answer, task.hooks.kept_model(task.rows.answer))
-        if answer is not None and task.hooks.stored_json(answer, applied=stored.applied) == stored.answer:
+        answer = written.get(key[0]) or read_back(stored.answer, task.kept_model)
+        if answer is not None and task.stored_json(answer, applied=stored.applied) == stored.answer:
             yield key, _Kept(answer, stored)
 
 
@@ -140,7 +140,7 @@ def _given(task: "Task", line: "PlannedRequest", who: str, kept: _Kept) -> Judge
     item, stored = line.item, kept.stored
     if who == item.id and (stored.applied or not any(kept.answer.model_dump().values())):
         return None
-    valid, _ = task.rows.judged(kept.answer, item.context, input_hash=item.input_hash)
+    valid, _ = task.judged(kept.answer, item.context, input_hash=item.input_hash)
     if valid is None:
         return None
     reply = Response(Outcome.ANSWERED, "ok", model_version=stored.model_version, response_id=stored.response_id)

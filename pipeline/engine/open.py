@@ -14,17 +14,17 @@ from dataclasses import replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, InconsistentError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
-from pipeline.core.task import SubjectRoom, SubjectTables
 from pipeline.core.text import first_few
 from pipeline.engine.workspace import (
     OpenWorkspace,
     declared,
-    declared_subjects,
+    declared_tasks,
     is_declared,
     of_people,
     room_in_use,
@@ -112,7 +112,7 @@ def _adoption_plan(tx: "Connection", settings: Settings) -> list[str]:
     return [line for one in _tables_here(tx, settings) for line in one.adoption_plan(tx, settings)]
 
 
-def _tables_here(tx: "Connection", settings: Settings) -> "list[SubjectTables]":
+def _tables_here(tx: "Connection", settings: Settings) -> list[ModuleType]:
     return [tables_of(room) for room in rooms() if room.is_here(tx, settings)]
 
 
@@ -268,8 +268,8 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         settings = replace(settings, task=name)
     with store.read() as tx:
         row = workspace.get_workspace(tx)
-        made = [room.subject(tx, settings) for room in here]
-        subjects = (*filter(None, made), *declared_subjects(tx, settings))
+        made = [room.task_of(tx, settings) for room in here]
+        tasks = (*filter(None, made), *declared_tasks(tx, settings))
     if found is None or found.workspace_id != row.workspace_id:
         marker.write_marker(settings.data, marker.FolderMarker(row.workspace_id, store.address))
     backend = backend_of(settings, row.backend)
@@ -279,8 +279,8 @@ def _opened(settings: Settings, store: Store, display: Progress, access: Access,
         store=store,
         backend=backend,
         display=display,
-        task=next(one.task for one in subjects if one.name == settings.task),
-        subjects=subjects,
+        task=next(one for one in tasks if one.subject == settings.task),
+        tasks=tasks,
         is_bound=row.backend is not None,
     )
 
@@ -293,7 +293,7 @@ def _rooms_of(
     access: Access,
     *,
     whole: bool,
-) -> "list[SubjectRoom]":
+) -> list[ModuleType]:
     """Return the rooms of the subjects that are here, the schema brought up to date and their tables adopted.
 
     What reads, or is about the `whole`, makes no table or view of a subject.

@@ -17,7 +17,7 @@ from pipeline.gemini.tokens import Usage
 from pipeline.store import answers, asks, integrity, live_calls
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Item, Prompt, Rows, Task
+    from pipeline.engine.task import Item, Rows, Task
     from pipeline.gemini.models import Model
     from pipeline.store.database import Connection, Store
 
@@ -48,11 +48,11 @@ class RequestBuilder:
     @cached_property
     def schema(self) -> dict[str, Any]:
         """Return the schema of an answer as it is sent."""
-        return schema.response_schema(self.task.rows.answer, tells_limits=self.task.fingerprint is not None)
+        return schema.response_schema(self.task.answer, tells_limits=self.task.fingerprint is not None)
 
     @cached_property
     def _form(self) -> requests.Form:
-        own = self.task.rows.parameters
+        own = self.task.parameters
         return requests.Form(
             schema=self.schema,
             thinking=self.model.checked_thinking(own.get("thinkingConfig")),
@@ -68,7 +68,7 @@ class RequestBuilder:
         Raises:
             InputError: an item's request cannot be sent; the message names the item.
         """
-        return self.lines_of(tx, self.task.rows_of(tx, ids))
+        return self.lines_of(tx, self.task.rows(tx, ids))
 
     def lines_of(self, tx: "Connection", rows: "Rows") -> Iterator[PlannedRequest]:
         """Yield the requests about some rows, in their order.
@@ -78,7 +78,7 @@ class RequestBuilder:
         """
         task, fill = self.task, self._form.fill
         cut, most = answers.count_cut_short(tx, task.name, list(rows)), self.model.output_limit or math.inf
-        for item in task.rows.items(tx, rows):
+        for item in task.items(rows):
             item_id, prompt, _, _ = item
             if item_id in cut or prompt.max_output_tokens > most:
                 prompt = self._with_room(prompt, cut=cut.get(item_id, 0))
@@ -95,7 +95,7 @@ class RequestBuilder:
         name = self.task.names(tx, [item_id]).get(item_id, item_id)
         return InputError(f"{name}: {why}; nothing was sent", hint="mend this row, then run again")
 
-    def _with_room(self, prompt: "Prompt", *, cut: int) -> "Prompt":
+    def _with_room(self, prompt: requests.Prompt, *, cut: int) -> requests.Prompt:
         """Return a prompt with more room after answers that were cut, and never more than the model has."""
         room, most = prompt.max_output_tokens, self.model.output_limit
         return prompt._replace(max_output_tokens=min(room * ROOM**cut, most or room * ROOM))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.states import CallEnd, Outcome
-from pipeline.core.task import Answered, Task, WriteResult
+from pipeline.engine.task import Answered, Task, WriteResult
 from pipeline.gemini import models, responses, tokens
 from pipeline.gemini.models import Model
 from pipeline.store import answers, asks, live_calls, workspace
@@ -119,12 +119,13 @@ def judge_reply(task: Task, asked: Ask, reply: responses.Response, *, context: A
     if reply.outcome is not Outcome.ANSWERED:
         return Judgement(asked, reply.outcome, reply.reason, reply=reply)
     try:
-        answer, reason = responses.parse_answer(reply, task.rows.answer)
+        answer, reason = responses.parse_answer(reply, task.answer)
     except (Exception, SystemExit) as error:
-        task.hooks.blame(error, asked.item_id)
+        if (fault := task.fault_of(error, asked.item_id)) is not None:
+            raise fault from error
         raise
     if answer is not None:
-        answer, why = task.rows.judged(answer, context, input_hash=asked.input_hash)
+        answer, why = task.judged(answer, context, input_hash=asked.input_hash)
         reason = reason if answer is not None else why
     outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
     return Judgement(asked, outcome, reason, answer, reply)
@@ -195,7 +196,7 @@ def _written(tx: "Connection", task: Task, told: Sequence[Answered], *, source: 
     """Write answers; those whose rows the database refuses are found by halves, and blocked with what it says."""
     try:
         with tx.begin_nested():
-            return task.rows.write(tx, told, extractor=source.extractor, at=at)
+            return task.write(tx, told, extractor=source.extractor, at=at)
     except RefusedRowError as error:
         if len(told) == 1:
             return WriteResult(blocked={told[0].item_id: error.reason})
@@ -247,7 +248,7 @@ def _answer_row(
         "item_id": asked.item_id,
         "line": asked.line,
         "input_hash": asked.input_hash,
-        "answer": task.hooks.stored_json(answer, applied=is_applied),
+        "answer": task.stored_json(answer, applied=is_applied),
         "applied": is_applied,
         "outdated": asked.item_id in written.outdated,
         "model_version": reply.model_version if reply else "",
@@ -299,7 +300,7 @@ def judge_kept(ws: "OpenWorkspace") -> None:
 def _judge(tx: "Connection", ws: "OpenWorkspace", item_id: str, number: int) -> bool:
     """Judge one kept reply, in the caller's transaction; return whether it could be, as its row stands now."""
     task = ws.task
-    item = next(iter(task.items(tx, [item_id])), None)
+    item = next(iter(task.items(task.rows(tx, [item_id]))), None)
     raw = live_calls.kept_reply(tx, number, input_hash=item.input_hash) if item is not None else None
     if item is None or raw is None or not asks.askable_among(tx, task, [item_id]):
         return False

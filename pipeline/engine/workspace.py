@@ -14,18 +14,18 @@ from datetime import UTC, datetime
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Budget, Settings
-from pipeline.core.task import DeclaredRoom, Subject, SubjectRoom, SubjectTables
 from pipeline.store import asked, tasks, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Collection, Task
+    from pipeline.engine.task import Indexed, Task
     from pipeline.gemini.client import Client
     from pipeline.gemini.models import Kind, Model, RateLimits
 
@@ -55,7 +55,7 @@ class OpenWorkspace:
     backend: str
     display: Progress
     task: "Task"
-    subjects: "tuple[Subject, ...]" = ()  # all that this workspace has, whichever is worked on
+    tasks: "tuple[Task, ...]" = ()  # all that this workspace has, whichever is worked on
     now: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
@@ -65,6 +65,7 @@ class OpenWorkspace:
     tells_backend: bool = True  # whether `tell_backend` has anything to say; false for a command that only checks it
     _models: "dict[tuple[str, Kind], Model]" = field(default_factory=dict)  # those that were looked up
     _is_brought: bool = False  # the items of a declared task are up to date
+    _begins_index: bool = False  # of the task in use, which is indexed from its first build on
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
@@ -133,40 +134,42 @@ class OpenWorkspace:
         """Return what an answer is attributed to: the version of prompt and schema, and the model."""
         return f"{self.task.label}/{self.model.name}"
 
-    @property
-    def subject(self) -> "Subject":
-        """Return the subject that the task in use is of."""
-        return next(one for one in self.subjects if one.task.name == self.task.name)
+    def indexes(self, task: "Task") -> bool:
+        """Return whether what a task answers goes into an index: some do so only once that was asked for."""
+        index = task.index
+        if index is None or not index.when_asked or (self._begins_index and task.name == self.task.name):
+            return index is not None
+        return (self.data / "index" / index.folder).is_dir()
 
     @property
     def is_indexed(self) -> bool:
         """Return whether what the task in use answers goes into an index."""
-        return self.subject.collection is not None
+        return self.indexes(self.task)
 
     @property
-    def collection(self) -> "Collection":
+    def collection(self) -> "Indexed":
         """Return what of the task in use is indexed.
 
         Raises:
             InputError: nothing is; the hint says what would change that.
         """
-        subject, words = self.subject, self.task.words
-        if subject.collection is None:
+        words, index = self.task.words, self.task.index
+        if index is None or not self.is_indexed:
             export = f"`{words.make('export')} TO=answers.csv` writes what was found in all of them"
             raise InputError(
                 f"{words.many} are not in the search index yet, and cannot be searched",
-                hint=subject.hooks.how_to_index or export,
+                hint=self.task.how_to_index or export,
             )
-        return subject.collection
+        return index
 
     @property
-    def collections(self) -> "list[Collection]":
-        """Return what is indexed of all subjects, whichever is worked on."""
-        return [one.collection for one in self.subjects if one.collection is not None]
+    def collections(self) -> "list[Indexed]":
+        """Return what is indexed of all tasks, whichever is worked on."""
+        return [one.index for one in self.tasks if one.index is not None and self.indexes(one)]
 
     def task_of(self, name: str) -> "Task":
-        """Return the task of a batch, by the name its row has; the one in use where no subject knows that name."""
-        return next((one.task for one in self.subjects if one.task.name == name), self.task)
+        """Return the task of a batch, by the name its row has; the one in use where none has that name."""
+        return next((one for one in self.tasks if one.name == name), self.task)
 
     def bring_items(self) -> None:
         """Bring the items of a declared task up to date with their file or query, once a command, before it asks.
@@ -178,9 +181,9 @@ class OpenWorkspace:
         if self._is_brought or not is_declared(self.settings):
             return
         self.task = declared().bring_items(self.store, self.task, self.settings, at=self.now(), display=self.display)
-        self._renew_subject()
+        self._renew()
         self._is_brought = True
-        if self.task.rows.parameters.get("temperature") is not None and not self.model.takes_temperature:
+        if self.task.parameters.get("temperature") is not None and not self.model.takes_temperature:
             self.display.say(f"temperature= is not sent: {self.model.name} ignores it, as current models do")
 
     def bring_index(self) -> None:
@@ -193,17 +196,15 @@ class OpenWorkspace:
         """
         if is_declared(self.settings):
             declared().bring_index(self.store, self.task, display=self.display)
-            self._renew_subject()
-        elif not self.is_indexed and (collection := self.task.hooks.begin_index()) is not None:
-            mine = self.subject
-            self.subjects = tuple(one._replace(collection=collection) if one is mine else one for one in self.subjects)
+            self._renew()
+        self._begins_index = True
 
-    def _renew_subject(self) -> None:
+    def _renew(self) -> None:
         with self.store.read() as tx:
-            others = (one for one in self.subjects if one.task.name != self.task.name)
-            found = declared_subjects(tx, self.settings)
-            mine = next(one for one in found if one.task.name == self.task.name)
-            self.subjects, self.task = (*others, mine), mine.task
+            found = declared_tasks(tx, self.settings)
+        others = (one for one in self.tasks if one.name != self.task.name)
+        self.task = next(one for one in found if one.name == self.task.name)
+        self.tasks = (*others, self.task)
 
     def bind(self, tx: "Connection") -> None:
         """Bind the workspace to this backend, in the transaction that keeps its first trace."""
@@ -274,25 +275,30 @@ class OpenWorkspace:
 
 
 @cache
-def rooms() -> tuple[SubjectRoom, ...]:
-    """Return the module `subject` of every room that has one, by the rooms' names."""
+def rooms() -> tuple[ModuleType, ...]:
+    """Return the module `subject` of every room that has one, by the rooms' names.
+
+    Each says `how_to_begin`, whether the subject `is_here`, and `task_of` returns its task, None where that comes with
+    the declared ones. Its module `adopt` says whether the tables are adopted (`is_adopted`), what adopting would add to
+    those of another program (`adoption_plan`), which ones it makes (`makes`), and does it (`adopt`).
+    """
     found = sorted(path.parent.name for path in PIPELINE.glob("*/subject.py"))
-    return tuple(cast(SubjectRoom, import_module(f"pipeline.{name}.subject")) for name in found)
+    return tuple(import_module(f"pipeline.{name}.subject") for name in found)
 
 
-def room_in_use(settings: Settings) -> SubjectRoom | None:
+def room_in_use(settings: Settings) -> ModuleType | None:
     """Return the room of the task that TASK= names; None where it is a user's own."""
     return next((room for room in rooms() if room.__package__ == f"pipeline.{settings.task}"), None)
 
 
-def tables_of(room: SubjectRoom) -> SubjectTables:
+def tables_of(room: ModuleType) -> ModuleType:
     """Return the module `adopt` of a subject's room."""
-    return cast(SubjectTables, import_module(f"{room.__package__}.adopt"))
+    return import_module(f"{room.__package__}.adopt")
 
 
 def declared() -> Any:
     """Return the module that carries out declared tasks."""
-    return import_module("pipeline.engine.declared.subjects")
+    return import_module("pipeline.engine.declared.tasks")
 
 
 def is_declared(settings: Settings) -> bool:
@@ -305,15 +311,9 @@ def of_people(settings: Settings) -> Settings:
     return replace(settings, task=BUILT_IN[0])
 
 
-def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ...]:
+def declared_tasks(tx: "Connection", settings: Settings) -> "tuple[Task, ...]":
     """Return every task of a user's own that was used in this workspace."""
     if not tasks.any_tasks(tx):
         return ()
-    found: tuple[Subject, ...] = declared().declared_subjects(tx, settings)
-    return tuple(_with_room(tx, settings, one) for one in found)
-
-
-def _with_room(tx: "Connection", settings: Settings, found: Subject) -> Subject:
-    if not (PIPELINE / found.name / "subject.py").is_file():
-        return found
-    return cast(DeclaredRoom, import_module(f"pipeline.{found.name}.subject")).of_declared(tx, settings, found)
+    found: tuple[Task, ...] = declared().declared_tasks(tx, settings)
+    return found

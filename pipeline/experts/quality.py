@@ -32,6 +32,7 @@ from pipeline.store import asks, statistics
 from pipeline.tables.cells import list_of, text_of
 
 if TYPE_CHECKING:
+    from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
 
@@ -75,7 +76,7 @@ class TaggedText(NamedTuple):
     tags: Sequence[str]
 
 
-def measure_tags(tx: "Connection", extractor: str | None) -> Quality:
+def measure(tx: "Connection", task: "Task", extractor: str | None) -> Quality:  # noqa: ARG001 - there is one
     """Return what the tags of an extractor are like: label/model, a label with all its models, or None for all tags."""
     condition = table.tagged()
     if extractor is not None:

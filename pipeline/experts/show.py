@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import InputError
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.collection import index_entry
+from pipeline.experts.entries import index_entry
 from pipeline.experts.export import expert_document
 from pipeline.experts.tags import tags_of_person
 from pipeline.index import staleness

@@ -3,28 +3,39 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.task import Answered, Task, Words, WriteResult
-from pipeline.engine.declared.asked import AskedRows
-from pipeline.experts import table
-from pipeline.experts.hooks import ExpertsHooks
-from pipeline.store import answers, by_hand
+from sqlalchemy import Connection, Table
+
+from pipeline.core.progress import Progress
+from pipeline.engine.task import (
+    Answered,
+    DerivedCheck,
+    ExportRows,
+    ExportWanted,
+    Task,
+    VersionShare,
+    Words,
+    WriteResult,
+)
+from pipeline.experts import adopt, table
+from pipeline.experts.entries import INDEXED
+from pipeline.experts.schema import experts
+from pipeline.store import answers, asks, by_hand
+from pipeline.tables import item_table
 from pipeline.tables.cells import cell_words, list_of, text_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.engine.declared.question import Question
-    from pipeline.store.database import Connection
+    from pipeline.tables.grid import Grid
     from pipeline.tables.item_table import ItemTable
 
 
 LABEL = f"{table.TASK}@2"  # what a version says is never changed: another wording is another version
-ANSWER_TOKENS = 11  # the mean of the local engine's answers
 HOW_TO_FILL = "`make import EXPERTS=people.csv` brings people in"
 SYSTEM = """\
 You tag people in a directory of experts so that others can find them by what they know.
@@ -57,10 +68,25 @@ KEPT = "it was answered, but a trigger or a rule of the database keeps its row f
 SILENT = "the text supports no tag"
 
 
-@dataclass(frozen=True, eq=False)
-class TagsRows(AskedRows):
-    """Tags for experts; see `pipeline.core.task.TaskRows` for what each member promises."""
+class ExpertsTask(Task):
+    """Tags for experts, in the table `experts`."""
 
+    name, subject, label = table.TASK, "experts", LABEL
+    answer_tokens = 11  # the mean of the local engine's answers
+    words = Words(
+        one="person",
+        many="people",
+        done="tagged",
+        all_done="everyone with a bio is tagged, claimed or parked",
+        input="biography",
+        inputs="biographies",
+        after="make index",
+    )
+    how_to_fill = HOW_TO_FILL
+    measured_by = "pipeline.experts.quality"
+    index = INDEXED
+    derives = True
+    export_word = "expert"
     columns = table.ASKED
 
     @cached_property
@@ -79,9 +105,19 @@ class TagsRows(AskedRows):
         )
         return Question(declared, PLACES, told="", texts_of=_told)
 
-    def table(self, tx: "Connection") -> "ItemTable":
+    def table(self, tx: Connection) -> "ItemTable":
         """Return the table of people."""
         return table.people(tx)
+
+    def id_of(self, tx: Connection, name: str) -> str:
+        """Return the id of the person of that username."""
+        return str(table.by_username(tx, name)["id"])
+
+    def grid(self, tx: Connection) -> "Grid":
+        """Return what lists people."""
+        from pipeline.experts.grid import people_grid
+
+        return people_grid(tx)
 
     def hashes(self, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> Iterable[str]:
         """Return whom each question is about and what it says, as hashes."""
@@ -91,13 +127,13 @@ class TagsRows(AskedRows):
         """Return the hash of a question."""
         return _hash(row["username"], self.question.filled(row))
 
-    def equals(self, tx: "Connection", hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
+    def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:  # noqa: ARG002
         """Return nothing: what a person is asked begins with who they are."""
         return {}
 
     def write(
         self,
-        tx: "Connection",
+        tx: Connection,
         answers: Sequence[Answered],
         *,
         extractor: str,  # noqa: ARG002 - a row of tags does not tell whose they are
@@ -126,7 +162,7 @@ class TagsRows(AskedRows):
         outdated = {key: now for key, now in hashes if now != asked[key].input_hash}
         return set(outdated), {key for key, now in outdated.items() if _is_of_another(now, asked[key].input_hash)}
 
-    def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
+    def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take tags back where they are still those of the last applied answer, with the score that follows.
 
         Also where a person merged some of them; those of a person who was edited by hand stay.
@@ -140,6 +176,44 @@ class TagsRows(AskedRows):
         ours = [key for key, row in tags.items() if list_of(row["tags"]) == said[key]]
         table.clear_tags(tx, ours)
         return len(ours)
+
+    def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed") -> None:
+        """Delete a person's row."""
+        item_table.remove_row(tx, table.people(tx), item_id, so_far=so_far)
+
+    def check_derived(self, tx: Connection, display: Progress) -> DerivedCheck:
+        """Compare scores with their rows, and tags with the answers that were applied."""
+        from pipeline.experts.checks import check_people
+
+        return check_people(tx, display)
+
+    def refresh_derived(self, tx: Connection) -> int:
+        """Bring scores up to date."""
+        adopt.settle_foreign(tx)
+        return table.SCORES.refresh(tx)
+
+    def settle_foreign(self, tx: Connection) -> int:
+        """Park the rows whose tags are text that is no JSON list, and let those go whose tags were mended."""
+        return adopt.settle_foreign(tx)
+
+    def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:  # noqa: ARG002 - all there are
+        """Return every row, by id; there is nothing to choose from: tags are what the table holds, of any version."""
+        from pipeline.experts import export
+
+        told = [VersionShare(*row) for row in table.tagged_by(tx)]
+        return ExportRows(table.all_experts(tx), export.encode_experts, table.people(tx).total(tx), versions=told)
+
+    def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - it is the same everywhere
+        """Return the table."""
+        return (experts,)
+
+    def make_tables(self, tx: Connection, there: Connection) -> None:  # noqa: ARG002 - it is the same everywhere
+        """Make the table."""
+        adopt.adopt(there)
+
+    def highest_id(self, tx: Connection, table_: Table) -> int:  # noqa: ARG002 - there is one
+        """Return the highest id that was ever asked about."""
+        return asks.highest_id(tx, table.TASK)
 
 
 def _told(column: str, cells: Sequence[Any]) -> Iterable[str]:
@@ -167,20 +241,4 @@ def _tags(answer: "BaseModel") -> list[str]:
     return answer.tags  # type: ignore[attr-defined,no-any-return]  # which loads with pydantic
 
 
-TAGS = Task(
-    name=table.TASK,
-    label=LABEL,
-    answer_tokens=ANSWER_TOKENS,
-    words=Words(
-        one="person",
-        many="people",
-        done="tagged",
-        all_done="everyone with a bio is tagged, claimed or parked",
-        input="biography",
-        inputs="biographies",
-        after="make index",
-    ),
-    how_to_fill=HOW_TO_FILL,
-    rows=TagsRows(),
-    hooks=ExpertsHooks(),
-)
+TASK = ExpertsTask()

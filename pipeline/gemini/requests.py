@@ -9,17 +9,27 @@ model is one that takes it.
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from pipeline.core.errors import InputError
-from pipeline.core.task import Prompt
 from pipeline.gemini.tokens import ANSWER_TOKENS, PART_TOKENS, Usage, estimate_parts, estimate_rest
 
 MAX_KEY = 200  # bytes of the key of a request; ours, the API says nothing of a limit
+
+
+class Prompt(NamedTuple):
+    """What to ask about one item, in the API's REST shapes: `parts` are the user's (`{"text": …}`).
+
+    `max_output_tokens` is always set, because a model that runs on costs money.
+    """
+
+    system: str
+    parts: Sequence[Mapping[str, Any]]
+    max_output_tokens: int
 
 
 def request_key(task_name: str, item_id: str) -> str:

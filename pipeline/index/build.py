@@ -22,7 +22,7 @@ from pipeline.store import integrity, workspace
 from pipeline.store.locks import Lock, LockLostError
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Entry
+    from pipeline.core.ranking import Entry
     from pipeline.index.manifest import Manifest
     from pipeline.index.vector_file import Vectors
     from pipeline.store.database import Store

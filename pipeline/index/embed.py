@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from pipeline.core.task import Entry
+from pipeline.core.ranking import Entry
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.embed import embed_locally, frame_text
 from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS

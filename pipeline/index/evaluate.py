@@ -27,7 +27,7 @@ from pipeline.index.terms import terms_of_question
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.core.task import Collection
+    from pipeline.engine.task import Indexed
 
 FOLDER, QUERIES, QRELS = "judged", "queries.jsonl", "qrels.tsv"  # below DATA: what builds of a collection are held to
 FEWEST = 50  # judged questions, below which no difference is told from chance
@@ -110,7 +110,7 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
         search.check_embedding(index.manifest, model=model, dim=ws.settings.dim, make=ws.task.words.make)
         documents = [index.metadata_at(row) for row in range(len(index))]
         names = [collection.name_of(one) for one in documents]
-        bm25 = PlainBm25(names, map(collection.plain_text, documents))
+        bm25 = PlainBm25(names, (" ".join(collection.texts(one)) for one in documents))
         ranked = {
             f"search ({model})": AskedBuild(ws, index).rank(judged.texts, depth=DEPTH),
             "bm25": [bm25.rank(one, DEPTH) for one in judged.texts],
@@ -133,7 +133,7 @@ def run(ws: OpenWorkspace, queries: Path, qrels: Path) -> list[dict[str, Any]]:
     ]
 
 
-def gate_questions(data: Path, collections: "Iterable[Collection]") -> list[str]:
+def gate_questions(data: Path, collections: "Iterable[Indexed]") -> list[str]:
     """Return the questions that builds of some collections are held to; of a broken file none."""
     found: list[str] = []
     for path in (data / FOLDER / one.folder / QUERIES for one in collections):

@@ -16,7 +16,7 @@ from pipeline.index.question import Question
 from pipeline.index.where import Comparison, Expression, Junction, parse_where
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Collection
+    from pipeline.engine.task import Indexed
     from pipeline.index.columns import Mask
     from pipeline.index.metadata import MetadataColumns
     from pipeline.index.reader import Index
@@ -48,9 +48,7 @@ class Filters:
             yield parse_where(self.where)
 
 
-def mask_of(
-    index: "Index", collection: "Collection", filters: Filters, question: Question | None = None
-) -> "Mask | None":
+def mask_of(index: "Index", collection: "Indexed", filters: Filters, question: Question | None = None) -> "Mask | None":
     """Return which entries pass, bool (entries,); None where all do, as nothing is asked of them.
 
     Raises:
@@ -79,7 +77,7 @@ def _every(one: "Mask | None", other: "Mask | None") -> "Mask | None":
     return one & other
 
 
-def _holding(index: "Index", collection: "Collection", phrase: str) -> "Mask":
+def _holding(index: "Index", collection: "Indexed", phrase: str) -> "Mask":
     import numpy as np
 
     pattern = phrase_pattern(phrase)

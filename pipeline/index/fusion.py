@@ -16,7 +16,7 @@ from pipeline.index.snippet import Place, best_snippet
 from pipeline.index.terms import kept_terms, spans_of
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Collection
+    from pipeline.engine.task import Indexed
     from pipeline.index.columns import Mask
     from pipeline.index.reader import Index
 
@@ -75,7 +75,7 @@ def _normalised(scores: Scores) -> Scores:
     return (scores - float(scores.mean())) / deviation if deviation > 0 else np.zeros_like(scores)
 
 
-def described_hits(index: "Index", collection: "Collection", ranked: Ranked, terms: Sequence[str]) -> list[Hit]:
+def described_hits(index: "Index", collection: "Indexed", ranked: Ranked, terms: Sequence[str]) -> list[Hit]:
     """Return ranked entries with the sentence and the tags in which the terms of a question stand."""
     weights = {term: index.words.idf(term) for term in dict.fromkeys(terms)}
 
@@ -93,7 +93,7 @@ def described_hits(index: "Index", collection: "Collection", ranked: Ranked, ter
 
 
 def judged_hits(
-    index: "Index", collection: "Collection", ranked: Ranked, terms: Sequence[str], hits: Sequence[Hit]
+    index: "Index", collection: "Indexed", ranked: Ranked, terms: Sequence[str], hits: Sequence[Hit]
 ) -> list[Hit]:
     """Return hits with whether each is below the floor of its build; one that has what was asked for its tag is not.
 

@@ -30,7 +30,7 @@ import orjson
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError
-from pipeline.core.task import Entry
+from pipeline.core.ranking import Entry
 from pipeline.index.floor import Floor
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core import files
-from pipeline.core.ranking import K1, B, Ranking
-from pipeline.core.task import Entry
+from pipeline.core.ranking import K1, B, Entry, Ranking
 from pipeline.index import terms
 from pipeline.index.postings import GROUP, ROWS, SCORES, STARTS, TERMS, TYPES, Codes, checksums, term_code
 

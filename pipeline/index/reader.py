@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pipeline.core.task import Collection as Indexed
+    from pipeline.engine.task import Indexed
     from pipeline.index.columns import Mask
     from pipeline.index.metadata import MetadataColumns
     from pipeline.index.postings import Postings

@@ -21,8 +21,7 @@ import orjson
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.links import ReadHandle
-from pipeline.core.ranking import Ranking
-from pipeline.core.task import Entry
+from pipeline.core.ranking import Entry, Ranking
 from pipeline.index import flat_file, manifest, terms
 from pipeline.index.cache import VectorCache
 from pipeline.index.floor import Highest, learn_floor

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import FindableError
 from pipeline.core.progress import Bar, Progress
-from pipeline.core.task import Collection, Entry
+from pipeline.core.ranking import Entry
+from pipeline.engine.task import Indexed
 from pipeline.index.build_lookup import BuildLookup
 from pipeline.index.manifest import content_hash
 from pipeline.store import workspace
@@ -32,7 +33,7 @@ class Staleness(NamedTuple):
 
 
 def count_stale(
-    collection: Collection, tx: "Connection", index: "Index | None", display: Progress, *, exact: bool = False
+    collection: Indexed, tx: "Connection", index: "Index | None", display: Progress, *, exact: bool = False
 ) -> int:
     """Return how many entries an index is behind by; without one, how many there are.
 
@@ -46,7 +47,7 @@ def count_stale(
     return 0
 
 
-def staleness(collection: Collection, tx: "Connection", index: "Index", display: Progress) -> Staleness:
+def staleness(collection: Indexed, tx: "Connection", index: "Index", display: Progress) -> Staleness:
     """Compare every entry of the database with an index; changes of other programs are found too."""
     held = index.content_hashes()
     with display.bar("comparing", len(index), late=True) as bar:
@@ -55,7 +56,7 @@ def staleness(collection: Collection, tx: "Connection", index: "Index", display:
     return Staleness(outdated, len(held))
 
 
-def place_of_entry(data: Path, collection: Collection, item_id: str, entry: Entry | None) -> dict[str, Any]:
+def place_of_entry(data: Path, collection: Indexed, item_id: str, entry: Entry | None) -> dict[str, Any]:
     """Return {indexed, up_to_date, build}: whether the index in service holds an item, and as its entry is now.
 
     A broken index has its `problem`, too.

@@ -25,7 +25,7 @@ from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import answers, asks
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
     from pipeline.gemini.client import Client
     from pipeline.store.database import Store
 

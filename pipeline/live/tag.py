@@ -25,7 +25,7 @@ from pipeline.store import asks, live_calls
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
     from pipeline.quality.evaluate import QualityReport as Quality
     from pipeline.store.database import Store
 

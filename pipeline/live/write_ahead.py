@@ -25,8 +25,8 @@ from pipeline.store import answers, asks, live_calls, wire_texts
 from pipeline.store.asks import Ask
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Item
     from pipeline.cost.estimate import Calibration
+    from pipeline.engine.task import Item
     from pipeline.engine.workspace import OpenWorkspace
     from pipeline.gemini.responses import Response
     from pipeline.store.database import Connection
@@ -238,7 +238,7 @@ class CallLedger:
         task = self.ws.task
         if not self._has_claim(tx, item) and not asks.askable_among(tx, task, [item.id]):
             return False
-        now = next(iter(task.items(tx, [item.id])), None)
+        now = next(iter(task.items(task.rows(tx, [item.id]))), None)
         if now is not None and now.input_hash != item.input_hash:
             raise OutdatedError
         return now is not None

@@ -155,8 +155,8 @@ def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
             is_needed = not (batch.is_over or batch.number in cleaned)
             if name and (is_needed or (ws.data / name).exists()):
                 found[name] = _sealed(ws, staging, name, sha256 or "", is_needed=is_needed)
-    for subject in ws.subjects:
-        every = report.reports_of_task(ws.data, subject.task.name).values()
+    for task in ws.tasks:
+        every = report.reports_of_task(ws.data, task.name).values()
         found |= _loose(ws.data, staging, (one for paths in every for one in paths if one.suffix != files.PART))
     if (ws.data / ENGINE).is_file():
         with closing(sqlite3.connect(ws.data / ENGINE)) as source, closing(sqlite3.connect(staging / ENGINE)) as target:

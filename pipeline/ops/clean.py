@@ -69,8 +69,8 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
     _clean_builds(ws, oldest, report=report)
     with ws.store.read() as tx:
         named = {Path(one.report).stem for one in pilots.all_pilots(tx) if one.report is not None}
-    for subject in ws.subjects:
-        _clean_reports(ws.data, subject.task.name, oldest=oldest, named=named, report=report)
+    for task in ws.tasks:
+        _clean_reports(ws.data, task.name, oldest=oldest, named=named, report=report)
     if not dry:
         drop_thumbnails(ws.data)  # those of images that are gone; others are made again
     _clean_uploads(ws, report=report)

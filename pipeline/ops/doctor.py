@@ -41,7 +41,7 @@ from pipeline.store import asks, batches, erase, integrity, live_calls, pilots, 
 from pipeline.store.batches import Batch, name_prefix
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Collection
+    from pipeline.engine.task import Indexed
     from pipeline.index.manifest import Manifest
 
 T = TypeVar("T")
@@ -146,7 +146,7 @@ class _Look:
     """The workspace, as all checks see it, with what one learns for another."""
 
     def __init__(self, ws: OpenWorkspace) -> None:
-        self.ws, self.store, self.data, self.subjects = ws, ws.store, ws.data, ws.subjects
+        self.ws, self.store, self.data, self.tasks = ws, ws.store, ws.data, ws.tasks
         self.unknown = set[int]()  # the numbers of remote batches that are not known here
 
     @property
@@ -291,42 +291,44 @@ def _other_items(look: _Look, batch: Batch) -> str:
 
 def _derived(look: _Look) -> Found:
     """Do columns follow from their rows, and rows from the answers that were applied?"""
-    for subject in look.subjects:
-        words = subject.task.words
+    for subject in look.tasks:
+        words = subject.words
         with look.store.read() as tx:
-            found = subject.hooks.check_derived(tx, look.ws.display)
+            found = subject.check_derived(tx, look.ws.display)
         for one in found.faults:
             yield CheckFinding(words.many, one.said, one.why, one.next, contradiction=one.contradiction)
         if found.orphans:
             said = f"answers of {len(found.orphans)} {words.many} are here whose rows are not ({found.orphans[0]}, …)"
             why = "another program deleted their rows; what was asked about them is still kept"
-            yield notice(words.many, said, why, f"make forget TASK={subject.name} ITEM={found.orphans[0]}, and so on")
+            yield notice(
+                words.many, said, why, f"make forget TASK={subject.subject} ITEM={found.orphans[0]}, and so on"
+            )
 
 
 def _rows(look: _Look) -> Found:
     """Does every row that was written still say what it said, and does it agree with what it is about?"""
-    for subject in look.subjects:
+    for subject in look.tasks:
         with look.store.read() as tx:
-            found = subject.hooks.check(tx)
+            found = subject.check(tx)
         if found is None:
             continue
-        yield LookedAt(subject.name, found.said, found.figures)
+        yield LookedAt(subject.subject, found.said, found.figures)
         for one in found.faults:
-            yield CheckFinding(subject.name, one.said, one.why, one.next, contradiction=one.contradiction)
+            yield CheckFinding(subject.subject, one.said, one.why, one.next, contradiction=one.contradiction)
 
 
 def _tasks(look: _Look) -> Found:
     """Is every batch about a subject that this workspace has, and is the file of each declared task there?"""
-    strange = [batch for batch in look.batches if batch.task not in {one.task.name for one in look.subjects}]
+    strange = [batch for batch in look.batches if batch.task not in {one.name for one in look.tasks}]
     for task in sorted({batch.task for batch in strange}):
         named = ", ".join(str(batch.number) for batch in strange if batch.task == task)
         said = f"nothing here is known of the task {task!r} of batch {named}"
         next_ = "name its table as it was named before (PASSAGES_TABLE=…)"
         yield notice("tasks", said, "its answers go nowhere, and its items are not counted", next_)
-    for subject in look.subjects:
-        place = subject.hooks.declared_in()
+    for subject in look.tasks:
+        place = subject.declared_in
         if place is not None and not place.is_file():
-            said = f"the file of the task {subject.name} is gone: {place}"
+            said = f"the file of the task {subject.subject} is gone: {place}"
             why = "its rows cannot be asked about or their answers judged; all else works without it"
             yield notice("tasks", said, why, f"put it back, or name it where it is now: TASK=path/{place.name}")
 
@@ -335,7 +337,7 @@ def _pilots(look: _Look) -> Found:
     """Has every pilot its report, and everything that goes on over days a version that was begun?"""
     with look.store.read() as tx:
         tried = [one for one in pilots.all_pilots(tx) if one.report is not None]
-        tasks = [one.task for one in look.subjects]
+        tasks = look.tasks
         runs = [(one, live_calls.unfinished_run(tx, one.name, mode=live_calls.BACKFILL)) for one in tasks]
         begun = {one.extractor for each in tasks for one in versions.list_versions(tx, each.name)}
     for pilot in (one for one in tried if not (look.data / str(one.report)).is_file()):
@@ -369,7 +371,7 @@ def _index(look: _Look) -> Found:
         yield from _entries(look, collection, current, make)
 
 
-def _entries(look: _Look, collection: "Collection", current: "Manifest", make: str) -> Found:
+def _entries(look: _Look, collection: "Indexed", current: "Manifest", make: str) -> Found:
     """Is a sound build of the model that is set, recorded, and of the entries of the database?"""
     model, dim = look.ws.settings.embedding_model, look.ws.settings.dim
     if (current.model, current.dim) != (model, dim):
@@ -493,7 +495,7 @@ def _litter(look: _Look) -> Found:
     names = [path.name for path in left]
     if look.ws.locks.is_free(build.LOCK):  # else what is staged now is the build that is being made
         names += [name for one in folders for name in Builds(look.data, one).stale()]
-    names += [path.name for one in look.subjects for path in reports.stale_parts(look.data, one.task.name)]
+    names += [path.name for one in look.tasks for path in reports.stale_parts(look.data, one.name)]
     for name in names:
         yield notice("litter", f"{name} belongs to nothing: a run died over it", "it takes room", "make clean")
 

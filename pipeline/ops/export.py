@@ -6,10 +6,9 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, sweep_parts, target_of
-from pipeline.core.hooks import ExportRows, ExportWanted, VersionShare
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
-from pipeline.core.task import Subject, Words
+from pipeline.engine.task import ExportRows, ExportWanted, Task, VersionShare, Words
 from pipeline.engine.workspace import OpenWorkspace
 
 EVERY = ExportWanted()
@@ -51,21 +50,21 @@ def run(
         InputError: no such format or choice of rows, or the file cannot be written; an old file there is as it was.
         ConfigurationError: Parquet is wanted, and its library is not installed.
     """
-    hooks = ws.subject.hooks
-    formats = hooks.export_formats
+    task = ws.task
+    formats = task.export_formats
     report = ExportReport(
         str(path) if path else None,
         format_ or _format_of(path, formats),
-        word="row" if wanted.rows else hooks.export_word,
+        word="row" if wanted.rows else task.export_word,
     )
     if report.format not in formats.values():
         raise InputError(
             f"{report.word}s are not written as {report.format}; nothing was written",
             hint=f"use one of {', '.join(formats)}",
         )
-    _check_choices(ws.subject, wanted)
+    _check_choices(task, wanted)
     with ws.store.read() as tx:
-        found = hooks.export_rows(tx, _with_settings(ws.settings, ws.subject, wanted))
+        found = task.export_rows(tx, _with_settings(ws.settings, task, wanted))
         report.extractor, report.versions = found.extractor, found.versions
         pieces = found.encode(_counted(found, report, ws.display), report.format)
         if path is not None:
@@ -78,9 +77,9 @@ def run(
     return report
 
 
-def _with_settings(settings: Settings, subject: Subject, wanted: ExportWanted) -> ExportWanted:
+def _with_settings(settings: Settings, task: Task, wanted: ExportWanted) -> ExportWanted:
     """Return what is wanted with the version that is set, where none is named, and with those that are preferred."""
-    task, takes = subject.task, subject.hooks.export_choices
+    takes = task.export_choices
     label = settings.version_of(task.name, task.label) if "extractor" in takes and not wanted.best else None
     return wanted._replace(extractor=wanted.extractor or label, prefer=settings.prefer_versions or ())
 
@@ -107,15 +106,15 @@ def _count(items: int, words: Words, *, verb: bool = False) -> str:
     return f"{items:,} {one if items == 1 else many}"
 
 
-def _check_choices(subject: Subject, wanted: ExportWanted) -> None:
-    choices = subject.hooks.export_choices
+def _check_choices(task: Task, wanted: ExportWanted) -> None:
+    choices = task.export_choices
     refused = [name for name, value in wanted._asdict().items() if value and name not in choices]
     if refused:
         said = " and ".join(f"{name.upper()}=" for name in refused)
         takes = ", ".join(f"{name.upper()}=" for name in sorted(choices)) or "no choice of rows"
         raise InputError(
-            f"{said} is not for an export of {subject.task.words.many}; nothing was written",
-            hint=f"with TASK={subject.task.name} it takes {takes}",
+            f"{said} is not for an export of {task.words.many}; nothing was written",
+            hint=f"with TASK={task.name} it takes {takes}",
         )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline.batch import prepare, uploads
 from pipeline.core import files, links
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
-from pipeline.core.task import Subject
+from pipeline.engine.task import Task
 from pipeline.engine.thumbnails import drop_thumbnails
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
@@ -65,10 +65,10 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
         ConfigurationError: the database does not let go of the row; nothing was changed.
         RemoteError: the API is needed and cannot be reached; what was done is kept, and the next run goes on.
     """
-    subject, report = ws.subject, ForgetReport(username)
+    task, report = ws.task, ForgetReport(username)
     ids, report.went_on = _begin(ws, username, confirm=confirm)
     with ws.store.read() as tx:
-        numbers = {number for one in ids for number in erase.batches_of(tx, subject.task.name, one)}
+        numbers = {number for one in ids for number in erase.batches_of(tx, task.name, one)}
         mine = [batch for batch in batches.batches_in_states(tx) if batch.number in numbers]
         is_under_way = any(not batch.is_over for batch in batches.batches_in_states(tx))
     if mine and (ws.backend != "local" or is_under_way):  # else its state goes as a whole
@@ -81,33 +81,33 @@ def run(ws: OpenWorkspace, username: str, *, confirm: Callable[[str], bool]) -> 
         done = {name: lost for batch in mine for name, lost in _drop_lines(ws, batch, ids).items() if lost}
         report.files, report.lines = list(done), sum(done.values())
         with ws.lock(build.LOCK), ws.store.write() as tx:
-            _erase(tx, subject, ids, words=[username] if len(username) >= SHORT else [], now=ws.now())
-    report.reports = reports.remove_reports(ws.data, subject.task.name, is_named=lambda one: _shows(one, ids))
+            _erase(tx, task, ids, words=[username] if len(username) >= SHORT else [], now=ws.now())
+    report.reports = reports.remove_reports(ws.data, task.name, is_named=lambda one: _shows(one, ids))
     with ws.lock(build.LOCK):
         for path in left_folders(ws.data, [one.folder for one in ws.collections]):  # of tasks that are indexed no more
             links.remove_link(path)
     drop_thumbnails(ws.data)  # those of other images are made again
-    if subject.collection is not None:
+    if ws.is_indexed:
         _rebuild(ws, ids, report)
     report.vectors = _drop_vectors(ws)
     with ws.store.read() as tx:
-        tables = [table.name for one in ws.subjects for table in one.hooks.tables(tx)]
+        tables = [table.name for one in ws.tasks for table in one.tables(tx)]
     if not ws.store.compact(besides=tables):
         ws.display.warn("the database holds tables of another program that forbid to compact it; rows were overwritten")
     with ws.store.write() as tx:
-        erase.finish_erasure(tx, _mark(subject, username))
+        erase.finish_erasure(tx, _mark(task, username))
     return report
 
 
-def _mark(subject: Subject, name: str) -> str:
+def _mark(task: Task, name: str) -> str:
     """Return the name under which it is marked what is being forgotten; two tasks may have items of one name."""
-    return f"{subject.name} {name}" if subject.hooks.brings_items else name
+    return f"{task.subject} {name}" if task.brings_items else name
 
 
 def _begin(ws: OpenWorkspace, name: str, *, confirm: Callable[[str], bool]) -> tuple[list[str], bool]:
     """Mark that a person is being forgotten; return the ids to forget, and whether the row was gone before."""
-    subject, mark = ws.subject, _mark(ws.subject, name)
-    task, is_there, item_id = subject.task, True, ""
+    task, mark = ws.task, _mark(ws.task, name)
+    is_there, item_id = True, ""
     with ws.store.read() as tx:
         is_begun = bool(erase.open_erasures(tx, mark))
         try:
@@ -126,7 +126,9 @@ def _begin(ws: OpenWorkspace, name: str, *, confirm: Callable[[str], bool]) -> t
         if item_id:
             _check_free(tx, task.name, item_id, name)
             if is_there:
-                subject.hooks.check_removable(tx, item_id)
+                part = tx.begin_nested()  # which shows whether the database lets go of the row
+                task.remove_row(tx, item_id, so_far="nothing was changed")
+                part.rollback()
             erase.begin_erasure(tx, task.name, item_id, name=mark, at=ws.now())
         return erase.open_erasures(tx, mark), not is_there
 
@@ -187,13 +189,13 @@ def _drop_lines(ws: OpenWorkspace, batch: "Batch", ids: Collection[str]) -> dict
     return done
 
 
-def _erase(tx: "Connection", subject: Subject, ids: Sequence[str], *, words: Sequence[str], now: datetime) -> None:
+def _erase(tx: "Connection", task: Task, ids: Sequence[str], *, words: Sequence[str], now: datetime) -> None:
     """Remove every row of the person, in the caller's transaction."""
-    task, is_brought = subject.task, subject.hooks.brings_items
+    is_brought = task.brings_items
     for item_id, name in task.names(tx, ids).items():
         _check_free(tx, task.name, item_id, name)
     for one in ids:
-        subject.hooks.remove(tx, one)
+        task.remove_row(tx, one)
         erase.erase_item(tx, task.name, one, words=words, is_number_ours=not is_brought)
         if is_brought:
             erase.bury_item(tx, task.name, one, at=now)

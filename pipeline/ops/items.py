@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core.listed import ItemCounts, ItemFilter, ItemsPage, ItemsWanted
-from pipeline.core.task import Task
+from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.export import FileReport, write_file
 from pipeline.store.database import Store

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.core.errors import InputError
-from pipeline.core.task import Task
+from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import asks
 from pipeline.store.database import Store
@@ -41,7 +41,7 @@ def unpark_items(ws: OpenWorkspace, *, name: str | None, everyone: bool, confirm
         )
     task = ws.task
     with ws.store.write() as tx:
-        ws.subject.hooks.settle_foreign(tx)
+        ws.task.settle_foreign(tx)
     with ws.store.read() as tx:
         ids = None if name is None else [task.id_of(tx, name)]
         free = [

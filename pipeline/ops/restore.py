@@ -211,11 +211,11 @@ def _put_tables(settings: Settings, server: Store, staging: Path, report: Restor
         schema.make_schema(there)
         everything: list[Table] = [*tables.metadata.sorted_tables]
         above = dict[str, int]()
-        for one in ws.subjects:
-            one.hooks.make_tables(tx, there)
-            own = one.hooks.tables(tx)
+        for one in ws.tasks:
+            one.make_tables(tx, there)
+            own = one.tables(tx)
             everything += own
-            above |= {table.name: one.hooks.highest_id(tx, table) for table in own}
+            above |= {table.name: one.highest_id(tx, table) for table in own}
         report.rows = copy_tables(tx, there, everything, above=above)
         report.left_behind = names_beside(tx, everything)
     report.database = server.address

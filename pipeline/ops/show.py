@@ -19,7 +19,7 @@ from pipeline.store.batches import Batch
 from pipeline.store.wire_texts import LiveText
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
 NOT_KEPT = (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
-from pipeline.core.task import Subject, Task
 from pipeline.cost import history
+from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import staleness
 from pipeline.index.builds import Builds
@@ -65,18 +65,18 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
             "workspace_id": here.workspace_id,
             **history.usage_history(tx, ws.task),
             **history.versions_of(tx, ws.task, ws.settings.model),
-            "others": _others(ws.subjects, ws.task, versions.asked_tasks(tx)),
+            "others": _others(ws.tasks, ws.task, versions.asked_tasks(tx)),
         }
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
     waiting = Counter(one.state.value for one in mine)
-    document["next"] = _next(document, ws.subject, waiting, wants_room=wants_room)
+    document["next"] = _next(document, ws, waiting, wants_room=wants_room)
     entry = ws.collection.word if ws.is_indexed else ""
     return StatusReport(ws.settings.task, document, [batch for batch in everyone if not batch.is_over], entry)
 
 
-def _others(subjects: Iterable[Subject], task: Task, asked: Container[str]) -> list[str]:
-    return [one.name for one in subjects if one.task.name in asked and one.task.name != task.name]
+def _others(all_tasks: Iterable[Task], task: Task, asked: Container[str]) -> list[str]:
+    return [one.subject for one in all_tasks if one.name in asked and one.name != task.name]
 
 
 def _twins(tx: "Connection") -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _twins(tx: "Connection") -> dict[str, Any]:
 
 def _stale(task: Task, tx: "Connection") -> dict[str, Any]:
     """Return {stale: {count, since}}, nothing where the task does not tell."""
-    found = task.hooks.stale(tx)
+    found = task.stale(tx)
     return {} if found is None else {"stale": {"count": found.rows, "since": found.since and found.since.isoformat()}}
 
 
@@ -146,17 +146,17 @@ def _wants_room(tx: "Connection", mine: list[Batch], settings: Settings) -> bool
     )
 
 
-def _next(document: dict[str, Any], subject: Subject, waiting: Mapping[str, int], *, wants_room: bool) -> str:
-    """Return what to type next, or an empty text when there is nothing to do; `waiting` are the subject's batches."""
-    task = subject.task
-    items = StatusCounts(*list(document[subject.name].values())[:6])
+def _next(document: dict[str, Any], ws: OpenWorkspace, waiting: Mapping[str, int], *, wants_room: bool) -> str:
+    """Return what to type next, or an empty text when there is nothing to do; `waiting` are the task's batches."""
+    task = ws.task
+    items = StatusCounts(*list(document[task.subject].values())[:6])
     index = document["index"] or {"count": 0, "behind": 0}
-    asked = "" if subject.collection is None else subject.collection.question
+    asked = ws.collection.question if ws.is_indexed else ""
     steps = (
-        (waiting["downloaded"], _going_on(document, subject, "batch-ingest")),
-        (wants_room, _going_on(document, subject, "batch-poll")),
-        (waiting["submitting"] or waiting["prepared"], _going_on(document, subject, "batch-submit")),
-        (waiting["submitted"], _going_on(document, subject, "batch-poll")),
+        (waiting["downloaded"], _going_on(document, task, "batch-ingest")),
+        (wants_room, _going_on(document, task, "batch-poll")),
+        (waiting["submitting"] or waiting["prepared"], _going_on(document, task, "batch-submit")),
+        (waiting["submitted"], _going_on(document, task, "batch-poll")),
         (items.total == 0, task.how_to_fill.split("`")[1]),
         (items.open, _asking(document, task)),
         (items.done and index["behind"], task.words.make("index")),
@@ -166,9 +166,9 @@ def _next(document: dict[str, Any], subject: Subject, waiting: Mapping[str, int]
     return next((command for condition, command in steps if condition), "")
 
 
-def _going_on(document: dict[str, Any], subject: Subject, step: str) -> str:
+def _going_on(document: dict[str, Any], task: Task, step: str) -> str:
     """Return what goes on with a batch: the pilot or the backfill that it is of, else one step of its subject."""
-    task, pilot = subject.task, document.get("pilot")
+    pilot = document.get("pilot")
     is_begun = pilot is not None and pilot["verdict"] is None
     if not task.needs_pilot:
         return task.words.make(f"tag PILOT={pilot['size']}" if pilot and is_begun else step)
@@ -176,7 +176,7 @@ def _going_on(document: dict[str, Any], subject: Subject, step: str) -> str:
         return f"make {task.words.many}-pilot"
     if document["backfill"] is not None:
         return f"make {task.words.many}-backfill"
-    return f"make {step} TASK={subject.name}"
+    return f"make {step} TASK={task.subject}"
 
 
 def _asking(document: dict[str, Any], task: Task) -> str:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core import links
 from pipeline.core.errors import InputError
 from pipeline.core.states import BatchState
-from pipeline.core.task import Subject, Task, VersionCounts
+from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.forget import ENGINE
 from pipeline.store import answers, batches, live_calls, versions, workspace
+from pipeline.store.answers import VersionCounts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -90,7 +91,7 @@ def every_version(ws: OpenWorkspace) -> list[VersionSummary]:
     """Return every version of every subject, or where TASK= is set of that one, from one snapshot; reads all rows."""
     only = "task" in ws.settings.sources
     with ws.store.read() as tx:
-        return [one for each in ws.subjects if each.task is ws.task or not only for one in _summaries(tx, each)]
+        return [one for each in ws.tasks if each is ws.task or not only for one in _summaries(tx, each)]
 
 
 def roll_back(
@@ -105,29 +106,29 @@ def roll_back(
         InputError: something of it is under way, or it was not confirmed; nothing was changed.
     """
     with ws.store.read() as tx:
-        subject, found = _find(tx, name, ws.subjects, only=ws.subject if "task" in ws.settings.sources else None)
-        subject = subject or ws.subject
-        _check_free(tx, subject.task, found)
-    report = RollbackReport(name, subject.name, found)
-    if found and subject.collection is not None:
-        report.next = subject.task.words.make("index")
+        subject, found = _find(tx, name, ws.tasks, only=ws.task if "task" in ws.settings.sources else None)
+        subject = subject or ws.task
+        _check_free(tx, subject, found)
+    report = RollbackReport(name, subject.subject, found)
+    if found and ws.indexes(subject):
+        report.next = subject.words.make("index")
     for one in found:
-        announce(one, subject.task.words.many)
+        announce(one, subject.words.many)
     if found and not confirm(QUESTION):
         raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
     with ws.lock(LOCK):
         with ws.store.write() as tx:
             live_calls.end_dead_calls(tx, now=ws.now())
-            _check_free(tx, subject.task, found)
+            _check_free(tx, subject, found)
             for one in found:
-                _remove(tx, subject.task, one, report, at=ws.now())
+                _remove(tx, subject, one, report, at=ws.now())
         report.unbound = _unbound(ws)
     return report
 
 
-def _summaries(tx: "Connection", subject: Subject) -> list[VersionSummary]:
+def _summaries(tx: "Connection", subject: Task) -> list[VersionSummary]:
     """Return every version of a subject that has rows, answers or a beginning here; others' first, then by age."""
-    task = subject.task
+    task = subject
     known = {(one.label, one.model): one for one in versions.list_versions(tx, task.name)}
     counts = {(one.label, one.model): one for one in version_counts(tx, task)}
     for label, model in known:
@@ -135,7 +136,7 @@ def _summaries(tx: "Connection", subject: Subject) -> list[VersionSummary]:
     order = {whose: number for number, whose in enumerate(known)}
     return [
         VersionSummary(
-            subject.name,
+            subject.subject,
             counts[whose],
             versions.paid_for_version(tx, task.name, "/".join(whose)),
         )
@@ -144,10 +145,10 @@ def _summaries(tx: "Connection", subject: Subject) -> list[VersionSummary]:
 
 
 def _find(
-    tx: "Connection", name: str, subjects: Sequence[Subject], *, only: Subject | None
-) -> tuple[Subject | None, list[VersionSummary]]:
+    tx: "Connection", name: str, subjects: Sequence[Task], *, only: Task | None
+) -> tuple[Task | None, list[VersionSummary]]:
     """Return the subject whose version is named, and its versions: of `only` one subject, else of any."""
-    named = [only] if only else [one for one in subjects if one.task.name == name.partition("@")[0]]
+    named = [only] if only else [one for one in subjects if one.name == name.partition("@")[0]]
     for one in named or subjects:
         found = [version for version in _summaries(tx, one) if name in {version.extractor, version.counts.label}]
         if found:
@@ -211,7 +212,7 @@ def _unbound(ws: OpenWorkspace) -> bool:
 
 def version_counts(tx: "Connection", task: Task) -> list[VersionCounts]:
     """Return every version that has answers, by label and model."""
-    found = task.hooks.versions(tx)
+    found = task.versions(tx)
     return answers.version_counts(tx, task.name) if found is None else found
 
 
@@ -220,13 +221,13 @@ def take_back(tx: "Connection", task: Task, label: str, *, model: str) -> int:
 
     Only what is still as that version gave it goes.
     """
-    found = task.hooks.roll_back(tx, label, model=model)
+    found = task.roll_back(tx, label, model=model)
     if found is not None:
         return found
     extractor, rows = f"{label}/{model}", 0
     page = versions.applied_page(tx, task.name, extractor, after=0)
     while page:
         ids = list(dict.fromkeys(one for _, one in page))
-        rows += task.rows.remove(tx, ids, extractor=extractor)
+        rows += task.take_back(tx, ids, extractor=extractor)
         page = versions.applied_page(tx, task.name, extractor, after=page[-1][0])
     return rows

@@ -37,6 +37,7 @@ from pipeline.store.database import streamed
 from pipeline.tables.cells import cell_words, loaded
 
 if TYPE_CHECKING:
+    from pipeline.passages.task import ConceptsTask
     from pipeline.store.database import Connection
 
 PAGE = 2000  # rows in one fetch
@@ -123,8 +124,9 @@ BOUNDS = tuple(
 )
 
 
-def measure_concepts(tx: "Connection", shape: PassagesShape, extractor: str | None) -> Quality:
+def measure(tx: "Connection", task: "ConceptsTask", extractor: str | None) -> Quality:
     """Return what the concepts of an extractor are like: label/model, a label with all its models, or None for all."""
+    shape = task.shape
     by_version, proven = _tallied(tx, shape)
     mine = [one for one in sorted(by_version) if extractor in {None, one[0], "/".join(one)}]
     others = [one for one in sorted(by_version) if one not in mine]

@@ -11,7 +11,7 @@ from pipeline.passages.schema import PassagesShape, read_shape
 from pipeline.tables.cells import cell_words
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Subject
+    from pipeline.engine.task import Task
     from pipeline.store.database import Connection, Store
 
 
@@ -22,7 +22,7 @@ def best_of_passage(ws: OpenWorkspace, passage: str) -> list[dict[str, Any]]:
         InputError: there is no such passage.
     """
     with ws.store.read() as tx:
-        shape = _shape(tx, ws.subjects, ws.settings)
+        shape = _shape(tx, ws.tasks, ws.settings)
         if not table.item_table(shape).ids_among(tx, [passage]):
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
         found = best.best_concepts(tx, shape, best.preference_of(ws.settings), passage=passage)
@@ -46,7 +46,7 @@ class QuotedPassage(NamedTuple):
     concepts: dict[str, list[QuotedConcept]]
 
 
-def quoted_passage(store: "Store", subjects: "Sequence[Subject]", settings: Settings, passage: str) -> QuotedPassage:
+def quoted_passage(store: "Store", tasks: "Sequence[Task]", settings: Settings, passage: str) -> QuotedPassage:
     """Return a passage with what its versions quote.
 
     Raises:
@@ -55,7 +55,7 @@ def quoted_passage(store: "Store", subjects: "Sequence[Subject]", settings: Sett
     from pipeline.passages.quality import quotations_of
 
     with store.read() as tx:
-        shape = _shape(tx, subjects, settings)
+        shape = _shape(tx, tasks, settings)
         row = table.passage_rows(tx, shape, [passage]).get(passage)
         if row is None:
             raise InputError(f"there is no passage {passage!r}", hint="its id is what the file of passages has")
@@ -79,13 +79,13 @@ def write_all_best(ws: OpenWorkspace, write: Callable[[bytes], object], *, as_li
 
     preference = best.preference_of(ws.settings)
     with ws.store.read() as tx:
-        shape = _shape(tx, ws.subjects, ws.settings)
+        shape = _shape(tx, ws.tasks, ws.settings)
         for piece in export.encode_concepts(counted(), "json" if as_list else "jsonl"):
             write(piece)
     return count
 
 
-def _shape(tx: "Connection", subjects: "Sequence[Subject]", settings: Settings) -> "PassagesShape":
-    if all(one.name != "passages" for one in subjects):
+def _shape(tx: "Connection", tasks: "Sequence[Task]", settings: Settings) -> "PassagesShape":
+    if all(one.subject != "passages" for one in tasks):
         raise ConfigurationError("there are no passages in this workspace", hint="`make import-passages PASSAGES=…`")
     return read_shape(tx, passages=settings.passages_table)

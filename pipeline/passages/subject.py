@@ -5,12 +5,12 @@ Nothing else of this room is loaded in a workspace that has no passages.
 
 from typing import TYPE_CHECKING
 
-from pipeline.core.task import Subject
 from pipeline.passages import CONCEPTS, HOW_TO_FILL, MARK
 from pipeline.store import live_calls, schema
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
+    from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
 how_to_begin = HOW_TO_FILL
@@ -27,18 +27,16 @@ def is_here(tx: "Connection", settings: "Settings") -> bool:
     return is_adopted(tx, settings)
 
 
-def subject(tx: "Connection", settings: "Settings") -> Subject:
-    """Return the subject; it is indexed from when that was first asked for.
+def task_of(tx: "Connection", settings: "Settings") -> "Task":
+    """Return the task.
 
     Answers are attributed to VERSION=, else to the version of a backfill that is not over, else to the first. Beside
     the version itself, SKIP_VERSIONS= says whose concepts keep a passage from being asked: all without it, but none
     where VERSION= or `--no-resume` began a version of its own; a backfill goes on as it began.
     """
-    from pipeline.passages.collection import PassagesCollection, is_begun
-    from pipeline.passages.hooks import PassagesHooks
     from pipeline.passages.schema import read_shape
     from pipeline.passages.table import TASK
-    from pipeline.passages.task import LABEL, concepts_task
+    from pipeline.passages.task import LABEL, ConceptsTask
 
     label = settings.version
     skips = settings.skip_versions
@@ -46,7 +44,5 @@ def subject(tx: "Connection", settings: "Settings") -> Subject:
         skips = (label,) if skips is None else skips
     elif (backfill := live_calls.unfinished_run(tx, TASK, mode=live_calls.BACKFILL)) is not None:
         label, skips = backfill.extractor.partition("/")[0], backfill.skipped if skips is None else skips
-    label = label or LABEL
     shape = read_shape(tx, passages=settings.passages_table)
-    task = concepts_task(shape, PassagesHooks(shape, settings, label, skips), label=label, skips=skips)
-    return Subject("passages", task, PassagesCollection(shape) if is_begun(settings.data) else None)
+    return ConceptsTask(shape, settings, label or LABEL, skips)

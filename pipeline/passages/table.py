@@ -18,9 +18,9 @@ from sqlalchemy import (
     true,
 )
 
-from pipeline.core.hooks import VersionShare
-from pipeline.core.task import VersionCounts
+from pipeline.engine.task import VersionShare
 from pipeline.passages.schema import OPTIONAL, PassagesShape
+from pipeline.store.answers import VersionCounts
 from pipeline.store.database import pages, run_many, update_rows
 from pipeline.tables.adopt import new_ids
 from pipeline.tables.cells import cell_words
@@ -67,7 +67,7 @@ def is_named(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
     return column == name if name else or_(column.is_(None), column == name)
 
 
-def has_concepts(shape: PassagesShape, skip: tuple[str, ...] | None) -> ColumnElement[bool]:
+def has_concepts(shape: PassagesShape, skip: Sequence[str] | None) -> ColumnElement[bool]:
     """Return the condition that a passage has a concept, of one of some versions, or of any where None."""
     named = true() if skip is None else shape.concepts.c.extractor_version.in_(skip)
     rows = select(shape.concepts.c.passage_id).where(shape.concerns, named)
@@ -80,7 +80,7 @@ def has_text(shape: PassagesShape) -> ColumnElement[bool]:
     return and_(has_words(shape.passages.c.text), named)
 
 
-def item_table(shape: PassagesShape, *, skip: tuple[str, ...] | None = None, label: str = "") -> ItemTable:
+def item_table(shape: PassagesShape, *, skip: Sequence[str] | None = None, label: str = "") -> ItemTable:
     """Return the table of passages; those are asked about that have text, and no concept that keeps them from it.
 
     Those are concepts of the versions in `skip` (None: of any version), and of `label` itself.
@@ -91,7 +91,7 @@ def item_table(shape: PassagesShape, *, skip: tuple[str, ...] | None = None, lab
     return ItemTable(TASK, shape.passages, states, is_open, shape.ids, own=own)
 
 
-def _skipped(skip: tuple[str, ...] | None, label: str) -> tuple[str, ...] | None:
+def _skipped(skip: Sequence[str] | None, label: str) -> Sequence[str] | None:
     """Return the versions whose concepts keep a passage from being asked: those named, and the one asked for."""
     return skip if skip is None or not label else (*skip, label)
 

@@ -1,31 +1,37 @@
 """The concepts task: which concepts does a passage speak of, and which of its words prove each?"""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from sqlalchemy import Connection, Table
+
 from pipeline.core.declaration import Declaration
-from pipeline.core.hooks import Hooks
-from pipeline.core.task import Answered, Task, Words, WriteResult
-from pipeline.engine.declared.asked import AskedRows
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.settings import Settings
 from pipeline.engine.declared.question import Question
-from pipeline.passages import HOW_TO_FILL, table
+from pipeline.engine.task import Answered, CheckResult, ExportRows, ExportWanted, Task, Words, WriteResult
+from pipeline.passages import HOW_TO_FILL, best, table
+from pipeline.passages.adopt import adopt
+from pipeline.passages.entries import indexed_of
+from pipeline.passages.schema import PassagesShape, tables_of
 from pipeline.passages.table import ConceptRow
-from pipeline.store import versions
+from pipeline.store import live_calls, pilots, statistics, versions
+from pipeline.store.answers import VersionCounts
 from pipeline.tables.cells import cell_words
+from pipeline.tables.item_table import ItemTable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.passages.answer import PassageConcepts
     from pipeline.passages.evidence import GroundedConcepts
-    from pipeline.passages.schema import PassagesShape
-    from pipeline.store.database import Connection
-    from pipeline.tables.item_table import ItemTable
+    from pipeline.tables.grid import Grid
 
 
 LABEL = f"{table.TASK}@1"
@@ -58,20 +64,50 @@ def passage_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
-class ConceptsRows(AskedRows):
-    """Concepts for passages; see `pipeline.core.task.TaskRows` for what each member promises.
+DEFAULTS = Settings()
+
+
+class ConceptsTask(Task):
+    """Concepts for passages, a row of each in a table of their own.
 
     `label` is what answers are attributed to; `skips` are the labels whose concepts keep a passage from being asked,
     None those of any version.
     """
 
-    shape: "PassagesShape"
-    label: str = LABEL
-    skips: tuple[str, ...] | None = None
-
+    name, subject = table.TASK, "passages"
+    answer_tokens = 900  # nine concepts of about a hundred tokens each, most of them quotations
+    words = Words(
+        one="passage",
+        many="passages",
+        done="with concepts",
+        all_done="every passage with a text has concepts, or is claimed or parked",
+        input="text",
+        inputs="texts",
+        after="make passages-status",
+        again="make passages-backfill",
+        named=" TASK=passages",
+    )
+    how_to_fill = HOW_TO_FILL
+    how_to_index = "`make index TASK=passages` embeds those that have concepts, and builds their index"
+    measured_by = "pipeline.passages.quality"
+    needs_pilot = True
+    keeps_answers = False
+    export_word = "concept"
+    export_choices = frozenset({"best", "extractor"})
+    export_formats: Mapping[str, str] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
     columns = ("text",)
     needs_row = True
+
+    def __init__(
+        self,
+        shape: PassagesShape,
+        settings: Settings = DEFAULTS,
+        label: str = LABEL,
+        skips: tuple[str, ...] | None = None,
+    ) -> None:
+        """Make the task of the tables as they are, under one version."""
+        self.shape, self._settings, self.label, self.skips = shape, settings, label, skips
+        self.index = indexed_of(shape)
 
     @cached_property
     def question(self) -> Question:
@@ -96,7 +132,7 @@ class ConceptsRows(AskedRows):
         """Return the hash of the text."""
         return passage_hash(cell_words(row["text"]))
 
-    def table(self, tx: "Connection") -> "ItemTable":  # noqa: ARG002 - the shape was read from it
+    def table(self, tx: Connection) -> ItemTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages."""
         return table.item_table(self.shape, skip=self.skips, label=self.label)
 
@@ -112,7 +148,7 @@ class ConceptsRows(AskedRows):
             return (answer, "") if answer.stands_in(text) else (None, NOTHING_FOUND)
         return ground(cast("PassageConcepts", answer), text)
 
-    def write(self, tx: "Connection", answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
+    def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
         """Write concepts where the text is still the one they were found in, and the version has none there yet."""
         label, _, model = extractor.partition("/")
         asked = {one.item_id: one for one in answers}
@@ -138,38 +174,121 @@ class ConceptsRows(AskedRows):
         table.add_concepts(tx, self.shape, rows)
         return WriteResult(applied=set(applied), outdated=outdated)
 
-    def remove(self, tx: "Connection", ids: Sequence[str], *, extractor: str | None = None) -> int:
+    def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
         """Take back the concepts that were asked for here, of these passages; other programs' stay."""
         mine = (one for one in versions.list_versions(tx, table.TASK) if extractor in {None, one.extractor})
         return sum(table.remove_concepts(tx, self.shape, ids, version=one.label, model=one.model) for one in mine)
 
+    def grid(self, tx: Connection) -> "Grid":
+        """Return what lists passages."""
+        from pipeline.passages.grid import passages_grid
 
-def concepts_task(
-    shape: "PassagesShape", hooks: Hooks, *, label: str = LABEL, skips: tuple[str, ...] | None = None
-) -> Task:
-    """Return the task of passages under one version; see `ConceptsRows`."""
-    return Task(
-        name=table.TASK,
-        label=label,
-        answer_tokens=900,  # nine concepts of about a hundred tokens each, most of them quotations
-        words=Words(
-            one="passage",
-            many="passages",
-            done="with concepts",
-            all_done="every passage with a text has concepts, or is claimed or parked",
-            input="text",
-            inputs="texts",
-            after="make passages-status",
-            again="make passages-backfill",
-            named=" TASK=passages",
-        ),
-        how_to_fill=HOW_TO_FILL,
-        rows=ConceptsRows(shape, label, skips),
-        hooks=hooks,
-        needs_pilot=True,
-        skips=skips,
-        keeps_answers=False,
-    )
+        return passages_grid(tx, self.shape, self.table(tx))
+
+    def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:
+        """Return how many concepts there are where they stand in their table; else the whole answer."""
+        if not applied:
+            return answer.model_dump_json()
+        concepts = cast("GroundedConcepts", answer).concepts
+        located = sum(one.evidence is not None for one in concepts)
+        return json.dumps({"concepts": len(concepts), "located": located})
+
+    @property
+    def kept_model(self) -> "type[BaseModel]":
+        """Return the model of concepts with what proves them."""
+        from pipeline.passages.evidence import GroundedConcepts
+
+        return GroundedConcepts
+
+    def written_answers(self, tx: Connection, extractor: str, ids: Sequence[str]) -> "Mapping[str, BaseModel]":
+        """Return the concepts of these passages as they were answered, without those that were changed since."""
+        from pipeline.passages.evidence import concepts_in
+
+        label, _, model = extractor.partition("/")
+        found = table.stored_concepts(tx, self.shape, ids, version=label, model=model)
+        read = {key: concepts_in(rows) for key, rows in found.items()}
+        return {key: answer for key, answer in read.items() if answer is not None}
+
+    def new_version(self, tx: Connection, label: str | None) -> Task:
+        """Return the task under a version of its own: `label`, or `passage-concepts@n` with the next free number.
+
+        Free is what no backfill was made under, nor anything else but a pilot, and what no row of another program has.
+        """
+        if label is None:
+            begun = versions.list_versions(tx, table.TASK)
+            backfills = live_calls.latest_runs(tx, table.TASK, mode=live_calls.BACKFILL)
+            taken = table.versions_present(tx, self.shape) - {one.label for one in begun}
+            taken |= {one.extractor.partition("/")[0] for one in backfills}
+            taken |= {
+                one.label
+                for one in begun
+                if statistics.count_answered(tx, table.TASK, one.extractor) > pilots.pilot_items(tx, one.extractor)
+            }
+            label = next(one for one in map(f"{table.TASK}@{{}}".format, itertools.count(1)) if one not in taken)
+        return ConceptsTask(self.shape, self._settings, label, (label,))
+
+    def versions(self, tx: Connection) -> list[VersionCounts]:
+        """Return every version that has concepts here, other programs' too."""
+        return table.concept_versions(tx, self.shape)
+
+    def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
+        """Delete the concepts of a version."""
+        return table.roll_back_concepts(tx, self.shape, label, model=model)
+
+    def tables(self, tx: Connection) -> Sequence[Table]:
+        """Return the two tables."""
+        return tables_of(self.shape.passages.name).moved(tx)
+
+    def make_tables(self, tx: Connection, there: Connection) -> None:
+        """Make the two tables and the view of the best concepts."""
+        super().make_tables(tx, there)
+        adopt(there, replace(self._settings, task="passages"))
+
+    def check(self, tx: Connection) -> CheckResult | None:
+        """Compare every quotation with its passage, and the concepts with the answers that were applied."""
+        from pipeline.passages.verify import verify_quotes
+
+        return verify_quotes(tx, self.shape)
+
+    def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing was changed") -> None:  # noqa: ARG002
+        """Refuse to remove a passage, which other rows of the user's name.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(
+            f"passages are not forgotten one by one; {so_far}",
+            hint="`make rollback` takes back what a version found in all of them",
+        )
+
+    def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
+        """Return the concepts of one extractor, or the best of each name, by passage."""
+        from pipeline.passages.export import encode_concepts as encode
+
+        if wanted.best and wanted.extractor:
+            raise InputError(
+                "BEST= and EXTRACTOR= exclude each other; nothing was written", hint="PREFER_VERSIONS= chooses"
+            )
+        found = table.concept_versions(tx, self.shape)
+        if wanted.best:
+            preference = best.preference_of(self._settings)
+            found_best = best.best_concepts(tx, self.shape, preference)
+            return ExportRows(found_best, encode, versions=table.shares(found))
+        there = {table.named(one): one for one in sorted(found, key=_is_newest_last, reverse=True)}
+        among = [one for one in there if wanted.extractor is None or versions.is_of(one, wanted.extractor)]
+        if not among and wanted.extractor is not None:
+            raise InputError(
+                f"there is no concept of {wanted.extractor!r}; nothing was written",
+                hint="`make versions` lists whose concepts there are",
+            )
+        chosen = min(among, key=versions.ranks(tx, table.TASK, prefer=wanted.prefer), default=None)
+        rows = best.all_concepts(tx, self.shape, of=None if chosen is None else there[chosen][:2])
+        return ExportRows(rows, encode, extractor=chosen, versions=table.shares(found, chosen=chosen))
+
+
+def _is_newest_last(one: VersionCounts) -> str:
+    """Return what puts versions in the order of their last concepts; text, for so another program's times may be."""
+    return str(one.last or "")
 
 
 def _is_of(asked: Answered, text: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Connection, Select, Text, cast, false, func, literal, select
 
-from pipeline.core.hooks import CheckResult, RowFault
+from pipeline.engine.task import CheckResult, RowFault
 from pipeline.passages import table
 from pipeline.passages.evidence import Evidence, Support
 from pipeline.passages.schema import PassagesShape

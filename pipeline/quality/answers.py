@@ -26,7 +26,7 @@ from pipeline.store import asks, statistics, tasks
 from pipeline.store.answers import FORGOTTEN
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
 SEED = 7
@@ -165,7 +165,7 @@ def _listed(schema: Any) -> Iterator[str]:
 def _samples(tx: "Connection", task: "Task", shown: Sequence[tuple[str, str]]) -> Iterator[Sample]:
     """Yield the chosen answers beside the names and texts of their rows."""
     ids = [item_id for item_id, _ in shown]
-    names, texts = task.names(tx, ids), task.hooks.texts(tx, ids)
+    names, texts = task.names(tx, ids), task.asked_texts(tx, ids)
     for item_id, answer in shown:
         if item_id in names:
             yield Sample(item_id, names[item_id], _cut(texts.get(item_id, "")), (), _cut(answer))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ from pipeline.quality.figures import Bound, Verdict, failed_verdicts, shown
 from pipeline.store import statistics, versions
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
 HALF = 0.5
@@ -83,7 +84,8 @@ def check_gate_overrides(ws: "OpenWorkspace") -> None:
 
 
 def _bounds_of(task: "Task") -> "Sequence[Bound]":
-    return task.hooks.bounds or BOUNDS
+    found: Sequence[Bound] = import_module(task.measured_by).BOUNDS if task.measured_by else BOUNDS
+    return found
 
 
 def _overrides(ws: "OpenWorkspace") -> str:
@@ -103,7 +105,7 @@ def _others(ws: "OpenWorkspace") -> set[str]:
     """Return the gates of the other tasks, where GATES names any but this one's: it may stand in `.env`."""
     if figures.parse_gates(ws.settings.gates or "").keys() <= {one.name for one in _bounds_of(ws.task)}:
         return set()
-    return {gate.name for one in ws.subjects if one.task is not ws.task for gate in _bounds_of(one.task)}
+    return {gate.name for one in ws.tasks if one is not ws.task for gate in _bounds_of(one)}
 
 
 def write_report(
@@ -119,7 +121,8 @@ def write_report(
     """
     with ws.store.read() as tx:
         chosen = extractor or (ws.task.label if ws.settings.version else _answered_label(tx, ws.task))
-        quality = ws.task.hooks.quality(tx, chosen) or measure_answers(tx, ws.task, chosen)
+        measure = import_module(ws.task.measured_by).measure if ws.task.measured_by else measure_answers
+        quality: Quality = measure(tx, ws.task, chosen)
     if not quality.items and not any(one.items for one in quality.figures):
         return None
     has_evidence = any(one.name == "evidence" and one.value is not None for one in quality.figures)

@@ -15,7 +15,7 @@ from pipeline.store.database import Connection, Store, pages, streamed
 from pipeline.store.pilots import PilotVerdict
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
     from pipeline.engine.workspace import OpenWorkspace
     from pipeline.quality.evaluate import QualityReport
 

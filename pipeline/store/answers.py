@@ -25,7 +25,6 @@ from sqlalchemy import (
 )
 
 from pipeline.core.states import Outcome
-from pipeline.core.task import VersionCounts
 from pipeline.store.database import PAGE, pages, run_many, streamed
 from pipeline.store.tables import answers, attempts, calls, due
 
@@ -39,6 +38,23 @@ FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
 COMPARED = "probe"  # the purpose of live calls that are compared with a batch's replies, and whose answers are not kept
 ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were rolled back
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
+
+
+class VersionCounts(NamedTuple):
+    """What there is of one version: label, model (may be empty), rows, items that have some, first and last time."""
+
+    label: str
+    model: str
+    rows: int
+    items: int
+    first: datetime | None
+    last: datetime | None
+
+    def with_(self, other: "VersionCounts") -> "VersionCounts":
+        """Return both together, under the name of this one."""
+        moments = sorted(one for one in (*self[-2:], *other[-2:]) if one is not None)
+        first, last = (moments[0], moments[-1]) if moments else (None, None)
+        return VersionCounts(self.label, self.model, self.rows + other.rows, self.items + other.items, first, last)
 
 
 def add_answers(tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -10,7 +10,7 @@ program, what is being forgotten) is parked under the extractor '', which stands
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
     BigInteger,
@@ -33,7 +33,6 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import StateConflictError
-from pipeline.core.task import Rows, Task
 from pipeline.store.database import pages, run_many, streamed
 from pipeline.store.locks import locks_of
 from pipeline.store.tables import asks, attempts, calls
@@ -60,6 +59,32 @@ class Ask(NamedTuple):
     is_given: bool = False
 
 
+class Askable(Protocol):
+    """What is known of a task here: which of its rows are open by where their answers go, and what is read of them."""
+
+    name: str
+
+    @property
+    def own(self) -> str:
+        """Return what `parked` is told."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Return the columns that are read of a row."""
+
+    def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a row by the names that are asked about."""
+
+    def pending(self, tx: Connection, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
+        """Return the SELECT of the ids of open rows, with the columns of some names before them."""
+
+    def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
+        """Return which of these rows are open."""
+
+    def count_pending(self, tx: Connection, ids: Sequence[str]) -> int:
+        """Return how many of these rows, few enough for one statement, are open."""
+
+
 class LiveClaim(NamedTuple):
     """A claim for a live call: its task and item, and whether its process is dead."""
 
@@ -76,7 +101,7 @@ def held(task: str, own: str) -> Select[Any]:
     return select(asks.c.item_id).where(asks.c.task == task, or_(IS_CLAIMED, _is_parked(own)))
 
 
-def askable(tx: Connection, task: Task, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
+def askable(tx: Connection, task: Askable, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
     """Return the SELECT of what the next batch would take, or of that after one: open, unclaimed, unparked.
 
     Of each row the columns of some `names`, and the id.
@@ -86,23 +111,25 @@ def askable(tx: Connection, task: Task, *, names: Sequence[str] = (), after: str
     return query.where(~held(task.name, task.own).where(asks.c.item_id == item_id).exists())
 
 
-def askable_pages(tx: Connection, task: Task, *, limit: int | None, after: str | None = None) -> Iterator[list[str]]:
+def askable_pages(tx: Connection, task: Askable, *, limit: int | None, after: str | None = None) -> Iterator[list[str]]:
     """Yield pages of askable ids in the order of their rows, at most `limit` in all, at flat memory."""
     query = askable(tx, task, after=after).limit(limit)
     for page in streamed(tx, query, page=PAGE).scalars().partitions(PAGE):
         yield list(page)
 
 
-def askable_rows(tx: Connection, task: Task, *, after: str | None = None) -> Iterator[Rows]:
+def askable_rows(
+    tx: Connection, task: Askable, *, after: str | None = None
+) -> Iterator[Mapping[str, Mapping[str, Any]]]:
     """Yield pages of askable rows with what the task reads of them, in their order."""
-    names = task.rows.columns
+    names = task.columns
     query = askable(tx, task, names=names, after=after)
     for page in streamed(tx, query, page=ROWS).partitions():
-        rows = map(dict, map(zip, repeat(names), page))  # the id comes behind the names
+        rows = map(task.read, map(dict, map(zip, repeat(names), page)))  # the id comes behind the names
         yield dict(zip([row[-1] for row in page], rows, strict=True))
 
 
-def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:
+def askable_among(tx: Connection, task: Askable, ids: Sequence[str]) -> list[str]:
     """Return those of these ids that the next batch would take, in their own order."""
     free: set[str] = set()
     for some in pages(ids, PAGE):
@@ -111,14 +138,14 @@ def askable_among(tx: Connection, task: Task, ids: Sequence[str]) -> list[str]:
     return [one for one in ids if one in free]
 
 
-def count_askable(tx: Connection, task: Task) -> int:
+def count_askable(tx: Connection, task: Askable) -> int:
     """Return how many items the next submit would take."""
     query = select(func.count()).select_from(askable(tx, task).order_by(None).subquery())
     return tx.execute(query).scalar() or 0
 
 
 def claim(
-    tx: Connection, task: Task, extractor: str, rows: Sequence[Ask], *, batch: int, asks_each: bool, at: datetime
+    tx: Connection, task: Askable, extractor: str, rows: Sequence[Ask], *, batch: int, asks_each: bool, at: datetime
 ) -> None:
     """Claim rows for a batch under a version: all or none.
 
@@ -137,14 +164,14 @@ def claim(
         tx.execute(text(f"ANALYZE {asks.name}"))
 
 
-def _check_open(tx: Connection, task: Task, ids: Sequence[str]) -> None:
+def _check_open(tx: Connection, task: Askable, ids: Sequence[str]) -> None:
     """Hold that rows, few enough for one statement, are open by their target, and that nothing else holds them."""
     taken = held(task.name, task.own).where(asks.c.item_id.in_(ids)).limit(1)
     if tx.execute(taken).first() is not None or task.count_pending(tx, ids) != len(ids):
         raise _not_open(task)
 
 
-def _not_open(task: Task) -> StateConflictError:
+def _not_open(task: Askable) -> StateConflictError:
     return StateConflictError("an item of", task.name, expected="open", wanted="claimed")
 
 
@@ -371,7 +398,7 @@ def count_parked(tx: Connection, task: str, *, own: str = "") -> int:
 # Claims of live calls, which belong to a process
 
 
-def take_live(tx: Connection, task: Task, extractor: str, ask: Ask, *, asks_each: bool, at: datetime) -> None:
+def take_live(tx: Connection, task: Askable, extractor: str, ask: Ask, *, asks_each: bool, at: datetime) -> None:
     """Claim one item for a live call by this process, until it is released, over, or the process is dead.
 
     Raises:

@@ -238,18 +238,7 @@ class DerivedColumn(NamedTuple):
         return found, None
 
 
-def check_removable(tx: Connection, table: ItemTable, item_id: str) -> None:
-    """See that an item's row can be deleted, by deleting it and taking that back.
-
-    Raises:
-        ConfigurationError: the database does not let it go.
-    """
-    part = tx.begin_nested()
-    remove_row(tx, table, item_id, so_far="nothing was changed")
-    part.rollback()
-
-
-def remove_row(tx: Connection, table: ItemTable, item_id: str, *, so_far: str = "nothing more was changed") -> None:
+def remove_row(tx: Connection, table: ItemTable, item_id: str, *, so_far: str) -> None:
     """Delete the row of an item, if it is there. `so_far` is what an error says of all else.
 
     Raises:

@@ -184,7 +184,7 @@ def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
         workspace.touch_revision(tx, ws.task.name)
         if not is_asked or not _has_bio(person):
             return None
-        item = next(iter(ws.task.items(tx, [key])))
+        item = next(iter(ws.task.items(ws.task.rows(tx, [key]))))
         ws.bind(tx)
         ask = asks.Ask(key, item.input_hash)
         asks.take_live(tx, ws.task, ws.extractor, ask, asks_each=True, at=ws.now())

@@ -11,13 +11,13 @@ from pipeline.core.declaration import A_co
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import Quote
 from pipeline.core.settings import Settings
-from pipeline.engine.declared.rows import DeclaredRows
+from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import answers, versions
 from pipeline.tables.frames import data_frame, pyarrow_for
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Task
+    from pipeline.engine.task import Task
     from pipeline.store.database import Connection, Store
 
 Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
@@ -77,8 +77,7 @@ class Answers(Generic[A_co]):
         with self._telling(), self._opened() as ws:
             after, of = "", _chosen(ws.store, ws.task, ws.settings, self._extractor)
             while page := self._page(ws.store, ws.task, after, of):
-                rows = ws.task.rows
-                yield page, [name for name, _ in rows.record.key] if isinstance(rows, DeclaredRows) else ()
+                yield page, [name for name, _ in ws.task.record.key] if isinstance(ws.task, DeclaredTask) else ()
                 after = page[-1].key
 
     def _page(self, store: "Store", task: "Task", after: str, of: str | None) -> list[AnsweredRow[A_co]]:
@@ -96,7 +95,7 @@ def _chosen(store: "Store", task: "Task", settings: Settings, extractor: str | N
 
     Of a task that declares what was not asked yet those are none, for its model is another one than answers have.
     """
-    if extractor is None and "extractor" not in task.hooks.export_choices:
+    if extractor is None and "extractor" not in task.export_choices:
         return None
     with store.read() as tx:
         there = answers.standing_extractors(tx, task.name)
@@ -111,7 +110,7 @@ def _chosen(store: "Store", task: "Task", settings: Settings, extractor: str | N
 
 def _model_of(task: "Task", key: str, extractor: str, text: str) -> Any:
     try:
-        return task.rows.answer.model_validate_json(text)
+        return task.answer.model_validate_json(text)
     except Exception as error:  # a validator of the user's own may raise anything
         said = " ".join(str(error).split())[:200]
         raise InputError(
@@ -121,11 +120,10 @@ def _model_of(task: "Task", key: str, extractor: str, text: str) -> Any:
 
 
 def _source_rows(tx: "Connection", task: "Task", ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    rows = task.rows
-    if not isinstance(rows, DeclaredRows):
+    if not isinstance(task, DeclaredTask):
         return {}
-    names = list(rows.record.columns)
-    return {key: {name: row[name] for name in names} for key, row in rows.rows(tx, ids).items()}
+    names = list(task.record.columns)
+    return {key: {name: row[name] for name in names} for key, row in task.rows(tx, ids).items()}
 
 
 def _flat(one: AnsweredRow[Any], keys: Sequence[str]) -> dict[str, Any]:

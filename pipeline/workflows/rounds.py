@@ -28,7 +28,7 @@ from pipeline.store import asks, batches, live_calls, pilots, spending
 from pipeline.store.pilots import PilotVerdict
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Words
+    from pipeline.engine.task import Words
     from pipeline.live.tag import TagLiveReport
     from pipeline.store.batches import Batch
     from pipeline.workflows.pilot import PilotReport

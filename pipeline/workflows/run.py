@@ -102,10 +102,10 @@ class _Due:
         report.failures += [] if asked.stopped is None else [asked.stopped]
 
     def score(self) -> None:
-        if not self.ws.subject.hooks.derives:
+        if not self.ws.task.derives:
             return
         with self.ws.store.write() as tx:
-            changed = self.ws.subject.hooks.refresh_derived(tx)
+            changed = self.ws.task.refresh_derived(tx)
         self.report.facts["scored"] = changed
         if changed:
             self.report.did.append(f"{changed:,} scored")

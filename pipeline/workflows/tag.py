@@ -69,8 +69,8 @@ def choose_new_version(ws: OpenWorkspace) -> None:
         going = live_calls.unfinished_run(tx, ws.task.name, mode=live_calls.BACKFILL)
         if going is not None and ws.settings.version is None and ws.task.skips == (ws.task.label,):
             return
-        task = ws.task.hooks.new_version(tx, ws.task, ws.settings.version)
-    ws.subjects = tuple(one._replace(task=task) if one.task is ws.task else one for one in ws.subjects)
+        task = ws.task.new_version(tx, ws.settings.version)
+    ws.tasks = tuple(task if one is ws.task else one for one in ws.tasks)
     ws.task = task
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import FindableError, InputError
-from pipeline.core.task import Item, Task
 from pipeline.engine import questions, workspace
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
+from pipeline.engine.task import Item, Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini import requests
 from pipeline.gemini.tokens import NO_USAGE, Usage

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.core.text import harmless
-from pipeline.experts.task import PLACES, TagsRows
+from pipeline.experts.task import PLACES, TASK
 from tests.security.hostile import BIOGRAPHIES
 
 NAMES = tuple(PLACES)
@@ -43,7 +43,7 @@ def test_nothing_in_the_data_looks_like_a_delimiter(data: str) -> None:
 def test_look_alikes_lose_their_bracket() -> None:
     """Each of the imitations in the collection leaves no bracket before the name; ordinary mark-up keeps its own."""
     for data in BIOGRAPHIES[1:8]:
-        (part,) = next(TagsRows().about({"1": {"username": data, "job_title": data, "bio": data}})).prompt.parts
+        (part,) = next(TASK.items({"1": {"username": data, "job_title": data, "bio": data}})).prompt.parts
         assert [part["text"].count(f"<{name}>") for name in NAMES] == [1, 1, 1]
         assert [part["text"].count(f"</{name}>") for name in NAMES] == [1, 1, 1]
     for bracket in ("\uff1c", "&lt;", "&#60;", "&#x3C;"):

@@ -9,8 +9,8 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.core.errors import FindableError, InputError
-from pipeline.core.task import Task
 from pipeline.engine.questions import free_dead_owners
+from pipeline.engine.task import Task
 from pipeline.live.due_tagger import PATIENCE_S, ask_due
 from pipeline.ops import forget, parked, show
 from pipeline.quality import pilot

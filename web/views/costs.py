@@ -19,14 +19,14 @@ By = Annotated[str, Query(pattern=f"^({'|'.join(costs.KEYS)})$")]
 def get_costs(request: Request, by: By = "day") -> dict[str, Any]:
     """Return what was spent, as `findable costs --json`."""
     with desk_of(request).to_read() as ws:
-        return costs.document(costs.run(ws.store, ws.subjects, by=by))
+        return costs.document(costs.run(ws.store, ws.tasks, by=by))
 
 
 @router.get("/costs", include_in_schema=False)
 def costs_page(request: Request, by: By = "day") -> HTMLResponse:
     """Show what was spent."""
     with desk_of(request).to_read() as ws:
-        report = costs.run(ws.store, ws.subjects, by=by)
+        report = costs.run(ws.store, ws.tasks, by=by)
         newest = list(report.rows.items())[-BARS:]
         highest = max((one.cost for _, one in newest), default=0.0)
         bars = [(key, one, one.cost / highest) for key, one in newest] if highest else []

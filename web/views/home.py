@@ -40,8 +40,8 @@ def get_tasks(request: Request) -> list[dict[str, Any]]:
     """Return the tasks of the workspace."""
     with desk_of(request).to_read() as ws:
         return [
-            {"name": one.name, "one": one.task.words.one, "many": one.task.words.many, "indexed": bool(one.collection)}
-            for one in ws.subjects
+            {"name": one.subject, "one": one.words.one, "many": one.words.many, "indexed": ws.indexes(one)}
+            for one in ws.tasks
         ]
 
 

@@ -103,7 +103,7 @@ def _shown(request: Request, task: str | None, template: str) -> HTMLResponse:
         builds = _builds(ws.store, BuildLookup(ws.data, ws.collection.folder)) if ws.is_indexed else []
         shown = {"index": report.document["index"], "works": works, "builds": builds}
         has_items = bool(StatusCounts(*list(report.document[report.subject].values())[:6]).done)
-        can_begin = not ws.is_indexed and ws.task.hooks.begin_index() is not None
+        can_begin = not ws.is_indexed and ws.task.index is not None
         in_service = next((one["number"] for one in builds if one["in_service"]), None)
         can = {
             "can_begin": can_begin,
@@ -111,7 +111,7 @@ def _shown(request: Request, task: str | None, template: str) -> HTMLResponse:
             "can_verify": in_service is not None,
             "can_go_back": any(in_service is None or one["number"] < in_service for one in builds),
         }
-        return show_page(request, template, ws, how=ws.subject.hooks.how_to_index, **shown, **can)
+        return show_page(request, template, ws, how=ws.task.how_to_index, **shown, **can)
 
 
 def _builds(store: Store, builds: BuildLookup) -> list[dict[str, Any]]:

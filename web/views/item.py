@@ -72,7 +72,7 @@ def _shown(
             tags = tags_shown(request, person.run(ws, key))
         concepts = {}
         if name == PASSAGES and known["columns"]:
-            concepts = concepts_by_version(quoted_passage(ws.store, ws.subjects, ws.settings, known["item"]))
+            concepts = concepts_by_version(quoted_passage(ws.store, ws.tasks, ws.settings, known["item"]))
         columns = [(column, as_text(value)) for column, value in known.pop("columns").items()]
         title = heading_of(known, name, columns)
         if tags:  # which stand beside the row

@@ -25,7 +25,7 @@ BEGINNING = 400  # characters of a text that nothing is quoted of
 def get_marked(request: Request, key: str) -> dict[str, Any]:
     """Return a passage in the parts that each version quotes, slices of the text, with what quotes them."""
     with desk_of(request).to_read(TASK) as ws:
-        found = quoted_passage(ws.store, ws.subjects, ws.settings, key)
+        found = quoted_passage(ws.store, ws.tasks, ws.settings, key)
     versions = [
         {"extractor": extractor, "segments": _segments(found.text, some)} for extractor, some in found.concepts.items()
     ]
@@ -48,7 +48,7 @@ def passages_part(request: Request, find: str = "", state: str = "", after: str 
 def passage_page(request: Request, key: str) -> HTMLResponse:
     """Show one passage."""
     with desk_of(request).to_read(TASK) as ws:
-        passage = _marked(quoted_passage(ws.store, ws.subjects, ws.settings, key))
+        passage = _marked(quoted_passage(ws.store, ws.tasks, ws.settings, key))
         return show_page(request, "passage.html", ws, key=key, passage=passage)
 
 
@@ -56,7 +56,7 @@ def _shown(request: Request, template: str, *, find: str, state: str, after: str
     with desk_of(request).to_read(TASK) as ws:
         which = ItemFilter(find.split(), state or None)
         page = items.run(ws).page(which, limit=PASSAGES, after=after or None)
-        found = [quoted_passage(ws.store, ws.subjects, ws.settings, one.id) for one in page.items]
+        found = [quoted_passage(ws.store, ws.tasks, ws.settings, one.id) for one in page.items]
         with ws.store.read() as tx:
             _, *states = ws.task.counts(tx)
         asked = {"find": find, "state": state}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from pipeline.core.errors import FindableError
 from pipeline.core.ranking import Rank
-from pipeline.core.task import Collection
+from pipeline.engine.task import Indexed
 from pipeline.index.reader import Hit, whole_document
 from pipeline.index.search import OpenSearch, SearchReport, search_options
 from web import problem
@@ -77,7 +77,7 @@ def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTM
     known: dict[str, Any] = {"found": None, "failed": None, "q": asked.q, "asked": asked, "ranks": list(Rank)}
     desk = desk_of(request)
     with desk.to_read(asked.task) as ws:
-        known["collections"] = [(one.name, one.task.words.many) for one in ws.subjects if one.collection]
+        known["collections"] = [(one.subject, one.words.many) for one in ws.tasks if ws.indexes(one)]
         try:
             known["question"] = ws.collection.question
             with desk.to_search(asked.task, asked.build) as opened:
@@ -92,7 +92,7 @@ def search_page(request: Request, asked: Annotated[AskedOnPage, Query()]) -> HTM
     return page
 
 
-def _shown(collection: Collection, hit: Hit) -> dict[str, Any]:
+def _shown(collection: Indexed, hit: Hit) -> dict[str, Any]:
     found = whole_document(collection, hit)
     key = collection.name_of(hit.metadata)
     values = {name: one for name, one in found.items() if name not in OWN_PLACE} | found.get("answer", {})

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from pipeline.engine.declared.rows import UNUSABLE, DeclaredRows
+from pipeline.engine.declared.task import UNUSABLE, DeclaredTask
 from pipeline.tables.grid import Grid, GridColumn, answers_shown, tag_facet, version_facet
 from pipeline.tables.items import UNUSABLE as REASON
 from pipeline.tables.items import VALUES, values_in
@@ -18,13 +18,13 @@ def _value_of(name: str, row: str) -> Any:
     return values_in(row).get(name)
 
 
-def rows_grid(tx: Connection, rows: DeclaredRows) -> Grid:
+def rows_grid(tx: Connection, task: DeclaredTask) -> Grid:
     """Return what lists rows, looked for in all their columns; their tags are the texts in lists of their answers."""
-    record, items = rows.record, rows.table(tx)
+    record, items = task.record, task.table(tx)
     keys = [name for name, _ in record.key if name in record.columns]
-    asked = list(dict.fromkeys([*keys, *rows.images, *record.words.get("asked", ())]))
+    asked = list(dict.fromkeys([*keys, *task.images, *record.words.get("asked", ())]))
     shown = {name: GridColumn((VALUES,), partial(_value_of, name)) for name in record.columns}
-    reasons = {WHY: GridColumn((REASON,), lambda cell: cell)} if rows.images else {}
+    reasons = {WHY: GridColumn((REASON,), lambda cell: cell)} if task.images else {}
     columns = shown | reasons
     values = items.table.c[VALUES]
     names = [name for name, _ in record.fields]
@@ -41,8 +41,8 @@ def rows_grid(tx: Connection, rows: DeclaredRows) -> Grid:
             record.name,
             fields,
             whose=f"answer_{EXTRACTOR}" if EXTRACTOR in columns else EXTRACTOR,
-            prefer=rows.writer.preferred,
-            label=f"{record.name}@{record.version}",
+            prefer=task.writer.preferred,
+            label=task.label,
         ),
         keeps_changes=True,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.core import text
 from pipeline.core.declaration import Declaration, fill_template, split_template
-from pipeline.core.task import Prompt, tuples
+from pipeline.gemini.requests import Prompt
 from pipeline.tables.item_values import value_text
 
 MAX_OUTPUT_TOKENS = 8192  # where the declaration says nothing; about 6,000 words
@@ -41,7 +41,7 @@ class Question:
         """Yield what is asked with each of some texts about rows."""
         system, room = self._system, self.declared.max_output_tokens or MAX_OUTPUT_TOKENS
         parts = ([{"text": one}] for one in texts)
-        return tuples(Prompt, repeat(system), parts, repeat(room))
+        return map(Prompt, repeat(system), parts, repeat(room))
 
     def filled(self, row: Mapping[str, Any]) -> str:
         """Return the text that is put to the model about a row: each value between tags of its column's name."""

@@ -14,7 +14,8 @@ from pipeline.core.declaration import MADE_KEY, Declaration, column_named, colum
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import has_quotes, must_quote
 from pipeline.engine.declared.given import ROWS
-from pipeline.engine.declared.rows import DeclaredRows, differences, digest, fingerprint_of, texts_among
+from pipeline.engine.declared.judge import differences, digest, fingerprint_of
+from pipeline.engine.declared.task import DeclaredTask
 from pipeline.engine.declared.task_file import NOTHING_ASKED, at_member
 from pipeline.gemini.tokens import answer_size
 from pipeline.store import tasks, workspace
@@ -77,7 +78,7 @@ def record_of(declaration: Declaration, path: Path, columns: Mapping[str, str], 
         },
         at=at,
     )
-    check_fields(DeclaredRows(record).answers_spec)
+    check_fields(DeclaredTask(record).answers_spec)
     return record
 
 
@@ -155,9 +156,9 @@ def quotes_column(declaration: Declaration, path: Path, columns: Mapping[str, st
         return column_named(declaration.quotes_in, columns)
     if not has_quotes(declaration.answer):
         return None
-    texts = texts_among(meant(declaration.asked, columns), columns)
-    if len(texts) == 1:
-        return texts[0]
+    texts = [name for name in meant(declaration.asked, columns) if columns.get(name) == "text"]
+    if len(texts) == 1 or "text" in texts:
+        return "text" if "text" in texts else texts[0]
     where = at_member(path, "prompt")
     raise InputError(
         f"{where}: the answer has quotations, and the prompt names {len(texts)} columns of text; {NOTHING_ASKED}",
@@ -181,23 +182,23 @@ def put_record(tx: "Connection", new: TaskRecord, declaration: Declaration, *, a
     old = tasks.get_task(tx, new.name)
     lines = [] if old is None else _check_change(tx, old, new, declaration, accepted=accepted)
     _check_names(tx, new)
-    was = None if old is None or old.prefix != new.prefix else DeclaredRows(old)
+    was = None if old is None or old.prefix != new.prefix else DeclaredTask(old)
     columns = dict(new.columns if was is None else was.record.columns)
     for name, kind in new.columns.items():
         columns[name] = common_kind(columns.get(name), kind) or kind
-    spec = replace(DeclaredRows(new).items_spec, columns=columns)
+    spec = replace(DeclaredTask(new).items_spec, columns=columns)
     items.check_spec(spec)
     is_read_alike = was is not None and all(was.record.words.get(one) == new.words[one] for one in ("asked", "quoted"))
     new = replace(new, columns=spec.columns, items_sha256=old.items_sha256 if old and is_read_alike else None)
     kept = () if was is None else tuple(one for one in was.record.fields if one[0] not in dict(new.fields))
     new = replace(new, fields=(*new.fields, *kept))  # fields that the answers once had are shown behind the others
-    lines += make_views(tx, DeclaredRows(new).answers_spec, new.columns)
+    lines += make_views(tx, DeclaredTask(new).answers_spec, new.columns)
     if old is not None and any(old.words.get(name) != new.words[name] for name in INDEXED):
         workspace.touch_revision(tx, new.name)
-    if (target := DeclaredRows(new).row_target) is not None:
+    if (target := DeclaredTask(new).row_target) is not None:
         check_target(tx, target)
     elif declaration.write_to is not None:
-        column_target(tx, DeclaredRows(new).answers_spec, declaration.write_to)
+        column_target(tx, DeclaredTask(new).answers_spec, declaration.write_to)
     tasks.put_task(tx, new)
     document = fingerprint_of(declaration)
     tasks.keep_fingerprint(tx, new.fingerprint, task=new.name, version=new.version, document=document, at=new.at)

@@ -18,7 +18,7 @@ from pipeline.tables.item_values import compact_json
 from pipeline.tables.items import hash_of
 
 if TYPE_CHECKING:
-    from pipeline.core.task import Prompt
+    from pipeline.gemini.requests import Prompt
 
 
 class ImageSettings(NamedTuple):

@@ -19,10 +19,9 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.states import RemoteState
-from pipeline.core.task import Prompt
 from pipeline.gemini.client import Client
 from pipeline.gemini.models import load_models
-from pipeline.gemini.requests import Form, object_of
+from pipeline.gemini.requests import Form, Prompt, object_of
 from tests.integration.gemini.scripted import KEY, Answer, Script, Seen
 from tests.live import generated
 

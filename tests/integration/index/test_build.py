@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 
 from pipeline.core.errors import InconsistentError
-from pipeline.core.task import Entry
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
-from pipeline.experts.collection import ExpertsCollection
+from pipeline.experts.entries import INDEXED
+from pipeline.experts.task import ExpertsTask
 from pipeline.gemini.embed import embed_locally
 from pipeline.index import build as index_build
 from pipeline.index.builds import Builds
 from pipeline.index.floor import nonsense
 from pipeline.store import workspace as workspaces
-from pipeline.store.database import Connection
 from tests.lab import Api, Workspace
 
 EMBED = "EmbedContents"  # of many, `batchEmbedContents`
@@ -198,12 +197,10 @@ def test_a_text_that_is_too_long_is_sent_without_its_middle(workspace: Workspace
     assert _index(workspace)["embedded"] == 0
 
 
-class _Lossy(ExpertsCollection):
-    """A collection that loses its first entry on the way, as a bug could."""
+class _Lossy(ExpertsTask):
+    """A task that loses its first entry on the way, as a bug could."""
 
-    def entries(self, tx: "Connection", among: Sequence[str] | None = None) -> Iterator[Entry]:
-        """Yield all but the first."""
-        return islice(super().entries(tx, among), 1, None)
+    index = replace(INDEXED, entries=lambda tx, among=None: islice(INDEXED.entries(tx, among), 1, None))
 
 
 def test_a_build_that_does_not_verify_is_never_promoted(workspace: Workspace, tagged: Callable[[int], None]) -> None:
@@ -212,7 +209,7 @@ def test_a_build_that_does_not_verify_is_never_promoted(workspace: Workspace, ta
     before = _index(workspace)
     tagged(1)
     with workspace.open() as ws, pytest.raises(InconsistentError) as caught:
-        index_build.run(replace(ws, subjects=(ws.subject._replace(collection=_Lossy()),)))
+        index_build.run(replace(ws, task=_Lossy(), tasks=(_Lossy(),)))
     assert caught.value.exit_code == 5
     status = json.loads(workspace.run("status", "--json").stdout)["index"]
     assert (status["build"], status["count"], status["behind"]) == (before["number"], 5, 1)

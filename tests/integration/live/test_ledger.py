@@ -12,13 +12,14 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Budget
 from pipeline.core.states import CallEnd
-from pipeline.core.task import Item, Prompt
 from pipeline.cost.budget import BudgetError
 from pipeline.cost.estimate import Calibration
 from pipeline.engine.questions import PlannedRequest
+from pipeline.engine.task import Item
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.gemini.models import RateLimits
+from pipeline.gemini.requests import Prompt
 from pipeline.gemini.tokens import Usage
 from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.store import live_calls

@@ -86,7 +86,7 @@ def test_what_is_not_there_any_more_is_said(asked: Workspace) -> None:
         assert request["wire"]["no_reply"].partition(":")[0] == why
     with asked.open() as ws, ws.store.write() as tx:
         erase.erase_item(tx, reviews.NAME, "3", words=[])
-        ws.subject.hooks.remove(tx, "3")
+        ws.task.remove_row(tx, "3")
     assert "there is no row '3'" in asked.ran("show", "--item", "3", code=2).output
     forgotten = [one for one in document(asked, "log", "-n", "9") if one["forgotten"]]
     assert [(one["batch"], one["answer"]) for one in forgotten] == [(1, None)]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.passages.quality import measure_concepts
+from pipeline.passages.quality import measure
 from pipeline.passages.schema import read_shape
+from pipeline.passages.task import ConceptsTask
 from pipeline.quality import figures
 from pipeline.quality.figures import Quality, Verdict
 from tests.lab import Workspace
@@ -99,7 +100,7 @@ def a_call(workspace: Workspace, item: str, outcome: str, *, purpose: str = "liv
 def measured(workspace: Workspace, extractor: str | None = LABEL) -> Quality:
     """Return what is measured of the concepts of an extractor."""
     with workspace.open() as ws, ws.store.read() as tx:
-        return measure_concepts(tx, read_shape(tx), extractor)
+        return measure(tx, ConceptsTask(read_shape(tx)), extractor)
 
 
 def figure(found: Quality, name: str) -> Any:

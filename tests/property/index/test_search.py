@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.task import Entry
+from pipeline.core.ranking import Entry
 from pipeline.index import flat_file
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache

@@ -13,8 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.core.ranking import K1, B, FieldGroup, Ranking
-from pipeline.core.task import Entry
+from pipeline.core.ranking import K1, B, Entry, FieldGroup, Ranking
 from pipeline.index import postings_writer, terms
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache

@@ -4,7 +4,7 @@ import json
 
 from pipeline.core.states import Outcome
 from pipeline.engine.record import MissingLine, judge_lines
-from pipeline.experts.task import TAGS
+from pipeline.experts.task import TASK
 from pipeline.store.asks import Ask
 
 MISSING = MissingLine("no line in the result", charged=True)
@@ -24,7 +24,7 @@ GOOD, OTHER = line('{"tags": ["bees"]}'), line('{"tags": ["water law"]}')
 def test_the_first_valid_line_wins() -> None:
     """A bad line before or behind it changes nothing, and neither does a second valid one."""
     for lines in ([REFUSED, INVALID, GOOD, OTHER], [GOOD, REFUSED, OTHER]):
-        found = judge_lines(TAGS, Ask("1", "hash"), lines, missing=MISSING)
+        found = judge_lines(TASK, Ask("1", "hash"), lines, missing=MISSING)
         assert found.outcome is Outcome.ANSWERED
         assert found.answer is not None
         assert found.answer.model_dump() == {"tags": ["bees"]}

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from pipeline.experts.answer import Tags
-from pipeline.experts.task import TAGS, TagsRows
+from pipeline.experts.task import TASK
 from pipeline.gemini import requests
 from pipeline.gemini import schema as gemini_schema
 
@@ -17,16 +17,16 @@ TOLD = (
 
 def _told(row: Mapping[str, object]) -> str:
     """Return what the user's part of the question says."""
-    (part,) = next(TagsRows().about({"7": row})).prompt.parts
+    (part,) = next(TASK.items({"7": row})).prompt.parts
     text: str = part["text"]
     return text
 
 
 def test_a_whole_request_line() -> None:
     """The line as it is sent: key, instruction, contents, JSON output with the schema, and a token limit."""
-    asked = next(TagsRows().about({"7": ROW}))
+    asked = next(TASK.items({"7": ROW}))
     form = requests.Form(schema=gemini_schema.response_schema(Tags), thinking={})
-    line = json.loads(form.fill(requests.request_key(TAGS.name, asked.id), asked.prompt)[0])
+    line = json.loads(form.fill(requests.request_key(TASK.name, asked.id), asked.prompt)[0])
     assert line["key"] == "expert-tags/7"
     assert line["request"]["contents"] == [{"role": "user", "parts": [{"text": TOLD}]}]
     assert line["request"]["systemInstruction"]["parts"][0]["text"].startswith("You tag people")
@@ -54,7 +54,7 @@ def test_a_biography_cannot_close_its_tag() -> None:
 
 def test_the_hash_covers_all_that_is_asked() -> None:
     """Each of the three inputs changes the hash, and nothing else does."""
-    same = next(TagsRows().about({"7": ROW})).input_hash
-    assert next(TagsRows().about({"8": {**ROW, "company": "x", "tags": "[]"}})).input_hash == same
+    same = next(TASK.items({"7": ROW})).input_hash
+    assert next(TASK.items({"8": {**ROW, "company": "x", "tags": "[]"}})).input_hash == same
     for column in ROW:
-        assert next(TagsRows().about({"7": {**ROW, column: "other"}})).input_hash != same
+        assert next(TASK.items({"7": {**ROW, column: "other"}})).input_hash != same

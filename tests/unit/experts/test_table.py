@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.experts import adopt, table
 from pipeline.experts.schema import experts
-from pipeline.experts.task import TAGS
+from pipeline.experts.task import TASK
 from pipeline.store import asks, schema
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks, locks_of
@@ -103,7 +103,7 @@ def test_everyone_is_counted_once(tx: Connection) -> None:
     ids = {name: table.insert_person(tx, name, {"bio": "Bees."}) for name in ("tagged", "claimed", "parked", "open")}
     table.insert_person(tx, "no bio", {})
     for name in ("tagged", "claimed"):
-        asks.take_live(tx, TAGS, "a@1/b", asks.Ask(ids[name], name), asks_each=True, at=datetime.now(UTC))
+        asks.take_live(tx, TASK, "a@1/b", asks.Ask(ids[name], name), asks_each=True, at=datetime.now(UTC))
     stopped = {asks.Ask(ids[name], ""): "it failed" for name in ("parked", "claimed")}
     asks.add_ended(tx, table.TASK, "a@1/c", asks.Ends((), stopped, ()), at=NOW)
     table.write_tags(tx, {ids["tagged"]: '["law"]'})
@@ -114,7 +114,7 @@ def test_everyone_is_counted_once(tx: Connection) -> None:
 def test_a_dead_claim_counts_no_more(tx: Connection) -> None:
     """A live claim whose process is dead is what the next submit takes, and is counted so."""
     key = table.insert_person(tx, "a", {"bio": "Bees."})
-    asks.take_live(tx, TAGS, "a@1/b", asks.Ask(key, "h"), asks_each=True, at=NOW)
+    asks.take_live(tx, TASK, "a@1/b", asks.Ask(key, "h"), asks_each=True, at=NOW)
     assert table.people(tx).counts(tx)["claimed"] == 1
     locks_of(tx).close()
     assert table.people(tx).counts(tx)["untagged"] == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.task import Entry
+from pipeline.core.ranking import Entry
 from pipeline.index.builds import Builds
 from pipeline.index.cache import VectorCache
 from pipeline.index.manifest import Promotions, Staged

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, InputError
-from pipeline.core.task import Entry
+from pipeline.core.ranking import Entry
 from pipeline.index import flat_file, manifest
 from pipeline.index.builds import Builds
 from pipeline.index.cache import MissingVectorError, VectorCache

@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 
-from pipeline.core.task import Entry
+from pipeline.core.ranking import Entry
 from pipeline.index.cache import vector_key
 from pipeline.index.postings_writer import PAGE
 from pipeline.index.vector_file import Vectors

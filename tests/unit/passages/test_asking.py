@@ -9,20 +9,20 @@ from sqlalchemy import create_engine
 from pipeline.gemini import requests, schema
 from pipeline.passages.answer import CONCEPT_TYPES, PassageConcepts
 from pipeline.passages.schema import read_shape
-from pipeline.passages.task import CUT, MAX_ASKED, SYSTEM, ConceptsRows
+from pipeline.passages.task import CUT, MAX_ASKED, SYSTEM, ConceptsTask
 
-ROWS = ConceptsRows(read_shape(create_engine("sqlite://").connect()))
+TASK = ConceptsTask(read_shape(create_engine("sqlite://").connect()))
 
 
 def told(text: str) -> str:
     """Return what is said to the model about a passage."""
-    return str(next(ROWS.about({"7": {"text": text}})).prompt.parts[0]["text"])
+    return str(next(TASK.items({"7": {"text": text}})).prompt.parts[0]["text"])
 
 
 def test_a_passage_is_asked_about_as_it_is() -> None:
     """White space and odd characters stand in the question as they stand in the text, which goes on with the item."""
     text = " a\r\n\tb \u202e\u05d0\u0301 x < y & z "
-    asked = next(ROWS.about({"p-1": {"text": text}}))
+    asked = next(TASK.items({"p-1": {"text": text}}))
     assert (asked.id, asked.context) == ("p-1", {"text": text})
     assert told(text) == f"<passage>{text}</passage>"
 
@@ -43,25 +43,25 @@ def test_a_long_passage_is_cut_at_its_end_and_the_question_says_so() -> None:
     """The note stands outside the tags; what was cut is part of the hash and of what answers are held against."""
     text = "x" * MAX_ASKED
     assert told(text) == f"<passage>{text}</passage>"
-    long = next(ROWS.about({"1": {"text": text + "yz"}}))
+    long = next(TASK.items({"1": {"text": text + "yz"}}))
     assert long.prompt.parts[0]["text"] == f"<passage>{text}</passage>\n{CUT}"
     assert long.context == {"text": text + "yz"}
-    assert long.input_hash != next(ROWS.about({"1": {"text": text + "y"}})).input_hash
+    assert long.input_hash != next(TASK.items({"1": {"text": text + "y"}})).input_hash
 
 
 def test_the_hash_is_of_the_text_alone() -> None:
     """Any change of the text gives another hash, and the id does not."""
     texts = ["a", "a ", "A", "\u00e9", "e\u0301", ""]
-    hashes = [next(ROWS.about({"1": {"text": text}})).input_hash for text in texts]
+    hashes = [next(TASK.items({"1": {"text": text}})).input_hash for text in texts]
     assert len(set(hashes)) == len(texts)
-    assert next(ROWS.about({"2": {"text": "a"}})).input_hash == hashes[0]
+    assert next(TASK.items({"2": {"text": "a"}})).input_hash == hashes[0]
     assert re.fullmatch(r"[0-9a-f]{64}", hashes[0])
 
 
 def test_the_question_is_a_request_the_api_takes() -> None:
     """Line, schema and a cap on the output pass the checks of every request; all that the schema asks is explained."""
     form = requests.Form(schema=schema.response_schema(PassageConcepts), thinking={})
-    line, _ = form.fill("passage-concepts/p1", next(ROWS.about({"p/1": {"text": "text"}})).prompt)
+    line, _ = form.fill("passage-concepts/p1", next(TASK.items({"p/1": {"text": "text"}})).prompt)
     assert json.loads(line)["request"]["generationConfig"]["maxOutputTokens"] == 8192
     assert all(word in SYSTEM for word in (*CONCEPT_TYPES, *PassageConcepts.model_fields))
     assert all(f"- {name}:" in SYSTEM for name in ("name", "type", "aliases", "confidence", "quotes"))

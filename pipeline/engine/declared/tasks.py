@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,11 +14,7 @@ from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import BUILT_IN, Settings
-from pipeline.core.task import Subject, Task, Words
 from pipeline.engine.declared import given
-from pipeline.engine.declared.collection import DeclaredCollection
-from pipeline.engine.declared.given import ROWS
-from pipeline.engine.declared.hooks import DeclaredHooks
 from pipeline.engine.declared.record import (
     items_place,
     meant,
@@ -26,10 +23,11 @@ from pipeline.engine.declared.record import (
     quoted_columns,
     record_of,
 )
-from pipeline.engine.declared.row_images import UNSET, ImageSettings
-from pipeline.engine.declared.rows import NO_WRITER, DeclaredRows, RowWriter
+from pipeline.engine.declared.row_images import ImageSettings
+from pipeline.engine.declared.task import DeclaredTask, RowWriter
 from pipeline.engine.declared.task_file import find_task_file, load_declaration, tasks_nearby
 from pipeline.engine.open import never_used
+from pipeline.engine.task import Task
 from pipeline.store import asks, erase, tasks, workspace
 from pipeline.store.rows import changed_since
 from pipeline.store.tasks import TaskRecord
@@ -48,12 +46,12 @@ if TYPE_CHECKING:
     from pipeline.store.database import Connection, Store
 
 
-def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ...]:
-    """Return every task that was recorded here as a subject; no file is loaded."""
+def declared_tasks(tx: "Connection", settings: Settings) -> tuple[DeclaredTask, ...]:
+    """Return every task that was recorded here; no file is loaded."""
     known, images = tasks.list_tasks(tx), ImageSettings.of(settings)
     backend = (workspace.get_workspace(tx).backend if known else None) or settings.wanted_backend
-    made = (
-        declared_task(
+    return tuple(
+        _class_of(one.name)(
             one,
             refreshes=settings.refresh and bool(one.words.get("refresh")),
             image_settings=images,
@@ -61,12 +59,13 @@ def declared_subjects(tx: "Connection", settings: Settings) -> tuple[Subject, ..
         )
         for one in known
     )
-    return tuple(Subject(one.name, one, _collection(rows_of(one))) for one in made)
 
 
-def _collection(rows: DeclaredRows) -> DeclaredCollection | None:
-    template = rows.record.words.get("index")
-    return DeclaredCollection(rows, template) if template else None
+def _class_of(name: str) -> type[DeclaredTask]:
+    """Return the class of a task: that of its room where it ships."""
+    if given.built_in(name) is None:
+        return DeclaredTask
+    return cast(type[DeclaredTask], import_module(f"pipeline.{name}.task").task_class)
 
 
 def recorded_name(tx: "Connection", settings: Settings) -> str | None:
@@ -184,7 +183,7 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
         InputError: its file or its items are wrong; nothing was asked.
         ConfigurationError: the declaration changed under the same version.
     """
-    before = rows_of(task)
+    before = cast(DeclaredTask, task)
     path, record, declaration = Path(before.record.path), before.record, before.declaration
     source = _source(store, declaration, path)
     is_same = not (declaration.is_query or declaration.images)  # files of images change by themselves
@@ -197,12 +196,12 @@ def bring_items(store: "Store", task: Task, settings: Settings, *, at: datetime,
         _fill(store, new, declaration, source, settings, at=at, display=display)
     with store.read() as tx:
         found, images = tasks.get_task(tx, new.name) or new, before.image_settings
-        now = declared_task(found, refreshes=before.refreshes, image_settings=images, writer=before.writer)
+        now = type(before)(found, refreshes=before.refreshes, image_settings=images, writer=before.writer)
         if now.fingerprint != new.fingerprint:
             raise ConfigurationError(
                 f"another process used {path} meanwhile, as it was or is now; nothing was asked", hint="run again"
             )
-        stale = rows_of(now).stale(tx).rows
+        stale = now.stale(tx).rows
     if stale and not before.refreshes:
         display.say(f"{new.name}: {stale:,} answers are of rows that changed since; {AGAIN[declaration.refresh]}")
     return now
@@ -214,7 +213,7 @@ def bring_index(store: "Store", task: Task, *, display: Progress) -> None:
     Raises:
         InputError: the file names a column that its rows have not.
     """
-    path = Path(rows_of(task).record.path)
+    path = Path(cast(DeclaredTask, task).record.path)
     if given.given_task(path) is None and not path.is_file():
         return
     try:
@@ -235,11 +234,12 @@ def task_beside(task: Task, path: Path, *, at: datetime) -> Task:
     """
     found = find_task_file(str(path), path.parent)
     assert found is not None  # noqa: S101 - a path is a file, or an error
-    images, mine = rows_of(task).image_settings, rows_of(task).record
+    before = cast(DeclaredTask, task)
+    mine = before.record
     declaration = replace(load_declaration(found), name=task.name)
     keyed = replace(declaration, key=tuple(name for name, _ in mine.key))
     record = record_of(keyed, found, mine.columns, at=at)
-    return declared_task(replace(record, prefix=mine.prefix), image_settings=images)
+    return DeclaredTask(replace(record, prefix=mine.prefix), image_settings=before.image_settings)
 
 
 def _fill(
@@ -253,7 +253,7 @@ def _fill(
     display: Progress,
 ) -> None:
     """Make a task's table hold what its source says, and keep that it does; one process at a time."""
-    rows = DeclaredRows(record, image_settings=ImageSettings.of(settings))
+    rows = DeclaredTask(record, image_settings=ImageSettings.of(settings))
     assert store.locks is not None  # noqa: S101 - its workspace is open
     with store.locks.wait(f"items-{record.name}", say=display.say, sleep=time.sleep):
         with store.read() as tx:
@@ -344,53 +344,3 @@ def _rows_source(declaration: Declaration, path: Path) -> Any:
     if declaration.items == given.ROWS:
         return given.given_rows(path)
     return ItemsFile(Path(items_place(declaration, path)))
-
-
-ANSWER_TOKENS = 150  # where the record is older than estimates by the schema
-
-
-def declared_task(
-    record: TaskRecord, *, refreshes: bool = False, image_settings: ImageSettings = UNSET, writer: RowWriter = NO_WRITER
-) -> Task:
-    """Return the task of a record; no file is loaded. `refreshes` asks again about rows that changed."""
-    named = f" TASK={record.name}"
-    words = Words(
-        one="row",
-        many="rows",
-        done="answered",
-        all_done="every row that holds something is answered, claimed or parked",
-        input="row",
-        inputs=f"the rows of {record.name}" + (" and their images" if record.words.get("images") else ""),
-        after=f"make export{named} TO={record.name}-answers.csv",
-        again=f"make tag{named}",
-        named=named,
-    )
-    source = "its query gives none" if record.is_query else f"{record.items} holds none that can be asked about"
-    rows = DeclaredRows(record, refreshes, image_settings=image_settings, writer=writer)
-    return Task(
-        name=record.name,
-        label=rows.label,
-        words=words,
-        how_to_fill=f"{source}; `{words.make('try')}` shows what is asked",
-        items_from=_items_from(record),
-        answer_tokens=record.words.get("answer_tokens", ANSWER_TOKENS),
-        rows=rows,
-        hooks=DeclaredHooks(rows),
-        fingerprint=record.fingerprint,
-        model=record.words.get("model"),
-        sends_images=bool(record.words.get("images")),
-        gates=str(record.words.get("gates") or ""),
-    )
-
-
-def _items_from(record: TaskRecord) -> str:
-    if record.items == ROWS:
-        return "they are given in Python, which may give others"
-    if record.is_query:
-        return f"they are what the query in `{record.path}` gives; change that, or what it reads"
-    return f"they stand in `{record.items}`, which `{record.path}` names; change that file, and it is read again"
-
-
-def rows_of(task: Task) -> DeclaredRows:
-    """Return the rows of a declared task."""
-    return cast(DeclaredRows, task.rows)

@@ -1,0 +1,517 @@
+"""One task: what is asked about which rows, what a valid answer is, where it goes, and how it is found again.
+
+A task is facts, and methods that a subclass gives where its rows or its answers are kept in a way of their own. Some
+tasks ship; a user's own is made from a declaration, see `pipeline.engine.declared`. `tx` is a connection inside a
+transaction of `pipeline.store`, which the caller ends.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import repeat
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Connection, Select, Table
+
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.progress import Progress
+from pipeline.core.ranking import Entry, Ranking
+from pipeline.store.answers import VersionCounts
+from pipeline.store.database import PAGE, streamed
+from pipeline.tables.item_table import ItemTable
+
+if TYPE_CHECKING:  # which load when they are used
+    from pydantic import BaseModel
+
+    from pipeline.engine.declared.question import Question
+    from pipeline.gemini.requests import Prompt
+    from pipeline.tables.grid import Grid
+
+Rows = Mapping[str, Mapping[str, Any]]  # what is read of some items, by id: cells by their columns
+
+
+class Item(NamedTuple):
+    """A row that a task asks about: its id, what to ask, the hash of what that was made from, and what judges it."""
+
+    id: str
+    prompt: "Prompt"
+    input_hash: str
+    context: Any = None
+
+
+class Answered(NamedTuple):
+    """One validated answer on its way into the database: the item's id, the answer, and the hash it was asked with."""
+
+    item_id: str
+    answer: "BaseModel"
+    input_hash: str
+
+
+@dataclass
+class WriteResult:
+    """What `Task.write` did, by id: rows that hold the answer now, and rows whose input had changed meanwhile.
+
+    `blocked` are rows that take no answer at all, with the reason for which they are not asked again.
+    """
+
+    applied: set[str] = field(default_factory=set)
+    outdated: set[str] = field(default_factory=set)
+    blocked: dict[str, str] = field(default_factory=dict)
+
+    def __or__(self, other: "WriteResult") -> "WriteResult":
+        """Return both together."""
+        return WriteResult(self.applied | other.applied, self.outdated | other.outdated, self.blocked | other.blocked)
+
+
+class StaleItems(NamedTuple):
+    """How many items changed since they were answered, and since when the first of them (aware), where known."""
+
+    rows: int
+    since: datetime | None
+
+
+class Words(NamedTuple):
+    """How people call the items of a task, what they say of those that are answered, and what comes after that."""
+
+    one: str
+    many: str
+    done: str  # of items that have their answer: "3 tagged"
+    all_done: str  # where none is left to ask: "everyone with a bio is tagged, claimed or parked"
+    input: str  # what the question is made from
+    inputs: str  # the same of several
+    after: str  # what to type once answers are in
+    again: str = "make batch-submit"  # what asks about those that are left
+    named: str = ""  # what names the task to make, where it is not the one that is meant without
+
+    def make(self, target: str) -> str:
+        """Return what to type so that a target is about this task."""
+        return f"make {target}{self.named}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Indexed:
+    """What of a task is indexed and searched: its answered items, each an entry.
+
+    `entries` yields those of a snapshot in the order of ids, or those among some ids, and `count` tells how many there
+    are. Of the metadata of an entry, `key` names the member by which judgements of a search mean it, `text_in` those in
+    which phrases are looked for, `tags` gives its few words, and `told` what a hit tells, the key first.
+    """
+
+    task: str
+    folder: str = ""  # below DATA/index, where its builds are; empty for the one whose files have stable paths in DATA
+    word: str  # what one entry is called
+    question: str = "…"  # how a question may begin, for a hint
+    columns: Mapping[str, str]  # of a table of what was found: the names in `shown`, by their headings
+    ranking: Ranking  # what the words of each field of an entry count, and words beside vectors
+    count: Callable[[Connection], int]
+    entries: Callable[..., Iterable[Entry]]
+    key: str = "id"
+    text_in: Sequence[str] = ("text",)
+    tags: Callable[[Mapping[str, Any]], Sequence[str]]
+    told: Callable[[Mapping[str, Any]], dict[str, Any]]
+    when_asked: bool = False  # it is indexed from its first build on, and before that only if that is asked for
+
+    def name_of(self, metadata: Mapping[str, Any]) -> str:
+        """Return the name by which judgements of a search mean an entry."""
+        return str(metadata[self.key])
+
+    def texts(self, metadata: Mapping[str, Any]) -> list[str]:
+        """Return the texts of an entry in which phrases are looked for, and of which a hit shows a sentence."""
+        return [str(metadata[name]) for name in self.text_in if metadata[name]]
+
+    def shown(self, rank: int, similarity: float, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an entry that was found, for programs; the similarity is the cosine, 1.0 for the same direction."""
+        told = self.told(metadata)
+        key = next(iter(told))
+        return {"rank": rank, key: told[key], "similarity": round(float(similarity), 4), **told}
+
+
+class RowFault(NamedTuple):
+    """Something that is wrong with rows of a task: what, why it matters, and what mends it.
+
+    What is no contradiction (another program's doing, a notice) does no harm to data.
+    """
+
+    said: str
+    why: str
+    next: str = ""
+    contradiction: bool = True
+
+
+class CheckResult(NamedTuple):
+    """What a look at every row of a task's answers came to: figures for programs, a line of them, and what is wrong."""
+
+    said: str
+    figures: Mapping[str, int]
+    faults: Sequence[RowFault]
+
+
+class DerivedCheck(NamedTuple):
+    """What is wrong with columns that follow from others, and the items whose answers are here and whose row is not."""
+
+    faults: Sequence[RowFault] = ()
+    orphans: Sequence[str] = ()
+
+
+class ExportWanted(NamedTuple):
+    """Which rows to export: the best of each name, those of one extractor, or one for each member of a list.
+
+    Without an `extractor` (a label, with or without a model) they are of the version that is preferred, the first of
+    `prefer` that there is. With `cost` each has what its answer took beside it.
+    """
+
+    best: bool = False
+    extractor: str | None = None
+    rows: str | None = None  # the field of the answers that is the list
+    cost: bool = False
+    prefer: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VersionShare:
+    """How many items have answers of an extractor."""
+
+    extractor: str
+    items: int
+
+
+class ExportRows(NamedTuple):
+    """Rows on their way into a file, what makes its bytes of them, and how many they are; None: not known before.
+
+    `encode` takes rows and a format, and yields pieces that never split a row. It raises ConfigurationError where
+    Parquet is wanted, and its library is not installed. All are of one `extractor`; None where each has its own.
+    """
+
+    rows: Iterable[Any]
+    encode: Callable[[Iterable[Any], str], Iterator[bytes]]
+    total: int | None = None
+    extractor: str | None = None
+    versions: Sequence[VersionShare] = ()
+
+
+FORMATS = MappingProxyType(
+    {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".parquet": "parquet"}
+)
+
+
+class Task(ABC):
+    """What is asked about which rows, what a valid answer is, and where it goes."""
+
+    name: str  # the first half of every request key
+    subject: str  # as TASK= has it
+    label: str  # the version of prompt and schema that answers are attributed to; with the model it is an extractor
+    words: Words
+    how_to_fill: str  # what to type where there are no items yet
+    answer_tokens: int  # about how many an answer has, before past answers of the extractor tell better
+    needs_pilot = False  # whether all are asked unattended only after a few were, and passed their gates
+    skips: Sequence[str] | None = None  # labels whose answers keep an item from being asked; None: those of any
+    fingerprint: str | None = None  # of a declaration in a user's file, which batches, calls and answers carry
+    model: str | None = None  # that the task itself asks; None: the one that is set
+    items_from = ""  # where its items stand, and what to change for others, where no file of them is imported
+    gates = ""  # bounds of gates that the task sets itself, as the setting GATES has them, which goes above them
+    measured_by = ""  # the module with the gates and figures of its answers, where those of any task are not enough
+    sends_images = False  # whether images go out with what is asked
+    keeps_answers = True  # whether an applied answer is kept whole; see `stored_json`
+    index: Indexed | None = None
+    how_to_index = ""  # what to do or to type that puts the items into a search index, where they are in none
+    derives = False  # columns of its rows follow from others, as a score does
+    brings_items = False  # a source is read again and again, and would bring back an item that was forgotten
+    export_word = "item"  # what one row of an export is called
+    export_choices = frozenset[str]()  # which members of `ExportWanted` may be set
+    export_formats: Mapping[str, str] = FORMATS  # by a file's ending; the first is usual
+
+    # ---- its rows
+
+    @property
+    @abstractmethod
+    def columns(self) -> Sequence[str]:
+        """Return the columns that are read of a row to ask about it, to hash it and to judge its answer."""
+
+    @abstractmethod
+    def table(self, tx: Connection) -> ItemTable:
+        """Return the table of the items, which tells which are there, which may be asked, and their states."""
+
+    @abstractmethod
+    def input_hash(self, row: Mapping[str, Any]) -> str:
+        """Return the hash of what is asked about a row."""
+
+    def rows(self, tx: Connection, ids: Sequence[str], *, locked: bool = False) -> Rows:
+        """Return what is asked about of these items as it is now, in the order of `ids`, without removed ones."""
+        found = self.table(tx).rows(tx, ids, self.columns, locked=locked)
+        return {one: self.read(found[one]) for one in ids if one in found}
+
+    def read(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a row's cells by the names that are asked about, made of those that are read of it."""
+        return row
+
+    def pending(self, tx: Connection, *, names: Sequence[str] = (), after: str | None = None) -> Select[Any]:
+        """Return a SELECT of the ids (text) of the items that may be asked, in the order of their rows.
+
+        Before the id stand the columns of some `names`. Those without an answer that hold something to ask about; with
+        `after` only those behind that item's row, none where it was removed. Claimed and parked items are among them.
+        """
+        return self.table(tx).pending(names=names, after=after)
+
+    def pending_among(self, tx: Connection, ids: Sequence[str]) -> set[str]:
+        """Return which of these items `pending` would give, by a look at their rows alone."""
+        return self.table(tx).pending_among(tx, ids)
+
+    def count_pending(self, tx: Connection, ids: Sequence[str]) -> int:
+        """Return how many of these items, few enough for one statement, `pending` would give."""
+        return self.table(tx).count_pending(tx, ids)
+
+    def total(self, tx: Connection) -> int:
+        """Return how many items there are, whether they can be asked or not."""
+        return self.table(tx).total(tx)
+
+    def counts(self, tx: Connection) -> dict[str, int]:
+        """Return `total` and five disjoint counts that add up to it: done, open, not to be asked, claimed, parked."""
+        return self.table(tx).counts(tx)
+
+    def names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+        """Return for each id of an item that is there the name a person knows it by, for messages."""
+        return self.table(tx).names(tx, ids)
+
+    def id_of(self, tx: Connection, name: str) -> str:
+        """Return the id of the item of that name: by itself the id is the name.
+
+        Raises:
+            InputError: there is none.
+        """
+        if name not in self.names(tx, [name]):
+            listed = f"`{self.words.make('parked')}` lists those that are"
+            raise InputError(f"there is no {self.words.one} {name!r}", hint=listed)
+        return name
+
+    @abstractmethod
+    def grid(self, tx: Connection) -> "Grid":
+        """Return what lists the items."""
+
+    def stale(self, tx: Connection) -> StaleItems | None:  # noqa: ARG002 - few tell
+        """Return which items changed since they were answered; None where a task does not tell."""
+        return None
+
+    @abstractmethod
+    def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "nothing more was changed") -> None:
+        """Delete an item's row, if it is there; `so_far` is what an error says of all else.
+
+        Raises:
+            ConfigurationError: the database does not let go of it, or rows of this task are not removed one by one.
+        """
+
+    # ---- what is asked about them
+
+    @property
+    @abstractmethod
+    def question(self) -> "Question":
+        """Return how rows are put to the model."""
+
+    @property
+    def answer(self) -> "type[BaseModel]":
+        """Return the model of an answer: its JSON schema goes out with every request, and it judges every reply."""
+        return self.question.declared.answer
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Return what of a request's `generationConfig` the task sets itself: thinkingConfig, temperature."""
+        declared = self.question.declared
+        told: dict[str, Any] = {"thinkingConfig": declared.thinking, "temperature": declared.temperature}
+        if declared.images and declared.media_resolution:
+            told["mediaResolution"] = f"MEDIA_RESOLUTION_{declared.media_resolution.upper()}"
+        return {name: value for name, value in told.items() if value is not None}
+
+    def items(self, rows: Rows) -> Iterator[Item]:
+        """Yield what to ask about rows, in their order, without those that cannot be asked about any more."""
+        cells = list(rows.values())
+        texts, contexts = self.texts(cells), cells if self.needs_row else repeat(None)
+        return map(Item, rows, self.question.prompts(texts), self.hashes(cells, texts), contexts)
+
+    def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return what is said to the model about each of some rows."""
+        return self.question.texts(rows)
+
+    def hashes(self, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> Iterable[str]:  # noqa: ARG002 - some hash these
+        """Return the hash of what is asked about each row, of which the text was made."""
+        return map(self.input_hash, rows)
+
+    def asked_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002 - not all tell
+        """Return by id what is asked about of these items, for a person to read; nothing where a task does not tell."""
+        return {}
+
+    def equals(self, tx: Connection, hashes: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Return the open rows of some hashes, by these: where none is kept with a row, every open one is read."""
+        found, wanted = dict[str, list[str]](), set(hashes)
+        if not wanted:
+            return found
+        query = self.table(tx).pending(names=self.columns)
+        for page in streamed(tx, query, page=PAGE).partitions():
+            rows = {row[-1]: dict(zip(self.columns, row, strict=False)) for row in page}
+            cells = list(rows.values())
+            for key, hashed in zip(rows, self.hashes(cells, self.texts(cells)), strict=True):
+                if hashed in wanted:
+                    found.setdefault(hashed, []).append(key)
+        return found
+
+    # ---- the answers
+
+    @property
+    def needs_row(self) -> bool:
+        """Return whether it takes the row to tell whether an answer is valid."""
+        return False
+
+    def contexts(self, tx: Connection, ids: Sequence[str]) -> Rows:
+        """Return the rows, by id, where it takes them to tell whether an answer is valid."""
+        return self.rows(tx, ids) if self.needs_row else {}
+
+    def judged(self, answer: "BaseModel", context: Any, *, input_hash: str) -> "tuple[BaseModel | None, str]":
+        """Return a valid answer as it goes on, or None and why it is none, held against its item's context.
+
+        The context is None where the item was removed. `input_hash` is of the input that was asked about, empty where
+        not known: an answer to another input than the context's passes, and will not be applied.
+        """
+        if context is None or (input_hash and self.input_hash(context) != input_hash):
+            return answer, ""
+        return self.proven(answer, context)
+
+    def proven(self, answer: "BaseModel", row: Mapping[str, Any]) -> "tuple[BaseModel | None, str]":  # noqa: ARG002
+        """Return an answer held against the row that it was asked about."""
+        return answer, ""
+
+    @abstractmethod
+    def write(self, tx: Connection, answers: Sequence[Answered], *, extractor: str, at: datetime) -> WriteResult:
+        """Write answers where there is none yet, with what follows from them (a score).
+
+        `extractor` is label/model. An item that was removed or answered meanwhile is left out of the applied.
+        """
+
+    @abstractmethod
+    def take_back(self, tx: Connection, ids: Sequence[str], *, extractor: str | None = None) -> int:
+        """Take the answers of these items back, those of one extractor or all; return how many rows that were.
+
+        Only what is still as it was answered goes.
+        """
+
+    def stored_json(self, answer: "BaseModel", *, applied: bool) -> str:  # noqa: ARG002 - few keep another thing
+        """Return the JSON of an answer that is kept."""
+        return answer.__pydantic_serializer__.to_json(answer).decode()  # its own method takes twice as long
+
+    @property
+    def kept_model(self) -> "type[BaseModel]":
+        """Return the model of an answer that is kept whole."""
+        return self.answer
+
+    def written_answers(
+        self,
+        tx: Connection,  # noqa: ARG002 - few keep another thing
+        extractor: str,  # noqa: ARG002
+        ids: Sequence[str],  # noqa: ARG002
+    ) -> "Mapping[str, BaseModel]":
+        """Return by id the whole answers of an extractor that stand in the task's own tables, not in `stored_json`."""
+        return {}
+
+    # ---- its versions
+
+    @property
+    def own(self) -> str:
+        """Return the label under which alone a parked item is not asked; empty where one of any version is not."""
+        return "" if self.counts_any else self.label
+
+    @property
+    def counts_any(self) -> bool:
+        """Return whether an answer of any version is enough, so that a new one alone asks about no item again."""
+        return self.fingerprint is None and self.skips is None
+
+    def new_version(self, tx: Connection, label: str | None) -> "Task":  # noqa: ARG002 - few have more
+        """Return the task under another version, `label` or the next free one; older answers do not count for it.
+
+        Raises:
+            InputError: the task has one version alone.
+        """
+        raise InputError(f"{self.name} has one version alone")
+
+    def versions(self, tx: Connection) -> list[VersionCounts] | None:  # noqa: ARG002 - few hold others' answers
+        """Return every version that has answers, by label and model.
+
+        None where those are what the record of answers has.
+        """
+        return None
+
+    def roll_back(self, tx: Connection, label: str, *, model: str) -> int | None:  # noqa: ARG002 - few hold others' answers
+        """Remove the answers of a version from the task's rows; return how many.
+
+        None where the record of answers tells whose they are.
+        """
+        return None
+
+    # ---- the user's own file, where it is declared in one
+
+    @property
+    def declared_in(self) -> Path | None:
+        """Return the file; None where it is built in."""
+        return None
+
+    @property
+    def declared_fingerprint(self) -> str | None:
+        """Return the fingerprint of what the file declares now."""
+        return self.fingerprint
+
+    def check_declared(self, fingerprint: str | None, what: str, *, accepted: bool) -> None:
+        """Pass where the task declares what was asked under a fingerprint, or another declaration is `accepted`.
+
+        Raises:
+            ConfigurationError: it declares another thing now; `what` names what was asked.
+        """
+        if fingerprint is not None and not accepted and fingerprint != self.declared_fingerprint:
+            raise ConfigurationError(
+                f"{what} was asked with another declaration than {self.declared_in} has now; it stays as it is",
+                hint="put the file back, or judge by the new declaration with ACCEPT_CHANGED=1",
+            )
+
+    def fault_of(self, error: BaseException, item_id: str) -> ConfigurationError | None:  # noqa: ARG002 - ours by itself
+        """Return what to say where an answer about an item could not be read for a fault of the user's own code."""
+        return None
+
+    # ---- the commands that keep a workspace
+
+    def tables(self, tx: Connection) -> Sequence[Table]:  # noqa: ARG002 - most have none of their own
+        """Return the task's own tables, as they are to be on a server after a move."""
+        return ()
+
+    def make_tables(self, tx: Connection, there: Connection) -> None:
+        """Make the tables and views of the task, as `tx` has them, in the database of a move."""
+        for one in self.tables(tx):
+            one.create(there)
+
+    def highest_id(self, tx: Connection, table: Table) -> int:  # noqa: ARG002 - most give no id again
+        """Return the highest number that a row of a table ever had, where the rows there do not tell."""
+        return 0
+
+    def check(self, tx: Connection) -> CheckResult | None:  # noqa: ARG002 - few keep proofs beside their answers
+        """Look at every row that was written, at flat memory, and say what was seen also where nothing is wrong.
+
+        None where there is nothing to be looked at.
+        """
+        return None
+
+    def check_derived(self, tx: Connection, display: Progress) -> DerivedCheck:  # noqa: ARG002 - few derive columns
+        """Compare every column that follows from others with these, and every row with the answer that was applied."""
+        return DerivedCheck()
+
+    def refresh_derived(self, tx: Connection) -> int:  # noqa: ARG002 - few derive columns
+        """Bring columns that follow from others up to date; return how many rows were written."""
+        return 0
+
+    def settle_foreign(self, tx: Connection) -> int:  # noqa: ARG002 - few hold others' answers
+        """Park rows whose answer is another program's text, and let those go where it was mended; return how many."""
+        return 0
+
+    @abstractmethod
+    def export_rows(self, tx: Connection, wanted: ExportWanted) -> ExportRows:
+        """Return the rows to export, by id, as they are wanted; of `wanted` only `export_choices` are set.
+
+        Raises:
+            InputError: two choices exclude each other, or there is no such list, or no row of that extractor.
+        """

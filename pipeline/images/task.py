@@ -1,0 +1,100 @@
+"""The task images: what `images/declaration.py` declares, with `assets` and `asset_ai` kept for other programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, Self
+
+from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
+
+from pipeline.core.listed import ItemsPage, ItemsWanted, ListedItem
+from pipeline.engine.declared.grid import WHY
+from pipeline.engine.declared.task import UNUSABLE, DeclaredTask
+from pipeline.engine.task import Words
+from pipeline.images import ASSET_AI, HOW_TO_FILL
+from pipeline.images.adopt import LIBRARY, adopt, asset_ai_table, assets_table
+from pipeline.tables.grid import Grid
+from pipeline.tables.write_to import RowTarget
+
+WORDS = Words(
+    one="image",
+    many="images",
+    done="described",
+    all_done="every image that can be opened is described, claimed or parked",
+    input="image",
+    inputs="the images",
+    after="make export TASK=images TO=images.csv",
+    again="make tag TASK=images",
+    named=" TASK=images",
+)
+
+
+class ImagesTask(DeclaredTask):
+    """Images of a library, whose answers go to one table of other programs, whatever a file says."""
+
+    def __init__(self, *told: Any, **more: Any) -> None:
+        """Make the task of a record."""
+        super().__init__(*told, **more)
+        self.words, self.how_to_fill, self.items_from = WORDS, HOW_TO_FILL, HOW_TO_FILL
+        self.answer_tokens, self.sends_images = 220, True
+        self.index = self.index and replace(self.index, word="image")
+
+    @cached_property
+    def row_target(self) -> RowTarget:
+        """Return `asset_ai`, which other programs read."""
+        return self.target_of(ASSET_AI, "asset_id")
+
+    def tables(self, tx: Connection) -> Sequence[Table]:
+        """Return the two that other programs read."""
+        return LIBRARY.moved(tx)
+
+    def make_tables(self, tx: Connection, there: Connection) -> None:
+        """Make all tables and the view."""
+        super().make_tables(tx, there)
+        adopt(there)
+
+    def id_of(self, tx: Connection, name: str) -> str:
+        """Return the id of the image of that id or path, also of one that cannot be asked about."""
+        item_id, _, problem = image_named(tx, name)
+        return super().id_of(tx, item_id) if problem is None else item_id
+
+    def grid(self, tx: Connection) -> Grid:
+        """Return what lists images; of the one that is wanted also why it cannot be asked about."""
+        return ImagesGrid.of(super().grid(tx))
+
+    def remove_row(self, tx: Connection, item_id: str, *, so_far: str = "") -> None:
+        """Delete an image's rows; its file stays where it is."""
+        super().remove_row(tx, item_id, so_far=so_far)
+        for table, column in ((asset_ai_table(), "asset_id"), (assets_table(), "id")):
+            tx.execute(delete(table).where(cast(table.c[column], Text) == item_id))
+
+
+task_class = ImagesTask
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImagesGrid(Grid):
+    """The list of a declared task, with the images that no question is made of where one of them is wanted."""
+
+    @classmethod
+    def of(cls, grid: Grid) -> Self:
+        """Return the list of the images, made of that of their task."""
+        return cls(**{one.name: getattr(grid, one.name) for one in fields(grid)})
+
+    def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
+        """Return images; of the one that is wanted also why it cannot be asked about."""
+        page = super().page(tx, wanted)
+        key, path, problem = ("", "", None) if wanted.only is None else image_named(tx, wanted.only)
+        if problem is None:
+            return page
+        rows = page.items or [ListedItem(key, UNUSABLE, {"id": key, "path": path})]
+        return page._replace(items=[one._replace(values={**one.values, WHY: problem}) for one in rows])
+
+
+def image_named(tx: Connection, name: str) -> tuple[str, str, str | None]:
+    """Return (id, path, problem) of the image of that id, else of that path; of none the name alone."""
+    assets = assets_table()
+    key = cast(assets.c.id, Text)
+    known = select(key, assets.c.path, assets.c.problem).where(or_(key == name, assets.c.path == name))
+    row = tx.execute(known.order_by(key != name, assets.c.id).limit(1)).first()
+    return (name, "", None) if row is None else (row[0], row[1], row[2])
