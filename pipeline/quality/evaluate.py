@@ -122,7 +122,7 @@ def write_report(
     with ws.store.read() as tx:
         chosen = extractor or (ws.task.label if ws.settings.version else _answered_label(tx, ws.task))
         measure = import_module(ws.task.measured_by).measure if ws.task.measured_by else measure_answers
-        quality: Quality = measure(tx, ws.task, chosen)
+        quality: figures.Quality = measure(tx, ws.task, chosen)
     if not quality.items and not any(one.items for one in quality.figures):
         return None
     has_evidence = any(one.name == "evidence" and one.value is not None for one in quality.figures)
