@@ -32,18 +32,12 @@ _PIECE = 1 << 20  # characters of a list read at a time, or bytes of a file that
 _LOOKED_AT = 1000  # lines beyond ASCII that tell it
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 _PARQUET = b"PAR1"  # its first bytes
-_ROWS, _ROWS_SIZE = 1000, 16 << 20  # of Parquet in memory, and about how many bytes they may hold together
+_ROWS = 200  # of Parquet in memory
 _DELIMITERS = (",", ";", "\t", "|")
 _BEFORE_HEADER = {"", *(f"sep={one}".strip() for one in _DELIMITERS)}  # spreadsheets announce their delimiter
 _HEADER_LINES = 50  # that a header takes at most
 _TELLING = 6  # columns from which a line with as many fields is taken for a record
-_MARKS = {  # the longer marks first: that of UTF-32 begins with that of UTF-16
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _WESTERN, _NOT_WESTERN = "cp1252", (b"\x81\x8d\x8f\x90\x9d", b"")  # bytes that it has no character for; none
 _MOST = "most of its lines beyond ASCII are not valid UTF-8"
 # what spreadsheets write beside Unicode
@@ -147,7 +141,6 @@ class SourceFile:
         return self.path.open(encoding=self.encoding, errors=_BAD, newline=self._line_end)
 
     def _format(self, start: bytes, default: str) -> str:
-        """Return the format of the file by its name, and by its first characters where these may say it."""
         if start.startswith(_PARQUET):
             return "parquet"
         named = _FORMATS.get(self.path.suffix.lower(), default)
@@ -165,15 +158,15 @@ class SourceFile:
         return named
 
     def _header(self, is_known: Callable[[str], bool]) -> list[str]:
-        """Return the names in the header, which is the first record that is not blank.
+        """Return the names in the first record that is not blank.
 
         The delimiter is the one by which most names are known, of those the one by which there are most.
         """
         with self._open() as file:
             head = list(islice(iter(partial(file.readline, self.max_line), ""), _HEADER_LINES))
-        blank = (line.strip().strip("\ufeff").casefold() in _BEFORE_HEADER for line in head)
-        at = next((number for number, is_blank in enumerate(blank) if not is_blank), len(head))
-        if at == len(head):
+        lines = [line.strip().strip("\ufeff").casefold() for line in head]
+        at = next((number for number, line in enumerate(lines) if line not in _BEFORE_HEADER), -1)
+        if at < 0:
             raise InputError(f"{self.path} is empty; nothing was imported", hint=self.hint)
         if "\0" in head[at] or BAD_TEXT.search(head[at]):
             said = "is no text: save a spreadsheet as CSV first; nothing was imported"
@@ -299,9 +292,7 @@ class SourceFile:
     def _of_parquet(self) -> Iterator[SourceRow]:
         number = 0
         with self._parquet() as table:
-            sizes = [table.metadata.row_group(group).total_byte_size for group in range(table.metadata.num_row_groups)]
-            at_once = max(1, min(_ROWS, _ROWS_SIZE * table.metadata.num_rows // max(sum(sizes), 1)))
-            for batch in table.iter_batches(batch_size=at_once):
+            for batch in table.iter_batches(batch_size=_ROWS):
                 for values in batch.to_pylist():
                     number += 1
                     yield SourceRow(number, plain_row(values))
@@ -368,12 +359,12 @@ class _Lines(Iterator[str]):
             raise StopIteration
         self.number += 1
         self.first = self.first or text
-        while len(rest) == self._most and not rest.endswith(self._end):
+        if len(text) < self._most or text.endswith(self._end):
+            return text
+        while rest and not rest.endswith(self._end):
             rest = self._file.readline(self._most)
-        if rest is not text:
-            self.first = text
-            raise _BadRowError(f"longer than {self._most:,} characters")
-        return text
+        self.first = text
+        raise _BadRowError(f"longer than {self._most:,} characters")
 
 
 def _keep_bad_bytes(error: UnicodeError) -> tuple[str, int]:
