@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pipeline.core import __version__, files, links
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError, InputError
@@ -28,6 +29,7 @@ from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.builds import Builds
 from pipeline.quality import report
 from pipeline.store import batches, erase, workspace
+from pipeline.store.database import Store
 
 FORMAT = 3
 MANIFEST = "manifest.json"
@@ -146,7 +148,10 @@ def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
     for collection in ws.collections:
         found |= _build(ws, staging, collection.folder)
     found |= _loose(ws.data, staging, (ws.data / VECTORS).glob("*.vectors"))
-    with ws.store.copied_to(staging / DATABASE) as tx:
+    with ws.store.held() as source:
+        _copy_database(source.connection.driver_connection, staging / DATABASE)
+    with closing(Store(f"sqlite:///{staging / DATABASE}")) as copy, copy.read_unchanged() as tx:
+        assert tx is not None  # noqa: S101 - the file is there
         everyone, cleaned = batches.batches_in_states(tx), erase.cleaned_batches(tx)
         workspace_id = workspace.get_workspace(tx).workspace_id
     found[DATABASE] = files.sync_part(staging / DATABASE).sha256
@@ -159,12 +164,18 @@ def _copy(ws: OpenWorkspace, staging: Path) -> BackupManifest:
         every = report.reports_of_task(ws.data, task.name).values()
         found |= _loose(ws.data, staging, (one for paths in every for one in paths if one.suffix != files.PART))
     if (ws.data / ENGINE).is_file():
-        with closing(sqlite3.connect(ws.data / ENGINE)) as source, closing(sqlite3.connect(staging / ENGINE)) as target:
-            source.backup(target)
-            target.execute("PRAGMA journal_mode = DELETE")
+        with closing(sqlite3.connect(ws.data / ENGINE)) as engine:
+            _copy_database(engine, staging / ENGINE)
         found[ENGINE] = files.sync_part(staging / ENGINE).sha256
         found |= _loose(ws.data, staging, (ws.data / ENGINE_FILES).glob("*"))
     return BackupManifest(workspace_id, ws.now().isoformat(timespec="seconds"), dict(sorted(found.items())))
+
+
+def _copy_database(source: Any, target: Path) -> None:
+    """Copy a database as it stands at one moment, into one file also where it cannot be written."""
+    with closing(sqlite3.connect(target)) as file:
+        source.backup(file)
+        file.execute("PRAGMA journal_mode = DELETE")
 
 
 def _sealed(ws: OpenWorkspace, staging: Path, name: str, sha256: str, *, is_needed: bool) -> str:

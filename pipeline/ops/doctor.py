@@ -11,10 +11,10 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pipeline.batch import reconcile, uploads
 from pipeline.core import __version__, files
@@ -54,19 +54,17 @@ NUMBER = re.compile(r"-(\d+)-[0-9a-f]{16}$")  # of a batch, in the prefix of its
 LIBRARIES = ("google-genai", "sqlalchemy", "pydantic", "numpy", "faiss-cpu")
 
 
-@dataclass(frozen=True)
-class CheckFinding:
-    """What was found, why it matters, what mends it, and whether it contradicts what is stored elsewhere."""
+class CheckFinding(NamedTuple):
+    """What was found, why it matters, what mends it, whether it contradicts what is stored, and by which check."""
 
-    check: str
     said: str
     why: str
     next: str
     contradiction: bool = True
+    check: str = ""
 
 
-@dataclass(frozen=True)
-class LookedAt:
+class LookedAt(NamedTuple):
     """What a check looked at row by row, in words and in figures, also where nothing is wrong; and of which subject."""
 
     subject: str
@@ -115,7 +113,7 @@ def document(report: DoctorReport) -> dict[str, Any]:
         "healthy": report.healthy,
         "checks": report.looked,
         "rows": {one.subject: one.figures for one in report.seen},
-        "findings": [asdict(finding) for finding in report.findings],
+        "findings": [finding._asdict() for finding in report.findings],
         "versions": found,
     }
 
@@ -130,13 +128,15 @@ def run(ws: OpenWorkspace) -> DoctorReport:
         report.looked += 1
         try:
             for one in check(look):
-                report.seen.append(one) if isinstance(one, LookedAt) else report.findings.append(one)
-        except (ConfigurationError, RemoteError) as error:
-            report.failure = report.failure or error
-            why = "nothing there could be compared with what is here"
-            report.findings.append(CheckFinding(name, error.message, why, error.hint or "", contradiction=False))
+                if isinstance(one, LookedAt):
+                    report.seen.append(one)
+                else:
+                    report.findings.append(one._replace(check=one.check or name))
         except FindableError as error:
-            report.findings.append(CheckFinding(name, error.message, "this could not be looked at", error.hint or ""))
+            if is_remote := isinstance(error, ConfigurationError | RemoteError):
+                report.failure = report.failure or error
+            why = "nothing there could be compared with what is here" if is_remote else "this could not be looked at"
+            report.findings.append(CheckFinding(error.message, why, error.hint or "", not is_remote, name))
         if name == "database" and report.findings:  # where rows cannot be trusted, nothing else is looked at
             break
     return report
@@ -163,10 +163,10 @@ def _database(look: _Look) -> Found:
     with look.store.read() as tx:
         broken, unknown = integrity.damage(tx), integrity.unknown_states(tx)
     for line in broken:
-        yield CheckFinding("database", line, "rows may be lost or read wrongly", RESTORE)
+        yield CheckFinding(line, "rows may be lost or read wrongly", RESTORE)
     for number, word in unknown.items():
         said = f"batch {number} is in a state that does not exist: {word!r}"
-        yield CheckFinding("database", said, "no command knows what to do with it", RESTORE)
+        yield CheckFinding(said, "no command knows what to do with it", RESTORE)
 
 
 def _disk(look: _Look) -> Found:
@@ -176,7 +176,7 @@ def _disk(look: _Look) -> Found:
     sizes = [path.stat().st_size for path in (*served, *([database] * 2 if database else ())) if path.is_file()]
     if free < (need := sum(sizes) + ROOM):
         said = f"the disk has {free:,} bytes left, and the next build may need {need:,}"
-        yield notice("disk", said, "a full disk stops every command", "make clean, or make room")
+        yield notice(said, "a full disk stops every command", "make clean, or make room")
 
 
 def _batches(look: _Look) -> Found:
@@ -189,7 +189,7 @@ def _batches(look: _Look) -> Found:
     for batch in everyone:
         there = None if batch.number in taken_back else outcomes.get(batch.number, nothing)
         for said in _wrong_batch(batch, there):
-            yield CheckFinding("batches", f"batch {batch.number} is {batch.state}, {said}", why, RESTORE)
+            yield CheckFinding(f"batch {batch.number} is {batch.state}, {said}", why, RESTORE)
 
 
 def _wrong_batch(batch: Batch, there: dict[str, int] | None) -> Iterator[str]:
@@ -200,19 +200,13 @@ def _wrong_batch(batch: Batch, there: dict[str, int] | None) -> Iterator[str]:
         yield "and names no result file"
     if there is not None and not batch.is_over and (told := sum(there.values())) != batch.requests:
         yield f"has {batch.requests} requests, and {told} of them are claimed or accounted for"
-    if batch.state is BatchState.INGESTED:
-        yield from _wrong_account(batch, there)
-
-
-def _wrong_account(batch: Batch, there: dict[str, int] | None) -> Iterator[str]:
     account = {outcome: getattr(batch, outcome.value) or 0 for outcome in Outcome}
-    if sum(account.values()) != batch.requests:
-        yield f"and its account adds up to {sum(account.values())} of {batch.requests} requests"
-    if there is None:
-        return
-    for outcome, count in account.items():
-        if count != there[outcome]:
-            yield f"counts {count} {outcome}, and {there[outcome]} are stored"
+    if batch.state is BatchState.INGESTED:
+        if sum(account.values()) != batch.requests:
+            yield f"and its account adds up to {sum(account.values())} of {batch.requests} requests"
+        for outcome, count in account.items():
+            if there is not None and count != there[outcome]:
+                yield f"counts {count} {outcome}, and {there[outcome]} are stored"
 
 
 def _claims(look: _Look) -> Found:
@@ -223,10 +217,10 @@ def _claims(look: _Look) -> Found:
         named = ", ".join(map(str, numbers))
         kind = KINDS.get(table, f"rows of {table}")
         said = f"{count} {kind} without a batch: they name batch {named}, which is not there"
-        yield CheckFinding("claims", said, "items stay claimed for ever, and accounts cannot add up", RESTORE)
+        yield CheckFinding(said, "items stay claimed for ever, and accounts cannot add up", RESTORE)
     if stuck:
         said = f"{stuck} items are claimed by batches that are over"
-        yield CheckFinding("claims", said, "they are not asked again", "make batch-submit, which frees them")
+        yield CheckFinding(said, "they are not asked again", "make batch-submit, which frees them")
 
 
 def _calls(look: _Look) -> Found:
@@ -235,7 +229,7 @@ def _calls(look: _Look) -> Found:
         answers, marks = integrity.live_answers(tx)
     if marks > answers:  # the other way round is no fault: calls were not always marked
         said = f"{marks} live calls were answered, and {answers} live answers are stored"
-        yield CheckFinding("calls", said, "what was answered and paid for is not there any more", RESTORE)
+        yield CheckFinding(said, "what was answered and paid for is not there any more", RESTORE)
 
 
 def _sealed(look: _Look) -> Found:
@@ -248,10 +242,14 @@ def _sealed(look: _Look) -> Found:
             (batch.request_file, batch.request_sha256, "its request file"),
             (batch.result_file, batch.result_sha256 or "", "its result"),
         ):
-            wrong = _wrong_file(look, name, sha256, what) if name else ""
-            is_request = name == batch.request_file
-            if not wrong and is_request and not batch.is_over:
-                wrong = _other_items(look, batch)
+            wrong, is_request = "", name == batch.request_file
+            try:
+                if name:
+                    files.verify(look.data / name, sha256=sha256, what=what)
+                if is_request and not batch.is_over:
+                    wrong = _other_items(look, batch)
+            except InconsistentError as error:
+                wrong = error.message
             if not wrong:
                 continue
             next_ = words.make("batch-poll") + ", which fetches it again"
@@ -263,19 +261,9 @@ def _sealed(look: _Look) -> Found:
                 why = "it would ask, or has asked, something else than was claimed"
                 is_answered = batch.state is BatchState.DOWNLOADED  # so nothing needs the requests any more
                 next_ = words.make("batch-ingest") if is_answered else f"make batch-cancel BATCH={batch.number}"
-            check, said = (
-                "request files" if is_request else "result files",
-                f"batch {batch.number} ({batch.state}): {wrong}",
-            )
-            yield CheckFinding(check, said, why, next_, contradiction=not (batch.is_over and is_forgetting))
-
-
-def _wrong_file(look: _Look, name: str, sha256: str, what: str) -> str:
-    try:
-        files.verify(look.data / name, sha256=sha256, what=what)
-    except InconsistentError as error:
-        return error.message
-    return ""
+            said = f"batch {batch.number} ({batch.state}): {wrong}"
+            check = "request files" if is_request else "result files"
+            yield CheckFinding(said, why, next_, not (batch.is_over and is_forgetting), check)
 
 
 def _other_items(look: _Look, batch: Batch) -> str:
@@ -296,13 +284,12 @@ def _derived(look: _Look) -> Found:
         with look.store.read() as tx:
             found = subject.check_derived(tx, look.ws.display)
         for one in found.faults:
-            yield CheckFinding(words.many, one.said, one.why, one.next, contradiction=one.contradiction)
+            yield CheckFinding(one.said, one.why, one.next, one.contradiction, words.many)
         if found.orphans:
             said = f"answers of {len(found.orphans)} {words.many} are here whose rows are not ({found.orphans[0]}, …)"
             why = "another program deleted their rows; what was asked about them is still kept"
-            yield notice(
-                words.many, said, why, f"make forget TASK={subject.subject} ITEM={found.orphans[0]}, and so on"
-            )
+            next_ = f"make forget TASK={subject.subject} ITEM={found.orphans[0]}, and so on"
+            yield notice(said, why, next_, check=words.many)
 
 
 def _rows(look: _Look) -> Found:
@@ -314,7 +301,7 @@ def _rows(look: _Look) -> Found:
             continue
         yield LookedAt(subject.subject, found.said, found.figures)
         for one in found.faults:
-            yield CheckFinding(subject.subject, one.said, one.why, one.next, contradiction=one.contradiction)
+            yield CheckFinding(one.said, one.why, one.next, one.contradiction, subject.subject)
 
 
 def _tasks(look: _Look) -> Found:
@@ -324,13 +311,13 @@ def _tasks(look: _Look) -> Found:
         named = ", ".join(str(batch.number) for batch in strange if batch.task == task)
         said = f"nothing here is known of the task {task!r} of batch {named}"
         next_ = "name its table as it was named before (PASSAGES_TABLE=…)"
-        yield notice("tasks", said, "its answers go nowhere, and its items are not counted", next_)
+        yield notice(said, "its answers go nowhere, and its items are not counted", next_)
     for subject in look.tasks:
         place = subject.declared_in
         if place is not None and not place.is_file():
             said = f"the file of the task {subject.subject} is gone: {place}"
             why = "its rows cannot be asked about or their answers judged; all else works without it"
-            yield notice("tasks", said, why, f"put it back, or name it where it is now: TASK=path/{place.name}")
+            yield notice(said, why, f"put it back, or name it where it is now: TASK=path/{place.name}")
 
 
 def _pilots(look: _Look) -> Found:
@@ -343,18 +330,18 @@ def _pilots(look: _Look) -> Found:
     for pilot in (one for one in tried if not (look.data / str(one.report)).is_file()):
         said = f"the report of pilot {pilot.number} ({pilot.extractor}) is gone: {pilot.report}"
         next_ = f"make qc EXTRACTOR={pilot.extractor} writes another"
-        yield notice("pilots", said, "why it passed or failed cannot be read any more; its verdict stands", next_)
+        yield notice(said, "why it passed or failed cannot be read any more; its verdict stands", next_)
     for task, run in runs:
         if run is not None and run.extractor not in begun:
             said = f"run {run.number} goes on under {run.extractor}, a version that was never begun"
-            yield CheckFinding("pilots", said, f"{task.words.many} would be asked under what was taken back", RESTORE)
+            yield CheckFinding(said, f"{task.words.many} would be asked under what was taken back", RESTORE)
 
 
 def _index(look: _Look) -> Found:
     """Is each build in service whole, byte for byte, and do the stable names lead to it?"""
     for collection in look.ws.collections:
         builds, make = Builds(look.data, collection.folder), look.ws.task_of(collection.task).words.make("index")
-        finding = partial(CheckFinding, "index", why="search finds nothing, or the wrong entries", next=make)
+        finding = partial(CheckFinding, why="search finds nothing, or the wrong entries", next=make)
         try:
             current = builds.current()
         except InconsistentError as error:
@@ -367,7 +354,7 @@ def _index(look: _Look) -> Found:
             continue
         for name in builds.stray_links():
             why = "other programs read another index than search"
-            yield CheckFinding("links", f"{name} does not lead to the index in service", why, make)
+            yield CheckFinding(f"{name} does not lead to the index in service", why, make, check="links")
         yield from _entries(look, collection, current, make)
 
 
@@ -376,23 +363,23 @@ def _entries(look: _Look, collection: "Indexed", current: "Manifest", make: str)
     model, dim = look.ws.settings.embedding_model, look.ws.settings.dim
     if (current.model, current.dim) != (model, dim):
         said = f"the index is of {current.model}, {current.dim} wide; search would ask for {model}, {dim} wide"
-        yield notice("index", said, "search refuses until both agree", make)
+        yield notice(said, "search refuses until both agree", make)
     with look.store.read() as tx, Builds(look.data, collection.folder).open() as index:
         position = workspace.get_workspace(tx).position
         lag = staleness.staleness(collection, tx, index, look.ws.display)
     if current.position > position:
         said = f"the build was read at database position {current.position}, and the database is at {position}"
         ways = f"put the newer database back, or {make} WORSE_OK=1"
-        yield CheckFinding("index", said, "the database is an older copy than the index", ways)
+        yield CheckFinding(said, "the database is an older copy than the index", ways)
     if lag.strangers:
         said = f"the build in service holds {lag.strangers} entries that the database does not have"
-        yield notice("index", said, "search finds what is not there any more", make)
+        yield notice(said, "search finds what is not there any more", make)
     elif lag.behind:
         said = f"the build in service is behind the database by {lag.behind} entries"
-        yield notice("index", said, "search does not find what is new", make)
+        yield notice(said, "search does not find what is new", make)
     if not build.is_build_recorded(current, build.recorded_builds(look.store)):
         said = f"build {current.number} is in service and not recorded in the database as it is"
-        yield notice("index", said, "the journal of builds does not tell what is in service", make)
+        yield notice(said, "the journal of builds does not tell what is in service", make)
 
 
 def _vectors(look: _Look) -> Found:
@@ -402,10 +389,10 @@ def _vectors(look: _Look) -> Found:
     cache, next_ = embed.vector_cache(look.ws), "make index, which embeds them again"
     if damaged := cache.damaged:
         said = f"{len(damaged)} cached vectors of {cache.model} are damaged"
-        yield notice("vectors", said, "they count as absent and are asked for again", next_)
+        yield notice(said, "they count as absent and are asked for again", next_)
     if unsound := cache.unsound():
         said = f"{len(unsound)} cached vectors of {cache.model} are not finite, or not of length 1"
-        yield CheckFinding("vectors", said, "a build with them is refused", next_)
+        yield CheckFinding(said, "a build with them is refused", next_)
 
 
 def _begun(look: _Look) -> Found:
@@ -414,7 +401,7 @@ def _begun(look: _Look) -> Found:
         erasures = erase.open_erasures(tx)
     for item_id in erasures:
         said = f"item {item_id} was begun to be forgotten, and that is not over"
-        yield notice("forgotten", said, "traces of it may be left", "the same make forget again")
+        yield notice(said, "traces of it may be left", "the same make forget again")
 
 
 def _models(look: _Look) -> Found:
@@ -423,15 +410,13 @@ def _models(look: _Look) -> Found:
     settings, there = look.ws.settings, _listed(look.ws.client.list_models)
     if isinstance(there, RefusedError):
         why = "whether those that are set are there shows only when they are asked"
-        yield notice(
-            "models", f"the list of models cannot be had: {there.message}", why, "nothing, where there is none"
-        )
+        yield notice(f"the list of models cannot be had: {there.message}", why, "nothing, where there is none")
         return
     wanted = {"FINDABLE_MODEL": settings.model, "FINDABLE_EMBEDDING_MODEL": settings.embedding_model}
     for setting, name in wanted.items():
         if name not in there:
             said = f"{name} ({setting}) is not in the server's list of models"
-            yield notice("models", said, "asking it may be refused", f"set {setting}")
+            yield notice(said, "asking it may be refused", f"set {setting}")
 
 
 def _backend(look: _Look) -> Found:
@@ -451,7 +436,7 @@ def _backend(look: _Look) -> Found:
             found = "is" if prefixes[batch.number] & {name_prefix(one.display_name) for one in listing} else "is not"
             said = f"batch {batch.number} was being created when a run died, and {found} in the list"
             submit = look.ws.task_of(batch.task).words.make("batch-submit")
-            yield notice("backend", said, "until it is clear its items are not asked again", submit)
+            yield notice(said, "until it is clear its items are not asked again", submit)
     owners = {prefix: batch for batch in everyone for prefix in prefixes[batch.number]}
     for one in (remote for remote in listing if remote.display_name.startswith(ours)):
         owner = owners.get(name_prefix(one.display_name))
@@ -459,11 +444,11 @@ def _backend(look: _Look) -> Found:
             look.unknown |= {int(found[1]) for found in [NUMBER.search(name_prefix(one.display_name))] if found}
             said = f"{one.name} ({one.display_name}, {one.word}) is of this workspace, and no batch here knows it"
             why = "it is paid for, and its answers will not be fetched; perhaps the database is an older copy"
-            yield CheckFinding("backend", said, why, "restore a newer backup", contradiction=not one.state.is_over)
+            yield CheckFinding(said, why, "restore a newer backup", not one.state.is_over)
         elif owner.remote_name not in {None, one.name} and one.name not in cancelled:
             said = f"{one.name} is a second remote batch of batch {owner.number}"
             poll = look.ws.task_of(owner.task).words.make("batch-poll")
-            yield CheckFinding("backend", said, "the same items are paid for twice", f"{poll}, which cancels it")
+            yield CheckFinding(said, "the same items are paid for twice", f"{poll}, which cancels it")
 
 
 def _submitted(look: _Look, batch: Batch, prefixes: frozenset[str]) -> Found:
@@ -476,11 +461,11 @@ def _submitted(look: _Look, batch: Batch, prefixes: frozenset[str]) -> Found:
         said = f"batch {batch.number} is not to be seen there any more ({error.message})"
         why = "its items stay claimed, and its result may never come"
         ways = f"wait {left:.0f} s, it may be shown late" if left else f"the key of its project, or {cancel}"
-        yield CheckFinding("backend", said, why, ways)
+        yield CheckFinding(said, why, ways)
         return
     if remote.display_name and name_prefix(remote.display_name) not in prefixes:
         said = f"batch {batch.number} is recorded as {remote.name}, which is called {remote.display_name!r} there"
-        yield CheckFinding("backend", said, "its result would be another batch's", cancel)
+        yield CheckFinding(said, "its result would be another batch's", cancel)
 
 
 def _litter(look: _Look) -> Found:
@@ -489,7 +474,7 @@ def _litter(look: _Look) -> Found:
         said = f"{path.name} is of a batch that this database does not know: it is an older copy than the folder"
         why = "the answers are paid for, and nothing is submitted beside it, for its number would be taken again"
         next_ = "put the newer database back, or restore a newer backup (make restore FROM=…)"
-        yield CheckFinding("sealed files", said, why, next_)
+        yield CheckFinding(said, why, next_, check="sealed files")
     folders = [one.folder for one in look.ws.collections]
     left = [*clean.litter(look.store, look.data, look.unknown), *left_folders(look.data, folders)]
     names = [path.name for path in left]
@@ -497,7 +482,7 @@ def _litter(look: _Look) -> Found:
         names += [name for one in folders for name in Builds(look.data, one).stale()]
     names += [path.name for one in look.tasks for path in reports.stale_parts(look.data, one.name)]
     for name in names:
-        yield notice("litter", f"{name} belongs to nothing: a run died over it", "it takes room", "make clean")
+        yield notice(f"{name} belongs to nothing: a run died over it", "it takes room", "make clean")
 
 
 def _uploads(look: _Look) -> Found:
@@ -507,11 +492,11 @@ def _uploads(look: _Look) -> Found:
     left = _listed(lambda: uploads.left_uploads(look.store, look.ws.client))
     if isinstance(left, RefusedError):
         why = "uploads may be left there until the API forgets them"
-        yield notice("uploads", f"the list of files cannot be had: {left.message}", why, "nothing, where there is none")
+        yield notice(f"the list of files cannot be had: {left.message}", why, "nothing, where there is none")
         return
     for one in left:
         said = f"{one.file.name} ({one.file.size:,} bytes) was left behind by batch {one.batch}"
-        yield notice("uploads", said, "people's data stays there for up to 48 hours more", "make clean")
+        yield notice(said, "people's data stays there for up to 48 hours more", "make clean")
 
 
 def _listed(ask: Callable[[], T]) -> T | RefusedError:
@@ -536,7 +521,7 @@ CHECKS: Mapping[str, Callable[[_Look], Found]] = {
     "pilots": _pilots,
     "index": _index,
     "vectors": _vectors,
-    "begun": _begun,
+    "forgotten": _begun,
     "models": _models,
     "backend": _backend,
     "litter": _litter,  # after the look at what the backend has

@@ -27,10 +27,7 @@ class Listing(NamedTuple):
 
 @dataclass(frozen=True)
 class ItemList:
-    """The items of a task, to be listed, counted and written to a file.
-
-    Its methods raise InputError where the items of this task cannot be listed.
-    """
+    """The items of a task, to be listed, counted and written to a file; InputError where they cannot be listed."""
 
     store: Store
     task: Task
@@ -59,11 +56,7 @@ class ItemList:
             return self.task.grid(tx).page(tx, ItemsWanted(limit, which, after, sort, fields))
 
     def counts(self, which: ItemFilter = ALL) -> ItemCounts:
-        """Return how many items there are of each state, tag and version.
-
-        Raises:
-            InputError: there is no such state, or the items have no tags, versions or scores.
-        """
+        """Return how many items there are of each state, tag and version."""
         with self.store.read() as tx:
             return self.task.grid(tx).counts(tx, which)
 
@@ -75,23 +68,20 @@ class ItemList:
         Raises:
             InputError: as of `page`, or the file cannot be written.
         """
-        lines = -1
+        report = FileReport(str(path), "csv", -1, self.task.words.one)  # the header is a line, too
 
         def counted() -> Iterator[bytes]:
-            nonlocal lines
             for line in self.csv(which, sort=sort, fields=fields):
-                lines += 1
+                report.count += 1
                 yield line
 
         write_file(path, counted())
-        return FileReport(str(path), "csv", lines, self.task.words.one)
+        return report
 
     def csv(
         self, which: ItemFilter = ALL, *, sort: str | None = None, fields: Sequence[str] | None = None
     ) -> Iterator[bytes]:
-        """Yield all items that are wanted as CSV, a line at a time: the header, then an item each, its state last.
-
-        From one snapshot and at flat memory; no cell is a formula.
+        """Yield all items that are wanted as CSV: the header, then an item a line, its state last; no cell a formula.
 
         Raises:
             InputError: as of `page`, before the first line.

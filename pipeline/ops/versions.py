@@ -5,7 +5,7 @@ back too. Once nothing is left of what the local engine answered, the workspace 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core import links
@@ -70,21 +70,19 @@ class VersionSummary:
 
 @dataclass
 class RollbackReport:
-    """What was found of the version that was named, of which subject, and what went of it in this run.
+    """What was found of a version, of which subject, and what went in this run: its rows, answers, failed attempts.
 
-    That is rows of the subject, answers and failed attempts, and items that are parked no more; `unbound` says that
-    nothing is left of the local engine.
+    `let_go` items are parked no more; `unbound` says that nothing is left of the local engine.
     """
 
-    name: str
     subject: str
-    found: list[VersionSummary] = field(default_factory=list)
+    found: list[VersionSummary]
+    next: str = "make versions"  # what to type then: what went stands in an index until that is built anew
     rows: int = 0
     answers: int = 0
     attempts: int = 0
     let_go: int = 0
     unbound: bool = False
-    next: str = "make versions"  # what to type then: what went stands in an index until that is built anew
 
 
 def every_version(ws: OpenWorkspace) -> list[VersionSummary]:
@@ -109,7 +107,7 @@ def roll_back(
         subject, found = _find(tx, name, ws.tasks, only=ws.task if "task" in ws.settings.sources else None)
         subject = subject or ws.task
         _check_free(tx, subject, found)
-    report = RollbackReport(name, subject.subject, found)
+    report = RollbackReport(subject.subject, found)
     if found and ws.indexes(subject):
         report.next = subject.words.make("index")
     for one in found:
@@ -130,24 +128,19 @@ def _summaries(tx: "Connection", subject: Task) -> list[VersionSummary]:
     """Return every version of a subject that has rows, answers or a beginning here; others' first, then by age."""
     task = subject
     known = {(one.label, one.model): one for one in versions.list_versions(tx, task.name)}
-    counts = {(one.label, one.model): one for one in version_counts(tx, task)}
+    told = task.versions(tx)
+    counts = {(one.label, one.model): one for one in (answers.version_counts(tx, task.name) if told is None else told)}
     for label, model in known:
         counts.setdefault((label, model), VersionCounts(label, model, 0, 0, None, None))
     order = {whose: number for number, whose in enumerate(known)}
-    return [
-        VersionSummary(
-            subject.subject,
-            counts[whose],
-            versions.paid_for_version(tx, task.name, "/".join(whose)),
-        )
-        for whose in sorted(counts, key=lambda one: (order.get(one, -1), one))
-    ]
+    ordered = sorted(counts, key=lambda one: (order.get(one, -1), one))
+    paid = {whose: versions.paid_for_version(tx, task.name, "/".join(whose)) for whose in ordered}
+    return [VersionSummary(subject.subject, counts[whose], paid[whose]) for whose in ordered]
 
 
 def _find(
     tx: "Connection", name: str, subjects: Sequence[Task], *, only: Task | None
 ) -> tuple[Task | None, list[VersionSummary]]:
-    """Return the subject whose version is named, and its versions: of `only` one subject, else of any."""
     named = [only] if only else [one for one in subjects if one.name == name.partition("@")[0]]
     for one in named or subjects:
         found = [version for version in _summaries(tx, one) if name in {version.extractor, version.counts.label}]
@@ -187,7 +180,7 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
 
 def _remove(tx: "Connection", task: Task, one: VersionSummary, report: RollbackReport, *, at: "datetime") -> None:
     """Take back what a version wrote into the subject's rows, and all that is kept of it."""
-    report.rows += take_back(tx, task, one.counts.label, model=one.counts.model)
+    report.rows += _taken_back(tx, task, one.counts.label, model=one.counts.model)
     gone = versions.remove_version(tx, task.name, one.asked_as, at=at)
     report.answers += gone.answers
     report.attempts += gone.attempts
@@ -210,17 +203,8 @@ def _unbound(ws: OpenWorkspace) -> bool:
     return True
 
 
-def version_counts(tx: "Connection", task: Task) -> list[VersionCounts]:
-    """Return every version that has answers, by label and model."""
-    found = task.versions(tx)
-    return answers.version_counts(tx, task.name) if found is None else found
-
-
-def take_back(tx: "Connection", task: Task, label: str, *, model: str) -> int:
-    """Remove a version's answers from the subject's rows, in the caller's transaction; return how many rows went.
-
-    Only what is still as that version gave it goes.
-    """
+def _taken_back(tx: "Connection", task: Task, label: str, *, model: str) -> int:
+    """Remove what is still as a version gave it from the subject's rows; return how many rows went."""
     found = task.roll_back(tx, label, model=model)
     if found is not None:
         return found

@@ -5,11 +5,8 @@ for no other write of this workspace is under way; readers do not wait. `streame
 """
 
 import contextlib
-import functools
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
@@ -151,15 +148,16 @@ class Store:
         from pipeline.store import select_only
 
         with self._translated(BUSY_S):
-            ask = functools.partial(select_only.of_server, self._open())
             if self.path is not None:
-                ask = functools.partial(select_only.of_file, self.path)
-            with ask(query, timeout_s=timeout_s) as found:
+                asked = select_only.of_file(self.path, query, timeout_s=timeout_s)
+            else:
+                asked = select_only.of_server(self._open(), query, timeout_s=timeout_s)
+            with asked as found:
                 yield found
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Connection]:
-        """Keep one connection for the length of a block, for a temporary table, which `write(on=…)` then reads."""
+        """Keep one connection for a block: for a temporary table, which `write(on=…)` then reads, or for a copy."""
         with self._translated(BUSY_S), self._open().connect() as connection:
             yield connection
 
@@ -204,14 +202,6 @@ class Store:
     def has_ended(self, tx: Connection) -> bool:
         """Return whether a file's transaction was rolled back whole when a part of it failed, as on a full disk."""
         return self.path is not None and not getattr(tx.connection.driver_connection, "in_transaction", True)
-
-    @contextlib.contextmanager
-    def copied_to(self, target: Path) -> Iterator[Connection]:
-        """Write a copy of an SQLite file as it stands at one moment, while others read and write, and read in it."""
-        if not isinstance(self._kind, SqliteFile):
-            raise TypeError(f"{self.shown} is no file")
-        with self._translated(BUSY_S), self._kind.copied_to(self._open(), target) as tx:
-            yield tx
 
     def compact(self, *, besides: Collection[str] = (), patience_s: float = BUSY_S) -> bool:
         """Free the room of deleted rows, in the engine's tables and `besides` in those of the subjects.
@@ -279,13 +269,12 @@ def update_rows(
     names: Sequence[str],
     rows: Sequence[Sequence[Any]],
     *conditions: ColumnElement[bool],
-    same: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
-    """Write some columns of rows by their `id`, which is each one's last value; return how many rows took them.
+    """Write some columns of rows by their `id`, which is each one's last value, where all conditions hold.
 
-    They are written where all conditions hold; `same` is what all rows get.
+    Returns how many rows took them.
     """
     places = [*(f"new_{name}" for name in names), "row"]
-    values = {**same, **{name: bindparam(f"new_{name}") for name in names}}
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
     written = update(table).where(table.c.id == bindparam("row"), *conditions).values(values)
     return run_many(tx, written, [dict(zip(places, row, strict=True)) for row in rows])

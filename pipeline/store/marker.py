@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from sqlalchemy import Connection, inspect, select
 
@@ -67,12 +68,8 @@ def check_marker(data: Path, mark: FolderMarker, tx: Connection, *, shown: str) 
         refuse_folder(data, mark, f"{shown} {why}")
 
 
-def refuse_folder(data: Path, mark: FolderMarker, why: str) -> None:
-    """Say that the database which is set is not the one of a folder.
-
-    Raises:
-        ConfigurationError: always.
-    """
+def refuse_folder(data: Path, mark: FolderMarker, why: str) -> NoReturn:
+    """Say that the database which is set is not the one of a folder."""
     raise ConfigurationError(
         f"the files in {data} belong to workspace {mark.workspace_id} in {mark.database}, and {why}; "
         "nothing was changed",

@@ -77,7 +77,13 @@ _FOR_GOOD = re.compile(
     r"|could not parse network address"
 )
 _OURS = ("ProgrammingError", "DataError", "NotSupportedError")  # mistakes in a statement, which cannot be sent
-_DRIVERS_OWN = ("autocommit", "context", "cursor_factory", "row_factory")  # arguments that no URL may set
+_DRIVERS_OWN = (
+    "autocommit",
+    "context",
+    "cursor_factory",
+    "prepare_threshold",
+    "row_factory",
+)  # arguments that no URL may set
 
 
 class PostgresqlServer:
@@ -96,9 +102,8 @@ class PostgresqlServer:
                 hint="for example FINDABLE_DATABASE_URL=postgresql+psycopg://user@host/database",
             )
         _check_address(url)
-        self._prepared = _prepared(url)
         # text goes over the wire as UTF-8, whatever the URL says
-        whole = url.set(drivername=DRIVER).difference_update_query(["client_encoding", "prepare_threshold"])
+        whole = url.set(drivername=DRIVER).difference_update_query(["client_encoding"])
         self._secret = Secret.url(whole.render_as_string(hide_password=False))
         self._url = whole._replace(password=None).difference_update_query(PASSWORDS)  # which the engine shows
         host = url.host or url.query.get("host") or "this machine"
@@ -107,16 +112,11 @@ class PostgresqlServer:
     def open(self, *, busy_s: float) -> Engine:  # noqa: ARG002 - every write says for itself how long it waits
         """Return an engine; nothing is connected yet, but the driver must be installed."""
         own = {"client_encoding": "utf8", "fallback_application_name": "findable", **_PATIENCE}
-        arguments = {name: value for name, value in own.items() if name not in self._url.query} | self._prepared
+        arguments = {name: value for name, value in own.items() if name not in self._url.query}
         try:
             # a connection of hours ago may be dead by now, which a look at it shows before anything is begun on it;
             # what people wrote is shown in no traceback and no log
-            engine = create_engine(
-                self._url,
-                connect_args=arguments,
-                pool_pre_ping=True,
-                hide_parameters=True,
-            )
+            engine = create_engine(self._url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
         except ImportError as error:
             raise ConfigurationError(
                 f"PostgreSQL needs a driver that is not installed: {error}",
@@ -293,20 +293,6 @@ def _check_address(url: URL) -> None:
         raise ConfigurationError(
             f"the URL of a PostgreSQL database cannot be used: {error}", hint="check FINDABLE_DATABASE_URL"
         ) from error
-
-
-def _prepared(url: URL) -> dict[str, int | None]:
-    said = url.query.get("prepare_threshold")
-    if said is None:
-        return {}
-    if said == "none":
-        return {"prepare_threshold": None}
-    if isinstance(said, str) and said.isdecimal():
-        return {"prepare_threshold": int(said)}
-    raise ConfigurationError(
-        "prepare_threshold in FINDABLE_DATABASE_URL is neither a number nor none",
-        hint="behind a pooler, ?prepare_threshold=none",
-    )
 
 
 def _begin(connection: Connection) -> None:

@@ -38,11 +38,10 @@ class SelectedRows(NamedTuple):
 
 
 class _Clock:
-    """Tells whether what was begun last takes too long."""
+    """Tells whether what was begun last takes too long, and why a query is refused."""
 
     def __init__(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
-        self.restart()
+        self.timeout_s, self._until = timeout_s, time.monotonic() + timeout_s
 
     def restart(self) -> None:
         self._until = time.monotonic() + self.timeout_s
@@ -50,15 +49,12 @@ class _Clock:
     def is_over(self) -> bool:
         return time.monotonic() >= self._until
 
-    def refusal(self) -> InputError:
-        return InputError(
-            f"the query gave no row for {self.timeout_s:g} s and was broken off; nothing was written",
-            hint="make it quicker, such as by an index",
-        )
-
-
-def _refused(said: str) -> InputError:
-    return InputError(f"the database refuses the query: {said}; nothing was written", hint="a query may only read")
+    def refusal(self, error: BaseException, *, late: bool) -> InputError:
+        if late:
+            said = f"the query gave no row for {self.timeout_s:g} s and was broken off; nothing was written"
+            return InputError(said, hint="make it quicker, such as by an index")
+        words = getattr(getattr(error, "diag", None), "message_primary", None) or first_line(error)
+        return InputError(f"the database refuses the query: {words}; nothing was written", hint="a query may only read")
 
 
 @contextlib.contextmanager
@@ -82,32 +78,30 @@ def of_file(path: Path, query: str, *, timeout_s: float) -> Iterator[SelectedRow
         with _file_refusals(clock):
             cursor = connection.execute(query)
         names = [one[0] for one in cursor.description or ()]
-        yield SelectedRows(names, [None] * len(names), _rows(cursor.fetchone, clock))
+        yield SelectedRows(names, [None] * len(names), _file_rows(cursor, clock))
 
 
-def _rows(fetch: Any, clock: _Clock) -> Iterator[Sequence[Any]]:
-    while True:
+def _file_rows(cursor: sqlite3.Cursor, clock: _Clock) -> Iterator[Sequence[Any]]:
+    row: Any = ()
+    while row is not None:
         with _file_refusals(clock):
-            clock.restart()
-            row = fetch()
-        if row is None:
-            return
-        yield row
+            row = cursor.fetchone()
+        if row is not None:
+            yield row
 
 
 @contextlib.contextmanager
 def _file_refusals(clock: _Clock) -> Iterator[None]:
+    clock.restart()
     try:
         yield
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
         name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
-        if name == "INTERRUPT":
-            if not clock.is_over():  # Ctrl-C came while SQLite looked at the clock, and was lost there
-                raise KeyboardInterrupt from None
-            raise clock.refusal() from None
+        if name == "INTERRUPT" and not clock.is_over():  # Ctrl-C came while SQLite looked at the clock, and was lost
+            raise KeyboardInterrupt from None
         if name.partition("_")[0] in _NOT_ITS_FAULT:
             raise
-        raise _refused(first_line(error)) from None
+        raise clock.refusal(error, late=name == "INTERRUPT") from None
 
 
 @contextlib.contextmanager
@@ -154,9 +148,7 @@ def _server_limits(driver: Any, clock: _Clock) -> Iterator[None]:
         yield
     except (psycopg.Error, ValueError) as error:
         state = str(getattr(error, "sqlstate", None) or "")
-        if state == _BROKEN_OFF and clock.is_over():
-            raise clock.refusal() from None
-        if (isinstance(error, psycopg.OperationalError) and not state) or state.startswith(_OTHERS):
+        is_late = state == _BROKEN_OFF and clock.is_over()
+        if not is_late and (state.startswith(_OTHERS) or (isinstance(error, psycopg.OperationalError) and not state)):
             raise
-        words = getattr(getattr(error, "diag", None), "message_primary", None) or first_line(error)
-        raise _refused(words) from None
+        raise clock.refusal(error, late=is_late) from None

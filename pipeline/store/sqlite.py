@@ -6,7 +6,7 @@ A write begins with BEGIN IMMEDIATE, so that what it reads is what it changes; r
 import contextlib
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -83,20 +83,6 @@ class SqliteFile:
         return create_engine(
             "sqlite://", creator=lambda: sqlite3.connect(address, uri=True), poolclass=NullPool, hide_parameters=True
         )
-
-    @contextlib.contextmanager
-    def copied_to(self, engine: Engine, target: Path) -> Iterator[Connection]:
-        """Write a copy of the database as it stands at one moment; the connection reads that copy."""
-        with contextlib.closing(sqlite3.connect(target)) as file:
-            with contextlib.closing(engine.raw_connection()) as source:
-                source.driver_connection.backup(file)  # type: ignore[union-attr]  # it is sqlite3's own
-            file.execute("PRAGMA journal_mode = DELETE")  # one file, also where it cannot be written
-        copy = create_engine(URL.create("sqlite", database=str(target)))
-        try:
-            with copy.connect() as tx:
-                yield tx
-        finally:
-            copy.dispose()
 
     def compact(self, engine: Engine, *, besides: Collection[str], patience_s: float) -> bool:  # noqa: ARG002 - the whole file
         """Write the file anew without what was deleted, and empty the journal beside it.
