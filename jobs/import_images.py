@@ -1,17 +1,13 @@
 """`make import-images FOLDER=photos/`: take the images below a folder into the library."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from jobs.command import WritingCommand, json_option, make_workspace
 from jobs.output import Terminal, plural, print_json, print_line
-from pipeline.images.scan import check_folder
+from pipeline.images import import_ as images
 from pipeline.ops import status
-
-if TYPE_CHECKING:
-    from pipeline.images.import_ import ImagesImportReport
 
 SHOWN = 10  # broken files that are named
 
@@ -26,11 +22,9 @@ def main(folder: Path, *, as_json: bool) -> None:
     anew. Links are not followed. A broken file is kept with the reason, and is not tried again until its bytes change.
     Exit code 2 if there is no image.
     """
-    from pipeline.images import import_ as import_files
-
-    check_folder(folder)
+    images.check_folder(folder)
     with make_workspace(task="images") as ws:
-        done = import_files.run(ws, folder)
+        done = images.run(ws, folder)
         ws.bring_items()
         then = "" if as_json else status.run(ws).document["next"]
     print_json(done.document) if as_json else _show(done)
@@ -39,7 +33,7 @@ def main(folder: Path, *, as_json: bool) -> None:
         Terminal().hint(then)
 
 
-def _show(done: "ImagesImportReport") -> None:
+def _show(done: images.ImagesImportReport) -> None:
     """Print what is broken or was left out, and one line of result."""
     terminal = Terminal()
     for path, why in done.broken_files[:SHOWN]:

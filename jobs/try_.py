@@ -37,7 +37,7 @@ def write_task(name: str, source: str, *, as_json: bool) -> None:
     with make_workspace(task="experts") as ws:
         written = new_task.run(ws, new)
     if as_json:
-        print_json(new_task.document(written))
+        print_json(written.document)
     else:
         for note in written.guess.notes:
             print_line(note)

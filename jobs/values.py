@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pipeline.core.amounts import parse_count, parse_duration, parse_money
-from pipeline.core.text import BAD_TEXT, without_isolates
+from pipeline.core.text import BAD_TEXT
 
 LARGEST = 10**15  # more than any table holds, and well below what a database takes as a number
 
@@ -28,13 +28,10 @@ COUNT = Count(1, LARGEST)
 
 
 def username(value: str) -> str:
-    """Return the name, without the marks that a report puts round what runs from right to left.
-
-    Raises BadParameter if it is not valid UTF-8, which reaches a program as lone surrogates.
-    """
+    """Return the name; raise BadParameter if it is not valid UTF-8, which reaches a program as lone surrogates."""
     if BAD_TEXT.search(value):
         raise click.BadParameter("it is not valid UTF-8")
-    return without_isolates(value) or value
+    return value.strip() or value
 
 
 def extractor(value: str) -> str:

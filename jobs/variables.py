@@ -17,7 +17,7 @@ import click
 from jobs.commands import NAMES, command_of, variables_of
 from jobs.typed import GIVEN, OPTIONS, given_option
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.settings import BASE_URL_NAME, KEY_NAMES, PREFIX, VARIABLES, Settings, load_settings
+from pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings
 
 # of the Makefile itself, and of the targets for developers
 OF_MAKE = frozenset({"PYTHON", "VENV", "EXTRAS", "SHELL", "MAKEFLAGS", "ALL", "DEBUG", "CI"})
@@ -38,7 +38,7 @@ def check_variables(command: click.Command, environ: Mapping[str, str], dotenv: 
     Raises:
         InputError: one is not known, or on make's command line not of a target there.
     """
-    settings = {name.removeprefix(PREFIX) for name in (*VARIABLES, *KEY_NAMES, BASE_URL_NAME)}
+    settings = {name.removeprefix(PREFIX) for names in VARIABLES.values() for name in names}
     own = settings.union(variables_of(command), OF_MAKE)
     goals, _, given = environ.get(GIVEN, "").partition(":")
     on_line = [name for name in (one.removeprefix(PREFIX) for one in given.split()) if name not in own]

@@ -170,8 +170,9 @@ def untaken(command: str, said: str) -> set[str]:
     What a step `make …` names is another command's.
     """
     hint = said.rpartition("\nnext: ")[2] if "\nnext: " in said else ""
+    known = [name for names in VARIABLES.values() for name in names]
     named = set(re.findall(r"\b([A-Z][A-Z_]+)=", re.sub(r"\b(make|pip|findable) [^,;`]*", "", hint)))
-    strange = named - {name.removeprefix(PREFIX) for name in VARIABLES} - {*VARIABLES, "TMPDIR"}
+    strange = named - {name.removeprefix(PREFIX) for name in known} - {*known, "TMPDIR"}
     return strange - variables_of(command_of(command)).keys() if strange else strange
 
 

@@ -81,7 +81,7 @@ def fetch_lost(ws: OpenWorkspace) -> None:
                     continue
                 ws.client.download(ws.client.get_batch(batch.remote_name or "").result_file or "", part)
                 if files.sha256_of(part) == batch.result_sha256:
-                    files.seal_part(part, path)
+                    files.rename(files.sync_part(part), path)
                     ws.display.say(f"batch {number}: its lost result was fetched again, byte for byte")
                     continue
             why = "the API has other bytes"

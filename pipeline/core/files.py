@@ -5,14 +5,11 @@ of it or none of it. The SHA-256 that comes back is what the caller records; `ve
 """
 
 import contextlib
-import functools
 import glob
 import hashlib
 import os
-import platform
 import re
 import secrets
-import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +19,6 @@ from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.text import BAD_TEXT
 
 PART = ".part"  # the ending of everything that is not sealed yet
-FORGOTTEN_S = 86400.0  # without a write, after which a part of another machine is abandoned
 
 
 @dataclass(frozen=True)
@@ -106,39 +102,27 @@ _A_FILE = "name a file; `findable export -` writes to standard output"
 
 def part_of(path: Path) -> Path:
     """Return a name beside `path` for what is not sealed yet, another for each call."""
-    return path.with_name(f"{path.name}.{os.getpid():x}-{_machine()}{secrets.token_hex(3)}{PART}")
+    return path.with_name(f"{path.name}.{os.getpid():x}-{secrets.token_hex(5)}{PART}")
 
 
 def is_abandoned(part: Path) -> bool:
-    """Return whether a part file, by its name, was being written by a process that is not alive.
-
-    A process on another machine, which may share the directory, is taken for dead after a day without a write.
-    """
-    found = re.fullmatch(rf".+\.([0-9a-f]+)-([0-9a-f]{{4}})?[0-9a-f]{{6}}{re.escape(PART)}", part.name)
+    """Return whether a part file, by its name, was being written by a process that is not alive."""
+    found = re.fullmatch(rf".+\.([0-9a-f]+)-[0-9a-f]{{10}}{re.escape(PART)}", part.name)
     if found is None or os.name == "nt":  # there, os.kill cannot ask
         return False
-    if found[2] not in {None, _machine()}:  # older versions left out which machine
-        with contextlib.suppress(OSError):
-            return time.time() - part.stat().st_mtime > FORGOTTEN_S
-        return False
-    return not process_exists(int(found[1], 16))
-
-
-def process_exists(pid: int) -> bool:
-    """Return whether this POSIX system has a process with an id."""
     try:
-        os.kill(pid, 0)  # sends nothing
+        os.kill(int(found[1], 16), 0)  # sends nothing
     except (ProcessLookupError, OverflowError):
-        return False
+        return True
     except PermissionError:  # another user's
         pass
-    return True
+    return False
 
 
-def sweep_parts(path: Path, *, alone: bool = False) -> None:
-    """Remove the part files of dead processes beside `path`; with `alone`, of all, as no other process writes it."""
+def sweep_parts(path: Path) -> None:
+    """Remove the part files of dead processes beside `path`."""
     for part in path.parent.glob(f"{glob.escape(path.name)}.*{PART}"):
-        if alone or is_abandoned(part):
+        if is_abandoned(part):
             part.unlink(missing_ok=True)
 
 
@@ -152,15 +136,14 @@ def seal_bytes(path: Path, data: bytes) -> Sealed:
 
 def sync_part(part: Path) -> Sealed:
     """Make a file durable that another writer made, and measure it; it is sealed when `rename` gives it its name."""
+    digest, size, lines = hashlib.sha256(), 0, 0
     with part.open("rb+") as file:
         os.fsync(file.fileno())
-    digest, size, lines = _measure(part)
-    return Sealed(part, digest, size, lines)
-
-
-def seal_part(part: Path, path: Path) -> Sealed:
-    """Seal a file that another writer made beside its target: fsync, hash, rename, fsync the directory."""
-    return rename(sync_part(part), path)
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+            size += len(piece)
+            lines += piece.count(b"\n")
+    return Sealed(part, digest.hexdigest(), size, lines)
 
 
 def rename(sealed: Sealed, path: Path) -> Sealed:
@@ -177,21 +160,16 @@ def link_out(root: Path, folders: Mapping[str, str]) -> Path | None:
     at in it.
     """
     home = Path(os.path.realpath(root))
-    found = ((one, names) for folder, names in folders.items() for one in _folders(root, folder))
-    for directory, names in found:
-        if not directory.is_dir():
-            continue
-        with os.scandir(directory) as entries:
-            links = [entry for entry in entries if entry.is_symlink() and re.fullmatch(names, entry.name)]
-        for link in sorted(links, key=lambda entry: entry.name):
-            if not Path(os.path.realpath(link.path)).is_relative_to(home):
-                return Path(link.path)
+    for folder, names in folders.items():
+        for directory in sorted(root.glob(folder)) if "*" in folder else [root / folder]:
+            if not directory.is_dir():
+                continue
+            with os.scandir(directory) as entries:
+                links = sorted(one.path for one in entries if one.is_symlink() and re.fullmatch(names, one.name))
+            for link in links:
+                if not Path(os.path.realpath(link)).is_relative_to(home):
+                    return Path(link)
     return None
-
-
-def _folders(root: Path, folder: str) -> list[Path]:
-    """Return the folders below `root` that a path may mean, whose `*` stands for any name."""
-    return sorted(root.glob(folder)) if "*" in folder else [root / folder]
 
 
 def sync_directory(directory: Path) -> None:
@@ -249,18 +227,13 @@ def why_not_readable(path: Path) -> str:
     return "" if path.exists() else "is not there"
 
 
-def is_named_in_utf8(path: Path) -> bool:
-    """Return whether a path from the root on is text, which can be kept; a system takes other bytes, too."""
-    return not BAD_TEXT.search(str(path.absolute()))
-
-
 def check_named_in_utf8(path: Path) -> None:
-    """Refuse a path that cannot be kept.
+    """Refuse a path that is no text from the root on and so cannot be kept; a system takes other bytes, too.
 
     Raises:
-        InputError: its name is no text.
+        InputError: that is so.
     """
-    if not is_named_in_utf8(path):
+    if BAD_TEXT.search(str(path.absolute())):
         raise InputError(f"{path.absolute()}: this name is not valid UTF-8; nothing was imported", hint="rename it")
 
 
@@ -283,23 +256,3 @@ def read_jsonl(path: Path) -> Generator[tuple[int, Any]]:
                 yield number, jsonlines.Reader([line], loads=orjson.loads).read()
             except jsonlines.InvalidLineError as error:
                 raise InputError(f"{path}, line {number}: no JSON: {error}", hint="one JSON document a line") from error
-
-
-@functools.cache
-def _machine() -> str:
-    """Return four hex digits that tell this machine, or container, from others: there process ids count anew."""
-    space = ""
-    with contextlib.suppress(OSError):
-        space = str(Path("/proc/self/ns/pid").readlink())
-    return hashlib.sha256(f"{platform.node()}/{space}".encode()).hexdigest()[:4]
-
-
-def _measure(path: Path) -> tuple[str, int, int]:
-    """Return (SHA-256 as hex, size in bytes, number of line ends) in one pass at flat memory."""
-    digest, size, lines = hashlib.sha256(), 0, 0
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-            size += len(piece)
-            lines += piece.count(b"\n")
-    return digest.hexdigest(), size, lines

@@ -49,16 +49,11 @@ def remove_link(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sweep_staging(path: Path) -> None:
-    """Remove the folders that dead processes made beside `path` by `staging_of`."""
+def staging_of(path: Path) -> Path:
+    """Make and return an empty folder beside `path` for what is not whole yet; what dead processes left there goes."""
     for part in path.parent.glob(f"{path.name}.*{files.PART}"):
         if part.is_dir() and files.is_abandoned(part):
             remove_link(part)
-
-
-def staging_of(path: Path) -> Path:
-    """Make and return an empty folder beside `path` for what is not whole yet; what dead processes left there goes."""
-    sweep_staging(path)
     staging = files.part_of(path)
     staging.mkdir(parents=True)
     return staging
@@ -95,14 +90,7 @@ class ReadHandle:
         return os.fstat(self.descriptor).st_size
 
     def read(self, size: int, offset: int) -> bytes:
-        """Return exactly `size` bytes from `offset`.
-
-        Raises:
-            InconsistentError: the file ends before that.
-        """
-        found = os.pread(self.descriptor, size, offset)
-        if len(found) == size:
-            return found
+        """Return exactly `size` bytes from `offset`; raises what `read_into` does."""
         data = bytearray(size)
         self.read_into(memoryview(data), offset)
         return bytes(data)

@@ -5,27 +5,25 @@ place: `text[start:end] == quote`, in code points; one that was found by likenes
 several pieces is none, for it has no one slice.
 """
 
-import copy
 import dataclasses
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, final, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, cast, final
 
 from pipeline.core.answer_paths import is_stored_quotation
 from pipeline.core.text import escape_invisible
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic import BaseModel, GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
     from pipeline.core.locate import SearchableText
 
 MAX_PATH = 80  # characters of a field's path in a reason
-FORMAT = "quotation"  # of the text in a JSON schema
-OPTIONAL_FORMAT = "optional quotation"  # of one that may be missing from the text
 MAX_TOLD = 60  # characters of a quotation in a reason
-_NO_SCHEMAS = {"config", "default", "metadata"}  # members of a core schema
+FORMAT = "quotation"  # of the text in a JSON schema
+OPTIONAL = "optional quotation"  # of one that may be missing from the text
 
 
 @final
@@ -35,17 +33,16 @@ class Quote(str):
     `likeness` is the share of characters in common with what the model wrote where it was found by likeness alone, so
     that other words differ than numbers, negations and names; None where it is what the model wrote, but for its look.
 
-    As the type of a field it must stand in the text, or the answer is invalid. `Quote(optional=True)`, as the type or
-    in `Annotated[str, Quote(optional=True)]`, is one that becomes None where it does not stand there. The limits of a
-    field, such as `max_length`, hold for what the model wrote; the slice may have more white space.
+    As the type of a field it must stand in the text, or the answer is invalid. `Annotated[str, Quote(optional=True)]`
+    is one that becomes None where it does not stand there. The limits of a field, such as `max_length`, hold for what
+    the model wrote; the slice may have more white space.
     """
 
-    __slots__ = ("end", "is_optional", "likeness", "start")
+    __slots__ = ("end", "likeness", "start")
 
     start: int | None
     end: int | None
     likeness: float | None
-    is_optional: bool
 
     def __new__(
         cls,
@@ -60,13 +57,13 @@ class Quote(str):
         if text is None and optional:
             return cast("Quote", _OptionalQuote())
         made = super().__new__(cls, text or "")
-        made.start, made.end, made.likeness, made.is_optional = start, end, likeness, optional
+        made.start, made.end, made.likeness = start, end, likeness
         return made
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":
         """Return how pydantic validates and serialises the field."""
-        return _quoting(handler(str if source is cls else source), is_optional=False)
+        return _quoting(handler(str if source is cls else source), FORMAT)
 
 
 class _OptionalQuote:
@@ -76,28 +73,11 @@ class _OptionalQuote:
         """Return how pydantic validates and serialises the field; None, which is stored, is valid."""
         from pydantic_core import core_schema
 
-        return core_schema.nullable_schema(_quoting(handler(str if source is self else source), is_optional=True))
-
-    def __get_pydantic_json_schema__(self, core: "CoreSchema", handler: "GetJsonSchemaHandler") -> dict[str, Any]:
-        """Return the schema of what may be null by the field's own annotation alone."""
-        inner: Any = core
-        while inner["type"] != "nullable":
-            inner = inner["schema"]
-        return {**handler(inner["schema"]), "format": OPTIONAL_FORMAT}
-
-    def __or__(self, other: Any) -> Any:
-        """Return the annotation `Quote(optional=True) | other`."""
-        return Union[self, other]  # noqa: UP007 - the bar is what is defined here
-
-    __ror__ = __or__
-
-    def __repr__(self) -> str:
-        """Return it as it is written."""
-        return "Quote(optional=True)"
+        return core_schema.nullable_schema(_quoting(handler(source), OPTIONAL))
 
 
-def _quoting(schema: "CoreSchema", *, is_optional: bool) -> "CoreSchema":
-    """Return the core schema of a text, or of a text or None, as that of a quotation.
+def _quoting(schema: "CoreSchema", name: str) -> "CoreSchema":
+    """Return the core schema of a text, or of a text or None, as that of a quotation with a format's name.
 
     Raises:
         TypeError: it is of something else.
@@ -105,17 +85,17 @@ def _quoting(schema: "CoreSchema", *, is_optional: bool) -> "CoreSchema":
     from pydantic_core import core_schema
 
     if schema["type"] == "nullable":
-        return {**schema, "schema": _quoting(schema["schema"], is_optional=is_optional)}
+        return {**schema, "schema": _quoting(schema["schema"], name)}
     inner: Any = schema
     while "schema" in inner:
         inner = inner["schema"]
     if inner["type"] != "str":
         raise TypeError(f"a Quote is a text, and no {inner['type']}; of several write list[Quote]")
     return core_schema.no_info_wrap_validator_function(
-        _read_optional if is_optional else _read,
+        _read,
         schema,
         serialization=core_schema.plain_serializer_function_ser_schema(_stored, when_used="json"),
-        metadata={"pydantic_js_updates": {"format": OPTIONAL_FORMAT if is_optional else FORMAT}},
+        metadata={"pydantic_js_updates": {"format": name}},
     )
 
 
@@ -126,11 +106,6 @@ def _read(value: Any, handler: Any) -> Quote:
     if isinstance(value, Quote):
         return Quote(handler(str(value)), start=value.start, end=value.end, likeness=value.likeness)
     return Quote(handler(value))
-
-
-def _read_optional(value: Any, handler: Any) -> Quote:
-    read = _read(value, handler)
-    return Quote(read, start=read.start, end=read.end, likeness=read.likeness, optional=True)
 
 
 def _read_stored(value: Mapping[str, Any]) -> Quote:
@@ -155,27 +130,23 @@ def has_quotes(answer_model: "type[BaseModel]") -> bool:
     """Return whether a quotation can stand anywhere in an answer of this model.
 
     Raises:
-        TypeError: a quotation has a pattern, or is to be changed; the message names the field.
+        TypeError: a quotation has a pattern, or is to be changed, and would be stored as a text; the message names it.
     """
-    answer_model.model_rebuild()
-    return _holds_quotes(answer_model.__pydantic_core_schema__, answer_model.__name__)
+    read, written = _fields(answer_model, "validation"), _fields(answer_model, "serialization")
+    quoted = {name: formats for name, formats in read.items() if formats & {FORMAT, OPTIONAL}}
+    for name, formats in quoted.items():
+        if formats != written.get(name):
+            raise TypeError(f"{name}: a Quote is a slice of the row's text, and can have no pattern and no other case")
+    return bool(quoted)
 
 
-def _holds_quotes(schema: Any, where: str) -> bool:
-    """Return whether a part of a core schema is of a quotation or holds one, when all of it was looked at."""
-    if isinstance(schema, list | tuple):
-        return True in [_holds_quotes(one, where) for one in schema]
-    if not isinstance(schema, dict):
-        return schema is _read or schema is _read_optional
-    kind = schema.get("type")
-    if not isinstance(kind, str):  # fields by their names
-        return True in [_holds_quotes(one, f"{where}.{name}") for name, one in schema.items()]
-    if kind == "model":
-        where = schema["cls"].__name__
-    found = True in [_holds_quotes(one, where) for name, one in schema.items() if name not in _NO_SCHEMAS]
-    if found and kind == "chain":
-        raise TypeError(f"{where}: a Quote is a slice of the row's text, and can have no pattern and no other case")
-    return found
+def _fields(answer_model: "type[BaseModel]", mode: Literal["validation", "serialization"]) -> dict[str, frozenset[str]]:
+    """Return the formats of the texts in each field of a model and of those in it."""
+    document = answer_model.model_json_schema(mode=mode, by_alias=False)
+    models = document.get("$defs", {})
+    each = {answer_model.__name__: document, **models}.items()
+    fields = ((f"{model}.{name}", one) for model, node in each for name, one in node.get("properties", {}).items())
+    return {name: _formats(one, models) for name, one in fields}
 
 
 def must_quote(answer_model: "type[BaseModel]") -> bool:
@@ -214,42 +185,33 @@ def located(answer: "BaseModel", text: str) -> "tuple[BaseModel | None, str]":
     from pipeline.core.locate import SearchableText
 
     try:
-        return _located(answer, "", SearchableText(text), stray=None), ""
+        return _located(answer, "", SearchableText(text), frozenset()), ""
     except _MissingError as missing:
         return None, str(missing)
 
 
-def _located(value: Any, path: str, text: "SearchableText", *, stray: bool | None) -> Any:
+def _located(value: Any, path: str, text: "SearchableText", formats: frozenset[str]) -> Any:
     """Return a value with the quotations in it located; itself where there are none.
 
-    `stray` is None where a plain text is a text, else whether it is an optional quotation: a validator of the field
-    can make plain texts of quotations, and a default is one.
+    `formats` are those of the texts that its field can hold. A plain text is a quotation where none of them is one of a
+    plain text: a validator of the field can make plain texts of quotations, and a default is one.
     """
     if isinstance(value, str):
-        if isinstance(value, Quote):
-            return _slice_of(value, path, text, is_optional=value.is_optional)
-        return value if stray is None else _slice_of(value, path, text, is_optional=stray)
+        is_quotation = isinstance(value, Quote) or (formats and "" not in formats)
+        return _slice_of(value, path, text, is_optional=OPTIONAL in formats) if is_quotation else value
     if isinstance(value, Mapping):
-        return {key: _located(one, f"{path}[{key!r}]", text, stray=stray) for key, one in value.items()}
+        return {key: _located(one, f"{path}[{key!r}]", text, formats) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset | deque):
         make = getattr(type(value), "_make", type(value))  # of a named tuple
-        return make(_located(one, f"{path}[{at}]", text, stray=stray) for at, one in enumerate(value))
-    kind: Any = type(value)
-    names = _members(kind)
-    before = {name: getattr(value, name) for name in names}
+        return make(_located(one, f"{path}[{at}]", text, formats) for at, one in enumerate(value))
     front = f"{path}." if path else ""
-    after = {name: _located(one, f"{front}{name}", text, stray=names[name]) for name, one in before.items()}
-    changed = {name: one for name, one in after.items() if one is not before[name]}
-    return _copy_with(value, changed) if changed else value
-
-
-def _copy_with(value: Any, changed: Mapping[str, Any]) -> Any:
-    if hasattr(value, "model_copy"):
-        return value.model_copy(update=changed)
-    made = copy.copy(value)
-    for name, one in changed.items():
-        object.__setattr__(made, name, one)
-    return made
+    kind: Any = type(value)
+    before = {name: (getattr(value, name), inner) for name, inner in _members(kind).items()}
+    after = {name: _located(one, f"{front}{name}", text, inner) for name, (one, inner) in before.items()}
+    changed = {name: one for name, one in after.items() if one is not before[name][0]}
+    if not changed:
+        return value
+    return value.model_copy(update=changed) if hasattr(value, "model_copy") else dataclasses.replace(value, **changed)
 
 
 def _slice_of(quote: str, path: str, text: "SearchableText", *, is_optional: bool) -> Quote | None:
@@ -257,43 +219,32 @@ def _slice_of(quote: str, path: str, text: "SearchableText", *, is_optional: boo
     if len(found) == 1:
         start, end = found[0].start, found[0].end
         before = quote.likeness if isinstance(quote, Quote) else None  # of what the model wrote
-        likeness = found[0].mark if before is None else before
-        return Quote(text.text[start:end], start=start, end=end, likeness=likeness, optional=is_optional)
+        return Quote(text.text[start:end], start=start, end=end, likeness=before or found[0].mark)
     if not is_optional:
         raise _MissingError(path, quote, text.why_not(str(quote)))
     return None
 
 
 @lru_cache(maxsize=1024)
-def _members(kind: type) -> dict[str, bool | None]:
-    """Return the fields of a model or a dataclass, each with what a plain text in it is, as `_located` takes it."""
-    if hasattr(kind, "model_fields"):
-        return {name: _stray(field.rebuild_annotation()) for name, field in kind.model_fields.items()}
-    if dataclasses.is_dataclass(kind):
-        return {field.name: _stray(field.type) for field in dataclasses.fields(kind)}
-    return {}
+def _members(kind: type) -> dict[str, frozenset[str]]:
+    """Return the fields of a model or a dataclass, each with the formats of the texts that can stand in it."""
+    if not (hasattr(kind, "model_fields") or dataclasses.is_dataclass(kind)):
+        return {}
+    from pydantic import TypeAdapter
+
+    document = TypeAdapter(kind).json_schema(by_alias=False)
+    models = document.get("$defs", {})
+    model = models[document["$ref"].rpartition("/")[2]] if "$ref" in document else document
+    return {name: _formats(one, models) for name, one in model.get("properties", {"root": model}).items()}
 
 
-def _stray(annotation: Any) -> bool | None:
-    """Return whether a plain text in such a field is an optional quotation; None where it can be a text."""
-    leaves = list(_leaves(annotation))
-    quotes = [one for one in leaves if one is Quote or isinstance(one, Quote | _OptionalQuote)]
-    if not quotes or any(isinstance(one, type) and issubclass(one, str) and one is not Quote for one in leaves):
-        return None
-    return any(isinstance(one, _OptionalQuote) for one in quotes)
-
-
-def _leaves(annotation: Any) -> Iterator[Any]:
-    """Yield the types that the values in a field can have, without what models below it hold."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        yield from map(type, inner)
-    elif origin is Annotated:
-        marks = [one for one in inner[1:] if one is Quote or isinstance(one, Quote | _OptionalQuote)]
-        yield from marks or _leaves(inner[0])
-    elif not inner:
-        yield annotation
-    else:
-        is_mapping = isinstance(origin, type) and issubclass(origin, Mapping)
-        for one in inner[1:] if is_mapping else inner:
-            yield from _leaves(one)
+def _formats(node: Mapping[str, Any], models: Mapping[str, Any]) -> frozenset[str]:
+    """Return the formats of the texts in a JSON schema, "" for one without, but not in what models in it hold."""
+    if "$ref" in node:
+        node = models[node["$ref"].rpartition("/")[2]]
+    if "properties" in node:
+        return frozenset()
+    inner = [one for name in ("anyOf", "oneOf", "prefixItems") for one in node.get(name, ())]
+    inner += [node[name] for name in ("items", "additionalProperties") if isinstance(node.get(name), dict)]
+    own = {node.get("format", "")} if node.get("type") == "string" else set[str]()
+    return frozenset(own.union(*(_formats(one, models) for one in inner)))

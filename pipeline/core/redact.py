@@ -6,8 +6,9 @@ a password in the address of a database or server. `Secret` is what holds one.
 
 import logging
 import re
-from collections.abc import Callable, Iterable
-from typing import NoReturn
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 LIKE_A_KEY = 16  # characters; a shorter key may be a word of a text (Google's have 39)
@@ -15,7 +16,6 @@ PASSWORDS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key
 KEYS = ("key", "api_key", "token", "access_token")  # of a server's URL
 LOGGERS = ("httpx2", "httpcore2", "google_genai", "httpx", "httpcore", "asyncio")  # and those below them
 _SESSION = re.compile(r"""(upload_id|[?&]key)(%3D|["']?\s*[=:]\s*["']?)[^&\s"',})]+""", re.IGNORECASE)
-_BELOW = ("connection", "http11", "http2", "proxy", "socks", "_api_client", "_common", "models", "files", "batches")
 
 
 def masked(key: str) -> str:
@@ -73,13 +73,11 @@ class Secret:
         """Return a hash that says nothing of the text in another process."""
         return hash(self.__text)
 
-    def __copy__(self) -> "Secret":
+    def __deepcopy__(self, memo: object = None) -> "Secret":
         """Return this one: it never changes."""
         return self
 
-    def __deepcopy__(self, memo: object) -> "Secret":
-        """Return this one: it never changes."""
-        return self
+    __copy__ = __deepcopy__
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: the text would stand in the file."""
@@ -99,34 +97,26 @@ def redact_document(data: bytes, key: str) -> bytes:
     return data.replace(key.encode(), b"***") if len(key) >= LIKE_A_KEY else data
 
 
-class _RedactingFilter(logging.Filter):
-    """Takes credentials out of every record that passes."""
-
-    keys: set[str] = set()  # noqa: RUF012 - of this process: a logger belongs to all clients in it
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Redact a record where it holds a credential, and let it pass."""
-        said = record.getMessage()
-        shown = redact(said, *self.keys)
-        if shown != said:
-            record.msg, record.args = shown, None
-        return True
-
-
-_redacting = _RedactingFilter()
+_keys: set[str] = set()  # of this process: a logger belongs to all clients in it
 _NULL_HANDLER = logging.NullHandler()
 
 
 def keep_out_of_logs(key: str) -> None:
-    """See that no library logs the key or an upload session, at any level."""
+    """See that no library of `LOGGERS` logs the key or an upload session, at any level."""
     if len(key) >= LIKE_A_KEY:
-        _redacting.keys.add(key)
+        _keys.add(key)
     logging.getLogger("google_genai").addHandler(_NULL_HANDLER)  # or Python prints its warnings on standard error
-    for name in _names():
-        logging.getLogger(name).addFilter(_redacting)  # adding it again does nothing
+    _redact_records()
 
 
-def _names() -> Iterable[str]:
-    """Return the names of the libraries' loggers, those that are there and those that they are known to make."""
-    there = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in LOGGERS]
-    return {*LOGGERS, *there, *(f"{top}.{below}" for top in LOGGERS for below in _BELOW)}
+@cache
+def _redact_records() -> None:
+    make = logging.getLogRecordFactory()
+
+    def made(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        if record.name.partition(".")[0] in LOGGERS:
+            record.msg, record.args = redact(record.getMessage(), *_keys), None
+        return record
+
+    logging.setLogRecordFactory(made)

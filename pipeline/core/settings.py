@@ -12,21 +12,20 @@ from dataclasses import Field, dataclass, field, fields, replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core.amounts import parse_count, parse_duration, parse_money, parse_size
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.redact import Secret, without_password
+from pipeline.core.redact import Secret, masked, without_password
 from pipeline.core.text import BAD_TEXT
 
 PREFIX = "FINDABLE_"
 KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the order in which the SDK prefers them
-BASE_URL_NAME = "GOOGLE_GEMINI_BASE_URL"
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
 BUILT_IN = ("experts", "passages")  # tasks
-_OWN_TASK = re.compile("[a-z][a-z0-9_]{0,40}")
 
 
 def _number(kind: Callable[[str], float], *, least: float, most: float, wanted: str) -> Callable[[str], float]:
@@ -56,22 +55,34 @@ _usd = _number(_money, least=0, most=math.inf, wanted="an amount of USD, 0 or mo
 _share = _number(float, least=0, most=1, wanted="a number from 0 to 1")
 
 
-def _one_of(*words: str) -> Callable[[str], str]:
-    """Return the parser that takes these words alone."""
-    shown = [word if word.isdecimal() else repr(word) for word in words]
+def _form(pattern: str, wanted: str) -> Callable[[str], str]:
+    """Return the parser of texts of a form."""
 
     def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"must be {', '.join(shown[:-1])} or {shown[-1]}")
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {wanted}")
         return text
 
     return parse
 
 
-def _task(text: str) -> str:
-    if text not in BUILT_IN and not _OWN_TASK.fullmatch(text) and "/" not in text and not text.endswith(".py"):
-        raise ValueError("must be experts, passages, the name of a task (a-z, 0-9 and _), or the path of its file")
-    return text
+_backend = _form("gemini|local", "'gemini' or 'local'")
+_tier = _form("free|1|2|3", "free, 1, 2 or 3")
+_table = _form(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "the name of a table: letters, digits, underscores")
+_label = _form(
+    r"[^\s/\ud800-\udfff]{1,100}", "a name of at most 100 characters without blanks and slashes, as passage-concepts@2"
+)
+_task = _form(
+    r"[a-z][a-z0-9_]{0,40}|.*/.*|.*\.py",
+    "experts, passages, the name of a task (a-z, 0-9 and _), or the path of its file",
+)
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    names = tuple(_label(word.strip()) for word in text.split(",") if word.strip())
+    if not names:
+        raise ValueError("must be names with commas between them")
+    return names
 
 
 def _truth(text: str) -> bool:
@@ -89,34 +100,22 @@ def _path(text: str) -> Path:
         raise ValueError("that home directory is not known") from error
 
 
-def _label(text: str) -> str:
-    if not re.fullmatch(r"[^\s/\ud800-\udfff]{1,100}", text):
-        raise ValueError(
-            "must be a name of at most 100 characters without blanks and slashes, such as passage-concepts@2"
-        )
-    return text
+def _setting(
+    default: Any,
+    parse: Callable[[str], Any],
+    text: str,
+    *,
+    local: Any = None,
+    unit: str = "",
+    names: tuple[str, ...] = (),
+) -> Any:
+    """Declare a setting: default (with the local engine `local`), parser, description, unit, and names if not ours."""
+    metadata = {"parse": parse, "help": text, "local": local, "unit": unit, "names": names}
+    return field(default=default, metadata=metadata)
 
 
-def _labels(text: str) -> tuple[str, ...]:
-    return tuple(_label(name) for name in _names(text))
-
-
-def _table(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", text):
-        raise ValueError("must be the name of a table: letters, digits, underscores")
-    return text
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(word.strip() for word in text.split(",") if word.strip())
-    if not names:
-        raise ValueError("must be names with commas between them")
-    return names
-
-
-def _setting(default: Any, parse: Callable[[str], Any], text: str, *, local: Any = None, unit: str = "") -> Any:
-    """Declare a setting: default (on the local backend `local`, where that differs), parser, description and unit."""
-    return field(default=default, metadata={"parse": parse, "help": text, "local": local, "unit": unit})
+def _flag(text: str) -> Any:
+    return _setting(False, _truth, text)  # noqa: FBT003 - a default
 
 
 @dataclass(frozen=True)
@@ -133,9 +132,7 @@ class Settings:
     """Every value that can be set; durations in seconds unless the name says otherwise."""
 
     data: Path = _setting(Path("data"), _path, "the workspace: the directory that holds everything")
-    backend: str | None = _setting(
-        None, _one_of("gemini", "local"), "gemini or local; without it, gemini where a key is set"
-    )
+    backend: str | None = _setting(None, _backend, "gemini or local; without it, gemini where a key is set")
     database_url: Secret | None = _setting(
         None, Secret.url, "an SQLAlchemy URL; without it, findable.db in the workspace"
     )
@@ -145,11 +142,7 @@ class Settings:
     )
     dim: int = _setting(768, _positive, "width of the vectors", unit="numbers")
     models_file: Path | None = _setting(None, _path, "a TOML file that adds to the model catalogue or overrides it")
-    tier: str = _setting(
-        "1",
-        _one_of("free", "1", "2", "3"),
-        "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`",
-    )
+    tier: str = _setting("1", _tier, "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`")
     rpm: int | None = _setting(
         None,
         _positive,
@@ -160,11 +153,7 @@ class Settings:
     rpd: int | None = _setting(
         None, _positive, "live requests a day (US/Pacific), over the tier's", unit="requests/day"
     )
-    ask_each: bool = _setting(
-        False,  # noqa: FBT003 - a default, not an argument
-        _truth,
-        "ask each item, also those that ask the same as another and could share its answer",
-    )
+    ask_each: bool = _flag("ask each item, also those that ask the same as another and could share its answer")
     batch_rows: int = _setting(50_000, _positive, "most requests in one batch", unit="requests")
     batch_bytes: int = _setting(1_000_000_000, _size, "largest request file; the API takes 2 GB", unit="bytes")
     batch_tokens: int = _setting(3_000_000, _positive, "most estimated input tokens in one batch", unit="tokens")
@@ -173,10 +162,7 @@ class Settings:
         None, _usd, "most USD a day (US/Pacific), by all commands together", unit="USD"
     )
     concurrency: int = _setting(
-        5,
-        _positive,
-        "live calls at once; more where requests a minute need it, but 1 stays 1",
-        unit="calls",
+        5, _positive, "live calls at once; more where requests a minute need it, but 1 stays 1", unit="calls"
     )
     create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0, unit="s")
     list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0, unit="s")
@@ -197,16 +183,8 @@ class Settings:
     task: str = _setting(
         "experts", _task, "what is asked about: experts, passages, or a task of your own by its name or file"
     )
-    accept_changed: bool = _setting(
-        False,  # noqa: FBT003 - a default, not an argument
-        _truth,
-        "go on under the same version of a task whose declaration changed",
-    )
-    refresh: bool = _setting(
-        False,  # noqa: FBT003 - a default, not an argument
-        _truth,
-        "ask again about rows that changed since they were answered, in tasks that say refresh=True",
-    )
+    accept_changed: bool = _flag("go on under the same version of a task whose declaration changed")
+    refresh: bool = _flag("ask again about rows that changed since they were answered, in tasks that say refresh=True")
     version: str | None = _setting(
         None, _label, "what passages or people are asked under; without it the question in use of each"
     )
@@ -222,9 +200,13 @@ class Settings:
         None, _path, "the folder below which images are; without it, that of the items' file"
     )
     gates: str | None = _setting(None, str, "other bounds for quality gates, such as evidence=0.95,concepts=3..16")
-    debug: bool = _setting(False, _truth, "show tracebacks")  # noqa: FBT003 - a default, not an argument
-    api_key: Secret | None = None
-    base_url: Secret | None = None
+    debug: bool = _flag("show tracebacks")
+    api_key: Secret | None = _setting(
+        None, Secret, "the key, as the SDK reads it; the first one wins; without one, local", names=KEY_NAMES
+    )
+    base_url: Secret | None = _setting(
+        None, Secret.url, "another server than Google's", names=("GOOGLE_GEMINI_BASE_URL",)
+    )
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def version_of(self, task: str, label: str) -> str | None:
@@ -252,7 +234,8 @@ class Settings:
         return self.database_url or Secret.url(f"sqlite:///{path}")
 
 
-VARIABLES = {PREFIX + one.name.upper(): one for one in fields(Settings) if one.metadata}  # of keys and URL: the SDK's
+_DECLARED = tuple(one for one in fields(Settings) if one.metadata)
+VARIABLES = {one.name: one.metadata["names"] or (PREFIX + one.name.upper(),) for one in _DECLARED}
 
 
 def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None] | None = None) -> Settings:
@@ -261,35 +244,26 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Mapping[str, str | None
     Raises:
         ConfigurationError: a value does not parse; the message names it.
     """
-    below = {name: value for name, value in (dotenv or {}).items() if value}
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for name, one in VARIABLES.items():
-        found = _find(name, environ, below)
-        if found is None:
-            continue
-        text, sources[one.name] = found
-        try:
-            values[one.name] = _parsed(one.metadata["parse"], text)
-        except ValueError as error:
-            said = f"{name} is {without_password(text)!r} ({found[1]}): {error}"
-            raise ConfigurationError(said, hint=one.metadata["help"]) from error
-    for key_name in KEY_NAMES:
-        found = _find(key_name, environ, below)
-        if found is not None and found[0].strip():
-            values["api_key"], sources["api_key"] = Secret(found[0].strip()), f"{key_name}, {found[1]}"
-            break
-    found = _find(BASE_URL_NAME, environ, below)
-    if found is not None:
-        values["base_url"], sources["base_url"] = Secret.url(found[0]), found[1]
+    for one in _DECLARED:
+        names = VARIABLES[one.name]
+        for name, (place, mapping) in product(names, (("environment", environ), (".env", dotenv or {}))):
+            if text := (mapping.get(name) or "").strip() if one.name == "api_key" else mapping.get(name):
+                values[one.name] = _parsed(one, text, name, f" ({place})")
+                sources[one.name] = f"{name}, {place}" if len(names) > 1 else place
+                break
     return Settings(**values, sources=sources)
 
 
-def _parsed(parse: Callable[[str], Any], text: str) -> Any:
-    """Return the value that a text of the environment is; raise ValueError where it is none."""
-    if BAD_TEXT.search(text):
-        raise ValueError("it is not valid UTF-8")
-    return parse(text)
+def _parsed(one: Field[Any], text: str, name: str, place: str = "") -> Any:
+    try:
+        if BAD_TEXT.search(text):
+            raise ValueError("it is not valid UTF-8")  # noqa: TRY301 - as what a parser says
+        return one.metadata["parse"](text)
+    except ValueError as error:
+        shown = masked(text) if one.name == "api_key" else without_password(text)
+        raise ConfigurationError(f"{name} is {shown!r}{place}: {error}", hint=one.metadata["help"]) from error
 
 
 def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
@@ -301,49 +275,16 @@ def with_given(settings: Settings, given: Mapping[str, object]) -> Settings:
         InputError: there is no such setting; the message names it.
         ConfigurationError: a value is not one of that setting.
     """
-    known = {one.name: one for one in fields(Settings) if one.name != "sources"}
+    known = {one.name: one for one in _DECLARED}
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
             near = get_close_matches(name, known, n=1)
             meant = f"did you mean {near[0]}?" if near else "`make settings ALL=1` lists them, in upper case"
             raise InputError(f"there is no setting {name!r}; nothing was done", hint=meant)
-        one = known[name]
-        try:
-            values[name] = one.default if value is None else _parser(one)(_words_of(value))
-        except ValueError as error:
-            said = f"{name} is {without_password(str(value))!r}: {error}"
-            raise ConfigurationError(said, hint=one.metadata.get("help", "")) from error
+        one, text = known[name], ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        values[name] = one.default if value is None else _parsed(one, text, name)
     return replace(settings, **values, sources={**settings.sources, **dict.fromkeys(values, "given in Python")})
-
-
-def _parser(one: Field[Any]) -> Callable[[str], Any]:
-    """Return what reads a setting that Python code gave; those of the SDK's own names have no parser of ours."""
-    parse: Callable[[str], Any] = one.metadata.get("parse", Secret.url if one.name == "base_url" else Secret)
-    return parse
-
-
-def _words_of(value: object) -> str:
-    """Return a value of Python as it would stand in the environment."""
-    if isinstance(value, bool):
-        return str(int(value))
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _find(name: str, environ: Mapping[str, str], below: Mapping[str, str]) -> tuple[str, str] | None:
-    if environ.get(name):
-        return environ[name], "environment"
-    if below.get(name):
-        return below[name], ".env"
-    return None
-
-
-def with_unit(value: str, unit: str) -> str:
-    """Return a value as people read it: a number with its unit, thousands set apart."""
-    if not unit or not value:
-        return value
-    number = float(value)
-    return f"{int(number):,} {unit}" if number.is_integer() else f"{number:g} {unit}"
 
 
 class SettingRow(NamedTuple):
@@ -360,15 +301,18 @@ def settings_rows(settings: Settings) -> list[SettingRow]:
     """Return every setting; keys are masked."""
     shown = settings.for_backend(settings.wanted_backend)
     table = []
-    for name, one in VARIABLES.items():
+    for one in _DECLARED:
         value = getattr(shown, one.name)
         text = "" if value is None else ",".join(value) if isinstance(value, tuple) else str(value)
         source = settings.sources.get(one.name, "default")
-        told = one.metadata
-        table.append(SettingRow(name, without_password(text), source, told["help"], told["unit"]))
-    key = str(settings.api_key or "")
-    origin = settings.sources.get
-    table.append(SettingRow("GEMINI_API_KEY", key, origin("api_key", "default"), "the key; without one, local"))
-    base_url = str(settings.base_url or "")
-    table.append(SettingRow(BASE_URL_NAME, base_url, origin("base_url", "default"), "another server than Google's"))
+        name = VARIABLES[one.name][-1]
+        table.append(SettingRow(name, without_password(text), source, one.metadata["help"], one.metadata["unit"]))
     return table
+
+
+def with_unit(value: str, unit: str) -> str:
+    """Return a value as people read it: a number with its unit, thousands set apart."""
+    if not unit or not value:
+        return value
+    number = float(value)
+    return f"{int(number):,} {unit}" if number.is_integer() else f"{number:g} {unit}"

@@ -18,14 +18,14 @@ class BatchState(StrEnum):
     FAILED = "failed"  # over without a result; its items were let go
 
 
-BATCH_MOVES: dict[BatchState, frozenset[BatchState]] = {
-    BatchState.PREPARED: frozenset({BatchState.SUBMITTING, BatchState.FAILED}),
+BATCH_MOVES: dict[BatchState, set[BatchState]] = {
+    BatchState.PREPARED: {BatchState.SUBMITTING, BatchState.FAILED},
     # submitting -> submitting is a further create, after the list showed that the last one left nothing
-    BatchState.SUBMITTING: frozenset({BatchState.PREPARED, BatchState.SUBMITTED, BatchState.SUBMITTING}),
-    BatchState.SUBMITTED: frozenset({BatchState.DOWNLOADED, BatchState.FAILED}),
-    BatchState.DOWNLOADED: frozenset({BatchState.INGESTED, BatchState.FAILED}),
-    BatchState.INGESTED: frozenset(),
-    BatchState.FAILED: frozenset(),
+    BatchState.SUBMITTING: {BatchState.PREPARED, BatchState.SUBMITTED, BatchState.SUBMITTING},
+    BatchState.SUBMITTED: {BatchState.DOWNLOADED, BatchState.FAILED},
+    BatchState.DOWNLOADED: {BatchState.INGESTED, BatchState.FAILED},
+    BatchState.INGESTED: set(),
+    BatchState.FAILED: set(),
 }
 
 OVER = frozenset({BatchState.INGESTED, BatchState.FAILED})
@@ -50,18 +50,11 @@ class RemoteState(StrEnum):
 # The twelve members of google.genai.types.JobState (SDK 3.3.0) without their prefix; the wire says BATCH_STATE_…, the
 # SDK and some of Google's samples say JOB_STATE_…
 REMOTE_STATES: dict[str, RemoteState] = {
-    "UNSPECIFIED": RemoteState.WAITING,
-    "QUEUED": RemoteState.WAITING,
-    "PENDING": RemoteState.WAITING,
-    "RUNNING": RemoteState.WAITING,
-    "CANCELLING": RemoteState.WAITING,
-    "PAUSED": RemoteState.WAITING,
-    "UPDATING": RemoteState.WAITING,
-    "SUCCEEDED": RemoteState.SUCCEEDED,
-    "PARTIALLY_SUCCEEDED": RemoteState.SUCCEEDED,  # over, with results; lines without an answer are counted as missing
-    "FAILED": RemoteState.FAILED,
-    "CANCELLED": RemoteState.CANCELLED,
-    "EXPIRED": RemoteState.EXPIRED,
+    **dict.fromkeys(
+        ("UNSPECIFIED", "QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UPDATING"), RemoteState.WAITING
+    ),
+    **dict.fromkeys(("SUCCEEDED", "PARTIALLY_SUCCEEDED"), RemoteState.SUCCEEDED),  # lines without an answer are missing
+    **{name: RemoteState[name] for name in ("FAILED", "CANCELLED", "EXPIRED")},
 }
 
 

@@ -1,19 +1,17 @@
-"""Escape text that others wrote for the place it goes to: a prompt, a line of Markdown, a drawing, a cell of CSV.
+"""Escape text that others wrote for the place it goes to: a prompt, a line of Markdown, a cell of CSV.
 
 A phrase of a model loses mark-up, entities, control and invisible characters. In a prompt, data stands between tags,
-and what looks like one of our tags inside it loses its bracket; other mark-up stays. In a report, text that runs
-from right to left stands between marks that isolate its direction (U+2068, U+2069), no other does, for a name that is
-copied would hold them; and nothing in a text becomes a link, an image, a row or a line. A cell
-that a spreadsheet would run as a formula gets an apostrophe before it, and so does one that has one there already;
-`restore_formula` takes it off, so that what was exported is imported as it was.
+and what looks like one of our tags inside it loses its bracket; other mark-up stays. In a report nothing in a text
+becomes a link, an image, a row or a line. A cell that a spreadsheet would run as a formula gets an apostrophe before
+it, and so does one that has one there already; `restore_formula` takes it off, so that what was exported is imported as
+it was.
 """
 
 import csv
 import io
 import re
 import unicodedata
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 
 MAX_RAW = 1_000  # characters that are cleaned at all, so that no answer takes long
 # letters and marks that show nothing (Unicode Default_Ignorable_Code_Point and U+2800), beside all of category Cf
@@ -56,53 +54,23 @@ _TELLING = 10  # letters of a name: as many as stand in what is looked at, for a
 _LIKE = str.maketrans("аеорсуіјѕһьвгԁɡıοαριυντεκ", "aeopcyijshbbrdgioapiuvtek")
 
 
-def holds_no_tag(data: str) -> bool:
-    """Return whether nothing in data can look like a tag, as almost always; else `harmless` looks closer."""
-    return "<" not in data and "&" not in data and (data.isascii() or not any(map(data.__contains__, _BRACKETS)))
-
-
-def harmless(data: str, *, names: tuple[str, ...]) -> str:
-    """Return data in which tags of our `names` lose their `<`."""
-    if holds_no_tag(data):
+def harmless(data: str, *, names: Iterable[str]) -> str:
+    """Return data in which tags of our `names`, and what looks like them, lose their `<`."""
+    if "<" not in data and "&" not in data and (data.isascii() or not any(map(data.__contains__, _BRACKETS))):
         return data
-    latin, others = _beginnings(names)
-
-    def is_ours(text: str) -> bool:
-        """Return whether a text begins as one of the names, by its look."""
-        return _folded(text).startswith(latin) or (bool(others) and _in_any_script(text).startswith(others))
-
-    return _OPENING.sub(lambda found: "(" if is_ours(found[1]) else found[0], data)
+    ours = tuple(_looks(name)[:_TELLING] for name in names)
+    return _OPENING.sub(lambda found: "(" if _looks(found[1]).startswith(ours) else found[0], data)
 
 
-@lru_cache
-def _beginnings(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what is looked for of names: the first Latin letters, and of those without any the first of all."""
-    latin = {one: _folded(one)[:_TELLING] for one in names}
-    others = (_in_any_script(one)[:_TELLING] for one in names if not latin[one])
-    return tuple(filter(None, latin.values())), tuple(others)
+def _looks(text: str) -> str:
+    """Return the letters and digits of a text, told from others by their look alone."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).lower().translate(_LIKE)))
 
 
-def _in_any_script(text: str) -> str:
-    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).lower()))
-
-
-def _folded(text: str) -> str:
-    """Return the letters of a text, told from others by their look alone."""
-    plain = unicodedata.normalize("NFKD", text).lower().translate(_LIKE)
-    return "".join(char for char in plain if "a" <= char <= "z")
-
-
-FIRST, LAST = "\u2068", "\u2069"  # first-strong isolate, pop directional isolate
-ISOLATES = "\u2066\u2067\u2068\u2069"
-TURNING = frozenset({"R", "AL", "AN"})  # classes of letters and digits that run from right to left
-UNSEEN = "\ufffd"  # in the place of what cannot be seen, and could turn the direction of all that follows
-KEPT = "\u200c\u200d"  # joiners, without which Persian, Hindi and families of emoji read differently
-
-_SPACE = re.compile(r"\s+")
-_NAME = re.compile(r"[\w .,'@+-]+")
+_UNSEEN = "\ufffd"  # in the place of what cannot be seen, and could turn the direction of all that follows
+_JOINERS = "\u200c\u200d"  # without them Persian, Hindi and families of emoji read differently
+_JOIN = "\u2060"  # an invisible joiner
 _BLOCK = re.compile(r"^( ?\d{0,9})([#+=.)-])")  # begins a heading, a list or a rule at the beginning of a line
-_ESCAPED = r"\1\\\2"
-JOIN = "\u2060"  # an invisible joiner
 _SPECIAL = re.compile(r"[&<>|\\@`*_\[\]~$]|:(?=//)|(?<=[wW][wW][wW])\.")
 # entities where a viewer might not know the backslash, or a table would be split before it is seen
 _INSTEAD = {
@@ -111,78 +79,43 @@ _INSTEAD = {
     ">": "&gt;",
     "|": "&#124;",
     "\\": "&#92;",
-    "@": f"@{JOIN}",
-    ":": f":{JOIN}",
-    ".": f"{JOIN}.",
+    "@": f"@{_JOIN}",
+    ":": f":{_JOIN}",
+    ".": f"{_JOIN}.",
 }
 
 
 def escape_invisible(text: str, *, most: int | None = None) -> str:
     """Return a text on one line, at most `most` characters, with U+FFFD for every character that cannot be seen."""
-    line = "".join(char if char.isprintable() or char in KEPT or char.isspace() else UNSEEN for char in text)
-    line = _SPACE.sub(" ", line)
+    line = "".join(char if char.isprintable() or char in _JOINERS or char.isspace() else _UNSEEN for char in text)
+    line = re.sub(r"\s+", " ", line)
     return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
 
 
-def escape_markdown(text: str, *, most: int | None = None) -> str:
-    """Return a text for a line, a list or a cell of a table in Markdown.
+def escape_markdown(text: str, *, most: int | None = None, bold: Sequence[tuple[int, int]] = ()) -> str:
+    """Return a text for a line, a list or a cell of a table in Markdown, where all of it stays text.
 
-    An invisible joiner (U+2060) in addresses keeps viewers from making links of them by themselves.
+    The (start, end) of its `bold` parts are apart and ascending. An invisible joiner (U+2060) in addresses keeps
+    viewers from making links of them by themselves, and lets any character begin and end what is bold.
     """
-    line = escape_invisible(text.strip(), most=most)
-    return _isolated(_BLOCK.sub(_ESCAPED, _plain(line)), line)
+    text, pieces, done = text if bold else text.strip(), [], 0
+    for start, end in bold:
+        pieces.append(_plain(text[done:start]))
+        if start < end:
+            first, last = ("" if text[at].isalnum() else _JOIN for at in (start, end - 1))
+            pieces.append(f"**{first}{_plain(text[start:end])}{last}**")
+        done = end
+    return _BLOCK.sub(r"\1\\\2", "".join((*pieces, _plain(text[done:], most=most))))
 
 
 def markdown_code(text: str, *, most: int | None = None) -> str:
     """Return a name for a line of Markdown, so that it can be copied as it is; a backtick in it is shown as unknown."""
-    line = escape_invisible(text.strip(), most=most).replace("`", UNSEEN)
-    return _isolated(f"`{line or ' '}`", line)
+    return f"`{escape_invisible(text.strip(), most=most).replace('`', _UNSEEN) or ' '}`"
 
 
-def markdown_name(text: str, *, most: int) -> str:
-    """Return a name from data for a line of Markdown: as code, to be copied, unless it holds something odd."""
-    return markdown_code(text, most=most) if _NAME.fullmatch(text) else escape_markdown(text, most=most)
-
-
-def mark_spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    """Return a text for a line of Markdown with the (start, end) of some parts in bold; they are apart and ascending.
-
-    Something that is neither a blank nor a sign stands next to the marks of bold, or they would not be read as such.
-    """
-    is_turned = _is_turned(text)
-    pieces, done = [], 0
-    for start, end in spans:
-        pieces.append(_plain(escape_invisible(text[done:start])))
-        pieces.append(_bold(escape_invisible(text[start:end]), is_turned=is_turned))
-        done = end
-    pieces.append(_plain(escape_invisible(text[done:])))
-    return _isolated(_BLOCK.sub(_ESCAPED, "".join(pieces)), text)
-
-
-def without_isolates(text: str) -> str:
-    """Return a text that may have been copied from a report without the isolates around it."""
-    return text.strip().strip(ISOLATES).strip()
-
-
-def _bold(part: str, *, is_turned: bool) -> str:
-    if not part:
-        return ""
-    first, last = (FIRST, LAST) if is_turned else ("" if part[at].isalnum() else JOIN for at in (0, -1))
-    return f"**{first}{_plain(part)}{last}**"
-
-
-def _isolated(shown: str, text: str) -> str:
-    """Return what is shown of a text between isolates where the text, or a part of it, runs from right to left."""
-    return f"{FIRST}{shown}{LAST}" if _is_turned(text) else shown
-
-
-def _is_turned(text: str) -> bool:
-    return not text.isascii() and any(unicodedata.bidirectional(char) in TURNING for char in text)
-
-
-def _plain(line: str) -> str:
-    """Return a visible line with everything that Markdown reads as more than itself taken as itself."""
-    return _SPECIAL.sub(lambda found: _INSTEAD.get(found[0], f"\\{found[0]}"), line)
+def _plain(text: str, *, most: int | None = None) -> str:
+    """Return a part of a text with everything that Markdown reads as more than itself taken as itself."""
+    return _SPECIAL.sub(lambda found: _INSTEAD.get(found[0], f"\\{found[0]}"), escape_invisible(text, most=most))
 
 
 # What Excel, LibreOffice or Google Sheets read as a formula: these signs (also full-width and small ones, and the minus

@@ -20,7 +20,7 @@ from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, InconsistentError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
-from pipeline.core.text import first_few
+from pipeline.core.text import BAD_TEXT, first_few
 from pipeline.engine.workspace import (
     OpenWorkspace,
     declared,
@@ -397,7 +397,7 @@ def check_links(data: Path) -> None:
         ConfigurationError: one does, or the directory cannot be read, or its name is no text.
     """
     with _refusing(data):
-        if not files.is_named_in_utf8(data):
+        if BAD_TEXT.search(str(data.absolute())):
             said = f"{data} cannot be the workspace: {data.absolute()} is not valid UTF-8; nothing was changed"
             raise ConfigurationError(said, hint="set DATA= to a directory whose name is")
         link = files.link_out(data, WRITTEN)

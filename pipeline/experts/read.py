@@ -4,31 +4,31 @@ Of rows with the same username the first goes in, also where they differ only in
 those are exact keys once stored, but in one file almost surely one person, and asking twice costs money.
 """
 
+import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.core.errors import InputError
 from pipeline.core.text import first_few, restore_formula
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.rows import Person, judge_row
 from pipeline.tables.findings import Finding, excerpt, rejected
-from pipeline.tables.headers import COLUMN_NAMES, ColumnSpec, Layout, MappedFile, fold, map_columns
+from pipeline.tables.headers import COLUMN_NAMES, ColumnMapping, ColumnSpec, Layout, MappedFile, fold
 from pipeline.tables.imports import SeenIds
 from pipeline.tables.read import SourceRow, parse_json
 
 EXPECTED = ", ".join(HEADERS.values())
 HINT = f"give a CSV file with the header {EXPECTED}, or JSON objects with these keys"
 DOCUMENT_HINT = f"give one JSON object, or a list of them, with the keys {EXPECTED}"
-WHOLE_NAME = "full_name"
-SPECS = (
-    *(ColumnSpec(name, label, COLUMN_NAMES[name]) for name, label in HEADERS.items()),
-    ColumnSpec(
-        WHOLE_NAME, "Full name", COLUMN_NAMES[WHOLE_NAME], COLUMN_NAMES["either"], parts=("first_name", "last_name")
-    ),
-)
+WHOLE_NAME, PARTS = "full_name", ("first_name", "last_name")
+COLUMNS = {**HEADERS, WHOLE_NAME: "Full name"}
+SPECS = tuple(ColumnSpec(name, label, COLUMN_NAMES[name]) for name, label in COLUMNS.items())
 LAYOUT = Layout(USERNAME, SPECS, HINT, "make import EXPERTS={}")
+_PARTICLES = re.compile(
+    r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?"
+)
 _ANSWERED = frozenset({"tags", "findabilityscore"})  # folded names of what our own export has beside
 
 
@@ -85,7 +85,7 @@ def read_person_documents(
         raise _refused(said, str(error)) from None
     elements = value if isinstance(value, list) else [value]
     names = [one for element in elements if isinstance(element, dict) for one in element]
-    mapping, made = map_columns(names, given or {}, layout=LAYOUT, path=Path(said)), list[Person]()
+    mapping, made = ColumnMapping(names, given or {}, layout=LAYOUT, path=Path(said)), list[Person]()
     with SeenIds() as seen:
         for number, element in enumerate(elements, start=1):
             is_object = isinstance(element, dict)
@@ -124,7 +124,7 @@ def check_as_given(people: Sequence[Person], *, name: str) -> None:
 
 def _person(row: SourceRow | Finding, seen: SeenIds) -> Person | Finding:
     """Return the person that a row describes, or why it does not go in."""
-    person = row if isinstance(row, Finding) else judge_row(row.values, line=row.line)
+    person = row if isinstance(row, Finding) else judge_row(_with_parts(row.values), line=row.line)
     if isinstance(person, Finding):
         return person
     line = seen.first(unicodedata.normalize("NFC", person.username).casefold(), person.line)
@@ -132,3 +132,36 @@ def _person(row: SourceRow | Finding, seen: SeenIds) -> Person | Finding:
         return person
     said = f"duplicate username: already on line {line}"
     return rejected(person.line, said, person.username, column=HEADERS[USERNAME], key=person.username)
+
+
+def _with_parts(cells: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return cells with the first and last name that a whole name says; beside one of the two it says the other."""
+    if WHOLE_NAME not in cells:
+        return cells
+    others = {name: cell for name, cell in cells.items() if name != WHOLE_NAME}
+    whole = cells[WHOLE_NAME]
+    if not isinstance(whole, str):
+        return {PARTS[0]: whole, **others}
+    whole, (first, last) = whole.strip(), (str(others.get(name) or "").strip() for name in PARTS)
+    made = _split_name(whole)
+    if first or last:
+        made = (
+            whole.removesuffix(f" {last}").removeprefix(f"{last}, "),
+            whole.removeprefix(f"{first} ").removesuffix(f", {first}"),
+        )
+    return {**others, **{name: others.get(name) or part for name, part in zip(PARTS, made, strict=True)}}
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """Return first and last name: at a comma the last one stands first, else it is the last word with its particles.
+
+    A name of one word is a first name.
+    """
+    last, comma, first = (part.strip() for part in name.partition(","))
+    if comma and first and last:
+        return first, last
+    words = last.split()
+    at = max(1, len(words) - 1)
+    while at > 1 and _PARTICLES.fullmatch(words[at - 1].casefold()):
+        at -= 1
+    return " ".join(words[:at]), " ".join(words[at:])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.tables.cells import holds_list, number_of, text_of
+from pipeline.tables.cells import list_of, number_of, text_of
 
 FULL_BIO = 500  # characters of bio that earn all of its points (DESIGN: bio min(40, len/500*40))
 
@@ -19,7 +19,7 @@ def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate:
     """Return the score of cells: bio up to 40 by length, tags 25, profile URL 15, job title 10, positive rate 10."""
     length = len(text_of(bio))
     whole = 40 if length >= FULL_BIO else 0
-    if tagged or (tags is not None and holds_list(tags)):  # NULLs are seen without a call: this runs for every row
+    if tagged or (tags is not None and list_of(tags)):  # NULLs are seen without a call: this runs for every row
         whole += 25
     if profile_url is not None and text_of(profile_url):
         whole += 15

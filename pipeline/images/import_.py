@@ -1,24 +1,37 @@
 """Import the images below a folder: their paths, sizes and times, and of those that cannot be asked about, why.
 
-Doing it again changes nothing. A file whose bytes changed is looked at again, a moved one is known by their hash, and
-one that is broken stays so until its bytes change.
+Every regular file is read once, whatever its name; links are never followed. A file that is called as images are is
+one, broken or not; of others only those that begin as images do. Doing it again changes nothing: a file whose bytes
+changed is looked at again, a moved one is known by their hash, and one that is broken stays so until its bytes change.
 """
 
+import hashlib
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import insert, or_, select, update
 
 from pipeline.core.errors import InputError
-from pipeline.engine.picture_source import UNPRINTED, is_printed
-from pipeline.engine.pictures import NEEDS_HEIC, knows_heic
+from pipeline.core.files import check_named_in_utf8
+from pipeline.core.text import UNSOUND
+from pipeline.engine.picture_source import (
+    UNPRINTED,
+    ChangedError,
+    NoFileError,
+    Stamp,
+    is_printed,
+    note_opened,
+    read_file,
+)
+from pipeline.engine.pictures import NEEDS_HEIC, PictureError, knows_heic, probe
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.images import ASSETS, TASK
 from pipeline.images.adopt import assets_table
-from pipeline.images.scan import Facts, FolderScan, FoundFile, facts_of
 from pipeline.store import asks, workspace
 from pipeline.store.database import PAGE, pages, streamed
 from pipeline.tables.rows import refusals
@@ -30,9 +43,20 @@ BLOCK, BLOCK_BYTES = 200, 64 * 2**20  # files and their bytes that are in memory
 SHOWN = 1_000  # broken files that a report names
 LOCK = "import-images"
 GONE = "the file is not there any more"
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"),
+    ".svg",
+)
+_MAGIC = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp(?:avif|hei|hev|mif)", re.DOTALL)
+OTHERS, LINKS = "other files", "links, which are not followed"  # why something is left out, in words for several
+_UNREAD: Mapping[type[Exception], str] = {
+    NoFileError: "devices, pipes and sockets",
+    ChangedError: "files that changed while they were read, which the next import takes",
+    FileNotFoundError: "files that vanished meanwhile",
+    OSError: "files that cannot be read",
+}
 
-Planned = tuple[FoundFile, Mapping[str, Any] | None, bool]  # a file, its row, and whether that stays as it is
-Looked = tuple[FoundFile, Mapping[str, Any] | None, Facts | None]  # a file, its row, and what to write of it
+Row = Mapping[str, Any]
 
 
 @dataclass
@@ -62,27 +86,10 @@ class ImagesImportReport:
         return self.added + self.updated + self.moved + self.unchanged
 
     @property
-    def is_news(self) -> bool:
-        """Return whether anything is another thing now."""
-        return bool(self.added + self.updated + self.moved + self.gone)
-
-    @property
-    def summary(self) -> str:
-        """Return what was done in a few words, for the event."""
-        named = ("added", "updated", "moved", "gone", "broken")
-        return ", ".join(f"{getattr(self, name)} {name}" for name in named)
-
-    @property
     def document(self) -> dict[str, Any]:
         """Return the report for programs."""
         told = asdict(self)
         return told | {"broken_files": [{"path": path, "reason": why} for path, why in self.broken_files]}
-
-    def tell(self, path: str, problem: str | None) -> None:
-        """Count a file that is broken, and keep why while there is room."""
-        self.broken += problem is not None
-        if problem is not None and len(self.broken_files) < SHOWN:
-            self.broken_files.append((path, problem))
 
     def check(self) -> None:
         """Raise where the folder holds no image, and never held one.
@@ -94,6 +101,26 @@ class ImagesImportReport:
             raise InputError(f"{self.folder} holds no image; none was imported", hint="FOLDER= names one with images")
 
 
+class _File(NamedTuple):
+    """One file that is, or is called, an image: where it is, its bytes, their SHA-256, and what tells a change."""
+
+    path: str
+    data: bytes
+    sha256: str
+    stamp: Stamp
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse what is no folder, or one whose name cannot be kept.
+
+    Raises:
+        InputError: that is so; nothing was imported.
+    """
+    check_named_in_utf8(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; nothing was imported", hint="FOLDER= names one with images")
+
+
 def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
     """Import the images below a folder, some at a time; `check` of the report raises where there are none.
 
@@ -102,26 +129,71 @@ def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
     Raises:
         InputError: it is no folder.
     """
-    done, scan = ImagesImportReport(str(folder)), FolderScan(folder)
+    check_folder(folder)
+    done, left_out = ImagesImportReport(str(folder)), Counter[str]()
     with ws.lock(LOCK), ws.display.bar("importing", None) as bar:
-        for some in _blocks(scan):
+        for some in _blocks(_files(folder, left_out)):
             with ws.store.read() as tx:
-                planned = _plan(tx, some, is_refreshed=ws.settings.refresh)
-            looked = [(one, row, None if is_same else facts_of(one)) for one, row, is_same in planned]
+                rows = _rows(tx, some)
+            looked = [
+                (one, row, None if _is_same(one, row, is_refreshed=ws.settings.refresh) else _facts(one))
+                for one, row in zip(some, rows, strict=True)
+            ]
             with ws.store.write() as tx, refusals(ASSETS):
                 _write(tx, looked, done)
             bar.show(done.total)
         with ws.store.write() as tx, refusals(ASSETS):
             done.gone = _mark_gone(tx, os.path.realpath(folder))
-            if done.is_news:
-                workspace.record_event(tx, "import", str(folder), old=None, new=done.summary, why="import", at=ws.now())
-    done.left_out = {why: count for why, count in scan.left_out.items() if count}
+            news = {name: getattr(done, name) for name in ("added", "updated", "moved", "gone")}
+            if any(news.values()):
+                summary = ", ".join(f"{count} {name}" for name, count in {**news, "broken": done.broken}.items())
+                workspace.record_event(tx, "import", str(folder), old=None, new=summary, why="import", at=ws.now())
+    done.left_out = {why: count for why, count in left_out.items() if count}
     return done
 
 
-def _blocks(scan: FolderScan) -> Iterator[list[FoundFile]]:
-    some: list[FoundFile] = []
-    for one in scan.files():
+def _files(folder: Path, left_out: Counter[str]) -> Iterator[_File]:
+    """Yield every file that is, or is called, an image, by folders, in the order of their names; count the others."""
+
+    def refused(_error: OSError) -> None:
+        left_out["folders that cannot be read"] += 1
+
+    for place, folders, names in os.walk(os.path.realpath(folder), onerror=refused):
+        left_out[LINKS] += sum(map(os.path.islink, _in(place, folders)))
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        for path in _in(place, sorted(names)):
+            found = _read(path)
+            if isinstance(found, str):
+                left_out[found] += 1
+            else:
+                yield found
+
+
+def _in(place: str, names: list[str]) -> list[str]:
+    return [os.path.join(place, name) for name in names]  # noqa: PTH118 - it may be no text
+
+
+def _read(path: str) -> _File | str:
+    """Return a file with its bytes, or why it is left out."""
+    if os.path.basename(path).startswith("."):  # noqa: PTH119 - it may be no text
+        return OTHERS
+    if UNSOUND.search(path):
+        return "files whose names are no text"
+    if os.path.islink(path):  # noqa: PTH114 - it may be no text
+        return LINKS
+    try:
+        read = read_file(path, is_wanted=lambda head: path.lower().endswith(ENDINGS) or _MAGIC.match(head))
+    except (NoFileError, ChangedError, OSError) as error:
+        return next(why for kind, why in _UNREAD.items() if isinstance(error, kind))
+    if read is None:
+        return OTHERS
+    data, stamp = read
+    return _File(path, data, hashlib.sha256(data).hexdigest(), stamp)
+
+
+def _blocks(files: Iterator[_File]) -> Iterator[list[_File]]:
+    some: list[_File] = []
+    for one in files:
         some.append(one)
         if len(some) == BLOCK or sum(len(each.data) for each in some) > BLOCK_BYTES:
             yield some
@@ -129,51 +201,70 @@ def _blocks(scan: FolderScan) -> Iterator[list[FoundFile]]:
     yield some
 
 
-def _plan(tx: "Connection", some: Sequence[FoundFile], *, is_refreshed: bool) -> list[Planned]:
-    """Return each file with the row that is its own, or was before it moved, and whether that stays as it is."""
+def _rows(tx: "Connection", some: Sequence[_File]) -> list[Row | None]:
+    """Return the row of each file that is its own, or was before it moved."""
     assets = assets_table()
     mine = {row["path"]: row for row in _known(tx, assets.c.path, [one.path for one in some])}
-    known = _known(tx, assets.c.hash, [one.sha256 for one in some])
-    left: dict[str, list[Mapping[str, Any]]] = {}  # equal files may have moved together
-    for row in known:
+    left: dict[str, list[Row]] = {}  # equal files may have moved together
+    for row in _known(tx, assets.c.hash, [one.sha256 for one in some]):
         if not os.path.lexists(str(row["path"])):
             left.setdefault(row["hash"], []).append(row)
-    found: list[Planned] = []
-    for one in some:
-        its_own = mine.get(one.path)
-        if its_own is None:
-            moved = left.get(one.sha256)
-            found.append((one, moved.pop(0) if moved else None, False))
-            continue
-        problem = its_own["problem"]
-        again = problem is not None and (is_refreshed or _is_mended(one.path, problem))
-        found.append((one, its_own, its_own["hash"] == one.sha256 and not again))
-    return found
+    return [mine.get(one.path) or (left[one.sha256].pop(0) if left.get(one.sha256) else None) for one in some]
 
 
-def _is_mended(path: str, problem: str) -> bool:
-    """Return whether what was wrong with a file that is there is so no more, though its bytes are the same."""
-    mended = {GONE: True, NEEDS_HEIC: knows_heic(), UNPRINTED: is_printed(path)}
-    return mended.get(problem, False)
+def _known(tx: "Connection", column: Any, values: Sequence[str]) -> list[Row]:
+    wanted = select(column.table).where(column.in_(values)).order_by(column.table.c.id)
+    return [dict(row) for row in tx.execute(wanted).mappings()]
 
 
-def _write(tx: "Connection", looked: Sequence[Looked], done: ImagesImportReport) -> None:
+def _is_same(one: _File, row: Row | None, *, is_refreshed: bool) -> bool:
+    """Return whether a file's row stays as it is; what was wrong with it may be so no more, though its bytes are."""
+    if row is None or row["path"] != one.path or row["hash"] != one.sha256:
+        return False
+    if row["problem"] is None:
+        return True
+    mended = {GONE: True, NEEDS_HEIC: knows_heic(), UNPRINTED: is_printed(one.path)}
+    return not (is_refreshed or mended.get(row["problem"], False))
+
+
+def _facts(found: _File) -> dict[str, Any]:
+    """Return what is kept of a file, after a look at all of its pixels; this process need not look again."""
+    facts: dict[str, Any] = {"hash": found.sha256, "bytes": len(found.data)}
+    try:
+        seen = probe(found.data)
+    except PictureError as error:
+        return {**facts, **dict.fromkeys(("width", "height", "format", "taken_at")), "problem": error.message}
+    note_opened(found.path, found.stamp, found.sha256)
+    return {
+        **facts,
+        "width": seen.width,
+        "height": seen.height,
+        "format": seen.mime_type,
+        "taken_at": None if seen.taken_at is None else seen.taken_at.isoformat(" "),
+        "problem": None if is_printed(found.path) else UNPRINTED,
+    }
+
+
+def _write(
+    tx: "Connection", looked: Sequence[tuple[_File, Row | None, dict[str, Any] | None]], done: ImagesImportReport
+) -> None:
     """Write what some files are, and let parked ones go again that have other bytes."""
     assets, changed = assets_table(), list[str]()
     for one, row, facts in looked:
+        problem = (facts or row or {}).get("problem")
+        done.broken += problem is not None
+        if problem is not None and len(done.broken_files) < SHOWN:
+            done.broken_files.append((one.path, problem))
         if facts is None:
             done.unchanged += 1
-            done.tell(one.path, (row or {}).get("problem"))
-            continue
-        done.tell(one.path, facts.problem)
-        if row is None:
-            tx.execute(insert(assets).values(path=one.path, **facts._asdict()))
+        elif row is None:
+            tx.execute(insert(assets).values(path=one.path, **facts))
             done.added += 1
-            continue
-        tx.execute(update(assets).where(assets.c.id == row["id"]).values(path=one.path, **facts._asdict()))
-        done.moved += row["path"] != one.path
-        done.updated += row["path"] == one.path
-        changed += [str(row["id"])] if row["hash"] != one.sha256 else []
+        else:
+            tx.execute(update(assets).where(assets.c.id == row["id"]).values(path=one.path, **facts))
+            done.moved += row["path"] != one.path
+            done.updated += row["path"] == one.path
+            changed += [str(row["id"])] if row["hash"] != one.sha256 else []
     free = set(changed) - set(asks.claimed_among(tx, TASK, changed))
     done.released += len(asks.unpark(tx, TASK, ids=sorted(free)))
 
@@ -187,9 +278,3 @@ def _mark_gone(tx: "Connection", folder: str) -> int:
     for some in pages(gone):
         tx.execute(update(assets).where(assets.c.id.in_(some)).values(problem=GONE))
     return len(gone)
-
-
-def _known(tx: "Connection", column: Any, values: Sequence[str]) -> list[Mapping[str, Any]]:
-    there = column.table
-    wanted = select(there).where(column.in_(values)).order_by(there.c.id)
-    return [dict(row) for row in tx.execute(wanted).mappings()]

@@ -265,7 +265,7 @@ class VectorCache:
                 import fcntl
 
                 fcntl.flock(file, fcntl.LOCK_EX)
-            files.sweep_parts(self.path, alone=True)
+            files.sweep_parts(self.path)
             yield
 
 

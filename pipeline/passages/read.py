@@ -47,7 +47,8 @@ class Passages(MappedFile):
     def __init__(self, path: Path, given: Mapping[str, str] | None = None) -> None:
         """Find out what the file is; see `MappedFile`."""
         super().__init__(path, LAYOUT, given)
-        self._others: dict[str, None] = {}
+        self._is_table = self.format in {"csv", "parquet"}
+        self._others: dict[str, None] = {}  # names that went into the metadata
 
     def passages(self) -> Iterator[Passage | Finding]:
         """Yield each passage, and a finding for each row that holds none, in the order of the file."""
@@ -57,8 +58,7 @@ class Passages(MappedFile):
             self.notes.append(f"taken into the metadata: {first_few([excerpt(one) for one in self._others], 10)}")
 
     def _unsound(self, row: SourceRow) -> Finding | None:
-        """Return the finding that rejects a row of a table because it holds bytes that are no text; else None."""
-        for column, cell in row.values.items() if self.format in {"csv", "parquet"} else ():
+        for column, cell in row.values.items() if self._is_table else ():
             if isinstance(cell, str) and (bad := BAD_TEXT.search(cell)):
                 return rejected(row.line, "not valid UTF-8", cell[max(0, bad.start() - 20) :], column=column)
         return None
@@ -75,16 +75,17 @@ class Passages(MappedFile):
         def note(column: str, reason: str, found: object, kind: FindingKind = FindingKind.CHANGED) -> None:
             changes.append(Finding(row.line, column, reason, excerpt(found), kind, key))
 
-        source, metadata = value.get("source"), self._metadata(value.get("metadata"))
+        source, metadata = value.get("source"), value.get("metadata")
+        if self._is_table and isinstance(metadata, str):  # a cell of text: an empty one says nothing
+            metadata = _metadata_in(metadata)
         if source is not None and (not isinstance(source, str) or "\0" in source):
             note("source", "no text, dropped", source)
             source = None
         if metadata is not None and not isinstance(metadata, dict):
             note("metadata", "no object, dropped", metadata)
             metadata = None
-        others = {name: one for name, one in value.items() if name not in OURS}
-        if others:
-            self._note(others)
+        if others := {name: one for name, one in value.items() if name not in OURS}:
+            self._others |= dict.fromkeys(others) if len(self._others) < _REMEMBERED else {}
             metadata = {**others, **(metadata or {})}
         if _holds_nul(metadata):
             note("metadata", f"{_NO_TEXT}; dropped", "")
@@ -93,19 +94,12 @@ class Passages(MappedFile):
             note("text", "empty: kept, and never asked about", "", FindingKind.NOTED)
         return Passage(key, value["text"], source, metadata, row.line, tuple(changes))
 
-    def _metadata(self, value: object) -> object:
-        """Return metadata; where a file has only cells of text, their JSON, and an empty cell says nothing."""
-        if self.format not in {"csv", "parquet"} or not isinstance(value, str):
-            return value
-        try:
-            return parse_json(value) if value.strip() else None
-        except ValueError:
-            return value
 
-    def _note(self, names: Mapping[str, Any]) -> None:
-        """Remember keys that went into the metadata."""
-        if not names.keys() <= self._others.keys() and len(self._others) < _REMEMBERED:
-            self._others.update(dict.fromkeys(names))
+def _metadata_in(cell: str) -> object:
+    try:
+        return parse_json(cell) if cell.strip() else None
+    except ValueError:
+        return cell
 
 
 def _id_of(value: Mapping[str, Any]) -> tuple[str, str]:

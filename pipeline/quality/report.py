@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import files
-from pipeline.core.text import escape_markdown, mark_spans, markdown_code, markdown_name
+from pipeline.core.text import escape_markdown, markdown_code
 from pipeline.quality.figures import Quality, Rows, Sample, Verdict, failed_verdicts, shown
 
 FOLDER = "reports"
@@ -166,9 +166,9 @@ def _samples(samples: Sequence[Sample]) -> Iterator[str]:
     marks = "; what an answer rests on is bold" if any(one.spans for one in samples) else ""
     yield from ("## Samples to read", "", f"{len(samples)}, drawn at random{marks}.", "")
     for number, one in enumerate(samples, start=1):
-        yield from (f"**{number}. {markdown_name(one.name, most=200)}**", "")
-        yield from (f"> {mark_spans(one.text, one.spans)}", "")
-        yield from (f"{escape_markdown(one.said, most=400)} ({markdown_name(one.id, most=80)})", "")
+        yield from (f"**{number}. {markdown_code(one.name, most=200)}**", "")
+        yield from (f"> {escape_markdown(one.text, bold=one.spans)}", "")
+        yield from (f"{escape_markdown(one.said, most=400)} ({markdown_code(one.id, most=80)})", "")
 
 
 def _settings(settings: Mapping[str, str]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from pipeline.core.declaration import MAX_COLUMN
 from pipeline.core.errors import InputError
 from pipeline.core.text import BAD_TEXT
 from pipeline.store.column_types import NUMBER, AsTheColumn, IsoTime, time_of
+from pipeline.tables.item_values import compact_json
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -64,25 +65,16 @@ def fields_of(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
 
 def stored_cell(kind: str, value: Any) -> Any:
     """Return a value of a field as the driver of either database takes it; None where it is none of its kind."""
-    return None if value is None else _CELLS[kind](value)
+    try:
+        return None if value is None else _CELLS[kind](value)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def fields_in(answer_json: str) -> dict[str, Any]:
     """Return the values of an answer by the names of its fields; of a model that is no object its `root`."""
     document = json.loads(answer_json)
     return document if isinstance(document, dict) else {"root": document}
-
-
-def same_cell(kind: str, one: Any, other: Any) -> bool:
-    """Return whether two cells of a kind say the same; JSON may be spelled in two ways."""
-    if one == other:
-        return True
-    if kind != JSON or not isinstance(one, str) or not isinstance(other, str):
-        return False
-    try:
-        return bool(json.loads(one, parse_float=Decimal) == json.loads(other, parse_float=Decimal))
-    except ValueError:
-        return False
 
 
 def why_unstorable(answer: "str | BaseModel") -> str:
@@ -150,50 +142,27 @@ def _one_of(kinds: set[str]) -> str:
     return kinds.pop() if len(kinds) == 1 else JSON
 
 
-def _text(value: Any) -> Any:
-    return value if isinstance(value, str) else _json(value)
-
-
-def _integer(value: Any) -> Any:
+def _integer(value: Any) -> int | None:
     is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     return int(value) if is_whole and -WHOLE <= value < WHOLE else None
 
 
-def _real(value: Any) -> Any:
-    """Return a number; decimal ones come as text."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+def _real(value: Any) -> float | None:
+    number = float(value)  # decimal ones come as text
     return number if math.isfinite(number) else None
 
 
-def _boolean(value: Any) -> Any:
-    return value if isinstance(value, bool) else None
-
-
-def _date(value: Any) -> Any:
-    try:
-        return date.fromisoformat(value).isoformat()
-    except (TypeError, ValueError):
-        return None
-
-
-def _time(value: Any) -> Any:
+def _time(value: Any) -> str | None:
     moment = time_of(value)
     return None if moment is None else moment.astimezone(UTC).isoformat(" ", "microseconds")
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 _CELLS: Mapping[str, Callable[[Any], Any]] = {
-    "text": _text,
+    "text": lambda value: value if isinstance(value, str) else compact_json(value),
     "integer": _integer,
     "real": _real,
-    "boolean": _boolean,
-    "date": _date,
+    "boolean": lambda value: value if isinstance(value, bool) else None,
+    "date": lambda value: date.fromisoformat(value).isoformat(),
     "time": _time,
-    JSON: _json,
+    JSON: compact_json,
 }

@@ -63,13 +63,3 @@ def list_of(cell: Any) -> list[str] | None:
     if set(map(type, found)) == {str}:
         return found
     return [one if isinstance(one, str) else orjson.dumps(one).decode() for one in found]
-
-
-def holds_list(cell: Any) -> bool:
-    """Return whether a cell holds a JSON list with something in it."""
-    if cell.__class__ is str and cell.startswith('["'):
-        try:
-            return bool(orjson.loads(cell))
-        except orjson.JSONDecodeError:
-            return False
-    return bool(list_of(cell))

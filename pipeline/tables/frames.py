@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.core.errors import ConfigurationError, InputError
 
 Row = Mapping[str, Any]
-INDEX = "__index_level_"  # how pandas calls an index among the columns of Arrow
+_INDEX = "__index_level_"  # how pandas calls an index among the columns of Arrow
 
 
 def rows_of(data: Any) -> list[Row]:
@@ -37,7 +37,7 @@ def rows_of(data: Any) -> list[Row]:
             f"rows are a list of dicts, a data frame or an Arrow table, not {type(data).__name__}; nothing was taken",
             hint="of other things make a list: [{'id': 1, 'text': '…'}, …]",
         )
-    return [{str(name): value for name, value in row.items() if not str(name).startswith(INDEX)} for row in rows]
+    return [{str(name): value for name, value in row.items() if not str(name).startswith(_INDEX)} for row in rows]
 
 
 def pyarrow_for(what: str) -> Any:

@@ -6,12 +6,11 @@ type.
 
 import csv
 import io
-import re
 import shlex
 import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,8 @@ from pipeline.core.errors import InputError
 from pipeline.tables.findings import Finding, excerpt, rejected
 from pipeline.tables.read import MAX_LINE, SourceFile, SourceRow
 
-NEAR = 80  # percent of letters in common from which a name looks like another
+_NEAR = 80  # percent of letters in common from which a name looks like another
 _SHOWN = 12  # names in a message
-_PARTICLES = re.compile(
-    r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?"
-)
 _KNOWN = tomllib.loads(Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8"))
 COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {said: tuple(names) for said, names in _KNOWN.items()}
 # letters that do not decompose into one of ASCII with an accent; the last is a dotless i
@@ -40,17 +36,11 @@ def fold(name: str) -> str:
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """A column that a subject reads: its name, the one that messages show, and other names for it.
-
-    `either` are names that mean this column or, where only one of its `parts` has a column, the other part: "Name"
-    beside "First name" is the last name. The text of a column with `parts` is split into them.
-    """
+    """A column that a subject reads: its name, the one that messages show, and other names for it."""
 
     name: str
     label: str
     aliases: tuple[str, ...] = ()
-    either: tuple[str, ...] = ()
-    parts: tuple[str, ...] = ()
 
     @cached_property
     def own(self) -> frozenset[str]:
@@ -60,7 +50,7 @@ class ColumnSpec:
     @cached_property
     def known(self) -> frozenset[str]:
         """Return every name by which the column is known, folded."""
-        return self.own.union(map(fold, (*self.aliases, *self.either)))
+        return self.own.union(map(fold, self.aliases))
 
 
 @dataclass(frozen=True)
@@ -88,26 +78,51 @@ class Layout:
         return next((spec.label for spec in self.specs if spec.name == column), column)
 
 
-@dataclass
 class ColumnMapping:
-    """Which names of a file mean which columns.
+    """Which names of a file mean which columns of a layout.
 
-    `named` are by MAP= or known names, `exact` the columns' own names, folded, where nothing else means them. `notes`
-    say what was taken, and what looks like a column, which is in `near` by that column; `not_read` are names that were
-    met and mean nothing.
+    `notes` say what was taken, and what looks like a column, which is in `near` by that column; `not_read` are names
+    that were met and mean nothing.
     """
 
-    layout: Layout
-    there: Sequence[str]
-    named: dict[str, str]
-    exact: dict[str, str]
-    notes: list[str] = field(default_factory=list)
-    near: dict[str, str] = field(default_factory=dict)
-    not_read: dict[str, None] = field(default_factory=dict)
+    def __init__(self, names: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path) -> None:
+        """Find out what the names of a file mean, where `given` is what MAP= says.
+
+        Raises:
+            InputError: MAP= does not fit the file.
+        """
+        self.layout, self.notes, self.not_read = layout, list[str](), dict[str, None]()
+        self._there = there = list(dict.fromkeys(filter(None, names)))
+        said = _said(there, given, layout=layout, path=path)
+        self._named = {name: column for column, name in said.items() if name}
+        left = [spec for spec in layout.specs if spec.name not in said]
+        self._own = {name: spec.name for spec in left for name in spec.own}  # also of JSON rows further down
+        self._note("as MAP= says", self._named)
+        known: dict[str, str] = {}
+        for spec in (one for one in left if not self.name_of(one.name)):
+            alike = [name for name in there if fold(name) in spec.known and self.column_of(name) is None]
+            if len(alike) == 1:
+                known[alike[0]] = spec.name
+            elif alike:
+                both, use = " and ".join(repr(excerpt(name)) for name in alike), _map_line({spec.name: alike[0]})
+                self.notes.append(f"{both} both mean {spec.label}: add {use} to use the first")
+        self._named |= known
+        self._note("by other names", known)
+        free = [name for name in there if self.column_of(name) is None]
+        near = {name: spec.name for spec in reversed(left) if not self.name_of(spec.name) for name in spec.known}
+        self.near: dict[str, str] = {}
+        for name, found in ((name, _most_like(fold(name), list(near), least=_NEAR)) for name in free):
+            if found and self.near.setdefault(near[found], name) == name:
+                looks = f"column {excerpt(name)!r} looks like {layout.label(near[found])}"
+                self.notes.append(f"{looks}: add {_map_line({near[found]: name})} to use it")
+
+    def _note(self, how: str, taken: Mapping[str, str]) -> None:
+        pairs = [f"{excerpt(name)} → {self.layout.label(column)}" for name, column in taken.items()]
+        self.notes += [f"columns {how}: {', '.join(pairs)}"] if pairs else []
 
     def column_of(self, name: str) -> str | None:
         """Return the column of the subject that a name means; None where it means none."""
-        return self.named.get(name) or self.exact.get(fold(name))
+        return self._named.get(name) or self._own.get(fold(name))
 
     def read_as(self, name: str) -> str | None:
         """Return under what a value of this name is read; None where it is not."""
@@ -117,7 +132,7 @@ class ColumnMapping:
 
     def name_of(self, column: str) -> str:
         """Return the first name in the file that means a column; empty where none does."""
-        return next((name for name in self.there if self.column_of(name) == column), "")
+        return next((name for name in self._there if self.column_of(name) == column), "")
 
     @property
     def listed(self) -> list[dict[str, str]]:
@@ -125,7 +140,7 @@ class ColumnMapping:
         return [{"column": one.name, "label": one.label, "name": self.name_of(one.name)} for one in self.layout.specs]
 
     def row(self, row: SourceRow) -> SourceRow | Finding:
-        """Return a row by columns, with the parts of a whole name; or why it is none."""
+        """Return a row by columns; or why it is none."""
         values: dict[str, Any] = {}
         for name, cell in row.values.items():
             column = self.read_as(name)
@@ -135,11 +150,6 @@ class ColumnMapping:
                 return rejected(row.line, "given twice, in two spellings", cell, column=self.layout.label(column))
             else:
                 values[column] = cell
-        for spec in self.layout.specs:
-            if spec.parts and spec.name in values:
-                whole = values.pop(spec.name)
-                parts = split_name(whole) if isinstance(whole, str) else (whole, None)
-                values = {**dict(zip(spec.parts, parts, strict=True)), **values}
         return SourceRow(row.line, values)
 
 
@@ -154,14 +164,14 @@ class MappedFile(SourceFile):
             ConfigurationError: it is Parquet, and pyarrow is not installed.
         """
         super().__init__(path, layout.hint, layout.default, max_line=layout.max_line, is_known=layout.is_known)
-        self.mapping = mapping = map_columns(self.names, given or {}, layout=layout, path=path)
+        self.mapping = mapping = ColumnMapping(self.names, given or {}, layout=layout, path=path)
         self.notes += mapping.notes
         if self.format in {"json", "jsonl"}:
             return
         if not mapping.name_of(layout.key):
             found = excerpt(", ".join(excerpt(name) for name in self.names[:_SHOWN]))
             near = mapping.near.get(layout.key)
-            take = near and map_line({**(given or {}), layout.key: near})
+            take = near and _map_line({**(given or {}), layout.key: near})
             raise InputError(
                 f"{path} has no {layout.label(layout.key)} column; nothing was imported. Found: {found}",
                 hint=f"{layout.command.format(shlex.quote(str(path)))} {take}"
@@ -197,51 +207,12 @@ def parse_map(text: str) -> dict[str, str]:
     return found
 
 
-def map_line(pairs: Mapping[str, str]) -> str:
+def _map_line(pairs: Mapping[str, str]) -> str:
     """Return the MAP= that says these pairs, as a shell takes it."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow([f"{column}={name}" for column, name in pairs.items()])
     written = text.getvalue()
     return f'MAP="{written}"' if not set(written) & set('"$`\\!') else f"MAP={shlex.quote(written)}"
-
-
-def map_columns(names: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path) -> ColumnMapping:
-    """Return what the names of a file mean, where `given` is what MAP= says.
-
-    Raises:
-        InputError: MAP= does not fit the file.
-    """
-    there = list(dict.fromkeys(filter(None, names)))
-    said = _said(there, given, layout=layout, path=path)
-    exact = {name: spec.name for spec in layout.specs if spec.name not in said for name in spec.own}
-    found = ColumnMapping(layout, there, {name: column for column, name in said.items() if name}, exact)
-    open_specs = [spec for spec in layout.specs if spec.name not in said]
-    aliased: list[str] = []
-    for spec in (one for one in open_specs if not found.name_of(one.name)):
-        alike = [name for name in there if fold(name) in spec.known and found.column_of(name) is None]
-        if len(alike) > 1:
-            both = " and ".join(repr(excerpt(name)) for name in alike)
-            found.notes.append(f"{both} both mean {spec.label}: add {map_line({spec.name: alike[0]})} to use the first")
-        elif alike:
-            found.named[alike[0]] = spec.name
-            aliased.append(alike[0])
-    for spec in (one for one in layout.specs if one.parts and found.name_of(one.name)):
-        name = found.name_of(spec.name)
-        left = [part for part in spec.parts if part not in said and not found.name_of(part)]
-        if not left or (len(left) < len(spec.parts) and fold(name) not in spec.own.union(map(fold, spec.aliases))):
-            found.named.pop(name, None)
-            found.exact = {one: column for one, column in found.exact.items() if column != spec.name}
-            found.named.update({name: left[0]} if left else {})
-    free = [name for name in there if found.column_of(name) is None]
-    found.near = _near(free, [spec for spec in open_specs if not found.name_of(spec.name)])
-    told = {"as MAP= says": [*said.values()], "by other names": aliased}
-    for how, some in reversed(told.items()):
-        pairs = [f"{excerpt(one)} → {layout.label(column)}" for one in some if (column := found.named.get(one))]
-        found.notes[:0] = [f"columns {how}: {', '.join(pairs)}"] if pairs else []
-    for column, name in found.near.items():
-        looks = f"column {excerpt(name)!r} looks like {layout.label(column)}"
-        found.notes.append(f"{looks}: add {map_line({column: name})} to use it")
-    return found
 
 
 def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, path: Path) -> dict[str, str]:
@@ -260,7 +231,7 @@ def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, pat
             raise InputError(
                 f"{path} has no column {excerpt(wanted)!r}, which MAP= gives for {said}; nothing was imported. "
                 f"Found: {', '.join(excerpt(one) for one in there[:_SHOWN])}",
-                hint=f"did you mean {map_line({said: near})}?" if near else "",
+                hint=f"did you mean {_map_line({said: near})}?" if near else "",
             )
         name = alike[0] if wanted else ""
         if column in found or (name and name in found.values()):
@@ -270,32 +241,8 @@ def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, pat
     return found
 
 
-def _near(free: Sequence[str], specs: Sequence[ColumnSpec]) -> dict[str, str]:
-    known = {name: spec.name for spec in reversed(specs) for name in spec.known}
-    found: dict[str, str] = {}
-    for name in free:
-        if near := _most_like(fold(name), list(known), least=NEAR):
-            found.setdefault(known[near], name)
-    return found
-
-
 def _most_like(name: str, known: Sequence[str], *, least: float) -> str | None:
     from rapidfuzz import fuzz, process
 
     found = process.extractOne(name, known, scorer=fuzz.ratio, score_cutoff=least)
     return found[0] if found else None
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """Return first and last name: at a comma the last one stands first, else it is the last word with its particles.
-
-    A name of one word is a first name.
-    """
-    last, comma, first = (part.strip() for part in name.partition(","))
-    if comma and first and last:
-        return first, last
-    words = last.split()
-    at = max(1, len(words) - 1)
-    while at > 1 and _PARTICLES.fullmatch(words[at - 1].casefold()):
-        at -= 1
-    return " ".join(words[:at]), " ".join(words[at:])

@@ -9,7 +9,7 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -25,30 +25,22 @@ from pipeline.tables.frames import pyarrow_for
 from pipeline.tables.item_values import plain_row
 
 MAX_LINE = 4 << 20  # characters of a line, or of a value; a file without line ends must not fill the memory
-OPEN_QUOTE = "a quote is opened and not closed"
-SAMPLED = 50  # rows of JSON that are looked at for names
-_BAD = "findable-keep-bad-bytes"  # the name of our error handler for decoding
 _PIECE = 1 << 20  # characters of a list read at a time, or bytes of a file that tell how it is text
-_LOOKED_AT = 1000  # lines beyond ASCII that tell it
-_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
-_PARQUET = b"PAR1"  # its first bytes
-_ROWS, _ROWS_SIZE = 1000, 16 << 20  # of Parquet in memory, and about how many bytes they may hold together
-_DELIMITERS = (",", ";", "\t", "|")
-_BEFORE_HEADER = {"", *(f"sep={one}".strip() for one in _DELIMITERS)}  # spreadsheets announce their delimiter
+_SAMPLED = 50  # rows of JSON that are looked at for names
+_ROWS = 200  # of Parquet in memory
 _HEADER_LINES = 50  # that a header takes at most
 _TELLING = 6  # columns from which a line with as many fields is taken for a record
-_MARKS = {  # the longer marks first: that of UTF-32 begins with that of UTF-16
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-_WESTERN, _NOT_WESTERN = "cp1252", (b"\x81\x8d\x8f\x90\x9d", b"")  # bytes that it has no character for; none
-_MOST = "most of its lines beyond ASCII are not valid UTF-8"
-# what spreadsheets write beside Unicode
-_CANDIDATES = [_WESTERN, "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "cp932",
+_OPEN_QUOTE = "a quote is opened and not closed"
+_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+_DELIMITERS = (",", ";", "\t", "|")
+_BEFORE_HEADER = {"", *(f"sep={one}".strip() for one in _DELIMITERS)}  # spreadsheets announce their delimiter
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# what spreadsheets write beside Unicode; the first has no character for some bytes
+_CANDIDATES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r", "cp932",
                "cp949", "gb18030", "big5"]  # fmt: skip
+_NO_WESTERN = b"\x81\x8d\x8f\x90\x9d"
+_LOOKED_AT = 1000  # lines beyond ASCII that tell it
+_BAD = "findable-keep-bad-bytes"  # the name of our error handler for decoding
 _DECODER = json.JSONDecoder()
 _JSON = re.compile(r'\[\s*[{\]]|\{\s*["}]')  # begins no header of a table
 _SPACE = re.compile(r"[ \t\r\n]*+")
@@ -96,7 +88,7 @@ class SourceFile:
             ConfigurationError: it is Parquet, and pyarrow is not installed.
         """
         self.path, self.hint, self.max_line = path, hint, max_line
-        self.delimiter, self._skips, self._before_rows = ",", False, 0
+        self._delimiter, self._skips, self._before_rows = ",", False, 0
         if not path.is_file():
             what = files.why_not_readable(path) or "is no regular file"
             raise InputError(f"{path} {what}; nothing was imported", hint=hint if path.is_dir() else "check the path")
@@ -106,19 +98,18 @@ class SourceFile:
             self.encoding, note = _encoding_of(path, start)
             ends = re.search("\r\n?|\n", start.decode(self.encoding, "ignore").lstrip())
             self._line_end = "\r" if ends is not None and ends[0] == "\r" else "\n"
-            self.format = self._format(start, default)
+            self.format = self._format_of(start, default)
             if self.format == "parquet":
                 with self._parquet() as table:
-                    self.names = list(table.schema_arrow.names)
-                note = ""
+                    self.names, note = list(table.schema_arrow.names), ""
             elif self.format == "csv":
                 self.names = self._header(is_known)
             else:
-                values = (row.values for row in islice(self.rows(), SAMPLED) if isinstance(row, SourceRow))
+                values = (row.values for row in islice(self.rows(), _SAMPLED) if isinstance(row, SourceRow))
                 self.names = list(dict.fromkeys(chain.from_iterable(values)))
         self.notes = [note] if note else []
-        if self.delimiter != ",":
-            self.notes.append(f"fields are separated by {self.delimiter!r}")
+        if self._delimiter != ",":
+            self.notes.append(f"fields are separated by {self._delimiter!r}")
         if blanks := self.names.count("") if self.format == "csv" else 0:
             self.notes.append(f"columns without a name are not read: {blanks}")
 
@@ -143,52 +134,52 @@ class SourceFile:
         except OSError as error:
             raise InputError(f"{self.path} cannot be read: {error.strerror}; nothing was imported") from None
 
+    def _refused(self, said: str, *, hint: str = "") -> InputError:
+        return InputError(f"{self.path}{said}; nothing was imported", hint=hint or self.hint)
+
     def _open(self) -> TextIO:
         return self.path.open(encoding=self.encoding, errors=_BAD, newline=self._line_end)
 
-    def _format(self, start: bytes, default: str) -> str:
-        """Return the format of the file by its name, and by its first characters where these may say it."""
-        if start.startswith(_PARQUET):
+    def _format_of(self, start: bytes, default: str) -> str:
+        if start.startswith(b"PAR1"):
             return "parquet"
         named = _FORMATS.get(self.path.suffix.lower(), default)
         text = start.decode(self.encoding, "ignore").strip()
         if not text:
-            raise InputError(f"{self.path} is empty; nothing was imported", hint=self.hint)
+            raise self._refused(" is empty")
         if text[0] in "[{" and (named != "csv" or _JSON.match(text)):
             first = text.splitlines()[0].strip()
             is_row = isinstance(_row_in(1, first), SourceRow) or (named == "jsonl" and first != "{")
             return "jsonl" if text[0] == "{" and is_row else "json"
         if named in {"json", "parquet"}:
             word = "JSON" if named == "json" else "Parquet file"
-            said = f"is no {word}: it starts with {excerpt(text[:20])!r}; nothing was imported"
-            raise InputError(f"{self.path} {said}", hint=self.hint)
+            raise self._refused(f" is no {word}: it starts with {excerpt(text[:20])!r}")
         return named
 
     def _header(self, is_known: Callable[[str], bool]) -> list[str]:
-        """Return the names in the header, which is the first record that is not blank.
+        """Return the names in the first record that is not blank.
 
         The delimiter is the one by which most names are known, of those the one by which there are most.
         """
         with self._open() as file:
             head = list(islice(iter(partial(file.readline, self.max_line), ""), _HEADER_LINES))
-        blank = (line.strip().strip("\ufeff").casefold() in _BEFORE_HEADER for line in head)
-        at = next((number for number, is_blank in enumerate(blank) if not is_blank), len(head))
-        if at == len(head):
-            raise InputError(f"{self.path} is empty; nothing was imported", hint=self.hint)
+        lines = [line.strip().strip("\ufeff").casefold() for line in head]
+        at = next((number for number, line in enumerate(lines) if line not in _BEFORE_HEADER), -1)
+        if at < 0:
+            raise self._refused(" is empty")
         if "\0" in head[at] or BAD_TEXT.search(head[at]):
-            said = "is no text: save a spreadsheet as CSV first; nothing was imported"
-            raise InputError(f"{self.path} {said}", hint=self.hint)
+            raise self._refused(" is no text: save a spreadsheet as CSV first")
         found = {one: _names_in(head[at:], one) for one in _DELIMITERS}
 
         def worth(delimiter: str) -> tuple[int, int, int]:
             names = found[delimiter][0]
             return sum(map(is_known, names)), len(names) * ('"' not in "".join(names)), len(names)
 
-        self.delimiter = max(_DELIMITERS, key=worth)
-        names, taken, self._skips = found[self.delimiter]
+        self._delimiter = max(_DELIMITERS, key=worth)
+        names, taken, self._skips = found[self._delimiter]
         if any(not some and (f'{one}"' in head[at] or not names) for one, (some, *_) in found.items()):
-            said = f"line {at + 1}: {OPEN_QUOTE}, or not at the end of a name; nothing was imported"
-            raise InputError(f"{self.path}, {said}", hint="mend the header's quotes")
+            said = f", line {at + 1}: {_OPEN_QUOTE}, or not at the end of a name"
+            raise self._refused(said, hint="mend the header's quotes")
         self._before_rows = at + taken
         return names
 
@@ -196,7 +187,7 @@ class SourceFile:
         lines = _Lines(file, end=self._line_end, most=self.max_line)
         for _ in islice(lines, self._before_rows):
             pass
-        rows = csv.reader(lines, delimiter=self.delimiter, skipinitialspace=self._skips, strict=True)
+        rows = csv.reader(lines, delimiter=self._delimiter, skipinitialspace=self._skips, strict=True)
         named = [(number, name) for number, name in enumerate(self.names) if name]
         while True:
             line, lines.first = lines.number + 1, ""
@@ -212,34 +203,31 @@ class SourceFile:
                 yield why or SourceRow(line, {name: fields[number] for number, name in named})
 
     def _why_not(self, line: int, fields: list[str], *, last: int) -> Finding | None:
-        """Return the finding for fields that are no row of this file; None where they are one."""
-        names, text = self.names, partial(self.delimiter.join, fields)
+        """Return why fields are no row of this file: too many, too few, the header, or other rows within a quote."""
+        names, text = self.names, partial(self._delimiter.join, fields)
         if len(fields) != len(names):
             column = excerpt(names[len(fields)]) if len(fields) < len(names) else ""
             reason = f"wrong number of fields: found {len(fields)}, expected {len(names)}"
             return rejected(line, reason, text(), column=column)
-        if fields[0].strip().casefold() == names[0].casefold() and _folded(map(_name_of, fields)) == _folded(names):
+        pairs = ((_name_of(field).casefold(), name.casefold()) for field, name in zip(fields, names, strict=True))
+        if all(field == name for field, name in pairs):
             return rejected(line, "the header once more", text())
         if last - line > 1 and len(names) >= _TELLING:
             for name, field in zip(names, fields, strict=True):
-                within = (one.split(self.delimiter) for one in field.split("\n")[1:-1])
+                within = (one.split(self._delimiter) for one in field.split("\n")[1:-1])
                 if any(len(one) == len(names) and len(one[0].split()) == 1 for one in within):
-                    reason = f"{OPEN_QUOTE} at the end of its value; lines {line} to {last} are left out"
+                    reason = f"{_OPEN_QUOTE} at the end of its value; lines {line} to {last} are left out"
                     return rejected(line, reason, field, column=excerpt(name))
         return None
 
     def _broken(self, line: int, lines: "_Lines", error: Exception) -> Finding:
-        """Return the finding for a record that is none, with the field of its first line at which reading stopped.
-
-        Raises:
-            InputError: a quote is open to the end of the file.
-        """
+        """Return the finding for a record that is none, with the field of its first line at which reading stopped."""
         if isinstance(error, _BadRowError):
             return rejected(lines.number, str(error), lines.first)
         if "end of data" in str(error) or "field limit" in str(error):
-            said = f"line {line}: {OPEN_QUOTE}, to the end of the file; nothing was imported"
-            raise InputError(f"{self.path}, {said}", hint="close the quote, or double it where it is part of the text")
-        pieces = lines.first.rstrip("\r\n").split(self.delimiter)  # fields, or parts of one
+            hint = "close the quote, or double it where it is part of the text"
+            raise self._refused(f", line {line}: {_OPEN_QUOTE}, to the end of the file", hint=hint)
+        pieces = lines.first.rstrip("\r\n").split(self._delimiter)  # fields, or parts of one
         whole, column, start = csv.reader(pieces, skipinitialspace=self._skips, strict=True), 0, 0
         with contextlib.suppress(csv.Error):
             for column, _ in enumerate(whole, start=1):  # noqa: B007 - the last one counts
@@ -248,7 +236,7 @@ class SourceFile:
         if lines.number > line:
             reason += f"; lines {line} to {lines.number} are left out"
         name = excerpt(self.names[column]) if column < len(self.names) else ""
-        return rejected(line, reason, self.delimiter.join(pieces[start:]), column=name)
+        return rejected(line, reason, self._delimiter.join(pieces[start:]), column=name)
 
     def _of_lines(self, file: TextIO) -> Iterator[SourceRow | Finding]:
         lines = _Lines(file, end=self._line_end, most=self.max_line)
@@ -283,7 +271,7 @@ class SourceFile:
                 more = file.read(_PIECE) if len(text) - at <= self.max_line else ""
                 if not more:
                     why = error.msg if isinstance(error, json.JSONDecodeError) else error
-                    raise self._no_list(line, f"no JSON list: {why}") from None
+                    raise self._refused(f", line {line}: no JSON list: {why}", hint="mend the file") from None
                 text, at = text[at:] + more, 0
                 continue
             line += text.count("\n", at, began)
@@ -291,20 +279,13 @@ class SourceFile:
                 yield _row_in(line, text[began:ends])
             line, at, sign = line + text.count("\n", began, then), then, text[then - 1]
         if f"{text[at:]}{file.read(_PIECE)}".strip():
-            raise self._no_list(line, "text after the end of the list")
-
-    def _no_list(self, line: int, why: str) -> InputError:
-        return InputError(f"{self.path}, line {line}: {why}; nothing was imported", hint="mend the file")
+            raise self._refused(f", line {line}: text after the end of the list", hint="mend the file")
 
     def _of_parquet(self) -> Iterator[SourceRow]:
-        number = 0
         with self._parquet() as table:
-            sizes = [table.metadata.row_group(group).total_byte_size for group in range(table.metadata.num_row_groups)]
-            at_once = max(1, min(_ROWS, _ROWS_SIZE * table.metadata.num_rows // max(sum(sizes), 1)))
-            for batch in table.iter_batches(batch_size=at_once):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield SourceRow(number, plain_row(values))
+            batches = (batch.to_pylist() for batch in table.iter_batches(batch_size=_ROWS))
+            for number, values in enumerate(chain.from_iterable(batches), start=1):
+                yield SourceRow(number, plain_row(values))
 
     @contextlib.contextmanager
     def _parquet(self) -> Iterator[Any]:
@@ -317,6 +298,59 @@ class SourceFile:
         except pa.ArrowException as error:
             said = f"cannot be read as Parquet; nothing was imported: {excerpt(str(error))}"
             raise InputError(f"{self.path} {said}") from None
+
+
+class _Lines(Iterator[str]):
+    """The physical lines of a text file; `number` is that of the last, `first` the first one since it was emptied."""
+
+    def __init__(self, file: TextIO, *, end: str, most: int) -> None:
+        self._file, self._end, self._most = file, end, most
+        self.number, self.first = 0, ""
+
+    def __next__(self) -> str:
+        text = rest = self._file.readline(self._most)
+        if not text:
+            raise StopIteration
+        self.number += 1
+        self.first = self.first or text
+        if len(text) < self._most or text.endswith(self._end):
+            return text
+        while rest and not rest.endswith(self._end):
+            rest = self._file.readline(self._most)
+        self.first = text
+        raise _BadRowError(f"longer than {self._most:,} characters")
+
+
+def _names_in(lines: Collection[str], delimiter: str) -> tuple[list[str], int, bool]:
+    """Return the names in a header (none: broken), how many lines it takes, and whether blanks follow delimiters."""
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        names = list(map(_name_of, next(reader)))
+    except csv.Error:
+        return [], 0, False
+    as_it_stands = next(csv.reader(lines, delimiter=delimiter))
+    return names, reader.line_num, any(name.startswith(" ") for name in as_it_stands[1:])
+
+
+def _name_of(field: str) -> str:
+    """Return the name that a field of a header is, on one line: a line break in it is read as a blank."""
+    return " ".join(line.strip() for line in field.strip().strip("\ufeff").splitlines())
+
+
+def _element(text: str, at: int) -> tuple[int, int, int]:
+    """Return where the next element of a list begins and ends, and where it goes on after the comma or bracket."""
+    began = ends = _after_space(text, at)
+    if text[began : began + 1] != "]":
+        _, ends = _DECODER.raw_decode(text, began)
+    sign = _after_space(text, ends)
+    if text[sign : sign + 1] not in {",", "]"}:
+        raise ValueError("the list is not closed, or there is no comma between two elements")
+    return began, ends, sign + 1
+
+
+def _after_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
 
 
 def parse_json(text: str) -> object:
@@ -355,27 +389,6 @@ def _row_in(line: int, text: str) -> SourceRow | Finding:
     return SourceRow(line, value) if isinstance(value, dict) else rejected(line, "not an object", value)
 
 
-class _Lines(Iterator[str]):
-    """The physical lines of a text file; `number` is that of the last, `first` the first one since it was emptied."""
-
-    def __init__(self, file: TextIO, *, end: str, most: int) -> None:
-        self._file, self._end, self._most = file, end, most
-        self.number, self.first = 0, ""
-
-    def __next__(self) -> str:
-        text = rest = self._file.readline(self._most)
-        if not text:
-            raise StopIteration
-        self.number += 1
-        self.first = self.first or text
-        while len(rest) == self._most and not rest.endswith(self._end):
-            rest = self._file.readline(self._most)
-        if rest is not text:
-            self.first = text
-            raise _BadRowError(f"longer than {self._most:,} characters")
-        return text
-
-
 def _keep_bad_bytes(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeDecodeError):
         raise error
@@ -403,43 +416,9 @@ def _encoding_of(path: Path, start: bytes) -> tuple[str, str]:
         return "utf-8", ""
     from charset_normalizer import from_bytes
 
-    found = [from_bytes(b"".join(bad).translate(None, no), cp_isolation=_CANDIDATES).best() for no in _NOT_WESTERN]
-    if found[0] is not None and _WESTERN in found[0].could_be_from_charset:
-        return _WESTERN, f"read as {_WESTERN} (Windows-1252, Latin-1): {_MOST}"
-    return (found[1].encoding, f"read as {found[1].encoding}: {_MOST}") if found[1] is not None else ("utf-8", "")
-
-
-def _names_in(lines: Collection[str], delimiter: str) -> tuple[list[str], int, bool]:
-    """Return the names in a header (none: broken), how many lines it takes, and whether blanks follow delimiters."""
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    try:
-        names = list(map(_name_of, next(reader)))
-    except csv.Error:
-        return [], 0, False
-    as_it_stands = next(csv.reader(lines, delimiter=delimiter))
-    return names, reader.line_num, any(name.startswith(" ") for name in as_it_stands[1:])
-
-
-def _name_of(field: str) -> str:
-    """Return the name that a field of a header is, on one line: a line break in it is read as a blank."""
-    return " ".join(line.strip() for line in field.strip().strip("\ufeff").splitlines())
-
-
-def _folded(names: Iterable[str]) -> list[str]:
-    return [name.casefold() for name in names]
-
-
-def _element(text: str, at: int) -> tuple[int, int, int]:
-    """Return where the next element of a list begins and ends, and where it goes on after the comma or bracket."""
-    began = ends = _after_space(text, at)
-    if text[began : began + 1] != "]":
-        _, ends = _DECODER.raw_decode(text, began)
-    sign = _after_space(text, ends)
-    if text[sign : sign + 1] not in {",", "]"}:
-        raise ValueError("the list is not closed, or there is no comma between two elements")
-    return began, ends, sign + 1
-
-
-def _after_space(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
+    said, (western, *_) = "most of its lines beyond ASCII are not valid UTF-8", _CANDIDATES
+    found = from_bytes(b"".join(bad).translate(None, _NO_WESTERN), cp_isolation=_CANDIDATES).best()
+    if found is not None and western in found.could_be_from_charset:
+        return western, f"read as {western} (Windows-1252, Latin-1): {said}"
+    found = from_bytes(b"".join(bad), cp_isolation=_CANDIDATES).best()
+    return (found.encoding, f"read as {found.encoding}: {said}") if found is not None else ("utf-8", "")

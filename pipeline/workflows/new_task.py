@@ -1,60 +1,86 @@
 """Write the file of a task of one's own for a table, which runs as it is and says how to go on from there.
 
-Nothing that is there is overwritten. Which columns are the key and the text is guessed, and told.
+Nothing that is there is overwritten. Which columns are the key, the text to ask about, and what says what a row is, is
+told by their names in a dozen languages; a text that is not called so is the longest column. A key must be in every row
+and in none twice, whatever it is called.
 """
 
 import json
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from pipeline.core import files
-from pipeline.core.declaration import NAME, RESERVED, is_query
+from pipeline.core.declaration import MADE_KEY, NAME, RESERVED, column_named, columns_in, is_query
 from pipeline.core.errors import InputError
 from pipeline.engine.declared.task_file import ENDING, FOLDER, find_task_file
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.store import tasks
-from pipeline.store.database import Store
-from pipeline.tables.findings import excerpt
-from pipeline.tables.guessing import TableGuess, guess_columns
-from pipeline.tables.headers import fold
+from pipeline.tables.findings import Finding, excerpt
+from pipeline.tables.headers import COLUMN_NAMES, fold
+from pipeline.tables.item_values import value_text
+from pipeline.tables.items import KEY_KINDS
 from pipeline.tables.items_file import ItemsFile
 from pipeline.tables.items_query import ItemsQuery
+from pipeline.tables.read import SourceRow
+from pipeline.tables.view import ANSWERED_AT, EXTRACTOR, SYSTEM
 
-NO_LETTERS = re.compile("[^a-z0-9_]+")
+SAMPLED = 1_000  # rows whose texts are measured
+_LAST_KEYS = ("name", "slug", "url", "username", "email", "title")  # where none is called like a key
+_ENDS_LIKE_KEY = re.compile(r"[\s_.-](?i:id|key|nr|no|code|number|nummer)$|(?<=[a-z])I[dD]$")
+_TAKEN = frozenset({EXTRACTOR, ANSWERED_AT, *SYSTEM, MADE_KEY})  # no key can be called so
+_IMAGE = re.compile(r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$", re.IGNORECASE)
+_NO_WORD, _NO_LETTERS = re.compile(r"\W+"), re.compile("[^a-z0-9_]+")
 
 
-@dataclass(frozen=True)
-class NewTask:
+class NewTask(NamedTuple):
     """What is to be written: the task's name, its source as it was given, and the file of it, None for a query."""
 
     name: str
     source: str
     table: ItemsFile | None
 
-    @property
-    def path(self) -> Path:
-        """Return the file that will declare the task."""
-        return Path(FOLDER) / f"{self.name}{ENDING}"
 
-    @property
-    def items(self) -> str:
-        """Return the source as the declaration names it: a query, or a path relative to the task's file."""
-        if self.table is None:
-            return self.source.strip()
-        return Path(os.path.relpath(self.table.path.resolve(), Path(FOLDER).resolve())).as_posix()
+class TableGuess(NamedTuple):
+    """The columns of a table: its key ("row" where none is one), its text, and what says what a row is, if any does.
+
+    `names` are what a prompt calls the columns to ask about, the text last. `can_be_quoted` is whether the text is one,
+    and no number or other value. `notes` say why, a line each. `images` hold images; where there is nothing to ask
+    beside them, the text is empty.
+    """
+
+    key: str
+    text: str
+    title: str | None
+    names: tuple[str, ...]
+    can_be_quoted: bool
+    notes: tuple[str, ...]
+    images: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class WrittenTask:
-    """The file that was written, and what was guessed of its items."""
+class WrittenTask(NamedTuple):
+    """The file that was written, the source of its items as it names it, and what was guessed of them."""
 
     path: Path
     items: str
     guess: TableGuess
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return what was written for programs."""
+        guess = self.guess
+        return {
+            "file": str(self.path),
+            "items": self.items,
+            "key": guess.key,
+            "text": guess.text,
+            "beside": guess.title,
+            "images": list(guess.images),
+            "notes": list(guess.notes),
+        }
 
 
 def prepared(name: str, source: str, *, data: Path) -> NewTask:
@@ -63,18 +89,16 @@ def prepared(name: str, source: str, *, data: Path) -> NewTask:
     Raises:
         InputError: there is such a task already, the name can be none, or the file cannot be read.
     """
-    if not NAME.fullmatch(name) or name in RESERVED or name.startswith("findable_"):
-        near = NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
-        can_be = NAME.fullmatch(near) and near not in RESERVED and not near.startswith("findable_")
+    if not _can_be(name):
+        near = _NO_LETTERS.sub("_", name.casefold()).strip("_0123456789")
         raise InputError(
             f"a task cannot be called {name!r}; nothing was written",
             hint="a name is a letter, then at most 40 of a-z, 0-9 and _, and no built-in one"
-            + (f": {near}" if can_be else ""),
+            + (f": {near}" if _can_be(near) else ""),
         )
     if (there := find_task_file(name, data)) is not None:
         raise _taken(there)
-    table = None if is_query(source) else ItemsFile(Path(source))
-    return NewTask(name, source, table)
+    return NewTask(name, source, None if is_query(source) else ItemsFile(Path(source)))
 
 
 def run(ws: OpenWorkspace, new: NewTask) -> WrittenTask:
@@ -87,35 +111,22 @@ def run(ws: OpenWorkspace, new: NewTask) -> WrittenTask:
         known = tasks.get_task(tx, new.name)
     if known is not None:
         raise _taken(Path(known.path))
-    guess = _guess(ws.store, new)
-    if new.table is not None:
+    path = Path(FOLDER) / f"{new.name}{ENDING}"
+    if new.table is None:
+        found = ItemsQuery(ws.store, new.source)
+        guess = guess_columns(found.columns, found, keys=list(found.columns)[:1])
+        items, what = new.source.strip(), "the query"
+    else:
+        guess = guess_columns(new.table.columns, new.table)
         guess = guess._replace(notes=(*new.table.notes, *guess.notes))
-    text = task_text(new.items, guess, what=new.table.path.name if new.table else "the query")
-    _write_new(new.path, text)
-    return WrittenTask(new.path, new.items, guess)
+        items = Path(os.path.relpath(new.table.path.resolve(), path.parent.resolve())).as_posix()
+        what = new.table.path.name
+    _write_new(path, task_text(items, guess, what=what))
+    return WrittenTask(path, items, guess)
 
 
-def document(written: WrittenTask) -> dict[str, Any]:
-    """Return what was written for programs."""
-    guess = written.guess
-    return {
-        "file": str(written.path),
-        "items": written.items,
-        "key": guess.key,
-        "text": guess.text,
-        "beside": guess.title,
-        "images": list(guess.images),
-        "notes": list(guess.notes),
-    }
-
-
-def _guess(store: Store, new: NewTask) -> TableGuess:
-    """Return what the columns of the items seem to be; of a query the first one alone may be the key."""
-    if new.table is not None:
-        return guess_columns(new.table.columns, new.table)
-    found = ItemsQuery(store, new.source)
-    first: Sequence[str] = list(found.columns)[:1]
-    return guess_columns(found.columns, found, keys=first)
+def _can_be(name: str) -> bool:
+    return bool(NAME.fullmatch(name)) and name not in RESERVED and not name.startswith("findable_")
 
 
 def _write_new(path: Path, text: str) -> None:
@@ -139,6 +150,94 @@ def _taken(path: Path) -> InputError:
     return InputError(
         f"{path} is there already, and nothing is overwritten", hint="NAME= takes another name, or edit that file"
     )
+
+
+def guess_columns(
+    columns: Mapping[str, str], rows: Iterable[SourceRow | Finding], *, keys: Sequence[str] | None = None
+) -> TableGuess:
+    """Return what the columns of a table (with their kinds) seem to be; `keys` are the only ones that may be the key.
+
+    Raises:
+        InputError: a prompt cannot name the column that holds the text.
+    """
+    may_be = [name for name in columns if columns[name] in KEY_KINDS and name.casefold() not in _TAKEN]
+    if keys is None:
+        ends = [name for name in may_be if _ENDS_LIKE_KEY.search(name)]
+        keys = list(dict.fromkeys([*_called(may_be, COLUMN_NAMES["key"]), *ends, *_called(may_be, _LAST_KEYS)]))
+    cells: dict[str, list[str]] = {name: [] for name in columns}
+    key, note = _key_among([name for name in keys if name in may_be], rows, cells)
+    images = tuple(name for name in columns if name != key and columns[name] == "text" and _are_images(cells[name]))
+    notes = [note, *(f"images: {excerpt(name)!r}, whose cells are images, or name some" for name in images)]
+    there = [name for name in columns if (name != key or len(columns) == 1) and name not in images]
+    lettered = [name for name in there if any(map(str.isalpha, "".join(cells[name])))]
+    wordy = [name for name in lettered if columns[name] == "text"]
+    if images and not wordy:
+        return TableGuess(key, "", None, (), can_be_quoted=False, notes=tuple(notes), images=images)
+    text, why = next(iter(_called(wordy, ("text", *COLUMN_NAMES["any_text"]))), ""), "by its name"
+    if not text:
+        lengths = {name: fmean(map(len, cells[name])) if cells[name] else 0.0 for name in wordy or there}
+        text = max(lengths, key=lambda name: lengths[name])
+        why = f"the longest with {lengths[text]:,.0f} characters in the mean"
+    named = _name_in_prompt(text, columns)
+    if named is None:
+        raise InputError(
+            f"{excerpt(text)!r} is the text, {why}, and a prompt cannot name it, for there is no letter in it or "
+            "another column is called alike; nothing was written",
+            hint="give the column another name in the source (in a query with AS), then run it again",
+        )
+    notes.append(f"text: {excerpt(text)!r}, {why}")
+    titles = _called([one for one in lettered if one != text], COLUMN_NAMES["row_title"])
+    title, titled = next(((one, name) for one in titles if (name := _name_in_prompt(one, columns))), (None, None))
+    if title:
+        notes.append(f"beside it: {excerpt(title)!r}, which by its name says what it is about")
+    names = (titled, named) if titled else (named,)
+    return TableGuess(key, text, title, names, columns[text] == "text" and not images, tuple(notes), images)
+
+
+def _called(names: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Return those of some names that are known, the best known first."""
+    by_name = {fold(name): name for name in reversed(list(names))}
+    return [by_name[one] for one in map(fold, known) if one in by_name]
+
+
+def _key_among(
+    keys: Sequence[str], rows: Iterable[SourceRow | Finding], cells: Mapping[str, list[str]]
+) -> tuple[str, str]:
+    """Return the first of some columns that can be the key, and what says so; texts of the first rows go to `cells`."""
+    seen: dict[str, set[str]] = {name: set() for name in keys}
+    against: list[str] = []
+    for number, row in enumerate((row for row in rows if isinstance(row, SourceRow)), start=1):
+        for name in list(seen):
+            value = value_text(row.values.get(name))
+            if value.strip() and value not in seen[name]:
+                seen[name].add(value)
+                continue
+            twice = f"has {excerpt(value)!r} twice, again in row {row.line}"
+            against.append(f"{excerpt(name)!r} {twice if value.strip() else f'is blank in row {row.line}'}")
+            del seen[name]
+        if number <= SAMPLED:
+            for name, texts in cells.items():
+                texts.append(value_text(row.values.get(name)))
+        elif not seen:
+            break
+    for key in seen:
+        return key, f"key: {excerpt(key)!r}, which is in every row and in none twice"
+    why = "; ".join(against[:3]) or "no column is called like a key"
+    return MADE_KEY, f'key: "{MADE_KEY}", a hash of each row, for {why}'
+
+
+def _are_images(texts: Iterable[str]) -> bool:
+    """Return whether most cells that hold something end as the names of images do."""
+    found = [_IMAGE.match(text) is not None for text in texts if text.strip()]
+    return sum(found) * 2 > len(found)
+
+
+def _name_in_prompt(column: str, columns: Iterable[str]) -> str | None:
+    """Return what a prompt calls a column, None where it cannot: `Review Text` is `Review_Text` there."""
+    name = column if columns_in(f"{{{column}}}") else _NO_WORD.sub("_", column).strip("_")
+    name = f"_{name}" if name[:1].isdecimal() else name
+    is_one = columns_in(f"{{{name}}}") == (name,) and column_named(name, columns) == column
+    return name if is_one else None
 
 
 _FIELDS = (("summary", "gist"), ("tone", "attitude"), ("points", "remarks"))  # the second where a key is called so
@@ -189,7 +288,7 @@ _QUOTE = "    quote: Quote  # must stand in {text!r}, or the answer is invalid; 
 def task_text(items: str, guess: TableGuess, *, what: str) -> str:
     """Return the text of a file that declares a task; `what` says of which table, for readers."""
     summary, tone, points = (second if fold(first) == fold(guess.key) else first for first, second in _FIELDS)
-    is_made = guess.key == "row"
+    is_made = guess.key == MADE_KEY
     return _FILE.format(
         what=excerpt(what),
         imported="Quote, Task" if guess.can_be_quoted else "Task",

@@ -59,10 +59,11 @@ def test_a_whole_name_is_split_and_name_beside_a_first_name_is_the_last(run: Run
     """Particles belong to the last name; a comma says which part is which; one word is a first name."""
     run("import", write("a.csv", "User,Full name", "a,Ana Maria van der Berg", 'b,"Silva, Rui"', "c,Teller"))
     said = run("import", write("b.csv", "User;Name;Vorname", "d;Berg;Anna")).stderr
+    run("import", write("c.csv", "User,Last Name,Full name", 'e,Berg,"Berg, Anna"', "f,Berg,Anna Berg"))
     names = {key: (one["First Name"], one["Last Name"]) for key, one in people(run).items()}
     split = {"a": ("Ana Maria", "van der Berg"), "b": ("Rui", "Silva"), "c": ("Teller", None)}
-    assert names == {**split, "d": ("Anna", "Berg")}
-    assert "Name → Last Name" in said
+    assert names == {**split, **dict.fromkeys("def", ("Anna", "Berg"))}
+    assert "Name → Full name" in said
 
 
 def test_reasons_are_counted_and_three_examples_shown(run: Run) -> None:

@@ -4,7 +4,7 @@ import re
 import subprocess
 
 from jobs.commands import COMMANDS, command_of, variables_of
-from pipeline.core.settings import Settings
+from pipeline.core.settings import PREFIX, VARIABLES
 from tests.lab import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def test_every_command_is_a_target_and_make_hands_on_what_it_takes() -> None:
     """What a command or a setting takes has an effect on make's command line; a password may not stand there."""
     runs = dict(re.findall(r"^([a-z-]+):.*\n\t@\$\(RUN\) (\S+)$", MAKEFILE, re.MULTILINE))
     assert runs.keys() <= set(COMMANDS)
-    words = {name.upper() for name, one in Settings.__dataclass_fields__.items() if "help" in one.metadata}
+    words = {name.removeprefix(PREFIX) for (name, *_) in VARIABLES.values() if name.startswith(PREFIX)}
     words |= {word for name in COMMANDS for word in variables_of(command_of(name))}
     found = re.search(r"^VALUES := ((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)
     assert found is not None

@@ -10,7 +10,7 @@ import click
 
 from jobs.cli import main
 from jobs.commands import COMMANDS
-from pipeline.core.settings import PREFIX, Settings, with_unit
+from pipeline.core.settings import PREFIX, VARIABLES, Settings, with_unit
 from pipeline.core.states import BATCH_MOVES, REMOTE_STATES
 from pipeline.experts.entries import index_entry
 from pipeline.experts.rows import PLACEHOLDERS, PLACEHOLDERS_BUT_IN_NAMES
@@ -107,7 +107,8 @@ def settings() -> str:
         default = with_unit(str(default), unit) if unit and default is not None else default
         local = "" if one.metadata["local"] is None else f"; local {with_unit(str(one.metadata['local']), unit)}"
         shown = f" ({default}{local})" if default not in (None, "") else ""
-        lines.append(f"- `{PREFIX}{one.name.upper()}`{shown}: {one.metadata['help']}")
+        names = ", ".join(f"`{name}`" for name in VARIABLES[one.name])
+        lines.append(f"- {names}{shown}: {one.metadata['help']}")
     return "\n".join(lines)
 
 

@@ -60,11 +60,8 @@ class Question:
         return list(map("".join, zip(*parts, strict=False)))
 
     def _cells(self, column: str, values: Sequence[Any]) -> Sequence[str]:
-        """Return what the cells of a column say, without tags of ours; where none is in any, none is looked for."""
-        cells = list(self.texts_of(column, values))
-        if text.holds_no_tag("".join(cells)):
-            return cells
-        return [text.harmless(cell, names=self.declared.asked) for cell in cells]
+        """Return what the cells of a column say, without tags of ours."""
+        return [text.harmless(cell, names=self.declared.asked) for cell in self.texts_of(column, values)]
 
     @cached_property
     def _pieces(self) -> tuple[str, Sequence[tuple[str, str]]]:

@@ -34,7 +34,7 @@ COLUMNS = [spec for spec in SPECS if spec.name in HEADERS]
 
 def names_of(spec: ColumnSpec) -> list[str]:
     """Return every name by which a column is known."""
-    return [spec.name, spec.label, *spec.aliases, *spec.either]
+    return [spec.name, spec.label, *spec.aliases]
 
 
 def spelled(name: str, chance: random.Random) -> str:

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.experts.score import score
-from pipeline.tables.cells import holds_list, list_of
 
 TEXTS = st.none() | st.text(max_size=600) | st.sampled_from(["", " ", "x" * 500, "x" * 499])
 RATES = (
@@ -66,9 +65,3 @@ def test_examples_of_the_formula(row: dict[str, Any], expected: float) -> None:
 
 
 CELLS = TAGS | st.binary(max_size=20) | st.text(alphabet='[]", \\au', max_size=12).map('["{}'.format)
-
-
-@given(CELLS | st.sampled_from(['["a"', '["a"]x', '[""]', "[]", ' ["a"]', '["\ud800"]', "[1]", "null", b'["a"]']))
-def test_a_cell_has_tags_where_there_are_some(cell: Any) -> None:
-    """Whether there is a tag is seen as by reading them all, whatever a cell holds."""
-    assert holds_list(cell) == bool(list_of(cell))

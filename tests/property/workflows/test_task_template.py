@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.declaration import columns_in
-from pipeline.tables.guessing import TableGuess
-from pipeline.workflows.new_task import task_text
+from pipeline.workflows.new_task import TableGuess, task_text
 
 NAMES = st.text(st.characters(categories=["L", "Nd", "Pc"]), min_size=1, max_size=20).filter(
     lambda name: columns_in(f"{{{name}}}") == (name,)

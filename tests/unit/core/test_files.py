@@ -1,7 +1,6 @@
 """Files that survive: all of it under its name or none, held against its hash, lines split on the line feed alone."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -51,20 +50,6 @@ def test_only_the_parts_of_the_dead_are_abandoned(tmp_path: Path) -> None:
     assert files.is_abandoned(mine.with_name(mine.name.replace(f".{os.getpid():x}-", f".{dead:x}-")))
     assert not files.is_abandoned(tmp_path / "export.csv.part")
     assert not files.is_abandoned(mine.with_suffix(""))
-
-
-def test_a_part_of_another_machine_is_abandoned_after_a_day(tmp_path: Path) -> None:
-    """Whether its process lives cannot be asked from here, so only a long silence says that it does not."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "_machine", lambda: "0123")
-        part = files.part_of(tmp_path / "export.csv")
-    part.touch()
-    assert not files.is_abandoned(part)
-    files.sweep_parts(tmp_path / "export.csv")
-    assert part.exists()
-    os.utime(part, (0, time.time() - 2 * 86400))
-    files.sweep_parts(tmp_path / "export.csv")
-    assert not part.exists()
 
 
 @given(

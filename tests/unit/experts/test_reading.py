@@ -1,4 +1,4 @@
-"""People in JSON and JSON lines, duplicates in any file, and the one person of add-expert."""
+"""People in JSON and JSON lines, and the one person of add-expert."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.experts.read import People, read_person_documents
-from tests.unit.experts.people_files import read, record, usernames, written
+from tests.unit.experts.people_files import read, usernames
 
 
 def test_a_json_list_is_read_element_by_element(tmp_path: Path) -> None:
@@ -49,20 +49,6 @@ def test_json_that_cannot_be_read_is_told_and_never_raised(tmp_path: Path) -> No
     (tmp_path / "people.json").write_text("Username,Bio\n", encoding="utf-8")
     with pytest.raises(InputError, match="is no JSON"):
         People(tmp_path / "people.json")
-
-
-def test_the_first_of_two_equal_usernames_goes_in(tmp_path: Path) -> None:
-    """Duplicates are rejected with the line of the first: other person, exact copy, other case, spaces around."""
-    broken = record("ann", bio="a\x00b")  # a rejected row does not take its username
-    lines = [record("ann"), record("ann", bio="other"), record("ann"), record("ANN"), record(" ann "), record("bob")]
-    people, findings, _ = read(written(tmp_path / "people.csv", broken, *lines))
-    assert usernames(people) == ["ann", "bob"]
-    assert [(finding.line, finding.reason) for finding in findings[1:]] == [
-        (4, "duplicate username: already on line 3"),
-        (5, "duplicate username: already on line 3"),
-        (6, "duplicate username: already on line 3"),
-        (7, "duplicate username: already on line 3"),
-    ]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.tables.guessing import guess_columns
 from pipeline.tables.read import SourceRow
+from pipeline.workflows.new_task import guess_columns
 
 
 def guessed(*rows: dict[str, str]) -> tuple[str, str, str | None]:
