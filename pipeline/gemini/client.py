@@ -41,22 +41,11 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.redact import Secret, keep_out_of_logs, redact_document
+from pipeline.gemini import remote
 from pipeline.gemini.embed import embedding_request, unit_rows
 from pipeline.gemini.errors import LATER, UNREAD, failure, refusal
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
-from pipeline.gemini.remote import (
-    BATCH_NAME,
-    FILE_NAME,
-    RemoteBatch,
-    RemoteFile,
-    UnreadableError,
-    check_arrived,
-    file_in,
-    read_file,
-    read_model,
-    read_operation,
-    read_page,
-)
+from pipeline.gemini.remote import BATCH_NAME, FILE_NAME, RemoteBatch, RemoteFile, UnreadableError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,11 +118,6 @@ class Client:
 
         The size must agree, and the hash (hex) where the API gives one. A failure anywhere begins again from byte 0
         with a new upload; what a failed one left is deleted as well as can be.
-
-        Raises:
-            InconsistentError: the local file has not the size it was sealed with; nothing was sent.
-            RefusedError: a clear no.
-            UnavailableError, NotSentError: no whole upload within the bound.
         """
         if not path.is_file() or path.stat().st_size != size:
             raise InconsistentError(f"{path} is not there with the {size} bytes it was sealed with", hint=_DOCTOR)
@@ -144,25 +128,25 @@ class Client:
             try:
                 document = await self._raw(sdk.aio.files.upload(file=path, config=config))
                 file = await self._processed(sdk, document, what=what)
-                check_arrived(file, sha256=sha256, size=size)
+                remote.check_arrived(file, sha256=sha256, size=size)
             except Exception:
                 await self._delete_orphan(sdk)
                 raise
             return str(file["name"])
 
-        return self._call(send, what=what, seconds=self._transfer_s, more_s=size / LEAST_RATE)
+        return self._call(send, what=what, seconds=self._transfer_s + size / LEAST_RATE)
 
     async def _processed(self, sdk: "genai.Client", document: Any, *, what: str) -> dict[str, Any]:
         """Return the file resource of an upload's last reply when it is ACTIVE; without a state it is at once."""
         error = document.get("error") if isinstance(document, dict) else None
         if isinstance(error, dict) and isinstance(error.get("code"), int):  # a refusal may hide in a 200
             raise refusal(error["code"], document, what=what, key=self._key.reveal(), now=self.now())
-        file, waited = file_in(document), 0.0
+        file, waited = remote.file_in(document), 0.0
         while file.get("state") == "PROCESSING" and waited < self._transfer_s:
             await asyncio.to_thread(self.sleep, LOOK_EVERY_S)
             waited += LOOK_EVERY_S
             look = sdk.aio.files.get(name=file["name"], config=_options(self.call_timeout_s))
-            file = file_in({"file": await self._raw(look)})
+            file = remote.file_in({"file": await self._raw(look)})
         if file.get("state", "ACTIVE") not in ("ACTIVE", "STATE_UNSPECIFIED"):
             raise UnreadableError(f"the upload is {file.get('state')!r} and not ACTIVE")
         return file
@@ -171,7 +155,7 @@ class Client:
         """Delete what a failed upload left, when it is known and as well as can be; Google does it after two days."""
         with contextlib.suppress(Exception):
             document = self._document()
-            name = file_in(document if "file" in document else {"file": document})["name"]
+            name = remote.file_in(document if "file" in document else {"file": document})["name"]
             await sdk.aio.files.delete(name=name, config=_options(self.call_timeout_s))
 
     def delete_upload(self, name: str) -> None:
@@ -194,7 +178,7 @@ class Client:
         async def create(sdk: "genai.Client") -> RemoteBatch:
             config: Any = {"display_name": display_name, **_options(seconds)}
             document = await self._raw(sdk.aio.batches.create(model=model, src=file_name, config=config))
-            made = read_operation(document)
+            made = remote.read_operation(document)
             inside = document.get("metadata")
             if made.display_name not in {"", display_name}:
                 raise UnreadableError("the answer is about another batch")
@@ -205,16 +189,12 @@ class Client:
         return self._run(self._attempt(create, what=f"create batch {display_name}", seconds=seconds))
 
     def get_batch(self, name: str) -> RemoteBatch:
-        """Return what the API says of one batch now.
-
-        Raises:
-            MissingError: it was deleted, or belongs to another project. Not proof that it never ran.
-        """
+        """Return what the API says of one batch now; a MissingError is no proof that it never ran."""
         _check_name(name, BATCH_NAME, "batch")
 
         async def look(sdk: "genai.Client") -> RemoteBatch:
             config: Any = _options(self.call_timeout_s)
-            batch = read_operation(await self._raw(sdk.aio.batches.get(name=name, config=config)))
+            batch = remote.read_operation(await self._raw(sdk.aio.batches.get(name=name, config=config)))
             if batch.name != name:
                 raise UnreadableError("the answer is about another batch")
             return batch
@@ -222,27 +202,19 @@ class Client:
         return self._call(look, what=f"read {name}")
 
     def list_batches(self) -> list[RemoteBatch]:
-        """Return every batch the API lists, in its order (newest first), or raise; never a part of the list.
-
-        Raises:
-            UnavailableError: a page could not be had within the bound, or the pages do not end.
-        """
-        return self._all_pages(lambda sdk: sdk.aio.batches.list, "operations", read_operation)
+        """Return every batch the API lists, in its order (newest first), or raise; never a part of the list."""
+        return self._all_pages(lambda sdk: sdk.aio.batches.list, "operations", remote.read_operation)
 
     def list_files(self) -> list[RemoteFile]:
-        """Return every file the API keeps for this key; raises what `list_batches` does."""
-        return self._all_pages(lambda sdk: sdk.aio.files.list, "files", read_file)
+        """Return every file the API keeps for this key."""
+        return self._all_pages(lambda sdk: sdk.aio.files.list, "files", remote.read_file)
 
     def list_models(self) -> list[str]:
-        """Return the names of the models this key can reach, without `models/`; raises what `list_batches` does."""
-        return self._all_pages(lambda sdk: sdk.aio.models.list, "models", read_model)
+        """Return the names of the models this key can reach, without `models/`."""
+        return self._all_pages(lambda sdk: sdk.aio.models.list, "models", remote.read_model)
 
     def cancel_batch(self, name: str) -> None:
-        """Ask the API to stop a batch; it may still end otherwise, so look at it afterwards.
-
-        Raises:
-            MissingError: it is not there, or not ours.
-        """
+        """Ask the API to stop a batch; it may still end otherwise, so look at it afterwards."""
         _check_name(name, BATCH_NAME, "batch")
 
         async def cancel(sdk: "genai.Client") -> None:
@@ -268,10 +240,6 @@ class Client:
 
         By name only: the SDK would cut a URI at the dash. Each retry writes the file from its start. A cut body
         without a length looks whole, so count its lines afterwards. When this raises, no `part` is left.
-
-        Raises:
-            ConfigurationError: `part` cannot be written, the disk is full for instance.
-            MissingError: the result is not there any more.
         """
         _check_name(file_name, FILE_NAME, "file")
 
@@ -332,10 +300,6 @@ class Client:
         """Return float32 (len(texts), dim) with rows of unit length, in the order of `texts`; at most 100 texts.
 
         Where the caller `is_paced`, a refusal for a quota is raised at once: it is waited for with the other calls'.
-
-        Raises:
-            ValueError: no text, more than 100, or a blank one.
-            UnavailableError: the vectors do not fit the texts, however often they were asked for.
         """
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(f"one call embeds 1 to {MAX_EMBED_TEXTS} texts that are not blank, not {len(texts)}")
@@ -347,8 +311,8 @@ class Client:
             document = await self._raw(sdk.aio.models.embed_content(model=model.name, contents="-", config=config))
             return unit_rows([one.get("values") for one in document["embeddings"]], count=len(texts), dim=dim)
 
-        what, at_once = f"embed {len(texts)} texts with {model.name}", (ThrottledError,) if is_paced else ()
-        return self._call(ask, what=what, seconds=seconds, at_once=at_once)
+        what = f"embed {len(texts)} texts with {model.name}"
+        return self._call(ask, what=what, seconds=seconds, waits_for_quota=not is_paced)
 
     def close(self) -> None:
         """Close the connections, and end what is under way; closing twice does no harm."""
@@ -383,7 +347,7 @@ class Client:
         found: list[T] = []
 
         async def ask(sdk: "genai.Client") -> tuple[list[T], str]:
-            return read_page(await self._raw(method(sdk)(config=config)), member, read)
+            return remote.read_page(await self._raw(method(sdk)(config=config)), member, read)
 
         for _ in range(MOST_PAGES):
             page, config["page_token"] = self._call(ask, what=what)
@@ -402,22 +366,19 @@ class Client:
         *,
         what: str,
         seconds: float | None = None,
-        more_s: float = 0.0,
-        at_once: tuple[type[BaseException], ...] = (),
+        waits_for_quota: bool = True,
     ) -> T:
         """Do something that may be done twice, until it works, is refused for good, or the bound is reached.
 
         Between tries it waits as long as the server asks to, or our own jittered backoff, the longer of both; calls
-        that fail slowly are tried three times all the same. What is to be raised `at_once` is not waited for. One
-        attempt may take `more_s` beyond its `seconds`.
+        that fail slowly are tried three times all the same.
         """
-        passing = (ThrottledError, UnavailableError, NotSentError)
 
-        def may_pass(error: BaseException) -> bool:  # a daily quota cannot
-            is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
-            return isinstance(error, passing) and not is_daily and not isinstance(error, at_once)
+        def may_pass(error: BaseException) -> bool:
+            if isinstance(error, ThrottledError):
+                return waits_for_quota and error.resets_at is None  # a daily one does not pass
+            return isinstance(error, UnavailableError | NotSentError)
 
-        limit = (seconds or self.call_timeout_s) + more_s
         slow = tenacity.stop_after_attempt(LEAST_ATTEMPTS) & tenacity.stop_after_delay(self.retry_for_s)
         retrying = tenacity.Retrying(
             sleep=self.sleep,
@@ -426,7 +387,7 @@ class Client:
             stop=lambda state: slow(state) or state.idle_for + state.upcoming_sleep > self.retry_for_s,
             reraise=True,
         )
-        return retrying(lambda: self._run(self._attempt(ask, what=what, seconds=limit)))
+        return retrying(lambda: self._run(self._attempt(ask, what=what, seconds=seconds or self.call_timeout_s)))
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
         """Let a call run in the loop's thread, and wait for it; an interrupt ends it."""
@@ -460,9 +421,6 @@ class Client:
 
         One entry of a list, made by another program in the same project, is enough for that; and a reply that was paid
         for is not lost to it.
-
-        Raises:
-            ValueError: the reply was empty or no JSON.
         """
         try:
             await call
@@ -495,10 +453,7 @@ class Client:
 
     @cached_property
     def _sdk(self) -> "genai.Client":
-        """Open the SDK's client, explicit in all that it would read from the environment.
-
-        Its client for calls one after the other is never used; given all it needs, it makes one without the network.
-        """
+        """Open the SDK's client, explicit in all that it would read from the environment."""
         from google import genai
         from google.genai import types
 
@@ -542,9 +497,6 @@ async def _keep(response: httpx2.Response) -> None:
     """Keep the bytes of a reply that is not a download, and stop an upload at the first piece that went wrong.
 
     The SDK takes any status word for success, whatever the HTTP code, and then goes on without the piece that was lost.
-
-    Raises:
-        UnreadableError: the answer does not end, or a piece was not taken.
     """
     from google.genai import errors
 
