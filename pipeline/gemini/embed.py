@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def frame_text(text: str, model: Model, *, query: bool) -> str:
-    """Return what is sent for a text: as it is, or for a model whose task stands in the text, in Google's words.
-
-    `gemini-embedding-2` knows no task type; for retrieval a query goes out as `task: search result | query: …` and a
-    document as `title: none | text: …` (Gemini embeddings guide, read 2026-11).
-    """
+    """Return what is sent for a text: as it is, or for a model without task types, in the words of Google's guide."""
     if not model.task_in_text:
         return text
     return f"task: search result | query: {text}" if query else f"title: none | text: {text}"
@@ -33,12 +29,7 @@ def embedding_request(text: str, model: Model, *, dim: int, query: bool) -> dict
 
 
 def unit_rows(vectors: Sequence[Any], *, count: int, dim: int) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-    """Return float32 (count, dim) with rows of unit length, in the order of `vectors`.
-
-    Raises:
-        ValueError: there are more or fewer vectors than texts, one has another width, holds what is no finite
-            number, or is zero and so points nowhere.
-    """
+    """Return float32 (count, dim) with rows of unit length in the order of `vectors`; ValueError if one is unusable."""
     import numpy as np
 
     if len(vectors) != count:
@@ -65,9 +56,6 @@ def embed_locally(
 
     A server and the SDK to talk to it would take ten times as long for one short text, and twice as long for a hundred.
     The vectors are the server's, bit for bit: numbers go through the JSON in which it writes them.
-
-    Raises:
-        ValueError: a text is blank.
     """
     import orjson
 

@@ -33,11 +33,7 @@ LONGEST_WISH_S = 86_400.0  # a longer wish is no wish but a mistake
 
 
 def failure(error: Exception, *, what: str, key: str, now: datetime, address: str, seconds: float) -> FindableError:
-    """Return our error for whatever went wrong in a call that was to do `what`; one of ours already comes back as is.
-
-    Raises:
-        Exception: it is none of these but a fault of our own.
-    """
+    """Return our error for whatever went wrong in a call that was to do `what`; raise what is a fault of our own."""
     import httpx2
     from google.genai import errors
 

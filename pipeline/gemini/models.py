@@ -107,16 +107,12 @@ class Model:
     def enqueued(self, tier: str) -> int | None:
         """Return how many tokens of batches may wait at once in a tier, or None where no limit is known.
 
-        The free tier has no batches (rate limits page, read 2026-10); a project that sends some has another tier than
-        is set, so it is taken for tier 1.
+        The free tier has no batches (rate limits page, read 2026-10), so a project that sends some is of tier 1.
         """
         return self._figure("enqueued_tokens", "1" if tier == FREE else tier, self.enqueued_tokens)
 
     def limits(self, tier: str, **own: int | None) -> RateLimits:
-        """Return what may be asked a minute and a day: what is set as `own`, else what is known of a tier, else ours.
-
-        A local model has no limits but those that are set.
-        """
+        """Return what may be asked a minute and a day: what is set as `own`, else what a tier is known for, else ours."""
         ours = NO_LIMITS if self.local else OURS[self.kind, FREE if tier == FREE else "1"]
         known = {name: self._figure(name, tier, getattr(ours, name)) for name in RateLimits._fields}
         return RateLimits(**known | {name: one for name, one in own.items() if one is not None})
@@ -138,11 +134,7 @@ class Model:
         return self.image_tokens.get(word, IMAGE_TOKENS[word])
 
     def checked_thinking(self, own: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """Return the `thinkingConfig` to send: a task's own where it has one, else the table's.
-
-        Raises:
-            ConfigurationError: it says budget where the model knows levels, or the other way round.
-        """
+        """Return the `thinkingConfig` to send: a task's own, which must be of the table's kind, else the table's."""
         if own is None or self.thinking is None or self.local:
             return self.thinking if own is None else own
         wrong = sorted(own.keys() - self.thinking.keys() - {"includeThoughts"})
@@ -170,11 +162,7 @@ class Model:
         return f"FINDABLE_{setting}={self.successor or getattr(Settings, setting.lower())}"
 
     def check_dim(self, dim: int) -> None:
-        """Refuse a width this embedding model cannot give.
-
-        Raises:
-            ConfigurationError: the width is outside `dims`; nothing was sent.
-        """
+        """Refuse a width this embedding model cannot give."""
         if self.dims is not None and not self.dims[0] <= dim <= self.dims[1]:
             raise ConfigurationError(
                 f"{self.name} gives vectors of {self.dims[0]} to {self.dims[1]} numbers, not {dim}",
@@ -183,10 +171,9 @@ class Model:
 
 
 def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None) -> Model:
-    """Return the model of that name; `models/` in front is dropped, `extra` is a file that adds or replaces models.
+    """Return the model of that name; refuse one that is not in the table, of the other kind, or shut down by `today`.
 
-    Raises:
-        ConfigurationError: the model is not in the table, is of the other kind, or is shut down by `today`.
+    `models/` in front is dropped; `extra` is a file that adds or replaces models.
     """
     table = load_models(extra)
     bare = name.strip().removeprefix("models/")
@@ -205,11 +192,7 @@ def find_model(name: str, *, kind: Kind, today: date, extra: Path | None = None)
 
 
 def load_models(extra: Path | None = None) -> dict[str, Model]:
-    """Return every model by name, those of `extra` over those that come with findable.
-
-    Raises:
-        ConfigurationError: `extra` cannot be read, is no TOML, or an entry in it lacks something or has a wrong type.
-    """
+    """Return every model by name, those of `extra` over those that come with findable; a wrong `extra` is refused."""
     return _bundled() | ({} if extra is None else _read(extra))
 
 

@@ -7,9 +7,8 @@ of that key, so that the request is charged for it and not for a missing line. W
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import orjson
 
@@ -43,18 +42,14 @@ def _text(quoted: bytes) -> str | None:
         return None
 
 
-class ResultFile:
-    """The lines of one result file by key; `with ResultFile(path) as results`, or close it.
+class ResultFile(AbstractContextManager["ResultFile"]):
+    """The lines of one result file by key; to be used in a `with` statement.
 
     After all keys were looked up, `total` = lines asked for + `unknown` + `unreadable_count`.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file once and keep where each line begins.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
+        """Read the file once and keep where each line begins."""
         self.total = self.duplicates = self.unreadable_count = 0
         self._file = path.open("rb")
         self._places: dict[str, list[int]] = {}  # where the lines of each key begin
@@ -102,10 +97,7 @@ class ResultFile:
         return sum(len(found) for key, found in self._places.items() if key not in self._asked)
 
     def examples(self) -> dict[str, list[tuple[int, str]]]:
-        """Return at most three of each kind of line that belongs to no request: (line number from 1, its key).
-
-        In the place of a key that is none, or no text, stands an excerpt of the line.
-        """
+        """Return at most three of each kind of line that belongs to no request: (its number, its key or an excerpt)."""
         unasked = sorted((at, key) for key, found in self._places.items() if key not in self._asked for at in found)
         unknown = [(at, excerpt_of(key or self._line(at))) for at, key in unasked[:EXAMPLES]]
         return {
@@ -114,7 +106,6 @@ class ResultFile:
         }
 
     def _line(self, offset: int) -> bytes:
-        """Return the line that starts at an offset, cleaned as `files.read_lines` cleans it."""
         self._file.seek(offset)
         line = self._file.readline().rstrip(b"\r\n")
         return line.removeprefix(BOM) if offset == 0 else line
@@ -124,16 +115,6 @@ class ResultFile:
         self._file.seek(0)
         return 1 + sum(self._file.read(min(_PIECE, offset - at)).count(b"\n") for at in range(0, offset, _PIECE))
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the file."""
-        self.close()

@@ -54,12 +54,7 @@ def cost_at(prices: tuple[float, float], usage: Usage) -> float:
 
 
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens a text has, rounded up.
-
-    Four ASCII characters make a token, two of the letters that take two bytes, one and a half of those that take
-    three (Chinese, Japanese, Korean), half a character of those that take four. Never 0 for a text that is not empty,
-    and never less for a longer text that begins with it.
-    """
+    """Return about how many tokens a text has, rounded up, by how many bytes its characters take in UTF-8."""
     if text.isascii():
         return math.ceil(len(text) / ASCII_PER_TOKEN)
     data = text.encode("utf-8", "surrogatepass")
