@@ -100,17 +100,15 @@ def _path(text: str) -> Path:
         raise ValueError("that home directory is not known") from error
 
 
-def _setting(
-    default: Any,
-    parse: Callable[[str], Any],
-    text: str,
-    *,
-    local: Any = None,
-    unit: str = "",
-    names: tuple[str, ...] = (),
-) -> Any:
-    """Declare a setting: default (with the local engine `local`), parser, description, unit, and names if not ours."""
-    metadata = {"parse": parse, "help": text, "local": local, "unit": unit, "names": names}
+_UNITS = {_seconds: "s", _hours: "h", _days: "days", _usd: "USD", _size: "bytes"}
+
+
+def _setting(default: Any, parse: Callable[[str], Any], text: str, **how: Any) -> Any:
+    """Declare a setting: default, parser, description, and `how` its default differs with the local engine (`local`).
+
+    A `unit`, where the parser has none, and the `names` of its variables, where they are not ours, may be said too.
+    """
+    metadata = {"local": None, "unit": _UNITS.get(parse, ""), "names": (), **how, "parse": parse, "help": text}
     return field(default=default, metadata=metadata)
 
 
@@ -144,10 +142,7 @@ class Settings:
     models_file: Path | None = _setting(None, _path, "a TOML file that adds to the model catalogue or overrides it")
     tier: str = _setting("1", _tier, "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`")
     rpm: int | None = _setting(
-        None,
-        _positive,
-        "live requests a minute, over the tier's; the local engine has no limit unless you set one",
-        unit="requests/min",
+        None, _positive, "live requests a minute, over the tier's; the local engine has none", unit="requests/min"
     )
     tpm: int | None = _setting(None, _positive, "live prompt tokens a minute, over the tier's", unit="tokens/min")
     rpd: int | None = _setting(
@@ -155,31 +150,25 @@ class Settings:
     )
     ask_each: bool = _flag("ask each item, also those that ask the same as another and could share its answer")
     batch_rows: int = _setting(50_000, _positive, "most requests in one batch", unit="requests")
-    batch_bytes: int = _setting(1_000_000_000, _size, "largest request file; the API takes 2 GB", unit="bytes")
+    batch_bytes: int = _setting(1_000_000_000, _size, "largest request file; the API takes 2 GB")
     batch_tokens: int = _setting(3_000_000, _positive, "most estimated input tokens in one batch", unit="tokens")
-    confirm_above: float = _setting(1.0, _usd, "estimated USD above which batch-submit asks first", unit="USD")
-    budget_per_day: float | None = _setting(
-        None, _usd, "most USD a day (US/Pacific), by all commands together", unit="USD"
-    )
+    confirm_above: float = _setting(1.0, _usd, "estimated USD above which batch-submit asks first")
+    budget_per_day: float | None = _setting(None, _usd, "most USD a day (US/Pacific), by all commands together")
     concurrency: int = _setting(
         5, _positive, "live calls at once; more where requests a minute need it, but 1 stays 1", unit="calls"
     )
-    create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0, unit="s")
-    list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0, unit="s")
+    create_timeout: float = _setting(60.0, _seconds, "how long a create call may take", local=2.0)
+    list_lag: float = _setting(60.0, _seconds, "how late a new batch may show up in the list", local=0.0)
     call_timeout: float = _setting(
-        60.0, _seconds, "how long any other call may take; a transfer may stand still ten times as long", unit="s"
+        60.0, _seconds, "how long any other call may take; a transfer may stand still ten times as long"
     )
-    retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again", unit="s")
-    retry_wait: float = _setting(
-        1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1, unit="s"
-    )
-    poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.2, unit="s")
-    poll_most: float = _setting(60.0, _seconds, "the longest wait between looks at a batch", local=1.0, unit="s")
-    poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds", unit="s")
-    batch_hours: float = _setting(48.0, _hours, "hours after which a batch that is not over is cancelled", unit="h")
-    keep_days: float = _setting(
-        30.0, _days, "days for which clean keeps files of batches that are over, and builds", unit="days"
-    )
+    retry_for: float = _setting(60.0, _seconds, "how long a failing call is tried again")
+    retry_wait: float = _setting(1.0, _seconds, "the first wait between tries; doubles, with jitter", local=0.1)
+    poll_first: float = _setting(5.0, _seconds, "the first wait between looks at a batch", local=0.2)
+    poll_most: float = _setting(60.0, _seconds, "the longest wait between looks at a batch", local=1.0)
+    poll_patience: float = _setting(300.0, _seconds, "how long batch-poll goes on while no look succeeds")
+    batch_hours: float = _setting(48.0, _hours, "hours after which a batch that is not over is cancelled")
+    keep_days: float = _setting(30.0, _days, "days for which clean keeps files of batches that are over, and builds")
     task: str = _setting(
         "experts", _task, "what is asked about: experts, passages, or a task of your own by its name or file"
     )

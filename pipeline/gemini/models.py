@@ -112,7 +112,7 @@ class Model:
         return self._figure("enqueued_tokens", "1" if tier == FREE else tier, self.enqueued_tokens)
 
     def limits(self, tier: str, **own: int | None) -> RateLimits:
-        """Return what may be asked a minute and a day: what is set as `own`, else what a tier is known for, else ours."""
+        """Return what may be asked a minute and a day: what `own` sets, else what a tier is known for, else ours."""
         ours = NO_LIMITS if self.local else OURS[self.kind, FREE if tier == FREE else "1"]
         known = {name: self._figure(name, tier, getattr(ours, name)) for name in RateLimits._fields}
         return RateLimits(**known | {name: one for name, one in own.items() if one is not None})
