@@ -1,21 +1,4 @@
-"""What can go wrong, as a tree; each branch has one exit code.
-
-    FindableError
-    ├── InputError            2    the input or the usage is wrong
-    │   ├── TakenError             what is to be added is there already
-    │   └── ChangedMeanwhileError  what is to be changed is not as it was shown
-    ├── ConfigurationError    3    something must be configured
-    │   └── RefusedRowError        a table of another program refuses a row
-    ├── RemoteError           4    Gemini refused or cannot be reached; run again later
-    │   ├── RefusedError           a clear no: nothing happened there (4xx)
-    │   │   ├── KeyRefusedError  3 the key or project is not allowed to do this
-    │   │   ├── MissingError     3 the thing asked about is not there, or not ours (403, 404)
-    │   │   └── ThrottledError   4 a quota: wait, or come back after the reset
-    │   ├── UnavailableError       no answer, or one that says nothing; for a read, ask again
-    │   └── NotSentError           nothing left this machine (connection refused)
-    ├── InconsistentError     5    what is stored contradicts itself; nothing was changed
-    │   └── StateConflictError     a guarded move found another state
-    └── GateError             6    a quality gate failed; the answers are stored
+"""What can go wrong, as a tree of errors; each branch has one exit code.
 
 Every message says what happened and what was left as it was; the hint says what to type next.
 """
@@ -45,7 +28,7 @@ class InputError(FindableError):
     exit_code = 2
 
     def __init__(self, message: str, *, hint: str = "", field: str = "") -> None:
-        """Keep, beside what every error keeps, the field of a document that is wrong, where it is one."""
+        """Keep the field of a document that is wrong, where it is one."""
         super().__init__(message, hint=hint)
         self.field = field
 

@@ -59,10 +59,7 @@ class _Word(NamedTuple):
 
 
 def difference(quote: str, text: str, start: int, end: int) -> str:
-    """Return in what a quotation states something else than the slice text[start:end] that it is nearly.
-
-    NEGATION, NUMBER or NAME, the first of them; empty where it differs in other words alone.
-    """
+    """Return what a quotation has another one of than the slice text[start:end]: NEGATION, NUMBER, NAME or nothing."""
     said = _words(quote, has_capitals=not quote.isupper() or text[start:end].isupper())
     first, last = _widened(text, start, end)
     there = _words(text[first:last])

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 from pipeline.core.text import BLANK
@@ -30,16 +31,13 @@ _UNSPACED = re.compile(
 
 
 class Folded:
-    """A folded text: single blanks, no case, one form for each character; `real` leads back to the text.
-
-    A segment is its start in the folded text, start and end in the text, and whether it folds character by character.
-    """
+    """A folded text: single blanks, no case, one form for each character; `real` leads back to the text."""
 
     def __init__(self, text: str) -> None:
         """Fold a text, in a time that grows with its length."""
         self.source = text
-        self._at: list[int] = [0]
-        self._segments: list[tuple[int, int, bool]] = [(0, 0, True)]
+        self._at: list[int] = [0]  # where each segment begins in the folded text
+        self._segments: list[tuple[int, int, bool]] = [(0, 0, True)]  # in the text, and whether it folds one by one
         joined = " ".join(text.split()) if text.isascii() else ""
         self.text = joined.lower().replace("`", "'") if len(joined) == len(text) else self._fold()
 
@@ -94,8 +92,11 @@ def is_unspaced(char: str) -> bool:
 
 def shown(text: str) -> str:
     """Return what of a text shows, in one form for each character, with its case and its blanks."""
-    kept = "".join(char for char in text if unicodedata.category(char) != "Cf" and not BLANK.match(char))
-    return unicodedata.normalize("NFKC", kept.translate(_SAME)).translate(_SAME)
+    return unicodedata.normalize("NFKC", _seen(text).translate(_SAME)).translate(_SAME)
+
+
+def _seen(text: str) -> str:
+    return "".join(char for char in text if unicodedata.category(char) != "Cf" and not BLANK.match(char))
 
 
 def has_letters(text: str) -> bool:
@@ -104,7 +105,6 @@ def has_letters(text: str) -> bool:
 
 
 def _in_no_word(char: str) -> bool:
-    """Return whether a character is neither a letter nor a digit nor the mark of one."""
     return not char.isalnum() and unicodedata.category(char)[0] != "M"
 
 
@@ -112,11 +112,8 @@ def _units(word: str, offset: int) -> list[tuple[int, int, bool, str]]:
     """Return start, end, whether it folds character by character, and the folded form of each unit of a word."""
     if word.isascii():
         return [(offset, offset + len(word), True, word.lower().replace("`", "'"))]
-    starts = [at for at, char in enumerate(word) if not at or not _joins(char)]
-    ends = [*starts[1:], len(word)]
-    return [
-        (offset + start, offset + end, False, _folded(word[start:end])) for start, end in zip(starts, ends, strict=True)
-    ]
+    cuts = [at for at, char in enumerate(word) if not at or not _joins(char)] + [len(word)]
+    return [(offset + start, offset + end, False, _folded(word[start:end])) for start, end in pairwise(cuts)]
 
 
 @lru_cache(maxsize=65_536)
@@ -128,7 +125,7 @@ def _joins(char: str) -> bool:
 @lru_cache(maxsize=65_536)
 def _folded(unit: str) -> str:
     """Return the folded form of a letter with its marks; empty where nothing of it shows."""
-    shown = "".join(char for char in unit if unicodedata.category(char) != "Cf" and not BLANK.match(char))
+    shown = _seen(unit)
     form: Literal["NFD", "NFKD"] = "NFKD"
     if " " in unicodedata.normalize("NFKD", shown):  # a mark that stands alone would become a blank with a mark
         form = "NFD"

@@ -49,12 +49,11 @@ class SearchableText:
     """A text, ready to be searched for many quotations; folded when that is needed first."""
 
     def __init__(self, text: str) -> None:
-        """Keep the text; nothing is worked out yet."""
+        """Keep the text."""
         self.text = text
 
     @cached_property
-    def folded(self) -> Folded:
-        """Return the folded text."""
+    def _text(self) -> Folded:
         return Folded(self.text)
 
     def locate(self, quote: str, *, names: Sequence[str] = ()) -> list[Location]:
@@ -73,21 +72,14 @@ class SearchableText:
             each = [self.locate(piece, names=names) for piece in pieces]
             return [one for found in each for one in found] if all(each) else []
         found = self._likest(quote)
-        return [found] if found and not self._difference(quote, found) else []
+        return [found] if found and not difference(quote, self.text, found.start, found.end) else []
 
     def why_not(self, quote: str) -> str:
-        """Return in what a quotation that is not found differs from what is most like it.
-
-        "number", "negation" or "name"; empty where nothing is like it, or it is found.
-        """
+        """Return what a quotation that is not found has another one of than what is most like it: "number", …, ""."""
         for piece in _pieces(quote):
-            found = None if self.locate(piece) else self._likest(piece)
-            if found:
-                return self._difference(piece, found)
+            if not self.locate(piece) and (found := self._likest(piece)):
+                return difference(piece, self.text, found.start, found.end)
         return ""
-
-    def _difference(self, quote: str, found: Location) -> str:
-        return difference(quote, self.text, found.start, found.end)
 
     def spans(self, phrase: str) -> Iterator[tuple[int, int]]:
         """Yield the slices that are a phrase, in order, as words of their own; white space and case do not count."""
@@ -96,34 +88,29 @@ class SearchableText:
                 yield start, end
 
     def _verbatim(self, quote: str, names: Sequence[str]) -> Location | None:
-        """Return where a quotation stands as it is; white space at its ends is left out."""
+        """Return where a quotation stands as it is, without white space at its ends."""
         places = list(_places(self.text, quote))
         if not places:
             return None
-        front = len(quote) - len(quote.lstrip())
-        size = len(quote.strip())
+        front, size = len(quote) - len(quote.lstrip()), len(quote.strip())
         spans = [(at + front, at + front + size) for at in places]
         return self._chosen(spans, names, "", must_be_whole=len(quote) < MIN_PART)
 
     def _folded_alike(self, quote: str, names: Sequence[str]) -> Location | None:
         """Return where a quotation stands but for its look; at last without the punctuation at its ends."""
         wanted = Folded(quote).text
-        bare = _bare(wanted)
-        spans = list(self._looks(wanted))
-        short = len(wanted) < MIN_PART
-        if not spans and bare != wanted:
-            spans = list(self._looks(bare))
-            short = True
-        return self._chosen(spans, names, BY_LOOK, must_be_whole=short)
+        if spans := list(self._looks(wanted)):
+            return self._chosen(spans, names, BY_LOOK, must_be_whole=len(wanted) < MIN_PART)
+        return self._chosen(list(self._looks(_bare(wanted))), names, BY_LOOK, must_be_whole=True)
 
     def _looks(self, wanted: str) -> Iterator[tuple[int, int]]:
         """Yield the slices whose folded form is this one, in order."""
-        for at in _places(self.folded.text, wanted):
-            yield self.folded.real(at, at + len(wanted))
+        for at in _places(self._text.text, wanted):
+            yield self._text.real(at, at + len(wanted))
 
     def _likest(self, quote: str) -> Location | None:
         """Return the words that are most like a quotation, where they are like enough."""
-        text, wanted = self.folded.text, _bare(Folded(quote).text)
+        text, wanted = self._text.text, _bare(Folded(quote).text)
         if not MIN_LIKE <= len(wanted) <= min(MAX_LIKE, len(text)):
             return None
         around = fuzz.partial_ratio_alignment(wanted, text, score_cutoff=100 * (LIKENESS - SLACK))
@@ -137,7 +124,7 @@ class SearchableText:
         )
         if likeness < LIKENESS:
             return None
-        begins, stops = self.folded.real(start, end)
+        begins, stops = self._text.real(start, end)
         if stops - begins > MAX_STRETCH * len(quote):
             return None
         told = int(likeness * 100) / 100
