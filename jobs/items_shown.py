@@ -76,7 +76,7 @@ def indexed(index: Mapping[str, Any]) -> str:
 
 def origin(answer: Mapping[str, Any]) -> str:
     """Return where an answer came from."""
-    source = "live" if answer["batch"] is None else f"batch {answer['batch']}"
+    source = f"batch {answer['batch']}"
     tokens = f"{answer['tokens_in']:,} + {answer['tokens_out']:,} tokens, {usd(answer['cost'])}"
     if answer["batch"] is None and not answer["tokens_in"] and answer["response_id"]:
         source, tokens = "shared", "asked and paid for another that asks the same"
@@ -92,11 +92,9 @@ def edit_cells(edit: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def way(request: Mapping[str, Any]) -> str:
-    """Return how a request was made: in which line of which batch, or live and what for."""
-    if request["batch"] is not None:
-        return f"batch {request['batch']} line {request['line']}"
-    purpose = {"live": "", "probe": " to try or compare"}.get(request["purpose"], f" ({request['purpose']})")
-    return f"live{purpose}"
+    """Return how a request was made: in which line of which batch, and whether that was asked live."""
+    live = "live, " if request["purpose"] == "live" else ""
+    return f"{live}batch {request['batch']} line {request['line']}"
 
 
 def outcome(request: Mapping[str, Any]) -> str:
@@ -129,7 +127,7 @@ def _number(count: int | None) -> str:
 def print_wire(requests: Sequence[Mapping[str, Any]]) -> None:
     """Print each request and its replies as they went over the wire, or why they are not there."""
     if not requests:
-        print_line("(no request of its own: it was not asked, or shares a live call about another that asks the same)")
+        print_line("(no request of its own: it was not asked, or shares that of another that asks the same)")
     for one in requests:
         text = one["wire"]
         print_line(f"--- {one['item']}: {_request(one)}")

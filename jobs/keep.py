@@ -118,7 +118,7 @@ def _show_checked(report: doctor.DoctorReport) -> None:
 @click.option("--dry", is_flag=True, envvar="FINDABLE_DRY", help="Only show what would be removed.")
 @json_option
 def clean_up(*, dry: bool, as_json: bool) -> None:
-    """Remove sealed files, texts of live calls, builds and reports older than KEEP_DAYS, and leftovers.
+    """Remove sealed files, builds and reports older than KEEP_DAYS, and leftovers.
 
     People, answers, the accounts of all batches and the index in service stay.
     """
@@ -133,7 +133,6 @@ def clean_up(*, dry: bool, as_json: bool) -> None:
             f"{plural(report.files, 'file')} of {plural(len(report.batches), 'batch', 'batches')}",
             f"{report.size:,} bytes",
             plural(report.uploads, "upload"),
-            f"the text of {plural(report.live_texts, 'live call')}",
             plural(len(report.builds), "build"),
             f"{plural(len(report.reports), 'file')} of reports",
             f"{plural(len(report.litter), 'left-over')}",

@@ -9,13 +9,13 @@ from pipeline.batch.poll import PollReport
 from pipeline.batch.prepare import BatchPlan
 from pipeline.core.text import first_few
 from pipeline.engine.task import Words
-from pipeline.live.tag import TagLiveReport
 
 if TYPE_CHECKING:
     from pipeline.tables.findings import Finding
     from pipeline.tables.imports import FindingGroup, ImportReport
     from pipeline.workflows.pilot import PilotReport
     from pipeline.workflows.rounds import Report
+    from pipeline.workflows.tag_live import TagLiveReport
 
 OUTCOMES = ("requests", "answered", "refused", "invalid", "missing", "not_applied")
 OUTDATED = 10  # of what was answered for an earlier text, that are named
@@ -110,10 +110,10 @@ def finish_polled(report: PollReport, words: Words) -> None:
         sys.exit(errors[0].exit_code)
 
 
-def show_live(report: TagLiveReport, words: Words) -> None:
+def show_live(report: "TagLiveReport", words: Words) -> None:
     """Print what came of a run, what failed, was skipped or is left, and what comes next."""
     asked, samples = report.asked, report.samples
-    if not report.run:
+    if report.total == report.skipped:
         print_line(f"nothing to ask: {words.all_done}")
         return
     parts = [f"{asked.answered:,} {words.done}"]
@@ -130,7 +130,7 @@ def show_live(report: TagLiveReport, words: Words) -> None:
         Terminal().warn(f"{name}: {reason}")
 
 
-def finish_live(report: TagLiveReport) -> None:
+def finish_live(report: "TagLiveReport") -> None:
     """End with the exit code of what stopped the run, or of a failed gate."""
     if report.asked.interrupted:
         raise KeyboardInterrupt

@@ -19,10 +19,10 @@ from jobs.command import (
 from jobs.output import Terminal, plural, print_json, print_line, print_table, usd
 from jobs.render import asked_about, finish_live, finish_tagged, show_live, show_tagged
 from pipeline.engine.task import Words
-from pipeline.live import tag as live_run
 from pipeline.workflows import pilot as pilot_run
 from pipeline.workflows import preflight as estimates
 from pipeline.workflows import rounds, tag
+from pipeline.workflows import tag_live as asked_live
 from pipeline.workflows.preflight import ModeEstimate, Preflight, format_duration
 
 _deadline_option = click.option(
@@ -76,8 +76,8 @@ def tag_live(limit: int | None, *, skip_pilot: bool, as_json: bool) -> None:
     with open_workspace() as ws:
         rounds.begin(ws)
         pilot_run.check_first(ws, skip=skip_pilot)
-        report, words = live_run.run(ws, limit=limit), ws.task.words
-    print_json(live_run.document(report)) if as_json else show_live(report, words)
+        report, words = asked_live.run(ws, limit=limit), ws.task.words
+    print_json(asked_live.document(report)) if as_json else show_live(report, words)
     finish_live(report)
 
 

@@ -97,7 +97,7 @@ def _show(report: TryReport, words: Words) -> None:
         for part in one.parts:
             print_text(cut(part["text"]) if "text" in part else attached(part), indent=INDENT)
         _show_end(one)
-    asked, cost = [one for one in report.items if one.ended], sum(one.cost for one in report.items)
+    asked, cost = [one for one in report.items if one.calls], sum(one.cost for one in report.items)
     told = (
         f"{plural(len(asked), words.one, words.many)} tried with {report.extractor}, {usd(cost)}; no answer was stored"
     )
@@ -142,7 +142,7 @@ def _show_end(one: TriedItem) -> None:
     out = one.usage.answer + one.usage.thoughts
     calls = f" and {one.calls} calls" if one.calls > 1 else ""
     used = f" in {one.seconds:.1f} s{calls}; {one.usage.prompt:,} tokens in, {out:,} out, {usd(one.cost)}"
-    print_text(f"{one.outcome}{used if one.ended else ''}" + (f": {one.reason}" if one.reason else ""))
+    print_text(f"{one.outcome}{used if one.calls else ''}" + (f": {one.reason}" if one.reason else ""))
     if one.answer is not None:
         for name, value in one.answer.items():
             for line in value_lines(name, value, INDENT):

@@ -9,13 +9,13 @@ from functools import partial
 
 from starlette.concurrency import run_in_threadpool
 
+from pipeline.batch.due import DueTagger
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.open import Access as Opened
 from pipeline.engine.open import check_access, is_free, open_workspace
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index.search import OpenSearch
-from pipeline.live.due_tagger import DueTagger
 from pipeline.workflows import add_expert
 from pipeline.workflows.add_expert import SavedExpert
 from web.dropped import DroppedFiles

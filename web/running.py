@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from pipeline.batch.interrupts import interrupt_thread
 from pipeline.core.errors import FindableError
 from pipeline.core.progress import Bar
-from pipeline.live.interrupts import interrupt_thread
 from web import problem
 
 KEPT = 50  # pieces of work that are over and can still be looked at

@@ -98,7 +98,7 @@ def batch_account(
 
 
 SHOWN = (
-    *("number", "task", "extractor", "model", "reason", "created_at", "submitted_at", "ended_at"),
+    *("number", "way", "task", "extractor", "model", "reason", "created_at", "submitted_at", "ended_at"),
     *("remote_name", "remote_word", "tries", "requests", "estimated_in", "estimated_out", "estimated_cost"),
     *("priced_on", "tokens_in", "tokens_out", "answered", "refused", "invalid", "missing", "not_applied"),
     *("unknown", "duplicates", "unreadable"),
@@ -142,9 +142,9 @@ class BatchSummary(NamedTuple):
 
 
 def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
-    """Return every batch, oldest first."""
+    """Return every batch, oldest first; those of one run of our own calls as one."""
     with store.read() as tx:
-        return [summary_of(batch, now=now) for batch in batches.batches_in_states(tx)]
+        return [summary_of(one, now=now) for one in batches.by_run(batches.batches_in_states(tx))]
 
 
 def summary_of(batch: Batch, *, now: datetime) -> BatchSummary:

@@ -6,30 +6,49 @@ it stopped.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.batch.account import IngestSummary, batch_account, odd_lines
 from pipeline.batch.reconcile import lock_of, read_again
+from pipeline.batch.replies import seal_dead
 from pipeline.core import files
 from pipeline.core.errors import FindableError, InconsistentError
-from pipeline.core.states import BatchState, Outcome, RemoteState, remote_state
+from pipeline.core.progress import NoProgress
+from pipeline.core.states import BatchState, Outcome, RemoteState, Way, remote_state
 from pipeline.engine.equals import Equals, tell_equals
-from pipeline.engine.record import Judgement, MissingLine, Source, judge_lines, source_of, write_judgements
+from pipeline.engine.record import Judgement, Kept, MissingLine, Source, judge_lines, source_of, write_judgements
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.gemini.result_file import ResultFile
-from pipeline.store import answers, asks, batches
+from pipeline.store import answers, asks, batches, integrity
 from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
+    from pipeline.store.database import Connection
 
 
 CHUNK = 2500  # requests in one transaction, which keeps other writers waiting for some 40 ms
 MAX_LOST = 3  # times that another process went on with one batch while this one stood still
 NO_LINE = "no line in the result"
+UNTAKEN = "its row was removed or answered meanwhile"
+
+
+class Judged(NamedTuple):
+    """What became of a row of a batch of our own calls: its answer is taken, or it is open still, or neither.
+
+    It is not `is_asked` where no call about it was made to its end.
+    """
+
+    item_id: str
+    outcome: Outcome
+    reason: str
+    is_taken: bool
+    is_open: bool
+    is_asked: bool = True
 
 
 def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: None) -> list[IngestSummary]:
@@ -43,6 +62,7 @@ def run(ws: OpenWorkspace, *, done: Callable[[IngestSummary], None] = lambda _: 
     """
     summaries: list[IngestSummary] = []
     failures: dict[int, FindableError] = {}
+    seal_dead(ws)
     for waits in (False, True):  # what another process is at only when the others are done
         with ws.store.read() as tx:
             downloaded = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name)
@@ -73,15 +93,67 @@ def _ingest(ws: OpenWorkspace, number: int, *, waits: bool) -> IngestSummary | N
             batch = batches.get_batch(tx, number)
         if batch.state is not BatchState.DOWNLOADED:
             return None
-        accepted, what = ws.settings.accept_changed, f"batch {number}"
-        ws.task.check_declared(batch.fingerprint, what, accepted=accepted)
-        return _BatchIngest(ws, batch, ws.task).run()
+        return _batch_ingest(ws, batch).run()
 
 
-class _BatchIngest(NamedTuple):
+def ingest_asked(
+    ws: OpenWorkspace, number: int, silent: Mapping[str, str], *, default: str, patience_s: float | None = None
+) -> list[Judged]:
+    """Ingest a batch of our own calls, whose lock the caller holds; return what became of its rows.
+
+    `silent` says why rows that were asked got no reply, by item id; of all others without one `default` does.
+
+    Raises:
+        UnavailableError: another process writes for longer than `patience_s`; the rest is left for who comes next.
+        ConfigurationError, InconsistentError: see `run`.
+    """
+    with ws.store.read() as tx:
+        batch = batches.get_batch(tx, number)
+    if batch.state is not BatchState.DOWNLOADED:
+        return []
+    ingest = _batch_ingest(ws, batch)
+    ingest.silent, ingest.default, ingest.patience_s = silent, default, patience_s
+    ingest.run()
+    return ingest.told
+
+
+def end_dead(ws: OpenWorkspace) -> None:
+    """End what dead processes left of the task: what came is ingested, and all else is open again.
+
+    Raises:
+        ConfigurationError: the user's own code fails on an answer, which stays in its sealed result.
+    """
+    seal_dead(ws)
+    with ws.store.read() as tx:
+        waiting = batches.batches_in_states(tx, BatchState.DOWNLOADED, task=ws.task.name, way=Way.LIVE)
+        stuck = integrity.claims_of_ended(tx)
+    if stuck:
+        with ws.store.write() as tx:
+            integrity.close_claims_of_ended(tx)
+    for batch in waiting:
+        with ws.locks.hold(lock_of(batch.number)) as lock:
+            if lock is not None:
+                ingest_asked(ws, batch.number, {}, default="no reply came before the process ended")
+
+
+def _batch_ingest(ws: OpenWorkspace, batch: Batch) -> "_BatchIngest":
+    ws.task.check_declared(batch.fingerprint, f"batch {batch.number}", accepted=ws.settings.accept_changed)
+    return _BatchIngest(ws, batch, ws.task)
+
+
+@dataclass
+class _BatchIngest:
     ws: OpenWorkspace
     batch: Batch
     task: "Task"
+    silent: Mapping[str, str] = field(default_factory=dict)
+    default: str = "no reply came before the process ended"
+    patience_s: float | None = None
+    told: list[Judged] = field(default_factory=list)  # of our own calls
+
+    @property
+    def _is_live(self) -> bool:
+        return self.batch.way is not Way.BATCH
 
     def run(self) -> IngestSummary:
         ws, batch = self.ws, self.batch
@@ -92,7 +164,8 @@ class _BatchIngest(NamedTuple):
             known = answers.items_of_batch(tx, batch.number)  # where a run that was killed had got to
             hashes = [] if ws.settings.ask_each else asks.claimed_hashes(tx, batch.number)
             equals = self.task.equals(tx, hashes)
-        bar_of = ws.display.bar(f"ingesting batch {batch.number}", batch.requests)
+        display = NoProgress() if self._is_live else ws.display
+        bar_of = display.bar(f"ingesting batch {batch.number}", batch.requests)
         with ResultFile(sealed) as results, bar_of as bar:
             results.note_asked(request_key(batch.task, one) for one in known)
             for page, contexts in self._pages():
@@ -116,22 +189,44 @@ class _BatchIngest(NamedTuple):
             line = page[-1].line or 0
 
     def _judged(self, results: ResultFile, page: Sequence[Ask], contexts: Mapping[str, Any]) -> list[Judgement]:
-        missing = self._missing()
         found = results.lines_of([request_key(self.batch.task, one.item_id) for one in page])
         return [
-            judge_lines(self.task, one, lines, missing=missing, context=contexts.get(one.item_id))
+            judge_lines(self.task, one, lines, missing=self._missing(one), context=contexts.get(one.item_id))
             for one, lines in zip(page, found, strict=True)
         ]
 
     def _write(self, judged: Sequence[Judgement], equals: Equals, source: Source) -> None:
-        with self.ws.store.write() as tx:
-            kept = write_judgements(tx, self.task, judged, source=source, at=self.ws.now())
+        with self.ws.store.write(patience_s=self.patience_s) as tx:
+            kept, others = write_judgements(tx, self.task, judged, source=source, at=self.ws.now()), set[str]()
             if equals:
-                tell_equals(tx, self.task, judged, kept, equals, source=source, at=self.ws.now())
+                others = tell_equals(tx, self.task, judged, kept, equals, source=source, at=self.ws.now())
+            if self._is_live:
+                self.told += self._judged_rows(tx, judged, kept, others)
 
-    def _missing(self) -> MissingLine:
-        """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's."""
+    def _judged_rows(
+        self, tx: "Connection", judged: Sequence[Judgement], kept: Kept, others: set[str]
+    ) -> Iterator[Judged]:
+        """Yield what became of rows, and of those that were told what they were."""
+        waiting = set(asks.askable_among(tx, self.task, [*(one.asked.item_id for one in judged), *others]))
+        for one in judged:
+            key = one.asked.item_id
+            is_asked = one.outcome is not Outcome.MISSING or bool(self.silent.get(key))
+            is_taken, reason = key in kept.written.applied, one.reason
+            if one.answer is not None and not is_taken:
+                reason = kept.written.blocked.get(key, UNTAKEN)
+            yield Judged(key, one.outcome, reason, is_taken, key in waiting, is_asked)
+        for key in sorted(others - waiting):
+            yield Judged(key, Outcome.ANSWERED, "", is_taken=key not in kept.parked, is_open=False)
+
+    def _missing(self, asked: Ask) -> MissingLine:
+        """Return what a request without a line means: the item's fault in a batch that succeeded, or the service's.
+
+        A call of our own that was not made to its end, or was refused for the service's sake, is held against neither.
+        """
         batch = self.batch
+        if self._is_live:
+            reason = self.silent.get(asked.item_id) or self.default
+            return MissingLine(reason, charged=False, forgiven=not reason.startswith(answers.LOST))
         if remote_state(batch.remote_word) is RemoteState.SUCCEEDED:
             return MissingLine(NO_LINE, charged=True)
         forgiven = batch.is_cancelled_by_hand(batch_hours=self.ws.settings.batch_hours)
@@ -143,7 +238,7 @@ class _BatchIngest(NamedTuple):
         with self.ws.store.read() as tx:
             tokens_in, tokens_out, cost = answers.usage_of_batch(tx, number)
             not_applied, *_ = answers.unusual(tx, number, model=self.batch.model)
-        with self.ws.store.write() as tx:
+        with self.ws.store.write(patience_s=self.patience_s) as tx:
             outcomes = answers.outcomes_of_batch(tx, number)
             if (told := sum(outcomes.values())) != self.batch.requests or asks.count_claimed(tx, number):
                 raise InconsistentError(
@@ -163,5 +258,6 @@ class _BatchIngest(NamedTuple):
                 tokens_in=tokens_in,
                 tokens_out=tokens_out,
                 cost=cost,
+                calls=max(self.batch.calls, sum(outcomes.values()) - outcomes[Outcome.MISSING]) * self._is_live,
             )
             return batches.get_batch(tx, number)

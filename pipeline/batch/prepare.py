@@ -1,24 +1,25 @@
 """Write request files: choose which items go into which batch, write in one pass, seal, then claim.
 
 The file is sealed before its items are claimed, so no claim exists without its file; selecting, sealing, claiming and
-sweeping away files without a batch happen under one lock. Each is written under a name of its own and gets its final
-name inside the claim's transaction: a process that lost the lock can never write into another one's file. Nothing here
-talks to the API.
+sweeping away files without a batch happen under one lock. Each is written under a name of its own and gets its number
+and its final name inside the claim's transaction: a process that lost the lock can never write into another one's file.
+What our own calls ask goes out in small files, each written in that transaction. Nothing here talks to the API.
 """
 
+import contextlib
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.batch.draft import TOGETHER, Draft, FileLimits, Funds, Packer, StopReason, together
-from pipeline.batch.reconcile import read_again
+from pipeline.batch.reconcile import lock_of, read_again
 from pipeline.core import files
 from pipeline.core.errors import InconsistentError, StateConflictError
+from pipeline.core.states import Way
 from pipeline.cost import budget, estimate
-from pipeline.engine import questions
 from pipeline.engine.equals import Known, look_up, write_given
 from pipeline.engine.questions import PlannedRequest, RequestBuilder
 from pipeline.engine.record import Judgement, Source
@@ -27,6 +28,7 @@ from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
 from pipeline.store import asks, batches
 from pipeline.store.database import Connection, Store, pages
+from pipeline.store.locks import Lock
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
@@ -40,6 +42,7 @@ SHARE = 0.8  # ours: of the tokens that may wait at once in one batch; one over 
 LOCK = "prepare"
 ROUNDING = 1e-9  # of sums that are made in another order
 TRIES = 5  # how often a file is written anew because an item changed hands meanwhile
+FEW, FEW_IMAGES = 256, 24  # ours: lines of a file of our own calls, so that answers are stored every few seconds
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,14 @@ class BatchPlan:
 class Selection:
     """Which of the askable items to take: at most `limit` are asked, and none of those `without`.
 
-    Where `among` is not None, none but those; they are few enough to be named.
+    Where `among` is not None, none but those; they are few enough to be named. A `trial` takes them as they are, be
+    they answered, claimed or parked.
     """
 
     limit: int | None = None
     without: Collection[str] = ()
     among: Sequence[str] | None = None
+    trial: bool = False
 
 
 def request_path(data: Path, number: int) -> Path:
@@ -125,7 +130,8 @@ def request_lines(
     task = builder.task
     found: Iterator[Rows] = asks.askable_rows(tx, task, after=after)
     if wanted.among is not None:
-        found = (task.rows(tx, some) for some in pages(asks.askable_among(tx, task, wanted.among)))
+        among = wanted.among if wanted.trial else asks.askable_among(tx, task, wanted.among)
+        found = (task.rows(tx, some) for some in pages(among))
     for rows in found:
         free = {key: row for key, row in rows.items() if key not in wanted.without} if wanted.without else rows
         yield from builder.lines_of(tx, free)
@@ -135,10 +141,12 @@ def _builder(ws: OpenWorkspace) -> RequestBuilder:
     return RequestBuilder(ws.task, ws.model)
 
 
-def _limits(settings: "Settings", model: "Model") -> FileLimits:
+def _limits(settings: "Settings", model: "Model", *, few: int | None = None) -> FileLimits:
     """Return what is set for one file; of the tokens that may wait of the model it takes a share at the most."""
     most, waiting = settings.batch_tokens, model.enqueued(settings.tier)
     tokens = most if waiting is None else max(1, min(most, int(waiting * SHARE)))
+    if few is not None:
+        return FileLimits(min(few, settings.batch_rows), MAX_FILE_BYTES, most)
     return FileLimits(settings.batch_rows, min(settings.batch_bytes, MAX_FILE_BYTES), tokens)
 
 
@@ -159,17 +167,18 @@ def prepare_batches(
         InputError: an item's request cannot be sent; what was claimed before it stays prepared.
         InconsistentError: the items keep changing, while it writes.
     """
-    preparation = _Preparation(ws, wanted, bar)
+    preparation, made = Preparation(ws, wanted, bar), list[int]()
 
     def once() -> None:
         with ws.lock(LOCK):
             sweep_request_files(ws.store, ws.data)
-            questions.free_dead_owners(ws.store, now=ws.now())
-            on_stop(preparation.run())
+        while isinstance(one := preparation.next(), Prepared):
+            made.append(one.number)
+        on_stop(one)
 
     read_again(once, times=TRIES)
     on_shared(preparation.given + len(preparation.passed))
-    return [one.number for one in preparation.made]
+    return made
 
 
 def sweep_request_files(store: "Store", data: Path) -> list[Path]:
@@ -196,94 +205,125 @@ def sweep_request_files(store: "Store", data: Path) -> list[Path]:
     return stale
 
 
-class _Made(NamedTuple):
-    """A batch that was prepared: its number, how many rows it asks about, and the last that was looked at."""
+class Prepared(NamedTuple):
+    """A batch that was prepared: its number and the last row that was looked at; of our own calls its lines, too.
+
+    Those are asked while the batch's lock is held, from before anyone sees it on.
+    """
 
     number: int
     items: int
     last: str
+    lines: Sequence[PlannedRequest] = ()
+    lock: Lock | None = None
 
 
 class _Written(NamedTuple):
     draft: Draft
-    file: files.Sealed
+    file: files.Sealed | None  # None of our own calls, whose lines are in memory
+    lines: Sequence[PlannedRequest] = ()
 
 
 @dataclass
-class _Preparation:
+class Preparation:
+    """Prepares batch after batch of what is wanted; `next` gives one, or why there is no further one.
+
+    `run` is the first batch of a run of our own calls, and None before there is one, or where the one is alone.
+    """
+
     ws: OpenWorkspace
     wanted: Selection
     bar: "Bar"
-    made: list[_Made] = field(default_factory=list)
+    way: Way = Way.BATCH
+    run: int | None = None
+    is_alone: bool = False  # it belongs to no run, and waits for no other's preparing
     given: int = 0  # rows that were answered by what was asked before
-    passed: set[str] = field(default_factory=set)  # those that ask what is asked in a batch or a call under way
+    passed: set[str] = field(default_factory=set)  # those that ask what is asked in a batch under way
+    _taken: int = 0
+    _last: str | None = None
 
-    def run(self) -> StopReason:
-        """Prepare batch after batch, and return why there is no further one.
+    def next(self) -> Prepared | StopReason:
+        """Prepare the next batch, or return why there is none.
 
         Each begins behind the last item of the one before, so that claimed rows are not passed over again and again;
         where no item is left there, a look at all of them tells whether that was right.
         """
-        while True:
-            after = self.made[-1].last if self.made else None
-            one = self._prepare(after=after)
-            if one is StopReason.DONE and after is not None:
+        with contextlib.nullcontext() if self.is_alone else self.ws.lock(LOCK):
+            one = self._prepare(after=self._last)
+            if one is StopReason.DONE and self._last is not None:
                 one = self._prepare(after=None)
-            if isinstance(one, StopReason):
-                return one
-            self.made.append(one)
+        if isinstance(one, Prepared):
+            self._taken, self._last = self._taken + one.items, one.last
+            if self.wanted.trial and self.wanted.among is not None:  # nothing claims these
+                left = self.wanted.among[self.wanted.among.index(one.last) + 1 :]
+                self.wanted = replace(self.wanted, among=left)
+        return one
 
-    @property
-    def _taken(self) -> int:
-        return sum(one.items for one in self.made)
+    def take(self, tx: "Connection") -> Prepared | StopReason:
+        """Prepare a batch of our own calls in the caller's transaction, which claims its items."""
+        written = self._write(tx, None)
+        return written if isinstance(written, StopReason) else self._claim(tx, written)
 
-    def _prepare(self, *, after: str | None) -> _Made | StopReason:
+    def _prepare(self, *, after: str | None) -> Prepared | StopReason:
         ws = self.ws
-        if self.made and self.wanted.limit is not None and self._taken >= self.wanted.limit:
+        if self._taken and self.wanted.limit is not None and self._taken >= self.wanted.limit:
             return StopReason.DONE
         for _ in range(TRIES):
-            with ws.store.read() as tx:
-                number = batches.next_number(tx)
-            path = request_path(ws.data, number)
-            written = self._write(path, after=after)
-            if isinstance(written, StopReason):
-                return written
-            draft, file = written
+            with self._writer() as writer:
+                with ws.store.read() as tx:
+                    written = self._write(tx, after, writer)
+                if isinstance(written, StopReason):
+                    return written
             try:
                 with ws.store.write() as tx:
-                    self._claim(tx, number, written)
-                    files.rename(file, path)
+                    return self._claim(tx, written)
             except StateConflictError:  # an item, or the money, changed hands since the file was read: write it anew
                 continue
             finally:
-                file.path.unlink(missing_ok=True)
-            return _Made(number, len(draft.asks), draft.last)
+                if written.file is not None:
+                    written.file.path.unlink(missing_ok=True)
         raise InconsistentError(
             f"the items to ask about changed {TRIES} times while their requests were written; nothing was claimed",
             hint=f"let the other command finish, then run `{ws.task.words.make('batch-submit')}` again",
         )
 
-    def _write(self, path: Path, *, after: str | None) -> _Written | StopReason:
-        ws, wanted, stop = self.ws, self.wanted, StopReason.DONE
+    def _writer(self) -> contextlib.AbstractContextManager[files.SealedWriter | None]:
+        if self.way is not Way.BATCH:
+            return contextlib.nullcontext()
+        return files.SealedWriter(request_path(self.ws.data, 0).with_suffix(f".jsonl.{secrets.token_hex(4)}"))
+
+    def _write(
+        self, tx: "Connection", after: str | None, writer: files.SealedWriter | None = None
+    ) -> _Written | StopReason:
+        """Choose rows and write their lines; what rows are given that ask what was answered is written on the way."""
+        wanted, stop = self.wanted, StopReason.DONE
         most, given = None if wanted.limit is None else wanted.limit - self._taken, list[Judgement]()
-        with files.SealedWriter(path.with_name(f"{path.name}.{secrets.token_hex(4)}")) as writer:
-            with ws.store.read() as tx:
-                draft = Draft(self._packer(tx), most, ws.settings.ask_each)
-                for lines in together(request_lines(tx, _builder(ws), wanted, after=after)):
-                    before, known = draft.looked_at, known_of(tx, ws, lines)
-                    new, full = draft.take(lines, known)
-                    seen = lines[: draft.looked_at - before]
-                    given += [known.given[one.item.id] for one in seen if one.item.id in known.given]
-                    writer.write_lines([piece for one in new for piece in (one.data, b"\n")], len(new))
-                    if len(given) >= TOGETHER:
-                        given = self._write_given(given)
-                    self.bar.show(self._taken + draft.looked_at)
-                    if full is not None:
-                        stop = full
-                        break
-            self._write_given(given)
-            self.passed |= draft.passed
-            return _Written(draft, writer.seal()) if draft.asks else stop
+        draft, kept = Draft(self._packer(tx), most, self._asks_each), list[PlannedRequest]()
+        for lines in together(request_lines(tx, _builder(self.ws), wanted, after=after)):
+            known = Known() if self._asks_each else known_of(tx, self.ws, lines)
+            before = draft.looked_at
+            new, full = draft.take(lines, known)
+            seen = lines[: draft.looked_at - before]
+            given += [known.given[one.item.id] for one in seen if one.item.id in known.given]
+            if writer is None:
+                kept += new
+            else:
+                writer.write_lines([piece for one in new for piece in (one.data, b"\n")], len(new))
+            if len(given) >= TOGETHER:
+                given = self._write_given(given)
+            self.bar.show(self._taken + draft.looked_at)
+            if full is not None:
+                stop = full
+                break
+        self._write_given(given)
+        self.passed |= draft.passed
+        if not draft.asks:
+            return stop
+        return _Written(draft, None, kept) if writer is None else _Written(draft, writer.seal())
+
+    @property
+    def _asks_each(self) -> bool:
+        return self.ws.settings.ask_each or self.way is Way.TRIAL or self.is_alone
 
     def _write_given(self, judged: list[Judgement]) -> list[Judgement]:
         """Write what rows are given, and return what is left of it: nothing."""
@@ -294,38 +334,68 @@ class _Preparation:
                 self.given += write_given(tx, ws.task, judged, source=source, at=ws.now())
         return []
 
-    def _claim(self, tx: "Connection", number: int, written: _Written) -> None:
-        """Add the batch and claim its items, all or none, in the caller's transaction."""
-        ws, task, model, now, draft = self.ws, self.ws.task, self.ws.model, self.ws.now(), written.draft
-        packed = draft.packer
-        stop = self._packer(tx).stop_for(packed.likely, slack=ROUNDING)
+    def _claim(self, tx: "Connection", written: _Written) -> Prepared:
+        """Add the batch and claim its items, all or none, in the caller's transaction; its file gets its name."""
+        draft, number = written.draft, batches.next_number(tx)
+        stop = self._packer(tx).stop_for(draft.packer.likely, slack=ROUNDING)
         if stop is not None:
             raise StateConflictError(f"the {stop.name.lower()} of batch", number, expected="free", wanted="used")
-        ws.bind(tx)
+        self.ws.bind(tx)
+        path = request_path(self.ws.data, number)
+        if written.file is None:
+            return self._claim_asked(tx, written, number, path)
+        self._add(tx, draft, number, written.file, path)
+        files.rename(written.file, path)
+        return Prepared(number, len(draft.asks), draft.last)
+
+    def _claim_asked(self, tx: "Connection", written: _Written, number: int, path: Path) -> Prepared:
+        """Do the same of our own calls, whose lock is held before another process can see the batch."""
+        draft, lock = written.draft, self.ws.locks.take(lock_of(number))
+        if lock is None:
+            raise StateConflictError("the lock of batch", number, expected="free", wanted="held")
+        try:
+            with files.SealedWriter(path) as writer:
+                writer.write_lines([piece for one in written.lines for piece in (one.data, b"\n")], draft.packer.rows)
+                file = writer.seal()
+            self._add(tx, draft, number, file, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            lock.release()
+            raise
+        return Prepared(number, len(draft.asks), draft.last, written.lines, lock)
+
+    def _add(self, tx: "Connection", draft: Draft, number: int, file: files.Sealed, path: Path) -> None:
+        ws, task, model, now, packed = self.ws, self.ws.task, self.ws.model, self.ws.now(), draft.packer
         batches.add_batch(
             tx,
+            way=self.way,
+            run=self.run or (number if self.way is Way.LIVE and not self.is_alone else None),
             at=now,
             number=number,
             task=task.name,
             extractor=ws.extractor,
             model=model.name,
             requests=packed.rows,
-            request_file=str(request_path(ws.data, number).relative_to(ws.data)),
-            request_sha256=written.file.sha256,
-            request_size=written.file.size,
+            request_file=str(path.relative_to(ws.data)),
+            request_sha256=file.sha256,
+            request_size=file.size,
             counted_in=packed.counted.prompt,
             fingerprint=task.fingerprint,
             estimated_in=packed.likely.prompt,
             estimated_out=packed.likely.answer + packed.likely.thoughts,
-            estimated_cost=usage_cost(model, packed.likely, batch=True, on=now.date()),
+            estimated_cost=usage_cost(model, packed.likely, batch=self.way is Way.BATCH, on=now.date()),
             priced_on=model.priced_on.isoformat(),
         )
-        asks.claim(tx, task, ws.extractor, draft.asks, batch=number, asks_each=draft.asks_each, at=now)
+        if self.way is not Way.TRIAL:
+            asks.claim(tx, task, ws.extractor, draft.asks, batch=number, asks_each=draft.asks_each, at=now)
 
     def _packer(self, tx: "Connection") -> Packer:
-        ws, known = self.ws, estimate.calibration(tx, self.ws.extractor)
+        ws, known, is_batch = self.ws, estimate.calibration(tx, self.ws.extractor), self.way is Way.BATCH
         room = budget.budgets(ws).room(tx, error=known.error)
-        price = partial(usage_cost, ws.model, batch=True, on=ws.now().date())
+        price = partial(usage_cost, ws.model, batch=is_batch, on=ws.now().date())
         funds = None if room is None else Funds(room, known.error, price)
-        quota = estimate.quota_left(tx, ws.model, tier=ws.settings.tier)
-        return Packer(_limits(ws.settings, ws.model), known, budget=funds, quota=quota)
+        if is_batch:
+            quota = estimate.quota_left(tx, ws.model, tier=ws.settings.tier)
+            return Packer(_limits(ws.settings, ws.model), known, budget=funds, quota=quota)
+        few = FEW_IMAGES if ws.task.sends_images else FEW
+        return Packer(_limits(ws.settings, ws.model, few=few), known, budget=funds)

@@ -7,10 +7,19 @@
 from enum import StrEnum
 
 
+class Way(StrEnum):
+    """Who answers the lines of a batch: the Batch API, or our own calls."""
+
+    BATCH = "batch"
+    LIVE = "live"
+    TRIAL = "trial"  # our own calls, of which nothing is claimed and nothing is kept but what they cost
+
+
 class BatchState(StrEnum):
     """Where one of our batches stands."""
 
     PREPARED = "prepared"  # the request file is sealed and its items are claimed
+    ASKING = "asking"  # so, and our own calls ask its lines; dead where nobody holds its lock
     SUBMITTING = "submitting"  # a create call was, or may have been, sent
     SUBMITTED = "submitted"  # the remote name is known
     DOWNLOADED = "downloaded"  # the result, whole or partial, is sealed on disk
@@ -20,6 +29,7 @@ class BatchState(StrEnum):
 
 BATCH_MOVES: dict[BatchState, set[BatchState]] = {
     BatchState.PREPARED: {BatchState.SUBMITTING, BatchState.FAILED},
+    BatchState.ASKING: {BatchState.DOWNLOADED, BatchState.INGESTED},
     # submitting -> submitting is a further create, after the list showed that the last one left nothing
     BatchState.SUBMITTING: {BatchState.PREPARED, BatchState.SUBMITTED, BatchState.SUBMITTING},
     BatchState.SUBMITTED: {BatchState.DOWNLOADED, BatchState.FAILED},
@@ -67,17 +77,6 @@ def remote_state(word: str | None) -> RemoteState:
 def is_known_state(word: str | None) -> bool:
     """Return whether the API's state word is one we have read about; others are worth a warning."""
     return (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_") in REMOTE_STATES
-
-
-class CallEnd(StrEnum):
-    """How one live call ended; exactly one of these once it is over."""
-
-    ANSWERED = "answered"
-    REFUSED = "refused"  # a blocked or an empty candidate, or a clear no to this one question
-    INVALID = "invalid"  # does not parse, or does not validate
-    THROTTLED = "throttled"  # a 429: it counts towards no quota and costs nothing
-    UNSENT = "not sent"  # nothing left this machine
-    LOST = "lost"  # no reply, or one that says nothing: it may have cost what was estimated
 
 
 class Outcome(StrEnum):

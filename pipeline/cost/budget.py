@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import Budget
-from pipeline.core.states import OPEN
 from pipeline.gemini.errors import PACIFIC, next_midnight_pacific
-from pipeline.store import asks, batches, live_calls, spending
+from pipeline.store import runs, spending
 from pipeline.store.spending import Spent
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
     from pipeline.engine.workspace import OpenWorkspace
-    from pipeline.store.database import Connection, Store
-
-
-TAG = "tag"  # the mode of the runs whose budget holds until they are over
+    from pipeline.store.database import Connection
 
 
 class BudgetError(ConfigurationError):
@@ -56,21 +52,6 @@ class Budgets:
         for budget, left in self._left(tx, error=error, but=but):
             if cost * (1 + error) > left:
                 raise self._passed(budget, left, cost)
-
-    def check_live(self, tx: "Connection", cost: float, *, error: float, added_up: set[datetime]) -> None:
-        """Make sure that a live call may start, as `check` does, and however many were made since a budget began.
-
-        `added_up` has the beginnings of the budgets whose calls the caller has added up; it is the caller's to keep.
-
-        Raises:
-            BudgetError: it would pass a budget.
-        """
-        for budget in self.every:
-            live = live_calls.cached_sum_calls(tx, since=budget.since, anew=budget.since not in added_up)
-            left = budget.usd - budget_used(spending.sum_spent(tx, since=budget.since, live=live), error=error)
-            if cost * (1 + error) > left:
-                raise self._passed(budget, left, cost)
-            added_up.add(budget.since)  # not before: the error takes back what was kept just now
 
     def overrun(self, tx: "Connection") -> float:
         """Return by how much what is known to be spent passes a budget, in USD; 0.0 where it does not."""
@@ -138,25 +119,10 @@ def resume_budget(ws: "OpenWorkspace") -> None:
 
 def _unfinished(tx: "Connection", task: "Task") -> Budget | None:
     """Return the budget of a `tag` that is not over."""
-    found = live_calls.unfinished_run(tx, task.name, mode=TAG)
+    found = runs.unfinished_run(tx, task.name, mode=runs.TAG)
     if found is None or found.budget is None:
         return None
     return Budget(found.budget, found.started_at, "BUDGET")
-
-
-def close_budget(store: "Store", task: "Task", *, at: datetime) -> None:
-    """End a `tag` that has nothing to go on with: no item to ask, none claimed, no batch under way.
-
-    The next budget begins anew.
-    """
-    with store.read() as tx:
-        found = live_calls.unfinished_run(tx, task.name, mode=TAG)
-        if found is None or asks.count_askable(tx, task) or asks.is_any_open(tx, task.name):
-            return
-        if batches.batches_in_states(tx, *OPEN, task=task.name):
-            return
-    with store.write() as tx:
-        live_calls.end_run(tx, found.number, why="nobody is left", at=at)
 
 
 def budget_used(found: Spent, *, error: float) -> float:

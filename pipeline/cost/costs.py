@@ -1,8 +1,8 @@
-"""Add up what batches and live calls have cost, by day, task, model or batch; from the database alone.
+"""Add up what batches have cost, by day, task, model or batch; from the database alone.
 
-A day is that of daily budgets, US/Pacific: a batch counts on the day it was sent, a live call on that it was made, a
-duplicate on that it was found. What ended unseen is told apart, at its estimate: it may have been paid for. Embeddings
-are not kept account of.
+A day is that of daily budgets, US/Pacific: a batch counts on the day it was sent, or our own calls began, a duplicate
+on that it was found. What ended unseen is told apart, at its estimate: it may have been paid for. Embeddings are not
+kept account of.
 """
 
 from collections import defaultdict
@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.core.states import BatchState
+from pipeline.core.states import BatchState, Way
 from pipeline.cost.budget import today
-from pipeline.store import live_calls, spending
+from pipeline.store import spending
 from pipeline.store.batches import batches_in_states
 from pipeline.store.spending import Spent
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.engine.task import Task
     from pipeline.store.database import Connection, Store
 
-LIVE = "live"  # in the place of a batch's number
+TRIALS = "trials"  # in the place of a batch's number
 
 
 class Amounts(NamedTuple):
@@ -69,7 +69,7 @@ def run(store: "Store", tasks: "Sequence[Task]", *, by: str) -> CostReport:
     """Return what was spent, from one snapshot; `by` is one of `KEYS`."""
     names = {one.name: one.subject for one in tasks}  # as TASK= has them
     with store.read() as tx:
-        found = [*_of_batches(tx), *_of_calls(tx)]
+        found = list(_of_batches(tx))
     entries = [one._replace(task=names.get(one.task, one.task)) for one in found]
     rows: dict[str, Amounts] = defaultdict(Amounts)
     total = Amounts()
@@ -98,20 +98,18 @@ def _of_batches(tx: "Connection") -> Iterator[_Entry]:
     entries = {}
     for batch in batches_in_states(tx):
         day = today(batch.create_sent_at or batch.created_at).isoformat()
-        used = Amounts(batches=1, tokens_in=batch.tokens_in or 0, tokens_out=batch.tokens_out or 0)
+        used = Amounts(tokens_in=batch.tokens_in or 0, tokens_out=batch.tokens_out or 0)
+        if batch.way is Way.BATCH:
+            used = used._replace(batches=1)
+        else:
+            used = used._replace(calls=batch.calls, lost_calls=spending.lost_calls(batch))
         amounts = used.plus(_money(spending.batch_spent(batch)))
-        entries[batch.number] = _Entry(day, batch.task, batch.model, str(batch.number), amounts)
+        name = TRIALS if batch.way is Way.TRIAL else str(batch.run or batch.number)
+        entries[batch.number] = _Entry(day, batch.task, batch.model, name, amounts)
         if batch.create_sent_at is not None and batch.state is not BatchState.PREPARED:
             yield entries[batch.number]
     for number, found_at, cost in spending.duplicates(tx):
         yield entries[number]._replace(day=today(found_at).isoformat(), amounts=_money(Spent(lost=cost)))
-
-
-def _of_calls(tx: "Connection") -> Iterator[_Entry]:
-    for one in live_calls.sum_calls_by_day(tx):
-        used = Amounts(calls=one.calls, lost_calls=one.lost_calls, tokens_in=one.tokens_in, tokens_out=one.tokens_out)
-        amounts = used.plus(_money(Spent(one.known, one.lost, one.under_way)))
-        yield _Entry(one.day, one.task, one.model, LIVE, amounts)
 
 
 def _money(spent: Spent) -> Amounts:

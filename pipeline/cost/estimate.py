@@ -4,18 +4,15 @@
 answers of the same extractor then say how many its model really counts for such a text and how long its answers are.
 """
 
-import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import RemoteError
 from pipeline.core.states import BatchState
-from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini import models, tokens
+from pipeline.gemini import models
 from pipeline.gemini.models import MAX_ACTIVE_BATCHES, MAX_STORED_BYTES
 from pipeline.gemini.tokens import Usage
-from pipeline.store import batches, live_calls, statistics
+from pipeline.store import batches, statistics
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -59,35 +56,6 @@ def calibration(tx: "Connection", extractor: str) -> Calibration:
         answer=sum(one.tokens_out for one in past) / answers,
         error=UNMEASURED if error is None else error,
         answers=answers,
-    )
-
-
-def begin_live_run(
-    ws: OpenWorkspace,
-    tx: "Connection",
-    *,
-    mode: str,
-    items: int,
-    usage: Usage,
-    batch: bool,
-    at: datetime,
-    budget: float | None,
-) -> int:
-    """Add the row of a run that sets out to ask so many items, by batch or live, and return its number."""
-    return live_calls.begin_run(
-        tx,
-        at=at,
-        task=ws.task.name,
-        extractor=ws.extractor,
-        model=ws.model.name,
-        mode=mode,
-        items=items,
-        estimated_in=usage.prompt,
-        estimated_out=usage.answer + usage.thoughts,
-        estimated_cost=tokens.usage_cost(ws.model, usage, batch=batch, on=ws.now().date()),
-        priced_on=ws.model.priced_on.isoformat(),
-        budget=budget,
-        skips=None if ws.task.skips is None else json.dumps(list(ws.task.skips)),
     )
 
 

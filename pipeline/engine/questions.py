@@ -1,12 +1,8 @@
-"""Where a row becomes a request: the same for the lines of a batch and for live calls.
-
-What is refused in one way of asking is refused in the other, and both let go of dead claims alike.
-"""
+"""Where a row becomes a request line, whoever answers it."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +10,7 @@ from pipeline.core.errors import InputError
 from pipeline.gemini import requests, schema
 from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.tokens import Usage
-from pipeline.store import answers, asks, integrity, live_calls
+from pipeline.store import answers
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Item, Rows, Task
@@ -110,18 +106,3 @@ def check_any_items(store: "Store", task: "Task") -> None:
     with store.read() as tx:
         if not task.total(tx):
             raise InputError("there is nothing to ask about yet", hint=task.how_to_fill)
-
-
-def free_dead_owners(store: "Store", *, now: datetime) -> int:
-    """Let go the items whose live call died with its process, and say that the call is lost; return how many.
-
-    Else what it may cost would count as under way on every day to come. Where there are none nothing is written.
-    """
-    with store.read() as tx:
-        stuck = integrity.claims_of_ended(tx) or live_calls.dead_calls(tx)
-        if not (stuck or any(one.is_dead for one in asks.live_claims(tx))):
-            return 0
-    with store.write() as tx:
-        integrity.close_claims_of_ended(tx)
-        live_calls.end_dead_calls(tx, now=now)
-        return asks.free_dead_claims(tx)

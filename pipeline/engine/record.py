@@ -1,4 +1,4 @@
-"""The single write path of an answer, whichever way it came: a batch or a live call.
+"""The single write path of an answer, whoever gave it: the Batch API, or one of our own calls.
 
 A judgement says what became of one request. `write_judgements` puts them into the database through the task, in the
 caller's transaction: answers with their provenance, attempts with their reasons, and with them each item's ask moves:
@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, RefusedRowError
-from pipeline.core.states import CallEnd, Outcome
+from pipeline.core.states import Outcome, Way
 from pipeline.engine.task import Answered, Task, WriteResult
 from pipeline.gemini import models, responses, tokens
 from pipeline.gemini.models import Model
-from pipeline.store import answers, asks, live_calls, workspace
+from pipeline.store import answers, asks, workspace
 from pipeline.store.asks import Ask
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from pipeline.engine.workspace import OpenWorkspace
     from pipeline.store.database import Connection
 
 
@@ -52,19 +51,20 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Where judgements come from: a batch's number (None when live), the extractor, the model that was asked.
+    """Where judgements come from: a batch's number (None of what rows are given), the extractor, the model asked.
 
-    `fingerprint` is of the declaration that was asked with, None where the task is built in.
+    `way` says who answered; `fingerprint` is of the declaration that was asked with, None where the task is built in.
     """
 
     batch: int | None
     extractor: str
     model: Model
     fingerprint: str | None = None
+    way: Way = Way.BATCH
 
     def prices(self, at: datetime) -> tuple[float, float]:
         """Return what a million tokens cost on a day, in and out."""
-        return self.model.prices(batch=self.batch is not None, on=at.date())
+        return self.model.prices(batch=self.way is Way.BATCH, on=at.date())
 
 
 def source_of(batch: Batch, *, models_file: Path | None) -> Source:
@@ -80,7 +80,7 @@ def source_of(batch: Batch, *, models_file: Path | None) -> Source:
             "nothing was changed",
             hint="describe it in the file of FINDABLE_MODELS_FILE",
         )
-    return Source(batch.number, batch.extractor, model, batch.fingerprint)
+    return Source(batch.number, batch.extractor, model, batch.fingerprint, batch.way)
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,6 @@ def write_judgements(
     answers.add_attempts(tx, [whose | one | _home(source, one) for one in attempts])
     parked = {**_why_parked(tx, task, bad, source=source), **written.blocked}
     _end_asks(tx, task, judgements, parked, source=source, at=at)
-    tagged = {one.item_id for one in told} - written.blocked.keys()
-    answers.end_retries(tx, task.name, {"tagged": tagged, "parked": parked.keys()}, at=at)
     return Kept(written, parked)
 
 
@@ -181,7 +179,8 @@ def _end_asks(
     at: datetime,
 ) -> None:
     asked, given = ([one for one in judgements if one.asked.is_given is is_given] for is_given in (False, True))
-    asks.end_claims(tx, task.name, source.extractor, source.batch, _ends(asked, parked), at=at)
+    if source.batch is not None:
+        asks.end_claims(tx, task.name, source.extractor, source.batch, _ends(asked, parked), at=at)
     asks.add_ended(tx, task.name, source.extractor, _ends(given, parked), at=at)
 
 
@@ -210,7 +209,7 @@ def _why_parked(tx: "Connection", task: Task, failed: Sequence[Judgement], *, so
     ids = [one.asked.item_id for one in failed]
     if not ids:
         return {}
-    live = source.batch is None
+    live = source.way is not Way.BATCH
     spent = answers.count_charged(tx, task.name, source.extractor, ids)
     silent = [one.asked.item_id for one in failed if not one.charged]
     unserved = answers.service_failures(tx, task.name, source.extractor, silent, live=live)
@@ -276,40 +275,3 @@ def _attempt_row(one: Judgement, prices: tuple[float, float]) -> dict[str, Any]:
         "code": one.reply.code if one.reply else None,
         "excerpt": one.reply.excerpt if one.reply else None,
     }
-
-
-def judge_kept(ws: "OpenWorkspace") -> None:
-    """Judge the replies that were kept of the extractor in use, and write what they say.
-
-    Raises:
-        ConfigurationError: the file is at fault still; those that were not judged are kept.
-    """
-    task = ws.task
-    if task.fingerprint is None:
-        return
-    with ws.store.read() as tx:
-        kept = live_calls.kept_replies(tx, task.name, ws.extractor, task.fingerprint)
-    judged = 0
-    for item_id, number in kept.items():
-        with ws.store.write() as tx:
-            judged += _judge(tx, ws, item_id, number)
-    if judged:
-        ws.display.say(f"{judged:,} live replies that had waited to be judged are judged now, and not asked for again")
-
-
-def _judge(tx: "Connection", ws: "OpenWorkspace", item_id: str, number: int) -> bool:
-    """Judge one kept reply, in the caller's transaction; return whether it could be, as its row stands now."""
-    task = ws.task
-    item = next(iter(task.items(task.rows(tx, [item_id]))), None)
-    raw = live_calls.kept_reply(tx, number, input_hash=item.input_hash) if item is not None else None
-    if item is None or raw is None or not asks.askable_among(tx, task, [item_id]):
-        return False
-    reply, ask = responses.judge_response(raw), Ask(item.id, item.input_hash)
-    judgement = judge_reply(task, ask, reply, context=item.context)
-    cost = tokens.usage_cost(ws.model, reply.usage, batch=False, on=ws.now().date())
-    spent = (reply.usage.prompt, reply.usage.answer + reply.usage.thoughts)
-    live_calls.end_call(tx, number, CallEnd(judgement.outcome.value), tokens=spent, cost=cost, at=ws.now())
-    source = Source(None, ws.extractor, ws.model, task.fingerprint)
-    asks.take_live(tx, task, ws.extractor, ask, asks_each=True, at=ws.now())
-    write_judgements(tx, task, [judgement], source=source, at=ws.now())
-    return True

@@ -397,7 +397,6 @@ def _written(
         table.replace_tags(tx, {key: table.as_json(wanted)}, rows={key: row})
         table.SCORES.refresh(tx, experts.c.id == row["id"])
         asks.unpark(tx, table.TASK, ids=[key])
-        answers.end_retries(tx, table.TASK, {"tagged": [key]}, at=at)
     else:
         table.clear_tags(tx, [key])
     done = table.by_ids(tx, [key])[key]

@@ -17,7 +17,7 @@ from pipeline.core.ranking import Entry
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.embed import embed_locally, frame_text
 from pipeline.gemini.models import MAX_EMBED_TEXTS, NO_LIMITS
-from pipeline.gemini.rate_limiter import Pacing
+from pipeline.gemini.pace import SharedPace
 from pipeline.gemini.tokens import Usage, estimate_tokens, usage_cost
 from pipeline.index.cache import VectorCache, vector_key
 from pipeline.index.postings_writer import PAGE
@@ -86,7 +86,7 @@ class Embedder:
         self._ws = ws
         self._model = ws.embedding_model
         limits = NO_LIMITS if ws.backend == "local" else self._model.limits(ws.settings.tier)
-        self._pacing = Pacing(limits, patience_s=ws.settings.poll_patience, sleep=ws.sleep, monotonic=ws.monotonic)
+        self._pacing = SharedPace(limits, patience_s=ws.settings.poll_patience, sleep=ws.sleep, monotonic=ws.monotonic)
         self.questions = QuestionVectors(None if ws.backend == "local" else self.cache, self._asked)
 
     def keys(self, entries: Iterable[Entry]) -> list[bytes]:

@@ -21,18 +21,15 @@ from pipeline.index import build
 from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.quality import report as reports
-from pipeline.store import batches, erase, pilots, wire_texts
+from pipeline.store import batches, erase, pilots
 from pipeline.store.database import Store
 
-OURS = re.compile(r"(\d{6,})-(requests|results)\.jsonl(\..+)?")
+OURS = re.compile(r"(\d{6,})-(requests|results)\.(jsonl(\..+)?|asked)")
 
 
 @dataclass
 class CleanReport:
-    """What was removed, or with `dry` would be: batches whose files went, all their bytes, uploads, builds, reports.
-
-    `live_texts` is how many live calls lost the text that went over the wire.
-    """
+    """What was removed, or with `dry` would be: batches whose files went, all their bytes, uploads, builds, reports."""
 
     keep_days: float
     dry: bool
@@ -43,13 +40,11 @@ class CleanReport:
     builds: list[int] = field(default_factory=list)
     reports: list[str] = field(default_factory=list)
     litter: list[str] = field(default_factory=list)
-    live_texts: int = 0
 
     @property
     def nothing(self) -> bool:
         """True when there was nothing to remove."""
-        some = (self.files, self.uploads, self.builds, self.reports, self.litter, self.live_texts)
-        return not any(some)
+        return not any((self.files, self.uploads, self.builds, self.reports, self.litter))
 
 
 def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
@@ -65,7 +60,6 @@ def run(ws: OpenWorkspace, *, dry: bool) -> CleanReport:
         report.litter += [path.name for path in left]
         for path in () if dry else left:
             links.remove_link(path)
-    _clean_live_texts(ws.store, oldest, report=report)
     _clean_builds(ws, oldest, report=report)
     with ws.store.read() as tx:
         named = {Path(one.report).stem for one in pilots.all_pilots(tx) if one.report is not None}
@@ -97,15 +91,6 @@ def _clean_batches(store: Store, data: Path, *, oldest: datetime, now: datetime,
                 erase.note_cleaned(tx, batch.number, why=f"older than {report.keep_days:g} days", at=now)
         for path in paths:
             path.unlink(missing_ok=True)
-
-
-def _clean_live_texts(store: Store, oldest: datetime, *, report: CleanReport) -> None:
-    """Remove the requests and replies of live calls that were asked before `oldest`; the calls' accounts stay."""
-    with store.read() as tx:
-        report.live_texts = wire_texts.count_before(tx, oldest)
-    if report.live_texts and not report.dry:
-        with store.write() as tx:
-            wire_texts.drop_before(tx, oldest)
 
 
 def _clean_builds(ws: OpenWorkspace, oldest: datetime, *, report: CleanReport) -> None:

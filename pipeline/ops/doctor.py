@@ -29,7 +29,7 @@ from pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from pipeline.core.states import BatchState, Outcome
+from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.requests import request_key
 from pipeline.index import build, embed, staleness
@@ -37,7 +37,7 @@ from pipeline.index.build_lookup import left_folders
 from pipeline.index.builds import Builds
 from pipeline.ops import clean
 from pipeline.quality import report as reports
-from pipeline.store import asks, batches, erase, integrity, live_calls, pilots, versions, workspace
+from pipeline.store import asks, batches, erase, integrity, pilots, runs, versions, workspace
 from pipeline.store.batches import Batch, name_prefix
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class _Look:
     @property
     def batches(self) -> list[Batch]:
         with self.store.read() as tx:
-            return batches.batches_in_states(tx)
+            return batches.by_way(tx, Way.BATCH, Way.LIVE)
 
 
 notice = partial(CheckFinding, contradiction=False)  # what does no harm to data
@@ -182,7 +182,7 @@ def _disk(look: _Look) -> Found:
 def _batches(look: _Look) -> Found:
     """Does each batch's row agree with its state, and with what is claimed and was written for it?"""
     with look.store.read() as tx:
-        everyone, outcomes = batches.batches_in_states(tx), integrity.count_outcomes(tx)
+        everyone, outcomes = batches.by_way(tx, Way.BATCH, Way.LIVE), integrity.count_outcomes(tx)
         taken_back = versions.rolled_back_batches(tx)
     nothing: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
     why = "what was asked, answered and paid for it cannot be told any more"
@@ -194,7 +194,7 @@ def _batches(look: _Look) -> Found:
 
 def _wrong_batch(batch: Batch, there: dict[str, int] | None) -> Iterator[str]:
     """Yield what is wrong with one batch, as the end of a sentence; nothing is `there` where it was taken back."""
-    if batch.state in NAMED and not batch.remote_name:
+    if batch.way is Way.BATCH and batch.state in NAMED and not batch.remote_name:
         yield "and has no remote name"
     if batch.state in {BatchState.DOWNLOADED, BatchState.INGESTED} and not batch.result_file:
         yield "and names no result file"
@@ -221,15 +221,6 @@ def _claims(look: _Look) -> Found:
     if stuck:
         said = f"{stuck} items are claimed by batches that are over"
         yield CheckFinding(said, "they are not asked again", "make batch-submit, which frees them")
-
-
-def _calls(look: _Look) -> Found:
-    """Has every answered live call its answer?"""
-    with look.store.read() as tx:
-        answers, marks = integrity.live_answers(tx)
-    if marks > answers:  # the other way round is no fault: calls were not always marked
-        said = f"{marks} live calls were answered, and {answers} live answers are stored"
-        yield CheckFinding(said, "what was answered and paid for is not there any more", RESTORE)
 
 
 def _sealed(look: _Look) -> Found:
@@ -325,13 +316,13 @@ def _pilots(look: _Look) -> Found:
     with look.store.read() as tx:
         tried = [one for one in pilots.all_pilots(tx) if one.report is not None]
         tasks = look.tasks
-        runs = [(one, live_calls.unfinished_run(tx, one.name, mode=live_calls.BACKFILL)) for one in tasks]
+        going = [(one, runs.unfinished_run(tx, one.name, mode=runs.BACKFILL)) for one in tasks]
         begun = {one.extractor for each in tasks for one in versions.list_versions(tx, each.name)}
     for pilot in (one for one in tried if not (look.data / str(one.report)).is_file()):
         said = f"the report of pilot {pilot.number} ({pilot.extractor}) is gone: {pilot.report}"
         next_ = f"make qc EXTRACTOR={pilot.extractor} writes another"
         yield notice(said, "why it passed or failed cannot be read any more; its verdict stands", next_)
-    for task, run in runs:
+    for task, run in going:
         if run is not None and run.extractor not in begun:
             said = f"run {run.number} goes on under {run.extractor}, a version that was never begun"
             yield CheckFinding(said, f"{task.words.many} would be asked under what was taken back", RESTORE)
@@ -513,7 +504,6 @@ CHECKS: Mapping[str, Callable[[_Look], Found]] = {
     "disk": _disk,
     "batches": _batches,
     "claims": _claims,
-    "calls": _calls,
     "sealed files": _sealed,
     "derived": _derived,
     "rows": _rows,

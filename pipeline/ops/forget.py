@@ -31,7 +31,7 @@ from pipeline.index.evaluate import gate_questions
 from pipeline.index.floor import nonsense
 from pipeline.ops import clean
 from pipeline.quality import report as reports
-from pipeline.store import asks, batches, erase, workspace
+from pipeline.store import batches, erase, workspace
 
 if TYPE_CHECKING:
     from pipeline.store.batches import Batch
@@ -122,7 +122,6 @@ def _begin(ws: OpenWorkspace, name: str, *, confirm: Callable[[str], bool]) -> t
     if not is_begun and not confirm(question):
         raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
     with ws.store.write() as tx:
-        asks.free_dead_claims(tx)
         if item_id:
             _check_free(tx, task.name, item_id, name)
             if is_there:
@@ -134,7 +133,7 @@ def _begin(ws: OpenWorkspace, name: str, *, confirm: Callable[[str], bool]) -> t
 
 
 def _check_free(tx: "Connection", task: str, item_id: str, name: str) -> None:
-    """Refuse while the person is being asked about, in a batch that is not over or by a live call."""
+    """Refuse while the person is being asked about, in a batch that is not over."""
     for number in erase.batches_of(tx, task, item_id):
         batch = batches.get_batch(tx, number)
         if not batch.is_over:
@@ -142,8 +141,6 @@ def _check_free(tx: "Connection", task: str, item_id: str, name: str) -> None:
                 f"{name!r} stands in batch {number}, which is {batch.state}; nothing was changed",
                 hint=f"`make status` says how to finish it, `make batch-cancel BATCH={number}` gives it up",
             )
-    if item_id not in asks.dead_claims(tx, task) and asks.is_any_claimed(tx, task, [item_id]):
-        raise InputError(f"{name!r} is being asked about right now; nothing was changed", hint="try again in a minute")
 
 
 def _drop_uploads(ws: OpenWorkspace, mine: "Sequence[Batch]") -> int:

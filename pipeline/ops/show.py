@@ -9,24 +9,17 @@ from pipeline.core import files
 from pipeline.core.errors import FindableError
 from pipeline.core.listed import ItemsWanted, ListedItem
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini.requests import joined_request, request_key, shown_line
+from pipeline.gemini.requests import request_key, shown_line
 from pipeline.gemini.result_file import ResultFile
 from pipeline.index import staleness
-from pipeline.store import answers, asked, asks, batches, erase, wire_texts
-from pipeline.store.answers import COMPARED
+from pipeline.store import answers, asked, asks, batches, erase
 from pipeline.store.asked import AskedRequest
 from pipeline.store.batches import Batch
-from pipeline.store.wire_texts import LiveText
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Task
     from pipeline.store.database import Connection
 
-NOT_KEPT = (
-    "only what came of it is kept: `make clean` removed its text, or it never was; "
-    "`make try` with ITEM= shows what is sent now"
-)
-COMPARISON = "of a trial or a comparison no text is kept; `make try` with ITEM= shows what is sent now"
 CLEANED = "the batch's files were removed by `make clean`"
 
 
@@ -114,8 +107,6 @@ def request_documents(
 
 
 def _wire_text(tx: "Connection", data: Path, one: AskedRequest, cleaned: Collection[int]) -> WireText:
-    if one.batch is None:
-        return _of_call(one, wire_texts.get_text(tx, one.number))
     return _of_batch(data, batches.get_batch(tx, one.batch), one.item_id, cleaned=cleaned)
 
 
@@ -137,11 +128,11 @@ def newest_requests(ws: OpenWorkspace, *, limit: int, every: bool = False, raw: 
 
 def request_document(one: AskedRequest) -> dict[str, Any]:
     """Return one request for programs: when, how, by what model, how it ended, tokens, cost in USD, what came of it."""
-    names = ("at", "task", "purpose", "batch", "line", "state", "extractor", "model", "outcome", "reason")
+    names = ("at", "task", "batch", "line", "state", "extractor", "model", "outcome", "reason")
     return {
         "item": one.item_id,
+        "purpose": one.way,
         **{name: getattr(one, name) for name in names},
-        "call": one.number if one.is_live else None,
         **{name: getattr(one, name) for name in ("ended_at", "tokens_in", "tokens_out", "cost")},
         "forgotten": one.is_forgotten,
         "answer": None if one.answer is None else json.loads(one.answer),
@@ -163,16 +154,6 @@ def _is_stale(listed: ListedItem | None, given: Sequence[dict[str, Any]]) -> boo
 
 def _answer(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "answer": json.loads(row["answer"]), "forgotten": row["answer"] == answers.FORGOTTEN}
-
-
-def _of_call(call: AskedRequest, kept: LiveText | None) -> WireText:
-    """Return what is kept of a live call."""
-    if kept is None:
-        why = COMPARISON if call.purpose == COMPARED else NOT_KEPT
-        return WireText(None, (), why, why)
-    replies = (kept.reply,) if kept.reply is not None else ()
-    told = "no reply has come yet" if call.outcome is None else f"no reply that could be read came: {call.outcome}"
-    return WireText(joined_request(kept.contents, kept.form), replies, "", "" if replies else told)
 
 
 def _of_batch(data: Path, batch: Batch, item_id: str, *, cleaned: Collection[int]) -> WireText:

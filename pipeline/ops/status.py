@@ -5,15 +5,16 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.batch import replies
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState
+from pipeline.core.states import BatchState, Way
 from pipeline.cost import history
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import staleness
 from pipeline.index.builds import Builds
-from pipeline.store import answers, asks, batches, spending, versions, workspace
+from pipeline.store import asks, batches, spending, versions, workspace
 from pipeline.store.batches import Batch
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         parked = asks.parked_rows(tx, ws.task.name, own=ws.task.own)
         document: dict[str, Any] = {
             ws.settings.task: ws.task.counts(tx),
-            "batches": batches.count_by_state(tx),
+            "batches": _count_by_state(everyone),
             "index": _index(ws, tx, exact=exact) if ws.is_indexed else None,
             **_twins(tx),
             **_stale(ws.task, tx),
@@ -70,9 +71,11 @@ def run(ws: OpenWorkspace, *, exact: bool = False) -> StatusReport:
         mine = [one for one in everyone if one.task == ws.task.name]
         wants_room = _wants_room(tx, mine, ws.settings)
     waiting = Counter(one.state.value for one in mine)
+    waiting["downloaded"] += sum(one.task == ws.task.name and one.way is Way.LIVE for one in replies.dead_batches(ws))
     document["next"] = _next(document, ws, waiting, wants_room=wants_room)
     entry = ws.collection.word if ws.is_indexed else ""
-    return StatusReport(ws.settings.task, document, [batch for batch in everyone if not batch.is_over], entry)
+    going = [one for one in batches.by_run(everyone) if not one.is_over]
+    return StatusReport(ws.settings.task, document, going, entry)
 
 
 def _others(all_tasks: Iterable[Task], task: Task, asked: Container[str]) -> list[str]:
@@ -119,9 +122,14 @@ def _index(ws: OpenWorkspace, tx: "Connection", *, exact: bool) -> dict[str, Any
     return {"count": 0, "behind": behind, **none, **problem}
 
 
+def _count_by_state(everyone: list[Batch]) -> dict[str, int]:
+    counted = Counter(one.state for one in batches.by_run(everyone))
+    return {state.value: counted[state] for state in BatchState}
+
+
 def _spent(tx: "Connection", everyone: list[Batch]) -> dict[str, float]:
     """Return USD: what is known, what is estimated beside it, and of that what stays unknown (lost, twice)."""
-    actual = sum((batch.cost or 0.0 for batch in everyone), 0.0) + answers.live_cost(tx)
+    actual = sum((batch.cost or 0.0 for batch in everyone), 0.0)
     found = spending.sum_spent(tx)
     not_sent = sum(one.estimated_cost for one in everyone if one.state is BatchState.PREPARED)
     estimated = max(0.0, found.lost + found.under_way - not_sent)

@@ -14,7 +14,7 @@ from pipeline.core.states import BatchState
 from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops.forget import ENGINE
-from pipeline.store import answers, batches, live_calls, versions, workspace
+from pipeline.store import answers, batches, versions, workspace
 from pipeline.store.answers import VersionCounts
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ LOCK = "rollback"
 QUESTION = "Take this back for good? What it cost is spent all the same; other versions stay."
 NEXT = {  # what to type about a batch that is not over
     BatchState.PREPARED: "make batch-cancel BATCH={}",
+    BatchState.ASKING: "let the command end that asks it, or stop it with Ctrl-C; then make batch-ingest",
     BatchState.SUBMITTING: "make batch-submit",
     BatchState.SUBMITTED: "make batch-cancel BATCH={}, or make batch-poll",
     BatchState.DOWNLOADED: "make batch-ingest",
@@ -116,7 +117,6 @@ def roll_back(
         raise InputError("not confirmed; nothing was changed", hint="YES=1 answers yes")
     with ws.lock(LOCK):
         with ws.store.write() as tx:
-            live_calls.end_dead_calls(tx, now=ws.now())
             _check_free(tx, subject, found)
             for one in found:
                 _remove(tx, subject, one, report, at=ws.now())
@@ -168,13 +168,6 @@ def _check_free(tx: "Connection", task: Task, going: Sequence[VersionSummary]) -
             raise InputError(
                 f"batch {batch.number} of {batch.extractor} is {batch.state}, not over; nothing was changed",
                 hint=NEXT[batch.state].format(batch.number) + subject,
-            )
-    for name in sorted(names):
-        going_on = versions.calls_under_way(tx, task.name, name)
-        if going_on:
-            raise InputError(
-                f"live calls under way that ask under {name}: {going_on}; nothing was changed",
-                hint="let the other command end, or stop it with Ctrl-C; then run this again",
             )
 
 

@@ -6,7 +6,7 @@ Nothing else of this room is loaded in a workspace that has no passages.
 from typing import TYPE_CHECKING
 
 from pipeline.passages import CONCEPTS, HOW_TO_FILL, MARK
-from pipeline.store import live_calls, schema
+from pipeline.store import runs, schema
 
 if TYPE_CHECKING:
     from pipeline.core.settings import Settings
@@ -42,7 +42,7 @@ def task_of(tx: "Connection", settings: "Settings") -> "Task":
     skips = settings.skip_versions
     if label is not None:
         skips = (label,) if skips is None else skips
-    elif (backfill := live_calls.unfinished_run(tx, TASK, mode=live_calls.BACKFILL)) is not None:
+    elif (backfill := runs.unfinished_run(tx, TASK, mode=runs.BACKFILL)) is not None:
         label, skips = backfill.extractor.partition("/")[0], backfill.skipped if skips is None else skips
     shape = read_shape(tx, passages=settings.passages_table)
     return ConceptsTask(shape, settings, label or LABEL, skips)

@@ -21,7 +21,7 @@ from pipeline.passages.adopt import adopt
 from pipeline.passages.entries import indexed_of
 from pipeline.passages.schema import PassagesShape, tables_of
 from pipeline.passages.table import ConceptRow
-from pipeline.store import live_calls, pilots, statistics, versions
+from pipeline.store import pilots, runs, statistics, versions
 from pipeline.store.answers import VersionCounts
 from pipeline.tables.cells import cell_words
 from pipeline.tables.item_table import ItemTable
@@ -216,7 +216,7 @@ class ConceptsTask(Task):
         """
         if label is None:
             begun = versions.list_versions(tx, table.TASK)
-            backfills = live_calls.latest_runs(tx, table.TASK, mode=live_calls.BACKFILL)
+            backfills = runs.list_runs(tx, table.TASK, mode=runs.BACKFILL)
             taken = table.versions_present(tx, self.shape) - {one.label for one in begun}
             taken |= {one.extractor.partition("/")[0] for one in backfills}
             taken |= {

@@ -1,11 +1,11 @@
-"""Keep answers with their provenance, attempts that gave none, and the items that are due again.
+"""Keep answers with their provenance, and attempts that gave none.
 
 An attempt that failed for a reason of the item's own is `charged` to it; one that failed for the service's counts
 towards `MAX_SERVICE_FAILURES` in a row. To unpark forgives attempts and does not delete them.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -21,22 +21,19 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    update,
 )
 
 from pipeline.core.states import Outcome
 from pipeline.store.database import PAGE, pages, run_many, streamed
-from pipeline.store.tables import answers, attempts, calls, due
+from pipeline.store.tables import answers, attempts
 
 MAX_ATTEMPTS = 2  # an item is asked once more, then parked
 MAX_SERVICE_FAILURES = 3  # batches in a row that gave nothing, after which nothing more is paid for
-MAX_LOST_CALLS = 10  # of a due item in a row, with which a service that hangs for minutes is outlasted
-LOST = "no reply: "  # how the reason of an attempt begins whose live call was lost, and was perhaps paid for
+MAX_LOST_CALLS = 10  # of our own about an item in a row, with which a service that hangs for minutes is outlasted
+LOST = "no reply: "  # how the reason of an attempt begins whose call got none, and was perhaps paid for
 COST_DIGITS = 9  # of an account in USD: far below what one token costs, and above what rounding adds up to
 PERSON = "person"  # the extractor of what a person said by hand: it outranks every model
 FORGOTTEN = "null"  # the answer that stands for one that was forgotten, as JSON
-COMPARED = "probe"  # the purpose of live calls that are compared with a batch's replies, and whose answers are not kept
-ROLLED_BACK = "rolled back"  # the purpose of live calls whose answers were rolled back
 CUT_SHORT = ("max-tokens", "max-tokens-empty")  # the reasons of replies that a larger `maxOutputTokens` may help
 
 
@@ -100,7 +97,8 @@ def service_failures(
         .group_by(attempts.c.item_id)
         .subquery()
     )
-    is_one = attempts.c.reason.startswith(LOST, autoescape=True) if live else attempts.c.batch.is_not(None)
+    is_lost = attempts.c.reason.startswith(LOST, autoescape=True)
+    is_one = is_lost if live else and_(attempts.c.batch.is_not(None), ~is_lost)
     query = (
         select(attempts.c.item_id, func.count())
         .outerjoin(charged, charged.c.item_id == attempts.c.item_id)
@@ -149,13 +147,6 @@ def sum_usage(tx: Connection, table: Table, condition: ColumnElement[bool]) -> t
     sums = (func.coalesce(func.sum(table.c[name]), 0) for name in ("tokens_in", "tokens_out", "cost"))
     row = tx.execute(select(*sums).where(condition)).one()
     return int(row[0]), int(row[1]), float(row[2])
-
-
-def live_cost(tx: Connection) -> float:
-    """Return what live calls have cost, in USD; also those whose answers were rolled back or only compared."""
-    sums = [select(func.sum(table.c.cost)).where(table.c.batch.is_(None)) for table in (answers, attempts)]
-    sums.append(select(func.sum(calls.c.cost)).where(calls.c.purpose.in_((ROLLED_BACK, COMPARED))))
-    return float(sum(tx.execute(query).scalar() or 0.0 for query in sums))
 
 
 def of_item(tx: Connection, task: str, item_id: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -348,44 +339,3 @@ def _of(task: str, ids: Sequence[str]) -> ColumnElement[bool]:
 
 def _counted(tx: Connection, query: Select[Any]) -> dict[str, int]:
     return {row[0]: row[1] for row in tx.execute(query)}
-
-
-class Retry(NamedTuple):
-    """An item that is due again, or was: since when, why, how often it was tried since, and how that ended."""
-
-    item_id: str
-    since: datetime
-    reason: str
-    tries: int
-    ended_at: datetime | None
-    outcome: str | None
-
-
-def add_retry(tx: Connection, task: str, item_id: str, *, reason: str, at: datetime) -> None:
-    """Keep that an item is due; one that is due already gets the newest reason, and one try more."""
-    here = (due.c.task == task) & (due.c.item_id == item_id)
-    again = {"reason": reason, "tries": due.c.tries + 1, "ended_at": None, "outcome": None}
-    if not tx.execute(update(due).where(here).values(again)).rowcount:
-        tx.execute(insert(due).values(task=task, item_id=item_id, since=at, reason=reason, tries=0))
-
-
-def due_ids(tx: Connection, task: str) -> list[str]:
-    """Return the items that are due, oldest first."""
-    query = select(due.c.item_id).where(due.c.task == task, due.c.ended_at.is_(None))
-    return list(tx.execute(query.order_by(due.c.since, due.c.item_id)).scalars())
-
-
-def all_retries(tx: Connection, task: str) -> list[Retry]:
-    """Return what is due or was, oldest first."""
-    columns = (due.c[name] for name in Retry._fields)
-    query = select(*columns).where(due.c.task == task).order_by(due.c.since, due.c.item_id)
-    return [Retry._make(row) for row in tx.execute(query)]
-
-
-def end_retries(tx: Connection, task: str, outcomes: dict[str, Collection[str]], *, at: datetime) -> None:
-    """Keep what became of items, by outcome; those that are not due are passed over."""
-    open_ids = set(due_ids(tx, task))
-    for outcome, ids in outcomes.items():
-        if ended := open_ids.intersection(ids):
-            here = (due.c.task == task) & due.c.item_id.in_(ended)
-            tx.execute(update(due).where(here).values(ended_at=at, outcome=outcome))

@@ -1,4 +1,4 @@
-"""Claim rows for a batch or a live call, and keep what became of each under one version: answered, or parked.
+"""Claim rows for a batch, and keep what became of each under one version: answered, or parked.
 
 A row is *open* under a version (an extractor: label/model) where it has no ask. A claim is the INSERT of its ask, and
 the primary key of `findable_asks` is what lets nothing be asked, and paid for, twice under a version; that no other
@@ -34,8 +34,7 @@ from sqlalchemy import (
 
 from pipeline.core.errors import StateConflictError
 from pipeline.store.database import pages, run_many, streamed
-from pipeline.store.locks import locks_of
-from pipeline.store.tables import asks, attempts, calls
+from pipeline.store.tables import asks, attempts
 
 PAGE = 2000
 ROWS = 500  # read at a time: what they hold is in memory
@@ -83,14 +82,6 @@ class Askable(Protocol):
 
     def count_pending(self, tx: Connection, ids: Sequence[str]) -> int:
         """Return how many of these rows, few enough for one statement, are open."""
-
-
-class LiveClaim(NamedTuple):
-    """A claim for a live call: its task and item, and whether its process is dead."""
-
-    task: str
-    item_id: str
-    is_dead: bool
 
 
 def held(task: str, own: str) -> Select[Any]:
@@ -237,20 +228,19 @@ class Ends(NamedTuple):
     let_go: Sequence[Ask]
 
 
-def end_claims(tx: Connection, task: str, extractor: str, batch: int | None, ends: Ends, *, at: datetime) -> None:
-    """End claims of a batch, or where it is None live ones of this process: each is answered, parked, or let go.
+def end_claims(tx: Connection, task: str, extractor: str, batch: int, ends: Ends, *, at: datetime) -> None:
+    """End claims of a batch: each is answered, parked, or let go.
 
     Raises:
         StateConflictError: one of them is not claimed any more; the caller's transaction must not go on.
     """
-    home = _is_mine(tx) if batch is None else asks.c.batch == batch
-    mine = and_(asks.c.task == task, asks.c.extractor == extractor, home, IS_CLAIMED)
-    moved, over = 0, {"owner": None, "at": at}
+    mine = and_(asks.c.task == task, asks.c.extractor == extractor, asks.c.batch == batch, IS_CLAIMED)
+    moved = 0
     for some in pages([one.item_id for one in ends.answered]):
-        moved += tx.execute(update(asks).where(mine, asks.c.item_id.in_(some)).values(state=ANSWERED, **over)).rowcount
+        moved += tx.execute(update(asks).where(mine, asks.c.item_id.in_(some)).values(state=ANSWERED, at=at)).rowcount
     for why in dict.fromkeys(ends.parked.values()):
         for some in pages([one.item_id for one, said in ends.parked.items() if said == why]):
-            stop = update(asks).where(mine, asks.c.item_id.in_(some)).values(state=PARKED, reason=why, **over)
+            stop = update(asks).where(mine, asks.c.item_id.in_(some)).values(state=PARKED, reason=why, at=at)
             moved += tx.execute(stop).rowcount
     for some in pages([one.item_id for one in ends.let_go]):
         moved += tx.execute(delete(asks).where(mine, asks.c.item_id.in_(some))).rowcount
@@ -280,7 +270,7 @@ def items_of(tx: Connection, batch: int) -> dict[int, str]:
 
 
 def is_any_claimed(tx: Connection, task: str, ids: Sequence[str]) -> bool:
-    """Return whether any of these items stands in a batch that is not over, or is being asked live."""
+    """Return whether any of these items stands in a batch that is not over."""
     return bool(claimed_among(tx, task, ids))
 
 
@@ -292,7 +282,7 @@ def claimed_among(tx: Connection, task: str, ids: Sequence[str]) -> set[str]:
 
 
 def is_any_open(tx: Connection, task: str) -> bool:
-    """Return whether any item of a task is claimed, be it by a process that is gone."""
+    """Return whether any item of a task is claimed."""
     return tx.execute(claimed_ids(task).limit(1)).first() is not None
 
 
@@ -304,7 +294,7 @@ def claimed_ids(task: str) -> Select[Any]:
 def highest_id(tx: Connection, task: str) -> int:
     """Return the highest number among the ids ever asked about or parked; 0 where there is none, or ids are text."""
     highest_of = (
-        select(func.max(_number(tx, table.c.item_id))).where(table.c.task == task) for table in (asks, attempts, calls)
+        select(func.max(_number(tx, table.c.item_id))).where(table.c.task == task) for table in (asks, attempts)
     )
     return max(tx.execute(query).scalar() or 0 for query in highest_of)
 
@@ -393,63 +383,3 @@ def count_parked(tx: Connection, task: str, *, own: str = "") -> int:
     """Return how many items are parked, without those that hold foreign text."""
     query = select(func.count(asks.c.item_id.distinct())).where(asks.c.task == task, _is_parked(own), ~IS_FOREIGN)
     return tx.execute(query).scalar_one()
-
-
-# Claims of live calls, which belong to a process
-
-
-def take_live(tx: Connection, task: Askable, extractor: str, ask: Ask, *, asks_each: bool, at: datetime) -> None:
-    """Claim one item for a live call by this process, until it is released, over, or the process is dead.
-
-    Raises:
-        StateConflictError: it cannot be asked, or is claimed already, or a row that asks the same is; on PostgreSQL the
-            transaction must be rolled back to before.
-    """
-    if not asks_each and equal_asks(tx, task.name, extractor, [ask.input_hash], state=CLAIMED):
-        raise _not_open(task)
-    _check_open(tx, task, [ask.item_id])
-    row = {"task": task.name, "extractor": extractor, "item_id": ask.item_id, "input_hash": ask.input_hash}
-    _insert(tx, task.name, extractor, [{**row, "owner": this_owner(tx), "state": CLAIMED, "at": at}])
-
-
-def has_live(tx: Connection, task: str, item_id: str) -> bool:
-    """Return whether this process has a live claim on an item."""
-    here = select(asks.c.task).where(asks.c.task == task, asks.c.item_id == item_id, _is_mine(tx))
-    return tx.execute(here).first() is not None
-
-
-def release_live(tx: Connection, task: str, item_id: str) -> bool:
-    """Let go of this process's live claim on an item; false when it was taken away, or ended, meanwhile."""
-    here = and_(asks.c.task == task, asks.c.item_id == item_id, _is_mine(tx))
-    return tx.execute(delete(asks).where(here)).rowcount == 1
-
-
-def this_owner(tx: Connection) -> str:
-    """Return how this process signs what it asks live, from the first time on; its lock is free when it is dead."""
-    return locks_of(tx).mine().name
-
-
-def _is_mine(tx: Connection) -> ColumnElement[bool]:
-    return and_(asks.c.batch.is_(None), asks.c.owner == this_owner(tx), IS_CLAIMED)
-
-
-def live_claims(tx: Connection) -> list[LiveClaim]:
-    """Return every live claim, of any task."""
-    columns = (asks.c.task, asks.c.item_id, asks.c.owner)
-    live = tx.execute(select(*columns).where(asks.c.owner.is_not(None), IS_CLAIMED)).all()
-    dead = {one for one in {row.owner for row in live} if locks_of(tx).is_free(one)}
-    return [LiveClaim(*row[:2], row.owner in dead) for row in live]
-
-
-def free_dead_claims(tx: Connection) -> int:
-    """Let go of live claims whose process is dead; return how many."""
-    dead = [one for one in live_claims(tx) if one.is_dead]
-    for one in dead:
-        here = and_(asks.c.task == one.task, asks.c.item_id == one.item_id, asks.c.batch.is_(None), IS_CLAIMED)
-        tx.execute(delete(asks).where(here))
-    return len(dead)
-
-
-def dead_claims(tx: Connection, task: str) -> list[str]:
-    """Return the items of live claims that `free_dead_claims` would let go."""
-    return [one.item_id for one in live_claims(tx) if one.is_dead and one.task == task]

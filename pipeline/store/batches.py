@@ -4,19 +4,20 @@ A batch's account is written in the transaction that ends it.
 """
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Update, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, func, insert, or_, select, update
 
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
-from pipeline.core.states import BATCH_MOVES, OVER, BatchState
+from pipeline.core.states import BATCH_MOVES, OVER, BatchState, Way
 from pipeline.store import workspace
 from pipeline.store.database import next_value
 from pipeline.store.tables import batches, tries, twins
 
+TIMED = 10  # ours: the newest batches of our own calls whose time is looked at
 _TRY = re.compile(r"-t(\d{1,9})\Z")
 
 
@@ -40,6 +41,8 @@ class Batch:
     task: str
     extractor: str
     model: str
+    way: Way
+    run: int | None
     state: BatchState
     reason: str | None
     created_at: datetime
@@ -66,6 +69,9 @@ class Batch:
     cancel_asked_at: datetime | None
     over_at: datetime | None
     twins_checked: bool
+    day: str | None
+    calls: int
+    seconds: float
     result_file: str | None
     result_sha256: str | None
     result_size: int | None
@@ -98,6 +104,11 @@ class Batch:
         return asked is not None and sent is not None and asked - sent < timedelta(hours=batch_hours)
 
     @property
+    def replies(self) -> int:
+        """Return how many of its requests got a reply, whatever that says."""
+        return (self.answered or 0) + (self.refused or 0) + (self.invalid or 0)
+
+    @property
     def label(self) -> str:
         """Return the version under which its items were asked: the extractor without the model."""
         return self.extractor.partition("/")[0]
@@ -108,14 +119,51 @@ class Batch:
         return self.state in OVER
 
 
-def batches_in_states(tx: Connection, *states: BatchState, task: str | None = None) -> list[Batch]:
-    """Return the batches in these states (all without any) and of this task, oldest first."""
+def batches_in_states(
+    tx: Connection, *states: BatchState, task: str | None = None, way: Way | None = None
+) -> list[Batch]:
+    """Return the batches in these states (all without any), of this task and way, oldest first."""
     query = select(batches).order_by(batches.c.number)
+    if way is not None:
+        query = query.where(batches.c.way == way)
     if task is not None:
         query = query.where(batches.c.task == task)
     if states:
         query = query.where(batches.c.state.in_(states))
     return [_batch(row) for row in tx.execute(query).mappings()]
+
+
+def by_way(tx: Connection, *ways: Way) -> list[Batch]:
+    """Return the batches of some ways, oldest first."""
+    return [one for one in batches_in_states(tx) if one.way in ways]
+
+
+_SUMMED = (
+    *("requests", "request_size", "estimated_in", "estimated_out", "estimated_cost", "counted_in", "calls", "seconds"),
+    *("answered", "refused", "invalid", "missing", "not_applied", "unknown", "duplicates", "unreadable"),
+    *("tokens_in", "tokens_out", "cost"),
+)
+
+
+def by_run(some: Iterable[Batch]) -> list[Batch]:
+    """Return batches as people count them: those of one run of our own calls as one, under the number of the first.
+
+    Trials, of which nothing is kept but what they cost, are left out.
+    """
+    found: dict[int, Batch] = {}
+    for one in (one for one in some if one.way is not Way.TRIAL):
+        key = one.run or one.number
+        found[key] = one if key not in found else _together(found[key], one)
+    return list(found.values())
+
+
+def _together(run: Batch, more: Batch) -> Batch:
+    sums: dict[str, Any] = {}
+    for name in _SUMMED:
+        both = [one for one in (getattr(run, name), getattr(more, name)) if one is not None]
+        sums[name] = sum(both) if both else None
+    going = next((one for one in (more, run) if not one.is_over), more)
+    return replace(run, state=going.state, ended_at=going.ended_at, remote_done=None, **sums)
 
 
 def queue_load(tx: Connection, *states: BatchState, model: str, but: int = 0) -> QueueLoad:
@@ -137,15 +185,53 @@ def get_batch(tx: Connection, number: int) -> Batch:
 
 
 def next_number(tx: Connection) -> int:
-    """Return the number that the next batch gets; the caller holds the lock on preparing."""
+    """Return the number that the next batch gets; where the caller writes, no other process gets it."""
     return next_value(tx, batches.c.number)
 
 
-def add_batch(tx: Connection, *, at: datetime, **values: Any) -> None:
-    """Add a batch in state *prepared*, in the transaction that claims its items."""
-    new = BatchState.PREPARED
-    tx.execute(insert(batches).values(state=new, created_at=at, **values))
+def add_batch(tx: Connection, *, way: Way, at: datetime, **values: Any) -> None:
+    """Add a batch in the transaction that claims its items: *prepared*, or where our own calls ask it, *asking*."""
+    new = BatchState.PREPARED if way is Way.BATCH else BatchState.ASKING
+    sent = {} if way is Way.BATCH else {"create_sent_at": at, "submitted_at": at}
+    tx.execute(insert(batches).values(way=way, state=new, created_at=at, **sent, **values))
     workspace.record_event(tx, "batch", values["number"], old=None, new=new, why="sealed and claimed", at=at)
+
+
+def note_calls(tx: Connection, number: int, *, day: str, calls: int, seconds: float) -> None:
+    """Keep how many of our own calls count so far towards a day's quota, and how long replies took in all."""
+    _note(tx, number, day=day, calls=calls, seconds=seconds)
+
+
+def calls_of_day(tx: Connection, model: str, *, day: str) -> int:
+    """Return how many requests of a day's quota our own calls used, of all processes."""
+    query = select(func.sum(batches.c.calls)).where(batches.c.model == model, batches.c.day == day)
+    return int(tx.execute(query).scalar() or 0)
+
+
+class PastCalls(NamedTuple):
+    """The calls of one batch: between which moments they were made, how many, and their prompt tokens each."""
+
+    began: datetime
+    ended: datetime | None
+    calls: int
+    tokens: int
+
+
+def calls_since(tx: Connection, model: str, *, since: datetime, but: Collection[int] = ()) -> list[PastCalls]:
+    """Return our own calls to a model of the batches that ended after a moment, or go on, but for some batches'."""
+    recent = or_(batches.c.over_at.is_(None), batches.c.over_at >= since)
+    mine = (batches.c.model == model, batches.c.calls > 0, batches.c.number.not_in(list(but)), recent)
+    names = ("submitted_at", "over_at", "calls", "estimated_in", "requests")
+    rows = tx.execute(select(*(batches.c[name] for name in names)).where(*mine)).all()
+    return [PastCalls(row[0], row[1], row[2], row[3] // max(1, row[4])) for row in rows]
+
+
+def call_seconds(tx: Connection, model: str) -> float | None:
+    """Return the mean seconds of our newest calls to a model that were answered, None where there are none."""
+    told = (batches.c.seconds, batches.c.answered)
+    mine = (batches.c.model == model, batches.c.seconds > 0, batches.c.answered > 0)
+    rows = tx.execute(select(*told).where(*mine).order_by(batches.c.number.desc()).limit(TIMED)).all()
+    return sum(row[0] for row in rows) / sum(row[1] for row in rows) if rows else None
 
 
 def note_upload(tx: Connection, number: int, *, upload: str | None, at: datetime) -> None:
@@ -267,7 +353,7 @@ def note_duplicates_checked(tx: Connection, batch: Batch) -> None:
 
 
 def mark_downloaded(tx: Connection, batch: Batch, *, why: str, at: datetime, **facts: Any) -> None:
-    """Keep the sealed result, in the UPDATE that moves the state: `submitted` -> `downloaded`."""
+    """Keep the sealed result, in the UPDATE that moves the state: `submitted` or `asking` -> `downloaded`."""
     _move(tx, batch, BatchState.DOWNLOADED, {"over_at": at, **facts}, why=why, at=at)
 
 
@@ -328,12 +414,6 @@ def all_duplicates(tx: Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in tx.execute(select(twins).order_by(twins.c.found_at)).mappings()]
 
 
-def count_by_state(tx: Connection) -> dict[str, int]:
-    """Return how many batches are in each state; every state is there."""
-    found = {row[0]: row[1] for row in tx.execute(select(batches.c.state, func.count()).group_by(batches.c.state))}
-    return {state.value: found.get(state.value, 0) for state in BatchState}
-
-
 _OF_MODEL = batches.c.model == bindparam("of")
 _LOAD = select(
     func.count(),
@@ -349,7 +429,7 @@ def _batch(row: Any) -> Batch:
         raise InconsistentError(
             f"batch {row['number']} is in a state that does not exist: {row['state']!r}", hint="run `make doctor`"
         )
-    return Batch(**{**row, "state": BatchState(row["state"])})
+    return Batch(**{**row, "state": BatchState(row["state"]), "way": Way(row["way"])})
 
 
 def _note(tx: Connection, number: int, **facts: Any) -> None:

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Select", "Store"]
 
 PAGE = 500  # ids in one statement
-LOCKS = "findable_locks"  # in a connection's execution options: the locks of the workspace
 OPENED = "findable_opened"  # in a connection's execution options: where its results are kept until it ends
 BUSY_S = 60.0  # how long a writer waits for another one, in seconds; our transactions last far less
 _NULL_HANDLER = logging.NullHandler()
@@ -111,7 +110,7 @@ class Store:
         """Open a snapshot to read from; what others write meanwhile is not seen in it."""
         with (
             self._translated(BUSY_S),
-            self._open().connect().execution_options(**self._kind.for_reading, **{LOCKS: self.locks}) as tx,
+            self._open().connect().execution_options(**self._kind.for_reading) as tx,
             tx.begin(),
             _closing_results(tx),
         ):
@@ -175,7 +174,7 @@ class Store:
         with (
             self._translated(patience_s),
             self._open().connect() if on is None else contextlib.nullcontext(on) as tx,
-            tx.execution_options(findable_patience=patience_s, **{LOCKS: self.locks}).begin(),
+            tx.execution_options(findable_patience=patience_s).begin(),
             _closing_results(tx),
         ):
             yield tx

@@ -15,15 +15,13 @@ from sqlalchemy import Connection, Table, delete, select, true, update
 
 from pipeline.core.states import BatchState
 from pipeline.store import asks as store_asks
-from pipeline.store import by_hand, wire_texts, workspace
+from pipeline.store import by_hand, workspace
 from pipeline.store.answers import FORGOTTEN
 from pipeline.store.tables import (
     answers,
     asks,
     attempts,
     batches,
-    calls,
-    due,
     runs,
     tries,
 )
@@ -37,7 +35,7 @@ BURIED = "forgotten item"  # of the journal's lines about items that their sourc
 # where the text about one item may name another; `new` of the journal only where it is a value that was merged into
 WORDS: dict[Table, tuple[str, ...]] = {journal: ("name", "new", "why"), attempts: ("reason", "excerpt")}
 WORDS |= {tries: ("note",), runs: ("why",), answers: ("who",)}
-WORDS |= dict.fromkeys((batches, asks, due), ("reason",))
+WORDS |= dict.fromkeys((batches, asks), ("reason",))
 ASKED = (asks, answers, attempts)  # what tells of the batches of an item
 
 
@@ -116,15 +114,12 @@ def erase_item(tx: Connection, task: str, item_id: str, *, words: Sequence[str],
     emptied: dict[Table, dict[str, Any]] = {
         attempts: {"reason": GONE, "excerpt": None},
         answers: {"input_hash": "", "answer": FORGOTTEN, "response_id": ""},
-        calls: {"reply": None},
     }
-    wire_texts.drop_of_item(tx, task, item_id)
     by_hand.drop_edits(tx, task, item_id)
     for table, values in emptied.items():
         mine = (table.c.task == task) & (table.c.item_id == item_id)
         tx.execute(update(table).where(mine).values(item_id=erased, **values))
-    for table in (asks, due):
-        tx.execute(delete(table).where(table.c.task == task, table.c.item_id == item_id))
+    tx.execute(delete(asks).where(asks.c.task == task, asks.c.item_id == item_id))
     for word in words:
         _cut_out(tx, word)
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, literal, select, text
 
-from pipeline.core.states import OVER, BatchState, CallEnd, Outcome
-from pipeline.store.answers import COMPARED, PERSON, ROLLED_BACK
+from pipeline.core.states import OVER, BatchState, Outcome
 from pipeline.store.asks import CLAIMED
 from pipeline.store.tables import (
     answers,
@@ -14,7 +13,6 @@ from pipeline.store.tables import (
     attempts,
     batches,
     builds,
-    calls,
     tries,
     twins,
 )
@@ -72,15 +70,6 @@ def count_outcomes(tx: Connection) -> dict[int, dict[str, int]]:
         for number, how, count in tx.execute(query.where(batch.is_not(None)).group_by(*groups)):
             found.setdefault(number, {"claimed": 0, **dict.fromkeys(Outcome, 0)})[how] = count
     return found
-
-
-def live_answers(tx: Connection) -> tuple[int, int]:
-    """Return how many answers came of live calls, and how many of these were answered whose answers are kept."""
-    is_told = (answers.c.tokens_in == 0) & (answers.c.tokens_out == 0)  # by what an equal row was answered
-    kept = select(func.count()).where(answers.c.batch.is_(None), ~is_told, answers.c.extractor != PERSON)
-    is_kept = calls.c.purpose.not_in([COMPARED, ROLLED_BACK])
-    marks = select(func.count()).select_from(calls).where(calls.c.outcome == CallEnd.ANSWERED, is_kept)
-    return tx.execute(kept).scalar() or 0, tx.execute(marks).scalar() or 0
 
 
 _ENDED = (asks.c.state == CLAIMED) & asks.c.batch.in_(select(batches.c.number).where(batches.c.state.in_(OVER)))

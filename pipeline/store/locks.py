@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import platform
-import secrets
 import sys
 import threading
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.core.errors import ConfigurationError, FindableError, InconsistentError
-from pipeline.store.database import LOCKS, Connection, Store
+from pipeline.store.database import Store
 
 if TYPE_CHECKING:
     from pipeline.store.postgresql import Session
@@ -56,7 +55,6 @@ class Locks:
         """Take the store, the folder of lock files, and the workspace's id; nothing is made or connected yet."""
         self._store, self._folder, self._id, self._mutex = store, folder, workspace_id, threading.Lock()
         self._session: Session | None = None
-        self._mine: Lock | None = None
 
     @contextlib.contextmanager
     def hold(self, name: str) -> Iterator[Lock | None]:
@@ -66,7 +64,7 @@ class Locks:
             LockLostError: the block failed and the lock is lost, which may be why.
             ConfigurationError: it cannot be had here, whoever holds it.
         """
-        lock = self._take(name)
+        lock = self.take(name)
         try:
             yield lock
         except (InconsistentError, OSError):
@@ -105,27 +103,19 @@ class Locks:
         if self._store.path is not None and not self._file(name).exists():
             return True
         with contextlib.suppress(ConfigurationError):
-            if (lock := self._take(name, signs=False)) is not None:
+            if (lock := self.take(name, signs=False)) is not None:
                 lock.release()
                 return True
         return False
 
-    def mine(self) -> Lock:
-        """Return a lock of a name that no other ever has, held from now on: by it others see that this one lives."""
-        with self._mutex:
-            while self._mine is None:
-                self._mine = self._take(f"live-{secrets.token_hex(8)}")
-            return self._mine
-
     def close(self) -> None:
         """Let go of what is held."""
-        if self._mine is not None:
-            self._mine.release()
         if self._session is not None:
             self._session.close()
-        self._mine = self._session = None
+        self._session = None
 
-    def _take(self, name: str, *, signs: bool = True) -> Lock | None:
+    def take(self, name: str, *, signs: bool = True) -> Lock | None:
+        """Return a name in hand, to be released; None where another process, or thread, holds it."""
         if self._store.path is not None:
             return _locked_file(self._file(name), name, signs=signs)
         key = self._key(name)
@@ -155,12 +145,6 @@ class Locks:
         if self._session is None or not self._session.goes_on():
             self._session = self._store.session(f"findable {_signature()}")
         return self._session
-
-
-def locks_of(tx: Connection) -> Locks:
-    """Return the locks of the workspace that a transaction is in."""
-    found: Locks = tx.get_execution_options()[LOCKS]
-    return found
 
 
 def _locked_file(path: Path, name: str, *, signs: bool) -> Lock | None:

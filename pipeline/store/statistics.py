@@ -1,20 +1,17 @@
 """Measure past requests: usage beside its estimate, replies of each kind by extractor, and how long they took."""
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, func, select
 
-from pipeline.core.states import BatchState, CallEnd, Outcome
+from pipeline.core.states import BatchState, Outcome, Way
 from pipeline.store.answers import CUT_SHORT, PERSON, sum_usage
 from pipeline.store.database import PAGE, streamed
-from pipeline.store.tables import answers, attempts, batches, calls, events
+from pipeline.store.tables import answers, attempts, batches, events
 
 NEWEST_BATCHES = 20  # ours: the newest batches that are looked at
-NEWEST_CALLS = 2000  # ours: the newest live calls that are looked at, together as one
 TIMED_BATCHES = 50  # ours: the newest that are looked at
-TIMED_CALLS = 100  # ours: the newest single calls that are looked at
 
 
 class PastUsage(NamedTuple):
@@ -30,7 +27,6 @@ class PastUsage(NamedTuple):
     cost: float
 
 
-_REPLIED = select(*(calls.c[name] for name in PastUsage._fields[1:])).where(calls.c.tokens_in > 0)
 _WHOLE_BATCHES = (
     select(
         batches.c.number,
@@ -58,19 +54,12 @@ def _mean_error(pairs: Sequence[tuple[float, float]]) -> float | None:
     return sum(abs(actual - estimated) for estimated, actual in pairs) / whole if whole else None
 
 
-def usage_of_run(tx: Connection, number: int) -> PastUsage | None:
-    """Return the usage of the calls of a live run whose replies report it; None where none do."""
-    return _summed(tx, _REPLIED.where(calls.c.run == number))
-
-
 def past_usage(tx: Connection, extractor: str) -> list[PastUsage]:
-    """Return the usage of an extractor, the newest batch first, live calls last; without batches that miss lines."""
+    """Return the usage of an extractor, the newest batch first; without batches that miss lines."""
     rows = tx.execute(_WHOLE_BATCHES.where(batches.c.extractor == extractor)).all()
     without = count_silent(tx, [row[0] for row in rows])
-    of_batches = [without_silent(PastUsage._make(row[1:]), silent=without.get(row[0], 0)) for row in rows]
-    replied = _REPLIED.where(calls.c.extractor == extractor)
-    live = _summed(tx, replied.order_by(calls.c.id.desc()).limit(NEWEST_CALLS))
-    return [one for one in (*of_batches, live) if one is not None]
+    past = [without_silent(PastUsage._make(row[1:]), silent=without.get(row[0], 0)) for row in rows]
+    return [one for one in past if one is not None]
 
 
 def count_silent(tx: Connection, numbers: Sequence[int]) -> dict[int, int]:
@@ -95,14 +84,6 @@ def without_silent(batch: PastUsage, *, silent: int) -> PastUsage | None:
         estimated_out=round(batch.estimated_out * share),
         estimated_cost=batch.estimated_cost * share,
     )
-
-
-def _summed(tx: Connection, query: Select[Any]) -> PastUsage | None:
-    some = query.subquery().c
-    sums = (func.coalesce(func.sum(some[name]), 0) for name in PastUsage._fields[1:])
-    requests, *rest = tx.execute(select(func.count(), *sums)).one()
-    kinds: Any = (float if name.endswith("cost") else int for name in PastUsage._fields[1:])
-    return PastUsage(requests, *(kind(one) for kind, one in zip(kinds, rest, strict=True))) if requests else None
 
 
 class ReplyCounts(NamedTuple):
@@ -193,14 +174,6 @@ def batch_seconds(tx: Connection, model: str) -> list[float]:
     named = (events.c.kind == "batch") & (events.c.name == cast(batches.c.number, Text))
     home = named & (events.c.new == BatchState.DOWNLOADED)
     query = select(batches.c.submitted_at, events.c.at).join_from(batches, events, home)
-    sent = (batches.c.model == model) & batches.c.submitted_at.is_not(None)
+    sent = (batches.c.model == model) & batches.c.submitted_at.is_not(None) & (batches.c.way == Way.BATCH)
     newest = query.where(sent).order_by(batches.c.number.desc()).limit(TIMED_BATCHES)
     return [max(0.0, (at - since).total_seconds()) for since, at in tx.execute(newest)]
-
-
-def call_duration(tx: Connection, model: str) -> float | None:
-    """Return the mean seconds of the newest answered calls of a model, None where there are none."""
-    answered = (calls.c.model == model) & (calls.c.outcome == CallEnd.ANSWERED)
-    query = select(calls.c.asked_at, calls.c.ended_at).where(answered).order_by(calls.c.id.desc()).limit(TIMED_CALLS)
-    took = [ended - asked for asked, ended in tx.execute(query)]
-    return sum(took, timedelta()).total_seconds() / len(took) if took else None

@@ -12,21 +12,12 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
-    event,
     text,
 )
 
 from pipeline.store.column_types import BigId, UtcTime
 
 metadata = MetaData()
-
-
-def _partial(table: Table, index: str) -> None:
-    """Make an index over some of a table's rows with it, by the same words on both databases.
-
-    `Index` could say so only with all that SQLAlchemy has for either loaded, at every start.
-    """
-    event.listen(table, "after_create", lambda _table, tx, **_: tx.execute(text(index)))
 
 
 workspace = Table(
@@ -49,6 +40,8 @@ batches = Table(
     Column("task", Text, nullable=False),
     Column("extractor", Text, nullable=False),
     Column("model", Text, nullable=False),
+    Column("way", Text, nullable=False),  # who answers: batch, live, or trial, of which nothing is kept but the cost
+    Column("run", Integer),  # of a live one the first of its run; NULL where it was asked by itself
     Column("state", Text, nullable=False, index=True),
     Column("reason", Text),
     Column("created_at", UtcTime, nullable=False),
@@ -75,6 +68,10 @@ batches = Table(
     Column("cancel_asked_at", UtcTime),
     Column("over_at", UtcTime),
     Column("twins_checked", Boolean, nullable=False, server_default=text("false")),
+    # our own calls: the day of their quota (US/Pacific), how many count towards it, and how long replies took in all
+    Column("day", Text),
+    Column("calls", Integer, nullable=False, server_default=text("0")),
+    Column("seconds", Float, nullable=False, server_default=text("0")),
     # the result file
     Column("result_file", Text),
     Column("result_sha256", Text),
@@ -118,19 +115,17 @@ asks = Table(
     Column("item_id", Text, nullable=False),
     Column("extractor", Text, nullable=False),  # label/model; empty: every version
     Column("state", Text, nullable=False),  # claimed, answered, parked; in no index, which every move would write anew
-    Column("batch", ForeignKey("findable_batches.number")),  # NULL of what was told by an equal row, and of a live call
+    Column("batch", ForeignKey("findable_batches.number")),  # NULL of what was told by an equal row
     Column("line", Integer),  # in its request file, from 1
     Column("input_hash", Text, nullable=False),
     Column("reason", Text),  # it is parked
     Column("at", UtcTime, nullable=False),
-    Column("owner", Text),  # of a live claim: the lock that its process holds
     # one ask a row under a version: this key is what lets nothing be asked, and paid for, twice. The row comes before
     # the version, because each look for open rows is by row
     PrimaryKeyConstraint("task", "item_id", "extractor"),
     Index("findable_asks_of_batch", "batch", "line"),
     Index("findable_asks_of_version", "task", "extractor", "input_hash"),
 )
-_partial(asks, "CREATE INDEX findable_asks_of_calls ON findable_asks (owner) WHERE owner IS NOT NULL")
 
 attempts = Table(
     "findable_attempts",
@@ -139,7 +134,7 @@ attempts = Table(
     Column("task", Text, nullable=False),
     Column("item_id", Text, nullable=False),
     Column("extractor", Text, nullable=False),
-    Column("batch", ForeignKey("findable_batches.number"), index=True),  # NULL: live, or what an equal row was told
+    Column("batch", ForeignKey("findable_batches.number"), index=True),  # NULL: told by an equal row, or due
     Column("line", Integer),
     Column("at", UtcTime, nullable=False),
     Column("charged", Boolean, nullable=False),  # to the item; false when the service failed
@@ -179,7 +174,7 @@ answers = Table(
     Column("id", BigId, primary_key=True),
     Column("task", Text, nullable=False),
     Column("item_id", Text, nullable=False),
-    Column("batch", ForeignKey("findable_batches.number"), index=True),  # NULL: live, or what an equal row was told
+    Column("batch", ForeignKey("findable_batches.number"), index=True),  # NULL: told by an equal row, or due
     Column("line", Integer),  # in its request file, from 1
     Column("extractor", Text, nullable=False),
     Column("input_hash", Text, nullable=False),
@@ -223,95 +218,21 @@ events = Table(
     Column("why", Text),
 )
 
-# Live calls: the mark that a call is about to be made is committed before it, so no call is made without its row
+# what a `tag` set out to do: its budget counts since it began, and a backfill goes on over days
 runs = Table(
     "findable_runs",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("task", Text, nullable=False),
     Column("extractor", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("mode", Text, nullable=False),  # live: its calls name it; tag: since when a budget counts
+    Column("mode", Text, nullable=False),  # tag or backfill
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),  # NULL while it goes on, or where its process died
     Column("items", Integer, nullable=False),  # to be asked, when it began
-    Column("estimated_in", BigInteger, nullable=False),
-    Column("estimated_out", BigInteger, nullable=False),
     Column("estimated_cost", Float, nullable=False),
-    Column("priced_on", Text, nullable=False),
     Column("budget", Float),  # USD that it may spend, NULL without a limit
     Column("why", Text),  # it ended
     Column("skips", Text),  # JSON: of a backfill, whose answers keep an item from being asked; NULL: those of any
-)
-
-calls = Table(
-    "findable_calls",
-    metadata,
-    Column("id", BigId, primary_key=True),
-    Column("task", Text, nullable=False),
-    Column("item_id", Text, nullable=False),
-    Column("extractor", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("run", Integer),  # NULL for a person that was added, and for a pilot's comparison
-    Column("purpose", Text, nullable=False),  # live, add, probe (compared alone), rolled back
-    Column("owner", Text, nullable=False),  # the lock that its process holds
-    Column("asked_at", UtcTime, nullable=False, index=True),
-    Column("day", Text, nullable=False),  # of the daily quota, US/Pacific
-    Column("counted_in", Integer, nullable=False),  # prompt tokens as counted from the text, before calibration
-    Column("estimated_in", Integer, nullable=False),
-    Column("estimated_out", Integer, nullable=False),
-    Column("estimated_cost", Float, nullable=False),
-    Column("outcome", Text),  # NULL while under way
-    Column("ended_at", UtcTime),
-    Column("tokens_in", Integer),  # NULL where not known
-    Column("tokens_out", Integer),
-    Column("cost", Float),
-    Column("fingerprint", Text),
-    Column("reply", Text),  # JSON: one that could not be judged for the fault of its task's file, and its input's hash
-    Index("findable_calls_of_item", "task", "item_id"),
-    Index("findable_calls_of_run", "run"),
-    Index("findable_calls_of_day", "day", "model"),
-)
-_partial(calls, "CREATE INDEX findable_calls_under_way ON findable_calls (id) WHERE outcome IS NULL")
-
-# the text of live calls about items: what all requests of a form have in common stands once, in `wire_forms`
-wire_texts = Table(
-    "findable_wire_texts",
-    metadata,
-    Column("call", BigInteger, primary_key=True, autoincrement=False),
-    Column("form", Text, nullable=False),  # its SHA-256
-    Column("contents", Text, nullable=False),  # JSON: that of the request which is the item's alone
-    Column("reply", Text),  # JSON, as it came
-    Column("at", UtcTime, nullable=False, index=True),  # when it was asked
-)
-
-wire_forms = Table(
-    "findable_wire_forms",
-    metadata,
-    Column("sha256", Text, primary_key=True),
-    Column("form", Text, nullable=False),  # JSON: a request without its contents
-)
-
-# what the live calls came to that were marked since a budget began; kept at the end of each, in the same transaction
-sums = Table(
-    "findable_spent",
-    metadata,
-    Column("since", UtcTime, primary_key=True),
-    Column("known", Float, nullable=False),  # USD
-    Column("lost", Float, nullable=False),  # USD, at estimates: what it came to is not known
-)
-
-# items that were added while Gemini failed, and are asked again by the next command that asks
-due = Table(
-    "findable_due",
-    metadata,
-    Column("task", Text, primary_key=True),
-    Column("item_id", Text, primary_key=True),
-    Column("since", UtcTime, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("tries", Integer, nullable=False, server_default=text("0")),
-    Column("ended_at", UtcTime),  # NULL while due
-    Column("outcome", Text),
 )
 
 # a few items asked and looked at before all of them are

@@ -1,8 +1,8 @@
 """Tell which versions of a task there are, and take one back.
 
-A version is a label (of prompt and schema) with a model: there is one where a batch or a live call asked under it. A
-rollback is one transaction, which deletes its answers, attempts, asks and pilots. Its batches and live calls stay, with
-what they cost, and are marked as rolled back; they are of no version any more.
+A version is a label (of prompt and schema) with a model: there is one where a batch asked under it. A
+rollback is one transaction, which deletes its answers, attempts, asks and pilots. Its batches stay, with what they
+cost, and are marked as rolled back; they are of no version any more.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, delete, func, or_, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, cast, delete, func, select, union_all, update
 
-from pipeline.core.states import OVER
+from pipeline.core.states import OVER, Way
 from pipeline.store import workspace
-from pipeline.store.answers import COMPARED, PERSON, ROLLED_BACK
+from pipeline.store.answers import PERSON
 from pipeline.store.asks import PARKED
 from pipeline.store.database import PAGE
-from pipeline.store.live_calls import dead_calls
-from pipeline.store.tables import answers, asks, attempts, batches, calls, pilots, runs
+from pipeline.store.tables import answers, asks, attempts, batches, pilots, runs
 from pipeline.store.tables import events as journal
 
 KIND = "rollback"  # of the journal's lines about this, by batch
@@ -41,12 +40,10 @@ class Version:
 
 def begun() -> Select[tuple[str, str, datetime]]:
     """Return the SELECT of (task, extractor, when it was asked under first) of every version."""
-    of_batches = select(batches.c.task, batches.c.extractor, batches.c.created_at.label("at")).where(~_is_marked())
-    is_kept = calls.c.purpose.not_in([COMPARED, ROLLED_BACK])
-    asked = select(calls.c.id).where(calls.c.run == runs.c.number, is_kept).exists()
-    of_runs = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(or_(runs.c.ended_at.is_(None), asked))
-    alone = select(calls.c.task, calls.c.extractor, calls.c.asked_at).where(calls.c.run.is_(None), is_kept)
-    every = union_all(of_batches, of_runs, alone).subquery("asked").c
+    of_batches = select(batches.c.task, batches.c.extractor, batches.c.created_at.label("at"))
+    of_batches = of_batches.where(~_is_marked(), batches.c.way != Way.TRIAL)
+    of_runs = select(runs.c.task, runs.c.extractor, runs.c.started_at).where(runs.c.ended_at.is_(None))
+    every = union_all(of_batches, of_runs).subquery("asked").c
     whose = (every.task, every.extractor)
     return select(*whose, func.min(every.at).label("began_at")).group_by(*whose)
 
@@ -87,19 +84,10 @@ def ranks(tx: Connection, task: str, *, prefer: Sequence[str] = (), label: str |
     return rank
 
 
-def calls_under_way(tx: Connection, task: str, extractor: str) -> int:
-    """Return how many live calls of living processes ask under an extractor at this moment."""
-    going = select(calls.c.id).where(calls.c.task == task, calls.c.extractor == extractor, calls.c.outcome.is_(None))
-    return len(set(tx.execute(going).scalars()).difference(dead_calls(tx)))
-
-
 def paid_for_version(tx: Connection, task: str, extractor: str) -> float:
-    """Return what an extractor's answers cost, in USD: batches and live calls, failures included."""
+    """Return what an extractor's answers cost, in USD: all batches, failures included."""
     mine = and_(batches.c.task == task, batches.c.extractor == extractor, ~_is_marked())
-    live = and_(calls.c.task == task, calls.c.extractor == extractor, calls.c.purpose != ROLLED_BACK)
-    by_batch = select(func.sum(batches.c.cost)).where(mine)
-    sums = (by_batch, select(func.sum(calls.c.cost)).where(live))
-    return float(sum(tx.execute(query).scalar() or 0.0 for query in sums))
+    return float(tx.execute(select(func.sum(batches.c.cost)).where(mine)).scalar() or 0.0)
 
 
 def rolled_back_batches(tx: Connection) -> set[int]:
@@ -108,12 +96,11 @@ def rolled_back_batches(tx: Connection) -> set[int]:
 
 
 def is_anything_asked(tx: Connection) -> bool:
-    """Return whether anything is kept or under way that a model was asked: a version, an answer, a batch or a call."""
+    """Return whether anything is kept or under way that a model was asked: a version, an answer or a batch."""
     going = (
         begun(),
         select(answers.c.id).where(answers.c.extractor != PERSON),
         select(batches.c.number).where(batches.c.state.not_in(list(OVER))),
-        select(calls.c.id).where(calls.c.outcome.is_(None)),
     )
     return any(tx.execute(query.limit(1)).first() is not None for query in going)
 
@@ -134,13 +121,11 @@ class Removed(NamedTuple):
 
 
 def remove_version(tx: Connection, task: str, extractor: str, *, at: datetime) -> Removed:
-    """Delete what is kept of a version, and mark its batches and live calls, in the caller's transaction."""
+    """Delete what is kept of a version, and mark its batches, in the caller's transaction."""
     why = "its version was rolled back"
     sent = select(batches.c.number).where(batches.c.task == task, batches.c.extractor == extractor, ~_is_marked())
     for number in tx.execute(sent.order_by(batches.c.number)).scalars().all():
         workspace.record_event(tx, KIND, number, old=None, new="answers removed", why=why, at=at)
-    live = and_(calls.c.task == task, calls.c.extractor == extractor, calls.c.purpose != COMPARED)
-    tx.execute(update(calls).where(live).values(purpose=ROLLED_BACK))
     going = and_(runs.c.task == task, runs.c.extractor == extractor, runs.c.ended_at.is_(None))
     tx.execute(update(runs).where(going).values(ended_at=at, why=why))
     parked = (asks.c.task == task, asks.c.extractor == extractor, asks.c.state == PARKED)

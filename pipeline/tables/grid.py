@@ -90,7 +90,7 @@ class Grid:
         fields = self._fields(wanted)
         cells = [cell for name in fields if name in self.columns for cell in self.columns[name].cells]
         cells = list(dict.fromkeys([*cells, *((HASH, CHANGED) if self.keeps_changes else ())]))
-        query = select(self.table.item_id, self.state(tx), *(self.table.table.c[name] for name in cells))
+        query = select(self.table.item_id, self.state(), *(self.table.table.c[name] for name in cells))
         query = query.where(*conditions).order_by(*(one.desc() if descends else one for one in keys))
         rows = tx.execute(query.limit(wanted.limit + 1)).all()
         ids = [row[0] for row in rows[: wanted.limit]]
@@ -124,7 +124,7 @@ class Grid:
             if which.state not in states.names:
                 known = ", ".join(states.names)
                 raise InputError(f"no item is ever {which.state!r} here", hint=f"the states are {known}")
-            found.append(self.state(tx) == which.state)
+            found.append(self.state() == which.state)
         found += [_given(self.tags, "tags").says(one) for one in which.tags]
         if which.extractor:
             found.append(_given(self.versions, "versions").says(which.extractor))
@@ -141,7 +141,7 @@ class Grid:
         Raises:
             InputError: as of `conditions`.
         """
-        conditions, state = self.conditions(tx, which), self.state(tx)
+        conditions, state = self.conditions(tx, which), self.state()
         query = select(state, func.count()).select_from(self.table.table).where(*conditions).group_by(state)
         found = {row[0]: row[1] for row in tx.execute(query)}
         states = {name: found.get(name, 0) for name in self.table.states.names}
@@ -155,10 +155,10 @@ class Grid:
             told[name] = dict(sorted(tally.items(), key=lambda one: (-one[1], one[0]))[:MOST])
         return ItemCounts(sum(states.values()), states, told.get("tags"), told.get("versions"))
 
-    def state(self, tx: Connection) -> ColumnElement[str]:
+    def state(self) -> ColumnElement[str]:
         """Return a row's state as an expression."""
         mine = self.table
-        return mine.states.of_row(tx, mine.table.c[mine.key], mine.task, own=mine.own)
+        return mine.states.of_row(mine.table.c[mine.key], mine.task, own=mine.own)
 
     def _order(self, sort: str | None) -> list[ColumnElement[Any]]:
         """Return what rows are sorted by; the last is each row's own."""

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Subquery,
     Table,
     Text,
-    and_,
     case,
     cast,
     delete,
@@ -52,21 +51,16 @@ class ItemStates(NamedTuple):
         """Return the names of all states, in the order in which they are counted."""
         return (self.done[0], self.pending[0], self.rest, "claimed", "parked", *(name for name, _ in self.others))
 
-    def of_row(self, tx: Connection, key: ColumnElement[Any], task: str, *, own: str = "") -> ColumnElement[str]:
-        """Return a row's state as an expression, by the id of its item; `own` is as `asks.parked` has it.
-
-        A live claim whose process is dead counts no more.
-        """
-        return _state(self, key, task, own, tuple(asks.dead_claims(tx, task)))
+    def of_row(self, key: ColumnElement[Any], task: str, *, own: str = "") -> ColumnElement[str]:
+        """Return a row's state as an expression, by the id of its item; `own` is as `asks.parked` has it."""
+        return _state(self, key, task, own)
 
 
 @lru_cache(maxsize=64)
-def _state(
-    states: ItemStates, key: ColumnElement[Any], task: str, own: str, dead: tuple[str, ...]
-) -> ColumnElement[str]:
-    """Return the same with the items whose live claims are dead; kept, for making it takes longer than asking it."""
+def _state(states: ItemStates, key: ColumnElement[Any], task: str, own: str) -> ColumnElement[str]:
+    """Return the same; kept, for making it takes longer than asking it."""
     key = cast(key, Text)
-    claimed = and_(_is_among(key, asks.claimed_ids(task)), key.not_in(dead))
+    claimed = _is_among(key, asks.claimed_ids(task))
     held_back = or_(false() if states.parked is None else states.parked, _is_among(key, asks.parked(task, own)))
     ways: tuple[tuple[ColumnElement[bool], str], ...] = (
         (states.done[1], states.done[0]),
@@ -172,14 +166,14 @@ class ItemTable:
     def counts(self, tx: Connection) -> dict[str, int]:
         """Return the total and {done, pending, rest, claimed, parked, …}: disjoint, and adding up to it."""
         key = self.table.c[self.key]
-        kind = self.states.of_row(tx, key, self.task, own=self.own)
+        kind = self.states.of_row(key, self.task, own=self.own)
         found = {row[0]: row[1] for row in tx.execute(select(kind, func.count(key)).group_by(kind))}
         parts = {name: found.get(name, 0) for name in self.states.names}
         return {"total": sum(parts.values()), **parts}
 
     def state_of(self, tx: Connection, item_id: str) -> str:
         """Return the state of an item that is there."""
-        state = self.states.of_row(tx, self.table.c[self.key], self.task, own=self.own)
+        state = self.states.of_row(self.table.c[self.key], self.task, own=self.own)
         return str(next(iter(self.among(tx, [item_id], [state])))[0])
 
     def _is_behind(self, item_id: str) -> ColumnElement[bool]:

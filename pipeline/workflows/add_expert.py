@@ -1,26 +1,25 @@
-"""Add new people one at a time, tagged at once by a live call; untagged ones go out with the next batch.
+"""Add new people one at a time, each tagged at once by a batch of one that we ask; untagged ones go out later.
 
-The row and its live claim are written in one transaction, so a batch that is prepared meanwhile skips the person.
+The row and its claim are written in one transaction, so a batch that is prepared meanwhile skips the person.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from pipeline.batch import ask, due
+from pipeline.batch.prepare import Prepared
 from pipeline.core.errors import InputError, TakenError
-from pipeline.engine.questions import RequestBuilder
+from pipeline.engine.task import Task
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.experts import table
 from pipeline.experts.columns import USERNAME
 from pipeline.experts.read import PersonDocuments, check_as_given, read_person_documents
 from pipeline.experts.rows import Person
 from pipeline.gemini.tokens import estimate_tokens
-from pipeline.live.questions import SelectedQuestions
-from pipeline.live.runner import ask_live
-from pipeline.live.write_ahead import CallLedger, Purpose
-from pipeline.store import answers, asks, workspace
+from pipeline.store import asks, workspace
+from pipeline.store import due as due_items
 from pipeline.store.database import Store
 from pipeline.tables.cells import list_of, number_of, text_of
 from pipeline.tables.headers import parse_map
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-PATIENCE_S = 10.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
+PATIENCE_S = 5.0  # ours: seconds that a person at a terminal waits for a limit to allow a call
+ANSWERED_S = 6.5  # ours: after so many the person is told how it stands, tagged or not; the promise is eight
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,15 @@ def run(
     added: list[AddedExpert] = []
     down = ""
     for person in people:
-        item_id = _insert(ws, person, is_asked=not down)
-        problem = f"not asked, because {down}" if down and _has_bio(person) else ""
-        took_s = None
-        if item_id is not None:
+        problem, took_s, began = "", None, ws.monotonic()
+        made = _insert(ws, person, down=down)
+        if isinstance(made, Prepared):
             on_tagging(person.username)
-            began = ws.monotonic()
-            problem, is_down = _tag(ws, person.username, item_id)
+            problem, is_down = _tag(ws, person.username, made)
             took_s = ws.monotonic() - began
             down = problem if is_down else ""
-        if problem:
-            _note_due(ws.store, ws.task.name, person.username, reason=problem, at=ws.now())
+        elif made:
+            problem = f"not asked, because {made}"
         added.append(_added(ws.store, ws.task.name, person.username, problem=problem, took_s=took_s))
     return added
 
@@ -117,20 +115,19 @@ def save_one(ws: OpenWorkspace, data: bytes, *, name: str, reason: str, patience
         ws.client  # noqa: B018 - a missing configuration is raised before the person is added
         _check_fits(person, ws.model.input_limit)
     with ws.store.write(patience_s=patience_s) as tx:
-        asks.free_dead_claims(tx)
         key = _inserted(tx, person)
         if is_due:
-            answers.add_retry(tx, ws.task.name, key, reason=reason, at=ws.now())
+            due_items.note_due(tx, ws.task.name, ws.extractor, key, reason=reason, at=ws.now())
         workspace.touch_revision(tx, ws.task.name)
         score = number_of(table.by_username(tx, person.username)["findability_score"]) or 0.0
     return SavedExpert(person.username, key, score, is_due, tuple(found.notes))
 
 
-def as_stored(store: Store, task_name: str, saved: SavedExpert) -> tuple[AddedExpert, bool]:
+def as_stored(store: Store, task: Task, saved: SavedExpert) -> tuple[AddedExpert, bool]:
     """Return a person as stored, and whether they are asked about again."""
     with store.read() as tx:
-        is_due = saved.item_id in answers.due_ids(tx, task_name)
-    return _added(store, task_name, saved.username, problem="", took_s=None), is_due
+        is_due = saved.item_id in due_items.due_ids(tx, task)
+    return _added(store, task.name, saved.username, problem="", took_s=None), is_due
 
 
 def _tell_reading(display: "Progress", found: PersonDocuments) -> None:
@@ -177,18 +174,19 @@ def _added(store: Store, task_name: str, username: str, *, problem: str, took_s:
     return AddedExpert(username, name, list_of(row["tags"]) or [], score, problem, took_s, parked)
 
 
-def _insert(ws: OpenWorkspace, person: Person, *, is_asked: bool) -> str | None:
+def _insert(ws: OpenWorkspace, person: Person, *, down: str) -> Prepared | str:
+    """Store a person and a batch about them, which is returned; else why they are due, where there is a bio."""
     with ws.store.write() as tx:
-        asks.free_dead_claims(tx)
         key = _inserted(tx, person)
         workspace.touch_revision(tx, ws.task.name)
-        if not is_asked or not _has_bio(person):
-            return None
-        item = next(iter(ws.task.items(ws.task.rows(tx, [key]))))
-        ws.bind(tx)
-        ask = asks.Ask(key, item.input_hash)
-        asks.take_live(tx, ws.task, ws.extractor, ask, asks_each=True, at=ws.now())
-        return key
+        if not _has_bio(person):
+            return ""
+        made = None if down else due.prepare_alone(ws, tx, [key])
+        if isinstance(made, Prepared):
+            return made
+        why = down or (made.value if made else "")
+        due_items.note_due(tx, ws.task.name, ws.extractor, key, reason=why, at=ws.now())
+        return why
 
 
 def _inserted(tx: "Connection", person: Person) -> str:
@@ -202,17 +200,9 @@ def _other(username: str) -> str:
     return f"`make show EXPERT={username}`; `make import` changes existing people"
 
 
-def _tag(ws: OpenWorkspace, username: str, item_id: str) -> tuple[str, bool]:
-    ledger = CallLedger.calibrated(ws, Purpose.ADD)
-    source = SelectedQuestions(RequestBuilder(ws.task, ws.model), [item_id])
-    try:
-        report = ask_live(ledger, source, patience_s=PATIENCE_S)
-    finally:
-        with ws.store.write() as tx:
-            asks.release_live(tx, ws.task.name, item_id)
+def _tag(ws: OpenWorkspace, username: str, batch: Prepared) -> tuple[str, bool]:
+    report = ask.ask_prepared(ws, batch, patience_s=PATIENCE_S, deadline_s=ANSWERED_S)
     if report.interrupted:
-        if not report.answered:
-            _note_due(ws.store, ws.task.name, username, reason="interrupted", at=ws.now())
         how = "with tags" if report.answered else "without tags and is due again"
         ws.display.warn(f"{username} is saved {how}; no later person was added")
         raise KeyboardInterrupt
@@ -221,10 +211,3 @@ def _tag(ws: OpenWorkspace, username: str, item_id: str) -> tuple[str, bool]:
     if report.elsewhere:
         return "another process took over this person while this one was suspended", False
     return next((reason for _, reason in report.samples), ""), report.is_down
-
-
-def _note_due(store: Store, task_name: str, username: str, *, reason: str, at: datetime) -> None:
-    """Note that a person has no tags yet, so that the next command that asks says what became of them."""
-    with store.write() as tx:
-        row = table.by_username(tx, username)
-        answers.add_retry(tx, task_name, str(row["id"]), reason=reason, at=at)

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from pipeline.batch.account import BatchSummary, list_batches
+from pipeline.batch.interrupts import Stop, await_in_thread, run_in_thread
 from pipeline.core.declaration import A_co, Declaration
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.progress import Progress
@@ -30,7 +31,6 @@ from pipeline.index import build
 from pipeline.index.build import IndexReport
 from pipeline.index.reader import Hit
 from pipeline.index.search import OpenSearch, SearchWords, search_options
-from pipeline.live.interrupts import Stop, await_in_thread, run_in_thread
 from pipeline.ops import show
 from pipeline.tables.frames import rows_of
 from pipeline.tables.item_values import plain_value

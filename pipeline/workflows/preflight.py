@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.batch import submit
+from pipeline.batch import ingest, submit
 from pipeline.batch.prepare import BatchPlan, Selection, plan_batches
 from pipeline.cost import budget, estimate
 from pipeline.cost.estimate import AT_API, Calibration
@@ -19,10 +19,10 @@ from pipeline.engine import questions
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.errors import next_midnight_pacific
 from pipeline.gemini.models import FREE, MAX_ACTIVE_BATCHES, RateLimits
-from pipeline.gemini.rate_limiter import WINDOW_S
+from pipeline.gemini.pace import WINDOW_S
 from pipeline.gemini.tokens import usage_cost
 from pipeline.quality import pilot
-from pipeline.store import asks, batches, live_calls, statistics
+from pipeline.store import asks, batches, statistics
 
 if TYPE_CHECKING:
     from pipeline.store.database import Connection
@@ -272,7 +272,7 @@ def estimate_both(
     Raises:
         InputError: a request cannot be sent; the message names its item.
     """
-    questions.free_dead_owners(ws.store, now=ws.now())
+    ingest.end_dead(ws)
     with ws.store.read() as tx:
         askable = asks.count_askable(tx, ws.task)
     with ws.display.bar("counting tokens", min(askable, limit) if limit else askable) as bar:
@@ -333,11 +333,11 @@ class _Modes:
     def live(self) -> ModeEstimate:
         ws, count, tokens = self.ws, self.plan.requests, self.plan.usage.prompt
         now, limits = ws.now(), ws.limits
-        used = live_calls.calls_of_day(self.tx, ws.model.name, day=budget.today(now).isoformat())
+        used = batches.calls_of_day(self.tx, ws.model.name, day=budget.today(now).isoformat())
         left = count if limits.rpd is None else max(0, limits.rpd - used)
         reset = next_midnight_pacific(now)
         until_reset_s = (reset - now) / timedelta(seconds=1)
-        at_once, each = ws.settings.concurrency, statistics.call_duration(self.tx, ws.model.name)
+        at_once, each = ws.settings.concurrency, batches.call_seconds(self.tx, ws.model.name)
         each = CALL_S if each is None and not ws.model.local else each
         rate = at_once / each if each else None
         warnings = []

@@ -17,21 +17,20 @@ from pipeline.batch.submit import Submitted
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.states import OPEN, BatchState, RemoteState, remote_state
 from pipeline.cost import budget
-from pipeline.cost.budget import TAG, BudgetError
+from pipeline.cost.budget import BudgetError
 from pipeline.cost.estimate import AT_API
 from pipeline.engine import questions
-from pipeline.engine.record import judge_kept
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.evaluate import QualityReport
-from pipeline.store import asks, batches, live_calls, pilots, spending
+from pipeline.store import asks, batches, pilots, runs, spending
 from pipeline.store.pilots import PilotVerdict
 
 if TYPE_CHECKING:
     from pipeline.engine.task import Words
-    from pipeline.live.tag import TagLiveReport
     from pipeline.store.batches import Batch
     from pipeline.workflows.pilot import PilotReport
+    from pipeline.workflows.tag_live import TagLiveReport
 
 WITHOUT_SUCCESS = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 REPORT_EVERY = 20  # times as long as writing reports took must pass before the next ones, except the last
@@ -118,7 +117,7 @@ class Report:
 
 
 def begin(ws: OpenWorkspace, *, may_be_empty: bool = False) -> None:
-    """Make ready to ask: items, replies and claims are as they should be before the first request.
+    """Make ready to ask: items are brought, and what dead processes left is ended, before the first request.
 
     Raises:
         InputError: the items of a declared task cannot be read, or there are none at all.
@@ -126,8 +125,7 @@ def begin(ws: OpenWorkspace, *, may_be_empty: bool = False) -> None:
     """
     ws.bring_items()
     evaluate.check_gate_overrides(ws)
-    questions.free_dead_owners(ws.store, now=ws.now())
-    judge_kept(ws)
+    ingest.end_dead(ws)
     submit.let_go_changed(ws)
     with ws.store.read() as tx:
         is_any_open = batches.batches_in_states(tx, *OPEN, task=ws.task.name)
@@ -219,7 +217,6 @@ class Rounds:
             RemoteError, ConfigurationError: see `batch.submit.run`.
         """
         ws, report = self._ws, self.report
-        questions.free_dead_owners(ws.store, now=ws.now())
         self._has_failed = self._has_succeeded = self._waits_for_room = False
         report.held_back, report.no_room, report.short, report.no_money = "", 0, 0, None
         wanted = Selection(self.left(), among=self._among)
@@ -341,15 +338,15 @@ def close_runs(ws: OpenWorkspace, *, at: datetime) -> None:
     """
     store, task = ws.store, ws.task
     with store.read() as tx:
-        found = [live_calls.unfinished_run(tx, task.name, mode=mode) for mode in (TAG, live_calls.BACKFILL)]
-        ended = [one for one in found if one and (one.mode == TAG or one.extractor == ws.extractor)]
+        found = [runs.unfinished_run(tx, task.name, mode=mode) for mode in (runs.TAG, runs.BACKFILL)]
+        ended = [one for one in found if one and (one.mode == runs.TAG or one.extractor == ws.extractor)]
         if not ended or asks.count_askable(tx, task) or asks.is_any_open(tx, task.name):
             return
         if batches.batches_in_states(tx, *OPEN, task=task.name):
             return
     with store.write() as tx:
         for one in ended:
-            live_calls.end_run(tx, one.number, why="nobody is left", at=at)
+            runs.end_run(tx, one.number, why="nobody is left", at=at)
 
 
 def failed_error(number: int, why: str, words: "Words") -> RemoteError:

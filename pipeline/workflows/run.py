@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pipeline.batch import due
 from pipeline.batch.submit import agreeing
 from pipeline.core.errors import FindableError
 from pipeline.core.states import BatchState
@@ -16,9 +17,9 @@ from pipeline.cost.estimate import AT_API
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.index import build, staleness
 from pipeline.index.builds import Builds
-from pipeline.live import due_tagger
 from pipeline.quality import pilot
-from pipeline.store import answers, asks, workspace
+from pipeline.store import asks, workspace
+from pipeline.store import due as due_items
 from pipeline.workflows import rounds
 from pipeline.workflows.rounds import Rounds, failed_error
 
@@ -44,12 +45,12 @@ def run(ws: OpenWorkspace, *, confirm: Callable[[float], bool]) -> RunReport:
         report.facts["workspace_id"] = workspace.get_workspace(tx).workspace_id
     going = Rounds(ws)
     budget.resume_budget(ws)
-    due = _Due(ws, going, report, confirm)
-    due.each(due.collect)
-    if due.each(lambda: rounds.begin(ws, may_be_empty=True)):  # else what was asked already goes on
-        due.each(due.retry, due.score, due.submit)
-    due.each(due.index, going.end)
-    due.tell()
+    steps = _Due(ws, going, report, confirm)
+    steps.each(steps.collect)
+    if steps.each(lambda: rounds.begin(ws, may_be_empty=True)):  # else what was asked already goes on
+        steps.each(steps.retry, steps.score, steps.submit)
+    steps.each(steps.index, going.end)
+    steps.tell()
     return report
 
 
@@ -92,10 +93,10 @@ class _Due:
     def retry(self) -> None:
         ws, report = self.ws, self.report
         with ws.store.read() as tx:
-            waiting = answers.due_ids(tx, ws.task.name)
+            waiting = due_items.due_ids(tx, ws.task)
         if not waiting:
             return
-        asked = due_tagger.retry_due(ws, patience_s=due_tagger.PATIENCE_S)
+        asked = due.retry_due(ws)
         report.facts["retried"] = {"answered": asked.answered, "failed": asked.failed.total()}
         if asked.answered:
             report.did.append(f"{asked.answered:,} {ws.task.words.done} that were due")

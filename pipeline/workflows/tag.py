@@ -5,6 +5,7 @@ no item is left or the budget is used up. A backfill is the same by batch and un
 takes: its row keeps that all were to be asked, so that every later command goes on under that version.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,14 +15,13 @@ from pipeline.batch.account import IngestSummary
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN
-from pipeline.cost import budget, estimate
+from pipeline.cost import budget
 from pipeline.cost.budget import BudgetError
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.live import tag as live_tag
 from pipeline.quality import pilot
-from pipeline.store import live_calls
+from pipeline.store import runs
 from pipeline.workflows import pilot as pilot_run
-from pipeline.workflows import preflight, rounds
+from pipeline.workflows import preflight, rounds, tag_live
 from pipeline.workflows.preflight import Preflight
 from pipeline.workflows.rounds import Report, Rounds
 
@@ -66,7 +66,7 @@ def choose_new_version(ws: OpenWorkspace) -> None:
     An unfinished backfill that began a new version goes on under it, for the same command run again means the same.
     """
     with ws.store.read() as tx:
-        going = live_calls.unfinished_run(tx, ws.task.name, mode=live_calls.BACKFILL)
+        going = runs.unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
         if going is not None and ws.settings.version is None and ws.task.skips == (ws.task.label,):
             return
         task = ws.task.new_version(tx, ws.settings.version)
@@ -116,13 +116,13 @@ def run(
     _ended(ws, going)
     if number is not None and not options.backfill and _is_done(report, options):
         with ws.store.write() as tx:
-            live_calls.end_run(tx, number, why=report.out_of_money or "nobody is left", at=ws.now())
+            runs.end_run(tx, number, why=report.out_of_money or "nobody is left", at=ws.now())
     return report
 
 
 def document(report: Report) -> dict[str, Any]:
     """Return the report for programs, with that of live calls."""
-    return report.document() | {"live": live_tag.document(report.live) if report.live else None}
+    return report.document() | {"live": tag_live.document(report.live) if report.live else None}
 
 
 def _is_pilot_begun(ws: OpenWorkspace) -> bool:
@@ -133,7 +133,7 @@ def _is_pilot_begun(ws: OpenWorkspace) -> bool:
 def _ended(ws: OpenWorkspace, going: Rounds) -> Report:
     """End the rounds; a backfill that is over is reported on also where the process that ingested died before it."""
     with ws.store.read() as tx:
-        found = live_calls.unfinished_run(tx, ws.task.name, mode=live_calls.BACKFILL)
+        found = runs.unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
     is_mine = found is not None and found.extractor == ws.extractor
     return going.end(owes_report=is_mine)
 
@@ -154,7 +154,7 @@ def _resume_budget(ws: OpenWorkspace, options: TagOptions) -> datetime:
     if options.backfill:
         return ws.now()
     with ws.store.read() as tx:
-        found = live_calls.unfinished_run(tx, ws.task.name, mode=budget.TAG)
+        found = runs.unfinished_run(tx, ws.task.name, mode=runs.TAG)
     began = found.started_at if found else ws.now()
     if options.budget is not None:
         ws.budget = Budget(options.budget, began, "BUDGET")
@@ -169,19 +169,21 @@ def _begin_run(ws: OpenWorkspace, options: TagOptions, going: Rounds, estimated:
 
     One of its kind that is not over goes on, a backfill under the same version.
     """
-    plan, mode, usd = estimated.plan, live_calls.BACKFILL if options.backfill else budget.TAG, options.budget
+    plan, mode, usd = estimated.plan, runs.BACKFILL if options.backfill else runs.TAG, options.budget
     with ws.store.write() as tx:
-        found = live_calls.unfinished_run(tx, ws.task.name, mode=mode)
+        found = runs.unfinished_run(tx, ws.task.name, mode=mode)
         if found is not None and options.backfill and found.extractor != ws.extractor:
-            live_calls.end_run(tx, found.number, why=f"{ws.extractor} was begun instead", at=ws.now())
+            runs.end_run(tx, found.number, why=f"{ws.extractor} was begun instead", at=ws.now())
             found = None
         if found is not None:
             if usd is not None:
-                live_calls.set_budget(tx, found.number, usd)
+                runs.set_budget(tx, found.number, usd)
             return found.number
-        is_batch, began = going.report.mode == "batch", going.began
-        return estimate.begin_live_run(
-            ws, tx, mode=mode, items=plan.items, usage=plan.usage, batch=is_batch, at=began, budget=usd
+        cost = (estimated.live if going.report.mode == "live" else estimated.batch).cost
+        skips = None if ws.task.skips is None else json.dumps(list(ws.task.skips))
+        whose: dict[str, Any] = {"task": ws.task.name, "extractor": ws.extractor, "mode": mode}
+        return runs.begin_run(
+            tx, at=going.began, items=plan.items, estimated_cost=cost, budget=usd, skips=skips, **whose
         )
 
 
@@ -196,7 +198,7 @@ def _ask(ws: OpenWorkspace, options: TagOptions, going: Rounds) -> None:
             going.collect(wait=False)
         going.advance(wait=wait)
         return
-    report.live = live_tag.run(ws, limit=going.left())
+    report.live = tag_live.run(ws, limit=going.left())
     asked = report.live.asked
     if isinstance(asked.stopped, BudgetError):
         report.no_money, report.held_back, asked.stopped = asked.stopped, asked.stopped.message, None

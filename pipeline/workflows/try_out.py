@@ -1,27 +1,31 @@
-"""Ask about a few items by live calls, and keep all that goes out and comes back for a person to read.
+"""Ask about a few items by our own calls, and show all that goes out and comes back to a person.
 
-A reply is judged and not stored: what the workspace keeps of it is its call, which counts against every budget and
-quota, and what it cost. So items may be tried that are answered, parked or claimed.
+A reply is judged and not stored: what the workspace keeps is a batch of the way *trial*, which counts against every
+budget and quota, and what it cost. So items may be tried that are answered, parked or claimed.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.batch import ask, replies
+from pipeline.batch.ask import Tried
+from pipeline.batch.prepare import Selection
 from pipeline.core.errors import FindableError, InputError
+from pipeline.core.states import Outcome
+from pipeline.cost import estimate
 from pipeline.engine import questions, workspace
-from pipeline.engine.questions import PlannedRequest, RequestBuilder
+from pipeline.engine.questions import RequestBuilder
+from pipeline.engine.record import Judgement, judge_reply
 from pipeline.engine.task import Item, Task
 from pipeline.engine.workspace import OpenWorkspace
-from pipeline.gemini import requests
-from pipeline.gemini.tokens import NO_USAGE, Usage
-from pipeline.live.questions import SelectedQuestions
-from pipeline.live.runner import ask_live
-from pipeline.live.write_ahead import CallLedger, EndedCall, Marked, Purpose, Settled
+from pipeline.gemini import requests, responses
+from pipeline.gemini.tokens import NO_USAGE, Usage, usage_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.store import answers, asks
+from pipeline.store.asks import Ask
 from pipeline.store.database import PAGE, streamed
 
 if TYPE_CHECKING:
@@ -41,15 +45,16 @@ class TryWanted(NamedTuple):
 
 @dataclass
 class TriedItem:
-    """One item: its id and name, what was sent, and how its last call ended, None where none came to its end.
+    """One item: its id and name, what was sent, and what the reply is worth, None where there is no reply to judge.
 
-    `usage`, `cost` (USD) and `seconds` are of all its calls, of which there are more where the service failed.
+    `failure` says why there is none; `usage`, `cost` (USD) and `seconds` are of the reply.
     """
 
     id: str
     name: str
     request: dict[str, Any]
-    ended: EndedCall | None = None
+    judgement: Judgement | None = None
+    failure: str = ""
     calls: int = 0
     usage: Usage = NO_USAGE
     cost: float = 0.0
@@ -70,29 +75,29 @@ class TriedItem:
     @property
     def outcome(self) -> str:
         """Return how it ended, in a word."""
-        if self.ended is None:
-            return "not judged" if self.calls else "not asked"
-        return self.ended.how.value
+        if self.judgement is None:
+            return "lost" if self.failure else "not judged" if self.calls else "not asked"
+        return self.judgement.outcome.value
 
     @property
     def reason(self) -> str:
         """Return why there is no valid answer, empty where there is one."""
-        judgement = self.ended.judgement if self.ended is not None else None
-        return "" if judgement is None or judgement.answer is not None else judgement.reason
+        if self.judgement is None:
+            return self.failure
+        return "" if self.judgement.answer is not None else self.judgement.reason
 
     @property
     def answer(self) -> dict[str, Any] | None:
         """Return the answer as it would be stored, None where none is valid."""
-        judgement = self.ended.judgement if self.ended is not None else None
-        if judgement is None or judgement.answer is None:
+        if self.judgement is None or self.judgement.answer is None:
             return None
-        found: dict[str, Any] = judgement.answer.model_dump(mode="json")
+        found: dict[str, Any] = self.judgement.answer.model_dump(mode="json")
         return found
 
     @property
     def reply(self) -> str:
         """Return the text that came, or the beginning of what came in the place of one."""
-        reply = self.ended.judgement.reply if self.ended is not None and self.ended.judgement is not None else None
+        reply = self.judgement.reply if self.judgement is not None else None
         return "" if reply is None else reply.text or reply.excerpt
 
 
@@ -136,11 +141,11 @@ def run(
     """
     evaluate.check_gate_overrides(ws)
     ws.bring_items()
-    questions.free_dead_owners(ws.store, now=ws.now())
+    replies.seal_dead(ws)
     with ws.store.read() as tx:
         ids = _chosen(tx, ws.task, ws.extractor, wanted)
     trial = plan_trial(ws, ids)
-    if not trial.ledger.tried:
+    if not trial.tried:
         questions.check_any_items(ws.store, ws.task)
         raise InputError(f"{ws.task.words.all_done}; nothing was asked", hint="ITEM= tries any of them")
     confirm_trials([trial], confirm_above=ws.settings.confirm_above, announce=announce, confirm=confirm)
@@ -149,15 +154,15 @@ def run(
 
 def plan_trial(ws: OpenWorkspace, ids: Sequence[str]) -> "Trial":
     """Return a trial of these items, of which nothing is asked yet."""
-    ledger, builder = _TryLedger.calibrated(ws, Purpose.COMPARE), RequestBuilder(ws.task, ws.model)
-    cost = 0.0
+    builder = RequestBuilder(ws.task, ws.model)
     with ws.store.read() as tx:
         planned = {one.item.id: one for one in builder.lines(tx, ids)}
         names = ws.task.names(tx, list(planned))
-    for item_id, one in planned.items():
-        ledger.tried[item_id] = TriedItem(item_id, names.get(item_id, item_id), requests.shown_object(one.data))
-        cost += ledger.cost_of(ledger.likely(one))
-    return Trial(ledger, builder, cost)
+        known = estimate.calibration(tx, ws.extractor)
+    usage = sum((one.usage for one in planned.values()), NO_USAGE)
+    cost = usage_cost(ws.model, known.applied(usage, count=len(planned)), batch=False, on=ws.now().date())
+    tried = {key: TriedItem(key, names.get(key, key), requests.shown_object(one.data)) for key, one in planned.items()}
+    return Trial(ws, {key: one.item for key, one in planned.items()}, tried, builder.schema, cost)
 
 
 def confirm_trials(
@@ -173,24 +178,44 @@ def confirm_trials(
         InputError: it was not confirmed.
     """
     cost = sum(one.cost for one in trials)
-    announce(sum(len(one.ledger.tried) for one in trials), cost)
+    announce(sum(len(one.tried) for one in trials), cost)
     if cost > confirm_above and not confirm(cost):
         raise InputError("not confirmed; nothing was asked", hint="YES=1 answers yes")
 
 
 def ask_trial(trial: "Trial") -> TryReport:
-    """Ask about the items of a trial, and return what was sent and what came."""
-    ledger, ws = trial.ledger, trial.ledger.ws
-    with ws.display.bar("asking", len(ledger.tried)) as bar:
-        asked = ask_live(
-            ledger,
-            SelectedQuestions(trial.builder, list(ledger.tried)),
-            on_progress=lambda report, _: bar.show(report.done),
-        )
-    if asked.stopped is not None:  # as a file's own check does that fails: what was asked then may have cost something
-        with ws.store.write() as tx:
-            ledger.abandon(tx)
-    return TryReport(ws.extractor, trial.builder.schema, list(ledger.tried.values()), asked.stopped, asked.interrupted)
+    """Ask about the items of a trial, and return what was sent and what came.
+
+    Raises:
+        BudgetError: a budget has no room for it.
+    """
+    ws, tried = trial.ws, trial.tried
+    with ws.display.bar("asking", len(tried)) as bar:
+        wanted = Selection(among=list(tried), trial=True)
+        asked, came = ask.ask_trial(ws, wanted, on_progress=lambda report: bar.show(report.replies))
+    report = TryReport(ws.extractor, trial.schema, list(tried.values()), asked.stopped, asked.interrupted)
+    for key, told in came.items():
+        _judge(trial, tried[key], told, report)
+    return report
+
+
+def _judge(trial: "Trial", one: TriedItem, told: Tried, report: TryReport) -> None:
+    """Note what came of an item; what the task's own code cannot judge ends the report with its error."""
+    ws, item = trial.ws, trial.items[one.id]
+    one.calls, one.seconds = 1, told.seconds
+    if told.reply is None and not told.is_refused:
+        one.failure = told.reason
+        return
+    asked = Ask(item.id, item.input_hash)
+    if told.reply is None:
+        one.judgement = Judgement(asked, Outcome.REFUSED, told.reason)
+        return
+    reply = responses.judge_response(told.reply)
+    one.usage, one.cost = reply.usage, usage_cost(ws.model, reply.usage, batch=False, on=ws.now().date())
+    try:
+        one.judgement = judge_reply(ws.task, asked, reply, context=item.context)
+    except FindableError as error:
+        report.stopped = report.stopped or error
 
 
 def document(report: TryReport) -> dict[str, Any]:
@@ -232,34 +257,13 @@ def _chosen(tx: "Connection", task: Task, extractor: str, wanted: TryWanted) -> 
     return pilot.draw_pilot(tx, task, extractor, size=wanted.size, seed=seed)
 
 
-@dataclass(frozen=True)
-class _TryLedger(CallLedger):
-    tried: dict[str, TriedItem] = field(default_factory=dict)  # by item id
-    began: dict[str, float] = field(default_factory=dict)  # of the call under way, monotonic seconds, by item id
-
-    def mark(self, tx: "Connection", question: PlannedRequest) -> Marked:
-        marked = super().mark(tx, question)
-        if marked.number is not None:
-            one = self.tried[question.item.id]
-            one.request, one.calls = requests.shown_object(question.data), one.calls + 1
-            self.began[question.item.id] = self.ws.monotonic()
-        return marked
-
-    def settle(self, tx: "Connection", number: int, item: Item, ended: EndedCall, same: Sequence[str] = ()) -> Settled:
-        super().settle(tx, number, item, ended, same)
-        one, used = self.tried[item.id], ended.usage
-        one.ended = ended
-        one.seconds += self.ws.monotonic() - self.began[item.id]
-        if used is not None:
-            one.usage, one.cost = one.usage + used, one.cost + self.cost_of(used)
-        return Settled(ended.judgement is None)
-
-
 class Trial(NamedTuple):
-    """What is to be asked: the ledger with the items, what builds their requests, and the estimated cost in USD."""
+    """What is to be asked: the items and how each stands, the schema of an answer, and the estimated cost in USD."""
 
-    ledger: _TryLedger
-    builder: RequestBuilder
+    ws: OpenWorkspace
+    items: Mapping[str, Item]
+    tried: dict[str, TriedItem]
+    schema: dict[str, Any]
     cost: float
 
 
@@ -308,7 +312,7 @@ def run_pair(
     sides = [_side(ws, text) for text in texts]
     if any(one.ws for one in sides):
         ws.bring_items()
-        questions.free_dead_owners(ws.store, now=ws.now())
+        replies.seal_dead(ws)
     with ws.store.read() as tx:
         labels = [one.label for one in sides if one.ws is None]
         among = answers.items_of_versions(tx, ws.task.name, labels) if labels else _every(tx, ws.task)

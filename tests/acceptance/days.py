@@ -115,7 +115,7 @@ FORGOTTEN = (
 )  # what is sealed anew without a row
 ASKED_ANEW = ("nobody_is_answered_twice",)  # rows that changed or were rolled back are asked about again
 # who dies while it asks a model has that call lost, and asks again: what was paid may differ
-LIVE = (*ANSWERS, "creates", "files")
+LIVE = (*ANSWERS, "creates")
 PROBED = (*LIVE, "batches")  # what is only looked at is asked again, too
 
 _IMAGE = "INSERT INTO assets (id, path) SELECT {0}, {1} WHERE NOT EXISTS (SELECT 1 FROM assets WHERE id = {0})"

@@ -179,8 +179,8 @@ class Workspace:
         return sorted(found, key=lambda one: int(one["number"]))
 
     def batch_states(self) -> list[str]:
-        """Return the state of each batch, oldest first."""
-        return [one["state"] for one in self.batches()]
+        """Return the state of each batch that the Batch API answers, oldest first."""
+        return [one["state"] for one in self.batches() if one["way"] == "batch"]
 
     def asked(self, task: str = "") -> list[dict[str, Any]]:
         """Return every request of a task, oldest first: item, batch, line, outcome, reason, extractor, answer, cost."""

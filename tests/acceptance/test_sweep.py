@@ -45,7 +45,7 @@ def test_a_day_with_a_death_in_it_ends_as_one_in_peace(
 
 
 def test_a_reply_that_came_is_never_asked_for_again(tmp_path: Path) -> None:
-    """Killed before any further call, a live command goes on with that one: each reply is kept before the next."""
+    """Killed at any further call, a live command goes on with that one: each reply is on disk before the next."""
     sweep = Sweep(tmp_path, DAY_OF["own-live"])
     engine, live = sweep.stage.engine, 1
     with sweep.stage:
@@ -57,7 +57,7 @@ def test_a_reply_that_came_is_never_asked_for_again(tmp_path: Path) -> None:
             assert lived.ended[0].code == -9
             assert lived.faults == []
             asked = [one for one in engine.journal() if one["path"].endswith(":generateContent")]
-            assert len(asked) == len(calls), at
+            assert len(asked) <= len(calls) + 1, at  # the one under way may be asked again
 
 
 @pytest.mark.skipif(ON_POSTGRESQL, reason="the database of a server is copied by its own programs")

@@ -163,6 +163,7 @@ def test_a_budget_counts_from_where_a_run_was_killed(workspace: Workspace, api: 
         running.signal(signal.SIGKILL)
         assert running.wait().code == -signal.SIGKILL
     api.clear_faults()
+    workspace.do("ingest")
     tagged = workspace.states()["tagged"]
     assert tagged == 4
     spent = workspace.spent()

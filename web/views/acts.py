@@ -8,14 +8,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.batch import ingest, replies
+from pipeline.batch.due import ask_alone
 from pipeline.core.errors import FindableError, InputError
-from pipeline.engine.questions import free_dead_owners
-from pipeline.engine.task import Task
-from pipeline.live.due_tagger import PATIENCE_S, ask_due
+from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import forget, parked, show
 from pipeline.quality import pilot
 from pipeline.store import asks
-from pipeline.store.database import Store
 from web.asked import Text
 from web.desk import PEOPLE, Desk
 from web.problem import Refused, line_of
@@ -105,7 +104,7 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
             found = show.run(ws, key)
         except InputError:
             found = None
-        can_ask = found is not None and is_askable(ws.store, ws.task, found)
+        can_ask = found is not None and is_askable(ws, found)
         cost = NextStep(ws, "").one_call(found["item"]) if found is not None and can_ask else None
         shown = acts_shown(desk, task, key, found, can_ask=can_ask, cost=cost)
         if shown["forgotten"] is None:
@@ -115,11 +114,12 @@ def _part(request: Request, task: str, key: str, *, refused: str = "") -> HTMLRe
         return page
 
 
-def is_askable(store: Store, task: Task, document: dict[str, Any]) -> bool:
+def is_askable(ws: OpenWorkspace, document: dict[str, Any]) -> bool:
     """Return whether the next command that asks would ask about an item, or would once it is parked no more."""
-    with store.read() as tx:
-        item_id, gone = document["item"], asks.dead_claims(tx, task.name)  # freed once it is asked
-        return bool(document["parked"] or item_id in gone or asks.askable_among(tx, task, [item_id]))
+    dead, item_id = replies.dead_batches(ws), document["item"]
+    with ws.store.read() as tx:
+        left = any(item_id in asks.items_of(tx, one.number).values() for one in dead)  # free once it is asked
+        return bool(document["parked"] or left or asks.askable_among(tx, ws.task, [item_id]))
 
 
 def _ask(desk: Desk, task: str, key: str) -> Work:
@@ -130,12 +130,12 @@ def _ask(desk: Desk, task: str, key: str) -> Work:
     item_id = _let_go(desk, task, key)
 
     def work(display: Work) -> dict[str, Any]:
-        if task == PEOPLE:  # whose items are in the hands of one thread at most
+        if task == PEOPLE:
             desk.tagger.ask(item_id).result()
         else:
             with desk.to_write(task, display) as ws:
                 ws.bring_items()
-                ask_due(ws, [item_id], patience_s=PATIENCE_S)
+                ask_alone(ws, [item_id])
         with desk.to_read(task) as ws:
             return {"state": show.run(ws, key)["state"]}
 
@@ -146,7 +146,7 @@ def _let_go(desk: Desk, task: str, key: str) -> str:
     """Return the id of an item that is asked about now; one that is parked is so no more."""
     with desk.to_write(task) as ws:
         ws.bring_items()
-        free_dead_owners(ws.store, now=ws.now())
+        ingest.end_dead(ws)
         ws.model, ws.client  # noqa: B018 - a missing key is said before anything is changed
         with ws.store.read() as tx:
             item_id = ws.task.id_of(tx, key)

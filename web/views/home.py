@@ -1,18 +1,19 @@
 """Home: what there is, what is under way, what it cost, what needs a person, and what comes next."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from pipeline.batch import replies
+from pipeline.core.states import Way
 from pipeline.cost import budget
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.ops import status
 from pipeline.quality.report import report_documents
-from pipeline.store import live_calls, statistics
+from pipeline.store.batches import Batch
 from web import steps
 from web.problem import Refused
 from web.render import as_stated, desk_of, show_page
@@ -23,8 +24,6 @@ from web.views.work import accepted
 
 router = APIRouter()
 VIEW = View(router, Link("/", "Home"))
-GOING = "under way or killed"  # how `status` calls a live run that did not end
-ALIVE = {True: "under way", False: "killed", None: GOING}  # what the page says of one, by its process
 Usd = Annotated[float, Query(ge=0.0, allow_inf_nan=False)]
 
 
@@ -121,18 +120,15 @@ class _Home:
             for one, left in found
         ]
 
-    def _live_runs(self, estimates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the live runs that did not end, whichever process they are of, with how far and how quick each is."""
-        going = [one for one in estimates if one["kind"] == "live" and one["state"] == GOING]
-        with self.ws.store.read() as tx:
-            usages = [statistics.usage_of_run(tx, one["number"]) for one in going]
-            alive = [live_calls.is_run_alive(tx, one["number"]) for one in going]
-        now, found = self.ws.now(), []
-        for one, usage, is_alive in zip(going, usages, alive, strict=True):
-            done = min(usage.requests if usage else 0, one["items"])
-            rate = done / max((now - datetime.fromisoformat(one["at"])).total_seconds(), 1.0)
-            pace = {"rate": rate, "eta_s": (one["items"] - done) / rate} if done else {"rate": None, "eta_s": None}
-            found.append({**one, "done": done, **pace, "state": ALIVE[is_alive]})
+    def _live_runs(self, going: list[Batch]) -> list[dict[str, Any]]:
+        """Return the runs of our own calls that go on, whichever process they are of, with how far and how quick."""
+        dead, now, found = {one.run or one.number for one in replies.dead_batches(self.ws)}, self.ws.now(), []
+        for one in (one for one in going if one.way is Way.LIVE):
+            done, took = max(one.calls, one.replies), max((now - one.created_at).total_seconds(), 1.0)
+            pace = {"rate": done / took, "eta_s": (one.requests - done) * took / done} if done else {}
+            state = "killed" if (one.run or one.number) in dead else "under way"
+            told = {"number": one.number, "items": one.requests, "done": min(done, one.requests), "state": state}
+            found.append({"rate": None, "eta_s": None, "estimated": one.estimated_cost, **told, **pace})
         return found
 
     def state(self, running: Running) -> dict[str, Any]:
@@ -150,8 +146,8 @@ class _Home:
         newest = report_documents(ws.data, ws.task.name, limit=1)
         return {
             "counts": counts,
-            "open_batches": report.open_batches,
-            "live_runs": self._live_runs(document["estimates"]),
+            "open_batches": [one for one in report.open_batches if one.way is Way.BATCH],
+            "live_runs": self._live_runs(report.open_batches),
             "works": [one.document for one in running.every()][-4:],
             "budgets": self.budgets(),
             "due": [one for one in document["due"] if one["outcome"] is None],

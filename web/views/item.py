@@ -79,7 +79,7 @@ def _shown(
             columns = [one for one in columns if one[0] not in {"name", "tags", "findability_score"}]
         known.pop("task")
         shown = answers_shown(known, tags.get("edits", ()))
-        can_ask = is_askable(ws.store, ws.task, known)
+        can_ask = is_askable(ws, known)
         cost = NextStep(ws, "").one_call(known["item"]) if can_ask else None
         yield (
             ws,

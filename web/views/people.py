@@ -70,7 +70,7 @@ def new_person_page(request: Request) -> HTMLResponse:
 
 def _stored(desk: Desk, saved: add_expert.SavedExpert) -> dict[str, Any]:
     with desk.to_read(PEOPLE) as ws:
-        found, is_due = add_expert.as_stored(ws.store, ws.task.name, saved)
+        found, is_due = add_expert.as_stored(ws.store, ws.task, saved)
     return _reply(found.username, found.tags, found.findability_score, retrying=is_due)
 
 

@@ -2,9 +2,11 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.batch import due
 from pipeline.core.errors import InputError
 from pipeline.experts import import_, table
 from pipeline.store import asks
@@ -33,8 +35,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         ids = {name: str(row["id"]) for name, row in rows(ws).items()}
         with ws.store.write() as tx:
             table.write_tags(tx, {ids["tagged"]: '["water law"]'})
-            ask = asks.Ask(ids["asked"], "h")
-            asks.take_live(tx, ws.task, ws.extractor, ask, asks_each=True, at=ws.now())
+            asked: Any = due.prepare_alone(ws, tx, [ids["asked"]])
             stopped = {asks.Ask(ids[name], ""): "failed twice" for name in ("parked", "still")}
             asks.add_ended(tx, table.TASK, ws.extractor, asks.Ends((), stopped, ()), at=ws.now())
         (tmp_path / "q.csv").write_text("Username,Company\ntagged,Other\nstill,Other\n", encoding="utf-8")
@@ -49,7 +50,7 @@ def test_what_another_biography_means_for_answers(tmp_path: Path) -> None:
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
             counts = table.people(tx).counts(tx)
-            assert asks.release_live(tx, table.TASK, ids["asked"])
+            assert asks.release_claims(tx, asked.number) == 1
     assert (tagged["bio"], tagged["tags"], done.updated, done.released) == ("Stone.", '["water law"]', 3, 1)
     assert [(told.key, told.kind, told.column, told.line) for told in done.findings] == [
         ("tagged", FindingKind.KEPT, "Bio", 2),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.batch import due
 from pipeline.passages import import_, table
 from pipeline.store import asks
 from pipeline.store import workspace as stored
@@ -57,7 +58,7 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
         )
         import_.run(ws, path)
         with ws.store.write() as tx:
-            asks.take_live(tx, ws.task, ws.extractor, asks.Ask("a", "h"), asks_each=True, at=ws.now())
+            asked: Any = due.prepare_alone(ws, tx, ["a"])
             stopped = dict.fromkeys((asks.Ask("a", ""), asks.Ask("b", "")), "failed twice")
             asks.add_ended(tx, table.TASK, "another@1/model", asks.Ends((), stopped, ()), at=ws.now())
         new = passages_file(tmp_path / "q.jsonl", *({"id": one, "text": "new"} for one in "abc"))
@@ -70,7 +71,7 @@ def test_another_text_is_taken_where_there_are_no_concepts(tmp_path: Path) -> No
         assert rows(ws) == {one: ("new", one, {"k": one}) for one in "abc"}
         with ws.store.write() as tx:
             assert [row[0] for row in asks.parked_rows(tx, table.TASK)] == ["a"]
-            assert asks.release_live(tx, table.TASK, "a")
+            assert asks.release_claims(tx, asked.number) == 1
 
 
 def test_another_text_is_refused_where_there_are_concepts(tmp_path: Path) -> None:

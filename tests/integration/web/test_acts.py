@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.batch import due
+from pipeline.batch.prepare import Prepared
 from pipeline.experts import table
-from pipeline.store import asks
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.page import Page
@@ -33,7 +34,10 @@ def test_who_was_asked_by_a_process_that_is_gone_is_asked_again(page: Page, work
     """The button is there, and takes the person out of that process's hands."""
     with workspace.open() as ws, ws.store.write() as tx:  # which ends with its lock
         key = table.insert_person(tx, "ada", {"bio": "Bees."})
-        asks.take_live(tx, ws.task, ws.extractor, asks.Ask(key, "x"), asks_each=True, at=ws.now())
+        made = due.prepare_alone(ws, tx, [key])
+        assert isinstance(made, Prepared)
+        assert made.lock is not None
+        made.lock.release()
     assert "Ask about it" in page.get("/item", params={"task": "experts", **ADA}).text
     assert page.get("/api/tasks/experts/next").json()["plan"]["items"] == 1
     assert ended(page, page.post(f"{ITEM}/ask", params=ADA))["result"]["state"] == "tagged"

@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from pipeline.gemini.models import RateLimits
-from pipeline.gemini.rate_limiter import Limiter
+from pipeline.gemini.pace import Pace
 from pipeline.workflows.preflight import (
     SOON_S,
     SURCHARGE,
@@ -133,7 +133,7 @@ def test_live_calls_take_at_least_what_each_limit_takes(
 def test_live_calls_take_about_what_the_limiter_lets_through(requests: int, rpm: int) -> None:
     """The limiter that paces the calls needs as long as was said, but for those that may start in the first second."""
     limits = RateLimits(rpm=rpm, tpm=None, rpd=None)
-    limiter, now = Limiter(limits, at=0.0), 0.0
+    limiter, now = Pace(limits, at=0.0), 0.0
     for _ in range(requests):
         now += limiter.wait(1, at=now)
         limiter.start(1, at=now)

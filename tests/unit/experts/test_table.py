@@ -9,10 +9,9 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.experts import adopt, table
 from pipeline.experts.schema import experts
-from pipeline.experts.task import TASK
-from pipeline.store import asks, schema
+from pipeline.store import asks, schema, tables
 from pipeline.store.database import Connection, Store
-from pipeline.store.locks import Locks, locks_of
+from pipeline.store.locks import Locks
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -103,22 +102,10 @@ def test_everyone_is_counted_once(tx: Connection) -> None:
     ids = {name: table.insert_person(tx, name, {"bio": "Bees."}) for name in ("tagged", "claimed", "parked", "open")}
     table.insert_person(tx, "no bio", {})
     for name in ("tagged", "claimed"):
-        asks.take_live(tx, TASK, "a@1/b", asks.Ask(ids[name], name), asks_each=True, at=datetime.now(UTC))
+        row = {"task": table.TASK, "extractor": "a@1/b", "item_id": ids[name], "input_hash": name, "at": NOW}
+        tx.execute(tables.asks.insert().values(state=asks.CLAIMED, **row))
     stopped = {asks.Ask(ids[name], ""): "it failed" for name in ("parked", "claimed")}
     asks.add_ended(tx, table.TASK, "a@1/c", asks.Ends((), stopped, ()), at=NOW)
     table.write_tags(tx, {ids["tagged"]: '["law"]'})
     each = dict.fromkeys(("tagged", "untagged", "no_bio", "claimed", "parked"), 1)
     assert table.people(tx).counts(tx) == {"total": 5, **each}
-
-
-def test_a_dead_claim_counts_no_more(tx: Connection) -> None:
-    """A live claim whose process is dead is what the next submit takes, and is counted so."""
-    key = table.insert_person(tx, "a", {"bio": "Bees."})
-    asks.take_live(tx, TASK, "a@1/b", asks.Ask(key, "h"), asks_each=True, at=NOW)
-    assert table.people(tx).counts(tx)["claimed"] == 1
-    locks_of(tx).close()
-    assert table.people(tx).counts(tx)["untagged"] == 1
-    assert asks.dead_claims(tx, table.TASK) == [key]
-    assert asks.dead_claims(tx, "another-task") == []
-    assert asks.free_dead_claims(tx) == 1
-    assert not asks.release_live(tx, table.TASK, key)

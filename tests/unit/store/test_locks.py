@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,14 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import ConfigurationError, InconsistentError
-from pipeline.store import locks as module
+from pipeline.core.errors import InconsistentError
 from pipeline.store.database import Store
 from pipeline.store.locks import LockLostError, Locks
 from tests import postgresql
 from tests.integration.passages.workspaces import url_of
 from tests.lab import ON_POSTGRESQL, slowness
-from tests.scratch import quick_folder
 
 ROOT = Path(__file__).parents[3]
 NOBODY = 65534
@@ -222,83 +219,3 @@ def test_a_lock_that_was_lost_is_found_out(tmp_path: Path, make: Make) -> None:
     with locks.hold("work") as lock:
         assert lock is not None
         lock.check()
-
-
-def test_a_name_of_ones_own_tells_that_one_lives(make: Make) -> None:
-    """It is held until the workspace is closed; to look changes nothing; a name that nobody had is free."""
-    locks, other = make(), make()
-    mine = locks.mine()
-    assert locks.mine() is mine
-    assert not other.is_free(mine.name)
-    assert not locks.is_free(mine.name)
-    before = other.holder(mine.name)
-    assert before.startswith(f"held by pid {os.getpid()}")
-    locks.close()
-    assert other.is_free(mine.name)
-    assert other.is_free("live-of-nobody")
-
-
-@pytest.mark.sqlite_only("lock files")
-def test_a_file_that_is_removed_while_it_is_locked_is_no_lock(tmp_path: Path, make: Make) -> None:
-    """It is made and locked once more: else the next one would make another file, and both would hold the name."""
-    signature, removed = module._signature, list[str]()
-
-    def late() -> str:
-        """Remove the first file right after it was locked, when it is signed."""
-        if not removed:
-            removed.append("work.lock")
-            (tmp_path / "locks" / "work.lock").unlink()
-        return signature()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_signature", late)
-        with make().hold("work") as lock:
-            assert lock is not None
-            lock.check()
-            assert not has(make())
-    assert removed
-
-
-@pytest.mark.sqlite_only("lock files")
-def test_a_file_of_another_user_is_told(make: Make) -> None:
-    """In words with what to do; whether it is free cannot be known, so it is not taken for a dead one's."""
-    with tempfile.TemporaryDirectory(dir=quick_folder()) as folder:
-        Path(folder).chmod(0o755)
-        locks = make(folder=Path(folder))
-        assert has(locks)
-        (Path(folder) / "work.lock").chmod(0o444)
-        is_root = os.geteuid() == 0
-        if is_root:
-            os.seteuid(NOBODY)
-        try:
-            with pytest.raises(ConfigurationError, match=r"work\.lock cannot be locked: Permission denied") as error:
-                has(locks)
-            assert "another user's" in (error.value.hint or "")
-            assert not locks.is_free("work")
-        finally:
-            if is_root:
-                os.seteuid(0)
-
-
-@pytest.mark.skipif(not ON_POSTGRESQL, reason="sessions")
-def test_two_workspaces_on_one_server_share_no_lock(make: Make) -> None:
-    """A name is hashed with the workspace's id; the session stays, whatever the server ends of others that idle."""
-    locks = make()
-    with locks.hold("work"), make("another").hold("work") as lock:
-        assert lock is not None
-        assert locks._session is not None
-        assert locks._session.ask("SHOW idle_session_timeout") == "0"
-        assert locks._session.connection.info.get_parameters()["keepalives_idle"] == "30"
-
-
-@pytest.mark.skipif(not ON_POSTGRESQL, reason="sessions")
-def test_a_pooler_of_transactions_is_refused(tmp_path: Path, make: Make) -> None:
-    """What one client locks there would be another's, for both have one session in turn."""
-    said = "a pooler before .* gives each transaction another session"
-    name, _, server = url_of(tmp_path).partition("?host=")
-    with (
-        tempfile.TemporaryDirectory(dir=quick_folder()) as folder,  # for a socket's path is short
-        contextlib.closing(Pooler(Path(folder), server)),
-        pytest.raises(ConfigurationError, match=said),
-    ):
-        has(make(url=f"{name}?host={folder}"))

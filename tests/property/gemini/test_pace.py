@@ -2,12 +2,13 @@
 
 from bisect import bisect_left
 from itertools import accumulate
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.gemini.models import RateLimits
-from pipeline.gemini.rate_limiter import Limiter
+from pipeline.gemini.pace import Pace
 
 MINUTE_S = 60.0  # what the API counts by, and not what the limiter looks back on
 LIMIT = st.sampled_from([1, 2, 5, 15, 60, 300]) | st.integers(1, 400)
@@ -38,7 +39,7 @@ def _some(calls: Calls, *, until: float) -> list[float]:
     return times[:: max(1, len(times) // 50)]
 
 
-def _work(limiter: Limiter, sizes: list[int], *, begin: float, until: float, late: list[float]) -> Calls:
+def _work(limiter: Pace, sizes: list[int], *, begin: float, until: float, late: list[float]) -> Calls:
     """Run as a worker with work always waiting does, whose wake-ups come late; the sizes are taken in turn."""
     at = begin
     calls: Calls = []
@@ -64,10 +65,10 @@ def _events(draw: st.DrawFn, *, most: int) -> list[tuple[str, float, int]]:
 @given(LIMIT, st.integers(1, 30) | st.integers(50, 2000), st.data())
 def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, data: st.DataObject) -> None:
     """Over random arrivals, sizes, settlements below the estimate and tunings, no window holds more than the limit."""
-    limiter = Limiter(RateLimits(rpm=rpm, tpm=tpm, rpd=None), at=0.0)
+    limiter = Pace(RateLimits(rpm=rpm, tpm=tpm, rpd=None), at=0.0)
     others = data.draw(st.lists(st.tuples(st.floats(-60, 0), st.integers(0, tpm // 10)), max_size=min(rpm, 5)))
     limiter.prime(others, today=len(others))
-    at, last = 0.0, (0, 0)
+    at, last = 0.0, list[Any]()
     calls: Calls = sorted(others)
     for what, lapse, tokens in data.draw(_events(most=tpm)):
         at += lapse
@@ -75,7 +76,7 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, data: st.DataObje
             limiter.refused(at=at, delay_s=lapse if tokens % 2 else None)
         elif what == "succeeded":
             limiter.succeeded()
-        elif what == "settle" and last[0]:
+        elif what == "settle" and last:
             limiter.settle(last[0], min(tokens, last[1]))
             calls[-1] = (calls[-1][0], min(tokens, last[1]))
         else:
@@ -85,7 +86,7 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, data: st.DataObje
                 at += wait if what == "start" else 0.0
                 if wait > 0 and limiter.wait(size, at=at) > 0:
                     continue
-                last = (limiter.start(size, at=at), size)
+                last = [limiter.start(size, at=at), size]
                 calls.append((at, size))
     requests, total = _worst(calls, width=MINUTE_S)
     assert requests <= rpm
@@ -96,7 +97,7 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, data: st.DataObje
 @given(rpm=LIMIT, late=st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_not_even_a_jitter_of_a_second_lifts_a_window_above_the_limit(rpm: int, late: list[float]) -> None:
     """The limit holds for windows a second longer than a minute: what arrives a second too close is still allowed."""
-    calls = _work(Limiter(RateLimits(rpm, None, None), at=0.0), [1], begin=0.0, until=200.0, late=late)
+    calls = _work(Pace(RateLimits(rpm, None, None), at=0.0), [1], begin=0.0, until=200.0, late=late)
     assert _worst(calls, width=60.999)[0] <= rpm
 
 
@@ -104,7 +105,7 @@ def test_not_even_a_jitter_of_a_second_lifts_a_window_above_the_limit(rpm: int, 
 @given(rpm=LIMIT, late=st.lists(st.floats(0, 0.2), min_size=1, max_size=9), begin=st.floats(0, 10**6))
 def test_no_minute_with_work_waiting_is_wasted(rpm: int, late: list[float], begin: float) -> None:
     """In each minute, wherever it begins, nine tenths of the requests start, in whole calls; over ten minutes too."""
-    limiter = Limiter(RateLimits(rpm, None, None), at=begin)
+    limiter = Pace(RateLimits(rpm, None, None), at=begin)
     calls = _work(limiter, [1], begin=begin, until=begin + 11 * MINUTE_S, late=late)
     for start in [begin, *_some(calls, until=begin + 10 * MINUTE_S - 1)]:
         assert _within(calls, start)[0] >= int(0.9 * rpm)
@@ -115,7 +116,7 @@ def test_no_minute_with_work_waiting_is_wasted(rpm: int, late: list[float], begi
 @given(tpm=st.integers(400, 10**6), sizes=st.lists(st.floats(0.0002, 0.05), min_size=1, max_size=30))
 def test_no_minute_of_tokens_is_wasted(tpm: int, sizes: list[float]) -> None:
     """No call above a twentieth of the limit: nine tenths start in each minute of the run, in any other to one call."""
-    limiter = Limiter(RateLimits(None, tpm, None), at=0.0)
+    limiter = Pace(RateLimits(None, tpm, None), at=0.0)
     calls = _work(limiter, [max(1, int(tpm * size)) for size in sizes], begin=0.0, until=250.0, late=[0.0])
     assert all(_within(calls, minute * MINUTE_S)[1] >= 0.9 * tpm for minute in range(4))
     assert all(_within(calls, start)[1] >= 0.9 * tpm - max(sizes) * tpm for start in _some(calls, until=180.0))
@@ -126,7 +127,7 @@ def test_no_minute_of_tokens_is_wasted(tpm: int, sizes: list[float]) -> None:
 def test_a_wait_that_was_kept_is_over(rpm: int, tpm: int, data: st.DataObject) -> None:
     """A call that waits as long as was said may start then, or after a moment more; none is sent round in circles."""
     at = data.draw(st.floats(0, 10**7))
-    limiter = Limiter(RateLimits(rpm, tpm, None), at=at)
+    limiter = Pace(RateLimits(rpm, tpm, None), at=at)
     for tokens, settled in data.draw(st.lists(st.tuples(st.integers(0, tpm), st.integers(0, tpm)), max_size=60)):
         at += limiter.wait(tokens, at=at)
         assert limiter.wait(tokens, at=at) == 0.0

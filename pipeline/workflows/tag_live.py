@@ -1,36 +1,22 @@
-"""Ask about every item without an answer now, by ordinary calls at full price.
+"""Ask about every item without an answer now, by our own calls at full price; another run goes on with what is left."""
 
-Items, requests, claims and answers are those of batches; an item that is asked live is in no batch. Another run goes on
-with what is left.
-"""
-
-import contextlib
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.batch import prepare
-from pipeline.core.errors import UnavailableError
-from pipeline.cost import budget, estimate
+from pipeline.batch import ask, prepare
+from pipeline.batch.ask import LiveReport
 from pipeline.engine import questions
-from pipeline.engine.record import judge_kept
 from pipeline.engine.workspace import OpenWorkspace
 from pipeline.gemini.tokens import Usage, usage_cost
-from pipeline.live.questions import OpenQuestions
-from pipeline.live.runner import LiveReport, ask_live
-from pipeline.live.write_ahead import CallLedger, Purpose
 from pipeline.quality import evaluate, pilot
-from pipeline.store import asks, live_calls
+from pipeline.store import asks
+from pipeline.workflows import rounds
 
 if TYPE_CHECKING:
     from pipeline.core.progress import Bar
-    from pipeline.engine.task import Task
     from pipeline.quality.evaluate import QualityReport as Quality
-    from pipeline.store.database import Store
 
-
-HASTE_S = 1.0  # so long an interrupted run waits for another program to let it say that it ended
 LEAST = 0.00005  # USD; less than this is shown as nothing
 
 
@@ -62,11 +48,6 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
         InputError: there are no items at all.
         ConfigurationError: no key, or no such model; nothing was asked.
     """
-    ws.bring_items()
-    if ws.task.gates:
-        evaluate.check_gate_overrides(ws)
-    questions.free_dead_owners(ws.store, now=ws.now())
-    judge_kept(ws)
     with ws.store.read() as tx:
         total, askable = ws.task.total(tx), asks.count_askable(tx, ws.task)
     to_ask = askable if limit is None else min(askable, limit)
@@ -75,16 +56,22 @@ def run(ws: OpenWorkspace, *, limit: int | None) -> TagLiveReport:
         questions.check_any_items(ws.store, ws.task)
         return report
     ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
-    _begin(ws, report, limit=limit, to_ask=to_ask)
-    ledger = CallLedger.calibrated(ws, Purpose.LIVE, report.run)
-    source = OpenQuestions(questions.RequestBuilder(ws.task, ws.model), limit)
-    with ws.display.bar("asking", to_ask) as bar:
-        report.asked = ask_live(ledger, source, on_progress=partial(_show, bar))
+    with ws.display.bar("counting tokens", to_ask) as bar:
+        plan = prepare.plan_batches(ws, prepare.Selection(limit), bar=bar)
+    report.estimated = plan.usage
+    report.estimated_cost = usage_cost(ws.model, plan.usage, batch=False, on=ws.now().date())
+    numbers = list[int]()
+    with ws.display.bar("asking", total, done=report.skipped) as bar:
+        show = partial(_show, bar, report.skipped)
+        report.asked = ask.ask_rows(ws, prepare.Selection(limit), on_progress=show, ingested=numbers.append)
+    report.run = min(numbers, default=None)
     report.left = max(0, to_ask - report.asked.done)
-    _end(ws.store, ws.task, report, at=ws.now())
+    with ws.store.read() as tx:
+        names = ws.task.names(tx, [item_id for item_id, _ in report.asked.samples])
+    report.samples = [(names.get(item_id, item_id), reason) for item_id, reason in report.asked.samples]
     if not report.left:
-        budget.close_budget(ws.store, ws.task, at=ws.now())
-    if (report.asked.answered or ledger.untaken) and not report.asked.interrupted:
+        rounds.close_runs(ws, at=ws.now())
+    if numbers and not report.asked.interrupted:
         report.quality = evaluate.write_report(ws, extractor=ws.extractor)
     if report.quality is not None:
         pilot.note_failed_pilot(ws, report.quality)
@@ -117,36 +104,11 @@ def document(report: TagLiveReport) -> dict[str, Any]:
     }
 
 
-def _show(bar: "Bar", report: LiveReport, concurrency: int) -> None:
-    notes = [f"{concurrency} at once"]
+def _show(bar: "Bar", skipped: int, report: LiveReport) -> None:
+    notes = [f"{report.at_once} at once"]
     if report.failed:
         reasons = "; ".join(dict.fromkeys(reason[:60] for _, reason in report.samples))
         notes.append(f"{report.failed.total()} failed ({reasons})")
     if report.cost >= LEAST:
         notes.append(f"${report.cost:.4f}")
-    bar.show(report.done, note=", ".join(notes))
-
-
-def _begin(ws: OpenWorkspace, report: TagLiveReport, *, limit: int | None, to_ask: int) -> None:
-    with ws.display.bar("counting tokens", to_ask) as bar:
-        plan = prepare.plan_batches(ws, prepare.Selection(limit), bar=bar)
-    report.estimated = plan.usage
-    report.estimated_cost = usage_cost(ws.model, plan.usage, batch=False, on=ws.now().date())
-    usd = ws.budget.usd if ws.budget else None
-    with ws.store.write() as tx:
-        report.run = estimate.begin_live_run(
-            ws, tx, mode="live", items=plan.items, usage=plan.usage, batch=False, at=ws.now(), budget=usd
-        )
-
-
-def _end(store: "Store", task: "Task", report: TagLiveReport, *, at: datetime) -> None:
-    asked = report.asked
-    why = asked.stopped.message if asked.stopped else "nobody is left"
-    if asked.interrupted:
-        why = "interrupted"
-    with store.read() as tx:
-        names = task.names(tx, [item_id for item_id, _ in asked.samples])
-    hastes, patience_s = ([UnavailableError], HASTE_S) if asked.interrupted else ([], None)
-    with contextlib.suppress(*hastes), store.write(patience_s=patience_s) as tx:
-        live_calls.end_run(tx, report.run or 0, why=why, at=at)
-    report.samples = [(names.get(item_id, item_id), reason) for item_id, reason in asked.samples]
+    bar.show(skipped + report.replies, note=", ".join(notes))

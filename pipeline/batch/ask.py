@@ -1,0 +1,574 @@
+"""Ask the lines of batches by our own calls: many at once through ordinary requests, within every limit.
+
+Each reply is written as a line of the result that is not sealed yet before its slot is free, so that a killed process
+loses none; the slots belong to the run, and the lines of the next batch start in those that are free. A line that fails
+for the service's sake is tried again for a while and holds no other back; then its row goes back uncharged. Who comes
+next ends what a dead process left: `end_dead` seals what is on disk, and the rest is open again.
+"""
+
+import asyncio
+import contextlib
+import math
+import os
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from pipeline.batch import ingest
+from pipeline.batch.draft import StopReason
+from pipeline.batch.ingest import Judged
+from pipeline.batch.interrupts import on_interrupt
+from pipeline.batch.prepare import Preparation, Prepared, Selection
+from pipeline.batch.replies import OpenBatch, account_trial, part_path, seal
+from pipeline.batch.service import LONGEST_PAUSE_S, Service
+from pipeline.core.errors import (
+    ConfigurationError,
+    FindableError,
+    KeyRefusedError,
+    MissingError,
+    NotSentError,
+    RefusedError,
+    RemoteError,
+    ThrottledError,
+    UnavailableError,
+)
+from pipeline.core.progress import NoProgress
+from pipeline.core.states import Outcome, Way
+from pipeline.cost import budget
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini import requests, responses
+from pipeline.gemini.errors import next_midnight_pacific
+from pipeline.gemini.pace import WINDOW_S, Pace, StartedCall, TooLargeError
+from pipeline.gemini.tokens import usage_cost
+from pipeline.store import batches
+from pipeline.store.answers import LOST
+from pipeline.store.locks import LockLostError
+
+if TYPE_CHECKING:
+    from pipeline.engine.questions import PlannedRequest
+
+LOOK_S = 1.0  # how often replies are synced, calls counted in the database, and others' calls looked at
+GRACE_S = 5.0  # what is under way has so long to end after the first Ctrl-C
+HASTE_S = 1.0  # so long an interrupted run waits for another writer; who comes next does what is left
+WARN_AT = 0.8  # of the day's requests
+REFUSALS = 3  # clear refusals (400) before any answer, after which the request itself must be wrong
+SAMPLES = 3
+BAD_REQUEST = 400  # the least HTTP code of an error
+UNASKED, LATE = "not asked", "no reply came in time"
+
+
+@dataclass
+class LiveReport:
+    """What became of a run: counts of items but for `calls`; `cost` in USD; what stopped it, if anything did."""
+
+    calls: int = 0
+    answered: int = 0
+    elsewhere: int = 0  # claimed or removed by others meanwhile
+    failed: Counter[str] = field(default_factory=Counter)  # by reason; recorded, and not asked again in this run
+    samples: list[tuple[str, str]] = field(default_factory=list)  # (item id, reason) of the first
+    cost: float = 0.0
+    throttled: int = 0
+    stopped: FindableError | None = None
+    interrupted: bool = False
+    is_down: bool = False  # the last call failed because of the service
+    at_once: int = 1
+    replies: int = 0  # that came, and rows that were given up
+
+    @property
+    def done(self) -> int:
+        """Return how many items need nothing more of this run."""
+        return self.answered + self.elsewhere + self.failed.total()
+
+    def fail(self, item_id: str, reason: str) -> None:
+        """Count an item that failed for good in this run."""
+        self.failed[reason.partition(":")[0]] += 1
+        if len(self.samples) < SAMPLES:
+            self.samples.append((item_id, reason))
+
+
+@dataclass
+class _Line:
+    """One request on its way: its estimated prompt tokens, when the service failed it first, and how often."""
+
+    request: "PlannedRequest"
+    batch: OpenBatch
+    failing_since: float = math.inf
+    failures: int = 0
+    not_before: float = -math.inf
+
+    @property
+    def tokens(self) -> int:
+        return self.request.usage.prompt
+
+
+OnProgress = Callable[[LiveReport], None]
+
+
+def ask_rows(
+    ws: OpenWorkspace,
+    wanted: Selection,
+    *,
+    on_progress: OnProgress = lambda _report: None,
+    ingested: Callable[[int], None] = lambda _number: None,
+) -> LiveReport:
+    """Ask every row that is wanted, batch after batch, each ingested as it is over; `ingested` gets their numbers.
+
+    The first Ctrl-C or SIGTERM lets what is under way finish for five seconds; a second one ends it at once.
+
+    Raises:
+        InputError: a row's request cannot be sent; the message names it.
+        ConfigurationError: the user's own code fails on an answer, which stays in its sealed result.
+    """
+    source = _Rows(ws, wanted)
+    run = _Asking(ws, source, on_progress)
+    run.ingested = ingested
+    return run.carried_out()
+
+
+def ask_prepared(ws: OpenWorkspace, batch: Prepared, *, patience_s: float, deadline_s: float = math.inf) -> LiveReport:
+    """Ask one batch that was prepared by itself, and ingest it.
+
+    Where a limit would make it wait for longer than `patience_s` it stops instead, and after `deadline_s` it waits for
+    no reply any more.
+    """
+    run = _Asking(ws, _One(batch), lambda _report: None, patience_s=patience_s)
+    run.deadline = ws.monotonic() + deadline_s
+    return run.carried_out()
+
+
+class Tried(NamedTuple):
+    """What came of one row of a trial: the reply as it came, or why there is none; and its seconds."""
+
+    reply: Any
+    reason: str
+    seconds: float
+    is_refused: bool = False  # by a clear no to this one request
+
+
+def ask_trial(
+    ws: OpenWorkspace, wanted: Selection, *, on_progress: OnProgress = lambda _report: None
+) -> tuple[LiveReport, dict[str, Tried]]:
+    """Ask some rows of which nothing is kept but what that costs; return what came of each, by item id."""
+    run = _Asking(ws, _Rows(ws, wanted, way=Way.TRIAL), on_progress)
+    return run.carried_out(), run.tried
+
+
+class _Rows:
+    """Gives batch after batch of what is wanted, each row once; those that failed for their own sake go first again."""
+
+    def __init__(self, ws: OpenWorkspace, wanted: Selection, *, way: Way = Way.LIVE) -> None:
+        self.way, self.failed, self.ended = way, list[str](), set[str](wanted.without)
+        chosen = Selection(wanted.limit, self.ended, wanted.among, trial=way is Way.TRIAL)
+        self._preparation, self._ws = Preparation(ws, chosen, NoProgress(), way=way), ws
+
+    @property
+    def given(self) -> int:
+        return self._preparation.given
+
+    def next(self) -> Prepared | StopReason:
+        main, one = self._preparation, None
+        if self.failed:  # first, so that no row that asks the same is asked in their place
+            again, self.failed = Selection(among=self.failed), []
+            one = Preparation(self._ws, again, NoProgress(), way=self.way, run=main.run).next()
+        if not isinstance(one, Prepared):
+            one = main.next()
+        if isinstance(one, Prepared):
+            main.run = main.run or one.number
+        return one
+
+
+class _One:
+    """Gives one batch that was prepared before."""
+
+    way, given, failed = Way.LIVE, 0, list[str]()
+
+    def __init__(self, batch: Prepared) -> None:
+        self._batches, self.ended = [batch], set[str]()
+
+    def next(self) -> Prepared | StopReason:
+        return self._batches.pop() if self._batches else StopReason.DONE
+
+
+class _Asking:
+    """One run of our own calls, in an event loop; what reads or writes the database does so in threads."""
+
+    def __init__(
+        self, ws: OpenWorkspace, source: _Rows | _One, on_progress: OnProgress, *, patience_s: float = math.inf
+    ) -> None:
+        now = ws.monotonic()
+        self.report, self.tried = LiveReport(), dict[str, Tried]()
+        self.deadline = math.inf
+        self.ingested: Callable[[int], None] = lambda _number: None
+        self._ws, self._source, self._on_progress, self._patience_s = ws, source, on_progress, patience_s
+        self._open: dict[int, OpenBatch] = {}
+        self._ready: deque[_Line] = deque()
+        self._later: list[_Line] = []  # failed for the service's sake, and tried again after a pause
+        self._calls: dict[asyncio.Task[None], _Line] = {}
+        self._ends: set[asyncio.Task[None]] = set()  # batches that are sealed and ingested
+        self._has_more, self._no_money = True, False
+        self._stop = asyncio.Event()
+        self._broken: Exception | None = None
+        self._pace = Pace(ws.limits, at=now)
+        self._service = Service(ws, self._pace, self._end, hurries=not math.isinf(patience_s))
+        self._refused: list[tuple[_Line, RefusedError]] = []  # before any answer: whose fault is not known yet
+        self._today, self._has_warned = 0, False
+
+    def carried_out(self) -> LiveReport:
+        """Ask all there is; return what became of it."""
+        self._ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is written
+        asyncio.run(self._run())
+        if self._broken is not None:
+            raise self._broken
+        if self.report.stopped is None and self._service.down is not None and not self.report.answered:
+            self.report.stopped = self._service.down
+        return self.report
+
+    def _interrupt(self) -> None:
+        """Begin nothing more; the second time stop what is under way."""
+        if self.report.interrupted:
+            for call in self._calls:
+                call.cancel()
+        self.report.interrupted = True
+        self._stop.set()
+
+    def _end(self, error: FindableError) -> None:
+        self.report.stopped = self.report.stopped or error
+        self._stop.set()
+
+    async def _run(self) -> None:
+        ticking = asyncio.create_task(self._tick())
+        try:
+            with on_interrupt(self._interrupt):
+                await self._work()
+                await self._finish()
+        finally:
+            ticking.cancel()
+            for one in self._open.values():
+                one.close()
+                one.lock.release()
+        self.report.throttled, self.report.is_down = self._service.throttled, self._service.down is not None
+
+    async def _work(self) -> None:
+        try:
+            await asyncio.to_thread(self._count_others)
+            while not self._stop.is_set():
+                self._take_later()
+                if not self._ready and self._has_more and not self._no_money:
+                    await self._fetch()
+                    continue
+                if not (self._ready or self._later or self._calls or self._ends):
+                    if self._no_money:
+                        self._end(await asyncio.to_thread(self._why_no_money))
+                    break
+                pause = self._pause()
+                if pause > 0:
+                    await self._rest(pause)
+                elif not self._stop.is_set():
+                    self._begin(self._ready.popleft())
+        except FindableError as error:
+            self._end(error)
+        except Exception as error:  # noqa: BLE001 - raised again when what is under way has ended
+            self._broken = self._broken or error
+
+    async def _fetch(self) -> None:
+        """Prepare the next batch; where there is none, look again once one of those under way is over."""
+        one = await asyncio.to_thread(self._source.next)
+        if isinstance(one, Prepared):
+            assert one.lock is not None  # noqa: S101 - of our own calls
+            opened = OpenBatch(one.number, list(one.lines), one.lock, part_path(self._ws.data, one.number))
+            self._open[one.number] = opened
+            self._ready += [_Line(request, opened) for request in one.lines]
+            return
+        self._has_more, self._no_money = False, one is StopReason.BUDGET
+
+    def _why_no_money(self) -> FindableError:
+        with self._ws.store.read() as tx:
+            held = budget.budgets(self._ws)
+            nearest = held.nearest(tx)
+        assert nearest is not None  # noqa: S101 - it has no room
+        return held.without_room(nearest)
+
+    def _take_later(self) -> None:
+        now = self._ws.monotonic()
+        for line in [one for one in self._later if one.not_before <= now]:
+            self._later.remove(line)
+            self._ready.append(line)
+
+    def _pause(self) -> float:
+        """Return how long the next line waits, in seconds; 0.0 where it may be asked now."""
+        now = self._ws.monotonic()
+        if now >= self.deadline:
+            self._end(UnavailableError(LATE, hint="run the same command again later"))
+            return LOOK_S
+        self.report.at_once = self._service.at_once(in_flight=len(self._calls))
+        if not self._ready or len(self._calls) >= self.report.at_once:
+            return self._until_later(now)
+        line = self._ready[0]
+        try:
+            pause = max(self._service.hold_until - now, self._pace.wait(line.tokens, at=now))
+        except TooLargeError as error:
+            self._ready.popleft()
+            self._give_up(line, str(error), is_lost=False)
+            return 0.0 if self._ready else LOOK_S / 100
+        if math.isinf(pause):
+            if not self._calls:
+                self._end(day_used_up(self._ws, self._ws.limits.rpd or 0))
+            return LOOK_S
+        if pause > self._patience_s:
+            self._end(ThrottledError(f"the limits leave no room for another {pause:.0f} s", retry_after_s=pause))
+            return LOOK_S
+        return min(pause, LOOK_S)
+
+    def _until_later(self, now: float) -> float:
+        nearest = min((one.not_before for one in self._later), default=math.inf)
+        return min(LOOK_S, max(0.001, nearest - now), max(0.001, self.deadline - now))
+
+    async def _rest(self, seconds: float) -> None:
+        others = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._ws.asleep(seconds))]
+        try:
+            await asyncio.wait([*others, *self._calls, *self._ends], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in others:
+                one.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+    def _begin(self, line: _Line) -> None:
+        started = self._pace.start(line.tokens, at=self._ws.monotonic())
+        self._warn_of_day()
+        call = asyncio.create_task(self._guarded(line, started))
+        self._calls[call] = line
+        call.add_done_callback(self._over)
+
+    def _over(self, call: "asyncio.Task[None]") -> None:
+        self._calls.pop(call, None)
+        self._on_progress(self.report)
+
+    async def _guarded(self, line: _Line, call: StartedCall) -> None:
+        """Make one call; an error that is not its reply's ends the run."""
+        try:
+            await self._ask(line, call)
+        except (FindableError, OSError) as error:
+            self._end(error if isinstance(error, FindableError) else ConfigurationError(str(error)))
+        except Exception as error:  # noqa: BLE001 - raised again when what is under way has ended
+            self._broken = self._broken or error
+            self._stop.set()
+
+    async def _ask(self, line: _Line, call: StartedCall) -> None:
+        ws, opened, began = self._ws, line.batch, self._ws.monotonic()
+        try:
+            await asyncio.to_thread(opened.lock.check)
+        except LockLostError:
+            self._pace.withdraw(call)
+            raise
+        opened.calls, self.report.calls = opened.calls + 1, self.report.calls + 1
+        try:
+            reply = await ws.client.generate(ws.model.name, requests.object_of(line.request.data))
+        except asyncio.CancelledError:
+            self._give_up(line, "interrupted" if self.report.interrupted else LATE, is_lost=True)
+            raise
+        except RemoteError as error:
+            return self._failed(line, call, error, began=began)
+        took = ws.monotonic() - began
+        opened.keep({"key": orjson.loads(line.request.data)["key"], "response": reply})
+        opened.seconds += took
+        if self._source.way is Way.TRIAL:
+            self.tried[line.request.item.id] = Tried(reply, "", took)
+        usage = responses.judge_response(reply).usage
+        if usage.prompt:
+            self._pace.settle(call, usage.prompt)
+        self.report.cost += usage_cost(ws.model, usage, batch=False, on=ws.now().date())
+        self._service.answered(took_s=took)
+        self._settle_refused()
+        self._line_over(opened)
+        return None
+
+    def _failed(self, line: _Line, call: StartedCall, error: RemoteError, *, began: float) -> None:
+        """Deal with a call that got no reply: it goes again, is given up, or ends the run."""
+        opened = line.batch
+        if isinstance(error, ThrottledError | NotSentError):  # these count towards no quota and cost nothing
+            self._pace.withdraw(call)
+            opened.calls -= 1
+        if isinstance(error, ThrottledError):
+            self._service.refused(error)
+            return self._ready.appendleft(line)
+        if isinstance(error, KeyRefusedError | MissingError):
+            opened.calls -= 1
+            self._end(error)
+            return self._ready.append(line)
+        if isinstance(error, RefusedError):
+            self._refused.append((line, error))
+            if self._service.has_answered:
+                self._settle_refused()
+            elif len(self._refused) >= REFUSALS:
+                self._end(error)
+            return None
+        now, settings = self._ws.monotonic(), self._ws.settings
+        self._service.failed(error, began=began)
+        line.failures, line.failing_since = line.failures + 1, min(line.failing_since, now)
+        if now - line.failing_since > settings.retry_for:
+            is_silent = (error.code or 0) < BAD_REQUEST and not isinstance(error, NotSentError)
+            return self._give_up(line, error.message, is_lost=is_silent)
+        pause = min(LONGEST_PAUSE_S, settings.retry_wait * 2.0 ** min(line.failures - 1, 10))
+        asked_s = (error.retry_after_s if isinstance(error, UnavailableError) else None) or 0.0
+        pause = max(pause * random.uniform(0.5, 1), min(asked_s, LONGEST_PAUSE_S))  # noqa: S311 - no secret
+        line.not_before = now + pause
+        return self._later.append(line)
+
+    def _settle_refused(self) -> None:
+        """Charge the rows whose requests were refused, now that others were answered."""
+        refused, self._refused = self._refused, []
+        for line, error in refused:
+            told = {"code": error.code or BAD_REQUEST, "message": error.message, "status": error.status}
+            line.batch.keep({"key": orjson.loads(line.request.data)["key"], "error": told})
+            self.tried[line.request.item.id] = Tried(None, error.message, 0.0, is_refused=True)
+            self._line_over(line.batch)
+
+    def _give_up(self, line: _Line, reason: str, *, is_lost: bool) -> None:
+        line.batch.silent[line.request.item.id] = LOST * is_lost + reason
+        self.tried[line.request.item.id] = Tried(None, reason, 0.0)
+        self._line_over(line.batch)
+
+    def _line_over(self, opened: OpenBatch) -> None:
+        opened.left -= 1
+        self.report.replies += 1
+        if not opened.left and not self._stop.is_set():
+            end = asyncio.create_task(self._ended(opened))
+            self._ends.add(end)
+            end.add_done_callback(self._ends.discard)
+
+    async def _ended(self, opened: OpenBatch) -> None:
+        try:
+            await asyncio.to_thread(self._seal, opened)
+            self._has_more, self._no_money = True, False  # what failed may be asked again, and money be free
+        except FindableError as error:
+            self._end(error)
+        except Exception as error:  # noqa: BLE001 - raised again when what is under way has ended
+            self._broken = self._broken or error
+            self._stop.set()
+        self._on_progress(self.report)
+
+    def _seal(self, opened: OpenBatch) -> None:
+        """Seal what came for a batch and ingest it; of a trial what it cost is kept, and its files go."""
+        ws, report = self._ws, self.report
+        patience_s = HASTE_S if report.interrupted else None
+        self._open.pop(opened.number)
+        try:
+            opened.close()
+            self._count(opened)
+            if self._source.way is Way.TRIAL:
+                account_trial(ws, opened.number, patience_s=patience_s)
+                return
+            default = report.stopped.message if report.stopped else "interrupted" if report.interrupted else UNASKED
+            seal(ws, opened.number, patience_s=patience_s)
+            self._told(ingest.ingest_asked(ws, opened.number, opened.silent, default=default, patience_s=patience_s))
+            self.ingested(opened.number)
+        finally:
+            opened.lock.release()
+
+    def _told(self, judged: list[Judged]) -> None:
+        """Count what became of rows; those that failed for their own sake, and may be asked again, are so."""
+        report, source = self.report, self._source
+        for one in judged:
+            if one.is_taken:
+                report.answered += 1
+                continue
+            source.ended.add(one.item_id)
+            if one.is_open and one.outcome in {Outcome.REFUSED, Outcome.INVALID} and isinstance(source, _Rows):
+                source.failed.append(one.item_id)
+            elif one.is_asked:
+                report.fail(one.item_id, one.reason)
+
+    async def _finish(self) -> None:
+        """Let what is under way end, five seconds after a Ctrl-C; then seal and ingest what came."""
+        left_s = math.inf
+        while self._calls and left_s > 0:
+            left_s = min(left_s, GRACE_S) if self.report.interrupted else left_s
+            left_s = min(left_s, max(0.0, self.deadline - self._ws.monotonic()))
+            pause = min(left_s, LOOK_S)
+            await asyncio.wait(list(self._calls), timeout=max(0.001, pause))
+            left_s -= pause
+        for call in self._calls:
+            call.cancel()
+        if self._calls:
+            await asyncio.wait(list(self._calls), timeout=HASTE_S)
+        if self._ends:
+            await asyncio.wait(list(self._ends))
+        for opened in list(self._open.values()):
+            try:
+                await asyncio.to_thread(self._seal, opened)
+            except FindableError as error:
+                if not (self.report.interrupted and isinstance(error, UnavailableError)):  # who comes next ends it
+                    self._end(error)
+        self.report.answered += self._source.given
+
+    async def _tick(self) -> None:
+        """Once a second make replies durable, count calls in the database, and take in the other processes' calls."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            with contextlib.suppress(FindableError, OSError):
+                await asyncio.to_thread(self._sync)
+            if said := self._service.look(in_flight=len(self._calls)):
+                self._ws.display.warn(said)
+            self._on_progress(self.report)
+
+    def _sync(self) -> None:
+        for opened in list(self._open.values()):
+            if opened.calls != opened.counted:
+                os.fdatasync(opened.file)
+                self._count(opened)
+        self._count_others()
+
+    def _count(self, opened: OpenBatch) -> None:
+        if opened.calls == opened.counted:
+            return
+        calls, day = opened.calls, budget.today(self._ws.now()).isoformat()
+        with self._ws.store.write(patience_s=HASTE_S if self.report.interrupted else None) as tx:
+            batches.note_calls(tx, opened.number, day=day, calls=calls, seconds=opened.seconds)
+        opened.counted = calls
+
+    def _count_others(self) -> None:
+        """Take in what other batches, of any process, used of the last minute and of the day."""
+        ws = self._ws
+        if all(limit is None for limit in ws.limits):
+            return
+        now, at, name = ws.now(), ws.monotonic(), ws.model.name
+        since = now - timedelta(seconds=WINDOW_S)
+        with ws.store.read() as tx:
+            past = batches.calls_since(tx, name, since=since, but=list(self._open))
+            used = batches.calls_of_day(tx, name, day=budget.today(now).isoformat())
+        others = [
+            (at - (now - moment).total_seconds(), one.tokens) for one in past for moment in _spread(one, since, now)
+        ]
+        uncounted = sum(one.calls - one.counted for one in list(self._open.values()))
+        self._pace.prime(others, today=used + uncounted)
+        self._warn_of_day()
+
+    def _warn_of_day(self) -> None:
+        most, used = self._ws.limits.rpd, self._pace.used_today
+        if most is not None and used >= WARN_AT * most and not self._has_warned:
+            self._has_warned = True
+            self._ws.display.warn(f"{used:,} of today's {most:,} requests of {self._ws.model.name} are used")
+
+
+def _spread(past: batches.PastCalls, since: Any, now: Any) -> Iterator[Any]:
+    """Yield the moments of a batch's calls after a moment, taken to be evenly spread over its time."""
+    ended = past.ended or now
+    step = (ended - past.began) / past.calls
+    moments = (past.began + step * number for number in range(1, past.calls + 1))
+    return (one for one in moments if one >= since)
+
+
+def day_used_up(ws: OpenWorkspace, most: int) -> ThrottledError:
+    """Return the error that ends a run when the day's requests are used up."""
+    resets_at = next_midnight_pacific(ws.now())
+    return ThrottledError(
+        f"the {most:,} requests a day of {ws.model.name} are used up; nothing was lost",
+        hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when they begin anew; "
+        "set TIER= or RPD= where your project has more",
+        resets_at=resets_at,
+    )

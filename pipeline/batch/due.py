@@ -1,0 +1,123 @@
+"""Ask again about items that were asked alone in vain: by a command that comes later, or beside a page that goes on.
+
+What is due is not kept: it is an open row whose last attempt was made alone, or that was noted as not asked yet. Two
+threads, or processes, never ask about one item at once: its claim is an INSERT.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from pipeline.batch import ask, ingest
+from pipeline.batch.ask import LiveReport
+from pipeline.batch.draft import StopReason
+from pipeline.batch.interrupts import interrupt_thread
+from pipeline.batch.prepare import Preparation, Prepared, Selection
+from pipeline.core.errors import FindableError, StateConflictError
+from pipeline.core.progress import NoProgress
+from pipeline.core.states import Way
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.store import due
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Connection
+
+THREADS = 8  # calls about new items under way at once; each may hang for as long as a call may take
+EVERY_S = 60.0  # between two looks at what is due
+PATIENCE_S = 60.0  # ours: where the limits leave no room for longer, what is due waits for the next command
+
+Opened = Callable[[], contextlib.AbstractContextManager[OpenWorkspace]]
+
+
+def prepare_alone(ws: OpenWorkspace, tx: "Connection", ids: Sequence[str]) -> Prepared | StopReason:
+    """Claim items for one batch that is asked by itself, in the caller's transaction, or return why none is made.
+
+    Raises:
+        InputError: a row's request cannot be sent; the message names it.
+    """
+    return Preparation(ws, Selection(among=ids), NoProgress(), way=Way.LIVE, is_alone=True).take(tx)
+
+
+def ask_alone(ws: OpenWorkspace, ids: Sequence[str], *, patience_s: float = PATIENCE_S) -> LiveReport:
+    """Ask about some items in one batch by itself; those that cannot be asked now are passed over.
+
+    What keeps the service from answering stands in the report and is not raised; an interrupt is.
+    """
+    ws.client  # noqa: B018 - a missing key or an engine that cannot start is said before anything is claimed
+    with contextlib.suppress(StateConflictError):
+        with ws.store.write() as tx:
+            made = prepare_alone(ws, tx, ids)
+        if isinstance(made, Prepared):
+            report = ask.ask_prepared(ws, made, patience_s=patience_s)
+            if report.interrupted:
+                raise KeyboardInterrupt
+            return report
+    return LiveReport()
+
+
+def retry_due(ws: OpenWorkspace, *, patience_s: float = PATIENCE_S) -> LiveReport:
+    """Ask once more about every item that is due; one that fails again stays due, with its new reason."""
+    ingest.end_dead(ws)
+    with ws.store.read() as tx:
+        waiting = due.due_ids(tx, ws.task)
+    return ask_alone(ws, waiting, patience_s=patience_s) if waiting else LiveReport()
+
+
+class DueTagger:
+    """Threads that ask about due items of the task of a workspace, from `start` to `stop`."""
+
+    def __init__(self, opened: Opened, *, every_s: float = EVERY_S) -> None:
+        """Take what opens the workspace to be written; nothing is begun yet."""
+        self._opened, self._every_s = opened, every_s
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="due")
+        self._over = threading.Event()
+        self._asking: set[threading.Thread] = set()
+
+    def start(self) -> None:
+        """Look at what is due, at once and then again and again."""
+        threading.Thread(target=self._look_again, name="due-rounds", daemon=True).start()
+
+    def ask(self, item_id: str) -> Future[None]:
+        """Ask about one due item as soon as a thread is free; what became of it stands in the database.
+
+        After `stop` nothing is asked: the item stays due.
+        """
+        if self._over.is_set():
+            done: Future[None] = Future()
+            done.set_result(None)
+            return done
+        return self._pool.submit(self._asked, lambda ws: ask_alone(ws, [item_id]))
+
+    def look(self) -> None:
+        """Ask about all that is due and claimed by nobody, and wait for what comes of it."""
+        self._asked(retry_due)
+
+    def stop(self, *, within_s: float) -> None:
+        """Begin nothing more; what is under way may finish within so many seconds, the last of them in a hurry."""
+        until = time.monotonic() + within_s
+        self._over.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for hurry_s in (ask.GRACE_S + 1.0, 0.0):
+            for thread in list(self._asking):
+                thread.join(max(0.0, until - hurry_s - time.monotonic()))
+            for thread in list(self._asking):
+                interrupt_thread(thread.ident or 0)
+
+    def _look_again(self) -> None:
+        """Look again and again, each time in a thread of its own: one may wait for long for what others need not."""
+        while not self._over.is_set():
+            threading.Thread(target=self.look, name="due-look", daemon=True).start()
+            self._over.wait(self._every_s)
+
+    def _asked(self, do: Callable[[OpenWorkspace], object]) -> None:
+        thread = threading.current_thread()
+        self._asking.add(thread)
+        kept_quiet = contextlib.suppress(FindableError, KeyboardInterrupt)  # why stands in the database
+        try:
+            with kept_quiet, self._opened() as ws:
+                do(ws)
+        finally:
+            self._asking.discard(thread)

@@ -1,0 +1,151 @@
+"""What our own calls leave on disk: a line a reply, sealed as a result by who asked, or by who comes next.
+
+A reply is written in one go before its slot is free, so kill -9 loses none; a line that was cut is taken off. A process
+that asks holds its batch's lock: where that is free, the process is dead, and what it left is sealed by another.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from pipeline.batch.prepare import result_path
+from pipeline.batch.reconcile import lock_of
+from pipeline.core import files
+from pipeline.core.errors import ConfigurationError, StateConflictError
+from pipeline.core.states import BatchState, Outcome, Way
+from pipeline.engine.record import source_of
+from pipeline.engine.workspace import OpenWorkspace
+from pipeline.gemini import responses, tokens
+from pipeline.store import batches
+from pipeline.store.batches import Batch
+from pipeline.store.locks import Lock
+
+if TYPE_CHECKING:
+    from pipeline.engine.questions import PlannedRequest
+
+
+@dataclass
+class OpenBatch:
+    """A batch that is being asked: its lines, its lock, and the file of its replies, which ends at a whole line."""
+
+    number: int
+    lines: "Sequence[PlannedRequest]"
+    lock: Lock
+    path: Path
+    file: int = field(init=False)
+    size: int = 0
+    left: int = 0
+    calls: int = 0
+    counted: int = 0  # calls that the database knows of
+    seconds: float = 0.0
+    silent: dict[str, str] = field(default_factory=dict)  # why a row got no reply, by item id
+
+    def __post_init__(self) -> None:
+        """Open the file, which nothing stands in yet."""
+        self.left = len(self.lines)
+        self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+
+    def keep(self, document: Mapping[str, Any]) -> None:
+        """Append a reply; whatever fails cuts back to the last whole line, and nothing more may be asked.
+
+        Raises:
+            ConfigurationError: it cannot be written.
+        """
+        data = memoryview(orjson.dumps(document) + b"\n")
+        size = len(data)
+        try:
+            while data:
+                data = data[os.write(self.file, data) :]
+        except OSError as error:
+            os.ftruncate(self.file, self.size)
+            os.lseek(self.file, self.size, os.SEEK_SET)
+            said = f"cannot write {self.path}: {error.strerror}; nothing more was asked"
+            raise ConfigurationError(said, hint="make room, then run the same command again") from error
+        self.size += size
+
+    def close(self) -> None:
+        """Close the file; twice does no harm."""
+        file, self.file = self.file, -1
+        if file >= 0:
+            os.close(file)
+
+
+def part_path(data: Path, number: int) -> Path:
+    """Return where the replies to our own calls of a batch are written before they are sealed."""
+    return result_path(data, number).with_suffix(".asked")
+
+
+def seal(ws: OpenWorkspace, number: int, *, patience_s: float | None = None) -> None:
+    """Seal what came for a batch, up to its last whole line: asking -> downloaded; who calls holds its lock."""
+    part, path = part_path(ws.data, number), result_path(ws.data, number)
+    if not part.exists():
+        part = path if path.exists() else part  # killed between the rename and the commit
+        part.touch()
+    _cut_to_whole_lines(part)
+    draft = files.sync_part(part)
+    facts = {"result_file": str(path.relative_to(ws.data)), "result_sha256": draft.sha256, "result_size": draft.size}
+    with ws.store.write(patience_s=patience_s) as tx:
+        batch = batches.get_batch(tx, number)
+        if batch.state is BatchState.ASKING:
+            batches.mark_downloaded(tx, batch, why="asked", at=ws.now(), **facts)
+            files.rename(draft, path)
+
+
+def account_trial(ws: OpenWorkspace, number: int, *, patience_s: float | None = None) -> None:
+    """Keep what a trial cost, and remove its files: asking -> ingested."""
+    part = part_path(ws.data, number)
+    used = {Outcome.ANSWERED: 0, Outcome.REFUSED: 0, Outcome.INVALID: 0}
+    spent, cost = [0, 0], 0.0
+    with ws.store.read() as tx:
+        asked = batches.get_batch(tx, number)
+    prices = source_of(asked, models_file=ws.settings.models_file).prices(ws.now())
+    if part.exists():
+        _cut_to_whole_lines(part)
+        for _, line in files.read_lines(part):
+            reply = responses.judge_line(line)
+            used[reply.outcome] += 1
+            spent = [spent[0] + reply.usage.prompt, spent[1] + reply.usage.answer + reply.usage.thoughts]
+            cost += tokens.cost_at(prices, reply.usage)
+    with ws.store.write(patience_s=patience_s) as tx:
+        batch = batches.get_batch(tx, number)
+        if batch.state is BatchState.ASKING:
+            account = {outcome.value: count for outcome, count in used.items()}
+            account |= {"missing": batch.requests - sum(used.values()), "tokens_in": spent[0], "tokens_out": spent[1]}
+            account["calls"] = max(batch.calls, sum(used.values()))
+            batches.mark_ingested(tx, batch, at=ws.now(), cost=cost, **account)
+    for path in (part, ws.data / batch.request_file):
+        path.unlink(missing_ok=True)
+
+
+def _cut_to_whole_lines(part: Path) -> None:
+    with part.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - (1 << 16))
+            file.seek(start)
+            if (found := file.read(end - start).rfind(b"\n")) >= 0:
+                end = start + found + 1
+                break
+            end = start
+        file.truncate(end)
+
+
+def dead_batches(ws: OpenWorkspace) -> list[Batch]:
+    """Return the batches of our own calls whose process is gone."""
+    with ws.store.read() as tx:
+        asking = batches.batches_in_states(tx, BatchState.ASKING)
+    return [one for one in asking if ws.locks.is_free(lock_of(one.number))]
+
+
+def seal_dead(ws: OpenWorkspace) -> None:
+    """Seal what dead processes left of our own calls; nothing is written where there is none."""
+    for batch in dead_batches(ws):
+        with contextlib.suppress(StateConflictError), ws.locks.hold(lock_of(batch.number)) as lock:
+            if lock is None:
+                continue
+            account_trial(ws, batch.number) if batch.way is Way.TRIAL else seal(ws, batch.number)

@@ -1,1 +1,0 @@
-"""Asking now instead of by batch: one call an item, at full price."""
