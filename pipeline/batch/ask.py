@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
-
 from pipeline.batch import ingest
 from pipeline.batch.draft import StopReason
 from pipeline.batch.ingest import Judged
@@ -374,7 +372,7 @@ class _Asking:
         except RemoteError as error:
             return self._failed(line, call, error, began=began)
         took = ws.monotonic() - began
-        opened.keep({"key": orjson.loads(line.request.data)["key"], "response": reply})
+        opened.keep(requests.reply_line(line.request.data, response=reply))
         opened.seconds += took
         if self._source.way is Way.TRIAL:
             self.tried[line.request.item.id] = Tried(reply, "", took)
@@ -424,7 +422,7 @@ class _Asking:
         refused, self._refused = self._refused, []
         for line, error in refused:
             told = {"code": error.code or BAD_REQUEST, "message": error.message, "status": error.status}
-            line.batch.keep({"key": orjson.loads(line.request.data)["key"], "error": told})
+            line.batch.keep(requests.reply_line(line.request.data, error=told))
             self.tried[line.request.item.id] = Tried(None, error.message, 0.0, is_refused=True)
             self._line_over(line.batch)
 

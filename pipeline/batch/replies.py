@@ -6,12 +6,10 @@ that asks holds its batch's lock: where that is free, the process is dead, and w
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import orjson
+from typing import TYPE_CHECKING
 
 from pipeline.batch.prepare import result_path
 from pipeline.batch.reconcile import lock_of
@@ -50,14 +48,13 @@ class OpenBatch:
         self.left = len(self.lines)
         self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
 
-    def keep(self, document: Mapping[str, Any]) -> None:
-        """Append a reply; whatever fails cuts back to the last whole line, and nothing more may be asked.
+    def keep(self, line: bytes) -> None:
+        """Append a line with a reply; whatever fails cuts back to the last whole line, and nothing more may be asked.
 
         Raises:
             ConfigurationError: it cannot be written.
         """
-        data = memoryview(orjson.dumps(document) + b"\n")
-        size = len(data)
+        data, size = memoryview(line), len(line)
         try:
             while data:
                 data = data[os.write(self.file, data) :]

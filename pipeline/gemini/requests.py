@@ -55,20 +55,15 @@ def object_of(line: bytes) -> dict[str, Any]:
     return request
 
 
+def reply_line(line: bytes, **told: Any) -> bytes:
+    """Return the line of a result file that answers a request line of ours: its key, and a `response` or an `error`."""
+    return orjson.dumps({"key": orjson.loads(line)["key"], **told}) + b"\n"
+
+
 def shown_object(line: bytes) -> dict[str, Any]:
     """Return the request object of a line as it may be kept and shown: size and SHA-256 in the place of each image."""
     found: dict[str, Any] = _shown(object_of(line))
     return found
-
-
-def split_request(line: bytes) -> tuple[str, str]:
-    """Return the request object of a line of ours in two, its contents and all else, each as JSON, to be kept.
-
-    Of an image its size and hash stand there in the place of its bytes.
-    """
-    request = shown_object(line)
-    contents = request.pop("contents")
-    return orjson.dumps(contents).decode(), orjson.dumps(request).decode()
 
 
 def shown_line(line: bytes) -> bytes:
@@ -87,11 +82,6 @@ def _shown(value: Any) -> Any:
     data = base64.b64decode(inline["data"])
     told = {"mimeType": inline["mimeType"], "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     return {"inlineData": told}
-
-
-def joined_request(contents: str, rest: str) -> str:
-    """Return the request object that was split so, as JSON."""
-    return f'{{"contents":{contents},{rest[1:]}'
 
 
 @dataclass(frozen=True)
