@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from sqlalchemy import BigInteger, Boolean, Text
 from sqlalchemy.types import TypeEngine
@@ -60,7 +60,7 @@ def fields_of(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
             raise InputError(f"the field `{name}` of the answer has a name of more than {MAX_COLUMN} bytes")
         if (other := found.setdefault(name.casefold(), name)) != name:
             raise InputError(f"the fields `{other}` and `{name}` of the answer are one name to a database")
-    return tuple((name, _kind_beside(one.annotation, one.metadata)) for name, one in answer.model_fields.items())
+    return tuple((name, _kind(one.annotation, one.metadata)) for name, one in answer.model_fields.items())
 
 
 def stored_cell(kind: str, value: Any) -> Any:
@@ -107,39 +107,29 @@ def _unstorable(value: Any, place: str) -> Iterator[str]:
         yield f"a number that is none (NaN or infinite){where}"
 
 
-def _kind(annotation: Any) -> str:
-    origin = get_origin(annotation)
-    if origin in {Union, types.UnionType}:
-        return _one_of({_kind(one) for one in get_args(annotation) if one is not types.NoneType})
-    if origin is Literal:
-        return _of_values(get_args(annotation))
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return _of_values(annotation)
-    if origin is Annotated:
-        return _kind_beside(annotation.__origin__, annotation.__metadata__)
-    meant = _named(annotation)
-    return _KINDS.get(annotation, JSON) if meant is None else _kind(meant)
-
-
-def _kind_beside(annotation: Any, metadata: Iterable[Any]) -> str:
+def _kind(annotation: Any, metadata: Iterable[Any] = ()) -> str:
     """Return the kind of a type with what stands beside it; what another library makes of it is JSON."""
     own = (type(one).__module__.partition(".")[0] for one in metadata if hasattr(one, "__get_pydantic_core_schema__"))
-    return _kind(annotation) if all(one == "pydantic" for one in own) else JSON
-
-
-def _named(annotation: Any) -> Any:
-    """Return the type that another name was given; None where it is none of these."""
-    return annotation.__supertype__ if isinstance(annotation, NewType) else getattr(annotation, "__value__", None)
-
-
-def _of_values(values: Iterable[Any]) -> str:
-    """Return the kind that all values have; members of an enum are their values."""
-    plain = (one.value if isinstance(one, Enum) else one for one in values)
-    return _one_of({_KINDS.get(type(one), JSON) for one in plain if one is not None})
-
-
-def _one_of(kinds: set[str]) -> str:
+    if any(one != "pydantic" for one in own):
+        return JSON
+    if get_origin(annotation) is Annotated:
+        return _kind(annotation.__origin__, annotation.__metadata__)
+    if (meant := getattr(annotation, "__supertype__", getattr(annotation, "__value__", None))) is not None:
+        return _kind(meant)  # a type under another name
+    kinds = set(_kinds(annotation))
     return kinds.pop() if len(kinds) == 1 else JSON
+
+
+def _kinds(annotation: Any) -> Iterator[str]:
+    """Yield the kind of each type of a union, or of each value that may be; members of an enum are their values."""
+    if get_origin(annotation) in {Union, types.UnionType}:
+        yield from (_kind(one) for one in get_args(annotation) if one is not types.NoneType)
+    elif get_origin(annotation) is Literal or (isinstance(annotation, type) and issubclass(annotation, Enum)):
+        values = get_args(annotation) or annotation
+        plain = (one.value if isinstance(one, Enum) else one for one in values)
+        yield from (_KINDS.get(type(one), JSON) for one in plain if one is not None)
+    else:
+        yield _KINDS.get(annotation, JSON)
 
 
 def _integer(value: Any) -> int | None:
