@@ -1,7 +1,7 @@
 """Say what a list of people shows, what it is looked through for, and what it is sorted by."""
 
-from collections.abc import Mapping
-from functools import cache, partial
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, func
@@ -10,9 +10,10 @@ from pipeline.experts import table
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.schema import SCORE, experts, item_id
 from pipeline.tables.cells import list_of, number_of, text_of
-from pipeline.tables.grid import Grid, GridColumn, GridFacet, says_text, version_facet
+from pipeline.tables.grid import Grid, GridFacet, says_text, version_facet
 from pipeline.tables.reflect import columns_of
 
+Row = Mapping[str, Any]
 USUAL = ("username", "name", "job_title", "company", "tags", "findability_score")
 
 
@@ -22,40 +23,29 @@ def people_grid(tx: Connection) -> Grid:
     is_nullable = columns_of(tx, experts.name)[USERNAME].nullable
     return Grid(
         table=table.people(tx),
-        columns=_columns(),
+        cells=(*HEADERS, "tags", "findability_score"),
+        columns={name: _OWN.get(name) or partial(_text, name) for name in (*USUAL, *HEADERS)},
         usual=USUAL,
         searched=[experts.c[name] for name in table.LISTED],
         sorts={USERNAME: func.coalesce(username, "") if is_nullable else username, "findability_score": SCORE},
         score=SCORE,
-        tags=GridFacet(experts.c.tags, _tags, partial(says_text, tx, experts.c.tags)),
-        versions=_versions(),
+        tags=GridFacet(experts.c.tags, lambda cell: list_of(cell) or (), partial(says_text, tx, experts.c.tags)),
+        versions=version_facet(table.TASK, item_id),
     )
 
 
-@cache
-def _columns() -> Mapping[str, GridColumn]:
-    own = {
-        "name": GridColumn(("first_name", "last_name"), _name),
-        "hourly_rate": GridColumn(("hourly_rate",), _rate),
-        "tags": GridColumn(("tags",), _tags),
-        "findability_score": GridColumn(("findability_score",), number_of),
-    }
-    return {name: own.get(name) or GridColumn((name,), text_of) for name in (*USUAL, *HEADERS)}
+def _text(name: str, row: Row) -> str:
+    return text_of(row[name])
 
 
-@cache
-def _versions() -> GridFacet:
-    return version_facet(table.TASK, item_id)
+def _rate(row: Row) -> float | str:
+    number = number_of(row["hourly_rate"])
+    return _text("hourly_rate", row) if number is None else number
 
 
-def _name(first: Any, last: Any) -> str:
-    return f"{text_of(first)} {text_of(last)}".strip()
-
-
-def _rate(cell: Any) -> float | str:
-    number = number_of(cell)
-    return text_of(cell) if number is None else number
-
-
-def _tags(cell: Any) -> list[str]:
-    return list_of(cell) or []
+_OWN: Mapping[str, Callable[[Row], Any]] = {
+    "name": lambda row: f"{_text('first_name', row)} {_text('last_name', row)}".strip(),
+    "hourly_rate": _rate,
+    "tags": lambda row: list_of(row["tags"]) or [],
+    "findability_score": lambda row: number_of(row["findability_score"]),
+}

@@ -1,6 +1,6 @@
 """Say what a list of passages shows, what it is looked through for, and by which concepts it tells them apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 from pipeline.passages import table
 from pipeline.passages.schema import PassagesShape
 from pipeline.tables.cells import cell_words, loaded
-from pipeline.tables.grid import Grid, GridAnswers, GridColumn, GridFacet
+from pipeline.tables.grid import Grid, GridFacet
 from pipeline.tables.item_table import ItemTable
 from pipeline.tables.reflect import is_sqlite
 
@@ -21,13 +21,19 @@ def passages_grid(tx: Connection, shape: PassagesShape, items: ItemTable) -> Gri
     version = cast(mine.extractor_version, Text) + func.coalesce("/" + cast(mine.extractor_model, Text), "")
     return Grid(
         table=items,
-        columns={name: GridColumn((name,), cell_words) for name in names},
+        cells=names,
+        columns={name: partial(_words, name) for name in names},
         usual=names,
         searched=[items.table.c[name] for name in names],
         tags=_facet(tx, shape, mine.concept_type, lambda word: mine.concept_type == word),
         versions=_facet(tx, shape, version, partial(_is_by, shape)),
-        answers=GridAnswers(("concepts",), partial(_concepts, shape=shape)),
+        more=("concepts",),
+        more_of=partial(_concepts, shape=shape),
     )
+
+
+def _words(name: str, row: Mapping[str, Any]) -> str:
+    return cell_words(row[name])
 
 
 def _facet(tx: Connection, shape: PassagesShape, told: ColumnElement[Any], is_word: Any) -> GridFacet:

@@ -27,13 +27,6 @@ PAGE = 2_000
 HASH, CHANGED = "findable_hash", "findable_changed_at"  # cells of tables that keep them
 
 
-class GridColumn(NamedTuple):
-    """What a column shows: the cells of a row that it is made of, and what makes a value of them."""
-
-    cells: Sequence[str]
-    value: Callable[..., Any]
-
-
 class GridFacet(NamedTuple):
     """What tells rows apart by words, such as tags: a cell, the words that it says, the condition that it says one."""
 
@@ -42,24 +35,18 @@ class GridFacet(NamedTuple):
     says: Callable[[str], ColumnElement[bool]]
 
 
-class GridAnswers(NamedTuple):
-    """Columns that are no cells of a row: their names, and what gives them by the ids of some items."""
-
-    names: Sequence[str]
-    values: Callable[[Connection, Sequence[str]], Mapping[str, Mapping[str, Any]]]
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Grid:
     """What lists the items of a table.
 
-    `columns` are all that can be shown of a row, `usual` those that are, with those `in_state` where one is asked for;
-    `answers` are more. Words are looked for in what is `searched`. `score` is a number that is never NULL, below 0
-    where there is none. With `keeps_changes` a row tells the hash of its input, and when that changed.
+    `columns` say what is shown of a row's `cells`, `usual` are those that are, with those `in_state` where one is asked
+    for; `more` are no cells of a row, and `more_of` gives them by the ids of some items. Words are looked for in what
+    is `searched`. `score` is a number that is never NULL, below 0 where there is none.
     """
 
     table: ItemTable
-    columns: Mapping[str, GridColumn]
+    cells: Sequence[str]
+    columns: Mapping[str, Callable[[Mapping[str, Any]], Any]]
     usual: Sequence[str]
     searched: Sequence[ColumnElement[Any]]
     in_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -67,13 +54,13 @@ class Grid:
     score: ColumnElement[Any] | None = None
     tags: GridFacet | None = None
     versions: GridFacet | None = None
-    answers: GridAnswers | None = None
-    keeps_changes: bool = False
+    more: Sequence[str] = ()
+    more_of: Callable[[Connection, Sequence[str]], Mapping[str, Mapping[str, Any]]] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of all columns that can be shown."""
-        return (*self.columns, *(self.answers.names if self.answers else ()))
+        return (*self.columns, *self.more)
 
     def page(self, tx: Connection, wanted: ItemsWanted) -> ItemsPage:
         """Return the items that are wanted, in their order, by few queries.
@@ -81,26 +68,21 @@ class Grid:
         Raises:
             InputError: there is no such item, state, sort or column, or the items have no tags, versions or scores.
         """
-        keys, descends = self._order(wanted.sort), (wanted.sort or "").startswith("-")
+        keys, descends, fields = self._order(wanted.sort), (wanted.sort or "").startswith("-"), self._fields(wanted)
         conditions = self.conditions(tx, wanted.which)
         if wanted.only is not None:
             conditions.append(self._is(wanted.only))
         if wanted.after is not None:
             conditions.append(self._is_behind(tx, wanted.after, keys, descends=descends))
-        fields = self._fields(wanted)
-        cells = [cell for name in fields if name in self.columns for cell in self.columns[name].cells]
-        cells = list(dict.fromkeys([*cells, *((HASH, CHANGED) if self.keeps_changes else ())]))
-        query = select(self.table.item_id, self.state(), *(self.table.table.c[name] for name in cells))
+        query = select(self.table.item_id, self.state(), *(self.table.table.c[name] for name in self.cells))
         query = query.where(*conditions).order_by(*(one.desc() if descends else one for one in keys))
         rows = tx.execute(query.limit(wanted.limit + 1)).all()
         ids = [row[0] for row in rows[: wanted.limit]]
-        beside: Mapping[str, Mapping[str, Any]] = {}
-        if self.answers is not None and not set(self.answers.names).isdisjoint(fields):
-            beside = self.answers.values(tx, ids)
+        more = self.more_of(tx, ids) if self.more_of and not set(self.more).isdisjoint(fields) else {}
         items = []
         for key, state, *found in rows[: wanted.limit]:
-            row, others = dict(zip(cells, found, strict=True)), beside.get(key, {})
-            shown = {name: self._value(name, row) if name in self.columns else others.get(name) for name in fields}
+            row, own = dict(zip(self.cells, found, strict=True)), more.get(key, {})
+            shown = {name: self.columns[name](row) if name in self.columns else own.get(name) for name in fields}
             items.append(ListedItem(key, state, shown, row.get(HASH), row.get(CHANGED)))
         return ItemsPage(items, ids[-1] if len(rows) > wanted.limit else None, fields)
 
@@ -195,10 +177,6 @@ class Grid:
                 raise InputError(f"there is no column {name!r} to show", hint=f"there are {', '.join(self.names)}")
         return tuple(dict.fromkeys(wanted.fields))
 
-    def _value(self, name: str, row: Mapping[str, Any]) -> Any:
-        column = self.columns[name]
-        return column.value(*(row[cell] for cell in column.cells))
-
 
 def version_facet(task: str, key: ColumnElement[str]) -> GridFacet:
     """Return what tells items apart by the extractor of the last answer that was applied and stands."""
@@ -214,23 +192,23 @@ def tag_facet(tx: Connection, task: str, key: ColumnElement[str]) -> GridFacet:
     )
 
 
-def answers_shown(
-    task: str, fields: Mapping[str, str], *, whose: str, prefer: Sequence[str], label: str
-) -> GridAnswers:
-    """Return columns with the answer that an export has of an item, of one that is not in it the next best one.
+def answers_of(
+    task: str,
+    fields: Mapping[str, str],
+    tx: Connection,
+    ids: Sequence[str],
+    *,
+    whose: str,
+    prefer: Sequence[str],
+    label: str,
+) -> dict[str, dict[str, Any]]:
+    """Return the answer that an export has of each item, of one that is not in it the next best one.
 
     `fields` are those of the answers, by the names of the columns, and the column `whose` has the extractor.
     """
-
-    def values(tx: Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        rank = versions.ranks(tx, task, prefer=prefer, label=label)
-        found = answers.last_applied(tx, task, ids, rank=rank)
-        documents = ((key, by, json.loads(text)) for key, (by, text) in found.items())
-        return {
-            key: {whose: by, **{name: one.get(field) for name, field in fields.items()}} for key, by, one in documents
-        }
-
-    return GridAnswers((*fields, whose), values)
+    found = answers.last_applied(tx, task, ids, rank=versions.ranks(tx, task, prefer=prefer, label=label))
+    documents = ((key, by, json.loads(text)) for key, (by, text) in found.items())
+    return {key: {whose: by, **{name: one.get(field) for name, field in fields.items()}} for key, by, one in documents}
 
 
 def says_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:
