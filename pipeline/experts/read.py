@@ -15,7 +15,7 @@ from pipeline.core.text import first_few, restore_formula
 from pipeline.experts.columns import HEADERS, USERNAME
 from pipeline.experts.rows import Person, judge_row
 from pipeline.tables.findings import Finding, excerpt, rejected
-from pipeline.tables.headers import COLUMN_NAMES, ColumnMapping, ColumnSpec, Layout, MappedFile, fold
+from pipeline.tables.headers import ColumnMapping, Layout, MappedFile, fold
 from pipeline.tables.imports import SeenIds
 from pipeline.tables.read import SourceRow, parse_json
 
@@ -24,8 +24,7 @@ HINT = f"give a CSV file with the header {EXPECTED}, or JSON objects with these 
 DOCUMENT_HINT = f"give one JSON object, or a list of them, with the keys {EXPECTED}"
 WHOLE_NAME, PARTS = "full_name", ("first_name", "last_name")
 COLUMNS = {**HEADERS, WHOLE_NAME: "Full name"}
-SPECS = tuple(ColumnSpec(name, label, COLUMN_NAMES[name]) for name, label in COLUMNS.items())
-LAYOUT = Layout(USERNAME, SPECS, HINT, "make import EXPERTS={}")
+LAYOUT = Layout(USERNAME, COLUMNS, HINT, "make import EXPERTS={}")
 _PARTICLES = re.compile(
     r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]|te[nr]|va[nm]|vo[mn]|zu[mr]?"
 )

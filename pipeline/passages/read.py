@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core.text import BAD_TEXT, first_few
 from pipeline.tables.findings import Finding, FindingKind, excerpt, rejected
-from pipeline.tables.headers import COLUMN_NAMES, ColumnSpec, Layout, MappedFile
+from pipeline.tables.headers import Layout, MappedFile
 from pipeline.tables.read import SourceRow, parse_json
 
 HINT = 'one passage a line: {"id": "…", "text": "…", "source": "…", "metadata": {…}}; or CSV with these columns'
@@ -19,7 +19,7 @@ MAX_LINE = 16 << 20  # characters; a text of 100,000 characters has 1.2 million 
 OURS = ("id", "text", "source", "metadata")
 LAYOUT = Layout(
     "id",
-    tuple(ColumnSpec(name, name, COLUMN_NAMES.get(name, ())) for name in OURS),
+    {name: name for name in OURS},
     HINT,
     "make import-passages PASSAGES={}",
     default="jsonl",

@@ -35,47 +35,39 @@ def fold(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class ColumnSpec:
-    """A column that a subject reads: its name, the one that messages show, and other names for it."""
-
-    name: str
-    label: str
-    aliases: tuple[str, ...] = ()
-
-    @cached_property
-    def own(self) -> frozenset[str]:
-        """Return the column's own names, folded."""
-        return frozenset(map(fold, (self.name, self.label)))
-
-    @cached_property
-    def known(self) -> frozenset[str]:
-        """Return every name by which the column is known, folded."""
-        return self.own.union(map(fold, self.aliases))
-
-
-@dataclass(frozen=True)
 class Layout:
-    """The columns that a subject reads; `key` is the one that every row has.
+    """The columns that a subject reads: by their names, what messages call them; `key` is the one that every row has.
 
     `hint` says what a file should be, of a `default` format where its name does not say it; `command` imports one,
     whose name stands in its place. A subject that `keeps` other columns has them under their own names.
     """
 
     key: str
-    specs: tuple[ColumnSpec, ...]
+    columns: Mapping[str, str]
     hint: str
     command: str
     default: str = "csv"
     max_line: int = MAX_LINE
     keeps: bool = False
 
+    @cached_property
+    def own(self) -> dict[str, str]:
+        """Return the columns by their own names, folded."""
+        return {fold(one): name for name, label in self.columns.items() for one in (name, label)}
+
+    @cached_property
+    def known(self) -> dict[str, str]:
+        """Return the columns by every name by which they are known, folded."""
+        aliases = {fold(one): name for name in self.columns for one in COLUMN_NAMES.get(name, ())}
+        return aliases | self.own
+
     def is_known(self, name: str) -> bool:
         """Return whether a column is known by a name."""
-        return any(fold(name) in spec.known for spec in self.specs)
+        return fold(name) in self.known
 
     def label(self, column: str) -> str:
         """Return a column's name in messages."""
-        return next((spec.label for spec in self.specs if spec.name == column), column)
+        return self.columns.get(column, column)
 
 
 class ColumnMapping:
@@ -95,21 +87,23 @@ class ColumnMapping:
         self._there = there = list(dict.fromkeys(filter(None, names)))
         said = _said(there, given, layout=layout, path=path)
         self._named = {name: column for column, name in said.items() if name}
-        left = [spec for spec in layout.specs if spec.name not in said]
-        self._own = {name: spec.name for spec in left for name in spec.own}  # also of JSON rows further down
+        self._own = {name: column for name, column in layout.own.items() if column not in said}  # of later rows, too
         self._note("as MAP= says", self._named)
         known: dict[str, str] = {}
-        for spec in (one for one in left if not self.name_of(one.name)):
-            alike = [name for name in there if fold(name) in spec.known and self.column_of(name) is None]
+        for column, label in layout.columns.items():
+            alike = [name for name in there if layout.known.get(fold(name)) == column and name not in self._named]
+            if column in said or not alike or self.name_of(column):
+                continue
             if len(alike) == 1:
-                known[alike[0]] = spec.name
-            elif alike:
-                both, use = " and ".join(repr(excerpt(name)) for name in alike), _map_line({spec.name: alike[0]})
-                self.notes.append(f"{both} both mean {spec.label}: add {use} to use the first")
+                known[alike[0]] = column
+            else:
+                both, use = " and ".join(repr(excerpt(name)) for name in alike), _map_line({column: alike[0]})
+                self.notes.append(f"{both} both mean {label}: add {use} to use the first")
         self._named |= known
         self._note("by other names", known)
         free = [name for name in there if self.column_of(name) is None]
-        near = {name: spec.name for spec in reversed(left) if not self.name_of(spec.name) for name in spec.known}
+        left = {column for column in layout.columns if column not in said and not self.name_of(column)}
+        near = {name: column for name, column in layout.known.items() if column in left}
         self.near: dict[str, str] = {}
         for name, found in ((name, _most_like(fold(name), list(near), least=_NEAR)) for name in free):
             if found and self.near.setdefault(near[found], name) == name:
@@ -127,7 +121,7 @@ class ColumnMapping:
     def read_as(self, name: str) -> str | None:
         """Return under what a value of this name is read; None where it is not."""
         column = self.column_of(name)
-        is_kept = column is None and self.layout.keeps and not any(fold(name) in one.own for one in self.layout.specs)
+        is_kept = column is None and self.layout.keeps and fold(name) not in self.layout.own
         return name if is_kept else column
 
     def name_of(self, column: str) -> str:
@@ -137,7 +131,8 @@ class ColumnMapping:
     @property
     def listed(self) -> list[dict[str, str]]:
         """Return of every column its name, the one in messages, and the one in the file (empty: none)."""
-        return [{"column": one.name, "label": one.label, "name": self.name_of(one.name)} for one in self.layout.specs]
+        columns = self.layout.columns.items()
+        return [{"column": name, "label": label, "name": self.name_of(name)} for name, label in columns]
 
     def row(self, row: SourceRow) -> SourceRow | Finding:
         """Return a row by columns; or why it is none."""
@@ -176,7 +171,7 @@ class MappedFile(SourceFile):
                 f"{path} has no {layout.label(layout.key)} column; nothing was imported. Found: {found}",
                 hint=f"{layout.command.format(shlex.quote(str(path)))} {take}"
                 if take
-                else f'expected: {", ".join(one.label for one in layout.specs)}; or say which: MAP="{layout.key}=…"',
+                else f'expected: {", ".join(layout.columns.values())}; or say which: MAP="{layout.key}=…"',
             )
         columns = [column for name in self.names if name and (column := mapping.read_as(name))]
         if twice := next((column for column in columns if columns.count(column) > 1), ""):
@@ -219,11 +214,11 @@ def _said(there: Sequence[str], given: Mapping[str, str], *, layout: Layout, pat
     """Return what MAP= says, in columns of the layout and names of the file; an empty name for none."""
     found: dict[str, str] = {}
     for said, wanted in given.items():
-        column = next((spec.name for spec in layout.specs if fold(said) in spec.known), None)
+        column = layout.known.get(fold(said))
         if column is None:
             raise InputError(
                 f"MAP= names {excerpt(said)!r}, which is no column; nothing was imported",
-                hint=f"the columns are {', '.join(spec.name for spec in layout.specs)}",
+                hint=f"the columns are {', '.join(layout.columns)}",
             )
         alike = [wanted] if wanted in there else [one for one in there if wanted and fold(one) == fold(wanted)]
         if wanted and len(alike) != 1:

@@ -49,6 +49,8 @@ def test_what_looks_like_a_column_is_named_with_the_map_that_takes_it(run: Run) 
     both = run("import", write("two.csv", "User,Biografie,About me", "rosa,x,y")).stderr
     assert "'Biografie' and 'About me' both mean Bio" in both
     assert not people(run)["rosa"]["Bio"]
+    run("import", write("three.csv", "Username,Login", f"olga,{LONG}"), "--map", "bio=Login")  # another column's alias
+    assert people(run)["olga"]["Bio"] == LONG
     refused = run("import", write("none.csv", "Usr,Bio", "x,y"))
     assert (refused.exit_code, "has no Username column" in refused.stderr) == (2, True)
     wrong = run("import", file, "--map", "bio=Biografi")

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.experts.columns import HEADERS
-from pipeline.experts.read import SPECS, WHOLE_NAME, People
+from pipeline.experts.read import COLUMNS, WHOLE_NAME, People
 from pipeline.experts.rows import Person
-from pipeline.tables.headers import ColumnSpec
+from pipeline.tables.headers import COLUMN_NAMES, fold
 
 CELLS = {
     "username": ("ines", "olaf"),
@@ -29,12 +29,11 @@ CELLS = {
     "profile_url_utm": ("https://ines.example?utm_source=x", ""),
     "category": ("craft", "craft"),
 }
-COLUMNS = [spec for spec in SPECS if spec.name in HEADERS]
 
 
-def names_of(spec: ColumnSpec) -> list[str]:
+def names_of(column: str) -> list[str]:
     """Return every name by which a column is known."""
-    return [spec.name, spec.label, *spec.aliases]
+    return [column, COLUMNS[column], *COLUMN_NAMES[column]]
 
 
 def spelled(name: str, chance: random.Random) -> str:
@@ -43,9 +42,9 @@ def spelled(name: str, chance: random.Random) -> str:
     return f" {chance.choice([' ', '_', '-', '  ']).join(cased.split(' '))} "
 
 
-def read(names: list[str], columns: list[ColumnSpec], kind: str) -> list[dict[str, Any]]:
+def read(names: list[str], columns: list[str], kind: str) -> list[dict[str, Any]]:
     """Return what is read of the people where the columns have these names, in this order."""
-    rows = [[CELLS[spec.name][number] for spec in columns] for number in range(2)]
+    rows = [[CELLS[column][number] for column in columns] for number in range(2)]
     if kind == "jsonl":
         pairs = [dict(zip((name.strip() for name in names), row, strict=True)) for row in rows]
         text = "\n".join(json.dumps(one, ensure_ascii=False) for one in pairs)
@@ -61,22 +60,22 @@ def read(names: list[str], columns: list[ColumnSpec], kind: str) -> list[dict[st
     return [{"username": one.username, **one.values} for one in people if isinstance(one, Person)]
 
 
-WANTED = read([spec.label for spec in COLUMNS], COLUMNS, ",")
+WANTED = read([*HEADERS.values()], [*HEADERS], ",")
 
 
 @given(st.data(), st.randoms(use_true_random=False), st.sampled_from([",", ";", "\t", "jsonl"]))
 def test_any_aliases_in_any_order_give_the_same_rows(data: st.DataObject, chance: random.Random, kind: str) -> None:
     """Every column under any of its names, spelled any way, in any order, in CSV and JSON lines."""
-    columns = data.draw(st.permutations(COLUMNS))
-    names = [spelled(data.draw(st.sampled_from(names_of(spec))), chance) for spec in columns]
+    columns = data.draw(st.permutations([*HEADERS]))
+    names = [spelled(data.draw(st.sampled_from(names_of(one))), chance) for one in columns]
     assert read(names, columns, kind) == WANTED
 
 
 def test_no_name_means_two_columns() -> None:
     """Or which one it means would hang on their order; none is empty once it is folded."""
     meant: dict[str, str] = {}
-    for spec in SPECS:
-        for name in spec.known:
+    for column in COLUMNS:
+        for name in map(fold, names_of(column)):
             assert name
-            assert meant.setdefault(name, spec.name) == spec.name, name
+            assert meant.setdefault(name, column) == column, name
     assert WHOLE_NAME in meant.values()
