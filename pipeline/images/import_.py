@@ -34,6 +34,7 @@ from pipeline.images import ASSETS, TASK
 from pipeline.images.adopt import assets_table
 from pipeline.store import asks, workspace
 from pipeline.store.database import PAGE, pages, streamed
+from pipeline.tables.imports import in_blocks
 from pipeline.tables.rows import refusals
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def run(ws: OpenWorkspace, folder: Path) -> ImagesImportReport:
     check_folder(folder)
     done, left_out = ImagesImportReport(str(folder)), Counter[str]()
     with ws.lock(LOCK), ws.display.bar("importing", None) as bar:
-        for some in _blocks(_files(folder, left_out)):
+        for some in in_blocks(_files(folder, left_out), most=BLOCK, size=lambda one: len(one.data), sizes=BLOCK_BYTES):
             with ws.store.read() as tx:
                 rows = _rows(tx, some)
             looked = [
@@ -189,16 +190,6 @@ def _read(path: str) -> _File | str:
         return OTHERS
     data, stamp = read
     return _File(path, data, hashlib.sha256(data).hexdigest(), stamp)
-
-
-def _blocks(files: Iterator[_File]) -> Iterator[list[_File]]:
-    some: list[_File] = []
-    for one in files:
-        some.append(one)
-        if len(some) == BLOCK or sum(len(each.data) for each in some) > BLOCK_BYTES:
-            yield some
-            some = []
-    yield some
 
 
 def _rows(tx: "Connection", some: Sequence[_File]) -> list[Row | None]:

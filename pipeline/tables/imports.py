@@ -212,7 +212,7 @@ def import_rows(
         store.read() if done.dry else store.write() as tx,
     ):
         with all_or_nothing(), display.bar("reading" if done.dry else "importing", None) as bar:
-            for some in _blocks(rows, most=block, size=size):
+            for some in in_blocks(rows, most=block, size=lambda one: 0 if isinstance(one, Finding) else size(one)):
                 findings = [one for one in some if isinstance(one, Finding)]
                 done.tell([*findings, *write(tx, [one for one in some if not isinstance(one, Finding)])], rejects)
                 done.lines += len(some)
@@ -227,13 +227,14 @@ def import_rows(
     done.notes = file.notes
 
 
-def _blocks(rows: Iterable[T | Finding], *, most: int, size: Callable[[T], int]) -> Iterator[list[T | Finding]]:
-    some: list[T | Finding] = []
-    sizes = 0
+def in_blocks(rows: Iterable[T], *, most: int, size: Callable[[T], int], sizes: int = BLOCK_SIZE) -> Iterator[list[T]]:
+    """Yield rows at most so many at a time, fewer where they hold more than `sizes` together; the last may be none."""
+    some: list[T] = []
+    held = 0
     for row in rows:
         some.append(row)
-        sizes += 0 if isinstance(row, Finding) else size(row)
-        if len(some) == most or sizes > BLOCK_SIZE:
+        held += size(row)
+        if len(some) == most or held > sizes:
             yield some
-            some, sizes = [], 0
+            some, held = [], 0
     yield some
