@@ -34,23 +34,14 @@ _ANSWERED = frozenset({"tags", "findabilityscore"})  # folded names of what our 
 class People(MappedFile):
     """The people in one file."""
 
-    def __init__(self, path: Path, given: Mapping[str, str] | None = None) -> None:
-        """Find out what the file is; see `MappedFile`."""
-        super().__init__(path, LAYOUT, given)
+    layout = LAYOUT
 
     def people(self) -> Iterator[Person | Finding]:
         """Yield each person, and a finding for each row that does not go in, in the order of the file."""
         with SeenIds() as seen:
             for row in self:
-                if isinstance(row, SourceRow) and self.format == "csv":
-                    row = row._replace(values={name: _cell_of(cell) for name, cell in row.values.items()})  # noqa: PLW2901 - as it was before an export
-                yield _person(row, seen)
+                yield _person(row, seen, as_written=self.format == "csv")
         self.notes += _not_read(self.mapping.not_read)
-
-
-def _cell_of(text: str) -> str:
-    """Return a cell of a CSV file as it was before an export made it safe for spreadsheets."""
-    return restore_formula(text.strip())
 
 
 def _not_read(names: Collection[str]) -> Iterator[str]:
@@ -121,9 +112,14 @@ def check_as_given(people: Sequence[Person], *, name: str) -> None:
         )
 
 
-def _person(row: SourceRow | Finding, seen: SeenIds) -> Person | Finding:
-    """Return the person that a row describes, or why it does not go in."""
-    person = row if isinstance(row, Finding) else judge_row(_with_parts(row.values), line=row.line)
+def _person(row: SourceRow | Finding, seen: SeenIds, *, as_written: bool = False) -> Person | Finding:
+    """Return the person that a row describes, or why it does not go in; cells may be `as_written` for spreadsheets."""
+    if isinstance(row, Finding):
+        return row
+    cells = row.values
+    if as_written:
+        cells = {name: restore_formula(cell.strip()) for name, cell in cells.items()}
+    person = judge_row(_with_parts(cells), line=row.line)
     if isinstance(person, Finding):
         return person
     line = seen.first(unicodedata.normalize("NFC", person.username).casefold(), person.line)

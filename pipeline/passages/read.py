@@ -5,7 +5,6 @@ A row is `{"id", "text", "source"?, "metadata"?}`; other fields go into the meta
 
 import unicodedata
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core.text import BAD_TEXT, first_few
@@ -44,14 +43,12 @@ class Passage(NamedTuple):
 class Passages(MappedFile):
     """The passages of one file."""
 
-    def __init__(self, path: Path, given: Mapping[str, str] | None = None) -> None:
-        """Find out what the file is; see `MappedFile`."""
-        super().__init__(path, LAYOUT, given)
-        self._is_table = self.format in {"csv", "parquet"}
-        self._others: dict[str, None] = {}  # names that went into the metadata
+    layout = LAYOUT
 
     def passages(self) -> Iterator[Passage | Finding]:
         """Yield each passage, and a finding for each row that holds none, in the order of the file."""
+        self._is_table = self.format in {"csv", "parquet"}
+        self._others: dict[str, None] = {}  # names that went into the metadata
         for row in self:
             yield row if isinstance(row, Finding) else self._unsound(row) or self._passage(row)
         if self._others:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pipeline.core.errors import InputError
 from pipeline.tables.findings import Finding, excerpt, rejected
@@ -149,15 +149,18 @@ class ColumnMapping:
 
 
 class MappedFile(SourceFile):
-    """The rows of one file by the columns of a subject; each `iter` reads it anew."""
+    """The rows of one file by the columns of a subject's `layout`; each `iter` reads it anew."""
 
-    def __init__(self, path: Path, layout: Layout, given: Mapping[str, str] | None = None) -> None:
+    layout: ClassVar[Layout]
+
+    def __init__(self, path: Path, given: Mapping[str, str] | None = None) -> None:
         """Find out what the file is, and which names in it mean which columns; `given` is what MAP= says.
 
         Raises:
             InputError: as `SourceFile`, MAP= does not fit, or a table lacks the key or has a column twice.
             ConfigurationError: it is Parquet, and pyarrow is not installed.
         """
+        layout = self.layout
         super().__init__(path, layout.hint, layout.default, max_line=layout.max_line, is_known=layout.is_known)
         self.mapping = mapping = ColumnMapping(self.names, given or {}, layout=layout, path=path)
         self.notes += mapping.notes

@@ -107,7 +107,7 @@ def test_what_cannot_be_kept_beside_a_text_is_dropped_and_told(
 
 def test_a_line_that_never_ends_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told, and what stands behind it is read."""
-    monkeypatch.setattr("pipeline.passages.read.LAYOUT", replace(LAYOUT, max_line=1000))
+    monkeypatch.setattr(Passages, "layout", replace(LAYOUT, max_line=1000))
     long = json.dumps({"id": "a", "text": "x" * 5000}).encode()
     fits = json.dumps({"id": "b", "text": "x" * 976}).encode()
     assert len(fits) == 999
