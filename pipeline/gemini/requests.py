@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from pipeline.core.errors import InputError
-from pipeline.gemini.tokens import ANSWER_TOKENS, PART_TOKENS, Usage, estimate_parts, estimate_rest
+from pipeline.gemini.tokens import ANSWER_TOKENS, PART_TOKENS, Usage, estimate_request
 
 MAX_KEY = 200  # bytes of the key of a request; ours, the API says nothing of a limit
 
@@ -125,6 +125,5 @@ class Form:
             line = orjson.dumps({"key": key, "request": request})
         except TypeError as error:
             raise InputError(f"the request {key!r} cannot be written as JSON: {error}; no line was written") from error
-        rest = estimate_rest(prompt.system, settings, answer_tokens=self.answer_tokens)
-        tokens = rest.prompt + estimate_parts(prompt.parts, image_tokens=self.image_tokens)
-        return line, rest._replace(prompt=tokens)
+        sizes = {"answer_tokens": self.answer_tokens, "image_tokens": self.image_tokens}
+        return line, estimate_request(prompt.system, prompt.parts, settings, **sizes)

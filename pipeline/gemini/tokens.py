@@ -67,24 +67,27 @@ def estimate_tokens(text: str) -> int:
     )
 
 
-def estimate_rest(system: str, settings: Mapping[str, Any], *, answer_tokens: int = ANSWER_TOKENS) -> Usage:
-    """Return about what a request uses beside its parts: the instruction, and the answer and thoughts to expect.
+def estimate_request(
+    system: str,
+    parts: Iterable[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    *,
+    answer_tokens: int = ANSWER_TOKENS,
+    image_tokens: int = PART_TOKENS,
+) -> Usage:
+    """Return about what a request uses: its instruction and parts, and the answer and thoughts to expect.
 
     A schema counts nothing: whether it counts as prompt in `usageMetadata` could not be found, and past answers tell
     better. A thinking budget counts whole, thinking that is off or minimal counts nothing, thinking that is left to the
     model counts as in Google's sample; answer and thoughts together never exceed `maxOutputTokens`.
     """
-    most = settings["maxOutputTokens"]
-    answer, thinking = min(answer_tokens, most), settings.get("thinkingConfig") or {}
+    prompt = sum(estimate_tokens(part["text"]) if "text" in part else image_tokens for part in parts)
+    most, thinking = settings["maxOutputTokens"], settings.get("thinkingConfig") or {}
     thoughts = thinking.get("thinkingBudget", -1)
     if thoughts < 0:
         thoughts = 0 if thinking.get("thinkingLevel") == "MINIMAL" else THOUGHT_TOKENS
-    return Usage(estimate_tokens(system), answer, min(thoughts, most - answer))
-
-
-def estimate_parts(parts: Iterable[Mapping[str, Any]], *, image_tokens: int = PART_TOKENS) -> int:
-    """Return about how many tokens the parts of a prompt have; `estimate_rest` tells of the rest of a request."""
-    return sum(estimate_tokens(part["text"]) if "text" in part else image_tokens for part in parts)
+    answer = min(answer_tokens, most)
+    return Usage(estimate_tokens(system) + prompt, answer, min(thoughts, most - answer))
 
 
 _PLAIN = bytes(range(0x80))

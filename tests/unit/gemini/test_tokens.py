@@ -10,8 +10,7 @@ from pipeline.gemini.tokens import (
     PART_TOKENS,
     THOUGHT_TOKENS,
     Usage,
-    estimate_parts,
-    estimate_rest,
+    estimate_request,
     estimate_tokens,
     usage_cost,
 )
@@ -54,8 +53,7 @@ def test_estimate_counts_texts_and_media() -> None:
         {"text": "a" * 300},
         {"inlineData": {"mimeType": "image/png", "data": "A" * 100_000}},
     ]
-    assert estimate_parts(parts) == 75 + PART_TOKENS
-    assert estimate_rest("b" * 100, {"maxOutputTokens": 500}).prompt == 25
+    assert estimate_request("b" * 100, parts, {"maxOutputTokens": 500}).prompt == 25 + 75 + PART_TOKENS
 
 
 @pytest.mark.parametrize(
@@ -71,4 +69,4 @@ def test_estimate_counts_texts_and_media() -> None:
 )
 def test_estimate_expects_thoughts(settings: dict[str, Any], thoughts: int) -> None:
     """Thinking that is off costs nothing, a budget counts whole, a model left to itself as in Google's sample."""
-    assert estimate_rest("", {"maxOutputTokens": 8192, **settings}).thoughts == thoughts
+    assert estimate_request("", [], {"maxOutputTokens": 8192, **settings}).thoughts == thoughts
