@@ -317,20 +317,10 @@ class Client:
     def close(self) -> None:
         """Close the connections, and end what is under way; closing twice does no harm."""
         with self._opening:
-            loop, sdk = self.__dict__.pop("_loop", None), self.__dict__.pop("_sdk", None)
-        if loop is None:
-            return
-
-        async def end() -> None:
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                task.cancel()
-            await asyncio.sleep(0)  # they are told first, not by a connection that is closed under them
-            if sdk is not None:
-                await self._http.aclose()
-
-        asyncio.run_coroutine_threadsafe(end(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        self._thread.join()
+            loop = self.__dict__.pop("_loop", None)
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            self._thread.join()
 
     def _all_pages(
         self,
@@ -439,8 +429,12 @@ class Client:
         loop = runner.get_loop()
 
         def serve() -> None:
-            with runner:  # at its end it ends what was begun meanwhile
+            with runner:
                 loop.run_forever()
+                for task in asyncio.all_tasks(loop):
+                    task.cancel()  # they are told first, not by a connection that is closed under them
+                if self.__dict__.pop("_sdk", None):
+                    loop.run_until_complete(self._http.aclose())
 
         self._thread = threading.Thread(target=serve, name="gemini", daemon=True)
         self._thread.start()

@@ -148,9 +148,7 @@ def excerpt_of(value: Any) -> str:
         text = value[: MAX_EXCERPT * 8]
     else:
         text = _SHORT.repr(value)
-    if not text.isprintable():
-        text = "".join(character if character.isprintable() else " " for character in text)
-    text = " ".join(text.split())
+    text = " ".join("".join(one if one.isprintable() else " " for one in text).split())
     return text if len(text) <= MAX_EXCERPT else text[: MAX_EXCERPT - 1] + "…"
 
 
@@ -167,8 +165,7 @@ def _judge_error(error: Any) -> Response:
 def _judge_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, str]:
     candidates = response.get("candidates")
     if not isinstance(candidates, list) or not candidates:
-        feedback = response.get("promptFeedback")
-        block = _word(feedback.get("blockReason")) if isinstance(feedback, dict) else ""
+        block = _word(_object(response.get("promptFeedback")).get("blockReason"))
         return Outcome.REFUSED, "prompt-blocked" if block else "no-candidates", block, ""
     candidate = candidates[0]
     if not isinstance(candidate, dict):
@@ -189,25 +186,25 @@ def _judge_finish(finish: str, text: str) -> tuple[Outcome, str]:
 
 def _text(content: Any) -> str:
     """Return the text parts of a content, joined, without thoughts."""
-    parts = content.get("parts") if isinstance(content, dict) else None
-    if not isinstance(parts, list):
-        return ""
-    texts = [part.get("text") for part in parts if isinstance(part, dict) and not part.get("thought")]
-    return "".join(text for text in texts if isinstance(text, str))
+    parts = _object(content).get("parts")
+    told = [part for part in map(_object, parts) if not part.get("thought")] if isinstance(parts, list) else []
+    return "".join(text for part in told if isinstance(text := part.get("text"), str))
 
 
 def _usage(metadata: Any) -> Usage:
     """Return the token counts of a `usageMetadata`; what is missing or no count is 0."""
-    if not isinstance(metadata, dict):
-        return NO_USAGE
     names = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount")
-    return Usage(*(_number(metadata.get(name), below=MAX_TOKENS_SEEN) for name in names))
+    return Usage(*(_number(_object(metadata).get(name), below=MAX_TOKENS_SEEN) for name in names))
 
 
 def _number(value: Any, *, below: int) -> int:
     """Return a whole number, which may come as text; 0 for what is none, or too large."""
     found = re.fullmatch("[0-9]{1,10}", str(value)) if isinstance(value, int | str) else None
     return int(found[0]) if found and int(found[0]) < below else 0
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _word(value: Any) -> str:
