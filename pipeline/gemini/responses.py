@@ -148,7 +148,9 @@ def excerpt_of(value: Any) -> str:
         text = value[: MAX_EXCERPT * 8]
     else:
         text = _SHORT.repr(value)
-    text = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else " " for one in text)
+    text = " ".join(text.split())
     return text if len(text) <= MAX_EXCERPT else text[: MAX_EXCERPT - 1] + "…"
 
 
