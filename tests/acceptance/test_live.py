@@ -1,0 +1,131 @@
+"""Our own calls: replies on disk as they come, one line that fails holds no other, who comes next ends what is left."""
+
+import json
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from tests.acceptance.engine import Engine
+from tests.acceptance.process import Running
+from tests.acceptance.product import Workspace
+from tests.outside.answers import Json, RefusedLine, fill, user_text
+from tests.outside.server import Outside
+
+LIVE = ":generateContent$"
+LONGEST_S = 60.0
+PROMISED_S = 8.0  # in which `add-expert` has said what became of a person
+HANGS = {"seconds": 300}
+
+
+def calls(api: Engine) -> int:
+    """Return how often the server was asked live."""
+    return sum(1 for one in api.journal() if one["path"].endswith(":generateContent"))
+
+
+def killed(workspace: Workspace, api: Engine, verb: str, *, after: int, **how: object) -> None:
+    """Run a command until so many live calls were made, and kill it."""
+    with workspace.start(verb, CALL_TIMEOUT=200, **how) as running:
+        until_called(api, running, after)
+        running.signal(signal.SIGKILL)
+        assert running.wait().code == -signal.SIGKILL
+
+
+def until_called(api: Engine, running: Running, count: int) -> None:
+    """Wait until so many live calls were made."""
+    until = time.monotonic() + LONGEST_S
+    while calls(api) < count:
+        assert time.monotonic() < until, running.so_far()
+        time.sleep(0.01)
+
+
+def test_one_line_that_fails_for_ever_holds_no_other_back(workspace: Workspace, outside: Outside) -> None:
+    """It is tried for as long as RETRY_FOR says and goes back uncharged; all others are answered meanwhile."""
+    workspace.url = outside.url
+    names, tried = workspace.people(20), Counter[bool]()
+
+    def answer(request: Json) -> Json:
+        """Refuse one person, whenever they are asked about."""
+        is_bad = "number 3." in user_text(request)
+        tried[is_bad] += 1
+        if is_bad:
+            raise RefusedLine(14)
+        return fill(request)
+
+    outside.answerer = answer
+    done = workspace.read("tag_live", CONCURRENCY=2, RETRY_FOR=1)
+    assert (done["answered"], sum(done["failed"].values()), done["left"]) == (len(names) - 1, 1, 0)
+    assert tried[False] == len(names) - 1
+    assert tried[True] > 1
+    assert workspace.states() == {"tagged": len(names) - 1, "untagged": 1}
+    outside.answerer = fill
+    workspace.do("tag_live")
+    assert workspace.states() == {"tagged": len(names)}
+
+
+@pytest.mark.parametrize("left", [0, 1, 700], ids=["nothing", "a byte", "a line and a part"])
+def test_a_file_of_replies_that_was_cut_is_taken_up_at_its_last_whole_line(
+    workspace: Workspace, api: Engine, left: int
+) -> None:
+    """Power may take what was not synced: what stands there whole is ingested, and the rest is asked again."""
+    workspace.people(6)
+    api.fault("hang", nth=5, times=99, path=LIVE, args=HANGS)
+    killed(workspace, api, "tag_live", after=5, CONCURRENCY=1)
+    api.clear_faults()
+    [part] = (workspace.data / "batches").glob("*-results.asked")
+    whole = part.read_bytes()
+    assert whole.count(b"\n") == 4
+    part.write_bytes(whole[: min(left, len(whole) - 2)])
+    kept = part.read_bytes().count(b"\n")
+    workspace.do("ingest")
+    assert workspace.states() == ({"tagged": kept, "untagged": 6 - kept} if kept else {"untagged": 6})
+    workspace.do("tag_live")
+    assert (workspace.states(), calls(api)) == ({"tagged": 6}, 5 + 6 - kept)
+
+
+def test_who_is_added_is_told_how_it_stands_in_time(workspace: Workspace, api: Engine) -> None:
+    """While Gemini hangs, and another process holds the lock on preparing: saved, untagged, due; later it is tagged."""
+    workspace.people(3)
+    path = workspace.put("new.json", json.dumps({"username": "ada", "bio": "Keeps bees and teaches water law."}))
+    api.fault("hang", times=99, path=LIVE, args=HANGS)
+    with workspace.start("submit", BATCH_ROWS=1) as other:
+        lock = workspace.data / "locks" / "prepare.lock"
+        until = time.monotonic() + LONGEST_S
+        while not lock.exists():
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        other.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        done = workspace.run("add", path, CALL_TIMEOUT=200)
+        took = time.monotonic() - began
+        other.signal(signal.SIGCONT)
+        other.wait()
+    assert (done.code, "ada is saved without tags" in done.err) == (0, True)
+    assert took < PROMISED_S
+    assert [one["name"] for one in workspace.status()["due"] if one["outcome"] is None] == ["ada"]
+    api.clear_faults()
+    workspace.each("submit", "poll", "ingest")
+    assert workspace.states() == {"tagged": 4}
+    assert [one["outcome"] for one in workspace.status()["due"]] == ["tagged"]
+
+
+def test_a_trial_costs_and_keeps_nothing_else(workspace: Workspace, api: Engine) -> None:
+    """It is booked before its first call and has a budget; of one that was killed the next command keeps the account."""
+    workspace.people(4)
+    first = workspace.read("try", N=2)
+    cost = workspace.spent()["actual"]
+    assert cost == pytest.approx(first["cost"], abs=1e-6)
+    assert cost > 0
+    assert (workspace.states(), workspace.batches(), workspace.asked()) == ({"untagged": 4}, [], [])
+    assert "has no room" in workspace.do("try", N=2, BUDGET_PER_DAY=f"{cost * 1.01:.9f}", code=3).err
+    assert calls(api) == 2
+    api.fault("hang", nth=2, times=99, path=LIVE, args=HANGS)
+    killed(workspace, api, "try", after=4, N=3, CONCURRENCY=1)
+    assert workspace.spent()["estimated"] > 0
+    api.clear_faults()
+    workspace.do("tag_live", limit=1)
+    spent = workspace.spent()
+    assert spent["actual"] > cost
+    assert spent["lost"] == spent["estimated"]
+    assert not list((workspace.data / "batches").glob("*.asked"))
